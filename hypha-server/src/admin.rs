@@ -21,13 +21,13 @@ use crate::state::State;
 
 /// Workspace of the service. Its administrators may call the methods.
 const WORKSPACE: &str = "ws-user-root";
-/// Upper bound on the calls that the service runs at the same time. Operators make few.
+/// Maximum number of calls that the service runs at the same time. Operators make few.
 const CONCURRENT_CALLS: usize = 64;
-/// Upper bound on the calls that wait for the service, in bytes.
+/// Maximum size of the calls that wait for the service, in bytes.
 const QUEUE_BYTES: usize = 1024 * 1024;
 /// Interval at which `unload_workspace` checks whether all clients have left.
 const LOOK: Duration = Duration::from_millis(50);
-/// Upper bound on the time for which `unload_workspace` waits, in seconds.
+/// Maximum time for which `unload_workspace` waits, in seconds.
 const UNLOAD_MAX: f64 = 60.0;
 
 type Answer<T> = Result<T, ManagerError>;
@@ -77,7 +77,7 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// Fails if the caller is not, or the server is shutting down.
+    /// Fails if the caller is not an administrator, or if the server is shutting down.
     fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
         if !ctx.user().may(Permission::Admin, WORKSPACE) {
             return Err(ManagerError::Permission(format!(
@@ -102,7 +102,7 @@ fn clients(state: &State, workspace: &str) -> Vec<Arc<Peer>> {
 }
 
 /// Returns whether a peer is a client of the server itself. Operators must not see or disconnect
-/// these.
+/// such peers.
 fn is_internal(state: &State, peer: &Peer) -> bool {
     peer.workspace == SERVER_WORKSPACE || peer.client_id == state.info.server_id
 }
@@ -127,7 +127,7 @@ impl Admin {
         Ok(ids)
     }
 
-    /// Disconnects a client of this server. A client comes back unless it is told otherwise.
+    /// Disconnects a client of this server. The client reconnects unless the close code forbids it.
     pub(crate) async fn kickout_client(
         &self,
         ctx: &Context,
@@ -135,15 +135,15 @@ impl Admin {
         workspace: String,
         /// Id of the client.
         client_id: String,
-        /// Code with which its WebSocket is closed.
+        /// Close code of the WebSocket.
         #[hypha(default = 1000)]
         code: u16,
-        /// Reason that the client is told.
+        /// Close reason, which the client receives.
         #[hypha(default = "Admin requested disconnect".to_owned())]
         reason: String,
     ) -> Answer<()> {
         let state = self.state(ctx)?;
-        // The other codes are reserved, or report errors of the protocol that did not occur.
+        // The other codes are reserved, or report protocol errors, of which there was none.
         if !(matches!(code, 1000 | 1001 | 1008 | 1011..=1013) || (3000..5000).contains(&code)) {
             return Err(ManagerError::Value(format!(
                 "argument `code` of `admin-utils.kickout_client`: {code} is no code that a server \
@@ -166,7 +166,8 @@ impl Admin {
         state.registry.workspaces().await.map_err(unavailable)
     }
 
-    /// Disconnects all clients of a workspace. One that is not persistent ends with them.
+    /// Disconnects all clients of a workspace. This also deletes the workspace if it is not
+    /// persistent.
     pub(crate) async fn unload_workspace(
         &self,
         ctx: &Context,
@@ -190,7 +191,7 @@ impl Admin {
             workspace: workspace.clone(),
         });
         let caller = hypha_wire::absolute_address(ctx.from(), ctx.workspace());
-        // The caller stays, because it waits for the response.
+        // The caller stays connected, because it waits for the response.
         let others = |peer: &Arc<Peer>| peer.address != *caller;
         let order = CloseOrder::new(1001, format!("Workspace unloaded: {workspace}"));
         for client in clients(&state, &workspace)

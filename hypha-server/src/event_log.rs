@@ -1,7 +1,7 @@
 //! Owns the event log: a bounded list of recent entries for each workspace, in memory.
 //!
-//! The manager appends and reads entries. The log of a workspace ends with the workspace, and a
-//! restart of the server loses all. In a cluster each server has a log of its own.
+//! The manager appends and reads entries. The log of a workspace is dropped with the workspace, and
+//! all logs are lost when the server restarts. In a cluster each server has a log of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use crate::memory::Charge;
 
-/// Upper bound on the entries of a workspace. The oldest are dropped first.
+/// Maximum number of entries of a workspace. The oldest are dropped first.
 const ENTRIES_MAX: usize = 1000;
-/// Upper bound on the entries of a workspace, in bytes of their types and data.
+/// Maximum size of the entries of a workspace, in bytes of their types and data.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The recent entries of each workspace, oldest first.
@@ -43,7 +43,7 @@ pub(crate) struct StoredEvent {
     workspace: String,
     user_id: String,
     timestamp: String,
-    /// Encoded, because the decoded value takes many times the memory.
+    /// Kept encoded, because the decoded value takes many times the memory.
     data: RawValue,
 }
 
@@ -54,8 +54,8 @@ struct SizedEntry {
 }
 
 impl Log {
-    /// Appends an entry, and drops the oldest ones until the log is within its bounds. An entry
-    /// larger than the bound would drop all others and itself.
+    /// Appends an entry, and drops the oldest entries until the log is within its limits. An entry
+    /// above the limit on bytes drops all others and itself.
     fn push(&mut self, entry: SizedEntry) {
         self.bytes += entry.bytes;
         self.entries.push_back(entry);
@@ -76,24 +76,24 @@ pub(crate) struct NewEvent {
     pub(crate) data: RawValue,
     /// Encoded size of the type and the data, counted against the log's bound.
     pub(crate) bytes: usize,
-    /// Charge for the memory of the entry, which ends when the log drops it.
+    /// Charge for the memory of the entry. Released when the log drops the entry.
     pub(crate) charge: Option<Charge>,
 }
 
-/// Selects entries by type and time. A field that is `None` selects all entries.
+/// Selects entries by type and time. `None` in a field matches all entries.
 #[derive(Default)]
 pub(crate) struct EventFilter {
     pub(crate) event_type: Option<String>,
-    /// Earliest time, as ISO 8601 text in UTC, inclusive.
+    /// Earliest time, an ISO 8601 string in UTC, inclusive.
     pub(crate) start_time: Option<String>,
-    /// Latest time, as ISO 8601 text in UTC, inclusive.
+    /// Latest time, an ISO 8601 string in UTC, inclusive.
     pub(crate) end_time: Option<String>,
 }
 
 impl EventFilter {
     /// Returns whether the filter selects an entry.
     fn matches(&self, entry: &StoredEvent) -> bool {
-        // ISO 8601 texts in UTC of one precision sort like the times.
+        // ISO 8601 strings in UTC of one precision sort like the times.
         self.event_type
             .as_ref()
             .is_none_or(|kind| *kind == entry.event_type)
@@ -110,7 +110,7 @@ impl EventFilter {
 
 impl EventLog {
     /// Appends an entry with the current time. Drops the oldest entries of the workspace if the log
-    /// exceeds a bound.
+    /// exceeds a limit.
     pub(crate) fn append(&self, event: NewEvent) {
         let mut entries = self.0.lock();
         entries.last_id += 1;
@@ -130,8 +130,7 @@ impl EventLog {
         });
     }
 
-    /// Returns the entries that a user has made in a workspace and that `filter` selects, oldest
-    /// first.
+    /// Returns the entries of a user in a workspace that `filter` selects, oldest first.
     pub(crate) fn read(
         &self,
         workspace: &str,
@@ -141,7 +140,7 @@ impl EventLog {
         self.select(workspace, user_id, filter, |entry| entry.record.clone())
     }
 
-    /// Returns the types of the entries that [`read`](Self::read) would return, one for each entry.
+    /// Returns the type of each entry that [`read`](Self::read) would return.
     pub(crate) fn types(
         &self,
         workspace: &str,
@@ -152,7 +151,8 @@ impl EventLog {
         self.select(workspace, user_id, filter, kind)
     }
 
-    /// Returns a part of each entry that a user has made in a workspace and that `filter` selects.
+    /// Applies `part` to each entry of a user in a workspace that `filter` selects, and returns the
+    /// results.
     fn select<T>(
         &self,
         workspace: &str,
@@ -168,8 +168,8 @@ impl EventLog {
             .collect()
     }
 
-    /// Drops the entries of the workspaces for which `keep` returns false, such as those that were
-    /// removed at another server.
+    /// Drops the entries of the workspaces for which `keep` returns false, such as workspaces that
+    /// another server has removed.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -187,8 +187,8 @@ impl EventLog {
     }
 }
 
-/// Formats a time as ISO 8601 text in UTC with microseconds and no offset, as the original writes
-/// it.
+/// Formats a time as an ISO 8601 string in UTC with microseconds and no offset, like the Python
+/// server.
 pub(crate) fn iso(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -204,7 +204,8 @@ pub(crate) fn iso(time: SystemTime) -> String {
 
 /// Returns year, month and day of the date that is `days` after 1970-01-01.
 ///
-/// Counts in eras of 400 years that begin on a first of March, so that leap days come last.
+/// Counts in eras of 400 years that begin on March 1, so that a leap day is the last day of its
+/// year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

@@ -1,12 +1,13 @@
-//! Connects clients inside the server: ordinary `hypha-rpc` clients on a memory link whose other
-//! end the router holds.
+//! Connects clients inside the server: ordinary `hypha-rpc` clients on a memory link. The router
+//! holds the other end of the link.
 //!
 //! The manager, the login service, the admin service and each plain HTTP request are such clients.
 //! The services serve all clients of the server from one queue, so their messages never wait for a
-//! receiver ([`connect_shared`]). The client of a request waits like any other ([`connect_for`]).
+//! receiver ([`connect_shared`]). The client of an HTTP request waits like any other
+//! ([`connect_for`]).
 //!
 //! Two tasks serve a link, one for each direction. Both hold parts of the server's state and end
-//! with the link, so the state is freed only when all of these clients are dropped.
+//! when the link closes, so the state is freed only when all of these clients are dropped.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -22,27 +23,27 @@ use crate::peer::{Outbox, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
 
-/// Number of frames in the link itself. Backpressure comes from the queue in front of it, whose
-/// frames are charged; those in the link are not.
+/// Capacity of the link, in frames. Kept small, because frames in the link are not charged. The
+/// frames in the queue before the link are charged, and that queue provides the backpressure.
 const LINK_FRAMES: usize = 64;
-/// Number of frames that are taken from the queue at once.
+/// Maximum number of frames taken from the queue at once.
 const BATCH: usize = 64;
-/// Size of the chunks of a large response of a service of the server, in bytes.
+/// Chunk size for large responses of the server's services, in bytes.
 const REPLY_CHUNK_BYTES: usize = 256 * 1024;
-/// Number of such chunks that wait for one caller. The frames of a service never wait for room, so
-/// without this bound a response of any size would be queued at once. With it, at most 2 MiB are.
+/// Maximum number of such chunks that wait for one caller, which is 2 MiB. The frames of a service
+/// never wait for room, so without this limit a response of any size would be queued at once.
 const REPLY_CHUNKS_AT_ONCE: usize = 8;
 
-/// Upper bound on the unfinished messages of one sender to a client inside the server, in bytes.
+/// Maximum size of the unfinished messages from one sender to a client inside the server, in bytes.
 const CHUNK_BYTES: usize = 64 << 20;
-/// Upper bound on the memory of the decoded values of a message to a client inside the server, in
-/// bytes, unless twice the length of the message is more. The sender is charged for them as well.
+/// Maximum memory of the decoded values of a message to a client inside the server, in bytes. For a
+/// large message, the limit is twice its length. The sender is charged for the values as well.
 const DECODED_BYTES: usize = 32 << 20;
 
 /// The account to which a client inside the server charges memory that it holds for its peers:
 /// unfinished messages, running requests, decoded values.
 enum Payer {
-    /// The account of the sender of each message. Weak, because the state owns the clients of the
+    /// The account of each message's sender. Weak, because the state owns the clients of the
     /// services.
     Sender(Weak<State>),
     /// The account of the HTTP request for which the client acts.
@@ -61,12 +62,12 @@ impl Payer {
             Payer::Sender(state) => {
                 let state = state.upgrade().ok_or("the server is shutting down")?;
                 Ok(match state.router.find_address(peer) {
-                    // The account of another service holds the messages of all clients to it, so an
-                    // exhausted one would not be that service's fault.
+                    // The account of another service holds the messages of all clients to that
+                    // service, so the service is not at fault if the account is exhausted.
                     Some(peer) if peer.serves_all => state.memory.open(SERVER_OWNER),
                     Some(peer) => peer.outbox.account().clone(),
-                    // A peer at another server has no connection here. An account of its own, with
-                    // the address as the owner, keeps it apart from others.
+                    // A peer at another server has no connection here. It gets an account under its
+                    // own address, so that its memory is not charged to others.
                     None => state.memory.open(peer),
                 })
             }
@@ -93,9 +94,9 @@ impl PeerMemory for Payer {
 /// server. Memory that it holds for a caller is charged to the caller. Returns `None` if the
 /// address is taken.
 ///
-/// Its frames to one slow caller do not wait for room, so they do not delay the responses to
-/// others. `queue_bytes` bounds the calls that wait for the client, and `concurrent_calls` those
-/// that run.
+/// Its frames do not wait for room at a slow caller, so responses to other callers are not delayed.
+/// `queue_bytes` limits the size of the calls that wait for the client, and `concurrent_calls` the
+/// number that run.
 ///
 /// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect_shared(
@@ -119,8 +120,8 @@ pub(crate) async fn connect_shared(
     attach(state, peer, queue, settings, account).await
 }
 
-/// Connects a client for `user` whose memory is charged to `account`, with the messages that wait
-/// for it. The client is closed if the account must give way. Returns `None` if the address is
+/// Connects a client for `user`. Its memory, including the messages that wait for it, is charged to
+/// `account`. The client is closed if the account is evicted. Returns `None` if the address is
 /// taken.
 ///
 /// The client stays connected until its last handle is dropped, or the router closes it.
@@ -140,7 +141,7 @@ pub(crate) async fn connect_for(
     attach(state, peer, queue, settings, account).await
 }
 
-/// Attaches a peer to the router, and connects it with a new client by a memory link. Returns
+/// Attaches a peer to the router, and connects a new client to it over a memory link. Returns
 /// `None` if the address is taken.
 async fn attach(
     state: &Arc<State>,
@@ -149,7 +150,7 @@ async fn attach(
     mut settings: Settings,
     account: Account,
 ) -> Option<Client> {
-    // The settings bound all peers together, and one peer may use half of it.
+    // Doubled, because the setting limits all peers together, and one peer may use half of it.
     settings.max_chunk_bytes = 2 * CHUNK_BYTES;
     settings.max_decoded_bytes = DECODED_BYTES;
     let peer = Arc::new(peer);
@@ -169,10 +170,11 @@ async fn attach(
         let mut gives_way = std::pin::pin!(account.gives_way());
         loop {
             tokio::select! {
-                // No frame will follow: the peer was detached, so the other task has seen the end.
+                // No frame will follow: the peer was detached, because the other task has seen that
+                // the link is closed.
                 more = queue.take(&mut batch, BATCH) => if !more { return },
                 _ = &mut closed => {
-                    // It fails only if the client has closed the link itself.
+                    // Fails only if the client has closed the link itself, so the error is ignored.
                     let _ = to_client.close().await;
                     return;
                 }
@@ -191,10 +193,10 @@ async fn attach(
                     .await
                     .is_err()
                 {
-                    // The client is gone. The other task sees it too, and detaches the peer.
+                    // The client is gone. The other task notices too, and detaches the peer.
                     return;
                 }
-                // Only now: the frame occupied the queue until the link took it.
+                // Dropped only now, because the frame occupied the queue until the link took it.
                 drop(held);
             }
         }
@@ -204,7 +206,8 @@ async fn attach(
         async move {
             while let Some(Ok(Frame::Binary(bytes))) = from_client.next().await {
                 state.router.route(&peer, bytes, None).await;
-                // Frames that are always ready would otherwise keep this task on its thread.
+                // Without this, a link whose frames are always ready would never let other tasks
+                // run on its thread.
                 tokio::task::coop::consume_budget().await;
             }
             // The link is closed. Detaching the peer drops its outbox, which ends the other task.

@@ -21,36 +21,36 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Environment variable with the time in milliseconds for which mimalloc keeps unused memory.
+/// Environment variable of mimalloc: the time for which unused memory is kept, in milliseconds.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
-/// Value of that variable. With mimalloc's default of a second, the process may occupy three times
-/// the memory that it uses under load.
+/// Value of that variable. With mimalloc's default of 1 s, the process may occupy three times the
+/// memory that it uses under load.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY_MS: &str = "10";
 
-/// Interval at which an idle process returns unused memory to the system.
+/// Interval at which an idle process returns unused memory to the operating system.
 #[cfg(feature = "mimalloc")]
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
-/// Size of a block, in bytes, for which mimalloc allocates a page of its own. It returns the page
-/// when the block is freed, and other unused pages with it.
+/// Block size for which mimalloc allocates a separate page, in bytes. It returns the page when the
+/// block is freed, and other unused pages with it.
 #[cfg(feature = "mimalloc")]
 const OWN_PAGE: usize = 8 * 1024 * 1024;
-/// Number and size of the allocations after which mimalloc collects the memory that a thread keeps
-/// for itself.
+/// mimalloc collects the unused memory of a thread after this many allocations of at least this
+/// size.
 #[cfg(feature = "mimalloc")]
 const COLLECTS_AFTER: (usize, usize) = (10_000, 2 * 1024);
 
-/// Time for which an idle thread of the blocking pool, which converts large values, waits for more
-/// work. mimalloc returns the memory of a thread only when the thread ends.
+/// Idle timeout of a thread in the blocking pool, which converts large values. mimalloc returns the
+/// memory of a thread only when the thread ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// A Hypha server: Python, JavaScript and Rust programs connect to it and call each other's
 /// services.
 ///
-/// Each option can also be set with the environment variable beside it. An option on the command
-/// line overrides its variable. An empty variable counts as not set. The values true, 1, yes, y and
-/// on set a flag.
+/// Each option can also be set with the environment variable shown beside it. An option on the
+/// command line overrides its variable. An empty variable counts as not set. The values true, 1,
+/// yes, y and on set a flag.
 ///
 /// The program accepts the options and variables of the original server, and logs a warning for
 /// those that have no effect.
@@ -60,8 +60,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 struct Cli {
     #[command(flatten)]
     settings: Settings,
-    /// Store nothing on disk: the server's id and secret, workspaces and revoked tokens end with
-    /// this process.
+    /// Store nothing on disk: the server's id and secret, workspaces and revoked tokens are lost
+    /// when this process ends.
     #[arg(long, env = "HYPHA_IN_MEMORY", value_parser = BoolishValueParser::new(), help_heading = None)]
     in_memory: bool,
     /// Format of the log, which goes to the standard error. Default: text.
@@ -83,10 +83,10 @@ enum LogFormat {
 
 impl Cli {
     /// Reads the command line and the environment. Returns the options, and warnings for the log.
-    /// Exits if an option cannot be used.
+    /// Exits if an option is invalid.
     ///
     /// An option that is not set keeps the default of [`Settings`]: clap only updates a value that
-    /// has the defaults already, so they are not stated a second time for clap.
+    /// already holds the defaults, so clap needs no defaults of its own.
     fn read() -> (Cli, Vec<String>) {
         let command = without_empty_variables(Cli::command_for_update());
         let (mut command, mut warnings) = original::without_unusable(command, |matches| {
@@ -101,8 +101,8 @@ impl Cli {
         (cli.unwrap_or_else(|error| error.exit()), warnings)
     }
 
-    /// Chooses between `--in-memory` and `--data-dir` if both are set. The one on the command line
-    /// wins.
+    /// Resolves the conflict if both `--in-memory` and `--data-dir` are set: the one on the command
+    /// line wins.
     ///
     /// # Errors
     ///
@@ -136,12 +136,12 @@ impl Cli {
         Ok(cli)
     }
 
-    /// Returns the settings of the server, with the defaults that only the program has: the data
-    /// folder, and the secret from the original server's variable.
+    /// Returns the settings of the server. Adds the defaults that only the binary has: the data
+    /// folder, and the secret from the variable of the Python server.
     fn into_settings(self) -> Settings {
         let mut settings = self.settings;
         settings.ignore_empty();
-        // Not an error, because the original server takes a value that is not a URL as "no Redis".
+        // Not an error, because the Python server treats a value that is not a URL as "no Redis".
         settings.redis_uri.take_if(|uri| !uri.contains("://"));
         if settings.jwt_secret.is_none() {
             settings.jwt_secret = variable("JWT_SECRET");
@@ -153,8 +153,8 @@ impl Cli {
     }
 }
 
-/// Removes the environment variables that are empty from the arguments of a command, because clap
-/// would parse an empty text as a value.
+/// Detaches empty environment variables from the arguments of a command, because clap would parse
+/// an empty string as a value.
 fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -170,8 +170,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Returns the default data folder of a server with this port. A server on any free port has none,
-/// because it would not find its folder again.
+/// Returns the default data folder of a server with this port. Returns `None` for port 0 (any free
+/// port), because the next run would have another port and not find the folder.
 fn default_data_dir(port: u16) -> Option<PathBuf> {
     let data = variable("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
         let home = variable("HOME").map(PathBuf::from)?;
@@ -181,8 +181,8 @@ fn default_data_dir(port: u16) -> Option<PathBuf> {
     Some(folder.join("hypha-server").join(port.to_string()))
 }
 
-/// Returns the log filter for a level in the spelling of Python, as the original server takes it.
-/// Returns any other text as it is: it may be a filter already.
+/// Converts a log level in the spelling of Python, which the Python server takes, to a log filter.
+/// Returns any other string unchanged, because it may already be a filter.
 fn filter_of(level: &str) -> &str {
     match level.trim().to_ascii_lowercase().as_str() {
         "critical" | "fatal" | "error" => "error",
@@ -195,8 +195,8 @@ fn filter_of(level: &str) -> &str {
 }
 
 /// Executes the program again, in the same process, with the options of mimalloc in its
-/// environment. Does nothing if they are there. mimalloc reads them before `main`, so setting them
-/// here would have no effect.
+/// environment. Does nothing if the options are already set. mimalloc reads them before `main`, so
+/// setting them later has no effect.
 #[cfg(all(feature = "mimalloc", unix))]
 fn set_allocator_options() {
     use std::os::unix::process::CommandExt;
@@ -210,19 +210,19 @@ fn set_allocator_options() {
             .arg0(name)
             .args(arguments)
             .env(PURGE_DELAY, PURGE_DELAY_MS);
-        // Ignored, because `exec` returns only if it fails, and the program can run with the
+        // Ignored, because `exec` returns only on failure, and the program can run with the
         // defaults of mimalloc.
         let _ = again.exec();
     }
 }
 
-/// Makes mimalloc return unused memory to the system at intervals. Never returns. mimalloc returns
-/// memory only while a thread allocates or frees, which an idle server does not.
+/// Makes mimalloc return unused memory to the operating system at intervals. Never returns.
+/// mimalloc returns memory only while a thread allocates or frees, and an idle server does neither.
 #[cfg(feature = "mimalloc")]
 async fn purge() {
     loop {
         tokio::time::sleep(PURGE_INTERVAL).await;
-        // Each task wakes a worker, because `collect` runs only before a worker parks again.
+        // Each task wakes a worker thread, because `collect` runs only before a worker parks again.
         for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
             tokio::spawn(tokio::task::yield_now());
         }
@@ -230,8 +230,8 @@ async fn purge() {
     }
 }
 
-/// Makes mimalloc collect the memory that this thread keeps for itself. Does nothing if it has done
-/// so within half of [`PURGE_INTERVAL`], because workers park far more often.
+/// Makes mimalloc collect the unused memory of this thread. Does nothing if the last collection was
+/// less than half of [`PURGE_INTERVAL`] ago, because worker threads park far more often.
 #[cfg(feature = "mimalloc")]
 fn collect() {
     use std::cell::Cell;
@@ -256,7 +256,8 @@ fn collect() {
 fn main() -> anyhow::Result<()> {
     #[cfg(all(feature = "mimalloc", unix))]
     set_allocator_options();
-    // Raised, because each connection needs a file descriptor and the usual soft limit is 1024.
+    // Raises the limit, because each connection needs a file descriptor and the usual soft limit is
+    // 1024.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(KEEP_ALIVE);
@@ -272,8 +273,8 @@ fn main() -> anyhow::Result<()> {
 async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     let (cli, warnings) = Cli::read();
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
-    // A filter that cannot be parsed is replaced instead of stopping the start, because the
-    // variables may be set for other programs.
+    // An invalid filter is replaced instead of stopping the start, because the variables may be set
+    // for other programs.
     let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
         Some(Ok(filter)) => filter,
         _ => EnvFilter::try_new(filter_of(&level)).unwrap_or_else(|_| EnvFilter::new("info")),
@@ -308,7 +309,7 @@ async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     let server = server.map_err(with_advice)?;
     server.count_process_memory();
 
-    // Flushed at once, because a program that has started this one waits for the line.
+    // Flushed at once, because a parent process waits for the line.
     writeln!(stdout, "READY {}", server.url())?;
     stdout.flush()?;
     stop.recv().await;
@@ -316,7 +317,7 @@ async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds advice to the error of a failed start, if there is any.
+/// Adds advice to the error of a failed start, if there is advice for it.
 fn with_advice(error: StartError) -> anyhow::Error {
     let advice = match &error {
         StartError::Store(_) => "use another --data-dir, or --in-memory to store nothing",
@@ -325,8 +326,8 @@ fn with_advice(error: StartError) -> anyhow::Error {
     anyhow::Error::new(error).context(advice)
 }
 
-/// The signals that stop the program: Ctrl-C, and SIGTERM where the system has it. Its handlers are
-/// installed before the server starts, so that an early signal is not lost.
+/// The signals that stop the program: Ctrl-C, and SIGTERM on Unix. The handlers are installed
+/// before the server starts, so that an early signal is not lost.
 struct Stop {
     #[cfg(unix)]
     signals: [tokio::signal::unix::Signal; 2],
@@ -350,7 +351,7 @@ fn stop_signal() -> std::io::Result<Stop> {
 }
 
 impl Stop {
-    /// Waits for the first of the signals.
+    /// Waits for one of the signals.
     #[cfg(unix)]
     async fn recv(&mut self) {
         let [interrupt, terminate] = &mut self.signals;
@@ -362,8 +363,8 @@ impl Stop {
 
     #[cfg(not(unix))]
     async fn recv(&mut self) {
-        // An error says that the handler cannot be installed. The server then stops at once,
-        // instead of running without a way to stop it.
+        // An error means that the handler cannot be installed. The server then stops at once,
+        // because nothing could stop it later.
         let _ = tokio::signal::ctrl_c().await;
     }
 }
@@ -395,7 +396,7 @@ mod tests {
         let with_variable = command
             .get_arguments()
             .filter(|arg| arg.get_env().is_some());
-        // And the two options of the program itself.
+        // The other two are options of the binary itself.
         assert_eq!(with_variable.count(), count + 2);
     }
 

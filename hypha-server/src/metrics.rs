@@ -1,7 +1,7 @@
 //! The metrics of the server: counters that all modules increment, and their text for Prometheus.
 //!
 //! Each counter is defined once, in the list below: its doc comment is also its help text for
-//! Prometheus. Counters are relaxed atomics, because each is read alone and orders nothing.
+//! Prometheus. Counters are relaxed atomics, because no other data depends on their order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,9 +18,9 @@ macro_rules! counters {
     ) => {
         /// The metrics of a server, as [`Server::stats`](crate::Server::stats) returns them.
         ///
-        /// Fields whose name ends in `_open`, and those that begin with `memory_`, are present
-        /// values. The others count since the start, and so do `memory_refused` and
-        /// `memory_gave_way`. `GET /metrics` shows the same values for Prometheus.
+        /// Fields whose name ends in `_open`, and those that begin with `memory_`, are current
+        /// values, except `memory_refused` and `memory_gave_way`. These two and all others count
+        /// since the start. `GET /metrics` shows the same values for Prometheus.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -33,8 +33,8 @@ macro_rules! counters {
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
 
         impl Counters {
-            /// Returns the values of the counters. The levels are 0, because `memory` holds them:
-            /// `State::stats` adds them.
+            /// Returns the values of the counters. The `memory_` fields are 0, because `memory`
+            /// holds those values: `State::stats` adds them.
             pub(crate) fn snapshot(&self) -> Stats {
                 Stats { $($name: self.$name.get(),)+ ..Stats::default() }
             }
@@ -61,7 +61,7 @@ macro_rules! counters {
 counters! {
     /// Connections that were admitted, over WebSocket and over HTTP.
     connections_accepted,
-    /// Connections that are open now.
+    /// Connections that are open.
     connections_open,
     /// Handshakes that were refused.
     handshakes_refused,
@@ -82,39 +82,39 @@ counters! {
     dropped_garbage,
     /// Copies of broadcasts dropped because a receiver had no room.
     dropped_slow,
-    /// Times that a client did not keep up with the messages of other servers.
+    /// Times that a client was too slow for the messages from other servers.
     congested,
-    /// Clients notified that a client with which they had calls is gone.
+    /// Clients notified that a client that they had calls with has disconnected.
     told_gone,
     /// Connections closed by the write timeout.
     closed_stalled,
-    /// Connections closed because the client took nothing while a sender waited for room.
+    /// Connections closed because the client read nothing while a sender waited for room.
     closed_slow,
     /// Connections closed by the idle timeout.
     closed_idle,
     /// Times that a connection or HTTP request waited for a rate limit.
     slowed_rate,
-    /// Total duration of those waits in milliseconds.
+    /// Total duration of these waits, in milliseconds.
     slowed_rate_milliseconds,
     /// HTTP requests refused by a rate limit.
     refused_rate,
-    /// WebSockets refused because too many of their IP address were not authenticated.
+    /// WebSockets refused because their IP address had too many unfinished handshakes.
     refused_handshakes,
-    /// Connections closed because there was no memory for them.
+    /// Connections closed because of exhausted memory.
     closed_memory,
-    /// Messages refused because there was no memory for them at the receiver.
+    /// Messages refused because the receiver had no memory for them.
     refused_memory,
     /// Connections closed because of a frame that is too large.
     closed_too_large,
-    /// HTTP requests that are being served now.
+    /// HTTP requests that are being served.
     http_requests_open,
-    /// HTTP requests refused because their user has too many at the same time.
+    /// HTTP requests refused because their user had too many at the same time.
     http_refused_busy,
-    /// HTTP requests refused or ended because there is no memory for them.
+    /// HTTP requests refused or aborted because of exhausted memory.
     http_refused_memory,
-    /// Responses of applications refused because of their status or their headers.
+    /// Responses of applications refused because of their status or headers.
     http_refused_apps,
-    /// Applications ended because they did not return after their response.
+    /// Applications stopped because they did not return after their response.
     apps_ended,
     /// Services refused because of a limit on services or their records.
     services_refused,
@@ -124,32 +124,32 @@ counters! {
     records_skipped,
     /// Servers of the cluster that ended without removing their records.
     servers_lost,
-    /// Logins in progress that gave way to newer ones.
+    /// Logins in progress evicted by newer ones.
     displaced_logins,
-    /// Calls that waited for a login and gave way to newer ones.
+    /// Calls that waited for a login, evicted by newer ones.
     displaced_checks,
-    /// Calls to the manager refused because their client or its user has too many that wait.
+    /// Calls to the manager refused because their client or its user had too many waiting calls.
     refused_waiting,
-    /// Calls to the manager that waited for other clients and gave way to newer ones.
+    /// Calls to the manager that waited for other clients, evicted by newer ones.
     displaced_calls,
     /// Connections replaced by a newer one with the same address.
     replaced;
-    /// Memory held for peers, in bytes.
+    /// Memory charged to all accounts, in bytes.
     memory_used,
-    /// Memory of the process beyond its idle state that no account shows, in bytes; 0 if the server
-    /// does not count it.
+    /// Memory of the process above its idle state that no account is charged for, in bytes. 0 if
+    /// the server does not measure it.
     memory_overhead,
-    /// Largest memory held for peers since the start, in bytes.
+    /// Highest value of `memory_used` since the start, in bytes.
     memory_peak,
-    /// Upper bound on the memory held for peers, in bytes.
+    /// Memory budget of all accounts together, in bytes.
     memory_limit,
-    /// Users and IP addresses for which memory is held.
+    /// Users and IP addresses that memory is charged to.
     memory_owners,
-    /// Memory held for the user or IP address with the most, in bytes.
+    /// Memory charged to the user or IP address with the most, in bytes.
     memory_largest_owner,
     /// Requests for memory that were refused.
     memory_refused,
-    /// Connections that had to give way because the memory was exhausted.
+    /// Connections evicted because the memory was exhausted.
     memory_gave_way,
 }
 
@@ -220,7 +220,7 @@ impl Stats {
     }
 }
 
-/// A counter. Those whose name ends in `_open` go down as well, and are gauges for Prometheus.
+/// A counter. One whose name ends in `_open` also decreases, and is a gauge for Prometheus.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -235,12 +235,12 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Subtracts one that was added before.
+    /// Subtracts one. Must follow an [`add`](Self::add).
     pub(crate) fn sub(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Returns the present value.
+    /// Returns the current value.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

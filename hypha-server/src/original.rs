@@ -1,11 +1,11 @@
-//! Accepts the command line and the environment of the original server, as far as they differ from
-//! those of this one, so that a deployment of the original starts this program unchanged.
+//! Accepts the command line and the environment of the Python server, so that a deployment of that
+//! server starts this program unchanged. Contains only the differences between the two.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// Variables of the original server whose values never prevent the start. A value that cannot be
-/// used is ignored with a warning.
+/// Environment variables of the Python server whose values never prevent the start. An invalid
+/// value is ignored with a warning.
 ///
 /// They may be set for another program: Kubernetes, for instance, sets `HYPHA_PORT` to a URL where
 /// a service is called `hypha`.
@@ -32,7 +32,7 @@ const TOLERATED: [&str; 20] = [
     "HYPHA_LOG_FORMAT",
 ];
 
-/// Number of values that an option of the original takes.
+/// Number of values that an option of the Python server takes.
 #[derive(Clone, Copy, PartialEq)]
 enum Takes {
     Nothing,
@@ -48,9 +48,9 @@ const PYTHON: &str = "this server runs no Python; embed it, or connect a client 
 const SEARCH: &str = "this server has no search by meaning";
 const SHELL: &str = "this server has no shell";
 
-/// Options of the original that this server accepts without effect, each with the reason. An option
-/// with an empty reason is ignored without a warning, because its effect is not missed here. Each
-/// option has the variable `HYPHA_<NAME>`.
+/// Options of the Python server that this server accepts without effect, each with the reason. An
+/// empty reason suppresses the warning, because users do not miss the effect of that option. Each
+/// option has the environment variable `HYPHA_<NAME>`.
 const WITHOUT_EFFECT: [(&str, Takes, &str); 43] = [
     ("from-env", Nothing, ""),
     ("reset-redis", Nothing, "this server clears no Redis"),
@@ -101,14 +101,14 @@ const WITHOUT_EFFECT: [(&str, Takes, &str); 43] = [
     ("interactive", Nothing, SHELL),
 ];
 
-/// Reads a flag from the environment, in the words of the original. Any other word means false.
+/// Parses a flag from the environment as the Python server does. Any unknown word means false.
 fn is_on(word: &str) -> bool {
     let word = word.trim().to_ascii_lowercase();
     matches!(word.as_str(), "true" | "1" | "yes" | "y" | "on")
 }
 
-/// Removes the subcommand `server` of the original. This program has no subcommands, and always
-/// does what that one does.
+/// Removes the subcommand `server` of the Python server from the arguments. This program has no
+/// subcommands, and always does what `server` does.
 pub(crate) fn without_subcommand(
     mut arguments: Vec<std::ffi::OsString>,
 ) -> Vec<std::ffi::OsString> {
@@ -132,8 +132,8 @@ pub(crate) fn add_options(command: Command) -> Command {
         })
 }
 
-/// Returns a warning for each option of the original that was given and has no effect. `variable`
-/// looks up a variable of the environment.
+/// Returns a warning for each option of the Python server that was given and has no effect.
+/// `variable` looks up an environment variable.
 pub(crate) fn ignored(
     matches: &ArgMatches,
     variable: impl Fn(&str) -> Option<String>,
@@ -155,11 +155,11 @@ pub(crate) fn ignored(
     warnings
 }
 
-/// Detaches the tolerated variables whose values cannot be used from the arguments of a command.
-/// Returns the command and a warning for each of them.
+/// Detaches the tolerated variables with invalid values from the arguments of a command. Returns
+/// the command, and a warning for each detached variable.
 ///
-/// Each variable is tried by itself, with all others detached. `check` says whether the settings
-/// with it can be used.
+/// Tries each variable alone, with all others detached. `check` returns whether the settings are
+/// valid with that variable.
 pub(crate) fn without_unusable(
     command: Command,
     check: impl Fn(&ArgMatches) -> Result<(), String>,

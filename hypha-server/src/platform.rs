@@ -1,5 +1,5 @@
-//! Names the parts of the original platform that this server does not have, by the names by which
-//! clients ask for them, so that an error says more than "not found".
+//! Names the parts of the Python platform that this server does not have, so that the error for
+//! such a part says more than "not found".
 
 const ARTIFACTS: &str = "this server has no artifacts";
 const APPS: &str = "this server launches no apps";
@@ -9,7 +9,7 @@ const SKILLS: &str = "this server has no documentation for agents";
 const TRITON: &str = "this server has no Triton proxy";
 const ACCOUNTS: &str = "this server has no accounts of its own";
 
-/// Returns the sentence about a missing part for the name of a service of the original, or `None`
+/// Returns the error text for a service of the Python platform that this server lacks, or `None`
 /// for any other name.
 pub(crate) fn lacks_service(name: &str) -> Option<&'static str> {
     Some(match name {
@@ -24,7 +24,7 @@ pub(crate) fn lacks_service(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the sentence about a missing part for a path `/{workspace}/{part}/…` of the original, or
+/// Returns the error text for a path `/{workspace}/{part}/…` whose part this server lacks, or
 /// `None` for any other path.
 pub(crate) fn lacks_page(path: &str) -> Option<&'static str> {
     let mut parts = path.trim_start_matches('/').split('/');

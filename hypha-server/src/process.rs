@@ -24,7 +24,7 @@ pub(crate) fn memory() -> Option<ProcessMemory> {
     })
 }
 
-/// Returns the number of the line `name:  number kB`. The kernel writes 1024 bytes as 1 kB.
+/// Returns the number in the line `name:  number kB`. The kernel writes 1024 bytes as 1 kB.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines();
     let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -1,15 +1,15 @@
 //! Limits a rate with bursts, by a token bucket.
 //!
-//! governor 0.10 is not used. It cannot test whether a bucket is empty without taking a token, so
-//! each valid request would be charged to the address that it comes from. It also has no debts, so
-//! a message larger than the burst would never pass. Layers of tower limit all callers together.
+//! The crate governor 0.10 has two gaps. It cannot test whether a bucket is empty without taking a
+//! token, so each valid request would be charged to its address. It does not allow debt, so a
+//! message larger than the burst would never pass. The layers of tower limit all callers together.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket that holds up to `burst` tokens and refills at `per_second`. It can go into debt:
-/// users take tokens first and wait afterwards.
+/// A token bucket that holds up to `burst` tokens and refills at `per_second`. It allows debt: a
+/// caller takes tokens first and waits afterwards.
 pub(crate) struct RateLimit {
     per_second: f64,
     burst: f64,
@@ -35,7 +35,7 @@ impl RateLimit {
         (per_second > 0.0).then(|| RateLimit::new(per_second, burst))
     }
 
-    /// Takes tokens, which may leave the bucket in debt of any size.
+    /// Takes tokens. The resulting debt has no limit.
     pub(crate) fn take(&mut self, tokens: f64) {
         self.earn();
         self.left -= tokens;
@@ -51,12 +51,12 @@ impl RateLimit {
         fits
     }
 
-    /// Takes a token if the bucket will have one within `patience`, and returns the time until
-    /// then. The caller waits for that time.
+    /// Takes a token if one will be available within `patience`, and returns the time until then.
+    /// The caller must wait for that time.
     ///
     /// # Errors
     ///
-    /// Takes nothing and returns the time if it exceeds `patience`.
+    /// Returns the time and takes no token if the time exceeds `patience`.
     pub(crate) fn reserve(&mut self, patience: Duration) -> Result<Duration, Duration> {
         let wait = self.until(1.0);
         if wait > patience {
@@ -68,17 +68,19 @@ impl RateLimit {
 
     /// Returns the time until the bucket has this many tokens. Takes none.
     pub(crate) fn until(&mut self, tokens: f64) -> Duration {
-        // Reading the clock costs more than everything else here.
+        // Returns before reading the clock, because the clock costs more than the rest of this
+        // function.
         if self.left >= tokens {
             return Duration::ZERO;
         }
         self.earn();
         let missing = (tokens - self.left).max(0.0);
-        // A rate may be so small that the time does not fit into a `Duration`.
+        // With a very small rate, the time may not fit into a `Duration`.
         Duration::try_from_secs_f64(missing / self.per_second).unwrap_or(Duration::MAX)
     }
 
-    /// Returns whether the bucket is full. It is then equal to a new one and can be dropped.
+    /// Returns whether the bucket is full. A full bucket is equal to a new one, so it can be
+    /// dropped.
     pub(crate) fn is_full(&mut self) -> bool {
         self.earn();
         self.left >= self.burst
@@ -125,7 +127,8 @@ mod tests {
             sleep(limit.until(0.0)).await;
         }
         let took = begun.elapsed().as_secs_f64();
-        // Each wait is rounded up to the timer's resolution; the bucket keeps what it is too long.
+        // Each wait is rounded up to the timer's resolution. The bucket earns tokens for the
+        // excess, so the errors do not add up.
         assert!((4.9..5.1).contains(&took), "{took}");
     }
 

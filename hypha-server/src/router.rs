@@ -5,9 +5,9 @@
 //! and delivers it to a peer of this server, through the bus to another server, or to all
 //! subscribers of a workspace.
 //!
-//! Messages of one sender to one receiver keep their order, as long as they come through one
-//! connection. Delivery waits for room at the receiver, so a slow receiver slows its senders down,
-//! until the timeout closes its connection.
+//! Messages of one sender to one receiver keep their order while both stay on the same connection.
+//! Delivery waits for room at the receiver, so a slow receiver slows its senders down, until the
+//! timeout closes the receiver's connection.
 //!
 //! Lock order: the peers, then the partners of a peer. No lock is held across an await, while a
 //! frame is queued, or while the bus is called, because the bus looks up peers itself.
@@ -31,38 +31,38 @@ use crate::memory::{Charge, OverBudget};
 use crate::metrics::Counters;
 use crate::peer::{Peer, Unsent};
 
-/// Workspace part of the addresses of the manager and its former addresses.
+/// Workspace part of the manager's address, and of the addresses that older clients use for it.
 pub(crate) const SERVER_WORKSPACE: &str = "*";
 /// Client part of the address of a broadcast.
 const EVERYONE: &str = "*";
 
 /// Type of the event about a client that has disconnected.
 pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
-/// Subject of an event that is about no connection of this server. No connection has this
+/// Subject of an event that is not about a connection of this server. No connection has this
 /// generation.
 pub(crate) const NOBODY: u64 = 0;
-/// Upper bound on the address of a message, in bytes. Valid workspaces and client ids are shorter;
-/// the bound keeps garbage out of rejections and the bus.
+/// Maximum length of the address in a message, in bytes. Valid workspaces and client ids are
+/// shorter. The limit keeps garbage out of rejections and the bus.
 const ADDRESS_MAX: usize = 1024;
-/// Lower bound on a chunk of a large message that is charged by its bytes only, in bytes. Smaller
-/// chunks count as messages; otherwise a sender could avoid the limit on its messages by tiny
-/// chunks.
+/// Minimum size of a chunk that is charged by its bytes only, in bytes. A smaller chunk counts as a
+/// message, because a sender could otherwise avoid the limit on its messages with tiny chunks.
 const PART_MIN: usize = 16 * 1024;
-/// Methods by which a call is answered. The session comes before them, separated by a dot.
+/// Methods by which a callee responds to a call. In a message, the session id and a dot precede
+/// them.
 const ANSWERS: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
 /// The error of [`Router::attach`] if the address belongs to a connection that keeps it.
 #[derive(Debug)]
 pub(crate) struct Taken;
 
-/// The sender of a broadcast, which decides what happens at a receiver without room.
+/// The sender of a broadcast. Decides whether a copy for a receiver without room is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A client. Its copy for a receiver without room is dropped, so that it can neither wait for
-    /// nor disconnect the other subscribers.
+    /// A client. Its copy for a receiver without room is dropped, so that the client neither waits
+    /// for other subscribers nor disconnects them.
     Client,
-    /// The server itself. Its copy is queued beyond the room of the receiver, because subscribers
-    /// rely on its events.
+    /// The server itself. Its copy is queued even if the receiver has no room, because subscribers
+    /// rely on the server's events.
     Server,
 }
 
@@ -73,7 +73,7 @@ type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
 /// if there is no such client.
 type OnDemand = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Peer>>> + Send + Sync>;
 
-/// The connected peers, and the ways to them.
+/// The connected peers, and the bus to the other servers.
 pub(crate) struct Router {
     peers: RwLock<Peers>,
     on_demand: OnceLock<OnDemand>,
@@ -142,8 +142,8 @@ impl Router {
             .unwrap_or_default()
     }
 
-    /// Returns the peers of all workspaces, except those for which `is_internal` returns true. It
-    /// is called under the lock of the peers.
+    /// Returns the peers of all workspaces, except those for which `is_internal` returns true.
+    /// Calls `is_internal` under the lock of the peers.
     pub(crate) fn all(&self, is_internal: impl Fn(&Peer) -> bool) -> Vec<Arc<Peer>> {
         let peers = self.peers.read();
         let peers = peers.values().flat_map(|inside| inside.values());
@@ -152,8 +152,8 @@ impl Router {
 
     /// Routes messages to `peer` from now on, and returns the peer that it replaces.
     ///
-    /// The new peer inherits the partners of the replaced one: they learn that the client is gone
-    /// when the new connection ends. `may_be_displaced` is called under the lock of the peers.
+    /// The new peer inherits the partners of the replaced one: the partners are notified when the
+    /// new connection ends. `may_be_displaced` is called under the lock of the peers.
     ///
     /// # Errors
     ///
@@ -177,8 +177,8 @@ impl Router {
         }
     }
 
-    /// Stops routing to `peer`. Returns false, and does nothing, if it is not attached: then a
-    /// newer connection has its address.
+    /// Stops routing to `peer`. Returns false and does nothing if a newer connection already has
+    /// its address.
     pub(crate) fn detach(&self, peer: &Peer) -> bool {
         let mut peers = self.peers.write();
         let Some(inside) = peers.get_mut(&peer.workspace) else {
@@ -192,24 +192,25 @@ impl Router {
             if inside.is_empty() {
                 peers.remove(&peer.workspace);
             }
-            // The bus looks whether the address is in use again, and needs the lock for it.
+            // The bus checks whether the address is in use again, and needs the lock of the peers
+            // for this.
             drop(peers);
             self.bus.unsubscribe_address(&peer.address);
         }
         current
     }
 
-    /// Returns whether this very connection has its address.
+    /// Returns whether this connection, and not a newer one, has its address.
     fn is_attached(&self, peer: &Peer) -> bool {
         let present = self.find(&peer.workspace, &peer.client_id);
         present.is_some_and(|present| present.generation == peer.generation)
     }
 
-    /// Tells the partners of a detached client that it is gone. A caller that notes the client as a
-    /// partner later than this finds it detached, and its call is rejected.
+    /// Notifies the partners of a detached client that it is gone. A caller that is added as a
+    /// partner later finds the client detached, and its call is rejected.
     ///
-    /// With `announced`, the event was sent to the subscribers of the client's workspace, which are
-    /// not told twice.
+    /// Pass `announced` if the subscribers of the client's workspace have already received the
+    /// event. They are not notified twice.
     pub(crate) async fn tell_partners(&self, gone: &Peer, announced: bool) {
         let (partners, incomplete) = gone.partners.take();
         for partner in partners {
@@ -228,7 +229,8 @@ impl Router {
                 }
             }
         }
-        // Some partners were not noted, so all clients of all servers are searched for the address.
+        // Some partners were not recorded, so all clients of all servers are searched for the
+        // address.
         if incomplete {
             self.tell_partners_of(&gone.address, announced);
             self.bus.announce(Notice::Left {
@@ -237,8 +239,8 @@ impl Router {
         }
     }
 
-    /// Tells the clients of this server that have noted `address` as a partner that it is gone.
-    /// With `announced`, subscribers of the client's workspace are left out.
+    /// Notifies the clients of this server that have `address` as a partner that it is gone. With
+    /// `announced`, subscribers of the client's workspace are left out.
     pub(crate) fn tell_partners_of(&self, address: &str, announced: bool) {
         let Some((workspace, client_id)) = address.split_once('/') else {
             return;
@@ -255,21 +257,21 @@ impl Router {
         }
     }
 
-    /// Sends the event about a client that is gone to one peer, behind the messages of the client's
-    /// connection `subject`: a last response must not be overtaken.
+    /// Notifies one peer that a client is gone. The event is queued behind the messages of the
+    /// client's connection `subject`, because it must not overtake a last response.
     fn tell(&self, peer: &Peer, subject: u64, workspace: &str, client_id: &str) {
         if let Some(event) = gone_event(&peer.address, workspace, client_id) {
             self.counters.told_gone.add();
-            // It fails only if the peer is gone itself.
+            // Fails only if the peer itself is gone, so the error is ignored.
             let _ = peer.outbox.push_behind(subject, event);
         }
     }
 
-    /// Delivers a message of `sender`, or rejects its call. Waits for room at the receiver for as
-    /// long as the receiver makes progress, so the caller reads nothing more from the sender.
+    /// Delivers a message of `sender`, or rejects its call. Waits for room at the receiver while
+    /// the receiver makes progress. The caller reads no further messages from the sender meanwhile.
     ///
-    /// `charge` is for the memory of a large frame. It ends when the message is queued for the
-    /// receiver, which has it charged to its own account then, or is dropped.
+    /// `charge` pays for the memory of a large frame. It is released when the message is dropped or
+    /// queued for the receiver, whose own account then pays.
     ///
     /// # Cancellation
     ///
@@ -279,8 +281,8 @@ impl Router {
         drop(charge);
     }
 
-    /// Parses a message and delivers it to its target. Each message is charged to the rates of one
-    /// connection exactly once, also one that is refused.
+    /// Parses a message and delivers it to its target. Charges each message, also a refused one, to
+    /// the rates of one connection exactly once.
     async fn deliver_to_target(&self, sender: &Peer, frame: Bytes) {
         let Ok(message) = Message::parse(frame) else {
             charge_message(sender, 0);
@@ -295,7 +297,7 @@ impl Router {
         let (workspace, client_id) = to.split_once('/').unwrap_or((&sender.workspace, to));
         if let Some(key) = message.overriding_key() {
             charge_message(sender, message.len());
-            // Receivers merge the segments, so such a key would forge the sender or the user.
+            // Receivers merge the two segments, so such a key would forge the sender or the user.
             return self.refuse_override(
                 sender,
                 &message,
@@ -313,8 +315,8 @@ impl Router {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
             let is_new = message.session().is_some() && sender.partners.note(&address);
-            // A client of the server itself sends to all others through one connection, so it must
-            // not wait for one of them.
+            // A client of the server itself sends to all others through one connection, so one slow
+            // receiver must not block it.
             let sending = match sender.serves_all {
                 true => self.bus.send_at_once(&address, frame.into_bytes()),
                 false => self.bus.send(&address, frame.into_bytes()),
@@ -322,8 +324,7 @@ impl Router {
             if sending.await {
                 return self.counters.messages_routed.add();
             }
-            // Forgotten at once, so that calls to missing addresses do not fill the list of
-            // partners.
+            // Removed at once, so that calls to missing addresses do not fill the list of partners.
             if is_new {
                 sender.partners.forget(&address);
             }
@@ -336,8 +337,8 @@ impl Router {
         match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
-                // Noted before the delivery: if one of the two leaves after the delivery, it finds
-                // the other one among its partners.
+                // Recorded before the delivery: if one of the two disconnects after the delivery,
+                // the other one is among its partners and is notified.
                 let is_new = message.session().is_some() && note_call(sender, &target);
                 match self.deliver(sender, &target, frame).await {
                     Ok(()) => self.counters.messages_routed.add(),
@@ -348,8 +349,8 @@ impl Router {
                         return self.refuse_absent(sender, &message, &target.address);
                     }
                 }
-                // A target that was detached before the note has told its partners already, and
-                // this caller would wait for a response without end.
+                // If the target was detached before the call was recorded, it has already notified
+                // its partners. This caller would then wait for a response without end.
                 if is_new && !self.is_attached(&target) {
                     self.refuse_absent(sender, &message, &target.address);
                 }
@@ -362,22 +363,23 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone, is disconnected because it made no progress for the timeout,
-    /// or has no memory for the frame.
+    /// Fails if the receiver is gone, has no memory for the frame, or was disconnected because it
+    /// made no progress within the timeout.
     async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Unsent> {
-        // Never waits: one slow receiver would hold up the responses to all others.
+        // A server service never waits, because one slow receiver would delay the responses to all
+        // others.
         if sender.serves_all {
             return target.outbox.push(frame).map_err(|_| Unsent::Gone);
         }
         let mut sending = std::pin::pin!(target.outbox.send(sender.generation, frame));
-        // Tried without a timer first: there is nearly always room, and reading the clock costs
+        // Tried without a timer first, because there is usually room, and reading the clock costs
         // more than the rest of the delivery.
         if let Some(sent) = sending.as_mut().now_or_never() {
             return sent;
         }
-        // While the sender waits, the server reads nothing from it, not even its pings, and without
-        // pongs the sender would drop its connection. So a receiver that makes no progress for
-        // longer than that is disconnected instead.
+        // While the sender waits, the server does not read its pings, and without pongs the sender
+        // would close its connection. So the server disconnects a receiver that makes no progress
+        // for the timeout.
         loop {
             let before = target.outbox.progress();
             match tokio::time::timeout(self.deliver_timeout, sending.as_mut()).await {
@@ -392,8 +394,9 @@ impl Router {
         }
     }
 
-    /// Sends a message to every subscriber in the sender's workspace, at all servers, the sender
-    /// included. Clients with read permission only, and messages to other workspaces, are rejected.
+    /// Sends a message to every subscriber of the sender's workspace, at all servers, including the
+    /// sender. Rejects messages to other workspaces, and messages of clients with only the read
+    /// permission.
     async fn broadcast(&self, sender: &Peer, workspace: &str, message: &Message) {
         let from_server = sender.workspace == SERVER_WORKSPACE;
         let problem = if from_server {
@@ -419,7 +422,7 @@ impl Router {
         }
         let to = format!("{workspace}/{EVERYONE}");
         let frame = stamp(sender, message, &to, workspace).into_bytes();
-        // With other servers, the bus delivers the broadcast here too.
+        // In a cluster, the bus also delivers the broadcast here.
         if !self.bus.broadcast(workspace, &frame).await {
             let origin = if from_server {
                 Origin::Server
@@ -430,14 +433,14 @@ impl Router {
         }
     }
 
-    /// Sends an event of the server to the subscribers of a workspace at all servers. The message
+    /// Sends an event of the server to the subscribers of a workspace, at all servers. The message
     /// has no `from`, `ws` and `user`.
     pub(crate) fn event<T: Serialize + ?Sized>(&self, workspace: &str, kind: &str, data: &T) {
         self.event_about(workspace, kind, data, NOBODY);
     }
 
-    /// Sends an event of the server about the connection `subject`. Subscribers get it after the
-    /// messages of that connection that are queued for them.
+    /// Sends an event of the server about the connection `subject`. Subscribers receive it after
+    /// the messages of that connection that are already queued for them.
     pub(crate) fn event_about<T: Serialize + ?Sized>(
         &self,
         workspace: &str,
@@ -456,8 +459,8 @@ impl Router {
             to: EVERYONE,
             data,
         };
-        // Encoded as JSON only if there are other servers, because those of the original read JSON.
-        // The bus then delivers the event here too.
+        // Encoded as JSON only in a cluster, because Python servers read JSON. The bus then also
+        // delivers the event here.
         if self
             .bus
             .event(workspace, &|| serde_json::to_vec(&event).ok())
@@ -470,8 +473,8 @@ impl Router {
         }
     }
 
-    /// Sends a broadcast to the subscribers that are connected to this server. Never waits, and
-    /// closes no connection because of messages of clients. A copy keeps its place behind the
+    /// Sends a broadcast to the subscribers that are connected to this server. Never waits. A
+    /// message of a client never closes a subscriber's connection. Each copy is queued behind the
     /// messages of the connection `subject`.
     pub(crate) fn publish(
         &self,
@@ -499,8 +502,8 @@ impl Router {
         }
     }
 
-    /// Rejects a call to a peer that is not connected. A message without a session is dropped:
-    /// nobody waits for it, and rejections would multiply the messages after each disconnect.
+    /// Rejects a call to a peer that is not connected. Drops a message without a session, because
+    /// no caller waits for it and rejections would multiply the messages after each disconnect.
     fn refuse_absent(&self, sender: &Peer, message: &Message, target: &str) {
         if message.session().is_some() {
             self.counters.rejected_absent.add();
@@ -522,8 +525,8 @@ impl Router {
         Self::reject(sender, message, target, &problem);
     }
 
-    /// Rejects a message whose second segment would override a key of the first one that the server
-    /// writes. The key is empty if the second segment is a list.
+    /// Rejects a message whose second segment would override `key`, which the server writes in the
+    /// first segment. `key` is empty if the second segment is a list.
     fn refuse_override(&self, sender: &Peer, message: &Message, target: &str, key: &str) {
         self.counters.rejected_forbidden.add();
         let problem = match key {
@@ -533,15 +536,15 @@ impl Router {
         Self::reject(sender, message, target, &problem);
     }
 
-    /// Rejects a call in the name of its target. `target` must be the full address, because the
-    /// caller accepts responses only from the address that it called. Does nothing for a message
-    /// without a session.
+    /// Sends the rejection of a call to its caller. `target` must be the full address of the
+    /// callee, because the caller accepts responses only from the address that it called. Does
+    /// nothing for a message without a session.
     fn reject(sender: &Peer, message: &Message, target: &str, problem: &str) {
         let Some(session) = message.session() else {
             return;
         };
         match rejection(&sender.address, session, target, problem) {
-            // It fails only if the caller is gone.
+            // Fails only if the caller is gone, so the error is ignored.
             Ok(frame) => drop(sender.outbox.push(frame)),
             Err(error) => tracing::error!(%error, "cannot encode a rejection"),
         }
@@ -556,11 +559,11 @@ fn charge_message(sender: &Peer, bytes: usize) {
 }
 
 /// Charges a message to the rates of the connection that has caused it: a response to the caller,
-/// anything else to the sender. Otherwise callers could use up the rates of a callee.
+/// any other message to the sender. Otherwise callers could use up the rates of a callee.
 ///
-/// A response to a connection that has never sent anything to this sender, or that already pays for
-/// as many as it may, is charged to the sender. Otherwise responses to no call could silence any
-/// client.
+/// Charges a response to the sender if the target has never sent anything to this sender, or
+/// already pays for its maximum number of responses. Otherwise responses to no call could use up
+/// the rates of any client.
 fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     if sender.pace.is_none() && target.is_none_or(|target| target.pace.is_none()) {
         return;
@@ -593,15 +596,15 @@ fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     }
 }
 
-/// Returns whether a method is the response or heartbeat of a session, such as `session.resolve`. A
-/// method of a service may have the same name.
+/// Returns whether a method name is the response or heartbeat of a session, such as
+/// `session.resolve`. A service may have a method with such a name.
 fn is_answer(method: &str) -> bool {
     method
         .rsplit_once('.')
         .is_some_and(|(session, kind)| ANSWERS.contains(&kind) && !session.starts_with("services."))
 }
 
-/// Writes sender, receiver, workspace and user into a message. A message of the server itself has
+/// Writes sender, receiver, workspace and user into a message. A message of the server itself gets
 /// the workspace of the receiver, because clients refuse messages of other workspaces.
 fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped {
     let from_server = sender.workspace == SERVER_WORKSPACE;
@@ -617,15 +620,15 @@ fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped
     })
 }
 
-/// Returns whether a peer receives the event about clients that leave a workspace.
+/// Returns whether a peer subscribes to the events about clients that leave a workspace.
 fn hears_of(peer: &Peer, workspace: &str) -> bool {
     peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED)
 }
 
-/// Notes a call at both ends, so that each is told when the other is gone. Returns whether the
-/// target is a new partner of the caller.
+/// Records a call at both ends, so that each is notified when the other disconnects. Returns
+/// whether the target is a new partner of the caller.
 fn note_call(caller: &Peer, target: &Peer) -> bool {
-    // The common case, without the locks of both partners.
+    // The common case, without the locks of the partners.
     if caller.partners.is_latest(target.generation) {
         return false;
     }
@@ -637,8 +640,8 @@ fn note_call(caller: &Peer, target: &Peer) -> bool {
     is_new
 }
 
-/// Returns the event that tells the client `to` that another client is gone. It has no sender, like
-/// all events of the server. Returns `None` if it cannot be encoded.
+/// Returns the event that tells the client `to` that another client has disconnected. Like all
+/// events of the server, it has no sender. Returns `None` if it cannot be encoded.
 fn gone_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
     #[derive(Serialize)]
     struct Event<'a> {
@@ -668,7 +671,7 @@ fn gone_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
     }
 }
 
-/// Encodes the rejection of a call: the response `session.reject` of `from`, with an error.
+/// Encodes the rejection of a call: the message `session.reject` from `from`, with an error.
 fn rejection(
     to: &str,
     session: &str,

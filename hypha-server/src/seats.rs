@@ -1,7 +1,8 @@
-//! Limits by name. Beyond the limit, [`Seats`] refuses and [`Turns`] makes the caller wait.
+//! Limits the use of a resource by name. [`Seats`] refuses a use above the limit; [`Turns`] makes
+//! the caller wait.
 //!
-//! [`Seats`] limits for example the connections of each user, [`Turns`] the handshakes of each IP
-//! address. A name costs memory only while it is in use.
+//! [`Seats`] limits, for example, the connections of each user, and [`Turns`] the handshakes of
+//! each IP address. A name costs memory only while it is in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,31 +12,31 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// A number of seats for each name. A name without a free seat is refused.
+/// A fixed number of slots for each name. A name without a free slot is refused.
 pub(crate) struct Seats {
     limit: usize,
-    /// Seats that are taken, by name. Names without any are removed.
+    /// Slots in use, by name. Names without any are removed.
     taken: Mutex<HashMap<String, usize>>,
 }
 
-/// A taken seat. Dropping it gives the seat back.
+/// A slot in use. Dropping it frees the slot.
 pub(crate) struct Seat {
     seats: Arc<Seats>,
     name: String,
 }
 
-/// The rule for a name without a free seat.
+/// The rule for a name without a free slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admit {
-    /// Refuse it.
+    /// Refuses the request.
     WithinLimit,
-    /// Exceed the limit: the taker replaces a connection of its own, whose seat becomes free in a
-    /// moment.
+    /// Exceeds the limit: the request replaces a connection of the same name, whose slot becomes
+    /// free soon.
     Replacement,
 }
 
 impl Seats {
-    /// Creates `limit` seats for each name.
+    /// Creates `limit` slots for each name.
     pub(crate) fn new(limit: usize) -> Arc<Seats> {
         Arc::new(Seats {
             limit,
@@ -43,12 +44,13 @@ impl Seats {
         })
     }
 
-    /// Returns the number of seats that each name has.
+    /// Returns the number of slots of each name.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Takes a seat under `name`. Returns `None` if none is free and `admit` requires one.
+    /// Takes a slot of `name`. Returns `None` if none is free, unless `admit` allows exceeding the
+    /// limit.
     pub(crate) fn take(self: &Arc<Self>, name: &str, admit: Admit) -> Option<Seat> {
         let mut taken = self.taken.lock();
         let count = taken.entry(name.to_owned()).or_default();
@@ -75,14 +77,15 @@ impl Drop for Seat {
     }
 }
 
-/// A number of turns for each name. Tasks without a turn wait in the order of their arrival.
+/// A fixed number of permits for each name. Tasks without a permit wait in the order of their
+/// arrival.
 pub(crate) struct Turns {
     limit: usize,
-    /// The semaphore of each name that has a turn or waits for one.
+    /// The semaphore of each name that has a permit in use or a waiting task.
     queues: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A turn. Dropping it gives the turn to the next task.
+/// A permit. Dropping it passes the permit to the next waiting task.
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     name: String,
@@ -90,7 +93,7 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    /// Creates `limit` turns for each name, at least one.
+    /// Creates `limit` permits for each name, at least one.
     pub(crate) fn new(limit: usize) -> Arc<Turns> {
         Arc::new(Turns {
             limit: limit.clamp(1, Semaphore::MAX_PERMITS),
@@ -98,24 +101,24 @@ impl Turns {
         })
     }
 
-    /// Returns the number of turns under a name at the same time.
+    /// Returns the number of permits of each name.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Waits up to `patience` for a turn under `name`. Returns `None` after that.
+    /// Waits up to `patience` for a permit of `name`. Returns `None` after that.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped, it leaves the queue.
+    /// If the future is dropped, the task leaves the queue.
     pub(crate) async fn wait(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Turn> {
         let queue = {
             let mut queues = self.queues.lock();
             let fresh = || Arc::new(Semaphore::new(self.limit));
             queues.entry(name.to_owned()).or_insert_with(fresh).clone()
         };
-        // Created before the wait, because its destructor removes a queue that is no longer used,
-        // also after a timeout and if the future is dropped.
+        // Created before the wait, because its destructor removes an unused queue, also after a
+        // timeout and if the future is dropped.
         let mut turn = Turn {
             turns: self.clone(),
             name: name.to_owned(),
@@ -130,9 +133,9 @@ impl Turns {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut queues = self.turns.queues.lock();
-        // Dropped under the lock, because it holds a reference to the semaphore. If the map then
-        // has the only one, no task has a turn or waits for one, and none can get the semaphore
-        // from the map meanwhile.
+        // Dropped under the lock, because the permit holds a reference to the semaphore. If the map
+        // then has the only reference, no task has a permit or waits for one, and none can get the
+        // semaphore from the map meanwhile.
         drop(self.permit.take());
         if let Some(queue) = queues.get(&self.name)
             && Arc::strong_count(queue) == 1

@@ -1,5 +1,5 @@
-//! Places that owners share: each owner has an upper bound, and so have all of them together.
-//! Beyond a bound, an older item gives way to the new one.
+//! Limits the number of items per owner and in total. Beyond a limit, a new item evicts an older
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,24 +9,25 @@ use tokio::sync::oneshot;
 
 /// Items of owners, in the order of their insertion.
 ///
-/// A new item always gets a place. If its owner has too many, the owner's oldest item gives way. If
-/// there are too many in all, the oldest item of the owner with the most gives way. So an owner
-/// takes places only from itself, or from owners with at least as many items.
+/// A new item is always accepted. If its owner then exceeds the limit per owner, the owner's oldest
+/// item is evicted. If all items exceed the total limit, the oldest item of the owner with the most
+/// items is evicted. So an owner evicts only its own items, or items of owners that have at least
+/// as many.
 pub(crate) struct Shares<T> {
-    /// Upper bound on the items of one owner.
+    /// Maximum number of items of one owner.
     per_owner: usize,
-    /// Upper bound on the items of all owners.
+    /// Maximum number of items of all owners.
     in_all: usize,
     /// Number of the next item.
     next: u64,
     /// Owners and items by number, oldest first.
     items: BTreeMap<u64, (Arc<str>, T)>,
-    /// The numbers of each owner's items. Owners without items are removed.
+    /// Numbers of each owner's items. Owners without items are removed.
     owners: HashMap<Arc<str>, BTreeSet<u64>>,
 }
 
 impl<T> Shares<T> {
-    /// Creates places without items.
+    /// Creates an empty collection.
     pub(crate) fn new(per_owner: usize, in_all: usize) -> Shares<T> {
         Shares {
             per_owner,
@@ -37,7 +38,7 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Inserts an item. Returns its number, and the item that has given way to it, if any.
+    /// Inserts an item. Returns its number, and the item that it has evicted, if any.
     pub(crate) fn insert(&mut self, owner: &str, item: T) -> (u64, Option<T>) {
         let own = self.owners.get(owner);
         let displaced = if own.is_some_and(|own| own.len() >= self.per_owner) {
@@ -87,26 +88,26 @@ impl<T> Shares<T> {
     }
 }
 
-/// Places for waiting calls. A call whose place is taken by a newer one is notified through
+/// Slots for waiting calls. A call that is evicted by a newer one is notified through
 /// [`Place::lost`].
 pub(crate) struct Places(Mutex<Shares<oneshot::Sender<()>>>);
 
-/// The place of a waiting call. Dropping it gives the place back.
+/// The slot of a waiting call. Dropping it frees the slot.
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
-    /// Completes when the sender in `places` is dropped, with the place.
+    /// Completes on eviction: the sender in `places` is then dropped.
     displaced: oneshot::Receiver<()>,
     is_lost: bool,
 }
 
 impl Places {
-    /// Creates places, at most `per_owner` for each owner and `in_all` for all.
+    /// Creates the slots: at most `per_owner` for each owner, and `in_all` for all owners.
     pub(crate) fn new(per_owner: usize, in_all: usize) -> Arc<Places> {
         Arc::new(Places(Mutex::new(Shares::new(per_owner, in_all))))
     }
 
-    /// Takes a place for a call of `owner`. The flag says whether another call has lost its place.
+    /// Takes a slot for a call of `owner`. The flag says whether another call was evicted.
     pub(crate) fn take(self: &Arc<Self>, owner: &str) -> (Place, bool) {
         let (sender, displaced) = oneshot::channel();
         let (number, other) = self.0.lock().insert(owner, sender);
@@ -116,11 +117,11 @@ impl Places {
             displaced,
             is_lost: false,
         };
-        // `other` is the sender of the displaced call, which is notified when it is dropped here.
+        // `other` is the sender of the evicted call, which is notified by the drop here.
         (place, other.is_some())
     }
 
-    /// Returns whether no place is taken.
+    /// Returns whether all slots are free.
     #[cfg(test)]
     pub(crate) fn are_free(&self) -> bool {
         self.0.lock().oldest().is_none()
@@ -128,13 +129,13 @@ impl Places {
 }
 
 impl Place {
-    /// Waits until another call has taken the place. Completes at once after that.
+    /// Waits until another call evicts this one. Completes immediately after that.
     ///
     /// # Cancellation
     ///
     /// The future may be dropped at any time, and called again.
     pub(crate) async fn lost(&mut self) {
-        // Remembered, because a oneshot channel panics if it is polled after its end.
+        // Remembered, because a oneshot receiver panics if it is polled after its completion.
         if !self.is_lost {
             // Always an error, because the sender is dropped without a value.
             let _ = (&mut self.displaced).await;
@@ -173,7 +174,7 @@ mod tests {
         shares.insert("modest", 4);
         assert_eq!(shares.insert("newcomer", 5).1, Some(1));
         assert_eq!(shares.insert("another", 6).1, Some(2));
-        // Now each of them has one, and the oldest of all gives way.
+        // Each of them now has one item, so the oldest of all is evicted.
         assert_eq!(shares.insert("last", 7).1, Some(3));
         assert_eq!(shares.owners.len(), 4);
         for number in 3..7 {

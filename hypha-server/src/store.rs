@@ -1,8 +1,8 @@
 //! Owns the database file with the data that survives a restart: the server's id and secret,
 //! workspaces and revoked tokens.
 //!
-//! The registry in memory stores a changed workspace here before it makes the change. Without a
-//! data folder nothing is stored, and every call succeeds.
+//! The in-memory registry stores a changed workspace here before it makes the change. Without a
+//! data folder, nothing is stored and every call succeeds.
 //!
 //! One lock serializes all work on the file. It is held while the disk is written, so changes run
 //! on blocking threads; only [`Store::setting`] and [`Store::load`] run on the caller's thread,
@@ -26,11 +26,11 @@ use redb::{Database, ReadableTable, TableDefinition};
 
 /// Name of the database file in the data folder.
 const FILE: &str = "hypha-server.redb";
-/// The table of settings: texts by name.
+/// The table of settings: strings by name.
 const SETTINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("settings");
 /// The table of workspaces: records by id, as MessagePack.
 const WORKSPACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workspaces");
-/// Name of a setting that is written to test whether the file can be written.
+/// Name of a setting that is written to check whether the file is writable.
 const PROBE: &str = "probe";
 /// The table of revoked tokens: expiry in seconds since 1970, by the hash of the token.
 const REVOKED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("revoked");
@@ -66,7 +66,7 @@ pub enum StoreError {
     },
 }
 
-/// A handle of the database file, or of none: then nothing is stored, and every change succeeds.
+/// A handle of the database file. Without a file, nothing is stored and every change succeeds.
 /// Clones share the file.
 #[derive(Clone, Default)]
 pub(crate) struct Store {
@@ -75,10 +75,10 @@ pub(crate) struct Store {
 
 struct Inner {
     path: PathBuf,
-    /// Opens the file, at the start and after each failure. Tests open other backends.
+    /// Opens the file, at the start and after each failure. Tests replace the storage backend.
     open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
     database: Mutex<State>,
-    /// Whether the last work succeeded. Read without the lock, which may be held for as long as a
+    /// Whether the last operation succeeded. Read without the lock, which is held for as long as a
     /// disk hangs.
     works: AtomicBool,
 }
@@ -86,8 +86,8 @@ struct Inner {
 /// The state of the database file.
 enum State {
     Open(Database),
-    /// The last work failed. The next work opens the file again, because redb refuses all work on a
-    /// database that has failed.
+    /// The last operation failed. The next one opens the file again, because redb refuses all
+    /// operations on a database that has failed.
     Failed,
     /// The server has ended.
     Closed,
@@ -99,15 +99,15 @@ pub(crate) struct StoredData {
     pub(crate) workspaces: Vec<WorkspaceInfo>,
     /// Hashes of revoked tokens, each with its expiry in seconds since 1970.
     pub(crate) revoked: Vec<(Vec<u8>, u64)>,
-    /// Number of workspaces that cannot be read. They stay in the file.
+    /// Number of workspaces that could not be decoded. They stay in the file.
     pub(crate) skipped: u64,
 }
 
 impl Store {
     /// Opens the database in `folder`, which is created if it does not exist. Blocks.
     ///
-    /// On Unix only the user of the process may read folder and file, because the file contains the
-    /// secret that signs tokens.
+    /// On Unix only the user of the process may read the folder and the file, because the file
+    /// contains the secret that signs tokens.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Store {
         })
     }
 
-    /// Opens a database by a function, and creates the tables that are missing.
+    /// Opens a database with `open`, and creates missing tables.
     fn open_with(
         path: PathBuf,
         open: impl Fn() -> Result<Database, redb::Error> + Send + Sync + 'static,
@@ -154,8 +154,8 @@ impl Store {
         })
     }
 
-    /// Returns the setting `name`, which `make` makes once: later calls, and later runs of the
-    /// server, return the stored text. Blocks.
+    /// Returns the stored setting `name`. If there is none, stores and returns the result of
+    /// `make`. Without a database, every call runs `make`. Blocks.
     ///
     /// # Errors
     ///
@@ -227,7 +227,7 @@ impl Store {
     ///
     /// # Cancellation
     ///
-    /// The record may be stored although the future was dropped.
+    /// The record may still be stored after the future is dropped.
     pub(crate) async fn put_workspace(&self, workspace: WorkspaceInfo) -> Result<(), StoreError> {
         let Some(inner) = &self.inner else {
             return Ok(());
@@ -261,8 +261,8 @@ impl Store {
         .await
     }
 
-    /// Stores the hash of a revoked token until `end`, and removes those that have expired by
-    /// `now`. Both are in seconds since 1970.
+    /// Stores the hash of a revoked token until `end`, and removes the hashes that have expired by
+    /// `now`. Both times are in seconds since 1970.
     ///
     /// # Errors
     ///
@@ -277,7 +277,8 @@ impl Store {
             let begun = database.begin_write()?;
             {
                 let mut table = begun.open_table(REVOKED)?;
-                // Expired tokens are refused anyway. Without this the table would only grow.
+                // Expired tokens are refused without this list. If their hashes stayed, the table
+                // would only grow.
                 table.retain(|_, end| end > now)?;
                 table.insert(hash.as_slice(), end)?;
             }
@@ -286,13 +287,13 @@ impl Store {
         .await
     }
 
-    /// Returns whether changes can be stored. After a failure, it writes to find out, which also
-    /// opens the file again.
+    /// Returns whether changes can be stored. After a failure, writes a setting to check, which
+    /// also opens the file again.
     pub(crate) async fn is_writable(&self) -> bool {
         match &self.inner {
             Some(inner) if !inner.works.load(Ordering::Relaxed) => {
-                // Work is under way and will show whether the file can be written. Waiting for the
-                // lock would occupy one blocking thread for each health check while the disk hangs.
+                // The operation in progress will show whether the file is writable. Waiting for the
+                // lock would block one thread per health check while the disk hangs.
                 if inner.database.is_locked() {
                     return false;
                 }
@@ -326,7 +327,7 @@ impl Store {
         }
     }
 
-    /// Closes the file, so that another server can open it. Later changes succeed without being
+    /// Closes the file, so that another server can open it. Later changes succeed but are not
     /// stored.
     pub(crate) fn close(&self) {
         if let Some(inner) = &self.inner {
@@ -336,8 +337,8 @@ impl Store {
 }
 
 impl Inner {
-    /// Runs `work` on the database, which is opened first if the last work failed. Returns `None`
-    /// if the database is closed.
+    /// Runs `work` on the database. Opens the database first if the last operation failed. Returns
+    /// `None` if it is closed.
     fn work<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -355,12 +356,12 @@ impl Inner {
             State::Failed | State::Closed => Ok(None),
         });
         let works = done.is_ok();
-        // Dropping the database closes the file, which must happen before it is opened again.
+        // Dropping the database closes the file, which must happen before the file is opened again.
         if !works {
             *state = State::Failed;
         }
         drop(state);
-        // Relaxed, because the flag says nothing about other data: the lock orders the work itself.
+        // `Relaxed`, because no other data depends on the flag: the lock orders the operations.
         let worked = self.works.swap(works, Ordering::Relaxed);
         if works && !worked {
             tracing::info!(path = %self.path.display(), "the database can be written again");
@@ -374,7 +375,7 @@ impl Inner {
         opened.unwrap_or_else(|_| Err(redb::Error::Corrupted("it cannot be opened".into())))
     }
 
-    /// Classifies an error of redb by what the operator can do.
+    /// Converts an error of redb to the variant that tells the operator what to do.
     fn problem(&self, error: redb::Error) -> StoreError {
         use redb::Error::{
             Corrupted, DatabaseAlreadyOpen, Io, RepairAborted, TableDoesNotExist,
@@ -383,7 +384,7 @@ impl Inner {
         let path = self.path.clone();
         let damaged = match &error {
             DatabaseAlreadyOpen => return StoreError::InUse { path },
-            // A truncated file ends early, and a file of another kind has another signature.
+            // A truncated file ends early, and a file of another format has another signature.
             Io(error) => matches!(
                 error.kind(),
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
@@ -412,7 +413,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder that goes with the test.
+    /// Temporary folder, deleted when dropped.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -476,7 +477,7 @@ mod tests {
         std::fs::remove_file(&folder.0).unwrap();
     }
 
-    /// A file on a disk that can be full.
+    /// A simulated disk that can be full.
     #[derive(Debug)]
     struct Disk {
         file: FileBackend,

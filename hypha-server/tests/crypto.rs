@@ -1,7 +1,7 @@
 //! The server uses the cryptography that it names, never that of the process, which belongs to the
 //! embedding program.
 //!
-//! Each case has a process of its own, in which it decides what the process has.
+//! Each case runs in a separate process, which installs its own cryptography.
 
 mod support;
 
@@ -23,7 +23,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// The variables that hand the case, and the key of the authority, to the other process.
+/// Environment variable with the name of the test case, for the child process.
 const CASE: &str = "HYPHA_TEST_CRYPTO";
 const KEY: &str = "HYPHA_TEST_AUTHORITY";
 const KEYS: &str = include_str!("server/data/jwks.json");
@@ -38,7 +38,7 @@ fn authority(key: KeyPair) -> Result<Authority> {
     Ok(CertifiedIssuer::self_signed(params, key)?)
 }
 
-/// Runs `in_a_process_of_its_own` there.
+/// Runs the test `in_a_process_of_its_own` in a child process, with this case.
 fn run(case: &str) -> Result<()> {
     let key = KeyPair::generate()?.serialize_pem();
     let folder = std::env::temp_dir().join(format!("hypha-crypto-{case}-{}", std::process::id()));
@@ -76,7 +76,7 @@ fn unusable_cryptography_of_the_process_does_no_harm() -> Result<()> {
     run("other")
 }
 
-/// Fills the places of the process with cryptography that cannot do anything.
+/// Installs process-wide cryptography that panics on use.
 fn install_useless() {
     use jsonwebtoken::crypto::{CryptoProvider as Tokens, KeyUtils};
     static USELESS: Tokens = Tokens {
@@ -93,7 +93,7 @@ fn install_useless() {
     assert!(useless.install_default().is_ok());
 }
 
-/// Starts a provider of keys over HTTPS. Returns the URL of its keys.
+/// Starts an identity provider over HTTPS. Returns the URL of its keys.
 async fn provider() -> Result<String> {
     let authority = authority(KeyPair::from_pem(&std::env::var(KEY)?)?)?;
     let key = KeyPair::generate()?;
@@ -124,7 +124,8 @@ async fn provider() -> Result<String> {
     Ok(url)
 }
 
-/// Signs a token of the provider with `ring`, because the library for tokens has been disabled.
+/// Signs a token of the identity provider with `ring`, because the JWT library of the process is
+/// unusable here.
 fn sign() -> Result<String> {
     let end = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let claims = json!({
@@ -161,7 +162,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
     let builder = Server::builder().bind("127.0.0.1:0").tokens(settings);
     let server = builder.start().await?;
 
-    // A token of the provider, and one of the server itself.
+    // A token of the identity provider. The response contains one of the server itself.
     let token = sign()?;
     let hello = json!({"client_id": "c", "token": token});
     let mut client = Raw::connect(&server, hello).await?;
@@ -171,7 +172,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
         colleague.ask("echo", json!([1])).await.is_err(),
         "it may only read"
     );
-    // A session ends and begins again with its own token.
+    // The client disconnects, and reconnects with its reconnection token.
     let hello = json!({
         "client_id": "c", "workspace": client.workspace(),
         "reconnection_token": client.info["reconnection_token"],
@@ -179,7 +180,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
     drop(client);
     let again = Raw::connect(&server, hello).await?;
     ensure!(again.workspace() == "ws-user-auth0|ann");
-    // The first character: some of the bits of the last one mean nothing.
+    // Changes the first character, because some bits of the last one are unused.
     let (content, signature) = token.rsplit_once('.').context("no signature")?;
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     let forged = format!("{content}.{first}{}", &signature[1..]);

@@ -1,4 +1,4 @@
-//! Bounds on the calls of one client to the manager.
+//! Limits on the calls of one client to the manager.
 
 mod support;
 
@@ -25,7 +25,7 @@ async fn one_client_cannot_take_all_places_at_the_manager() -> Result<()> {
         let extra = json!({"args": [id], "promise": "*", "t": 10.0});
         greedy.send(main, Some(extra)).await?;
     }
-    // Waiting calls send heartbeats.
+    // Skips the heartbeats of waiting calls.
     let answer = loop {
         let message = greedy.message().await?;
         if !message.method().unwrap_or_default().ends_with(".heartbeat") {
@@ -36,7 +36,7 @@ async fn one_client_cannot_take_all_places_at_the_manager() -> Result<()> {
     assert_eq!(answer.method(), Some("S256.reject"), "{error}");
     let text = error.get("_rvalue").and_then(Value::as_str);
     assert!(text.is_some_and(|text| text.contains("Too many calls")));
-    // Calls that do not wait for clients pass, and so do those of other clients.
+    // Calls that do not wait for clients are still accepted, and so are calls of other clients.
     greedy.ask("echo", json!([1])).await?;
     let other = connect(server.url()).client_id("other").await?;
     assert_eq!(
@@ -46,7 +46,7 @@ async fn one_client_cannot_take_all_places_at_the_manager() -> Result<()> {
     Ok(())
 }
 
-/// Sends calls to the manager that wait for a client that does not answer.
+/// Sends calls to the manager that wait for an unresponsive client.
 async fn wait_for(deaf: &str, caller: &mut Raw, calls: std::ops::Range<usize>) -> Result<()> {
     for number in calls {
         let main = json!({
@@ -59,7 +59,7 @@ async fn wait_for(deaf: &str, caller: &mut Raw, calls: std::ops::Range<usize>) -
     Ok(())
 }
 
-/// Returns the number of the call that the next answer rejects, and the reason.
+/// Returns the id of the call that the next response rejects, and the reason.
 async fn rejected(caller: &mut Raw) -> Result<(String, String)> {
     loop {
         let message = caller.answer().await?;
@@ -94,7 +94,7 @@ async fn many_clients_of_one_address_do_not_take_all_places_at_the_manager() -> 
         wait_for("deaf", &mut raw, 0..10).await?;
         greedy.push(raw);
     }
-    // The address has its share: the calls beyond it are refused.
+    // The IP address has reached its limit, so further calls are refused.
     for number in 5..10 {
         let (call, error) = rejected(&mut greedy[2]).await?;
         assert_eq!(call, format!("S{number}"));
@@ -103,7 +103,7 @@ async fn many_clients_of_one_address_do_not_take_all_places_at_the_manager() -> 
             "{error}"
         );
     }
-    // Another user finds places, also those beyond the free ones.
+    // Another user gets slots: first the free ones, then by eviction.
     let hello = json!({"client_id": "honest", "token": root});
     let mut honest = Raw::connect(&server, hello).await?;
     let address = deaf.address();

@@ -1,6 +1,6 @@
-//! The memory that requests over HTTP cost, at their peak and while they wait.
+//! Measures the memory of HTTP requests, at their peak and while they wait.
 //!
-//! A program of its own, with an allocator that counts; its tests run one after the other.
+//! A separate program with a counting allocator. Its tests run one after the other.
 
 mod support;
 
@@ -21,16 +21,16 @@ use tokio::sync::Mutex;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// One test at a time: all of them watch the memory of the program.
+/// Held by the running test, because all of them measure the memory of the program.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 const MIB: usize = 1024 * 1024;
-/// Size of a large body.
+/// Size of a large body, in bytes.
 const LARGE: usize = 4 * MIB;
-/// Calls that never end.
+/// Number of calls that never end.
 const CALLS: usize = 100;
 
-/// A service that neither decodes what it gets nor keeps it.
+/// Starts a service that neither decodes nor stores its arguments.
 async fn host(server: &Server) -> Result<(Client, String)> {
     let client = hypha_rpc::connect(server.url()).await?;
     let swallow = Method::new(
@@ -55,7 +55,7 @@ async fn host(server: &Server) -> Result<(Client, String)> {
     Ok((client, url))
 }
 
-/// Sends a request, reads the response piece by piece and returns its status and length.
+/// Sends a request. Reads the response piece by piece, and returns its status and length.
 async fn send(request: reqwest::RequestBuilder) -> Result<(StatusCode, usize)> {
     let mut response = request.send().await?;
     let mut len = 0;
@@ -75,9 +75,8 @@ fn json() -> Vec<u8> {
     body
 }
 
-/// Floats, which are longer as msgpack, and an error at the end: the service, in this program,
-/// would
-/// receive them too.
+/// An argument of floats, which are longer in msgpack, with a syntax error at the end. Without the
+/// error, the service in this program would receive the floats and use memory too.
 fn floats() -> Vec<u8> {
     let mut body = br#"{"value":["#.to_vec();
     while body.len() < LARGE - 10 {
@@ -154,7 +153,7 @@ async fn bodies_and_results_cost_a_few_times_their_size() -> Result<()> {
             400,
         ),
     ] {
-        // The test has the body too.
+        // The test itself also holds the body.
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
         let mut request = http.post(format!("{url}/{target}")).body(body);
@@ -197,7 +196,8 @@ async fn large_results_are_sent_piece_by_piece_or_refused() -> Result<()> {
             peak / 1024
         );
         ensure!((status, got) == (StatusCode::OK, len), "{status}: {got}");
-        // The service, in this program, has encoded it too, in a buffer that it has doubled.
+        // The service in this program has also encoded the result, in a buffer that doubles as it
+        // grows.
         ensure!(peak < 8 * count + 16 * MIB, "{peak} bytes");
     }
     let (status, _) = send(http.get(format!("{url}/desk/nils?count={}", 70 * MIB))).await?;
@@ -214,7 +214,7 @@ async fn calls_that_never_end_cost_little_and_end_with_the_visitor() -> Result<(
     let http = support::http();
     ensure!(send(http.get(format!("{url}/desk/swallow"))).await?.0 == StatusCode::OK);
     let before = ALLOCATOR.current_usage();
-    // Visitors without a client library, whose memory would count.
+    // The requests use no client library, because its memory would count.
     let address = server.url().trim_start_matches("http://").to_owned();
     let path = url.trim_start_matches(server.url());
     let request = format!("GET {path}/desk/wait HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -229,7 +229,7 @@ async fn calls_that_never_end_cost_little_and_end_with_the_visitor() -> Result<(
     tokio::time::sleep(Duration::from_millis(500)).await;
     let each = (ALLOCATOR.current_usage() - before) / CALLS;
     println!("{each} bytes for each call");
-    // With the service's half, which is in this program too.
+    // Includes the memory of the service, which runs in this program.
     ensure!(each < 100 * 1024, "{each} bytes");
     drop(calls);
     until(|| async { Ok(clients().await? == 0) }).await?;

@@ -1,6 +1,6 @@
 //! A client at a limit of the server does not slow the calls of others.
 //!
-//! One test, so that nothing else runs beside it.
+//! One test, so that no other test runs at the same time.
 
 mod support;
 
@@ -18,12 +18,12 @@ use support::{Raw, server_with};
 use tokio::sync::oneshot;
 
 const CALLS: usize = 200;
-/// Bounds on the cost of a neighbour: the calls and the offender share two cores.
+/// Maximum factor by which calls may become slower. The callers and the offender share two cores.
 const FACTOR: u32 = 4;
 const PLUS: Duration = Duration::from_millis(10);
-/// Measurements of which one must hold.
+/// Maximum number of measurements. One of them must be within the bounds.
 const ROUNDS: usize = 3;
-/// Time for an offender to reach its limit.
+/// Timeout for an offender to reach its limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Desk;
@@ -61,7 +61,7 @@ async fn measure(desk: &RemoteService, client: &Client) -> Result<Figures> {
     })
 }
 
-/// A client that repeats one action in a thread of its own.
+/// A client that repeats one action in a separate thread.
 struct Offender {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -81,7 +81,7 @@ impl Offender {
                 .expect("no runtime");
             let again_and_again = async {
                 loop {
-                    // That it is thrown out, or made to wait, is the point.
+                    // Ignored, because the server is expected to refuse or delay the client.
                     let offence = tokio::time::timeout(Duration::from_secs(2), offend(&server));
                     let _ = offence.await;
                 }
@@ -107,8 +107,8 @@ impl Drop for Offender {
     }
 }
 
-/// Measures calls alone and beside an offender that is at its limit: when `count` has grown by
-/// `enough`. Other programs on the machine can spoil a round, but not all of them.
+/// Measures calls alone, and beside an offender at its limit, which it has reached when `count` has
+/// grown by `enough`. Repeated, because other programs on the machine can disturb a measurement.
 async fn beside<F>(what: &str, count: fn(&Stats) -> u64, enough: u64, offend: F) -> Result<()>
 where
     F: AsyncFn(&Server) -> Result<()> + Copy + Send + 'static,
@@ -192,12 +192,12 @@ async fn deaf(server: &Server) -> Result<()> {
     }
 }
 
-/// Registers services beyond the quota.
+/// Registers services above the quota.
 async fn hoard(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "hoarder").await?;
     raw.register("built-in", json!({})).await?;
     for number in 0..1500 {
-        // Refused, most of the time.
+        // Ignored, because most registrations are refused.
         let _ = raw.register(&format!("svc-{number}"), json!({})).await;
     }
     Ok(())
@@ -213,14 +213,14 @@ async fn dawdle(server: &Server) -> Result<()> {
         stream.write_all(b"GET /ws HTTP/1.1\r\nHost: ")?;
         half.push(stream);
         silent.push(Raw::open(server, "").await?);
-        // Among them some that are refused.
+        // Some of the handshakes are refused.
         let hello = json!({"client_id": format!("c{number}"), "token": "garbage"});
         support::refused(server, hello).await?;
     }
     Ok(())
 }
 
-/// Sends frames of the largest size, and then one that is larger.
+/// Sends frames of the maximum size, and then a larger one.
 async fn bulk(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "bulk").await?;
     let size = 16 * 1024 * 1024;
@@ -234,7 +234,7 @@ async fn bulk(server: &Server) -> Result<()> {
     raw.end().await.map(drop)
 }
 
-// The server has one thread, which no client may block.
+// The server runs in one thread, which no client may block.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_client_at_its_limit_does_not_slow_the_others() -> Result<()> {
     let begun = Instant::now();

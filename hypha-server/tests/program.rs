@@ -7,10 +7,10 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result};
 
-/// Variables that the program reads besides those of its options.
+/// Environment variables that the program reads in addition to those of its options.
 const OTHER_VARIABLES: [&str; 3] = ["JWT_SECRET", "HYPHA_LOGLEVEL", "RUST_LOG"];
 
-/// Returns the command without the variables of options that the tests were started with.
+/// Returns a command for the program, without the option variables of the test process.
 fn program(variables: &BTreeSet<String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypha-server"));
     for variable in variables {
@@ -30,7 +30,7 @@ fn printed(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(stdout)?)
 }
 
-/// Returns the variable of every option, as the help names it.
+/// Returns the environment variables of all options, from the output of `--help`.
 fn variables() -> Result<BTreeSet<String>> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypha-server"));
     let help = printed(command.arg("--help"))?;
@@ -59,7 +59,7 @@ fn an_empty_variable_counts_as_not_set() -> Result<()> {
     Ok(())
 }
 
-/// Returns what the program prints as its settings, and what it logs.
+/// Returns the settings and the log that the program prints.
 fn settings_with(
     arguments: &[&str],
     environment: &[(&str, &str)],
@@ -118,7 +118,7 @@ fn values_that_the_original_accepts_do_not_stop_the_start() -> Result<()> {
             "{log}"
         );
     }
-    // A short secret is used, with a warning.
+    // A short secret is accepted, with a warning.
     settings_with(&[], &[("JWT_SECRET", "short")])?;
     let (_, log) = settings_with(&[], &[("HYPHA_ENABLE_S3", "true")])?;
     assert!(log.contains("HYPHA_ENABLE_S3 has no effect"), "{log}");
@@ -156,7 +156,7 @@ fn the_command_line_wins_over_the_environment() -> Result<()> {
     Ok(())
 }
 
-/// A server that ends with the test, and its data.
+/// A server and its data folder, which are stopped and deleted on drop.
 #[cfg(unix)]
 struct Running {
     process: std::process::Child,
@@ -166,7 +166,7 @@ struct Running {
 
 #[cfg(unix)]
 impl Running {
-    /// Starts a server that goes on when a file grows beyond the limit of the process.
+    /// Starts a server that keeps running when a file exceeds the file size limit of the process.
     fn start() -> Result<Running> {
         use std::io::{BufRead, BufReader};
         let folder = std::env::temp_dir().join(format!("hypha-{}", hypha_wire::random_id()));
@@ -199,7 +199,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Sets the size that files of the process may have: no write succeeds beyond it.
+    /// Sets the maximum file size of the process. Writes beyond it fail.
     fn limit_files(&self, size: &str) -> Result<()> {
         let mut command = Command::new("prlimit");
         command.args(["--pid", &self.process.id().to_string()]);
@@ -240,7 +240,7 @@ async fn readiness_tells_whether_changes_can_be_stored() -> Result<()> {
     let (status, text) = readiness().await?;
     assert_eq!(status, 503, "{text}");
     assert!(text.contains("changes cannot be stored"), "{text}");
-    // Calls go on.
+    // Calls still succeed.
     assert_eq!(manager.ping(client.client_id(), 5.0).await?, "pong");
 
     server.limit_files("unlimited")?;

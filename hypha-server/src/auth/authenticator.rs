@@ -1,5 +1,5 @@
-//! Tokens of the embedding program: the hooks that accept and issue them, and the calls of the
-//! hooks.
+//! Tokens of the embedding program: the hooks that accept and issue tokens, and the functions that
+//! call the hooks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -11,18 +11,18 @@ use hypha_rpc::workspace::UserInfo;
 
 use super::bearer::TokenError;
 
-/// Timeout of a hook. It bounds the time for which a slow hook occupies one of the few permits for
+/// Timeout of a hook. It limits the time for which a slow hook occupies one of the few permits for
 /// handshakes.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The future of a decision of an [`Authenticator`].
 ///
-/// `Ok(Some(…))` is the decision of the program, `Ok(None)` leaves it to the server, and an error
-/// refuses the client with its text.
+/// `Ok(Some(…))` is the decision of the program. `Ok(None)` leaves the decision to the server. An
+/// error refuses the client, which receives the error text.
 pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>> + Send + 'a>>;
 
-/// Accepts and issues tokens of the embedding program, beside the server's own tokens or instead of
-/// them. Set it with [`Builder::authenticator`](crate::Builder::authenticator).
+/// Accepts and issues tokens of the embedding program, in addition to the server's own tokens or
+/// instead of them. Set it with [`Builder::authenticator`](crate::Builder::authenticator).
 ///
 /// Every method has a default that leaves the decision to the server. The server calls the methods
 /// for clients on a WebSocket and over HTTP, for plain HTTP requests and for the login service.
@@ -83,13 +83,13 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Returns the user of a token, or `Ok(None)` for a token that is not the program's. Default:
     /// `Ok(None)`.
     ///
-    /// The server calls it with every token, before it checks the token itself. That includes the
-    /// root token and the server's own tokens.
+    /// The server calls this method with every token before its own check, including the root token
+    /// and the server's own tokens.
     ///
     /// The user has the permissions in its `scope`, and is an admin of `ws-user-<id>` and of the
-    /// workspaces that it has created. The role `admin` makes it an admin of all workspaces.
+    /// workspaces that the user has created. The role `admin` makes it an admin of all workspaces.
     /// `scope.current_workspace` and `scope.client_id` bind the token to that workspace and that
-    /// client. An id that is empty, or contains blanks or one of `/:#*`, refuses the client.
+    /// client. The server refuses a user whose id is empty, or contains blanks or one of `/:#*`.
     ///
     /// The server refuses a revoked token even if this method accepts it. Only a token with
     /// `expires_at` can be revoked.
@@ -109,23 +109,23 @@ pub trait Authenticator: Send + Sync + 'static {
     /// `scope`. The server calls this method for reconnection tokens, for the manager's
     /// `generate_token`, and for the tokens that the login service issues for a workspace.
     ///
-    /// `life` never exceeds the remaining life of the token with which `user` has connected. A
-    /// token of the server is also revoked with the token that it was made with. The server cannot
-    /// do that for tokens of this method, because it does not know their ancestors.
+    /// `life` never exceeds the remaining life of the token with which `user` has connected.
+    /// Revoking a token also revokes the server's tokens that were made with it. Tokens of this
+    /// method are not revoked with it, because the server does not know their ancestors.
     ///
     /// # Errors
     ///
-    /// An error issues no token, and the client receives its text. A client that is about to
-    /// connect is refused.
+    /// On an error, no token is issued and the client receives the error text. A client that is
+    /// connecting is refused.
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {
         let _ = (user, life);
         Box::pin(async { Ok(None) })
     }
 
-    /// Returns the token in the headers of an HTTP request, or `None` to let the server look into
-    /// the header `Authorization` and the cookie `access_token`. Default: `None`.
+    /// Returns the token in the headers of an HTTP request, or `None` to let the server use the
+    /// header `Authorization` and the cookie `access_token`. Default: `None`.
     ///
-    /// It may run more than once for one request, and must not block.
+    /// The server may call this method more than once for one request. It must not block.
     fn get_token(&self, headers: &HeaderMap) -> Option<String> {
         let _ = headers;
         None
@@ -136,13 +136,14 @@ pub trait Authenticator: Send + Sync + 'static {
 ///
 /// # Errors
 ///
-/// [`TokenError::Invalid`] with the text of a hook that refuses; [`TokenError::Failed`] if the hook
-/// panics or exceeds the timeout, so that a defect of it does not count as a refusal.
+/// [`TokenError::Invalid`] with the error text of the hook; [`TokenError::Failed`] if the hook
+/// panics or exceeds the timeout, so that a bug in the hook does not count as a refusal.
 pub(super) async fn ask<'a, T>(
     name: &str,
     hook: impl FnOnce() -> Decision<'a, T>,
 ) -> Result<Option<T>, TokenError> {
-    // Called inside the future, so that a panic before the hook returns its future is caught too.
+    // Called inside the future, so that a panic of the hook before it returns its future is also
+    // caught.
     let asked = AssertUnwindSafe(async { hook().await }).catch_unwind();
     match tokio::time::timeout(HOOK_TIMEOUT, asked).await {
         Ok(Ok(Ok(decision))) => Ok(decision),

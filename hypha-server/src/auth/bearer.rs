@@ -11,7 +11,7 @@ pub(crate) enum TokenError {
     /// The token is malformed, expired, or not permitted.
     #[error("{0}")]
     Invalid(String),
-    /// The token, or one that it was made with, was revoked.
+    /// The token, or one of its ancestors, was revoked.
     #[error("Token has been revoked")]
     Revoked,
     /// The token could not be checked. It may be valid, so the client may try again.
@@ -29,12 +29,12 @@ impl From<JwtError> for TokenError {
 /// database contain no tokens.
 pub(crate) type TokenHash = [u8; 32];
 
-/// Returns the hash of a token. The prefix `Bearer` makes no difference.
+/// Returns the hash of a token. A prefix `Bearer` does not change the hash.
 pub(crate) fn token_hash(token: &str) -> TokenHash {
     Sha256::digest(bare(token).unwrap_or(token)).into()
 }
 
-/// Returns the token without surrounding blanks and without the prefix `Bearer`, in any case.
+/// Removes surrounding blanks and the prefix `Bearer`, in any case, from a token.
 ///
 /// # Errors
 ///

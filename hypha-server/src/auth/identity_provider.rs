@@ -1,7 +1,7 @@
-//! Tokens of an external identity provider, which publishes the keys that check them.
+//! Checks the tokens of an external identity provider with the keys that the provider publishes.
 //!
 //! Lock order: `tried`, then `keys`. `keys` is held only to read or replace the map; `tried` is
-//! held during a request to the provider, and only by tokens whose key is not known.
+//! also held during a request to the provider. Only tokens with an unknown key lock it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::settings::TokenSettings;
 
 /// Timeout of a request for the keys.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Upper bound on the response with the keys, in bytes.
+/// Maximum size of the response with the keys, in bytes.
 const FETCH_BYTES: usize = 1024 * 1024;
-/// Time after which the keys are fetched again, so that a key that the provider has withdrawn is
-/// no longer accepted.
+/// Time after which the keys are fetched again, so that keys that the provider has withdrawn are no
+/// longer accepted.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
-/// Shortest interval between two requests. Otherwise each token with an unknown key, which anybody
+/// Minimum interval between two requests. Otherwise each token with an unknown key, which anyone
 /// can send, would cause a request.
 const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -36,7 +36,7 @@ pub(super) struct IdentityProvider {
     client: reqwest::Client,
     keys: RwLock<Keys>,
     /// Time of the last request. Locked while the keys are fetched, so that one request serves all
-    /// tokens that wait. A token whose key is known does not lock it.
+    /// waiting tokens. A token with a known key does not lock it.
     tried: Mutex<Option<Instant>>,
 }
 
@@ -49,8 +49,9 @@ struct Keys {
 }
 
 impl IdentityProvider {
-    /// Returns the provider of the settings, or `None` if they name none. If its HTTP client cannot
-    /// be created, logs the reason and returns `None`: the server then accepts its own tokens only.
+    /// Returns the provider of the settings, or `None` if the settings name none. If its HTTP
+    /// client cannot be created, logs the reason and returns `None`: the server then accepts its
+    /// own tokens only.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
         let client = client()
@@ -59,7 +60,7 @@ impl IdentityProvider {
         let validation = Validation {
             issuer: settings.provider_issuer().to_string(),
             audience: settings.audience.clone(),
-            // Not 0, because the provider's clock is not this machine's.
+            // Not 0, because the provider's clock may differ from the local one.
             leeway: 60,
         };
         Some(IdentityProvider {
@@ -88,7 +89,7 @@ impl IdentityProvider {
         user_of(&claims).ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Returns the key with this id; fetches the keys if it is not known or too old.
+    /// Returns the key with this id. Fetches the keys if the key is unknown or too old.
     async fn key(&self, id: &str) -> Result<RsaKey, TokenError> {
         if let Some(key) = self.known(id) {
             return Ok(key);
@@ -99,7 +100,7 @@ impl IdentityProvider {
             return Ok(key);
         }
         if !is_within(*tried, FETCH_INTERVAL) {
-            // Set before the request, so that failures are limited too.
+            // Set before the request, so that failed requests are limited too.
             *tried = Some(Instant::now());
             match self.fetch().await {
                 Ok(by_id) => {
@@ -157,8 +158,8 @@ struct KeySet {
 
 /// Returns the HTTP client that fetches the keys.
 ///
-/// It names its cryptographic provider, because the default of the process belongs to the embedding
-/// program. It follows no redirects, so that the keys come from the configured host.
+/// The client names its cryptographic provider, because the process-wide default belongs to the
+/// embedding program. It follows no redirects, so that the keys come from the configured host.
 fn client() -> Result<reqwest::Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();

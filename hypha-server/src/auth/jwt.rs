@@ -1,9 +1,9 @@
 //! JSON Web Tokens (RFC 7519) in the two forms that the server accepts: signed with HS256 by a
 //! server, or with RS256 by an identity provider.
 //!
-//! Libraries for these tokens use the cryptographic provider that is installed for the whole
-//! process. It belongs to the embedding program, whose other dependencies may install another one
-//! or none. This module therefore names its cryptography.
+//! JWT libraries use the cryptographic provider that is installed for the whole process. That
+//! choice belongs to the embedding program, whose other dependencies may install another provider
+//! or none. This module therefore names its own cryptography.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,15 +19,15 @@ pub(super) const HS256: &str = "HS256";
 /// Algorithm of the identity provider's tokens.
 #[cfg(feature = "jwks")]
 pub(super) const RS256: &str = "RS256";
-/// Registered algorithms. An error names one that is not accepted; any other name counts as a
-/// malformed header. `none` is not among them.
+/// Registered algorithms. The error for a registered but unaccepted algorithm names it; any other
+/// name counts as a malformed header. `none` is not in the list.
 const REGISTERED: [&str; 15] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
     "ES384", "ES512", "ES256K", "EdDSA", "Ed25519",
 ];
 
-/// The reason why a token is not accepted. The texts are those of the original server, so that
-/// users find them.
+/// The reason why a token is not accepted. The texts are those of the Python server, so that users
+/// find them in its documentation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwtError {
     #[error("Error decoding token headers.")]
@@ -97,7 +97,7 @@ impl RsaKey {
     pub(super) fn from_jwk(jwk: &Value) -> Option<(String, RsaKey)> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let other = |name: &str, wanted: &str| text(name).is_some_and(|value| value != wanted);
-        // `use` and `alg` are optional, so that a key without them counts.
+        // `use` and `alg` are optional, so a key without them is accepted.
         if text("kty") != Some("RSA") || other("use", "sig") || other("alg", RS256) {
             return None;
         }
@@ -123,8 +123,8 @@ impl RsaKey {
     }
 }
 
-/// The key with which a token must be signed. It fixes the algorithm: otherwise the header, which
-/// the sender writes, could choose a weaker one.
+/// The key with which a token must be signed. It fixes the algorithm, because the sender of a token
+/// writes the header and could choose a weaker algorithm there.
 pub(super) enum Key<'a> {
     /// For HS256.
     Secret(&'a Secret),
@@ -151,8 +151,7 @@ impl Key<'_> {
     }
 }
 
-/// The header of a token, which names the key that the token was signed with. Nobody has checked
-/// it.
+/// The header of a token, which names the signing key and the algorithm. Not verified.
 #[derive(Debug, Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,
@@ -161,12 +160,12 @@ pub(super) struct Header {
         allow(dead_code, reason = "only providers have many keys")
     )]
     pub(super) kid: Option<String>,
-    /// Extensions that a reader must know to accept the token (RFC 7515, section 4.1.11). The
-    /// server knows none, so a token with this field is refused.
+    /// Extensions that a server must support to accept the token (RFC 7515, section 4.1.11). This
+    /// server supports none, so it refuses a token with this field.
     crit: Option<Value>,
 }
 
-/// Returns the header of a token. Checks its form, not the signature.
+/// Returns the header of a token. Checks its format, not the signature.
 pub(super) fn header(token: &str) -> Result<Header, JwtError> {
     let (header, rest) = token.split_once('.').ok_or(JwtError::Malformed)?;
     if rest.matches('.').count() != 1 {
@@ -190,12 +189,13 @@ pub(super) struct Validation {
     pub(super) issuer: String,
     /// Required claim `aud`.
     pub(super) audience: String,
-    /// Seconds by which the clock of the issuer may differ, for `exp` and `nbf`.
+    /// Tolerated difference between the clocks of the issuer and the server, for `exp` and `nbf`,
+    /// in seconds.
     pub(super) leeway: u64,
 }
 
 impl Validation {
-    /// Returns the claims of a token that was signed with `key` and is valid now.
+    /// Returns the claims of a token that is signed with `key` and valid now.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ impl Validation {
         if header.alg != key.algorithm() {
             return Err(JwtError::Algorithm(header.alg));
         }
-        // The signature is checked before the claims are decoded, so that text of a stranger
+        // The signature is checked before the claims are decoded, so that unauthenticated input
         // reaches as little code as possible.
         let (signed, signature) = token.rsplit_once('.').ok_or(JwtError::Malformed)?;
         let signature = decode_part(signature).ok_or(JwtError::Signature)?;
@@ -258,14 +258,14 @@ impl Validation {
 
 /// Returns the time of a claim in seconds since 1970. Fractions are rounded.
 fn time(claim: &Value) -> Option<u64> {
-    // Issuers may write fractions. Integers are taken as they are, because large ones would lose
-    // digits as floating-point numbers.
+    // Issuers may write fractions. Integers are not converted to floating point, because large ones
+    // would lose digits.
     let seconds = claim.as_f64()?;
     (seconds >= 0.0 && seconds < u64::MAX as f64)
         .then(|| claim.as_u64().unwrap_or(seconds.round() as u64))
 }
 
-/// Returns whether a claim is the text `wanted`, or a list that contains it.
+/// Returns whether a claim is the string `wanted`, or a list that contains it.
 fn names(claim: &Value, wanted: &str) -> bool {
     match claim {
         Value::String(name) => name == wanted,

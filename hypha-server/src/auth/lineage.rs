@@ -1,9 +1,9 @@
-//! The lineage of a token: the tokens that it was made with, its ancestors.
+//! The lineage of a token: its ancestors, which are the tokens from which it was made.
 //!
 //! A token does not outlive its ancestors, and is revoked with them. Each token of the server lists
-//! the hashes of its ancestors in its claims, so that no server has to store them: a revocation
+//! the hashes of its ancestors in its claims, so that no server has to store them. A revocation
 //! adds one hash to the list of revoked tokens, and every check compares all hashes of a token with
-//! the list.
+//! that list.
 
 use std::ops::{Deref, DerefMut};
 
@@ -16,18 +16,18 @@ use sha2::{Digest, Sha256};
 use super::bearer::{TokenError, TokenHash, bare, token_hash};
 use super::now;
 
-/// Claim with the hashes of the ancestors, as a list of texts in base64.
+/// Claim with the hashes of the ancestors, as a list of strings in base64.
 const ANCESTORS: &str = "urn:hypha:ancestors";
-/// Claim of a reconnection token: the id of its session, in base64. Reconnection tokens that
-/// replace each other have the same one.
+/// Claim of a reconnection token: the id of its session, in base64. It stays the same when a
+/// reconnection token replaces another one.
 const SESSION: &str = "urn:hypha:session";
-/// Claim of a reconnection token: the expiry of the credentials with which the client connected
-/// first, in seconds since 1970. The token itself may expire earlier.
+/// Claim of a reconnection token: the expiry of the credentials with which the client first
+/// connected, in seconds since 1970. The token itself may expire earlier.
 const UNTIL: &str = "urn:hypha:until";
-/// Time for which the server remembers a revoked session without an end of its own, in seconds.
+/// Time for which the server remembers a revoked session that has no expiry, in seconds.
 const REMEMBERED: u64 = 366 * 86_400;
-/// Upper bound on the ancestors of a token. Otherwise a chain of tokens, each made with the one
-/// before, would grow without end, and with it the cost of each check.
+/// Maximum number of ancestors of a token. Otherwise a chain of tokens, each made from the one
+/// before, could grow without end, and with it the cost of each check.
 const ANCESTORS_MAX: usize = 32;
 
 /// A user, with the lineage of its token. Serializes as the user alone, because peers must not see
@@ -64,26 +64,26 @@ impl DerefMut for Authenticated {
     }
 }
 
-/// The ancestors of the tokens that a client makes with its own token, that one included.
+/// The ancestors of the tokens that a client makes: the client's own token and its ancestors.
 ///
 /// The reconnection tokens of a client replace each other. Together they count as one ancestor, the
 /// session, so that the list does not grow when the client reconnects.
 ///
-/// The default is the lineage of a client without a token, and of the root token: nothing that they
-/// make ends with them.
+/// The default is the lineage of a client without a token, and of the root token: no revocation
+/// affects the tokens that they make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lineage {
     ancestors: Vec<TokenHash>,
     /// The id of the session, if the client has one.
     session: Option<TokenHash>,
-    /// Expiry in seconds since 1970. `None` if there is none.
+    /// Expiry in seconds since 1970. `None`: no expiry.
     until: Option<u64>,
 }
 
 impl Lineage {
     /// Returns the lineage of a client that presents `token`, which must have been checked.
-    /// `expires` is the expiry of the token. That of a reconnection token does not count, because
-    /// the next one replaces it.
+    /// `expires` is the expiry of the token. It is ignored for a reconnection token, because the
+    /// next one replaces that token.
     pub(super) fn of(token: &str, expires: Option<u64>) -> Lineage {
         let claims = claims(token);
         let mut ancestors = ancestors(&claims);
@@ -102,13 +102,13 @@ impl Lineage {
         }
     }
 
-    /// Returns the seconds until the client's credentials expire, or `None` if they do not.
+    /// Returns the seconds until the client's credentials expire, or `None` if they do not expire.
     fn left(&self) -> Option<u64> {
         self.until.map(|until| until.saturating_sub(now()))
     }
 
-    /// Returns the life of a new token in seconds: `wanted`, or less if the client's credentials
-    /// expire earlier.
+    /// Returns the lifetime of a new token in seconds: `wanted`, or less if the client's
+    /// credentials expire earlier.
     ///
     /// # Errors
     ///
@@ -127,13 +127,13 @@ impl Lineage {
         }
     }
 
-    /// Returns the life of a new reconnection token in seconds: `wanted`, or less if the client's
-    /// credentials expire earlier; 0 if they have expired.
+    /// Returns the lifetime of a new reconnection token in seconds: `wanted`, or less if the
+    /// client's credentials expire earlier; 0 if they have expired.
     pub(crate) fn life_of_session(&self, wanted: u64) -> u64 {
         self.left().map_or(wanted, |left| wanted.min(left))
     }
 
-    /// Returns the lineage with a session: its own, or else a new random one.
+    /// Returns this lineage with its session, or with a new random session if it has none.
     pub(crate) fn in_session(&self) -> Lineage {
         let session = self.session.unwrap_or_else(|| {
             use rand::RngExt;
@@ -145,7 +145,7 @@ impl Lineage {
         }
     }
 
-    /// Adds the claims of a reconnection token with this lineage.
+    /// Adds this lineage to the claims of a reconnection token.
     pub(super) fn put_session(&self, claims: &mut Map<String, Value>) {
         put_ancestors(claims, &self.ancestors);
         if let Some(session) = &self.session {
@@ -156,8 +156,8 @@ impl Lineage {
         }
     }
 
-    /// Adds the claims of any other token with this lineage. Its session is an ancestor like the
-    /// others, so that the token is revoked with it.
+    /// Adds this lineage to the claims of any other token. The session is added as an ancestor, so
+    /// that the token is revoked with it.
     pub(super) fn put_child(&self, claims: &mut Map<String, Value>) {
         let mut ancestors = self.ancestors.clone();
         ancestors.extend(self.session);
@@ -175,16 +175,16 @@ fn put_ancestors(claims: &mut Map<String, Value>, hashes: &[TokenHash]) {
     }
 }
 
-/// Returns the hashes that are revoked with a token: its own and, for a reconnection token, the id
-/// of its session. So the reconnection tokens that have replaced it are revoked too.
+/// Returns the hashes to revoke for a token: its own and, for a reconnection token, the id of its
+/// session. The latter also revokes the reconnection tokens that have replaced this one.
 pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     let mut hashes = vec![token_hash(token)];
     hashes.extend(session(&claims(token)));
     hashes
 }
 
-/// Returns the latest expiry, in seconds since 1970, of tokens that can be made in the session of a
-/// reconnection token. Returns `None` for any other token.
+/// Returns the latest possible expiry of the tokens in the session of a reconnection token, in
+/// seconds since 1970. Returns `None` for any other token.
 pub(super) fn end_of_session(token: &str) -> Option<u64> {
     let claims = claims(token);
     session(&claims)?;
@@ -192,8 +192,8 @@ pub(super) fn end_of_session(token: &str) -> Option<u64> {
     Some(until.unwrap_or_else(|| now().saturating_add(REMEMBERED)))
 }
 
-/// Returns the hash of a token, of its session and of its ancestors. The token is revoked if one of
-/// them is.
+/// Returns the hashes of a token, of its session and of its ancestors. The token is revoked if one
+/// of them is.
 pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     let claims = claims(token);
     let mut hashes = ancestors(&claims);
@@ -202,8 +202,8 @@ pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     hashes
 }
 
-/// Returns the claims of a token, without any check. Returns none for a token that is not a JSON
-/// Web Token, such as one of the embedding program.
+/// Returns the claims of a token, without any check. Returns an empty map if the token is not a
+/// JSON Web Token, such as a token of the embedding program.
 fn claims(token: &str) -> Map<String, Value> {
     let payload = bare(token).ok().and_then(|token| token.split('.').nth(1));
     payload
@@ -221,8 +221,8 @@ fn session(claims: &Map<String, Value>) -> Option<TokenHash> {
     claims.get(SESSION).and_then(hash)
 }
 
-/// Returns the hash in a claim. Another issuer may write any text: its SHA-256 hash stands for it,
-/// so that the revocation of such a session works as well.
+/// Returns the hash in a claim. For a string of another issuer, which need not be a hash, returns
+/// its SHA-256 hash, so that such a session can be revoked too.
 fn hash(text: &Value) -> Option<TokenHash> {
     let text = text.as_str()?;
     let decoded = URL_SAFE_NO_PAD.decode(text).ok();

@@ -1,11 +1,12 @@
 //! Users, tokens and permissions.
 //!
-//! [`Issuer`] issues and checks tokens; a token is bound to those that it was made with by its
-//! [`Lineage`]. `session` and `http` ask it for the user of a connection or request, `manager` and
-//! `login` for new tokens. The functions of this file decide what a user may do in a workspace.
+//! [`Issuer`] issues and checks tokens. The [`Lineage`] of a token lists its ancestors, the tokens
+//! from which it was made; revoking an ancestor revokes the token too. `session` and `http` get the
+//! user of a connection or request from the issuer, `manager` and `login` get new tokens. The
+//! functions of this file decide what a user may do in a workspace.
 //!
-//! A token is checked when it is presented. The permissions of an open connection are frozen by
-//! [`enter_workspace`] and stay until its end.
+//! A token is checked when it is presented. [`enter_workspace`] fixes the permissions of a
+//! connection until it closes.
 
 mod authenticator;
 mod bearer;
@@ -27,12 +28,12 @@ pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;
 pub(crate) use tokens::Issuer;
 
-/// Life of an anonymous user's credentials in seconds, as reported to clients. It is not enforced
-/// on an open connection.
+/// Lifetime of an anonymous user's credentials in seconds, as reported to clients. Not enforced on
+/// an open connection.
 const ANONYMOUS_LIFE: u64 = 600;
 
-/// Id of the user of plain requests without credentials. It owns nothing. The spelling is that of
-/// the original server.
+/// Id of the user of plain HTTP requests without credentials. This user owns nothing. The spelling
+/// is that of the Python server.
 const ANONYMOUS_HTTP: &str = "anonymouz-http";
 
 /// Returns a random secret for signing tokens: 256 bits as hexadecimal digits.
@@ -57,8 +58,8 @@ pub(crate) fn anonymous_user() -> UserInfo {
 
 /// Returns a new user for a client over HTTP without credentials, admin of its own workspace.
 ///
-/// Each client is a user of its own. In the original server all of them are one user, so each is
-/// an admin of the clients of the others.
+/// Each client gets its own user. In the Python server all such clients are one user, so each has
+/// admin rights over the others' clients.
 pub(crate) fn anonymous_http_user() -> UserInfo {
     anonymous(format!("{ANONYMOUS_HTTP}-{}", readable_id()))
 }
@@ -93,9 +94,9 @@ fn anonymous(id: String) -> UserInfo {
     user
 }
 
-/// Returns the id of the user to which the memory and the limits of `user` are charged: for the
-/// user of a child token, the user that has issued it. A user can issue any number of child tokens,
-/// so limits by their ids would bound nothing.
+/// Returns the id of the user to which the memory and the limits of `user` are charged. For the
+/// user of a child token, this is the user that has issued the token: a user can issue any number
+/// of child tokens, so limits on their ids would limit nothing.
 pub(crate) fn payer(user: &UserInfo) -> &str {
     user.parent.as_deref().unwrap_or(&user.id)
 }
@@ -116,11 +117,11 @@ pub(crate) fn root_user() -> UserInfo {
     }
 }
 
-/// Freezes the permissions of `user` into its scope, for a connection of `client_id` to
-/// `workspace`.
+/// Fixes the permissions of `user` in its scope, for a connection of `client_id` to `workspace`.
 ///
-/// A permission in the token counts even if the user owns the workspace: a token that an owner has
-/// restricted to `read` stays so. Only without one does ownership make the user an admin.
+/// A permission in the token takes precedence over ownership: a token that an owner has restricted
+/// to `read` stays restricted. Only if the token has no permission does ownership make the user an
+/// admin.
 pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, client_id: &str) {
     let granted = user.permission(&workspace.id);
     let of_parent = user
@@ -142,9 +143,9 @@ pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, cl
 
 /// Returns the strongest permission that `user` may grant to a new token for `workspace`.
 ///
-/// An owner may grant all permissions, even if its connection belongs to another workspace. The
-/// user of a child token has no rights through its parent here, because it could issue a token with
-/// more permissions than its own.
+/// An owner may grant all permissions, even from a connection to another workspace. The user of a
+/// child token does not get the rights of the parent here, because that user could then issue a
+/// token with more permissions than the child token has.
 pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option<Permission> {
     let owner = workspace.owned_by(user);
     user.permission(&workspace.id)

@@ -1,4 +1,4 @@
-//! Random ids that people can read aloud, such as `calm-otter-12345678`. Anonymous users and child
+//! Random ids that are easy to read, such as `calm-otter-12345678`. Anonymous users and child
 //! tokens get one as user id.
 
 use rand::RngExt;

@@ -5,8 +5,8 @@
 
 use hypha_rpc::workspace::{Permission, Scope};
 
-/// Parses the claim. Returns `None` if a `ws:` word has no permission or an unknown one: a token
-/// that is understood only in part could grant something else than its issuer meant.
+/// Parses the claim. Returns `None` if a `ws:` word has no permission or an unknown one: a partly
+/// understood token could grant permissions that its issuer did not intend.
 pub(super) fn parse(text: &str) -> Option<Scope> {
     let mut scope = Scope {
         extra_scopes: Some(Vec::new()),
@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Option<Scope> {
     };
     for word in text.split_whitespace() {
         if let Some(grant) = word.strip_prefix("ws:") {
-            // At the first `#`, because names of workspaces must not contain it.
+            // Splits at the first `#`, because workspace names must not contain it.
             let (workspace, letters) = grant.split_once('#')?;
             scope
                 .workspaces
@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Option<Scope> {
     Some(scope)
 }
 
-/// Returns the claim for a scope. [`parse`] returns the same scope for it.
+/// Returns the claim for a scope. The inverse of [`parse`].
 pub(super) fn format(scope: &Scope) -> String {
     let mut words: Vec<String> = scope
         .workspaces
@@ -51,9 +51,9 @@ pub(super) fn format(scope: &Scope) -> String {
     words.join(" ")
 }
 
-/// Returns the words for special purposes, such as `file:download`, or `None` if there is none. A
+/// Returns the words for special purposes, such as `file:download`, or `None` if there are none. A
 /// token with such a word must not be accepted for connecting. Words without a colon, such as
-/// `openid`, come from identity providers and mean nothing here.
+/// `openid`, come from identity providers and have no meaning here.
 pub(crate) fn is_specialised(scope: &Scope) -> Option<Vec<&str>> {
     let words: Vec<&str> = scope
         .extra_scopes

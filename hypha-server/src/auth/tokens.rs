@@ -1,5 +1,5 @@
 //! The issuer of tokens. The server's own tokens are JSON Web Tokens (HS256) with the claims of the
-//! original server, so that each of the two servers accepts the tokens of the other.
+//! Python server, so that each server accepts the tokens of the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::lineage::{self, Lineage};
 use super::{Authenticator, authenticator, jwt, now, root_user, scope};
 use crate::settings::TokenSettings;
 
-/// Issues and checks tokens, and holds the revoked ones.
+/// Issues and checks tokens, and stores the revoked ones.
 ///
 /// Three parties can accept a token, in this order: the authenticator of the embedding program, the
-/// identity provider (RS256 tokens only), and the server itself. None of them can accept a token
-/// that was revoked.
+/// identity provider (RS256 tokens only), and the server itself. None of them can accept a revoked
+/// token.
 pub(crate) struct Issuer {
     secret: jwt::Secret,
     /// The checks of the server's own tokens.
@@ -31,13 +31,13 @@ pub(crate) struct Issuer {
     provider: Option<IdentityProvider>,
     root_token: Option<String>,
     authenticator: Option<Arc<dyn Authenticator>>,
-    /// Expiry of the revoked tokens and sessions in seconds since 1970, by their hashes. Expired
-    /// ones are removed with each insertion.
+    /// Expiry of the revoked tokens and sessions in seconds since 1970, by hash. Each insertion
+    /// removes the expired ones.
     revoked: Mutex<HashMap<TokenHash, u64>>,
 }
 
 impl Issuer {
-    /// Creates an issuer that signs tokens with `secret`, has revoked none, and knows no
+    /// Creates an issuer that signs tokens with `secret`. It has no revoked tokens and no
     /// authenticator.
     pub(crate) fn new(secret: &str, root_token: Option<String>, settings: TokenSettings) -> Issuer {
         Issuer {
@@ -56,7 +56,7 @@ impl Issuer {
         }
     }
 
-    /// Sets the authenticator of the embedding program, which is asked before anything else.
+    /// Sets the authenticator of the embedding program, which is called before the other checks.
     pub(crate) fn with_authenticator(
         mut self,
         authenticator: Option<Arc<dyn Authenticator>>,
@@ -66,7 +66,7 @@ impl Issuer {
     }
 
     /// Issues a token for `user` with its scope, valid for up to `life` seconds. `parent` is the
-    /// lineage of the client that asks for the token. The token does not outlive the credentials of
+    /// lineage of the client that requests the token. The token does not outlive the credentials of
     /// that client, and is revoked with them.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Issuer {
         life: u64,
         parent: &Lineage,
     ) -> Result<String, TokenError> {
-        // Checked first, so that the authenticator is not asked for a token that must not exist.
+        // Checked first, so that the authenticator does not issue a token that must not exist.
         let life = parent.life_of_child(life)?;
         match self.ask_for_token(user, life).await? {
             Some(token) => Ok(token),
@@ -87,7 +87,7 @@ impl Issuer {
         }
     }
 
-    /// Asks the authenticator for a token. Returns `None` if the server shall sign one.
+    /// Requests a token from the authenticator. Returns `None` if the server must sign one.
     async fn ask_for_token(
         &self,
         user: &UserInfo,
@@ -98,8 +98,8 @@ impl Issuer {
         };
         let asked = || hooks.generate_token(user, Duration::from_secs(life));
         match authenticator::ask("generate_token", asked).await? {
-            // Clients add `Bearer` and servers remove it again, so a token with blanks would come
-            // back as another one.
+            // Clients add `Bearer` and servers remove it together with blanks, so a token with
+            // blanks would not come back unchanged.
             Some(token) if bare(&token) != Ok(&token) => {
                 Err(authenticator::failed("generate_token", "this is no token"))
             }
@@ -135,8 +135,8 @@ impl Issuer {
     }
 
     /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`,
-    /// valid for up to `life` seconds. It does not outlive the client's `credentials`, and is
-    /// revoked with them.
+    /// valid for up to `life` seconds. The token does not outlive the client's `credentials`, and
+    /// is revoked with them.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Issuer {
     }
 
     /// Returns the lineage of a client that presents this token of `user`. The token must have been
-    /// checked, because its claims are believed.
+    /// checked, because this method trusts its claims.
     pub(crate) fn lineage(&self, token: &str, user: &UserInfo) -> Lineage {
         match bare(token) {
             Ok(token) if !self.is_root(token) => {
@@ -178,7 +178,7 @@ impl Issuer {
     }
 
     /// Returns the token that the authenticator finds in the headers of a request, or `None` if the
-    /// usual places count.
+    /// server must use the header `Authorization` and the cookie.
     ///
     /// # Errors
     ///
@@ -190,8 +190,8 @@ impl Issuer {
         }
     }
 
-    /// Returns the user of a token, which may come from the authenticator, the identity provider or
-    /// the server. The expiry is checked now and not again while a connection stays open.
+    /// Returns the user of a token of the authenticator, the identity provider or the server.
+    /// Checks the expiry once, not again while a connection stays open.
     ///
     /// # Errors
     ///
@@ -213,8 +213,8 @@ impl Issuer {
         if let Some(provider) = &self.provider {
             let token = bare(token)?;
             let header = jwt::header(token).ok();
-            // The algorithm decides who checks the token, because the server signs with HS256 only.
-            // No token is tried with two keys.
+            // The algorithm selects the key that checks the token, because the server signs with
+            // HS256 only. No token is tried with two keys.
             if let Some(header) = header.filter(|header| header.alg == jwt::RS256) {
                 let user_of = |claims: &Map<String, Value>| self.user_of(claims);
                 let user = provider.user(token, header.kid.as_deref(), user_of).await?;
@@ -244,14 +244,14 @@ impl Issuer {
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Revokes a token at this server, and all tokens that were made with it. Returns the token
-    /// without `Bearer` and the time in seconds since 1970 until which the revocation must be
-    /// stored.
+    /// Revokes a token at this server, and all tokens that were made from it. Returns the token
+    /// without `Bearer`, and the time until which the revocation must be stored, in seconds since
+    /// 1970.
     ///
     /// # Errors
     ///
-    /// Fails if the token is not valid, or has no expiry: such a revocation could never be
-    /// forgotten.
+    /// Fails if the token is not valid. Also fails if the token has no expiry, because such a
+    /// revocation would have to be stored without end.
     pub(crate) async fn revoke(&self, token: &str) -> Result<(String, u64), TokenError> {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
@@ -286,25 +286,26 @@ impl Issuer {
     pub(crate) fn remember_revoked(&self, hash: TokenHash, end: u64) {
         let now = now();
         let mut revoked = self.revoked.lock();
-        // Removed here, because expired tokens are refused anyway and nothing else bounds the map.
+        // Removed here, because expired tokens are refused anyway and nothing else limits the size
+        // of the map.
         revoked.retain(|_, end| *end > now);
         revoked.insert(hash, end);
     }
 
-    /// Returns whether the token, or one that it was made with, was revoked.
+    /// Returns whether the token, or one of its ancestors, was revoked.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
-        // Usually no token is revoked, so that the claims need not be decoded.
+        // Fast path: with no revoked tokens, which is usual, the claims need not be decoded.
         if self.revoked.lock().is_empty() {
             return false;
         }
-        // Decoded without the lock, because all checks of tokens take it.
+        // Decoded before the lock is taken, because all token checks take the lock.
         let hashes = lineage::hashes_to_check(token);
         let revoked = self.revoked.lock();
         hashes.iter().any(|hash| revoked.contains_key(hash))
     }
 
-    /// Returns the user in the claims of a token, which must have been checked. `None` if a claim
-    /// has another type than expected, or the id cannot be part of an address.
+    /// Returns the user in the claims of a token, which must have been checked. Returns `None` if a
+    /// claim has an unexpected type, or the id cannot be part of an address.
     fn user_of(&self, claims: &Map<String, Value>) -> Option<UserInfo> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let own = |name: &str| text(&self.settings.claim(name));
@@ -408,7 +409,8 @@ mod tests {
         assert_eq!(parsed.permission("lab"), Some(Permission::ReadWrite));
         assert_eq!(parsed.permission("ws-user-ann"), Some(Permission::Admin));
         assert_eq!(parsed.permission("elsewhere"), None);
-        // Another process with the same secret accepts it, one with another secret does not.
+        // Another process with the same secret accepts the token; one with another secret refuses
+        // it.
         assert!(with(Some("s3cret"), None).parse(&token).is_ok());
         let error = with(None, None).parse(&token).unwrap_err();
         assert_eq!(error.to_string(), "Signature verification failed.");
@@ -482,7 +484,7 @@ mod tests {
         let end = issuer.parse(&access).unwrap().expires_at.unwrap();
         let mut credentials = lineage(&access);
         let mut made = vec![access.clone()];
-        // However often the client reconnects, its tokens do not grow.
+        // The tokens do not grow with the number of reconnects.
         for _ in 0..50 {
             let token = reconnect(&credentials).await;
             credentials = lineage(&token);
@@ -498,7 +500,7 @@ mod tests {
         for token in &made {
             assert!(issuer.parse(token).unwrap().expires_at.unwrap() <= end);
         }
-        // A reconnection token takes those with it that have replaced it.
+        // Revoking a reconnection token also revokes the tokens that have replaced it.
         issuer.revoke(&made[7]).await.unwrap();
         assert_eq!(issuer.parse(&made[50]), Err(TokenError::Revoked));
         assert_eq!(issuer.parse(&grandchild), Err(TokenError::Revoked));
@@ -533,7 +535,8 @@ mod tests {
             }
         };
         assert!(refused.contains("more than 32"), "{refused}");
-        // The tokens that replace this one last longer than it does.
+        // The revocation is kept longer than this token is valid, because the tokens that replace
+        // it expire later.
         let (_, kept) = issuer.revoke(&token).await.unwrap();
         assert!(kept > now() + 100_000);
     }

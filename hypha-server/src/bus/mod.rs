@@ -1,11 +1,11 @@
-//! The bus: the connection of a server to the other servers of its cluster. A server that is alone
-//! has [`NoBus`].
+//! The bus: the connection of a server to the other servers of its cluster. A server without a
+//! cluster has [`NoBus`].
 //!
 //! The router sends messages for clients that are not connected here through [`Bus`]. The messages
 //! of other servers arrive at a `Recipient`, which `state` implements.
 //!
 //! The bus holds no lock across an await. Methods of [`Bus`] that return no future never wait: they
-//! queue a command, or drop it if too many commands wait.
+//! queue a command, or drop the command if the queue is full.
 
 #[cfg(feature = "redis")]
 mod redis;
@@ -23,22 +23,23 @@ pub(crate) use self::window::REPEAT;
 
 /// A notice of one server to all others.
 ///
-/// Notices may be lost while Redis is not reachable. Revocations are read from Redis afterwards:
-/// see [`Bus::was_interrupted`].
+/// Notices may be lost while Redis is unreachable. Revocations are read from Redis afterwards: see
+/// [`Bus::was_interrupted`].
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Notice {
-    /// A client is connected to the announcing server now. Another server that holds a connection
-    /// with this address closes it.
+    /// A client is now connected to the announcing server. If another server holds a connection
+    /// with this address, it closes that connection.
     Taken {
         /// Address of the client.
         address: String,
     },
-    /// A client is gone. Partners of it may be connected to other servers, which notify them.
+    /// A client has disconnected. Its partners may be connected to other servers, which notify
+    /// them.
     Left {
         /// Address of the client.
         address: String,
     },
-    /// Asks the server of a client whether the client has taken the messages sent to it.
+    /// A probe: asks the server of a client whether the client has read the messages sent to it.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -46,12 +47,12 @@ pub(crate) enum Notice {
     Asked {
         /// Address of the client.
         address: String,
-        /// Number of the question.
+        /// Number of the probe.
         number: u64,
-        /// Id of the server that asks.
+        /// Id of the server that sends the probe.
         server: String,
     },
-    /// The answer to [`Asked`](Notice::Asked).
+    /// The reply to [`Asked`](Notice::Asked).
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -59,11 +60,11 @@ pub(crate) enum Notice {
     Answered {
         /// Address of the client.
         address: String,
-        /// Number of the question.
+        /// Number of the probe.
         number: u64,
-        /// Id of the server that has asked.
+        /// Id of the server that has sent the probe.
         server: String,
-        /// Too much waits for the client. Another answer will follow.
+        /// The client's queue is too full. Another reply will follow.
         held: bool,
     },
     /// A workspace was deleted. Every server disconnects its clients in it.
@@ -84,60 +85,61 @@ pub(crate) enum Notice {
     Revoked {
         /// The token, without `Bearer`.
         token: String,
-        /// Time until which the revocation counts, in seconds since 1970.
+        /// Time until which the revocation must be stored, in seconds since 1970.
         end: u64,
     },
 }
 
 /// Receives the messages and notices of other servers. Implemented by `State`.
 ///
-/// The methods are not asynchronous, because one task delivers the messages for all clients: a slow
-/// client must not hold up the others.
+/// The methods are not asynchronous, because one task delivers the messages for all clients, so
+/// that waiting for a slow client would delay all others.
 #[cfg(feature = "redis")]
 pub(crate) trait Recipient: Send + Sync {
     /// Returns whether a client with this address is connected here.
     fn is_connected(&self, address: &str) -> bool;
 
-    /// Delivers a message to the client with this address. Does nothing if it is not connected.
+    /// Delivers a message to the client with this address. Does nothing if the client is not
+    /// connected.
     fn message(&self, address: &str, frame: Bytes);
 
-    /// Delivers a broadcast of a client to the subscribers in a workspace.
+    /// Delivers a broadcast of a client to the subscribers of a workspace.
     fn broadcast(&self, workspace: &str, frame: Bytes);
 
-    /// Delivers a system event to the subscribers in a workspace.
+    /// Delivers a system event to the subscribers of a workspace.
     fn event(&self, workspace: &str, event: serde_json::Value);
 
-    /// Acts on a notice of another server.
+    /// Handles a notice of another server.
     fn notice(&self, notice: Notice);
 }
 
 /// Sends to the other servers.
 pub(crate) trait Bus: Send + Sync {
     /// Sends a message to the server to which the client with this address is connected. Returns
-    /// false if there is none. Waits while too many bytes are on their way to the client, which
-    /// slows the sender down to the pace of the client.
+    /// false if there is no such server. Waits while the bytes in transit to the client exceed a
+    /// limit, which slows the sender down to the client's pace.
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends a message like [`send`](Self::send), without waiting for a slow client. For messages
+    /// Sends a message like [`send`](Self::send), but does not wait for a slow client. For messages
     /// of the server itself.
     fn send_at_once<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends a broadcast of a client to all servers, this one included. Waits while too many bytes
-    /// of broadcasts wait for Redis. Returns false without doing anything if there are no other
-    /// servers: the caller then delivers the broadcast itself.
+    /// Sends a broadcast of a client to all servers, including this one. Waits while the broadcasts
+    /// that wait for Redis exceed a limit on bytes. Returns false and sends nothing if there are no
+    /// other servers: the caller then delivers the broadcast itself.
     fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends an event, which `event` encodes as JSON, to all servers, this one included. Returns
-    /// false without doing anything if there are no other servers: the caller then delivers the
-    /// event itself.
+    /// Sends an event, which `event` encodes as JSON, to all servers, including this one. Returns
+    /// false and sends nothing if there are no other servers: the caller then delivers the event
+    /// itself.
     fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool;
 
-    /// Subscribes to messages for this address. Completes when the subscription is in place, or
-    /// after a timeout if Redis does not answer.
+    /// Subscribes to messages for this address. Completes when the subscription is active, or after
+    /// a timeout if Redis does not respond.
     fn subscribe_address<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()>;
 
     /// Ends the subscription for this address. Does nothing if a client with the address has
-    /// connected here before the command is executed.
+    /// connected here before the command runs.
     fn unsubscribe_address(&self, address: &str);
 
     /// Sends a notice to the other servers.
@@ -146,7 +148,7 @@ pub(crate) trait Bus: Send + Sync {
     /// Returns whether clients may be connected to other servers.
     fn has_others(&self) -> bool;
 
-    /// Returns whether the other servers can be reached now.
+    /// Returns whether the other servers are reachable now.
     fn is_up(&self) -> bool;
 
     /// Returns whether notices of other servers may have been missed since the last call.
@@ -159,7 +161,7 @@ pub(crate) trait Bus: Send + Sync {
     }
 }
 
-/// The bus of a server that is alone.
+/// The bus of a server without a cluster.
 pub(crate) struct NoBus;
 
 impl Bus for NoBus {

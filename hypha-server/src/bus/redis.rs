@@ -1,11 +1,12 @@
 //! The bus of servers that share a Redis.
 //!
-//! It uses the channels of the original server, so that servers of both kinds can share a Redis:
+//! It uses the channels of the Python server, so that servers of both kinds can share a Redis:
 //! `targeted:<workspace>/<client>:msg` for one client, `broadcast:<workspace>/*:msg` for a
 //! workspace. The first byte of a payload is its format: `b` bytes, `d` JSON, `s` text.
 //!
 //! [`RedisBus`] is the sending half. [`Receiver::run`] is one task that owns the subscription: it
-//! executes the commands of the sending half in order, and hands over what other servers send.
+//! executes the commands of the sending half in order, and passes messages and notices of other
+//! servers to the recipient.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,21 +24,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::window::{Ask, Windows};
 use super::{Bus, Notice, Recipient};
 
-/// Pause between two attempts to reach Redis.
+/// Pause between two attempts to connect to Redis.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Longest wait for Redis to take a message, a broadcast or a subscription.
+/// Timeout for Redis to accept a message, a broadcast or a subscription.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Upper bound on the commands that wait for Redis.
+/// Maximum number of commands that wait for Redis.
 const COMMANDS_MAX: usize = 65_536;
-/// Upper bound on the bytes of broadcasts that wait for Redis.
+/// Maximum size of the broadcasts that wait for Redis, in bytes.
 const BROADCAST_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes that a waiting broadcast costs in addition to its length.
+/// Memory of a waiting broadcast in addition to its length, in bytes.
 const BROADCAST_OVERHEAD: usize = 256;
-/// Prefix of the channel for a deleted workspace, as in the original server.
+/// Prefix of the channel for a deleted workspace, as in the Python server.
 const UNLOAD: &str = "broadcast:unload:";
 /// Pattern of all channels except those of single clients.
 const BROADCASTS: &str = "broadcast:*";
-/// Channels for notices of this server. The original server does not know them and ignores them.
+/// Channels for notices of this server. The Python server ignores them.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 const LEFT: &str = "broadcast:hypha-server:left";
@@ -51,19 +52,19 @@ pub(crate) struct RedisBus {
     /// Publishes messages for single clients. Clones share one connection.
     connection: ConnectionManager,
     commands: mpsc::Sender<Command>,
-    /// A channel of its own, because a flood of broadcasts must not delay the commands. Its bound
-    /// is `broadcast_room`.
+    /// Separate from the commands, because a flood of broadcasts must not delay them.
+    /// `broadcast_room` limits its size.
     broadcasts: mpsc::UnboundedSender<Broadcast>,
     /// One permit for each byte of a broadcast that may wait.
     broadcast_room: Arc<Semaphore>,
     windows: Arc<Windows>,
-    /// The subscription is in place. Relaxed, because it only informs.
+    /// Whether the subscription is active. `Relaxed`, because no other data depends on it.
     up: Arc<AtomicBool>,
-    /// The subscription was renewed, so notices may have been missed.
+    /// Whether the subscription was renewed, so that notices may have been missed.
     interrupted: Arc<AtomicBool>,
 }
 
-/// A broadcast of a client. Its permits are given back when Redis has it.
+/// A broadcast of a client. Its permits are released when Redis has received it.
 struct Broadcast {
     channel: String,
     payload: Vec<u8>,
@@ -71,13 +72,13 @@ struct Broadcast {
 }
 
 /// A command for the task that owns the subscription. Commands are executed in order, so that a
-/// client that leaves and returns stays subscribed.
+/// client that disconnects and returns stays subscribed.
 enum Command {
-    /// Subscribe to an address, and report when that is done.
+    /// Subscribes to an address, then signals the sender.
     Subscribe(String, oneshot::Sender<()>),
-    /// Unsubscribe from an address, unless it is connected.
+    /// Unsubscribes from an address, unless its client is connected.
     Unsubscribe(String),
-    /// Publish a payload on a channel.
+    /// Publishes a payload on a channel.
     Publish(String, Vec<u8>),
 }
 
@@ -107,8 +108,8 @@ fn marked(mark: u8, data: &[u8]) -> Vec<u8> {
 }
 
 impl RedisBus {
-    /// Creates both halves of the bus. Nothing is sent or received until the receiver runs, except
-    /// messages to single clients.
+    /// Creates both halves of the bus. Until the receiver runs, only messages to single clients are
+    /// sent, and none are received.
     pub(crate) fn new(
         client: Client,
         connection: ConnectionManager,
@@ -143,7 +144,7 @@ impl RedisBus {
     }
 
     /// Returns whether a server is subscribed to messages for this address. Returns false if Redis
-    /// does not answer.
+    /// does not respond.
     pub(crate) async fn has_subscriber(&self, address: &str) -> bool {
         let mut connection = self.connection.clone();
         let mut asked = ::redis::cmd("PUBSUB");
@@ -153,7 +154,7 @@ impl RedisBus {
     }
 
     /// Sends a message to the servers that are subscribed to an address. Returns their number, or 0
-    /// if Redis does not take the message.
+    /// if Redis does not accept the message.
     async fn deliver(&self, address: &str, frame: &Bytes) -> u64 {
         let mut connection = self.connection.clone();
         let payload = marked(b'b', frame);
@@ -169,10 +170,10 @@ impl RedisBus {
         }
     }
 
-    /// Queues a payload for a channel, or drops it if too many commands wait.
+    /// Queues a payload for a channel, or drops the payload if too many commands wait.
     fn publish(&self, channel: String, payload: Vec<u8>) {
-        // Dropped, because callers cannot wait. The queue fills only while Redis is gone, and then
-        // no server would receive the payload anyway.
+        // Dropped, because callers cannot wait. The queue fills only while Redis is unreachable,
+        // and then no server would receive the payload anyway.
         if self
             .commands
             .try_send(Command::Publish(channel, payload))
@@ -210,14 +211,14 @@ impl Bus for RedisBus {
 
     fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool> {
         async move {
-            // A broadcast larger than the room takes all of it. Otherwise it would wait for permits
+            // A broadcast above the limit takes all permits. Otherwise it would wait for permits
             // that never exist.
             let bytes = (frame.len() + BROADCAST_OVERHEAD).min(BROADCAST_BYTES);
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             let room = self.broadcast_room.clone().acquire_many_owned(bytes);
             match tokio::time::timeout(SEND_TIMEOUT, room).await {
                 Ok(Ok(room)) => {
-                    // Ignored, because an error says that the receiver has ended with the server.
+                    // Ignored, because an error means that the receiver has ended with the server.
                     let _ = self.broadcasts.send(Broadcast {
                         channel: format!("broadcast:{workspace}/*:msg"),
                         payload: marked(b'b', frame),
@@ -250,7 +251,7 @@ impl Bus for RedisBus {
                 heard.await
             };
             // A timeout is not a failure, because the command stays queued: the subscription
-            // follows when Redis is back.
+            // follows when Redis is reachable again.
             let _ = tokio::time::timeout(SEND_TIMEOUT, listen).await;
         }
         .boxed()
@@ -259,7 +260,8 @@ impl Bus for RedisBus {
     fn unsubscribe_address(&self, address: &str) {
         let command = Command::Unsubscribe(address.to_owned());
         if self.commands.try_send(command).is_err() {
-            // Harmless, because messages that still arrive find no client.
+            // Harmless, because messages that still arrive are for no connected client, and are
+            // dropped.
             tracing::debug!(
                 address,
                 "cannot unsubscribe: too many commands wait for Redis"
@@ -268,15 +270,15 @@ impl Bus for RedisBus {
     }
 
     fn announce(&self, notice: Notice) {
-        // Notices name their server, because Redis delivers them to it as well.
+        // Notices name their server, because Redis delivers them to the sending server as well.
         let own = |mut data: serde_json::Value| {
             data["server"] = json!(self.server_id);
             marked(b'd', data.to_string().as_bytes())
         };
         match notice {
             Notice::Taken { address } => {
-                // Servers of the original reset their state of the client on the first message.
-                // The second one names this server, so that it can ignore its own notice.
+                // Python servers reset their state of the client on the first message. The second
+                // message names this server, so that it can ignore its own notice.
                 let payload = marked(b's', address.as_bytes());
                 self.publish("broadcast:client-reconnected".into(), payload);
                 self.publish(TAKEN.into(), own(json!({"address": address})));
@@ -327,11 +329,11 @@ impl Bus for RedisBus {
 }
 
 impl Receiver {
-    /// Exchanges messages with other servers until the recipient is gone. Connects again, after a
-    /// pause, whenever Redis is lost.
+    /// Exchanges messages with other servers until the recipient is dropped. Reconnects, after a
+    /// pause, whenever the connection to Redis is lost.
     ///
-    /// `recipient` is weak, because the state holds the bus: a strong reference would keep a server
-    /// that has ended alive.
+    /// `recipient` is weak, because the state holds the bus: a strong reference would keep the
+    /// state of a stopped server alive.
     pub(crate) async fn run(mut self, recipient: Weak<dyn Recipient>) {
         let mut addresses = HashSet::new();
         while recipient.strong_count() > 0 {
@@ -355,8 +357,8 @@ impl Receiver {
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
         }
-        // Set after the subscription, so that the revoked tokens that are read next include all
-        // that were announced before it.
+        // Set after the subscription, so that the next read of the revoked tokens includes all that
+        // were announced before the subscription.
         self.interrupted.store(true, Ordering::Release);
         self.up.store(true, Ordering::Relaxed);
         loop {
@@ -368,7 +370,8 @@ impl Receiver {
                     }
                     None => return Err((::redis::ErrorKind::Io, "the subscription ended").into()),
                 },
-                // Awaited, so that a slow Redis holds the permits and with them the senders.
+                // Awaited, so that a slow Redis delays the release of the permits, and with it the
+                // senders.
                 Some(broadcast) = self.broadcasts.recv() => {
                     self.connection
                         .publish::<_, _, ()>(&broadcast.channel, &broadcast.payload)
@@ -392,16 +395,16 @@ impl Receiver {
     ) -> RedisResult<()> {
         match command {
             Command::Subscribe(address, done) => {
-                // Remembered before the await, so that the next connection subscribes it if this
-                // one fails meanwhile.
+                // Recorded before the await, so that the next connection subscribes to the address
+                // if this connection fails meanwhile.
                 let subscribed = sink.subscribe(channel(&address));
                 addresses.insert(address.clone());
                 subscribed.await?;
-                // Ignored, because an error says that the client's handshake no longer waits.
+                // Ignored, because an error means that the client's handshake no longer waits.
                 let _ = done.send(());
             }
             Command::Unsubscribe(address) => {
-                // Checked now, because the client may have returned since the command was sent.
+                // Checked now, because the client may have reconnected since the command was sent.
                 let recipient = recipient.upgrade();
                 let connected = recipient.is_some_and(|recipient| recipient.is_connected(&address));
                 if !connected {
@@ -418,8 +421,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Hands a payload over to the recipient. Ignores payloads that it does not understand, because
-    /// servers of other versions may send them.
+    /// Passes a payload to the recipient. Ignores unknown payloads, because servers of other
+    /// versions may send them.
     fn receive(&self, recipient: &dyn Recipient, message: &Msg) {
         let channel = message.get_channel_name();
         let payload = message.get_payload_bytes();
@@ -430,7 +433,7 @@ impl Receiver {
             .strip_prefix("targeted:")
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
-            // Copied, because `data` is borrowed from the message and begins after the mark.
+            // Copied, because `data` is borrowed from the message and starts after the format byte.
             recipient.message(address, Bytes::copy_from_slice(data));
         } else if [TAKEN, LEFT, REVOKED, LOST, ASKED, ANSWERED].contains(&channel) {
             match self.notice_of_another(channel, data) {
@@ -447,8 +450,8 @@ impl Receiver {
                 None => {}
             }
         } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
-            // Ignored by the server that has announced it, because it has closed its own
-            // connections already.
+            // Ignored by the server that has announced it, because that server has already closed
+            // its own connections.
             if data != self.server_id.as_bytes() {
                 let workspace = workspace.to_owned();
                 recipient.notice(Notice::Unloaded { workspace });
@@ -469,7 +472,7 @@ impl Receiver {
         }
     }
 
-    /// Parses a notice in JSON. Returns `None` for one of this server itself, and for one that
+    /// Parses a notice in JSON. Returns `None` for a notice of this server itself, and for one that
     /// cannot be parsed.
     fn notice_of_another(&self, channel: &str, data: &[u8]) -> Option<Notice> {
         let notice = serde_json::from_slice::<serde_json::Value>(data).ok()?;

@@ -1,12 +1,12 @@
-//! Windows: upper bounds on the bytes that are on their way to clients of other servers.
+//! Windows: limits on the bytes in transit to clients of other servers.
 //!
-//! Redis drops the subscription of a server for which too many bytes pile up. A server cannot slow
-//! Redis down, because it must not wait while it delivers what others have sent: one slow client
-//! would hold up all others. So the sending server counts. After some bytes for a client it asks
-//! the client's server whether they have passed, and until that says yes the senders wait.
+//! Redis drops the subscription of a server that reads too slowly. A server must not stop reading,
+//! because one slow client would then delay all others. So the sending server counts the bytes in
+//! transit. After some bytes for a client it sends a probe to the client's server, and once the
+//! window is full the senders wait until a reply says that the client has read the bytes.
 //!
-//! A server of the original never answers. Its clients then get everything without a wait, except
-//! for a question from time to time.
+//! A Python server never replies. Messages to its clients do not wait, except for an occasional
+//! probe.
 //!
 //! One lock guards all windows, for a few instructions at a time. `Inner::bytes` is the sum of the
 //! bytes of all windows that are not held.
@@ -18,28 +18,30 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Upper bound on the bytes on their way to one client. A larger message goes alone.
+/// Maximum number of bytes in transit to one client. A larger message is sent alone.
 const CLIENT_BYTES: usize = 1024 * 1024;
-/// Upper bound on the bytes on their way to all clients that keep up. By default Redis keeps up to
+/// Maximum number of bytes in transit to all clients that keep up. By default Redis buffers up to
 /// 32 MB for one subscription, and several servers may send to it.
 const ALL_BYTES: usize = 8 * 1024 * 1024;
-/// A message up to this size, in bytes, need not wait for other clients if nothing else is on its
-/// way to its own client. Otherwise a few busy clients would delay all others.
+/// A message up to this size, in bytes, need not wait for other clients if nothing else is in
+/// transit to its own client. Otherwise a few busy clients would delay all others.
 const SMALL: usize = 16 * 1024;
-/// Time for an answer. After it a server that has answered before is asked again. Any other server
-/// counts as one that does not know the question.
+/// Timeout for a reply. After it, a server that has replied before is probed again. A server that
+/// has never replied counts as one without support for probes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time for which a server that has not answered is not asked again. It doubles with each such
-/// question, so that clients of a server that never answers hardly wait.
+/// Time for which a server that has not replied is not probed again. Doubles with each unanswered
+/// probe, so that clients of a server that never replies are hardly delayed.
 const SILENT: Duration = Duration::from_secs(10);
-/// Upper bound on the doublings of [`SILENT`]: 640 s.
+/// Maximum number of doublings of [`SILENT`]: 640 s.
 const DOUBLINGS: u32 = 6;
 /// Interval at which a server repeats that a client does not keep up. Less than [`PATIENCE`], so
-/// that the asking server keeps waiting.
+/// that the sending server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
-/// Time without any answer after which the bytes are forgotten, because the server may have ended.
+/// Time without any reply after which the bytes are no longer counted, because the client's server
+/// may have ended.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Time after which a few bytes count as passed without a question.
+/// Time after which the bytes of a window count as read without a probe, if there are too few for a
+/// probe.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The windows of all clients at other servers, by address.
@@ -54,66 +56,68 @@ struct Inner {
     windows: HashMap<Box<str>, Window>,
     /// Bytes in all windows that are not held.
     bytes: usize,
-    /// Number of the latest question.
+    /// Number of the latest probe.
     questions: u64,
-    /// Number of windows at which unused ones are removed.
+    /// Number of windows above which unused ones are removed.
     sweep_at: usize,
 }
 
-/// The bytes on their way to one client.
+/// The bytes in transit to one client.
 struct Window {
     bytes: usize,
-    /// Bytes that Redis has and that no question covers yet.
+    /// Bytes that Redis has received and that no probe covers yet.
     unasked: usize,
-    /// The question that waits for an answer.
+    /// The probe that waits for a reply.
     question: Option<Question>,
-    /// The client's server says that the client does not keep up. Its bytes then do not count
-    /// towards the bound for all clients, because they are in the client's queue and not in Redis.
+    /// Whether the client's server has replied that the client does not keep up. The window's bytes
+    /// then do not count towards the limit for all clients, because they are in the client's queue
+    /// and not in Redis.
     held: bool,
-    /// The client's server has answered a question of this window.
+    /// Whether the client's server has ever replied to a probe of this window.
     answers: bool,
-    /// Until then nothing is counted, because the client's server does not answer.
+    /// Until this time nothing is counted, because the client's server does not reply.
     silent_until: Option<Instant>,
-    /// Questions in a row that the client's server has not answered, at most [`DOUBLINGS`].
+    /// Consecutive probes without a reply, at most [`DOUBLINGS`].
     unanswered: u32,
     /// Time of the latest message.
     used: Instant,
 }
 
-/// A question to the server of a client that waits for an answer.
+/// A probe that waits for a reply of a client's server.
 struct Question {
-    /// The number with which it was asked last.
+    /// Number of the last repetition.
     number: u64,
-    /// The number with which it was asked first. An answer to any number in between counts.
+    /// Number of the first transmission. A reply to any number in between counts.
     first: u64,
-    /// Bytes that it covers.
+    /// Bytes that the probe covers.
     bytes: usize,
-    /// Time at which it is asked again.
+    /// Time at which the probe is repeated.
     until: Instant,
-    /// Time at which its bytes are forgotten.
+    /// Time after which its bytes are no longer counted.
     end: Instant,
 }
 
-/// A question to send to the server of a client, by its number: have the bytes passed?
+/// A probe to send to the server of a client, by its number. Asks whether the client has read the
+/// bytes.
 #[derive(Debug, PartialEq)]
 pub(super) struct Ask(pub(super) u64);
 
-/// The permission to send bytes, which are counted. Dropping it before [`sent`](Self::sent) takes
-/// them out of the count.
+/// The permission to send bytes, which are counted. Dropping it before [`sent`](Self::sent)
+/// subtracts them again.
 pub(super) struct Passage<'a> {
     windows: &'a Windows,
     address: &'a str,
-    /// Counted bytes; 0 if nothing is counted for this client.
+    /// Counted bytes. 0 if nothing is counted for this client.
     bytes: usize,
 }
 
 /// The next step of a sender.
 enum Next {
-    /// Send; this many bytes were counted.
+    /// Send. This many bytes were counted.
     Go(usize),
-    /// Put this question, then look again.
+    /// Send this probe, then check again.
     Ask(Ask),
-    /// Wait for a change, at most until this time, then look again.
+    /// Wait for a change, at most until this time, then check again.
     WaitUntil(Instant),
 }
 
@@ -132,8 +136,8 @@ impl Default for Windows {
 }
 
 impl Windows {
-    /// Waits until `bytes` may be sent to a client, and counts them. `ask` must send a question to
-    /// the client's server without waiting.
+    /// Waits until `bytes` may be sent to a client, and counts them. `ask` must send a probe to the
+    /// client's server without waiting.
     ///
     /// # Cancellation
     ///
@@ -145,8 +149,8 @@ impl Windows {
         ask: impl Fn(Ask),
     ) -> Passage<'a> {
         loop {
-            // Created before the look, so that a change in between is not missed: `notify_waiters`
-            // wakes it even if it is not polled yet.
+            // Created before the state is checked. `notify_waiters` also wakes a future that was
+            // not polled yet, so a change after the check is not lost.
             let changed = self.changed.notified();
             let next = self.inner.lock().next(address, bytes, Instant::now());
             match next {
@@ -159,15 +163,15 @@ impl Windows {
                 }
                 Next::Ask(question) => ask(question),
                 Next::WaitUntil(until) => {
-                    // A timeout is a reason to look again, like a change.
+                    // After a timeout, the state is checked again, as after a change.
                     let _ = tokio::time::timeout_at(until, changed).await;
                 }
             }
         }
     }
 
-    /// Notes an answer of a client's server: the bytes have passed, or they are `held` and another
-    /// answer will follow. Ignores answers to other questions than the current one.
+    /// Records a reply of a client's server: the client has read the bytes, or they are `held` and
+    /// another reply will follow. Ignores replies to probes other than the current one.
     pub(super) fn answered(&self, address: &str, number: u64, held: bool) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
@@ -183,7 +187,7 @@ impl Windows {
         window.answers = true;
         window.unanswered = 0;
         if held {
-            // The server is alive, so its bytes must not be forgotten yet.
+            // The server is alive, so the bytes must still be counted.
             let now = Instant::now();
             (question.until, question.end) = (now + PATIENCE, now + PATIENCE);
             if !window.held {
@@ -205,19 +209,19 @@ impl Windows {
 }
 
 impl Passage<'_> {
-    /// Notes that Redis has the bytes and has passed them to `receivers` servers. Returns the
-    /// question to send, if one is due: after half a window, so that the answer arrives before the
+    /// Records that Redis has received the bytes and passed them to `receivers` servers. Returns
+    /// the probe to send, if one is due: after half a window, so that the reply arrives before the
     /// window is full.
     pub(super) fn sent(mut self, receivers: u64) -> Option<Ask> {
         if receivers == 0 {
-            // Nobody received the bytes, so they must not count: dropping `self` takes them out.
+            // No server received the bytes, so they must not count: dropping `self` subtracts them.
             return None;
         }
-        // Taken out, so that the destructor does not give them back.
+        // Taken out, so that the destructor does not subtract them again.
         let bytes = std::mem::take(&mut self.bytes);
         let mut inner = self.windows.inner.lock();
         let window = inner.windows.get_mut(self.address)?;
-        // At most the bytes of the window, because they may have been forgotten in the meantime.
+        // Limited to the bytes of the window, because the new ones may no longer be counted.
         window.unasked = (window.unasked + bytes).min(window.bytes);
         let is_due = window.question.is_none() && window.unasked >= CLIENT_BYTES / 2;
         is_due.then(|| inner.ask(self.address, Instant::now()))?
@@ -237,7 +241,8 @@ impl Drop for Passage<'_> {
 }
 
 impl Inner {
-    /// Returns the next step of a sender of `bytes` to a client. Counts them if they may go.
+    /// Returns the next step of a sender of `bytes` to a client. Counts the bytes if they may be
+    /// sent.
     fn next(&mut self, address: &str, bytes: usize, now: Instant) -> Next {
         if !self.windows.contains_key(address) {
             self.sweep(now);
@@ -277,12 +282,12 @@ impl Inner {
                 Some(question) => Next::Ask(question),
                 None => Next::WaitUntil(now + IDLE),
             },
-            // A question cannot help, because the window's own bytes are not in Redis yet, or other
-            // windows fill the bound for all clients. Only bytes that count as passed can make
+            // A probe cannot help, because the window's own bytes are not in Redis yet, or other
+            // windows use up the limit for all clients. Only bytes that count as read can make
             // room.
             None => {
                 self.forget_idle(now);
-                // Ends, because each repetition requires that bytes were forgotten.
+                // The recursion ends, because each repetition requires that bytes were subtracted.
                 if all > self.bytes {
                     return self.next(address, bytes, now);
                 }
@@ -291,7 +296,7 @@ impl Inner {
         }
     }
 
-    /// Creates a question that covers all bytes of a window that no question covers.
+    /// Creates a probe that covers all bytes of a window that no probe covers yet.
     fn ask(&mut self, address: &str, now: Instant) -> Option<Ask> {
         self.questions += 1;
         let window = self.windows.get_mut(address)?;
@@ -305,8 +310,8 @@ impl Inner {
         Some(Ask(self.questions))
     }
 
-    /// Handles a question whose answer is overdue: returns it with a new number if the server has
-    /// answered before, otherwise forgets the bytes of the window.
+    /// Handles a probe whose reply is overdue. If the server has replied before, returns the probe
+    /// with a new number; otherwise stops counting the bytes of the window.
     fn overdue(&mut self, address: &str, now: Instant) -> Option<Ask> {
         let window = self.windows.get_mut(address)?;
         let question = window.question.as_mut()?;
@@ -314,7 +319,7 @@ impl Inner {
             return None;
         }
         if window.answers && question.end > now {
-            // Asked again, because the server may have been busy, or a message was lost.
+            // Repeated, because the server may have been busy, or a message was lost.
             self.questions += 1;
             question.number = self.questions;
             question.until = now + ANSWER_TIMEOUT;
@@ -334,7 +339,7 @@ impl Inner {
         None
     }
 
-    /// Takes bytes out of the count that were not sent.
+    /// Subtracts bytes that were counted but not sent.
     fn give_back(&mut self, address: &str, bytes: usize) {
         if let Some(window) = self.windows.get_mut(address) {
             let bytes = bytes.min(window.bytes);
@@ -346,8 +351,8 @@ impl Inner {
         }
     }
 
-    /// Forgets the bytes of windows without a question to which nothing was added for [`IDLE`].
-    /// Such windows usually have too few bytes for a question.
+    /// Stops counting the bytes of windows without a probe to which nothing was added for [`IDLE`].
+    /// Such windows usually have too few bytes for a probe.
     fn forget_idle(&mut self, now: Instant) {
         for window in self.windows.values_mut() {
             if window.question.is_none() && window.used + IDLE <= now {
@@ -357,8 +362,8 @@ impl Inner {
         }
     }
 
-    /// Removes unused windows if there are many. The next threshold is twice the number that is
-    /// left, so that a new window costs constant time on average.
+    /// Removes unused windows if there are many. The next threshold is twice the number of windows
+    /// left, so that adding a window takes amortized constant time.
     fn sweep(&mut self, now: Instant) {
         if self.windows.len() < self.sweep_at {
             return;
@@ -380,7 +385,7 @@ mod tests {
 
     const SLOW: &str = "w/slow";
 
-    /// Windows, and the last question.
+    /// Windows, and the last probe.
     #[derive(Default)]
     struct Asked {
         windows: Windows,
@@ -445,7 +450,7 @@ mod tests {
         tokio::time::sleep(3 * ANSWER_TIMEOUT + ANSWER_TIMEOUT / 2).await;
         assert!(!waiting.is_finished());
         assert_eq!(asked.number.load(Ordering::Relaxed), first + 3);
-        // The answer to the first of them is as good.
+        // A reply to the first of the probes counts as well.
         asked.windows.answered(SLOW, first, false);
         waiting.await.unwrap();
         assert!(begun.elapsed() < PATIENCE);
@@ -496,7 +501,7 @@ mod tests {
             Duration::ZERO,
             "it waits for no other client"
         );
-        // Larger than a window: alone in it.
+        // A message larger than a window is sent alone.
         asked.send(SLOW, 2 * CLIENT_BYTES).await;
         assert_eq!(begun.elapsed(), IDLE, "a few bytes have passed by then");
         assert_eq!(asked.bytes(), 2 * CLIENT_BYTES);

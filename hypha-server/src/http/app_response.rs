@@ -1,8 +1,8 @@
 //! Checks the status and the headers of the responses of applications.
 //!
-//! Applications have the same origin as the login page. So the framing of a response belongs to the
-//! server alone, and so do the headers by which a page could take over the origin: its cookies, its
-//! storage, its service workers and its credentials.
+//! Applications have the same origin as the login page. Therefore only the server sets the framing
+//! of a response and the headers with which a page could take over the origin: its cookies,
+//! storage, service workers and credentials.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use super::credentials::COOKIE_NAME;
 use super::problem::{Problem, problem};
 use crate::state::State;
 
-/// Headers that belong to the connection or to the framing of a message. An application that set
-/// them could smuggle responses into the connection.
+/// Headers of the connection or of the message framing. An application that set them could smuggle
+/// responses into the connection.
 const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
@@ -27,7 +27,7 @@ const FRAMING: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Headers that concern the whole origin. The server has its own policy for these.
+/// Headers that affect the whole origin. The server has its own policy for them.
 const OF_THE_ORIGIN: [&str; 13] = [
     "accept-ch",
     "access-control-allow-credentials",
@@ -61,8 +61,8 @@ impl<'a> AppResponse<'a> {
         }
     }
 
-    /// Returns the response 502 in place of one that cannot be passed on, and counts it. `why`
-    /// continues the sentence "The application … ".
+    /// Returns a response 502 that replaces an invalid response of the application, and counts it.
+    /// `why` completes the sentence "The application … ".
     pub(super) fn refused(&self, why: impl std::fmt::Display) -> Problem {
         self.state.counters.http_refused_apps.add();
         problem(
@@ -75,8 +75,8 @@ impl<'a> AppResponse<'a> {
     ///
     /// # Errors
     ///
-    /// Fails unless the number is 200 to 599: lower ones are interim responses, which only the
-    /// server may send, and higher ones do not exist.
+    /// Fails unless the number is 200 to 599: lower numbers are interim responses, which only the
+    /// server may send, and higher numbers are undefined.
     pub(super) fn status(&self, number: Option<u64>) -> Result<StatusCode, Problem> {
         let status = number.and_then(|number| u16::try_from(number).ok());
         let status = status.filter(|number| (200..600).contains(number));
@@ -92,8 +92,8 @@ impl<'a> AppResponse<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if there are more headers, or more bytes of them, than the limits `app_headers` and
-    /// `app_header_bytes`. Headers that are left out count too.
+    /// Fails if the number or the total size of the headers exceeds the limits `app_headers` and
+    /// `app_header_bytes`. Omitted headers count too.
     pub(super) fn headers(
         &self,
         pairs: impl Iterator<Item = (Bytes, Bytes)>,
@@ -147,9 +147,10 @@ fn may_set(name: &HeaderName, value: &HeaderValue) -> bool {
         && (name != header::SET_COOKIE || is_own_cookie(value.as_bytes()))
 }
 
-/// Returns whether an application may set a cookie: any but the one with the token.
+/// Returns whether an application may set a cookie. It may set any cookie except the one with the
+/// token.
 ///
-/// A cookie without a name is refused, because browsers send its value alone, which may look like
+/// A cookie without a name is refused, because browsers send only its value, which may look like
 /// the name and value of another cookie.
 fn is_own_cookie(cookie: &[u8]) -> bool {
     let pair = cookie

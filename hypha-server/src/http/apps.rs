@@ -5,7 +5,7 @@
 //! each path.
 //!
 //! The application runs as one call of the request's client. That client must live until the call
-//! ends, even if the visitor leaves earlier; see `Running`.
+//! ends, even if the visitor disconnects earlier; see `Running`.
 
 use std::io;
 use std::sync::Arc;
@@ -33,11 +33,11 @@ use super::request_client::{self, Visitor};
 use super::{Front, Remote};
 use crate::state::State;
 
-/// Upper bound on the messages of an application that wait for the visitor. Beyond it the
-/// application's `send` waits, which slows the application down to the pace of the visitor.
+/// Maximum number of messages of an application that wait for the visitor. Above it, the
+/// application's `send` waits, which slows the application down to the visitor's pace.
 const MESSAGES: usize = 4;
 
-/// Redirects to the address with a slash at the end, so that relative links in the page work.
+/// Redirects to the same URL with a slash at the end, so that relative links in the page work.
 pub(super) async fn slash(OriginalUri(uri): OriginalUri) -> Redirect {
     let query = uri.query().map(|query| format!("?{query}"));
     Redirect::temporary(&format!("{}/{}", uri.path(), query.unwrap_or_default()))
@@ -64,7 +64,7 @@ pub(super) async fn page(
     let (parts, body) = request.into_parts();
     let visitor =
         request_client::identify(&front, remote, &parts.headers, Links::OpenPages).await?;
-    // Read by hand, because the query belongs to the application and need not consist of pairs.
+    // Parsed by hand, because the query belongs to the application and need not consist of pairs.
     let mode = parts.uri.query().and_then(|query| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(name, _)| *name == "_mode");
@@ -144,36 +144,36 @@ fn scope(parts: &Parts, path: &str, remote: Remote) -> Map {
 
 /// A running ASGI application and its messages.
 struct Running {
-    /// The call of the application. `None` when it has returned.
+    /// The call of the application. `None` after it has returned.
     serving: Option<BoxFuture<'static, Result<RawValue, Error>>>,
-    /// The error by which the call ended.
+    /// The error with which the call ended.
     failure: Option<Error>,
-    /// Messages that the application has sent and the visitor has not received.
+    /// Messages from the application that the visitor has not received yet.
     messages: mpsc::Receiver<RawValue>,
-    /// `None` only while this is dropped.
+    /// `None` only while the value is dropped.
     held: Option<Held>,
     state: Arc<State>,
 }
 
-/// Parts of a request that must last until the application has returned.
+/// Parts of a request that must live until the application has returned.
 struct Held {
     // The application responds through the client of the request, which the service keeps
     // connected.
     _service: RemoteService,
     _visitor: Visitor,
-    // Dropped when the visitor has left or has the whole response. The application's `receive`
-    // waits for that, and then returns `http.disconnect`.
+    // Dropped when the visitor has disconnected or has the whole response. The application's
+    // `receive` waits for this, and then returns `http.disconnect`.
     _present: mpsc::Sender<()>,
 }
 
 impl Running {
-    /// Returns the next message of the application, or `None` when it has returned and all messages
-    /// are read.
+    /// Returns the next message of the application, or `None` when the application has returned and
+    /// all messages are read.
     async fn next(&mut self) -> Option<RawValue> {
         while let Some(serving) = &mut self.serving {
             tokio::select! {
-                // Messages come first: those that were sent before the application returned belong
-                // to the response.
+                // Messages have priority: those that were sent before the application returned
+                // belong to the response.
                 biased;
                 message = self.messages.recv() => return message,
                 outcome = serving => {
@@ -185,7 +185,8 @@ impl Running {
         self.messages.try_recv().ok()
     }
 
-    /// Reports that the application has returned before the end of its response. Returns the text.
+    /// Returns the error text for an application that has returned before the end of its response,
+    /// and logs it.
     fn unfinished(&self) -> String {
         let app = self.held.as_ref().map_or("", |held| held._service.id());
         let reason = match &self.failure {
@@ -199,14 +200,15 @@ impl Running {
     }
 }
 
-/// Lets an application that still runs end in the background, when its response is complete or the
-/// visitor has left.
+/// Lets a running application finish in the background, after its response is complete or the
+/// visitor has disconnected.
 ///
-/// It gets `http.disconnect`, answers to its last messages, and `app_grace` to return. Otherwise it
-/// would fail in the middle of its cleanup, because the client of the request would be gone.
+/// The application gets `http.disconnect`, responses to its last messages, and `app_grace` to
+/// return. Otherwise the client of the request would close, and the application would fail in the
+/// middle of its cleanup.
 impl Drop for Running {
     fn drop(&mut self) {
-        // The application has returned: nothing is left to wait for.
+        // The application has returned, so there is nothing to wait for.
         let (Some(serving), Some(held)) = (self.serving.take(), self.held.take()) else {
             return;
         };
@@ -221,7 +223,7 @@ impl Drop for Running {
             } = held;
             // Makes `receive` return `http.disconnect`.
             drop(_present);
-            // Each message must be taken, because the application waits for room.
+            // The remaining messages must be received, because the application waits for room.
             let discarding = async { while messages.recv().await.is_some() {} };
             let returning = async {
                 tokio::select! {
@@ -241,13 +243,13 @@ impl Drop for Running {
     }
 }
 
-/// Calls an ASGI application, and responds with its messages while they come.
+/// Calls an ASGI application, and streams its messages as the response.
 ///
 /// # Errors
 ///
-/// Fails if the application fails or returns before it begins its response, or begins with
-/// something else. A failure after that breaks the connection off, because a body that merely ended
-/// would look complete.
+/// Fails if the application fails or returns before it starts its response, or if its first message
+/// is not `http.response.start`. A later failure aborts the connection, because a body that merely
+/// ended would look complete.
 async fn asgi(
     state: &Arc<State>,
     app: &AppResponse<'_>,
@@ -270,8 +272,8 @@ async fn asgi(
     let send = Callback::<RawValue>::new({
         move |message: RawValue| {
             let sender = sender.clone();
-            // It fails if the visitor has left. An error here would end most applications with a
-            // traceback; they learn of the disconnect from `receive` instead.
+            // Fails if the visitor has disconnected. An error would end most applications with a
+            // traceback; `receive` tells them about the disconnect instead.
             async move { drop(sender.send(message).await) }
         }
     });
@@ -336,18 +338,18 @@ struct Upload {
     body: Option<BodyDataStream>,
     /// Timeout for each piece.
     read_timeout: Duration,
-    /// Ends when the visitor has left or has the whole response.
+    /// Closed when the visitor has disconnected or has the whole response.
     gone: mpsc::Receiver<()>,
 }
 
 impl Upload {
-    /// Returns the next ASGI event: a piece of the body, or `http.disconnect` once the visitor has
-    /// left.
+    /// Returns the next ASGI event: a piece of the body, or `http.disconnect` after the visitor has
+    /// disconnected.
     ///
     /// # Errors
     ///
-    /// Fails if the body does not arrive in time, or its connection is lost. The application gets
-    /// the text as an exception.
+    /// Fails if the body does not arrive in time, or its connection is lost. The application
+    /// receives the text as an exception.
     async fn next(&mut self) -> Result<Value, String> {
         let Some(body) = &mut self.body else {
             // An application that reads beyond the body waits for the disconnect, as ASGI requires.
@@ -381,7 +383,7 @@ fn event<const N: usize>(kind: &str, fields: [(&str, Value); N]) -> Value {
 }
 
 /// Returns the name of the function for a path: `a.b` for `a/b`, then `a.b.index`, then `default`,
-/// which learns the path from `function_path` in the scope.
+/// which gets the path from `function_path` in the scope.
 ///
 /// # Errors
 ///
@@ -415,8 +417,8 @@ struct FunctionCall<'a> {
 }
 
 impl FunctionCall<'_> {
-    /// Adds headers, body and user, and converts bytes to text: functions get the request in
-    /// another form than ASGI applications.
+    /// Adds headers, body and user, and converts bytes to strings: functions get the request in
+    /// another format than ASGI applications.
     fn add(&mut self, headers: &HeaderMap, body: Bytes, user: &UserInfo) {
         let scope = &mut self.scope;
         for name in ["query_string", "raw_path"] {
@@ -445,7 +447,7 @@ impl FunctionCall<'_> {
 ///
 /// # Errors
 ///
-/// Fails if the call fails, its result is no response, or the request must give up its memory.
+/// Fails if the call fails, its result is not a response, or the request is evicted from memory.
 async fn functions(
     state: &State,
     app: &AppResponse<'_>,
@@ -470,7 +472,8 @@ async fn functions(
             return Err(problem(StatusCode::SERVICE_UNAVAILABLE, text));
         }
     };
-    // Freed first, so that a request need not have room for its body and its result together.
+    // Freed first, so that the memory budget need not cover the body and the result at the same
+    // time.
     drop(received);
     let charge = account.try_charge(answer.as_bytes().len());
     let charge = charge.map_err(|error| over_budget(state, &error))?;
@@ -485,7 +488,7 @@ async fn functions(
 ///
 /// # Errors
 ///
-/// Fails if it is no map, or a part has the wrong type.
+/// Fails if the result is not a map, or a part has the wrong type.
 fn answered(
     app: &AppResponse<'_>,
     answer: &RawValue,

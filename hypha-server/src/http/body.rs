@@ -1,4 +1,4 @@
-//! Reads bodies of requests and writes bodies of responses, charged to the account of the request.
+//! Reads request bodies and writes response bodies, charged to the account of the request.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,20 +18,21 @@ use super::problem::{Problem, problem};
 use crate::memory::{Account, Charge, Level, OverBudget};
 use crate::state::State;
 
-/// Memory that is reserved for a body when its first bytes arrive, in bytes.
+/// Memory reserved for a body when its first bytes arrive, in bytes.
 const FIRST: usize = 16 * 1024;
-/// Size of the pieces of a response, in bytes. The next one is made when the connection has taken
-/// the last.
+/// Size of the pieces of a response, in bytes. The next piece is created after the connection has
+/// taken the previous one.
 pub(super) const PIECE: usize = 64 * 1024;
-/// Upper bound on the time for which the body of a refused request is read.
+/// Maximum time spent on reading the body of a refused request.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// Returns the response to a request that has no room for its body or its result, and counts it.
+/// Returns the response to a request whose body or result does not fit into the memory budget, and
+/// counts it.
 pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
     state.counters.http_refused_memory.add();
     let status = match error.level {
-        // Each request has an account of its own, so it would not fit later either, and a retry is
-        // useless.
+        // Each request has its own account, so this request would not fit later either, and a retry
+        // is useless.
         Level::Account => StatusCode::PAYLOAD_TOO_LARGE,
         Level::Owner | Level::Process => StatusCode::SERVICE_UNAVAILABLE,
     };
@@ -42,8 +43,7 @@ pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
 ///
 /// # Errors
 ///
-/// Fails at once if the request exceeds its own limit, and after the patience of the budget
-/// otherwise.
+/// Fails immediately if the request exceeds its own limit, otherwise after the budget's timeout.
 pub(super) async fn grow(charge: &mut Charge, more: usize) -> Result<(), OverBudget> {
     match charge.try_grow(more) {
         Err(error) if error.level != Level::Account => charge.grow(more).await,
@@ -57,7 +57,7 @@ pub(super) struct Received {
     pub(super) charge: Charge,
 }
 
-/// Reads the body of a request. Its memory is charged before it is reserved.
+/// Reads the body of a request. Charges memory before allocating it.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub(super) async fn read(
         let mut pieces = body.into_data_stream();
         let mut whole = Vec::new();
         while let Some(piece) = pieces.next().await {
-            // The body has ended early, or is not compressed as announced.
+            // The body has ended early, or its compressed data is invalid.
             let piece = piece.map_err(|error| {
                 let detail = format!("The body cannot be read: {error}");
                 problem(StatusCode::BAD_REQUEST, detail)
@@ -89,7 +89,8 @@ pub(super) async fn read(
                 ));
             }
             if needed > whole.capacity() {
-                // Doubled, so that the copies of a growing body cost no more than its length.
+                // Doubled, so that the total cost of the copies of a growing body is proportional
+                // to its length.
                 let room = needed.max(2 * whole.capacity()).max(FIRST).min(limit);
                 grow(&mut charge, room - whole.capacity())
                     .await
@@ -97,8 +98,8 @@ pub(super) async fn read(
                 whole.reserve_exact(room - whole.len());
             }
             whole.extend_from_slice(&piece);
-            // A body that has arrived already, or that a few bytes decompress to, never waits for
-            // the network, and would keep the thread from other tasks.
+            // Without this, a body that needs no waiting (it has already arrived, or a few bytes
+            // decompress to it) would block other tasks on this thread.
             yield_now().await;
         }
         Ok(Received {
@@ -115,12 +116,12 @@ pub(super) async fn read(
     timeout(limits.body_timeout, reading).await.map_err(late)?
 }
 
-/// Reads the rest of the body of a refused request and drops it.
+/// Reads the rest of the body of a refused request, and drops it.
 ///
-/// Otherwise a client whose connection is closed while it sends may not see the refusal. All such
-/// bodies share one pace, because reading them must not take the processors from other requests.
+/// A client may not see the refusal if its connection is closed while it sends. All such bodies
+/// together are read at a limited rate, so that they do not take CPU time from other requests.
 pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
-    // Such a client waits for the permission to send its body.
+    // Such a client sends its body only after a `100 Continue`.
     if headers.contains_key(header::EXPECT) {
         return;
     }
@@ -135,7 +136,7 @@ pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
             front.visits.discarded(piece.len()).await;
         }
     };
-    // A body that takes longer is given up: the client had its chance to see the refusal.
+    // A body that takes longer is abandoned: the client had enough time to see the refusal.
     let _ = timeout(DISCARD_TIME, discarding).await;
 }
 
@@ -147,18 +148,18 @@ pub(super) enum Content {
     Bytes(Bytes),
 }
 
-/// The body of a response of known length, made while it is sent.
+/// The body of a response of known length, created while it is sent.
 pub(super) struct SizedBody<T> {
     content: Option<Content>,
     /// Bytes that are not sent yet.
     left: u64,
     gives_way: BoxFuture<'static, ()>,
-    /// Charges and places that must last until the body is sent.
+    /// Charges and slots that must be held until the body is sent.
     _held: T,
 }
 
 impl<T> SizedBody<T> {
-    /// Creates a body of `len` bytes. It ends early with an error if `account` must give way.
+    /// Creates a body of `len` bytes. The body ends early with an error if `account` is evicted.
     /// `held` is dropped with the body.
     pub(super) fn new(content: Content, len: u64, account: &Account, held: T) -> SizedBody<T> {
         let account = account.clone();
@@ -193,7 +194,7 @@ impl<T: Unpin> hyper::body::Body for SizedBody<T> {
             Content::Json(writer) => {
                 let mut piece = Vec::with_capacity(PIECE + 1024);
                 if writer.write(&mut piece, PIECE).is_err() {
-                    // The value was checked when its length was computed, so this does not happen.
+                    // The value was checked when its length was computed, so this cannot happen.
                     this.content = None;
                     return Poll::Ready(Some(Err(std::io::ErrorKind::InvalidData.into())));
                 }

@@ -11,10 +11,10 @@ pub(super) fn requests() -> RequestDecompressionLayer {
     RequestDecompressionLayer::new()
 }
 
-/// Lower bound on the size of a response that is compressed, in bytes. Smaller ones fit into one
-/// packet anyway.
+/// Minimum size of a response that is compressed, in bytes. Smaller responses fit into one packet
+/// anyway.
 const WORTH_IT: u64 = 1000;
-/// Level of compression. Higher levels take more than twice the time for a few percent.
+/// Compression level. Higher levels take more than twice the time and save only a few percent.
 const LEVEL: CompressionLevel = CompressionLevel::Precise(4);
 
 /// Returns the layer that compresses responses with the best of zstd, brotli and gzip that the
@@ -23,7 +23,7 @@ pub(super) fn layer() -> CompressionLayer<Worth> {
     CompressionLayer::new().quality(LEVEL).compress_when(Worth)
 }
 
-/// Selects the responses to compress: texts of a known size that is large enough.
+/// Selects the responses to compress: text of a known size of at least [`WORTH_IT`].
 ///
 /// A stream has no known size and is not compressed, because an item must not wait in the
 /// compressor for the next one.

@@ -10,12 +10,12 @@ use crate::state::State;
 /// Name of the cookie with the token of a browser.
 pub(super) const COOKIE_NAME: &str = "access_token";
 
-/// The effect of a link on a page of another origin that the user follows.
+/// The effect of following a link from a page of another origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Links {
-    /// The user opens a page, with the cookie.
+    /// The link opens a page, so the cookie counts.
     OpenPages,
-    /// The cookie does not count: the request would be a call that the user has not asked for.
+    /// The link would call a function without the user's intent, so the cookie does not count.
     AreNoCalls,
 }
 
@@ -39,8 +39,8 @@ pub(super) fn token(
 /// Returns the token of a request from the usual places: the header `Authorization` as `Bearer`, as
 /// `Basic` with the token as the password, or alone; otherwise the cookie `access_token`.
 ///
-/// The cookie does not count in requests of pages of other origins. The browser adds it to them
-/// without asking, and these pages must not act for the user.
+/// The cookie is ignored in requests of pages of other origins. The browser adds the cookie to such
+/// requests automatically, but these pages must not act for the user.
 fn usual_token(
     headers: &HeaderMap,
     links: Links,
@@ -57,7 +57,7 @@ fn usual_token(
 /// Returns whether a page of an origin that is not trusted made the request.
 ///
 /// Browsers send `Origin` with most requests, and `Sec-Fetch-*` with the others. A request with
-/// neither counts as one of a program, or of a page of the server.
+/// neither comes from a program, or from a page of the server.
 fn is_of_foreign_page(
     headers: &HeaderMap,
     links: Links,
@@ -91,16 +91,16 @@ fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
             .any(|allowed| allowed.trim() == origin)
 }
 
-/// Returns the host and port of a URL, or `None` if it is not one. Schemes are not compared,
-/// because a proxy may offer https.
+/// Returns the host and port of a URL, or `None` if it has no `://`. Drops the scheme, because
+/// behind a proxy that terminates TLS the origin is https while the server sees http.
 fn authority(url: &str) -> Option<&str> {
     url.split_once("://")?.1.split('/').next()
 }
 
 /// Returns the token in the header `Authorization`.
 fn authorization(headers: &HeaderMap) -> Option<String> {
-    // An unreadable header becomes an invalid token, which is refused. Ignoring it would make the
-    // request anonymous by mistake.
+    // An unreadable header becomes an invalid token, which is refused. Without this, the request
+    // would be anonymous by mistake.
     let value = headers.get(header::AUTHORIZATION)?.to_str();
     let value = value.unwrap_or("unreadable").trim();
     let Some((scheme, rest)) = value.split_once(' ') else {
@@ -149,7 +149,7 @@ mod tests {
         let found = of(header::COOKIE, "a=b; access_token=t0k; c");
         assert_eq!(found.as_deref(), Some("t0k"));
         assert_eq!(of(header::COOKIE, "other=t0k"), None);
-        // An unreadable header is not the same as none.
+        // An unreadable header is not treated like a missing one.
         for value in ["Digest x", "Basic !!", "Basic dTp0", "\u{e4}"] {
             assert!(of(header::AUTHORIZATION, value).is_some(), "{value}");
         }
@@ -169,7 +169,7 @@ mod tests {
         assert!(counts(&[]));
         assert!(counts(&[("origin", "https://hypha.example")]));
         assert!(counts(&[("sec-fetch-site", "same-origin")]));
-        // A link to a page is an act of the user, a link that calls a function is none.
+        // Opening a page by a link is the user's intent; calling a function by a link is not.
         let link = [
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-mode", "navigate"),
@@ -184,7 +184,7 @@ mod tests {
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-mode", "no-cors")
         ]));
-        // A token that the page itself sends counts.
+        // A token that the page itself sends is accepted.
         assert!(counts(&[
             ("origin", "https://evil.example"),
             ("authorization", "Bearer t")

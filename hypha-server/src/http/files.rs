@@ -1,5 +1,4 @@
-//! Serves files from folders that the operator names: the JavaScript client, and mounted folders of
-//! pages.
+//! Serves the JavaScript client, and the folders of pages that the operator has mounted.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -22,7 +21,7 @@ use crate::settings::Mount;
 /// Prefix of the names of all files of the JavaScript client. Other files of its folder are not
 /// served.
 const JS_CLIENT: &str = "hypha-rpc-";
-/// Number of bytes that are read of a file at a time, which is also the memory that is charged.
+/// Size of a read from a file, in bytes. Each request is charged this much.
 const PIECE: usize = 64 * 1024;
 
 /// Serves a file of the JavaScript client.
@@ -49,8 +48,8 @@ pub(super) async fn js_client(
     }
 }
 
-/// Serves a file of a mounted folder, and `index.html` for a folder. A folder without a slash at
-/// the end redirects to the address with one, so that relative links work.
+/// Serves a file of a mounted folder, and `index.html` for a folder. Redirects a folder URL without
+/// a slash at the end to the URL with one, so that relative links work.
 pub(super) async fn mounted(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -75,8 +74,8 @@ pub(super) async fn mounted(
 }
 
 /// Returns the path of a file in a folder, or `None` if the name leads out of the folder or to a
-/// hidden file. The name of the folder itself is empty. Symbolic links are followed: the operator
-/// has made them.
+/// hidden file. An empty name means the folder itself. Symbolic links are followed, because only
+/// the operator can create them.
 fn inside(folder: &FilePath, name: &str) -> Option<PathBuf> {
     let name = FilePath::new(name);
     let plain = |part: Component<'_>| match part {
@@ -94,9 +93,10 @@ async fn is_folder(path: PathBuf) -> Result<bool, Problem> {
     looked.await.map_err(failed)
 }
 
-/// Responds with a file, or with 304 if the client has the current one.
+/// Responds with a file, or with 304 if the client has the current version.
 ///
-/// Files need no credentials, but a request with invalid ones is refused like everywhere.
+/// Files need no credentials, but a request with invalid credentials is refused, as on all other
+/// routes.
 async fn serve(
     front: &Front,
     remote: Remote,
@@ -125,9 +125,10 @@ async fn serve(
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
-        // A browser may keep the file, but asks with the tag whether it is current.
+        // `no-cache` lets a browser cache the file, but makes it revalidate with the ETag on each
+        // use.
         (header::CACHE_CONTROL, "no-cache".to_owned()),
-        // A text file must not run as a script because it looks like one.
+        // Prevents that browsers run a text file as a script because of its content.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::ETAG, tag),
     ];
@@ -138,7 +139,7 @@ async fn serve(
 ///
 /// # Errors
 ///
-/// Fails if the path is not a regular file, such as a folder or a device.
+/// Fails if the path is not a regular file, for example a folder or a device.
 fn open(path: &FilePath) -> io::Result<(File, Metadata)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -175,7 +176,7 @@ fn pieces<T: Send + 'static>(
     })
 }
 
-/// Returns an entity tag from the length and the time of the last change of a file.
+/// Returns an entity tag made from the length and the modification time of a file.
 fn tag(metadata: &Metadata) -> String {
     let changed = metadata.modified().ok();
     let changed = changed.and_then(|changed| changed.duration_since(UNIX_EPOCH).ok());
@@ -183,7 +184,8 @@ fn tag(metadata: &Metadata) -> String {
     format!("\"{:x}-{changed:x}\"", metadata.len())
 }
 
-/// Returns the content type for the extension of a file. Unknown files are downloaded, not shown.
+/// Returns the content type for a file extension. Files with an unknown extension are downloaded,
+/// not shown.
 fn content_type(path: &FilePath) -> &'static str {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.unwrap_or_default() {

@@ -5,8 +5,8 @@
 //! response has the format of the request. A stream becomes server-sent events in JSON, or
 //! consecutive values in MessagePack.
 //!
-//! Arguments and results pass without decoded values in between, which would take many times the
-//! memory of a request.
+//! Arguments and results are converted without decoding them into values, which would take many
+//! times the memory.
 
 use std::io;
 
@@ -74,7 +74,8 @@ pub(super) async fn function(
         function,
     };
     let answered = answer(&front, remote, &place, query, &method, &headers, &mut body).await;
-    // A body that was not taken is read after a refusal, so that the client sees the refusal.
+    // If a refused request's body was not read, it is read and dropped now, so that the client sees
+    // the refusal.
     if answered.is_err()
         && let Some(body) = body
     {
@@ -83,13 +84,13 @@ pub(super) async fn function(
     answered
 }
 
-/// Answers a request. Takes its body only when the requester and the function are known, so that a
+/// Handles a request. Reads its body only after the requester and the function are known, so that a
 /// refused request costs no memory.
 ///
 /// # Errors
 ///
 /// Fails if the requester, the service, the function or the arguments are invalid, the call fails,
-/// or the request must give up its memory.
+/// or the request is evicted from memory.
 async fn answer(
     front: &Front,
     remote: Remote,
@@ -107,7 +108,7 @@ async fn answer(
     let posts = method == Method::POST;
     let format = match Format::of(headers) {
         Some(format) => format,
-        // A request without a body needs no content type: browsers and tools send any.
+        // A request without a body needs no content type: browsers and tools send arbitrary ones.
         None if !posts => Format::Json,
         None => {
             return Err(problem(
@@ -126,7 +127,8 @@ async fn answer(
     let find = |mode| request_client::service(&client, workspace, id, mode);
     let mut service = match find(mode.clone()).await {
         Ok(service) => Some(service),
-        // The body may contain the selection mode, so the service is found after it is read.
+        // The body may contain the selection mode, so the service is looked up after the body is
+        // read.
         Err(Error::Rejected(refused))
             if posts && mode.is_none() && refused.kind == RejectKind::Ambiguous =>
         {
@@ -163,7 +165,7 @@ async fn answer(
             .map_err(|error| request_client::refusal(&error))?,
     };
     if !service.has_method(function) {
-        // A member of a service that is no function is its own result.
+        // A member of a service that is not a function is itself the result.
         let member = member(&service, function).ok_or_else(|| not_found(function))?;
         return constant(&member, format);
     }
@@ -172,7 +174,8 @@ async fn answer(
         result = call => result.map_err(|error| request_client::refusal(&error))?,
         () = visitor.account.gives_way() => return Err(gave_way(front)),
     };
-    // Freed first, so that a request need not have room for its body and its result together.
+    // Freed first, so that the memory budget need not cover the body and the result at the same
+    // time.
     drop(held);
     respond(front, result, format, service, visitor).await
 }
@@ -182,7 +185,7 @@ fn not_found(function: &str) -> Problem {
     problem(StatusCode::NOT_FOUND, format!("{function} not found."))
 }
 
-/// Returns the response for a request that must give up its memory, and counts it.
+/// Returns the response for a request that was evicted from memory, and counts it.
 fn gave_way(front: &Front) -> Problem {
     front.state.counters.http_refused_memory.add();
     problem(
@@ -211,9 +214,10 @@ async fn post(
         Format::Json => transcode::msgpack_bound(&bytes),
         Format::Msgpack => 0,
     };
-    // With a second reference the conversion could not free the text.
+    // Drops this clone, so that `posted` holds the only reference and frees the JSON after
+    // converting it.
     drop(bytes);
-    // Charged before the conversion reserves it.
+    // Charged before the conversion allocates it.
     let charged = body::grow(&mut received.charge, room).await;
     charged.map_err(|error| over_budget(&front.state, &error))?;
     let size = received.bytes.len();
@@ -227,7 +231,7 @@ async fn post(
     })
 }
 
-/// Returns a member of a service by its path, with dots between the parts.
+/// Returns a member of a service by its path, whose parts are separated by dots.
 fn member(service: &RemoteService, path: &str) -> Option<Value> {
     let mut parts = path.split('.');
     let first = service.get(parts.next()?)?;
@@ -240,7 +244,7 @@ fn member(service: &RemoteService, path: &str) -> Option<Value> {
 ///
 /// # Errors
 ///
-/// Fails if a text begins with `{` and is not JSON.
+/// Fails if a value begins with `{` and is not JSON.
 fn in_url(query: Vec<(String, String)>) -> Result<Args, Problem> {
     let named = query
         .into_iter()
@@ -254,8 +258,8 @@ fn in_url(query: Vec<(String, String)>) -> Result<Args, Problem> {
     Ok(args)
 }
 
-/// Converts a text of a URL as the original does: digits to an integer, other numbers to a float,
-/// JSON objects to a map. Anything else stays text.
+/// Converts a query value like the Python server: digits to an integer, other numbers to a float,
+/// JSON objects to a map. Anything else stays a string.
 fn from_text(text: String) -> Result<Value, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits && let Ok(number) = text.parse::<u64>() {
@@ -278,7 +282,7 @@ fn from_text(text: String) -> Result<Value, Problem> {
 ///
 /// # Errors
 ///
-/// Fails if the member has no form in JSON and JSON is asked for.
+/// Fails if the format is JSON and the member cannot be converted to JSON.
 fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
     let encoded = wire::to_vec(member);
     let encoded = encoded.map_err(|e| problem(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
@@ -294,11 +298,12 @@ fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
     }
 }
 
-/// Responds with the result of a function, which is not decoded.
+/// Responds with the result of a function, without decoding it.
 ///
 /// # Errors
 ///
-/// Fails if the result has no form in JSON and JSON is asked for, or exceeds a memory limit.
+/// Fails if the format is JSON and the result cannot be converted to JSON, or if the result exceeds
+/// a memory limit.
 async fn respond(
     front: &Front,
     result: RawValue,
@@ -327,8 +332,8 @@ async fn respond(
     let charge = charge.map_err(|error| over_budget(&front.state, &error))?;
     let (content, len, kind, handles) = match format {
         Format::Json => {
-            // The whole result is checked before the head of the response is sent: later there
-            // would be no way to report an error.
+            // The whole result is checked before the head of the response is sent, because an error
+            // cannot be reported after that.
             let measured = result.clone();
             let form = front.visits.run(size, move || measured.json_form()).await?;
             let (len, handles) = form.map_err(|error| {
@@ -345,15 +350,15 @@ async fn respond(
             (Content::Bytes(bytes), size as u64, MSGPACK, handles)
         }
     };
-    // Functions in the result are released at their owner when their handles are dropped. The
-    // messages for that need the client, which lives as long as `service`.
+    // Dropping the handles releases the functions in the result at their owner. The release
+    // messages need the client, which lives as long as `service`.
     drop(handles);
     drop(service);
     let body = Body::new(SizedBody::new(content, len, &account, (charge, visit)));
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
-/// Returns the text for a result that cannot be converted to JSON.
+/// Returns the error text for a result that cannot be converted to JSON.
 fn unfit(error: JsonError) -> String {
     match error {
         JsonError::Unfit(what) => cannot_be_json(what),
@@ -361,14 +366,14 @@ fn unfit(error: JsonError) -> String {
     }
 }
 
-/// Returns the text for a kind of value that JSON does not have.
+/// Returns the error text for a kind of value that JSON does not have.
 fn cannot_be_json(what: &str) -> String {
     format!(
         "The result contains {what}, which JSON has no form for; ask with Content-Type {MSGPACK}"
     )
 }
 
-/// Converts a value to JSON, or returns the kind of value in it that has no JSON form.
+/// Converts a value to JSON. Fails with the first kind of value that JSON does not have.
 fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
     Ok(match value {
         Value::Float(number) => serde_json::Number::from_f64(*number)
@@ -396,7 +401,7 @@ fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
     ))
 }
 
-/// A response with the items of a stream that is being sent.
+/// A response with the items of a stream, while it is sent.
 struct Going {
     front: Front,
     items: RemoteStream<RawValue>,
@@ -406,13 +411,13 @@ struct Going {
     charge: Option<Charge>,
     format: Format,
     account: Account,
-    // Keeps the client connected that receives the stream.
+    // Keeps the client that receives the stream connected.
     _service: RemoteService,
     _visit: Visit,
 }
 
 impl Going {
-    /// Returns the next piece of the response, and whether there may be more. `None` ends the
+    /// Returns the next piece of the response, and whether more may follow. `None` ends the
     /// response.
     async fn next(&mut self) -> Option<(Vec<u8>, bool)> {
         let mut piece = Vec::new();
@@ -440,7 +445,8 @@ impl Going {
         let measured = item.clone();
         let form = self.front.visits.run(size, move || measured.json_form());
         match form.await {
-            // Handles in the item are dropped: the receiver of an event could not call them.
+            // The handles in the item are dropped, because the receiver of an event could not call
+            // them.
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Some((self.failed(&unfit(error)), false)),
             Err(_) => return Some((self.failed("the server is shutting down"), false)),
@@ -453,7 +459,7 @@ impl Going {
     /// Writes more of the current item.
     fn go_on(&mut self, mut piece: Vec<u8>) -> (Vec<u8>, bool) {
         let more = match &mut self.item {
-            // The item was checked before it was begun, so this does not fail.
+            // Cannot fail, because the item was checked before its first piece was written.
             Some(item) => item.write(&mut piece, PIECE).unwrap_or(false),
             None => false,
         };
@@ -464,8 +470,7 @@ impl Going {
         (piece, true)
     }
 
-    /// Returns the last piece of a stream that has failed, with the error in the form of the
-    /// original.
+    /// Returns the last piece of a failed stream: the error, in the format of the Python server.
     fn failed(&self, text: &str) -> Vec<u8> {
         let error = json!({"error": text, "traceback": ""});
         match self.format {
@@ -476,7 +481,7 @@ impl Going {
 }
 
 /// Responds with the items of a stream: server-sent events for JSON, consecutive values for
-/// MessagePack. Ends with an error if the request must give up its memory.
+/// MessagePack. Ends with an error if the request is evicted from memory.
 fn respond_stream(going: Going) -> Response {
     let kind = match going.format {
         Format::Json => "text/event-stream",

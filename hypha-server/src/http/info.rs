@@ -20,7 +20,7 @@ use super::{Front, Remote, request_client};
 use crate::platform;
 use crate::state::{HYPHA_VERSION, State};
 
-/// Responds to a browser that opens the address of the server.
+/// Responds to a browser that opens the root URL of the server.
 pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     format!(
         "This is a Hypha server (hypha-server {}).\nPrograms connect to {}.\n",
@@ -29,7 +29,7 @@ pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     )
 }
 
-/// Returns the response 404 for a path, with the reason if the original has something there.
+/// Returns the response 404 for a path. Adds the reason if the path exists in the Python server.
 pub(super) async fn not_found(uri: Uri) -> Problem {
     let reason = platform::lacks_page(uri.path());
     let reason = reason.map(|reason| format!(": {reason}"));
@@ -43,7 +43,7 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
     )
 }
 
-/// Returns the user of the request and the settings that web pages of the original read.
+/// Returns the user of the request, and the settings that web pages of the Python server read.
 pub(super) async fn config(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -89,7 +89,7 @@ pub(super) async fn workspace(
     Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
 }
 
-/// The manager's methods for records, with results that are passed on as they are: the keys of a
+/// The manager's methods for records. Their results are forwarded unchanged, because the keys of a
 /// record depend on the permission of the requester.
 #[hypha_service(id = "default")]
 trait Records {
@@ -192,7 +192,7 @@ pub(super) async fn record(
         },
         ..SelectConfig::default()
     };
-    // The original offers the manager under the id `ws` here.
+    // The Python server offers the manager under the id `ws` here.
     let id = match id {
         "ws" => "~",
         id => id,
@@ -203,7 +203,7 @@ pub(super) async fn record(
     info.map_err(request_client::manager_refusal)
 }
 
-/// Returns the metrics of the server in the format of OpenMetrics.
+/// Returns the metrics of the server in the OpenMetrics format.
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], state.stats().exposition()).into_response()

@@ -1,14 +1,15 @@
 //! Owns the HTTP side of the server: it accepts connections, routes requests, limits their rates
 //! and numbers, and upgrades them to WebSockets.
 //!
-//! `server` calls [`serve`] once. WebSockets and streams of `/rpc` are handed to `session`. Any
-//! other request that needs the workspace acts as a client of `hypha-rpc` for as long as it lasts
-//! (`request_client`), so permissions are checked at one place, by the manager and the provider.
+//! `server` calls [`serve`] once. WebSockets and streams of `/rpc` are handed to `session`. For any
+//! other request that needs the workspace, the server connects a client of `hypha-rpc` until the
+//! request ends (`request_client`), so permissions are checked in one place, by the manager and the
+//! provider.
 //!
 //! Rules for the handlers:
 //!
-//! * A request is identified before its body is read: its memory is charged to the user or the IP
-//!   address.
+//! * The sender of a request is identified before its body is read, because the body's memory is
+//!   charged to the user or the IP address.
 //! * Memory is charged before it is allocated, and the charge lasts until the response is sent.
 //! * A cookie counts as credentials only for pages that the server trusts (`credentials`).
 //! * Connections are spawned by [`Shutdown::spawn`](crate::state::Shutdown::spawn), so that none
@@ -59,16 +60,17 @@ use crate::session::Sessions;
 use crate::state::{HYPHA_VERSION, State};
 use crate::{event_log, process};
 
-/// Timeout for the head of a request. Slow heads would occupy connections without an account.
+/// Timeout for the head of a request. Without it, slow heads would occupy connections that no
+/// account is charged for.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Upper bound on the bytes that are read of a connection before its request wants them, headers
-/// included. hyper's default is 400 KB, with which a thousand waiting requests would exceed the
-/// memory budget.
+/// Maximum number of bytes read from a connection before its request needs them, including headers.
+/// hyper's default is 400 KB, with which a thousand waiting requests would exceed the memory
+/// budget.
 const READ_AHEAD: usize = 64 * 1024;
 /// Time for which a browser may cache a preflight response.
 const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
-/// Pause after a failure to accept a connection. Most of them mean that the process has no free
-/// file descriptors, and would be repeated at once.
+/// Pause after a failure to accept a connection. Most failures mean that the process has no free
+/// file descriptors, and an immediate retry would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The parts of the server that the handlers of requests share.
@@ -92,17 +94,17 @@ impl FromRef<Front> for Arc<Sessions> {
     }
 }
 
-/// Returns the routes of the server. The CORS layer is outermost, so that pages can read refusals
-/// by the rate limit too.
+/// Returns the routes of the server. The CORS layer is outermost, so that pages can also read
+/// refusals by the rate limit.
 fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     let functions = get(functions::function)
         .post(functions::function)
-        // axum would answer HEAD by the handler of GET, which runs the function.
+        // Without this, axum would serve HEAD with the handler of GET, which runs the function.
         .head(|| async { StatusCode::METHOD_NOT_ALLOWED });
     #[cfg(feature = "compression")]
     let functions = functions.layer(compression::requests());
     let base = front.state.info.base_path.clone();
-    // The settings were checked before the start, so this does not fail.
+    // The settings were checked before the start, so this cannot fail.
     let mounts = front.state.settings.mounts().unwrap_or_default();
     let app = Router::new()
         .route("/", get(info::root))
@@ -140,8 +142,8 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     #[cfg(feature = "compression")]
     let app = app.layer(compression::layer());
     let app = app
-        // Added after the compression layer: responses of applications have their own encodings,
-        // and are streams of unknown length.
+        // Added after the compression layer: responses of applications set their own encodings, and
+        // are streams of unknown length.
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
@@ -156,8 +158,8 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
 
 /// Returns the CORS layer for the given origins, or for any origin if there are none.
 ///
-/// Credentials are allowed, so for any origin the layer returns the origin of the request instead
-/// of `*`, which browsers refuse then. The cookie does not count for such origins.
+/// The layer allows credentials, with which browsers refuse `*`, so "any origin" is sent as the
+/// origin of the request. The cookie does not count for such origins.
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     let origins = match origins {
         [] => AllowOrigin::mirror_request(),
@@ -179,14 +181,13 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         .max_age(PREFLIGHT_LIFE)
 }
 
-/// The socket address of the other end of the connection of a request: the client, or a proxy.
+/// The socket address of the other end of a request's connection: the client, or a proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remote(SocketAddr);
 
-/// Accepts connections until the server is asked to stop. Connections that are open then finish
-/// their requests.
+/// Accepts connections until the server shuts down. Open connections then finish their requests.
 ///
-/// Web pages of `origins` may use the server, or pages of any origin if there are none.
+/// Web pages of `origins` may use the server. If `origins` is empty, pages of any origin may.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec<HeaderValue>) {
     let front = Front {
         state: state.clone(),
@@ -209,7 +210,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
                 continue;
             }
         };
-        // Otherwise the kernel would delay small messages to send them together with later ones.
+        // Without this, the kernel would delay small messages to combine them with later ones.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
@@ -227,7 +228,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_buf_size(READ_AHEAD)
                 .serve_connection(TokioIo::new(stream), service)
-                // Otherwise hyper would close the socket of a WebSocket after the response.
+                // Without this, hyper would close the socket of a WebSocket after the response.
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let result = tokio::select! {
@@ -244,8 +245,8 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
     }
 }
 
-/// Removes the length from a response that has no body by its status. axum sets it on all
-/// responses, and RFC 9110 forbids it on these.
+/// Removes `Content-Length` from a response that cannot have a body because of its status. axum
+/// sets this header on all responses, and RFC 9110 forbids it on these.
 fn without_length<B>(mut response: Response<B>) -> Response<B> {
     if response.status() == StatusCode::NO_CONTENT {
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -253,13 +254,13 @@ fn without_length<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Reports whether the server accepts clients.
+/// Returns whether the server accepts clients.
 async fn liveness(Shared(state): Shared<Arc<State>>) -> Response {
     health(state.is_ready(), json!({"server_id": state.info.server_id}))
 }
 
-/// Reports whether the server accepts clients and can store changes. Without a disk it still
-/// accepts clients, because calls between them need none.
+/// Returns whether the server accepts clients and can store changes. Without a working disk the
+/// server still accepts clients, because calls between them need none.
 async fn readiness(Shared(state): Shared<Arc<State>>) -> Response {
     let mut detail = json!({"server_id": state.info.server_id});
     let stored = state.store.is_writable().await;
@@ -269,13 +270,13 @@ async fn readiness(Shared(state): Shared<Arc<State>>) -> Response {
     health(state.is_ready() && stored, detail)
 }
 
-/// Returns a health report in the form of the original.
+/// Returns a health report in the format of the Python server.
 fn health(ready: bool, detail: serde_json::Value) -> Response {
     let (code, status) = condition(ready);
     (code, Json(json!({"status": status, "detail": detail}))).into_response()
 }
 
-/// Returns the status code and the word for a health report.
+/// Returns the status code and the status word for a health report.
 fn condition(ready: bool) -> (StatusCode, &'static str) {
     if ready {
         (StatusCode::OK, "OK")
@@ -284,8 +285,8 @@ fn condition(ready: bool) -> (StatusCode, &'static str) {
     }
 }
 
-/// Reports the state of the server in the form of the original: health, memory, connections and
-/// messages.
+/// Returns the state of the server in the format of the Python server: health, memory, connections
+/// and messages.
 async fn diagnostics(Shared(state): Shared<Arc<State>>) -> Response {
     let (code, status) = condition(state.is_ready() && state.store.is_writable().await);
     let stats = state.counters.snapshot();

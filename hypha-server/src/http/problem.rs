@@ -14,10 +14,11 @@ pub(super) struct Problem {
     detail: String,
 }
 
-/// An error response in plain text, for the pages of applications: a browser shows it to the user.
+/// An error response in plain text, for the pages of applications, because a browser shows it to
+/// the user.
 pub(super) struct PlainProblem(Problem);
 
-/// Returns an error response with a text for the client.
+/// Returns an error response with a detail text for the client.
 pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Problem {
     Problem {
         status,
@@ -51,7 +52,7 @@ impl From<Problem> for PlainProblem {
     }
 }
 
-/// Adds `Retry-After: 1` to the responses 429 and 503, whose requests may succeed later.
+/// Adds `Retry-After: 1` to responses 429 and 503, because a later request may succeed.
 fn with_retry(status: StatusCode, mut response: Response) -> Response {
     if matches!(
         status,

@@ -1,8 +1,8 @@
 //! Limits the rates of HTTP requests, by IP address and by token.
 //!
-//! A request without a token counts for its address. A request with a token counts for the token,
-//! and for the address only if the token turns out to be invalid: many users may share an address,
-//! and guesses of tokens must still be limited.
+//! A request without a token counts against its address. A request with a token counts against the
+//! token, because many users may share an address. If the token is invalid, the request also counts
+//! against the address, so that guessing tokens is limited.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -25,28 +25,27 @@ use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 use crate::state::State;
 
-/// Factor by which the limits of a token exceed those of an IP address.
+/// Ratio of the limits of a token to those of an IP address.
 const USER_FACTOR: f64 = 10.0;
-/// Upper bound on the delay of a request beyond the rate. A request that would wait for longer is
-/// refused.
+/// Maximum delay of a request above the rate. A request that would wait longer is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Upper bound on the token buckets in each map.
+/// Maximum number of token buckets in each map.
 const BUCKETS_MAX: usize = 20_000;
-/// Paths without a limit: those for monitoring, and the WebSocket, whose connections `session`
+/// Paths without a limit: the monitoring paths, and the WebSocket, whose connections `session`
 /// limits.
 const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 
-/// The token buckets of all callers, or `None` if there is no limit.
+/// The token buckets of all requesters, or `None` if there is no limit.
 pub(crate) struct HttpRates(Option<Both>);
 
 struct Both {
-    /// Buckets of the addresses of requests without a token or with an invalid one.
+    /// Buckets of IP addresses, for requests without a token or with an invalid one.
     strangers: Rates<IpAddr>,
-    /// Buckets of tokens. The key is a hash, so that no token is kept in memory.
+    /// Buckets of tokens. The key is a hash, so that no tokens are stored in memory.
     users: Rates<TokenHash>,
 }
 
-/// Token buckets by key, at most [`BUCKETS_MAX`]. One lock guards all; it is held only for
+/// Token buckets by key, at most [`BUCKETS_MAX`]. One lock guards all of them. It is held only for
 /// arithmetic.
 struct Rates<K> {
     per_second: f64,
@@ -74,13 +73,13 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
-    /// Changes the bucket of `key`, which is full if it is new.
+    /// Calls `change` with the bucket of `key`. A new bucket is full.
     fn with<T>(&self, key: K, change: impl FnOnce(&mut RateLimit) -> T) -> T {
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
             // A full bucket is equal to a new one, so it can be dropped. If none is full, all
-            // callers start anew: the bound on memory comes before the limit of a flood from so
-            // many addresses.
+            // buckets are dropped: with so many addresses, the limit on memory takes precedence
+            // over the rate limits.
             buckets.retain(|_, rate| !rate.is_full());
             if buckets.len() >= BUCKETS_MAX {
                 buckets.clear();
@@ -99,7 +98,7 @@ impl<K: Eq + Hash> Rates<K> {
         self.with(key, |rate| rate.reserve(PATIENCE))
     }
 
-    /// Returns the time until the bucket of `key` has a token, without taking it.
+    /// Returns the time until the bucket of `key` has a token, and takes none.
     ///
     /// # Errors
     ///
@@ -110,7 +109,8 @@ impl<K: Eq + Hash> Rates<K> {
     }
 }
 
-/// Middleware that delays requests beyond the limits, and refuses those that would wait for long.
+/// Middleware that delays requests above the limits, and refuses those that would wait for too
+/// long.
 ///
 /// A request with a token waits for its address too, which is in debt if other requests from there
 /// had invalid tokens. Only a response 401 charges the address.
@@ -125,8 +125,8 @@ pub(super) async fn limit(
     };
     let path = request.uri().path();
     let message = path == "/rpc" && request.method() == Method::POST;
-    // Preflight requests are made by browsers, and messages of `/rpc` have the rates of their
-    // connection.
+    // Browsers send preflight requests on their own, and messages of `/rpc` count against the rates
+    // of their connection.
     let exempt = EXEMPT.contains(&path) || path.starts_with("/health/");
     if message || exempt || request.method() == Method::OPTIONS {
         return next.run(request).await;
@@ -169,8 +169,8 @@ pub(super) async fn limit(
     response
 }
 
-/// Returns the response 429 for a request that would have to wait for this long, with the time in
-/// `Retry-After`.
+/// Returns the response 429 for a request that would have to wait for `wait`. `Retry-After`
+/// contains the time.
 fn too_much(wait: Duration) -> Response {
     let text = "Rate limit exceeded. Please slow down.";
     let mut response = problem(StatusCode::TOO_MANY_REQUESTS, text).into_response();
@@ -179,8 +179,9 @@ fn too_much(wait: Duration) -> Response {
     response
 }
 
-/// Returns the IP address of the client of a request. With `behind_proxy` it is the last one in
-/// `X-Forwarded-For`, which the proxy has added; the others come from the client and may be forged.
+/// Returns the IP address of the client of a request. With `behind_proxy`, this is the last address
+/// in `X-Forwarded-For`, which the proxy has added. The others come from the client and may be
+/// forged.
 pub(super) fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let value = headers.get_all("x-forwarded-for").iter().next_back()?;

@@ -1,8 +1,8 @@
 //! Identifies the sender of a plain HTTP request, and connects a client that acts for the request
-//! as long as it lasts.
+//! until it ends.
 //!
-//! The client has the permissions of the user. Its memory is charged to an account of the request,
-//! and it is closed if that account must give way.
+//! The client has the permissions of the user. Its memory is charged to an account of the request.
+//! The client is closed if that account is evicted.
 
 use axum::http::{HeaderMap, StatusCode};
 use hypha_rpc::client::Settings;
@@ -20,36 +20,35 @@ use crate::session::RefusalKind;
 use crate::state::State;
 use crate::{auth, internal_client, session};
 
-/// Upper bound on the messages that wait for the client of a request, in bytes.
+/// Maximum size of the messages that wait for the client of a request, in bytes.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// Upper bound on the calls that the client of a request runs at the same time. Services call back
-/// the functions in their arguments, such as those of an ASGI application.
+/// Maximum number of calls that the client of a request runs at the same time. Services call the
+/// functions in their arguments, such as those of an ASGI application.
 const CONCURRENT_CALLS: usize = 64;
-/// Number of chunks of a request that are on their way to the service at the same time. Each is a
-/// copy that is not charged, so there must be few.
+/// Maximum number of chunks of a request in transit to the service. Each chunk is a copy that is
+/// not charged, so their number must be small.
 const CONCURRENT_CHUNKS: usize = 3;
-/// Memory of a request without any body, in bytes: its client, its tasks, and the data that is read
-/// of its connection ahead. A call that waits was measured as 73 kB.
+/// Memory of a request without its body, in bytes: its client, its tasks, and the data that is read
+/// ahead from its connection. A waiting call was measured at 73 kB.
 const STANDING: usize = 96 * 1024;
 
-/// The sender of a request, with the memory and the place that the request occupies.
+/// The sender of a request, with the memory and the slot that the request occupies.
 pub(super) struct Visitor {
-    /// The user of the token, or an anonymous one.
+    /// The user of the token, or an anonymous user.
     pub(super) user: Authenticated,
     /// The memory held for the request.
     pub(super) account: Account,
-    /// The place of the request among those of its user, or of its address if it has no
-    /// credentials.
+    /// The slot of the request among those of its user, or of its address if it has no credentials.
     pub(super) visit: Visit,
 }
 
-/// Returns the sender of a request, after waiting for a place among the requests of the same user
-/// or address.
+/// Returns the sender of a request. Waits for a slot among the requests of the same user or
+/// address.
 ///
 /// # Errors
 ///
-/// Fails if the credentials are invalid (the request must not become anonymous by mistake), there
-/// is no place in time, or the server is out of memory.
+/// Fails if the credentials are invalid (the request must not become anonymous by mistake), no slot
+/// becomes free in time, or the server is out of memory.
 pub(super) async fn identify(
     front: &Front,
     remote: Remote,
@@ -88,8 +87,8 @@ pub(super) async fn identify(
 
 /// Connects a client for a request to `workspace`.
 ///
-/// The client is in the workspace of its token if that is bound to one, otherwise in `workspace` if
-/// the user may enter it, otherwise in the user's own one. Its memory is charged to `account`.
+/// The client enters the workspace to which its token is bound, if any; otherwise `workspace` if
+/// the user may enter it; otherwise the user's own workspace. Its memory is charged to `account`.
 ///
 /// # Errors
 ///
@@ -120,11 +119,10 @@ pub(super) async fn enter_any(
     enter_at(front, user, account, &place).await
 }
 
-/// Returns the service `id` of `workspace` for one of its pages.
+/// Returns the service `id` of `workspace` for a page of the workspace.
 ///
 /// The client is in `workspace`, even if the user could not enter it, because applications separate
-/// the data of workspaces by the workspace of the caller. The permissions are still those of the
-/// user.
+/// the data of workspaces by the caller's workspace. The permissions are still those of the user.
 ///
 /// # Errors
 ///
@@ -141,7 +139,7 @@ pub(super) async fn app_service(
     let client = enter_at(front, user.clone(), account, workspace).await?;
     let found = service(&client, workspace, id, mode.clone()).await;
     match found {
-        // A protected service may authorize the user's own workspace, so the call is tried again
+        // A protected service may authorize the user's own workspace, so the lookup is repeated
         // from there.
         Err(Error::Rejected(refused)) if refused.kind == RejectKind::PermissionDenied => {
             // Freed first, because the charge of a request covers one client.
@@ -154,7 +152,8 @@ pub(super) async fn app_service(
     }
 }
 
-/// Checks that a workspace exists. The user's own one need not, because it is created on demand.
+/// Checks that a workspace exists. The user's own workspace always passes, because it is created on
+/// demand.
 async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result<(), Problem> {
     let found = front.state.registry.workspace(workspace).await;
     if found.map_err(failed)?.is_some() || workspace == user.own_workspace() {
@@ -166,7 +165,8 @@ async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result
     ))
 }
 
-/// Connects a client for a request in the workspace `place`, with the methods of the manager.
+/// Connects a client for a request to the workspace `place`, and gives it the methods of the
+/// manager.
 async fn enter_at(
     front: &Front,
     mut user: Authenticated,
@@ -200,8 +200,8 @@ async fn enter_at(
     Ok(client)
 }
 
-/// Returns whether a client of the user may be in a workspace: `public`, one that the user may
-/// read, or one of its own.
+/// Returns whether a client of the user may enter a workspace: `public`, one that the user may
+/// read, or one that the user owns.
 async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bool, Problem> {
     let found = state.registry.workspace(workspace).await;
     Ok(found.map_err(failed)?.is_some_and(|info| {
@@ -209,7 +209,7 @@ async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bo
     }))
 }
 
-/// Returns the service `id` of `workspace`, chosen by `mode` if there are several. The ids `ws` and
+/// Returns the service `id` of `workspace`. If several match, `mode` selects one. The ids `ws` and
 /// `~` stand for the manager.
 ///
 /// # Errors
@@ -254,7 +254,7 @@ pub(super) fn manager_refusal(error: Error<ManagerError>) -> Problem {
 }
 
 /// Returns the status and the text of a failed call. Errors of services in other languages are
-/// classified by their text, as the original does.
+/// classified by their text, as in the Python server.
 fn classify(error: &Error) -> (StatusCode, String) {
     let by_text = |text: String| {
         let says = |part: &str| text.contains(part);
@@ -265,8 +265,8 @@ fn classify(error: &Error) -> (StatusCode, String) {
         } else if says("TypeError") || says("ValueError") || says("AssertionError") {
             StatusCode::BAD_REQUEST
         } else if says("the cache store is limited to") || says("memory limit of this connection") {
-            // The callee could not send its result, because the account of the request has no room
-            // for it.
+            // The callee could not send its result, because it exceeds the memory limit of the
+            // request's account.
             StatusCode::PAYLOAD_TOO_LARGE
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
@@ -280,7 +280,7 @@ fn classify(error: &Error) -> (StatusCode, String) {
         Error::Rejected(rejection) => {
             let text = &rejection.message;
             match rejection.kind {
-                // The class names of the original, by which callers distinguish errors.
+                // The class names of the Python server, by which callers distinguish errors.
                 RejectKind::UnknownService | RejectKind::UnknownMethod | RejectKind::Expired => {
                     (StatusCode::NOT_FOUND, format!("KeyError: '{text}'"))
                 }

@@ -20,8 +20,8 @@ use crate::memory::{Account, Charge, OverBudget};
 use crate::session::{Sessions, StreamHello, open_stream};
 use crate::state::State;
 
-/// Upper bound on a body that is covered by the standing charge of the client, in bytes. Most
-/// messages are smaller, and need no charge of their own.
+/// Maximum size of a body that the standing charge of the client covers, in bytes. Most messages
+/// are smaller, and need no separate charge.
 const UNCHARGED: usize = 8 * 1024;
 
 /// The query of the URL: the address of the client.
@@ -33,7 +33,7 @@ pub(super) struct Place {
     reconnection_token: Option<String>,
 }
 
-/// Opens the stream of a client, and responds with the frames for it until the connection ends.
+/// Opens the stream of a client, and responds with the client's frames until the connection ends.
 pub(super) async fn stream(
     Shared(sessions): Shared<Arc<Sessions>>,
     Extension(remote): Extension<Remote>,
@@ -71,7 +71,7 @@ pub(super) async fn stream(
             let headers = [
                 (header::CONTENT_TYPE, "application/x-msgpack-stream"),
                 (header::CACHE_CONTROL, "no-cache"),
-                // nginx would collect frames before it passes them on.
+                // Without this, nginx would buffer the frames.
                 (header::HeaderName::from_static("x-accel-buffering"), "no"),
             ];
             (headers, Body::from_stream(pieces)).into_response()
@@ -79,7 +79,7 @@ pub(super) async fn stream(
     }
 }
 
-/// Takes a message of a client with a stream. Responds when the message is delivered.
+/// Receives a message of a client with a stream. Responds after the message is delivered.
 ///
 /// # Errors
 ///
@@ -134,7 +134,7 @@ async fn read(
         let mut whole = BytesMut::new();
         let mut charge = None;
         while let Some(piece) = pieces.next().await {
-            // The body has ended early, or is not compressed as announced.
+            // The body has ended early, or its compressed data is invalid.
             let piece = piece.map_err(|error| {
                 let detail = format!("The body cannot be read: {error}");
                 problem(StatusCode::BAD_REQUEST, detail)
@@ -153,7 +153,7 @@ async fn read(
                     state.counters.http_refused_memory.add();
                     problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
                 })?;
-                // `reserve` could allocate more than was charged.
+                // Allocated explicitly, because `reserve` could allocate more than was charged.
                 let mut memory = BytesMut::with_capacity(larger);
                 memory.extend_from_slice(&whole);
                 whole = memory;
@@ -173,7 +173,7 @@ async fn read(
         .map_err(late)?
 }
 
-/// Raises a charge to `bytes`. Up to [`UNCHARGED`] nothing is charged.
+/// Raises a charge to `bytes`. Charges nothing up to [`UNCHARGED`].
 async fn charge_up_to(
     account: &Account,
     charge: &mut Option<Charge>,

@@ -1,5 +1,5 @@
-//! Converts JSON to MessagePack without a tree of values in between, which would take many times
-//! the memory.
+//! Converts JSON to MessagePack without decoding it into values, which would take many times the
+//! memory.
 
 use hypha_rpc::Args;
 use hypha_wire::{EncodeError, RawValue};
@@ -14,7 +14,7 @@ pub(super) enum Format {
     Msgpack,
 }
 
-/// Names of parameters that belong to the request itself, and are no arguments of the function.
+/// Names of parameters that belong to the request itself and are not arguments of the function.
 pub(super) const RESERVED: [&str; 4] = ["workspace", "service_id", "function_key", "_mode"];
 
 /// The arguments in the body of a request.
@@ -26,10 +26,10 @@ pub(super) struct Posted {
     pub(super) received: Received,
 }
 
-/// Returns an upper bound on the size of a JSON text as MessagePack, in bytes. Only floats, which
-/// take nine bytes there, may be longer than in JSON.
+/// Returns an upper bound on the size of a JSON document as MessagePack, in bytes. Only floats,
+/// which take nine bytes in MessagePack, may be longer than in JSON.
 ///
-/// The text need not be valid: the bound is charged before it is parsed.
+/// The document need not be valid, because the bound is charged before parsing.
 pub(super) fn msgpack_bound(json: &[u8]) -> usize {
     let (mut in_string, mut escaped, mut floats) = (false, false, 0);
     let mut before = 0;
@@ -42,20 +42,21 @@ pub(super) fn msgpack_bound(json: &[u8]) -> usize {
                 b'"' => in_string = true,
                 b'.' => floats += 1,
                 b'e' | b'E' if u8::is_ascii_digit(&before) => floats += 1,
-                // -0 is a float.
+                // `-0` is parsed as a float.
                 b'0' if before == b'-' => floats += 1,
                 _ => {}
             }
         }
         before = byte;
     }
-    // Headers of lists and texts take up to five bytes. Brackets, quotes and commas cover three of
-    // them; the headers with two more belong to texts of at least 64 KiB.
+    // A msgpack header of a list, map or string takes up to 5 bytes. The JSON punctuation (brackets
+    // or quotes, comma) covers 3 of them. Only values of at least 64 KiB have a 5-byte header, so 2
+    // bytes per 64 KiB cover the rest.
     json.len() + json.len() / 32_768 + 6 * floats + 16
 }
 
-/// Converts a JSON text to MessagePack. `room` is the size to reserve. A larger result is moved to
-/// a larger allocation.
+/// Converts a JSON document to MessagePack. `room` is the size to reserve. A larger result is moved
+/// to a larger allocation.
 fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(room);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
@@ -65,10 +66,10 @@ fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     Ok(out)
 }
 
-/// Reads the arguments in a body that is not empty: a map has named ones, a list has positional
-/// ones, and any other value is the only one.
+/// Reads the arguments from a body that is not empty: a map has named arguments, a list has
+/// positional ones, and any other value is the only argument.
 ///
-/// `room` is the [`msgpack_bound`] of the body, and is charged, if the body is JSON.
+/// For JSON, `room` is the [`msgpack_bound`] of the body, and must be charged already.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Upgrades a request to a WebSocket, and hands the socket to `session`.
+//! Upgrades a request to a WebSocket, and passes the socket to `session`.
 
 use std::sync::Arc;
 
@@ -15,20 +15,21 @@ use super::write_timeout::WriteTimeout;
 use super::{Remote, rate};
 use crate::session::{Credentials, Sessions, serve_websocket};
 
-/// Query parameters in which very old clients send their credentials. Such clients are told to
-/// update.
+/// Query parameters in which very old clients send their credentials. The server tells such clients
+/// to update.
 const LEGACY_PARAMETERS: [&str; 4] = ["workspace", "client_id", "token", "reconnection_token"];
 
-/// Upgrades a request, and serves the connection in a task of its own.
+/// Upgrades a request, and serves the connection in a separate task.
 ///
-/// Responds with 503 before the server is ready and when it stops, and with 400 or 426 to a request
-/// that is not a WebSocket of version 13.
+/// Responds with 503 before the server is ready and while it stops, and with 400 or 426 to a
+/// request that is not a WebSocket of version 13.
 pub(super) async fn websocket(
     Shared(sessions): Shared<Arc<Sessions>>,
     mut request: Request<Body>,
 ) -> Response {
     let state = sessions.state.clone();
-    // Refused before the upgrade, because clients retry then. After it, some give up permanently.
+    // Refused before the upgrade, because clients retry then. After an upgrade, some give up
+    // permanently.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Server busy, please retry").into_response();
     };
@@ -53,12 +54,12 @@ pub(super) async fn websocket(
     let address = remote.map(|remote| rate::address(&state, remote, headers).to_string());
     let address = address.unwrap_or_default();
     let credentials = credentials_in(request.uri().query().unwrap_or_default());
-    // Absent if the request came over a connection that hyper cannot hand over.
+    // Missing if hyper cannot upgrade the connection of the request.
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return bad_request("This connection cannot be upgraded");
     };
     state.shutdown.spawn(async move {
-        // Held until the connection ends: the shutdown of the server waits for it.
+        // Held until the connection ends, because the shutdown of the server waits for it.
         let _alive = alive;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
@@ -70,7 +71,7 @@ pub(super) async fn websocket(
                 let io = parts.io.into_inner().into_inner().into_split();
                 serve_websocket(sessions, io, parts.read_buf, credentials, &address).await;
             }
-            // Another kind of socket, which has no write timeout to remove.
+            // A socket of another type, which has no write timeout to remove.
             Err(other) => {
                 let io = tokio::io::split(TokioIo::new(other));
                 serve_websocket(sessions, io, Bytes::new(), credentials, &address).await;
@@ -89,13 +90,13 @@ fn bad_request(why: &'static str) -> Response {
     (StatusCode::BAD_REQUEST, why).into_response()
 }
 
-/// Returns whether the headers ask for a WebSocket.
+/// Returns whether the headers request a WebSocket.
 fn is_upgrade(headers: &HeaderMap) -> bool {
     has_word(headers, header::CONNECTION, "upgrade")
         && has_word(headers, header::UPGRADE, "websocket")
 }
 
-/// Returns whether a header contains a word in its list, whatever the case of the letters.
+/// Returns whether the list in a header contains a word, ignoring case.
 fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     headers
         .get_all(name)

@@ -1,5 +1,5 @@
-//! Bounds the requests that are served at the same time, and moves large work off the threads that
-//! serve connections.
+//! Limits the number of concurrent requests, and moves expensive work to blocking threads, away
+//! from the threads that serve connections.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -18,30 +18,31 @@ use crate::metrics::Counters;
 use crate::seats::{Turn, Turns};
 use crate::settings::Limits;
 
-/// Size above which a body is checked or converted on a thread of its own, in bytes. Below it, the
-/// work takes less than moving it.
+/// Size above which a body is checked or converted on a blocking thread, in bytes. Below it, the
+/// work takes less time than moving it.
 const LARGE: usize = 1024 * 1024;
 
-/// Bytes of refused bodies that are read for each [`PAUSE`]: 64 MB in a second, over all requests.
+/// Bytes of refused bodies that are read before each [`PAUSE`]: 64 MB per second, over all
+/// requests.
 const DISCARDED: usize = 256 * 1024;
 /// Pause after [`DISCARDED`] bytes of refused bodies.
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// Places for the requests of each user, and threads for large bodies.
+/// Slots for the requests of each user, and permits for work on large bodies.
 pub(crate) struct Visits {
     turns: Arc<Turns>,
-    /// Upper bound on the wait for a place.
+    /// Maximum time to wait for a slot.
     wait: Duration,
-    /// Permits for threads with large bodies: half as many as processors, so that the others serve
-    /// the connections.
+    /// Permits for threads that work on large bodies: half the number of processors, so that the
+    /// other half serves the connections.
     large: Arc<Semaphore>,
     /// Bytes of refused bodies that were read since the last pause.
     discards: tokio::sync::Mutex<usize>,
-    /// The methods of the manager, which all clients of requests share.
+    /// The methods of the manager, shared by the clients of all requests.
     manager: Mutex<Option<KnownManager>>,
 }
 
-/// A request that is being served. Dropping it frees its place.
+/// A request that is being served. Dropping it frees its slot.
 pub(super) struct Visit {
     _turn: Turn,
     /// The charge for the memory that each request needs.
@@ -50,7 +51,7 @@ pub(super) struct Visit {
 }
 
 impl Visits {
-    /// Creates the places for the limits of the settings.
+    /// Creates the slots for the limits of the settings.
     pub(crate) fn new(limits: &Limits) -> Arc<Visits> {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Arc::new(Visits {
@@ -62,11 +63,11 @@ impl Visits {
         })
     }
 
-    /// Waits for a place among the requests of `owner`, a user or an address.
+    /// Waits for a slot among the requests of `owner`, a user or an address.
     ///
     /// # Errors
     ///
-    /// Fails with 503 if there is none within `http_queue_timeout`.
+    /// Fails with 503 if no slot becomes free within `http_queue_timeout`.
     pub(super) async fn enter(
         &self,
         owner: &str,
@@ -91,10 +92,10 @@ impl Visits {
         })
     }
 
-    /// Waits after `bytes` of a refused body, so that all of them together are read at
-    /// [`DISCARDED`] bytes for each [`PAUSE`].
+    /// Counts `bytes` of a refused body and pauses if necessary, so that all refused bodies
+    /// together are read at [`DISCARDED`] bytes per [`PAUSE`].
     pub(super) async fn discarded(&self, bytes: usize) {
-        // Held during the pauses, so that all other bodies wait for them too.
+        // Held during the pauses, so that all other refused bodies wait too.
         let mut read = self.discards.lock().await;
         *read += bytes;
         while *read >= DISCARDED {
@@ -103,8 +104,8 @@ impl Visits {
         }
     }
 
-    /// Runs `work` on `bytes` bytes: at once if they are few, otherwise on a blocking thread when
-    /// one of the permits is free.
+    /// Runs `work` on `bytes` bytes: directly if they are few, otherwise on a blocking thread after
+    /// a permit is free.
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ impl Visits {
     ///
     /// # Cancellation
     ///
-    /// Work that has begun on a thread goes on if the future is dropped.
+    /// Work that has started on a thread continues if the future is dropped.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -129,15 +130,15 @@ impl Visits {
         done.await.map_err(failed)
     }
 
-    /// Gives `client` the methods of the workspace manager. They are fetched once and shared by all
-    /// clients of requests, because they are the largest part of such a client.
+    /// Gives `client` the methods of the workspace manager. They are fetched once and shared by the
+    /// clients of all requests, because they are the largest part of such a client.
     ///
     /// # Errors
     ///
-    /// Fails if the manager does not answer.
+    /// Fails if the manager does not respond.
     pub(super) async fn introduce(&self, client: &Client) -> Result<(), hypha_rpc::Error> {
-        // Several first requests may fetch the methods at the same time. The last result is kept,
-        // which is as good as the others.
+        // Several first requests may fetch the methods at the same time. The last result is kept;
+        // all results are equal.
         let known = self.manager.lock().clone();
         if let Some(known) = known {
             client.adopt_manager(&known);

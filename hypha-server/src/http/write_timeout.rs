@@ -1,7 +1,8 @@
 //! Adds a write timeout to a socket.
 //!
-//! tokio-io-timeout 1.2 is not used. Its writer is not `Unpin`, so it must be pinned in a box, and
-//! the socket could not be taken out again when a request is upgraded to a WebSocket.
+//! tokio-io-timeout 1.2 is not used, because its writer is not `Unpin`: it would have to be pinned
+//! in a box, from which the socket could not be taken out when a request is upgraded to a
+//! WebSocket.
 
 use std::io;
 use std::pin::Pin;
@@ -11,13 +12,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A socket whose writes, flushes and shutdown fail with `TimedOut` when the peer accepts no bytes
-/// for the limit. Reads have no timeout: a client may be idle.
+/// A socket whose writes, flushes and shutdown fail with `TimedOut` if the peer accepts no bytes
+/// within the limit. Reads have no timeout, because a client may be idle.
 pub(super) struct WriteTimeout<S> {
     io: S,
     limit: Duration,
-    /// Timer of a pending write. Boxed, so that the socket stays `Unpin`; made at the first pending
-    /// write, so that fast writes cost nothing.
+    /// Timer of a pending write. Boxed, so that the socket stays `Unpin`. Created at the first
+    /// pending write, so that fast writes cost nothing.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -36,8 +37,8 @@ impl<S> WriteTimeout<S> {
         self.io
     }
 
-    /// Turns the result of a write into `TimedOut` if writes have been pending for longer than the
-    /// limit. Any progress restarts the time.
+    /// Converts the result of a write to `TimedOut` if writes have been pending for longer than the
+    /// limit. Any progress restarts the timer.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -51,8 +52,8 @@ impl<S> WriteTimeout<S> {
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         match waiting.as_mut().poll(cx) {
             Poll::Ready(()) => {
-                // A caller that writes again after the error waits anew, instead of polling a timer
-                // that has ended.
+                // Restarted, so that a caller that writes again after the error waits again,
+                // instead of polling a completed timer.
                 waiting.as_mut().reset(Instant::now() + limit);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }

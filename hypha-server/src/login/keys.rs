@@ -17,17 +17,17 @@ use crate::metrics::Counters;
 use crate::settings::Limits;
 use crate::shares::{Places, Shares};
 
-/// Memory of a login in bytes, without the texts in it: its entries in maps.
+/// Memory charged for a login, in bytes: its map entries. Its strings are charged separately.
 const LOGIN_BYTES: usize = 1024;
-/// Memory of a call that waits for a login, in bytes: mainly its task.
+/// Memory charged for a call that waits for a login, in bytes: mostly its task.
 const CHECK_BYTES: usize = 4096;
 
-/// The token that the program has asked for with `start`.
+/// The token that the program has requested with `start`.
 #[derive(Clone, Default)]
 pub(super) struct TokenRequest {
     /// `None` for the user's own token.
     pub(super) workspace: Option<String>,
-    /// Life of the token in seconds.
+    /// Lifetime of the token in seconds.
     pub(super) expires_in: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ struct Entry {
     request: TokenRequest,
     /// The report of the login page, until `check` has returned it.
     report: Option<Map>,
-    /// Memory of the login, on the account of the client that has begun it.
+    /// Charge for the memory of the login, on the account of the client that has started it.
     charge: Charge,
 }
 
@@ -48,19 +48,19 @@ struct Entry {
 pub(super) enum LoginOutcome {
     /// The user has logged in.
     Reported(Map),
-    /// The timeout has passed. The login goes on.
+    /// The timeout has passed. The login continues.
     TimedOut,
-    /// A newer call has taken the place of this one.
+    /// A newer call has evicted this one.
     Displaced,
 }
 
-/// The logins that have not expired, and the calls that wait for their reports. Anybody may begin
-/// one without credentials, so each user or IP address has a share of the places.
+/// The logins that have not expired, and the calls that wait for their reports. Starting a login
+/// needs no credentials, so the number of slots is limited for each user or IP address.
 pub(super) struct Keys {
-    /// Life of a key.
+    /// Lifetime of a key.
     life: Duration,
     entries: Mutex<Entries>,
-    /// The places of the calls that wait.
+    /// The slots of the waiting calls.
     waiting: Arc<Places>,
     /// Notified with each report.
     reported: Notify,
@@ -103,11 +103,11 @@ impl Keys {
         }
     }
 
-    /// Locks the logins, and removes those that have expired.
+    /// Locks the logins, and removes the expired ones.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
-        // Only the oldest are looked at, because all keys have the same life.
+        // Only the oldest are checked, because all keys have the same lifetime.
         while let Some((number, entry)) = entries.in_order.oldest()
             && entry.until <= now
         {
@@ -118,15 +118,15 @@ impl Keys {
         entries
     }
 
-    /// Removes the logins that have expired. Every other method does so too, but without calls
-    /// their memory would stay charged.
+    /// Removes the expired logins. Every other method does so too, but without calls the memory of
+    /// the expired logins would stay charged.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }
 
-    /// Begins a login, and returns its random key. The login is charged to `account`, and takes a
-    /// place of the account's owner. If there are too many, the oldest login of that owner, or of
-    /// the owner with the most, is removed.
+    /// Starts a login, and returns its random key. The login is charged to `account`, and takes a
+    /// slot of the account's owner. If there are too many logins, the oldest one of that owner, or
+    /// of the owner with the most, is evicted.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Keys {
     ) -> Result<String, ManagerError> {
         let key = hypha_wire::random_id();
         let length = request.workspace.as_ref().map_or(0, String::len);
-        // Charged before a place is taken, so that a caller without memory displaces no login.
+        // Charged before a slot is taken, so that a caller without memory evicts no login.
         let charge = account.try_charge(LOGIN_BYTES + length);
         let charge = charge.map_err(|error| no_memory("start", &error))?;
         let entry = Entry {
@@ -158,7 +158,7 @@ impl Keys {
         Ok(key)
     }
 
-    /// Returns the token that the program has asked for.
+    /// Returns the token that the program has requested.
     ///
     /// # Errors
     ///
@@ -168,12 +168,12 @@ impl Keys {
         Ok(entries.get(key)?.request.clone())
     }
 
-    /// Stores the report of a user that has logged in. `bytes` is its length.
+    /// Stores the report of a user that has logged in. `bytes` is the length of the report.
     ///
     /// # Errors
     ///
-    /// Fails if the key is unknown or has expired, if it has a report already, or if the account of
-    /// the login has no memory.
+    /// Fails if the key is unknown or has expired, if the login already has a report, or if the
+    /// account of the login has no memory.
     pub(super) fn report(&self, key: &str, report: Map, bytes: usize) -> Result<(), ManagerError> {
         let mut entries = self.entries();
         let entry = entries.get(key)?;
@@ -187,12 +187,12 @@ impl Keys {
         let charged = entry.charge.try_grow(LOGIN_BYTES + bytes);
         charged.map_err(|error| no_memory("report", &error))?;
         entry.report = Some(report);
-        // Wakes all calls, because one of them waits for this key and nobody knows which.
+        // Wakes all calls, because it is not recorded which of them waits for this key.
         self.reported.notify_waiters();
         Ok(())
     }
 
-    /// Returns the report of a login if there is one, and ends the login.
+    /// Returns the report of a login, if there is one, and removes the login.
     fn take(&self, key: &str) -> Result<Option<Map>, ManagerError> {
         let mut entries = self.entries();
         let report = entries.get(key)?.report.take();
@@ -202,8 +202,9 @@ impl Keys {
         Ok(report)
     }
 
-    /// Waits for the report of a login, up to `limit` or the life of a key. Only one call returns
-    /// the report. The call is charged to `account`, and takes a place of the account's owner.
+    /// Waits for the report of a login, up to `limit` or the lifetime of a key. Only one call
+    /// returns the report. The call is charged to `account`, and takes a slot of the account's
+    /// owner.
     ///
     /// # Errors
     ///
@@ -221,7 +222,7 @@ impl Keys {
         if let Some(report) = self.take(key)? {
             return Ok(LoginOutcome::Reported(report));
         }
-        // A call that does not wait needs neither memory nor a place, so that programs can poll.
+        // A call that does not wait needs neither memory nor a slot, so that programs can poll.
         if limit.is_zero() {
             return Ok(LoginOutcome::TimedOut);
         }
@@ -235,7 +236,7 @@ impl Keys {
         let mut deadline = std::pin::pin!(deadline);
         loop {
             let mut reported = std::pin::pin!(self.reported.notified());
-            // Registered before the look, so that a report in between is not missed.
+            // Registered before the check, so that a report that arrives in between is not missed.
             reported.as_mut().enable();
             if let Some(report) = self.take(key)? {
                 return Ok(LoginOutcome::Reported(report));
@@ -249,12 +250,12 @@ impl Keys {
     }
 }
 
-/// Returns the error of a method without memory.
+/// Returns the error of a method whose account has no memory.
 fn no_memory(method: &str, error: &dyn std::fmt::Display) -> ManagerError {
     ManagerError::Runtime(format!("`hypha-login.{method}`: {error}"))
 }
 
-/// Returns the error of an unknown key, with the text of the original server.
+/// Returns the error of an unknown key, with the text of the Python server.
 fn unknown() -> ManagerError {
     ManagerError::Assertion("Invalid key, key does not exist".into())
 }

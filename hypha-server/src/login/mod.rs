@@ -2,10 +2,11 @@
 //! and the program receives the user's token.
 //!
 //! `start` returns a key, `check` waits for the report of a key, and the page calls `report` with
-//! the key and the user's token. `server` starts the service; `keys` has the logins in progress.
+//! the key and the user's token. `server` starts the service; `keys` contains the logins in
+//! progress.
 //!
-//! Callers are not authenticated. So all that a login or a waiting call holds is charged to the
-//! caller's user or IP address, and each has a share of the places.
+//! Callers are not authenticated. So the memory of a login or a waiting call is charged to the
+//! caller's user or IP address, whose number of slots is limited.
 
 mod keys;
 
@@ -23,16 +24,16 @@ use crate::memory::Account;
 use crate::state::State;
 use crate::{internal_client, manager};
 
-/// Upper bound on the concurrent calls of the service. Half of them may wait for users, see
+/// Maximum number of concurrent calls of the service. Half of them may wait for users, see
 /// `Limits::login_checks`.
 const CONCURRENT_CALLS: usize = 4096;
 /// Size of the queue of messages for the service, in bytes.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
-/// Upper bound on the name of a workspace that a login holds, in bytes.
+/// Maximum length of the workspace name in a login, in bytes.
 const WORKSPACE_MAX: usize = 256;
-/// Upper bound on the report that a login holds, in bytes.
+/// Maximum size of the report in a login, in bytes.
 const REPORT_MAX: usize = 16 * 1024;
-/// Longest interval in which expired logins are removed.
+/// Maximum interval between two removals of expired logins.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Default timeout of `check`, in seconds.
 const CHECK_TIMEOUT: f64 = 180.0;
@@ -40,15 +41,15 @@ const CHECK_TIMEOUT: f64 = 180.0;
 const PAGE: &str = include_str!("page.html");
 /// The script of the login page.
 const SCRIPT: &str = include_str!("page.js");
-/// The content security policy of the login page, on which users enter a token: it may run its own
-/// script and send requests to its own server only, and no other page may frame it.
+/// Content security policy of the login page, on which users enter a token. The page may only run
+/// its own script and send requests to its own server, and no other page may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Registers the service `public/hypha-login`, with the `methods` of the embedding program, which
-/// replace those of the same name.
+/// Registers the service `public/hypha-login`. The `methods` of the embedding program replace
+/// methods with the same name.
 ///
 /// # Errors
 ///
@@ -83,8 +84,8 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
     let service = methods
         .into_iter()
         .fold(service, |service, method| service.method(method))
-        // The record must not say that the methods require a context, because that of the original
-        // does not. They receive one all the same.
+        // False, because the record of the Python server does not say that the methods require a
+        // context. They receive one anyway.
         .require_context(false);
     client.register_service(service).await?;
     state.clients.keep_service(client);
@@ -118,8 +119,7 @@ impl Login {
         Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
     }
 
-    /// Opens an account of the caller's user or IP address, for memory that a call holds beyond its
-    /// end.
+    /// Opens an account of the caller's user or IP address, for memory that outlives the call.
     fn account(&self, ctx: &Context) -> Answer<Account> {
         let state = self.state()?;
         Ok(state.memory.open(&state.account_owner(ctx)))
@@ -133,16 +133,16 @@ impl Login {
 
 #[hypha_service(id = "hypha-login")]
 impl Login {
-    /// Begins a login. Returns the URL for the user and the key for `check`.
+    /// Starts a login. Returns the URL for the user and the key for `check`.
     pub(crate) async fn start(
         &self,
         ctx: &Context,
         /// Workspace of the token. Default: none, the user's own token.
         workspace: Option<String>,
-        /// Life of the token in seconds.
+        /// Lifetime of the token in seconds.
         expires_in: Option<u64>,
     ) -> Answer<Value> {
-        // Bounded, because the login holds the name until it ends and anybody may begin one.
+        // Limited, because the login stores the name and starting one needs no credentials.
         let length = workspace.as_ref().map_or(0, String::len);
         if length > WORKSPACE_MAX {
             return Err(ManagerError::Value(format!(
@@ -179,14 +179,13 @@ impl Login {
         key: String,
         /// Timeout in seconds; 0 does not wait. Default: 180.
         timeout: Option<f64>,
-        /// Return the whole report, not only the token.
+        /// Whether to return the whole report instead of only the token.
         profile: Option<bool>,
     ) -> Answer<Value> {
-        // The default is applied here, because clients write null for arguments that they leave
-        // out.
+        // The default is applied here, because clients send null for omitted arguments.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
-        // A timeout that is not a duration, such as a negative one, counts as 0 instead of being an
-        // error.
+        // A timeout that is not a valid duration, such as a negative one, counts as 0 instead of
+        // being an error.
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
         let account = self.account(ctx)?;
         let outcome = tokio::select! {
@@ -224,7 +223,7 @@ impl Login {
         token: String,
         /// Workspace of the reported token.
         workspace: Option<String>,
-        /// Life of the token in seconds.
+        /// Lifetime of the token in seconds.
         expires_in: Option<u64>,
         /// The user's e-mail address.
         email: Option<String>,
@@ -240,7 +239,7 @@ impl Login {
         picture: Option<String>,
     ) -> Answer<()> {
         let state = self.state()?;
-        // Looked up first, so that a report without a valid key costs no check of its token.
+        // Looked up first, so that for an invalid key the token is not checked.
         let request = self.keys.request(&key)?;
         let user = state
             .issuer

@@ -2,7 +2,7 @@
 //!
 //! Most methods go through the generated service of the contract. The methods that return records
 //! of services or events are replaced by handlers that send the stored bytes, because decoding a
-//! long list into values and encoding it again would take many times its memory.
+//! long list and encoding it again would take many times the memory of the list.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ use crate::peer::Peer;
 use crate::router::SERVER_WORKSPACE;
 use crate::state::{HYPHA_VERSION, State};
 
-/// Upper bound on the calls that wait for the manager, in bytes. A longer queue would not raise the
-/// throughput; the manager would only work on calls whose callers have given up.
+/// Maximum size of the calls that wait for the manager, in bytes. A longer queue would not increase
+/// the throughput: the manager would only process calls whose callers have timed out.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Upper bound on the calls that the manager runs at the same time. It is high because nearly all
-/// of them wait for other clients, and these have bounds of their own per client and owner.
+/// Maximum number of calls that the manager runs at the same time. High, because nearly all of them
+/// wait for other clients, and waiting calls are limited per client and per owner.
 const CONCURRENT_CALLS: usize = 16 * 1024;
 
 /// Names of the parameters of `list_services`, in the order of the contract.
@@ -42,11 +42,12 @@ const LIST_SERVICES: [&str; 4] = [
 /// Names of the parameters of `get_service_info`, in the order of the contract.
 const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
 
-/// Upper bound on the former addresses at which the manager answers. A client causes them by its
-/// messages, so there must be a bound; the oldest address is dropped.
+/// Maximum number of former addresses at which the manager serves calls. Messages of clients create
+/// them, so their number must be limited. The oldest address is dropped.
 const FORMER_MAX: usize = 32;
 
-/// Connects the manager at its present address, and lets the router connect it at former ones.
+/// Connects the manager at its current address, and registers the function with which the router
+/// connects it at former ones.
 ///
 /// # Errors
 ///
@@ -71,18 +72,18 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
 
 /// Serves the manager at a former address, and returns its peer there.
 ///
-/// After a restart of the server its clients go on calling the manager at the address that they
-/// know, and accept a response from no other address. Returns `None` if the name is not one that a
-/// manager can have, or the server is stopping.
+/// After a restart of the server, its clients still call the manager at the old address, and accept
+/// a response from no other address. Returns `None` if the name is not a valid manager id, or the
+/// server is stopping.
 async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
-    // The name comes from a message of any client: other names must not create clients in the
-    // workspace of the server.
+    // Any client can send this name, so other names must not create clients in the workspace of the
+    // server.
     let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
     if !plausible || state.shutdown.is_stopping() {
         return None;
     }
-    // Held until the address is attached, because two messages to it may arrive at once. The second
-    // one then finds the peer of the first.
+    // Held until the address is attached, because two messages for it may arrive at the same time.
+    // The second then finds the peer of the first.
     let mut former = state.clients.former_managers().await;
     let present = || state.router.find(SERVER_WORKSPACE, manager_id);
     if let Some(present) = present() {
@@ -121,7 +122,7 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .description("Services for managing workspace.")
         .visibility(Visibility::Public)
         .require_context(true)
-        // Clients of the original read these keys.
+        // Clients of the Python server read these keys.
         .config("server_id", info.server_id.as_str())
         .config("hypha_version", HYPHA_VERSION)
         .config("public_base_url", info.public_base_url.as_str())
@@ -132,13 +133,13 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .config("auth0_issuer", state.settings.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
     let service = listed_raw(service, state);
-    // The record is in no registry: clients learn the manager's address when they connect.
+    // The record is not in the registry: clients learn the manager's address when they connect.
     let record = client.register_service(service).notify(false).await?;
     Ok((client, record))
 }
 
-/// Replaces the handlers of the methods that return records or events with ones that send the
-/// encoded result. The parameters and the result stay those of the contract.
+/// Replaces the handlers of the methods that return records or events with handlers that send the
+/// encoded result. Parameters and result stay those of the contract.
 fn listed_raw(service: Service, state: &Arc<State>) -> Service {
     let listing = state.clone();
     let summary = state.clone();
@@ -148,7 +149,8 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
         async move {
             let args = call.args(&GET_SERVICE_INFO)?;
             let id: String = args.required(0)?;
-            // Only the selection is read: timeout and case conversion apply to `get_service`.
+            // Only the selection is read, because timeout and case conversion apply to
+            // `get_service` only.
             let selection = args.optional::<Option<ServiceSelection>>(1)?.flatten();
             encoded(
                 &call,
@@ -160,11 +162,11 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
         let state = listing.clone();
         async move {
             let args = call.args(&LIST_SERVICES)?;
-            // Python clients send `None` for an argument that is left out.
+            // Python clients send `None` for an omitted argument.
             let query = args.optional::<Option<ServiceQuery>>(0)?.flatten();
             let include_unlisted: Option<bool> = args.optional(1)?;
-            // Decoded so that wrong types are refused, and ignored because this server installs no
-            // applications.
+            // Decoded so that wrong types are refused. Otherwise ignored, because this server
+            // installs no applications.
             let _: (Option<bool>, Option<bool>) = (args.optional(2)?, args.optional(3)?);
             let unlisted = include_unlisted.unwrap_or(false);
             let listed = listing::services(&state, call.context(), query, unlisted).await;

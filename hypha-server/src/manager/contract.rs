@@ -26,13 +26,13 @@ use crate::peer::SUBSCRIPTIONS_MAX;
 use crate::state::{State, WaitingCall};
 use crate::workspace;
 
-/// Timeout of a ping if the caller's one is not finite, in seconds.
+/// Timeout of a ping in seconds, used if the caller's timeout is not finite.
 const PING_TIMEOUT: f64 = 5.0;
-/// Number of clients that `cleanup` pings at the same time. All at once would be a burst of as many
-/// calls as the workspace has clients.
+/// Maximum number of clients that `cleanup` pings at the same time. Without it, `cleanup` would
+/// make as many calls at once as the workspace has clients.
 const PINGS_AT_ONCE: usize = 50;
 
-/// Takes a place for a call that may wait for other clients.
+/// Takes a slot for a call that may wait for other clients.
 ///
 /// # Errors
 ///
@@ -66,12 +66,14 @@ impl Manager {
         Manager { state }
     }
 
-    /// Takes a place for a call that may wait for other clients.
+    /// Counts a call against the limits on waiting calls until the result is dropped. Fails if the
+    /// caller or its user has too many.
     fn waiting(&self, ctx: &Context) -> Answer<WaitingCall> {
         waiting(&self.state, ctx)
     }
 
-    /// Pings a client. The error is the text that `ping` returns, in the words of the original.
+    /// Pings a client. The error is the text that `ping` returns, in the words of the Python
+    /// server.
     async fn ping_from(
         &self,
         ctx: &Context,
@@ -82,7 +84,7 @@ impl Manager {
         let failed =
             |why: &dyn std::fmt::Display| format!("Failed to ping client {address}: {why}");
         let (workspace, client) = address.split_once('/').unwrap_or_default();
-        // Clients of one workspace may call each other anyway.
+        // Clients of the same workspace may call each other anyway.
         if workspace != ctx.workspace() {
             allowed(ctx, Permission::Read, workspace).map_err(|error| failed(&error))?;
         }
@@ -91,11 +93,11 @@ impl Manager {
             .map_err(|error| failed(&error))
     }
 
-    /// Removes the clients of a workspace that do not answer a ping within `limit` each. Returns
+    /// Removes the clients of a workspace that do not respond to a ping within `limit`. Returns
     /// their addresses.
     ///
-    /// The candidates are the registered clients at all servers and the connections at this one: a
-    /// client that never registered its built-in service is in no record.
+    /// The candidates are the registered clients at all servers and the connections at this server:
+    /// a client that has not registered its built-in service is in no record.
     async fn remove_unresponsive(
         &self,
         ctx: &Context,
@@ -104,7 +106,7 @@ impl Manager {
         waiting: &mut WaitingCall,
     ) -> Answer<Vec<Value>> {
         let introduced = workspace::registered_clients(&self.state, workspace).await;
-        // Sorted and without duplicates, because most clients are in both lists.
+        // Sorted and deduplicated, because most clients are in both lists.
         let mut addresses = introduced.map_err(unavailable)?;
         let here = self.state.router.members(workspace);
         addresses.extend(here.iter().map(|peer| peer.address.clone()));
@@ -130,8 +132,8 @@ impl WorkspaceManager for Manager {
     async fn echo(&self, ctx: &Context, data: Value) -> Answer<Value> {
         in_own_workspace(ctx, Permission::ReadWrite)?;
         let mut data = data;
-        // The caller gets the value back from the manager, and would look for functions with
-        // relative addresses in the manager's workspace.
+        // The caller receives the value from the manager, and would search the manager's workspace
+        // for functions with relative addresses.
         resolve::make_absolute(&mut data, ctx.workspace());
         Ok(data)
     }
@@ -244,7 +246,7 @@ impl WorkspaceManager for Manager {
         ctx: &Context,
         workspace: Option<String>,
     ) -> Answer<Vec<ClientInfo>> {
-        // As in the original, an empty text stands for the own workspace as well.
+        // As in the Python server, an empty string also stands for the caller's own workspace.
         let named = workspace.as_deref().filter(|id| !id.is_empty());
         let workspace = named.unwrap_or_else(|| ctx.workspace());
         listing::clients(&self.state, ctx, workspace).await
@@ -364,7 +366,7 @@ impl WorkspaceManager for Manager {
         let introduced = workspace::registered_clients(&self.state, id).await;
         let empty =
             introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
-        // The caller may be in another workspace, and remove one that was left behind.
+        // The caller may be in another workspace, and remove one that has no clients left.
         if empty && !workspace.properties.persistent {
             workspaces::delete(&self.state, ctx, id).await?;
             summary.insert("removed_workspace".into(), id.into());

@@ -14,8 +14,8 @@ use crate::event_log::{EventFilter, NewEvent};
 use crate::peer::Peer;
 use crate::state::State;
 
-/// Upper bound on the name of an event that a client subscribes to, in bytes. The connection keeps
-/// the name until it ends.
+/// Maximum length of the name of an event that a client subscribes to, in bytes. The connection
+/// stores the name until it ends.
 const NAME_MAX: usize = 256;
 
 /// Events that the server sends in every workspace. Every client may subscribe to them, and
@@ -39,8 +39,8 @@ const SYSTEM_EVENTS: [&str; 12] = [
 ///
 /// # Errors
 ///
-/// Fails without any change if an event is out of the caller's reach, and if the caller is not
-/// connected to this server: subscriptions belong to a connection.
+/// Fails without any change if the caller may not subscribe to one of the events. Also fails if the
+/// caller is not connected to this server, because subscriptions belong to a connection.
 pub(super) fn subscription(
     state: &State,
     ctx: &Context,
@@ -59,10 +59,10 @@ pub(super) fn subscription(
     Ok(true)
 }
 
-/// Checks that an event name does not look like one of another workspace.
+/// Checks that an event name does not look like an event of another workspace.
 ///
-/// The router sends an event only within its workspace, so the check protects nothing by itself.
-/// The original refuses these names, and its clients expect the error.
+/// The router sends an event only within its workspace, so this check is not needed for protection.
+/// The Python server refuses these names, and its clients expect the error.
 fn subscribable(event: &str, workspace: &str) -> Answer<()> {
     let forbidden = |why: String| {
         Err(ManagerError::Value(format!(
@@ -97,8 +97,8 @@ fn subscribable(event: &str, workspace: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Appends an entry to the log of the caller's workspace. Its memory is charged to the caller's
-/// owner until the log drops the entry.
+/// Appends an entry to the log of the caller's workspace. The memory of the entry is charged to the
+/// caller's owner until the log drops it.
 ///
 /// # Errors
 ///
@@ -132,8 +132,8 @@ pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value)
     Ok(())
 }
 
-/// Returns the entries that the caller's user wrote in the caller's workspace, encoded. They are
-/// charged to the caller until they are sent.
+/// Returns the entries that the caller's user wrote in the caller's workspace, encoded. The result
+/// is charged to the caller until it is sent.
 pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Bytes> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let events = state.event_log.read(workspace, &ctx.user().id, filter);

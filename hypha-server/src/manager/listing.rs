@@ -1,6 +1,6 @@
 //! Lists services and clients, and summarizes a workspace.
 //!
-//! Lists of services stay encoded from the registry to the caller. Their size has two bounds:
+//! Lists of services stay encoded from the registry to the caller. Two limits apply to their size:
 //! `list_bytes` of the server, and the memory limit of the caller's owner.
 
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use super::{Answer, allowed, charged, resolve, unavailable};
 use crate::registry::{Record, RegistryError, ServicePattern, encoded_list, encoded_summaries};
 use crate::state::State;
 
-/// Records, each with whether the caller is a member of its workspace: members see the whole
-/// record, others a reduced one.
+/// Records, each with a flag that says whether the caller is a member of the record's workspace.
+/// Members see the whole record, others a reduced one.
 type Listed = Vec<(Arc<Record>, bool)>;
 
 /// Returns the services that match a query and that the caller may see, encoded.
 ///
-/// Without a query these are the services of the caller's workspace. The result is encoded because
+/// Without a query, returns the services of the caller's workspace. The result is encoded, because
 /// a list of values would take many times the memory.
 ///
 /// # Errors
 ///
-/// Fails if the query is invalid or too broad for the caller, or the list exceeds a bound.
+/// Fails if the query is invalid or too broad for the caller, or the list exceeds a limit.
 pub(super) async fn services(
     state: &State,
     ctx: &Context,
@@ -39,12 +39,12 @@ pub(super) async fn services(
     held(state, ctx, &listed, Vec::new(), encoded_list)
 }
 
-/// Encodes records into at most the given number of bytes. The flag of a record says whether the
-/// caller is a member of its workspace.
+/// Encodes records into at most the given number of bytes. The flag says whether the caller is a
+/// member of the record's workspace.
 type Encode = fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>;
 
-/// Encodes a list after `head`, and charges both to the caller until the returned bytes are
-/// dropped.
+/// Encodes a list after `head`. Charges `head` and the list to the caller until the returned bytes
+/// are dropped.
 fn held(
     state: &State,
     ctx: &Context,
@@ -60,7 +60,7 @@ fn held(
     let bytes: usize = listed.iter().map(|(record, _)| record.len()).sum();
     let account = state.memory.open(&state.account_owner(ctx));
     let charge = account
-        // Charged before the list is encoded. A list above `max` is never held as a whole.
+        // Charged before the list is encoded. A list above `max` is never fully encoded.
         .try_charge(head.len() + bytes.min(max))
         .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;
     let list = encode(listed, max).map_err(|error| refused(unavailable(error)))?;
@@ -75,8 +75,8 @@ fn held(
 
 /// Returns the records that match a query and that the caller may see.
 ///
-/// A query for all workspaces returns the public services of the others, and then those of the
-/// caller's own workspace by the usual rules.
+/// A query for all workspaces returns the public services of the other workspaces first, then the
+/// visible services of the caller's own workspace.
 async fn find(
     state: &State,
     ctx: &Context,
@@ -123,7 +123,8 @@ async fn find(
             .find_services(&pattern)
             .await
             .map_err(unavailable)?;
-        // The second search finds these again, together with the hidden ones.
+        // The second search finds the records of the caller's workspace again, together with the
+        // hidden ones.
         found.retain(|record| record.workspace() != own);
         pattern.visibility = asked;
         pattern.workspace = own.to_owned();
@@ -135,8 +136,8 @@ async fn find(
             .map_err(unavailable)?,
     );
     let mut listed = Listed::with_capacity(found.len());
-    // Records of one workspace are adjacent, so the permission is checked once for each workspace
-    // instead of once for each record.
+    // Records of one workspace are adjacent, so the permission is checked once per workspace
+    // instead of once per record.
     let mut last = None;
     for record in found {
         let is_member = match &last {
@@ -148,8 +149,8 @@ async fn find(
                 is_member
             }
         };
-        // Unlisted services are open to every caller that knows the id, but only listed for clients
-        // of their own workspace that ask for them.
+        // Any caller that knows the id may use an unlisted service, but only clients of its
+        // workspace that request unlisted services get it in a list.
         let shown = match record.visibility {
             Visibility::Public => true,
             Visibility::Unlisted => include_unlisted && record.workspace() == own,
@@ -162,7 +163,7 @@ async fn find(
     Ok(listed)
 }
 
-/// Converts a query given as text: `workspace`, `workspace/service`, `workspace/client:service` or
+/// Converts a query string: `workspace`, `workspace/service`, `workspace/client:service` or
 /// `client:service`.
 fn by_text(text: &str) -> ServiceFilter {
     let mut filter = ServiceFilter::default();
@@ -172,7 +173,8 @@ fn by_text(text: &str) -> ServiceFilter {
         None => (Some(text), None),
     };
     match (workspace, rest) {
-        // As in the original, `*/service` means public services, but in the caller's own workspace.
+        // As in the Python server, `*/service` means public services, also in the caller's own
+        // workspace.
         (Some("*"), Some(_)) => filter.visibility = Some("public".into()),
         (Some(workspace), _) => filter.workspace = Some(workspace.to_owned()),
         (None, _) => {}
@@ -189,7 +191,7 @@ fn by_text(text: &str) -> ServiceFilter {
 }
 
 /// Converts a filter to a pattern. Missing parts match anything, except that the workspace defaults
-/// to the caller's own one.
+/// to the caller's own.
 ///
 /// # Errors
 ///
@@ -233,7 +235,7 @@ fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
         visibility: filter.visibility.unwrap_or_else(any),
         kind: filter.kind.unwrap_or_else(any),
     };
-    // The type is not checked, because it may contain anything, as in the original.
+    // The type is not checked: as in the Python server, any characters are allowed there.
     for part in [
         &pattern.visibility,
         &pattern.workspace,
@@ -246,7 +248,8 @@ fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
     Ok(pattern)
 }
 
-/// Checks that a part of a pattern has only letters, digits and `-_/|*.`, as in the original.
+/// Checks that a part of a pattern contains only letters, digits and `-_/|*.`, as in the Python
+/// server.
 fn check_characters(part: &str) -> Answer<()> {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/|*.".contains(&byte);
     if part.bytes().all(fine) {
@@ -262,7 +265,7 @@ fn check_characters(part: &str) -> Answer<()> {
 ///
 /// # Errors
 ///
-/// Fails if the caller may not read the workspace, or the registry does not answer.
+/// Fails if the caller may not read the workspace, or the registry does not respond.
 pub(super) async fn clients(
     state: &State,
     ctx: &Context,
@@ -281,8 +284,8 @@ pub(super) async fn clients(
         .map_err(unavailable)?;
     let mut clients = Vec::with_capacity(found.len());
     for record in found {
-        // Each record is decoded by itself and dropped at once, because all decoded records
-        // together would take many times the memory of the list.
+        // Records are decoded one at a time, because all decoded records together would take many
+        // times the memory of the list.
         let user = match record.service(true) {
             Ok(service) => service.config.created_by,
             Err(error) => {
@@ -306,15 +309,15 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
     let workspace = super::workspaces::load(state, ctx.workspace()).await?;
     let clients = match clients(state, ctx, &workspace.id).await {
         Ok(clients) => clients,
-        // A caller that may not list clients gets the rest of the summary.
+        // A caller that may not list clients still gets the rest of the summary.
         Err(ManagerError::Permission(_)) => Vec::new(),
         Err(error) => return Err(error),
     };
     let listed = find(state, ctx, None, false).await?;
     let ids: Vec<_> = clients.into_iter().map(|client| client.id).collect();
     let head = || -> Result<Vec<u8>, wire::EncodeError> {
-        // The header of a map with six entries. The last value, the services, is appended below as
-        // it is: the encoder takes values only.
+        // The header of a map with six entries (0x86). The last value, the services, is appended
+        // below in encoded form, because the encoder accepts only values.
         let mut out = vec![0x86];
         wire::encode(&mut out, "name")?;
         wire::encode(&mut out, &workspace.name)?;

@@ -1,22 +1,23 @@
 //! Owns the workspace manager: the server's implementation of the contract `WorkspaceManager`.
 //!
-//! [`start`] connects it as an ordinary `hypha-rpc` client on a link inside the server, so its
-//! calls pass the router like those of any other provider. The server calls [`start`] once, before
-//! the first client connects; [`ServerClients`](crate::state::ServerClients) keeps the client and
-//! disconnects it at shutdown. The login service creates its tokens with [`generate_token`].
+//! [`start`] connects it as an ordinary `hypha-rpc` client on a link inside the server, so the
+//! router treats its calls like those of any other provider. The server calls [`start`] once,
+//! before the first client connects; [`ServerClients`](crate::state::ServerClients) keeps the
+//! client and disconnects it at shutdown. The login service creates its tokens with
+//! [`generate_token`].
 //!
 //! Rules for the methods:
 //!
-//! * A workspace that the caller may not read is reported as denied, whether it exists or not. Only
-//!   `create_workspace` reveals that an id is in use.
+//! * Access to a workspace that the caller may not read fails with the same error whether the
+//!   workspace exists or not. Only `create_workspace` reveals that an id is in use.
 //! * A method that reads, changes and stores the record of a workspace holds
 //!   [`State::workspace_records`](crate::state::State::workspace_records) meanwhile. The lock is
 //!   not reentrant: a method releases it before it calls another one that takes it.
-//! * A method that waits for another client takes a place in
+//! * A method that waits for another client takes a slot in
 //!   [`State::waiting`](crate::state::State::waiting), so that slow clients cannot occupy the
 //!   manager.
-//! * Texts of errors are those of the original server where it has the same error, because Python
-//!   and JavaScript programs match them.
+//! * Error texts are those of the Python server where it has the same error, because Python and
+//!   JavaScript programs match them.
 
 mod connection;
 mod contract;
@@ -44,23 +45,24 @@ pub(crate) use self::tokens::generate as generate_token;
 /// The result of a manager method.
 type Answer<T> = Result<T, ManagerError>;
 
-/// Upper bound on the encoded record of a workspace, in bytes. Every change stores and announces
-/// the whole record, so its size is the cost of one small change.
+/// Maximum size of the encoded record of a workspace, in bytes. Every change stores and announces
+/// the whole record, so even a small change costs as much as the record's size.
 const RECORD_MAX: usize = 1024 * 1024;
-/// Upper bound on an item that a caller puts into the record of a workspace at a time, in bytes.
+/// Maximum size of an item that a caller adds to the record of a workspace, in bytes.
 const ITEM_MAX: usize = 256 * 1024;
-/// Upper bound on an entry of the event log, type and data together, in bytes.
+/// Maximum size of an entry of the event log, type and data together, in bytes.
 const EVENT_MAX: usize = 64 * 1024;
 
-/// Lower bound on a timeout that a caller chooses.
+/// Minimum timeout that a caller can choose. Smaller values are raised to it.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// Upper bound on a timeout that a caller chooses. A longer one would occupy a place among the
-/// waiting calls for a provider that is unlikely to answer.
+/// Maximum timeout that a caller can choose. A longer call would occupy a slot for waiting calls,
+/// for a provider that is unlikely to respond.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Converts a timeout that a caller gave in seconds, and limits it to [`SHORTEST`] … [`LONGEST`].
 ///
-/// Without a finite number the result is `default`; a negative number gives [`SHORTEST`].
+/// If `given` is missing or not finite, the result is `default`. A negative number results in
+/// [`SHORTEST`].
 fn timeout_in_bounds(given: Option<f64>, default: f64) -> Duration {
     let seconds = given
         .filter(|seconds| seconds.is_finite())
@@ -86,7 +88,7 @@ fn check_size<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answe
     Ok(bytes.len())
 }
 
-/// Attaches a charge to bytes. The charge ends when the last clone of the bytes is dropped.
+/// Attaches a charge to bytes. The charge is released when the last clone of the bytes is dropped.
 fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
     struct Held {
         bytes: Vec<u8>,
@@ -134,8 +136,8 @@ fn allowed(ctx: &Context, needed: Permission, workspace: &str) -> Answer<()> {
     }
 }
 
-/// Returns the error for a missing permission. It is the same for a workspace that does not exist,
-/// because otherwise a caller could test which workspaces exist.
+/// Returns the error for a missing permission. The error is the same if the workspace does not
+/// exist, because callers could otherwise find out which workspaces exist.
 fn denied(workspace: &str) -> ManagerError {
     ManagerError::Permission(format!("Permission denied for workspace {workspace}"))
 }

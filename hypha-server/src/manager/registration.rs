@@ -1,8 +1,8 @@
 //! Registers services and removes them.
 //!
-//! A client first registers its built-in service, by which the server and other clients find it. A
-//! record must not outlive the connection of its client, so registration checks the connection
-//! before and after it stores the record.
+//! A client first registers its built-in service, through which the server and other clients reach
+//! the client. A record must not outlive the connection of its client, so registration checks the
+//! connection before and after it stores the record.
 
 use std::time::Duration;
 
@@ -18,18 +18,19 @@ use crate::registry::{Record, ServiceKey, ServicePattern};
 use crate::state::{State, WaitingCall};
 use crate::workspace;
 
-/// Upper bound on the description of a service, in characters.
+/// Maximum length of the description of a service, in characters.
 const DESCRIPTION_MAX: usize = 1024;
 /// Timeout for fetching a default service before its `setup` is called.
 const SETUP_FETCH: Duration = Duration::from_secs(10);
-/// Timeout for `setup` of a default service, with the fetch. The registration waits for it.
+/// Timeout for `setup` of a default service, including the fetch. The registration waits for it.
 const SETUP: Duration = Duration::from_secs(60);
 
 /// Registers a service of the calling client, or replaces it, and announces the change in the
 /// workspace.
 ///
-/// Returns without an error and without a record if the service is local to its client, or the
-/// client has no built-in service: it has left, and its last registrations arrive late.
+/// Stores nothing and returns no error if the service is local to its client. The same applies if
+/// the client has no built-in service, because then the client has disconnected and this
+/// registration arrives late.
 ///
 /// # Errors
 ///
@@ -58,7 +59,7 @@ pub(super) async fn register(
         )));
     }
     // Older clients register their interfaces by mistake. An error would fail their call, so the
-    // server ignores the registration.
+    // server ignores these registrations.
     if name.starts_with(RINTF_PREFIX)
         || service
             .config
@@ -73,8 +74,8 @@ pub(super) async fn register(
         );
         return Ok(());
     }
-    // The server's own services are in these workspaces, and their clients register no built-in
-    // service.
+    // The server's own services live in these two workspaces. The internal clients that provide
+    // them register no built-in service, so the check must not apply to them.
     if name != BUILT_IN
         && !is_introduced(state, &workspace, key.client).await?
         && !matches!(workspace.as_str(), "public" | "ws-user-root")
@@ -85,18 +86,18 @@ pub(super) async fn register(
     store(state, ctx, service, &name, &client, waiting).await
 }
 
-/// Fills in the fields of a record that the caller may leave out, and sets those that only the
-/// server may set: creator, workspace and embedding.
+/// Fills in the fields of a record that the caller may omit, and sets those that only the server
+/// may set: creator, workspace and embedding.
 ///
 /// # Errors
 ///
-/// Fails if a field is invalid, or the id is one of another workspace.
+/// Fails if a field is invalid, or the id belongs to another workspace.
 fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<ServiceInfo> {
     if !service.id.contains('/') {
         service.id = format!("{workspace}/{}", service.id);
     }
-    // Clients put their address in front of the id that they were given, which may contain it
-    // already. All but one copy is removed.
+    // Clients prepend their address to the id that they were given, which may already contain it.
+    // All copies but one are removed.
     let prefix = format!("{}:", caller(ctx));
     while let Some(id) = service.id.strip_prefix(&prefix)
         && id.starts_with(&prefix)
@@ -120,7 +121,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
             "App id info must not contain '/'".into(),
         ));
     }
-    // The indexes of the registry in Redis separate these parts by NUL.
+    // The registry's indexes in Redis separate these parts by NUL.
     let unfit = |text: &String| text.chars().any(char::is_control);
     for (part, text) in [
         ("id", Some(&service.id)),
@@ -150,8 +151,8 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     }
     let name = service.id.rsplit(':').next().unwrap_or_default().to_owned();
     let built_in = name == BUILT_IN && service.kind.as_deref() == Some(BUILT_IN);
-    // The built-in service stands for the client, so its record carries the whole user for
-    // `list_clients`. Records of other services do not need the user's e-mail address and roles.
+    // The built-in service represents the client, so its record contains the whole user, for
+    // `list_clients`. Records of other services need no e-mail address and no roles.
     let creator = if built_in {
         let user = UserInfo {
             current_workspace: Some(workspace.to_owned()),
@@ -164,7 +165,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     service.config.created_by =
         Some(creator.map_err(|error| ManagerError::Value(error.to_string()))?);
     service.config.workspace = Some(workspace.to_owned());
-    // This server has no search by meaning, and embeddings are large.
+    // This server has no semantic search, and embeddings are large.
     service.config.service_embedding = None;
     service.config.singleton.get_or_insert(false);
     service.name.get_or_insert(name);
@@ -177,8 +178,8 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
 }
 
 /// Returns whether the client has registered its built-in service. Other services are refused
-/// without it, because a registration that arrives after the client was removed would stay in the
-/// registry.
+/// without it, because a registration that arrives after the removal of the client would stay in
+/// the registry.
 async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
     let pattern = ServicePattern {
         workspace: workspace.to_owned(),
@@ -200,7 +201,7 @@ async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<b
 /// # Errors
 ///
 /// Fails if the caller is not connected to this server, a limit is exceeded, the registry does not
-/// answer, or `waiting` loses its place.
+/// respond, or `waiting` is evicted.
 async fn store(
     state: &State,
     ctx: &Context,
@@ -210,8 +211,8 @@ async fn store(
     waiting: &mut WaitingCall,
 ) -> Answer<()> {
     let workspace = ctx.workspace();
-    // The connection may have ended while this call was on its way. Its removal has run already, so
-    // nothing would remove the record.
+    // The connection may have ended while this call was in transit. The records of the connection
+    // were then already removed, so nothing would remove this one.
     let peer = state
         .router
         .find_address(client)
@@ -224,8 +225,8 @@ async fn store(
     let record = record(state, ctx, &service).map_err(refused)?;
     let replaced = state.registry.put_service(record, &owner).await;
     let replaced = replaced.map_err(|error| refused(unavailable(error)))?;
-    // The connection may have ended while the record was stored: the removal, which detaches the
-    // client first, may have looked for records before this one was there.
+    // The connection may have ended while the record was stored. The removal detaches the client
+    // first, and may have searched for records before this one was stored.
     if state.router.find_address(client).is_none() {
         state
             .registry
@@ -251,19 +252,18 @@ async fn store(
         state.router.event(workspace, "service_removed", &service);
     }
     state.router.event(workspace, "service_added", &service);
-    // Waited for, because an application may be called as soon as its registration is done.
+    // Awaited, because clients may call an application as soon as its registration is complete.
     if name == "default" && !replaced {
         waiting.wait(set_up(state, &service.id)).await?;
     }
     Ok(())
 }
 
-/// Encodes a service, and charges its record to the caller's owner for as long as the record
-/// exists.
+/// Encodes a service, and charges its record to the caller's owner while the record exists.
 ///
 /// # Errors
 ///
-/// Fails if the record exceeds `service_bytes`, or the owner has no room for it.
+/// Fails if the record exceeds `service_bytes`, or the owner has no memory for it.
 fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record> {
     let record = Record::new(service).map_err(unavailable)?;
     let max = state.settings.limits.service_bytes;
@@ -281,8 +281,8 @@ fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record>
     Ok(record.charged(charge))
 }
 
-/// Calls `setup` of a default service, if it has that method. Applications of the original platform
-/// are initialized this way. A failure is logged and does not fail the registration.
+/// Calls `setup` of a default service, if it has that method. Applications of the Python platform
+/// are initialized this way. A failure is logged, and the registration still succeeds.
 async fn set_up(state: &State, id: &str) {
     let done = async {
         let service = workspace::fetch(state, id, SETUP_FETCH).await?;
@@ -299,19 +299,20 @@ async fn set_up(state: &State, id: &str) {
 }
 
 /// Removes a service of the caller's workspace, and announces the removal. Any client with write
-/// permission may remove services of other clients there.
+/// permission in that workspace may also remove services of other clients.
 ///
 /// # Errors
 ///
-/// Fails if the caller may not write, the id selects no service or several ones, or the service is
-/// in another workspace.
+/// Fails if the caller may not write, the id selects no service or several, or the service is in
+/// another workspace.
 pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?;
     let selection = ServiceSelection {
         mode: Some(SelectionMode::Exact),
         ..ServiceSelection::default()
     };
-    // `exact`, because a mode that chooses would remove a service that the caller does not mean.
+    // `exact` fails if several services match. The other modes would pick one, possibly not the one
+    // the caller meant.
     let service = resolve::find(state, ctx, service_id, &selection).await?;
     let not_found = || ManagerError::Key(format!("Service not found: {service_id}"));
     let key = ServiceKey::parse(&service.id).ok_or_else(not_found)?;

@@ -1,8 +1,8 @@
 //! Selects one service by an id and a selection mode, and fetches it from its provider.
 //!
-//! A caller sees the services that it may use and no others: neither the choice nor the error
-//! depends on services that are hidden from it, except that the error tells a missing service from
-//! a forbidden one, as the original does.
+//! A caller sees only services that it may use. Hidden services affect neither the selection nor
+//! the error, with one exception: as in the Python server, the error distinguishes a missing
+//! service from a forbidden one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +26,13 @@ use crate::registry::{Record, ServicePattern};
 use crate::state::State;
 use crate::workspace;
 
-/// Timeout for fetching a service from its provider if the caller gives none, in seconds.
+/// Default timeout for fetching a service from its provider, in seconds.
 const GET_TIMEOUT: f64 = 10.0;
-/// Timeout of the calls by which a mode such as `select:min:get_load` compares services if the
-/// caller gives none, in seconds. All candidates are called at once.
+/// Default timeout of the calls with which a mode such as `select:min:get_load` compares services,
+/// in seconds. All candidates are called at the same time.
 const SELECT_TIMEOUT: f64 = 2.0;
-/// Upper bound on the services without a connected provider that `get_service` tries to fetch
-/// before it fails.
+/// Maximum number of services without a connected provider that `get_service` tries to fetch before
+/// it fails.
 const ABSENT_MAX: usize = 8;
 
 /// Short name of the workspace manager. It is valid in every workspace.
@@ -47,8 +47,8 @@ fn is_manager(id: &str) -> bool {
 ///
 /// # Errors
 ///
-/// Fails if the id is invalid, selects no service or several ones, or only services that the caller
-/// may not use.
+/// Fails if the id is invalid, selects no service or several, or only services that the caller may
+/// not use.
 pub(super) async fn record(
     state: &State,
     ctx: &Context,
@@ -111,7 +111,7 @@ async fn find_present(
             pattern.workspace, pattern.client, pattern.name, pattern.app_id
         )));
     }
-    // Filtered before the choice: otherwise hidden services would make an id ambiguous, or be
+    // Filtered before the selection: otherwise hidden services would make an id ambiguous, or be
     // called by a `select` mode.
     let mut usable = candidates;
     let is_member = ctx.user().may(Permission::Read, &pattern.workspace);
@@ -158,8 +158,8 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
         return Err(ManagerError::Assertion(format!("Invalid service id: {id}")));
     }
     Ok(ServicePattern {
-        // No workspace has a `?` in its id, so a partial wildcard matches nothing. One that matched
-        // several workspaces would bypass the permission check, which covers one.
+        // No workspace has a `?` in its id, so a partial wildcard matches nothing. If it matched
+        // several workspaces, it would bypass the permission check, which covers only one.
         workspace: workspace.replace('*', "?"),
         client: client.to_owned(),
         name: name.to_owned(),
@@ -171,7 +171,7 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
 /// The services among which a selection mode chooses, in the order of their ids.
 type Candidates = Vec<Arc<Record>>;
 
-/// Returns the error for an unknown mode. It names the wrong part, in the words of the original.
+/// Returns the error for an unknown mode. Names the wrong part, in the words of the Python server.
 fn invalid_mode(mode: &str) -> ManagerError {
     let Some(rule) = mode.strip_prefix("select:") else {
         return ManagerError::Value(format!(
@@ -231,7 +231,7 @@ async fn choose(
         SelectionMode::Last => candidates.last(),
         SelectionMode::Random => random(),
         SelectionMode::NativeRandom => {
-            // Providers at this server are preferred, because they answer without the way through
+            // Providers at this server are preferred, because calls to them do not pass through
             // Redis.
             let here = |record: &&Arc<Record>| {
                 let key = record.key();
@@ -249,8 +249,8 @@ async fn choose(
             if !several {
                 candidates.first()
             } else if !ctx.user().may(Permission::Read, &pattern.workspace) {
-                // The manager makes the calls, with the permissions of the server: callers that may
-                // not read the workspace must not cause them.
+                // The manager makes these calls with the permissions of the server, so callers that
+                // may not read the workspace must not cause them.
                 random()
             } else {
                 let timeout = timeout_in_bounds(selection.select_timeout, SELECT_TIMEOUT);
@@ -260,7 +260,7 @@ async fn choose(
         }
         unknown => {
             let mode = unknown.to_string();
-            // The original accepts any criterion if there is only one candidate.
+            // The Python server accepts any criterion if there is only one candidate.
             if several || unknown_criterion(&mode).is_none() {
                 return Err(invalid_mode(&mode));
             }
@@ -272,8 +272,8 @@ async fn choose(
         .ok_or_else(|| ManagerError::Key("Service not found".into()))
 }
 
-/// Returns the load of the provider of a service. A provider at another server counts as idle,
-/// because only its own server measures it.
+/// Returns the load of the provider of a service. Returns 0 for a provider at another server,
+/// because only that server measures it.
 fn load(state: &State, record: &Record) -> f64 {
     record
         .key()
@@ -281,8 +281,8 @@ fn load(state: &State, record: &Record) -> f64 {
         .map_or(0.0, |peer| peer.load())
 }
 
-/// Calls a function of every candidate at once, and chooses by the results. Candidates that fail or
-/// do not answer in time are left out. Returns `None` if none is left.
+/// Calls a function of all candidates concurrently, and selects one by the results. Ignores
+/// candidates that fail or do not respond in time. Returns `None` if none is left.
 async fn select<'a>(
     state: &State,
     mode: &SelectionMode,
@@ -308,7 +308,8 @@ async fn select<'a>(
     best.map(|(_, service)| service)
 }
 
-/// Converts a value to a number like `float()` of Python. NaN is none, because it has no order.
+/// Converts a value to a number like Python's `float()`. Returns `None` for NaN, because NaN has no
+/// order.
 fn as_number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Bool(truth) => f64::from(u8::from(*truth)),
@@ -319,7 +320,7 @@ fn as_number(value: &Value) -> Option<f64> {
 }
 
 /// Calls a function of a service without arguments. Returns `None` if the service has no such
-/// function, the call fails, or fetch and call together take longer than `limit`.
+/// function, the call fails, or the fetch and the call together take longer than `limit`.
 async fn ask(state: &State, service: &Record, function: &str, limit: Duration) -> Option<Value> {
     let answer = async {
         let remote = workspace::fetch(state, &service.id, limit).await.ok()?;
@@ -339,7 +340,7 @@ fn service_workspace(service: &ServiceInfo) -> &str {
 /// Returns whether the caller may use a service. `is_member` says whether the caller may read the
 /// workspace of the service.
 pub(super) fn may_use(ctx: &Context, record: &Record, is_member: bool) -> bool {
-    // The common case, decided without the list of authorized workspaces.
+    // Fast path, without the list of authorized workspaces.
     if record.visibility == Visibility::Public || is_member {
         return true;
     }
@@ -355,14 +356,14 @@ pub(super) fn may_use(ctx: &Context, record: &Record, is_member: bool) -> bool {
 ///
 /// # Errors
 ///
-/// Fails like [`record`], and if the provider is not connected or does not answer in time.
+/// Fails like [`record`]. Also fails if the provider is not connected or does not respond in time.
 pub(super) async fn get(
     state: &State,
     ctx: &Context,
     id: &str,
     config: GetServiceConfig,
 ) -> Answer<Value> {
-    // `pattern` would report it as well, but the original has a text of its own here.
+    // `pattern` would report this as well, but the Python server has a separate error text for it.
     if id == "*" {
         return Err(ManagerError::Assertion(
             "Invalid service id: *, it cannot be a wildcard.".into(),
@@ -376,14 +377,14 @@ pub(super) async fn get(
         let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));
     }
-    // The records of a killed server stay for some seconds, until the other servers notice. Another
-    // service that the id selects is used instead of failing the call.
+    // The records of a killed server stay for some seconds, until the other servers notice. If the
+    // id also selects another service, that service is used, so that the call succeeds.
     let mut absent = Vec::new();
     let mut failure = None;
     let (info, service) = loop {
         let selection = &config.selection;
         let info = match find_present(state, ctx, id, selection, &absent).await {
-            // The original would now start the installed application of that name.
+            // The Python server would now start the installed application of that name.
             Err(ManagerError::Key(_)) if id.contains('@') => {
                 return Err(ManagerError::Other(
                     "Failed to get application info: artifact-manager service not found.".into(),
@@ -395,8 +396,8 @@ pub(super) async fn get(
                 record.service(is_member).map_err(unavailable)?
             }
         };
-        // Absent services are selected again when no other is left. The last error is then the
-        // reason.
+        // `find_present` returns an absent service again when no other is left. The last error is
+        // then the reason.
         if let Some(failure) = failure.take_if(|_| absent.contains(&info.id)) {
             return Err(failure);
         }
@@ -414,7 +415,8 @@ pub(super) async fn get(
     members
         .values_mut()
         .for_each(|member| make_absolute(member, &workspace));
-    // The provider knows the service by a shorter id, and nothing of the server's address.
+    // The provider registered the service under a shorter id, and does not know the server's
+    // address.
     members.insert("id".into(), info.id.as_str().into());
     let local = info.id.split_once('/').map_or("", |(_, local)| local);
     let url = format!(
@@ -431,7 +433,7 @@ pub(super) async fn get(
     Ok(converted(Value::Map(members), case))
 }
 
-/// Converts the option `case_conversion`. An empty text means no conversion.
+/// Converts the option `case_conversion`. An empty string means no conversion.
 fn case(given: Option<Keyword<Case>>) -> Answer<Option<Case>> {
     match given {
         None => Ok(None),

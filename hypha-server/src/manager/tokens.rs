@@ -8,20 +8,20 @@ use crate::auth::{Lineage, TokenError, acts_for_owner, may_delegate, now, readab
 use crate::bus::Notice;
 use crate::state::State;
 
-/// Lifetime of a token if the caller gives none, in seconds.
+/// Default lifetime of a token, in seconds.
 const DEFAULT_LIFE: u64 = 3600;
 
 /// Creates a token for a child of `user`.
 ///
 /// `own` is the workspace to which the user is connected, the default for the token's workspace.
-/// `lineage` are the user's credentials: when they expire or are revoked, the new token is invalid
-/// too.
+/// `lineage` is the lineage of the user's credentials: when they expire or are revoked, the new
+/// token becomes invalid too.
 ///
-/// The token never permits more than the user may pass on, and is for one workspace.
+/// The token never permits more than the user may delegate, and is valid for one workspace.
 ///
 /// # Errors
 ///
-/// Fails if the user is neither admin nor owner of the workspace, asks for a permission above its
+/// Fails if the user is neither admin nor owner of the workspace, requests a permission above its
 /// own, or gives an invalid workspace, client id, scope or permission.
 pub(crate) async fn generate(
     state: &State,
@@ -61,7 +61,8 @@ pub(crate) async fn generate(
             )));
         }
     };
-    // Otherwise an owner with a token for reading could make itself one for writing.
+    // Without this check, an owner with a read-only token could issue a token with write permission
+    // to itself.
     if permission > granted {
         return Err(ManagerError::Permission(format!(
             "Only admin can generate token of any permission: yours for workspace {target} is \
@@ -70,8 +71,8 @@ pub(crate) async fn generate(
             Keyword::Known(permission)
         )));
     }
-    // The workspace becomes a word of the token's scope, `ws:id#permission`. With a blank or `#`
-    // that word would be read as something else, and `*` stands for all workspaces.
+    // The workspace becomes a word of the token's scope, `ws:id#permission`. A blank or `#` would
+    // change the meaning of that word, and `*` stands for all workspaces.
     if target == "*" || target.contains(['#', '/']) || target.contains(char::is_whitespace) {
         return Err(ManagerError::Value(format!("Invalid workspace: {target}")));
     }
@@ -80,7 +81,7 @@ pub(crate) async fn generate(
         .iter()
         .flatten()
         .try_for_each(|word| extra_scope(word))?;
-    // The client id becomes a word of the scope as well.
+    // The client id also becomes a word of the scope.
     if let Some(client) = config
         .client_id
         .as_deref()
@@ -136,11 +137,11 @@ pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
         })
 }
 
-/// Returns a new child of a user, with the user's e-mail address and roles except `admin`: that
-/// role opens every workspace, and a token is for one.
+/// Returns a new child of a user. The child gets the user's e-mail address, and the user's roles
+/// except `admin`: that role grants access to every workspace, and a token is for one.
 ///
-/// A child of a child has the same parent as the child, so that rules for parents look at one level
-/// only.
+/// A child of a child gets the same parent as the child, so that rules for parents check only one
+/// level.
 fn child_of(user: &UserInfo) -> UserInfo {
     let keep = |role: &&String| role.as_str() != "admin";
     UserInfo {
@@ -153,7 +154,7 @@ fn child_of(user: &UserInfo) -> UserInfo {
     }
 }
 
-/// Checks that an extra word of a scope is not one that grants a permission.
+/// Checks that an extra word of a scope does not grant a permission.
 fn extra_scope(word: &str) -> Answer<()> {
     let granting = ["ws:", "wid:", "cid:"]
         .iter()
@@ -166,20 +167,22 @@ fn extra_scope(word: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Revokes a token at all servers until it would expire.
+/// Revokes a token at all servers until its expiry.
 ///
 /// # Errors
 ///
-/// Fails if the caller is not admin in its workspace, or the token is invalid. If the registry
-/// cannot store the revocation, the call fails, and the token is still revoked at the servers that
-/// run now.
+/// Fails if the caller is not admin in its workspace, or the token is invalid. Also fails if the
+/// registry cannot store the revocation; the token is then still revoked at the servers that are
+/// running now.
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     in_own_workspace(ctx, Permission::Admin)?;
-    // Revoked in memory first, so that the token is refused at once even if it cannot be stored.
+    // Revoked in memory first, so that the token is refused immediately even if the revocation
+    // cannot be stored.
     let (token, end) = state.issuer.revoke(token).await.map_err(invalid)?;
     let left = end.saturating_sub(now());
     let kept = state.registry.revoke(&token, left).await;
-    // Announced even if the registry has failed: the other servers then know it until they end.
+    // Announced even if the registry has failed: the other servers then refuse the token until they
+    // stop.
     state.router.bus().announce(Notice::Revoked { token, end });
     kept.map_err(unavailable)
 }
@@ -188,7 +191,8 @@ pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<
 ///
 /// # Errors
 ///
-/// Fails if the caller may not read its workspace, or the token is invalid or for another one.
+/// Fails if the caller may not read its workspace, or the token is invalid or for another
+/// workspace.
 pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let user = state.issuer.user(token).await.map_err(invalid)?;
@@ -196,8 +200,8 @@ pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<U
         .scope
         .as_ref()
         .and_then(|scope| scope.current_workspace.as_deref());
-    // Otherwise a caller could read the user data in tokens of other workspaces. The root token is
-    // bound to the workspace of the root user.
+    // Without this check, a caller could read the user data in tokens of other workspaces. The root
+    // token is bound to the workspace of the root user.
     if bound.is_some_and(|bound| bound != workspace) {
         return Err(ManagerError::Permission(format!(
             "Token is not authorized for workspace '{workspace}'"
@@ -206,7 +210,7 @@ pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<U
     Ok(user)
 }
 
-/// Converts an error of the token check, with the texts of the original.
+/// Converts an error of the token check to one with the texts of the Python server.
 fn invalid(error: TokenError) -> ManagerError {
     match error {
         TokenError::Invalid(detail) => ManagerError::Value(format!("Invalid token: {detail}")),

@@ -2,8 +2,8 @@
 //!
 //! All of these are parts of the workspace's record. Each change reads, changes and stores the
 //! whole record under [`State::workspace_records`]; otherwise one of two concurrent changes would
-//! be lost. The lock covers this server only: of two concurrent changes at two servers of a
-//! cluster, the last one wins.
+//! be lost. The lock covers this server only. If two servers of a cluster change a record
+//! concurrently, the last change wins.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ use crate::peer::CloseOrder;
 use crate::state::State;
 use crate::workspace::{is_ready, is_system, own_workspace, ready};
 
-/// Upper bound on the number of workspaces that `list_workspaces` returns.
+/// Maximum number of workspaces that `list_workspaces` returns.
 const LIST_MAX: i64 = 256;
-/// Upper bound on the id of a workspace, in bytes.
+/// Maximum length of a workspace id, in bytes.
 const ID_MAX: usize = 128;
 /// Grace period before a client that deleted its own workspace is disconnected. Without it, the
-/// client would lose its connection before it has the response to its call.
+/// client would lose its connection before it receives the response to its call.
 const DELETER_GRACE: Duration = Duration::from_secs(1);
 
 /// Returns the record of a workspace. Does not check any permission.
@@ -41,8 +41,8 @@ pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
     found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))
 }
 
-/// Stores the record of a workspace, and sends the event `workspace_changed` in it. The caller
-/// holds [`State::workspace_records`].
+/// Stores the record of a workspace, and sends the event `workspace_changed` to it. The caller must
+/// hold [`State::workspace_records`].
 ///
 /// # Errors
 ///
@@ -60,11 +60,11 @@ async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
     Ok(())
 }
 
-/// Returns the record of a workspace, by default the caller's own one.
+/// Returns the record of a workspace, by default of the caller's own.
 ///
 /// # Errors
 ///
-/// Fails if the workspace does not exist, or the caller may not read it and is no owner.
+/// Fails if the workspace does not exist, or the caller neither may read it nor owns it.
 pub(super) async fn info(
     state: &State,
     ctx: &Context,
@@ -79,8 +79,8 @@ pub(super) async fn info(
         None if user.may(Permission::Read, id) => {
             Err(ManagerError::Key(format!("Workspace not found: {id}")))
         }
-        // The error is the same whether the workspace exists or not, so that callers cannot test
-        // for it.
+        // The error is the same whether the workspace exists or not, so that callers cannot find
+        // out which workspaces exist.
         _ => Err(denied(id)),
     }
 }
@@ -139,7 +139,7 @@ pub(super) async fn list(
     Ok(listed.collect())
 }
 
-/// Creates a workspace, or replaces its record with `overwrite`, and adds a bookmark of it to the
+/// Creates a workspace, or with `overwrite` replaces its record, and adds a bookmark of it to the
 /// user's own workspace. The user becomes an owner.
 ///
 /// # Errors
@@ -164,7 +164,7 @@ pub(super) async fn create(
     }
     let user = &principal(ctx.user())?;
     check_id(&id, user.id == "root")?;
-    // Held until the record is stored: two calls must not both find that the id is free.
+    // Held until the record is stored, so that two concurrent calls cannot both find the id free.
     let guard = state.workspace_records.lock().await;
     let former = state.registry.workspace(&id).await.map_err(unavailable)?;
     match &former {
@@ -181,7 +181,7 @@ pub(super) async fn create(
         }
         Some(_) if is_system(&id) => return Err(denied(&id)),
         Some(_) => {}
-        // The personal workspace of another user cannot be created in advance.
+        // Users must not create the personal workspace of another user in advance.
         None if id.starts_with("ws-user-")
             && id != user.own_workspace()
             && !user.may(Permission::Admin, &id) =>
@@ -220,7 +220,7 @@ pub(super) async fn create(
         .map_err(unavailable)?;
     // `add_bookmark` below takes the lock again.
     drop(guard);
-    // The original announces the workspace as loading, although it can be used at once.
+    // The Python server announces the workspace as loading, although it can be used at once.
     workspace.status = Some(Value::from(Map::from_iter([
         ("ready".to_owned(), Value::from(false)),
         ("status".to_owned(), Value::from("loading")),
@@ -234,15 +234,15 @@ pub(super) async fn create(
     Ok(workspace)
 }
 
-/// Returns the user in whose name a caller creates lasting things, such as workspaces and
+/// Returns the user that owns the lasting things that a caller creates, such as workspaces and
 /// bookmarks.
 ///
-/// This is the caller itself, or the issuer of its token if the token grants admin permission in
-/// the issuer's own workspace: the user of a token ends with the token.
+/// This is the caller itself. For the user of a child token, which ceases to exist with the token,
+/// it is the issuer, if the token grants admin permission in the issuer's own workspace.
 ///
 /// # Errors
 ///
-/// Fails if the token of the caller grants less.
+/// Fails if the child token of the caller grants less.
 fn principal(user: &UserInfo) -> Answer<UserInfo> {
     let Some(parent) = &user.parent else {
         return Ok(user.clone());
@@ -261,7 +261,7 @@ fn principal(user: &UserInfo) -> Answer<UserInfo> {
     }
 }
 
-/// Checks the id of a new workspace. As in the original, only `root` may leave out the hyphen.
+/// Checks the id of a new workspace. As in the Python server, only `root` may omit the hyphen.
 fn check_id(id: &str, root: bool) -> Answer<()> {
     if id.is_empty() {
         return Err(ManagerError::Value(
@@ -282,8 +282,7 @@ fn check_id(id: &str, root: bool) -> Answer<()> {
     Ok(())
 }
 
-/// Checks that a user owns fewer workspaces than `workspaces_per_user`. There is no quota for
-/// `root`.
+/// Checks that a user owns fewer workspaces than `workspaces_per_user`. `root` has no quota.
 async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
     let limit = state.settings.limits.workspaces_per_user;
     let all = state.registry.workspaces().await.map_err(unavailable)?;
@@ -305,8 +304,8 @@ async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
 ///
 /// # Errors
 ///
-/// Fails if the caller is neither owner nor admin, the workspace does not exist, or it is one of
-/// the server's own.
+/// Fails if the caller is neither owner nor admin, the workspace does not exist, or the workspace
+/// is one of the server's own.
 pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()> {
     let user = ctx.user();
     let guard = state.workspace_records.lock().await;
@@ -336,7 +335,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     if let Ok(user) = principal(user) {
         remove_bookmark(state, &user, id).await?;
     }
-    // The clients at other servers are disconnected by these.
+    // This notice disconnects the clients at other servers.
     state.router.bus().announce(Notice::Unloaded {
         workspace: id.to_owned(),
     });
@@ -344,7 +343,8 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     let caller = super::caller(ctx);
     for member in state.router.members(id) {
         if member.address == caller {
-            // Otherwise the connection would close before the response to this call.
+            // Delayed, because the connection would otherwise close before the response to this
+            // call.
             let order = order.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(DELETER_GRACE).await;
@@ -357,7 +357,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     Ok(())
 }
 
-/// Returns whether the caller's workspace can be used, and the caller's permission in it. A missing
+/// Returns whether the caller's workspace is usable, and the caller's permission in it. A missing
 /// workspace is a status, not an error.
 pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStatus> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
@@ -418,7 +418,7 @@ pub(super) async fn set_env(state: &State, ctx: &Context, key: String, value: Va
     }
     save(state, workspace).await?;
     drop(guard);
-    // Removing a variable that does not exist is no event.
+    // Removing a missing variable creates no event.
     let Some(event) = event else { return Ok(()) };
     let data = Map::from_iter([("key".to_owned(), Value::from(key))]);
     events::add(state, ctx, event.into(), Value::Map(data))
@@ -428,8 +428,8 @@ pub(super) async fn set_env(state: &State, ctx: &Context, key: String, value: Va
 ///
 /// # Errors
 ///
-/// Fails if the caller may not read and write, because variables hold secrets, or the variable does
-/// not exist.
+/// Fails if the variable does not exist, or the caller may not both read and write: variables
+/// contain secrets.
 pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -> Answer<Value> {
     let id = in_own_workspace(ctx, Permission::ReadWrite)?;
     let workspace = load(state, id).await?;
@@ -451,8 +451,8 @@ pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -
     }
 }
 
-/// Adds a bookmark of a workspace or service that the caller can see. It replaces one with the same
-/// id.
+/// Adds a bookmark of a workspace or service that the caller can see. Replaces a bookmark with the
+/// same id.
 ///
 /// # Errors
 ///
@@ -479,7 +479,7 @@ pub(super) async fn bookmark(state: &State, ctx: &Context, item: Bookmark) -> An
     add_bookmark(state, &principal(ctx.user())?, entry).await
 }
 
-/// Removes a bookmark by its id. Does nothing if there is none.
+/// Removes a bookmark by its id. Does nothing if there is no such bookmark.
 pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
     bookmark_type(item.bookmark_type)?;
     remove_bookmark(state, &principal(ctx.user())?, &item.id).await
@@ -489,7 +489,7 @@ pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> 
 ///
 /// # Errors
 ///
-/// Fails with the text of the original for any other word.
+/// Fails with the error text of the Python server for any other word.
 fn bookmark_type(word: Keyword<BookmarkType>) -> Answer<BookmarkType> {
     match word {
         Keyword::Known(bookmark_type) => Ok(bookmark_type),
@@ -510,7 +510,8 @@ fn workspace_bookmark(workspace: &WorkspaceInfo) -> Map {
     )
 }
 
-/// Returns a bookmark as it is stored, a map with the keys that clients of the original read.
+/// Returns a bookmark in its stored form, a map with the keys that clients of the Python server
+/// read.
 fn entry(
     bookmark_type: BookmarkType,
     id: &str,
@@ -546,7 +547,7 @@ async fn remove_bookmark(state: &State, user: &UserInfo, id: &str) -> Answer<()>
 }
 
 /// Changes the bookmarks, which are in the record of the user's own workspace. If that workspace
-/// does not exist, `planned` is stored in its place; without it nothing happens.
+/// does not exist, stores `planned` in its place, or does nothing if `planned` is `None`.
 ///
 /// Takes [`State::workspace_records`], which the caller must not hold.
 async fn change_bookmarks(
@@ -609,7 +610,7 @@ pub(super) async fn register_type(
     Ok(info)
 }
 
-/// Returns a service type. Callers that may not read its workspace see only types with the
+/// Returns a service type. A caller that may not read the type's workspace sees only types with the
 /// visibility `public`.
 ///
 /// # Errors
@@ -641,7 +642,7 @@ pub(super) async fn get_type(
     }
 }
 
-/// Returns the service types of a workspace. As in the original, an empty id stands for the
+/// Returns the service types of a workspace. As in the Python server, an empty id stands for the
 /// caller's own workspace.
 ///
 /// # Errors

@@ -1,20 +1,21 @@
 //! Memory accounts: the server charges the memory that it holds for a peer to that peer.
 //!
-//! There are three levels. A [`Budget`] bounds the process, an [`Owner`] is a user or an IP
+//! There are three levels. A [`Budget`] limits the process, an [`Owner`] is a user or an IP
 //! address, and an [`Account`] is a connection or a request of that owner. A [`Charge`] counts at
-//! all three levels until it is dropped. The code that allocates charges before it allocates; the
-//! value that owns the memory owns the charge.
+//! all three levels until it is dropped. Code charges before it allocates; the value that owns the
+//! memory owns the charge.
 //!
 //! An exhausted account slows its own connection down: [`Account::charge`] waits for room, and
-//! fails after the patience of the budget. If the process is full, the largest account of the
-//! largest owner must give way ([`Account::gives_way`]): the task that serves it closes the
-//! connection. If the account that asks for more belongs to the largest owner, it is refused
-//! instead.
+//! fails after the budget's timeout (`patience`). If the process is full, the largest account of
+//! the largest owner is evicted ([`Account::gives_way`]): the task that serves it closes the
+//! connection. If the account that needs memory itself belongs to the largest owner, its charge is
+//! refused instead.
 //!
-//! A sixteenth of the budget is reserved for owners that hold little. They need not even wait until
-//! a large account has given way.
+//! A sixteenth of the budget is reserved for owners that hold little. They do not have to wait for
+//! the eviction of a large account.
 //!
-//! In a process of its own, a server also counts the memory that no account shows (`overhead`).
+//! If the server has its process to itself, it also counts the memory that no account is charged
+//! for (`overhead`).
 //!
 //! The counters are atomics, so that charging takes no lock. Lock order: `giving_way`, then
 //! `owners` or the `accounts` of an owner, never both. None is held across an await.
@@ -33,42 +34,42 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 /// The owner of the memory that the server holds for all clients together, such as calls that wait
-/// for the manager. It never gives way, and counts as an owner that holds little. No user has this
-/// id, because ids must not contain `*`.
+/// for the manager. It is never evicted, and always counts as an owner that holds little. No user
+/// has this id, because ids must not contain `*`.
 pub(crate) const SERVER_OWNER: &str = "*";
 
-/// Divisor: this part of the budget is reserved for owners that hold little.
+/// Divisor: this fraction of the budget is reserved for owners that hold little.
 const RESERVE: usize = 16;
-/// Divisor: an owner holds little if it has at most this part of the budget.
+/// Divisor: an owner holds little if its memory is at most this fraction of the budget.
 const LITTLE: usize = 256;
 
-/// Divisor: this part of the budget stays for peers, however large the overhead is. Otherwise
-/// memory that the allocator never gives back would end the service.
+/// Divisor: at least this fraction of the budget stays for peers, however large the overhead is.
+/// Otherwise memory that the allocator never returns would stop the service.
 const FOR_PEERS: usize = 2;
-/// Divisor: the overhead takes at most this part of the budget from owners that hold little.
+/// Divisor: the overhead takes at most this fraction of the budget from owners that hold little.
 const OF_LITTLE: usize = 4;
-/// Divisor: this part of the budget is withheld from owners that hold much while the memory of the
-/// process is counted. Charged memory becomes resident a moment later, so the overhead is
-/// known too late.
+/// Divisor: this fraction of the budget is withheld from owners that hold much while the memory of
+/// the process is counted. Charged memory becomes resident a moment later, so the measured overhead
+/// lags behind.
 const MARGIN: usize = 5;
 
-/// Divisor: at least this part of the budget is made free at once, because an account that asks for
-/// memory usually asks for more.
+/// Divisor: an eviction frees at least this fraction of the budget, because an account that needs
+/// memory usually needs more soon.
 const NEXT_STEPS: usize = 32;
-/// Interval at which a task that waits for memory of the process tries again. In each interval one
-/// more large account is told to give way, until there is room.
+/// Interval at which a task that waits for memory of the process tries again. Each try evicts one
+/// more large account, until there is room.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Upper bounds of the three levels.
+/// Limits of the three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLimits {
-    /// Bytes of all accounts together, and of the overhead if it is counted.
+    /// Maximum number of bytes of all accounts together, including the overhead if it is counted.
     pub(crate) process: usize,
-    /// Bytes of the accounts of one user or address.
+    /// Maximum number of bytes of the accounts of one user or address.
     pub(crate) owner: usize,
-    /// Bytes of one account.
+    /// Maximum number of bytes of one account.
     pub(crate) account: usize,
-    /// Longest wait of [`Account::charge`] for room.
+    /// Maximum time for which [`Account::charge`] waits for room.
     pub(crate) patience: Duration,
 }
 
@@ -90,10 +91,9 @@ pub(crate) struct OverBudget {
     pub(crate) level: Level,
     /// The user or IP address.
     pub(crate) owner: String,
-    /// Bytes that were asked for.
+    /// Size of the failed charge, in bytes.
     pub(crate) bytes: usize,
-    /// Upper bound of the level, in bytes. For the process, the most that it ever allows to such an
-    /// owner.
+    /// Limit of the level, in bytes. For the process: the maximum that such an owner can ever get.
     pub(crate) limit: usize,
 }
 
@@ -121,66 +121,66 @@ impl fmt::Display for OverBudget {
 
 impl std::error::Error for OverBudget {}
 
-/// The memory of the process that peers may occupy. All accounts of a server share one budget.
+/// The memory of the process that peers may use. All accounts of a server share one budget.
 pub(crate) struct Budget {
     limits: MemoryLimits,
-    /// Bytes on all accounts.
+    /// Bytes charged to all accounts.
     used: AtomicUsize,
-    /// Bytes of the process that no account shows; 0 unless the process is counted.
+    /// Bytes of the process that no account is charged for. 0 unless the process is counted.
     overhead: AtomicUsize,
-    /// The memory of the process is counted.
+    /// Whether the memory of the process is counted.
     counts_process: AtomicBool,
-    /// Largest value of `used`.
+    /// Maximum of `used` since the start.
     peak: AtomicUsize,
-    /// Charges that have failed.
+    /// Number of charges that have failed.
     refused: AtomicUsize,
-    /// Accounts that were told to give way.
+    /// Number of evicted accounts.
     gave_way: AtomicUsize,
     /// The owners with open accounts, by name. The accounts keep them alive.
     owners: Mutex<HashMap<String, Weak<Owner>>>,
-    /// The accounts that were told to give way, and when.
+    /// The evicted accounts, each with the time of its eviction.
     giving_way: Mutex<Vec<(Weak<Inner>, Instant)>>,
-    /// Notified when bytes are given back while tasks wait for them.
+    /// Notified when bytes are released while tasks wait for them.
     freed: Notify,
-    /// Tasks that wait for room. Without any, giving back need not touch `freed`.
+    /// Number of tasks that wait for room. If it is 0, a release need not touch `freed`.
     waiting: AtomicUsize,
 }
 
 /// The accounts of one user or IP address.
 pub(crate) struct Owner {
     name: String,
-    /// Bytes on all accounts of the owner.
+    /// Bytes charged to all accounts of the owner.
     used: AtomicUsize,
     accounts: Mutex<Vec<Weak<Inner>>>,
     budget: Arc<Budget>,
 }
 
-/// The memory that the server holds for one connection or request. Clones are the same account.
+/// The memory that the server holds for one connection or request. Clones refer to the same
+/// account.
 #[derive(Clone)]
 pub(crate) struct Account(Arc<Inner>);
 
 /// The state of an account.
 struct Inner {
-    /// Bytes on the account.
+    /// Bytes charged to the account.
     used: AtomicUsize,
     owner: Arc<Owner>,
-    /// The account was told to give way. Never reset.
+    /// Whether the account is evicted. Never reset.
     must_give_way: AtomicBool,
     /// Notified when `must_give_way` is set.
     gives_way: Notify,
-    /// Tasks in [`Account::gives_way`]. An account without any is never told to give way, because
-    /// nobody would close its connection.
+    /// Number of tasks in [`Account::gives_way`]. An account without such a task is never evicted,
+    /// because no task would close its connection.
     watchers: AtomicUsize,
 }
 
-/// Bytes that are charged to an account. Dropping it gives them back and wakes tasks that wait for
-/// room.
+/// Bytes charged to an account. Dropping it releases them and wakes tasks that wait for room.
 pub(crate) struct Charge {
     account: Account,
     bytes: usize,
 }
 
-/// The state of the accounts, for metrics; see [`Stats`](crate::Stats). Sizes are in bytes.
+/// The state of the accounts, for metrics: see [`Stats`](crate::Stats). Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemoryStats {
     pub(crate) used: usize,
@@ -194,7 +194,7 @@ pub(crate) struct MemoryStats {
 }
 
 impl Budget {
-    /// Creates a budget without accounts, which does not count the process.
+    /// Creates a budget without accounts. It does not count the memory of the process.
     pub(crate) fn new(limits: MemoryLimits) -> Arc<Budget> {
         Arc::new(Budget {
             limits,
@@ -211,8 +211,8 @@ impl Budget {
         })
     }
 
-    /// Opens an account of the owner `name`: a user id, or `ip:` and the address of a client
-    /// without credentials.
+    /// Opens an account of the owner `name`: a user id, or for a client without credentials `ip:`
+    /// and its address.
     pub(crate) fn open(self: &Arc<Self>, name: &str) -> Account {
         let owner = {
             let mut owners = self.owners.lock();
@@ -238,8 +238,8 @@ impl Budget {
             watchers: AtomicUsize::new(0),
         });
         let mut accounts = owner.accounts.lock();
-        // Closed accounts are removed only when the list is full, so that opening an account costs
-        // constant time on average.
+        // Closed accounts are removed only when the list is full, so that opening an account takes
+        // amortized constant time.
         if accounts.len() == accounts.capacity() {
             accounts.retain(|account| account.strong_count() > 0);
         }
@@ -253,8 +253,8 @@ impl Budget {
         &self.limits
     }
 
-    /// Returns the state of the accounts. The values are read one after the other, so they may not
-    /// fit together exactly.
+    /// Returns the state of the accounts. The values are read one after another, so they may be
+    /// inconsistent with each other.
     pub(crate) fn stats(&self) -> MemoryStats {
         let owners: Vec<_> = self.owners.lock().values().cloned().collect();
         let used = owners.iter().filter_map(Weak::upgrade);
@@ -271,8 +271,9 @@ impl Budget {
         }
     }
 
-    /// Counts the memory that this process occupies beyond its present one towards the budget, also
-    /// what is on no account. Returns false where the system does not report it.
+    /// Starts to count all memory of this process above its current use towards the budget,
+    /// including memory that no account is charged for. Returns false on systems that do not report
+    /// it.
     ///
     /// # Errors
     ///
@@ -283,7 +284,7 @@ impl Budget {
         Ok(counts)
     }
 
-    /// Sets the bytes of the process that no account shows.
+    /// Sets the bytes of the process that no account is charged for.
     fn set_overhead(&self, bytes: usize) {
         let before = self.overhead.swap(bytes, Ordering::Relaxed);
         if bytes < before {
@@ -291,9 +292,9 @@ impl Budget {
         }
     }
 
-    /// Returns the bytes up to which all accounts together may grow by a charge of an owner, which
-    /// holds `little` or much. The overhead leaves more to owners that hold little, because they
-    /// have not caused it.
+    /// Returns the limit on the bytes of all accounts together, for a charge of an owner that holds
+    /// `little` or much. The overhead reduces the limit less for owners that hold little, because
+    /// they have not caused it.
     fn room(&self, little: bool, overhead: usize) -> usize {
         let process = self.limits.process;
         if little {
@@ -306,18 +307,17 @@ impl Budget {
         }
     }
 
-    /// Returns [`room`](Self::room) with the present overhead.
+    /// Returns [`room`](Self::room) with the current overhead.
     fn room_now(&self, little: bool) -> usize {
         self.room(little, self.overhead.load(Ordering::Relaxed))
     }
 
-    /// Tells the largest account of the largest owner to give way, in favor of `asking`, which
-    /// wants `bytes`.
+    /// Evicts the largest account of the largest owner, in favor of `asking`, which needs `bytes`.
     ///
-    /// Does nothing if `asking` belongs to the largest owner, because then `asking` itself is
-    /// refused, or while accounts that were told already hold enough. An account that has not given
-    /// way within [`ASK_AGAIN`] no longer counts as one that will. Accounts that no task watches
-    /// are passed over.
+    /// Does nothing if `asking` itself belongs to the largest owner, because its charge is then
+    /// refused. Does nothing while the accounts already evicted hold enough; one that has not
+    /// closed within [`ASK_AGAIN`] no longer counts as evicted. Skips accounts without a task in
+    /// [`Account::gives_way`].
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut giving_way = self.giving_way.lock();
         let mut soon = 0;
@@ -349,7 +349,7 @@ impl Budget {
             giving_way.push((Arc::downgrade(&account), Instant::now()));
             drop(giving_way);
             // Set before the notification, because a task in `gives_way` registers first and then
-            // reads it. Never reset: the account ends with its connection.
+            // reads the flag. Never reset: the account ends with its connection.
             account.must_give_way.store(true, Ordering::Release);
             self.gave_way.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
@@ -364,8 +364,8 @@ impl Budget {
 
     /// Wakes the tasks that wait for room.
     fn gave_back(&self) {
-        // Not synchronized with tasks that begin to wait just now, because one that is missed tries
-        // again after `ASK_AGAIN` anyway.
+        // Not synchronized with a task that starts to wait at this moment. Such a task tries again
+        // after `ASK_AGAIN`.
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.freed.notify_waiters();
         }
@@ -373,7 +373,8 @@ impl Budget {
 }
 
 impl Inner {
-    /// Returns whether a task watches the account, and the account was not told to give way yet.
+    /// Returns whether the account can be evicted: a task waits in [`Account::gives_way`], and the
+    /// account was not chosen before.
     fn can_give_way(&self) -> bool {
         self.watchers.load(Ordering::Acquire) > 0 && !self.must_give_way.load(Ordering::Acquire)
     }
@@ -382,8 +383,8 @@ impl Inner {
 impl Drop for Owner {
     fn drop(&mut self) {
         let mut owners = self.budget.owners.lock();
-        // Checked, because `open` may have put a new owner of this name there, after the last
-        // account of this one was dropped and before the lock was taken.
+        // Checked, because `open` may have inserted a new owner of this name after the last account
+        // of this one was dropped and before the lock was taken.
         if owners
             .get(&self.name)
             .is_some_and(|o| o.strong_count() == 0)
@@ -393,10 +394,10 @@ impl Drop for Owner {
     }
 }
 
-/// Adds `bytes` if the sum stays within `limit`. Returns whether it did.
+/// Adds `bytes` if the sum stays within `limit`. Returns whether they were added.
 ///
-/// Adds first and takes back afterwards, so that two charges at the same time never exceed the
-/// limit. One of them may be refused although it would fit alone.
+/// Adds first and subtracts on failure, so that two concurrent charges never exceed the limit. One
+/// of them may be refused although it would fit alone.
 fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
     let before = counter.fetch_add(bytes, Ordering::AcqRel);
     let fits = before.saturating_add(bytes) <= limit;
@@ -407,12 +408,12 @@ fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
 }
 
 impl Account {
-    /// Charges `bytes` if there is room at every level now. Never waits.
+    /// Charges `bytes` if every level has room now. Never waits.
     ///
     /// # Errors
     ///
-    /// Returns the first level without room. If that is the process, an account is told to give
-    /// way, so a later attempt may succeed.
+    /// Returns the first level without room. If that is the process, an account is evicted, so a
+    /// later attempt may succeed.
     pub(crate) fn try_charge(&self, bytes: usize) -> Result<Charge, OverBudget> {
         self.add(bytes).inspect_err(|error| {
             self.budget().refused.fetch_add(1, Ordering::Relaxed);
@@ -423,19 +424,19 @@ impl Account {
         Ok(self.charged(bytes))
     }
 
-    /// Charges `bytes` if there is room now, otherwise returns `None`. For memory that the caller
-    /// can do without: no account has to give way for it, and no refusal is counted.
+    /// Charges `bytes` if there is room now, otherwise returns `None`. For optional memory: a
+    /// failure evicts no account and is not counted as a refusal.
     pub(crate) fn charge_spare(&self, bytes: usize) -> Option<Charge> {
         self.add(bytes).ok()?;
         Some(self.charged(bytes))
     }
 
-    /// Charges `bytes`. Waits for room at all levels, up to the patience of the budget.
+    /// Charges `bytes`. Waits for room at all levels, up to the budget's timeout (`patience`).
     ///
     /// # Errors
     ///
-    /// Fails at once if a level could never hold them, or if this account must give way; otherwise
-    /// after the wait.
+    /// Fails immediately if `bytes` exceeds the limit of a level, or if this account is evicted.
+    /// Otherwise fails after the timeout.
     ///
     /// # Cancellation
     ///
@@ -445,8 +446,8 @@ impl Account {
         Ok(self.charged(bytes))
     }
 
-    /// Charges `bytes` even if that exceeds the limits. For small frames that must not be refused
-    /// and are gone in a moment.
+    /// Charges `bytes` even if they exceed the limits. For small frames that must not be refused
+    /// and are freed soon.
     pub(crate) fn force_charge(&self, bytes: usize) -> Charge {
         let budget = self.budget();
         self.0.used.fetch_add(bytes, Ordering::AcqRel);
@@ -459,24 +460,24 @@ impl Account {
         self.charged(bytes)
     }
 
-    /// Waits until the account must give way because the process is out of memory. The caller then
-    /// ends the connection or request as soon as it can. Completes at once after that.
+    /// Waits until the account is evicted because the process is out of memory. The caller then
+    /// ends the connection or request as soon as it can. Completes immediately after that.
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any time. While no task waits in it, the account is not told to
-    /// give way.
+    /// The future may be dropped at any time. While no task waits in it, the account is not
+    /// evicted.
     pub(crate) async fn gives_way(&self) {
         let _watcher = Counted::new(&self.0.watchers);
         let mut notified = std::pin::pin!(self.0.gives_way.notified());
-        // Registered before the flag is read. Otherwise a notification in between would be lost.
+        // Registered before the flag is read. Otherwise an eviction in between would be missed.
         notified.as_mut().enable();
         if !self.0.must_give_way.load(Ordering::Acquire) {
             notified.await;
         }
     }
 
-    /// Returns the bytes on this account.
+    /// Returns the bytes charged to this account.
     #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
@@ -487,7 +488,7 @@ impl Account {
         &self.0.owner.name
     }
 
-    /// Returns the charge for bytes that have been added already.
+    /// Returns the charge for bytes that were already added.
     fn charged(&self, bytes: usize) -> Charge {
         Charge {
             account: self.clone(),
@@ -509,8 +510,8 @@ impl Account {
         }
     }
 
-    /// Adds `bytes` to the counters of all levels, or to none. From the account up, so that a peer
-    /// without room of its own does not touch the counters that all share.
+    /// Adds `bytes` to the counters of all levels, or to none. Starts with the account, so that a
+    /// peer at its own limit does not touch the counters that all peers share.
     fn add(&self, bytes: usize) -> Result<(), OverBudget> {
         let (budget, owner) = (self.budget(), &self.0.owner);
         let limits = &budget.limits;
@@ -527,7 +528,8 @@ impl Account {
         if !add(&budget.used, bytes, room) {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             owner.used.fetch_sub(bytes, Ordering::AcqRel);
-            // The room without any overhead, because a charge that exceeds even that need not wait.
+            // Reports the limit without any overhead, because a charge that exceeds even this limit
+            // need not wait.
             let most = budget.room(little, 0);
             return Err(self.over(Level::Process, bytes, most));
         }
@@ -538,7 +540,7 @@ impl Account {
         Ok(())
     }
 
-    /// Gives back `bytes` at all levels, and wakes the tasks that wait for room.
+    /// Subtracts `bytes` at all levels, and wakes the tasks that wait for room.
     fn subtract(&self, bytes: usize) {
         self.0.used.fetch_sub(bytes, Ordering::AcqRel);
         self.0.owner.used.fetch_sub(bytes, Ordering::AcqRel);
@@ -559,8 +561,8 @@ impl Account {
                 if bytes > error.limit {
                     return Err(error);
                 }
-                // Registered before the attempt. Otherwise bytes that are given back in between
-                // would not wake this task.
+                // Registered before the attempt. Otherwise bytes that are released in between would
+                // not wake this task.
                 let mut freed = std::pin::pin!(budget.freed.notified());
                 freed.as_mut().enable();
                 match self.add(bytes) {
@@ -570,8 +572,8 @@ impl Account {
                 if error.level == Level::Process {
                     budget.make_room(&self.0, bytes);
                 }
-                // This account may have to give way itself: if large accounts wait for each other,
-                // none would give anything back.
+                // This account may itself be chosen for eviction. Without this branch, large
+                // accounts that wait for each other would never free memory.
                 tokio::select! {
                     () = freed => {}
                     () = tokio::time::sleep(ASK_AGAIN) => {}
@@ -583,7 +585,7 @@ impl Account {
         drop(waiting);
         let result = match result {
             Ok(result) => result,
-            // A last attempt after the timeout, because it also yields the present reason.
+            // One more attempt after the timeout, because it also returns the current reason.
             Err(_) => self.add(bytes),
         };
         result.inspect_err(|_| {
@@ -592,7 +594,8 @@ impl Account {
     }
 }
 
-/// Counts a task for as long as this exists, so that a future that is dropped is no longer counted.
+/// Increments a counter of waiting tasks until it is dropped, so that a dropped future is no longer
+/// counted.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {
@@ -618,7 +621,7 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// Fails if there is no room now. The charge stays as it was.
+    /// Fails if there is no room now. The charge is then unchanged.
     pub(crate) fn try_grow(&mut self, more: usize) -> Result<(), OverBudget> {
         self.account.try_charge(more)?.join(self);
         Ok(())
@@ -634,14 +637,14 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// Fails like [`Account::charge`]. The charge stays as it was.
+    /// Fails like [`Account::charge`]. The charge is then unchanged.
     pub(crate) async fn grow(&mut self, more: usize) -> Result<(), OverBudget> {
         self.account.wait_for(more).await?;
         self.bytes += more;
         Ok(())
     }
 
-    /// Gives back all but `bytes`. Does nothing if fewer are charged.
+    /// Releases all but `bytes`. Does nothing if fewer are charged.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let back = self.bytes.saturating_sub(bytes);
         self.bytes -= back;
@@ -650,7 +653,7 @@ impl Charge {
         }
     }
 
-    /// Adds this charge to another one, which must be of the same account.
+    /// Adds this charge to another one of the same account.
     fn join(mut self, other: &mut Charge) {
         other.bytes += std::mem::take(&mut self.bytes);
     }

@@ -1,9 +1,10 @@
-//! The overhead: memory of the process that no account shows, such as small buffers, tasks, and
-//! freed memory that the allocator keeps.
+//! The overhead: memory of the process that no account is charged for, such as small buffers,
+//! tasks, and freed memory that the allocator keeps.
 //!
-//! The system ends a process that occupies too much memory, accounted for or not. So a thread
-//! compares the resident memory with the accounts, and the difference leaves less for peers. It is
-//! a thread and not a task, because the workers of the runtime are busy when memory grows fast.
+//! The operating system kills a process that uses too much memory, whether charged or not. So a
+//! thread compares the resident memory with the accounts, and the difference reduces the budget for
+//! peers. A thread is used instead of a task, because the workers of the runtime are busy when
+//! memory grows fast.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -14,21 +15,21 @@ use std::time::Duration;
 
 use super::Budget;
 
-/// Interval of the comparisons while little of the budget is in use.
+/// Interval of the comparisons while less than a quarter of the budget is in use.
 const CALM: Duration = Duration::from_millis(100);
-/// Interval of the comparisons otherwise. A server receives about a megabyte in a millisecond.
+/// Interval of the comparisons otherwise. A server receives about a megabyte per millisecond.
 const CLOSE: Duration = Duration::from_millis(10);
-/// Divisor: the short interval applies when more than this part of the budget is in use.
+/// Divisor: the short interval applies while more than this fraction of the budget is in use.
 const PART: usize = 4;
 
-/// Starts a thread that counts the memory of this process beyond the present one towards `budget`.
-/// The thread ends after the budget is dropped. Returns false where the system does not report it.
+/// Starts a thread that counts the memory of this process above its current use towards `budget`.
+/// The thread ends after the budget is dropped. Returns false on systems that do not report it.
 ///
 /// # Errors
 ///
 /// Fails if the report cannot be read, or the thread cannot be started.
 pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
-    // Stays open, because there may be no descriptor left when the server is attacked.
+    // Kept open, because no file descriptor may be free while the server is attacked.
     let Ok(mut status) = File::open("/proc/self/status") else {
         return Ok(false);
     };
@@ -39,7 +40,8 @@ pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Compares resident memory and accounts at intervals. `idle` is the resident memory at the start.
+/// Compares resident memory with the accounts at intervals. `idle` is the resident memory at the
+/// start.
 fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
     let mut pause = CALM;
     loop {
@@ -47,7 +49,8 @@ fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
         let Some(budget) = budget.upgrade() else {
             return;
         };
-        // The last overhead stays in force, because 0 would admit more while memory may be short.
+        // The last overhead stays in effect, because 0 would admit more charges while memory may be
+        // short.
         let Ok(resident) = resident(status) else {
             continue;
         };

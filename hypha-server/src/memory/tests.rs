@@ -4,7 +4,7 @@ use super::*;
 
 fn budget() -> Arc<Budget> {
     Budget::new(MemoryLimits {
-        // 1000 for owners that hold much, who may not use the reserve.
+        // 1000 bytes for owners that hold much, because they may not use the reserve.
         process: 1066,
         owner: 600,
         account: 400,

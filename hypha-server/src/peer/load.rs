@@ -7,8 +7,8 @@ use tokio::time::{Duration, Instant};
 /// Length of the window over which messages are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Counts the messages that a client has sent in the last minute. Two windows approximate a sliding
-/// one, so that no times of messages need to be kept. `None` before the first message.
+/// Counts the messages that a client has sent in the last minute. Two fixed windows approximate a
+/// sliding one, so that no timestamps are stored. `None` before the first message.
 #[derive(Default)]
 pub(crate) struct LoadMeter(Mutex<Option<Window>>);
 
@@ -27,7 +27,8 @@ impl LoadMeter {
         roll(&mut self.0.lock()).current += 1;
     }
 
-    /// Returns the messages per minute, with the previous window weighted by its overlap.
+    /// Returns the messages per minute. Weights the previous window by its overlap with the last
+    /// minute.
     pub(crate) fn load(&self) -> f64 {
         let mut window = self.0.lock();
         let window = roll(&mut window);
@@ -36,7 +37,7 @@ impl LoadMeter {
     }
 }
 
-/// Returns the current window; begins a new one if the last has ended.
+/// Returns the current window. Starts a new one if the last has ended.
 fn roll(slot: &mut Option<Window>) -> &mut Window {
     let window = slot.get_or_insert_with(|| Window {
         since: Instant::now(),

@@ -1,11 +1,12 @@
 //! A connected client as the router sees it: its address, its user and the queue of frames for it.
 //!
-//! `session` and `internal_client` create a [`Peer`] for each connection, the router holds it while
-//! the connection has its address, and the task that writes to the client holds its [`Queue`].
+//! `session` and `internal_client` create a [`Peer`] for each connection. The router holds the peer
+//! while the connection has its address, and the task that writes to the client holds the
+//! [`Queue`].
 //!
-//! Each part has a lock of its own: the outbox, the partners, the pace, the load and the
-//! subscriptions. None is held across an await, nor while another one of them is taken. The lock of
-//! an outbox is taken before those of the memory accounts, never after.
+//! The outbox, the partners, the pace, the load and the subscriptions each have their own lock.
+//! None of these locks is held across an await, or while another of them is taken. The lock of an
+//! outbox is taken before those of the memory accounts, never after.
 
 mod load;
 mod outbox;
@@ -27,7 +28,7 @@ use crate::auth::Authenticated;
 /// Suffix of the client ids whose load is measured, as in the original server. Other clients have
 /// the load 0.
 const MEASURED_SUFFIX: &str = "__rlb";
-/// Upper bound on the event types to which one connection is subscribed.
+/// Maximum number of event types that one connection can subscribe to.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 1000;
 
 /// One connection of a client. A client that reconnects becomes a new peer.
@@ -37,12 +38,12 @@ pub(crate) struct Peer {
     pub(crate) client_id: String,
     /// `workspace/client`.
     pub(crate) address: String,
-    /// The user, with the permissions that it had when it connected.
+    /// The user, with the permissions at the time of the connection.
     pub(crate) user: Authenticated,
     /// The user map in msgpack, as the router writes it into every message. Encoded once.
     pub(crate) user_raw: Bytes,
-    /// Number that distinguishes successive connections with one address; the newer has the larger
-    /// one. Unique in this process, never 0.
+    /// Number of the connection. A later connection with the same address has a larger number.
+    /// Unique in this process, never 0.
     pub(crate) generation: u64,
     /// The queue of frames for the client.
     pub(crate) outbox: Outbox,
@@ -50,9 +51,9 @@ pub(crate) struct Peer {
     pub(crate) partners: Partners,
     /// The rate limits of the messages that the client sends. `None` if they are not limited.
     pub(crate) pace: Option<Pace>,
-    /// The peer is a service of the server, which serves all clients from one queue. The router
-    /// never lets its messages wait for room at a receiver, because one slow client would then hold
-    /// up the service for all others.
+    /// Whether the peer is a service of the server, which serves all clients from one queue. The
+    /// router never lets messages of such a peer wait for room at a receiver, because one slow
+    /// client would then block the service for all others.
     pub(crate) serves_all: bool,
     /// `None` if the load of this client is not measured.
     load: Option<LoadMeter>,
@@ -72,8 +73,8 @@ impl Peer {
     ) -> Peer {
         let user = user.into();
         let user_raw = hypha_wire::to_vec(&user.user).unwrap_or_else(|error| {
-            // Unreachable, because a user map holds only strings and numbers. Peers would receive
-            // nil (0xc0) as the user.
+            // Cannot fail, because a user map contains only strings and numbers. If it did, peers
+            // would receive nil (0xc0) as the user.
             tracing::error!(%error, user = user.id, "cannot encode a user map");
             vec![0xc0]
         });
@@ -95,7 +96,7 @@ impl Peer {
         }
     }
 
-    /// Marks the peer as a service of the server that serves all clients; see `serves_all`.
+    /// Marks the peer as a service of the server, see `serves_all`.
     pub(crate) fn serving_all(self) -> Peer {
         Peer {
             serves_all: true,
@@ -103,7 +104,7 @@ impl Peer {
         }
     }
 
-    /// Returns the user or IP address to which the memory and the places of the client are charged.
+    /// Returns the user or IP address to which the memory and the slots of the client are charged.
     pub(crate) fn owner(&self) -> &str {
         self.outbox.account().owner()
     }
@@ -125,8 +126,8 @@ impl Peer {
         self.load.as_ref().map_or(0.0, LoadMeter::load)
     }
 
-    /// Subscribes the client to event types. Returns false if that exceeds [`SUBSCRIPTIONS_MAX`];
-    /// the types before the bound are subscribed then.
+    /// Subscribes the client to event types. Returns false if this would exceed
+    /// [`SUBSCRIPTIONS_MAX`]; the types up to that limit are then subscribed.
     pub(crate) fn subscribe(&self, events: &[String]) -> bool {
         let mut subscriptions = self.subscriptions.lock();
         events.iter().all(|event| {

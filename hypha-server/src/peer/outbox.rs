@@ -1,19 +1,20 @@
-//! The outbox of a client: the frames that wait for it.
+//! The outbox of a client: the queue of frames for it.
 //!
-//! Each sender has a lane of its own. Lanes are served by deficit round robin over bytes, so a
-//! sender of large messages takes its fair share of the link and no more. The order of frames in a
-//! lane never changes.
+//! Each sender has its own lane. Lanes are served by deficit round robin over bytes, so a sender of
+//! large messages takes only its fair share of the link. The order of frames in a lane never
+//! changes.
 //!
 //! Frames of other peers take room, counted in bytes. Each lane has a share of the room. A sender
 //! whose lane is full waits, which slows it down to the pace of the receiver. Frames of the server
-//! itself (replies of the manager, events, "not connected") take no room and never wait: otherwise
-//! one slow client would hold up the manager for all clients.
+//! itself (responses of the manager, events, rejections) take no room and never wait, because one
+//! slow client would otherwise block the manager for all clients.
 //!
-//! All frames are charged to the memory account of the receiver: large ones one by one, small ones
-//! together and in steps. A receiver without memory for the server's own frames is disconnected.
+//! All frames are charged to the memory account of the receiver: large frames separately, small
+//! frames together and in steps. A receiver without memory for the server's own frames is
+//! disconnected.
 //!
-//! One lock guards the lanes. It is never held across an await. Dropping a [`Held`] takes it, so
-//! code that holds the lock must release it before it drops one.
+//! One lock guards the lanes. It is never held across an await. Dropping a [`Held`] takes this
+//! lock, so code that holds the lock must release it first.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -27,29 +28,30 @@ use tokio::sync::{Notify, SetOnce, oneshot};
 
 use crate::memory::{Account, Charge, OverBudget};
 
-/// Bytes that a queued frame costs in addition to its length: its entry in the queue and the
-/// allocator. Measured as 192 for a message in one piece; the second piece adds 32.
+/// Memory of a queued frame in addition to its length, in bytes: its queue entry and the
+/// allocator's overhead. Measured as 192 for a message in one piece; a second piece adds 32.
 const FRAME_OVERHEAD: usize = 224;
-/// Frames above this cost, in bytes, are charged one by one.
+/// Minimum cost of a frame that is charged separately, in bytes.
 const SEPARATE: usize = 16 * 1024;
-/// Bytes of small frames that the standing charge of a connection covers.
+/// Bytes of small frames that are covered by the standing charge of a connection.
 const COVERED: usize = 8 * 1024;
-/// Step in bytes by which the charge for small frames grows. Charging each small frame by itself
+/// Step by which the charge for small frames grows, in bytes. Charging each small frame separately
 /// would cost more than queuing it.
 const STEP: usize = 64 * 1024;
-/// Bytes that a lane may send in one turn.
+/// Bytes that a lane may send per turn.
 const QUANTUM: usize = 64 * 1024;
-/// Upper bound on the bytes that the writer takes at once. A frame of another lane that arrives
-/// meanwhile has to wait for these, and a larger bound would make it wait longer.
+/// Maximum number of bytes that the writer takes at once. A frame of another lane that arrives
+/// meanwhile waits for these bytes, so a larger limit would delay it more.
 const BATCH_BYTES: usize = 128 * 1024;
-/// Upper bound on the server's own small frames that are queued without memory in the account, in
-/// bytes. Without this allowance a pong or an error could not reach a client whose account is full.
+/// Maximum size of the server's own small frames that are queued when the account has no memory
+/// left, in bytes. Without this allowance, a pong or an error could not reach a client whose
+/// account is full.
 const SPARE: usize = 64 * 1024;
-/// Upper bound on the waiting senders that are examined whenever room is freed, because the lock is
+/// Maximum number of waiting senders that are examined when room becomes free, because the lock is
 /// held meanwhile.
 const LOOK: usize = 32;
-/// Empty lanes that are kept for the next sender, so that a sender of single frames does not
-/// allocate each time; and the upper bound on the capacity of such a lane, in frames.
+/// Upper bound on the empty lanes kept for reuse, so that a sender of single frames does not
+/// allocate each time.
 const SPARE_LANES: usize = 2;
 const SPARE_FRAMES: usize = 16;
 
@@ -69,18 +71,19 @@ pub(crate) enum Unsent {
     OverBudget(OverBudget),
 }
 
-/// A frame was dropped because the receiver has no room or no memory for it, or is gone.
+/// The error of a frame that was dropped because the receiver has no room or no memory for it, or
+/// is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
 /// The order to close a connection, with the reason for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CloseOrder {
-    /// The WebSocket close code.
+    /// WebSocket close code.
     pub(crate) code: u16,
-    /// The close reason. Close frames carry at most 123 bytes of it.
+    /// Close reason. A close frame contains at most 123 bytes of it.
     pub(crate) reason: String,
-    /// Whether the whole reason is also sent in an error frame before.
+    /// Whether the whole reason is also sent in an error frame before the close frame.
     pub(crate) error_frame: bool,
 }
 
@@ -94,7 +97,8 @@ impl CloseOrder {
         }
     }
 
-    /// Creates an order for a connection without memory, with code 1013 (try again later).
+    /// Creates an order for a connection whose memory is exhausted, with code 1013 (try again
+    /// later).
     pub(crate) fn over_budget(reason: impl ToString) -> CloseOrder {
         CloseOrder::new(1013, reason.to_string()).with_error_frame()
     }
@@ -132,25 +136,25 @@ pub(crate) struct Queued {
     pub(crate) held: Held,
 }
 
-/// The room and the memory that a frame occupies. Dropping it, or [`Queue::free`], gives them back
-/// and lets waiting senders go on.
+/// The room and the memory that a frame occupies. Dropping it, or [`Queue::free`], releases both
+/// and wakes waiting senders.
 pub(crate) struct Held {
-    /// `None` once room and memory are given back.
+    /// `None` after room and memory are released.
     shared: Option<Arc<Shared>>,
     /// Generation of the sender, or [`SERVER`].
     lane: u64,
     /// Room in the lane; 0 for the server's own frames, which never wait.
     room: usize,
-    /// The memory of the frame, in bytes.
+    /// Memory of the frame, in bytes.
     cost: usize,
-    /// The frame is charged together with the other small ones, and `charge` is `None`.
+    /// Whether the frame is charged together with the other small ones. `charge` is then `None`.
     pooled: bool,
     charge: Option<Arc<Charge>>,
 }
 
 impl Held {
-    /// Returns the charge of a frame that is charged by itself, for bytes that outlive their place
-    /// in the queue.
+    /// Returns the charge of a frame that is charged separately, for bytes that live longer than
+    /// their queue entry.
     pub(crate) fn charge(&self) -> Option<Arc<Charge>> {
         self.charge.clone()
     }
@@ -168,17 +172,17 @@ impl Drop for Held {
 #[derive(Default)]
 struct Lane {
     frames: VecDeque<Queued>,
-    /// Room of `frames`, of frames that are being written, and of granted senders that wait for
-    /// memory.
+    /// Room of `frames`, of frames that are being written, and of senders that have room but still
+    /// wait for memory.
     room: usize,
     /// Bytes that the lane may still send in this turn.
     deficit: usize,
-    /// The lane has received its quantum for the current turn.
+    /// Whether the lane has received its quantum for the current turn.
     in_turn: bool,
 }
 
-/// Hashes generations. The default hasher would cost more than everything else that is done with a
-/// small frame. The server chooses the generations, so no client can make them collide.
+/// Hashes generations. The default hasher would cost more than all other work on a small frame. The
+/// server chooses the generations, so no client can cause collisions.
 #[derive(Default)]
 struct GenerationHasher(u64);
 
@@ -190,8 +194,8 @@ impl Hasher for GenerationHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // Fibonacci hashing: multiplied by 2^64 divided by the golden ratio, consecutive numbers
-        // differ in the upper bits too, which the map uses.
+        // Fibonacci hashing: multiplication by 2^64 divided by the golden ratio makes consecutive
+        // numbers differ in their upper bits too, which the map uses.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -205,43 +209,43 @@ struct Waiter {
     lane: u64,
     room: usize,
     cost: usize,
-    /// Receives the reserved room. Closed if the sender has given up.
+    /// Receives the reserved room. Closed if the sender no longer waits.
     grant: oneshot::Sender<Held>,
 }
 
 /// The queue itself.
 ///
-/// Invariants: `room` is the sum of the rooms of all lanes. `turns` contains each lane with frames
+/// Invariants: `room` is the sum of `room` over all lanes. `turns` contains each lane with frames
 /// exactly once. A lane without frames and without room is removed.
 struct Lanes {
     lanes: HashMap<u64, Lane, BuildHasherDefault<GenerationHasher>>,
     /// Lanes with frames, in the order of their turns.
     turns: VecDeque<u64>,
-    /// Empty lanes for reuse.
+    /// Empty lanes, kept for reuse.
     spare: Vec<Lane>,
     /// Room of the queue in bytes.
     capacity: usize,
     /// Room that all lanes occupy, in bytes.
     room: usize,
-    /// Frames of peers that are larger than the queue and not yet written: at most one, because it
-    /// occupies more memory than room and the receiver is charged for the memory.
+    /// Number of unwritten frames of peers that are larger than the queue. At most one, because
+    /// such a frame occupies more memory than room, and the receiver is charged for the memory.
     giants: usize,
-    /// Costs of all small frames.
+    /// Sum of the costs of all small frames.
     small: usize,
-    /// Costs of the frames that take no room: the server's own ones.
+    /// Sum of the costs of the server's own frames, which take no room.
     own: usize,
-    /// Notified when `own` is at most half of the capacity.
+    /// Notified when `own` drops to half of the capacity or less.
     relief: Vec<oneshot::Sender<()>>,
-    /// Charge for the small frames beyond [`COVERED`].
+    /// Charge for the small frames above [`COVERED`].
     charge: Option<Charge>,
     /// Senders that wait for room, in the order of their arrival.
     waiters: VecDeque<Waiter>,
-    /// The first waiter waits for the room of other lanes. No sender may overtake it, because a
-    /// large frame would otherwise wait as long as small ones arrive.
+    /// Whether the first waiter waits for room of other lanes. No sender may then overtake it,
+    /// because a large frame would otherwise wait for as long as small frames arrive.
     full: bool,
-    /// No more frames are taken.
+    /// Whether the outbox refuses further frames.
     closed: bool,
-    /// The outbox is gone: the queue ends with its last frame.
+    /// Whether the outbox was dropped. The queue then ends with its last frame.
     ended: bool,
 }
 
@@ -250,15 +254,15 @@ struct Shared {
     lanes: Mutex<Lanes>,
     /// The account of the receiver.
     account: Account,
-    /// Notified when the first frame arrives in an empty queue, and when the outbox is gone.
+    /// Notified when the first frame arrives in an empty queue, and when the outbox is dropped.
     arrived: Notify,
-    /// Changes whenever the receiver takes something. Relaxed, because readers only compare two
-    /// values and derive nothing about other memory.
+    /// Changes whenever the receiver accepts data. `Relaxed`, because readers only compare two
+    /// values and no other data depends on them.
     progress: AtomicU64,
 }
 
 impl Lanes {
-    /// Returns a lane; creates it if it does not exist.
+    /// Returns a lane. Creates it if it does not exist.
     fn lane(&mut self, lane: u64) -> &mut Lane {
         match self.lanes.entry(lane) {
             Entry::Occupied(lane) => lane.into_mut(),
@@ -266,21 +270,22 @@ impl Lanes {
         }
     }
 
-    /// Returns the room that a frame takes. It is at most a quarter of the queue: otherwise a large
-    /// frame would have to wait until the queue is nearly empty.
+    /// Returns the room that a frame takes. At most a quarter of the queue, because a large frame
+    /// would otherwise wait until the queue is nearly empty.
     fn room_for(&self, cost: usize) -> usize {
         cost.min(self.capacity / 4)
     }
 
-    /// Returns whether a lane may take `room` more. Its share is smaller, the more lanes there are;
-    /// one part is kept for the next sender. A lane without frames may always take one.
+    /// Returns whether a lane may take `room` more bytes. The more lanes there are, the smaller is
+    /// the share of each; one share is kept free for the next sender. A lane without frames may
+    /// always take one frame.
     fn within_share(&self, lane: u64, room: usize) -> bool {
         self.lanes.get(&lane).is_none_or(|lane| {
             lane.room == 0 || lane.room + room <= self.capacity / (self.lanes.len() + 1)
         })
     }
 
-    /// Returns whether the queue has this much room. An empty one always has.
+    /// Returns whether the queue has this much room. An empty queue always has.
     fn fits(&self, room: usize) -> bool {
         self.room == 0 || self.room + room <= self.capacity
     }
@@ -290,14 +295,14 @@ impl Lanes {
         room > 0 && cost > self.capacity
     }
 
-    /// Returns whether a frame need not wait for a frame that is larger than the queue. Only such
-    /// frames wait for each other.
+    /// Returns whether a frame need not wait for a frame that is larger than the queue. Only frames
+    /// of that size wait for each other.
     fn passes(&self, room: usize, cost: usize) -> bool {
         self.giants == 0 || !self.is_giant(room, cost)
     }
 
-    /// Returns whether a frame may be queued without waiting. It may not if its sender waits
-    /// already, because the order in a lane must not change.
+    /// Returns whether a frame may be queued without waiting. False if its sender already waits,
+    /// because the order in a lane must not change.
     fn admits(&self, lane: u64, room: usize, cost: usize) -> bool {
         !self.full
             && self.passes(room, cost)
@@ -306,7 +311,7 @@ impl Lanes {
             && !self.waiters.iter().any(|waiter| waiter.lane == lane)
     }
 
-    /// Takes room for a frame, whether or not there is some.
+    /// Takes room for a frame, even if there is none.
     fn reserve(&mut self, lane: u64, room: usize, cost: usize, shared: &Arc<Shared>) -> Held {
         self.lane(lane).room += room;
         self.room += room;
@@ -321,7 +326,7 @@ impl Lanes {
         }
     }
 
-    /// Charges a frame to the receiver: a small one together with others, a large one by itself.
+    /// Charges a frame to the receiver: a small frame together with others, a large one separately.
     ///
     /// # Errors
     ///
@@ -346,8 +351,8 @@ impl Lanes {
         Ok(())
     }
 
-    /// Gives back the memory of a small frame. Keeps up to two steps, so that a queue around the
-    /// border of a step does not charge again and again.
+    /// Releases the memory of a small frame. Keeps up to two steps charged, so that a queue whose
+    /// size varies around a step does not charge again and again.
     fn uncharge_small(&mut self, cost: usize) {
         self.small -= cost;
         let needed = self.small.saturating_sub(COVERED);
@@ -360,7 +365,7 @@ impl Lanes {
         }
     }
 
-    /// Queues a frame. Returns whether the queue was empty, so that the writer must be woken.
+    /// Queues a frame. Returns whether the queue was empty, in which case the writer must be woken.
     fn put(&mut self, queued: Queued) -> bool {
         let lane_id = queued.held.lane;
         if queued.held.room == 0 {
@@ -375,9 +380,9 @@ impl Lanes {
         self.turns.len() == 1
     }
 
-    /// Takes the next frame by deficit round robin: each turn adds [`QUANTUM`] to what a lane may
-    /// send, and a lane whose next frame costs more passes its turn and keeps the rest. If only one
-    /// lane has frames, it need not save up.
+    /// Takes the next frame by deficit round robin. Each turn adds [`QUANTUM`] to the bytes that a
+    /// lane may send. A lane whose next frame costs more passes its turn and keeps the bytes. A
+    /// lane that is the only one with frames sends at once.
     fn pop(&mut self) -> Option<Queued> {
         loop {
             let lane_id = *self.turns.front()?;
@@ -403,8 +408,8 @@ impl Lanes {
         }
     }
 
-    /// Gives back the room and the pooled memory of a frame. A charge of its own ends when its last
-    /// clone is dropped.
+    /// Releases the room and the pooled memory of a frame. A separate charge is released when its
+    /// last clone is dropped.
     fn release(&mut self, freed: &Held) {
         if freed.pooled {
             self.uncharge_small(freed.cost);
@@ -413,7 +418,7 @@ impl Lanes {
             self.own = self.own.saturating_sub(freed.cost);
             if self.own <= self.capacity / 2 {
                 for waiting in self.relief.drain(..) {
-                    // Ignored, because an error says that nobody waits any more.
+                    // Ignored, because an error means that no task waits any more.
                     let _ = waiting.send(());
                 }
             }
@@ -432,11 +437,12 @@ impl Lanes {
         }
     }
 
-    /// Reserves room for the waiting senders that may go on now, and returns them. The caller sends
-    /// the grants after it has released the lock, because a grant that is not received locks it.
+    /// Reserves room for the waiting senders that may continue now, and returns them. The caller
+    /// sends the grants after it has released the lock, because dropping an unreceived grant takes
+    /// it.
     ///
-    /// A sender whose own lane is full goes to the end of the line, so that it is not in the way of
-    /// others. A sender that waits for the room of other lanes keeps its place and ends the search.
+    /// A sender whose own lane is full moves to the end of the waiters, so that it does not block
+    /// others. A sender that waits for room of other lanes stays first and ends the search.
     fn grant(&mut self, shared: &Arc<Shared>) -> Vec<(oneshot::Sender<Held>, Held)> {
         let mut granted = Vec::new();
         self.full = false;
@@ -469,19 +475,19 @@ impl Lanes {
 /// its last frame.
 pub(crate) struct Outbox {
     shared: Arc<Shared>,
-    /// The order to close the connection, once there is one.
+    /// The order to close the connection, if it was given.
     order: Arc<SetOnce<CloseOrder>>,
 }
 
-/// The receiving half, for the task that writes to the client. When it is dropped, all frames are
-/// dropped and all senders fail.
+/// The receiving half, for the task that writes to the client. Dropping it drops all frames and
+/// fails all senders.
 pub(crate) struct Queue {
     shared: Arc<Shared>,
     order: Arc<SetOnce<CloseOrder>>,
 }
 
-/// Reports that the receiver takes bytes of a frame that is not written completely, so that waiting
-/// senders do not take it for dead.
+/// Reports that the receiver has accepted a part of a frame, so that waiting senders do not
+/// consider the receiver dead.
 #[derive(Clone)]
 pub(crate) struct Progress(Arc<Shared>);
 
@@ -493,15 +499,15 @@ impl Progress {
 }
 
 impl Outbox {
-    /// Creates a queue with room for `capacity` bytes, whose frames are charged to `account`. A
-    /// capacity of less than four empty frames counts as that.
+    /// Creates a queue with room for `capacity` bytes, whose frames are charged to `account`. The
+    /// capacity is at least that of four empty frames.
     pub(crate) fn new(capacity: usize, account: Account) -> (Outbox, Queue) {
         let shared = Arc::new(Shared {
             lanes: Mutex::new(Lanes {
                 lanes: HashMap::default(),
                 turns: VecDeque::new(),
                 spare: Vec::new(),
-                // Not less, because a quarter of it must hold a frame: see `room_for`.
+                // Not less, because a frame must fit into a quarter of it: see `room_for`.
                 capacity: capacity.max(4 * FRAME_OVERHEAD),
                 room: 0,
                 giants: 0,
@@ -535,12 +541,11 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone, or if its account has no memory within the patience of the
-    /// budget.
+    /// Fails if the receiver is gone, or if its account gets no memory within the budget's timeout.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped while it waits, the frame is not queued and its room is free again.
+    /// If the future is dropped while it waits, the frame is not queued and its room is released.
     pub(crate) async fn send(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Unsent> {
         let frame = Outgoing::Binary(frame.into());
         match self.queue_now(sender, frame)? {
@@ -549,7 +554,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame if there is room and memory now, otherwise returns it.
+    /// Queues a frame if there is room and memory now. Otherwise returns the frame.
     fn queue_now(&self, sender: u64, frame: Outgoing) -> Result<Option<Outgoing>, Unsent> {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
@@ -581,9 +586,9 @@ impl Outbox {
             }
             let room = lanes.room_for(cost);
             let (grant, granted) = oneshot::channel();
-            // Checked again, because room may have become free since `queue_now` released the lock,
-            // and no later release would wake this sender. The frame may also have room and lack
-            // only memory.
+            // Checked again, because room may have become free after `queue_now` released the lock,
+            // and no later release would wake this sender. Or the frame has room and lacks only
+            // memory.
             if lanes.admits(sender, room, cost) {
                 let held = lanes.reserve(sender, room, cost, &self.shared);
                 drop(lanes);
@@ -599,11 +604,12 @@ impl Outbox {
             granted
         };
         let mut held = room.await.map_err(|_| Unsent::Gone)?;
-        // Charged by itself even if it is small, because the pool must not be locked during a wait.
+        // Charged separately even if it is small, because the lock of the shared charge must not be
+        // held during a wait.
         let charge = self.shared.account.charge(cost).await;
         held.charge = Some(Arc::new(charge.map_err(Unsent::OverBudget)?));
         let lanes = self.shared.lanes.lock();
-        // Checked again, because the receiver may have left during the waits.
+        // Checked again, because the receiver may have disconnected during the waits.
         if lanes.closed {
             drop(lanes);
             return Err(Unsent::Gone);
@@ -612,8 +618,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame, and wakes the writer after the lock is released: it would have to wait for
-    /// the lock otherwise.
+    /// Queues a frame. Wakes the writer after the lock is released, because the writer would
+    /// otherwise wait for the lock.
     fn put(&self, mut lanes: MutexGuard<'_, Lanes>, queued: Queued) {
         let first = lanes.put(queued);
         drop(lanes);
@@ -634,12 +640,12 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame of the server itself. Never waits. A receiver whose account has no memory for
-    /// it is disconnected.
+    /// Queues a frame of the server itself. Never waits. Disconnects a receiver whose account has
+    /// no memory for the frame.
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone or has just been disconnected.
+    /// Fails if the receiver is gone or was disconnected by this call.
     pub(crate) fn push(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
         self.push_frame(SERVER, Outgoing::Binary(frame.into()))
     }
@@ -649,7 +655,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone or has just been disconnected.
+    /// Fails if the receiver is gone or was disconnected by this call.
     pub(crate) fn push_behind(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Gone> {
         self.push_frame(sender, Outgoing::Binary(frame.into()))
     }
@@ -658,7 +664,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone or has just been disconnected.
+    /// Fails if the receiver is gone or was disconnected by this call.
     pub(crate) fn push_text(&self, text: String) -> Result<(), Gone> {
         self.push_frame(SERVER, Outgoing::Text(text))
     }
@@ -684,8 +690,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns a channel that completes when the frames that never wait cost at most half of the
-    /// queue's capacity, or when the receiver is gone. Returns `None` if that is so now.
+    /// Returns a channel that completes when the server's own frames cost at most half of the
+    /// queue's capacity, or when the receiver is gone. Returns `None` if they do so already.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -700,13 +706,13 @@ impl Outbox {
         Some(relieved)
     }
 
-    /// Returns a number that changes whenever the receiver takes a frame or a part of one. Compare
-    /// two values to find out whether the receiver is alive.
+    /// Returns a number that changes whenever the receiver accepts a frame or a part of one. If two
+    /// values differ, the receiver is alive.
     pub(crate) fn progress(&self) -> u64 {
         self.shared.progress.load(Ordering::Relaxed)
     }
 
-    /// Closes the connection of a receiver that takes nothing.
+    /// Closes the connection of a receiver that accepts no data.
     pub(crate) fn close_unread(&self) {
         self.close(CloseOrder::new(
             1008,
@@ -714,10 +720,10 @@ impl Outbox {
         ));
     }
 
-    /// Closes the connection. Frames that are queued are dropped with the queue; senders fail from
-    /// now on. Only the first order counts.
+    /// Closes the connection. Queued frames are dropped with the queue, and senders fail from now
+    /// on. Only the first order counts.
     pub(crate) fn close(&self, order: CloseOrder) {
-        // Ignored, because an error says that there is an order already, and the first one counts.
+        // Ignored, because an error means that there is already an order, and the first one counts.
         let _ = self.order.set(order);
         self.shared.close();
     }
@@ -732,7 +738,7 @@ impl Drop for Outbox {
 }
 
 impl Shared {
-    /// Gives back the room of frames, and lets waiting senders go on.
+    /// Releases the room of frames, and wakes waiting senders.
     fn release(self: &Arc<Shared>, freed: &[Held]) {
         self.progress.fetch_add(1, Ordering::Relaxed);
         let granted = {
@@ -743,14 +749,14 @@ impl Shared {
             lanes.grant(self)
         };
         for (grant, held) in granted {
-            // If the sender has given up, its room is free again when `held` is dropped here.
+            // If the sender no longer waits, dropping `held` here releases its room.
             drop(grant.send(held));
         }
     }
 
-    /// Takes no more frames. Waiting senders fail, because their grants are dropped.
+    /// Refuses further frames. Waiting senders fail, because their grants are dropped.
     fn close(&self) {
-        // Dropped after the lock is released, because that wakes tasks.
+        // Dropped after the lock is released, because the drop wakes tasks.
         let waiters = {
             let mut lanes = self.lanes.lock();
             lanes.closed = true;
@@ -762,15 +768,15 @@ impl Shared {
 }
 
 impl Queue {
-    /// Takes up to `limit` frames into `batch`. Waits for the first one. Returns false when the
-    /// outbox is gone and the queue is empty.
+    /// Takes up to `limit` frames into `batch`. Waits for the first one. Returns false after the
+    /// outbox was dropped and the queue is empty.
     ///
     /// # Cancellation
     ///
     /// If the future is dropped, no frame is lost.
     pub(crate) async fn take(&mut self, batch: &mut Vec<Queued>, limit: usize) -> bool {
-        // With a queue that is never empty this future never waits, so the task would never yield
-        // to others.
+        // If the queue is never empty, this future never waits, so the task would never yield to
+        // others.
         tokio::task::coop::consume_budget().await;
         loop {
             {
@@ -795,13 +801,13 @@ impl Queue {
         }
     }
 
-    /// Gives back the room and the memory of frames of this queue, and empties `frames`. One call
-    /// for many takes the lock once, whereas dropping each takes it every time.
+    /// Releases the room and the memory of frames of this queue, and empties `frames`. Takes the
+    /// lock once, whereas dropping the frames takes it once per frame.
     pub(crate) fn free(&self, frames: &mut Vec<Held>) {
         if frames.is_empty() {
             return;
         }
-        // The destructors of `frames` must not give the same room back a second time.
+        // Cleared, so that the destructors of `frames` do not release the same room again.
         for held in frames.iter_mut() {
             held.shared = None;
         }
@@ -809,7 +815,7 @@ impl Queue {
         frames.clear();
     }
 
-    /// Returns the handle for reports of partial writes.
+    /// Returns the handle that reports partial writes.
     pub(crate) fn progress(&self) -> Progress {
         Progress(self.shared.clone())
     }
@@ -832,7 +838,8 @@ impl Drop for Queue {
                 frames.extend(lane.frames.drain(..));
             }
         }
-        // Dropped after the lock is released, because each frame takes it to give back its room.
+        // Dropped after the lock is released, because each frame takes the lock to release its
+        // room.
         drop(frames);
     }
 }

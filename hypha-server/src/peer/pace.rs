@@ -1,9 +1,9 @@
-//! The pace of a connection: its rate limits, and the rule which end of a call an answer is charged
-//! to.
+//! The pace of a connection: its rate limits, and the rule that decides which end of a call a
+//! response is charged to.
 //!
-//! A request is charged to its sender, and an answer to the connection that asked, so that callers
-//! cannot slow down a service by asking. Nothing is refused here: a connection in debt is read more
-//! slowly.
+//! A request is charged to its sender, and a response to the connection that sent the request, so
+//! that callers cannot slow down a service with their requests. Nothing is refused here: a
+//! connection in debt is read more slowly.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,26 +13,26 @@ use parking_lot::Mutex;
 use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 
-/// Upper bound on the connections that are remembered as askers. Beyond it all of them are
-/// forgotten, and answers to them are charged to the sender until they ask again.
+/// Maximum number of connections that are remembered as requesters. Above it, all of them are
+/// forgotten, and responses to them are charged to the sender until they send a request again.
 const ASKERS_MAX: usize = 4096;
 
 /// The rate limits of one connection.
 pub(crate) struct Pace(Mutex<Buckets>);
 
-/// The token buckets, and the answers that are due.
+/// The token buckets, and the responses that are due.
 struct Buckets {
     /// `None` if the number of messages is not limited.
     messages: Option<RateLimit>,
     /// `None` if the number of bytes is not limited.
     bytes: Option<RateLimit>,
-    /// Acknowledgements that are due for parts that this connection has sent. They do not count as
+    /// Acknowledgements that are due for chunks that this connection has sent. They do not count as
     /// messages.
     acknowledgements: u64,
-    /// Answers that this connection may send free of charge to clients of other servers. Their own
-    /// servers have charged the requests to them.
+    /// Responses to clients of other servers that this connection may send free of charge. The
+    /// servers of those clients have charged the requests to them.
     remote: u64,
-    /// Generations of the connections that have sent something to this one.
+    /// Generations of the connections that have sent a message to this one.
     askers: HashSet<u64>,
 }
 
@@ -64,8 +64,8 @@ impl Pace {
         }
     }
 
-    /// Charges the bytes of a part of a large message. The part is not a message, nor is its
-    /// acknowledgement.
+    /// Charges the bytes of a chunk of a large message. Neither the chunk nor its acknowledgement
+    /// counts as a message.
     pub(crate) fn part(&self, bytes: usize) {
         let mut buckets = self.0.lock();
         buckets.acknowledgements += 1;
@@ -74,9 +74,9 @@ impl Pace {
         }
     }
 
-    /// Charges an answer that this connection has asked for. Returns false if its debt is as large
-    /// as the burst already; the answer is then charged to its sender. Otherwise a peer could
-    /// silence this connection with answers to requests that it has never sent.
+    /// Charges a response to a request of this connection. Returns false if the connection's debt
+    /// is already as large as the burst; the response is then charged to its sender. Otherwise a
+    /// peer could block this connection with responses to requests that it has never sent.
     pub(crate) fn answer(&self, bytes: usize) -> bool {
         let mut buckets = self.0.lock();
         if buckets.acknowledgements > 0 {
@@ -93,23 +93,23 @@ impl Pace {
             .is_none_or(|rate| rate.take_on_credit(bytes))
     }
 
-    /// Remembers that another connection has sent something to this one.
+    /// Remembers that another connection has sent a message to this one.
     pub(crate) fn asked_by(&self, generation: u64) {
         let askers = &mut self.0.lock().askers;
-        // All are forgotten at once, because keeping their order would cost more than the few
-        // answers that are charged to the wrong end.
+        // All are forgotten at once, because keeping their order would cost more than charging a
+        // few responses to the wrong end.
         if askers.len() >= ASKERS_MAX && !askers.contains(&generation) {
             askers.clear();
         }
         askers.insert(generation);
     }
 
-    /// Returns whether a connection has sent something to this one.
+    /// Returns whether a connection has sent a message to this one.
     pub(crate) fn was_asked_by(&self, generation: u64) -> bool {
         self.0.lock().askers.contains(&generation)
     }
 
-    /// Remembers that a client of another server has sent something to this one.
+    /// Remembers that a client of another server has sent a message to this one.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -118,7 +118,8 @@ impl Pace {
         self.0.lock().remote += 1;
     }
 
-    /// Charges an answer to a client of another server. It is free if such a client has asked.
+    /// Charges a response to a client of another server. Free of charge if such a client has sent a
+    /// request.
     pub(crate) fn remote_answer(&self, bytes: usize) {
         // In a block, because `message` takes the same lock.
         {
@@ -131,8 +132,8 @@ impl Pace {
         self.message(bytes);
     }
 
-    /// Returns the time until the connection is out of debt, after which its next message may be
-    /// read; zero if it has no debt.
+    /// Returns the time until the connection is out of debt, or zero without debt. Its next message
+    /// may be read after that time.
     pub(crate) fn debt(&self) -> Duration {
         let mut buckets = self.0.lock();
         let buckets = &mut *buckets;

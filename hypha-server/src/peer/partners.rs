@@ -3,16 +3,16 @@
 //!
 //! A caller must not wait for a callee that is gone, and a handler must not work for a caller that
 //! is gone. The event `client_disconnected` is not enough, because it reaches only the subscribers
-//! of one workspace, and calls cross workspaces. So the router notes both ends of each message with
-//! a session. Other messages belong to no call, and their ends need no notice.
+//! of one workspace, and calls cross workspaces. So the router records both ends of each message
+//! with a session. Other messages belong to no call, so their ends need not be notified.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Upper bound on the partners that are noted for one client. If a client has more, it is marked as
-/// incomplete, and all peers are searched for it when it leaves.
+/// Maximum number of partners recorded for one client. A client with more is marked as incomplete,
+/// and all peers are searched for it when it disconnects.
 const PARTNERS_MAX: usize = 1024;
 
 /// A generation that no connection has.
@@ -22,31 +22,31 @@ const NONE: u64 = 0;
 #[derive(Default)]
 pub(crate) struct Partners {
     noted: Mutex<Noted>,
-    /// Generation of the connection that was called last, or [`NONE`]. Most calls go where the last
-    /// one went. Without this shortcut, each message would take the locks of both ends, which other
-    /// senders take too.
+    /// Generation of the connection that was called last, or [`NONE`]. Most calls go to the same
+    /// connection as the last one. Without this shortcut, each message would take the locks of both
+    /// ends, which other senders take too.
     latest: AtomicU64,
 }
 
-/// The partners that were noted.
+/// The recorded partners.
 #[derive(Default)]
 struct Noted {
     /// Their addresses, `workspace/client`.
     addresses: HashSet<Box<str>>,
-    /// There may be partners that are not in `addresses`.
+    /// Whether there may be partners that are not in `addresses`.
     incomplete: bool,
 }
 
 impl Partners {
-    /// Returns whether the connection `generation` was called last and both ends have noted each
-    /// other, so that neither needs to be noted again.
+    /// Returns whether the connection `generation` was called last and both ends are recorded, so
+    /// that neither needs to be recorded again.
     pub(crate) fn is_latest(&self, generation: u64) -> bool {
-        // Acquire pairs with the stores in `set_latest` and `forget`, so that a caller that sees
-        // the generation also sees the notes that came before it.
+        // `Acquire` pairs with the stores in `set_latest` and `forget`, so that a caller that sees
+        // the generation also sees the partners recorded before it.
         self.latest.load(Ordering::Acquire) == generation
     }
 
-    /// Remembers that both ends have noted each other, unless the partner was forgotten meanwhile.
+    /// Remembers that both ends are recorded, unless the partner was removed meanwhile.
     pub(crate) fn set_latest(&self, generation: u64, address: &str) {
         // Stored under the lock, so that `forget` cannot run between the check and the store.
         let noted = self.noted.lock();
@@ -55,8 +55,8 @@ impl Partners {
         }
     }
 
-    /// Notes a partner. Returns false if it is noted already. With [`PARTNERS_MAX`] partners, marks
-    /// the client as incomplete instead and returns true.
+    /// Records a partner. Returns false if it is already recorded. If there are already
+    /// [`PARTNERS_MAX`] partners, marks the client as incomplete instead and returns true.
     pub(crate) fn note(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
         if noted.addresses.contains(address) {
@@ -70,20 +70,21 @@ impl Partners {
         true
     }
 
-    /// Removes a partner that is gone. Returns false if it is not noted.
+    /// Removes a partner that is gone. Returns false if it was not recorded.
     pub(crate) fn forget(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
-        // Also if another partner was called last, because the generation of this one is unknown.
+        // Also reset if another partner was called last, because the generation of the removed one
+        // is unknown.
         self.latest.store(NONE, Ordering::Release);
         noted.addresses.remove(address)
     }
 
-    /// Marks the client as incomplete: it may have partners that are not noted.
+    /// Marks the client as incomplete: it may have partners that are not recorded.
     pub(crate) fn set_incomplete(&self) {
         self.noted.lock().incomplete = true;
     }
 
-    /// Adds the partners of a former connection with the same address.
+    /// Adds the partners of an earlier connection with the same address.
     pub(crate) fn inherit(&self, former: &Partners) {
         let (addresses, incomplete) = former.take();
         for address in addresses {

@@ -20,7 +20,7 @@ use crate::store::{Store, StoreError};
 /// Records by full id.
 type Records = HashMap<Arc<str>, Arc<Record>>;
 
-/// Records that have a property in common, with sums that the limits need.
+/// Records with the same value of one property, and their sums for the limits.
 #[derive(Default)]
 struct Group {
     records: Records,
@@ -45,22 +45,22 @@ impl Group {
     }
 }
 
-/// Groups by the value of one property. No group is empty, so that clients cannot fill the index
-/// with names.
+/// Groups by the value of one property. Empty groups are removed, so that clients cannot fill the
+/// index with names.
 type Index = HashMap<Box<str>, Group>;
 
 /// Adds a record to the group of a value. A record without a value is in no group.
 fn insert(index: &mut Index, value: Option<&str>, record: &Arc<Record>) {
     if let Some(value) = value {
         match index.get_mut(value) {
-            // `entry` would copy the value even if the group exists.
+            // `entry` is not used, because it would copy the value even if the group exists.
             Some(group) => group.insert(record),
             None => index.entry(value.into()).or_default().insert(record),
         }
     }
 }
 
-/// Removes a record from the group of a value, and the group if it is empty then.
+/// Removes a record from the group of a value. Removes the group if it becomes empty.
 fn remove(index: &mut Index, value: Option<&str>, record: &Record) {
     if let Some(value) = value
         && let Some(group) = index.get_mut(value)
@@ -72,12 +72,12 @@ fn remove(index: &mut Index, value: Option<&str>, record: &Record) {
     }
 }
 
-/// The records of one workspace. Each record is in several groups, so that a search looks through
-/// the smallest group that has all of its results.
+/// The records of one workspace. Each record is in several groups, so that a search scans only the
+/// smallest group that contains all of its results.
 #[derive(Default)]
 struct Workspace {
     all: Group,
-    /// Records with the visibility `public`, which searches of all workspaces look for.
+    /// Records with the visibility `public`, for searches of all workspaces.
     public: Group,
     clients: Index,
     names: Index,
@@ -108,7 +108,7 @@ impl Workspace {
         remove(&mut self.kinds, record.kind.as_deref(), record);
     }
 
-    /// Appends the records that match to `found`, from the smallest group that has all of them.
+    /// Appends the matching records to `found`, from the smallest group that contains all of them.
     /// `workspace` is the id of this workspace.
     fn search(&self, workspace: &str, pattern: &ServicePattern, found: &mut Vec<Arc<Record>>) {
         let is_literal = |part: &str| !part.contains('*');
@@ -132,7 +132,7 @@ impl Workspace {
                 match index.get(value.as_str()) {
                     Some(group) if group.records.len() < smallest.records.len() => smallest = group,
                     Some(_) => {}
-                    // No record has the value, so none matches.
+                    // No record has the value, so no record matches.
                     None => return,
                 }
             }
@@ -145,14 +145,14 @@ impl Workspace {
 /// The records of all services.
 #[derive(Default)]
 struct Services {
-    /// Workspaces by id. None is without records.
+    /// Workspaces by id. Workspaces without records are removed.
     workspaces: HashMap<Box<str>, Workspace>,
     /// Sum of the sizes of all encoded records.
     bytes: usize,
 }
 
 impl Services {
-    /// Checks that a record may be stored. The record that it replaces does not count against it.
+    /// Checks that a record may be stored. The record that it would replace is not counted.
     ///
     /// # Errors
     ///
@@ -167,8 +167,7 @@ impl Services {
         let inside = self.workspaces.get(key.workspace);
         let former = inside.and_then(|inside| inside.all.records.get(&record.id));
         let client = inside.and_then(|inside| inside.clients.get(key.client));
-        // The built-in service does not count: without it a client could not be
-        // found.
+        // The built-in service does not count, because a client is not reachable without it.
         if let Some(client) = client.filter(|_| key.name != BUILT_IN && former.is_none()) {
             let built_in = format!("{}/{}:{BUILT_IN}", key.workspace, key.client);
             let introduced = client.records.contains_key(built_in.as_str());
@@ -180,7 +179,7 @@ impl Services {
             }
         }
         if let Some(namesakes) = inside.and_then(|inside| inside.names.get(key.name)) {
-            // A singleton may be registered again by its own client: it is no conflict with itself.
+            // A singleton does not conflict with itself, so its own client may register it again.
             let again = former.is_some_and(|former| {
                 former.app_id == record.app_id && former.singleton && record.singleton
             });
@@ -252,23 +251,23 @@ impl Services {
     }
 }
 
-/// The registry of a server that is alone.
+/// The registry of a server without a cluster.
 pub(crate) struct MemoryRegistry {
     services: RwLock<Services>,
-    /// Records of workspaces by id. Sorted, because lists are paged.
+    /// Records of workspaces by id. Sorted, because lists are returned in pages.
     workspaces: RwLock<BTreeMap<String, WorkspaceInfo>>,
-    /// Workspaces and revoked tokens on disk. Services are not stored: they end with their
+    /// Workspaces and revoked tokens on disk. Services are not stored, because they end with their
     /// connections.
     store: Store,
     limits: RecordLimits,
 }
 
 /// Returns the part of a workspace's record that is stored, or `None` if the workspace is not
-/// stored. Workspaces of anonymous users are not, because none of these users can come back.
+/// stored. Workspaces of anonymous users are not stored, because such a user cannot return.
 fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
     let anonymous = workspace.id.starts_with("ws-user-anonymouz-");
     (!anonymous).then(|| WorkspaceInfo {
-        // The status describes this run only.
+        // The status describes only the current run.
         status: None,
         ..workspace.clone()
     })
@@ -276,14 +275,14 @@ fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
 
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
-        // The client gets an error without the path of the database, so the log must have it.
+        // Logged, because the client gets an error without the path of the database.
         let error = &error as &dyn std::error::Error;
         tracing::error!(error, "a change was refused because it cannot be stored");
         RegistryError::NotStored
     }
 }
 
-/// Returns a completed answer.
+/// Returns a completed future.
 fn done<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
     ready(Ok(value)).boxed()
 }
@@ -313,9 +312,9 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    // The owner is ignored. `workspace::client_left` detaches a client and calls `remove_client`
-    // without an await in between, and `remove_client` acts before it returns its future. A new
-    // connection at the address needs a round trip before it can register services.
+    // The owner can be ignored. `workspace::client_left` detaches a client and calls
+    // `remove_client` without an await in between, and `remove_client` acts before it returns its
+    // future. A new connection with the address needs a round trip before it can register services.
     fn put_service<'a>(&'a self, record: Record, _owner: &'a str) -> Answer<'a, bool> {
         let record = Arc::new(record);
         let Some(key) = record.key() else {
@@ -391,7 +390,7 @@ impl Registry for MemoryRegistry {
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()> {
         async move {
             // Stored first, because a change that cannot be stored must not be made. Most calls
-            // change the status only, which is not stored: they do not touch the disk.
+            // change only the status, which is not stored, so they do not access the disk.
             if let Some(new) = lasting(&workspace) {
                 let present = self.workspaces.read().get(&workspace.id).and_then(lasting);
                 if present.as_ref() != Some(&new) {
@@ -423,7 +422,7 @@ impl Registry for MemoryRegistry {
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {
-        // The hash of a token, and that of its session if it is a reconnection token. Hashes are
+        // The hash of a token, and for a reconnection token also that of its session. Hashes are
         // stored instead of tokens, because the database must not contain usable credentials.
         let (hashes, now) = (auth::hashes_to_revoke(token), auth::now());
         async move {
@@ -615,8 +614,8 @@ mod tests {
         put(&registry, &service("w/a:2")).unwrap();
     }
 
-    /// Prints the time of one look-up, one registration and a list. Run it in release mode:
-    /// `cargo test --release -p hypha-server --lib times -- --ignored --nocapture`.
+    /// Prints the time of one lookup, one registration and a list. Run it in release mode: `cargo
+    /// test --release -p hypha-server --lib times -- --ignored --nocapture`.
     #[test]
     #[ignore = "a measurement"]
     fn times_of_a_workspace_that_grows() {

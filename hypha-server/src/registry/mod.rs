@@ -1,18 +1,18 @@
 //! Owns the records of workspaces and services.
 //!
-//! A single server keeps them in memory ([`MemoryRegistry`]) and stores workspaces on disk; the
-//! servers of a cluster share them through Redis (`RedisRegistry`). The workspace manager registers
-//! and finds services here, `workspace` removes the records of clients and servers that are gone,
-//! and `session` reads the records of workspaces.
+//! A single server holds the records in memory ([`MemoryRegistry`]) and stores workspaces on disk;
+//! the servers of a cluster share the records through Redis (`RedisRegistry`). The workspace
+//! manager registers and finds services here, `workspace` removes the records of clients and
+//! servers that are gone, and `session` reads the records of workspaces.
 //!
 //! Invariants of both:
 //!
-//! * Limits and singletons are checked in the same step as a change, so that two registrations
-//!   cannot both take the last place. Only beside servers that keep no indexes in Redis the check
-//!   is a search before the change.
+//! * Limits and singletons are checked atomically with a change, so that two registrations cannot
+//!   both take the last free slot. The exception is a cluster with a server that keeps no indexes
+//!   in Redis: there the check is a search before the change.
 //! * Searches return records in encoded form ([`Record`]). Callers decode only those whose values
 //!   they need.
-//! * Nothing here checks permissions. The callers do.
+//! * Permissions are checked by the callers, not here.
 
 mod memory;
 mod pattern;
@@ -39,7 +39,7 @@ use crate::settings::Limits;
 /// Errors of the registry. The texts reach clients.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
-    /// Redis does not answer. The registry in memory never fails this way.
+    /// Redis does not respond. The in-memory registry never fails this way.
     #[error("the registry does not answer: {0}")]
     #[cfg_attr(
         not(feature = "redis"),
@@ -52,7 +52,7 @@ pub(crate) enum RegistryError {
     /// The change cannot be stored on disk, so it was not made.
     #[error("the server cannot store the change: its disk is full or cannot be written")]
     NotStored,
-    /// The client has as many services as it may register.
+    /// The client has registered its maximum number of services.
     #[error(
         "Service quota exceeded: client {client} already has {count} services (max {count}). Remove \
          unused services before registering new ones."
@@ -74,12 +74,12 @@ pub(crate) enum RegistryError {
         service: String,
         /// Size of its record.
         bytes: usize,
-        /// The client or workspace that is limited, as words of the text.
+        /// The client or workspace whose limit is exceeded, as part of the error text.
         owner: String,
         /// The limit, in bytes.
         max: usize,
     },
-    /// Another service has the name, and one of the two is a singleton.
+    /// Another service has the name, and one of the two services is a singleton.
     #[error(
         "A singleton service with the same name ({name}) already exists in the workspace \
          ({workspace}), please remove it first or use a different name."
@@ -101,19 +101,19 @@ pub(crate) enum RegistryError {
 /// object.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 
-/// Upper bounds on the records of services.
+/// Limits on the records of services.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordLimits {
-    /// Number of services of one client, without its built-in service.
+    /// Maximum number of services of one client, without its built-in service.
     pub(crate) per_client: usize,
-    /// Bytes of the records of one client.
+    /// Maximum size of the records of one client, in bytes.
     pub(crate) client_bytes: usize,
-    /// Bytes of the records of one workspace.
+    /// Maximum size of the records of one workspace, in bytes.
     pub(crate) workspace_bytes: usize,
-    /// Bytes of all records.
+    /// Maximum size of all records, in bytes.
     pub(crate) total_bytes: usize,
-    /// Bytes of the records that one search returns. The registry in memory needs no such bound:
-    /// its results share the stored records.
+    /// Maximum size of the records that one search returns, in bytes. The in-memory registry needs
+    /// no such limit, because its results share the stored records.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -133,7 +133,7 @@ impl From<&Limits> for RecordLimits {
     }
 }
 
-/// The state of the cluster, as one of its servers sees it after a beat.
+/// The state of the cluster, as seen by one of its servers after a beat.
 #[derive(Debug, Default)]
 #[cfg_attr(
     not(feature = "redis"),
@@ -142,35 +142,36 @@ impl From<&Limits> for RecordLimits {
 pub(crate) struct Pulse {
     /// Ids of the servers that have ended without removing their records.
     pub(crate) dead: Vec<String>,
-    /// Whether another server has removed the records of this one because it missed its beats. The
-    /// clients of this server must then register their services again.
+    /// Whether another server has removed the records of this server because it missed its beats.
+    /// The clients of this server must then register their services again.
     pub(crate) was_removed: bool,
 }
 
 /// The records of workspaces, services and revoked tokens, in memory or shared by a cluster.
 ///
 /// An implementation may act when a method is called or when its future is polled, so callers await
-/// every future at once. A future that is dropped may have made its change.
+/// every future immediately. If a future is dropped, the change may still have been made.
 pub(crate) trait Registry: Send + Sync {
     /// Stores a service under its full id, for the connection `owner`. Returns whether it replaces
-    /// another record of that id.
+    /// a record with the same id.
     ///
     /// # Errors
     ///
-    /// Refuses a record that exceeds a limit, and a name that belongs to a singleton.
+    /// Fails if the record exceeds a limit, or its name belongs to a singleton.
     fn put_service<'a>(&'a self, record: Record, owner: &'a str) -> Answer<'a, bool>;
 
-    /// Removes a service by its full id. Returns whether there was one.
+    /// Removes a service by its full id. Returns whether it existed.
     fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, bool>;
 
-    /// Returns the services that match, in the order of their ids.
+    /// Returns the matching services, in the order of their ids.
     fn find_services<'a>(&'a self, pattern: &'a ServicePattern) -> Answer<'a, Vec<Arc<Record>>>;
 
-    /// Removes the services of a client whose connection `owner` has ended. `None` stands for any
+    /// Removes the services of a client whose connection `owner` has ended. `None` matches any
     /// connection.
     ///
-    /// A client may reconnect at another server before its former connection is cleaned up. With an
-    /// owner, the services that it has registered there stay.
+    /// A client may reconnect at another server before its earlier connection is cleaned up. If
+    /// `owner` is given, the services that the client has registered at the other server are not
+    /// removed.
     fn remove_client<'a>(
         &'a self,
         workspace: &'a str,
@@ -184,22 +185,23 @@ pub(crate) trait Registry: Send + Sync {
     /// Returns the records of all workspaces, in the order of their ids.
     fn workspaces(&self) -> Answer<'_, Vec<WorkspaceInfo>>;
 
-    /// Stores the record of a workspace, and replaces the former one. Callers that change a record
-    /// hold `State::workspace_records`.
+    /// Stores the record of a workspace, and replaces the previous one. Callers that change a
+    /// record hold `State::workspace_records`.
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()>;
 
-    /// Removes a workspace and the records of its services. Returns the former record.
+    /// Removes a workspace and the records of its services. Returns the removed record of the
+    /// workspace.
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
 
-    /// Stores that a token is revoked, for its remaining lifetime of `left` seconds. `token` is the
-    /// bare token, without `Bearer`.
+    /// Stores the revocation of a token for `left` seconds, the remaining lifetime of the token.
+    /// `token` is the bare token, without `Bearer`.
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()>;
 
     /// Returns the revoked tokens that have not expired, each with its expiry. `now` and the expiry
     /// are in seconds since 1970.
     ///
-    /// The registry in memory returns none: the server reads its own revocations from the store
-    /// when it starts.
+    /// The in-memory registry returns an empty list, because the server reads its own revocations
+    /// from the store when it starts.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -208,8 +210,8 @@ pub(crate) trait Registry: Send + Sync {
         ready(Ok(Vec::new())).boxed()
     }
 
-    /// Refreshes the sign of life of this server, and returns the state of the cluster. Must be
-    /// called about once a second, otherwise the others take this server for dead.
+    /// Sends a beat: refreshes this server's key, and returns the state of the cluster. Must be
+    /// called about once a second, because the other servers otherwise consider this server dead.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -219,12 +221,12 @@ pub(crate) trait Registry: Send + Sync {
     }
 
     /// Removes the records of a server that has ended. Returns the addresses of its clients, or
-    /// `None` if another server has done it.
+    /// `None` if another server has already removed the records.
     fn remove_server<'a>(&'a self, _server_id: &'a str) -> Answer<'a, Option<Vec<String>>> {
         ready(Ok(None)).boxed()
     }
 
-    /// Returns whether the registry has answered within the last seconds. Does not ask it.
+    /// Returns whether the registry has responded within the last seconds. Sends no request.
     fn is_up(&self) -> bool {
         true
     }

@@ -2,8 +2,8 @@
 
 use super::Record;
 
-/// A pattern for services. In every part `*` matches any number of characters, and nothing else is
-/// a wildcard.
+/// A pattern for services. In every part, `*` matches any number of characters. There are no other
+/// wildcards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServicePattern {
     pub(crate) workspace: String,
@@ -48,14 +48,16 @@ impl ServicePattern {
     }
 }
 
-/// Returns whether `text` matches `pattern`, in which `*` stands for any number of characters.
+/// Returns whether `text` matches `pattern`, in which `*` matches any number of characters.
 ///
-/// Each piece between stars is taken at its first occurrence, which is right because a later one
-/// leaves less of the text for the rest. The time is at most the product of both lengths: patterns
-/// come from clients, and a matcher that tries all occurrences would take exponential time.
+/// Matches each piece between stars at its first occurrence, which is correct because a later
+/// occurrence leaves less of `text` for the remaining pieces. The time is at most the product of
+/// both lengths. Patterns come from clients, and a matcher that tries all occurrences would take
+/// exponential time.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
-    // The piece before the first star is the start of the text; without a star it is all of it.
+    // `text` must start with the piece before the first star, and without a star must be equal to
+    // it.
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
         return false;

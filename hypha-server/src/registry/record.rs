@@ -1,7 +1,7 @@
-//! Keeps the record of a registered service in encoded form.
+//! Holds the record of a registered service in encoded form.
 //!
-//! The encoded form is a fraction of the size of the decoded values, and is copied into responses
-//! as it is.
+//! The encoded form takes a fraction of the memory of the decoded values, and is copied into
+//! responses unchanged.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use hypha_wire::Value;
 use super::{RegistryError, ServiceKey};
 use crate::memory::Charge;
 
-/// Memory of a record besides its encoded form and its id, in bytes: the fields of [`Record`] and
-/// its entries in the indexes.
+/// Memory of a record in addition to its encoded form and its id, in bytes: the fields of
+/// [`Record`] and its entries in the indexes.
 const OVERHEAD: usize = 640;
 
-/// The record of a registered service, as MessagePack, with the fields by which it is found.
+/// The record of a registered service, as MessagePack, with the fields that searches use.
 pub(crate) struct Record {
     /// Full id, `workspace/client:service`.
     pub(crate) id: Arc<str>,
@@ -31,8 +31,8 @@ pub(crate) struct Record {
     /// Other workspaces whose clients may use the service although it is protected.
     pub(crate) authorized: Vec<String>,
     bytes: Bytes,
-    /// Parts that only members of the workspace see: positions in `bytes`, ascending and disjoint,
-    /// each with its replacement for others.
+    /// Parts that only members of the workspace may see, each with its replacement for others:
+    /// positions in `bytes`, ascending and disjoint.
     private: Vec<(Range<usize>, Vec<u8>)>,
     _charge: Option<Charge>,
 }
@@ -42,13 +42,13 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// Fails if the service has values that cannot be encoded, or that are nested too deep for a
+    /// Fails if the service has values that cannot be encoded, or that are nested too deeply for a
     /// list of services in a message.
     pub(crate) fn new(service: &ServiceInfo) -> Result<Record, RegistryError> {
         let invalid = |error: &dyn std::fmt::Display| RegistryError::Invalid(error.to_string());
-        // Encoded inside of two lists, because a list of services in a message adds as many levels
-        // of nesting. A record that only just fits by itself could be stored, and would then make
-        // every list with it fail.
+        // Encoded inside two lists, because a list of services in a message adds two levels of
+        // nesting. Otherwise a record at the nesting limit could be stored, and would then make
+        // every list that contains it fail.
         let mut bytes = wire::to_vec(&[[service]]).map_err(|error| invalid(&error))?;
         // The headers of the two lists, one byte each.
         bytes.drain(..2);
@@ -61,7 +61,8 @@ impl Record {
                 && creator.keys().any(|key| key != "id")
             {
                 let id = creator.iter().find(|(key, _)| *key == "id");
-                // Others learn the id of the creator, not its e-mail address and roles.
+                // Callers that are not members see the id of the creator, but not the e-mail
+                // address and roles.
                 let known = id.into_iter().collect::<indexmap::IndexMap<_, _>>();
                 let known = wire::to_vec(&known).map_err(|error| invalid(&error))?;
                 private.push((span, known));
@@ -69,7 +70,7 @@ impl Record {
             if config.authorized_workspaces.is_some()
                 && let Some(entry) = entry(&bytes, inside, "authorized_workspaces")
             {
-                // The entry is left out, so the map's header must count one entry less.
+                // The entry is omitted, so the map's header must count one entry less.
                 private.push((entry.head, entry.head_without));
                 private.push((entry.key.start..entry.value.end, Vec::new()));
             }
@@ -108,19 +109,19 @@ impl Record {
         self.bytes.len()
     }
 
-    /// Returns an estimate of the memory that the record takes, in bytes, with its entries in the
-    /// indexes.
+    /// Returns an estimate of the memory of the record and its index entries, in bytes.
     pub(crate) fn memory(&self) -> usize {
         OVERHEAD + self.bytes.len() + 4 * self.id.len()
     }
 
-    /// Attaches the charge for the record's memory. The charge ends when the record is dropped.
+    /// Attaches the charge for the record's memory. The charge is released when the record is
+    /// dropped.
     pub(crate) fn charged(mut self, charge: Charge) -> Record {
         self._charge = Some(charge);
         self
     }
 
-    /// Decodes the record: the whole for members of its workspace, a reduced one for others.
+    /// Decodes the record: the whole record for members of its workspace, a reduced one for others.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl Record {
     }
 
     /// Appends the encoded summary of the record to `out`: the record without docs and schemas. The
-    /// form is that of [`write`](Self::write), with fewer entries.
+    /// format is that of [`write`](Self::write), with fewer entries.
     fn write_summary(&self, is_member: bool, out: &mut Vec<u8>) {
         const KEYS: [&str; 5] = ["id", "name", "type", "description", "config"];
         let mut whole = Vec::with_capacity(self.bytes.len());
@@ -145,15 +146,15 @@ impl Record {
         // The header of a map with at most 15 entries.
         out.push(0x80 | members.len() as u8);
         for (key, span) in members {
-            // The header of a text shorter than 32 bytes, as all keys are.
+            // The header of a string shorter than 32 bytes. All keys are that short.
             out.push(0xa0 | key.len() as u8);
             out.extend_from_slice(key.as_bytes());
             out.extend_from_slice(&whole[span]);
         }
     }
 
-    /// Appends the encoded record to `out`: the whole for members of its workspace, a reduced one
-    /// for others.
+    /// Appends the encoded record to `out`: the whole record for members of its workspace, a
+    /// reduced one for others.
     pub(crate) fn write(&self, is_member: bool, out: &mut Vec<u8>) {
         let mut done = 0;
         if !is_member {
@@ -173,7 +174,7 @@ struct Entry {
     value: Range<usize>,
     /// The header of the map, with the number of its entries.
     head: Range<usize>,
-    /// The header of the same length with one entry less.
+    /// A header of the same length that counts one entry less.
     head_without: Vec<u8>,
 }
 
@@ -183,7 +184,7 @@ fn member(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Range<usize>> {
 }
 
 /// Returns the entry of `key` in the encoded map at `span`. Positions count from the start of
-/// `bytes`. Returns `None` if there is no map or no such key.
+/// `bytes`. Returns `None` if there is no map at `span`, or the map has no such key.
 fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
     let map = bytes.get(span.clone())?;
     let number = |at: Range<usize>| -> Option<usize> {
@@ -203,8 +204,8 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
         let end = start + wire::skip(&map[start..]).ok()?;
         if map[at..start] == wanted {
             let fewer = count - 1;
-            // The form of the header is kept although the number may fit a shorter one: decoders
-            // accept it, and no other position changes.
+            // The header keeps its length although the count may fit a shorter one: decoders accept
+            // this, and no other position changes.
             let head_without = match head {
                 1 => vec![0x80 | fewer as u8],
                 3 => [&[0xde], &(fewer as u16).to_be_bytes()[..]].concat(),
@@ -222,7 +223,7 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
     None
 }
 
-/// Encodes a list of records. The flag of each says whether the caller is a member of its
+/// Encodes a list of records. The flag says whether the caller is a member of the record's
 /// workspace.
 ///
 /// # Errors
@@ -248,7 +249,7 @@ pub(crate) fn encoded_summaries(
     encode(listed, max, Record::write_summary)
 }
 
-/// Encodes a list of records by `write`, which appends one of them.
+/// Encodes a list of records. `write` appends one record.
 fn encode(
     listed: &[(Arc<Record>, bool)],
     max: usize,
@@ -336,7 +337,7 @@ mod tests {
             assert!(!config.contains_key("authorized_workspaces"), "{size}");
             assert!(config.contains_key("extra"));
         }
-        // One that was not set is there.
+        // An omitted entry is still found.
         let mut open = service();
         open.config.authorized_workspaces = None;
         let record = Record::new(&open).unwrap();

@@ -1,9 +1,10 @@
-//! Keeps the records of a cluster in Redis, in the format of the original server: a hash for each
+//! Keeps the records of a cluster in Redis, in the format of the Python server: a hash for each
 //! service, one hash of all workspaces, and a key for each revoked token.
 //!
-//! The original finds a service by a scan of all keys. Servers of ours keep indexes beside the
-//! records (`index`) and look up only what they return. While a server without indexes takes part,
-//! they scan as well, because its records are in no index.
+//! The Python server finds a service by a scan of all keys. This server also keeps indexes of the
+//! records (`index`), and reads only the records that it returns. While a server without indexes is
+//! part of the cluster, this server scans as well, because the other server's records are in no
+//! index.
 //!
 //! Each server refreshes a key with an expiry once a second. A server whose key is missing for
 //! several beats is dead, and one of the others removes its records.
@@ -40,19 +41,19 @@ use crate::metrics::Counters;
 const WORKSPACES: &str = "workspaces";
 /// Prefix of the key of a revoked token, followed by the token. The key expires with the token.
 const REVOKED: &str = "revoked_token:";
-/// The text of a field that is null. Redis has no null.
+/// The stored value of a field that is null. Redis has no null.
 const NULL: &str = "__null__";
-/// Fields of a record that are stored as plain text.
+/// Fields of a record that are stored as plain strings.
 const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
 /// Fields of a record that are stored as JSON.
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
-/// The field for the connection that has registered a service, as `server#generation`. The original
-/// ignores it, and drops it when it replaces the record.
+/// The field for the connection that has registered a service, as `server#generation`. The Python
+/// server ignores this field, and drops it when it replaces the record.
 const OWNER: &str = "hypha-server:connection";
-/// Number of records that one step reads or removes. Redis serves nobody else during a step, so it
-/// must be short.
+/// Number of records that one step reads or removes. Small, because Redis serves no other client
+/// during a step.
 const RECORDS_AT_ONCE: usize = 256;
-/// Number of keys that Redis scans in one step. A larger number needs fewer round trips, and blocks
+/// Number of keys that Redis scans per step. A larger number needs fewer round trips, but blocks
 /// Redis for longer.
 const SCAN_COUNT: usize = 10_000;
 
@@ -60,15 +61,15 @@ const SCAN_COUNT: usize = 10_000;
 const ALIVE: &str = "hypha-server:alive:";
 /// The set of the ids of the servers that may have records.
 const SERVERS: &str = "hypha-server:servers";
-/// Lifetime of the key of a server without a refresh.
+/// Lifetime of a server's key without a refresh.
 const ALIVE_FOR: Duration = Duration::from_secs(5);
 /// Number of consecutive beats, one second apart, for which the key of a server must be missing
-/// until the server counts as dead. After a pause of Redis itself all keys are missing at first,
-/// and the other servers need the time to refresh theirs.
+/// before the server counts as dead. More than one, because after a pause of Redis all keys are
+/// missing at first, and the other servers need time to refresh theirs.
 const BEATS_MISSED: u32 = 3;
-/// Time without a successful beat after which Redis counts as not answering.
+/// Time without a successful beat after which Redis counts as unreachable.
 const SILENCE: Duration = Duration::from_millis(2500);
-/// Timeout of a beat. It is short so that a beat that gets no answer does not delay the next one.
+/// Timeout of a beat. Short, so that a beat without a response does not delay the next one.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The registry of a server in a cluster.
@@ -76,14 +77,14 @@ pub(crate) struct RedisRegistry {
     connection: ConnectionManager,
     index: Index,
     server_id: String,
-    /// The limits of this server. Each server applies its own ones to the services that it
+    /// The limits of this server. Each server applies its own limits to the services that it
     /// registers.
     limits: RecordLimits,
     counters: Arc<Counters>,
     pulse: Mutex<Monitor>,
-    /// Services of the server itself, by id, each with its connection. They are stored again after
-    /// other servers have taken this one for dead, because they have no client that would reconnect
-    /// and register them.
+    /// Services of the server itself, by id, each with its connection. If other servers have
+    /// removed them because they considered this server dead, the server stores them again, because
+    /// no client would reconnect and register them.
     own: Mutex<HashMap<String, (ServiceInfo, String)>>,
 }
 
@@ -91,11 +92,12 @@ pub(crate) struct RedisRegistry {
 struct Monitor {
     /// Time of the last successful beat.
     last: Instant,
-    /// Whether there was no successful beat yet.
+    /// Whether no beat was successful yet.
     is_first: bool,
-    /// Whether a server without indexes took part at the last beat.
+    /// Whether a server without indexes was part of the cluster at the last beat.
     scans: bool,
-    /// Servers whose keys are missing, each with the number of consecutive beats.
+    /// Servers whose keys are missing, with the number of consecutive beats for which each was
+    /// missing.
     missing: HashMap<String, u32>,
 }
 
@@ -110,9 +112,9 @@ fn unreadable(error: impl std::fmt::Display) -> RegistryError {
     RegistryError::Invalid(error.to_string())
 }
 
-/// Escapes a type or an app id as a part of a key: separators, wildcards of Redis and control
-/// characters become `%` and two hex digits. The star stays, since it stands for "no app" and for
-/// "any" in patterns.
+/// Escapes a type or an app id as a part of a key: separators, Redis wildcards and control
+/// characters become `%` and two hex digits. The star is not escaped, because it means "no app",
+/// and "any" in patterns.
 fn key_part(part: &str) -> String {
     let mut out = String::new();
     for character in part.chars() {
@@ -129,7 +131,7 @@ fn key_part(part: &str) -> String {
     out
 }
 
-/// Escapes a part of a pattern of Redis, so that only stars are wildcards.
+/// Escapes a part of a Redis pattern, so that only stars are wildcards.
 fn escaped(part: &str) -> String {
     let mut out = String::new();
     for character in part.chars() {
@@ -141,8 +143,8 @@ fn escaped(part: &str) -> String {
     out
 }
 
-/// Returns a pattern of Redis that matches the keys of all records that `pattern` matches, and
-/// maybe others.
+/// Returns a Redis pattern that matches the keys of all records that `pattern` matches, and
+/// possibly others.
 fn key_pattern(pattern: &ServicePattern) -> String {
     let ServicePattern {
         workspace,
@@ -157,8 +159,8 @@ fn key_pattern(pattern: &ServicePattern) -> String {
     format!("services:{visibility}|{kind}:{id}")
 }
 
-/// Returns the key of a service, `services:visibility|type:workspace/client:name@app`. It changes
-/// with the visibility, the type and the app, so one service may have had several keys.
+/// Returns the key of a service, `services:visibility|type:workspace/client:name@app`. The key
+/// changes with the visibility, the type and the app, so one service may have had several keys.
 fn key_of(service: &ServiceInfo) -> String {
     let visibility = service.config.visibility.as_str();
     let kind = key_part(service.kind.as_deref().unwrap_or("generic"));
@@ -166,28 +168,29 @@ fn key_of(service: &ServiceInfo) -> String {
     format!("services:{visibility}|{kind}:{}@{app}", service.id)
 }
 
-/// Returns a pattern of Redis for the keys of a service with any visibility, type and app.
+/// Returns a Redis pattern for the keys of a service with any visibility, type and app.
 fn all_keys_of(id: &str) -> String {
-    // Stars in an id are literal.
+    // Escaped, because stars in an id are literal.
     let id = escaped(id).replace('*', "\\*");
     format!("services:*|*:{id}@*")
 }
 
-/// Returns the id of the service in the key of a record, or `None` if the key has another form.
+/// Returns the id of the service in the key of a record, or `None` if the key has another format.
 fn id_of(key: &str) -> Option<ServiceKey<'_>> {
     let (_, rest) = key.split_once('|')?;
     let (_, rest) = rest.split_once(':')?;
     ServiceKey::parse(rest.rsplit_once('@')?.0)
 }
 
-/// Removes the keys of other clients, which a pattern may match because its stars match separators
-/// too.
+/// Removes the keys of other clients. A pattern may match them, because its stars also match
+/// separators.
 fn retain_client(keys: &mut Vec<String>, workspace: &str, client_id: &str) {
     let id = format!(":{workspace}/{client_id}:");
     keys.retain(|key| key.contains(&id));
 }
 
-/// Returns the error for a name that belongs to a singleton, or to others if the service is one.
+/// Returns the error for a name that belongs to a singleton. If the new service is a singleton, the
+/// error is the same for a name that another service has.
 fn singleton(key: ServiceKey<'_>) -> RegistryError {
     RegistryError::Singleton {
         name: key.name.to_owned(),
@@ -206,7 +209,7 @@ fn too_large(record: &Record, owner: String, max: usize) -> RegistryError {
 }
 
 /// Returns a pattern for [`glob`] that matches the keys of all records that `pattern` matches, and
-/// maybe others. Unlike [`key_pattern`], it contains no escapes.
+/// possibly others. Unlike [`key_pattern`], the result contains no escapes.
 fn key_glob(pattern: &ServicePattern) -> String {
     let ServicePattern {
         workspace,
@@ -227,7 +230,7 @@ fn either(mut keys: Vec<String>, others: Vec<String>) -> Vec<String> {
     keys
 }
 
-/// Returns the fields of a record as the original stores them.
+/// Returns the fields of a record as the Python server stores them.
 fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, RegistryError> {
     let record = serde_json::to_value(service).map_err(unreadable)?;
     let field = |name: &'static str, plain: bool| {
@@ -244,8 +247,8 @@ fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, Registry
         .collect())
 }
 
-/// Reads a record from its fields. Returns `None` if a field is missing or invalid: other programs
-/// write to this Redis too.
+/// Decodes a record from its fields. Returns `None` if a field is missing or invalid, because other
+/// programs also write to this Redis.
 fn service(fields: &[(String, String)]) -> Option<ServiceInfo> {
     let mut record = Map::new();
     for (name, text) in fields.iter().filter(|(name, _)| name != OWNER) {
@@ -261,15 +264,15 @@ fn service(fields: &[(String, String)]) -> Option<ServiceInfo> {
     serde_json::from_value(Value::Object(record)).ok()
 }
 
-/// Returns the id of the server of the connection that owns a record. Records of the original name
-/// none.
+/// Returns the id of the server whose connection owns a record. Returns `None` for records of the
+/// Python server.
 fn server_of(fields: &[(String, String)]) -> Option<&str> {
     let (_, owner) = fields.iter().find(|(name, _)| name == OWNER)?;
     owner.rsplit_once('#').map(|(server, _)| server)
 }
 
 impl RedisRegistry {
-    /// Creates the registry of the server `server_id`. Sends nothing.
+    /// Creates the registry of the server `server_id`. Sends no command.
     pub(crate) fn new(
         connection: ConnectionManager,
         server_id: &str,
@@ -320,15 +323,15 @@ impl RedisRegistry {
             .collect())
     }
 
-    /// Reads a record from its fields. A record that cannot be read is counted and skipped: one
-    /// broken record must not make every search fail that would return it.
+    /// Decodes a record from its fields. Counts and skips an invalid record, because one such
+    /// record must not make every search that finds it fail.
     fn record(&self, fields: &[(String, String)]) -> Option<Record> {
         if fields.is_empty() {
             return None;
         }
         let record = service(fields).and_then(|service| Record::new(&service).ok());
         if record.is_none() {
-            // Logged once: every search meets the same record again.
+            // Logged once, because every search finds the same record again.
             if self.counters.records_skipped.get() == 0 {
                 let id = fields.iter().find(|(name, _)| name == "id");
                 tracing::warn!(service = ?id, "skipped a broken record in Redis");
@@ -338,7 +341,7 @@ impl RedisRegistry {
         record
     }
 
-    /// Returns the keys that match a pattern of Redis, each once, by a scan of all keys.
+    /// Returns the keys that match a Redis pattern, without duplicates, by a scan of all keys.
     async fn keys(&self, pattern: &str) -> Result<Vec<String>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut keys = Vec::new();
@@ -354,7 +357,7 @@ impl RedisRegistry {
                 break;
             }
         }
-        // A scan may return a key several times.
+        // Deduplicated, because a scan may return a key several times.
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
@@ -364,7 +367,8 @@ impl RedisRegistry {
     ///
     /// # Errors
     ///
-    /// Fails with the number of `services`, which may be an estimate, if `bytes` exceeds the limit.
+    /// Fails if `bytes` exceeds the limit. The error contains the number of `services`, which may
+    /// be an estimate.
     fn check_found(&self, services: usize, bytes: usize) -> Result<(), RegistryError> {
         let max = self.limits.found_bytes;
         if bytes > max {
@@ -377,7 +381,7 @@ impl RedisRegistry {
         Ok(())
     }
 
-    /// Returns the records at these keys, without those of dead servers.
+    /// Returns the records at these keys, without records of dead servers.
     async fn records(&self, keys: &[String]) -> Result<Vec<Record>, RegistryError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in keys.chunks(RECORDS_AT_ONCE) {
@@ -393,14 +397,14 @@ impl RedisRegistry {
                 bytes += record.len();
                 records.push(record);
             }
-            // Checked after each step, so that a search that is too large ends early.
+            // Checked after each step, so that a too large search ends early.
             self.check_found(keys.len(), bytes)?;
         }
         Ok(records)
     }
 
-    /// Returns the entries of the indexes for one workspace that match, or `None` if the search
-    /// must scan and `anyway` is not set.
+    /// Returns the matching index entries of one workspace, or `None` if the search must scan and
+    /// `anyway` is false.
     async fn listed(
         &self,
         pattern: &ServicePattern,
@@ -415,8 +419,8 @@ impl RedisRegistry {
         Ok(Some(listed))
     }
 
-    /// Returns the records of one workspace that match, by its indexes, or `None` if the search
-    /// must scan.
+    /// Returns the matching records of one workspace by its indexes, or `None` if the search must
+    /// scan.
     async fn find_indexed(
         &self,
         pattern: &ServicePattern,
@@ -425,7 +429,7 @@ impl RedisRegistry {
             let Some(listed) = self.listed(pattern, false).await? else {
                 return Ok(None);
             };
-            // Checked before the records are read, since the entries have their sizes.
+            // Checked before the records are read, because the entries contain their sizes.
             self.check_found(listed.len(), listed.iter().map(|entry| entry.bytes).sum())?;
             listed.into_iter().map(|entry| entry.member).collect()
         } else {
@@ -434,8 +438,8 @@ impl RedisRegistry {
         let keys = key_glob(pattern);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in members.chunks(RECORDS_AT_ONCE) {
-            // Read by the member instead of the key: a record that changes its type meanwhile has
-            // another key, and would be missing from the result.
+            // Read by member instead of by key: a record whose type changes meanwhile gets another
+            // key, and would be missing from the result.
             let found = self.index.fetch(&self.server_id, &pattern.workspace, some);
             let Some(found) = found.await? else {
                 return Ok(None);
@@ -454,9 +458,9 @@ impl RedisRegistry {
         Ok(Some(records))
     }
 
-    /// Returns the keys of the records of one workspace that match, for their removal. Keys without
-    /// a record may be among them: their index entries must be removed too. `scanned` is the
-    /// pattern of Redis for the same records.
+    /// Returns the keys of the matching records of one workspace, for their removal. May include
+    /// keys without a record, because their index entries must be removed too. `scanned` is the
+    /// Redis pattern for the same records.
     async fn located(
         &self,
         pattern: &ServicePattern,
@@ -465,7 +469,7 @@ impl RedisRegistry {
         if let Some(listed) = self.listed(pattern, false).await? {
             return Ok(listed.into_iter().map(|entry| entry.key).collect());
         }
-        // The scan finds records that are in no index. The indexes have entries whose records a
+        // The scan finds records that are in no index. The indexes contain entries whose records a
         // server without indexes has removed.
         let known = self.listed(pattern, true).await?.unwrap_or_default();
         let known = known.into_iter().map(|entry| entry.key).collect();
@@ -480,8 +484,8 @@ impl RedisRegistry {
         client_id: &str,
     ) -> Result<Vec<String>, RegistryError> {
         if workspace.contains('*') || client_id.contains('*') {
-            // The indexes would take the star for a wildcard. No client of ours has one in its
-            // address.
+            // The indexes would treat the star as a wildcard. No client of this server has one in
+            // its address.
             return self.scanned_of_client(workspace, client_id).await;
         }
         let pattern = ServicePattern {
@@ -500,15 +504,15 @@ impl RedisRegistry {
         workspace: &str,
         client_id: &str,
     ) -> Result<Vec<String>, RegistryError> {
-        // Stars in an address are literal.
+        // Escaped, because stars in an address are literal.
         let address = escaped(&format!("{workspace}/{client_id}")).replace('*', "\\*");
         let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
         retain_client(&mut keys, workspace, client_id);
         Ok(keys)
     }
 
-    /// Removes the records at these keys, of any connection, in several steps. Returns whether
-    /// there was one.
+    /// Removes the records at these keys, whatever connection owns them, in several steps. Returns
+    /// whether any record existed.
     async fn remove(&self, keys: &[String]) -> Result<bool, RegistryError> {
         let mut removed = false;
         for some in keys.chunks(RECORDS_AT_ONCE) {
@@ -517,18 +521,19 @@ impl RedisRegistry {
         Ok(removed)
     }
 
-    /// Refreshes the key of this server, and counts the missed beats of the others.
+    /// Refreshes the key of this server, and counts the missed beats of the other servers.
     ///
     /// # Errors
     ///
-    /// Fails if Redis does not answer within [`BEAT_TIMEOUT`].
+    /// Fails if Redis does not respond within [`BEAT_TIMEOUT`].
     async fn pulse(&self) -> Result<Pulse, RegistryError> {
         let own = format!("{ALIVE}{}", self.server_id);
         let beat = async {
             let mut asked = pipe();
             let life = ALIVE_FOR.as_secs();
-            // In one step: if the others saw this server alive before it is in the set `INDEXED`,
-            // they would take it for one without indexes, and would scan for minutes.
+            // Sent atomically: if the other servers saw this server alive before it is in the set
+            // `INDEXED`, they would consider it a server without indexes, and would scan for
+            // minutes.
             asked.atomic().set_ex(own, "", life).ignore();
             asked.sadd(INDEXED, &self.server_id).ignore();
             asked.sadd(SERVERS, &self.server_id).smembers(SERVERS);
@@ -556,8 +561,8 @@ impl RedisRegistry {
             }
         };
         let mut monitor = self.pulse.lock();
-        // `added` says that the name of this server was not in the set. After the first beat that
-        // means that another server has removed it as dead, or that Redis has lost its data.
+        // `added` is 1 if this server was not in the set. After the first beat, this means that
+        // another server has removed it as dead, or that Redis has lost its data.
         let was_removed = added > 0 && !std::mem::take(&mut monitor.is_first);
         monitor.last = Instant::now();
         let both = servers.into_iter().zip(alive);
@@ -576,8 +581,8 @@ impl RedisRegistry {
     /// Checks the limit of the client and the singletons by a scan, for records that are in no
     /// index. The script that stores the record checks the indexed ones.
     ///
-    /// This check and the change are two steps: beside a server without indexes, two conflicting
-    /// registrations at the same time may both succeed, as with the original.
+    /// The check and the change are not atomic: if a server without indexes is part of the cluster,
+    /// two conflicting registrations at the same time may both succeed, as in the Python server.
     async fn check_scanned(
         &self,
         record: &Record,
@@ -589,7 +594,7 @@ impl RedisRegistry {
             ..ServicePattern::default()
         };
         let own = self.find_scanned(&pattern).await?;
-        // The record that is replaced does not count.
+        // The record that is replaced is not counted.
         let others = || own.iter().filter(|other| other.id != record.id);
         let is_built_in = |record: &Record| record.key().is_some_and(|key| key.name == BUILT_IN);
         let count = others().filter(|other| !is_built_in(other)).count();
@@ -636,8 +641,8 @@ impl RedisRegistry {
         too_large(record, owner, self.limits.client_bytes)
     }
 
-    /// Stores a record unless a limit or a singleton forbids it. Returns whether it replaced
-    /// another record of the same id.
+    /// Stores a record unless a limit or a singleton forbids it. Returns whether it replaced a
+    /// record with the same id.
     async fn store(
         &self,
         record: &Record,
@@ -656,8 +661,9 @@ impl RedisRegistry {
             fields,
         };
         let mut stored = self.index.put(&new, &self.limits, None).await?;
-        // Nothing was stored, because records in no index may conflict. With the former keys the
-        // script stores the record without looking for conflicts, and removes these keys.
+        // Nothing was stored, because records in no index may conflict with the new one. With the
+        // former keys, the script stores the record without checking for conflicts, and removes
+        // these keys.
         if matches!(stored, Stored::Mixed) {
             self.check_scanned(record, parts).await?;
             let former = self.keys(&all_keys_of(&record.id)).await?;
@@ -683,19 +689,19 @@ impl RedisRegistry {
         }
     }
 
-    /// Returns the records that match, by a scan of all keys, in no order.
+    /// Returns the matching records by a scan of all keys, unordered.
     async fn find_scanned(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
         let keys = self.keys(&key_pattern(pattern)).await?;
         let mut found = self.records(&keys).await?;
-        // The pattern of keys is an approximation: a type of the original may contain the
-        // separators of a key.
+        // Filtered again, because the key pattern is an approximation: in records of the Python
+        // server, a type may contain the separators of a key.
         found.retain(|record| pattern.matches(record));
         Ok(found)
     }
 
-    /// Returns the records that match, in the order of their ids.
+    /// Returns the matching records, in the order of their ids.
     async fn find(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
-        // The indexes are per workspace, so a search of all workspaces scans.
+        // Each workspace has its own indexes, so a search of all workspaces scans.
         let indexed = match pattern.workspace.contains('*') {
             true => None,
             false => self.find_indexed(pattern).await?,
@@ -725,8 +731,8 @@ impl RedisRegistry {
                 if server.is_none_or(|(server, _)| server != server_id) {
                     continue;
                 }
-                // With the owner that was read, so that a record is kept that its client has
-                // registered at another server meanwhile.
+                // Removed only if the owner is still the one that was read: the client may have
+                // registered the service at another server meanwhile.
                 let removed = self.index.remove(std::slice::from_ref(key), Some(&owner));
                 if removed.await?.is_empty() {
                     continue;
@@ -739,8 +745,8 @@ impl RedisRegistry {
         Ok(clients)
     }
 
-    /// Returns the revoked tokens, each with its expiry in seconds since 1970. The server calls it
-    /// at the start, before it accepts clients.
+    /// Returns the revoked tokens, each with its expiry in seconds since 1970. Called at the start
+    /// of the server, before it accepts clients.
     pub(crate) async fn revoked(&self, now: u64) -> Result<Vec<(String, u64)>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut revoked = Vec::new();
@@ -814,12 +820,12 @@ impl Registry for RedisRegistry {
             let mut keys = self.located_of_client(workspace, client_id).await?;
             if owner.is_none() {
                 // It is unknown which server has left the records behind, and whether that server
-                // kept the indexes, so both ways are needed.
+                // kept the indexes, so both the indexes and a scan are needed.
                 keys = either(keys, self.scanned_of_client(workspace, client_id).await?);
             }
-            // In one step, however many there are: the script reads from the built-in service
-            // whether the client has reconnected, and that must stay true until the last record is
-            // removed.
+            // Removed atomically, regardless of their number: the script reads from the built-in
+            // service whether the client has reconnected, and the result must stay valid until the
+            // last record is removed.
             self.index.remove(&keys, owner).await.map(drop)
         }
         .boxed()
@@ -877,8 +883,8 @@ impl Registry for RedisRegistry {
                 ..ServicePattern::default()
             };
             let keys = match id.contains('*') {
-                // No workspace has a star in its id, and as a wildcard it would remove the services
-                // of others.
+                // Redis would treat a `*` in the id as a wildcard and match services of other
+                // workspaces. No valid id contains `*`, so nothing is removed.
                 true => Vec::new(),
                 false => self.located(&pattern, &key_pattern(&pattern)).await?,
             };
@@ -923,8 +929,8 @@ impl Registry for RedisRegistry {
 
     fn remove_server<'a>(&'a self, server_id: &'a str) -> Answer<'a, Option<Vec<String>>> {
         async move {
-            // Several servers notice a dead one at the same time. The one that removes its name
-            // from the set removes its records.
+            // Several servers detect a dead one at the same time. The one that removes the dead
+            // server from the set also removes its records.
             let mut connection = self.connection.clone();
             let mut asked = pipe();
             asked.atomic().srem(SERVERS, server_id);

@@ -1,5 +1,5 @@
-//! The backend of a server: its registry and its bus. A server that is alone has its own; servers
-//! of a cluster share theirs through Redis.
+//! The backend of a server: its registry and its bus. A single server has its own; servers of a
+//! cluster share one through Redis.
 
 use std::sync::Arc;
 #[cfg(feature = "redis")]
@@ -24,15 +24,16 @@ use crate::store::Store;
 #[cfg(feature = "redis")]
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest wait for Redis to notice that a former server with the same id has ended. A server that
-/// restarts quickly would otherwise take its former self for another one.
+/// Maximum time to wait for Redis to notice that an earlier server with the same id has ended.
+/// Otherwise a server that restarts quickly would fail because its own earlier connection still
+/// looks like another server.
 #[cfg(feature = "redis")]
 const FORMER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause between two looks for the former server.
+/// Pause between two checks for the earlier server.
 #[cfg(feature = "redis")]
 const FORMER_PAUSE: Duration = Duration::from_millis(50);
 
-/// Returns the error of a backend that cannot be used.
+/// Returns the error of an unusable backend.
 fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
     StartError::Redis(reason.into())
 }
@@ -41,16 +42,16 @@ fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartE
 pub(super) struct Backend {
     pub(super) registry: Box<dyn Registry>,
     pub(super) bus: Box<dyn Bus>,
-    /// Revoked tokens in the backend, each with the end of its revocation in seconds since 1970.
-    /// The revoked tokens of a server that is alone are in its store.
+    /// Revoked tokens in the backend, each with the end of its revocation in seconds since 1970. A
+    /// single server has its revoked tokens in its store instead.
     pub(super) revoked: Vec<(String, u64)>,
-    /// The receiving half of the bus, to be run once there is a state. `None` without Redis.
+    /// The receiving half of the bus, which runs after the state is created. `None` without Redis.
     #[cfg(feature = "redis")]
     pub(super) receiver: Option<bus::Receiver>,
 }
 
 impl Backend {
-    /// Creates the backend of a server that is alone. `workspaces` are those in its store.
+    /// Creates the backend of a single server. `workspaces` are the workspaces in its store.
     pub(super) fn alone(
         store: Store,
         workspaces: Vec<WorkspaceInfo>,
@@ -65,7 +66,7 @@ impl Backend {
         }
     }
 
-    /// Connects to the Redis at `uri`, and creates the backend that the server shares through it.
+    /// Connects to the Redis at `uri`, and creates the backend that the servers share through it.
     ///
     /// # Errors
     ///
@@ -77,7 +78,7 @@ impl Backend {
         limits: RecordLimits,
         counters: Arc<Counters>,
     ) -> Result<Backend, StartError> {
-        // Errors do not contain the URI, because it may contain a password.
+        // These errors do not contain the URI, because it may contain a password.
         let client = redis::Client::open(uri).map_err(failed)?;
         let settings = redis::aio::ConnectionManagerConfig::new().set_number_of_retries(2);
         let connecting = client.get_connection_manager_with_config(settings);
@@ -94,12 +95,12 @@ impl Backend {
             }
             tokio::time::sleep(FORMER_PAUSE).await;
         }
-        // Removed, because a former server with this id may have left its services behind.
+        // Removed, because an earlier server with this id may have left its services behind.
         let former = registry
             .remove_client("public", &info.server_id, None)
             .await;
         former.map_err(failed)?;
-        // Before the first record is written, because records of a server without a heartbeat are
+        // Called before the first record is written, because records of a server without beats are
         // ignored.
         registry.beat().await.map_err(failed)?;
         let revoked = registry.revoked(auth::now()).await;

@@ -14,7 +14,7 @@ use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
 ///
 /// Each setter changes one field of [`Settings`], which documents units and details. For settings
 /// without a setter, use `Builder::from(settings)`. A setter never fails: [`check`](Self::check)
-/// and [`start`](Self::start) report values that cannot be used.
+/// and [`start`](Self::start) report invalid values.
 ///
 /// # Examples
 ///
@@ -33,12 +33,12 @@ use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
 #[must_use = "a server runs when it is started"]
 pub struct Builder {
     settings: Settings,
-    /// The error of the first setter whose argument cannot be parsed, for `check`.
+    /// The error of the first setter with an invalid argument, for `check`.
     problem: Option<String>,
     extensions: Extensions,
 }
 
-/// The parts of the embedding program that run in the server.
+/// The hooks and methods of the embedding program.
 #[derive(Clone, Default)]
 pub(super) struct Extensions {
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
@@ -64,13 +64,13 @@ impl From<Settings> for Builder {
 }
 
 impl Builder {
-    /// Returns the settings as they are now.
+    /// Returns the current settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Sets the address to listen on, as `host:port`; port 0 for any free port. Default:
+    /// Sets the address to listen on, as `host:port`. Port 0 selects any free port. Default:
     /// `127.0.0.1:9527`.
     ///
     /// The host may be an IPv6 address in brackets, such as `[::1]:9527`.
@@ -96,16 +96,17 @@ impl Builder {
         self
     }
 
-    /// Sets the URL under which clients reach this server. Default: the address that it listens on.
+    /// Sets the URL at which clients reach this server. Default: the address that it listens on.
     ///
-    /// Set it if clients come through a proxy or from other machines, to the same value for all.
+    /// Required if clients come through a proxy or from other machines. Servers that share a Redis
+    /// need the same URL.
     pub fn public_base_url(mut self, url: impl Into<String>) -> Self {
         self.settings.public_base_url = Some(url.into());
         self
     }
 
-    /// Sets the id of the server, unique among those that share a Redis. Default: the one in the
-    /// data folder, or a random one.
+    /// Sets the id of the server, unique among the servers that share a Redis. Default: the one in
+    /// the data folder, or a random one.
     pub fn server_id(mut self, id: impl Into<String>) -> Self {
         self.settings.server_id = Some(id.into());
         self
@@ -113,8 +114,8 @@ impl Builder {
 
     /// Sets the secret that signs tokens. Default: the one in the data folder, or a random one.
     ///
-    /// Without a secret and a data folder, all tokens end with the server, so clients cannot return
-    /// after a restart. A secret should have at least 16 characters.
+    /// Without a secret and a data folder, all tokens become invalid when the server stops, so
+    /// clients cannot reconnect after a restart. A secret should have at least 16 characters.
     pub fn jwt_secret(mut self, secret: impl Into<String>) -> Self {
         self.settings.jwt_secret = Some(secret.into());
         self
@@ -126,22 +127,22 @@ impl Builder {
         self
     }
 
-    /// Sets a token that permits everything in all workspaces, of at least 32 characters. Default:
+    /// Sets a token that grants all permissions in all workspaces. At least 32 characters. Default:
     /// none.
     pub fn root_token(mut self, token: impl Into<String>) -> Self {
         self.settings.root_token = Some(token.into());
         self
     }
 
-    /// Sets the life of reconnection tokens: the longest time for which a client can be
-    /// disconnected and return without another token. At least 1 s. Default: two days.
+    /// Sets the lifetime of reconnection tokens: the maximum time after which a disconnected client
+    /// can return without another token. At least 1 s. Default: two days.
     pub fn reconnection_token_life(mut self, life: Duration) -> Self {
         self.settings.reconnection_token_life = life;
         self
     }
 
-    /// Sets the origins of the web pages that may use the server, such as
-    /// `https://lab.example.org`. Default: any.
+    /// Sets the origins of web pages that may use the server, such as `https://lab.example.org`.
+    /// Default: any.
     pub fn allow_origins<I, S>(mut self, origins: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -154,7 +155,7 @@ impl Builder {
     /// Sets whether the server takes the IP address of a client from the header `X-Forwarded-For`.
     /// Default: false.
     ///
-    /// Set it only if all requests come through a proxy that writes the header: otherwise clients
+    /// Set this only if all requests come through a proxy that writes the header. Otherwise clients
     /// can claim any address, and evade the limits per address.
     pub fn behind_proxy(mut self, behind: bool) -> Self {
         self.settings.behind_proxy = behind;
@@ -163,9 +164,9 @@ impl Builder {
 
     /// Sets the folder for data that survives a restart. Default: none.
     ///
-    /// It holds the server's id and the secret for tokens, if they are not set, the workspaces, and
-    /// the revoked tokens. The server creates it if it does not exist. Each server needs a folder
-    /// of its own.
+    /// The folder contains the workspaces and the revoked tokens, and also the server's id and the
+    /// secret for tokens unless these are set. The server creates the folder if it does not exist.
+    /// Each server needs its own folder.
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.data_dir = Some(folder.into());
         self
@@ -174,36 +175,38 @@ impl Builder {
     /// Sets the Redis through which several servers share their workspaces, `redis://host:port`.
     /// Default: none.
     ///
-    /// Clients of one server see and call the clients of the others, and can reconnect to any of
-    /// them. The servers need the same secret for tokens, the same public URL and different ids.
+    /// Clients of one server can find and call clients of the other servers, and can reconnect to
+    /// any of the servers. The servers need the same secret for tokens, the same public URL and
+    /// different ids.
     pub fn redis_uri(mut self, uri: impl Into<String>) -> Self {
         self.settings.redis_uri = Some(uri.into());
         self
     }
 
-    /// Sets the limits that keep one client from harming the others.
+    /// Sets the limits that prevent one client from harming the others.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// Sets the hooks by which the program accepts and issues tokens of its own. Default: none. A
-    /// second call replaces the first.
+    /// Sets the hooks by which the embedding program accepts and issues its own tokens. Default:
+    /// none. A second call replaces the first.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.extensions.authenticator = Some(Arc::new(authenticator));
         self
     }
 
-    /// Adds a method to the login service `public/hypha-login`, or replaces the server's method of
-    /// that name. Its callers are not authenticated.
+    /// Adds a method to the login service `public/hypha-login`, or replaces the server's method
+    /// with the same name. Callers of the method are not authenticated.
     ///
     /// The server exposes the service over HTTP in two ways. A request to
-    /// `/public/apps/hypha-login/` calls the method `index`, and one to a path below it the method
-    /// of that name; the method returns `{status, headers, body}`. Below
-    /// `/public/services/hypha-login/` each method is a function that pages and programs can call.
+    /// `/public/apps/hypha-login/` calls the method `index`, and a request to
+    /// `/public/apps/hypha-login/{name}` calls the method `{name}`. The method returns `{status,
+    /// headers, body}`. Below `/public/services/hypha-login/` each method is a function that pages
+    /// and programs can call.
     ///
-    /// A custom login page checks the password with a method of its own, then posts the resulting
-    /// token and the `key` from its URL to the server's `report`. The program that waits in `check`
+    /// A custom login page checks the password with its own method, then posts the resulting token
+    /// and the `key` from its URL to the server's `report`. The program that waits in `check`
     /// receives the token.
     ///
     /// ```
@@ -226,7 +229,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Names the first setting that cannot be used.
+    /// Names the first invalid setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         match &self.problem {
             Some(text) => Err(ConfigError::new(text)),
@@ -240,8 +243,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Fails if a setting, the address, the data folder or Redis cannot be used, or if a service of
-    /// the server cannot be started.
+    /// Fails if a setting is invalid, if the address, the data folder or Redis cannot be used, or
+    /// if a service of the server cannot be started.
     ///
     /// # Cancellation
     ///

@@ -1,9 +1,9 @@
-//! The start and the end of a server.
+//! The start and the shutdown of a server.
 //!
 //! [`Builder::start`] calls `start`, which creates the parts from the lowest layer up: store,
-//! tokens, backend, state, then the services of the server. It listens first, so that a server
-//! whose address is taken changes nothing. One task, `run`, serves until the server stops, and ends
-//! the parts in the opposite order.
+//! tokens, backend, state, then the services of the server. It binds the address first, so that a
+//! server whose address is taken changes nothing. One task, `run`, serves until the server stops,
+//! and then stops the parts in reverse order.
 
 mod backend;
 mod builder;
@@ -29,14 +29,14 @@ use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError, StoredData};
 use crate::{http, login, manager, workspace};
 
-/// Grace period for connections to end when the server stops. After it they are aborted.
+/// Grace period for open connections when the server stops. After it they are aborted.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A setting cannot be used.
+    /// A setting is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The server cannot listen on the address, for example because another program does.
@@ -64,7 +64,8 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
-    // First, so that a server whose address is taken does not touch the data folder and Redis.
+    // Bound first, so that a server whose address is taken does not touch the data folder and
+    // Redis.
     let listener = listen(&settings).await?;
     let address = listener.local_addr().map_err(|source| StartError::Bind {
         address: listen_address(&settings),
@@ -124,15 +125,15 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         issuer,
         alive: alive.downgrade(),
     }));
-    // Before the services of the server, because their addresses are subscribed by the receiver.
+    // Started before the services of the server, because the receiver subscribes their addresses.
     #[cfg(feature = "redis")]
     if let Some(receiver) = backend.receiver {
         let recipient = Arc::downgrade(&state);
         tokio::spawn(receiver.run(recipient));
         let watching = state.clone();
         state.shutdown.spawn(async move {
-            // Not stopped by the signal but aborted at the end: until then this server has records,
-            // which the others would remove without its heartbeat.
+            // Aborted at the end instead of being stopped by the signal: until then this server has
+            // records, which the other servers would remove if its beats stopped.
             workspace::watch_servers(&watching).await;
         });
         let searching = state.clone();
@@ -143,7 +144,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
             }
         });
     }
-    // The manager first, because the other services register with it.
+    // The manager is started first, because the other services register with it.
     manager::start(&state)
         .await
         .map_err(|error| StartError::Manager(error.into()))?;
@@ -164,15 +165,15 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     })
 }
 
-/// Returns the address of the settings as errors name it.
+/// Returns the address of the settings, for errors.
 fn listen_address(settings: &Settings) -> String {
     format!("{}:{}", settings.host, settings.port)
 }
 
 /// Listens on the address of the settings.
 async fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
-    // Brackets are removed, because `TcpListener` does not accept those of an IPv6 address in a
-    // URL.
+    // Brackets are removed, because `TcpListener` does not accept the brackets of an IPv6 address
+    // in a URL.
     let host = settings.host.trim_start_matches('[').trim_end_matches(']');
     let bound = TcpListener::bind((host, settings.port)).await;
     bound.map_err(|source| StartError::Bind {
@@ -187,8 +188,8 @@ fn server_info(
     server_id: String,
     address: SocketAddr,
 ) -> Result<ServerInfo, ConfigError> {
-    // A server that listens on all addresses (0.0.0.0) is reached through that of the machine
-    // itself, because clients cannot connect to "all addresses".
+    // If the server listens on all addresses (0.0.0.0), its URL contains the loopback address,
+    // because clients cannot connect to 0.0.0.0.
     let host = match address {
         address if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
         SocketAddr::V4(address) => address.ip().to_string(),
@@ -207,9 +208,9 @@ fn server_info(
     })
 }
 
-/// Accepts connections until the server is signaled to stop, waits for them to end, and then ends
-/// everything else. `alive` is the last token besides those of the connections, and `all_gone`
-/// completes when all of them are dropped.
+/// Accepts connections until the server is signaled to stop, waits for the connections to end, and
+/// then stops everything else. `alive` is the last token besides those of the connections.
+/// `all_gone` completes when all tokens are dropped.
 async fn run(
     listener: TcpListener,
     state: Arc<State>,
@@ -218,14 +219,14 @@ async fn run(
     mut all_gone: mpsc::Receiver<()>,
 ) {
     http::serve(listener, state.clone(), origins).await;
-    // Dropped, so that no new connection gets a token and the channel closes with the last one.
+    // Dropped, so that no new connection gets a token and the channel closes with the last token.
     drop(alive);
     if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
-    // Needed also if all tokens are gone, because idle HTTP connections hold none.
+    // Needed even if all tokens are dropped, because idle HTTP connections hold none.
     state.shutdown.end_tasks().await;
-    // Otherwise other servers of the cluster would use services that nobody serves.
+    // Without this, other servers of the cluster would use services without a provider.
     let services = state
         .registry
         .remove_client("public", &state.info.server_id, None);
@@ -244,8 +245,8 @@ async fn run(
 
 /// A running server. It stops when [`shutdown`](Self::shutdown) is called or when it is dropped.
 ///
-/// Dropping it only signals the server to stop: its tasks end in the background, as far as the
-/// runtime still runs. Call [`shutdown`](Self::shutdown) to wait for the end.
+/// Dropping it only signals the server to stop: its tasks end in the background, while the runtime
+/// still runs. Call [`shutdown`](Self::shutdown) to wait until they have ended.
 ///
 /// # Examples
 ///
@@ -280,8 +281,8 @@ impl Server {
         &self.state.info.local_base_url
     }
 
-    /// Returns the address that the server listens on. With port 0 in the settings, it has the port
-    /// that the system has chosen.
+    /// Returns the address that the server listens on. For port 0 in the settings, this contains
+    /// the port that the operating system has chosen.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -293,12 +294,12 @@ impl Server {
         self.state.stats()
     }
 
-    /// Counts all memory that this process occupies beyond its present memory towards
+    /// Counts all memory of this process above its current use towards
     /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only the memory held for peers.
-    /// Returns whether it is counted: only Linux reports it.
+    /// Returns whether the memory is counted: only Linux reports it.
     ///
-    /// Call it in a program that is nothing but a server, once and right after the start. In any
-    /// other program the memory of the rest of the program would count as well.
+    /// Call it once, right after the start, in a program that only runs the server. In any other
+    /// program, the memory of the rest of the program would count as well.
     #[expect(
         clippy::must_use_candidate,
         reason = "the server runs without the count, too"
@@ -310,15 +311,15 @@ impl Server {
         })
     }
 
-    /// Stops the server, and waits for its end.
+    /// Stops the server, and waits until it has stopped.
     ///
-    /// Closes every connection with code 1001, upon which clients reconnect, to this address or
-    /// another server. Connections that have not ended after five seconds are aborted.
+    /// Closes every connection with code 1001, after which clients reconnect to this address or
+    /// another server. Connections that are still open after five seconds are aborted.
     pub async fn shutdown(mut self) {
         self.state.shutdown.stop();
         if let Some(running) = self.running.take() {
-            // Ignored, because an error says that the task has panicked, and then the server has
-            // ended too.
+            // Ignored, because an error means that the task has panicked, and the server has then
+            // stopped too.
             let _ = running.await;
         }
     }
@@ -334,7 +335,7 @@ impl std::fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A destructor cannot wait. The tasks of the server do the rest.
+        // A destructor cannot wait, so the tasks of the server do the rest.
         self.state.shutdown.stop();
     }
 }
@@ -347,7 +348,7 @@ mod tests {
     async fn nothing_of_a_server_outlives_it() {
         for shut_down in [true, false] {
             let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
-            // It would look for the server without end.
+            // Without `None`, the client would try to reconnect without end.
             let connecting = hypha_rpc::connect(server.url()).reconnect(None);
             let client = connecting.await.unwrap();
             let state = Arc::downgrade(&server.state);
@@ -379,10 +380,11 @@ mod tests {
         let (mut idle, mut begun) = (connect().await.unwrap(), connect().await.unwrap());
         let requests = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /he";
         begun.write_all(requests).await.unwrap();
-        // The server accepts in order: with this answer it has the other connection as well.
+        // The server accepts connections in order, so after this response it has also accepted the
+        // other connection.
         begun.read_u8().await.unwrap();
         server.shutdown().await;
-        // A request's head has more time than this.
+        // The timeout for the head of a request is longer than this.
         for stream in [&mut idle, &mut begun] {
             let mut rest = Vec::new();
             let ended = stream.read_to_end(&mut rest);

@@ -1,8 +1,9 @@
-//! Admission of a client: permits for handshakes, checks of tokens, seats and the address.
+//! Admits a client: acquires a handshake permit, checks the token, reserves connection slots of its
+//! user and workspace, and claims its address.
 //!
 //! `handshake` (WebSocket) and `http_stream` (HTTP) call the steps in this order:
 //! [`Admission::enter`], [`user_of`] or [`reconnection`], [`workspace_of`], [`connect`]. Each step
-//! refuses with a [`Refusal`]. Only the last one stores anything, so refusals before it leave
+//! refuses with a [`Refusal`]. Only the last step stores anything, so an earlier refusal leaves
 //! nothing behind.
 
 use std::sync::Arc;
@@ -24,27 +25,28 @@ use crate::seats::{Admit, Seat};
 use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
 
-/// Longest wait of a handshake for a permit, or for a turn of its IP address.
+/// Maximum time that a handshake waits for a permit, or for a permit of its IP address.
 pub(super) const ADMISSION_WAIT: Duration = Duration::from_secs(30);
-/// Memory of a connection without any traffic, in bytes: its tasks, its buffers and a short queue.
-/// Measured as 8.3 kB.
+/// Memory of an idle connection, in bytes: its tasks, its buffers and a short queue. Measured as
+/// 8.3 kB.
 pub(super) const STANDING: usize = 8 * 1024;
-/// Shortest life of a reconnection token that the server announces, in seconds. Clients derive the
-/// interval of their refreshes from it, so a shorter one would make them refresh all the time.
+/// Minimum lifetime of a reconnection token that the server announces, in seconds. Clients derive
+/// their refresh interval from it, so a shorter lifetime would make them refresh all the time.
 const ANNOUNCED_LIFE_MIN: u64 = 60;
-/// Upper bound on the length of a client id, in bytes.
+/// Maximum length of a client id, in bytes.
 const CLIENT_ID_MAX: usize = 128;
 
-/// Bounds the number of handshakes in progress, of both transports together.
+/// Limits the number of handshakes in progress, of both transports together.
 pub(crate) struct Admission(Semaphore);
 
 impl Admission {
-    /// Creates the permits for `places` handshakes at the same time, at least one.
+    /// Creates permits for `places` concurrent handshakes, at least one.
     pub(crate) fn new(places: usize) -> Admission {
         Admission(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)))
     }
 
-    /// Waits for a permit to begin a handshake. Dropping the permit lets the next one begin.
+    /// Waits for a permit to start a handshake. Dropping the permit passes it to the next
+    /// handshake.
     ///
     /// # Errors
     ///
@@ -57,34 +59,35 @@ impl Admission {
     }
 }
 
-/// A client that asks to be admitted. Its credentials have been checked.
+/// A client that requests admission. Its credentials have been checked.
 pub(super) struct Applicant<'a> {
     pub(super) user: Authenticated,
-    /// Id of the workspace that it wants to enter.
+    /// Id of the workspace that the client wants to enter.
     pub(super) workspace: String,
     pub(super) client_id: &'a str,
-    /// IP address of the client. Behind a proxy, the one that the proxy names.
+    /// IP address of the client. Behind a proxy, the address that the proxy reports.
     pub(super) address: &'a str,
-    /// The client has presented a reconnection token. A connection that holds its address is
-    /// therefore its own former one and may be displaced without a ping.
+    /// Whether the client has presented a reconnection token. If so, a connection that holds the
+    /// client's address is the client's own earlier one, and may be displaced without a ping.
     pub(super) reconnecting: bool,
 }
 
-/// A client that was admitted. The router sends messages to it already, so `queue` may hold some.
+/// A client that was admitted. The router already sends messages to it, so `queue` may not be
+/// empty.
 pub(super) struct Admitted {
     pub(super) peer: Arc<Peer>,
     /// The receiving half of the client's outbox.
     pub(super) queue: Queue,
-    /// The first message for the client, as JSON. It must be written before anything of `queue`.
+    /// The first message for the client, as JSON. Must be written before the frames in `queue`.
     pub(super) connection_info: String,
     /// The account for all memory that the server holds for the client.
     pub(super) account: Account,
     pub(super) place: Place,
 }
 
-/// The seats and the standing memory of a client. Dropping it gives them back.
+/// The slots and the standing memory of a client. Dropping it releases them.
 pub(super) struct Place {
-    /// The seats under its user and its workspace.
+    /// The slots of its user and its workspace.
     _seats: (Seat, Seat),
     /// The charge of [`STANDING`] bytes.
     _standing: Charge,
@@ -95,8 +98,9 @@ pub(crate) fn owner_of_address(address: &str) -> String {
     format!("ip:{address}")
 }
 
-/// Returns the name of the memory owner for `user`: the user id, or the IP address of an anonymous
-/// user. One address can connect as any number of anonymous users, so a bound by id would be none.
+/// Returns the name of the memory owner for `user`: the user id, or for an anonymous user the IP
+/// address. One address can connect as any number of anonymous users, so a limit per user id would
+/// be ineffective.
 pub(crate) fn owner(user: &UserInfo, address: &str) -> String {
     match user.is_anonymous {
         true => owner_of_address(address),
@@ -129,8 +133,8 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated,
         },
         TokenError::Failed(_) => Refusal::new(RefusalKind::Failed, error),
     })?;
-    // A token for a special purpose was given out for that purpose only, so it must not open a
-    // connection.
+    // A token for a special purpose must not open a connection, because it was issued only for that
+    // purpose.
     match user.scope.as_ref().and_then(auth::is_specialised) {
         None => Ok(Authenticated {
             lineage: state.issuer.lineage(token, &user),
@@ -148,8 +152,8 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated,
 ///
 /// # Errors
 ///
-/// Refuses a token that is not valid, that was issued for another client than `client_id`, or that
-/// is for another workspace than the one that the client has named.
+/// Refuses a token that is invalid, or that was issued for another client than `client_id` or for
+/// another workspace than the client has named.
 pub(super) async fn reconnection(
     state: &State,
     token: &str,
@@ -182,8 +186,8 @@ pub(super) async fn reconnection(
     Ok((user, bound))
 }
 
-/// Returns a refusal for credentials that are valid but do not permit the connection, with the
-/// prefix of the original server.
+/// Returns a refusal for valid credentials that do not permit the connection, with the prefix of
+/// the Python server.
 pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     Refusal::new(
         RefusalKind::Denied,
@@ -191,14 +195,14 @@ pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     )
 }
 
-/// Returns the record of the applicant's workspace, and freezes the permissions there into the
+/// Returns the record of the applicant's workspace, and fixes the permissions there in the
 /// applicant's user. A later change of owners does not affect the connection.
 ///
 /// Stores nothing: the record of a user's own workspace may be new.
 ///
 /// # Errors
 ///
-/// Refuses an applicant that may not read in the workspace, or whose client id is not usable.
+/// Refuses an applicant that may not read in the workspace, or whose client id is invalid.
 pub(super) async fn workspace_of(
     state: &State,
     applicant: &mut Applicant<'_>,
@@ -210,9 +214,9 @@ pub(super) async fn workspace_of(
         ..
     } = applicant;
     let found = workspace::find_or_plan(state, user, workspace).await?;
-    // One answer for a workspace that does not exist and for one that is closed to the client:
-    // otherwise clients could find out which workspaces exist. It has the texts of the original for
-    // both cases, because clients match on them.
+    // The error is the same for a missing workspace and for one that the client may not enter:
+    // otherwise clients could find out which workspaces exist. It contains the texts of the Python
+    // server for both cases, because clients match on them.
     let closed = || {
         Refusal::new(
             RefusalKind::Denied,
@@ -238,13 +242,13 @@ pub(super) async fn workspace_of(
 
 /// Connects the applicant under the address `info.id/client_id`.
 ///
-/// `permit` is given back before this waits for memory or for a ping of another client. Otherwise a
-/// few handshakes that wait would hold up those of all other clients.
+/// Releases `permit` before waiting for memory or for a ping of another client. Otherwise a few
+/// waiting handshakes would block those of all other clients.
 ///
 /// # Errors
 ///
 /// Refuses if the user or the workspace has too many connections, if there is no memory, or if a
-/// client with this address answers a ping.
+/// client with this address responds to a ping.
 pub(super) async fn connect(
     sessions: &Sessions,
     applicant: Applicant<'_>,
@@ -271,14 +275,15 @@ pub(super) async fn connect(
     attach(state, applicant.user, info, client_id, displaces, memory).await
 }
 
-/// Returns whether a client id is short, and free of the separators of addresses (`/`, `:`, `*`).
+/// Returns whether a client id is short enough and contains no separator of addresses (`/`, `:`,
+/// `*`).
 fn usable_client_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     !id.is_empty() && id.len() <= CLIENT_ID_MAX && id.bytes().all(allowed)
 }
 
-/// Takes the seats of a connection under its user and its workspace. A connection that replaces one
-/// of the same user always gets them, so that a user at the limit can reconnect.
+/// Takes the slots of a connection for its user and its workspace. Always succeeds for a connection
+/// that replaces one of the same user, so that a user at the limit can reconnect.
 fn take_seats(
     sessions: &Sessions,
     user: &UserInfo,
@@ -286,7 +291,7 @@ fn take_seats(
     client_id: &str,
 ) -> Result<(Seat, Seat), Refusal> {
     // Another user with the same client id does not count as a replacement, because the incumbent
-    // keeps the address if it answers.
+    // keeps the address if it responds.
     let incumbent = sessions.state.router.find(&workspace.id, client_id);
     let admit = match incumbent {
         Some(incumbent) if incumbent.user.id == user.id => Admit::Replacement,
@@ -322,20 +327,20 @@ fn take_seats(
 enum Displaces {
     /// Any connection: the reconnection token proves that the client is the same.
     Anyone,
-    /// At most the connection of this generation. Another one that has taken the address since the
-    /// check is left alone.
+    /// Only the connection of this generation, if any. Another connection that has taken the
+    /// address since the check is kept.
     Only(Option<u64>),
 }
 
-/// Removes the client that holds the address, unless it answers a ping.
+/// Removes the client that holds the address, unless it responds to a ping.
 ///
 /// Returns the generation of a connection that holds the address but has not registered its
-/// built-in service: it cannot answer pings yet, and may be displaced.
+/// built-in service: such a connection cannot respond to pings yet, and may be displaced.
 ///
 /// # Errors
 ///
-/// Refuses as [`RefusalKind::Taken`] if the client answers. It keeps the address and does not
-/// notice the attempt.
+/// Refuses as [`RefusalKind::Taken`] if the client responds. That client keeps the address and does
+/// not notice the attempt.
 async fn remove_unresponsive(
     state: &State,
     workspace: &str,
@@ -352,7 +357,7 @@ async fn remove_unresponsive(
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
     // Pinged even if it is not connected here, because it may be connected to another server. A
-    // ping to a client that is connected nowhere fails at once.
+    // ping to a disconnected client fails at once.
     if workspace::ping(
         state,
         workspace,
@@ -399,8 +404,8 @@ pub(super) async fn connection_info(
         .reconnection_token(user, workspace, client_id, life, &user.lineage)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?;
-    // Clients derive the interval of their refreshes from the announced life. The announcement may
-    // exceed the life of the token itself, which ends with the client's credentials.
+    // Clients derive their refresh interval from the announced lifetime. The announced lifetime may
+    // exceed that of the token itself, which expires with the client's credentials.
     let announced = user.lineage.life_of_session(life).max(ANNOUNCED_LIFE_MIN);
     let info = json!({
         "type": "connection_info",
@@ -417,12 +422,12 @@ pub(super) async fn connection_info(
     Ok(info.to_string())
 }
 
-/// Makes the router send messages for the address to a new peer, stores the workspace, and closes
-/// the connection that the peer has displaced.
+/// Attaches a new peer to the router, stores the workspace, and closes the connection that the peer
+/// has displaced.
 ///
 /// Lock order: [`State::workspace_records`], then the router. The records stay locked from the
 /// attachment until the workspace is stored, because `unload_if_empty` removes a workspace without
-/// members under the same lock: it must not run in between.
+/// members under the same lock, and must not run in between.
 async fn attach(
     state: &State,
     mut user: Authenticated,
@@ -431,7 +436,7 @@ async fn attach(
     displaces: Displaces,
     (account, place): (Account, Place),
 ) -> Result<Admitted, Refusal> {
-    // One session for the whole connection, so that all of its reconnection tokens are revoked
+    // One session for the whole connection, so that all of its reconnection tokens can be revoked
     // together.
     user.lineage = user.lineage.in_session();
     let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
@@ -447,8 +452,9 @@ async fn attach(
     ));
 
     if matches!(displaces, Displaces::Anyone) && state.router.bus().has_others() {
-        // Its former connection may have been to another server, which alone knows the partners of
-        // that connection. Without the mark they would not learn that the client has left.
+        // The client's earlier connection may have been to another server, and only that server
+        // knows its partners. Without this mark, they would not be notified when the client
+        // disconnects.
         peer.partners.set_incomplete();
     }
     let guard = state.workspace_records.lock().await;
@@ -460,21 +466,21 @@ async fn attach(
         })
         .map_err(|_| active(&workspace.id, client_id))?;
     let bus = state.router.bus();
-    // Subscribed before the announcement: the server that loses the client stops listening for it
-    // when it hears of the change, and messages in between would be lost.
+    // Subscribed before the announcement: the server that loses the client unsubscribes when it
+    // receives the notice, and messages in between would be lost.
     bus.subscribe_address(&peer.address).await;
     bus.announce(Notice::Taken {
         address: peer.address.clone(),
     });
     let opened = workspace::open(state, workspace).await;
     if opened.is_err() {
-        // Otherwise messages would be routed to a client that was refused.
+        // Without this, messages would be routed to a refused client.
         state.router.detach(&peer);
     }
     drop(guard);
-    // Closed after the attachment, so that its task finds the address taken and does not remove the
-    // services of the new connection. Closed also after a refusal: no message would reach it, and
-    // its client reconnects.
+    // Closed after the attachment, so that the task of the displaced connection finds the address
+    // taken and does not remove the services of the new connection. Closed also after a refusal: no
+    // message would reach the displaced connection, and its client reconnects.
     if let Some(displaced) = displaced {
         state.counters.replaced.add();
         displaced.outbox.close(CloseOrder::new(

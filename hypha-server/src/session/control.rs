@@ -6,20 +6,21 @@ use serde_json::{Value, json};
 use crate::peer::Peer;
 use crate::state::State;
 
-/// Upper bound on the characters of a control message. The original server ignores longer text
+/// Maximum length of a control message, in characters. The Python server ignores longer text
 /// frames, whatever they contain.
 const MAX_LENGTH: usize = 1000;
 
 /// A request in a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Control {
-    /// The client checks the connection. Answered with `pong`.
+    /// The client checks the connection. The response is `pong`.
     Ping,
-    /// The client wants a new reconnection token.
+    /// The client requests a new reconnection token.
     RefreshToken,
 }
 
-/// Reads a text frame. Returns `None` if it is not a known control message: the frame is ignored.
+/// Parses a text frame. Returns `None` if it is not a known control message; such a frame is
+/// ignored.
 pub(super) fn read(text: &str) -> Option<Control> {
     if text.chars().nth(MAX_LENGTH).is_some() {
         return None;
@@ -63,12 +64,12 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
             }
         }
     };
-    // Ignored, because an error says that the client is gone.
+    // Ignored, because an error means that the client is gone.
     let _ = peer.outbox.push_text(answer.to_string());
 }
 
-/// Upper bound on the close reason in a close frame, in bytes: 125 for a control frame (RFC 6455,
-/// section 5.5) without the two of the code.
+/// Maximum length of the close reason in a close frame, in bytes: 125 for a control frame (RFC
+/// 6455, section 5.5) minus two for the code.
 const REASON_BYTES: usize = 123;
 
 /// Returns the longest prefix of `text` that fits into a close frame.

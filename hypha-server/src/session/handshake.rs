@@ -1,4 +1,4 @@
-//! The handshake over a WebSocket: its first frame has the credentials, the client id and the
+//! The handshake over a WebSocket. The first frame contains the credentials, the client id and the
 //! workspace of the client.
 
 use hypha_rpc::workspace::UserInfo;
@@ -14,17 +14,17 @@ use crate::state::State;
 /// The first frame of a client. Fields that are missing, null or empty are `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hello {
-    /// Empty if missing; such an id is refused later, with the error of an unusable id.
+    /// Empty if missing. An empty id is refused later, with the error for an invalid id.
     client_id: String,
     /// Default: the workspace of the token, or the user's own.
     workspace: Option<String>,
     token: Option<String>,
-    /// Counts instead of `token` if both are there.
+    /// Takes precedence over `token`.
     reconnection_token: Option<String>,
 }
 
 impl Hello {
-    /// Reads the first frame. Ignores fields that are not known.
+    /// Parses the first frame. Ignores unknown fields.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Hello {
 ///
 /// # Errors
 ///
-/// Returns the refusal of the step that failed; see `admission` for the steps.
+/// Returns the refusal of the step that failed, see `admission`.
 pub(super) async fn admit(
     sessions: &Sessions,
     hello: Hello,
@@ -81,8 +81,8 @@ pub(super) async fn admit(
     connect(sessions, applicant, info, permit).await
 }
 
-/// Returns the user of the credentials, and the workspace that the client has named or that its
-/// token is bound to.
+/// Returns the user of the credentials, and the workspace that the client has named or to which its
+/// token is bound.
 async fn authenticate(
     state: &State,
     hello: &Hello,
@@ -116,8 +116,8 @@ async fn authenticate(
 
 /// Returns the workspace that the user enters: the named one, or the user's own.
 ///
-/// `public` holds the services of the server, so only a user whose token is bound to it enters it.
-/// Other users that name it get the workspace of their token, or their own.
+/// `public` contains the services of the server, so only a user whose token is bound to `public`
+/// enters it. Other users that name it get the workspace of their token, or their own.
 fn choose_workspace(user: &UserInfo, named: Option<String>) -> String {
     let bound = user
         .scope

@@ -1,10 +1,11 @@
-//! One client over HTTP: a GET with a long response carries the messages to it, and POSTs carry the
-//! messages from it.
+//! One client over HTTP: a GET with a long response carries the messages to the client, and POSTs
+//! carry the messages from it.
 //!
-//! A [`Session`] is the client at the server. It outlives its GETs: when one ends, messages wait in
-//! the queue, and the client keeps its address for `stream_grace`. A new GET of the same client
-//! takes over the session through the channel `takeovers`. The task of [`serve`] owns the queue and
-//! is the only one that writes to a GET; POSTs run in the tasks of their requests.
+//! A [`Session`] is the server's state of such a client. It outlives its GETs: when a GET ends,
+//! messages wait in the queue, and the client keeps its address for `stream_grace`. A new GET of
+//! the same client takes over the session through the channel `takeovers`. The task of [`serve`]
+//! owns the queue and is the only one that writes to a GET; POSTs run in the tasks of their
+//! requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,35 +33,35 @@ use crate::settings::Limits;
 use crate::state::State;
 use crate::workspace;
 
-/// Size of the pieces of a frame, in bytes. The write timeout applies to each piece, so a small
-/// piece distinguishes a slow reader from one that reads nothing.
+/// Size of the pieces of a frame, in bytes. The write timeout applies to each piece, so small
+/// pieces distinguish a slow reader from one that reads nothing.
 const PIECE: usize = 64 * 1024;
-/// Upper bound on the pieces that wait for the socket. It is small, because bytes that have left
-/// the queue no longer slow down the senders.
+/// Maximum number of pieces that wait for the socket. Small, because bytes that have left the queue
+/// no longer slow down the senders.
 const PIECES: usize = 8;
-/// Upper bound on the frames that are taken from the queue at once.
+/// Maximum number of frames taken from the queue at once.
 const BATCH: usize = 64;
-/// Upper bound on the GETs of one client that wait to take over. More GETs wait for these, so that
-/// a client cannot pile them up.
+/// Maximum number of GETs of one client that wait to take over. Further GETs wait for these, so
+/// that a client cannot accumulate them.
 const TAKEOVERS: usize = 4;
 /// Timeout of a ping to a silent client, and the number of failures after which it is removed.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_FAILURES: u32 = 3;
-/// Longest wait of a POST for the rate limit. A POST that would wait longer is refused, because a
-/// request that waits occupies a connection and the memory of its body.
+/// Maximum time that a POST waits for the rate limit. A POST that would wait longer is refused,
+/// because a waiting request occupies a connection and the memory of its body.
 const PACE_PATIENCE: Duration = Duration::from_secs(5);
-/// Timeout of the error message at the end of a stream. It is short, because the reader is often
+/// Timeout of the error message at the end of a stream. Short, because a stalled reader is often
 /// the reason for the end.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The credentials and the address in a GET. `http/` has checked none of them.
+/// The credentials and the address in a GET. `http/` has not checked them.
 pub(crate) struct StreamHello {
     pub(crate) client_id: String,
     pub(crate) workspace: Option<String>,
     pub(crate) token: Option<String>,
-    /// Counts instead of `token` if both are there.
+    /// Takes precedence over `token`.
     pub(crate) reconnection_token: Option<String>,
-    /// IP address of the client. Behind a proxy, the one that the proxy names.
+    /// IP address of the client. Behind a proxy, the address that the proxy reports.
     pub(crate) address: String,
 }
 
@@ -71,23 +72,23 @@ pub(crate) struct Streams(Mutex<HashMap<String, Arc<Session>>>);
 /// A client over HTTP, from its admission until `stream_grace` after its last GET.
 pub(crate) struct Session {
     peer: Arc<Peer>,
-    /// Hands a new GET of the same client to the task that serves it.
+    /// Passes a new GET of the same client to the task that serves the client.
     takeovers: mpsc::Sender<Response>,
     /// The credential of the last GET, which authenticates POSTs.
     credential: Mutex<Credential>,
     /// Time of the last GET or POST.
     heard: Mutex<Instant>,
-    /// The account for all memory that the server holds for the client, bodies of POSTs included.
+    /// The account for all memory that the server holds for the client, including bodies of POSTs.
     pub(crate) account: Account,
 }
 
-/// The credential that shows that a POST comes from the client that has opened the stream.
+/// The credential that proves that a POST comes from the client that has opened the stream.
 #[derive(Clone)]
 enum Credential {
-    /// The hash of the token in the GET. The token may expire while the stream goes on.
+    /// The hash of the token in the GET. The token may expire while the stream is open.
     Token(auth::TokenHash),
-    /// The IP address of a client without a token. Its address `workspace/client` is no secret, and
-    /// would let others send in its name.
+    /// The IP address of a client without a token. The client's address `workspace/client` is not
+    /// secret, so anyone could otherwise send in its name.
     Address(String),
 }
 
@@ -101,8 +102,8 @@ impl Credential {
     }
 }
 
-/// A piece of the body of a GET. Its memory is charged until the socket has taken it, because it
-/// outlives the frame's place in the queue.
+/// A piece of the body of a GET. Its memory is charged until the socket has taken it, because the
+/// piece outlives the frame's queue entry.
 struct Piece {
     bytes: Bytes,
     _charge: Arc<Charge>,
@@ -120,7 +121,8 @@ struct Response {
     pieces: mpsc::Sender<Bytes>,
     /// The message `connection_info`, the first of the response.
     greeting: String,
-    /// Reports pieces to the senders that wait for the client. `None` until `feed` has the GET.
+    /// Reports written pieces to the senders that wait for the client. `None` until `feed` has
+    /// received the GET.
     progress: Option<Progress>,
 }
 
@@ -155,8 +157,8 @@ impl Streams {
 impl Session {
     /// Checks that a POST with this token, from this IP address, comes from the client.
     ///
-    /// Accepts the token of the last GET although it may have expired since, and any other valid
-    /// token of the same user.
+    /// Accepts the token of the last GET even if it has expired since, and any other valid token of
+    /// the same user.
     ///
     /// # Errors
     ///
@@ -186,7 +188,7 @@ impl Session {
             };
         };
         // The token of the GET is not checked again, because it may have expired while the stream
-        // goes on. A revocation counts all the same.
+        // is open. Its revocation is checked anyway.
         if matches!(credential, Credential::Token(own) if own == auth::token_hash(token)) {
             return match state.issuer.is_revoked(token) {
                 true => Err(Refusal::new(RefusalKind::Revoked, "Token has been revoked")),
@@ -202,7 +204,7 @@ impl Session {
     }
 
     /// Handles one message of the client. Waits for the rate limit of the client, then for room at
-    /// the receiver. `charge` is for the memory of the frame, and ends when the receiver has it.
+    /// the receiver. `charge` pays for the memory of the frame until the receiver has the frame.
     ///
     /// # Errors
     ///
@@ -235,7 +237,7 @@ impl Session {
         keep_pace(state, &self.peer).await;
         state.counters.messages_received.add();
         // Control messages have no target. A frame that cannot be parsed goes to the router, which
-        // counts it, instead of being counted here as well.
+        // counts it.
         let request = Message::parse(frame.clone())
             .ok()
             .filter(|message| message.to().is_none())
@@ -257,7 +259,7 @@ impl Session {
     }
 
     /// Returns whether `user` is the one that opened the stream, with the same permissions. Another
-    /// token of the user may permit less, and must not take over a session that has more.
+    /// token of the user may have fewer permissions, and must not take over a session with more.
     fn belongs_to(&self, user: &UserInfo) -> bool {
         let granted = |user: &UserInfo| user.scope.clone().unwrap_or_default().workspaces;
         let own = &self.peer.user;
@@ -265,19 +267,19 @@ impl Session {
     }
 }
 
-/// Admits a client, or hands its new GET to its session. The returned channel yields the body of
-/// the response, and ends when the stream ends.
+/// Admits a client, or passes its new GET to its session. The returned channel yields the body of
+/// the response, and closes when the stream ends.
 ///
 /// # Errors
 ///
-/// Returns the refusal of the step that failed; see `admission` for the steps.
+/// Returns the refusal of the step that failed, see `admission`.
 pub(crate) async fn open(
     sessions: &Arc<Sessions>,
     hello: StreamHello,
 ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
     let state = &sessions.state;
-    // Taken before the admission, so that the end of the server waits for a client that is being
-    // admitted.
+    // Taken before the admission, so that the shutdown of the server waits for a client that is
+    // being admitted.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return Err(Refusal::new(RefusalKind::Busy, "Server busy, please retry"));
     };
@@ -293,7 +295,7 @@ pub(crate) async fn open(
     let info = workspace_of(state, &mut applicant).await?;
     let credential = Credential::of(&hello);
 
-    // An anonymous client without a reconnection token cannot prove that it is the same one.
+    // An anonymous client without a reconnection token cannot prove that it is the same client.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;
     let present = sessions.streams.find(&info.id, &hello.client_id);
     let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
@@ -314,7 +316,7 @@ pub(crate) async fn open(
             *present.heard.lock() = Instant::now();
             return Ok(body);
         }
-        // The session has ended since the look-up, so the client is admitted as a new one.
+        // The session has ended since the lookup, so the client is admitted as a new one.
     }
 
     let mut admitted = connect(sessions, applicant, info, permit).await?;
@@ -332,7 +334,7 @@ pub(crate) async fn open(
         heard: Mutex::new(Instant::now()),
         account: admitted.account.clone(),
     });
-    // Inserted before the response begins, because the client may send its first POST at once.
+    // Inserted before the response starts, because the client may send its first POST immediately.
     sessions.streams.insert(session.clone());
     state.shutdown.spawn({
         let sessions = sessions.clone();
@@ -346,7 +348,7 @@ pub(crate) async fn open(
 }
 
 /// Returns the user of the credentials and the workspace that the client enters: the named one, the
-/// one of its token, or its own.
+/// one of its token, or the user's own.
 async fn authenticate(
     state: &State,
     hello: &StreamHello,
@@ -373,7 +375,7 @@ async fn authenticate(
         )));
     }
     let bound = scope.current_workspace;
-    // `public` was removed above: it stands for the workspace of the token, or the user's own.
+    // `public` was filtered out above: it stands for the workspace of the token, or the user's own.
     let other = named
         .as_ref()
         .filter(|named| Some(*named) != bound.as_ref());
@@ -387,7 +389,7 @@ async fn authenticate(
     Ok((user, workspace))
 }
 
-/// Serves a client until it is gone or is closed, then removes it.
+/// Serves a client until it disconnects or its connection is closed, then removes it.
 async fn serve(
     sessions: &Sessions,
     mut admitted: Admitted,
@@ -407,8 +409,8 @@ async fn serve(
     let mut response = Some(first);
     let ordered = queue.closed();
     let end = tokio::select! {
-        // An order to close first: otherwise the client could get another reason than the one that
-        // caused the end.
+        // An order to close has priority: otherwise the client could get another reason than the
+        // one that caused the end.
         biased;
         order = ordered => Some(order),
         () = state.shutdown.stopped() => {
@@ -422,7 +424,7 @@ async fn serve(
         }
     };
     // Removed first, so that a new GET of the client is admitted as a new connection instead of
-    // being handed to a session that ends.
+    // being passed to a session that ends.
     sessions.streams.remove(session);
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
@@ -438,14 +440,14 @@ async fn serve(
     tracing::info!(peer = peer.address, reason, "disconnected");
     if let (Some(response), Some(order)) = (response, end.filter(|order| order.error_frame)) {
         let text = json!({"type": "error", "message": order.reason}).to_string();
-        // Ignored, because the client is gone for the server either way.
+        // Ignored, because the client is already removed.
         let _ = response
             .send(&Outgoing::Text(text), None, LAST_MESSAGE_TIMEOUT)
             .await;
     }
 }
 
-/// Writes the queue into the client's GETs, one after the other. Returns when no new GET arrives
+/// Writes the queue to the client's GETs, one after the other. Returns when no new GET arrives
 /// within `stream_grace`.
 async fn feed(
     state: &State,
@@ -454,8 +456,7 @@ async fn feed(
     response: &mut Option<Response>,
 ) {
     let limits = &state.settings.limits;
-    // Kept across GETs, because a frame that was not written completely must be sent again in the
-    // next one.
+    // Kept across GETs, because a partly written frame must be sent again in the next GET.
     let mut waiting = VecDeque::new();
     loop {
         let Some(current) = response else {
@@ -468,23 +469,23 @@ async fn feed(
         current.progress.get_or_insert_with(|| queue.progress());
         let pieces = current.pieces.clone();
         *response = tokio::select! {
-            // A new GET first, because the client has given up the current one.
+            // A new GET has priority, because the client has abandoned the current one.
             biased;
             next = responses.recv() => next,
-            // Noticed even if nothing is to be sent, so that the grace period begins when the
-            // reader leaves.
+            // Detected even if there is nothing to send, so that the grace period starts when the
+            // reader disconnects.
             () = pieces.closed() => None,
             ReaderGone = write(current, queue, &mut waiting, limits) => None,
         };
     }
 }
 
-/// Writes the greeting, the frames in `waiting` and the queue into one GET until its reader is
-/// gone. Sends a ping whenever the stream is quiet for `stream_ping`.
+/// Writes the greeting, the frames in `waiting` and the queue to one GET until its reader is gone.
+/// Sends a ping whenever the stream is quiet for `stream_ping`.
 ///
 /// # Cancellation
 ///
-/// If the future is dropped, a frame that is not written completely stays in `waiting`.
+/// If the future is dropped, a partly written frame stays in `waiting`.
 async fn write(
     response: &Response,
     queue: &mut Queue,
@@ -526,8 +527,8 @@ async fn write(
 
 impl Response {
     /// Writes one frame: its length in four bytes (big-endian), then its content. Control messages
-    /// are msgpack maps on this transport. `charge` is for the memory of the frame, and `stall` the
-    /// timeout of each piece.
+    /// are msgpack maps on this transport. `charge` pays for the memory of the frame, and `stall`
+    /// is the timeout of each piece.
     async fn send(
         &self,
         frame: &Outgoing,
@@ -579,9 +580,9 @@ impl Response {
     }
 }
 
-/// Returns when the client has sent nothing for `stream_idle` and has not answered
-/// [`PING_FAILURES`] pings in a row. A client may read its stream and never send, so silence alone
-/// does not count.
+/// Returns when the client has sent nothing for `stream_idle` and has not responded to
+/// [`PING_FAILURES`] consecutive pings. A client may read its stream and never send, so the idle
+/// timeout alone does not suffice.
 async fn until_unresponsive(state: &State, session: &Session) {
     let limits = &state.settings.limits;
     let mut failures = 0;

@@ -6,11 +6,11 @@
 //! Invariants:
 //!
 //! * The task that serves a client removes it, with `workspace::client_left`, before it sends the
-//!   last frame. So a client that reconnects at once finds its address free.
-//! * The seats and the memory of a client are freed when its `Place` and its `Account` are dropped,
-//!   also if the handshake fails or the future is dropped.
+//!   last frame. So a client that reconnects immediately finds its address free.
+//! * The slots and the memory of a client are released when its `Place` and its `Account` are
+//!   dropped, also if the handshake fails or the future is dropped.
 //! * [`State::workspace_records`] is locked before the router. The locks of this module are held
-//!   for a few instructions, never across an await and never two at a time.
+//!   only for a few instructions. They are never held across an await or together.
 
 mod admission;
 mod control;
@@ -35,7 +35,7 @@ use crate::peer::Peer;
 use crate::seats::{Seats, Turns};
 use crate::state::State;
 
-/// Close reason of a connection that the memory budget has chosen to give way.
+/// Close reason of an evicted connection.
 const GAVE_WAY: &str = "the server is out of memory and this connection holds the most; try again \
                         later";
 
@@ -45,11 +45,11 @@ pub(crate) struct Sessions {
     /// The clients over HTTP.
     pub(crate) streams: Streams,
     admission: Admission,
-    /// Turns of WebSockets that are not authenticated yet, by IP address.
+    /// Permits for WebSockets that are not authenticated yet, by IP address.
     handshakes: Arc<Turns>,
-    /// Seats of connections, by user id.
+    /// Connection slots by user id.
     users: Arc<Seats>,
-    /// Seats of connections, by workspace id.
+    /// Connection slots by workspace id.
     workspaces: Arc<Seats>,
 }
 
@@ -69,12 +69,13 @@ impl Sessions {
     }
 }
 
-/// Waits until a connection that has exceeded its rate is out of debt. Returns at once if its rate
-/// is not limited.
+/// Waits until a connection that has exceeded its rate is out of debt. Returns immediately if its
+/// rate is not limited.
 async fn keep_pace(state: &State, peer: &Peer) {
     let Some(pace) = &peer.pace else { return };
     let mut waited = Duration::ZERO;
-    // Repeated because answers of other connections may be charged to this one while it sleeps.
+    // Repeated, because responses from other connections may be charged to this one during the
+    // sleep.
     loop {
         let debt = pace.debt();
         if debt.is_zero() {

@@ -1,4 +1,5 @@
-//! Refusals of clients, and their close codes on a WebSocket. `http/` turns them into statuses.
+//! Refusals of clients, and their close codes on a WebSocket. `http/` converts them to HTTP
+//! statuses.
 
 use std::fmt;
 
@@ -17,11 +18,11 @@ pub(crate) mod code {
     pub(crate) const POLICY: u16 = 1008;
     /// A frame or message is larger than the limit.
     pub(crate) const TOO_LARGE: u16 = 1009;
-    /// Memory or places are exhausted; the client may try again later.
+    /// Memory or slots are exhausted. The client may try again later.
     pub(crate) const TRY_AGAIN: u16 = 1013;
 }
 
-/// The kind of a refusal. It decides the close code and the HTTP status.
+/// The kind of a refusal. Determines the close code and the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
     /// The first frame cannot be decoded.
@@ -30,15 +31,16 @@ pub(crate) enum RefusalKind {
     Credentials,
     /// The token was revoked.
     Revoked,
-    /// The credentials are valid and do not permit the request.
+    /// The credentials are valid but do not permit the request.
     Denied,
-    /// A client that answers holds the address.
+    /// The address belongs to a client that responds.
     Taken,
-    /// A limit on the number of connections is reached, or the rate limit of a client over HTTP.
+    /// A limit on the number of connections is reached, or a client over HTTP exceeds its rate
+    /// limit.
     TooMany,
-    /// The server has no place or no memory now; a later attempt may succeed.
+    /// The server has no free slot or memory. A later attempt may succeed.
     Busy,
-    /// The server could not check the request, for example because Redis does not answer.
+    /// The server could not check the request, for example because Redis does not respond.
     Failed,
 }
 
@@ -65,7 +67,7 @@ impl From<RegistryError> for Refusal {
 }
 
 impl From<Refusal> for CloseOrder {
-    /// Returns the code and the text of the original server, because clients match on both.
+    /// Returns the close code and reason of the Python server, because clients match on both.
     fn from(refusal: Refusal) -> Self {
         let Refusal { kind, message } = refusal;
         match kind {

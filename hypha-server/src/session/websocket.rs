@@ -24,20 +24,20 @@ use crate::workspace;
 
 /// Time for which frames are read before the task yields to others.
 const TURN: Duration = Duration::from_micros(100);
-/// Frames read between two looks at the clock, so that the clock costs little per frame.
+/// Number of frames read between two reads of the clock, so that the clock costs little per frame.
 const LOOK: u32 = 16;
-/// Upper bound on the frames that are written between two flushes.
+/// Maximum number of frames written between two flushes.
 const BATCH: usize = 64;
-/// Upper bound on the first frame, in bytes. A client that is not authenticated gets no more
-/// memory.
+/// Maximum size of the first frame, in bytes. A client gets no more memory before it is
+/// authenticated.
 const FIRST_FRAME: usize = 64 * 1024;
 /// Timeout of each half of the closing handshake: the last frames, and the peer's response.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Upper bound on the bytes that are read and discarded so that the peer receives the close frame.
-/// It covers a few messages of the default size limit.
+/// Maximum number of bytes read and discarded so that the peer receives the close frame. Covers a
+/// few messages of the default size limit.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 
-/// The cause of a connection's end.
+/// The reason why a connection ends.
 enum Ending {
     /// The connection is lost.
     Lost,
@@ -47,28 +47,28 @@ enum Ending {
     Stalled,
     /// The server closes the connection, and waits for the peer's close frame.
     ClosedByServer(CloseOrder),
-    /// The server closes the connection, and discards the bytes that still arrive: it has no memory
-    /// for them, or has lost the boundaries of the frames.
+    /// The server closes the connection, and discards the bytes that still arrive, because it has
+    /// no memory for them or has lost the frame boundaries.
     Unreadable(CloseOrder),
 }
 
 /// The part of the upgrade request or connection that holds a client's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials {
-    /// The first frame.
+    /// In the first frame.
     FirstFrame,
-    /// The URL, as in very old clients, which the server refuses.
+    /// In the URL, as in very old clients. The server refuses these.
     Url,
 }
 
-/// Serves a connection that has just been upgraded, from its first frame to its end.
+/// Serves an upgraded connection, from its first frame to its end.
 ///
-/// `io` is the two halves of the socket, `buffered` holds bytes that were read from it during the
-/// upgrade, and `address` is the IP address of the client.
+/// `io` contains the two halves of the socket, `buffered` the bytes that were read from it during
+/// the upgrade, and `address` is the IP address of the client.
 ///
 /// # Cancellation
 ///
-/// The future must run to its end: if it is dropped, the client stays attached to the router.
+/// Do not drop the future before it completes: the client would stay attached to the router.
 pub(crate) async fn serve<R, W>(
     sessions: Arc<Sessions>,
     io: (R, W),
@@ -81,7 +81,8 @@ pub(crate) async fn serve<R, W>(
 {
     let state = &sessions.state;
     let limits = &state.settings.limits;
-    // The account of the IP address, because the user is not known before the first frame.
+    // Charged to the account of the IP address, because the user is not known before the first
+    // frame.
     let account = state.memory.open(&owner_of_address(address));
     let mut reader = Reader::new(io.0, buffered, FIRST_FRAME, account.clone());
     let mut writer = Writer::new(io.1, limits.stall_timeout);
@@ -96,8 +97,8 @@ pub(crate) async fn serve<R, W>(
     }
     let stopped = state.shutdown.stopped();
     let introduced = async {
-        // Held until the client is admitted, so that one address cannot occupy the permits for
-        // handshakes of all clients.
+        // Held until the client is admitted, so that one address cannot occupy the handshake
+        // permits of all clients.
         let place = sessions.handshakes.wait(address, ADMISSION_WAIT);
         let Some(_place) = place.await else {
             state.counters.refused_handshakes.add();
@@ -113,7 +114,8 @@ pub(crate) async fn serve<R, W>(
     let admitted = tokio::select! {
         admitted = introduced => admitted,
         () = account.gives_way() => Err(CloseOrder::over_budget(GAVE_WAY)),
-        // No close frame, because clients would take it as a permanent refusal and not reconnect.
+        // No close frame is sent, because clients would treat it as a permanent refusal and not
+        // reconnect.
         () = stopped => return,
     };
     match admitted {
@@ -129,8 +131,8 @@ pub(crate) async fn serve<R, W>(
                 "handshake refused"
             );
             state.counters.handshakes_refused.add();
-            // With these codes the input must not be parsed any more: the boundaries of the frames
-            // are lost, or there is no memory for another frame.
+            // With these codes, the input must not be parsed any more: the frame boundaries are
+            // lost, or there is no memory for another frame.
             let end = match order.code {
                 code::TOO_LARGE | code::PROTOCOL | code::TRY_AGAIN => Ending::Unreadable(order),
                 _ => Ending::ClosedByServer(order),
@@ -142,7 +144,7 @@ pub(crate) async fn serve<R, W>(
 
 /// Reads the first frame and admits the client. Returns `None` if the client is gone.
 ///
-/// The timeout covers the first frame only. The admission has waits of its own.
+/// The timeout covers only the first frame. The admission has its own timeouts.
 async fn shake_hands<R, W>(
     sessions: &Sessions,
     reader: &mut Reader<R>,
@@ -160,7 +162,7 @@ where
                     break Hello::parse(&text).map(Some).map_err(CloseOrder::from);
                 }
                 Ok(Some(Incoming::Binary(_))) => break Err(Hello::undecodable().into()),
-                // Answered at once, because the task that writes pongs starts after the handshake.
+                // Sent immediately, because the task that writes pongs starts after the handshake.
                 Ok(Some(Incoming::Ping(content))) => {
                     if writer.pong(&content).await.is_err() || writer.flush().await.is_err() {
                         break Ok(None);
@@ -225,8 +227,8 @@ async fn exchange<R, W>(
     };
 
     // The client is removed before it receives the close frame. Otherwise it could reconnect while
-    // its address is still taken, and subscribers could see its new connection before the event
-    // that says that the old one is gone.
+    // its address is still taken, and subscribers could receive the event about its new connection
+    // before the event about the end of the old one.
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {
@@ -249,15 +251,16 @@ async fn exchange<R, W>(
             );
         }
     }
-    // Dropped now, because the closing handshake may take seconds and others may need the memory.
+    // Dropped now, because the closing handshake may take seconds, and other connections may need
+    // the memory.
     drop(queue);
     close(reader, writer, end).await;
 }
 
 /// Reads and routes messages until the connection ends.
 ///
-/// Hands the content of each ping to the writer through `pings`. A newer ping replaces one that is
-/// not answered yet, as RFC 6455 (section 5.5.3) permits, so pings cannot pile up.
+/// Passes the content of each ping to the writer through `pings`. A newer ping replaces one without
+/// a pong yet, as RFC 6455 (section 5.5.3) permits, so pings cannot accumulate.
 async fn read<R>(
     state: &State,
     peer: &Peer,
@@ -274,18 +277,19 @@ where
         }
     };
     let mut read = 0_u32;
-    // The clock of the system, because the paused clock of tests would never end a turn.
+    // The system clock, because a turn would never end with the paused clock of tests.
     let mut turn = std::time::Instant::now();
     let mut heard = Instant::now();
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));
     loop {
         let incoming = tokio::select! {
-            // A frame that is there counts before the timeout, because the time may have passed
-            // while this task waited for a receiver.
+            // A frame that has arrived takes precedence over the timeout, because the timeout may
+            // have expired while this task waited for a receiver.
             biased;
             incoming = reader.next() => incoming,
             () = &mut idle => {
-                // Checked here instead of being reset with each frame: moving a timer costs more.
+                // The timer is checked here instead of being reset with each frame, because
+                // resetting a timer costs more.
                 let due = heard + limits.idle_timeout;
                 if due <= Instant::now() {
                     state.counters.closed_idle.add();
@@ -297,7 +301,7 @@ where
                 continue;
             }
         };
-        // The end of a connection is not delayed, because it costs nobody anything.
+        // The end of a connection is not delayed, because it costs no other client anything.
         if !matches!(incoming, Ok(Some(Incoming::Close(_)) | None) | Err(_)) {
             keep_pace(state, peer).await;
         }
@@ -317,8 +321,8 @@ where
             }
             Ok(Some(Incoming::Ping(content))) => {
                 charge(content.len());
-                // Copied, because a slice would keep the whole read buffer alive. An error says
-                // that the writer has ended, and then this future is dropped.
+                // Copied, because a slice would keep the whole read buffer alive. An error means
+                // that the writer has ended, and this future is then dropped.
                 let _ = pings.send(Bytes::copy_from_slice(&content));
             }
             Ok(Some(Incoming::Pong)) => charge(0),
@@ -336,8 +340,8 @@ where
             Ok(Some(Incoming::Close(code))) => return Ending::ClosedByPeer(code),
             Ok(None) | Err(ReadError::Io) => return Ending::Lost,
         }
-        // Frames that are in the read buffer already cost no I/O, so tokio's own budget would not
-        // make this task yield: one connection with a flood of small frames would hold its thread.
+        // Frames in the read buffer need no I/O, so tokio's own budget would not make this task
+        // yield: one connection with a flood of small frames would block its thread.
         read = read.wrapping_add(1);
         if read.is_multiple_of(LOOK) && turn.elapsed() >= TURN {
             tokio::task::yield_now().await;
@@ -346,9 +350,9 @@ where
     }
 }
 
-/// Writes the greeting, then the queue and the pongs, with one flush for each batch.
+/// Writes the greeting, then the queue and the pongs, with one flush per batch.
 ///
-/// Returns when the socket fails or stalls, or when the client's outbox is gone.
+/// Returns when the socket fails or stalls, or when the client's outbox is dropped.
 async fn write<W>(
     writer: &mut Writer<W>,
     greeting: String,
@@ -361,13 +365,13 @@ where
     let (mut batch, mut written) = (Vec::new(), Vec::new());
     let writing = async {
         writer.text(&greeting).await?;
-        // Dropped, because this future would otherwise keep it for the whole connection.
+        // Dropped, because this future would otherwise hold the greeting for the whole connection.
         drop(greeting);
         writer.flush().await?;
         loop {
             tokio::select! {
                 more = queue.take(&mut batch, BATCH) => if !more {
-                    // All senders are gone.
+                    // The outbox was dropped.
                     return Ok(());
                 },
                 Ok(()) = pings.changed() => {
@@ -383,8 +387,8 @@ where
                 written.push(held);
             }
             writer.flush().await?;
-            // Room is freed after the flush, not when a frame leaves the queue: otherwise senders
-            // would be admitted faster than the peer reads.
+            // Room is freed after the flush, not when a frame leaves the queue, because senders
+            // would otherwise be admitted faster than the peer reads.
             queue.free(&mut written);
         }
     };
@@ -394,7 +398,7 @@ where
     }
 }
 
-/// Sends the error frame and the close frame that `end` asks for, waits for the peer's response,
+/// Sends the error frame and the close frame that `end` specifies, waits for the peer's response,
 /// and shuts the socket down. Takes at most twice [`CLOSE_TIMEOUT`].
 async fn close<R, W>(mut reader: Reader<R>, mut writer: Writer<W>, end: Ending)
 where
@@ -402,7 +406,7 @@ where
     W: AsyncWrite + Unpin,
 {
     if !matches!(end, Ending::ClosedByServer(_)) {
-        // No frame will be parsed any more, so that incomplete ones need no memory.
+        // No more frames will be parsed, so incomplete ones need no memory.
         reader.forget();
     }
     let reason = match &end {
@@ -412,7 +416,8 @@ where
             Some((order.code, control::reason(&order.reason)))
         }
     };
-    // The error frame repeats the reason, because a close frame has room for 123 bytes of it.
+    // The error frame contains the whole reason, because a close frame has room for only 123 bytes
+    // of it.
     let said = async {
         if let Ending::ClosedByServer(order) | Ending::Unreadable(order) = &end
             && order.error_frame
@@ -427,8 +432,9 @@ where
     if !matches!(timeout(CLOSE_TIMEOUT, said).await, Ok(Ok(()))) {
         return;
     }
-    // The system resets a socket that is closed with unread bytes, and the peer would lose the
-    // close frame. A peer that does not answer in time loses it all the same.
+    // The operating system resets a socket that is closed with unread bytes, and the peer would not
+    // receive the close frame. If the peer does not respond in time, the close frame may still be
+    // lost.
     let _ = timeout(CLOSE_TIMEOUT, async {
         match end {
             Ending::Unreadable(_) => reader.discard(DRAIN_BYTES).await,

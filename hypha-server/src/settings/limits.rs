@@ -1,4 +1,4 @@
-//! Limits that keep one client from harming the others.
+//! Limits that prevent one client from harming the others.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use super::{ConfigError, at_least, in_seconds, invalid};
 #[cfg(feature = "cli")]
 use super::{interval, seconds};
 
-/// Smallest limit on the size of a message, in bytes. With a smaller one a client could not even
+/// Minimum for the limit on the size of a message, in bytes. Below it, a client could not even
 /// register a service.
 const FRAME_BYTES_MIN: usize = 1024;
-/// Smallest limit on the record of a service, in bytes. The built-in services would not fit into a
-/// smaller one.
+/// Minimum for the limit on the record of a service, in bytes. Below it, the built-in services
+/// would be refused.
 const SERVICE_BYTES_MIN: usize = 1024;
-/// Smallest memory budget, in bytes. With a smaller one no large message would pass.
+/// Minimum memory budget, in bytes. Below it, no large message would be delivered.
 const MEMORY_MIN: usize = 16 * 1024 * 1024;
-/// Largest limit on the calls that wait for a login: half of the concurrent calls of the login
+/// Maximum for the limit on calls that wait for a login: half of the concurrent calls of the login
 /// service, so that the other half stays for calls that do not wait.
 const LOGIN_CHECKS_MAX: usize = 2048;
-/// Largest limit on the calls to the manager that wait: half of its concurrent calls, for the same
-/// reason.
+/// Maximum for the limit on waiting calls to the manager: half of its concurrent calls, so that the
+/// other half stays for calls that do not wait.
 const WAITING_CALLS_MAX: usize = 8192;
-/// The resolution of tokio's timers. A shorter timeout would end at once.
+/// The resolution of tokio's timers. A shorter timeout would expire immediately.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
-/// Limits that keep one client from harming the others.
+/// Limits that prevent one client from harming the others.
 ///
-/// A limit that the original server has too is set by the same environment variable. In variables
+/// If the Python server has the same limit, its environment variable sets it here too. In variables
 /// and on the command line, times are in seconds and sizes in bytes, without a unit.
 ///
 /// # Examples
@@ -46,149 +46,154 @@ const TIME_MIN: Duration = Duration::from_millis(1);
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
 pub struct Limits {
-    /// Idle timeout of a client on a WebSocket: the longest time without a data frame from it.
-    /// Pings and pongs of the WebSocket do not count. Default: 600 s.
+    /// Idle timeout of a client on a WebSocket: the maximum time without a data frame from the
+    /// client. WebSocket pings and pongs do not count. Default: 600 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_IDLE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub idle_timeout: Duration,
-    /// Messages per second of a connection on average; 0 for no limit. Default: 0.
+    /// Average number of messages per second of a connection; 0 for no limit. Default: 0.
     ///
-    /// The server reads a connection beyond the rate more slowly and never closes it. Control
-    /// messages count too. A response counts for the peer that has sent the request; the parts of a
-    /// large message and their acknowledgements do not count.
+    /// The server reads a connection above the rate more slowly and never closes it. Control
+    /// messages count too. A response counts for the peer that has sent the request. The chunks of
+    /// a large message and their acknowledgements do not count.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_RATE_LIMIT"))]
     pub messages_per_second: f64,
-    /// Messages that a connection may send at once, if their rate is limited. Default: 2000.
+    /// Maximum number of messages that a connection may send in a burst, if the rate is limited.
+    /// Default: 2000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_BURST_LIMIT"))]
     pub message_burst: f64,
-    /// Bytes per second of a connection on average; 0 for no limit. Default: 0.
+    /// Average number of bytes per second of a connection; 0 for no limit. Default: 0.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_BYTE_RATE_LIMIT"))]
     pub bytes_per_second: f64,
-    /// Bytes that a connection may send at once, if their rate is limited. Default: 16 MiB.
+    /// Maximum number of bytes that a connection may send in a burst, if the rate is limited.
+    /// Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_BYTE_BURST_LIMIT"))]
     pub byte_burst: f64,
-    /// HTTP requests per second of an IP address without credentials on average; 0 for no limit.
-    /// Users may make ten times as many. Default: 0.
+    /// Average number of HTTP requests per second of an IP address without credentials; 0 for no
+    /// limit. Users may make ten times as many. Default: 0.
     ///
-    /// A request beyond the rate waits. If it would have to wait for more than 5 s, it is refused
-    /// at once with status 429.
+    /// A request above the rate waits. If it would have to wait for more than 5 s, it is refused
+    /// immediately with status 429.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_RATE_LIMIT"))]
     pub http_per_second: f64,
-    /// HTTP requests that an IP address may make at once without credentials, if their rate is
-    /// limited. Users may make ten times as many. Default: 500.
+    /// Maximum number of HTTP requests that an IP address without credentials may make in a burst,
+    /// if the rate is limited. Users may make ten times as many. Default: 500.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_BURST_LIMIT"))]
     pub http_burst: f64,
-    /// Handshakes in progress at the same time; others wait. Default: 10.
+    /// Maximum number of handshakes in progress; others wait. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONCURRENT_CONNECTIONS"))]
     pub concurrent_handshakes: usize,
-    /// WebSockets of one IP address that are not authenticated yet; others wait up to 30 s, then
-    /// they are refused. Default: 256.
+    /// Maximum number of WebSockets of one IP address that are not authenticated yet. Others wait
+    /// up to 30 s, then they are refused. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKES_PER_ADDRESS"))]
     pub handshakes_per_address: usize,
-    /// Connections of one user. Each client without credentials is a user of its own. Default: 200.
+    /// Maximum number of connections of one user. Each client without credentials counts as a
+    /// separate user. Default: 200.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONNECTIONS_PER_USER"))]
     pub connections_per_user: usize,
-    /// Clients in one workspace. Default: 1000.
+    /// Maximum number of clients in one workspace. Default: 1000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CLIENTS_PER_WORKSPACE"))]
     pub clients_per_workspace: usize,
-    /// Services of one client, in addition to its built-in one. Default: 1000.
+    /// Maximum number of services of one client, without its built-in service. Default: 1000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICES_PER_CLIENT"))]
     pub services_per_client: usize,
-    /// Size of the record of one service, in bytes; at least 1024. Default: 256 KiB.
+    /// Maximum size of the record of one service, in bytes; at least 1024. Default: 256 KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICE_BYTES"))]
     pub service_bytes: usize,
-    /// Size of the records of all services of one client, in bytes; at least that of one record.
-    /// Default: 8 MiB.
+    /// Maximum size of the records of all services of one client, in bytes; at least
+    /// `service_bytes`. Default: 8 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CLIENT_SERVICES_BYTES"))]
     pub client_services_bytes: usize,
-    /// Size of the records of all services of one workspace, in bytes; at least that of one client.
-    /// Default: 64 MiB.
+    /// Maximum size of the records of all services of one workspace, in bytes; at least
+    /// `client_services_bytes`. Default: 64 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_SERVICES_BYTES"))]
     pub workspace_services_bytes: usize,
-    /// Size of the records of all services, in bytes; at least that of one workspace. Default: 128
-    /// MiB.
+    /// Maximum size of the records of all services, in bytes; at least `workspace_services_bytes`.
+    /// Default: 128 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ALL_SERVICES_BYTES"))]
     pub all_services_bytes: usize,
-    /// Size of the largest list of services in one reply, in bytes. Default: 32 MiB.
+    /// Maximum size of a list of services in one response, in bytes. Default: 32 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_LIST_BYTES"))]
     pub list_bytes: usize,
-    /// Workspaces owned by one user. Default: 100.
+    /// Maximum number of workspaces owned by one user. Default: 100.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACES_PER_USER"))]
     pub workspaces_per_user: usize,
-    /// Memory held for all peers, in bytes; at least 16 MiB. Default: 256 MiB.
+    /// Maximum memory held for all peers, in bytes; at least 16 MiB. Default: 256 MiB.
     ///
     /// All memory that the server holds for a peer counts: partial messages, request bodies,
     /// queues, records. When the budget is exhausted, the server closes the largest connection of
     /// the user with the most memory.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_BYTES"))]
     pub memory_bytes: usize,
-    /// Memory held for one user, or for one IP address without credentials, in bytes; at least that
-    /// of one connection. Default: 128 MiB.
+    /// Maximum memory held for one user, or for one IP address without credentials, in bytes; at
+    /// least `connection_memory_bytes`. Default: 128 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_USER_MEMORY_BYTES"))]
     pub user_memory_bytes: usize,
-    /// Memory held for one connection or request, in bytes; at least twice the size of the largest
-    /// message. Default: 64 MiB.
+    /// Maximum memory held for one connection or request, in bytes; at least twice `frame_bytes`.
+    /// Default: 64 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONNECTION_MEMORY_BYTES"))]
     pub connection_memory_bytes: usize,
-    /// Longest wait of a peer for memory, after which its message or request is refused. Default:
-    /// 10 s.
+    /// Maximum time that a peer waits for memory, after which its message or request is refused.
+    /// Default: 10 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub memory_timeout: Duration,
-    /// HTTP requests of one user, or of one IP address without credentials, that are served at the
-    /// same time; others wait. Default: 256.
+    /// Maximum number of concurrent HTTP requests of one user, or of one IP address without
+    /// credentials; others wait. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_CONCURRENT_REQUESTS"))]
     pub http_concurrent_requests: usize,
-    /// Longest wait of an HTTP request for its turn, after which it is refused. Default: 10 s.
+    /// Maximum time that an HTTP request waits for its turn, after which it is refused. Default: 10
+    /// s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_QUEUE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub http_queue_timeout: Duration,
-    /// Number of headers in the response of an application. Default: 256.
+    /// Maximum number of headers in the response of an application. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADERS"))]
     pub app_headers: usize,
-    /// Size of the headers in the response of an application, names and values, in bytes; at least
-    /// 1024. Default: 64 KiB.
+    /// Maximum size of the headers in the response of an application, names and values, in bytes;
+    /// minimum 1024. Default: 64 KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADER_BYTES"))]
     pub app_header_bytes: usize,
-    /// Time for an ASGI application to return after its response is complete, or after the visitor
-    /// is gone. Default: 30 s.
+    /// Grace period for an ASGI application to return after its response is complete, or after the
+    /// visitor has disconnected. Default: 30 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
-    /// Size of the largest message accepted, in bytes; at least 1024. Default: 16 MiB.
+    /// Maximum size of a message, in bytes; at least 1024. Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_FRAME_BYTES"))]
     pub frame_bytes: usize,
-    /// Size of the queue of messages for one receiver, in bytes; senders wait for room in it.
+    /// Maximum size of the queue of messages for one receiver, in bytes; senders wait for room.
     /// Default: 2 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_QUEUE_BYTES"))]
     pub queue_bytes: usize,
-    /// Longest time for which a receiver may take nothing while a sender waits for room in its
-    /// queue. After it the server disconnects the receiver. Default: 15 s.
+    /// Maximum time for which a receiver may accept no data while a sender waits for room in its
+    /// queue. After it, the server disconnects the receiver. Default: 15 s.
     ///
-    /// The server reads nothing else of the sender meanwhile, its pings neither, and clients give
-    /// up a server that does not answer a ping within 20 s. So a longer time costs the sender its
-    /// connection. The sender waits longer for a receiver that makes progress.
+    /// Meanwhile the server reads nothing from the sender, not even its pings, and clients
+    /// disconnect from a server that does not respond to a ping within 20 s. So with a longer
+    /// timeout, the sender loses its connection. While a receiver makes progress, the sender waits
+    /// without a limit.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DELIVER_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
-    /// Write timeout: the longest time for which a client may accept no byte of a pending write.
-    /// After it the server drops the connection. Default: 30 s.
+    /// Write timeout: the maximum time for which a client may accept no byte of a pending write.
+    /// After it, the server drops the connection. Default: 30 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STALL_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stall_timeout: Duration,
-    /// Time for a client to send the first frame of a WebSocket. Default: 5 s.
+    /// Timeout for the first frame of a WebSocket client. Default: 5 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub handshake_timeout: Duration,
-    /// Time for the whole body of an HTTP request to arrive. Default: 60 s.
+    /// Timeout for the whole body of an HTTP request. Default: 60 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BODY_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub body_timeout: Duration,
-    /// Grace period in which a client over HTTP keeps its address after its stream has ended. After
-    /// it the client counts as gone. Default: 5 s.
+    /// Grace period for which a client over HTTP keeps its address after its stream has ended.
+    /// After it, the client counts as disconnected. Default: 5 s.
     ///
-    /// Python clients open the stream again after 2 s. With a shorter time they would count as gone
-    /// whenever a stream ends.
+    /// Python clients open the stream again after 2 s. With a shorter period, they would count as
+    /// disconnected whenever a stream ends.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stream_grace: Duration,
@@ -199,16 +204,16 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_ping: Duration,
-    /// Time without a message from a client over HTTP after which the server pings it. Default: 60
-    /// s.
+    /// Time without a message from a client over HTTP, after which the server pings the client.
+    /// Default: 60 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_STREAM_IDLE_THRESHOLD", value_parser = seconds)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_idle: Duration,
-    /// Interval of the pings to silent clients over HTTP; the server disconnects a client after
-    /// three without an answer. Default: 30 s.
+    /// Interval of the pings to silent clients over HTTP. The server disconnects a client after
+    /// three pings without a response. Default: 30 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_STREAM_SWEEP_INTERVAL", value_parser = seconds)
@@ -216,7 +221,7 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
     /// Interval of the search for services whose client is connected to no server; 0 or less to
-    /// search only after the start. It applies only to servers that share a Redis. Default: 300 s.
+    /// search only after the start. Used only by servers that share a Redis. Default: 300 s.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -228,8 +233,8 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
-    /// Time for a client to answer a ping of that search, after which its services are removed.
-    /// Default: 3 s.
+    /// Timeout for a client's response to a ping of that search, after which its services are
+    /// removed. Default: 3 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ORPHAN_REAP_PING_TIMEOUT", value_parser = seconds)
@@ -240,32 +245,33 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "MAXIMUM_LOGIN_TIME", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub login_time: Duration,
-    /// Logins in progress of one user, or of one IP address without credentials. The oldest gives
-    /// way to a new one. Default: 256.
+    /// Maximum number of logins in progress of one user, or of one IP address without credentials.
+    /// A new login evicts the oldest. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS_PER_CLIENT"))]
     pub logins_per_client: usize,
-    /// Logins in progress of all users together. The oldest login of the user or address with the
-    /// most gives way to a new one. Default: 10,000.
+    /// Maximum number of logins in progress of all users together. A new login evicts the oldest
+    /// login of the user or address with the most. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS"))]
     pub logins: usize,
-    /// Calls of one user, or of one IP address without credentials, that wait for a login. The
-    /// oldest gives way to a new one. Default: 256.
+    /// Maximum number of calls of one user, or of one IP address without credentials, that wait for
+    /// a login. A new call evicts the oldest. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS_PER_CLIENT"))]
     pub login_checks_per_client: usize,
-    /// Calls of all users together that wait for a login, 2048 at most. The oldest call of the user
-    /// or address with the most gives way to a new one. Default: 2048.
+    /// Maximum number of calls of all users together that wait for a login, 2048 at most. A new
+    /// call evicts the oldest call of the user or address with the most. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
     pub login_checks: usize,
-    /// Calls to the manager of one user, or of one IP address without credentials, that wait for
-    /// other clients; more are refused. Default: 2048.
+    /// Maximum number of calls to the manager of one user, or of one IP address without
+    /// credentials, that wait for other clients. Further calls are refused. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
     pub waiting_calls_per_client: usize,
-    /// Calls to the manager of all users together that wait for other clients, 8192 at most. The
-    /// oldest call of the user or address with the most gives way to a new one. Default: 8192.
+    /// Maximum number of calls to the manager of all users together that wait for other clients,
+    /// 8192 at most. A new call evicts the oldest call of the user or address with the most.
+    /// Default: 8192.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS"))]
     pub waiting_calls: usize,
-    /// Time for a client to answer a ping when another one connects with its id. A client that does
-    /// not answer loses the id to the other one. Default: 5 s.
+    /// Timeout for a client's response to a ping when another client connects with the same id. A
+    /// client that does not respond loses the id. Default: 5 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_INCUMBENT_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub incumbent_timeout: Duration,
@@ -326,19 +332,20 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks the limits. Refuses those with which no client could stay connected, and those with
-    /// which a loop of the server would not pause.
+    /// Checks the limits. Refuses values with which no client could stay connected, or a loop of
+    /// the server would not pause.
     ///
     /// # Errors
     ///
-    /// Names the first limit that cannot be used, and its bound.
+    /// Names the first invalid limit, and the values that it accepts.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         for (name, rate, burst) in [
             ("message", self.messages_per_second, self.message_burst),
             ("byte", self.bytes_per_second, self.byte_burst),
             ("HTTP", self.http_per_second, self.http_burst),
         ] {
-            // Negated as a whole, because NaN fails both comparisons and must be refused.
+            // Negated as a whole, because both comparisons are false for NaN, which must be
+            // refused.
             if !(rate >= 0.0 && burst >= 1.0) {
                 return invalid(format!(
                     "the {name} rate limit must not be negative, and its burst at least 1"

@@ -1,9 +1,9 @@
-//! The settings of a server. Each is defined once, with its name, environment variable, default and
-//! meaning.
+//! The settings of a server. Each setting is defined once, with its name, environment variable,
+//! default and meaning.
 //!
 //! A program that embeds the server sets the fields, or uses [`Builder`](crate::Builder). The
 //! binary derives its options and variables from the same fields (feature `cli`), so the doc
-//! comment of a field is also its text in `--help`: write it without Markdown links. `docs/operate`
+//! comment of a field is also its text in `--help`. Do not use Markdown links in it. `docs/operate`
 //! lists the settings by hand.
 //!
 //! [`Settings::check`] is the only place that refuses settings. Code that reads them later relies
@@ -21,24 +21,24 @@ use serde::{Serialize, Serializer};
 pub use self::limits::Limits;
 pub use self::tokens::TokenSettings;
 
-/// Shortest secret for signing that causes no warning, in bytes. Shorter ones are accepted, because
-/// the original server accepts them.
+/// Minimum length of a signing secret without a warning, in bytes. Shorter secrets are accepted,
+/// because the Python server accepts them.
 const JWT_SECRET_MIN: usize = 16;
 /// File that must be in the folder of the JavaScript client: its build as an ES module.
 const JS_CLIENT_FILE: &str = "hypha-rpc-websocket.mjs";
-/// Shortest root token, in bytes.
+/// Minimum length of a root token, in bytes.
 const ROOT_TOKEN_MIN: usize = 32;
-/// Length in bytes from which a root token may contain common words.
+/// Minimum length of a root token that may contain common words, in bytes.
 const ROOT_TOKEN_LONG: usize = 64;
-/// Words that show that a short root token was not made by a random generator.
+/// Words that show that a short root token does not come from a random generator.
 const COMMON_WORDS: [&str; 8] = [
     "test", "admin", "token", "root", "password", "secret", "default", "example",
 ];
 
-/// All settings of a server that are plain data. Those that are code, such as an authenticator, are
-/// set with [`Builder`](crate::Builder).
+/// All settings of a server that are plain data. Settings that are code, such as an authenticator,
+/// are set with [`Builder`](crate::Builder).
 ///
-/// The settings serialize as JSON without secrets: `(set)` stands for each secret, and for the
+/// The settings serialize as JSON without secrets: `(set)` replaces each secret, and the
 /// credentials and the query in a URL. The same holds for `Debug`.
 ///
 /// # Examples
@@ -63,10 +63,10 @@ pub struct Settings {
     /// host name. Default: /.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BASE_PATH"))]
     pub base_path: String,
-    /// URL under which clients reach this server. Default: http://HOST:PORT and the base path.
+    /// URL at which clients reach this server. Default: http://HOST:PORT and the base path.
     ///
-    /// Clients use it to recognize functions of this server, so it must be the same for all of
-    /// them.
+    /// Clients use this URL to recognize functions of this server, so all of them must use the same
+    /// URL.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_PUBLIC_BASE_URL", hide_env_values = true)
@@ -80,8 +80,9 @@ pub struct Settings {
         arg(long, env = "HYPHA_ALLOW_ORIGINS", value_delimiter = ',')
     )]
     pub allow_origins: Vec<String>,
-    /// Take the IP address of a client from the header X-Forwarded-For. Set it only if all requests
-    /// come through a proxy that writes the header: others could claim any address. Default: false.
+    /// Take the IP address of a client from the header X-Forwarded-For. Set this only if all
+    /// requests come through a proxy that writes the header, because clients could otherwise claim
+    /// any address. Default: false.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -91,28 +92,30 @@ pub struct Settings {
         )
     )]
     pub behind_proxy: bool,
-    /// Id of the server, unique among those that share a Redis. Default: the one in the data
+    /// Id of the server, unique among the servers that share a Redis. Default: the one in the data
     /// folder, or a random one.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_SERVER_ID"))]
     pub server_id: Option<String>,
-    /// Secret that signs tokens. The server warns about one of fewer than 16 characters. Default:
-    /// the one in the data folder, or a random one, whose tokens end with the process.
+    /// Secret that signs tokens. The server warns about a secret of fewer than 16 characters.
+    /// Default: the one in the data folder, or a random one. Tokens signed with a random one become
+    /// invalid when the process ends.
     ///
-    /// The program reads the variable JWT_SECRET of the original server as well.
+    /// The program also reads the variable JWT_SECRET of the Python server.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_JWT_SECRET", hide_env_values = true)
     )]
     #[serde(serialize_with = "redacted")]
     pub jwt_secret: Option<String>,
-    /// Token that permits everything in all workspaces, of at least 32 characters. Default: none.
+    /// Token that grants all permissions in all workspaces, with at least 32 characters. Default:
+    /// none.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ROOT_TOKEN", hide_env_values = true)
     )]
     #[serde(serialize_with = "redacted")]
     pub root_token: Option<String>,
-    /// Life of a reconnection token: the longest time for which a client can be disconnected and
+    /// Lifetime of a reconnection token: the maximum time after which a disconnected client can
     /// return without another token. Default: two days (172800 s).
     #[cfg_attr(
         feature = "cli",
@@ -121,7 +124,7 @@ pub struct Settings {
     #[serde(serialize_with = "in_seconds")]
     pub reconnection_token_life: Duration,
     /// Folder for data that survives a restart: the server's id and secret, workspaces and revoked
-    /// tokens. The server creates it if it does not exist. Each server needs a folder of its own.
+    /// tokens. The server creates it if it does not exist. Each server needs its own folder.
     ///
     /// Default of an embedded server: none, so that nothing survives. Default of the program:
     /// hypha-server/PORT in the user's data folder, or none if the port is 0.
@@ -156,7 +159,7 @@ pub struct Settings {
     /// Names in tokens, and the identity provider.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
     pub tokens: TokenSettings,
-    /// Bounds that keep one client from harming the others.
+    /// Limits that prevent one client from harming the others.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Limits"))]
     pub limits: Limits,
 }
@@ -192,7 +195,7 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// A setting that cannot be used. The text names the setting and the accepted values.
+/// An invalid setting. The text names the setting and the accepted values.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -274,7 +277,8 @@ impl Settings {
                 folder.display()
             ));
         }
-        // Tokens count whole seconds, so a token with a shorter life would be issued as expired.
+        // Tokens count whole seconds, so a token with a shorter lifetime would be issued as
+        // expired.
         at_least(
             "reconnection_token_life",
             self.reconnection_token_life,
@@ -283,8 +287,8 @@ impl Settings {
         self.limits.check()
     }
 
-    /// Returns warnings about settings that work but are unsafe or incomplete, as texts for the
-    /// log.
+    /// Returns warnings about settings that are accepted but unsafe or incomplete, as strings for
+    /// the log.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let length = self.jwt_secret.as_deref().map(str::len);
@@ -328,12 +332,13 @@ impl Settings {
         }
     }
 
-    /// Returns the base path in the form that is put in front of a path: empty, or `/something`
-    /// without a slash at the end.
+    /// Returns the base path as a prefix for paths: empty, or `/something` without a slash at the
+    /// end.
     ///
     /// # Errors
     ///
-    /// Fails if it contains other characters than letters, digits and `-_.~/`, or an empty part.
+    /// Fails if the path contains an empty part, or characters other than letters, digits and
+    /// `-_.~/`.
     pub(crate) fn base(&self) -> Result<String, ConfigError> {
         let base = self.base_path.trim_matches('/');
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/".contains(&b);
@@ -382,7 +387,7 @@ impl Settings {
         Ok(mounts)
     }
 
-    /// Returns the origins that are allowed. An empty list means that all origins are.
+    /// Returns the allowed origins. An empty list means that all origins are allowed.
     ///
     /// # Errors
     ///
@@ -413,8 +418,8 @@ pub(crate) struct Mount {
     pub(crate) folder: PathBuf,
 }
 
-/// Returns whether files may be served below a path. It must have one part, which must not be the
-/// first part of a path of the server.
+/// Returns whether files may be served at a path. The path must have one part, which must not be
+/// the first part of a path of the server.
 fn is_mount_path(path: &str) -> bool {
     const OWN: [&str; 10] = [
         "api-docs",
@@ -435,7 +440,7 @@ fn is_mount_path(path: &str) -> bool {
     })
 }
 
-/// Serializes a time as a number of seconds, as the variables and options have it.
+/// Serializes a time as a number of seconds, like the variables and options.
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
@@ -452,23 +457,24 @@ fn redacted_url<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S:
         .serialize(serializer)
 }
 
-/// Returns a URL with `(set)` in place of user info, query and fragment, which may be secret.
+/// Returns a URL with `(set)` in place of the user info, the query and the fragment, which may be
+/// secret.
 fn without_credentials(url: &str) -> String {
     let (place, query) = match url.find(['?', '#']) {
         Some(at) => (&url[..at], "?(set)"),
         None => (url, ""),
     };
     let start = place.find("://").map_or(0, |at| at + 3);
-    // The last `@` before the query, even in the path: a password with a slash that is not escaped
-    // would otherwise be shown in part.
+    // Searches the last `@` before the query, even in the path: otherwise a password with an
+    // unescaped slash would be partly visible.
     match place[start..].rfind('@') {
         Some(at) => format!("{}(set){}{query}", &place[..start], &place[start + at..]),
         None => format!("{place}{query}"),
     }
 }
 
-/// Parses an interval in seconds. Zero and negative numbers yield zero, which turns the repetition
-/// off.
+/// Parses an interval in seconds. Zero and negative numbers result in zero, which disables the
+/// repetition.
 #[cfg(feature = "cli")]
 fn interval(text: &str) -> Result<Duration, String> {
     match text.trim().parse::<f64>() {
@@ -597,7 +603,7 @@ mod tests {
             "`reconnection_token_life` must be at least 1 s, got 0.999 s"
         );
 
-        // These turn something off, and the others go on.
+        // These values disable a feature or a limit, and are accepted.
         let mut settings = Settings::default();
         let limits = &mut settings.limits;
         limits.services_per_client = 0;

@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::redacted_url;
 
-/// Names in the claims of tokens, and the identity provider whose tokens the server accepts besides
-/// its own.
+/// Names in the claims of tokens, and the identity provider whose tokens the server accepts in
+/// addition to its own.
 ///
-/// The defaults are those of the original server, so that both servers accept the same tokens if
-/// they have the same secret.
+/// The defaults are those of the Python server, so that both servers accept the same tokens if they
+/// have the same secret.
 #[derive(Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
@@ -40,7 +40,8 @@ pub struct TokenSettings {
     )]
     pub client_id: String,
     /// URL of the public keys of the identity provider, which signs its tokens with RS256. Default:
-    /// derived from the domain. Without a URL and a domain the server accepts only its own tokens.
+    /// derived from the domain. If neither a URL nor a domain is set, the server accepts only its
+    /// own tokens.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_JWKS_URL", hide_env_values = true)
@@ -48,7 +49,7 @@ pub struct TokenSettings {
     #[serde(serialize_with = "redacted_url")]
     pub jwks_url: Option<String>,
     /// Claim `iss` of the identity provider's tokens. Default: derived from the domain, or without
-    /// one the issuer of the server's own tokens.
+    /// a domain the issuer of the server's own tokens.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_ISSUER"))]
     pub jwks_issuer: Option<String>,
 }
@@ -76,7 +77,7 @@ impl std::fmt::Debug for TokenSettings {
 }
 
 impl TokenSettings {
-    /// Returns the full name of a claim that is not standard: `namespace` and `name`.
+    /// Returns the full name of a non-standard claim: `namespace` followed by `name`.
     pub(crate) fn claim(&self, name: &str) -> String {
         format!("{}{name}", self.namespace)
     }
@@ -99,7 +100,7 @@ impl TokenSettings {
         Some(self.domain.as_str()).filter(|domain| !domain.is_empty())
     }
 
-    /// Replaces empty texts by their defaults.
+    /// Replaces empty strings by their defaults.
     pub(super) fn ignore_empty(&mut self) {
         let default = TokenSettings::default();
         for (text, default) in [

@@ -1,7 +1,7 @@
-//! Messages and notices of other servers, which the bus hands over.
+//! Handles the messages and notices of other servers, which the bus passes to the state.
 //!
-//! Nothing here waits, because one task delivers the messages for all clients. Work that takes time
-//! runs in tasks of its own.
+//! The functions here never wait, because one task delivers the messages for all clients. Slow work
+//! runs in separate tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use crate::metrics::Counters;
 use crate::peer::{CloseOrder, Peer};
 use crate::router::{NOBODY, Origin};
 
-/// Answers the question of another server, whether a client has taken its messages, once the client
-/// has taken enough of them. Until then repeats at intervals that it has not, so that the other
-/// server keeps waiting. Disconnects a client that takes nothing for `patience`.
+/// Replies to a probe of another server after the client has read most of its queue. Until then,
+/// repeats at intervals that the client has not, so that the other server keeps waiting.
+/// Disconnects a client that reads nothing for `patience`.
 async fn answer_later(
     peer: Arc<Peer>,
     mut relieved: oneshot::Receiver<()>,
@@ -40,7 +40,7 @@ async fn answer_later(
         if progress != before {
             (before, since) = (progress, Instant::now());
         } else if since.elapsed() >= patience {
-            // `relieved` completes then, and the loop ends with an answer.
+            // Closing the queue completes `relieved`, so the loop ends with a reply.
             counters.closed_slow.add();
             peer.outbox.close_unread();
         }
@@ -54,7 +54,7 @@ impl Recipient for State {
 
     fn message(&self, address: &str, frame: Bytes) {
         if let Some(peer) = self.router.find_address(address) {
-            // The sender's server has noted the partnership at its end.
+            // The sender's server has recorded the partnership at the sender's end.
             if let Ok(message) = Message::parse(frame.clone())
                 && let (Some(from), Some(_)) = (message.from(), message.session())
             {
@@ -63,9 +63,9 @@ impl Recipient for State {
             if let Some(pace) = &peer.pace {
                 pace.asked_remotely();
             }
-            // Pushed without a wait for room. Instead the sending servers ask whether the client
-            // keeps up, and their senders wait. A client whose account is exhausted all the same is
-            // disconnected by `push`.
+            // `push` does not wait for room. Instead the sending servers send probes, and their
+            // senders wait until the client keeps up. If the client's account is exhausted anyway,
+            // `push` disconnects the client.
             if peer.outbox.push(frame).is_ok() {
                 self.counters.messages_routed.add();
             }
@@ -94,8 +94,8 @@ impl Recipient for State {
         match notice {
             Notice::Taken { address } => {
                 if let Some(peer) = self.router.find_address(&address) {
-                    // Only detached, without the rest of `client_left`: the client is connected
-                    // elsewhere now, and its services belong to the new connection.
+                    // Only detached, without the rest of `client_left`: the client is now connected
+                    // to another server, and its services belong to the new connection.
                     self.router.detach(&peer);
                     let reason = "Replaced by a newer connection with the same id";
                     peer.outbox.close(CloseOrder::new(1001, reason));
@@ -127,7 +127,7 @@ impl Recipient for State {
                 self.shutdown
                     .spawn(answer_later(peer, relieved, answer, patience, counters));
             }
-            // The bus handles the answers to its own questions.
+            // The bus handles the replies to its own probes.
             Notice::Answered { .. } => {}
             Notice::Left { address } => self.router.tell_partners_of(&address, true),
             Notice::Unloaded { workspace } => {

@@ -1,12 +1,12 @@
 //! The state of one running server: its parts, shared by all of its connections.
 //!
 //! `server` creates the [`State`] and ends it. All higher layers hold it in an `Arc`. The clients
-//! inside the server hold it too, and are held by it, so [`ServerClients::shutdown`] must break the
-//! circle at the end.
+//! inside the server also hold it, and it holds these clients, so [`ServerClients::shutdown`] must
+//! break the cycle at the end.
 //!
 //! Each part has its own lock, which it takes and releases within its methods. The exception is
-//! [`State::workspace_records`], an asynchronous lock that callers hold: it is taken before any
-//! other lock.
+//! [`State::workspace_records`], an asynchronous lock that callers hold. It must be taken before
+//! any other lock.
 
 #[cfg(feature = "redis")]
 mod cluster;
@@ -34,14 +34,14 @@ use crate::router::Router;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// The version of the original server whose behavior clients may expect. The server reports it as
-/// its own.
+/// The version of the Python server whose behavior this server implements. Reported to clients as
+/// the server's version.
 pub(crate) const HYPHA_VERSION: &str = "0.21.137";
 
-/// Name of the memory owner for calls of clients that have left.
+/// Name of the memory owner for calls of clients that have disconnected.
 const DEPARTED: &str = "departed";
 
-/// The names and URLs under which clients know the server.
+/// The names and URLs of the server, as clients see them.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerInfo {
     /// Id of the server, unique in its cluster.
@@ -66,8 +66,8 @@ impl ServerInfo {
 /// The parts of one running server.
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
-    /// The settings, which have been checked. The server id, the secret for tokens and the root
-    /// token have been taken out.
+    /// The checked settings. The server id, the secret for tokens and the root token were moved
+    /// out.
     pub(crate) settings: Settings,
     /// Time of the start.
     pub(crate) started: std::time::Instant,
@@ -136,23 +136,23 @@ impl State {
         }
     }
 
-    /// Returns the name under which a connection owns its records in the registry:
+    /// Returns the name of the connection that owns records in the registry:
     /// `<server>#<generation>`, unique in the cluster. A newer connection of the same client has
-    /// another name, so the end of the old one does not remove the records of the new one.
+    /// another name, so the end of the old connection does not remove the records of the new one.
     pub(crate) fn owner(&self, peer: &Peer) -> String {
         format!("{}#{}", self.info.server_id, peer.generation)
     }
 
-    /// Returns the user or IP address to which the memory and the places of a caller are charged.
+    /// Returns the user or IP address to which the memory and the slots of a caller are charged.
     pub(crate) fn account_owner(&self, ctx: &Context) -> String {
         let address = absolute_address(ctx.from(), ctx.workspace());
         match self.router.find_address(&address) {
             Some(caller) => caller.owner().to_owned(),
-            // By its user, because the caller may be connected to another server, which alone knows
-            // its IP address.
+            // Charged to the user, because the caller may be connected to another server, and only
+            // that server knows its IP address.
             None if self.router.bus().has_others() => payer(ctx.user()).to_owned(),
-            // The caller has left since it sent the call. All such callers share one account,
-            // because nobody waits for their results.
+            // The caller has disconnected since it sent the call. All such callers share one
+            // account, because no client waits for their results.
             None => DEPARTED.to_owned(),
         }
     }
@@ -172,9 +172,9 @@ impl State {
         stats
     }
 
-    /// Returns whether clients can be admitted now. While Redis is not reachable, they cannot.
+    /// Returns whether clients can be admitted now. Returns false while Redis is unreachable.
     pub(crate) fn is_ready(&self) -> bool {
-        // The manager is missing only before the first connection and after the last one.
+        // The manager is missing only before it has started and after the shutdown.
         !self.shutdown.is_stopping()
             && self.clients.manager().is_some()
             && self.router.bus().is_up()

@@ -1,5 +1,5 @@
-//! The clients of the server itself: the workspace manager under its present and its former
-//! addresses, and the clients with the server's other services.
+//! The clients of the server itself: the workspace manager at its current and its former addresses,
+//! and the clients with the server's other services.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -9,20 +9,20 @@ use hypha_rpc::Client;
 use hypha_rpc::workspace::ServiceInfo;
 use parking_lot::Mutex;
 
-/// The clients of the server itself. They hold the server's state in turn, so
+/// The clients of the server itself. They hold the server's state, which holds them, so
 /// [`shutdown`](Self::shutdown) must drop them at the end.
 #[derive(Default)]
 pub(crate) struct ServerClients {
     manager: Mutex<Option<Client>>,
     /// The record of the manager's service, which is not in the registry.
     manager_record: OnceLock<ServiceInfo>,
-    /// The manager under the addresses of former servers, which clients may still use.
+    /// The manager at the addresses that it had before a restart, which clients may still use.
     former_managers: tokio::sync::Mutex<VecDeque<Client>>,
     services: Mutex<Vec<Client>>,
 }
 
 impl ServerClients {
-    /// Returns the client of the manager. `None` before the first connection, and after
+    /// Returns the client of the manager. `None` before the manager has started, and after
     /// [`shutdown`](Self::shutdown).
     pub(crate) fn manager(&self) -> Option<Client> {
         self.manager.lock().clone()
@@ -30,7 +30,7 @@ impl ServerClients {
 
     /// Sets the client of the manager, and the record of its service. Called once, at the start.
     pub(crate) fn set_manager(&self, client: Client, record: ServiceInfo) {
-        // An error would say that there is a record already.
+        // Ignored, because an error would mean that the record is already set.
         let _ = self.manager_record.set(record);
         *self.manager.lock() = Some(client);
     }
@@ -40,13 +40,14 @@ impl ServerClients {
         self.manager_record.get()
     }
 
-    /// Locks the clients of the manager under former addresses, oldest first. Callers hold the lock
+    /// Locks the clients of the manager at former addresses, oldest first. Callers hold the lock
     /// while they connect another one, so that no address is connected twice.
     pub(crate) async fn former_managers(&self) -> tokio::sync::MutexGuard<'_, VecDeque<Client>> {
         self.former_managers.lock().await
     }
 
-    /// Keeps a client with services of the server, which would disconnect when it is dropped.
+    /// Keeps a client with services of the server. Without this, the client would be dropped and
+    /// disconnect.
     pub(crate) fn keep_service(&self, client: Client) {
         self.services.lock().push(client);
     }

@@ -1,8 +1,8 @@
-//! The end of a server: the signal to stop, the connections that the end waits for, and the tasks
-//! that it aborts.
+//! The shutdown of a server: the signal to stop, the connections to wait for, and the tasks to
+//! abort.
 //!
-//! The order at the end: [`Shutdown::stop`] signals, connections close and drop their tokens from
-//! [`Shutdown::alive`], then [`Shutdown::end_tasks`] aborts the tasks that are left.
+//! Order: [`Shutdown::stop`] signals the shutdown, connections close and drop their tokens from
+//! [`Shutdown::alive`], then [`Shutdown::end_tasks`] aborts the remaining tasks.
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 /// Signals tasks to stop, and holds the tasks that must not outlive the server.
 pub(crate) struct Shutdown {
     stopping: watch::Sender<bool>,
-    /// `None` once the server has ended: nothing is spawned any more.
+    /// `None` after the server has stopped. No task is spawned any more.
     tasks: Mutex<Option<JoinSet<()>>>,
-    /// Each connection holds a sender. `server::run` drops the last other one and then waits until
-    /// the channel closes.
+    /// Each connection holds a sender. `server::run` drops its own sender and then waits until the
+    /// channel closes.
     alive: mpsc::WeakSender<()>,
 }
 
@@ -28,8 +28,8 @@ impl Shutdown {
         }
     }
 
-    /// Spawns a task that is aborted if it still runs when the server has ended. Does nothing after
-    /// that.
+    /// Spawns a task that is aborted if it still runs when the server has stopped. Does nothing
+    /// after that.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = &mut *self.tasks.lock() {
             // Finished tasks are removed here, because a `JoinSet` keeps their results until they
@@ -39,7 +39,7 @@ impl Shutdown {
         }
     }
 
-    /// Aborts the tasks that are left, and waits until they have ended.
+    /// Aborts the remaining tasks, and waits until they have ended.
     pub(crate) async fn end_tasks(&self) {
         // Taken out first, so that the lock is not held across the await.
         let tasks = self.tasks.lock().take();
@@ -62,14 +62,14 @@ impl Shutdown {
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.stopping.subscribe();
         async move {
-            // Ignored, because an error says that the state is gone, and the server with it.
+            // Ignored, because an error means that the state is dropped, and the server has
+            // stopped.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
     }
 
-    /// Returns a token for a task that serves a connection. The end of the server waits, for a
-    /// grace period, until all tokens are dropped. Returns `None` once the server accepts no
-    /// connections.
+    /// Returns a token for a task that serves a connection. The shutdown waits, for a grace period,
+    /// until all tokens are dropped. Returns `None` once the server accepts no more connections.
     pub(crate) fn alive(&self) -> Option<mpsc::Sender<()>> {
         self.alive.upgrade()
     }

@@ -1,5 +1,5 @@
-//! Limits on the calls to the manager that wait for other clients. Only such calls run for long, so
-//! only these need limits.
+//! Limits the number of calls to the manager that wait for other clients. Other calls need no
+//! limit, because they run only briefly.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use crate::seats::{Admit, Seat, Seats};
 use crate::settings::Limits;
 use crate::shares::{Place, Places};
 
-/// Upper bound on the waiting calls of one client.
+/// Maximum number of waiting calls of one client.
 const PER_CLIENT: usize = 256;
 
 type Answer<T> = Result<T, ManagerError>;
 
 /// The waiting calls of all clients, at all addresses of the manager.
 ///
-/// Calls beyond the bound of a client, or of its user or IP address, are refused. Beyond the bound
-/// for all, the oldest call of the owner with the most calls fails in favor of the new one. So an
-/// owner that waits for little can always wait.
+/// Above the limit of a client, or of its user or IP address, a call is refused. Above the limit of
+/// all calls, a new call evicts the oldest call of the owner with the most calls. So an owner with
+/// few waiting calls can always add one.
 pub(crate) struct WaitingCalls {
-    /// Seats by the caller's address.
+    /// Slots by the caller's address.
     of_client: Arc<Seats>,
-    /// Seats by the caller's user or IP address.
+    /// Slots by the caller's user or IP address.
     of_owner: Arc<Seats>,
-    /// Places for the calls of all clients together.
+    /// Slots for the calls of all clients together.
     places: Arc<Places>,
     counters: Arc<Counters>,
 }
 
-/// A call that may wait for other clients. Dropping it gives its seats and its place back.
+/// A call that may wait for other clients. Dropping it frees its slots.
 pub(crate) struct WaitingCall {
     _seats: (Seat, Seat),
     place: Place,
-    /// Canceled when the caller is gone.
+    /// Canceled when the caller has disconnected.
     caller_gone: CancellationToken,
 }
 
@@ -50,8 +50,8 @@ impl WaitingCalls {
         }
     }
 
-    /// Takes a place for a call of the client `caller`, which belongs to `owner`. `caller_gone` is
-    /// canceled when nobody waits for the result any more.
+    /// Takes the slots for a call of the client `caller`, which belongs to `owner`. `caller_gone`
+    /// is canceled when no client waits for the result any more.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl WaitingCalls {
                 ))
             })
         };
-        // If the second seat is refused, the first one is dropped and so given back. The place is
-        // taken last, so that a refused call displaces none.
+        // If the second slot is refused, the first one is dropped and so freed. The slot in
+        // `places` is taken last, so that a refused call evicts none.
         let seats = (seat(&self.of_client, caller)?, seat(&self.of_owner, owner)?);
         let (place, displaced) = self.places.take(owner);
         if displaced {
@@ -87,15 +87,16 @@ impl WaitingCalls {
 }
 
 impl WaitingCall {
-    /// Waits for `work` while the call has its place and its caller is connected. Otherwise drops
+    /// Waits for `work` until the call is evicted or its caller disconnects. In these cases, drops
     /// `work` at its current await.
     ///
     /// # Errors
     ///
-    /// Fails if a newer call has taken the place, or the caller is gone.
+    /// Fails if a newer call has evicted this one, or the caller is gone.
     pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Answer<T> {
         tokio::select! {
-            // In order, so that a result that is there counts even if the place is lost.
+            // Polled in this order, so that a finished result is returned even if the call was
+            // evicted.
             biased;
             done = work => Ok(done),
             () = self.place.lost() => Err(ManagerError::Runtime(
@@ -145,7 +146,7 @@ mod tests {
             calls[449].wait(long()).await.is_err(),
             "nobody waits for it"
         );
-        // A seat that was refused is not kept.
+        // A refused slot is not kept.
         calls.clear();
         assert!(begin("ws/2", "ip:1").is_ok());
     }

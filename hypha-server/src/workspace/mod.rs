@@ -1,12 +1,12 @@
-//! The life of a workspace: it begins with its first client, and may end with its last one.
+//! The lifetime of a workspace: it starts with its first client, and may end with its last one.
 //!
-//! `session` calls [`open`] when a client is attached and [`client_left`] when it is gone. In a
-//! cluster, `server` runs `watch_servers` and `remove_orphans`, which do the same for clients
-//! whose server has failed. `provider` makes calls to clients in the name of the manager.
+//! `session` calls [`open`] when a client is attached and [`client_left`] when it has disconnected.
+//! In a cluster, `server` runs `watch_servers` and `remove_orphans`, which do the same for clients
+//! whose server has failed. `provider` makes calls to clients on behalf of the manager.
 //!
 //! [`State::workspace_records`] is locked while a workspace is stored or removed. `session`
 //! attaches clients to the router under this lock, so that a workspace is not removed while its
-//! first client enters. The lock is that of one server: `remove_orphans` has another rule for a
+//! first client enters. The lock covers one server only; `remove_orphans` has a separate rule for a
 //! cluster.
 
 mod provider;
@@ -34,11 +34,11 @@ use crate::state::State;
 #[cfg(feature = "redis")]
 const FIRST_ORPHAN_SEARCH: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Interval of the heartbeat for the other servers.
+/// Interval of the beats to the other servers.
 #[cfg(feature = "redis")]
 const BEAT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Ids and descriptions of the workspaces that exist from the start and are never removed.
+/// Ids and descriptions of the workspaces that always exist and are never removed.
 pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
     ("public", "Public workspace"),
     ("ws-user-root", "Root workspace"),
@@ -50,7 +50,8 @@ pub(crate) fn is_system(workspace: &str) -> bool {
     SYSTEM_WORKSPACES.iter().any(|(id, _)| *id == workspace)
 }
 
-/// Returns the `status` of a workspace that clients can use, in the form of the original server.
+/// Returns the `status` of a workspace that is ready for clients, in the format of the Python
+/// server.
 pub(crate) fn ready() -> Option<Value> {
     Some(Value::from(Map::from_iter([
         ("ready".to_owned(), Value::from(true)),
@@ -58,13 +59,13 @@ pub(crate) fn ready() -> Option<Value> {
     ])))
 }
 
-/// Returns whether the `status` of a workspace says that clients can use it.
+/// Returns whether the `status` of a workspace says that it is ready for clients.
 pub(crate) fn is_ready(workspace: &WorkspaceInfo) -> bool {
     let status = workspace.status.as_ref();
     status.and_then(|status| status.get("ready")?.as_bool()) == Some(true)
 }
 
-/// Stores the [`SYSTEM_WORKSPACES`] that do not exist yet. Existing records stay as they are.
+/// Stores the missing [`SYSTEM_WORKSPACES`]. Does not change existing records.
 pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<(), RegistryError> {
     for (id, description) in SYSTEM_WORKSPACES {
         let workspace = WorkspaceInfo {
@@ -87,9 +88,9 @@ pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<
     Ok(())
 }
 
-/// Returns the record of the workspace `id`, or a new record if it is the user's own one. Returns
-/// `None` for any other workspace that does not exist. Stores nothing, so that a refused client
-/// leaves nothing behind.
+/// Returns the record of the workspace `id`, or a new record if `id` is the user's own workspace.
+/// Returns `None` for any other missing workspace. Stores nothing, so that a refused client leaves
+/// nothing behind.
 pub(crate) async fn find_or_plan(
     state: &State,
     user: &UserInfo,
@@ -102,8 +103,8 @@ pub(crate) async fn find_or_plan(
     Ok(own.then(|| own_workspace(user)))
 }
 
-/// Returns a new record of a user's own workspace. That of an anonymous user is not persistent: it
-/// ends with its last client.
+/// Returns a new record of a user's own workspace. The workspace of an anonymous user is not
+/// persistent: it is removed with its last client.
 pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     let id = user.own_workspace();
     let mut owners = vec![user.id.clone()];
@@ -129,8 +130,8 @@ pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     }
 }
 
-/// Stores the workspace of a new client as ready. A record that exists by now counts instead of
-/// `planned`. The caller holds [`State::workspace_records`].
+/// Stores the workspace of a new client as ready. If a record exists by now, it is used instead of
+/// `planned`. The caller must hold [`State::workspace_records`].
 pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), RegistryError> {
     let mut workspace = state
         .registry
@@ -143,13 +144,13 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
     state.registry.put_workspace(workspace).await
 }
 
-/// Removes a client whose connection has ended, and its workspace if that is empty and not
-/// persistent. Does nothing if a newer connection has taken the client's address, or if it was
-/// called before.
+/// Removes a client whose connection has ended. Also removes the client's workspace if it is empty
+/// and not persistent. Does nothing if a newer connection has taken the client's address, or if the
+/// client was already removed.
 ///
-/// The order matters. The client is detached first, so that no message reaches it any more. Its
-/// services are removed before the event, so that subscribers do not find them. Partners hear of it
-/// after the event, and only those that the event does not reach.
+/// The order matters. The client is detached first, so that it receives no more messages. Its
+/// services are removed before the event, so that subscribers do not find them. Partners that the
+/// event does not reach are notified last.
 pub(crate) async fn client_left(state: &State, peer: &Peer) {
     // Only one caller gets true, so that the rest runs once.
     if !state.router.detach(peer) {
@@ -175,7 +176,7 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
 }
 
 /// Returns the addresses of the clients that have registered their built-in service in a workspace,
-/// at any server of the cluster. The workspace `*` stands for all.
+/// at any server of the cluster. The workspace `*` means all workspaces.
 pub(crate) async fn registered_clients(
     state: &State,
     workspace: &str,
@@ -190,7 +191,7 @@ pub(crate) async fn registered_clients(
     Ok(addresses.collect())
 }
 
-/// Removes a client that does not answer, even if it is connected to another server or to none.
+/// Removes an unresponsive client, even if it is connected to another server or to none.
 pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     if let Some(peer) = state.router.find_address(address) {
         let order = CloseOrder::new(1001, "The client does not answer");
@@ -216,8 +217,8 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
 }
 
 /// Removes orphans at intervals: services whose client is connected to no server, and workspaces
-/// without clients. A server that crashes leaves them behind, and so does a server that cannot
-/// reach Redis while a client leaves.
+/// without clients. A server leaves them behind if it crashes, or if it cannot reach Redis while a
+/// client disconnects.
 #[cfg(feature = "redis")]
 pub(crate) async fn remove_orphans(state: &State) {
     let interval = state.settings.limits.orphan_interval;
@@ -227,8 +228,8 @@ pub(crate) async fn remove_orphans(state: &State) {
         pause = pause.min(interval);
     }
     let mut empty = HashSet::new();
-    // Two searches even without repetition, because `remove_empty` removes only workspaces that
-    // were empty in two searches.
+    // Two searches even without a repetition, because `remove_empty` removes only workspaces that
+    // were empty in two consecutive searches.
     let mut looks_left = 2;
     loop {
         tokio::time::sleep(pause).await;
@@ -247,7 +248,7 @@ pub(crate) async fn remove_orphans(state: &State) {
         for address in &addresses {
             let (workspace, client_id) = address.split_once('/').unwrap_or_default();
             let limit = state.settings.limits.orphan_timeout;
-            // Clients of this server need no ping, because their connections are watched.
+            // Clients of this server need no ping, because their connections are monitored.
             if state.router.find(workspace, client_id).is_none()
                 && ping(state, workspace, client_id, limit).await.is_err()
             {
@@ -271,9 +272,9 @@ pub(crate) async fn remove_orphans(state: &State) {
     }
 }
 
-/// Removes workspaces without clients that were `empty` in the last search too. One that is empty
-/// for the first time stays, because its first client may just be connecting to another server.
-/// Returns those that are empty now.
+/// Removes workspaces without clients that were `empty` in the previous search too. A workspace
+/// that is empty for the first time is kept, because its first client may be connecting to another
+/// server. Returns the workspaces that are empty now.
 #[cfg(feature = "redis")]
 async fn remove_empty(
     state: &State,
@@ -287,7 +288,8 @@ async fn remove_empty(
         .collect();
     let all = state.registry.workspaces().await?;
     let known: HashSet<&str> = all.iter().map(|workspace| workspace.id.as_str()).collect();
-    // Forgotten here, because the server that removes a workspace forgets only its own log of it.
+    // Dropped here, because the server that removes a workspace drops only its own log of the
+    // workspace.
     state.event_log.retain(|id| known.contains(id));
     let found: HashSet<String> = all
         .into_iter()
@@ -301,12 +303,12 @@ async fn remove_empty(
     Ok(found)
 }
 
-/// Sends heartbeats to the other servers, and removes the records of servers whose heartbeats have
-/// stopped. Never returns.
+/// Sends beats to the other servers, and removes the records of servers whose beats have stopped.
+/// Never returns.
 #[cfg(feature = "redis")]
 pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut beats = tokio::time::interval(BEAT);
-    // After a pause, several heartbeats in a row would say no more than one.
+    // After a pause, missed beats are not made up: one beat is as good as several.
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut missed_notices = false;
     loop {
@@ -318,7 +320,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
                 continue;
             }
         };
-        // Kept until the tokens have been read, because `was_interrupted` answers only once.
+        // Kept until the tokens have been read, because `was_interrupted` returns true only once.
         missed_notices |= state.router.bus().was_interrupted();
         if missed_notices {
             match state.registry.revoked_tokens(auth::now()).await {
@@ -332,7 +334,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         if pulse.was_removed {
-            // Another server took this one for dead. The connections are closed, because clients
+            // Another server considered this one dead. All connections are closed, because clients
             // register their services only when they connect.
             tracing::warn!("another server has removed the records of this one; clients reconnect");
             let own = &state.info.server_id;
@@ -344,7 +346,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         for server in pulse.dead {
-            // In a task of its own, because the next heartbeat must not wait for it.
+            // In a separate task, because the next beat must not wait for it.
             let cleaning = state.clone();
             state
                 .shutdown
@@ -353,13 +355,13 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
     }
 }
 
-/// Removes the records of a server that has ended without removing them, and announces that its
-/// clients are gone. Does nothing if another server has done so.
+/// Removes the records that a server has left behind, and announces that its clients are gone. Does
+/// nothing if another server has already done so.
 #[cfg(feature = "redis")]
 async fn remove_server(state: &State, server_id: &str) {
     let clients = match state.registry.remove_server(server_id).await {
         Ok(Some(clients)) => clients,
-        // Another server was first.
+        // Another server has already removed the records.
         Ok(None) => return,
         Err(error) => {
             return tracing::error!(%error, server_id, "cannot remove the records of a server");
@@ -389,14 +391,15 @@ async fn remove_server(state: &State, server_id: &str) {
     }
 }
 
-/// Removes a client inside the server whose connection has ended. No event announces its
-/// disconnect, because none has announced its connect. Does nothing if it was called before.
+/// Removes a client inside the server whose connection has ended. Sends no event about its
+/// disconnect, because there was none about its connect. Does nothing if the client was already
+/// removed.
 pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     if !state.router.detach(peer) {
         return;
     }
-    // Partners of an address in the workspace `*` are not notified, because the address stays: the
-    // next message to it connects another client on demand.
+    // Partners of an address in the workspace `*` are not notified, because the address stays
+    // usable: the next message to it connects another client on demand.
     if peer.workspace != SERVER_WORKSPACE {
         // All partners are notified, because there was no event.
         state.router.tell_partners(peer, false).await;
@@ -409,14 +412,15 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
 /// Removes a workspace without clients, or marks it as not ready if it is persistent.
 async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let _guard = state.workspace_records.lock().await;
-    // Not while the server stops, because its clients come back, here or at another server.
+    // Skipped while the server stops, because its clients will reconnect, here or to another
+    // server.
     if is_system(id) || state.shutdown.is_stopping() || !state.router.members(id).is_empty() {
         return Ok(());
     }
     let Some(mut workspace) = state.registry.workspace(id).await? else {
         return Ok(());
     };
-    // Asked from the registry, because clients may be connected to other servers.
+    // Read from the registry, because clients may be connected to other servers.
     if !registered_clients(state, id).await?.is_empty() {
         return Ok(());
     }

@@ -18,11 +18,11 @@ fn manager(state: &State) -> Answer<Client> {
         .ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
 }
 
-/// Checks that a client answers a ping within `limit`.
+/// Checks that a client responds to a ping within `limit`.
 ///
 /// # Errors
 ///
-/// Fails at once if the client is not connected to any server, otherwise after `limit`.
+/// Fails immediately if the client is not connected to any server, otherwise after `limit`.
 pub(crate) async fn ping(
     state: &State,
     workspace: &str,
@@ -36,10 +36,10 @@ pub(crate) async fn ping(
         .map_err(|error| failure(&error, &address))
 }
 
-/// The error of fetching a service.
+/// The error of a failed fetch of a service.
 pub(crate) struct FetchError {
     error: ManagerError,
-    /// The provider is not connected, so its record in the registry is stale.
+    /// Whether the provider is disconnected, so that its record in the registry is stale.
     pub(crate) is_absent: bool,
 }
 
@@ -62,7 +62,7 @@ impl From<FetchError> for ManagerError {
 ///
 /// # Errors
 ///
-/// Fails if the provider is not connected, does not answer, or has no such service.
+/// Fails if the provider is not connected, does not respond, or has no such service.
 pub(crate) async fn fetch(
     state: &State,
     id: &str,
@@ -71,8 +71,8 @@ pub(crate) async fn fetch(
     let client = manager(state)?;
     let asked = async {
         match client.get_remote_service(id).await {
-            // The client may have registered the service under its full id, so that is tried as its
-            // name.
+            // The client may have registered the service under its full id, so the full id is tried
+            // as the name.
             Err(error) if is_unknown(&error) => {
                 let address = id.split(':').next().unwrap_or_default();
                 let named = client.get_remote_service(&format!("{address}:{id}")).await;
@@ -101,8 +101,8 @@ pub(crate) async fn fetch(
     }
 }
 
-/// Returns whether a provider says that it has no such service. Python providers say so only in the
-/// text of an error.
+/// Returns whether a provider has reported that it has no such service. Python providers report
+/// this only in the error text.
 fn is_unknown(error: &Error) -> bool {
     match error {
         Error::Rejected(rejection) => rejection.kind == RejectKind::UnknownService,
@@ -119,8 +119,7 @@ pub(crate) async fn call(service: &RemoteService, function: &str) -> Answer<Valu
         .map_err(|error| failure(&error, service.id()))
 }
 
-/// Returns the error of a call to the client or service `whom` in the form in which the manager
-/// reports it.
+/// Converts the error of a call to the client or service `whom` to the manager's error.
 fn failure(error: &Error, whom: &str) -> ManagerError {
     match error {
         Error::Timeout(_) => ManagerError::Timeout(format!("{whom} did not answer: {error}")),

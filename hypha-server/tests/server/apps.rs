@@ -1,4 +1,4 @@
-//! Applications share the origin of the server, and their responses its connections.
+//! Applications share the server's origin, and their responses share its connections.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::support::{self, server, server_with};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Offers an application of functions and one of ASGI that give the same answers.
+/// Registers one application of the type `functions` and one of the type `asgi`. Both send the same
+/// response.
 async fn host(server: &Server, answer: serde_json::Value) -> Result<(Client, String)> {
     let client = hypha_rpc::connect(server.url()).await?;
     let answer = Arc::new(answer);
@@ -60,7 +61,7 @@ async fn host(server: &Server, answer: serde_json::Value) -> Result<(Client, Str
     Ok((client, url))
 }
 
-/// The answers of both applications.
+/// Returns the responses of both applications.
 async fn both(url: &str) -> Result<Vec<Response>> {
     let http = support::http();
     let mut responses = Vec::new();
@@ -70,7 +71,7 @@ async fn both(url: &str) -> Result<Vec<Response>> {
     Ok(responses)
 }
 
-/// The head, in lower case, and the rest of a response.
+/// Returns the head of a response in lower case, and the rest of the response.
 async fn on_the_wire(address: &str, path: &str) -> Result<(String, String)> {
     let mut socket = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -81,7 +82,7 @@ async fn on_the_wire(address: &str, path: &str) -> Result<(String, String)> {
     Ok((head.to_ascii_lowercase(), rest.to_owned()))
 }
 
-/// Applications keep apart by the workspace of the context what belongs to each.
+/// Applications separate the data of workspaces by the workspace in the context.
 #[tokio::test]
 async fn calls_come_from_the_workspace_in_the_url() -> Result<()> {
     let server = server().await?;
@@ -179,7 +180,7 @@ async fn framing_is_the_servers() -> Result<()> {
         assert_eq!(response.text().await?, format!("first{injected}"));
     }
 
-    // On the wire there is one response.
+    // On the wire, there is only one response.
     let address = server.url().trim_start_matches("http://");
     let path = url.trim_start_matches(server.url());
     for app in ["pages", "asgi"] {
@@ -267,7 +268,8 @@ async fn applications_do_not_speak_for_the_origin() -> Result<()> {
     Ok(())
 }
 
-/// An application that says how its last message was answered, and that it has ended.
+/// Registers an application that reports whether its messages were accepted, and how its call
+/// ended.
 async fn reporting(
     server: &Server,
     stays: bool,
@@ -288,7 +290,7 @@ async fn reporting(
                 let sent = send.call::<Value>(args!(Value::from(message))).await;
                 let _ = report.send(if sent.is_ok() { what } else { "failed" });
             }
-            // Later than the visitor has all of it.
+            // Called after the visitor has received the whole response.
             for _ in 0..2 {
                 let event = receive.call::<Value>(args!()).await;
                 let kind = event.ok().and_then(|event| event.get("type").cloned());

@@ -1,4 +1,4 @@
-//! Attacks on the server, none of which succeeds.
+//! Attacks on the server, all of which must fail.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{Raw, http, refused, server, server_with};
 
 const SECRET: &str = "the secret of the server under attack";
 
-/// The refusal of a request to the manager.
+/// Calls a manager method that must fail. Returns the error text.
 async fn refusal(client: &mut Raw, method: &str, args: serde_json::Value) -> Result<String> {
     match client.ask(method, args.clone()).await {
         Ok(answer) => anyhow::bail!("{method}{args} was answered: {answer}"),
@@ -28,7 +28,7 @@ fn sign(algorithm: Algorithm, secret: &str, claims: &serde_json::Value) -> Resul
     Ok(jsonwebtoken::encode(&Header::new(algorithm), claims, &key)?)
 }
 
-/// The claims of a token for a user's own workspace.
+/// Returns the claims of a token for a user's own workspace.
 fn user_claims(user: &str) -> serde_json::Value {
     let names = TokenSettings::default();
     json!({
@@ -131,7 +131,7 @@ async fn forged_tokens_open_nothing_on_any_way_in() -> Result<()> {
             assert_eq!(status, 401, "{what} at {path}");
         }
     }
-    // The same claims are good with the right signature.
+    // The same claims are accepted with the right signature.
     assert!(
         Raw::connect(&server, json!({"client_id": "c", "token": good}))
             .await
@@ -164,7 +164,7 @@ async fn a_client_cannot_forge_its_sender() -> Result<()> {
             .as_ref()
     );
 
-    // Inside of a message that comes in chunks: the manager takes it apart.
+    // The forged message is sent in chunks, which the manager reassembles.
     let mut hidden = wire::to_vec(&json!({
         "type": "method", "to": mallory.manager(), "from": victim.address(), "user": root,
         "ws": victim.workspace(), "session": "hidden", "method": "services.default.check_status",
@@ -188,7 +188,8 @@ async fn a_client_cannot_forge_its_sender() -> Result<()> {
     cache("create", vec![key(), false.into()]).await?;
     cache("set", vec![key(), 0.into(), Value::Bytes(hidden.into())]).await?;
     cache("process", vec![key(), false.into()]).await?;
-    // The answer goes to the sender, and so names the client that the server took for it.
+    // The response goes to the sender, and its content shows which client the server considered the
+    // sender.
     loop {
         let message = mallory.message().await?;
         if message.method() == Some("hidden.resolve") {
@@ -263,7 +264,7 @@ async fn other_workspaces_stay_closed() -> Result<()> {
             json!([{"id": format!("{home}/mallory:x"), "config": {}}]),
         ),
         ("register_service", json!([{"id": "other:x", "config": {}}])),
-        // In the place of the server's own services.
+        // Names of the server's own services.
         (
             "register_service",
             json!([{"id": "public/mallory:hypha-login", "config": {}}]),
@@ -292,7 +293,7 @@ async fn other_workspaces_stay_closed() -> Result<()> {
         Some(1),
         "the built-in service is public, nothing else is"
     );
-    // A ping never fails, and says no more than that it did.
+    // A ping never fails. Its result must not reveal more than that there was no response.
     let said = mallory
         .ask("ping", json!([format!("{home}/victim")]))
         .await?;
@@ -354,7 +355,7 @@ async fn too_large_or_too_deep_values_are_refused() -> Result<()> {
         let refused = mallory.ask(method, args).await;
         assert!(refused.is_err(), "{method}");
     }
-    // Nothing of it has done any harm.
+    // None of the attacks had an effect.
     assert_eq!(mallory.ask("echo", json!([1])).await?, Value::from(1));
     Ok(())
 }
@@ -363,7 +364,7 @@ async fn too_large_or_too_deep_values_are_refused() -> Result<()> {
 async fn a_length_that_is_a_lie_takes_no_memory() -> Result<()> {
     let server = server().await?;
     let mut mallory = Raw::anonymous(&server, "mallory").await?;
-    // A list, a map, a text and binary data of four billion entries or bytes.
+    // A list, a map, a string and binary data with a declared length of four billion.
     for lie in [0xdd_u8, 0xdf, 0xdb, 0xc6] {
         let mut frame = wire::to_vec(&json!({
             "type": "method", "to": mallory.manager(), "method": "services.default.echo",
@@ -384,7 +385,7 @@ async fn a_slow_sender_does_not_hold_a_place() -> Result<()> {
         limits.handshake_timeout = Duration::from_millis(200);
     })
     .await?;
-    // A body that never comes.
+    // A body that never arrives.
     let mut slow = TcpStream::connect(server.local_addr()).await?;
     let head = "POST /public/services/hypha-login/start HTTP/1.1\r\nHost: x\r\n\
                 Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
@@ -392,7 +393,7 @@ async fn a_slow_sender_does_not_hold_a_place() -> Result<()> {
     let mut answer = vec![0; 12];
     tokio::time::timeout(Duration::from_secs(10), slow.read_exact(&mut answer)).await??;
     assert_eq!(answer, b"HTTP/1.1 408");
-    // A socket on which nobody says who they are.
+    // A WebSocket without a first frame.
     let mut silent = Raw::open(&server, "").await?;
     assert_eq!(silent.end().await?.code, 1008);
     Ok(())
@@ -422,7 +423,7 @@ async fn the_second_segment_cannot_pose_as_the_server() -> Result<()> {
     Ok(())
 }
 
-/// Names become parts of addresses and of keys, in which these characters separate them.
+/// Names become parts of addresses and keys, in which these characters are separators.
 #[tokio::test]
 async fn no_name_can_pass_for_two() -> Result<()> {
     let server = server().await?;
@@ -452,7 +453,7 @@ async fn no_name_can_pass_for_two() -> Result<()> {
         let error = refusal(&mut client, "create_workspace", json!([{"id": id}])).await?;
         assert!(!error.is_empty(), "{id}");
     }
-    // A type is any text, and stays one.
+    // A type may be any string, and is returned unchanged.
     for kind in ["a:b", "a/b", "a|b", "a@b", "*", "services:public|x:w/c:n@*"] {
         let id = format!("{address}:svc");
         let service = json!({"id": id, "name": "n", "type": kind, "config": {}});

@@ -1,4 +1,4 @@
-//! A server with an authenticator: tokens that only the embedding program can read.
+//! A server with an authenticator, whose tokens only the embedding program can read.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::{self, End, Raw, refused};
 
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
 
-/// Users by badge. The badge `badge.panic` makes the reader panic.
+/// Users by token. The token `badge.panic` makes the hook panic.
 #[derive(Clone, Default)]
 struct Badges {
     given_out: Arc<Mutex<HashMap<String, UserInfo>>>,
@@ -60,7 +60,8 @@ impl Authenticator for Badges {
     }
 
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {
-        // Where nothing has to be waited for.
+        // Implemented without an async block, so that a panic happens before the future is
+        // returned.
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let mut user = user.clone();
         user.expires_at = Some(in_seconds(life.as_secs()));
@@ -75,7 +76,7 @@ impl Authenticator for Badges {
     }
 }
 
-/// Ann has a badge.
+/// Starts a server that knows the token of the user `ann`.
 async fn server() -> Result<Server> {
     let badges = Badges::default();
     let named = |id: &str| UserInfo {
@@ -91,7 +92,7 @@ async fn server() -> Result<Server> {
     let page = Method::new("index", |call: IncomingCall| async move {
         call.reply(&json!({"status": 200, "body": "Hold your badge to the reader."}))
     });
-    // The method that a login page of the host calls.
+    // The method that a login page of the embedding program calls.
     let enter = Method::new("enter", |call: IncomingCall| async move {
         let name: String = call.args(&["name"])?.required(0)?;
         call.reply(&format!("badge.{name}"))
@@ -118,7 +119,8 @@ async fn own_tokens_are_good_wherever_tokens_are() -> Result<()> {
     let user = manager.parse_token("badge.ann".into()).await?;
     assert_eq!(user.email.as_deref(), Some("ann@example.org"));
 
-    // Those that she gives away are badges as well, and bring others no further than she said.
+    // Tokens that the user generates also come from the hook, and grant only the permission in
+    // their scope.
     let config = hypha_rpc::workspace::TokenConfig {
         permission: Some(Permission::Read.into()),
         ..Default::default()
@@ -142,7 +144,7 @@ async fn own_tokens_are_good_wherever_tokens_are() -> Result<()> {
         (http.get(&info).header("X-Badge", "ann"), StatusCode::OK),
         (http.get(&info).bearer_auth("badge.ann"), StatusCode::OK),
         (http.get(&info).bearer_auth(&token), StatusCode::OK),
-        // The server's own rules are still there.
+        // The server's own tokens and permission checks still apply.
         (http.get(&info).bearer_auth(ROOT), StatusCode::OK),
         (http.get(&info), StatusCode::FORBIDDEN),
     ] {

@@ -1,5 +1,5 @@
-//! Servers that share a Redis. Needs the program `redis-server`; without it these tests are
-//! skipped.
+//! Tests of servers that share a Redis. They are skipped if the program `redis-server` is not
+//! installed.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -21,8 +21,8 @@ use crate::support::{self, Raw, refused};
 
 const SECRET: &str = "a secret that all of them share";
 
-/// Says that this test is skipped, also in the file whose lines `cargo xtask test` shows at the
-/// end.
+/// Reports that this test is skipped, on standard error and in the file whose lines `cargo xtask
+/// test` prints at the end.
 fn skipped(why: &str) -> Result<()> {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     eprintln!("skipped: {test}: {why}");
@@ -33,10 +33,10 @@ fn skipped(why: &str) -> Result<()> {
     Ok(())
 }
 
-/// A Redis of a test's own.
+/// A Redis for one test.
 struct Redis {
     process: Child,
-    /// No port: two tests cannot be given the same.
+    /// A socket instead of a port, because two tests could choose the same port.
     socket: PathBuf,
 }
 
@@ -49,7 +49,7 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// `None`, after saying so, if it is not installed.
+    /// Starts Redis. If it is not installed, reports this and returns `None`.
     async fn start() -> Result<Option<Redis>> {
         let name = format!("redis-{}.sock", hypha_wire::random_id());
         let socket = std::env::temp_dir().join(name);
@@ -111,7 +111,7 @@ async fn token(owner: &mut Raw) -> Result<String> {
     Ok(token.as_str().context("no token")?.to_owned())
 }
 
-/// A client at another server, in the same workspace.
+/// Connects a client to another server, in the workspace of `owner`.
 async fn colleague(server: &Server, owner: &mut Raw, id: &str) -> Result<Raw> {
     let token = token(owner).await?;
     Raw::connect(server, json!({"client_id": id, "token": token})).await
@@ -119,7 +119,7 @@ async fn colleague(server: &Server, owner: &mut Raw, id: &str) -> Result<Raw> {
 
 struct Desk;
 
-/// For calls from elsewhere.
+/// A service that clients of other servers call.
 #[hypha_service(id = "desk")]
 impl Desk {
     /// Adds.
@@ -127,12 +127,12 @@ impl Desk {
         a + b
     }
 
-    /// Returns what it gets.
+    /// Returns its argument.
     pub(crate) async fn echo(&self, value: Value) -> Value {
         value
     }
 
-    /// Calls back.
+    /// Calls the callback with each number below `to`.
     pub(crate) async fn each(&self, to: u32, see: Callback<u32>) -> Result<(), String> {
         for number in 0..to {
             let seen = see.call(number).await;
@@ -170,7 +170,7 @@ async fn services_of_one_server_are_used_at_the_other() -> Result<()> {
     }
     let desk = user.get_service("desk").await?;
     assert_eq!(desk.call::<i64>("add", args!(2, 3)).await?, 5);
-    // In chunks, there and back.
+    // The argument and the result are sent in chunks.
     let large = Value::Bytes(vec![7; 3_000_000].into());
     assert_eq!(desk.call::<Value>("echo", args!(large)).await?, large);
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -186,16 +186,16 @@ async fn services_of_one_server_are_used_at_the_other() -> Result<()> {
     let pong = user.manager().await?.ping("host".into(), 5.0).await?;
     assert_eq!(pong, "pong");
 
-    // Over HTTP as well, for it is the same.
+    // Also over HTTP.
     let url = format!("{}/{home}/services/desk/add?a=1&b=1", two.url());
     let answer = support::http().get(url).bearer_auth(&token).send().await?;
     assert_eq!(answer.text().await?, "2");
-    // A service of its own has each, and any will do.
+    // Each server has its own login service, and `get_service` may return any of them.
     let login = user.get_service("public/hypha-login").await?;
     let begun: Value = login.call("start", args!()).await?;
     assert!(begun.get("key").is_some());
 
-    // A client that disconnects is gone on every server at once.
+    // After a client disconnects, all servers consider it gone immediately.
     host.disconnect().await;
     let begin = std::time::Instant::now();
     let late = desk.call::<i64>("add", args!(2, 3)).await;
@@ -270,7 +270,7 @@ async fn a_client_moves_and_its_id_stays_its_own() -> Result<()> {
     });
     let mut new = Raw::connect(&two, hello).await?;
     assert_eq!(old.end().await?.code, 1001);
-    // Its former connection's end is not the client's.
+    // The end of the displaced connection does not remove the client.
     sleep(Duration::from_millis(300)).await;
     let listed = new.ask("list_services", json!([])).await?;
     assert_eq!(listed.as_list().map(<[_]>::len), Some(2));
@@ -280,7 +280,8 @@ async fn a_client_moves_and_its_id_stays_its_own() -> Result<()> {
     assert_eq!(new.message().await?.kind(), "hello");
     assert!(watcher.is_quiet().await);
 
-    // A living client keeps its id, at whichever server somebody else tries; a dead one loses it.
+    // A responsive client keeps its id, also if another client claims it at another server. An
+    // unresponsive client loses its id.
     let token = token(&mut new).await?;
     let living = hypha_rpc::connect(two.url()).token(&token).client_id("d");
     let living = living.await?;
@@ -304,7 +305,7 @@ async fn a_slow_client_holds_back_those_who_send_from_other_servers() -> Result<
     let mut slow = Raw::anonymous(&one, "slow").await?;
     let mut sender = Raw::anonymous(&two, "sender").await?;
     let to = slow.address();
-    // More than the account of a connection holds.
+    // The messages exceed the memory limit of a connection.
     let sending = tokio::spawn(async move {
         for number in 0..MESSAGES {
             let main = json!({"type": "n", "to": to, "number": number});
@@ -360,7 +361,7 @@ async fn workspaces_and_revoked_tokens_are_everybodys() -> Result<()> {
     let mut b = colleague(&two, &mut a, "b").await?;
     a.ask("set_env", json!(["K", "v"])).await?;
     assert_eq!(b.ask("get_env", json!(["K"])).await?, Value::from("v"));
-    // It stays as long as anybody is in it, wherever that is.
+    // The workspace exists while it has a client at any server.
     b.register("built-in", json!({})).await?;
     let token = token(&mut a).await?;
     a.ask("revoke_token", json!([token])).await?;
@@ -395,7 +396,7 @@ async fn deleting_a_workspace_disconnects_its_clients() -> Result<()> {
 #[tokio::test]
 async fn services_of_a_dead_server_are_removed() -> Result<()> {
     let redis = redis_or_skip!();
-    // As one that was killed would leave it.
+    // Records in the state in which a killed server leaves them.
     let mut connection = redis::Client::open(redis.uri())?
         .get_multiplexed_async_connection()
         .await?;
@@ -447,7 +448,7 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
         let listed = manager.list_services(Some(everywhere.into()), false, false, false);
         let listed = listed.await?;
         if listed.iter().all(|service| !service.id.contains("ghost")) {
-            // And nothing else: the client's two, and the login service.
+            // The remaining services are the two of the client, and the login service.
             assert_eq!(listed.len(), 3);
             let workspaces: Vec<String> =
                 redis::AsyncCommands::hkeys(&mut connection, "workspaces").await?;
@@ -461,7 +462,7 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
     anyhow::bail!("the ghosts are still there")
 }
 
-/// A server in a process of its own, which can be killed.
+/// A server in a separate process, which can be killed.
 struct Killable {
     process: Child,
     url: String,
@@ -486,7 +487,7 @@ impl Killable {
         Ok(Killable { process, url })
     }
 
-    /// Kills it: nothing of it can say so.
+    /// Kills the process, so that the server cannot announce its end.
     fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         Ok(self.process.wait().map(drop)?)
@@ -499,7 +500,7 @@ impl Drop for Killable {
     }
 }
 
-/// Both ends of a call that has begun, from a client of one server to one of another.
+/// Both ends of a running call from a client of one server to a client of another.
 struct Waiting {
     calling: JoinHandle<Result<u32, hypha_rpc::Error>>,
     reports: mpsc::UnboundedReceiver<&'static str>,
@@ -524,7 +525,7 @@ impl Waiting {
     }
 }
 
-/// The login services that are registered.
+/// Returns the registered login services.
 async fn logins(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec<String>> {
     let mut asked = redis::cmd("KEYS");
     asked.arg("services:*:hypha-login@*");
@@ -549,7 +550,7 @@ async fn a_killed_server_leaves_nothing_and_keeps_nobody_waiting() -> Result<()>
     let begin = Instant::now();
     let watching = async {
         while logins(&mut database).await?.len() > 1 {
-            // Nobody is sent to the login service of the killed server.
+            // No client is directed to the login service of the killed server.
             let login = visitor.get_service("public/hypha-login").await?;
             let started: Value = login.call("start", args!()).await?;
             assert!(started.get("login_url").is_some(), "{started}");
@@ -595,7 +596,7 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
     let cause = std::error::Error::source(&error).expect("a cause");
     assert!(cause.to_string().contains("refused"), "{cause}");
     one.shutdown().await;
-    // Its name is free again, and it has left nothing.
+    // The id of the stopped server can be used again, and its records are removed.
     let one = redis.server("one").await?;
     let client = hypha_rpc::connect(one.url()).await?;
     let public = client
@@ -615,7 +616,7 @@ async fn clients_may_retry_while_redis_is_gone() -> Result<()> {
     drop(redis);
     for _ in 0..500 {
         if health().send().await?.status() == 503 {
-            // Before the upgrade: clients try again after that.
+            // Refused before the upgrade, because clients retry then.
             assert!(Raw::open(&server, "").await.is_err());
             return Ok(());
         }
@@ -624,7 +625,7 @@ async fn clients_may_retry_while_redis_is_gone() -> Result<()> {
     anyhow::bail!("the server does not notice")
 }
 
-/// The keys of the records of a client `c`.
+/// Returns the keys of the records of the client `c`.
 async fn records(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec<String>> {
     let mut asked = redis::cmd("KEYS");
     asked.arg("services:*/c:*");
@@ -639,10 +640,10 @@ async fn services_registered_elsewhere_survive_a_former_connection() -> Result<(
     let server = redis.server("one").await?;
     let database = redis::Client::open(redis.uri())?;
     let mut database = database.get_multiplexed_async_connection().await?;
-    // It keeps the workspace.
+    // A second client, so that the workspace is not removed.
     let mut keeper = Raw::anonymous(&server, "keeper").await?;
-    // The client has come back to another server, which has replaced two records: one like this,
-    // which marks what it writes, or the original, which does not.
+    // The client has reconnected to another server, which has replaced two records. That server is
+    // either like this one and marks its records, or is the Python server, which does not.
     for mark in [Some("two#1"), None] {
         let mut client = colleague(&server, &mut keeper, "c").await?;
         for name in ["built-in", "desk", "forgotten"] {

@@ -1,4 +1,4 @@
-//! Peers in other workspaces learn at once that a client is gone.
+//! Peers in other workspaces are notified immediately when a client disconnects.
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
@@ -16,7 +16,7 @@ pub(crate) async fn call(from: &mut Raw, to: &mut Raw) -> Result<()> {
     to.message().await.map(drop)
 }
 
-/// Reads the event about `gone`, which names no sender.
+/// Reads the event about the client `gone`, which has no sender.
 pub(crate) async fn told(peer: &mut Raw, gone: (&str, &str)) -> Result<()> {
     let message = peer.message().await?;
     let main = Value::Map(message.main()?).to_json();
@@ -35,7 +35,7 @@ async fn callers_and_callees_are_told_and_strangers_are_not() -> Result<()> {
     let mut stranger = Raw::anonymous(&server, "stranger").await?;
     call(&mut caller, &mut callee).await?;
     call(&mut callee, &mut target).await?;
-    // A message without a session: nobody waits for anything.
+    // A message without a session, after which no client waits for a response.
     let main = json!({"type": "method", "to": callee.address(), "method": "a.b"});
     stranger.send(main, None).await?;
     callee.message().await?;
@@ -46,7 +46,7 @@ async fn callers_and_callees_are_told_and_strangers_are_not() -> Result<()> {
     told(&mut target, (&workspace, "callee")).await?;
     assert!(stranger.is_quiet().await);
 
-    // Once, and not for the next client of that name.
+    // Notified only once, and not for the next client with the same id.
     assert!(caller.is_quiet().await);
     assert_eq!(server.stats().told_gone, 2);
     server.shutdown().await;
@@ -74,7 +74,7 @@ async fn partners_stay_partners_when_a_client_comes_back() -> Result<()> {
     Ok(())
 }
 
-/// A stream is dropped while its owner is not connected.
+/// A stream is dropped while its owner is disconnected.
 #[tokio::test]
 async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<()> {
     let server = server().await?;
@@ -115,7 +115,7 @@ async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<(
 
     owner.close().await?;
     drop(stream);
-    // It has been sent to nobody.
+    // The release is repeated, because its receiver is not connected.
     while caller.stats().notices_repeated == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
@@ -129,11 +129,11 @@ async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<(
 /// Methods that never end by themselves.
 #[hypha_service(id = "patience", visibility = "public")]
 pub(crate) trait Patience {
-    /// Wait for ever.
+    /// Waits until the call is cancelled.
     async fn wait(&self, ctx: &Context) -> u32;
 }
 
-/// Reports when a call has begun, and when it was cancelled.
+/// Reports when a call has started, and when it was cancelled.
 pub(crate) struct Reports(pub(crate) mpsc::UnboundedSender<&'static str>);
 
 impl Patience for Reports {
@@ -152,7 +152,7 @@ struct Pair {
     reports: mpsc::UnboundedReceiver<&'static str>,
 }
 
-/// A public service in a workspace, and a client in another workspace.
+/// Registers a public service in one workspace, and connects a client in another.
 async fn pair(server: &Server) -> Result<Pair> {
     let (report, reports) = mpsc::unbounded_channel();
     let callee = hypha_rpc::connect(server.url()).await?;
@@ -186,7 +186,7 @@ async fn a_call_fails_when_its_callee_in_another_workspace_is_killed() -> Result
     let service = caller.get_service(&id).await?;
     let calling = tokio::spawn(async move { service.call::<u32>("wait", args!()).await });
     assert_eq!(reports.recv().await, Some("begun"));
-    // All tasks of the callee end where they are, as those of a killed process do.
+    // All tasks of the callee stop where they are, like those of a killed process.
     process.shutdown_background();
     let error = calling.await?.err().context("the call has ended well")?;
     assert!(matches!(error, Error::Disconnected(_)), "{error}");

@@ -1,4 +1,4 @@
-//! Admission of clients, and the announcements of it.
+//! Admission of clients, and its announcements.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::{End, Raw, http, refused, server, server_with};
 
-/// An end that says the same in both frames.
+/// Asserts the close code, and that the error frame and the close frame contain the text.
 fn said(end: &End, code: u16, text: &str) {
     assert_eq!(end.code, code, "{end:?}");
     let error = end.error.as_deref().unwrap_or_default();
@@ -69,11 +69,11 @@ async fn a_first_frame_is_limited_in_size() -> Result<()> {
     for length in [70_000, 8_000_000] {
         let hello = json!({"client_id": "c", "token": "x".repeat(length)});
         let mut client = Raw::open(&server, "").await?;
-        // The server does not read it to the end; whether the client can write it all is luck.
+        // The server does not read the whole frame, so the write may fail.
         let _ = client.text(&hello.to_string()).await;
         assert_eq!(client.end().await?.code, 1009);
     }
-    // Afterwards it can.
+    // After the handshake, the client can send such frames.
     let mut known = Raw::anonymous(&server, "known").await?;
     let large = "x".repeat(1 << 20);
     let main = json!({"type": "n", "to": "known", "data": large});
@@ -95,7 +95,7 @@ async fn a_newcomer_that_waits_for_another_client_holds_up_nobody() -> Result<()
     let token = owner.ask("generate_token", json!([])).await?;
     let hello = json!({"client_id": "c", "token": token.as_str()});
     let _waiting = Raw::hello(&server, hello).await?;
-    // The server asks the one that is there, so the newcomer is waiting from now on.
+    // The server pings the existing client, so the new client is now waiting.
     silent.message().await?;
     Raw::anonymous(&server, "other").await?;
     Ok(())
@@ -165,7 +165,7 @@ async fn workspaces_that_are_not_the_callers_are_refused() -> Result<()> {
     let server = server().await?;
     let other = Raw::anonymous(&server, "other").await?;
     let hello = |workspace: &str| json!({"client_id": "c", "workspace": workspace});
-    // One that is closed is not told from one that does not exist.
+    // The error is the same for a workspace that is closed to the client and for a missing one.
     for workspace in ["ws-nowhere", "public", "ws-anonymous", other.workspace()] {
         let end = refused(&server, hello(workspace)).await?;
         said(
@@ -208,7 +208,7 @@ async fn the_root_token_opens_the_root_workspace_only() -> Result<()> {
         "does not match the specified workspace",
     );
 
-    // A token for reading does not bring the role that opens everything.
+    // A read token does not grant the role `admin`.
     let config = json!({"workspace": "public", "permission": "read"});
     let token = client.ask("generate_token", json!([config])).await?;
     let hello = json!({"client_id": "d", "token": token.as_str()});
@@ -264,7 +264,7 @@ async fn silence_and_giants_end_the_connection_and_floods_do_not() -> Result<()>
     giant.binary(vec![0xc0; 100_000]).await?;
     giant.text(r#"{"type":"ping"}"#).await?;
     assert_eq!(giant.control().await?, json!({"type": "pong"}));
-    // The server does not read it to the end; whether the client can write it all is luck.
+    // The server does not read the whole frame, so the write may fail.
     let _ = giant.binary(vec![0xc0; 1_000_000]).await;
     assert_eq!(giant.end().await?.code, 1009);
 
@@ -302,7 +302,8 @@ async fn a_revoked_reconnection_token_takes_its_successors_with_it() -> Result<(
     let first = client.info["reconnection_token"].clone();
     client.text(r#"{"type":"refresh_token"}"#).await?;
     let second = client.control().await?["reconnection_token"].clone();
-    // By this claim they are revoked together; within one second they are even the same.
+    // The claim by which both are revoked together. The tokens themselves may be equal, if they
+    // were issued in the same second.
     let session = |token: &serde_json::Value| -> Result<serde_json::Value> {
         let claims = token.as_str().and_then(|token| token.split('.').nth(1));
         let claims = URL_SAFE_NO_PAD.decode(claims.context("no claims")?)?;
@@ -399,7 +400,8 @@ async fn what_a_token_was_made_with_ends_it() -> Result<()> {
     client.text(r#"{"type":"refresh_token"}"#).await?;
     let fresh = client.control().await?["reconnection_token"].clone();
 
-    // A child that is made through the reconnection token, for longer than the token lives.
+    // A child token that is requested through the reconnection token, with a longer lifetime than
+    // that token.
     let config = json!({"permission": "admin", "expires_in": 172_800});
     let child = client.ask("generate_token", json!([config])).await?;
     let child = child.as_str().context("no token")?.to_owned();
@@ -407,7 +409,7 @@ async fn what_a_token_was_made_with_ends_it() -> Result<()> {
     let end = parsed.get("expires_at").and_then(Value::as_f64);
     let minute = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     assert!(end.context("no end")? <= minute.as_secs_f64() + 60.0);
-    // Another over plain HTTP.
+    // Another child token, over plain HTTP.
     let url = format!(
         "{}/{}/services/ws/generate_token",
         server.url(),

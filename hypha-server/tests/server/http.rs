@@ -11,7 +11,7 @@ use crate::support::{self, server, server_with};
 
 struct Desk;
 
-/// Things to call over HTTP.
+/// A service for calls over HTTP.
 #[hypha_service(id = "desk")]
 impl Desk {
     /// Adds.
@@ -19,24 +19,24 @@ impl Desk {
         a + b
     }
 
-    /// Returns what it gets.
+    /// Returns its argument.
     pub(crate) async fn echo(&self, value: Value) -> Value {
         value
     }
 
-    /// Says who calls.
+    /// Returns the caller.
     pub(crate) async fn who(&self, ctx: &Context) -> String {
         let user = &ctx.user().id;
         format!("{user} in {}", ctx.workspace())
     }
 
-    /// Counts, and fails after that.
+    /// Counts to `to`, then fails.
     pub(crate) async fn count(&self, to: u32) -> RemoteStream<u32> {
         let items = (0..to).map(Ok).chain([Err("no more".to_owned())]);
         RemoteStream::try_new(futures_util::stream::iter(items))
     }
 
-    /// Fails.
+    /// Fails with this text.
     pub(crate) async fn fail(&self, with: String) -> Result<(), String> {
         Err(with)
     }
@@ -75,7 +75,7 @@ async fn functions_are_called_with_keywords() -> Result<()> {
     let (status, text) = answer(post("a=4", "text/plain")).await?;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{text}");
 
-    // msgpack in, msgpack out; binary data is none of JSON's.
+    // msgpack in, msgpack out. Binary data cannot be converted to JSON.
     let body = hypha_wire::to_vec(&json!({"value": [1, "x"]}))?;
     let request = http.post(format!("{url}/desk/echo")).body(body.clone());
     let response = request.header("Content-Type", "application/msgpack");
@@ -163,7 +163,7 @@ async fn strangers_reach_public_services_only() -> Result<()> {
     let desk = format!("{}:desk", owner.client_id());
     assert!(ids.contains(&Some(desk.as_str())), "{ids:?}");
 
-    // A token that is there must be good.
+    // An invalid token is refused instead of being ignored.
     for bad in ["garbage", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0."] {
         let (status, text) = answer(list().bearer_auth(bad)).await?;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{text}");
@@ -191,7 +191,7 @@ async fn visitors_leave_nothing_behind() -> Result<()> {
     Ok(())
 }
 
-/// An ASGI application that sends back what it got, in pieces.
+/// An ASGI application that returns the body of the request in pieces.
 async fn serve(call: IncomingCall) -> Result<hypha_wire::Args, hypha_wire::WireError> {
     let fail = |error: hypha_rpc::Error| call.fail(error.to_string());
     let request: Value = call.args(&["request"])?.required(0)?;
@@ -364,7 +364,7 @@ async fn large_answers_are_compressed_on_request() -> Result<()> {
         .visibility(Visibility::Public)
         .await?;
     let http = support::http();
-    // With the two quotes around it.
+    // The response has two quotes in addition.
     let echo = |http: &reqwest::Client, size: usize| {
         let body = json!({"value": "x".repeat(size - 2)});
         http.post(format!("{url}/desk/echo")).json(&body)
@@ -392,7 +392,7 @@ async fn large_answers_are_compressed_on_request() -> Result<()> {
     let small = echo(&http, 999).header("Accept-Encoding", "gzip");
     assert_eq!(coding(&small.send().await?), None);
 
-    // Every reader gets the payload that was sent.
+    // Every client decodes the response to the same payload.
     let everything = format!("\"{}\"", "x".repeat(49_998));
     for reader in [
         support::http_reader(|client| client.gzip(true)),
@@ -509,7 +509,7 @@ async fn a_request_is_refused_before_its_body_is_read() -> Result<()> {
         ("nobody/add", "404"),
         ("desk/add", "100"),
     ] {
-        // It waits for the word of the server before it sends the body.
+        // The client waits for `100 Continue` before it sends the body.
         let request = format!(
             "POST {path}/{target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000000\r\n\
              Expect: 100-continue\r\n\r\n"
@@ -539,7 +539,7 @@ async fn bodies_and_results_beyond_the_memory_of_a_request_are_refused() -> Resu
             .header("content-type", "application/json")
             .body(body)
     };
-    // Its floats are more than twice as large as msgpack.
+    // As msgpack, the floats are more than twice as large.
     let floats = format!("[[{}0]]", "0.5,".repeat(MIB / 2 - 10));
     let (status, text) = answer(echo(floats)).await?;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{text}");
@@ -579,7 +579,7 @@ async fn a_visitor_that_leaves_ends_its_call_and_makes_room() -> Result<()> {
     let (status, text) = answer(http.get(format!("{url}/slow/id"))).await?;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
     assert!(text.contains("http_concurrent_requests"), "{text}");
-    // A token of an anonymous client gives it no places of its own; a user has some.
+    // A token of an anonymous client shares the slots of the IP address. A user has separate slots.
     let token = client.manager().await?.generate_token(None).await?;
     let again = http.get(format!("{url}/slow/id")).bearer_auth(token);
     assert_eq!(answer(again).await?.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -626,14 +626,14 @@ async fn functions_in_results_are_released_when_the_response_is_made() -> Result
             .any(|part| part == target.as_bytes());
         assert!(found, "{kind}: {body:?}");
     }
-    // The owner holds no function any more when the service is gone, too.
+    // After the service is unregistered, the owner holds no function.
     client.unregister_service("giver").await?;
     let ended = tokio::time::timeout(std::time::Duration::from_secs(20), reports.recv());
     assert_eq!(ended.await?, None);
     Ok(())
 }
 
-/// A map with a function in it.
+/// Returns a map that contains a function.
 fn json_like<T: serde::Serialize>(function: T) -> std::collections::BTreeMap<&'static str, T> {
     std::collections::BTreeMap::from([("function", function)])
 }

@@ -1,4 +1,4 @@
-//! Clients that send much: they are slowed down, others are served, and their memory has a bound.
+//! Clients that send a lot are slowed down, other clients are served, and the memory has a limit.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{self, Raw, server_with};
 
 const MIB: usize = 1024 * 1024;
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
-/// A time in which the server answers, unless it waits for a rate that is nearly zero.
+/// Timeout for a response of the server, unless the server waits for a rate of nearly zero.
 const SOON: Duration = Duration::from_millis(300);
 
 struct Desk;
@@ -81,7 +81,7 @@ async fn is_read(client: &mut Raw) -> Result<bool> {
 
 #[tokio::test]
 async fn an_answer_is_charged_to_the_client_that_asked() -> Result<()> {
-    // Spent tokens do not come back.
+    // The rate is so low that no tokens are refilled during the test.
     let server = server_with(|limits| {
         limits.messages_per_second = 0.001;
         limits.message_burst = 10.0;
@@ -104,7 +104,7 @@ async fn an_answer_is_charged_to_the_client_that_asked() -> Result<()> {
         asker.message().await?;
     }
     assert!(!is_read(&mut asker).await?, "the caller has to pay");
-    // Nobody asked for these.
+    // Responses without a request.
     for _ in 0..15 {
         mallory.send(answer.clone(), None).await?;
     }
@@ -137,7 +137,7 @@ async fn parts_of_a_large_message_and_their_acknowledgements_are_no_messages() -
     Ok(())
 }
 
-/// Waits until the server holds less memory than this.
+/// Waits until the server holds less memory than `bytes`.
 async fn until_below(server: &Server, bytes: u64) -> Result<()> {
     let falling = async {
         while server.stats().memory_used > bytes {
@@ -153,7 +153,7 @@ async fn until_below(server: &Server, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// A server with little memory, and a root token.
+/// Starts a server with a small memory budget and a root token.
 async fn small_server(change: impl FnOnce(&mut hypha_server::Limits)) -> Result<Server> {
     let mut limits = hypha_server::Limits::default();
     limits.frame_bytes = 4 * MIB;
@@ -181,13 +181,13 @@ async fn partial_frames_of_many_keep_within_the_budget_and_the_largest_gives_way
     }
     for raw in &mut hostile {
         raw.bytes(&head).await?;
-        // Bytes that the server does not read any more wait in the sockets.
+        // The server no longer reads the connection, so the bytes wait in the sockets.
         let _ = timeout(Duration::from_millis(20), raw.bytes(&vec![0; 400_000])).await;
         assert!(server.stats().memory_used <= 32 * MIB as u64);
     }
     let full = server.stats();
     assert!(full.memory_used > 24 * MIB as u64, "{full:?}");
-    // Nobody else is refused.
+    // Other clients are not refused.
     let large = json!(["x".repeat(200_000)]);
     let answer = victim.ask("echo", large).await?;
     assert_eq!(answer.as_str().map(str::len), Some(200_000));
@@ -258,7 +258,7 @@ async fn what_waits_for_receivers_is_charged_until_they_leave() -> Result<()> {
         let stats = server.stats();
         assert!(stats.memory_used <= 32 * MIB as u64, "{stats:?}");
         deaf.push(client);
-        // It waits for the receiver above.
+        // The previous sender waits for its receiver.
         sender = Raw::anonymous(&server, &format!("sender{number}")).await?;
     }
     assert!(server.stats().memory_used > idle + MIB as u64);
@@ -284,7 +284,7 @@ async fn a_small_caller_passes_beside_an_uploader() -> Result<()> {
         let main = json!({"type": "upload", "to": up, "data": "x".repeat(250_000)});
         while uploader.send(main.clone(), None).await.is_ok() {}
     });
-    // Until the sockets are full and the queue as well.
+    // Wait until the sockets and the queue are full.
     let mut received = server.stats().messages_received;
     loop {
         sleep(Duration::from_millis(50)).await;
@@ -327,7 +327,7 @@ async fn requests_beyond_the_rate_wait_for_their_turn() -> Result<()> {
     Ok(())
 }
 
-/// Begins a message in chunks at `to`, and returns whether its first chunk was taken.
+/// Starts a message in chunks to `to`. Returns whether its first chunk was accepted.
 async fn begin_chunks(from: &mut Raw, to: &str, bytes: usize) -> Result<bool> {
     let request = |method: &str, session: &str, args: Vec<Value>| -> Result<Vec<u8>> {
         let main = json!({
@@ -378,7 +378,8 @@ async fn unfinished_messages_have_one_account_and_end_with_their_sender() -> Res
     for to in [&manager, &login, &former, &manager, &login, &former] {
         taken += usize::from(begin_chunks(&mut sender, to, 900 * 1024).await?);
     }
-    // Two of them fill the account, wherever they are; one for each address can be replaced.
+    // Two of the messages fill the account, whatever their addresses are. A new message may replace
+    // one to the same address.
     assert!((1..=3).contains(&taken), "{taken}");
     let held = server.stats().memory_used;
     assert!(held > 900 * 1024 && held < 4 * MIB as u64, "{held}");

@@ -1,4 +1,4 @@
-//! Login with a key, by programs and browsers; and the former addresses of the manager.
+//! Login with a key, by programs and browsers, and the former addresses of the manager.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ async fn a_token_for_one_workspace_is_made_of_the_reported_one() -> Result<()> {
     assert_ne!(got, token);
     let member = hypha_rpc::connect(server.url()).token(got).await?;
     assert_eq!(member.workspace(), workspace);
-    // Not one for somebody else's.
+    // A token for the workspace of another user is refused.
     let begun: Value = login
         .call("start", args!(workspace = "ws-user-root"))
         .await?;
@@ -117,7 +117,7 @@ async fn a_token_for_one_workspace_is_made_of_the_reported_one() -> Result<()> {
 #[tokio::test]
 async fn the_page_is_there_and_runs_nothing_foreign() -> Result<()> {
     let server = server().await?;
-    // By way of `/login`.
+    // Through the redirect of `/login`.
     let page = support::http()
         .get(format!("{}/login", server.url()))
         .send()
@@ -154,7 +154,7 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
         assert_eq!(answer.from(), Some(former));
         assert_eq!(answer.method(), Some(format!("{session}.resolve").as_str()));
     }
-    // Many of them do not pile up, and what is none is not made into one.
+    // The number of former addresses is limited, and other addresses are rejected.
     for number in 0..40 {
         let main = json!({
             "type": "method", "to": format!("*/manager-{number}"),
@@ -170,7 +170,8 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
         assert_eq!(client.answer().await?.method(), Some("s.reject"));
     }
     let limit = Duration::from_secs(20);
-    // The server waits for those that do not listen.
+    // The client reads its close frame meanwhile, because the shutdown waits for clients that do
+    // not.
     let leaving = async move { client.end().await };
     let shutdown = tokio::time::timeout(limit, server.shutdown());
     let (left, shut_down) = tokio::join!(leaving, shutdown);
@@ -179,7 +180,7 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
     Ok(())
 }
 
-/// Sends a call to the login service and does not wait for its answer.
+/// Sends a call to the login service and does not wait for its response.
 async fn call_blindly(client: &mut Raw, login: &str, method: &str, args: Value) -> Result<()> {
     let main = json!({
         "type": "method", "to": login, "method": format!("services.hypha-login.{method}"),
@@ -212,7 +213,7 @@ async fn clients_that_do_not_read_stop_no_login() -> Result<()> {
     let mut deaf = Vec::new();
     for number in 0..6 {
         let mut client = Raw::anonymous(&server, &format!("deaf-{number}")).await?;
-        // More than the socket and the queue hold.
+        // The responses exceed the capacity of the socket and the queue.
         for _ in 0..60 {
             call_blindly(&mut client, address, "large", Value::List(Vec::new())).await?;
         }
@@ -261,7 +262,7 @@ async fn nobody_waits_for_the_login_of_a_client_that_is_gone() -> Result<()> {
     used(&|bytes| bytes <= before).await
 }
 
-/// The numbers are those with which one client locked everybody out.
+/// With these numbers, one client once blocked the login of all others.
 #[tokio::test]
 async fn floods_of_logins_lock_nobody_out() -> Result<()> {
     const STARTS: u64 = 10_200;
@@ -277,7 +278,7 @@ async fn floods_of_logins_lock_nobody_out() -> Result<()> {
     for _ in 0..STARTS {
         call_blindly(&mut greedy, address, "start", Value::List(Vec::new())).await?;
     }
-    // The key is there still, and these wait for its login.
+    // The key is still valid, and these calls wait for its login.
     let args = Value::List(vec![text(&begun, "key").into(), 180.into()]);
     for _ in 0..CHECKS {
         call_blindly(&mut greedy, address, "check", args.clone()).await?;
@@ -312,7 +313,7 @@ async fn one_client_cannot_begin_so_many_logins_that_others_cannot() -> Result<(
     let server = builder.root_token(root).start().await?;
     let greedy = hypha_rpc::connect(server.url()).await?;
     let greedy = greedy.get_service("public/hypha-login").await?;
-    // Another user: the anonymous ones of an address share its places.
+    // A client with a token, because all anonymous clients of an address share their slots.
     let honest = hypha_rpc::connect(server.url()).token(root).await?;
     let login = honest.get_service("public/hypha-login").await?;
     let begun = start(&login).await?;
@@ -333,7 +334,7 @@ async fn one_client_cannot_begin_so_many_logins_that_others_cannot() -> Result<(
     }
     let mut displaced = 0;
     while displaced < 9 {
-        // Nine of the twelve give way; the others wait on.
+        // Nine of the twelve calls are evicted. The others continue to wait.
         let at = waiting
             .iter()
             .position(tokio::task::JoinHandle::is_finished);

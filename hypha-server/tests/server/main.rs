@@ -1,5 +1,6 @@
-//! `hypha-server` as its clients see it. One test program, since each program with a server in it
-//! takes seconds to build; the cost of one client for others is measured in separate programs.
+//! Tests `hypha-server` from the outside, with clients. All are in one test program, because each
+//! program that contains a server takes seconds to build. The tests that measure memory or latency
+//! are separate programs.
 
 mod apps;
 mod attacks;

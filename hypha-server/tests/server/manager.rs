@@ -31,7 +31,7 @@ fn number(id: &str, visibility: Visibility, number: i64) -> Service {
     Service::new(id).visibility(visibility).method(method)
 }
 
-/// The manager's own refusal.
+/// Returns the error of the manager, for a call that must fail.
 fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result<ManagerError> {
     match answer {
         Err(Error::Service(error)) => Ok(error),
@@ -92,7 +92,8 @@ async fn services_are_used_with_permission() -> Result<()> {
     assert_eq!(names(&stranger, false).await?, ["open", "shared"]);
     assert!(names(&stranger, true).await.is_err());
 
-    // A service that a stranger may not use does not get in its way and is not disclosed to it.
+    // A service that a stranger may not use makes no id ambiguous for the stranger, and is not
+    // disclosed.
     owner
         .register_service(number("twice", Visibility::Protected, 5))
         .await?;
@@ -103,7 +104,7 @@ async fn services_are_used_with_permission() -> Result<()> {
     let ambiguous = call(&friend, "twice").await;
     assert!(ambiguous.is_err_and(|error| error.to_string().contains("Multiple services")));
 
-    // The owner of a service and the list of its users are not public.
+    // The creator of a service and the list of its authorized workspaces are not public.
     let manager = stranger.manager().await?;
     let seen = manager
         .get_service_info(format!("{home}/owner:built-in"), None)
@@ -401,7 +402,7 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
     let large = "x".repeat(300 << 10);
     let error = refusal(guests.set_env("KEY".into(), large.into()).await)?;
     assert!(matches!(&error, ManagerError::Value(text) if text.contains("too large")));
-    // A token for the workspace is not one for its issuer's.
+    // A token for the workspace grants no permissions in the workspace of its issuer.
     refusal(guests.create_workspace(lab("ws-guest"), false).await)?;
     let lab_mark = Bookmark {
         bookmark_type: BookmarkType::Workspace.into(),
@@ -511,7 +512,7 @@ async fn the_remaining_methods_answer() -> Result<()> {
             .subscribe(EventTypes::from(vec!["x".repeat(300)]))
             .await,
     )?;
-    // The manager is a service like others, and every method of it is described.
+    // The manager is an ordinary service, and each of its methods has a schema.
     let itself = manager.get_service("~".into(), None).await?;
     assert_eq!(itself.get("id").and_then(Value::as_str), Some("default"));
     let echo = itself.get("echo").context("no echo")?;
@@ -520,7 +521,7 @@ async fn the_remaining_methods_answer() -> Result<()> {
     Ok(())
 }
 
-/// The form in which clients look at the answers, which the types of this crate do not show.
+/// The records in the format that Python clients read, which differs from the types of this crate.
 #[tokio::test]
 async fn records_are_as_clients_of_the_original_expect() -> Result<()> {
     let server = server().await?;
@@ -563,7 +564,7 @@ async fn records_are_as_clients_of_the_original_expect() -> Result<()> {
             "{name}"
         );
     }
-    // The manager is a service like others, with its schema, wherever it is asked for.
+    // The manager is an ordinary service with a schema, whatever id it is requested by.
     let manager = stranger.manager().await?;
     for id in ["~".to_owned(), format!("{home}/~"), "public/~".to_owned()] {
         let info = manager.get_service_info(id, None).await?;
@@ -679,7 +680,7 @@ async fn nothing_is_left_when_everybody_has_gone() -> Result<()> {
     }
     let root = connect(server.url()).token(ROOT).await?;
     let manager = root.manager().await?;
-    // The end of a connection is noticed a moment later.
+    // The server detects the end of the connection a moment later.
     for _ in 0..200 {
         let everywhere = ServiceFilter {
             workspace: Some("*".into()),

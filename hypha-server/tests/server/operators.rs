@@ -15,7 +15,7 @@ use crate::support::{self, Raw, server};
 
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
 
-/// A folder that ends with the test.
+/// Temporary folder, deleted when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -223,7 +223,7 @@ async fn the_http_interface_is_described() -> Result<()> {
     let paths = all["paths"].as_object().context("no paths")?;
     let paths: Vec<_> = paths.keys().collect();
     assert_eq!(paths, ["/services/host:stage/goto"], "what strangers see");
-    // The paths are those by which the functions are called.
+    // The description contains the paths at which the functions can be called.
     let url = format!("{}/{home}{}", server.url(), paths[0]);
     let moved = support::http()
         .post(url)
@@ -301,7 +301,7 @@ async fn administrators_look_after_clients_and_workspaces() -> Result<()> {
     let error = unknown.await.err().context("unloaded")?.to_string();
     assert!(error.contains("Workspace not found"), "{error}");
 
-    // Nobody else may.
+    // Other clients have no access.
     let stranger = connect(server.url()).await?;
     let error = admin(&stranger).await.err().context("found")?.to_string();
     assert!(error.contains("ermission denied"), "{error}");

@@ -16,7 +16,7 @@ const KEYS: &str = include_str!("data/jwks.json");
 const PRIVATE_KEY: &[u8] = include_bytes!("data/rsa_test_key.der");
 const ISSUER: &str = "https://provider.example.org/";
 
-/// A server of keys, and how often it was asked.
+/// Starts a server of keys. Returns its URL, and a counter of its requests.
 async fn provider() -> Result<(String, Arc<AtomicUsize>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/keys", listener.local_addr()?);
@@ -89,7 +89,7 @@ async fn tokens_of_other_issuers_are_refused() -> Result<()> {
     other["iss"] = json!("https://amun.ai/");
     let mut over = claims();
     over["exp"] = json!(1000);
-    // The public key as the secret of another algorithm.
+    // Uses the public key as the secret of another algorithm.
     let keys: Value = serde_json::from_str(KEYS)?;
     let modulus = keys["keys"][0]["n"].as_str().unwrap_or_default();
     let mut header = Header::new(Algorithm::HS256);

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::{self, End, Raw, refused};
 
-/// A folder that goes with the test.
+/// Temporary folder, deleted when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -32,7 +32,8 @@ async fn start(folder: &Folder, address: &str) -> Result<Server> {
     Ok(server.start().await?)
 }
 
-/// Shut down while clients listen: the server waits for those that do not.
+/// Shuts the server down while the clients read their close frames, because the server waits for
+/// clients that do not. Returns the ends of the connections.
 async fn shut_down(server: Server, clients: impl IntoIterator<Item = Raw>) -> Result<Vec<End>> {
     let leaving = clients
         .into_iter()
@@ -131,7 +132,7 @@ async fn several_servers_in_one_process_do_not_meet() -> Result<()> {
     let hello = json!({
         "client_id": "c", "reconnection_token": client.field("reconnection_token"),
     });
-    // Each has a secret of its own.
+    // The two servers have different secrets.
     assert_eq!(refused(&two, hello).await?.code, 1008);
     shut_down(one, [client]).await?;
     assert!(Raw::anonymous(&two, "c").await.is_ok());

@@ -95,7 +95,7 @@ async fn a_call_to_an_absent_peer_is_rejected_at_once() -> Result<()> {
         });
         assert_eq!(error.to_json(), expected);
     }
-    // Nobody waits for this one.
+    // A message without a session, so it gets no rejection.
     alice
         .send(
             json!({"type": "method", "to": gone, "method": "services.x.y"}),
@@ -144,7 +144,7 @@ async fn broadcasts_reach_subscribers_of_the_own_workspace_only() -> Result<()> 
     assert!(alice.is_quiet().await);
     assert!(bob.is_quiet().await);
 
-    // Another workspace is out of reach, with or without somebody waiting.
+    // Broadcasts to another workspace are refused, with or without a session.
     let everyone = format!("{}/*", alice.workspace());
     stranger
         .send(json!({"type": "news", "to": everyone}), None)
@@ -207,7 +207,8 @@ async fn garbage_is_ignored_and_counted() -> Result<()> {
         Value::from("still here")
     );
     assert_eq!(server.stats().dropped_garbage, 5);
-    // No address is that long, and it would be remembered for as long as the client is there.
+    // No valid address is that long, and it would be stored as a partner until the client
+    // disconnects.
     let long = json!({"type": "method", "to": "x".repeat(2000), "method": "m", "session": "s"});
     client.send(long, None).await?;
     client.ask("echo", json!(["still here"])).await?;
@@ -230,7 +231,7 @@ async fn a_stalled_reader_is_dropped_and_delays_only_its_senders() -> Result<()>
     let sending = tokio::spawn(async move {
         let payload = "x".repeat(1 << 20);
         let mut sent = 0;
-        // More than any socket buffer holds; each is answered or refused in the end.
+        // The messages exceed any socket buffer. Each is delivered or rejected in the end.
         for session in 0..64 {
             let main = json!({
                 "type": "n", "to": to, "session": format!("S{session}"), "data": payload,
@@ -241,7 +242,7 @@ async fn a_stalled_reader_is_dropped_and_delays_only_its_senders() -> Result<()>
         let refused = alice.answer().await?;
         anyhow::Ok((sent, refused.method().map(str::to_owned)))
     });
-    // Others are not held up.
+    // Other clients are not delayed.
     for _ in 0..20 {
         bob.ask("echo", json!([1])).await?;
     }
@@ -264,7 +265,7 @@ async fn a_receiver_without_room_does_not_freeze_its_senders() -> Result<()> {
     let mut alice = Raw::anonymous(&server, "alice").await?;
     let deaf = Raw::anonymous(&server, "deaf").await?;
     let payload = "x".repeat(1 << 20);
-    // More than any socket buffer holds.
+    // The messages exceed any socket buffer.
     for _ in 0..64 {
         let main = json!({"type": "n", "to": deaf.address(), "session": "S", "data": payload});
         alice.send(main, None).await?;
@@ -291,7 +292,7 @@ async fn a_broadcast_is_dropped_where_there_is_no_room() -> Result<()> {
     }
     alice.ask("echo", json!([1])).await?;
     assert!(server.stats().dropped_slow > 0);
-    // The connection has survived it.
+    // The connection stays open.
     assert_eq!(slow.ask("echo", json!([1])).await?, Value::from(1));
     Ok(())
 }

@@ -22,7 +22,7 @@ async fn member(server: &Server, of: &Client, permission: Permission) -> Result<
     Ok(connect(server.url()).token(token).await?)
 }
 
-/// The manager's own refusal.
+/// Returns the error of the manager, for a call that must fail.
 fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result<ManagerError> {
     match answer {
         Err(Error::Service(error)) => Ok(error),
@@ -30,7 +30,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
     }
 }
 
-/// A client with a service that answers so, or not at all.
+/// Connects a client with a service whose method `get` returns `answer`, or never responds.
 async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>) -> Result<Client> {
     let client = member(server, owner, Permission::ReadWrite).await?;
     let method = Method::new("get", move |call: IncomingCall| {
@@ -52,7 +52,7 @@ async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>)
 async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
-    // Longer than the two seconds that are usual.
+    // Longer than the default timeout of two seconds.
     let method = Method::new("get", |call: IncomingCall| async move {
         tokio::time::sleep(Duration::from_millis(2100)).await;
         call.reply(&9.0)
@@ -69,8 +69,8 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     Ok(())
 }
 
-/// A service that returns no number cannot be the smallest or largest, and one that takes too long
-/// is not waited for.
+/// A service whose result is not a number cannot be the smallest or largest, and slow services are
+/// not waited for.
 #[tokio::test]
 async fn only_numbers_in_time_are_compared() -> Result<()> {
     let server = server().await?;
@@ -97,11 +97,11 @@ async fn only_numbers_in_time_are_compared() -> Result<()> {
         let expected = format!("{home}/{}:n", client.client_id());
         assert_eq!(chosen("n", mode).await?, expected, "{mode}");
     }
-    // Among those that answer nothing useful any is as good.
+    // If no candidate returns a number, any of them is selected.
     clients.push(offer("m", Some(Value::Null)).await?);
     clients.push(offer("m", None).await?);
     chosen("m", "select:max:get").await?;
-    // An only one is taken as it is, without being asked.
+    // A single candidate is selected without calling it.
     let only = offer("only", None).await?;
     let expected = format!("{home}/{}:only", only.client_id());
     assert_eq!(chosen("only", "select:none:get").await?, expected);

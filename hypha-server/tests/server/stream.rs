@@ -19,7 +19,7 @@ use crate::support::{self, Raw, server, server_with};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A GET that is being answered.
+/// A GET whose response is being read.
 struct Line {
     body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     read: Vec<u8>,
@@ -54,7 +54,7 @@ impl Line {
             .unwrap_or_default()
     }
 
-    /// The next frame, `None` at the end.
+    /// Returns the next frame, or `None` at the end.
     async fn frame(&mut self) -> Result<Option<bytes::Bytes>> {
         loop {
             if let Some((head, rest)) = self.read.split_first_chunk::<4>() {
@@ -72,7 +72,7 @@ impl Line {
         }
     }
 
-    /// The next frame that is no ping.
+    /// Returns the next frame that is not a ping.
     async fn message(&mut self) -> Result<Message> {
         loop {
             let frame = self.frame().await?.context("the stream has ended")?;
@@ -115,7 +115,8 @@ async fn post(
     Ok(request.send().await?.status())
 }
 
-/// A workspace with an owner on a WebSocket, and a token for it.
+/// Creates a workspace with an owner on a WebSocket. Returns the owner and a token for the
+/// workspace.
 async fn workspace(server: &Server) -> Result<(Raw, String)> {
     let mut owner = Raw::anonymous(server, "owner").await?;
     let token = owner.ask("generate_token", json!([])).await?;
@@ -141,12 +142,12 @@ async fn messages_go_both_ways() -> Result<()> {
     owner.send(json!({"type": "hi", "to": "c"}), None).await?;
     assert_eq!(line.message().await?.kind(), "hi");
 
-    // Control messages, answered on the stream.
+    // Responses to control messages arrive on the stream.
     ok(post(&server, at, Some(&token), json!({"type": "ping"})).await?);
     assert_eq!(line.message().await?.kind(), "pong");
     ok(post(&server, at, Some(&token), json!({"type": "refresh_token"})).await?);
     assert_eq!(line.message().await?.kind(), "reconnection_token");
-    // A call of somebody who is not there is answered.
+    // A call to a missing client is rejected.
     let call = json!({"type": "method", "to": "nobody", "method": "x", "session": "s"});
     ok(post(&server, at, Some(&token), call).await?);
     assert_eq!(line.message().await?.method(), Some("s.reject"));
@@ -179,7 +180,7 @@ async fn a_stream_takes_messages_from_its_user_only() -> Result<()> {
     let status = post(&server, at, Some(&token), message).await?;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 
-    // A token for something special is not one for connecting.
+    // A token for a special purpose is refused for connecting.
     let config = json!([{"extra_scopes": ["file:download"]}]);
     let special = stranger.ask("generate_token", config).await?;
     let refused = get(&server, &[("client_id", "e")], special.as_str()).await?;
@@ -203,7 +204,7 @@ async fn a_returning_client_gets_the_messages_sent_meanwhile() -> Result<()> {
         ("reconnection_token", reconnection.as_str()),
     ];
     let mut line = Line::open(&server, &again, None).await?;
-    // A message may have been on its way to the former stream when that broke.
+    // The message may have been in transit to the former stream when that stream broke.
     let first = line.message().await?;
     if first.kind() == "one" {
         assert_eq!(line.message().await?.kind(), "two");
@@ -212,7 +213,7 @@ async fn a_returning_client_gets_the_messages_sent_meanwhile() -> Result<()> {
     // A second stream of the same client ends the first.
     let second = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
     while line.frame().await?.is_some() {}
-    // A reconnection token is for its client only.
+    // A reconnection token is valid only for its client.
     let other = [("client_id", "d"), again[1]];
     let refused = get(&server, &other, None).await?;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
@@ -246,7 +247,7 @@ async fn both_transports_share_the_addresses() -> Result<()> {
     let (owner, token) = workspace(&server).await?;
     let connect = hypha_rpc::connect(server.url()).token(&token);
     let living = connect.client_id("c").await?;
-    // It answers, so it stays.
+    // The client responds to the ping, so it keeps its id.
     let refused = get(&server, &[("client_id", "c")], Some(&token)).await?;
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     assert!(living.manager().await?.echo(Value::from(1)).await.is_ok());
@@ -278,7 +279,7 @@ async fn an_anonymous_client_is_known_by_where_it_comes_from() -> Result<()> {
         anyhow::Ok(request.body(message.clone()).send().await?.status())
     };
     assert_eq!(post([127, 0, 0, 1]).await?, StatusCode::OK);
-    // Everybody whom it has called knows its address.
+    // The client's address is not secret: every client that it has called knows it.
     assert_eq!(post([127, 0, 0, 2]).await?, StatusCode::FORBIDDEN);
     Ok(())
 }
@@ -354,7 +355,7 @@ async fn a_token_for_one_workspace_opens_no_other() -> Result<()> {
     let token = token.as_str().unwrap_or_default().to_owned();
     let parsed = owner.ask("parse_token", json!([token])).await?;
     let id = parsed.get("id").and_then(hypha_rpc::Value::as_str);
-    // The workspace that its random user would have to itself.
+    // Personal workspace of the random user in the token.
     let own = format!("ws-user-{}", id.unwrap_or_default());
     let url = format!("{}/rpc?client_id=c&workspace={own}", server.url());
     let refused = crate::support::http().get(url).bearer_auth(&token);

@@ -29,7 +29,7 @@ async fn a_reconnection_displaces_the_former_connection_and_keeps_services() -> 
     let mut new = Raw::connect(&server, again(&old)).await?;
     let end = old.end().await?;
     assert_eq!((end.code, end.error), (1001, None));
-    // The old connection's end is not the client's end.
+    // The end of the displaced connection does not remove the client.
     assert!(watcher.is_quiet().await);
     let listed = new.ask("list_services", json!([])).await?;
     assert_eq!(listed.as_list().map(|list| list.len()), Some(2));
@@ -96,7 +96,7 @@ async fn a_living_client_keeps_its_address_and_does_not_notice() -> Result<()> {
     let mut owner = Raw::anonymous(&server, "owner").await?;
     let token = owner.ask("generate_token", json!([])).await?;
     let token = token.as_str().unwrap_or_default();
-    // A real client: it answers pings.
+    // A library client, which responds to pings.
     let living = hypha_rpc::connect(server.url())
         .token(token)
         .client_id("c")
@@ -129,7 +129,7 @@ async fn a_dead_client_loses_its_address_to_a_newcomer() -> Result<()> {
     dead.register("built-in", json!({})).await?;
     dead.register("svc", json!({})).await?;
 
-    // It answers no ping.
+    // The raw client does not respond to the ping.
     let mut new = owner.colleague(&server, "c", "read_write").await?;
     assert_eq!(owner.message().await?.kind(), "client_disconnected");
     assert_eq!(dead.end().await?.code, 1001);

@@ -1,4 +1,4 @@
-//! A client without a library: a WebSocket, JSON text and hand-made messages.
+//! A client without the client library: a WebSocket, JSON and manually built messages.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -21,15 +21,15 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// Nothing here takes longer unless it is broken.
+/// Timeout of all operations of this module.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A server on a free port.
+/// Starts a server on a free port.
 pub async fn server() -> Result<Server> {
     server_with(|_| ()).await
 }
 
-/// A server with other limits.
+/// Starts a server with changed limits.
 pub async fn server_with(change: impl FnOnce(&mut Limits)) -> Result<Server> {
     let mut limits = Limits::default();
     change(&mut limits);
@@ -40,12 +40,12 @@ pub async fn server_with(change: impl FnOnce(&mut Limits)) -> Result<Server> {
         .await?)
 }
 
-/// A client of plain HTTP.
+/// Returns a plain HTTP client.
 pub fn http() -> reqwest::Client {
     http_reader(|client| client)
 }
 
-/// The same, with codings that it undoes without a word.
+/// Returns a plain HTTP client that decompresses responses.
 pub fn http_reader(
     codings: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> reqwest::Client {
@@ -63,7 +63,7 @@ pub fn http_reader(
 /// The end of a connection, as the server announced it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct End {
-    /// The text of the error frame before.
+    /// The text of the preceding error frame.
     pub error: Option<String>,
     pub code: u16,
     pub reason: String,
@@ -75,7 +75,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Upgrade, nothing else.
+    /// Upgrades to a WebSocket, and sends nothing.
     pub async fn open(server: &Server, query: &str) -> Result<Raw> {
         let url = format!("{}/ws{query}", server.url().replacen("http", "ws", 1));
         let config = WebSocketConfig::default()
@@ -89,14 +89,14 @@ impl Raw {
         })
     }
 
-    /// Upgrade and say hello.
+    /// Upgrades to a WebSocket, and sends the first frame.
     pub async fn hello(server: &Server, hello: serde_json::Value) -> Result<Raw> {
         let mut raw = Raw::open(server, "").await?;
         raw.text(&hello.to_string()).await?;
         Ok(raw)
     }
 
-    /// Get in.
+    /// Connects a client with this first frame.
     pub async fn connect(server: &Server, hello: serde_json::Value) -> Result<Raw> {
         let mut raw = Raw::hello(server, hello).await?;
         match raw.next().await? {
@@ -109,12 +109,12 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Get in without credentials.
+    /// Connects a client without credentials.
     pub async fn anonymous(server: &Server, client_id: &str) -> Result<Raw> {
         Raw::connect(server, json!({"client_id": client_id})).await
     }
 
-    /// Get in with a token for the workspace of `self`.
+    /// Connects a client with a token for the workspace of `self`.
     pub async fn colleague(
         &mut self,
         server: &Server,
@@ -151,7 +151,7 @@ impl Raw {
         Ok(self.socket.send(Frame::binary(bytes)).await?)
     }
 
-    /// Write bytes of a frame that need not be complete.
+    /// Writes raw bytes, which need not be a complete frame.
     pub async fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         use tokio::io::AsyncWriteExt;
         Ok(self.socket.get_mut().write_all(bytes).await?)
@@ -161,7 +161,7 @@ impl Raw {
         Ok(self.socket.send(Frame::Ping(vec![0; 8].into())).await?)
     }
 
-    /// Send MAIN and perhaps EXTRA.
+    /// Sends a message with its first segment and optionally a second one.
     pub async fn send(
         &mut self,
         main: serde_json::Value,
@@ -174,7 +174,7 @@ impl Raw {
         self.binary(frame).await
     }
 
-    /// The next frame that is not about keeping the connection.
+    /// Returns the next frame that does not concern keeping the connection alive.
     pub async fn next(&mut self) -> Result<Frame> {
         loop {
             let frame = timeout(LIMIT, self.socket.next())
@@ -187,7 +187,7 @@ impl Raw {
         }
     }
 
-    /// The next message.
+    /// Returns the next message.
     pub async fn message(&mut self) -> Result<Message> {
         match self.next().await? {
             Frame::Binary(bytes) => Ok(Message::parse(bytes)?),
@@ -195,7 +195,7 @@ impl Raw {
         }
     }
 
-    /// The next message that is no event.
+    /// Returns the next message that is not an event.
     pub async fn answer(&mut self) -> Result<Message> {
         loop {
             let message = self.message().await?;
@@ -212,8 +212,8 @@ impl Raw {
         }
     }
 
-    /// Returns whether the next frame is the response to a ping, so that nothing else is on its way
-    /// and the server has processed everything sent before.
+    /// Returns whether the next frame is the response to a ping, so that no other frame is in
+    /// transit and the server has processed everything sent before.
     pub async fn is_quiet(&mut self) -> bool {
         if self.text(r#"{"type":"ping"}"#).await.is_err() {
             return false;
@@ -224,7 +224,7 @@ impl Raw {
         }
     }
 
-    /// Call the manager and wait for its answer; an error is its text.
+    /// Calls the manager and waits for the response. Fails with the text of an error.
     pub async fn ask(&mut self, method: &str, args: serde_json::Value) -> Result<Value> {
         let session = wire::random_id();
         let main = json!({
@@ -259,7 +259,7 @@ impl Raw {
         }
     }
 
-    /// Register a service of this client.
+    /// Registers a service of this client.
     pub async fn register(&mut self, name: &str, config: serde_json::Value) -> Result<()> {
         let id = format!("{}:{name}", self.address());
         let kind = if name == "built-in" {
@@ -298,16 +298,16 @@ impl Raw {
         }
     }
 
-    /// Close, and wait until the server has seen it.
+    /// Closes the connection, and waits until the server has closed it too.
     pub async fn close(mut self) -> Result<()> {
-        // An error says that the server was first.
+        // Ignored, because an error means that the server has closed first.
         let _ = self.socket.close(None).await;
         while let Some(Ok(_)) = timeout(LIMIT, self.socket.next()).await? {}
         Ok(())
     }
 }
 
-/// The error that a refused handshake ends with.
+/// Returns the error with which a refused handshake ends.
 pub async fn refused(server: &Server, hello: serde_json::Value) -> Result<End> {
     Raw::hello(server, hello).await?.end().await
 }

@@ -1,7 +1,7 @@
 //! Describes the HTTP interface as OpenAPI, and serves a page that shows the descriptions.
 //!
-//! The description of the server is a file; those of services are made from their records when they
-//! are asked for. A description is seen by the same requesters as its records.
+//! The description of the server is a file. The descriptions of services are created on request
+//! from their records, and are visible to the same requesters as the records.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +24,12 @@ use crate::state::HYPHA_VERSION;
 const SERVER: &str = include_str!("server.json");
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
-/// Content security policy of the page. It may run its own script and send requests to its own
-/// server only, because it shows texts from services of others.
+/// Content security policy of the page. The page may only run its own script and send requests to
+/// its own server, because it shows text from services of other users.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// Factor by which a description takes more memory than the encoded records that it is made of. An
-/// estimate, which is charged.
+/// Estimated memory of a description, as a multiple of the size of the encoded records. Used for
+/// the charge.
 const EXPANSION: usize = 16;
 /// Prefix of a reference to a schema.
 const REFERENCE: &str = "#/components/schemas/";
@@ -57,7 +57,7 @@ pub(super) async fn script() -> Response {
     ([(header::CONTENT_TYPE, kind)], SCRIPT).into_response()
 }
 
-/// Returns the description of a service, as far as the requester may see it.
+/// Returns the description of a service, limited to the parts that the requester may see.
 pub(super) async fn service(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -98,12 +98,12 @@ pub(super) async fn workspace(
     .await
 }
 
-/// Responds with a description that `write` makes of records. Its memory is charged to the
-/// requester while it is made.
+/// Responds with a description that `write` creates from records. The memory is charged to the
+/// requester meanwhile.
 ///
 /// # Errors
 ///
-/// Fails if the requester has no room for it.
+/// Fails if the requester's memory budget is exhausted.
 async fn described(
     front: &Front,
     visitor: Visitor,
@@ -116,7 +116,7 @@ async fn described(
     let write = move || write(records);
     let document = front.visits.run(size * EXPANSION, write).await?;
     let bytes = serde_json::to_vec(&document).map_err(failed)?;
-    // The text is much smaller than the document, and is not charged.
+    // The JSON is much smaller than the document, and is not charged.
     drop((document, charge));
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
@@ -141,8 +141,8 @@ fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
     for record in records {
         let id = record.get("id").and_then(Value::as_str).unwrap_or_default();
         let id = id.to_owned();
-        // Built-in services are not for HTTP. A second service with the same id differs only in its
-        // app, and would have the same paths.
+        // Built-in services are not offered over HTTP. A second service with the same id differs
+        // only in its app, and would have the same paths.
         if id.ends_with(":built-in") || !ids.insert(id.clone()) {
             continue;
         }
@@ -185,7 +185,7 @@ fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
     })
 }
 
-/// Puts a prefix before the names of all schemas that a document refers to.
+/// Adds a prefix to the names of all schemas that a document refers to.
 fn refer(document: &mut Document, prefix: &str) {
     match document {
         Document::Array(items) => items.iter_mut().for_each(|item| refer(item, prefix)),

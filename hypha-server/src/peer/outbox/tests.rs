@@ -60,7 +60,7 @@ async fn a_small_sender_finds_room_beside_one_that_fills_its_share() {
     while let Ok(None) = outbox.queue_now(A, Outgoing::Binary(frame(100_000).into())) {}
     assert!(blocks(outbox.send(A, frame(100_000))).await);
     outbox.send(B, frame(100)).await.unwrap();
-    // It does not wait for all frames that came before.
+    // The frame does not wait for all earlier frames.
     let first = taken(&mut queue).await;
     assert!(first.contains(&(B, 100)), "{first:?}");
 }
@@ -80,7 +80,7 @@ async fn lanes_take_turns_by_bytes_and_keep_their_order() {
     }
     let sizes: Vec<_> = order.iter().filter(|(lane, _)| *lane == B).collect();
     assert!(sizes.is_sorted(), "the order of one sender has changed");
-    // In the first half each has sent about as many bytes as the other.
+    // In the first half, both senders have sent about the same number of bytes.
     let half: Vec<_> = order.iter().take(36).collect();
     let bytes = |of: u64| -> usize {
         let own = half.iter().filter(|(lane, _)| *lane == of);
@@ -129,7 +129,7 @@ async fn frames_larger_than_the_queue_come_one_at_a_time() {
             budget.stats().used < 1_100_000,
             "the memory is the receiver's"
         );
-        // Small frames pass.
+        // Small frames need not wait.
         outbox.send(77, frame(100)).await.unwrap();
         assert_eq!(taken(&mut queue).await.len(), 2);
     }
@@ -193,7 +193,7 @@ async fn a_receiver_without_memory_refuses_peers_and_is_closed_by_the_server() {
     outbox.send(A, frame(900_000)).await.unwrap();
     let refused = outbox.send(B, frame(900_000)).await;
     assert!(matches!(refused, Err(Unsent::OverBudget(_))), "{refused:?}");
-    // Something small still gets through.
+    // A small frame is still accepted.
     while outbox.push(frame(10_000)).is_ok() {}
     let order = queue.closed().await;
     assert_eq!((order.code, order.error_frame), (1013, true));

@@ -1,17 +1,18 @@
 //! Keeps indexes of the records in Redis, so that a search reads only the records that it returns.
 //!
-//! Each workspace has a hash of its records, by `client:name`, and a sorted set of groups, whose
-//! members are `property NUL value NUL client:name` in the order of their bytes. A range of the set
-//! has all records of a client, a name, a type or an app. One hash counts the bytes of the records
-//! of each client, of each workspace and of all. One set for each server has the records that its
-//! connections own.
+//! Each workspace has a hash of its records, by `client:name`, and a sorted set of groups. The
+//! members of the set are `property NUL value NUL client:name`, in the order of their bytes, so
+//! that a range of the set contains all records of a client, a name, a type or an app. One hash
+//! counts the bytes of the records of each client, of each workspace and of all. One set per server
+//! contains the records that its connections own.
 //!
-//! Each script changes records and indexes together in one step, which is the only way in which
-//! servers of ours change them. The scripts read keys that are not among their `KEYS`, so they need
-//! a single Redis, not Redis Cluster.
+//! Scripts change records and indexes atomically. Servers with indexes make all changes by these
+//! scripts. The scripts read keys that are not among their `KEYS`, so they need a single Redis, not
+//! Redis Cluster.
 //!
-//! The original server knows nothing of the indexes. While such a server takes part, or one of ours
-//! that is older than the indexes, a key with an expiry says so, and searches scan all keys.
+//! The Python server does not maintain the indexes. While such a server, or a version of this one
+//! without indexes, is part of the cluster, a key with an expiry marks the cluster as mixed, and
+//! searches scan all keys.
 
 use std::time::Duration;
 
@@ -24,19 +25,19 @@ use super::{ALIVE, OWNER, RECORDS_AT_ONCE};
 use crate::registry::{RecordLimits, RegistryError, ServicePattern};
 
 /// Prefix of the keys of the indexes. No workspace has a slash in its id, so none of these keys
-/// looks like data of a workspace, which the original removes together with the workspace.
+/// looks like data of a workspace, which the Python server removes together with the workspace.
 const PREFIX: &str = "hypha-server/index:";
-/// The key of the leader among servers of the original. One of them holds it before it serves any
-/// client, and renews it, so its presence shows that such a server takes part.
+/// The key of the leader among the Python servers. One of them acquires it before it serves any
+/// client, and renews it, so the key shows that a Python server is part of the cluster.
 pub(super) const LEASE: &str = "hypha:leader";
 /// The set of the ids of the servers that keep the indexes.
 pub(super) const INDEXED: &str = "hypha-server/index:servers";
-/// Time for which searches scan after a server without indexes was last seen. It is longer than the
+/// Time for which searches scan after a server without indexes was last seen. Longer than the
 /// default interval at which records of absent clients are removed, because until then records of
 /// that server may be in no index.
 const MIXED_FOR: Duration = Duration::from_secs(900);
 
-/// Functions that all scripts share. An entry is a line in the hash of a workspace: the bytes,
+/// Lua functions that all scripts share. An entry is a field in the hash of a workspace: the bytes,
 /// whether the service is a singleton, the server, and the key of the record.
 const COMMON: &str = r#"
 local function mixed()
@@ -120,9 +121,10 @@ local function forget(key)
 end
 "#;
 
-/// Returns whether searches must scan, and the members that may match with their entries: those of
-/// the smallest group. The arguments are whether to list them even if searches must scan, the
-/// workspace, and the values of the client, name, type, app and `public`, with `*` for any.
+/// Returns whether searches must scan, and the members that may match, with their entries. Reads
+/// only the smallest group that contains all matches. The arguments are whether to list them even
+/// if searches must scan, the workspace, and the values of the client, name, type, app and
+/// `public`, with `*` for any.
 const LIST: &str = r#"
 local is_mixed = mixed()
 if is_mixed and ARGV[1] == '0' then return {1, {}} end
@@ -157,16 +159,15 @@ end
 return {flag, listed}
 "#;
 
-/// Returns the fields of the records at the keys, in their order.
+/// Returns the fields of the records at the keys, in the order of the keys.
 const READ: &str = r#"
 local records = {}
 for i, key in ipairs(KEYS) do records[i] = fields_of(key) end
 return records
 "#;
 
-/// Returns whether searches must scan, and the current keys and fields of the records of the
-/// members, without those of dead servers. The arguments are the own server, the workspace and the
-/// members.
+/// Returns whether searches must scan, and the current keys and fields of the members' records,
+/// without those of dead servers. The arguments are the own server, the workspace and the members.
 const FETCH: &str = r#"
 if mixed() then return {1, {}, {}} end
 local keys, records = {}, {}
@@ -194,7 +195,7 @@ return {0, keys, records}
 "#;
 
 /// Stores a record, unless a limit or a singleton forbids it. The first key is that of the record,
-/// the others are keys that the service had. The arguments are whether to store it although
+/// the others are former keys of the service. The arguments are whether to store it although
 /// searches must scan (the caller has then checked for conflicts by a scan), the id, the bytes,
 /// whether it is a singleton, the server, the four limits, and the fields.
 const PUT: &str = r#"
@@ -242,11 +243,12 @@ enter(workspace, member, client, name, entry)
 return replaced and 'replaced' or 'new'
 "#;
 
-/// Removes records. Returns the keys of those that were there.
+/// Removes records. Returns the keys of the removed ones.
 ///
-/// The argument is the connection that has ended, or empty for any. Every client registers its
-/// built-in service first. If that is among the records and belongs to another connection by now,
-/// the client has reconnected, and only the records of the ended connection are removed.
+/// The argument is the connection that has ended, or empty for any connection. Every client
+/// registers its built-in service first. If that service is among the records and belongs to
+/// another connection by now, the client has reconnected, and only the records of the ended
+/// connection are removed.
 const REMOVE: &str = r#"
 local owner, moved, removed = ARGV[1], false, {}
 for _, key in ipairs(KEYS) do
@@ -269,9 +271,9 @@ end
 return removed
 "#;
 
-/// Removes some of the records of a server that has ended. Returns the number of records that it
-/// has looked at, 0 at the end, and the addresses of the clients among them. The arguments are the
-/// server and the number of records of one step.
+/// Removes some of the records of a server that has ended. Returns the number of records examined,
+/// which is 0 at the end, and the addresses of the clients among them. The arguments are the server
+/// and the number of records per step.
 const REMOVE_SERVER: &str = r#"
 local set, clients = PREFIX .. 'server:' .. ARGV[1], {}
 local found = redis.call('SRANDMEMBER', set, ARGV[2])
@@ -291,17 +293,17 @@ end
 return {#found, clients}
 "#;
 
-/// The result of storing a record. All but the first two mean that nothing was changed.
+/// The result of storing a record. All variants except the first two mean that nothing was changed.
 pub(super) enum Stored {
     /// The service had no record.
     New,
-    /// The record replaces another one of the same id.
+    /// The record replaces another record with the same id.
     Replaced,
     /// Searches must scan: the record may conflict with others that are in no index.
     Mixed,
-    /// The client has as many services as it may.
+    /// The client has registered its maximum number of services.
     TooMany,
-    /// Another service has the name, and one of the two is a singleton.
+    /// Another service has the name, and one of the two services is a singleton.
     Singleton,
     /// The record exceeds the limit on the bytes of its client.
     ClientBytes,
@@ -322,7 +324,7 @@ pub(super) struct NewRecord<'a> {
     pub(super) singleton: bool,
     /// Id of the server of the connection that owns the record.
     pub(super) server: &'a str,
-    /// Name and text of each field.
+    /// Name and value of each field.
     pub(super) fields: Vec<(&'static str, String)>,
 }
 
@@ -336,14 +338,14 @@ pub(super) struct Entry {
     pub(super) key: String,
 }
 
-/// Name and text of the fields of a record.
+/// Names and values of the fields of a record.
 pub(super) type Fields = Vec<(String, String)>;
 
-/// The fields of a record as Redis returns them. Other programs write there too, so they may not be
-/// text.
+/// The fields of a record as Redis returns them. Other programs also write to this Redis, so a
+/// field may not be UTF-8.
 type Raw = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Converts fields to text, or returns only the id if one of them is not text: the record is then
+/// Converts fields to strings. If one of them is not UTF-8, returns only the id: the record is then
 /// skipped and logged.
 fn texts(raw: Raw) -> Fields {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
@@ -358,14 +360,14 @@ fn texts(raw: Raw) -> Fields {
     })
 }
 
-/// Returns the value of the group that a part of a pattern selects, or `*` if the part has a
-/// wildcard and selects none.
+/// Returns the value of the group that a part of a pattern selects. Returns `*` if the part has a
+/// wildcard and selects no group.
 fn literal(part: &str) -> String {
     let any = part.contains('*');
     if any { "*".to_owned() } else { part.to_owned() }
 }
 
-/// Parses an entry. Returns `None` if it has another form.
+/// Parses an entry. Returns `None` if it has another format.
 fn entry(member: String, text: &str) -> Option<Entry> {
     let mut parts = text.splitn(4, '\0');
     let bytes = parts.next()?.parse().ok()?;
@@ -388,7 +390,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Creates the scripts. Sends nothing.
+    /// Creates the scripts. Sends no command.
     pub(super) fn new(connection: ConnectionManager) -> Index {
         let names = format!(
             "local PREFIX, LEASE, ALIVE = '{PREFIX}', '{LEASE}', '{ALIVE}'\n\
@@ -407,8 +409,7 @@ impl Index {
     }
 
     /// Returns the entries of a workspace that may match, or `None` if searches must scan and
-    /// `anyway` is not set. `kind` and `app` are the escaped type and app of the pattern, as they
-    /// are in keys.
+    /// `anyway` is false. `kind` and `app` are the escaped type and app of the pattern, as in keys.
     pub(super) async fn list(
         &self,
         pattern: &ServicePattern,
@@ -444,8 +445,8 @@ impl Index {
         ))
     }
 
-    /// Returns the fields of the records at these keys, in their order. A key without a record
-    /// gives no fields.
+    /// Returns the fields of the records at these keys, in the order of the keys. The fields are
+    /// empty for a key without a record.
     pub(super) async fn read(&self, keys: &[String]) -> Result<Vec<Fields>, RegistryError> {
         let mut connection = self.connection.clone();
         let records: Vec<Raw> = self.read.call(&mut connection, keys, &[]).await?;
@@ -469,12 +470,12 @@ impl Index {
         Ok((!mixed).then(|| keys.into_iter().zip(records).collect()))
     }
 
-    /// Stores a record. `former` are the keys that the service had before; with them the record is
-    /// stored although searches must scan, and the keys are removed.
+    /// Stores a record. `former` are the previous keys of the service. If `former` is given, the
+    /// record is stored even if searches must scan, and these keys are removed.
     ///
     /// # Errors
     ///
-    /// Fails if Redis does not answer. A limit or a singleton is a result, not an error.
+    /// Fails if Redis does not respond. A limit or a singleton is a result, not an error.
     pub(super) async fn put(
         &self,
         record: &NewRecord<'_>,
@@ -516,8 +517,8 @@ impl Index {
         })
     }
 
-    /// Removes records in one step, if `owner` is given only those of a connection that has ended.
-    /// Returns the keys of those that were there.
+    /// Removes records atomically. If `owner` is given, removes only records of that connection,
+    /// which has ended. Returns the keys of the removed records.
     pub(super) async fn remove(
         &self,
         keys: &[String],
@@ -549,7 +550,7 @@ impl Index {
         }
     }
 
-    /// Notes for [`MIXED_FOR`] that a server takes part that does not keep the indexes.
+    /// Records for [`MIXED_FOR`] that a server without indexes is part of the cluster.
     pub(super) async fn note_mixed(&self) -> Result<(), RegistryError> {
         let mut connection = self.connection.clone();
         let life = MIXED_FOR.as_secs();

@@ -1,19 +1,19 @@
-//! Calls Lua scripts, each of which Redis runs as one step.
+//! Calls Lua scripts, which Redis runs atomically.
 
 use std::sync::OnceLock;
 
 use ::redis::aio::ConnectionManager;
 use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, cmd};
 
-/// A script that is sent to Redis once and then called by its hash. Redis computes the hash; the
-/// script type of the client library would need a SHA-1 library for that.
+/// A script that is sent to Redis once and then called by its hash. Redis computes the hash,
+/// whereas the script type of the client library would need a SHA-1 library.
 pub(super) struct Script {
     code: String,
     hash: OnceLock<String>,
 }
 
 impl Script {
-    /// Creates a script from pieces of code. Sends nothing.
+    /// Creates a script from pieces of code. Sends no command.
     pub(super) fn new(pieces: &[&str]) -> Script {
         Script {
             code: pieces.concat(),
@@ -21,12 +21,12 @@ impl Script {
         }
     }
 
-    /// Calls the script, and sends it first if Redis does not have it. `keys` are the keys that the
+    /// Calls the script. Sends it first if Redis does not have it. `keys` are the keys that the
     /// script cannot derive from its arguments.
     ///
     /// # Errors
     ///
-    /// Fails if Redis does not answer, the script fails, or its result is no `T`.
+    /// Fails if Redis does not respond, the script fails, or its result is not a `T`.
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         connection: &mut ConnectionManager,
@@ -49,8 +49,8 @@ impl Script {
         };
         let answer = asked("EVALSHA", hash).query_async(connection).await;
         match answer {
-            // Redis forgets its scripts when it restarts. `EVAL` runs this one and makes Redis keep
-            // it.
+            // Redis forgets its scripts when it restarts. `EVAL` runs this script and makes Redis
+            // store it.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 asked("EVAL", &self.code).query_async(connection).await
             }

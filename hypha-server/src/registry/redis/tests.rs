@@ -1,5 +1,5 @@
-//! Tests of the registry in Redis. Those that need the program `redis-server` are skipped without
-//! it.
+//! Tests of the registry in Redis. They are skipped if they need the program `redis-server` and it
+//! is not installed.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::settings::Limits;
 /// A Redis that belongs to one test.
 struct Redis {
     process: Child,
-    /// A socket instead of a port, because two tests could be given the same port.
+    /// A socket instead of a port, because two tests could choose the same port.
     socket: PathBuf,
 }
 
@@ -78,7 +78,7 @@ impl Redis {
         let connection = self.client().get_connection_manager().await.unwrap();
         let registry = RedisRegistry::new(connection, id, limits, Arc::default());
         registry.beat().await.unwrap();
-        // The servers of a test beat once, so their keys must not expire.
+        // The servers of a test beat only once, so their keys must not expire.
         let mut connection = self.connect().await;
         let alive = format!("{ALIVE}{id}");
         connection.persist::<_, ()>(alive).await.unwrap();
@@ -99,7 +99,7 @@ impl Redis {
         keys
     }
 
-    /// Pretends that a server of the original takes part.
+    /// Simulates a Python server in the cluster.
     async fn join_original(&self) {
         let mut connection = self.connect().await;
         connection
@@ -108,7 +108,7 @@ impl Redis {
             .unwrap();
     }
 
-    /// Writes a record as a server of the original does.
+    /// Writes a record like a Python server.
     async fn put_original(&self, service: &ServiceInfo) {
         let mut connection = self.connect().await;
         let key = key_of(service);
@@ -172,7 +172,8 @@ fn exact(workspace: &str, client: &str, name: &str) -> ServicePattern {
 }
 
 type Set = fn(&mut ServicePattern);
-/// Changes of a pattern for the workspace `w`, with what it then finds.
+/// Changes to a pattern for the workspace `w`, with the services that the changed pattern must
+/// find.
 const SEARCHES: [(Set, &[&str]); 12] = [
     (|_| (), &["w/a:x", "w/a:y", "w/b:x"]),
     (|p| p.client = "a".into(), &["w/a:x", "w/a:y"]),
@@ -279,7 +280,7 @@ async fn a_singleton_is_the_only_one_of_its_name() {
         assert!(refused(&info("w/a:x")).await, "{original}");
         assert!(refused(&single("w/b:y")).await, "{original}");
     }
-    // A record of a client of the original conflicts as well.
+    // A record of a client of the Python server conflicts as well.
     redis.put_original(&single("w/python:z")).await;
     assert!(refused(&info("w/a:z")).await);
 }
@@ -295,7 +296,7 @@ async fn records_beyond_a_limit_are_refused_by_name() {
         total_bytes: 4 * size,
         found_bytes: usize::MAX,
     };
-    // The limits hold for all servers together.
+    // The limits apply to all servers together.
     let registry = redis.server_with("one", limits).await;
     let other = redis.server_with("two", limits).await;
     put(&other, &info("w/a:0")).await.unwrap();
@@ -414,7 +415,7 @@ async fn a_killed_server_leaves_no_index() {
     for number in 0..600 {
         put(&two, &info(&format!("v/b:{number}"))).await.unwrap();
     }
-    // The client has come back to the living server.
+    // The client has reconnected at the running server.
     put(&two, &info("w/c:built-in")).await.unwrap();
     put(&one, &info("w/c:built-in")).await.unwrap();
     let mut connection = redis.connect().await;
@@ -467,7 +468,7 @@ async fn broken_records_break_no_list() {
         .await
         .unwrap();
     connection.set::<_, _, ()>(&no_hash, "text").await.unwrap();
-    // Through the indexes, and through a scan.
+    // With the indexes, and with a scan.
     assert_eq!(find(&registry, &in_workspace("w")).await, ["w/a:good"]);
     assert_eq!(find(&registry, &in_workspace("*")).await, ["w/a:good"]);
     assert_eq!(find(&registry, &exact("w", "a", "no-text")).await, [""; 0]);
@@ -488,7 +489,8 @@ async fn records_of_the_original_are_found_and_kept() {
     assert_eq!(find(&registry, &pattern).await, ["w/a:x", "w/python:x"]);
     let found = find(&registry, &exact("w", "python", "x")).await;
     assert_eq!(found, ["w/python:x"]);
-    // The client goes there, and registers two of its services again, one with another type.
+    // The client connects to the Python server, and registers two of its services again, one with
+    // another type.
     let mut connection = redis.connect().await;
     redis.put_original(&info("w/a:built-in")).await;
     let mut moved = info("w/a:x");
@@ -502,7 +504,7 @@ async fn records_of_the_original_are_found_and_kept() {
     let left = ["w/a:built-in", "w/a:x", "w/python:x"];
     assert_eq!(find(&registry, &in_workspace("w")).await, left);
     assert_eq!(redis.indexes().await, [""; 0]);
-    // It comes back: the record has one key again.
+    // The client returns, and the record has one key again.
     assert!(put(&registry, &info("w/a:x")).await.unwrap());
     assert_eq!(redis.keys("services:*w/a:x@*").await.len(), 1);
     // The lease may be free for a moment.
@@ -532,7 +534,7 @@ async fn records_of_a_server_without_indexes_are_found_and_removed() {
     assert_eq!(redis.keys("services:*").await, [""; 0]);
 }
 
-/// Calls of a command so far.
+/// Number of calls of a command so far.
 async fn calls(connection: &mut MultiplexedConnection, command: &str) -> u64 {
     let mut asked = cmd("INFO");
     let stats: String = asked
@@ -576,7 +578,7 @@ async fn a_look_up_reads_the_records_that_it_returns() {
         set(&mut pattern);
         let read = calls(&mut connection, "hgetall").await;
         assert_eq!(find(&registry, &pattern).await.len(), expected);
-        // One more for the list of the whole workspace.
+        // One more call, for the list of the whole workspace.
         let read = calls(&mut connection, "hgetall").await - read;
         assert!(read <= expected as u64 + 1, "{pattern:?}: {read}");
     }
@@ -589,9 +591,10 @@ async fn a_look_up_reads_the_records_that_it_returns() {
     assert_eq!(calls(&mut connection, "scan").await, before);
 }
 
-/// Prints the time of one look-up and one registration beside records of other workspaces and of
-/// the same, and with a server of the original, when all keys are scanned. Run it in release mode:
-/// `cargo test --release -p hypha-server --lib times -- --ignored --nocapture`.
+/// Prints the time of one lookup and one registration: with records of other workspaces, with
+/// records of the same workspace, and with a Python server in the cluster, when all keys are
+/// scanned. Run it in release mode: `cargo test --release -p hypha-server --lib times -- --ignored
+/// --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn times_beside_other_records() {

@@ -1,15 +1,16 @@
 //! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
 //!
-//! The [`Reader`] reads a large message into memory of its own, and the [`Writer`] writes it from
-//! there, behind a new first segment. Libraries for WebSocket take a message in one piece, so the
-//! server would have to copy it for the new segment, and they keep a buffer of the size of the
+//! The [`Reader`] reads a large message into separate memory, and the [`Writer`] writes it from
+//! there, after a new first segment. WebSocket libraries accept a message only in one piece, so the
+//! server would have to copy it for the new segment. They also keep a buffer of the size of the
 //! largest message for each connection.
 //!
 //! `websocket` is the only caller. All memory beyond the standing charge of a connection is charged
 //! to the account of the reader before it is allocated.
 //!
 //! Measured on 2026-11-29 with a relay that stamps messages like the router, on two cores under
-//! other load: median of 8 rounds, and in brackets the best. CPU times are those of the relay.
+//! other load. The values are the median of 8 rounds, and in brackets the best round. CPU times are
+//! those of the relay.
 //!
 //! | | this module | fastwebsockets 0.10 | tokio-websockets 0.13 |
 //! | --- | --- | --- | --- |
@@ -33,30 +34,30 @@ use tokio::time::timeout;
 use crate::memory::{Account, Charge, OverBudget};
 use crate::peer::Progress;
 
-/// Bounds on the read buffer of a connection, in bytes. It adapts to the amount that arrives at
-/// once.
+/// Minimum size of the read buffer of a connection, in bytes. The size adapts to the number of
+/// bytes that arrive at once.
 const BUFFER_MIN: usize = 2 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
 /// Size of the read buffer that the standing charge of a connection covers, in bytes.
 const BUFFER_COVERED: usize = 8 * 1024;
-/// Frames above this size, in bytes, are read into memory of their own: it is freed with the
-/// message, whereas a slice of the read buffer would keep all of that alive.
+/// Frames above this size, in bytes, are read into separate memory, which is freed with the
+/// message. A slice of the read buffer would keep the whole buffer alive.
 const SEPARATE: usize = 16 * 1024;
-/// Upper bound on the memory that is reserved at first for a declared length, unless the frame
-/// before was larger; more is reserved as data arrives. Clients cut large messages into parts of
-/// 256 KiB, which fit with their heads.
+/// Maximum memory reserved initially for a declared length, in bytes, unless the previous frame was
+/// larger. More is reserved as data arrives. Clients cut large messages into chunks of 256 KiB,
+/// which fit including their heads.
 const RESERVE_FIRST: usize = 320 * 1024;
-/// Factor by which the memory of a frame grows. Each step copies, so it is large: a message of
-/// 16 MiB needs two steps.
+/// Factor by which the memory of a frame grows. Large, because each step copies: a message of 16
+/// MiB needs two steps.
 const GROWTH: usize = 8;
-/// Payloads up to this size, in bytes, are joined with their neighbors into one write; larger ones
-/// are written without a copy.
+/// Payloads up to this size, in bytes, are combined with their neighbors into one write. Larger
+/// ones are written without a copy.
 const COPY_MAX: usize = 8 * 1024;
-/// Size of the joined frames that triggers a write, in bytes.
+/// Size of the combined frames that triggers a write, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
 /// Capacity of the write buffer that an idle connection keeps, in bytes.
 const KEEP_MAX: usize = 4 * 1024;
-/// Upper bound on the payload of a control frame, in bytes (RFC 6455, section 5.5).
+/// Maximum payload of a control frame, in bytes (RFC 6455, section 5.5).
 const CONTROL_MAX: usize = 125;
 
 const CONTINUATION: u8 = 0x0;
@@ -73,24 +74,24 @@ pub(super) enum Incoming {
     Text(String),
     /// A binary message. Small ones may share memory with the read buffer.
     Binary(Bytes),
-    /// A ping, to be answered with a pong of the same content.
+    /// A ping, which requires a pong with the same content.
     Ping(Bytes),
     /// A pong.
     Pong,
-    /// A close frame, with its code if that may be sent back.
+    /// A close frame, with its code if that code may be sent back.
     Close(Option<u16>),
 }
 
-/// The reason why nothing can be read any more. After it the reader can only discard bytes.
+/// The reason why nothing more can be read. After an error, the reader can only discard bytes.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// The connection has failed.
+    /// I/O error of the connection.
     Io,
     /// A frame, or a message of several frames, exceeds the limit. Its rest is unread.
     TooLarge,
     /// The peer violates the protocol; the text names the violation.
     Protocol(&'static str),
-    /// There is no memory for the message.
+    /// The memory for the message exceeds a limit.
     OverBudget(OverBudget),
 }
 
@@ -103,7 +104,7 @@ impl From<OverBudget> for ReadError {
 /// The head of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy)]
 struct Head {
-    /// The frame ends its message (bit FIN).
+    /// Whether the frame ends its message (bit FIN).
     last: bool,
     /// The opcode.
     kind: u8,
@@ -115,35 +116,35 @@ struct Head {
 /// Reads the frames of a client.
 pub(super) struct Reader<R> {
     io: R,
-    /// Bytes that have been read and not been parsed yet.
+    /// Bytes that were read but not parsed yet.
     buffer: BytesMut,
     /// Capacity to reserve in `buffer` before the next read.
     room: usize,
-    /// The frame whose payload is incomplete, and its own memory if it is large.
+    /// The frame whose payload is incomplete, with its separate memory if it is large.
     begun: Option<(Head, Option<Own>)>,
     /// The unfinished message of several frames: its opcode, its payload so far and its charge.
     message: Option<(u8, BytesMut, Option<Charge>)>,
-    /// The complete frame that continues `message`, until there is memory for both. It is kept here
-    /// and not in a local variable, so that dropping the future of `next` does not lose it.
+    /// The complete frame that continues `message`, until there is memory for both. Stored here
+    /// instead of in a local variable, so that dropping the future of `next` does not lose it.
     joining: Option<(Head, Bytes)>,
-    /// Upper bound on a message, in bytes.
+    /// Maximum size of a message, in bytes.
     limit: usize,
     account: Account,
-    /// Charge for the read buffer beyond [`BUFFER_COVERED`].
+    /// Charge for the part of the read buffer above [`BUFFER_COVERED`].
     buffer_charge: Option<Charge>,
     /// Length of the latest large frame, because the next one is probably as large.
     expected: usize,
-    /// Charge for the message that `next` has returned last, if it is large. While `joining` is
-    /// set, the charge for that frame.
+    /// Charge for the last message that `next` has returned, if it is large. While `joining` is
+    /// set, the charge for the frame in `joining`.
     charge: Option<Charge>,
 }
 
-/// The memory of one large frame, all of which is charged.
+/// Memory of one large frame. All of it is charged.
 type Own = (BytesMut, Charge);
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// Creates a reader. `buffered` holds bytes that have been read from `io` already. A message
-    /// may have up to `limit` bytes, and its memory is charged to `account`.
+    /// Creates a reader. `buffered` contains bytes that were already read from `io`. A message may
+    /// have up to `limit` bytes, and its memory is charged to `account`.
     pub(super) fn new(io: R, buffered: Bytes, limit: usize, account: Account) -> Reader<R> {
         Reader {
             io,
@@ -160,15 +161,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Sets the upper bound on a message, and the account to which later messages are charged.
-    /// Called when the client has been admitted.
+    /// Sets the maximum size of a message, and the account to which later messages are charged.
+    /// Called after the client is admitted.
     pub(super) fn admit(&mut self, limit: usize, account: Account) {
         self.limit = limit;
         self.account = account;
     }
 
-    /// Frees the memory of incomplete messages. Afterwards only [`discard`](Self::discard) may be
-    /// called, because the boundaries of the frames are lost.
+    /// Frees the memory of incomplete messages. After this call, only [`discard`](Self::discard)
+    /// may be called, because the frame boundaries are lost.
     pub(super) fn forget(&mut self) {
         self.begun = None;
         self.message = None;
@@ -178,8 +179,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.charge = None;
     }
 
-    /// Takes the charge for the memory of the message that [`next`](Self::next) has returned last,
-    /// if it is large. A charge that is not taken ends with the next message.
+    /// Takes the charge for the memory of the last message that [`next`](Self::next) has returned,
+    /// if it is large. A charge that is not taken is released with the next message.
     pub(super) fn take_charge(&mut self) -> Option<Charge> {
         self.charge.take()
     }
@@ -187,12 +188,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Returns the next message or control frame; `None` if the peer has closed the socket. Control
     /// frames between the frames of a message are returned as they arrive.
     ///
-    /// Waits for memory while the account is exhausted, and then reads nothing.
+    /// While the account is exhausted, waits for memory and reads nothing.
     ///
     /// # Errors
     ///
     /// Fails if the socket fails, if the peer violates the protocol, if a message exceeds the
-    /// limit, or if there is no memory for it. Must not be called again after an error.
+    /// limit, or if there is no memory for it. Do not call it again after an error.
     ///
     /// # Cancellation
     ///
@@ -242,8 +243,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             None if self.buffer.len() >= head.length => {
                 let payload = self.buffer.split_to(head.length);
-                // Copied, because a slice would keep the whole buffer alive for as long as the
-                // message waits. Small messages are not worth the copy.
+                // Copied, because a slice would keep the whole buffer alive while the message
+                // waits. For small messages the copy is not worthwhile.
                 let payload = match payload.len() > COPY_MAX {
                     true => BytesMut::from(&payload[..]),
                     false => payload,
@@ -259,9 +260,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(Some((head, payload.freeze(), charge)))
     }
 
-    /// Takes the head of a frame from the buffer, if all of it has arrived, and checks it. The
-    /// limit is checked here, so that a frame that is too large is refused before its payload is
-    /// read.
+    /// Takes the head of a frame from the buffer, if it is complete, and checks it. The limit is
+    /// checked here, so that a too large frame is refused before its payload is read.
     fn head(&mut self) -> Result<Option<Head>, ReadError> {
         let [first, second, ..] = self.buffer[..] else {
             return Ok(None);
@@ -319,8 +319,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Returns the control frame, or the message that a frame completes; `None` if the message goes
-    /// on.
+    /// Returns the control frame, or the message that a frame completes. Returns `None` if the
+    /// message continues.
     fn incoming(
         &mut self,
         head: Head,
@@ -330,8 +330,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         match head.kind {
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                // Filtered, because the server sends the code back, and reserved ones must never be
-                // sent (RFC 6455, section 7.4).
+                // Filtered, because the server sends the code back, and reserved codes must never
+                // be sent (RFC 6455, section 7.4).
                 let code = code.filter(|code| matches!(code, 1000..1004 | 1007..1015 | 3000..5000));
                 Ok(Some(Incoming::Close(code)))
             }
@@ -351,13 +351,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Appends the frame in `joining` to the message that it continues; waits for memory first.
+    /// Appends the frame in `joining` to the message that it continues. Waits for memory first.
     /// Returns the message if it is complete.
     ///
     /// # Cancellation
     ///
-    /// Nothing is changed before the memory is there, so the next call starts over. A charge that
-    /// has grown already stays with the message.
+    /// Nothing is changed before the memory is charged, so the next call starts again. A charge
+    /// that has already grown stays with the message.
     async fn join(&mut self) -> Result<Option<Incoming>, ReadError> {
         let (Some((_, message, charge)), Some((_, more))) = (&mut self.message, &self.joining)
         else {
@@ -366,7 +366,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let needed = message.len() + more.len();
         if needed > message.capacity() {
             let capacity = needed.max((2 * message.capacity()).min(self.limit));
-            // Small messages are not charged: see `SEPARATE`. The capacity at least doubles,
+            // Small messages are not charged, see `SEPARATE`. The capacity at least doubles,
             // because a message of many frames would otherwise be copied with each of them.
             if capacity > SEPARATE {
                 let charged = charge.as_ref().map_or(0, Charge::bytes);
@@ -394,7 +394,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Keeps the charge of a complete message, and returns the message.
+    /// Stores the charge of a complete message, and returns the message.
     fn complete(
         &mut self,
         kind: u8,
@@ -411,12 +411,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Reads more bytes, into the memory of the large frame that has begun or else into the buffer.
+    /// Reads more bytes, into the memory of an incomplete large frame, otherwise into the buffer.
     /// Returns false at the end of the stream.
     ///
     /// # Cancellation
     ///
-    /// Bytes that have been read are in `begun` or `buffer`, so dropping the future loses none.
+    /// Bytes that were read are in `begun` or `buffer`, so dropping the future loses none.
     async fn fill(&mut self) -> Result<bool, ReadError> {
         if let Some((head, own)) = &mut self.begun
             && head.length > SEPARATE
@@ -425,8 +425,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             let own = match own {
                 Some(own) => own,
                 None => {
-                    // More than `first` only if nobody has to wait or give way for it, because the
-                    // declared length is a promise of the client, not data.
+                    // More than `first` only if this makes no other account wait and evicts none,
+                    // because the declared length is only announced by the client and need not be
+                    // true.
                     let first = length.min(RESERVE_FIRST);
                     let hoped = length.min(self.expected).max(first);
                     let charge = match self.account.charge_spare(hoped) {
@@ -442,7 +443,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if own.0.len() == own.0.capacity() {
                 grow(own, length).await?;
             }
-            // Limited, so that bytes of the next frame stay in the socket instead of this memory.
+            // Limited, so that bytes of the next frame stay in the socket instead of being read
+            // into this memory.
             let missing = length - own.0.len();
             let read = self.io.read_buf(&mut (&mut own.0).limit(missing)).await;
             return Ok(read.map_err(|_| ReadError::Io)? > 0);
@@ -452,7 +454,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             None => self.room,
         };
         if self.buffer.is_empty() {
-            // New memory, because the old one may be as large as the largest frame was.
+            // Newly allocated, because the old memory may be as large as the largest frame was.
             self.buffer = BytesMut::with_capacity(wanted);
         } else {
             self.buffer.reserve(wanted);
@@ -460,8 +462,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let room = self.buffer.capacity() - self.buffer.len();
         let read = self.io.read_buf(&mut self.buffer).await;
         let count = read.map_err(|_| ReadError::Io)?;
-        // Shrinks only when a read uses less than a quarter, so that the size does not alternate
-        // between two values.
+        // Shrinks only after a read that uses less than a quarter, so that the size does not
+        // alternate between two values.
         if count == room {
             self.set_room((self.room * 2).min(BUFFER_MAX));
         } else if count < self.room / 4 {
@@ -470,8 +472,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(count > 0)
     }
 
-    /// Sets the size of the read buffer, if there is memory for it. Otherwise it keeps its size:
-    /// a larger buffer saves system calls and nothing else.
+    /// Sets the size of the read buffer, if there is memory for it. Otherwise the size stays the
+    /// same, because a larger buffer only saves system calls.
     fn set_room(&mut self, room: usize) {
         let beyond = room.saturating_sub(BUFFER_COVERED);
         let paid = match &mut self.buffer_charge {
@@ -495,7 +497,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// Gives a frame of `length` bytes more memory. Waits until all of it is charged.
+/// Increases the memory of a frame of `length` bytes. Waits until all of it is charged.
 async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
     let larger = length.min(own.capacity().saturating_mul(GROWTH));
     let missing = larger.saturating_sub(charge.bytes());
@@ -506,10 +508,10 @@ async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Removes the mask of a payload, eight bytes at a time.
+/// Unmasks a payload, eight bytes at a time.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
-    // In the order of memory, so that it works on machines of both byte orders.
+    // In native byte order, so that it works on machines of both byte orders.
     let key = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
@@ -520,10 +522,10 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// The reason why nothing can be written any more.
+/// The reason why nothing more can be written.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// The connection has failed.
+    /// I/O error of the connection.
     Io,
     /// The peer accepts no bytes.
     Stalled,
@@ -539,21 +541,21 @@ impl From<io::Error> for WriteError {
 ///
 /// # Cancellation
 ///
-/// If one of the futures is dropped, the next one goes on at the same byte: no frame is cut.
+/// If one of the futures is dropped, the next one continues at the same byte, so no frame is cut.
 pub(super) struct Writer<W> {
     io: W,
     /// Bytes to write next: heads of frames, and small payloads.
     joined: BytesMut,
     /// A large payload to write after `joined`.
     large: Bytes,
-    /// Write timeout. It restarts with each partial write, so that a slow peer is served.
+    /// Write timeout. Restarts with each partial write, so that a slow peer is not disconnected.
     write_timeout: Duration,
     /// Reports partial writes to the senders that wait for this peer.
     progress: Option<Progress>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    /// Creates a writer. `write_timeout` is the longest time without a partial write.
+    /// Creates a writer. `write_timeout` is the maximum time without a partial write.
     pub(super) fn new(io: W, write_timeout: Duration) -> Writer<W> {
         Writer {
             io,
@@ -564,7 +566,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// Reports partial writes to the senders that wait for this peer.
+    /// Makes the writer report partial writes to the senders that wait for this peer.
     pub(super) fn report(&mut self, progress: Progress) {
         self.progress = Some(progress);
     }
@@ -575,7 +577,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.put(TEXT, text.as_bytes(), Bytes::new()).await
     }
 
-    /// Queues a message as a binary frame. A large part of it is written without a copy.
+    /// Queues a message as a binary frame. A large part of the message is written without a copy.
     pub(super) async fn binary(&mut self, message: Stamped) -> Result<(), WriteError> {
         let Stamped { head, rest } = message;
         if rest.is_empty() && head.len() > COPY_MAX {
@@ -584,7 +586,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.put(BINARY, &head, rest).await
     }
 
-    /// Queues a pong with the content of the ping that it answers.
+    /// Queues a pong with the content of a ping.
     pub(super) async fn pong(&mut self, content: &[u8]) -> Result<(), WriteError> {
         self.put(PONG, content, Bytes::new()).await
     }
@@ -606,7 +608,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Fails if the socket fails, or if the peer accepts no byte within the write timeout.
     pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         while !self.joined.is_empty() || !self.large.is_empty() {
-            // One vectored write, so that a head and its payload leave with one system call.
+            // One vectored write, so that a head and its payload are written with one system call.
             let mut both = (&mut self.joined).chain(&mut self.large);
             let writing = self.io.write_buf(&mut both);
             match timeout(self.write_timeout, writing).await {
@@ -619,7 +621,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 Err(_) => return Err(WriteError::Stalled),
             }
         }
-        // Memory is freed now, because the next frame of this connection may come much later.
+        // Freed now, because the next frame of this connection may come much later.
         if self.joined.capacity() > KEEP_MAX {
             self.joined = BytesMut::new();
         }
@@ -629,17 +631,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Shuts down the write half of the socket.
     pub(super) async fn shutdown(&mut self) {
-        // Ignored, because an error says that the socket is closed already.
+        // Ignored, because an error means that the socket is already closed.
         let _ = self.io.shutdown().await;
     }
 
-    /// Queues a frame of the payload `small` and `rest`. Waits for the peer only before anything of
-    /// the frame is queued, so that dropping the future cuts no frame.
+    /// Queues a frame with the payload `small` and `rest`. Waits for the peer only before any part
+    /// of the frame is queued, so that dropping the future cuts no frame.
     async fn put(&mut self, kind: u8, small: &[u8], rest: Bytes) -> Result<(), WriteError> {
         if self.joined.len() > BATCH_BYTES || !self.large.is_empty() {
             self.flush().await?;
         }
-        // Always the last frame of its message (0x80), and without a mask, because servers must not
+        // Always the last frame of its message (0x80), and not masked, because servers must not
         // mask (RFC 6455, section 5.1).
         self.joined.put_u8(0x80 | kind);
         match small.len() + rest.len() {

@@ -1,5 +1,5 @@
-//! Exchanges frames with the WebSocket library of the clients, over streams that take a few bytes
-//! at a time.
+//! Exchanges frames with the WebSocket library of the clients, over streams that deliver a few
+//! bytes at a time.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::memory::{Budget, MemoryLimits};
 
 const LIMIT: usize = 6 * 1024 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Sizes around every threshold: lengths in the head, buffers, joined writes.
+/// Sizes around every threshold: length formats in the head, buffers, combined writes.
 const SIZES: [usize; 16] = [
     0, 1, 7, 125, 126, 2047, 4096, 8191, 8193, 16_384, 16_385, 65_535, 65_536, 65_600, 262_144,
     2_500_000,
@@ -270,7 +270,7 @@ async fn protocol_violations_are_named() {
             }
         }
     }
-    // Reserved codes are not sent back, and one byte is no code.
+    // Reserved codes are not sent back, and one byte is not a code.
     for content in [vec![], vec![3], vec![0x03, 0xed], vec![0xff, 0xff]] {
         let (read, broken) = all(&frame(0x88, &content), 1000).await;
         assert!(
@@ -349,7 +349,7 @@ async fn a_slow_peer_is_served_and_a_stalled_one_is_not() {
     assert!(matches!(writer.flush().await, Err(WriteError::Stalled)));
 }
 
-/// Invalid frames: the result does not depend on the split of the bytes, and nothing panics.
+/// Invalid frames: the result does not depend on how the bytes are split, and nothing panics.
 #[tokio::test]
 async fn any_bytes_are_frames_or_an_error() {
     let mut rng = StdRng::seed_from_u64(7);
