@@ -26,7 +26,7 @@ const CONCURRENT_CALLS: usize = 64;
 /// Maximum size of the calls that wait for the service, in bytes.
 const QUEUE_BYTES: usize = 1024 * 1024;
 /// Interval at which `unload_workspace` checks whether all clients have left.
-const LOOK: Duration = Duration::from_millis(50);
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Maximum time for which `unload_workspace` waits, in seconds.
 const UNLOAD_MAX: f64 = 60.0;
 
@@ -50,7 +50,7 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
         .into_service()
         .name("Admin Utilities")
         .visibility(Visibility::Protected)
-        // As in the original, the schema does not mention the context. The methods receive it
+        // As in the Python server, the schema does not mention the context. The methods receive it
         // anyway.
         .require_context(false);
     client.register_service(service).await?;
@@ -205,7 +205,7 @@ impl Admin {
         }
         let empty = async {
             while clients(&state, &workspace).iter().any(others) {
-                sleep(LOOK).await;
+                sleep(CHECK_INTERVAL).await;
             }
         };
         let limit = Duration::try_from_secs_f64(limit.clamp(0.0, UNLOAD_MAX)).unwrap_or_default();

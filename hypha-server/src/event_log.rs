@@ -1,7 +1,7 @@
 //! Owns the event log: a bounded list of recent entries for each workspace, in memory.
 //!
 //! The manager appends and reads entries. The log of a workspace is dropped with the workspace, and
-//! all logs are lost when the server restarts. In a cluster each server has a log of its own.
+//! all logs are lost when the server restarts. In a cluster, each server has its own log.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,8 +1,8 @@
 //! A Hypha server, to embed in a program or a test, and the binary `hypha-server`.
 //!
 //! A Hypha server connects programs in Python, JavaScript and Rust: they register services and call
-//! each other's methods through it. Clients of the original server, which is written in Python,
-//! connect to this one unchanged.
+//! each other's methods through it. Clients of the Python server `hypha` connect to this one
+//! unchanged.
 //!
 //! [`Server::builder`] starts a server in the current tokio runtime. [`Settings`] and [`Limits`]
 //! list what can be configured, and an [`Authenticator`] accepts tokens of the embedding program.

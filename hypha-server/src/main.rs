@@ -32,8 +32,8 @@ const PURGE_DELAY_MS: &str = "10";
 /// Interval at which an idle process returns unused memory to the operating system.
 #[cfg(feature = "mimalloc")]
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
-/// Block size for which mimalloc allocates a separate page, in bytes. It returns the page when the
-/// block is freed, and other unused pages with it.
+/// Block size for which mimalloc allocates a separate page, in bytes. When such a block is freed,
+/// mimalloc returns its page to the operating system, together with other unused pages.
 #[cfg(feature = "mimalloc")]
 const OWN_PAGE: usize = 8 * 1024 * 1024;
 /// mimalloc collects the unused memory of a thread after this many allocations of at least this
@@ -52,8 +52,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// command line overrides its variable. An empty variable counts as not set. The values true, 1,
 /// yes, y and on set a flag.
 ///
-/// The program accepts the options and variables of the original server, and logs a warning for
-/// those that have no effect.
+/// The program accepts the options and variables of the Python server, and logs a warning for those
+/// that have no effect.
 // Not `Debug`, because it holds secrets.
 #[derive(Parser)]
 #[command(version)]

@@ -49,7 +49,7 @@ const ADDRESS_MAX: usize = 1024;
 const PART_MIN: usize = 16 * 1024;
 /// Methods by which a callee responds to a call. In a message, the session id and a dot precede
 /// them.
-const ANSWERS: [&str; 3] = ["resolve", "reject", "heartbeat"];
+const RESPONSES: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
 /// The error of [`Router::attach`] if the address belongs to a connection that keeps it.
 #[derive(Debug)]
@@ -569,20 +569,24 @@ fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
         return;
     }
     let method = message.method().unwrap_or_default();
-    let answer = is_answer(method);
-    if !answer
+    let is_response = is_response(method);
+    if !is_response
         && let Some(target) = target
-        && let Some(asked) = &target.pace
+        && let Some(callee) = &target.pace
     {
-        asked.asked_by(sender.generation);
+        callee.add_requester(sender.generation);
     }
     let Some(pace) = &sender.pace else { return };
     let bytes = message.len();
-    if answer {
+    if is_response {
         match target {
-            None => return pace.remote_answer(bytes),
-            Some(target) if pace.was_asked_by(target.generation) => {
-                if target.pace.as_ref().is_none_or(|asker| asker.answer(bytes)) {
+            None => return pace.remote_response(bytes),
+            Some(target) if pace.is_requester(target.generation) => {
+                if target
+                    .pace
+                    .as_ref()
+                    .is_none_or(|requester| requester.response(bytes))
+                {
                     return;
                 }
             }
@@ -598,10 +602,10 @@ fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
 
 /// Returns whether a method name is the response or heartbeat of a session, such as
 /// `session.resolve`. A service may have a method with such a name.
-fn is_answer(method: &str) -> bool {
-    method
-        .rsplit_once('.')
-        .is_some_and(|(session, kind)| ANSWERS.contains(&kind) && !session.starts_with("services."))
+fn is_response(method: &str) -> bool {
+    method.rsplit_once('.').is_some_and(|(session, kind)| {
+        RESPONSES.contains(&kind) && !session.starts_with("services.")
+    })
 }
 
 /// Writes sender, receiver, workspace and user into a message. A message of the server itself gets

@@ -25,6 +25,7 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// Environment variable with the name of the test case, for the child process.
 const CASE: &str = "HYPHA_TEST_CRYPTO";
+/// Environment variable with the private key of the CA, in PEM.
 const KEY: &str = "HYPHA_TEST_AUTHORITY";
 const KEYS: &str = include_str!("server/data/jwks.json");
 const PRIVATE_KEY: &[u8] = include_bytes!("server/data/rsa_test_key.der");

@@ -112,7 +112,7 @@ async fn many_clients_of_one_address_do_not_take_all_places_at_the_manager() -> 
     for number in 0..5 {
         let (call, error) = rejected(&mut greedy[0]).await?;
         assert_eq!(call, format!("S{number}"));
-        assert!(error.contains("has given way"), "{error}");
+        assert!(error.contains("was evicted"), "{error}");
     }
     assert_eq!(server.stats().refused_waiting, 5);
     assert_eq!(server.stats().displaced_calls, 5);

@@ -18,8 +18,9 @@ use support::{Raw, server_with};
 use tokio::sync::oneshot;
 
 const CALLS: usize = 200;
-/// Maximum factor by which calls may become slower. The callers and the offender share two cores.
+/// Maximum factor by which the offender may slow down calls. Both share two cores.
 const FACTOR: u32 = 4;
+/// Added to the limit, because a factor alone is too strict for short times.
 const PLUS: Duration = Duration::from_millis(10);
 /// Maximum number of measurements. One of them must be within the bounds.
 const ROUNDS: usize = 3;

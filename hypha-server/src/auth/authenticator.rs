@@ -109,7 +109,7 @@ pub trait Authenticator: Send + Sync + 'static {
     /// `scope`. The server calls this method for reconnection tokens, for the manager's
     /// `generate_token`, and for the tokens that the login service issues for a workspace.
     ///
-    /// `life` never exceeds the remaining life of the token with which `user` has connected.
+    /// `life` never exceeds the remaining lifetime of the token with which `user` has connected.
     /// Revoking a token also revokes the server's tokens that were made with it. Tokens of this
     /// method are not revoked with it, because the server does not know their ancestors.
     ///

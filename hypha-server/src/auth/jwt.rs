@@ -26,8 +26,8 @@ const REGISTERED: [&str; 15] = [
     "ES384", "ES512", "ES256K", "EdDSA", "Ed25519",
 ];
 
-/// The reason why a token is not accepted. The texts are those of the Python server, so that users
-/// find them in its documentation.
+/// The reason why a token is not accepted. The texts are those of the Python server, because users
+/// may search for them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwtError {
     #[error("Error decoding token headers.")]
@@ -123,8 +123,8 @@ impl RsaKey {
     }
 }
 
-/// The key with which a token must be signed. It fixes the algorithm, because the sender of a token
-/// writes the header and could choose a weaker algorithm there.
+/// The key with which a token must be signed. The key fixes the algorithm, because the sender of a
+/// token writes the header and could choose a weaker algorithm there.
 pub(super) enum Key<'a> {
     /// For HS256.
     Secret(&'a Secret),

@@ -18,8 +18,8 @@ use super::now;
 
 /// Claim with the hashes of the ancestors, as a list of strings in base64.
 const ANCESTORS: &str = "urn:hypha:ancestors";
-/// Claim of a reconnection token: the id of its session, in base64. It stays the same when a
-/// reconnection token replaces another one.
+/// Claim of a reconnection token: the id of its session, in base64. When a reconnection token
+/// replaces another one, both have the same session id.
 const SESSION: &str = "urn:hypha:session";
 /// Claim of a reconnection token: the expiry of the credentials with which the client first
 /// connected, in seconds since 1970. The token itself may expire earlier.
@@ -82,8 +82,8 @@ pub(crate) struct Lineage {
 
 impl Lineage {
     /// Returns the lineage of a client that presents `token`, which must have been checked.
-    /// `expires` is the expiry of the token. It is ignored for a reconnection token, because the
-    /// next one replaces that token.
+    /// `expires` is the expiry of the token. The expiry of a reconnection token is ignored, because
+    /// the next one replaces that token.
     pub(super) fn of(token: &str, expires: Option<u64>) -> Lineage {
         let claims = claims(token);
         let mut ancestors = ancestors(&claims);

@@ -44,7 +44,7 @@ pub(crate) enum Notice {
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
     )]
-    Asked {
+    Probe {
         /// Address of the client.
         address: String,
         /// Number of the probe.
@@ -52,12 +52,12 @@ pub(crate) enum Notice {
         /// Id of the server that sends the probe.
         server: String,
     },
-    /// The reply to [`Asked`](Notice::Asked).
+    /// The reply to [`Probe`](Notice::Probe).
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
     )]
-    Answered {
+    ProbeReply {
         /// Address of the client.
         address: String,
         /// Number of the probe.

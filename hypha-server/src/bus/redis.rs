@@ -21,7 +21,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::window::{Ask, Windows};
+use super::window::{ProbeNumber, Windows};
 use super::{Bus, Notice, Recipient};
 
 /// Pause between two attempts to connect to Redis.
@@ -38,13 +38,13 @@ const BROADCAST_OVERHEAD: usize = 256;
 const UNLOAD: &str = "broadcast:unload:";
 /// Pattern of all channels except those of single clients.
 const BROADCASTS: &str = "broadcast:*";
-/// Channels for notices of this server. The Python server ignores them.
+// Channels for notices of this server. The Python server ignores them.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 const LEFT: &str = "broadcast:hypha-server:left";
 const LOST: &str = "broadcast:hypha-server:lost";
-const ASKED: &str = "broadcast:hypha-server:asked";
-const ANSWERED: &str = "broadcast:hypha-server:answered";
+const PROBE: &str = "broadcast:hypha-server:asked";
+const PROBE_REPLY: &str = "broadcast:hypha-server:answered";
 
 /// The sending half of the bus.
 pub(crate) struct RedisBus {
@@ -147,10 +147,10 @@ impl RedisBus {
     /// does not respond.
     pub(crate) async fn has_subscriber(&self, address: &str) -> bool {
         let mut connection = self.connection.clone();
-        let mut asked = ::redis::cmd("PUBSUB");
-        asked.arg("NUMSUB").arg(channel(address));
-        let answer: RedisResult<(String, u64)> = asked.query_async(&mut connection).await;
-        answer.is_ok_and(|(_, listeners)| listeners > 0)
+        let mut command = ::redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(channel(address));
+        let response: RedisResult<(String, u64)> = command.query_async(&mut connection).await;
+        response.is_ok_and(|(_, listeners)| listeners > 0)
     }
 
     /// Sends a message to the servers that are subscribed to an address. Returns their number, or 0
@@ -188,17 +188,17 @@ impl Bus for RedisBus {
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool> {
         async move {
             let bytes = frame.len();
-            let ask = |Ask(number)| {
-                self.announce(Notice::Asked {
+            let send_probe = |ProbeNumber(number)| {
+                self.announce(Notice::Probe {
                     address: address.to_owned(),
                     number,
                     server: self.server_id.clone(),
                 });
             };
-            let passage = self.windows.enter(address, bytes, ask).await;
+            let passage = self.windows.enter(address, bytes, send_probe).await;
             let receivers = self.deliver(address, &frame).await;
-            if let Some(question) = passage.sent(receivers) {
-                ask(question);
+            if let Some(probe) = passage.sent(receivers) {
+                send_probe(probe);
             }
             receivers > 0
         }
@@ -286,13 +286,13 @@ impl Bus for RedisBus {
             Notice::Left { address } => {
                 self.publish(LEFT.into(), own(json!({"address": address})));
             }
-            Notice::Asked {
+            Notice::Probe {
                 address, number, ..
             } => {
                 let notice = json!({"address": address, "number": number});
-                self.publish(ASKED.into(), own(notice));
+                self.publish(PROBE.into(), own(notice));
             }
-            Notice::Answered {
+            Notice::ProbeReply {
                 address,
                 number,
                 server,
@@ -300,7 +300,7 @@ impl Bus for RedisBus {
             } => {
                 let notice =
                     json!({"address": address, "number": number, "to": server, "held": held});
-                self.publish(ANSWERED.into(), own(notice));
+                self.publish(PROBE_REPLY.into(), own(notice));
             }
             Notice::Unloaded { workspace } => {
                 let channel = format!("{UNLOAD}{workspace}");
@@ -435,17 +435,17 @@ impl Receiver {
         {
             // Copied, because `data` is borrowed from the message and starts after the format byte.
             recipient.message(address, Bytes::copy_from_slice(data));
-        } else if [TAKEN, LEFT, REVOKED, LOST, ASKED, ANSWERED].contains(&channel) {
+        } else if [TAKEN, LEFT, REVOKED, LOST, PROBE, PROBE_REPLY].contains(&channel) {
             match self.notice_of_another(channel, data) {
-                Some(Notice::Answered {
+                Some(Notice::ProbeReply {
                     address,
                     number,
                     server,
                     held,
                 }) if server == self.server_id => {
-                    self.windows.answered(&address, number, held);
+                    self.windows.replied(&address, number, held);
                 }
-                Some(Notice::Answered { .. }) => {}
+                Some(Notice::ProbeReply { .. }) => {}
                 Some(notice) => recipient.notice(notice),
                 None => {}
             }
@@ -493,12 +493,12 @@ impl Receiver {
         let address = notice["address"].as_str()?.to_owned();
         Some(match channel {
             LEFT => Notice::Left { address },
-            ASKED => Notice::Asked {
+            PROBE => Notice::Probe {
                 address,
                 number: notice["number"].as_u64()?,
                 server: notice["server"].as_str()?.to_owned(),
             },
-            ANSWERED => Notice::Answered {
+            PROBE_REPLY => Notice::ProbeReply {
                 address,
                 number: notice["number"].as_u64()?,
                 server: notice["to"].as_str()?.to_owned(),

@@ -28,8 +28,8 @@ const ALL_BYTES: usize = 8 * 1024 * 1024;
 const SMALL: usize = 16 * 1024;
 /// Timeout for a reply. After it, a server that has replied before is probed again. A server that
 /// has never replied counts as one without support for probes.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time for which a server that has not replied is not probed again. Doubles with each unanswered
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for which a server that has not replied is not probed again. Doubles with each missed
 /// probe, so that clients of a server that never replies are hardly delayed.
 const SILENT: Duration = Duration::from_secs(10);
 /// Maximum number of doublings of [`SILENT`]: 640 s.
@@ -57,7 +57,7 @@ struct Inner {
     /// Bytes in all windows that are not held.
     bytes: usize,
     /// Number of the latest probe.
-    questions: u64,
+    probes: u64,
     /// Number of windows above which unused ones are removed.
     sweep_at: usize,
 }
@@ -66,25 +66,26 @@ struct Inner {
 struct Window {
     bytes: usize,
     /// Bytes that Redis has received and that no probe covers yet.
-    unasked: usize,
+    unprobed: usize,
     /// The probe that waits for a reply.
-    question: Option<Question>,
+    probe: Option<Probe>,
     /// Whether the client's server has replied that the client does not keep up. The window's bytes
     /// then do not count towards the limit for all clients, because they are in the client's queue
     /// and not in Redis.
     held: bool,
-    /// Whether the client's server has ever replied to a probe of this window.
-    answers: bool,
+    /// Whether the client's server has replied to a probe of this window. Reset when a reply is
+    /// missing for [`PATIENCE`].
+    replies: bool,
     /// Until this time nothing is counted, because the client's server does not reply.
     silent_until: Option<Instant>,
     /// Consecutive probes without a reply, at most [`DOUBLINGS`].
-    unanswered: u32,
+    missed: u32,
     /// Time of the latest message.
     used: Instant,
 }
 
 /// A probe that waits for a reply of a client's server.
-struct Question {
+struct Probe {
     /// Number of the last repetition.
     number: u64,
     /// Number of the first transmission. A reply to any number in between counts.
@@ -100,7 +101,7 @@ struct Question {
 /// A probe to send to the server of a client, by its number. Asks whether the client has read the
 /// bytes.
 #[derive(Debug, PartialEq)]
-pub(super) struct Ask(pub(super) u64);
+pub(super) struct ProbeNumber(pub(super) u64);
 
 /// The permission to send bytes, which are counted. Dropping it before [`sent`](Self::sent)
 /// subtracts them again.
@@ -116,7 +117,7 @@ enum Next {
     /// Send. This many bytes were counted.
     Go(usize),
     /// Send this probe, then check again.
-    Ask(Ask),
+    Send(ProbeNumber),
     /// Wait for a change, at most until this time, then check again.
     WaitUntil(Instant),
 }
@@ -127,7 +128,7 @@ impl Default for Windows {
             inner: Mutex::new(Inner {
                 windows: HashMap::new(),
                 bytes: 0,
-                questions: 0,
+                probes: 0,
                 sweep_at: 1024,
             }),
             changed: Notify::new(),
@@ -136,8 +137,8 @@ impl Default for Windows {
 }
 
 impl Windows {
-    /// Waits until `bytes` may be sent to a client, and counts them. `ask` must send a probe to the
-    /// client's server without waiting.
+    /// Waits until `bytes` may be sent to a client, and counts them. `send_probe` must send a probe
+    /// to the client's server without waiting.
     ///
     /// # Cancellation
     ///
@@ -146,7 +147,7 @@ impl Windows {
         &'a self,
         address: &'a str,
         bytes: usize,
-        ask: impl Fn(Ask),
+        send_probe: impl Fn(ProbeNumber),
     ) -> Passage<'a> {
         loop {
             // Created before the state is checked. `notify_waiters` also wakes a future that was
@@ -161,7 +162,7 @@ impl Windows {
                         bytes,
                     };
                 }
-                Next::Ask(question) => ask(question),
+                Next::Send(probe) => send_probe(probe),
                 Next::WaitUntil(until) => {
                     // After a timeout, the state is checked again, as after a change.
                     let _ = tokio::time::timeout_at(until, changed).await;
@@ -172,31 +173,31 @@ impl Windows {
 
     /// Records a reply of a client's server: the client has read the bytes, or they are `held` and
     /// another reply will follow. Ignores replies to probes other than the current one.
-    pub(super) fn answered(&self, address: &str, number: u64, held: bool) {
+    pub(super) fn replied(&self, address: &str, number: u64, held: bool) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         let Some(window) = inner.windows.get_mut(address) else {
             return;
         };
-        let Some(question) = &mut window.question else {
+        let Some(probe) = &mut window.probe else {
             return;
         };
-        if !(question.first..=question.number).contains(&number) {
+        if !(probe.first..=probe.number).contains(&number) {
             return;
         }
-        window.answers = true;
-        window.unanswered = 0;
+        window.replies = true;
+        window.missed = 0;
         if held {
             // The server is alive, so the bytes must still be counted.
             let now = Instant::now();
-            (question.until, question.end) = (now + PATIENCE, now + PATIENCE);
+            (probe.until, probe.end) = (now + PATIENCE, now + PATIENCE);
             if !window.held {
                 window.held = true;
                 inner.bytes -= window.bytes;
             }
         } else {
-            let passed = question.bytes.min(window.bytes);
-            window.question = None;
+            let passed = probe.bytes.min(window.bytes);
+            window.probe = None;
             if window.held {
                 window.held = false;
                 inner.bytes += window.bytes;
@@ -212,7 +213,7 @@ impl Passage<'_> {
     /// Records that Redis has received the bytes and passed them to `receivers` servers. Returns
     /// the probe to send, if one is due: after half a window, so that the reply arrives before the
     /// window is full.
-    pub(super) fn sent(mut self, receivers: u64) -> Option<Ask> {
+    pub(super) fn sent(mut self, receivers: u64) -> Option<ProbeNumber> {
         if receivers == 0 {
             // No server received the bytes, so they must not count: dropping `self` subtracts them.
             return None;
@@ -222,9 +223,9 @@ impl Passage<'_> {
         let mut inner = self.windows.inner.lock();
         let window = inner.windows.get_mut(self.address)?;
         // Limited to the bytes of the window, because the new ones may no longer be counted.
-        window.unasked = (window.unasked + bytes).min(window.bytes);
-        let is_due = window.question.is_none() && window.unasked >= CLIENT_BYTES / 2;
-        is_due.then(|| inner.ask(self.address, Instant::now()))?
+        window.unprobed = (window.unprobed + bytes).min(window.bytes);
+        let is_due = window.probe.is_none() && window.unprobed >= CLIENT_BYTES / 2;
+        is_due.then(|| inner.start_probe(self.address, Instant::now()))?
     }
 }
 
@@ -248,18 +249,18 @@ impl Inner {
             self.sweep(now);
             let window = Window {
                 bytes: 0,
-                unasked: 0,
-                question: None,
+                unprobed: 0,
+                probe: None,
                 held: false,
-                answers: false,
+                replies: false,
                 silent_until: None,
-                unanswered: 0,
+                missed: 0,
                 used: now,
             };
             self.windows.insert(address.into(), window);
         }
-        if let Some(question) = self.overdue(address, now) {
-            return Next::Ask(question);
+        if let Some(probe) = self.overdue(address, now) {
+            return Next::Send(probe);
         }
         let all = self.bytes;
         let Some(window) = self.windows.get_mut(address) else {
@@ -276,10 +277,10 @@ impl Inner {
             self.bytes += bytes;
             return Next::Go(bytes);
         }
-        match &window.question {
-            Some(question) => Next::WaitUntil(question.until),
-            None if window.unasked > 0 => match self.ask(address, now) {
-                Some(question) => Next::Ask(question),
+        match &window.probe {
+            Some(probe) => Next::WaitUntil(probe.until),
+            None if window.unprobed > 0 => match self.start_probe(address, now) {
+                Some(probe) => Next::Send(probe),
                 None => Next::WaitUntil(now + IDLE),
             },
             // A probe cannot help, because the window's own bytes are not in Redis yet, or other
@@ -297,41 +298,41 @@ impl Inner {
     }
 
     /// Creates a probe that covers all bytes of a window that no probe covers yet.
-    fn ask(&mut self, address: &str, now: Instant) -> Option<Ask> {
-        self.questions += 1;
+    fn start_probe(&mut self, address: &str, now: Instant) -> Option<ProbeNumber> {
+        self.probes += 1;
         let window = self.windows.get_mut(address)?;
-        window.question = Some(Question {
-            number: self.questions,
-            first: self.questions,
-            bytes: std::mem::take(&mut window.unasked),
-            until: now + ANSWER_TIMEOUT,
+        window.probe = Some(Probe {
+            number: self.probes,
+            first: self.probes,
+            bytes: std::mem::take(&mut window.unprobed),
+            until: now + REPLY_TIMEOUT,
             end: now + PATIENCE,
         });
-        Some(Ask(self.questions))
+        Some(ProbeNumber(self.probes))
     }
 
     /// Handles a probe whose reply is overdue. If the server has replied before, returns the probe
     /// with a new number; otherwise stops counting the bytes of the window.
-    fn overdue(&mut self, address: &str, now: Instant) -> Option<Ask> {
+    fn overdue(&mut self, address: &str, now: Instant) -> Option<ProbeNumber> {
         let window = self.windows.get_mut(address)?;
-        let question = window.question.as_mut()?;
-        if question.until > now {
+        let probe = window.probe.as_mut()?;
+        if probe.until > now {
             return None;
         }
-        if window.answers && question.end > now {
+        if window.replies && probe.end > now {
             // Repeated, because the server may have been busy, or a message was lost.
-            self.questions += 1;
-            question.number = self.questions;
-            question.until = now + ANSWER_TIMEOUT;
-            return Some(Ask(self.questions));
+            self.probes += 1;
+            probe.number = self.probes;
+            probe.until = now + REPLY_TIMEOUT;
+            return Some(ProbeNumber(self.probes));
         }
-        if !window.answers {
-            window.silent_until = Some(now + SILENT * 2_u32.pow(window.unanswered));
-            window.unanswered = (window.unanswered + 1).min(DOUBLINGS);
+        if !window.replies {
+            window.silent_until = Some(now + SILENT * 2_u32.pow(window.missed));
+            window.missed = (window.missed + 1).min(DOUBLINGS);
         }
-        window.question = None;
-        window.answers = false;
-        window.unasked = 0;
+        window.probe = None;
+        window.replies = false;
+        window.unprobed = 0;
         let bytes = std::mem::take(&mut window.bytes);
         if !std::mem::take(&mut window.held) {
             self.bytes -= bytes;
@@ -344,7 +345,7 @@ impl Inner {
         if let Some(window) = self.windows.get_mut(address) {
             let bytes = bytes.min(window.bytes);
             window.bytes -= bytes;
-            window.unasked = window.unasked.min(window.bytes);
+            window.unprobed = window.unprobed.min(window.bytes);
             if !window.held {
                 self.bytes -= bytes;
             }
@@ -355,9 +356,9 @@ impl Inner {
     /// Such windows usually have too few bytes for a probe.
     fn forget_idle(&mut self, now: Instant) {
         for window in self.windows.values_mut() {
-            if window.question.is_none() && window.used + IDLE <= now {
+            if window.probe.is_none() && window.used + IDLE <= now {
                 self.bytes -= std::mem::take(&mut window.bytes);
-                window.unasked = 0;
+                window.unprobed = 0;
             }
         }
     }
@@ -387,17 +388,17 @@ mod tests {
 
     /// Windows, and the last probe.
     #[derive(Default)]
-    struct Asked {
+    struct Sender {
         windows: Windows,
         number: AtomicU64,
     }
 
-    impl Asked {
+    impl Sender {
         async fn send(&self, address: &str, bytes: usize) {
-            let note = |Ask(number)| self.number.store(number, Ordering::Relaxed);
+            let note = |ProbeNumber(number)| self.number.store(number, Ordering::Relaxed);
             let passage = self.windows.enter(address, bytes, note).await;
-            if let Some(question) = passage.sent(1) {
-                note(question);
+            if let Some(probe) = passage.sent(1) {
+                note(probe);
             }
         }
 
@@ -407,9 +408,9 @@ mod tests {
             }
         }
 
-        fn answer(&self, held: bool) {
+        fn reply(&self, held: bool) {
             let number = self.number.load(Ordering::Relaxed);
-            self.windows.answered(SLOW, number, held);
+            self.windows.replied(SLOW, number, held);
         }
 
         fn bytes(&self) -> usize {
@@ -418,40 +419,40 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn senders_wait_for_the_answer() {
-        let asked = Arc::new(Asked::default());
+    async fn senders_wait_for_the_reply() {
+        let sender = Arc::new(Sender::default());
         let begun = Instant::now();
-        asked.send_many(SLOW, CLIENT_BYTES).await;
-        assert_eq!(asked.bytes(), CLIENT_BYTES);
-        asked.send("w/other", 1024).await;
-        let waits = asked.clone();
+        sender.send_many(SLOW, CLIENT_BYTES).await;
+        assert_eq!(sender.bytes(), CLIENT_BYTES);
+        sender.send("w/other", 1024).await;
+        let waits = sender.clone();
         let waiting = tokio::spawn(async move { waits.send(SLOW, 1024).await });
-        asked.answer(true);
-        assert_eq!(asked.bytes(), 1024, "a slow client is in nobody's way");
+        sender.reply(true);
+        assert_eq!(sender.bytes(), 1024, "a slow client delays no other");
         tokio::time::sleep(PATIENCE / 2).await;
-        asked.answer(true);
+        sender.reply(true);
         tokio::time::sleep(PATIENCE / 2).await;
         assert!(!waiting.is_finished());
-        asked.answer(false);
+        sender.reply(false);
         waiting.await.unwrap();
         assert_eq!(begun.elapsed(), PATIENCE);
-        assert_eq!(asked.bytes(), CLIENT_BYTES / 2 + 2 * 1024);
+        assert_eq!(sender.bytes(), CLIENT_BYTES / 2 + 2 * 1024);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_has_answered_is_asked_again() {
-        let asked = Arc::new(Asked::default());
-        asked.send_many(SLOW, CLIENT_BYTES / 2).await;
-        asked.answer(false);
-        asked.send_many(SLOW, CLIENT_BYTES).await;
-        let (begun, first) = (Instant::now(), asked.number.load(Ordering::Relaxed));
-        let waits = asked.clone();
+    async fn a_server_that_has_replied_is_probed_again() {
+        let sender = Arc::new(Sender::default());
+        sender.send_many(SLOW, CLIENT_BYTES / 2).await;
+        sender.reply(false);
+        sender.send_many(SLOW, CLIENT_BYTES).await;
+        let (begun, first) = (Instant::now(), sender.number.load(Ordering::Relaxed));
+        let waits = sender.clone();
         let waiting = tokio::spawn(async move { waits.send(SLOW, 1024).await });
-        tokio::time::sleep(3 * ANSWER_TIMEOUT + ANSWER_TIMEOUT / 2).await;
+        tokio::time::sleep(3 * REPLY_TIMEOUT + REPLY_TIMEOUT / 2).await;
         assert!(!waiting.is_finished());
-        assert_eq!(asked.number.load(Ordering::Relaxed), first + 3);
+        assert_eq!(sender.number.load(Ordering::Relaxed), first + 3);
         // A reply to the first of the probes counts as well.
-        asked.windows.answered(SLOW, first, false);
+        sender.windows.replied(SLOW, first, false);
         waiting.await.unwrap();
         assert!(begun.elapsed() < PATIENCE);
     }
@@ -472,48 +473,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn servers_that_know_no_questions_get_everything() {
-        let asked = Asked::default();
+    async fn servers_without_probes_get_everything() {
+        let sender = Sender::default();
         let begun = Instant::now();
-        asked.send_many(SLOW, 4 * CLIENT_BYTES).await;
-        assert_eq!(begun.elapsed(), ANSWER_TIMEOUT);
+        sender.send_many(SLOW, 4 * CLIENT_BYTES).await;
+        assert_eq!(begun.elapsed(), REPLY_TIMEOUT);
         tokio::time::sleep(SILENT).await;
-        asked.send_many(SLOW, CLIENT_BYTES).await;
-        assert_eq!(asked.bytes(), CLIENT_BYTES, "it is asked again");
+        sender.send_many(SLOW, CLIENT_BYTES).await;
+        assert_eq!(sender.bytes(), CLIENT_BYTES, "probed again");
         let begun = Instant::now();
-        asked.send_many(SLOW, CLIENT_BYTES).await;
+        sender.send_many(SLOW, CLIENT_BYTES).await;
         tokio::time::sleep(2 * SILENT - Duration::from_secs(1)).await;
-        asked.send_many(SLOW, 4 * CLIENT_BYTES).await;
+        sender.send_many(SLOW, 4 * CLIENT_BYTES).await;
         let waited = begun.elapsed() + Duration::from_secs(1) - 2 * SILENT;
-        assert_eq!(waited, ANSWER_TIMEOUT, "but less often");
+        assert_eq!(waited, REPLY_TIMEOUT, "but less often");
     }
 
     #[tokio::test(start_paused = true)]
     async fn all_clients_share_what_redis_holds() {
-        let asked = Asked::default();
+        let sender = Sender::default();
         for client in 0..ALL_BYTES / SMALL {
-            asked.send(&format!("w/{client}"), SMALL).await;
+            sender.send(&format!("w/{client}"), SMALL).await;
         }
         let begun = Instant::now();
-        asked.send("w/small", SMALL).await;
+        sender.send("w/small", SMALL).await;
         assert_eq!(
             begun.elapsed(),
             Duration::ZERO,
             "it waits for no other client"
         );
         // A message larger than a window is sent alone.
-        asked.send(SLOW, 2 * CLIENT_BYTES).await;
+        sender.send(SLOW, 2 * CLIENT_BYTES).await;
         assert_eq!(begun.elapsed(), IDLE, "a few bytes have passed by then");
-        assert_eq!(asked.bytes(), 2 * CLIENT_BYTES);
+        assert_eq!(sender.bytes(), 2 * CLIENT_BYTES);
     }
 
     #[tokio::test(start_paused = true)]
     async fn windows_that_are_not_used_are_forgotten() {
-        let asked = Asked::default();
+        let sender = Sender::default();
         for client in 0..5000 {
-            asked.send(&format!("v/{client}"), 1).await;
+            sender.send(&format!("v/{client}"), 1).await;
             tokio::time::sleep(IDLE / 100).await;
         }
-        assert!(asked.windows.inner.lock().windows.len() < 2048);
+        assert!(sender.windows.inner.lock().windows.len() < 2048);
     }
 }

@@ -89,8 +89,8 @@ fn inside(folder: &FilePath, name: &str) -> Option<PathBuf> {
 
 /// Returns whether a path is a folder. Runs on a blocking thread, because the disk may be slow.
 async fn is_folder(path: PathBuf) -> Result<bool, Problem> {
-    let looked = tokio::task::spawn_blocking(move || path.is_dir());
-    looked.await.map_err(failed)
+    let checked = tokio::task::spawn_blocking(move || path.is_dir());
+    checked.await.map_err(failed)
 }
 
 /// Responds with a file, or with 304 if the client has the current version.

@@ -172,7 +172,7 @@ async fn answer(
     let call = service.call::<RawValue>(function, args);
     let result = tokio::select! {
         result = call => result.map_err(|error| request_client::refusal(&error))?,
-        () = visitor.account.gives_way() => return Err(gave_way(front)),
+        () = visitor.account.gives_way() => return Err(evicted(front)),
     };
     // Freed first, so that the memory budget need not cover the body and the result at the same
     // time.
@@ -186,7 +186,7 @@ fn not_found(function: &str) -> Problem {
 }
 
 /// Returns the response for a request that was evicted from memory, and counts it.
-fn gave_way(front: &Front) -> Problem {
+fn evicted(front: &Front) -> Problem {
     front.state.counters.http_refused_memory.add();
     problem(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -158,8 +158,8 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
 
 /// Returns the CORS layer for the given origins, or for any origin if there are none.
 ///
-/// The layer allows credentials, with which browsers refuse `*`, so "any origin" is sent as the
-/// origin of the request. The cookie does not count for such origins.
+/// The layer allows credentials. Browsers then refuse `*`, so for any origin the layer returns the
+/// origin of the request instead. The cookie does not count for such origins.
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     let origins = match origins {
         [] => AllowOrigin::mirror_request(),

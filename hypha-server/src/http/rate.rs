@@ -45,8 +45,8 @@ struct Both {
     users: Rates<TokenHash>,
 }
 
-/// Token buckets by key, at most [`BUCKETS_MAX`]. One lock guards all of them. It is held only for
-/// arithmetic.
+/// Token buckets by key, at most [`BUCKETS_MAX`]. One lock guards all of them. The lock is held
+/// only for arithmetic.
 struct Rates<K> {
     per_second: f64,
     burst: f64,
@@ -103,7 +103,7 @@ impl<K: Eq + Hash> Rates<K> {
     /// # Errors
     ///
     /// Returns the time as an error if it exceeds [`PATIENCE`].
-    fn look(&self, key: K) -> Result<Duration, Duration> {
+    fn check(&self, key: K) -> Result<Duration, Duration> {
         let wait = self.with(key, |rate| rate.until(1.0));
         if wait > PATIENCE { Err(wait) } else { Ok(wait) }
     }
@@ -138,7 +138,7 @@ pub(super) async fn limit(
         Err(problem) => return problem.into_response(),
     };
     let wait = match (&token, address) {
-        (Some(token), Some(address)) => rates.strangers.look(address).and_then(|wait| {
+        (Some(token), Some(address)) => rates.strangers.check(address).and_then(|wait| {
             let own = rates.users.reserve(auth::token_hash(token))?;
             Ok(wait.max(own))
         }),
@@ -213,7 +213,7 @@ mod tests {
         let waits: Vec<_> = (0..7).map(|_| seconds(rates.reserve(1))).collect();
         let refused = Err(Duration::from_secs(6));
         assert_eq!(waits, [Ok(0), Ok(1), Ok(2), Ok(3), Ok(4), Ok(5), refused]);
-        assert_eq!(seconds(rates.look(1)), refused);
-        assert_eq!(seconds(rates.look(2)), Ok(0));
+        assert_eq!(seconds(rates.check(1)), refused);
+        assert_eq!(seconds(rates.check(2)), Ok(0));
     }
 }

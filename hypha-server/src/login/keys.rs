@@ -125,8 +125,9 @@ impl Keys {
     }
 
     /// Starts a login, and returns its random key. The login is charged to `account`, and takes a
-    /// slot of the account's owner. If there are too many logins, the oldest one of that owner, or
-    /// of the owner with the most, is evicted.
+    /// slot of the account's owner. If the owner has too many logins, its oldest one is evicted. If
+    /// all owners together have too many, the oldest login of the owner with the most logins is
+    /// evicted.
     ///
     /// # Errors
     ///
@@ -372,7 +373,7 @@ mod tests {
             begin("mallory");
         }
         assert!(keys.request(&key).is_ok());
-        assert!(keys.request(&first).is_err(), "its own oldest gives way");
+        assert!(keys.request(&first).is_err(), "evicts its own oldest");
         assert_eq!(keys.counters.displaced_logins.get(), 41);
 
         let minute = Duration::from_secs(60);

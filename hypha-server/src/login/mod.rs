@@ -201,8 +201,7 @@ impl Login {
             }
             LoginOutcome::TimedOut if limit.is_zero() => Ok(Value::Null),
             LoginOutcome::Displaced => Err(ManagerError::Runtime(
-                "`hypha-login.check` has given way to newer calls: too many wait for a login"
-                    .into(),
+                "`hypha-login.check` was evicted by newer calls: too many wait for a login".into(),
             )),
             LoginOutcome::TimedOut => Err(ManagerError::Timeout(format!(
                 "Login timeout, waited for {timeout} seconds"

@@ -485,11 +485,11 @@ pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> 
     remove_bookmark(state, &principal(ctx.user())?, &item.id).await
 }
 
-/// Returns a known bookmark type.
+/// Parses a bookmark type.
 ///
 /// # Errors
 ///
-/// Fails with the error text of the Python server for any other word.
+/// Fails with the error text of the Python server if the type is unknown.
 fn bookmark_type(word: Keyword<BookmarkType>) -> Answer<BookmarkType> {
     match word {
         Keyword::Known(bookmark_type) => Ok(bookmark_type),

@@ -17,7 +17,7 @@
 //! If the server has its process to itself, it also counts the memory that no account is charged
 //! for (`overhead`).
 //!
-//! The counters are atomics, so that charging takes no lock. Lock order: `giving_way`, then
+//! The counters are atomics, so that charging takes no lock. Lock order: `evicted`, then
 //! `owners` or the `accounts` of an owner, never both. None is held across an await.
 
 mod overhead;
@@ -38,27 +38,27 @@ use tokio::time::{Instant, timeout};
 /// has this id, because ids must not contain `*`.
 pub(crate) const SERVER_OWNER: &str = "*";
 
-/// Divisor: this fraction of the budget is reserved for owners that hold little.
+/// The reserve for owners that hold little is the budget divided by this number.
 const RESERVE: usize = 16;
-/// Divisor: an owner holds little if its memory is at most this fraction of the budget.
+/// An owner holds little if its memory is at most the budget divided by this number.
 const LITTLE: usize = 256;
 
-/// Divisor: at least this fraction of the budget stays for peers, however large the overhead is.
+/// At least the budget divided by this number stays for peers, however large the overhead is.
 /// Otherwise memory that the allocator never returns would stop the service.
 const FOR_PEERS: usize = 2;
-/// Divisor: the overhead takes at most this fraction of the budget from owners that hold little.
+/// The overhead takes at most the budget divided by this number from owners that hold little.
 const OF_LITTLE: usize = 4;
-/// Divisor: this fraction of the budget is withheld from owners that hold much while the memory of
-/// the process is counted. Charged memory becomes resident a moment later, so the measured overhead
+/// While the memory of the process is counted, the budget divided by this number is withheld from
+/// owners that hold much. Charged memory becomes resident a moment later, so the measured overhead
 /// lags behind.
 const MARGIN: usize = 5;
 
-/// Divisor: an eviction frees at least this fraction of the budget, because an account that needs
+/// An eviction frees at least the budget divided by this number, because an account that needs
 /// memory usually needs more soon.
 const NEXT_STEPS: usize = 32;
 /// Interval at which a task that waits for memory of the process tries again. Each try evicts one
 /// more large account, until there is room.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Limits of the three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub(crate) struct Budget {
     /// The owners with open accounts, by name. The accounts keep them alive.
     owners: Mutex<HashMap<String, Weak<Owner>>>,
     /// The evicted accounts, each with the time of its eviction.
-    giving_way: Mutex<Vec<(Weak<Inner>, Instant)>>,
+    evicted: Mutex<Vec<(Weak<Inner>, Instant)>>,
     /// Notified when bytes are released while tasks wait for them.
     freed: Notify,
     /// Number of tasks that wait for room. If it is 0, a release need not touch `freed`.
@@ -166,8 +166,8 @@ struct Inner {
     used: AtomicUsize,
     owner: Arc<Owner>,
     /// Whether the account is evicted. Never reset.
-    must_give_way: AtomicBool,
-    /// Notified when `must_give_way` is set.
+    is_evicted: AtomicBool,
+    /// Notified when `is_evicted` is set.
     gives_way: Notify,
     /// Number of tasks in [`Account::gives_way`]. An account without such a task is never evicted,
     /// because no task would close its connection.
@@ -205,7 +205,7 @@ impl Budget {
             refused: AtomicUsize::new(0),
             gave_way: AtomicUsize::new(0),
             owners: Mutex::default(),
-            giving_way: Mutex::default(),
+            evicted: Mutex::default(),
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
         })
@@ -233,7 +233,7 @@ impl Budget {
         let inner = Arc::new(Inner {
             used: AtomicUsize::new(0),
             owner: owner.clone(),
-            must_give_way: AtomicBool::new(false),
+            is_evicted: AtomicBool::new(false),
             gives_way: Notify::new(),
             watchers: AtomicUsize::new(0),
         });
@@ -316,15 +316,15 @@ impl Budget {
     ///
     /// Does nothing if `asking` itself belongs to the largest owner, because its charge is then
     /// refused. Does nothing while the accounts already evicted hold enough; one that has not
-    /// closed within [`ASK_AGAIN`] no longer counts as evicted. Skips accounts without a task in
-    /// [`Account::gives_way`].
+    /// closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips accounts without a task
+    /// in [`Account::gives_way`].
     fn make_room(&self, asking: &Inner, bytes: usize) {
-        let mut giving_way = self.giving_way.lock();
+        let mut evicted = self.evicted.lock();
         let mut soon = 0;
-        giving_way.retain(|(account, since)| {
+        evicted.retain(|(account, since)| {
             let account = account.upgrade();
             let used = account.map_or(0, |account| account.used.load(Ordering::Relaxed));
-            let counts = used > 0 && since.elapsed() < ASK_AGAIN;
+            let counts = used > 0 && since.elapsed() < RETRY_INTERVAL;
             soon += if counts { used } else { 0 };
             counts
         });
@@ -341,21 +341,21 @@ impl Budget {
             }
             let accounts: Vec<_> = owner.accounts.lock().clone();
             let accounts = accounts.iter().filter_map(Weak::upgrade);
-            let accounts = accounts.filter(|account| account.can_give_way());
+            let accounts = accounts.filter(|account| account.can_be_evicted());
             let Some(account) = accounts.max_by_key(|account| account.used.load(Ordering::Relaxed))
             else {
                 continue;
             };
-            giving_way.push((Arc::downgrade(&account), Instant::now()));
-            drop(giving_way);
+            evicted.push((Arc::downgrade(&account), Instant::now()));
+            drop(evicted);
             // Set before the notification, because a task in `gives_way` registers first and then
             // reads the flag. Never reset: the account ends with its connection.
-            account.must_give_way.store(true, Ordering::Release);
+            account.is_evicted.store(true, Ordering::Release);
             self.gave_way.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 owner = owner.name,
                 bytes = owner.used.load(Ordering::Relaxed),
-                "the memory budget is exhausted; the largest account gives way"
+                "the memory budget is exhausted; the largest account is evicted"
             );
             account.gives_way.notify_waiters();
             return;
@@ -365,7 +365,7 @@ impl Budget {
     /// Wakes the tasks that wait for room.
     fn gave_back(&self) {
         // Not synchronized with a task that starts to wait at this moment. Such a task tries again
-        // after `ASK_AGAIN`.
+        // after `RETRY_INTERVAL`.
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.freed.notify_waiters();
         }
@@ -375,8 +375,8 @@ impl Budget {
 impl Inner {
     /// Returns whether the account can be evicted: a task waits in [`Account::gives_way`], and the
     /// account was not chosen before.
-    fn can_give_way(&self) -> bool {
-        self.watchers.load(Ordering::Acquire) > 0 && !self.must_give_way.load(Ordering::Acquire)
+    fn can_be_evicted(&self) -> bool {
+        self.watchers.load(Ordering::Acquire) > 0 && !self.is_evicted.load(Ordering::Acquire)
     }
 }
 
@@ -472,7 +472,7 @@ impl Account {
         let mut notified = std::pin::pin!(self.0.gives_way.notified());
         // Registered before the flag is read. Otherwise an eviction in between would be missed.
         notified.as_mut().enable();
-        if !self.0.must_give_way.load(Ordering::Acquire) {
+        if !self.0.is_evicted.load(Ordering::Acquire) {
             notified.await;
         }
     }
@@ -576,7 +576,7 @@ impl Account {
                 // accounts that wait for each other would never free memory.
                 tokio::select! {
                     () = freed => {}
-                    () = tokio::time::sleep(ASK_AGAIN) => {}
+                    () = tokio::time::sleep(RETRY_INTERVAL) => {}
                     () = self.gives_way() => return Err(error),
                 }
             }

@@ -19,7 +19,7 @@ use super::Budget;
 const CALM: Duration = Duration::from_millis(100);
 /// Interval of the comparisons otherwise. A server receives about a megabyte per millisecond.
 const CLOSE: Duration = Duration::from_millis(10);
-/// Divisor: the short interval applies while more than this fraction of the budget is in use.
+/// The short interval applies while more than the budget divided by this number is in use.
 const PART: usize = 4;
 
 /// Starts a thread that counts the memory of this process above its current use towards `budget`.

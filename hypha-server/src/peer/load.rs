@@ -17,7 +17,7 @@ struct Window {
     since: Instant,
     /// Messages in this window.
     current: u64,
-    /// Messages in the window before it.
+    /// Messages in the previous window.
     previous: u64,
 }
 

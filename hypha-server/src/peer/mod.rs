@@ -25,8 +25,8 @@ pub(crate) use self::pace::Pace;
 use self::partners::Partners;
 use crate::auth::Authenticated;
 
-/// Suffix of the client ids whose load is measured, as in the original server. Other clients have
-/// the load 0.
+/// Suffix of the client ids whose load is measured, as in the Python server. Other clients have the
+/// load 0.
 const MEASURED_SUFFIX: &str = "__rlb";
 /// Maximum number of event types that one connection can subscribe to.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 1000;
@@ -47,7 +47,7 @@ pub(crate) struct Peer {
     pub(crate) generation: u64,
     /// The queue of frames for the client.
     pub(crate) outbox: Outbox,
-    /// The peers that the server notifies when this client is gone.
+    /// The peers that the server notifies when this client disconnects.
     pub(crate) partners: Partners,
     /// The rate limits of the messages that the client sends. `None` if they are not limited.
     pub(crate) pace: Option<Pace>,

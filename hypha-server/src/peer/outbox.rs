@@ -49,10 +49,11 @@ const BATCH_BYTES: usize = 128 * 1024;
 const SPARE: usize = 64 * 1024;
 /// Maximum number of waiting senders that are examined when room becomes free, because the lock is
 /// held meanwhile.
-const LOOK: usize = 32;
+const EXAMINED_MAX: usize = 32;
 /// Upper bound on the empty lanes kept for reuse, so that a sender of single frames does not
 /// allocate each time.
 const SPARE_LANES: usize = 2;
+/// Upper bound on the capacity of a kept lane, in frames.
 const SPARE_FRAMES: usize = 16;
 
 /// The lane of the server's own frames: a generation that no connection has.
@@ -446,7 +447,7 @@ impl Lanes {
     fn grant(&mut self, shared: &Arc<Shared>) -> Vec<(oneshot::Sender<Held>, Held)> {
         let mut granted = Vec::new();
         self.full = false;
-        for _ in 0..self.waiters.len().min(LOOK) {
+        for _ in 0..self.waiters.len().min(EXAMINED_MAX) {
             let Some(waiter) = self.waiters.pop_front() else {
                 break;
             };

@@ -15,7 +15,7 @@ use crate::settings::Limits;
 
 /// Maximum number of connections that are remembered as requesters. Above it, all of them are
 /// forgotten, and responses to them are charged to the sender until they send a request again.
-const ASKERS_MAX: usize = 4096;
+const REQUESTERS_MAX: usize = 4096;
 
 /// The rate limits of one connection.
 pub(crate) struct Pace(Mutex<Buckets>);
@@ -33,7 +33,7 @@ struct Buckets {
     /// servers of those clients have charged the requests to them.
     remote: u64,
     /// Generations of the connections that have sent a message to this one.
-    askers: HashSet<u64>,
+    requesters: HashSet<u64>,
 }
 
 impl Pace {
@@ -48,7 +48,7 @@ impl Pace {
                 bytes,
                 acknowledgements: 0,
                 remote: 0,
-                askers: HashSet::new(),
+                requesters: HashSet::new(),
             }))
         })
     }
@@ -77,7 +77,7 @@ impl Pace {
     /// Charges a response to a request of this connection. Returns false if the connection's debt
     /// is already as large as the burst; the response is then charged to its sender. Otherwise a
     /// peer could block this connection with responses to requests that it has never sent.
-    pub(crate) fn answer(&self, bytes: usize) -> bool {
+    pub(crate) fn response(&self, bytes: usize) -> bool {
         let mut buckets = self.0.lock();
         if buckets.acknowledgements > 0 {
             buckets.acknowledgements -= 1;
@@ -94,19 +94,19 @@ impl Pace {
     }
 
     /// Remembers that another connection has sent a message to this one.
-    pub(crate) fn asked_by(&self, generation: u64) {
-        let askers = &mut self.0.lock().askers;
+    pub(crate) fn add_requester(&self, generation: u64) {
+        let requesters = &mut self.0.lock().requesters;
         // All are forgotten at once, because keeping their order would cost more than charging a
         // few responses to the wrong end.
-        if askers.len() >= ASKERS_MAX && !askers.contains(&generation) {
-            askers.clear();
+        if requesters.len() >= REQUESTERS_MAX && !requesters.contains(&generation) {
+            requesters.clear();
         }
-        askers.insert(generation);
+        requesters.insert(generation);
     }
 
     /// Returns whether a connection has sent a message to this one.
-    pub(crate) fn was_asked_by(&self, generation: u64) -> bool {
-        self.0.lock().askers.contains(&generation)
+    pub(crate) fn is_requester(&self, generation: u64) -> bool {
+        self.0.lock().requesters.contains(&generation)
     }
 
     /// Remembers that a client of another server has sent a message to this one.
@@ -114,13 +114,13 @@ impl Pace {
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
     )]
-    pub(crate) fn asked_remotely(&self) {
+    pub(crate) fn add_remote_requester(&self) {
         self.0.lock().remote += 1;
     }
 
     /// Charges a response to a client of another server. Free of charge if such a client has sent a
     /// request.
-    pub(crate) fn remote_answer(&self, bytes: usize) {
+    pub(crate) fn remote_response(&self, bytes: usize) {
         // In a block, because `message` takes the same lock.
         {
             let mut buckets = self.0.lock();
@@ -167,7 +167,7 @@ mod tests {
         for _ in 0..100 {
             pace.part(1000);
         }
-        assert!((0..100).all(|_| pace.answer(10)));
+        assert!((0..100).all(|_| pace.response(10)));
         assert_eq!(pace.debt(), Duration::ZERO);
         pace.message(10);
         pace.message(10);
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn answers_cannot_silence_a_peer() {
         let pace = pace(1.0, 5.0);
-        assert_eq!((0..1000).filter(|_| pace.answer(10)).count(), 10);
+        assert_eq!((0..1000).filter(|_| pace.response(10)).count(), 10);
         assert_eq!(pace.debt(), Duration::from_secs(5));
     }
 
@@ -198,11 +198,11 @@ mod tests {
     #[tokio::test]
     async fn askers_are_remembered_within_a_bound() {
         let pace = pace(1.0, 5.0);
-        pace.asked_by(7);
-        assert!(pace.was_asked_by(7) && !pace.was_asked_by(8));
-        for generation in 0..3 * ASKERS_MAX as u64 {
-            pace.asked_by(generation);
+        pace.add_requester(7);
+        assert!(pace.is_requester(7) && !pace.is_requester(8));
+        for generation in 0..3 * REQUESTERS_MAX as u64 {
+            pace.add_requester(generation);
         }
-        assert!(pace.0.lock().askers.len() <= ASKERS_MAX);
+        assert!(pace.0.lock().requesters.len() <= REQUESTERS_MAX);
     }
 }

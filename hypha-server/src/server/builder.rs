@@ -105,14 +105,15 @@ impl Builder {
         self
     }
 
-    /// Sets the id of the server, unique among the servers that share a Redis. Default: the one in
-    /// the data folder, or a random one.
+    /// Sets the id of the server, unique among the servers that share a Redis. Default: the id in
+    /// the data folder, or a random id.
     pub fn server_id(mut self, id: impl Into<String>) -> Self {
         self.settings.server_id = Some(id.into());
         self
     }
 
-    /// Sets the secret that signs tokens. Default: the one in the data folder, or a random one.
+    /// Sets the secret that signs tokens. Default: the secret in the data folder, or a random
+    /// secret.
     ///
     /// Without a secret and a data folder, all tokens become invalid when the server stops, so
     /// clients cannot reconnect after a restart. A secret should have at least 16 characters.

@@ -29,7 +29,8 @@ use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError, StoredData};
 use crate::{http, login, manager, workspace};
 
-/// Grace period for open connections when the server stops. After it they are aborted.
+/// Grace period for open connections when the server stops. After this time, the server aborts
+/// them.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The reason why a server did not start.

@@ -25,7 +25,7 @@ use super::admission::{
     workspace_of,
 };
 use super::refusal::code;
-use super::{GAVE_WAY, Refusal, RefusalKind, Sessions, control, keep_pace};
+use super::{EVICTED, Refusal, RefusalKind, Sessions, control, keep_pace};
 use crate::auth::{self, Authenticated};
 use crate::memory::{Account, Charge};
 use crate::peer::{CloseOrder, Outgoing, Pace, Peer, Progress, Queue, Queued};
@@ -44,8 +44,9 @@ const BATCH: usize = 64;
 /// Maximum number of GETs of one client that wait to take over. Further GETs wait for these, so
 /// that a client cannot accumulate them.
 const TAKEOVERS: usize = 4;
-/// Timeout of a ping to a silent client, and the number of failures after which it is removed.
+/// Timeout of a ping to a silent client.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Number of consecutive failed pings after which the client is removed.
 const PING_FAILURES: u32 = 3;
 /// Maximum time that a POST waits for the rate limit. A POST that would wait longer is refused,
 /// because a waiting request occupies a connection and the memory of its body.
@@ -416,7 +417,7 @@ async fn serve(
         () = state.shutdown.stopped() => {
             Some(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
-        () = session.account.gives_way() => Some(CloseOrder::over_budget(GAVE_WAY)),
+        () = session.account.gives_way() => Some(CloseOrder::over_budget(EVICTED)),
         () = feed(state, queue, &mut responses, &mut response) => None,
         () = until_unresponsive(state, session) => {
             let order = CloseOrder::new(code::GOING_AWAY, "The client does not answer");

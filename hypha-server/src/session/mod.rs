@@ -36,7 +36,7 @@ use crate::seats::{Seats, Turns};
 use crate::state::State;
 
 /// Close reason of an evicted connection.
-const GAVE_WAY: &str = "the server is out of memory and this connection holds the most; try again \
+const EVICTED: &str = "the server is out of memory and this connection holds the most; try again \
                         later";
 
 /// The connections of a server, and the limits on their number.

@@ -17,7 +17,7 @@ use super::admission::{ADMISSION_WAIT, Admitted, STANDING, owner_of_address};
 use super::frames::{Incoming, ReadError, Reader, WriteError, Writer};
 use super::handshake::{self, Hello};
 use super::refusal::code;
-use super::{GAVE_WAY, Sessions, control, keep_pace};
+use super::{EVICTED, Sessions, control, keep_pace};
 use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
@@ -25,7 +25,7 @@ use crate::workspace;
 /// Time for which frames are read before the task yields to others.
 const TURN: Duration = Duration::from_micros(100);
 /// Number of frames read between two reads of the clock, so that the clock costs little per frame.
-const LOOK: u32 = 16;
+const FRAMES_PER_CHECK: u32 = 16;
 /// Maximum number of frames written between two flushes.
 const BATCH: usize = 64;
 /// Maximum size of the first frame, in bytes. A client gets no more memory before it is
@@ -113,7 +113,7 @@ pub(crate) async fn serve<R, W>(
     };
     let admitted = tokio::select! {
         admitted = introduced => admitted,
-        () = account.gives_way() => Err(CloseOrder::over_budget(GAVE_WAY)),
+        () = account.gives_way() => Err(CloseOrder::over_budget(EVICTED)),
         // No close frame is sent, because clients would treat it as a permanent refusal and not
         // reconnect.
         () = stopped => return,
@@ -220,7 +220,7 @@ async fn exchange<R, W>(
         end = read(state, peer, &mut reader, &pings) => end,
         end = write(&mut writer, connection_info, &mut queue, to_answer) => end,
         order = ordered => Ending::ClosedByServer(order),
-        () = account.gives_way() => Ending::Unreadable(CloseOrder::over_budget(GAVE_WAY)),
+        () = account.gives_way() => Ending::Unreadable(CloseOrder::over_budget(EVICTED)),
         () = state.shutdown.stopped() => {
             Ending::ClosedByServer(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
@@ -343,7 +343,7 @@ where
         // Frames in the read buffer need no I/O, so tokio's own budget would not make this task
         // yield: one connection with a flood of small frames would block its thread.
         read = read.wrapping_add(1);
-        if read.is_multiple_of(LOOK) && turn.elapsed() >= TURN {
+        if read.is_multiple_of(FRAMES_PER_CHECK) && turn.elapsed() >= TURN {
             tokio::task::yield_now().await;
             turn = std::time::Instant::now();
         }

@@ -100,16 +100,16 @@ pub struct Limits {
     /// Maximum size of the record of one service, in bytes; at least 1024. Default: 256 KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICE_BYTES"))]
     pub service_bytes: usize,
-    /// Maximum size of the records of all services of one client, in bytes; at least
-    /// `service_bytes`. Default: 8 MiB.
+    /// Maximum size of the records of all services of one client, in bytes; at least the maximum
+    /// for one record. Default: 8 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CLIENT_SERVICES_BYTES"))]
     pub client_services_bytes: usize,
-    /// Maximum size of the records of all services of one workspace, in bytes; at least
-    /// `client_services_bytes`. Default: 64 MiB.
+    /// Maximum size of the records of all services of one workspace, in bytes; at least the maximum
+    /// for one client. Default: 64 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_SERVICES_BYTES"))]
     pub workspace_services_bytes: usize,
-    /// Maximum size of the records of all services, in bytes; at least `workspace_services_bytes`.
-    /// Default: 128 MiB.
+    /// Maximum size of the records of all services, in bytes; at least the maximum for one
+    /// workspace. Default: 128 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ALL_SERVICES_BYTES"))]
     pub all_services_bytes: usize,
     /// Maximum size of a list of services in one response, in bytes. Default: 32 MiB.
@@ -126,11 +126,11 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_BYTES"))]
     pub memory_bytes: usize,
     /// Maximum memory held for one user, or for one IP address without credentials, in bytes; at
-    /// least `connection_memory_bytes`. Default: 128 MiB.
+    /// least the maximum for one connection. Default: 128 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_USER_MEMORY_BYTES"))]
     pub user_memory_bytes: usize,
-    /// Maximum memory held for one connection or request, in bytes; at least twice `frame_bytes`.
-    /// Default: 64 MiB.
+    /// Maximum memory held for one connection or request, in bytes; at least twice the maximum size
+    /// of a message. Default: 64 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONNECTION_MEMORY_BYTES"))]
     pub connection_memory_bytes: usize,
     /// Maximum time that a peer waits for memory, after which its message or request is refused.
@@ -250,7 +250,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS_PER_CLIENT"))]
     pub logins_per_client: usize,
     /// Maximum number of logins in progress of all users together. A new login evicts the oldest
-    /// login of the user or address with the most. Default: 10,000.
+    /// login of the user or address with the most logins. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS"))]
     pub logins: usize,
     /// Maximum number of calls of one user, or of one IP address without credentials, that wait for
@@ -258,7 +258,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS_PER_CLIENT"))]
     pub login_checks_per_client: usize,
     /// Maximum number of calls of all users together that wait for a login, 2048 at most. A new
-    /// call evicts the oldest call of the user or address with the most. Default: 2048.
+    /// call evicts the oldest call of the user or address with the most calls. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
     pub login_checks: usize,
     /// Maximum number of calls to the manager of one user, or of one IP address without
@@ -266,7 +266,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
     pub waiting_calls_per_client: usize,
     /// Maximum number of calls to the manager of all users together that wait for other clients,
-    /// 8192 at most. A new call evicts the oldest call of the user or address with the most.
+    /// 8192 at most. A new call evicts the oldest call of the user or address with the most calls.
     /// Default: 8192.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS"))]
     pub waiting_calls: usize,

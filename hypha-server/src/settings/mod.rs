@@ -92,13 +92,13 @@ pub struct Settings {
         )
     )]
     pub behind_proxy: bool,
-    /// Id of the server, unique among the servers that share a Redis. Default: the one in the data
-    /// folder, or a random one.
+    /// Id of the server, unique among the servers that share a Redis. Default: the id in the data
+    /// folder, or a random id.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_SERVER_ID"))]
     pub server_id: Option<String>,
     /// Secret that signs tokens. The server warns about a secret of fewer than 16 characters.
-    /// Default: the one in the data folder, or a random one. Tokens signed with a random one become
-    /// invalid when the process ends.
+    /// Default: the secret in the data folder, or a random secret. Tokens signed with a random
+    /// secret become invalid when the process ends.
     ///
     /// The program also reads the variable JWT_SECRET of the Python server.
     #[cfg_attr(
@@ -223,8 +223,8 @@ fn at_least(name: &str, time: Duration, least: Duration) -> Result<(), ConfigErr
 }
 
 impl Settings {
-    /// Replaces empty texts by their defaults. The program does so because a user can write an
-    /// option without a value, as in `--redis-uri=`.
+    /// Replaces empty strings by their defaults. The program calls this, because a user can write
+    /// an option without a value, as in `--redis-uri=`.
     pub fn ignore_empty(&mut self) {
         for text in [
             &mut self.public_base_url,
@@ -247,7 +247,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Names the first setting that cannot be used.
+    /// Names the first invalid setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_secrets()?;
         let unusable = |id: &&String| !hypha_wire::valid_client_id(id);

@@ -22,19 +22,19 @@ use crate::router::{NOBODY, Origin};
 /// Replies to a probe of another server after the client has read most of its queue. Until then,
 /// repeats at intervals that the client has not, so that the other server keeps waiting.
 /// Disconnects a client that reads nothing for `patience`.
-async fn answer_later(
+async fn reply_later(
     peer: Arc<Peer>,
     mut relieved: oneshot::Receiver<()>,
-    answer: impl Fn(bool),
+    reply: impl Fn(bool),
     patience: Duration,
     counters: Arc<Counters>,
 ) {
     let (mut before, mut since) = (peer.outbox.progress(), Instant::now());
     loop {
-        answer(true);
+        reply(true);
         let pause = REPEAT.min(patience);
         if tokio::time::timeout(pause, &mut relieved).await.is_ok() {
-            return answer(false);
+            return reply(false);
         }
         let progress = peer.outbox.progress();
         if progress != before {
@@ -61,7 +61,7 @@ impl Recipient for State {
                 peer.partners.note(from);
             }
             if let Some(pace) = &peer.pace {
-                pace.asked_remotely();
+                pace.add_remote_requester();
             }
             // `push` does not wait for room. Instead the sending servers send probes, and their
             // senders wait until the client keeps up. If the client's account is exhausted anyway,
@@ -101,7 +101,7 @@ impl Recipient for State {
                     peer.outbox.close(CloseOrder::new(1001, reason));
                 }
             }
-            Notice::Asked {
+            Notice::Probe {
                 address,
                 number,
                 server,
@@ -110,8 +110,8 @@ impl Recipient for State {
                     return;
                 };
                 let bus = self.router.bus().clone();
-                let answer = move |held| {
-                    bus.announce(Notice::Answered {
+                let reply = move |held| {
+                    bus.announce(Notice::ProbeReply {
                         address: address.clone(),
                         number,
                         server: server.clone(),
@@ -119,16 +119,16 @@ impl Recipient for State {
                     });
                 };
                 let Some(relieved) = peer.outbox.relieved() else {
-                    return answer(false);
+                    return reply(false);
                 };
                 self.counters.congested.add();
                 let patience = self.settings.limits.deliver_timeout;
                 let counters = self.counters.clone();
                 self.shutdown
-                    .spawn(answer_later(peer, relieved, answer, patience, counters));
+                    .spawn(reply_later(peer, relieved, reply, patience, counters));
             }
             // The bus handles the replies to its own probes.
-            Notice::Answered { .. } => {}
+            Notice::ProbeReply { .. } => {}
             Notice::Left { address } => self.router.tell_partners_of(&address, true),
             Notice::Unloaded { workspace } => {
                 let reason = format!("Workspace unloaded: {workspace}");

@@ -230,7 +230,7 @@ pub(crate) async fn remove_orphans(state: &State) {
     let mut empty = HashSet::new();
     // Two searches even without a repetition, because `remove_empty` removes only workspaces that
     // were empty in two consecutive searches.
-    let mut looks_left = 2;
+    let mut searches_left = 2;
     loop {
         tokio::time::sleep(pause).await;
         pause = if repeats {
@@ -264,8 +264,8 @@ pub(crate) async fn remove_orphans(state: &State) {
             }
         };
         if !repeats {
-            looks_left -= 1;
-            if looks_left == 0 {
+            searches_left -= 1;
+            if searches_left == 0 {
                 return;
             }
         }

@@ -60,8 +60,7 @@ impl Authenticator for Badges {
     }
 
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {
-        // Implemented without an async block, so that a panic happens before the future is
-        // returned.
+        // Needs no waiting, so the future is ready when the method returns.
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let mut user = user.clone();
         user.expires_at = Some(in_seconds(life.as_secs()));

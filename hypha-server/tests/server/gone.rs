@@ -126,7 +126,7 @@ async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<(
     Ok(())
 }
 
-/// Methods that never end by themselves.
+/// Methods that run until they are cancelled.
 #[hypha_service(id = "patience", visibility = "public")]
 pub(crate) trait Patience {
     /// Waits until the call is cancelled.

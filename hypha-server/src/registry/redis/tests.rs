@@ -1,5 +1,5 @@
-//! Tests of the registry in Redis. They are skipped if they need the program `redis-server` and it
-//! is not installed.
+//! Tests of the registry in Redis. Tests that need the program `redis-server` are skipped if it is
+//! not installed.
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -37,6 +37,7 @@ use crate::peer::Progress;
 /// Minimum size of the read buffer of a connection, in bytes. The size adapts to the number of
 /// bytes that arrive at once.
 const BUFFER_MIN: usize = 2 * 1024;
+/// Maximum size of the read buffer of a connection, in bytes.
 const BUFFER_MAX: usize = 64 * 1024;
 /// Size of the read buffer that the standing charge of a connection covers, in bytes.
 const BUFFER_COVERED: usize = 8 * 1024;
