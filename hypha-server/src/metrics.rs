@@ -154,7 +154,7 @@ counters! {
 }
 
 impl Stats {
-    /// Registers the metrics of the Python server under the names that it uses, so that its
+    /// Registers the metrics of the Python server under their original names, so that its
     /// dashboards work with this server.
     fn original(&self, to: &mut Registry) {
         let closed = self

@@ -715,7 +715,7 @@ impl RedisRegistry {
     }
 
     /// Removes the records of a server that are in no index, by a scan of all records. Returns the
-    /// addresses of its clients.
+    /// addresses of the server's clients.
     async fn remove_unindexed(&self, server_id: &str) -> Result<Vec<String>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut clients = Vec::new();
