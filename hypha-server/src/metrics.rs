@@ -3,7 +3,9 @@
 //! Each counter is defined once, in the list below: its doc comment is also its help text for
 //! Prometheus. Counters are relaxed atomics, because no other data depends on their order.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -41,8 +43,8 @@ macro_rules! counters {
         }
 
         impl Stats {
-            /// Returns all metrics in the text format of OpenMetrics, which Prometheus reads.
-            pub(crate) fn exposition(&self) -> String {
+            /// Returns all metrics in the text format of OpenMetrics, or of Prometheus.
+            pub(crate) fn exposition(&self, format: Format) -> String {
                 let mut registry = Registry::default();
                 self.original(&mut registry);
                 let to = registry.sub_registry_with_prefix("hypha_server");
@@ -52,7 +54,10 @@ macro_rules! counters {
                 if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &registry) {
                     tracing::error!(%error, "cannot encode the metrics");
                 }
-                text
+                match format {
+                    Format::OpenMetrics => text,
+                    Format::Prometheus => classic(&text),
+                }
             }
         }
     };
@@ -151,6 +156,10 @@ counters! {
     memory_refused,
     /// Connections evicted because the memory was exhausted.
     memory_gave_way,
+    /// Load of the busiest client that takes part in load measurement, in messages per minute.
+    client_load,
+    /// Duration of the last heartbeat in Redis in microseconds; 0 without Redis.
+    redis_latency_microseconds,
 }
 
 impl Stats {
@@ -187,6 +196,11 @@ impl Stats {
                 self.messages_received,
             ),
             (
+                "event_bus",
+                "Broadcasts of clients and system events",
+                self.broadcasts,
+            ),
+            (
                 "redis_eventbus_messages_processed",
                 "Messages queued for a receiver",
                 self.messages_routed,
@@ -202,6 +216,15 @@ impl Stats {
         ] {
             gauge(to, name, open, self.connections_open);
         }
+        let load = "Messages per minute of the busiest client whose load is measured";
+        gauge(to, "client_load_current", load, self.client_load);
+        let latency = Duration::from_micros(self.redis_latency_microseconds).as_secs_f64();
+        let help = "Duration of the last heartbeat in Redis in seconds";
+        to.register(
+            "redis_pubsub_latency_seconds",
+            help,
+            ConstGauge::new(latency),
+        );
         if let Some(memory) = process::memory() {
             let (resident, size) = ("Resident memory in bytes", "Virtual memory in bytes");
             gauge(
@@ -218,6 +241,41 @@ impl Stats {
             );
         }
     }
+}
+
+/// Text formats of the metrics.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format {
+    /// `application/openmetrics-text; version=1.0.0`.
+    OpenMetrics,
+    /// `text/plain; version=0.0.4`, the format of the original server.
+    Prometheus,
+}
+
+/// Converts a text of OpenMetrics to the older format of Prometheus, in which the name of a counter
+/// includes `_total` in the lines `HELP` and `TYPE` as well, and which has no end mark.
+fn classic(text: &str) -> String {
+    let counters: HashSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut out = String::with_capacity(text.len() + 16 * counters.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        let (Some("#"), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let total = if counters.contains(name) {
+            "_total"
+        } else {
+            ""
+        };
+        let rest = words.next().unwrap_or_default();
+        out.push_str(&format!("# {kind} {name}{total} {rest}\n"));
+    }
+    out
 }
 
 /// A counter. One whose name ends in `_open` also decreases, and is a gauge for Prometheus.
@@ -273,7 +331,7 @@ mod tests {
         counters.connections_open.add();
         let mut stats = counters.snapshot();
         stats.memory_used = 5;
-        let text = stats.exposition();
+        let text = stats.exposition(Format::OpenMetrics);
         assert!(
             text.contains("hypha_server_connections_accepted_total 1\n"),
             "{text}"
@@ -292,5 +350,18 @@ mod tests {
             assert!(text.contains(&format!("\n{line}")), "{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+
+        let text = stats.exposition(Format::Prometheus);
+        for line in [
+            "# TYPE websocket_connections_established_total counter",
+            "websocket_connections_established_total 1",
+            "# TYPE websocket_connections gauge",
+            "# HELP client_load_current Messages per minute of the busiest client whose load is \
+             measured.",
+            "redis_pubsub_latency_seconds 0.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(!text.contains("EOF"), "{text}");
     }
 }

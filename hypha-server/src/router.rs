@@ -150,6 +150,13 @@ impl Router {
         peers.filter(|peer| !is_internal(peer)).cloned().collect()
     }
 
+    /// Returns the load of the busiest client whose load is measured, in messages per minute.
+    pub(crate) fn highest_load(&self) -> f64 {
+        let peers = self.peers.read();
+        let peers = peers.values().flat_map(|inside| inside.values());
+        peers.map(|peer| peer.load()).fold(0.0, f64::max)
+    }
+
     /// Routes messages to `peer` from now on, and returns the peer that it replaces.
     ///
     /// The new peer inherits the partners of the replaced one: the partners are notified when the

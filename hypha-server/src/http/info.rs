@@ -17,6 +17,7 @@ use super::credentials::Links;
 use super::problem::{Problem, problem};
 use super::request_client::Visitor;
 use super::{Front, Remote, request_client};
+use crate::metrics::Format;
 use crate::platform;
 use crate::state::{HYPHA_VERSION, State};
 
@@ -203,8 +204,25 @@ pub(super) async fn record(
     info.map_err(request_client::manager_refusal)
 }
 
-/// Returns the metrics of the server in the OpenMetrics format.
-pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.stats().exposition()).into_response()
+/// Returns the metrics of the server: in the format of OpenMetrics if the request accepts it, in
+/// that of Prometheus otherwise, as the original does.
+pub(super) async fn metrics(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
+    let mut accepted = headers.get_all(header::ACCEPT).iter();
+    let (format, kind) = if accepted.any(|kinds| {
+        let kinds = kinds.to_str().unwrap_or_default();
+        kinds.contains("application/openmetrics-text")
+    }) {
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        (Format::OpenMetrics, kind)
+    } else {
+        (
+            Format::Prometheus,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )
+    };
+    (
+        [(header::CONTENT_TYPE, kind)],
+        state.stats().exposition(format),
+    )
+        .into_response()
 }

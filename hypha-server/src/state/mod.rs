@@ -15,6 +15,7 @@ mod shutdown;
 mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hypha_rpc::Context;
 use hypha_wire::absolute_address;
@@ -72,6 +73,8 @@ pub(crate) struct State {
     /// Time of the start.
     pub(crate) started: std::time::Instant,
     pub(crate) counters: Arc<Counters>,
+    /// Duration of the last heartbeat in Redis in microseconds; 0 without Redis.
+    pub(crate) redis_latency: AtomicU64,
     /// The memory accounts.
     pub(crate) memory: Arc<Budget>,
     pub(crate) router: Router,
@@ -119,6 +122,7 @@ impl State {
         });
         let waiting = WaitingCalls::new(limits, counters.clone());
         State {
+            redis_latency: AtomicU64::new(0),
             waiting,
             info: parts.info,
             started: std::time::Instant::now(),
@@ -169,6 +173,8 @@ impl State {
         stats.memory_largest_owner = memory.largest_owner as u64;
         stats.memory_refused = memory.refused as u64;
         stats.memory_gave_way = memory.gave_way as u64;
+        stats.client_load = self.router.highest_load().round() as u64;
+        stats.redis_latency_microseconds = self.redis_latency.load(Ordering::Relaxed);
         stats
     }
 

@@ -15,6 +15,8 @@ mod provider;
 use std::collections::HashSet;
 #[cfg(feature = "redis")]
 use std::sync::Arc;
+#[cfg(feature = "redis")]
+use std::sync::atomic::Ordering;
 
 use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo, WorkspaceProperties};
 use hypha_rpc::{Map, Value};
@@ -313,7 +315,11 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut missed_notices = false;
     loop {
         beats.tick().await;
-        let pulse = match state.registry.beat().await {
+        let begun = tokio::time::Instant::now();
+        let beat = state.registry.beat().await;
+        let latency = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        state.redis_latency.store(latency, Ordering::Relaxed);
+        let pulse = match beat {
             Ok(pulse) => pulse,
             Err(error) => {
                 tracing::debug!(%error, "cannot tell the other servers that this one is alive");
