@@ -18,6 +18,7 @@ use crate::peer::{CloseOrder, Peer};
 use crate::registry::{RegistryError, ServicePattern};
 use crate::router::SERVER_WORKSPACE;
 use crate::state::State;
+use crate::workspace;
 
 /// Workspace of the service. Its administrators may call the methods.
 const WORKSPACE: &str = "ws-user-root";
@@ -160,10 +161,13 @@ impl Admin {
         }
     }
 
-    /// Lists all workspaces.
+    /// Lists the loaded workspaces: not those of which only the stored record is left.
     pub(crate) async fn list_workspaces(&self, ctx: &Context) -> Answer<Vec<WorkspaceInfo>> {
         let state = self.state(ctx)?;
-        state.registry.workspaces().await.map_err(unavailable)
+        let mut all = state.registry.workspaces().await.map_err(unavailable)?;
+        // A persistent workspace without clients is stored, but not loaded.
+        all.retain(|workspace| workspace.status.is_some() || workspace::is_system(&workspace.id));
+        Ok(all)
     }
 
     /// Disconnects all clients of a workspace. This also deletes the workspace if it is not
@@ -211,7 +215,10 @@ impl Admin {
         let limit = Duration::try_from_secs_f64(limit.clamp(0.0, UNLOAD_MAX)).unwrap_or_default();
         timeout(limit, empty).await.map_err(|_| {
             ManagerError::Timeout(format!("some clients of {workspace} are still connected"))
-        })
+        })?;
+        // A workspace that had no clients is not unloaded by the last one.
+        let unloaded = workspace::unload_if_empty(&state, &workspace).await;
+        unloaded.map_err(unavailable)
     }
 
     /// Returns counts of connections and messages of this server.

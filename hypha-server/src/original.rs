@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 ///
 /// They may be set for another program: Kubernetes, for instance, sets `HYPHA_PORT` to a URL where
 /// a service is called `hypha`.
-const TOLERATED: [&str; 20] = [
+const TOLERATED: [&str; 21] = [
     "HYPHA_PORT",
     "RECONNECTION_TOKEN_LIFE_TIME",
     "MAXIMUM_LOGIN_TIME",
@@ -27,6 +27,7 @@ const TOLERATED: [&str; 20] = [
     "HYPHA_STREAM_SWEEP_INTERVAL",
     "HYPHA_ORPHAN_REAP_INTERVAL",
     "HYPHA_ORPHAN_REAP_PING_TIMEOUT",
+    "HYPHA_WORKSPACE_UNLOAD_GRACE_PERIOD",
     "HYPHA_BEHIND_PROXY",
     "HYPHA_IN_MEMORY",
     "HYPHA_LOG_FORMAT",

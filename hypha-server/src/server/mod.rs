@@ -145,6 +145,13 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
             }
         });
     }
+    let unloading = state.clone();
+    state.shutdown.spawn(async move {
+        tokio::select! {
+            () = unloading.shutdown.stopped() => {}
+            () = workspace::unload_emptied(&unloading) => {}
+        }
+    });
     // The manager is started first, because the other services register with it.
     manager::start(&state)
         .await

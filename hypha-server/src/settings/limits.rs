@@ -241,6 +241,14 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_timeout: Duration,
+    /// Time for which a workspace that is not persistent stays without clients before it is removed.
+    /// A client that connects meanwhile keeps it. Default: 0.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_WORKSPACE_UNLOAD_GRACE_PERIOD", value_parser = seconds)
+    )]
+    #[serde(serialize_with = "in_seconds")]
+    pub unload_grace: Duration,
     /// Time for a user to log in, after which the key of the login expires. Default: 180 s.
     #[cfg_attr(feature = "cli", arg(long, env = "MAXIMUM_LOGIN_TIME", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
@@ -319,6 +327,7 @@ impl Default for Limits {
             stream_sweep: Duration::from_secs(30),
             orphan_interval: Duration::from_secs(300),
             orphan_timeout: Duration::from_secs(3),
+            unload_grace: Duration::ZERO,
             login_time: Duration::from_secs(180),
             logins_per_client: 256,
             logins: 10_000,

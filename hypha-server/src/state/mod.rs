@@ -10,6 +10,7 @@
 
 #[cfg(feature = "redis")]
 mod cluster;
+mod emptied;
 mod server_clients;
 mod shutdown;
 mod waiting;
@@ -21,6 +22,7 @@ use hypha_rpc::Context;
 use hypha_wire::absolute_address;
 use tokio::sync::{Mutex, mpsc};
 
+pub(crate) use self::emptied::Emptied;
 pub(crate) use self::server_clients::ServerClients;
 pub(crate) use self::shutdown::Shutdown;
 pub(crate) use self::waiting::{WaitingCall, WaitingCalls};
@@ -90,6 +92,8 @@ pub(crate) struct State {
     pub(crate) workspace_records: Mutex<()>,
     /// The clients of the server itself.
     pub(crate) clients: ServerClients,
+    /// Workspaces without clients whose grace period has not ended.
+    pub(crate) emptied: Emptied,
     /// Calls to the manager that wait for other clients.
     pub(crate) waiting: WaitingCalls,
     pub(crate) shutdown: Shutdown,
@@ -123,6 +127,7 @@ impl State {
         let waiting = WaitingCalls::new(limits, counters.clone());
         State {
             redis_latency: AtomicU64::new(0),
+            emptied: Emptied::default(),
             waiting,
             info: parts.info,
             started: std::time::Instant::now(),

@@ -47,6 +47,10 @@ pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
     ("ws-anonymous", "Shared workspace for anonymous users"),
 ];
 
+/// Lower bound on the pause between two checks for empty workspaces, so that a short grace period
+/// costs little.
+const UNLOAD_CHECK_MIN: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Returns whether a workspace is one of [`SYSTEM_WORKSPACES`].
 pub(crate) fn is_system(workspace: &str) -> bool {
     SYSTEM_WORKSPACES.iter().any(|(id, _)| *id == workspace)
@@ -147,8 +151,8 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
 }
 
 /// Removes a client whose connection has ended. Also removes the client's workspace if it is empty
-/// and not persistent. Does nothing if a newer connection has taken the client's address, or if the
-/// client was already removed.
+/// and not persistent, at once or after the grace period. Does nothing if a newer connection has taken
+/// the client's address, or if the client was already removed.
 ///
 /// The order matters. The client is detached first, so that it receives no more messages. Its
 /// services are removed before the event, so that subscribers do not find them. Partners that the
@@ -172,6 +176,10 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
         .router
         .event_about(workspace, kind, &data, peer.generation);
     state.router.tell_partners(peer, true).await;
+    if !state.settings.limits.unload_grace.is_zero() {
+        state.emptied.add(&peer.workspace);
+        return;
+    }
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
     }
@@ -415,8 +423,25 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     }
 }
 
+/// Unloads workspaces when their grace period ends, unless a client has connected meanwhile. Returns
+/// at once if there is no grace period.
+pub(crate) async fn unload_emptied(state: &State) {
+    let grace = state.settings.limits.unload_grace;
+    if grace.is_zero() {
+        return;
+    }
+    loop {
+        tokio::time::sleep((grace / 4).max(UNLOAD_CHECK_MIN)).await;
+        for workspace in state.emptied.due(grace) {
+            if let Err(error) = unload_if_empty(state, &workspace).await {
+                tracing::error!(%error, workspace, "cannot unload a workspace");
+            }
+        }
+    }
+}
+
 /// Removes a workspace without clients, or marks it as not ready if it is persistent.
-async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
+pub(crate) async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let _guard = state.workspace_records.lock().await;
     // Skipped while the server stops, because its clients will reconnect, here or to another
     // server.

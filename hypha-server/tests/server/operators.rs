@@ -2,13 +2,14 @@
 //! workspaces.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 #[cfg(feature = "openapi")]
 use hypha_rpc::hypha_service;
-use hypha_rpc::workspace::TokenConfig;
+use hypha_rpc::workspace::{TokenConfig, WorkspaceConfig};
 use hypha_rpc::{Client, RemoteService, Value, args, connect};
-use hypha_server::Server;
+use hypha_server::{Limits, Server};
 use serde_json::json;
 
 use crate::support::{self, Raw, server};
@@ -315,5 +316,61 @@ async fn administrators_look_after_clients_and_workspaces() -> Result<()> {
     let error = error.err().context("listed")?.to_string();
     assert!(error.contains("ermission denied"), "{error}");
     server.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unloaded_workspace_is_not_listed() -> Result<()> {
+    let server = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
+    let server = server.start().await?;
+    let root = connect(server.url()).token(ROOT).await?;
+    let admin_utils = admin(&root).await?;
+    let listed = async || -> Result<bool> {
+        let workspaces: Vec<Value> = admin_utils.call("list_workspaces", args!()).await?;
+        let id = |info: &Value| info.get("id").and_then(Value::as_str) == Some("root-lab");
+        Ok(workspaces.iter().any(id))
+    };
+    let manager = root.manager().await?;
+    let lab = WorkspaceConfig {
+        id: Some("root-lab".into()),
+        ..WorkspaceConfig::default()
+    };
+    manager.create_workspace(lab, false).await?;
+    assert!(listed().await?);
+    let args = args!("root-lab", wait = true, timeout = 5);
+    admin_utils.call::<()>("unload_workspace", args).await?;
+    assert!(!listed().await?);
+    // It is stored, and loaded again with its next client.
+    let config = TokenConfig {
+        workspace: Some("root-lab".into()),
+        ..TokenConfig::default()
+    };
+    let token = manager.generate_token(Some(config)).await?;
+    let inside = connect(server.url()).token(token).workspace("root-lab");
+    let _inside = inside.await?;
+    assert!(listed().await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_empty_workspace_stays_for_the_grace_period() -> Result<()> {
+    let mut limits = Limits::default();
+    limits.unload_grace = Duration::from_millis(400);
+    let server = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
+    let server = server.limits(limits).start().await?;
+    let root = connect(server.url()).token(ROOT).await?;
+    let admin_utils = admin(&root).await?;
+    let guest = connect(server.url()).await?;
+    let home = guest.workspace().to_owned();
+    guest.disconnect().await;
+    let listed = async || -> Result<bool> {
+        let workspaces: Vec<Value> = admin_utils.call("list_workspaces", args!()).await?;
+        let id = |info: &Value| info.get("id").and_then(Value::as_str) == Some(&home);
+        Ok(workspaces.iter().any(id))
+    };
+    assert!(listed().await?, "it was removed at once");
+    while listed().await? {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     Ok(())
 }
