@@ -1,4 +1,4 @@
-//! The pauses between attempts: one rule for connections and for calls.
+//! Pauses between attempts to reconnect and between retries of calls.
 //!
 //! [`Backoff`] is used by the task of a connection (`engine/redial.rs`), [`Doubling`] by retries of
 //! calls (`engine/retry.rs`) and of HTTP requests (`transport/http.rs`). Callers pass the random
@@ -9,8 +9,8 @@ use std::time::Duration;
 /// Longest pause: one year. A much longer one would overflow the clock.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Pauses that double up to a limit. Each is varied between one half and one and a half of its
-/// value, so that clients that failed together do not retry together.
+/// Pauses that double up to a limit. Each pause is multiplied by a random factor from 0.5 to 1.5,
+/// so that clients that failed together do not retry together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doubling {
     pub(crate) first: Duration,
@@ -32,19 +32,19 @@ impl Doubling {
     }
 }
 
-/// Policy for reconnecting: the pauses between attempts, and the number of attempts.
+/// Policy for reconnecting: the pauses between attempts and the maximum number of attempts.
 ///
 /// Set it with [`ConnectOptions::reconnect`](crate::ConnectOptions::reconnect). It applies to a
 /// connection that was lost, not to the first attempt of [`connect`](crate::connect()).
 ///
-/// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients
-/// of a server that restarts do not all connect at once. After each failed attempt the pause
-/// doubles, from [`first`](Self::first) up to [`longest`](Self::longest); each pause is varied
-/// between one half and one and a half of that. A connection that ends before
-/// [`stable`](Self::stable) counts as a failed attempt.
+/// The first attempt starts after a random part of [`spread`](Self::spread), so that the clients of
+/// a restarting server do not all connect at once. After each failed attempt the pause doubles,
+/// from [`first`](Self::first) up to [`longest`](Self::longest). Each pause is multiplied by a
+/// random factor from 0.5 to 1.5. A connection that ends before [`stable`](Self::stable) counts as
+/// a failed attempt.
 ///
-/// With the defaults a thousand clients of one server make at most 1500 attempts in any second;
-/// while the server stays away the rate falls to about 17 a second.
+/// With the defaults, a thousand clients of one server make at most 1500 attempts in any second.
+/// While the server is unreachable, the rate falls to about 17 attempts per second.
 ///
 /// # Examples
 ///
@@ -61,18 +61,18 @@ impl Doubling {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// Window in which the first attempt begins, at a random moment. Default: 1 s.
+    /// Length of the window in which the first attempt starts, at a random time. Default: 1 s.
     pub spread: Duration,
     /// Pause after the first failed attempt. Default: 1 s.
     pub first: Duration,
-    /// Longest pause, before it is varied. Default: 60 s.
+    /// Maximum pause, before the random factor is applied. Default: 60 s.
     pub longest: Duration,
-    /// Time that a connection must last to count as a success. Default: 5 s. A shorter one counts
-    /// as a failed attempt, so that a server that drops clients at once does not get a new attempt
-    /// every second.
+    /// Minimum duration of a connection that counts as a success. Default: 5 s. A shorter
+    /// connection counts as a failed attempt, so that a server that drops clients immediately does
+    /// not get a new attempt every second.
     pub stable: Duration,
-    /// Number of failed attempts in a row after which the client stops reconnecting; 0 counts as 1.
-    /// Default: no limit.
+    /// Maximum number of consecutive failed attempts; then the client stops reconnecting. 0 counts
+    /// as 1. Default: no limit.
     pub attempts: Option<u32>,
 }
 
@@ -89,7 +89,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Sets the number of failed attempts in a row after which the client stops reconnecting.
+    /// Sets the maximum number of consecutive failed attempts, after which the client stops
+    /// reconnecting.
     ///
     /// The connection then ends with [`CloseReason::GaveUp`](crate::client::CloseReason::GaveUp). 0
     /// counts as 1. Default: no limit.
@@ -99,9 +100,9 @@ impl Backoff {
         self
     }
 
-    /// Sets the longest pause; a longer [`first`](Self::first) pause is shortened to it.
+    /// Sets the maximum pause. A longer [`first`](Self::first) pause is shortened to this value.
     ///
-    /// Each pause is varied by up to one half, so it may last one and a half of this. Default: 60
+    /// The random factor is applied afterwards, so a pause may last 1.5 times as long. Default: 60
     /// s.
     #[must_use]
     pub fn longest(mut self, pause: Duration) -> Self {

@@ -1,11 +1,11 @@
-//! The guide: one chapter per subject, each with examples that the tests run.
+//! The guide: one chapter per subject, with examples that the tests run.
 //!
 #![doc = include_str!("guide_links.md")]
 #![doc = include_str!("../guide/README.md")]
 
-// The chapters are files of `docs/guide`, which link each other by file name. Markdown takes the
-// first of several definitions of a link, so the definitions in `guide_links.md`, which stand
-// first, lead to these pages instead.
+// The chapters are files in `docs/guide` that link to each other by file name. If a link is defined
+// several times, Markdown uses the first definition. So the definitions in `guide_links.md` come
+// first, and make the links point to these pages instead.
 macro_rules! chapters {
     ($($name:ident $file:literal;)*) => {
         $(#[doc = include_str!("guide_links.md")]

@@ -1,4 +1,4 @@
-// The blocks of the README are parts of `examples/quickstart.rs`, which a test compares with them.
+// The code blocks of the README are parts of `examples/quickstart.rs`; a test compares them.
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -10,7 +10,7 @@ pub mod client;
 pub mod crypto;
 mod engine;
 pub mod error;
-// Pages of the documentation; the contracts of the tests run their examples.
+// The examples in these pages use the contracts of the tests, which run them.
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;
 pub mod schema;
@@ -40,9 +40,10 @@ pub use service::{Context, Service};
 
 /// Common imports for services and callers: `use hypha_rpc::prelude::*;`.
 ///
-/// It includes [`Serialize`](serde::Serialize), [`Deserialize`](serde::Deserialize) and
-/// [`JsonSchema`](schemars::JsonSchema), whose derives types of arguments need. These derives name
-/// their own crates, so a program that uses them depends on `serde` and `schemars`, too.
+/// Includes [`Serialize`](serde::Serialize), [`Deserialize`](serde::Deserialize) and
+/// [`JsonSchema`](schemars::JsonSchema), whose derives are needed for types of arguments. The
+/// generated code refers to the crates `serde` and `schemars`, so add both to the dependencies of
+/// the program.
 pub mod prelude {
     pub use crate::workspace::Visibility;
     pub use crate::{

@@ -1,7 +1,7 @@
 //! Testing services without a server (feature `testing`).
 //!
 //! [`in_process`] returns the typed proxy of a service in the same process. A test then calls the
-//! service as any client does, and needs neither a port nor a running server.
+//! service like any client, but needs neither a port nor a running server.
 //!
 //! # Examples
 //!
@@ -47,26 +47,26 @@ use hypha_wire::{
     EncodeError, Map, Message, Stamp, Value, absolute_address, split_address, to_vec,
 };
 
-/// Frames that wait in each direction of a link; as many as the client's own send queue holds.
+/// Maximum number of frames that wait in each direction of a link; the same as in the client's own
+/// send queue.
 const CAPACITY: usize = 1024;
 
-/// The workspace of the service, and of the caller if the test sets no other.
+/// Workspace of the service, and also of the caller unless the test sets another.
 const WORKSPACE: &str = "test";
 
-/// Serves `service` and connects its typed proxy to it, in this process, without a server or a
-/// network.
+/// Serves `service` in this process and connects its typed proxy, without a server or a network.
 ///
-/// Everything else is real: encoding, checks of arguments and permissions, heartbeats, chunks,
-/// callbacks, streams, the caller's [`Context`](crate::Context). With tokio's paused clock
-/// (`start_paused = true`), timeouts elapse at once. The service ends when the last clone of the
-/// proxy, and of every value received through it, is dropped.
+/// Everything else works as with a server: encoding, checks of arguments and permissions,
+/// heartbeats, chunks, callbacks, streams, the caller's [`Context`](crate::Context). With tokio's
+/// paused clock (`start_paused = true`), timeouts elapse immediately. The service ends when the
+/// last clone of the proxy, and of every value received through it, is dropped.
 ///
 /// # Errors
 ///
 /// Awaiting fails
 ///
 /// * with [`Error::Invalid`] outside of a tokio runtime, if the service has an invalid id or method
-///   name, or if the user of the test cannot be encoded;
+///   name, or if the user set by the test cannot be encoded;
 /// * with [`Error::Rejected`] if the caller may not access the service, for example a `protected`
 ///   service from [another workspace](InProcess::workspace).
 ///
@@ -111,7 +111,7 @@ pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
     }
 }
 
-/// Service in this process, before it starts; awaiting it returns the proxy. Returned by
+/// Service in this process that has not started. Awaiting it returns the proxy. Returned by
 /// [`in_process`].
 #[must_use = "the service begins when this is awaited"]
 #[derive(Debug)]
@@ -132,8 +132,8 @@ impl<S> InProcess<S> {
 
     /// Sets the caller's workspace. Default: the workspace of the service, `test`.
     ///
-    /// With another workspace, the caller reaches the service only if its visibility is `unlisted`
-    /// or `public`.
+    /// The caller can use a service in another workspace only if its visibility is `unlisted` or
+    /// `public`.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = workspace.into();
         self
@@ -190,8 +190,8 @@ where
     }
 }
 
-/// The server's end of the link to one client, with the data that a server stamps into its
-/// messages.
+/// The server's end of the link to one client, with the data that a server writes into that
+/// client's messages.
 struct Side {
     link: MemoryLink,
     /// Absolute address, `workspace/client`.
@@ -209,8 +209,8 @@ impl Side {
         })
     }
 
-    /// Returns a message of this client with the fields that a server writes into it, and its
-    /// receiver. `None` if it is not a message, or has no receiver.
+    /// Returns a message of this client with the fields that a server adds, and its receiver.
+    /// `None` if the frame is not a message or has no receiver.
     fn stamp(&self, frame: Frame) -> Option<(String, Frame)> {
         let Frame::Binary(data) = frame else {
             return None;
@@ -228,9 +228,9 @@ impl Side {
     }
 }
 
-/// Forwards messages as a server does, until one of the clients closes its link.
+/// Forwards messages like a server, until one of the clients closes its link.
 ///
-/// `_service` is the host's only handle: holding it keeps the host connected for as long as this
+/// `_service` is the provider's only handle: holding it keeps the provider connected while this
 /// task runs.
 async fn carry(mut caller: Side, mut host: Side, _service: Client) {
     loop {
@@ -252,8 +252,8 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             }
         }
     }
-    // A server sends this event when a client leaves. Without it, the host would keep the streams
-    // and functions of the caller until they expire.
+    // A server sends this event when a client disconnects. Without it, the provider would keep the
+    // streams and functions of the caller until they expire.
     let (workspace, id) = split_address(&caller.address).unwrap_or_default();
     let data = Map::from_iter([
         ("id".to_owned(), Value::from(id)),
@@ -265,7 +265,7 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
         ("data".to_owned(), Value::Map(data)),
     ]);
     if let Ok(event) = to_vec(&event) {
-        // An error means that the host ended first, so nothing is left to release.
+        // An error means that the provider ended first, so nothing is left to release.
         let _ = host.link.send(Frame::Binary(event.into())).await;
     }
 }

@@ -1,9 +1,9 @@
-//! The macro for the arguments of a call.
+//! The [`args!`](crate::args) macro.
 
 /// Encodes the arguments of a call, for [`RemoteService::call`](crate::RemoteService::call):
 /// positional arguments first, then `name = value`.
 ///
-/// Every value is encoded at once, so it may be borrowed. If a value cannot be encoded, the call
+/// Values are encoded immediately, so they may be borrowed. If a value cannot be encoded, the call
 /// fails with [`Error::Codec`](crate::Error::Codec), which names the value.
 ///
 /// # Examples
@@ -28,7 +28,8 @@ macro_rules! args {
         $crate::args!(@push $args ; $($($rest)*)?);
     };
     ($($tokens:tt)*) => {{
-        // The user may have a constant named `args`, which would be a pattern here.
+        // `args` would be a pattern here, not a new variable, if the user had a constant of that
+        // name.
         #[allow(unused_mut)]
         let mut __args = $crate::Args::new(0, 0);
         $crate::args!(@push __args ; $($tokens)*);

@@ -15,13 +15,13 @@ use crate::error::ServiceError;
 use crate::service::IncomingCall;
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
-/// Function with types as an argument or a result: the caller creates it from a closure, the
-/// service calls it.
+/// Typed function that is passed as an argument or a result. The caller creates it from a closure,
+/// and the service calls it.
 ///
-/// It may be part of a struct, list or map. `A` is the argument; a tuple is several arguments, `()`
-/// is none. An array counts as several arguments, too: wrap it in a tuple, as in `Callback<([f64;
-/// 2],)>`. `R` is the result, `E` the error type. [`Function`] documents the time during which a
-/// callback can be called.
+/// A callback may be part of a struct, list or map. `A` is the argument; a tuple means several
+/// arguments, `()` means none. An array also means several arguments: to pass an array as one
+/// argument, wrap it in a tuple, as in `Callback<([f64; 2],)>`. `R` is the result, `E` the error
+/// type. [`Function`] documents how long a callback can be called.
 ///
 /// # Examples
 ///
@@ -56,8 +56,8 @@ pub struct Callback<A, R = (), E = Infallible> {
     types: PhantomData<fn(A) -> Result<R, E>>,
 }
 
-/// Future that the closure of a callback returns. Every future implements it; the trait exists for
-/// the message of the compiler.
+/// Future that the closure of a callback returns. Every future implements this trait; it only
+/// improves the compiler's error message.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the closure of a callback returns a future, and `{Self}` is none",
@@ -74,10 +74,11 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// Creates a callback that runs `run` for every call: a closure that returns a future, such as
+    /// Creates a callback that runs `run` for every call. `run` returns a future, such as
     /// `|argument| async move { .. }`.
     ///
-    /// Calls start in order of arrival and run concurrently. A panic becomes an error of that call.
+    /// Calls start in order of arrival and run concurrently. A panic becomes the error of the call
+    /// that caused it.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -92,9 +93,9 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// Creates a callback from a closure that can fail; the caller gets the error.
+    /// Creates a callback from a closure that can fail. The caller gets the error.
     ///
-    /// If no contract determines the types, write them: `Callback::<i64, i64>::try_new(..)`.
+    /// If no contract determines the types, specify them: `Callback::<i64, i64>::try_new(..)`.
     ///
     /// # Examples
     ///
@@ -134,12 +135,12 @@ where
         }
     }
 
-    /// Calls the function when the result is awaited.
+    /// Calls the function. The request is sent when the returned [`Call`] is awaited.
     ///
     /// # Errors
     ///
-    /// Awaiting the call returns an [`Error`](crate::Error): that of the function, or
-    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if the function has ended.
+    /// Awaiting the call fails with the [`Error`](crate::Error) of the function, or with
+    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if the function no longer exists.
     /// [`Call::send`] reports neither.
     ///
     /// # Cancellation
@@ -159,8 +160,8 @@ where
 {
     /// Creates a callback and the channel that receives its calls, in order of arrival.
     ///
-    /// While `capacity` calls are unread, further callers wait. After the receiver is dropped,
-    /// calls fail.
+    /// While `capacity` calls are unread, further calls wait. After the receiver is dropped, calls
+    /// fail.
     ///
     /// # Panics
     ///
@@ -194,7 +195,7 @@ where
 }
 
 impl<A, R, E> Callback<A, R, E> {
-    /// Sets a name, which receivers show to users.
+    /// Sets a name that receivers can show to users.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Callback {
@@ -203,14 +204,14 @@ impl<A, R, E> Callback<A, R, E> {
         }
     }
 
-    /// Returns the function without types.
+    /// Returns the untyped function.
     #[must_use]
     pub fn function(&self) -> &Function {
         &self.function
     }
 
-    /// Adds types to a function. They are not checked here: a call with arguments of other types
-    /// fails at the owner.
+    /// Adds types to a function. They are not checked here: the owner rejects a call whose
+    /// arguments have other types.
     #[must_use]
     pub fn from_function(function: Function) -> Self {
         Callback {
@@ -220,15 +221,15 @@ impl<A, R, E> Callback<A, R, E> {
     }
 }
 
-/// Shape of the arguments, derived from their type.
+/// How a type is passed as arguments. Derived from the type itself.
 enum Shape {
     None,
     One,
     Many(usize),
 }
 
-/// Deserializer that finds out the shape of a type from the method that the type calls. It reports
-/// the shape as an error, so no value is made.
+/// Deserializer that determines the shape of a type from the `deserialize_*` method that the type
+/// calls. It returns the shape as an error, so no value is created.
 struct Probe;
 
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! One outgoing call: its request, and the wait for its response (`docs/protocol/02-messages.md#s4`
 //! to `#s6`).
 //!
-//! Everything that a call holds is freed by destructors, so that a caller may drop its future at
-//! any await: the session with its exports ([`HandedOut`](crate::service::HandedOut)), and the call
-//! at its callee ([`CancelOnDrop`]).
+//! Destructors free everything that a call holds, so that a caller may drop its future at any
+//! await: the session with its exports ([`HandedOut`](crate::service::HandedOut)), and the call at
+//! its callee ([`CancelOnDrop`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,17 +25,18 @@ pub(crate) struct Exchange<'a> {
     /// Path of the method at the callee.
     pub(crate) method: &'a str,
     pub(crate) promise: PromiseKind,
-    /// The callee's session in which it handed out the function.
+    /// Session of the callee in which it handed out the function.
     pub(crate) parent: Option<&'a str>,
-    /// The key of the callee. The call is encrypted to it if this client has keys.
+    /// Public key of the callee. If this client has keys, the call is encrypted to that key.
     pub(crate) key: Option<&'a Bytes>,
-    /// Idle timeout. Default: that of the connection.
+    /// Idle timeout. Default: the connection's.
     pub(crate) idle_timeout: Option<Duration>,
     /// Total timeout. Default: none.
     pub(crate) total: Option<Duration>,
-    /// The call is a part of setting the connection up, so it does not wait for that.
+    /// Whether the call is part of the connection setup. Such a call does not wait for the setup to
+    /// complete.
     pub(crate) setup: bool,
-    /// The callee accepts cancellations.
+    /// Whether the callee accepts cancellations.
     pub(crate) cancel: bool,
 }
 
@@ -66,7 +67,7 @@ impl<'a> Exchange<'a> {
         limit.min(MAX_IDLE_TIMEOUT)
     }
 
-    /// Waits for the connection, sends the request and waits for its response; `None` if no
+    /// Waits for the connection, sends the request and waits for the response. Returns `None` if no
     /// response was requested.
     pub(crate) async fn run(
         self,
@@ -98,7 +99,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Sends the request and waits for its response. `sent` is set as soon as the method may run.
+    /// Sends the request and waits for its response. Sets `sent` as soon as the callee may have
+    /// started the method.
     async fn request(
         &self,
         engine: &Arc<Engine>,
@@ -134,7 +136,8 @@ impl<'a> Exchange<'a> {
         let mut name = |handle: &Handle| engine.handlers.name_handle(&mut exports, handle);
         if promise == PromiseKind::None {
             let message = seal(args.finish_with(&head, ReplyMode::None, &mut name)?)?;
-            // Objects handed out stay until they are no longer used: no response ends the session.
+            // Nothing ends the session, because there is no response. The exported objects stay
+            // until they have been unused for a while.
             let handed_out = exports.keep(None)?;
             send_request(engine, message, to, method, sent).await?;
             handed_out.stays();
@@ -155,7 +158,8 @@ impl<'a> Exchange<'a> {
         let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
         let seen = LastSeen::default();
-        // Ends the session at the end of this function, also when the future is dropped.
+        // `handed_out` ends the session when dropped: at the end of this function, or when the
+        // future is dropped.
         let mut handed_out = exports.keep(Some((seen.clone(), reply)))?;
 
         let mut cancel = CancelOnDrop {
@@ -164,8 +168,8 @@ impl<'a> Exchange<'a> {
             session: &session,
             armed: false,
         };
-        // Both are awaited together, because the response may come before the last chunk of the
-        // request is acknowledged.
+        // Await both at once, because the response may come before the last chunk of the request is
+        // acknowledged.
         let sending = send_request(engine, message, to, method, sent);
         tokio::pin!(sending);
         tokio::select! {
@@ -177,9 +181,10 @@ impl<'a> Exchange<'a> {
             outcome = &mut sending => outcome?,
         }
         handed_out.sent();
-        // Armed only now, because the callee does not have the call before.
+        // Armed only after sending: before, the callee does not know the call.
         cancel.armed = self.cancel;
-        // The idle timeout begins here, so that the time to send a large request does not count.
+        // Start the idle timeout after sending, so that the time to send a large request does not
+        // count.
         seen.at(engine.clock.now());
         match answer_within(&mut answer, &seen, limit, engine.clock).await {
             Some(answer) => {
@@ -191,7 +196,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Sends a request, and sets `sent` as soon as its method may run.
+/// Sends a request. Sets `sent` as soon as the callee may have started the method.
 async fn send_request(
     engine: &Engine,
     message: Rope,
@@ -199,15 +204,15 @@ async fn send_request(
     method: &str,
     sent: &AtomicBool,
 ) -> Result<(), Failure> {
-    // Calls of built-in services are never sent in chunks, because chunks are sent by such calls.
+    // Never send calls of built-in services in chunks, because such calls carry the chunks.
     if method.starts_with(BUILT_IN_METHODS) {
         engine.send_whole(message).await?;
         sent.store(true, Ordering::Relaxed);
         return Ok(());
     }
     engine.send(message, to, None, sent).await.map_err(|e| {
-        // The failure is that of a chunk. Whether the chunk was sent says nothing about the request
-        // that the chunks would have formed.
+        // The failed message is a chunk. Whether it was sent does not tell whether the callee got
+        // the whole request, so report the state of the request instead.
         let sent = sent.load(Ordering::Relaxed);
         match e {
             Failure::Lost { loss, .. } => Failure::Lost { loss, sent },
@@ -217,7 +222,7 @@ async fn send_request(
     })
 }
 
-/// Turns the end of a call into its result.
+/// Converts the outcome of an exchange to the result of the call.
 fn finished(
     engine: &Engine,
     answer: Result<Response, oneshot::error::RecvError>,
@@ -228,7 +233,8 @@ fn finished(
     match answer {
         Ok(Response::Resolve(message)) => Ok(Some(opened(engine, message, key)?)),
         Ok(Response::Reject(message)) => {
-            // A server reports unencrypted that the callee is not connected, because it has no key.
+            // The server has no key, so its report that the callee is not connected is not
+            // encrypted.
             let message = match opened(engine, message.clone(), key) {
                 Err(_) if is_notice(&message) => message,
                 opened => opened?,
@@ -240,8 +246,8 @@ fn finished(
     }
 }
 
-/// Decrypts the response to an encrypted call. It must come from the owner of the key to which the
-/// call was encrypted: otherwise the server could answer in the callee's place.
+/// Decrypts the response to an encrypted call. The response must come from the owner of the key
+/// that the call was encrypted to: otherwise the server could respond in place of the callee.
 fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Message, Failure> {
     let Some(key) = key else { return Ok(answer) };
     let failed = |what: String| Failure::Unreadable {
@@ -261,8 +267,8 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
     Ok(answer.with_extra(plain))
 }
 
-/// Returns whether a rejection may come unencrypted: from the server because the callee is not
-/// connected, or from a callee that cannot decrypt. Such a rejection discloses nothing.
+/// Returns whether a rejection may be unencrypted: one of the server, because the callee is not
+/// connected, or one of a callee that cannot decrypt. Such a rejection discloses nothing.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

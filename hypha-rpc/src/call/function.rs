@@ -23,11 +23,11 @@ use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, W
 
 /// Function as a value: an argument, a result, or a part of one.
 ///
-/// A function made by [`new`](Self::new) can be called by every peer that receives it. In an
-/// argument it lives as long as the call. In a result it lives until its receiver disconnects or
-/// does not call it for ten minutes (`docs/protocol/02-messages.md#s10`). A received function is
-/// called like a method of a service. Calls of a function that has ended fail at once with
-/// [`RejectKind::Expired`](crate::error::RejectKind::Expired).
+/// Every peer that receives a function made by [`new`](Self::new) can call it. A function in an
+/// argument lives as long as the call. A function in a result lives until its receiver disconnects
+/// or does not call it for ten minutes (`docs/protocol/02-messages.md#s10`). Call a received
+/// function like a method of a service. Calls of a function that no longer exists fail immediately
+/// with [`RejectKind::Expired`](crate::error::RejectKind::Expired).
 ///
 /// [`Callback`](crate::Callback) is a function with types; prefer it in contracts.
 ///
@@ -52,8 +52,8 @@ pub struct Function {
     handle: Handle,
 }
 
-/// Returns a function of this program that forwards calls to `handle`, a function of another
-/// server, which the receiver cannot reach.
+/// Returns a local function that forwards calls to `handle`, a function of another server that the
+/// receiver cannot reach.
 pub(super) fn relayed_function(handle: Handle) -> Result<Resident, EncodeError> {
     let function = Function { handle };
     let reference = function.reference();
@@ -100,7 +100,8 @@ pub(super) fn positional_name(index: usize) -> &'static str {
 impl Function {
     /// Creates a function that runs `run` for every call.
     ///
-    /// Calls start in order of arrival and run concurrently. A panic becomes an error of that call.
+    /// Calls start in order of arrival and run concurrently. A panic becomes the error of the call
+    /// that caused it.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -120,7 +121,7 @@ impl Function {
         }
     }
 
-    /// Sets a name, which receivers show to users. Has no effect on a function of a peer.
+    /// Sets a name that receivers can show to users. Does nothing for a function of a peer.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         let Some(local) = self.as_local() else {
@@ -181,11 +182,10 @@ impl Function {
         }
     }
 
-    /// Calls the function when the result is awaited.
+    /// Calls the function. The request is sent when the returned [`Call`] is awaited.
     ///
-    /// [`args!`](crate::args) makes the arguments. `T` is the type that the result is decoded into,
-    /// [`Value`] for any. A function of this program runs in place, in the task that awaits the
-    /// call.
+    /// Create the arguments with [`args!`](crate::args). The result is decoded into `T`; use
+    /// [`Value`] for any type. A function of this program runs in the task that awaits the call.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ fn text(raw: &Map, key: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Returns the name of a function in messages (`docs/protocol/03-values.md#s6`).
+/// Returns the name of a function for messages to users (`docs/protocol/03-values.md#s6`).
 fn label(function: &MethodRef) -> String {
     if let Some(name) = function.name.as_ref().filter(|name| !name.is_empty()) {
         return name.clone();

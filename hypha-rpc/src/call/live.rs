@@ -1,5 +1,5 @@
-//! Maps that represent functions, streams and objects in a message (`docs/protocol/03-values.md#s6`
-//! to `#s8`). The service layer calls [`name`] while it encodes a message.
+//! Encodes functions, streams and objects in a message as maps (`docs/protocol/03-values.md#s6` to
+//! `#s8`). The service layer calls [`name`] while it encodes a message.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::resident::{GENERATOR, LocalFunction, LocalInterface, Resident};
 use super::stream::relayed_stream;
 use crate::service::{Direction, Exported, Exports};
 
-/// Returns the map by which the receiver of a message knows `handle`, and exports a local one.
+/// Returns the map that represents `handle` for the receiver of a message. Exports a local handle.
 pub(crate) fn name(exports: &mut Exports<'_>, handle: &Handle) -> Result<Value, EncodeError> {
     match &handle.0 {
         HandleKind::Local(object) => {
@@ -46,7 +46,7 @@ fn name_function(
     );
     let mut id = random_id();
     if let Some(name) = &function.name {
-        // A dot would separate the name from the rest of the path.
+        // A dot would start a new part of the path.
         id = format!("{id}#{}", name.replace('.', "_"));
     }
     let method = exports.place(id, exported);
@@ -81,8 +81,8 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
         (key, Value::from(method))
     });
     let [next, close, batch] = objects;
-    // Other clients do not set the key of generators, but understand it. With it, items are
-    // encrypted, too.
+    // Clients in other languages do not send this key for generators, but use it if present: then
+    // items are encrypted, too.
     let key = exports.engine().secrecy.key();
     let key = key.map(|key| (RENC_PUB, Value::Bytes(key)));
     let entries = [
@@ -100,7 +100,7 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
     Ok(Value::Map(entries.collect()))
 }
 
-/// Registers an interface for this receiver only (`docs/protocol/03-values.md#s8`).
+/// Registers an interface for one receiver (`docs/protocol/03-values.md#s8`).
 fn name_interface(
     exports: &mut Exports<'_>,
     interface: &LocalInterface,
@@ -116,8 +116,8 @@ fn name_interface(
     Ok(Value::Map(map))
 }
 
-/// Names a remote object for the receiver: unchanged if the receiver can reach its owner, otherwise
-/// through a relay in this program.
+/// Returns the map of a remote object: unchanged if the receiver can reach the owner, otherwise
+/// that of a relay in this program.
 fn name_remote(
     exports: &mut Exports<'_>,
     remote: &Arc<RemoteHandle>,

@@ -1,10 +1,11 @@
 //! Outgoing calls, and values that can be called or read: services, functions, streams, objects and
 //! files of other clients.
 //!
-//! [`RemoteService`] calls any service by the names of its methods, a generated
-//! [proxy](crate::hypha_service) those of a contract. Both return a [`Call`], which is a future
-//! with options. Arguments and results may contain [`Callback`], [`Function`], [`RemoteStream`],
-//! [`Object`] and [`RemoteFile`]; these stay at their owner, and the receiver gets a reference.
+//! [`RemoteService`] calls any service by the names of its methods; a generated
+//! [proxy](crate::hypha_service) has the methods of its contract. Both return a [`Call`], which is
+//! a future with options. Arguments and results may contain [`Callback`], [`Function`],
+//! [`RemoteStream`], [`Object`] and [`RemoteFile`]. These values stay at their owner, and the
+//! receiver gets a reference.
 //
 //   exchange             one request and the wait for its response
 //   remote, target       services and methods at their owners
@@ -68,16 +69,17 @@ use hypha_wire::{
     Value,
 };
 
-/// Call that is sent when it is awaited.
+/// Call of a method or function. It is sent when it is awaited.
 ///
-/// It resolves to the result of the method, or to an [`Error`] that names method and peer. Every
-/// call completes: without a heartbeat or a response within the [idle timeout](Self::idle_timeout)
-/// it fails with [`Error::Timeout`]. Outside of a tokio runtime it fails with [`Error::Invalid`].
+/// Resolves to the result of the method, or to an [`Error`] that names the method and the peer.
+/// Every call completes: it fails with [`Error::Timeout`] if neither a heartbeat nor a response
+/// comes within the [idle timeout](Self::idle_timeout). Outside of a tokio runtime it fails with
+/// [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
-/// Dropping the call abandons it and frees everything that it held. The [cancellation
-/// token](crate::Context::cancellation) of a Rust method is triggered; methods in other languages
+/// Dropping the call abandons it and frees everything that it holds. It triggers the
+/// [cancellation token](crate::Context::cancellation) of a Rust method. Methods in other languages
 /// run to their end, and their result is ignored. A call that was never polled sends nothing.
 ///
 /// # Errors
@@ -106,15 +108,15 @@ pub struct Call<T, E = Infallible> {
     idle_timeout: Option<Duration>,
     idempotent: bool,
     retry: Option<Retry>,
-    /// Set by the first poll.
+    /// State of the running call. Set by the first poll.
     running: Option<Running<T, E>>,
     output: PhantomData<fn() -> (T, E)>,
 }
 
 type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, Error<E>>> + Send>>;
 
-/// Largest number of repetitions of an idempotent call after a lost link. Without it, a call that
-/// crashes the server would do so again and again.
+/// Maximum number of times that an idempotent call is sent again after a lost link. Without this
+/// limit, a call that crashes the server would crash it again and again.
 const RESENT: u32 = 10;
 
 /// Target of a call.
@@ -122,18 +124,19 @@ enum To {
     Peer {
         connection: Connection,
         target: Arc<Target>,
-        /// The lookup by which the target was found, and can be found again.
+        /// Lookup that found the target. Repeated if the target is gone.
         locator: Option<Arc<ServiceLocator>>,
-        /// Keeps the handle alive during the call: dropping a function notifies its owner.
+        /// Keeps the handle alive during the call: dropping it would release the function at its
+        /// owner.
         _held: Option<Handle>,
     },
     /// A function of this program.
     Local { handler: Handler, label: String },
-    /// The call fails without a request: the peer would reject it.
+    /// A call that fails without a request, because the peer would reject it.
     Refused(Rejection),
-    /// The call fails without a request: it is not valid.
+    /// A call that fails without a request, because it is not valid.
     Invalid(String),
-    /// The call has been polled, and runs.
+    /// A call that has been polled and is running.
     Sent,
 }
 
@@ -190,9 +193,9 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Sets the total timeout of the call, from the moment when it is awaited until the result is
-    /// there, with waits for the connection and retries. Default: none; only the
-    /// [idle timeout](Self::idle_timeout) applies.
+    /// Sets the total timeout, from the first poll of the call to its result. It includes waits for
+    /// the connection and retries. Default: none; only the [idle timeout](Self::idle_timeout)
+    /// applies.
     ///
     /// # Examples
     ///
@@ -213,21 +216,22 @@ impl<T, E> Call<T, E> {
     /// Sets the idle timeout: the longest time without a heartbeat or a response from the callee.
     /// Default: the connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
     ///
-    /// A running method sends heartbeats (`docs/protocol/02-messages.md#s6`), so this does not
-    /// limit its run time.
+    /// A running method sends heartbeats (`docs/protocol/02-messages.md#s6`), so the idle timeout
+    /// does not limit its run time.
     ///
-    /// A total [`timeout`](Self::timeout) ends slow calls; the idle timeout ends calls whose callee
-    /// has crashed or lost its network, without a limit for calls that make progress.
+    /// Use a total [`timeout`](Self::timeout) to end slow calls. The idle timeout ends calls whose
+    /// callee has crashed or lost its network, but not calls that make progress.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
     }
 
-    /// Marks the call as safe to run twice. If the link to the server is lost while the call waits
-    /// and comes back within its [`timeout`](Self::timeout), the call is repeated, at most 10
-    /// times. A [`retry`](Self::retry) policy then also applies where the method may have run.
+    /// Marks the call as safe to run twice. If the link to the server is lost during the call and
+    /// comes back within its [`timeout`](Self::timeout), the call is sent again, at most 10 times.
+    /// A [`retry`](Self::retry) policy then also applies to failures after which the method may
+    /// have run.
     ///
-    /// Objects in the arguments are handed out again for each attempt.
+    /// Objects in the arguments are exported again for each attempt.
     ///
     /// # Examples
     ///
@@ -268,11 +272,11 @@ impl<T, E> Call<T, E> {
 
     /// Sends the call without asking for a response.
     ///
-    /// Waits for room in the send queue of the connection, and returns when the request is in the
-    /// queue or, if it is sent in chunks, when the receiver has acknowledged them. The result and
-    /// errors of the method are not reported. A queued request survives the loss of the link; one
-    /// that was being written at that moment may be lost. A function of this program runs in place,
-    /// to its end.
+    /// Waits for room in the send queue of the connection. Returns when the request is in the queue
+    /// or, if it is sent in chunks, when the receiver has acknowledged all chunks. Does not report
+    /// the result or the errors of the method. A queued request survives the loss of the link; a
+    /// request that was being written at that moment may be lost. A function of this program runs
+    /// to its end before this returns.
     ///
     /// # Errors
     ///
@@ -284,7 +288,7 @@ impl<T, E> Call<T, E> {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future before it completes may leave the request unsent.
+    /// If the future is dropped before it completes, the request may not be sent.
     ///
     /// # Examples
     ///
@@ -331,7 +335,7 @@ impl<T, E> Call<T, E> {
     }
 }
 
-/// The call is sent by the first poll.
+/// The first poll sends the call.
 impl<T, E> Future for Call<T, E>
 where
     T: DeserializeOwned + 'static,
@@ -376,7 +380,7 @@ where
         }
     }
 
-    /// Sends the request, and repeats it as the retry policy says.
+    /// Sends the request, and retries it according to the policy.
     async fn ask(self) -> Result<T, Error<E>> {
         let Call {
             to,
@@ -403,7 +407,7 @@ where
         let policy = retry.unwrap_or(engine.settings.retry);
         let (mut failures, mut resent) = (0, 0);
         loop {
-            // The last attempt takes the arguments without a copy; large binary data is never
+            // Only the last attempt takes the arguments without a copy. Large binary data is never
             // copied.
             let last = !idempotent && policy.is_never() && locator.is_none();
             let attempt = match last {
@@ -430,18 +434,20 @@ where
                         Error::Codec(CodecError::receiving("the result", e, target.site()))
                     });
                 }
-                // The attempt had only the rest of the limit; the caller knows the whole.
+                // The timeout of this attempt was only the remaining time; report the timeout that
+                // the caller set.
                 Err(Failure::Late { sent, limit }) => Failure::Late {
                     sent,
                     limit: total.unwrap_or(limit),
                 },
                 Err(failed) => failed,
             };
-            // Without the error type of the contract, because only the variant decides, and an
-            // error type with `other` would claim failures of the library.
+            // Decode without the error type of the contract: only the variant matters, and an error
+            // type with an `other` variant would also match failures of the library.
             let error: Error = failure(failed.clone(), target.site());
             let may_repeat = idempotent || !error.may_have_run();
-            // Looked up only once per call, because a replacement may lack the method, too.
+            // Look the service up only once per call, because a replacement may lack the method,
+            // too.
             if may_repeat && error.is_about_a_stale_address() {
                 if let Some(locator) = locator.take() {
                     if let Some(moved) = locator.find_again(&connection, &target).await {
@@ -460,8 +466,8 @@ where
             failures += 1;
             let pause = policy.pause(failures, rand::random());
             let pause = pause.filter(|_| may_repeat && error.is_retryable());
-            // A pause that would end after the deadline is left out, so that the caller gets the
-            // error now instead of a timeout later.
+            // Skip a pause that would end after the deadline, so that the caller gets this error
+            // now instead of a timeout later.
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
                 count(&engine.counters.call_errors);
@@ -488,8 +494,8 @@ impl<T, E> fmt::Debug for Call<T, E> {
     }
 }
 
-/// Decodes the value of a response. A response without a value is null. Functions in the value can
-/// be called on `connection`.
+/// Decodes the value of a response. A response without a value is null. Functions in the value are
+/// called through `connection`.
 pub(crate) fn result<T: DeserializeOwned + 'static>(
     engine: &Engine,
     message: Option<Message>,
@@ -502,8 +508,8 @@ pub(crate) fn result<T: DeserializeOwned + 'static>(
     shared(&args, 0).unwrap_or_else(null)
 }
 
-/// Reads a value. `bytes::Bytes`, which serde would copy, shares the memory of the frame, and so
-/// does a `RawValue`, which is not decoded.
+/// Decodes a value. `bytes::Bytes`, which serde would copy, shares the memory of the frame. A
+/// `RawValue` shares it too, and is not decoded.
 fn shared<T: DeserializeOwned + 'static>(
     args: &IncomingArgs,
     index: usize,
@@ -540,12 +546,12 @@ fn answer_args(
     Ok(engine.settings.bounded(args, from))
 }
 
-/// Decodes null: the result of a method that returns nothing.
+/// Decodes null, which is the result of a method that returns nothing.
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {
     hypha_wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
 }
 
-/// Turns the end of an exchange into the caller's error.
+/// Converts the failure of an exchange to the error of the caller.
 pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Error<E> {
     match failure {
         Failure::Rejected(message) => from_wire(rejection(&message), call),

@@ -1,4 +1,4 @@
-//! Objects with methods as arguments and results, which the receiver calls like a service.
+//! Objects: arguments and results with methods, which the receiver calls like a service.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,15 +18,15 @@ use crate::schema::KIND;
 use crate::service::{IntoService, Member, Service};
 use hypha_wire::{Handle, Map, Value};
 
-/// Object with methods as an argument or a result: a service that is passed instead of registered.
+/// Object with methods, as an argument or a result: a service that is passed instead of registered.
 ///
-/// `P` is the proxy by which the receiver uses it, [`RemoteService`] for any methods. Two kinds
-/// differ in their lifetime:
+/// `P` is the proxy through which the receiver calls the methods; [`RemoteService`] fits any
+/// methods. The two kinds have different lifetimes:
 ///
-/// * [`new`](Self::new): in an argument as long as the call; in a result until its receiver
-///   disconnects or does not use it for ten minutes, as a [`Function`].
-/// * [`interface`](Self::interface): until either side disposes of it, or its receiver disconnects.
-///   Only its receiver can call it (`docs/protocol/03-values.md#s8`).
+/// * [`new`](Self::new): in an argument, as long as the call; in a result, like a [`Function`],
+///   until its receiver disconnects or does not use it for ten minutes.
+/// * [`interface`](Self::interface): until the owner or the receiver disposes of it, or the
+///   receiver disconnects. Only its receiver can call it (`docs/protocol/03-values.md#s8`).
 ///
 /// # Examples
 ///
@@ -74,16 +74,17 @@ pub struct Object<P = RemoteService> {
 
 #[derive(Clone)]
 enum Content {
-    /// An object of this program: a map of functions.
+    /// Object of this program: a map of functions.
     Local(RemoteService),
-    /// An interface of this program, which outlives the call.
+    /// Interface of this program. It outlives the call.
     Interface(Arc<Resident>, RemoteService),
     /// An object of a peer.
     Remote(RemoteService),
 }
 
 impl<P: Proxy> Object<P> {
-    /// Creates an object that lives as long as the call, or as a result as long as it is used.
+    /// Creates an object. In an argument it lives as long as the call, in a result as long as it is
+    /// used.
     pub fn new<S: IntoService<Proxy = P>>(service: S) -> Self {
         let members = members(&service.into_service());
         Object {
@@ -94,9 +95,8 @@ impl<P: Proxy> Object<P> {
 
     /// Creates an object that outlives the call, for one receiver (`_rintf` on the wire).
     ///
-    /// Choose it for an object that the receiver keeps, such as a listener that it registers. The
-    /// receiver ends it with [`dispose`](Self::dispose), this program with
-    /// [`withdraw`](Self::withdraw).
+    /// Use it for an object that the receiver keeps, such as a listener. The receiver ends it with
+    /// [`dispose`](Self::dispose), its owner with [`withdraw`](Self::withdraw).
     ///
     /// # Examples
     ///
@@ -134,7 +134,7 @@ impl<P: Proxy> Object<P> {
         }
     }
 
-    /// Returns the typed proxy. Methods of an object of this program run in place.
+    /// Returns the typed proxy. For an object of this program, methods run in the calling task.
     #[must_use]
     pub fn proxy(&self) -> P {
         P::from_service(self.service().clone())
@@ -142,7 +142,7 @@ impl<P: Proxy> Object<P> {
 }
 
 impl<P> Object<P> {
-    /// Returns the methods and data of the object, without types.
+    /// Returns the untyped methods and data of the object.
     #[must_use]
     pub fn service(&self) -> &RemoteService {
         match &self.content {
@@ -152,13 +152,13 @@ impl<P> Object<P> {
         }
     }
 
-    /// Tells the owner of an interface that it is no longer needed. Has no effect on other objects,
-    /// which end by themselves.
+    /// Releases an interface, so that its owner can drop it. Does nothing for an object without
+    /// `_dispose`, or one of this program.
     ///
     /// # Errors
     ///
-    /// Fails as any [`Call`](crate::Call) if the owner cannot be reached, and with
-    /// [`Error::Rejected`] if the interface has ended before.
+    /// Fails like any [`Call`](crate::Call) if the owner cannot be reached, and with
+    /// [`Error::Rejected`] if the interface was already disposed of.
     pub async fn dispose(&self) -> Result<(), Error> {
         match &self.content {
             Content::Remote(service) if service.has_method("_dispose") => {
@@ -168,8 +168,8 @@ impl<P> Object<P> {
         }
     }
 
-    /// Takes an interface of this program back: later calls fail at every receiver. Has no effect
-    /// on other objects.
+    /// Removes an interface of this program: later calls fail at every receiver. Does nothing for
+    /// other objects.
     pub fn withdraw(&self) {
         if let Content::Interface(resident, _) = &self.content {
             if let Resident::Interface(interface) = &**resident {
@@ -179,7 +179,7 @@ impl<P> Object<P> {
     }
 }
 
-/// Returns the members of a service at their dotted paths, methods as functions.
+/// Returns the members of a service by their dotted paths. Methods become functions.
 fn members(service: &Service) -> Map {
     let mut map = Map::new();
     service.insert_members(&mut map, |path, member| match member {

@@ -1,9 +1,8 @@
-//! Streams of this program that peers read (`docs/protocol/03-values.md#s7`).
+//! Streams of this program, which peers read (`docs/protocol/03-values.md#s7`).
 //!
-//! A peer advances a stream by calls, one after the other. The stream ends when it is exhausted or
-//! fails, when the peer closes it, or when its place in a session ends. The lock of the stream is
-//! an async one and held across a poll of the program's stream; [`Producer::closed`] interrupts
-//! that.
+//! A peer advances a stream with calls, one after the other. The stream ends when it is exhausted
+//! or fails, when the peer closes it, or when its session entry ends. Polling the program's stream
+//! holds its async lock; [`Producer::closed`] interrupts such a poll.
 
 use std::sync::{Arc, Weak};
 
@@ -17,16 +16,16 @@ use crate::service::{Engine, Exported, IncomingCall, handler};
 use hypha_wire::keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD, RTYPE};
 use hypha_wire::{Args, Map, Packed, Value, WireError};
 
-/// Upper bound on the items in a batch.
+/// Maximum number of items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;
-/// Size, in bytes, from which a batch is sent without waiting for more items: one frame.
+/// Size in bytes at which a batch is sent without waiting for more items: one frame.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A stream of encoded items.
 pub(crate) type Items = BoxStream<'static, Result<Packed, WireError>>;
 
-/// A stream of this program, until it is sent or read. `None` after that, because a stream has only
-/// one reader.
+/// A stream of this program. `None` after it was sent or read, because a stream has only one
+/// reader.
 pub(crate) struct LocalStream(Mutex<Option<Items>>);
 
 impl LocalStream {
@@ -35,12 +34,12 @@ impl LocalStream {
     }
 }
 
-/// A stream that was taken to be sent.
+/// A stream taken out of its [`LocalStream`] to be sent.
 pub(crate) struct Source {
     pub(super) stream: Items,
 }
 
-/// The place of a stream in a session.
+/// The entry of a stream in a session.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) engine: Weak<Engine>,
@@ -74,8 +73,8 @@ struct Producer {
     place: Place,
 }
 
-/// Dropped when the stream's place in its session ends. It then closes the stream, which ends the
-/// wait for an item.
+/// Dropped when the stream's session entry ends. Dropping it closes the stream, which ends a
+/// pending wait for an item.
 struct Kept(Arc<Producer>);
 
 impl Drop for Kept {
@@ -85,8 +84,8 @@ impl Drop for Kept {
 }
 
 impl Source {
-    /// Returns the objects by which a peer reads the stream: for each, its key in the generator's
-    /// description, the suffix of its id, and the function.
+    /// Returns the objects through which a peer reads the stream: for each, its key in the
+    /// generator's description, the suffix of its id, and the function.
     pub(crate) fn objects(self, place: Place) -> [(&'static str, &'static str, Exported); 3] {
         let producer = Arc::new(Producer {
             stream: tokio::sync::Mutex::new(Some(self.stream)),
@@ -116,7 +115,7 @@ impl Source {
 }
 
 impl Producer {
-    /// Runs `advance`; `None` if the stream is closed meanwhile.
+    /// Runs `advance`. Returns `None` if the stream is closed in the meantime.
     async fn until_closed<T>(&self, advance: impl Future<Output = Option<T>>) -> Option<T> {
         let mut closed = self.closed.subscribe();
         let closed = closed.wait_for(|closed| *closed);
@@ -132,14 +131,14 @@ impl Producer {
     async fn finish(&self) {
         self.closed.send_replace(true);
         self.place.withdraw();
-        // A call that advances the stream sees `closed` and releases the lock, so this wait is
+        // A call that is advancing the stream sees `closed` and releases the lock, so this wait is
         // short.
         let stream = self.stream.lock().await.take();
         drop(stream);
     }
 }
 
-/// Returns the next item, for peers in all languages.
+/// Returns the next item. Peers in all languages call this function.
 async fn next(producer: Arc<Producer>, _: IncomingCall) -> Result<Args, WireError> {
     let item = async { producer.stream.lock().await.as_mut()?.next().await };
     match producer.until_closed(item).await {
@@ -162,10 +161,11 @@ async fn next(producer: Arc<Producer>, _: IncomingCall) -> Result<Args, WireErro
     }
 }
 
-/// Returns several items at once, for Rust peers.
+/// Returns several items in one response. Only Rust peers call this function.
 ///
-/// The argument is the largest number of items. The result is a list of items and the state of the
-/// stream: `false` if there may be more items, `true` at the end, or the error that ended it.
+/// The argument is the maximum number of items. The result is a list of items and the state of the
+/// stream: `false` if there may be more items, `true` at the end, or the error that ended the
+/// stream.
 async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     let most: u64 = call.args(&["count"])?.required(0)?;
     let taken = async {
@@ -185,8 +185,7 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
             if items.len() as u64 >= most.min(BATCH_ITEMS) || bytes >= BATCH_BYTES {
                 return Some((items, None));
             }
-            // Only items that are ready are added: an item that is not must not hold back those
-            // that are.
+            // Only add items that are ready, because waiting for another item would delay those.
             match stream.next().now_or_never() {
                 Some(more) => item = more,
                 None => return Some((items, None)),

@@ -1,4 +1,4 @@
-//! Services of other clients: a snapshot of the response to `get_service`, with callable members.
+//! Services of other clients: a snapshot of the `get_service` response, with callable members.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,8 +21,7 @@ use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 /// Typed view of a service. [`hypha_service`](crate::hypha_service) generates one per contract;
 /// [`RemoteService`] is the untyped one.
 ///
-/// The constructors are in this trait instead of on the proxy itself, so that a proxy has only the
-/// methods of its contract.
+/// This trait has the constructors, so that the proxy itself has only the methods of its contract.
 ///
 /// # Examples
 ///
@@ -58,15 +57,16 @@ pub trait Proxy: Sized {
     fn service(&self) -> &RemoteService;
 }
 
-/// Service of another client, whose methods are called by name.
+/// Service of another client. Its methods are called by name.
 ///
-/// Returned by [`Client::get_service`](crate::Client::get_service). Use a generated
-/// [proxy](crate::hypha_service) instead where the contract is known at compile time. Objects with
-/// functions that a peer sends are of this type, too.
+/// Returned by [`Client::get_service`](crate::Client::get_service). If the contract is known at
+/// compile time, use a generated [proxy](crate::hypha_service) instead. Objects with functions that
+/// a peer sends also have this type.
 ///
-/// The list of methods is a snapshot of the moment when the service was fetched. Cloning is cheap,
-/// and a clone keeps the connection open. A service that the workspace manager found survives a
-/// lost link and a restart of its provider: a call that does not find it looks it up again, once.
+/// The list of methods is a snapshot from the time when the service was fetched. Cloning is cheap,
+/// and each clone keeps the connection open. A service found by the workspace manager survives a
+/// lost link and a restart of its provider: a call that fails because the service has moved looks
+/// it up again, once.
 ///
 /// # Examples
 ///
@@ -84,7 +84,7 @@ pub trait Proxy: Sized {
 /// ```
 #[derive(Clone)]
 pub struct RemoteService {
-    /// `None` if its functions hold the connection.
+    /// `None` if the functions of the service hold their own connections.
     connection: Option<Connection>,
     inner: Arc<Description>,
     locator: Option<Arc<ServiceLocator>>,
@@ -94,11 +94,11 @@ pub struct RemoteService {
 pub(crate) type Find =
     Box<dyn Fn(Connection) -> BoxFuture<'static, Result<Description, Error>> + Send + Sync>;
 
-/// The present location of a service, shared by the clones of a [`RemoteService`] and its calls.
+/// Current location of a service, shared by the clones of a [`RemoteService`] and their calls.
 pub(crate) struct ServiceLocator {
     find: Find,
-    /// Latest description found. The lock is held during a look-up, so that other calls wait for
-    /// its result instead of making the same one.
+    /// Latest description found. The lock is held during a lookup, so that other calls wait for
+    /// that lookup instead of starting their own.
     newest: Mutex<Arc<Description>>,
 }
 
@@ -110,7 +110,8 @@ impl ServiceLocator {
         })
     }
 
-    /// Returns the new location of `target`, which has failed; `None` if there is no other.
+    /// Looks the service up again after a call of `target` has failed. Returns the new target, or
+    /// `None` if it is the same.
     pub(crate) async fn find_again(
         &self,
         connection: &Connection,
@@ -136,8 +137,8 @@ impl ServiceLocator {
 
     /// Returns the method at the last known location of the service.
     fn moved(&self, method: &str) -> Option<Arc<Target>> {
-        // `try_lock` fails while another call looks the service up. The call then goes to the
-        // former location, fails there, and waits in `find_again` for the same result.
+        // `try_lock` fails while another call looks the service up. This call then uses the old
+        // location, fails, and waits in `find_again` for the same lookup.
         match self.newest.try_lock().ok()?.member(method)? {
             Member::Target(target) => Some(Arc::clone(target)),
             Member::Function(_) => None,
@@ -145,7 +146,7 @@ impl ServiceLocator {
     }
 }
 
-/// Description of a service, in the form in which it was fetched.
+/// Description of a service as it was fetched.
 pub(crate) struct Description {
     id: String,
     members: Map,
@@ -154,14 +155,14 @@ pub(crate) struct Description {
 
 /// One callable member of a service.
 enum Member {
-    /// On the connection of the service.
+    /// Member called on the connection of the service.
     Target(Arc<Target>),
-    /// With a connection of its own, or of this program.
+    /// Function with its own connection, or a function of this program.
     Function(Function),
 }
 
 impl Description {
-    /// Reads the map that a peer returned; relative addresses in it are of `workspace`.
+    /// Parses the map that a peer returned. Relative addresses in it belong to `workspace`.
     pub(crate) fn new(id: String, members: Map, workspace: &str) -> Self {
         let service = id.rsplit(':').next().unwrap_or(&id).to_owned();
         let mut targets = HashMap::new();
@@ -202,7 +203,7 @@ impl Description {
         }
     }
 
-    /// Returns the same methods without the received members, which hold a connection.
+    /// Returns the same methods without the received members, which would keep the connection open.
     pub(crate) fn without_members(&self) -> Self {
         let targets = self.targets.iter().filter_map(|(path, member)| {
             let Member::Target(target) = member else {
@@ -217,8 +218,8 @@ impl Description {
         }
     }
 
-    /// Returns the method of that name: the key in the service, or, where keys were converted to
-    /// another case, the name at its owner.
+    /// Returns the method with this name: its key in the service or, if the case of keys was
+    /// converted, its name at the owner.
     fn member(&self, name: &str) -> Option<&Member> {
         self.targets.get(name).or_else(|| {
             let service = self.id.rsplit(':').next().unwrap_or_default();
@@ -253,7 +254,8 @@ impl RemoteService {
         }
     }
 
-    /// Creates an object whose functions hold their own connections: one that arrived in a value.
+    /// Creates a service from an object that arrived in a value. Its functions hold their own
+    /// connections.
     pub(crate) fn from_members(members: Map) -> Self {
         let connection = first_connection(&members).and_then(|c| Connection::of(&c));
         let id = members.get("id").and_then(Value::as_str);
@@ -275,20 +277,22 @@ impl RemoteService {
         &self.inner.id
     }
 
-    /// Returns a plain member: `name`, `description`, `config`, or data that the service publishes.
+    /// Returns a member that is not a method: `name`, `description`, `config`, or data that the
+    /// service publishes.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.inner.members.get(key)
     }
 
-    /// Returns all members as they were received. Functions in it can be converted to
+    /// Returns all members as they were received. Functions among them can be converted to
     /// [`Function`](crate::Function)s.
     #[must_use]
     pub fn members(&self) -> &Map {
         &self.inner.members
     }
 
-    /// Returns the names of the methods; names of nested ones have dots, such as `camera.snap`.
+    /// Returns the names of the methods. The name of a nested method has dots, such as
+    /// `camera.snap`.
     ///
     /// # Examples
     ///
@@ -304,7 +308,7 @@ impl RemoteService {
         self.inner.targets.keys().map(String::as_str)
     }
 
-    /// Returns whether there is a method of this name.
+    /// Returns whether the service has a method with this name.
     #[must_use]
     pub fn has_method(&self, name: &str) -> bool {
         self.inner.member(name).is_some()
@@ -329,7 +333,8 @@ impl RemoteService {
         }
     }
 
-    /// Returns a method as a value, which can be sent to peers; `None` if there is no such method.
+    /// Returns a method as a value that can be sent to peers; `None` if the service has no such
+    /// method.
     ///
     /// # Examples
     ///
@@ -352,10 +357,11 @@ impl RemoteService {
         found
     }
 
-    /// Calls a method by its name when the result is awaited.
+    /// Calls a method by name. The request is sent when the returned [`Call`] is awaited.
     ///
-    /// [`args!`](crate::args) makes the arguments. `T` is the type that the result is decoded into,
-    /// [`Value`] for any. The types are checked at run time, by the callee and by this program.
+    /// Create the arguments with [`args!`](crate::args). The result is decoded into `T`; use
+    /// [`Value`] for any type. The callee checks the arguments, and this program checks the result,
+    /// at run time.
     ///
     /// ```no_run
     /// # use hypha_rpc::{args, RemoteService};
@@ -368,8 +374,8 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// Awaiting the call returns an [`Error`](crate::Error). A method that the service does not
-    /// have is [`Error::Rejected`](crate::Error::Rejected); nothing is sent then.
+    /// Awaiting the call fails with an [`Error`](crate::Error). A method that the service does not
+    /// have fails with [`Error::Rejected`](crate::Error::Rejected), without sending anything.
     ///
     /// # Cancellation
     ///
@@ -415,7 +421,7 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// Fails if a member has another type than the protocol says.
+    /// Fails if a member has a type that differs from the protocol.
     pub fn info(&self) -> Result<ServiceInfo, hypha_wire::DecodeError> {
         Value::Map(self.inner.members.clone()).decode_as()
     }
@@ -459,8 +465,8 @@ fn raw(value: &Value) -> Option<&Map> {
     (map.get(RTYPE).and_then(Value::as_str) == Some(METHOD)).then_some(map)
 }
 
-/// Calls `found` with the path and value of each function in the members. The path of a function
-/// inside a list has its index as a part.
+/// Calls `found` with the path and value of each function among the members. In the path of a
+/// function inside a list, the index is a part.
 fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
         match value {

@@ -1,4 +1,4 @@
-//! Functions, streams and interfaces of this program, as they stand in a value.
+//! Functions, streams and interfaces of this program inside a value.
 
 use std::sync::{Arc, Weak};
 
@@ -32,7 +32,7 @@ pub(crate) struct LocalFunction {
 /// An interface of this program.
 pub(crate) struct LocalInterface {
     pub(super) service: Service,
-    /// The connections and service ids under which it was handed out.
+    /// Connections on which the interface was exported, with its service id there.
     placed: Mutex<Vec<(Weak<Engine>, String)>>,
 }
 
@@ -44,7 +44,7 @@ impl LocalInterface {
         }
     }
 
-    /// Returns the service by which one receiver calls the interface.
+    /// Returns the service through which one receiver calls the interface.
     pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
         let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
         let dispose = Method::new("_dispose", move |call: IncomingCall| {
@@ -61,12 +61,12 @@ impl LocalInterface {
             .method(dispose)
     }
 
-    /// Records that the interface was handed out on a connection.
+    /// Records that the interface was exported on a connection.
     pub(crate) fn placed(&self, engine: &Arc<Engine>, id: String) {
         self.placed.lock().push((Arc::downgrade(engine), id));
     }
 
-    /// Removes the interface wherever it was handed out.
+    /// Removes the interface from all connections on which it was exported.
     pub(super) fn withdraw(&self) {
         let placed = std::mem::take(&mut *self.placed.lock());
         for (engine, id) in placed {

@@ -1,5 +1,5 @@
 //! Streams as values: generators of other languages, and streams of this program
-//! (`docs/protocol/03-values.md#s7`). `producer.rs` has the sending side.
+//! (`docs/protocol/03-values.md#s7`). See `producer.rs` for the sending side.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -28,29 +28,29 @@ use hypha_wire::{
     Packed, PromiseKind, RemoteHandle, Value, WireError,
 };
 
-/// Items that are requested before they are needed, from a peer that sends them one by one. They
-/// hide the round trip.
+/// Number of items requested ahead from a peer that sends single items. Hides the round trip.
 const READ_AHEAD: usize = 16;
-/// Batches that are requested before they are needed: one is read while the next is on its way.
+/// Number of batches requested ahead: one is read while the next is in flight.
 const BATCHES_AHEAD: usize = 2;
 /// Response of a generator after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 
 /// Stream as a value: an argument or a result of a method, or a part of one.
 ///
-/// On the wire it is a generator: Python reads it with `async for` and sends generators, JavaScript
-/// async iterators. Items are `Result`s; after an error the stream ends. Dropping the stream closes
-/// the generator at its owner.
+/// On the wire a stream is a generator. Python reads it with `async for` and can send generators;
+/// JavaScript uses async iterators. Items are `Result`s. After an error the stream ends. Dropping
+/// the stream closes the generator at its owner.
 ///
-/// A stream reads ahead from its first poll on: up to 16 items from a peer that sends them one by
-/// one, two batches of up to 1024 items or 256 KiB from a Rust peer. The producer waits when these
-/// are unread.
+/// From its first poll on, a stream reads ahead: up to 16 items from a peer that sends single
+/// items, or two batches of up to 1024 items or 256 KiB from a Rust peer. The producer waits until
+/// the reader consumes them.
 ///
 /// [`RemoteStream::new`] creates a stream of this program, which can be sent once. It is polled
 /// only when its receiver requests items.
 ///
-/// A stream in an argument can be read as long as its call; a stream in a result until its receiver
-/// disconnects or does not read it for ten minutes (`docs/protocol/02-messages.md#s10`).
+/// A stream in an argument can be read until its call ends. A stream in a result can be read until
+/// its receiver disconnects or does not read it for ten minutes
+/// (`docs/protocol/02-messages.md#s10`).
 ///
 /// # Examples
 ///
@@ -82,7 +82,8 @@ enum State {
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Creates a stream whose items are results. It ends after an error, which its receiver gets.
+    /// Creates a stream of results. The stream ends after the first error, and the receiver gets
+    /// that error.
     pub fn try_new<S, E2>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E2>> + Send + 'static,
@@ -92,7 +93,7 @@ impl<T, E> RemoteStream<T, E> {
         Self::of_packed(stream.map(|item| pack(item.map_err(ServiceError::to_wire)?)))
     }
 
-    /// Creates a stream that can be sent from any stream of this program.
+    /// Creates a value that can be sent from any stream of this program.
     ///
     /// # Examples
     ///
@@ -110,8 +111,7 @@ impl<T, E> RemoteStream<T, E> {
         Self::of_packed(stream.map(|item| pack(item)))
     }
 
-    /// Creates a stream of the items of an iterator, which is advanced when the receiver requests
-    /// items.
+    /// Creates a stream from an iterator. The iterator advances when the receiver requests items.
     #[expect(clippy::should_implement_trait, reason = "the iterator must be `Send`")]
     pub fn from_iter<I>(items: I) -> Self
     where
@@ -139,8 +139,8 @@ pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
     Packed::new(&item).map_err(|e| WireError::new(format!("an item cannot be sent: {e}")))
 }
 
-/// Returns a stream of this program that reads `handle`, a stream of another server, which the
-/// receiver cannot reach.
+/// Returns a local stream that reads `handle`, a stream of another server that the receiver cannot
+/// reach.
 pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
     let stream = RemoteStream::<Value> {
         state: State::Whole(handle),
@@ -159,9 +159,9 @@ where
     ///
     /// # Errors
     ///
-    /// An item is an error if the stream failed ([`Error::Service`], [`Error::Remote`]), an item
-    /// has another type ([`Error::Codec`]), or the peer or the connection was lost
-    /// ([`Error::Disconnected`]). It is the last item.
+    /// The item is an error if the stream failed ([`Error::Service`], [`Error::Remote`]), the item
+    /// has a different type ([`Error::Codec`]), or the peer or the connection was lost
+    /// ([`Error::Disconnected`]). An error is the last item.
     ///
     /// # Cancellation
     ///
@@ -174,7 +174,7 @@ where
     ///
     /// # Errors
     ///
-    /// Fails if the stream failed, an item has another type, or the peer or the connection was
+    /// Fails if the stream failed, the item has a different type, or the peer or the connection was
     /// lost.
     ///
     /// # Cancellation
@@ -234,7 +234,7 @@ fn unreadable<E>(error: DecodeError, call: CallSite) -> Error<E> {
     Error::Codec(CodecError::receiving("an item", error, call))
 }
 
-/// Received items, not decoded yet, so that the reader's task decodes each.
+/// Received items, still encoded. The reader's task decodes each.
 struct Batch {
     items: IncomingArgs,
     next: usize,
@@ -251,9 +251,9 @@ enum End {
 
 /// Reads a generator of a peer.
 struct Reader {
-    /// Held here instead of in the pump, so that dropping the stream tells its owner at once. If
-    /// the stream came with a call, that is before the response: after it, the owner may forget the
-    /// stream without closing it.
+    /// The reader holds the handle, not the pump task, so dropping the stream releases it at its
+    /// owner immediately. For a stream in an argument, the release must precede the response,
+    /// because after the response the owner may discard the stream without closing it.
     _remote: Arc<RemoteHandle>,
     batches: mpsc::Receiver<Result<Batch, Failure>>,
     current: VecDeque<Batch>,
@@ -281,7 +281,7 @@ impl Reader {
         } else {
             READ_AHEAD
         };
-        // One more is on its way while this many wait.
+        // While the queue is full, one more batch is in flight, hence the -1.
         let (sender, batches) = mpsc::channel(ahead.max(2) - 1);
         let pump = Pump {
             engine: Arc::clone(connection.engine()),
@@ -331,7 +331,7 @@ impl Reader {
                 Some(Err(failure)) => {
                     return Poll::Ready(Some(Err(super::failure(failure, self.site.clone()))));
                 }
-                // The pump was aborted, because the connection has ended.
+                // The pump was aborted because the connection was closed.
                 None => {
                     let failure = Failure::Lost {
                         loss: Loss::Connection("RPC connection closed".into()),
@@ -344,7 +344,7 @@ impl Reader {
     }
 }
 
-/// The task that requests items of a generator, ahead of the reader. It ends with the reader or the
+/// Task that requests items of a generator ahead of the reader. It ends with the reader or the
 /// connection. If the generator has not ended by then, dropping its last handle closes it at the
 /// peer.
 struct Pump {
@@ -361,8 +361,7 @@ struct Pump {
 impl Pump {
     async fn run(self, sender: mpsc::Sender<Result<Batch, Failure>>) {
         loop {
-            // Room is reserved before the request, so that the number of requested items is
-            // bounded.
+            // Reserve room before the request, so that the number of requested items is bounded.
             let Ok(room) = sender.reserve().await else {
                 return;
             };
@@ -391,7 +390,7 @@ impl Pump {
         }
     }
 
-    /// Requests one batch, or one item of a peer without batches.
+    /// Requests one batch, or a single item from a peer without batches.
     async fn ask(&self) -> Result<Batch, Failure> {
         let mut args = Args::new(1, 0);
         let method = match &self.batch {
@@ -419,7 +418,7 @@ impl Pump {
     }
 }
 
-/// Reads the response of a generator without batches.
+/// Decodes the response of a generator without batches.
 fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     let items = super::answer_args(
         engine,
@@ -435,7 +434,7 @@ fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     })
 }
 
-/// Reads a batch. See [`producer`](super::producer) for its form.
+/// Decodes a batch. See [`producer`](super::producer) for the format.
 fn several(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     let answer = super::answer_args(
         engine,

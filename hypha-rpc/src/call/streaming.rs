@@ -1,8 +1,8 @@
 //! Methods that return a stream.
 //!
 //! The stream may borrow from the service and from the arguments. Therefore the future that runs
-//! the method owns them, and does not end before the stream does: it feeds the stream that is
-//! handed out, one item at a time. Generated code uses [`stream`] and [`item`].
+//! the method owns both, does not end before the stream does, and passes its items one at a time to
+//! the stream that the peer reads. Generated code uses [`stream`] and [`item`].
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,17 +17,18 @@ use crate::error::ServiceError;
 use crate::service::macro_support::{Output, ServiceResult};
 use hypha_wire::{Args, Packed, WireError};
 
-/// The end of the slot into which the method puts its items.
+/// The method's end of the slot, into which it puts items.
 #[derive(Debug)]
 pub struct Feed(Arc<Slot>);
 
-/// Room for one item. It needs no waker, because the task that takes an item polls the method next.
+/// Slot for one item. No waker is needed, because the task that takes an item polls the method
+/// next.
 #[derive(Debug)]
 struct Slot(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
-    /// The method has not returned its stream.
+    /// The method has not yet returned its stream.
     Begun,
     Empty,
     Item(Packed),
@@ -42,8 +43,8 @@ impl Feed {
     ) -> Result<(), WireError> {
         *self.0.0.lock() = State::Empty;
         let mut stream = pin!(stream);
-        // The response of the call comes first; the stream is polled when the receiver requests an
-        // item.
+        // The response of the call comes first. The stream is polled only when the receiver
+        // requests an item.
         self.wanted().await;
         while let Some(next) = stream.next().await {
             *self.0.0.lock() = State::Item((item.0)(next)?);
@@ -52,8 +53,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Waits until there is room and the next item is requested. It is pending once even if there
-    /// is room, so that [`Items`] can take the item before.
+    /// Waits until the slot is empty and the next item is requested. Returns `Pending` once even if
+    /// the slot is empty, so that [`Items`] can take the previous item.
     async fn wanted(&self) {
         let mut given_up = false;
         std::future::poll_fn(|_| {
@@ -74,8 +75,8 @@ impl Feed {
 #[derive(Debug)]
 pub struct Sent<T>(fn(T) -> Result<Packed, WireError>);
 
-/// Returns the function that encodes an item. It is not part of [`Feed::run`], because the compiler
-/// would report a wrong type there once more for its future.
+/// Returns the function that encodes an item. It is separate from [`Feed::run`], because otherwise
+/// the compiler would report a wrong type twice.
 #[must_use]
 pub fn item<T, const FALLIBLE: bool>() -> Sent<T>
 where
@@ -86,7 +87,7 @@ where
     Sent(|item| pack(item.into_result().map_err(ServiceError::to_wire)?))
 }
 
-/// Runs a method until it has returned its stream, and returns a result with that stream in it.
+/// Runs a method until it returns its stream, and returns a result that contains that stream.
 pub async fn stream<F, Fut>(run: F) -> Result<Args, WireError>
 where
     F: FnOnce(Feed) -> Fut,
@@ -102,7 +103,7 @@ where
         }
     });
     if let Some(outcome) = ended.await {
-        // The method failed before it returned a stream. A method that has one is in another state.
+        // The method has failed: a method that returned a stream has another state.
         outcome?;
     }
     let items = Items {
@@ -114,7 +115,7 @@ where
     Ok(args)
 }
 
-/// The stream that is handed out. Polling it polls the method.
+/// The stream that the peer reads. Polling it polls the method.
 struct Items {
     method: Option<BoxFuture<'static, Result<(), WireError>>>,
     slot: Arc<Slot>,

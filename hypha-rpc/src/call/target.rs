@@ -12,7 +12,7 @@ pub(crate) struct Target {
     pub(crate) address: String,
     /// `service.method`, for messages.
     pub(crate) label: String,
-    /// The owner's session in which the function was handed out. `None` for methods of services.
+    /// Session of the owner in which the function was handed out. `None` for methods of services.
     pub(crate) parent: Option<String>,
 }
 

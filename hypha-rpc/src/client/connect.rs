@@ -1,4 +1,5 @@
-//! Connecting: the options, their environment variables, and the order of the first calls.
+//! Connects to a server: the options, their environment variables, and the order of the first
+//! calls.
 
 use std::convert::Infallible;
 use std::future::IntoFuture;
@@ -24,21 +25,21 @@ use hypha_wire as wire;
 /// Connects to a Hypha server.
 ///
 /// `server_url` is `http://host[:port][/base]` or `https://..`, to which `/ws` is added, or a
-/// `ws://` or `wss://` URL, which is used as it is; white space around it is removed.
-/// [`ConnectOptions::from_env`] takes the URL and the credentials from environment variables.
+/// `ws://` or `wss://` URL, which is used unchanged. White space around the URL is removed.
+/// [`ConnectOptions::from_env`] reads the URL and the credentials from environment variables.
 ///
-/// A token with read permission is enough to connect; registering services needs write permission.
-/// A connection that is lost later is restored ([`ConnectOptions::reconnect`]).
+/// To connect, a token needs read permission; to register services, write permission. A connection
+/// that is lost later is restored ([`ConnectOptions::reconnect`]).
 ///
 /// # Errors
 ///
-/// Awaiting the options returns [`Error::Connect`] with the cause, or the manager's refusal of the
-/// first calls. The first attempt is not retried. Outside of a tokio runtime it is
-/// [`Error::Invalid`].
+/// Awaiting the options fails with [`Error::Connect`] and the cause, or with the error of the
+/// manager if it refuses the first calls. The first attempt is not retried. Outside of a tokio
+/// runtime it fails with [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
-/// Dropping the future closes the link that is being opened.
+/// Dropping the future closes the link if it is already being opened.
 ///
 /// # Examples
 ///
@@ -53,11 +54,11 @@ pub fn connect(server_url: impl Into<String>) -> ConnectOptions {
     ConnectOptions::new(server_url.into())
 }
 
-/// Options of a connection, which is made when this is awaited.
+/// Options of a connection. Awaiting them connects.
 ///
-/// Returned by [`connect`](connect()), which lists the errors. It holds the address, the
-/// credentials and one [`Settings`]; the setters of timeouts and limits write to its fields. Clone
-/// it to make several connections with the same options.
+/// Returned by [`connect`](connect()), which lists the errors. Holds the address, the credentials
+/// and the [`Settings`]; the setters of timeouts and limits write to the fields of the settings.
+/// Clone the options to make several connections with them.
 ///
 /// # Examples
 ///
@@ -118,12 +119,12 @@ impl ConnectOptions {
     /// `HYPHA_SERVER_URL` (required), `HYPHA_WORKSPACE`, `HYPHA_CLIENT_ID` and `HYPHA_TOKEN`.
     ///
     /// If `HYPHA_SERVER_URL` is not set, a file `.env` in the working directory is read first.
-    /// Variables that are set take precedence over the file. White space around a value is removed,
-    /// and an empty value is none.
+    /// Variables that are already set take precedence over the file. White space around a value is
+    /// removed, and an empty value counts as not set.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if there is no server URL, or `.env` cannot be read.
+    /// [`Error::Invalid`] if there is no server URL or `.env` cannot be read.
     ///
     /// # Examples
     ///
@@ -167,16 +168,16 @@ impl ConnectOptions {
         Ok(connect)
     }
 
-    /// Sets the workspace. Default: the user's own; any other needs a token for it.
+    /// Sets the workspace. Default: the user's own. Any other workspace needs a token for it.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
     }
 
-    /// Sets the access token. Default: none, and the client is anonymous.
+    /// Sets the access token. Default: none, and the client connects as an anonymous user.
     ///
-    /// White space around it is removed, such as the end of the line of a file; an empty token is
-    /// none.
+    /// White space around the token is removed, such as the line end of a token file. An empty
+    /// token counts as none.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = trimmed(&token.into());
         self
@@ -184,19 +185,20 @@ impl ConnectOptions {
 
     /// Sets the id of this client, which must not be in use in the workspace. Default: random.
     ///
-    /// Letters, digits, `-`, `_` and `.` are valid; another character makes connecting fail with
+    /// Letters, digits, `-`, `_` and `.` are valid. With any other character, connecting fails with
     /// [`Error::Invalid`].
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
         self
     }
 
-    /// Encrypts calls end to end with these keys if the key of the peer is known
+    /// Sets the keys for end-to-end encryption. Calls are encrypted if the key of the peer is known
     /// (`docs/protocol/07-auth-login-encryption.md#s5`). Default: no encryption.
     ///
     /// Pass the key of a service to
     /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key).
-    /// Callbacks carry the key of their owner. The module [`crypto`](crate::crypto) has an example.
+    /// Callbacks include the key of their owner. See the module [`crypto`](crate::crypto) for an
+    /// example.
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption(mut self, keys: crate::crypto::KeyPair) -> Self {
@@ -219,14 +221,14 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the id of the application that this client belongs to; it is part of every service
-    /// info. Default: `*`, no application.
+    /// Sets the id of the application that this client belongs to. Every service info contains it.
+    /// Default: `*`, no application.
     pub fn app_id(mut self, app_id: impl Into<String>) -> Self {
         self.settings.app_id = app_id.into();
         self
     }
 
-    /// Sets the idle timeout of calls: longest time without a heartbeat or a response from the
+    /// Sets the idle timeout of calls: the longest time without a heartbeat or a response from the
     /// callee. Default: 30 s.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.settings.idle_timeout = limit;
@@ -240,11 +242,11 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the size of chunks, in bytes, for all peers; larger messages are sent in chunks. Values
-    /// above 491,520 are lowered to it. Default: 262,144, and 1,048,576 for peers that accept large
-    /// frames (Rust programs).
+    /// Sets the chunk size in bytes, for all peers. Larger messages are sent in chunks. Values
+    /// above 491,520 are lowered to that. Default: 262,144, and 1,048,576 for peers that accept
+    /// large frames (Rust programs).
     ///
-    /// Python peers lose messages of more than 512,000 bytes. This also sets
+    /// Python peers lose messages of more than 512,000 bytes. This setter also sets
     /// [`Settings::large_frame_bytes`] to zero.
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
         const MOST: usize = 480 << 10;
@@ -253,14 +255,14 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the number of incoming calls that run at the same time; further ones are refused with
-    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
+    /// Sets the maximum number of incoming calls that run at the same time. Further calls are
+    /// refused with [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
     pub fn max_concurrent_calls(mut self, most: usize) -> Self {
         self.settings.max_concurrent_calls = most;
         self
     }
 
-    /// Sets the time between two pings to the server; zero turns them off. Default: 20 s.
+    /// Sets the time between two pings to the server; zero turns pings off. Default: 20 s.
     ///
     /// A server drops a client that sends nothing for 600 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
@@ -274,8 +276,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the time between two requests for a reconnection token, at most two thirds of the
-    /// token's lifetime; zero turns them off. Default: 7200 s.
+    /// Sets the time between two requests for a reconnection token; zero turns the requests off. At
+    /// most two thirds of the token's lifetime are used. Default: 7200 s.
     pub fn token_refresh_interval(mut self, interval: Duration) -> Self {
         self.settings.token_refresh_interval = interval;
         self
@@ -287,7 +289,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Changes any of the [`Settings`], starting from the values that are set so far.
+    /// Changes any of the [`Settings`]. `change` gets the current values.
     ///
     /// # Examples
     ///
@@ -307,7 +309,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Adds a header to the request that opens the connection; may be called several times.
+    /// Adds a header to the request that opens the connection. Call it once per header.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.socket.headers.push((name.into(), value.into()));
         self
@@ -315,8 +317,8 @@ impl ConnectOptions {
 
     /// Accepts any certificate and host name of the server. Default: `false`.
     ///
-    /// It is for servers with self-signed certificates on a trusted network; on every other network
-    /// attackers can read and change the traffic.
+    /// Use it only for servers with self-signed certificates on a trusted network. On any other
+    /// network, attackers can read and change the traffic.
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.socket.accept_invalid_certificates = accept;
         self
@@ -324,31 +326,32 @@ impl ConnectOptions {
 
     /// Skips the registration with the workspace manager. Default: `false`.
     ///
-    /// A silent client can call, but it is in no list and its services cannot be found.
+    /// A silent client can call services, but is not listed, and its own services cannot be found.
     pub fn silent(mut self, silent: bool) -> Self {
         self.silent = silent;
         self
     }
 
-    /// Sets the transport of the messages. Default: [`Transport::WebSocket`].
+    /// Sets the transport. Default: [`Transport::WebSocket`].
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Opens the links of this connection with `dial` instead of the server URL. For tests.
+    /// Opens the links of this connection with `dial` instead of connecting to the server URL. For
+    /// tests.
     #[doc(hidden)]
     pub fn dial(mut self, dial: impl Dial) -> Self {
         self.dial = Some(Arc::new(dial));
         self
     }
 
-    /// Sets the pauses between attempts to restore a lost connection; `None` ends the connection
-    /// with its first link. Default: [`Backoff::default`], without an end.
+    /// Sets the policy for restoring a lost connection. With `None`, the connection ends with its
+    /// first link. Default: [`Backoff::default`], which never stops retrying.
     ///
-    /// Calls in flight when the link is lost fail with [`Error::Disconnected`], or are sent again
-    /// if they are [idempotent](crate::Call::idempotent). Calls that are made meanwhile wait,
-    /// within their timeouts. Services are registered again before the state reads
+    /// Calls that are in flight when the link is lost fail with [`Error::Disconnected`], or are
+    /// sent again if they are [idempotent](crate::Call::idempotent). Calls made while the link is
+    /// lost wait, within their timeouts. Services are registered again before the state becomes
     /// [`Connected`](super::State::Connected).
     ///
     /// See [`Backoff`] for an example.
@@ -369,14 +372,14 @@ impl ConnectOptions {
                 let setup = Client::for_setup(Arc::clone(engine), Arc::clone(shared));
                 setup.announce().await?;
             }
-            // Calls of the program wait until here, so that the manager knows this client when they
-            // arrive.
+            // The program's calls wait until this point, so that the manager knows this client when
+            // they arrive.
             client.engine().set_connected();
             Ok(client)
         };
         match tokio::time::timeout(limit, connecting).await {
-            // The error names the URL with the scheme of the transport. The program must see its
-            // own.
+            // The error contains the URL with the scheme of the transport. Report the URL that the
+            // program passed instead.
             Ok(Err(Error::Connect(e))) if e.kind() == ConnectErrorKind::InvalidUrl => {
                 Err(e.with_url(&url).into())
             }
@@ -388,7 +391,7 @@ impl ConnectOptions {
         }
     }
 
-    /// Returns the timeout of one attempt.
+    /// Returns the timeout of one attempt to connect.
     fn limit(&self) -> Duration {
         self.connect_timeout.unwrap_or(self.settings.idle_timeout)
     }
@@ -477,7 +480,7 @@ impl IntoFuture for ConnectOptions {
 }
 
 impl std::fmt::Debug for ConnectOptions {
-    /// Without the tokens.
+    /// Omits the tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectOptions")
             .field("server_url", &wire::redacted_url(&self.server_url))
@@ -487,12 +490,13 @@ impl std::fmt::Debug for ConnectOptions {
     }
 }
 
-/// Returns an environment variable without white space around it; `None` if it is empty.
+/// Returns the value of an environment variable without white space around it; `None` if it is
+/// empty.
 fn env(name: &str) -> Option<String> {
     trimmed(&std::env::var(name).ok()?)
 }
 
-/// Returns the text without white space around it; `None` if nothing is left.
+/// Returns the string without white space around it; `None` if nothing is left.
 fn trimmed(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())

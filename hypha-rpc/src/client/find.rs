@@ -1,5 +1,5 @@
-//! Lookup of services: through the manager (`docs/protocol/04-services.md#s7`), or at the client
-//! that offers them (`#s8`).
+//! Finds services: through the manager (`docs/protocol/04-services.md#s7`), or directly at the
+//! client that offers them (`#s8`).
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ impl Client {
     /// Finds a service through the workspace manager.
     ///
     /// `id` is `service`, `client:service`, `workspace/service` or `workspace/client:service`, each
-    /// optionally with `@app`. The lookup is made when the result is awaited.
+    /// optionally with `@app`. The request is sent when the returned lookup is awaited.
     ///
     /// # Examples
     ///
@@ -58,8 +58,8 @@ impl Client {
     /// Finds a service as [`get_service`](Self::get_service) does, and returns the typed proxy of a
     /// contract.
     ///
-    /// The service is not compared with the contract: a method that it lacks fails when it is
-    /// called.
+    /// The service is not compared with the contract: if it lacks a method, calls of that method
+    /// fail.
     ///
     /// # Errors
     ///
@@ -95,14 +95,14 @@ impl Client {
 
     /// Fetches a service from the client that offers it, without the workspace manager.
     ///
-    /// `id` is `client:service` or `workspace/client:service`; a name alone is a service of this
-    /// client. An `@app` at the end must be the [`app_id`](super::Settings::app_id) of this client,
-    /// if it has one.
+    /// `id` is `client:service` or `workspace/client:service`; a bare name is a service of this
+    /// client. If this client has an [`app_id`](super::Settings::app_id), an `@app` at the end must
+    /// be equal to it.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] with the refusal of the other client, or because it is not connected;
-    /// [`Error::Invalid`] for another app. Otherwise the errors of a [`Call`](crate::Call).
+    /// [`Error::Rejected`] if the other client refuses or is not connected; [`Error::Invalid`] for
+    /// another app. Otherwise the errors of a [`Call`](crate::Call).
     ///
     /// # Examples
     ///
@@ -124,7 +124,7 @@ impl Client {
     }
 }
 
-/// Request to a client for one of its services, which is sent when this is awaited.
+/// Request to a client for one of its services. Awaiting it sends the request.
 ///
 /// Returned by [`Client::get_remote_service`].
 ///
@@ -138,7 +138,7 @@ pub struct DirectServiceLookup {
     id: String,
     timeout: Option<Duration>,
     case: Option<Case>,
-    /// The owner's public key.
+    /// Public key of the service's owner.
     key: Option<bytes::Bytes>,
 }
 
@@ -150,9 +150,9 @@ impl DirectServiceLookup {
         self
     }
 
-    /// Converts the keys of the service, as
-    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion) does. Default:
-    /// keys stay as they are.
+    /// Converts the keys of the service, like
+    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion). Default: keys
+    /// stay as they are.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
@@ -160,8 +160,8 @@ impl DirectServiceLookup {
 
     /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
     ///
-    /// The server does not know the key; the owner passes it on by other means. Awaiting fails with
-    /// [`Error::Invalid`] if this client has no
+    /// The server does not know the key, so the owner must pass it on by other means. Awaiting
+    /// fails with [`Error::Invalid`] if this client has no
     /// [keys of its own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
@@ -218,7 +218,7 @@ impl IntoFuture for DirectServiceLookup {
     }
 }
 
-/// Lookup of a service through the workspace manager, which is made when this is awaited.
+/// Lookup of a service through the workspace manager. Awaiting it sends the request.
 ///
 /// Returned by [`Client::get_service`] and, with the proxy of a contract, by [`Client::proxy`].
 ///
@@ -231,13 +231,13 @@ pub struct ServiceLookup<P> {
     client: Client,
     id: String,
     config: GetServiceConfig,
-    /// The owner's public key.
+    /// Public key of the service's owner.
     key: Option<bytes::Bytes>,
     output: PhantomData<fn() -> P>,
 }
 
 impl<P> ServiceLookup<P> {
-    /// Sets the choice among several clients that offer the service. Default:
+    /// Sets the policy for choosing among several clients that offer the service. Default:
     /// [`SelectionMode::Random`] in the workspace `public`, [`SelectionMode::Exact`] elsewhere.
     ///
     /// # Examples
@@ -256,25 +256,25 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Sets the time that each candidate has to respond in the modes that call one of its methods,
-    /// such as [`SelectionMode::SelectMin`]. Default: 2 s.
+    /// Sets the timeout of each candidate in the modes that call a method of the candidates, such
+    /// as [`SelectionMode::SelectMin`]. Default: 2 s.
     ///
-    /// The Python server accepts this value and ignores it.
+    /// The Python server accepts this value but ignores it.
     pub fn select_timeout(mut self, limit: Duration) -> Self {
         self.config.selection.select_timeout = Some(limit.as_secs_f64());
         self
     }
 
-    /// Sets the time that the manager waits for the provider of the service. Default: 10 s.
+    /// Sets the time that the manager waits for the provider to return its service. Default: 10 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.config.timeout = Some(limit.as_secs_f64());
         self
     }
 
-    /// Converts the keys of the service, including those of its config and other data
+    /// Converts the keys of the service, including the keys of its config and other data
     /// (`docs/protocol/04-services.md#s13`). Default: keys stay as they are.
     ///
-    /// Methods are found by the converted name and by the original one, so a proxy works with every
+    /// Methods are found by both the converted and the original name, so a proxy works with every
     /// conversion.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.config.case_conversion = Some(case.into());
@@ -283,8 +283,8 @@ impl<P> ServiceLookup<P> {
 
     /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
     ///
-    /// The server does not know the key; the owner passes it on by other means. Awaiting fails with
-    /// [`Error::Invalid`] if this client has no
+    /// The server does not know the key, so the owner must pass it on by other means. Awaiting
+    /// fails with [`Error::Invalid`] if this client has no
     /// [keys of its own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
@@ -328,7 +328,7 @@ impl<P: Proxy + 'static> IntoFuture for ServiceLookup<P> {
 struct Query {
     id: String,
     config: GetServiceConfig,
-    /// The owner's public key.
+    /// Public key of the service's owner.
     key: Option<bytes::Bytes>,
 }
 
@@ -357,8 +357,8 @@ impl Client {
         Ok(Description::new(id, members, workspace))
     }
 
-    /// Checks that this client can encrypt, if a key is given: without that, calls would be sent in
-    /// plain text although the program asked for encryption.
+    /// Checks that this client has keys if `key` is given: otherwise calls would be sent
+    /// unencrypted although the program asked for encryption.
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
         if key.is_some() && !self.engine().secrecy.is_on() {
             return Err(Error::Invalid(

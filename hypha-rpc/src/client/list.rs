@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::workspace::{ServiceInfo, ServiceQuery};
 
 impl Client {
-    /// Lists the services that this client may see and that match `query`; with `None`, those of
-    /// its own workspace. The list is fetched when the result is awaited.
+    /// Lists the services that this client may see and that match `query`, or, with `None`, those
+    /// of its own workspace. The request is sent when the returned value is awaited.
     ///
     /// # Examples
     ///
@@ -24,8 +24,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Awaiting fails with the refusal of the manager for an invalid query or a missing permission,
-    /// and with the errors of [`manager`](Self::manager).
+    /// Awaiting fails if the manager refuses the query, because it is invalid or a permission is
+    /// missing, and with the errors of [`manager`](Self::manager).
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         ListServices {
             client: self.clone(),
@@ -37,7 +37,7 @@ impl Client {
     }
 }
 
-/// Request for a list of services, which is sent when this is awaited.
+/// Request for a list of services. Awaiting it sends the request.
 ///
 /// Returned by [`Client::list_services`].
 ///
@@ -55,20 +55,19 @@ pub struct ListServices {
 }
 
 impl ListServices {
-    /// Adds the unlisted services of the client's own workspace. Default: they are left out.
+    /// Includes the unlisted services of the client's own workspace. Default: they are omitted.
     pub fn include_unlisted(mut self) -> Self {
         self.unlisted = true;
         self
     }
 
-    /// Adds the services of installed applications. Default: they are left out.
+    /// Includes the services of installed applications. Default: they are omitted.
     pub fn include_app_services(mut self) -> Self {
         self.app_services = true;
         self
     }
 
-    /// Puts running services before those of installed applications. Default: the order has no
-    /// meaning.
+    /// Lists running services before those of installed applications. Default: unspecified order.
     pub fn running_services_first(mut self) -> Self {
         self.running_first = true;
         self

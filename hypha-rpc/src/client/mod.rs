@@ -1,11 +1,11 @@
 //! Connections to a server: options, the [`Client`] with its services, lookups and events, and the
-//! states of the connection.
+//! connection state.
 //!
-//! [`connect`](connect()) returns [`ConnectOptions`], which are awaited for a [`Client`]. One task
-//! per connection carries its messages and reconnects by itself; programs observe it with
+//! Awaiting the [`ConnectOptions`] that [`connect`](connect()) returns gives a [`Client`]. One task
+//! per connection carries its messages and reconnects automatically. Programs observe it with
 //! [`Client::states`] and [`Client::closed`].
 //
-// The engine below knows neither services nor the manager. This layer makes the first calls of a
+// The engine knows neither services nor the manager. This layer makes the first calls of a
 // connection (`connect`), repeats them on each new link (`Client::restore`), and closes the
 // connection in order. The two locks in `Shared` are never held across an await.
 
@@ -43,27 +43,28 @@ use crate::workspace::{ManagerError, UserInfo, WorkspaceManagerProxy};
 use hypha_wire::keys::{BUILT_IN, PING, SERVICES};
 use hypha_wire::{Args, Map, MethodRef, PromiseKind, Value, WireError};
 
-/// The largest frame that servers accept (`docs/protocol/01-transport-websocket.md#s5`), in bytes.
+/// Maximum size of a frame that servers accept (`docs/protocol/01-transport-websocket.md#s5`), in
+/// bytes.
 const SERVER_FRAME: usize = 16 << 20;
 
 /// Grace period for running handlers in [`Client::disconnect`].
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Timeout for unregistering the services in [`Client::disconnect`]. It is short, because the
-/// server removes the services itself when the link ends.
+/// Timeout for unregistering the services in [`Client::disconnect`]. Short, because the server
+/// removes the services itself when the link ends.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time between cancelling a handler and dropping it, in which it may clean up.
+/// Time between cancelling a handler and dropping it, for the handler to clean up.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// Connection to a Hypha server.
 ///
-/// Returned by [`connect`](crate::connect()). Clones share the connection. It closes when
-/// [`disconnect`](Client::disconnect) is called or the last clone is dropped; proxies and fetched
-/// services hold a clone.
+/// Returned by [`connect`](crate::connect()). Clones share the connection. The connection closes
+/// when [`disconnect`](Client::disconnect) is called or the last clone is dropped. Proxies and
+/// fetched services hold a clone.
 ///
-/// A lost link is restored by itself, and the services are registered again. Calls that are made
-/// meanwhile wait; see [`ConnectOptions::reconnect`].
+/// A lost link is restored automatically, and the services are registered again. Calls made in the
+/// meantime wait; see [`ConnectOptions::reconnect`].
 ///
 /// # Examples
 ///
@@ -95,17 +96,17 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-/// State of the workspace manager, shared by all clones of a [`Client`]. In the engine it would be
-/// a reference cycle: the functions of the manager hold the engine.
+/// State shared by all clones of a [`Client`]. Stored outside the engine, because the functions of
+/// the manager hold the engine: that would be a reference cycle.
 #[derive(Default)]
 struct Shared {
     /// The fetched manager, with its address.
     manager: Mutex<Option<(String, Arc<Description>)>>,
-    /// The subscribed types of events, which are subscribed again on a new link.
+    /// Subscribed event types. Subscribed again on each new link.
     subscriptions: Mutex<BTreeSet<String>>,
 }
 
-/// The methods of the workspace manager, which are the same for every client of a server.
+/// Methods of a server's workspace manager, which are the same for every client.
 #[doc(hidden)]
 #[derive(Clone)]
 pub struct KnownManager {
@@ -131,9 +132,9 @@ impl Shared {
 }
 
 impl Client {
-    /// Returns a client on a link that needs no handshake, for a peer within a server or a test.
+    /// Returns a client on a link that needs no handshake. For a client within a server or a test.
     ///
-    /// Only the built-in service is registered, and with no manager. The connection ends with the
+    /// Only the built-in service is registered, and only locally. The connection ends with the
     /// link. Use [`Settings::in_process`] for links within one process.
     ///
     /// # Panics
@@ -178,7 +179,7 @@ impl Client {
         }
     }
 
-    /// Returns a handle for the calls that set the connection up. It does not keep the connection
+    /// Returns a handle for the calls of the connection setup. It does not keep the connection
     /// open.
     fn for_setup(engine: Arc<Engine>, shared: Arc<Shared>) -> Client {
         Client {
@@ -188,7 +189,7 @@ impl Client {
     }
 
     /// Frees the memory held for the peer at the absolute address `peer`, and fails the calls to
-    /// it, as if the server had reported its disconnection.
+    /// that peer, as if the server had reported its disconnection.
     #[doc(hidden)] // For clients inside a server, which knows it before the event arrives.
     pub fn peer_gone(&self, peer: &str) {
         self.engine().peer_gone(peer);
@@ -218,20 +219,20 @@ impl Client {
         self.engine().identity().client_id.clone()
     }
 
-    /// Returns the user that this client is connected as.
+    /// Returns the user that the server has authenticated this client as.
     #[must_use]
     pub fn user(&self) -> UserInfo {
         self.engine().identity().user.clone()
     }
 
-    /// Returns the identity that the server assigned when the connection was made
+    /// Returns the identity that the server assigned during the handshake
     /// (`docs/protocol/01-transport-websocket.md#s3`).
     #[must_use]
     pub fn identity(&self) -> Arc<Identity> {
         self.engine().identity()
     }
 
-    /// Returns the public key for calls to this client; `None` without
+    /// Returns the public key with which peers encrypt calls to this client; `None` without
     /// [`ConnectOptions::encryption`].
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
@@ -240,10 +241,10 @@ impl Client {
         self.engine().secrecy.public_key()
     }
 
-    /// Returns the newest reconnection token, with which a client of the same id can connect to the
-    /// same workspace ([`ConnectOptions::reconnection_token`]).
+    /// Returns the latest reconnection token. A client with the same id can use it to connect to
+    /// the same workspace ([`ConnectOptions::reconnection_token`]).
     ///
-    /// It is a credential: keep it out of logs.
+    /// The token is a credential: keep it out of logs.
     #[must_use]
     pub fn reconnection_token(&self) -> Option<String> {
         self.engine().membership.reconnection_token()
@@ -255,8 +256,8 @@ impl Client {
         self.engine().lifecycle.state()
     }
 
-    /// Returns the states of the connection from now on, the current one first. A slow reader sees
-    /// only the newest.
+    /// Returns a stream of connection states, starting with the current one. A slow reader sees
+    /// only the latest state.
     ///
     /// # Examples
     ///
@@ -281,8 +282,8 @@ impl Client {
         StateWatcher::new(self.engine().lifecycle.subscribe())
     }
 
-    /// Waits until the connection is closed permanently, and returns the reason. A lost link that
-    /// is restored does not count.
+    /// Waits until the connection is permanently closed, and returns the reason. Losing a link that
+    /// is restored does not close the connection.
     ///
     /// # Cancellation
     ///
@@ -301,7 +302,7 @@ impl Client {
     /// ```
     pub async fn closed(&self) -> Arc<CloseReason> {
         let mut state = self.engine().lifecycle.subscribe();
-        // The error means that the sender was dropped, and `self` owns it.
+        // An error means that the sender was dropped, which cannot happen: `self` owns it.
         let _ = state.wait_for(State::is_closed).await;
         self.engine().lifecycle.close_reason()
     }
@@ -322,10 +323,11 @@ impl Client {
         self.engine().stats()
     }
 
-    /// Registers a service in the workspace when the result is awaited.
+    /// Registers a service in the workspace. The request is sent when the returned value is
+    /// awaited.
     ///
     /// [`RegisterService`] has options that change the service, and lists the errors. The service
-    /// is registered again after each reconnect, until it is unregistered or the connection is
+    /// is registered again after each reconnect until it is unregistered or the connection is
     /// closed.
     ///
     /// # Examples
@@ -346,12 +348,13 @@ impl Client {
         RegisterService::new(self.clone(), service.into_service())
     }
 
-    /// Unregisters a service of this client; `service` is its full or short id.
+    /// Unregisters a service of this client. `service` is the full or the short id.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error; the
-    /// service then stays registered. A service that the manager does not know is not an error.
+    /// [`Error::Invalid`] if this client has no such service. If the manager returns an error, that
+    /// error, and the service stays registered. A service that the manager does not know is not an
+    /// error.
     ///
     /// # Examples
     ///
@@ -380,8 +383,8 @@ impl Client {
         Ok(())
     }
 
-    /// Returns the proxy of the server's workspace manager. It is fetched by the first call and
-    /// cached.
+    /// Returns the proxy of the server's workspace manager. The first call fetches the manager;
+    /// later calls use the cached one.
     ///
     /// # Errors
     ///
@@ -415,9 +418,9 @@ impl Client {
         let description = match known {
             Some(description) => description,
             None => {
-                // Fetched with an unowned handle, because the client caches it: its functions would
-                // otherwise keep the connection open. Two concurrent callers may both fetch it,
-                // which costs a request and no more.
+                // Fetched with an unowned handle, because the client caches the result, whose
+                // functions would otherwise keep the connection open. Two concurrent callers may
+                // both fetch it, which costs only a second request.
                 let fetched = self
                     .unowned()
                     .get_remote_service(&format!("{address}:default"))
@@ -445,7 +448,8 @@ impl Client {
         })
     }
 
-    /// Uses the workspace manager that another client of the same server has fetched.
+    /// Uses the workspace manager that another client of the same server has fetched, instead of
+    /// fetching it again.
     #[doc(hidden)]
     pub fn adopt_manager(&self, known: &KnownManager) {
         let KnownManager {
@@ -455,12 +459,12 @@ impl Client {
         *self.shared.manager.lock() = Some((address.clone(), Arc::clone(description)));
     }
 
-    /// Subscribes to events of these types; [`events`](Self::events) reads them. The subscription
-    /// is repeated after each reconnect.
+    /// Subscribes to events of these types. Read them with [`events`](Self::events). The
+    /// subscription is repeated after each reconnect.
     ///
     /// # Errors
     ///
-    /// The refusal of the manager if it does not accept one of the types; then none is subscribed.
+    /// The error of the manager if it does not accept one of the types; then no type is subscribed.
     /// Otherwise the errors of [`manager`](Self::manager).
     ///
     /// # Cancellation
@@ -494,19 +498,22 @@ impl Client {
     }
 
     /// Returns a stream of the events of one type: subscribed server events, events that other
-    /// clients send to this one, and the client's own events.
+    /// clients send to this one, and events of the client itself.
     ///
-    /// The client's own events have the same names in Python and JavaScript:
+    /// The client emits these events itself, with the same names as in Python and JavaScript:
     ///
     /// | type | when | data |
     /// | --- | --- | --- |
-    /// | `connected` | reconnected, services registered | connection info from the server |
+    /// | `connected` | the client has reconnected and registered its services | connection info
+    /// from the server |
     /// | `disconnected` | the link is lost, or the connection is closed | `reason` |
-    /// | `manager_refreshed` | a new link has its manager | `manager_id` |
-    /// | `services_registered` | services offered again | `total`, `registered`, `failed` (ids) |
-    /// | `services_registration_failed` | at least one was rejected | `error`, `total_services` |
+    /// | `manager_refreshed` | the manager of a new link is known | `manager_id` |
+    /// | `services_registered` | services were registered again | `total`, `registered`, `failed`
+    /// (ids) |
+    /// | `services_registration_failed` | at least one registration was rejected | `error`,
+    /// `total_services` |
     ///
-    /// At most 1024 unread events are queued; further ones are dropped and counted in
+    /// At most 1024 unread events are queued. Further events are dropped and counted in
     /// [`stats`](Self::stats). The stream ends with the connection.
     ///
     /// # Examples
@@ -525,18 +532,18 @@ impl Client {
         self.engine().events.read(kind)
     }
 
-    /// Sends an event: to one client (`client` or `workspace/client`), or with `*` to every client
+    /// Sends an event to one client (`client` or `workspace/client`), or with `*` to every client
     /// of the workspace that has subscribed to `kind`.
     ///
     /// # Errors
     ///
-    /// [`Error::Codec`] if the data cannot be encoded or is larger than a server accepts (16 MiB),
-    /// [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
+    /// [`Error::Codec`] if the data cannot be encoded or is larger than 16 MiB, the maximum of the
+    /// server; [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
     ///
     /// # Cancellation
     ///
-    /// The method waits for room in the send queue. Dropping the future before it completes leaves
-    /// the event unsent.
+    /// The method waits for room in the send queue. If the future is dropped before it completes,
+    /// the event is not sent.
     ///
     /// # Examples
     ///
@@ -560,7 +567,8 @@ impl Client {
             peer: to.to_owned(),
         };
         let frame = hypha_wire::to_vec(&event).map_err(|e| failure(Failure::Encode(e), site()))?;
-        // Events are never sent in chunks, and the server ends a connection that sends more.
+        // Events are never sent in chunks, and the server closes a connection that sends a larger
+        // frame.
         if frame.len() > SERVER_FRAME {
             return Err(Error::Codec(crate::error::CodecError::unsendable(
                 format!(
@@ -636,25 +644,25 @@ impl Client {
         }
     }
 
-    /// Closes the connection as [`shutdown`](Self::shutdown) does, with a grace period of 5 s.
+    /// Closes the connection like [`shutdown`](Self::shutdown), with a grace period of 5 s.
     pub async fn disconnect(&self) {
         self.shutdown(GRACE).await;
     }
 
     /// Closes the connection after the running handlers have ended, or after `grace`.
     ///
-    /// In a handler of this connection, which could not end while it waits for itself, the method
-    /// returns at once. The connection is then closed in the background, after the handler has
-    /// responded.
+    /// Called in a handler of this connection, the method returns immediately, because it would
+    /// otherwise wait for that handler. The connection is then closed in the background, after the
+    /// handler has responded.
     ///
-    /// The services are unregistered and further calls are refused. Handlers that still run after
-    /// the grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and
-    /// dropped one second later; then every waiting call fails and the link is closed.
+    /// The services are unregistered and further calls are refused. After the grace period, running
+    /// handlers are cancelled ([`Context::cancellation`](crate::Context::cancellation)), and
+    /// dropped one second later. Then every waiting call fails and the link is closed.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves the connection in the step that it has reached; the method can be
-    /// called again.
+    /// If the future is dropped, the connection stays in the step that was reached. Call the method
+    /// again to continue.
     ///
     /// # Examples
     ///
@@ -689,16 +697,16 @@ impl Client {
         self.close_within(grace).await;
     }
 
-    /// Closes the connection; handlers know after the grace period.
+    /// Closes the connection. Handlers are cancelled after the grace period.
     async fn close_within(&self, grace: Duration) {
         self.close_in_order(grace, false).await;
     }
 
-    /// Closes the connection. `told`: the handlers are cancelled at once instead of after the grace
-    /// period.
+    /// Closes the connection. If `told`, handlers are cancelled immediately instead of after the
+    /// grace period.
     ///
-    /// Calls are refused first and services unregistered second: a call that arrives in between
-    /// gets a retryable error instead of a handler that is dropped.
+    /// First refuse calls, then unregister services: a call that arrives in between gets a
+    /// retryable error instead of a handler that is dropped.
     async fn close_in_order(&self, grace: Duration, told: bool) {
         let engine = self.engine();
         if !engine.lifecycle.is_closed() {
@@ -707,7 +715,7 @@ impl Client {
             if told {
                 engine.handlers.calls.cancel(|_| true);
             }
-            // A timeout is ignored: the server removes the services when the link ends.
+            // Ignore a timeout: the server removes the services when the link ends.
             let _ = tokio::time::timeout(grace.min(UNREGISTER_TIMEOUT), self.withdraw()).await;
             if !engine.drain(grace.saturating_sub(begin.elapsed())).await {
                 engine.handlers.calls.cancel(|_| true);
@@ -720,7 +728,7 @@ impl Client {
         engine.lifecycle.ended().await;
     }
 
-    /// Registers services and subscriptions over a new link
+    /// Registers services and subscriptions again on a new link
     /// (`docs/protocol/01-transport-websocket.md#s7`).
     async fn restore(self) -> Result<(), Error> {
         self.announce().await?;
@@ -732,7 +740,7 @@ impl Client {
         Ok(())
     }
 
-    /// Unregisters all services at the manager, so that no new caller finds them.
+    /// Unregisters all services at the manager, so that callers no longer find them.
     async fn withdraw(&self) {
         let identity = self.engine().identity();
         if identity.manager_id.is_none() || !self.engine().lifecycle.is_connected() {
@@ -759,22 +767,22 @@ impl Client {
         futures_util::future::join_all(taken_back).await;
     }
 
-    /// Serves until Ctrl-C or SIGTERM, then closes the connection in order.
+    /// Serves until Ctrl-C or SIGTERM, then closes the connection.
     ///
-    /// The first signal cancels running handlers at once
-    /// ([`Context::cancellation`](crate::Context::cancellation)); they have a grace period of 5 s
-    /// to end. The other steps are those of [`shutdown`](Self::shutdown). A second signal ends the
-    /// process with the exit code 130.
+    /// The first signal cancels running handlers immediately
+    /// ([`Context::cancellation`](crate::Context::cancellation)); they have 5 s to end. The other
+    /// steps are those of [`shutdown`](Self::shutdown). A second signal ends the process with exit
+    /// code 130.
     ///
     /// # Errors
     ///
-    /// [`Error::Disconnected`] with the reason if the connection ends permanently before a signal;
-    /// [`Error::Invalid`] if the signals cannot be watched.
+    /// [`Error::Disconnected`] with the reason if the connection closes permanently before a
+    /// signal; [`Error::Invalid`] if signal handlers cannot be installed.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves the connection open. Ctrl-C does not end the process by default
-    /// from then on, because tokio keeps its signal handlers.
+    /// Dropping the future leaves the connection open. Afterwards, Ctrl-C no longer ends the
+    /// process, because tokio keeps its signal handlers.
     ///
     /// # Examples
     ///
@@ -806,8 +814,8 @@ impl Client {
     }
 }
 
-/// Converts an error of the manager to an [`Error`] without a type. Errors that programs handle
-/// become rejections with a kind; `method` names the call.
+/// Converts an error of the manager to an untyped [`Error`]. Errors that programs handle become
+/// rejections with a kind. `method` names the call.
 pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> Error {
     move |error| match error {
         Error::Service(error) => {
@@ -845,7 +853,7 @@ pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> E
     }
 }
 
-/// Exit code of a process that a second signal ends. Shells report an interrupt as 128 plus the
+/// Exit code of a process ended by a second signal. Shells report an interrupt as 128 plus the
 /// number of SIGINT, 2.
 const INTERRUPTED: i32 = 130;
 

@@ -1,5 +1,5 @@
-//! Registration of services, locally and then with the workspace manager
-//! (`docs/protocol/04-services.md#s2`, `docs/protocol/01-transport-websocket.md#s7`).
+//! Registers services: locally, then with the workspace manager (`docs/protocol/04-services.md#s2`,
+//! `docs/protocol/01-transport-websocket.md#s7`).
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -16,36 +16,38 @@ use crate::workspace::ServiceInfo;
 use hypha_wire::keys::BUILT_IN;
 use hypha_wire::{Map, Value};
 
-/// Services that are registered again at the same time after a reconnect, so that a client with
-/// many services neither waits for each round trip nor floods the manager.
+/// Maximum number of services that are registered concurrently after a reconnect. More than one, so
+/// that a client with many services does not wait for each round trip; few, so that it does not
+/// flood the manager.
 const OFFERED_AT_ONCE: usize = 8;
 
 /// Pauses before a rejected registration is retried after a reconnect: the server may still be
-/// removing the entry of the former connection.
+/// removing the entry of the previous connection.
 const REFUSED_PAUSES: Doubling = Doubling {
     first: Duration::from_millis(250),
     longest: Duration::from_secs(1),
 };
 const REFUSED_RETRIES: u32 = 3;
 
-/// Registration of a service, which is made when this is awaited. It resolves to the record of the
-/// service; its `id` is the full id.
+/// Registration of a service. Awaiting it registers the service and returns its record, whose `id`
+/// is the full id.
 ///
 /// Returned by [`Client::register_service`].
 ///
 /// # Errors
 ///
-/// * [`Error::Invalid`] for an id that is not valid or belongs to another service of this client,
+/// * [`Error::Invalid`] for an id that is not valid or is used by another service of this client,
 ///   and for settings or member names that the protocol does not allow.
-/// * [`Error::Rejected`] with the refusal of the manager, such as a missing write permission.
+/// * [`Error::Rejected`] if the manager refuses, for example because write permission is missing.
 /// * [`Error::Disconnected`] if the connection is closed, and the other errors of a
 ///   [`Call`](crate::Call).
 ///
-/// After an error the service is not registered; a replaced one is restored.
+/// After an error the service is not registered. A service that it replaced is restored.
 ///
 /// # Cancellation
 ///
-/// Dropping the future removes the service from this client; the manager may know it already.
+/// Dropping the future removes the service from this client. The manager may already have
+/// registered it.
 #[must_use = "the service is registered when this is awaited"]
 #[derive(Debug)]
 pub struct RegisterService {
@@ -85,7 +87,7 @@ impl RegisterService {
         self
     }
 
-    /// Sets the documentation, a text of any length. Default: that of the contract.
+    /// Sets the documentation, a string of any length. Default: that of the contract.
     pub fn docs(mut self, text: impl Into<String>) -> Self {
         self.service = self.service.docs(text);
         self
@@ -103,7 +105,7 @@ impl RegisterService {
         self
     }
 
-    /// Sets further workspaces that can use a protected service. Default: none.
+    /// Sets additional workspaces that can use a protected service. Default: none.
     pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -113,8 +115,8 @@ impl RegisterService {
         self
     }
 
-    /// Sets the public keys of the callers that are accepted, as [`Service::trusted_keys`] does.
-    /// Default: all callers.
+    /// Sets the public keys of the accepted callers, like [`Service::trusted_keys`]. Default: all
+    /// callers.
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -124,14 +126,14 @@ impl RegisterService {
         self
     }
 
-    /// Allows only one service of this id in the workspace, as [`Service::singleton`] does.
-    /// Default: `false`.
+    /// Allows only one service with this id in the workspace, like [`Service::singleton`]. Default:
+    /// `false`.
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.service = self.service.singleton(singleton);
         self
     }
 
-    /// Sends the stack frames of errors to callers, as [`Service::send_backtraces`] does. Default:
+    /// Sends the stack frames of errors to callers, like [`Service::send_backtraces`]. Default:
     /// `false`.
     pub fn send_backtraces(mut self, send: bool) -> Self {
         self.service = self.service.send_backtraces(send);
@@ -148,8 +150,8 @@ impl RegisterService {
         self
     }
 
-    /// Replaces a service of this client that has the same id; calls in progress end in the
-    /// replaced one. Default: `false`.
+    /// Replaces a service of this client that has the same id. Calls in progress still end in the
+    /// replaced service. Default: `false`.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -157,7 +159,7 @@ impl RegisterService {
 
     /// Registers the service with the workspace manager. Default: `true`.
     ///
-    /// A service that the manager does not know is found only by [`Client::get_remote_service`].
+    /// Without that, only [`Client::get_remote_service`] finds the service.
     pub fn notify(mut self, notify: bool) -> Self {
         self.notify = notify;
         self
@@ -166,12 +168,12 @@ impl RegisterService {
     /// Compares the service with its [`service_type`](Self::service_type) before it is registered.
     /// Default: `false`.
     ///
-    /// Its members must be those of the type's definition, and its methods get the descriptions and
+    /// Its members must be those of the definition, and its methods get the descriptions and
     /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not
-    /// fit, and with the refusal of the manager if it does not know the type.
+    /// fit, and with the error of the manager if it does not know the type.
     ///
-    /// A definition is made by [`Service::schema`] and stored by the manager
-    /// ([`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type)).
+    /// Create a definition with [`Service::schema`] and store it with
+    /// [`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type).
     pub fn check_type(mut self, check: bool) -> Self {
         self.check_type = check;
         self
@@ -199,7 +201,8 @@ impl IntoFuture for RegisterService {
             let info = service.info(&engine.identity(), &engine.settings.app_id);
             let former = engine.handlers.get(&id);
             let service = Registered::new(service)?.listed(notify);
-            // Added here before the manager knows it, so that the first caller finds it.
+            // Add the service locally before the manager knows it, so that the first caller finds
+            // it.
             let services = &engine.handlers;
             services.add(service, overwrite, &engine.lifecycle)?;
             if notify && engine.identity().manager_id.is_some() {
@@ -217,7 +220,7 @@ impl IntoFuture for RegisterService {
     }
 }
 
-/// Undoes a registration that the manager refused, or whose future was dropped.
+/// Undoes a registration that the manager refused or whose future was dropped.
 struct Unconfirmed<'a> {
     engine: &'a Engine,
     id: String,
@@ -236,7 +239,7 @@ impl Drop for Unconfirmed<'_> {
 
 impl Client {
     /// Makes the first calls on a link: registers the built-in service, and subscribes to the event
-    /// for disconnected clients, by which calls to them fail at once.
+    /// that reports disconnected clients, so that calls to these fail immediately.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
@@ -244,7 +247,7 @@ impl Client {
                 .service
                 .info(&engine.identity(), &engine.settings.app_id);
             match self.tell_manager(info).await {
-                // A client with read permission may call services, but not register any.
+                // A client with only read permission may call services, but cannot register any.
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::PermissionDenied => {
                     tracing::info!("this client cannot offer services: {refusal}");
                 }
@@ -257,9 +260,9 @@ impl Client {
         Ok(())
     }
 
-    /// Registers all services with the manager of a new link. A rejected registration is retried;
-    /// after the last attempt the service is skipped until the next reconnect, and
-    /// `services_registration_failed` is emitted.
+    /// Registers all services with the manager of a new link. Retries rejected registrations. After
+    /// the last attempt, skips the service until the next reconnect and emits
+    /// `services_registration_failed`.
     pub(super) async fn offer_again(&self) -> Result<(), Error> {
         let engine = self.engine();
         let services = engine.handlers.listed();
@@ -311,8 +314,8 @@ impl Client {
         Ok(())
     }
 
-    /// Repeats the subscriptions on a new link. A failure is logged, because the services of this
-    /// client can be called without them.
+    /// Subscribes again on a new link. A failure is only logged, because the services of this
+    /// client work without subscriptions.
     pub(super) async fn subscribe_again(&self) {
         let kinds = self.shared.subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {
@@ -320,7 +323,8 @@ impl Client {
         }
     }
 
-    /// Compares the service with its type, and copies the descriptions of the methods.
+    /// Compares the service with the definition of its type, and copies the descriptions of the
+    /// methods.
     async fn check_type(&self, service: &mut Service) -> Result<(), Error> {
         let kind = service.service_type.clone();
         if kind == GENERIC {

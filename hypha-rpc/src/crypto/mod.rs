@@ -1,8 +1,8 @@
 //! End-to-end encryption of calls: key pairs, and the encryption of arguments and results.
 //!
 //! Two programs that know each other's public keys can hide arguments and results from the server
-//! and the network. Caller, callee and method names stay visible, and the server can repeat a
-//! request or send it to another method of its receiver
+//! and the network. The names of caller, callee and method stay visible, and the server can repeat
+//! a request or send it to another method of its receiver
 //! (`docs/protocol/07-auth-login-encryption.md#s8`).
 //!
 //! 1. Each program creates or loads a [`KeyPair`] and connects with
@@ -10,10 +10,11 @@
 //! 2. The provider passes its [`PublicKey`] to callers by other means than the server.
 //! 3. A caller fetches the service with
 //!    [`encryption_public_key`](crate::client::ServiceLookup::encryption_public_key).
-//! 4. With [`trusted_keys`](crate::Service::trusted_keys), the provider accepts only certain
+//! 4. With [`trusted_keys`](crate::Service::trusted_keys), the provider can restrict the accepted
 //!    callers.
 //!
-//! The algorithm is NaCl's `crypto_box` (X25519 with XSalsa20-Poly1305), as in the other languages.
+//! The algorithm is NaCl's `crypto_box` (X25519 with XSalsa20-Poly1305), as in Python and
+//! JavaScript.
 //!
 //! # Examples
 //!
@@ -60,24 +61,24 @@ const KEY_DIGITS: usize = 2 * KEY_LEN;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
-/// Maximum number of cached shared keys, because peers decide how many there are. The oldest is
-/// evicted first; computing one takes 0.1 ms.
+/// Maximum number of cached shared keys. Bounded, because peers determine how many are computed.
+/// The oldest is evicted first; computing one takes 0.1 ms.
 const MAX_SHARED_KEYS: usize = 256;
 
-/// Error of encryption, decryption, or the parsing of a key.
+/// Error of encryption or decryption, or an invalid key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncryptionError {
-    /// The key has this number of bytes instead of 32.
+    /// The key does not have 32 bytes. Contains its length.
     #[error("a public key has {KEY_LEN} bytes, not {0}")]
     KeyLength(usize),
-    /// The text is not a key.
+    /// The string is not a key.
     #[error("a public key is written as {KEY_DIGITS} hexadecimal digits, not as {0:?}")]
     KeyText(String),
-    /// The key is not safe: any reader can decrypt data that is encrypted to it.
+    /// The key is weak: anyone can decrypt data that is encrypted to it.
     #[error("the public key {0} is not safe: it belongs to no private key")]
     WeakKey(String),
-    /// The two halves of a key pair do not belong together.
+    /// The public key does not belong to the private key.
     #[error("the public key {given} does not belong to the private key, which has {actual}")]
     KeysDiffer {
         /// The public key that was given.
@@ -85,16 +86,16 @@ pub enum EncryptionError {
         /// The public key of the private key that was given.
         actual: PublicKey,
     },
-    /// The data has another version of the encryption.
+    /// The data has an unknown version of the encryption.
     #[error("version {0} of the encryption is unknown; this program knows {VERSION}")]
     Version(u64),
-    /// The nonce has this number of bytes instead of 24.
+    /// The nonce does not have 24 bytes. Contains its length.
     #[error("a nonce has {NONCE_LEN} bytes, not {0}")]
     NonceLength(usize),
-    /// The data was encrypted to another key, or changed on the way.
+    /// The data was encrypted to another key, or was changed in transit.
     #[error("cannot be decrypted: it was encrypted to another key, or changed on the way")]
     Undecryptable,
-    /// The data has this number of bytes, more than fits into one message (4 GiB).
+    /// The data is larger than one message can hold (4 GiB). Contains its length.
     #[error("{0} bytes are too many to be encrypted at once")]
     TooLong(usize),
     /// The operating system failed to provide random numbers.
@@ -107,9 +108,9 @@ pub enum EncryptionError {
 #[error(transparent)]
 pub struct SystemError(rand::rngs::SysError);
 
-/// Public key of a [`KeyPair`]. It is not secret, and identifies its owner.
+/// Public key of a [`KeyPair`]. Identifies its owner, and is not secret.
 ///
-/// The text form has 64 hexadecimal digits, in lower case; on the wire it is 32 bytes.
+/// As a string, the key has 64 lower-case hexadecimal digits; on the wire it has 32 bytes.
 ///
 /// # Examples
 ///
@@ -139,11 +140,11 @@ impl TryFrom<[u8; 32]> for PublicKey {
 
     /// # Errors
     ///
-    /// [`EncryptionError::WeakKey`] for the few numbers whose shared key is the same with every
-    /// private key. libsodium refuses them as well.
+    /// [`EncryptionError::WeakKey`] for the few keys with which the shared key is the same for
+    /// every private key. libsodium refuses these, too.
     fn try_from(bytes: [u8; 32]) -> Result<Self, EncryptionError> {
         let key = PublicKey(bytes);
-        // X25519 ignores the highest bit, so each weak key has a second spelling.
+        // X25519 ignores the highest bit, so each weak key has a second representation.
         let mut point = bytes;
         point[KEY_LEN - 1] &= 0x7f;
         if SMALL_ORDER.contains(&point) {
@@ -174,8 +175,8 @@ impl FromStr for PublicKey {
 
     /// # Errors
     ///
-    /// [`EncryptionError::KeyText`] if the text is not 64 hexadecimal digits of either case,
-    /// [`EncryptionError::WeakKey`] for a weak key.
+    /// [`EncryptionError::KeyText`] if the string does not have 64 hexadecimal digits (upper or
+    /// lower case), [`EncryptionError::WeakKey`] for a weak key.
     fn from_str(text: &str) -> Result<Self, EncryptionError> {
         let wrong = || EncryptionError::KeyText(text.chars().take(KEY_DIGITS + 1).collect());
         if text.len() != KEY_DIGITS {
@@ -215,10 +216,10 @@ impl<'de> Deserialize<'de> for PublicKey {
     }
 }
 
-/// Private and public key of a program.
+/// Private and public key of a program, for end-to-end encryption.
 ///
-/// The private key decrypts data that is encrypted to the public key. It is not part of the `Debug`
-/// output, and is overwritten in memory when the pair is dropped.
+/// The private key decrypts data that was encrypted to the public key. It is omitted from the
+/// `Debug` output, and overwritten in memory when the pair is dropped.
 ///
 /// # Examples
 ///
@@ -251,7 +252,7 @@ impl KeyPair {
         Ok(Self::from_private_key(*bytes))
     }
 
-    /// Restores the pair of a private key.
+    /// Creates the pair that belongs to a private key.
     #[must_use]
     pub fn from_private_key(private: [u8; 32]) -> Self {
         let private = crypto_box::SecretKey::from_bytes(private);
@@ -259,11 +260,11 @@ impl KeyPair {
         KeyPair { private, public }
     }
 
-    /// Restores a pair from both keys, which programs in other languages store together.
+    /// Creates a pair from both keys, which programs in other languages store together.
     ///
     /// # Errors
     ///
-    /// [`EncryptionError::KeysDiffer`] if they do not belong together.
+    /// [`EncryptionError::KeysDiffer`] if the keys do not belong together.
     pub fn from_keys(private: [u8; 32], public: PublicKey) -> Result<Self, EncryptionError> {
         let keys = Self::from_private_key(private);
         if keys.public != public {
@@ -284,7 +285,8 @@ impl KeyPair {
     /// Returns the private key, to store it.
     ///
     /// It decrypts everything that was ever encrypted to this pair. Keep it out of logs, and store
-    /// it where only this program can read it. The returned copy is not overwritten in memory.
+    /// it where only this program can read it. The returned copy is not overwritten in memory when
+    /// dropped.
     #[must_use]
     pub fn private_key(&self) -> [u8; 32] {
         self.private.to_bytes()
@@ -299,8 +301,8 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// Encryption and decryption of the second segment of messages (EXTRA) with one key pair.
-/// Connections do this by themselves; use it in proxies and tests.
+/// Encrypts and decrypts the second segment of messages (EXTRA) with one key pair. Connections do
+/// this automatically; use this type in proxies and tests.
 ///
 /// # Examples
 ///
@@ -340,8 +342,8 @@ impl Encryption {
         self.keys.public
     }
 
-    /// Encrypts a second segment, given as the msgpack of its map, to a peer, and returns the
-    /// segment to send instead.
+    /// Encrypts a second segment, the msgpack of a map, to a peer. Returns the segment to send
+    /// instead.
     ///
     /// # Errors
     ///
@@ -352,7 +354,7 @@ impl Encryption {
     }
 
     /// Encrypts with a given nonce, for tests with recorded bytes. A nonce must never be used twice
-    /// with the same key, so other callers pass a random one.
+    /// with the same key, so all other callers pass a random one.
     fn seal_with(
         &self,
         to: &PublicKey,
@@ -377,13 +379,13 @@ impl Encryption {
         Ok(out)
     }
 
-    /// Decrypts a second segment, and returns the msgpack of its map and the public key of its
-    /// sender. The caller must check whether it trusts that sender.
+    /// Decrypts a second segment. Returns the msgpack of its map, and the public key of the sender,
+    /// which the caller must check.
     ///
     /// # Errors
     ///
-    /// [`EncryptionError::Undecryptable`] if the data was encrypted to another key or changed on
-    /// the way; [`Version`](EncryptionError::Version), [`KeyLength`](EncryptionError::KeyLength),
+    /// [`EncryptionError::Undecryptable`] if the data was encrypted to another key or changed in
+    /// transit; [`Version`](EncryptionError::Version), [`KeyLength`](EncryptionError::KeyLength),
     /// [`WeakKey`](EncryptionError::WeakKey) or [`NonceLength`](EncryptionError::NonceLength) if
     /// the segment is not valid.
     pub fn open(
@@ -406,14 +408,14 @@ impl Encryption {
         shared
             .decrypt_in_place_detached(&nonce.into(), b"", &mut plain, tag.into())
             .map_err(|_| EncryptionError::Undecryptable)?;
-        // Cached only after the decryption has succeeded: otherwise a stranger could evict the keys
-        // of peers with meaningless data.
+        // Cache the key only after a successful decryption: otherwise a stranger could evict the
+        // keys of peers by sending garbage.
         self.keep(&sender, shared);
         Ok((plain.into(), sender))
     }
 
-    /// Returns the key shared with a peer, from the cache or computed. The lock is not held while
-    /// it is computed.
+    /// Returns the key shared with a peer, cached or newly computed. The lock is not held during
+    /// the computation.
     fn shared_with(&self, peer: &PublicKey) -> Arc<SalsaBox> {
         let known = self.shared.lock().get(peer).cloned();
         known.unwrap_or_else(|| Arc::new(SalsaBox::new(&peer.0.into(), &self.keys.private)))
@@ -449,7 +451,7 @@ fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
     Ok(bytes)
 }
 
-/// The points of small order, in all their spellings below 2^255. With them, the shared key does
+/// The points of small order, in all representations below 2^255. With these, the shared key does
 /// not depend on the private key.
 #[rustfmt::skip]
 const SMALL_ORDER: [[u8; KEY_LEN]; 7] = [

@@ -1,4 +1,4 @@
-//! Encryption compared with recorded bytes, whose nonces are known, and refused input.
+//! Tests encryption against recorded bytes with known nonces, and the rejection of invalid input.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -139,7 +139,7 @@ fn weak_keys_are_refused() {
     let normal = KeyPair::from_private_key([7; 32]).public_key();
     assert_eq!(tags(normal.0), 39);
     for point in SMALL_ORDER {
-        // The shared key is one of a few, whatever the private key is.
+        // The shared key is one of a few, for every private key.
         assert!(tags(point) < 10, "{point:?}");
         let mut high = point;
         high[31] |= 0x80;

@@ -1,7 +1,7 @@
-//! Bounds on the incoming calls that run at the same time.
+//! Limits the incoming calls that run at the same time.
 //!
-//! The driver asks for a permit before it starts a handler and never waits for one: a waiting call
-//! would block all messages behind it. A call without a permit is rejected as busy.
+//! The driver tries to get a permit before it starts a handler, and never waits for one: a waiting
+//! call would block all messages behind it. A call without a permit is rejected as busy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Settings;
 use super::outbound::LARGE;
 
-/// Upper bound on [`Settings::max_concurrent_calls`]. `acquire_many`, which waits for all calls,
-/// takes a `u32`, and the number of permits of a semaphore is limited.
+/// Upper bound on [`Settings::max_concurrent_calls`]. `acquire_many`, which waits for all calls to
+/// end, takes a `u32`, and a semaphore has a maximum number of permits.
 const MOST_CALLS: usize = u32::MAX as usize >> 4;
-/// Calls of the built-in service that may run at the same time. They are counted separately, so
-/// that a busy client still answers pings and takes the chunks of responses that it waits for.
+/// Maximum number of concurrent calls of the built-in service. Counted separately, so that a busy
+/// client still answers pings, and accepts chunks of the responses that it waits for.
 const BUILT_IN_CALLS: usize = 4096;
 
-/// Bounds on calls and on the bytes of their requests.
+/// Limits on the number of calls and on the bytes of their requests.
 pub(crate) struct Admission {
     running: Arc<Semaphore>,
     most: u32,
     running_built_in: Arc<Semaphore>,
-    /// Bytes of large requests whose handlers run, in units of [`LARGE`].
+    /// Remaining bytes for large requests, in units of [`LARGE`].
     bytes: Arc<Semaphore>,
     shares: usize,
     most_bytes: usize,
-    /// Accounts of the callers.
+    /// Memory accounts of the callers.
     memory: Option<Arc<dyn PeerMemory>>,
-    /// Set when the program disconnects: running calls may end, and no other begins.
+    /// Set while the client disconnects: running calls may end, but no new call starts.
     leaving: AtomicBool,
 }
 
@@ -43,16 +43,16 @@ pub(crate) struct Permit {
     _charge: Option<MemoryCharge>,
 }
 
-/// The reason why a call is refused. Limits are part of the message to the caller.
+/// Reason why a call is refused. The message to the caller contains the limit.
 #[derive(Clone, Debug)]
 pub(crate) enum Busy {
-    /// The program disconnects.
+    /// The client is disconnecting.
     Leaving,
-    /// The limit on calls is reached.
+    /// The maximum number of calls is running. Contains that number.
     Calls(usize),
-    /// The limit on the bytes of requests is reached.
+    /// The maximum number of request bytes is in use. Contains that number.
     Bytes(usize),
-    /// The account of the caller has no room. The text is that of the account.
+    /// The account of the caller has no room. Contains the message of the account.
     Account(String),
 }
 
@@ -89,14 +89,14 @@ impl Admission {
         }
     }
 
-    /// Admits a call of `bytes` from the caller `from`, or returns the reason of its refusal.
+    /// Admits a call of `bytes` from the caller `from`, or returns the reason why it is refused.
     pub(super) fn admit(&self, built_in: bool, from: &str, bytes: usize) -> Result<Permit, Busy> {
         let (permits, most) = if built_in {
             (&self.running_built_in, BUILT_IN_CALLS)
         } else {
             (&self.running, self.most as usize)
         };
-        // Relaxed: a call that is admitted at the moment of `leave` counts as one that came before,
+        // Relaxed is enough: a call admitted at the same time as `leave` counts as an earlier one,
         // and `drain` waits for it.
         if !built_in && self.leaving.load(Ordering::Relaxed) {
             return Err(Busy::Leaving);
@@ -116,8 +116,8 @@ impl Admission {
         })
     }
 
-    /// Takes the share of a request in the budget of bytes. A request larger than the budget takes
-    /// all of it, so it is admitted if no other large one runs.
+    /// Reserves the bytes of a request. A request larger than the whole budget reserves all of it,
+    /// so it is admitted if no other large request is running.
     fn admit_bytes(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Busy> {
         if bytes < LARGE {
             return Ok(None);
@@ -128,16 +128,16 @@ impl Admission {
         permit.map(Some).map_err(|_| Busy::Bytes(self.most_bytes))
     }
 
-    /// Refuses all further calls, except those of the built-in service.
+    /// Refuses all further calls except those of the built-in service.
     pub(crate) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until no handler runs, at most for `grace`; false if some still run. Call
-    /// [`leave`](Self::leave) before, so that no other begins.
+    /// Waits until no handler runs, for at most `grace`. Returns `false` if some are still running.
+    /// Call [`leave`](Self::leave) first, so that no new handler starts.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
-        // All permits are free when no handler runs. Calls of the built-in service have permits of
-        // their own and are not waited for.
+        // If all permits are free, no handler runs. Calls of the built-in service have separate
+        // permits, and are not waited for.
         let drained = tokio::time::timeout(grace, self.running.acquire_many(self.most)).await;
         drained.is_ok()
     }

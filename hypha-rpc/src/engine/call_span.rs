@@ -24,8 +24,8 @@ pub(crate) struct CallSpan {
 impl CallSpan {
     /// Opens the span of a call of `method`, which is `service.method`.
     ///
-    /// It becomes a label of metrics, so it must not contain session ids: the number of different
-    /// labels must stay that of the methods.
+    /// The name becomes a metrics label, so it must not contain session ids: these would create a
+    /// new label for each call.
     pub(crate) fn new(side: Side, method: &str, peer: &str, session: Option<&str>) -> Self {
         let span = match side {
             Side::Caller => tracing::debug_span!(

@@ -1,5 +1,5 @@
-//! Incoming messages in chunks, until they are complete. The methods of the built-in service fill
-//! the store (`service/builtin.rs`); the limits are those of [`ChunkStore`].
+//! Incoming messages in chunks, until they are complete. The methods of the built-in service add
+//! the chunks (`service/builtin.rs`). [`ChunkStore`] enforces the limits.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Settings;
 
-/// The unfinished messages of all peers.
+/// The incomplete messages of all peers.
 pub(crate) struct IncomingChunks(Mutex<ChunkStore>);
 
 impl IncomingChunks {
@@ -21,12 +21,12 @@ impl IncomingChunks {
         }))
     }
 
-    /// Runs `f` on the store, with the present time. The lock is held meanwhile.
+    /// Calls `f` with the store and the current time, while holding the lock.
     pub(crate) fn with<T>(
         &self,
         f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<T, ChunkError>,
     ) -> Result<T, ChunkError> {
-        // Tokio's clock instead of the system's, because tests can pause it.
+        // Use Tokio's clock instead of the system's, because tests can pause it.
         let now = Instant::now().into_std();
         f(&mut self.0.lock(), now)
     }
@@ -36,7 +36,8 @@ impl IncomingChunks {
         self.0.lock().forget(peer);
     }
 
-    /// Drops messages to which no chunk has been added for a while: their senders have given up.
+    /// Drops messages that have not received a chunk for a while, because their senders have given
+    /// up.
     pub(super) fn tidy(&self) {
         self.0.lock().expire(Instant::now().into_std());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Milliseconds since the connection was made.
+/// Clock that counts the milliseconds since the connection was created.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(Instant);
 
@@ -14,12 +14,12 @@ impl Clock {
         Clock(Instant::now())
     }
 
-    /// Returns the moment `milliseconds` after the connection was made.
+    /// Returns the time `milliseconds` after the connection was created.
     pub(super) fn at(&self, milliseconds: u64) -> Instant {
         self.0 + Duration::from_millis(milliseconds)
     }
 
-    /// Returns the milliseconds since the connection was made.
+    /// Returns the milliseconds since the connection was created.
     pub(crate) fn now(&self) -> u64 {
         self.0.elapsed().as_millis() as u64
     }

@@ -8,15 +8,15 @@ use hypha_wire::{ConnectionRef, RemoteHandle};
 
 use super::{CloseReason, Engine, Handlers};
 
-/// A handle of a connection. Cloning is cheap.
+/// Handle of a connection. Cloning is cheap.
 pub(crate) struct Connection<H: Handlers> {
     engine: Arc<Engine<H>>,
     /// Closes the connection when the last handle is dropped. `None` for handles of the driver and
-    /// of handlers, and for values that peers pass to handlers: if these kept the connection open,
-    /// a stored callback would keep it open after the program has dropped its client.
+    /// of handlers, and for values that peers pass to handlers. Otherwise a stored callback would
+    /// keep the connection open after the program has dropped its client.
     keep_open: Option<Arc<KeepOpen<H>>>,
-    /// The calls of this handle set the connection up. They do not wait for it to be connected,
-    /// because it is connected only after they are done.
+    /// Whether the calls of this handle set up the connection. Such calls do not wait until it is
+    /// connected, because it counts as connected only after them.
     setup: bool,
 }
 
@@ -49,7 +49,7 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// Creates a handle for the calls that set the connection up. It does not keep the connection
+    /// Creates a handle for the calls of the connection setup. It does not keep the connection
     /// open.
     pub(crate) fn for_setup(engine: Arc<Engine<H>>) -> Self {
         Connection {
@@ -67,7 +67,7 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// Returns the connection on which a value was received; `None` if it is of another type.
+    /// Returns the connection on which a value was received; `None` if that has another type.
     pub(crate) fn of(value: &Arc<dyn ConnectionRef>) -> Option<Self> {
         let any = Arc::clone(value).as_any();
         let (engine, keep_open) = match any.downcast::<Engine<H>>() {
@@ -84,8 +84,8 @@ impl<H: Handlers> Connection<H> {
         })
     }
 
-    /// Returns the reference to put into values received through this handle. They keep the
-    /// connection open if the handle does.
+    /// Returns the reference to store in values received through this handle. It keeps the
+    /// connection open if this handle does.
     pub(crate) fn reference(&self) -> Arc<dyn ConnectionRef> {
         match &self.keep_open {
             Some(keep_open) => Arc::clone(keep_open) as Arc<dyn ConnectionRef>,
@@ -97,7 +97,7 @@ impl<H: Handlers> Connection<H> {
         &self.engine
     }
 
-    /// Whether calls of this handle are sent without waiting for `Connected`.
+    /// Returns whether calls of this handle are sent without waiting for `Connected`.
     pub(crate) fn is_for_setup(&self) -> bool {
         self.setup
     }

@@ -1,11 +1,11 @@
-//! The driver of one link: it passes received frames to the engine and sends the queued ones.
+//! The driver of one link. Passes received frames to the engine, and sends the queued ones.
 //!
-//! Both directions are polled in one loop, so that neither waits for the other. A client that
-//! cannot write still reads; otherwise two peers that answer each other could block each other
-//! forever. Writes are batched: everything that is queued goes out with one flush.
+//! One loop polls both directions, so that neither waits for the other. A client that cannot write
+//! still reads; otherwise two peers that respond to each other could block each other forever.
+//! Writes are batched: all queued frames are sent with one flush.
 //!
-//! `redial` runs one driver per link. The [`Queue`] outlives the driver, so that frames that no
-//! link has taken go to the next one.
+//! `redial` runs one driver per link. The [`Queue`] outlives the driver, so that the next link
+//! sends the frames that this one has not.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -25,24 +25,25 @@ use crate::transport::movable::Place;
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::Message;
 
-/// Upper bound on the time of an orderly close: 5 s.
+/// Timeout for closing a link in order: 5 s.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Frames handled in one direction before the other has its turn. Tokio makes a task pause after
-/// 128 steps. Reading, writing and the clock together stay below that: a reader that used up all
-/// steps would leave none for writing as long as there is more to read.
+/// Maximum number of frames handled in one direction before the other has its turn. Tokio makes a
+/// task yield after 128 steps. Reading, writing and the clock together must stay below that:
+/// otherwise, as long as there is more to read, reading would use all steps and leave none for
+/// writing.
 const BURST: usize = 32;
 
-/// Reason with which the server closes a connection whose id another connection has taken.
+/// Close reason that the server sends when another connection has taken over the client id.
 const REPLACED: &str = "Replaced by a newer connection";
 
-/// The frames that wait for a link. Frames that are still needed go to the next link.
+/// Frames that wait for a link. Those that are still needed are sent on the next link.
 pub(super) struct Queue {
     /// Frames left over from the previous link.
     kept: VecDeque<QueuedFrame>,
     queue: mpsc::Receiver<QueuedFrame>,
     /// Number of frames at the front of `queue` that were queued before the link was lost. Requests
-    /// among them are dropped if their calls have failed.
+    /// among them are dropped if their calls have already failed.
     stale: usize,
 }
 
@@ -79,12 +80,12 @@ impl Queue {
         }
     }
 
-    /// Returns how many frames no link has taken.
+    /// Returns the number of frames that no link has taken.
     pub(super) fn len(&self) -> usize {
         self.kept.len() + self.queue.len()
     }
 
-    /// Closes the queue, and returns the next frame that is left in it.
+    /// Closes the queue. Returns the next remaining frame.
     async fn last(&mut self) -> Option<QueuedFrame> {
         self.queue.close();
         match self.kept.pop_front() {
@@ -93,14 +94,14 @@ impl Queue {
         }
     }
 
-    /// Drops the requests of failed calls. Their callers have got an error that says that the link
-    /// was lost, so the methods must not run later.
+    /// Drops the requests of failed calls. Their callers have already got an error that says that
+    /// the link was lost, so the methods must not run later.
     pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
-        // The other frames must not be dropped, because their senders consider them sent. At most
-        // this many are taken out of the queue: taking more would let senders queue without bound
-        // while there is no link. The rest stay in the queue and are checked when they are sent.
+        // Keep the other frames, because their senders consider them sent. Take at most this many
+        // out of the queue: taking more would let senders queue without bound while there is no
+        // link. The rest stay in the queue and are checked when they are sent.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
                 break;
@@ -114,7 +115,7 @@ impl Queue {
 }
 
 impl QueuedFrame {
-    /// Returns whether the frame belongs to a session that has ended: its call has failed.
+    /// Returns whether the frame belongs to an ended session, that is, to a failed call.
     fn is_abandoned<O: Clone>(&self, sessions: &Sessions<O>) -> bool {
         let Frame::Binary(data) = &self.frame else {
             return false;
@@ -130,29 +131,29 @@ pub(super) struct Driver<'a, H: Handlers> {
     link: BoxLink,
     queue: &'a mut Queue,
     engine: Arc<Engine<H>>,
-    /// Something has been written since the last flush.
+    /// Whether something has been written since the last flush.
     dirty: bool,
     clock: Clock,
-    /// Notices when the watchdog moves this task, because timers belong to one runtime.
+    /// Detects that the watchdog has moved this task, because timers belong to one runtime.
     place: Place,
-    /// The last error that the server sent. It explains why the server closes the link; the reason
-    /// in the close frame may be missing or cut.
+    /// Last error that the server sent. It explains why the server closes the link; the reason in
+    /// the close frame may be missing or truncated.
     last_error: Option<String>,
 }
 
-/// The reason why a link ended.
+/// Reason why a link ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// This side closed the connection, and then the link.
+    /// This side has closed the connection.
     Closed,
-    /// The link was lost, for this reason.
+    /// The link was lost. Contains the reason.
     Lost(LinkError),
     /// Another connection has taken over the id of this client.
     Replaced,
 }
 
-/// The times at which control messages are sent (`docs/protocol/01-transport-websocket.md#s6`) and
-/// a silent server counts as lost. One timer serves all of them.
+/// Times at which control messages are sent (`docs/protocol/01-transport-websocket.md#s6`) and a
+/// silent server counts as lost. One timer serves all of them.
 struct Clock {
     keep_alive: KeepAlive,
     next_ping: Option<Instant>,
@@ -167,10 +168,11 @@ struct Clock {
 /// Delay of the first control messages: 2 s, as in the Python client.
 const FIRST_CONTROL: Duration = Duration::from_secs(2);
 
-/// Interval at which ended and unfinished entries are dropped and the metrics are written: 5 s.
+/// Interval at which ended sessions and incomplete messages are freed and metrics are published: 5
+/// s.
 const TIDY: Duration = Duration::from_secs(5);
 
-/// Upper bound of all intervals: one year. The timer overflows on much longer ones.
+/// Maximum of all intervals: one year. The timer would overflow on much longer ones.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Clock {
@@ -201,14 +203,14 @@ impl Clock {
         clock
     }
 
-    /// Returns the moment at which a silent server counts as lost; `None` without pings, because an
-    /// idle server then sends nothing.
+    /// Returns the time at which a silent server counts as lost; `None` if pings are off, because
+    /// an idle server then sends nothing.
     fn patience(&self) -> Option<Instant> {
         self.next_ping?;
         Some(self.last_received + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
     }
 
-    /// Replaces the timer with one of the present runtime. The timer of a blocked runtime would not
+    /// Replaces the timer with one of the current runtime. A timer of a blocked runtime would not
     /// fire.
     fn move_here(&mut self) {
         self.timer = Box::pin(sleep_until(self.timer.deadline()));
@@ -262,15 +264,15 @@ impl<'a, H: Handlers> Driver<'a, H> {
         match lost {
             Some(ended) => ended,
             None => {
-                // An error or a timeout changes nothing: the link ends in any case.
+                // Ignore errors and the timeout: the link ends in any case.
                 let _ = tokio::time::timeout(FAREWELL, self.farewell()).await;
                 Ended::Closed
             }
         }
     }
 
-    /// Sends the queued frames and a close frame, and waits for the close frame of the other side.
-    /// Without the wait, the server could lose the last frames.
+    /// Sends the queued frames and a close frame, and waits for the close frame of the server.
+    /// Without this wait, the server could lose the last frames.
     async fn farewell(&mut self) -> Result<(), LinkError> {
         while let Some(outgoing) = self.queue.last().await {
             self.link.feed(outgoing.frame).await?;
@@ -290,7 +292,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         self.link.close().await
     }
 
-    /// Reads, checks the clock and writes once each; ready when the link has ended.
+    /// Reads, checks the clock and writes, once each. Returns `Ready` when the link has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         if self.place.has_changed() {
             self.clock.move_here();
@@ -319,21 +321,21 @@ impl<'a, H: Handlers> Driver<'a, H> {
             Err(e) => return Poll::Ready(self.ended(Some(Err(e)))),
         }
         if again {
-            // The task is woken again instead of looping, so that the other tasks of this thread
-            // have their turn.
+            // Wake the task again instead of looping, so that other tasks of this thread get a
+            // turn.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Takes one received frame; returns the reason if the frame ends the link.
+    /// Handles one received frame. Returns the reason if the frame ends the link.
     fn take(&mut self, frame: Frame) -> Option<Ended> {
         self.clock.last_received = Instant::now();
         match frame {
             Frame::Binary(data) => self.engine.receive(data),
             Frame::Text(text) => self.control(&text),
-            // The WebSocket library answers pings. Any frame, a pong too, has just been recorded as
-            // a sign of life.
+            // The WebSocket library answers pings. Every frame, including a pong, has already been
+            // recorded as a sign of life.
             Frame::Ping | Frame::Pong => {}
             Frame::Close(Some((_, text))) if text.starts_with(REPLACED) => {
                 return Some(Ended::Replaced);
@@ -351,7 +353,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         None
     }
 
-    /// Handles a control message. An unknown one is ignored: newer servers may send more.
+    /// Handles a control message. Ignores unknown ones, because newer servers may send more.
     fn control(&mut self, text: &str) {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(text) else {
             return tracing::debug!("the server sent a text that is not JSON");
@@ -378,8 +380,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
         }
     }
 
-    /// Returns the reason for a link that ended without a close frame. An error that the server
-    /// sent before is more useful than the failure of the socket.
+    /// Returns the reason for a link that ended without a close frame. Prefers an error that the
+    /// server sent before, because that says more than the failure of the socket.
     fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> Ended {
         Ended::Lost(match (end, self.last_error.take()) {
             (_, Some(error)) => format!("Connection closed by the server: {error}").into(),
@@ -388,7 +390,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         })
     }
 
-    /// Writes the queued frames; true if there may be more.
+    /// Writes the queued frames. Returns `true` if there may be more.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<bool, LinkError> {
         let mut more = false;
         for turn in 0.. {
@@ -400,8 +402,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            // Each turn takes one posted frame first. Otherwise posted frames would wait forever
-            // while the queue is never empty.
+            // Each turn takes one posted frame first. Otherwise posted frames would wait forever if
+            // the queue is never empty.
             let posted = (turn == 0).then(|| self.engine.outbound.take_posted());
             let next = match posted.flatten() {
                 Some(posted) => Some(posted),
@@ -432,13 +434,13 @@ impl<'a, H: Handlers> Driver<'a, H> {
         Ok(more)
     }
 
-    /// Returns the time at which the next notice is repeated.
+    /// Returns the time when the next notice is repeated.
     fn notices_due(&self) -> Option<Instant> {
         let due = self.engine.notices.due()?;
         Some(self.engine.clock.at(due))
     }
 
-    /// Does the work that is due; returns the reason if the server counts as lost.
+    /// Does the work that is due. Returns the reason if the server counts as lost.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Option<String> {
         let due = self.notices_due();
         if due != self.clock.next_notices {
@@ -454,8 +456,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
             let mut due = |next: &mut Option<Instant>, interval, frame: Frame| {
                 if next.is_some_and(|at| at <= now) {
                     *next = Some(now + interval);
-                    // A full link is busy, and a busy link needs no ping. A failure to send is left
-                    // to the next read or flush, which reports it with its cause.
+                    // A full link is busy, and a busy link needs no ping. The next read or flush
+                    // reports a failure to send, with its cause.
                     if matches!(self.link.poll_ready_unpin(cx), Poll::Ready(Ok(()))) {
                         let _ = self.link.start_send_unpin(frame);
                         self.dirty = true;

@@ -12,12 +12,11 @@ use tokio::sync::{mpsc, watch};
 use super::state::State;
 use hypha_wire::{Map, Message, Value};
 
-/// Events that one reader may leave unread. Further ones are dropped and counted: the driver must
-/// not wait for a slow reader, and memory must have a bound.
+/// Maximum number of unread events per reader. Further events are dropped and counted: the driver
+/// must not wait for a slow reader, and memory must be bounded.
 const QUEUE: usize = 1024;
 
-/// An event of the server, of another client, or of this connection. Received from an
-/// [`EventStream`].
+/// Event of the server, of another client, or of this connection. Received from an [`EventStream`].
 #[derive(Clone, Debug)]
 pub struct Event {
     message: Map,
@@ -25,11 +24,12 @@ pub struct Event {
 
 macro_rules! event_kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
-        /// The type of an [`Event`].
+        /// Type of an [`Event`].
         ///
-        /// Events of the server reach a client only after it has subscribed to them
+        /// A client gets events of the server only after subscribing to them
         /// ([`Client::subscribe`](crate::Client::subscribe)). A client that is not
-        /// [silent](crate::ConnectOptions::silent) subscribes to `client_disconnected` by itself.
+        /// [silent](crate::ConnectOptions::silent) automatically subscribes to
+        /// `client_disconnected`.
         ///
         /// # Examples
         ///
@@ -44,7 +44,7 @@ macro_rules! event_kinds {
         #[non_exhaustive]
         pub enum EventKind<'a> {
             $($(#[$doc])* $variant,)+
-            /// Name of an event of another client, or of a later version of the server.
+            /// Name of an event of another client, or of a newer version of the server.
             Other(&'a str),
         }
 
@@ -59,7 +59,7 @@ macro_rules! event_kinds {
         }
 
         impl<'a> From<&'a str> for EventKind<'a> {
-            /// Reads the name as it is on the wire.
+            /// Parses the name on the wire.
             fn from(name: &'a str) -> Self {
                 match name {
                     $($name => EventKind::$variant,)+
@@ -75,9 +75,9 @@ event_kinds! {
     Connected = "connected",
     /// `disconnected`: the link of this client is lost, or its connection is closed.
     Disconnected = "disconnected",
-    /// `manager_refreshed`: a new link of this client has its manager.
+    /// `manager_refreshed`: the manager of a new link is known.
     ManagerRefreshed = "manager_refreshed",
-    /// `services_registered`: the services of this client are offered again.
+    /// `services_registered`: the services of this client were registered again.
     ServicesRegistered = "services_registered",
     /// `services_registration_failed`: some of the services of this client were rejected.
     ServicesRegistrationFailed = "services_registration_failed",
@@ -91,7 +91,7 @@ event_kinds! {
     ServiceAdded = "service_added",
     /// `service_removed`: a service was unregistered or replaced.
     ServiceRemoved = "service_removed",
-    /// `service_updated`: can be subscribed; servers do not send it.
+    /// `service_updated`: can be subscribed to, but servers do not send it.
     ServiceUpdated = "service_updated",
     /// `workspace_loaded`: a workspace of the user was created or loaded.
     WorkspaceLoaded = "workspace_loaded",
@@ -129,16 +129,16 @@ impl std::fmt::Display for EventKind<'_> {
 }
 
 impl Event {
-    /// Returns the type: [`EventKind::ServiceAdded`], for example, or
-    /// [`EventKind::Other`] with the name under which a client emitted it.
+    /// Returns the type, such as [`EventKind::ServiceAdded`], or [`EventKind::Other`] with the name
+    /// that the sending client used.
     pub fn kind(&self) -> EventKind<'_> {
         let name = self.message.get("type").and_then(Value::as_str);
         EventKind::from(name.unwrap_or_default())
     }
 
-    /// Returns the address of the client that sent it; `None` for the server's own events. Any
-    /// client of the workspace can send an event of any type, so only an event without sender comes
-    /// from the server.
+    /// Returns the address of the client that sent the event; `None` for events of the server and
+    /// of this client. Any client of the workspace can send an event of any type, so only an event
+    /// without a sender comes from the server.
     pub fn from(&self) -> Option<&str> {
         self.message.get("from").and_then(Value::as_str)
     }
@@ -149,26 +149,26 @@ impl Event {
         self.message.get("data").unwrap_or(&Value::Null)
     }
 
-    /// Returns the whole message, with keys that have no method here.
+    /// Returns the whole message, including keys that have no method here.
     #[must_use]
     pub fn message(&self) -> &Map {
         &self.message
     }
 }
 
-/// A stream of the events of one type. Returned by [`Client::events`](crate::Client::events).
+/// Stream of the events of one type. Returned by [`Client::events`](crate::Client::events).
 ///
-/// It continues across lost links and ends with the connection. It holds at most 1024 unread
-/// events; further ones are dropped and counted in
-/// [`Stats::dropped_events`](crate::client::Stats::dropped_events). Dropping it frees the reader;
-/// the subscription at the server stays. It also implements [`Stream`].
+/// The stream continues across lost links and ends with the connection. It holds at most 1024
+/// unread events. Further ones are dropped and counted in
+/// [`Stats::dropped_events`](crate::client::Stats::dropped_events). Dropping the stream does not
+/// end the subscription at the server. It also implements [`Stream`].
 #[derive(Debug)]
 pub struct EventStream {
     receiver: mpsc::Receiver<Event>,
 }
 
 impl EventStream {
-    /// Returns the next event, or `None` when the connection is over.
+    /// Returns the next event, or `None` when the connection has ended.
     ///
     /// # Cancellation
     ///
@@ -186,9 +186,9 @@ impl Stream for EventStream {
     }
 }
 
-/// A sequence of the states of a connection. Returned by [`Client::states`](crate::Client::states).
+/// Sequence of the states of a connection. Returned by [`Client::states`](crate::Client::states).
 ///
-/// It shows the latest state: a program that reads slowly misses the states in between, but never
+/// It yields the latest state: a program that reads slowly misses intermediate states, but never
 /// the last one.
 #[derive(Debug)]
 pub struct StateWatcher {
@@ -206,8 +206,8 @@ impl StateWatcher {
         }
     }
 
-    /// Waits for the next state: first the present one, then each change. Returns `None` after
-    /// [`State::Closed`].
+    /// Waits for the next state. The first call returns the current state, later calls each change.
+    /// Returns `None` after [`State::Closed`].
     ///
     /// # Cancellation
     ///
@@ -223,7 +223,7 @@ impl StateWatcher {
     }
 }
 
-/// The readers of a connection's events; `None` when it is over.
+/// Readers of a connection's events; `None` when the connection has ended.
 pub(crate) struct Events {
     readers: Mutex<Option<Readers>>,
 }
@@ -250,10 +250,11 @@ impl Events {
         EventStream { receiver }
     }
 
-    /// Passes a message to its readers. Returns false if the event was dropped: it has no reader, a
-    /// reader has no room, or it cannot be decoded. Its content may occupy `limit` bytes of memory.
+    /// Passes a message to its readers. Returns `false` if the event was dropped: it has no reader,
+    /// the queue of a reader is full, or it cannot be decoded. The decoded content may occupy at
+    /// most `limit` bytes.
     ///
-    /// Readers are kept even if they miss events; only closed ones are removed.
+    /// Readers that miss events are kept; only closed readers are removed.
     pub(crate) fn deliver(&self, message: &Message, limit: usize) -> bool {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(message.kind())) else {
@@ -270,7 +271,8 @@ impl Events {
         all
     }
 
-    /// Passes an event of this client itself to its readers. A reader without room misses it.
+    /// Passes an event of this client itself to its readers. A reader whose queue is full misses
+    /// it.
     pub(crate) fn tell(&self, kind: &str, data: Map) {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(kind)) else {
@@ -291,14 +293,14 @@ impl Events {
         });
     }
 
-    /// Ends all streams of events.
+    /// Ends all event streams.
     pub(crate) fn close(&self) {
         *self.readers.lock() = None;
     }
 }
 
 /// Decodes the message of an event. Events of clients carry the payload in the second segment,
-/// those of the server in the first.
+/// events of the server in the first.
 fn event(message: &Message, limit: usize) -> Option<Event> {
     let mut map = message.main().ok()?;
     if !message.extra_raw().is_empty() {

@@ -1,5 +1,5 @@
-//! The reasons why a call has no result. `call/mod.rs` turns them into an [`Error`](crate::Error)
-//! with the caller's error type and call site; the engine knows neither.
+//! Reasons why a call has no result. `call/mod.rs` converts them to an [`Error`](crate::Error) with
+//! the caller's error type and call site; the engine knows neither.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::error::{Cause, LinkError, report};
 use hypha_wire::{EncodeError, Message, Value, WireError};
 
-/// The reason why a call has no result. `sent` tells whether the method may have run.
+/// Reason why a call has no result. `sent` tells whether the method may have run.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// The peer rejected the call with this message, or its method failed.
+    /// The peer rejected the call, or its method failed. Contains the message.
     Rejected(Box<Message>),
     /// The idle timeout elapsed.
     Silent { limit: Duration, sent: bool },
@@ -29,14 +29,14 @@ pub(crate) enum Failure {
     },
 }
 
-/// The lost part of the way to the callee, with the reason.
+/// The part of the connection to the callee that was lost, with the reason.
 #[derive(Clone, Debug)]
 pub(crate) enum Loss {
-    /// The peer of a call has left.
+    /// The peer of a call has disconnected.
     Peer(LinkError),
-    /// The link to the server is lost; another one is opened.
+    /// The link to the server is lost. The client opens another.
     Link(LinkError),
-    /// The whole connection has ended.
+    /// The connection has ended permanently.
     Connection(LinkError),
 }
 
@@ -47,7 +47,7 @@ impl Loss {
         }
     }
 
-    /// Returns the failure of a call that was not sent.
+    /// Returns the failure of a call whose request was not sent.
     pub(super) fn before_sending(self) -> Failure {
         Failure::Lost {
             loss: self,
@@ -79,7 +79,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Text of [`Failure::NoChunks`]. It is the text of the Python client, on which programs match.
+/// Message of [`Failure::NoChunks`]. Same as in the Python client, because programs match on it.
 pub(crate) const NO_CHUNKS: &str =
     "Remote client does not support message caching for long message.";
 

@@ -1,4 +1,5 @@
-//! The first two frames of a connection (`docs/protocol/01-transport-websocket.md#s2` to `#s4`).
+//! The handshake: the first two frames of a connection
+//! (`docs/protocol/01-transport-websocket.md#s2` to `#s4`).
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use crate::error::{ConnectError, ConnectErrorKind, LinkError};
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::{Map, Value};
 
-/// First message of the client, the introduction.
+/// First message of a client: the handshake request.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hello<'a> {
     pub(crate) client_id: &'a str,
@@ -17,23 +18,23 @@ pub(crate) struct Hello<'a> {
     pub(crate) reconnection_token: Option<&'a str>,
 }
 
-/// Result of a handshake: the identity and the reconnection token that the server grants.
+/// Result of a handshake: the identity and the reconnection token.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) identity: Identity,
     pub(crate) reconnection_token: Option<String>,
-    /// In seconds.
+    /// Lifetime of the token, in seconds.
     pub(crate) reconnection_token_life_time: Option<f64>,
 }
 
-/// Sends the introduction and reads the response. The caller sets the time limit.
+/// Sends the handshake request and reads the response. The caller applies the timeout.
 pub(crate) async fn handshake(
     link: &mut BoxLink,
     hello: &Hello<'_>,
 ) -> Result<Granted, ConnectError> {
     let text = serde_json::to_string(hello)
         .map_err(|e| protocol("the introduction cannot be written").with_source(e))?;
-    // A handshake that breaks off without an error frame is transient
+    // A handshake that ends without an error frame is transient
     // (docs/protocol/01-transport-websocket.md#s9).
     let lost = |detail: String| ConnectError::new(ConnectErrorKind::ConnectionLost, detail);
     let broken = |e: LinkError| match e.as_connect_error() {
@@ -43,7 +44,8 @@ pub(crate) async fn handshake(
     link.send(Frame::Text(text)).await.map_err(broken)?;
     loop {
         match link.next().await {
-            // The server may already forward frames to this client id, meant for its previous link.
+            // The server may already forward frames that were meant for the previous link of this
+            // client id.
             Some(Ok(Frame::Binary(_) | Frame::Ping | Frame::Pong)) => {}
             Some(Ok(Frame::Text(text))) => return read(&text, hello),
             Some(Ok(Frame::Close(reason))) => {
@@ -65,7 +67,7 @@ fn protocol(detail: impl Into<String>) -> ConnectError {
     ConnectError::new(ConnectErrorKind::Protocol, detail)
 }
 
-/// Reads the server's response to the introduction.
+/// Parses the server's response to the handshake request.
 fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
     let info: Value = serde_json::from_str::<serde_json::Value>(text)
         .map_err(|e| protocol("the first text is not JSON").with_source(e))?

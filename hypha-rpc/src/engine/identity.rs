@@ -1,10 +1,10 @@
-//! The identity of a client, as the server grants it.
+//! The identity of a client, as assigned by the server.
 
 use hypha_wire::Map;
 
 use super::UserInfo;
 
-/// The identity of a client, from the server's `connection_info`
+/// Identity of a client, from the server's `connection_info`
 /// (`docs/protocol/01-transport-websocket.md#s3`).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -13,22 +13,21 @@ pub struct Identity {
     pub workspace: String,
     /// Id of the client in its workspace.
     pub client_id: String,
-    /// Id of the workspace manager, whose address is `*/<manager id>`.
+    /// Id of the workspace manager. Its address is `*/<manager id>`.
     pub manager_id: Option<String>,
-    /// Public URL of the server, which marks functions as belonging to that server.
+    /// Public URL of the server. Identifies functions that belong to that server.
     pub public_base_url: Option<String>,
-    /// User that the client is connected as.
+    /// User that the server has authenticated the client as.
     pub user: UserInfo,
     /// Kind of the link: `websocket` or `http_streaming`.
     /// [`Context::connection_type`](crate::Context::connection_type) returns it.
     pub connection_type: &'static str,
-    /// Every key of `connection_info`, unknown ones included.
+    /// All keys of `connection_info`, including unknown ones.
     pub connection_info: Map,
 }
 
 impl Identity {
-    /// Creates an identity for a link without a handshake: without a manager, and with an anonymous
-    /// user.
+    /// Creates an identity for a link without a handshake: no manager, and an anonymous user.
     pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
         Identity {
             workspace: workspace.into(),

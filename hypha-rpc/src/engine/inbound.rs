@@ -1,9 +1,9 @@
-//! Routing of received frames to a waiting call, a handler or an event reader.
+//! Routes received frames to a waiting call, a handler or an event reader.
 //!
-//! The driver calls [`Engine::receive`] for every frame. It reads only the first segment, never
-//! waits and never runs code of the program, because all messages of the connection wait for it.
-//! Responses go to the table of sessions, events to their readers, and calls to a task of their
-//! own, where everything else happens.
+//! The driver calls [`Engine::receive`] for every frame. It decodes only the first segment, never
+//! waits and never runs code of the program, because all later messages of the connection wait for
+//! it. Responses go to the table of sessions, events to their readers, and each call to its own
+//! task, which does all further work.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,38 +17,38 @@ use super::sessions::Response;
 use super::stats::{add, count};
 use super::{Busy, CloseReason, Engine, Progress};
 
-/// Dispatch of incoming calls, implemented by `service::Services`. It is a type parameter of the
-/// engine instead of a trait object, so that an incoming call costs no indirection.
+/// Dispatch of incoming calls, implemented by `service::Services`. A type parameter of the engine
+/// instead of a trait object, so that an incoming call costs no indirection.
 pub(crate) trait Handlers: Sized + Send + Sync + 'static {
-    /// A function, stream or other object that peers may call as a part of a session.
+    /// Function, stream or other object that peers may call as part of a session.
     type Object: Clone + Send + 'static;
 
-    /// Result of looking up a call: a handler, or the reason why it must not run.
+    /// Result of looking up a call: a handler, or the reason why the call must not run.
     type Callee: Send + 'static;
 
-    /// Finds the callee of a message. Runs in the driver, so it must not wait.
+    /// Finds the callee of a message. Called by the driver, so it must not wait.
     fn find(engine: &Engine<Self>, message: &Message) -> Self::Callee;
 
-    /// Runs a call to its end and sends its response. Runs in a task of its own.
+    /// Runs a call to its end and sends its response, in a separate task.
     fn run(
         engine: &Arc<Engine<Self>>,
         message: Message,
         found: Self::Callee,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Rejects a call for which there is no room. Runs in the driver, so it must not wait.
+    /// Rejects a call for which there is no room. Called by the driver, so it must not wait.
     fn refuse(engine: &Engine<Self>, message: &Message, busy: Busy);
 
-    /// A call whose handler runs.
+    /// A call whose handler is running.
     type Running: AsRef<Progress> + Send + Sync + 'static;
 
-    /// Returns the calls whose handlers run.
+    /// Returns the calls whose handlers are running.
     fn running(&self) -> Vec<Arc<Self::Running>>;
 
     /// Queues a heartbeat of a call, without waiting.
     fn heartbeat(engine: &Engine<Self>, call: &Self::Running);
 
-    /// Returns the number of interfaces: services that only one peer may call.
+    /// Returns the number of interfaces, which are services that only one peer may call.
     fn interfaces(&self) -> usize;
 
     /// Releases the objects that `peer` received, and cancels the handlers of its calls.
@@ -62,7 +62,7 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Takes one frame from the link.
+    /// Handles one frame from the link.
     pub(super) fn receive(self: &Arc<Self>, frame: Bytes) {
         count(&self.counters.frames_received);
         add(&self.counters.bytes_received, frame.len());
@@ -75,8 +75,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Takes one message, from a frame or assembled from chunks. Its sender must be the one that
-    /// the server stamped, because permissions depend on it.
+    /// Handles one message, from a frame or assembled from chunks. Permissions depend on its
+    /// sender, so that must be the one that the server wrote into it.
     pub(crate) fn dispatch(self: &Arc<Self>, message: Message) {
         match message.kind() {
             "method" => self.dispatch_method(message),
@@ -121,8 +121,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Passes a response to the caller that waits for it, or takes it as the acknowledgement of a
-    /// notice.
+    /// Passes a response to the waiting caller, or records it as the acknowledgement of a notice.
     fn answer(
         &self,
         message: &Message,
@@ -133,7 +132,7 @@ impl<H: Handlers> Engine<H> {
         match self.sessions.answer(session, from) {
             AnswerLookup::Final(waiting, ended) => {
                 drop(ended);
-                // The caller may have dropped its future at this moment.
+                // An error means that the caller has just dropped its future.
                 let _ = waiting.send(response(message.clone()));
             }
             AnswerLookup::Unknown => {
@@ -148,12 +147,12 @@ impl<H: Handlers> Engine<H> {
     }
 
     fn begin_call(self: &Arc<Self>, message: Message) {
-        // Counted first, because the monitor may go to sleep at this moment: it reads the count
-        // after it has announced its sleep.
+        // Count first, because the monitor may be about to sleep: it reads the count after it has
+        // announced its sleep.
         count(&self.counters.calls_received);
         self.activity.begin();
-        // Looked up before the task starts: a callback ends with its call, so the response of that
-        // call, which may be the next message, could remove it before the task runs.
+        // Look up before the task starts: a callback ends with its call, so the response of that
+        // call, which may be the next message, could remove the callback before the task runs.
         let found = H::find(self, &message);
         let built_in = message
             .method()
@@ -177,9 +176,9 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Closes the connection if the manager tells this client to leave
-    /// (`docs/protocol/01-transport-websocket.md#s11`). Any client can send this message, so the
-    /// sender is checked.
+    /// Closes the connection if the manager tells this client to disconnect
+    /// (`docs/protocol/01-transport-websocket.md#s11`). Checks the sender, because any client can
+    /// send this message.
     fn dismissed(&self, message: &Message) {
         let manager = self.identity().manager_address();
         if manager.is_none() || message.from() != manager.as_deref() {
@@ -190,9 +189,9 @@ impl<H: Handlers> Engine<H> {
         self.close(CloseReason::Dismissed(reason.unwrap_or("no reason").into()));
     }
 
-    /// Fails the calls to a client that has left. Only an event of the server counts, which has no
-    /// sender (`docs/protocol/02-messages.md#s12`): otherwise any client could end the calls of
-    /// others.
+    /// Fails the calls to a client that has disconnected. Only accepts the event from the server,
+    /// which is the only sender without an address (`docs/protocol/02-messages.md#s12`): otherwise
+    /// any client could end the calls of others.
     fn client_disconnected(&self, message: &Message) {
         if message.from().is_some() || message.user().is_some() {
             return;
@@ -215,7 +214,7 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Decrements the number of running handlers when it is dropped, also when the task is aborted.
+/// Decrements the number of running handlers when dropped, even if the task is aborted.
 struct Running<'a, H: Handlers>(&'a Engine<H>);
 
 impl<H: Handlers> Drop for Running<'_, H> {

@@ -1,7 +1,7 @@
 //! The state of a connection, the calls that wait for it, and its end.
 //!
-//! The task of the connection (`redial`) sets the states; calls wait for [`State::Connected`]. The
-//! state is never held across a call of other code.
+//! The task of the connection (`redial`) sets the states; calls wait for [`State::Connected`]. No
+//! other code is called while the state is locked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,19 +15,19 @@ use super::{CloseReason, Counters, Failure, Loss, Settings, State, count};
 
 /// The state of the connection.
 ///
-/// It alone decides whether the connection is over. Code that must not add anything after the end
-/// looks at it with its own lock held, and [`close`](Self::close) marks the end here before those
-/// locks are taken.
+/// This state alone decides whether the connection has ended. Code that must not add anything after
+/// the end checks it while holding its own lock. [`close`](Self::close) marks the end before it
+/// takes those locks.
 pub(crate) struct Lifecycle {
     state: watch::Sender<State>,
-    /// Whether the connection was ever established. Relaxed: no other data depend on it.
+    /// Whether the connection was ever established. Relaxed is enough: no other data depends on it.
     was_connected: AtomicBool,
     /// One permit for each call that may wait for the connection.
     waiting: Semaphore,
     most_waiting: usize,
-    /// Notified when the link no longer works although it is open.
+    /// Notified when the link no longer works although it is still open.
     broken: Notify,
-    /// True when the task of the connection has ended.
+    /// Whether the task of the connection has ended.
     ended: watch::Sender<bool>,
 }
 
@@ -44,7 +44,7 @@ impl Lifecycle {
         }
     }
 
-    /// Returns the present state.
+    /// Returns the current state.
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
     }
@@ -53,7 +53,7 @@ impl Lifecycle {
         self.state.subscribe()
     }
 
-    /// Sets another state. Does nothing if the connection is over: the end is final.
+    /// Sets a new state. Does nothing if the connection has ended, because the end is final.
     pub(super) fn set_state(&self, new: State) {
         if new == State::Connected {
             self.was_connected.store(true, Ordering::Relaxed);
@@ -79,7 +79,8 @@ impl Lifecycle {
         self.state.borrow().is_closed()
     }
 
-    /// Waits until calls can be made, at most for `limit`. Fails at once if too many calls wait.
+    /// Waits until calls can be made, for at most `limit`. Fails immediately if too many calls are
+    /// waiting.
     pub(crate) async fn wait_connected(
         &self,
         limit: Duration,
@@ -89,8 +90,8 @@ impl Lifecycle {
             return Ok(());
         }
         let lost = |reason: String| Loss::Link(reason.into()).before_sending();
-        // Fails instead of waiting for a permit: waiting calls hold their arguments, so their
-        // number must have a bound.
+        // Fail instead of waiting for a permit: waiting calls hold their arguments, so their number
+        // must be bounded.
         let Ok(_waiting) = self.waiting.try_acquire() else {
             count(&counters.refused_waiting);
             return Err(lost(format!(
@@ -112,11 +113,11 @@ impl Lifecycle {
         self.most_waiting - self.waiting.available_permits()
     }
 
-    /// Makes the driver end the present link, so that another one is opened. Without effect if
-    /// there is no link, because then another one is being opened already.
+    /// Makes the driver end the current link, so that another is opened. Does nothing if there is
+    /// no link, because another is then already being opened.
     pub(crate) fn drop_link(&self) {
-        // Not `notify_one`, which would store the notification if there is no link, and end the
-        // next one.
+        // Not `notify_one`: without a link, it would store the notification, which would then end
+        // the next link.
         self.broken.notify_waiters();
     }
 
@@ -125,7 +126,7 @@ impl Lifecycle {
         self.broken.notified().await;
     }
 
-    /// Marks the end; false if it was marked before. The first reason stays.
+    /// Marks the end. Returns `false` if it was already marked; the first reason stays.
     pub(super) fn close(&self, reason: CloseReason) -> bool {
         let reason = Arc::new(reason);
         self.state.send_if_modified(|state| {
@@ -137,7 +138,7 @@ impl Lifecycle {
         })
     }
 
-    /// Returns why the connection is over; [`CloseReason::Requested`] if it is not.
+    /// Returns the reason why the connection has ended; [`CloseReason::Requested`] if it has not.
     pub(crate) fn close_reason(&self) -> Arc<CloseReason> {
         match &*self.state.borrow() {
             State::Closed { reason } => Arc::clone(reason),
@@ -145,7 +146,7 @@ impl Lifecycle {
         }
     }
 
-    /// Returns the same reason as the error of calls.
+    /// Returns the same reason as the error of a link.
     pub(crate) fn closed_reason(&self) -> LinkError {
         self.close_reason().as_link_error()
     }
@@ -155,7 +156,7 @@ impl Lifecycle {
         Loss::Connection(self.closed_reason()).before_sending()
     }
 
-    /// Returns the error of an operation on an ended connection that is not a call of a peer, such
+    /// Returns the error of an operation on an ended connection that is not a call to a peer, such
     /// as a registration.
     pub(crate) fn over_at(&self, call: CallSite) -> Disconnected {
         let reason = self.closed_reason();
@@ -163,14 +164,14 @@ impl Lifecycle {
         error.with_cause(reason.cause())
     }
 
-    /// Marks that the task of the connection has ended and its link is closed.
+    /// Records that the task of the connection has ended and its link is closed.
     pub(super) fn set_ended(&self) {
         self.ended.send_replace(true);
     }
 
     /// Waits until the task of the connection has ended and its link is closed.
     pub(crate) async fn ended(&self) {
-        // The error means that the sender was dropped, and `self` owns the sender.
+        // An error means that the sender was dropped, which cannot happen: `self` owns it.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 }

@@ -1,7 +1,7 @@
-//! The address of the workspace manager and of this client, which may change with every link.
+//! The addresses of the workspace manager and of this client. Both may change with every link.
 //!
-//! A restarted server has a manager with a new id. Proxies of the manager that a program keeps name
-//! the old one, so the addresses of former managers are remembered and replaced.
+//! The manager of a restarted server has a new id. A manager proxy that the program keeps still
+//! uses the old id, so the addresses of former managers are stored and replaced.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::Identity;
 use super::handshake::Granted;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
-/// Number of former managers whose addresses are remembered, so that a server that restarts often
-/// does not use more and more memory of its clients.
+/// Maximum number of former managers to store. Bounded, so that a server that restarts often does
+/// not consume more and more memory of its clients.
 const FORMER_MANAGERS: usize = 64;
 
-/// The identity granted on the newest link, and the addresses of former managers.
+/// Identity assigned on the latest link, and the addresses of former managers.
 pub(crate) struct Membership {
     identity: RwLock<Arc<Identity>>,
     former_managers: Mutex<VecDeque<String>>,
@@ -36,14 +36,14 @@ impl Membership {
         Arc::clone(&self.identity.read())
     }
 
-    /// Takes over the identity that the server granted on a new link.
+    /// Replaces the identity with the one that the server assigned on a new link.
     pub(crate) fn adopt(&self, granted: Granted) {
         if let Some(token) = granted.reconnection_token {
             self.set_reconnection_token(token);
         }
         let identity = Arc::new(granted.identity);
-        // The guard of `identity` ends with this statement, so that the lock of `former_managers`
-        // is not taken below it.
+        // The guard of `identity` is dropped at the end of this statement, so that
+        // `former_managers` is not locked while it is held.
         let former = std::mem::replace(&mut *self.identity.write(), Arc::clone(&identity));
         if former.manager_id == identity.manager_id {
             return;
@@ -59,10 +59,9 @@ impl Membership {
         }
     }
 
-    /// Returns the present address of the manager if `to` is a former one; `None` otherwise.
+    /// Returns the current address of the manager if `to` is a former one; `None` otherwise.
     pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
-        // The prefix is compared first, because most calls do not go to a manager and then take no
-        // lock.
+        // Compare the prefix first: most calls do not go to a manager, and so take no lock.
         if !to.starts_with(MANAGER_WORKSPACE)
             || !self.former_managers.lock().iter().any(|f| f == to)
         {
@@ -71,7 +70,7 @@ impl Membership {
         self.identity().manager_address()
     }
 
-    /// Returns the token with which this client can return after a lost link.
+    /// Returns the token with which this client can reconnect after a lost link.
     pub(crate) fn reconnection_token(&self) -> Option<String> {
         self.reconnection_token.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! One connection, below any user API.
+//! The engine of one connection, below any user API.
 //!
 //! ```text
 //! driver      the task of one link: delivers received frames, writes queued ones
@@ -16,29 +16,29 @@
 //! watchdog    runs that task while its runtime is blocked
 //! ```
 //!
-//! [`Engine`] owns the parts and does the work that concerns several of them. Calls and services
+//! [`Engine`] owns the parts, and does the work that involves several of them. Calls and services
 //! are layers above: they call the engine, and the engine calls them through [`Handlers`].
 //!
 //! # Locks
 //!
-//! Each part has its own lock, and no part takes the lock of another part while it holds its own.
-//! No lock is held across an await. There are three exceptions, none of which can close a cycle:
+//! Each part has its own lock, and no part takes the lock of another part while holding its own. No
+//! lock is held across an await. There are three exceptions, none of which can cause a deadlock:
 //!
-//! * Any part may look at the state in [`Lifecycle`], which takes no other lock.
-//! * A look-up of an object gives the call its turn with the lock of the sessions held
+//! * Any part may read the state in [`Lifecycle`], which takes no other lock.
+//! * The lookup of an object assigns the call its turn while holding the lock of the sessions
 //!   ([`Sessions::with_object`](sessions::Sessions::with_object)). The lock of a turn is the
 //!   innermost one.
-//! * The store of chunks charges [`Settings::memory`] with its lock held, so an account must not
+//! * The chunk store charges [`Settings::memory`] while holding its lock, so an account must not
 //!   call back into a connection.
 //!
-//! Destructors of values that come from the program may run any code, for example make a call, so
-//! these values are dropped after the lock is released.
+//! Destructors of the program's values may run any code, such as a call, so these values are
+//! dropped after the lock is released.
 //!
 //! # End
 //!
-//! [`Engine::close`] marks the end in [`Lifecycle`] first, and empties the parts after that. A part
-//! to which something is added checks the mark with its own lock held. So an item is either refused
-//! or emptied, and nothing stays behind a closed connection.
+//! [`Engine::close`] first marks the end in [`Lifecycle`], then empties the parts. A part checks
+//! the mark, while holding its own lock, before it adds an item. So every item is either refused or
+//! removed, and a closed connection keeps none.
 
 mod admission;
 mod call_span;
@@ -115,10 +115,10 @@ use sessions::Sessions;
 use tasks::Tasks;
 use watchdog::Activity;
 
-/// The state of one connection, shared by its handles, its driver and the running handlers.
+/// State of one connection, shared by its handles, its driver and the running handlers.
 ///
-/// `H` finds and runs the methods that peers call. The engine does not keep the connection open:
-/// the handles do ([`Connection`]).
+/// `H` finds and runs the methods that peers call. The engine does not keep the connection open;
+/// its handles ([`Connection`]) do.
 pub(crate) struct Engine<H: Handlers> {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
@@ -139,8 +139,8 @@ pub(crate) struct Engine<H: Handlers> {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Creates a connection without a link, and the receiving end of its send queue, which goes to
-    /// [`RedialLoop::new`].
+    /// Creates a connection without a link, and the receiving end of its send queue. Pass that end
+    /// to [`RedialLoop::new`].
     pub(crate) fn new(
         identity: Identity,
         settings: Settings,
@@ -176,7 +176,7 @@ impl<H: Handlers> Engine<H> {
         (Arc::new(engine), queue)
     }
 
-    /// Returns the identity that the server granted on the newest link.
+    /// Returns the identity that the server assigned on the latest link.
     pub(crate) fn identity(&self) -> Arc<Identity> {
         self.membership.identity()
     }
@@ -186,10 +186,10 @@ impl<H: Handlers> Engine<H> {
         self.tasks.spawn(&self.lifecycle, task);
     }
 
-    /// Checks that peers may hold `more` further objects of this client
+    /// Checks that peers may hold `more` additional objects of this client
     /// ([`Settings::max_objects`]).
     ///
-    /// Nothing is reserved, so calls that run at the same time may exceed the limit by a few.
+    /// Reserves nothing, so concurrent calls may slightly exceed the limit.
     pub(crate) fn room_for(&self, more: usize) -> Result<(), EncodeError> {
         let (most, held) = (self.settings.max_objects, self.objects());
         if held + more <= most {
@@ -201,54 +201,55 @@ impl<H: Handlers> Engine<H> {
         )))
     }
 
-    /// Returns how many objects and interfaces peers hold.
+    /// Returns the number of objects and interfaces that peers hold.
     fn objects(&self) -> usize {
         self.sessions.counts().objects + self.handlers.interfaces()
     }
 
-    /// Returns the counters and the present numbers of calls, objects and queued frames.
+    /// Returns the counters, and the current numbers of calls, objects and queued frames.
     pub(crate) fn stats(&self) -> Stats {
         let sessions = self.sessions.counts().calls;
         let queued = (self.lifecycle.waiting(), self.outbound.queued());
         self.counters.snapshot((sessions, self.objects()), queued)
     }
 
-    /// Fails every call to `peer`, an absolute address, withdraws the objects exported to it, and
-    /// cancels the handlers that run for it.
+    /// Fails every call to `peer` (an absolute address), withdraws the objects exported to that
+    /// peer, and cancels the handlers that run for it.
     pub(crate) fn peer_gone(&self, peer: &str) {
         self.peers.forget(peer);
         self.chunks.forget(peer);
         let lost = self.sessions.peer_gone(peer);
         self.handlers.peer_gone(peer);
-        // The other clients raise the same text, which programs match on.
+        // The other clients report the same message, and programs match on it.
         let reason = LinkError::from(format!("Client disconnected: {peer}"));
         lost.tell(Loss::Peer, &reason);
     }
 
-    /// Fails the calls in flight after the link was lost. The connection goes on with another link.
+    /// Fails the calls in flight after the link was lost. The connection continues with another
+    /// link.
     fn link_lost(&self, reason: &LinkError) {
-        // The state changes first, so that a call made from here on waits for the next link instead
-        // of going into the queue.
+        // Change the state first, so that a call made from now on waits for the next link instead
+        // of entering the queue.
         self.lifecycle.set_state(State::Connecting);
         self.sessions.link_lost().tell(Loss::Link, reason);
-        // The ids of peers may belong to other programs when the link is back.
+        // When the link is back, the ids of peers may belong to other programs.
         self.peers.forget_all();
         let data = Map::from_iter([("reason".into(), report(reason).into())]);
         self.events.tell("disconnected", data);
     }
 
     /// Sets the state to connected. Called after the server knows all services, so that a peer that
-    /// is called back finds them.
+    /// this client calls can find them.
     pub(crate) fn set_connected(&self) {
         self.lifecycle.set_state(State::Connected);
-        // Notices that were on their way when the link broke may be lost.
+        // Notices that were in flight when the link broke may be lost.
         self.notices.repeat_all(self.clock.now());
         let info = self.identity().connection_info.clone();
         self.events.tell("connected", info);
     }
 
-    /// Frees ended tasks, unfinished messages and unused objects, and publishes the metrics. The
-    /// driver calls it every 5 s, the redial loop before each attempt.
+    /// Frees ended tasks, incomplete messages and unused objects, and publishes the metrics. Called
+    /// by the driver every 5 s, and by the redial loop before each attempt.
     fn tidy(&self) {
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());
@@ -258,16 +259,17 @@ impl<H: Handlers> Engine<H> {
         self.sessions.tidy(idle);
     }
 
-    /// Waits until no handler runs, at most for `grace`; false if some still do.
+    /// Waits until no handler runs, for at most `grace`. Returns `false` if some are still running.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         self.admission.drain(grace).await
     }
 
     /// Closes the connection: fails waiting calls, aborts running handlers, and refuses new calls.
     ///
-    /// May be called several times and from any thread; the reason of the first call stays.
+    /// May be called several times and from any thread. The reason of the first call stays.
     pub(crate) fn close(&self, reason: CloseReason) {
-        // The end is marked before anything is emptied, so that anything added later sees the mark.
+        // Mark the end before anything is emptied, so that code that adds something later sees the
+        // mark.
         let first = self.lifecycle.close(reason);
         let reason = self.lifecycle.closed_reason();
         if first {
@@ -282,7 +284,8 @@ impl<H: Handlers> Engine<H> {
         self.notices.clear();
         self.admission.close();
         self.events.close();
-        // A service may hold a handle of this connection, which would then never be freed.
+        // A service may hold a handle of this connection. Unless dropped here, that cycle would
+        // never be freed.
         self.handlers.clear();
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());

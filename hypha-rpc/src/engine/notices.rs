@@ -1,11 +1,11 @@
 //! Notices: small requests that release a function or stream of a peer, or cancel a call. They are
-//! repeated until the peer has acknowledged them.
+//! repeated until the peer acknowledges them.
 //!
-//! Destructors send them, so no task can wait for the response. Without repetition they would be
-//! lost while either link is down, and the peer would keep a stream until it was unused for
-//! [`Settings::object_idle_timeout`]. Any response acknowledges a notice, also a rejection: a peer
-//! without that method or stream has nothing left to release. The exceptions are rejections that
-//! say that the peer is not connected or too busy; after these the notice is repeated.
+//! Destructors send notices, so no task can wait for the response. Without repetition, a notice
+//! sent while either link is down would be lost, and the peer would keep a stream until it was
+//! unused for [`Settings::object_idle_timeout`]. Any response acknowledges a notice, even a
+//! rejection: a peer without that method or stream has nothing left to release. After a rejection
+//! because the peer is not connected or too busy, the notice is repeated.
 //!
 //! No task waits for acknowledgements. The driver repeats notices when [`Notices::due`] is reached.
 //!
@@ -25,55 +25,54 @@ use super::stats::{add, count};
 use super::{Engine, Handlers, rejection};
 use crate::error::{CallSite, Error, from_wire};
 
-/// Milliseconds after which a notice without a response is sent again. The pause doubles with each
-/// attempt.
+/// Milliseconds after which an unacknowledged notice is sent again. Doubles with each attempt.
 const FIRST_PAUSE: u64 = 5_000;
-/// The same for a peer that is not connected. It is shorter, because the server reports the absence
-/// at once, and a peer that reconnects is soon back.
+/// Same pause for a peer that is not connected. Shorter, because the server reports the absence
+/// immediately, and a reconnecting peer is soon back.
 const ABSENT_PAUSE: u64 = 500;
-/// Upper bound of both pauses.
+/// Maximum of both pauses.
 const LONGEST_PAUSE: u64 = 30_000;
 
-/// Notices for one peer that are sent again at the same time; the others follow after
+/// Maximum number of notices for one peer that are sent again at once. The others follow after
 /// [`BATCH_PAUSE`], so that repetitions do not fill the send queue. A peer that is not connected
-/// gets one in each round: one rejection is enough to know that it is still absent.
+/// gets only one per round: one rejection is enough to know that it is still absent.
 const BATCH: usize = 256;
 const BATCH_PAUSE: u64 = 1_000;
 
-/// Bytes of memory that a notice occupies besides its frame.
+/// Bytes of memory that a notice occupies in addition to its frame.
 const OVERHEAD: usize = 256;
 
 /// Value of [`Notices::due`] if nothing is to be repeated.
 const NEVER: u64 = u64::MAX;
 
-/// The notices without a response.
+/// The unacknowledged notices.
 pub(crate) struct Notices {
     table: Mutex<Table>,
-    /// Time at which the next repetition is due, in milliseconds of the connection's clock. The
-    /// driver reads it for every poll, so it must not need the lock. It is written with the lock
-    /// held, and may be too early, never too late.
+    /// Time when the next repetition is due, in milliseconds of the connection's clock. An atomic,
+    /// so that the driver can read it on every poll without the lock. Written while holding the
+    /// lock; may be too early, but never too late.
     due: AtomicU64,
 }
 
 #[derive(Default)]
 struct Table {
-    /// By absolute address. A peer without notices is not in it.
+    /// Key: absolute address of the peer. Contains only peers with notices.
     peers: HashMap<String, Unacknowledged>,
-    /// Number of notices for all peers.
+    /// Number of notices, for all peers.
     len: usize,
 }
 
 /// The notices for one peer.
 struct Unacknowledged {
-    /// By the session of the response.
+    /// Key: session of the response.
     notices: IndexMap<String, Notice>,
     /// Index of the notice that is repeated next.
     next: usize,
-    /// Rounds of repetitions without a response.
+    /// Number of consecutive rounds without a response.
     attempts: u32,
-    /// Number of notices that this round still has to repeat.
+    /// Number of notices still to be repeated in this round.
     left: usize,
-    /// The peer was not connected, or too busy, when the last notice arrived.
+    /// Whether the peer was not connected, or too busy, when the last notice arrived.
     absent: bool,
     /// Time of the next repetition, in milliseconds of the connection's clock.
     due: u64,
@@ -97,7 +96,7 @@ impl Unacknowledged {
         }
     }
 
-    /// Returns the frames to send again now, and sets the time of the next repetition.
+    /// Returns the frames to send again now, and sets the time of the next round.
     fn turn(&mut self, now: u64) -> Vec<Bytes> {
         let len = self.notices.len();
         if self.left == 0 {
@@ -128,7 +127,7 @@ impl Notices {
         }
     }
 
-    /// Adds a notice; false if there is no room for it.
+    /// Adds a notice. Returns `false` if the table is full.
     fn add(&self, peer: &str, session: &str, notice: Notice, most: usize, now: u64) -> bool {
         let mut table = self.table.lock();
         if table.len >= most {
@@ -148,7 +147,7 @@ impl Notices {
         true
     }
 
-    /// Returns whether `peer` has been sent this notice.
+    /// Returns whether this notice was sent to `peer` and is not acknowledged.
     pub(super) fn knows(&self, session: &str, peer: &str) -> bool {
         let table = self.table.lock();
         let unacknowledged = table.peers.get(peer);
@@ -163,7 +162,7 @@ impl Notices {
         };
         let ended = unacknowledged.notices.swap_remove(session);
         if unacknowledged.absent {
-            // The peer is back, and has received none of the other notices.
+            // The peer is back, and has received none of its other notices.
             unacknowledged.absent = false;
             unacknowledged.left = 0;
             unacknowledged.due = now;
@@ -178,13 +177,13 @@ impl Notices {
         }
         table.len -= usize::from(ended.is_some());
         self.due.fetch_min(due, Ordering::AcqRel);
-        // Dropping a notice returns its charge to the account of the embedder, so it is done
-        // without the lock.
+        // Dropping a notice returns its charge to the embedder's account, so release the lock
+        // first.
         drop(table);
         drop(ended);
     }
 
-    /// Records that a peer could not take a notice.
+    /// Records that a peer could not receive a notice.
     fn set_absent(&self, peer: &str, now: u64) {
         let mut table = self.table.lock();
         if let Some(unacknowledged) = table.peers.get_mut(peer) {
@@ -198,7 +197,7 @@ impl Notices {
         }
     }
 
-    /// Makes all notices due. Called for a new link, because notices sent over the previous one may
+    /// Makes all notices due. Called for a new link, because notices sent on the previous link may
     /// be lost.
     pub(super) fn repeat_all(&self, now: u64) {
         let mut table = self.table.lock();
@@ -217,9 +216,8 @@ impl Notices {
         (due != NEVER).then_some(due)
     }
 
-    /// Returns the frames to send again, and the number of dropped notices. Notices that are older
-    /// than `life` milliseconds are dropped: by then, peers have released unused objects
-    /// themselves.
+    /// Returns the frames to send again, and the number of dropped notices. Drops notices that are
+    /// older than `life` milliseconds: by then, peers have released unused objects themselves.
     fn take_due(&self, now: u64, life: u64) -> (Vec<Bytes>, usize) {
         let mut table = self.table.lock();
         let mut frames = Vec::new();
@@ -272,8 +270,8 @@ impl<H: Handlers> Engine<H> {
     /// Sends a small request about an argument of the call `parent`, without waiting and without
     /// repetition. If it is lost, the argument still ends with its call.
     ///
-    /// It asks for no response, because a JavaScript peer handles a request that asks for one later
-    /// than the messages behind it. One of these may be the response to `parent`, which ends the
+    /// Requests no response, because a JavaScript peer would then process the request after the
+    /// messages that follow it. One of these may be the response to `parent`, which ends the
     /// argument before the request can use it.
     pub(super) fn notify_once(&self, to: &str, method: &str, parent: &str, args: Args) {
         if self.lifecycle.is_closed() {
@@ -293,7 +291,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Sends a small request without waiting, and repeats it until `to` has acknowledged it.
+    /// Sends a small request without waiting, and repeats it until `to` acknowledges it.
     pub(crate) fn notify(&self, to: &str, method: &str, args: Args) {
         if self.lifecycle.is_closed() {
             return;
@@ -317,8 +315,8 @@ impl<H: Handlers> Engine<H> {
         let now = self.clock.now();
         let memory = self.settings.memory.as_ref();
         let charge = memory.map(|memory| memory.charge(&peer, frame.len() + OVERHEAD));
-        // Added before it is sent, because the response may arrive before this function returns. A
-        // notice that finds no room in the account or the table is sent once.
+        // Add before sending, because the response may arrive before this function returns. If the
+        // account or the table is full, the notice is sent only once.
         let is_kept = charge.transpose().is_ok_and(|charge| {
             let notice = Notice {
                 frame: frame.clone(),
@@ -333,7 +331,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Takes the response to a notice; false if the message is not one.
+    /// Handles the response to a notice. Returns `false` if the message is no such response.
     pub(super) fn acknowledged(
         &self,
         message: &Message,
@@ -360,14 +358,13 @@ impl<H: Handlers> Engine<H> {
         add(&self.counters.undelivered, expired);
         add(&self.counters.notices_repeated, frames.len());
         for frame in frames {
-            // A notice that finds no room stays in the table and is repeated later.
+            // If the queue is full, the notice stays in the table and is repeated later.
             self.outbound.post(frame);
         }
     }
 }
 
-/// Returns whether a rejection says that the peer has not received the notice, or had no room for
-/// it.
+/// Returns whether a rejection says that the peer did not receive the notice or had no room for it.
 fn is_to_be_repeated(message: &Message, peer: &str) -> bool {
     let site = CallSite {
         method: String::new(),

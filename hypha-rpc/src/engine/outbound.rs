@@ -1,8 +1,8 @@
 //! The queue of frames for the link, and the budget of their bytes.
 //!
-//! Senders that may wait use [`Outbound::enqueue`]: they get backpressure from the link.
-//! [`Outbound::try_enqueue`] is for the driver, which must not wait for itself, and
-//! [`Outbound::post`] for destructors, which cannot wait but must not lose their frame.
+//! Senders that may wait use [`Outbound::enqueue`] and get backpressure from the link. The driver
+//! uses [`Outbound::try_enqueue`], because it must not wait for itself. Destructors use
+//! [`Outbound::post`], because they cannot wait but must not lose their frame.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,39 +14,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::transport::Frame;
 
-/// Frames that wait for the link. When there are this many, senders wait.
+/// Maximum number of frames that wait for the link. When the queue is full, senders wait.
 pub(crate) const OUTBOUND_FRAMES: usize = 1024;
-/// Bytes of large frames that wait for the link, in units of [`LARGE`]: 8 MiB. A fast link is busy
-/// with that for longer than a task needs to produce more.
+/// Maximum bytes of large frames that wait for the link, in units of [`LARGE`]: 8 MiB. Sending
+/// these takes even a fast link longer than a task needs to produce more.
 const OUTBOUND_LARGE: usize = 512;
-/// Size, in bytes, from which a frame counts in the byte budget as well. Smaller frames are bounded
-/// by their number, so that the common case takes one semaphore instead of two.
+/// Size in bytes from which a frame also counts in the byte budget. The number of smaller frames is
+/// bounded, so that the common case takes one semaphore instead of two.
 pub(super) const LARGE: usize = 16 << 10;
 
-/// Upper bound on the small frames of senders that cannot wait, such as destructors, behind a full
-/// queue.
+/// Maximum number of small frames, behind a full queue, of senders that cannot wait, such as
+/// destructors.
 const MOST_POSTED: usize = 65_536;
 
-/// The connection is over.
+/// The connection has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed;
 
-/// A frame for the driver, with its share of the byte budget.
+/// Frame for the driver, with its share of the byte budget.
 pub(crate) struct QueuedFrame {
     pub(super) frame: Frame,
-    /// Share of the byte budget, returned when the frame is written or dropped.
+    /// Share of the byte budget. Returned when the frame is written or dropped.
     _budget: Option<OwnedSemaphorePermit>,
 }
 
-/// The sending end of the queue.
+/// Sending end of the queue.
 pub(crate) struct Outbound {
     queue: mpsc::Sender<QueuedFrame>,
     budget: Arc<Semaphore>,
-    /// Frames that found the queue full.
+    /// Posted frames that did not fit into the queue.
     posted: Mutex<VecDeque<Bytes>>,
-    /// Number of posted frames. The driver reads it before each frame, so it must not need the
-    /// lock. Relaxed: a frame that it misses is taken in the next turn, and the lock orders the
-    /// rest.
+    /// Number of posted frames. An atomic, so that the driver can check it before each frame
+    /// without locking `posted`. `Relaxed` is enough: the driver sees a missed frame on its next
+    /// turn, and the lock orders access to the frames.
     posted_len: AtomicUsize,
 }
 
@@ -63,10 +63,10 @@ impl Outbound {
         (outbound, frames)
     }
 
-    /// Puts one frame into the queue; waits while it is full.
+    /// Puts one frame into the queue. Waits while the queue is full.
     pub(crate) async fn enqueue(&self, frame: Bytes) -> Result<(), Closed> {
-        // The budget comes before the place in the queue, so that a large frame that waits for its
-        // share does not hold up small ones.
+        // Acquire the budget before the slot in the queue, so that a large frame that waits for its
+        // share does not delay small ones.
         let budget = match shares(&frame) {
             0 => None,
             shares => {
@@ -81,7 +81,7 @@ impl Outbound {
         self.queue.send(frame).await.map_err(|_| Closed)
     }
 
-    /// Puts one frame into the queue, or drops it and returns false if there is no room.
+    /// Puts one frame into the queue. Drops it and returns `false` if the queue is full.
     pub(crate) fn try_enqueue(&self, frame: Bytes) -> bool {
         let budget = match shares(&frame) {
             0 => None,
@@ -97,10 +97,10 @@ impl Outbound {
         self.queue.try_send(frame).is_ok()
     }
 
-    /// Queues a small frame without waiting. If there is no room, the frame is kept until there is.
-    /// Returns false if too many frames are kept already, or the connection is over.
+    /// Queues a small frame without waiting. If the queue is full, keeps the frame until there is
+    /// room. Returns `false` if too many frames are kept already, or the connection has ended.
     pub(crate) fn post(&self, frame: Bytes) -> bool {
-        // Frames that were posted before go first, so that a release does not overtake another.
+        // Frames that were posted before go first, so that no release overtakes an earlier one.
         if self.posted_len.load(Ordering::Relaxed) == 0 && self.try_enqueue(frame.clone()) {
             return true;
         }
@@ -113,7 +113,7 @@ impl Outbound {
         true
     }
 
-    /// Takes the first of the frames that found the queue full.
+    /// Takes the first of the posted frames.
     pub(super) fn take_posted(&self) -> Option<QueuedFrame> {
         if self.posted_len.load(Ordering::Relaxed) == 0 {
             return None;
@@ -134,13 +134,13 @@ impl Outbound {
     }
 
     /// Fails all senders that wait for a share of the budget. The driver closes the queue itself,
-    /// after it has sent the frames that are left.
+    /// after sending the remaining frames.
     pub(super) fn close(&self) {
         self.budget.close();
     }
 }
 
-/// Returns the units of the byte budget that a frame takes. A frame larger than the budget takes
+/// Returns the number of byte-budget units that a frame takes. A frame larger than the budget takes
 /// all of it; otherwise it could never be sent.
 fn shares(frame: &Bytes) -> u32 {
     if frame.len() < LARGE {

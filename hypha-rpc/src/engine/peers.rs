@@ -6,25 +6,24 @@ use parking_lot::Mutex;
 
 use super::Clock;
 
-/// Milliseconds for which the properties of a peer are cached. Another program may connect under
-/// the same client id, so they are fetched again after that.
+/// Milliseconds for which the properties of a peer are cached. Then they are fetched again, because
+/// another program may have connected with the same client id.
 const TRUSTED: u64 = 60_000;
 
-/// Number of cached peers. When there are more, all are forgotten: each costs one request, which is
-/// cheaper than to keep them in the order of their use.
+/// Maximum number of cached peers. When exceeded, the whole cache is cleared: fetching again costs
+/// one request per peer, which is cheaper than tracking the order of use.
 const MOST: usize = 1024;
 
 /// Properties of the built-in service of a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerInfo {
-    /// The peer accepts chunks with an index, which may overtake each other.
+    /// Whether the peer accepts chunks with an index, which may overtake each other.
     pub(crate) indexed_chunks: bool,
-    /// The largest frame that the peer announced, in bytes; 0 if it announced none.
+    /// Maximum frame size that the peer announced, in bytes; 0 if none.
     pub(crate) max_frame: usize,
 }
 
-/// Cache of the peers whose built-in service was fetched lately. Only messages larger than a chunk
-/// need it.
+/// Cache of the properties of peers. Only messages larger than a chunk need them.
 pub(crate) struct Peers {
     known: Mutex<HashMap<String, (u64, PeerInfo)>>,
     clock: Clock,

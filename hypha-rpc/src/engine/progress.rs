@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Progress of a handler. Its task writes it, and the monitor of the watchdog reads it.
+/// Progress of a handler. Written by the task of the handler, read by the monitor of the watchdog.
 ///
-/// The atomics are relaxed: the monitor only compares two looks, and no other data depend on them.
+/// Relaxed is enough for the atomics: the monitor only compares values between two checks, and no
+/// other data depends on them.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// Number of the call on its connection.
+    /// Number of the call, unique in its connection.
     pub(super) id: u64,
     /// `service.method`, or the name of a callback.
     pub(super) label: String,
-    /// Time between two heartbeats; `None` if the caller wants none.
+    /// Time between two heartbeats; `None` if the caller requests none.
     pub(super) interval: Option<Duration>,
-    /// Twice the number of finished polls, plus one while a poll runs. An odd number that two looks
-    /// see is a poll that blocks.
+    /// Twice the number of finished polls, plus one during a poll. If two checks see the same odd
+    /// number, the poll is blocking.
     pub(super) polls: AtomicU64,
     /// Time of the last heartbeat, in milliseconds of the connection's clock.
     pub(super) beaten: AtomicU64,
@@ -45,7 +46,7 @@ impl Progress {
         run: Pin<&mut F>,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        // Only this task writes, so a load and a store are enough instead of an atomic addition.
+        // Only this task writes, so a load and a store are enough; no atomic addition is needed.
         let polls = self.polls.load(Ordering::Relaxed);
         self.polls.store(polls + 1, Ordering::Relaxed);
         let polled = run.poll(cx);
@@ -54,7 +55,7 @@ impl Progress {
     }
 
     /// Returns whether a heartbeat is overdue by at least `tick`. The margin keeps the monitor from
-    /// sending heartbeats that the handler's task is about to send.
+    /// sending heartbeats that the handler's own task is about to send.
     pub(super) fn is_due(&self, now: u64, tick: Duration) -> bool {
         let idle = Duration::from_millis(now.saturating_sub(self.beaten.load(Ordering::Relaxed)));
         self.interval

@@ -1,9 +1,9 @@
-//! The task of a connection: it drives a link until the link is lost, opens another one, registers
-//! the services again, and repeats that until the connection is closed
+//! The task of a connection. Drives a link until the link is lost, opens another, registers the
+//! services again, and repeats this until the connection is closed
 //! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
 //!
 //! `client/connect.rs` opens the first link and starts the task. The task owns the link and the
-//! queue of frames. Its end ends the connection, whatever the reason: [`Over`] sees to that.
+//! queue of frames. When the task ends for any reason, [`Over`] closes the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,23 +23,22 @@ use crate::backoff::Backoff;
 use crate::error::{ConnectError, ConnectErrorKind, Error, LinkError, report};
 use crate::transport::{BoxLink, Dial};
 
-/// The server, and the identity with which links to it are opened.
+/// Server, and the identity with which links to it are opened.
 pub(crate) struct Endpoint {
     pub(crate) dial: Arc<dyn Dial>,
-    /// The workspace that the program asked for. `None`: the server chooses.
+    /// Workspace that the program asked for. `None` if the server chooses.
     pub(crate) workspace: Option<String>,
-    /// The access token. `None`: anonymous.
+    /// Access token. `None` if the user is anonymous.
     pub(crate) token: Option<String>,
-    /// Time limit of an attempt: once for opening the link, and once more for registering the
-    /// services.
+    /// Timeout of an attempt: once for opening the link, and again for registering the services.
     pub(crate) limit: Duration,
     pub(crate) keep_alive: KeepAlive,
-    /// `None`: the client does not reconnect.
+    /// Reconnect policy. `None` if the client does not reconnect.
     pub(crate) backoff: Option<Backoff>,
 }
 
 impl Endpoint {
-    /// Opens a link and performs the handshake. The caller sets the time limit.
+    /// Opens a link and performs the handshake. The caller applies the timeout.
     pub(crate) async fn open(
         &self,
         client_id: &str,
@@ -67,8 +66,8 @@ impl Endpoint {
             .at(self.dial.url())
     }
 
-    /// Returns the timers of a link. A token that lives for a short time is refreshed at two thirds
-    /// of its life, so that the next one arrives before it expires.
+    /// Returns the timers of a link. Refreshes a short-lived token after two thirds of its
+    /// lifetime, so that the next one arrives before it expires.
     pub(crate) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
         let mut keep_alive = self.keep_alive;
         if let Some(life) = granted.reconnection_token_life_time {
@@ -79,7 +78,7 @@ impl Endpoint {
     }
 }
 
-/// Registers services and subscriptions over a new link, with calls that do not wait for the
+/// Registers services and subscriptions again on a new link, with calls that do not wait for the
 /// connection.
 pub(crate) type Restore = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
@@ -90,14 +89,14 @@ pub(crate) struct Reconnect {
     pub(crate) restore: Option<Restore>,
 }
 
-/// One connection, from its first link to its last.
+/// One connection, from its first to its last link.
 pub(crate) struct RedialLoop<H: Handlers> {
     engine: Arc<Engine<H>>,
     queue: Queue,
     reconnect: Option<Reconnect>,
 }
 
-/// Closes the connection when its task ends, also if the runtime drops the task or it panics.
+/// Closes the connection when its task ends, even if the runtime drops the task or the task panics.
 /// Otherwise, calls would wait forever for a link that nothing opens.
 struct Over<H: Handlers>(Arc<Engine<H>>);
 
@@ -122,17 +121,17 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Runs the task of the connection on the present runtime.
+    /// Starts the task of the connection on the current runtime.
     pub(crate) fn start(self, link: BoxLink, keep_alive: Option<KeepAlive>) {
         let engine = Arc::clone(&self.engine);
         engine.tasks.set_runtime(Handle::current());
         watchdog::spawn(&engine, self.run(link, keep_alive));
     }
 
-    /// Runs until the connection is closed. All waiting calls have failed then.
+    /// Runs until the connection is closed. By then, all waiting calls have failed.
     async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
-        // Declared first and so dropped last, so that `ended` is set after the link is gone:
-        // waiting for it must mean that the socket is closed.
+        // Declared first and so dropped last, so that `ended` is set after the link is dropped:
+        // `ended` must mean that the socket is closed.
         let _over = Over(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;
         if let Some(reason) = reason {
@@ -145,13 +144,13 @@ impl<H: Handlers> RedialLoop<H> {
         drop(self);
     }
 
-    /// Logs a warning if the connection ended without a request of this program. Without the log, a
-    /// service that no peer can reach looks like one that no peer calls.
+    /// Logs a warning if the connection ended without a request of this program. Otherwise, a
+    /// service that peers can no longer reach would look like one that no peer calls.
     fn say_if_lost(&self) {
         let lifecycle = &self.engine.lifecycle;
         let reason = lifecycle.close_reason();
-        // Two ends need no warning: that of a link without a server, which its other side closes as
-        // a matter of course, and that of a first attempt, whose error `connect` returns.
+        // Two cases need no warning: the other side closed a link without a server, which is
+        // normal, and the first attempt failed, whose error `connect` returns.
         let is_client = self.reconnect.is_some() && lifecycle.was_connected();
         if is_client && *reason != CloseReason::Requested {
             let address = self.engine.identity().address();
@@ -162,7 +161,7 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Keeps the connection until it ends, and returns the reason; `None` if this side closed it.
+    /// Keeps the connection until it ends. Returns the reason, or `None` if this side closed it.
     async fn keep(
         &mut self,
         mut link: BoxLink,
@@ -198,8 +197,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Drives a link to its end. On every link but the first, it registers the services again, with
-    /// calls that the same driver carries.
+    /// Drives a link to its end. On every link except the first, also registers the services again,
+    /// with calls that the same driver sends.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let engine = Arc::clone(&self.engine);
         let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();
@@ -235,8 +234,8 @@ impl<H: Handlers> RedialLoop<H> {
         driving.await
     }
 
-    /// Opens another link. Returns `Ok(None)` if the connection is closed meanwhile, and the reason
-    /// if the client must stop reconnecting.
+    /// Opens another link. Returns `Ok(None)` if the connection is closed in the meantime, and the
+    /// reason as an error if the client must stop reconnecting.
     async fn regain(
         &mut self,
         recovery: &mut Recovery,
@@ -269,7 +268,7 @@ impl<H: Handlers> RedialLoop<H> {
                 _ = &mut closed => return Ok(None),
                 () = pause => {}
             }
-            // The driver, which tidies otherwise, does not run without a link.
+            // Without a link there is no driver, which would call this.
             engine.tidy();
             engine.lifecycle.set_state(State::Connecting);
             count(&engine.counters.attempts);
@@ -284,9 +283,9 @@ impl<H: Handlers> RedialLoop<H> {
                     return Ok(Some((link, keep_alive)));
                 }
                 Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
-                    // These errors are not final as they are on a first attempt, because this URL
-                    // has worked before. A proxy without a server behind it, and a hotspot, answer
-                    // with statuses and certificates of their own for a while.
+                    // These errors are not final as on a first attempt, because this URL has worked
+                    // before. A hotspot, or a proxy whose server is down, may temporarily respond
+                    // with its own status or certificate.
                     last = error.into();
                     next = recovery.failed(rand::random());
                 }
@@ -296,7 +295,7 @@ impl<H: Handlers> RedialLoop<H> {
     }
 
     /// Opens a link as the same client in the same workspace. Another workspace is an error,
-    /// because the handles of the program name the former one.
+    /// because the program's handles contain the name of the previous one.
     async fn open_again(&self, endpoint: &Endpoint) -> Result<(BoxLink, Granted), ConnectError> {
         let former = self.engine.identity();
         let token = self.engine.membership.reconnection_token();

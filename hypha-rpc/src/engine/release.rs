@@ -13,8 +13,8 @@ pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHan
     let method = match (text(RCLOSE_METHOD), &remote.parent) {
         (Some(close), Some(parent)) => return engine.notify_once(to, close, parent, args),
         (Some(close), None) => close,
-        // Only functions that announce it are released: a function in an argument ends with its
-        // call, and owners in other languages release functions of results by a timeout.
+        // Only release functions that request it: a function in an argument ends with its call, and
+        // owners in other languages release the functions of results after a timeout.
         (None, _) if remote.raw.get(RRELEASE) == Some(&Value::Bool(true)) => {
             let Some(method) = text(RMETHOD) else {
                 return;

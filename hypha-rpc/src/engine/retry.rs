@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::backoff::Doubling;
 
-/// Retry policy of a call, for errors that are
-/// [retryable](crate::Error::is_retryable). Default: [`Retry::never`].
+/// Retry policy of a call. Applies to errors that are [retryable](crate::Error::is_retryable).
+/// Default: [`Retry::never`].
 ///
 /// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The
 /// pause doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout)
-/// of the call includes all attempts and pauses. The error of a call that failed in the end is that
-/// of its last attempt.
+/// of the call includes all attempts and pauses. If all attempts fail, the call returns the error
+/// of the last one.
 ///
 /// Set it for one call with [`Call::retry`](crate::Call::retry), or for all calls of a client with
 /// [`Settings::retry`](crate::client::Settings::retry).
@@ -37,7 +37,7 @@ impl Retry {
         Self::times(0)
     }
 
-    /// Returns a policy with at most `times` retries, a first pause of 100 ms and a longest pause
+    /// Returns a policy with at most `times` retries, a first pause of 100 ms and a maximum pause
     /// of 5 s.
     #[must_use]
     pub const fn times(times: u32) -> Self {
@@ -57,7 +57,7 @@ impl Retry {
         self
     }
 
-    /// Sets the longest pause. Default: 5 s.
+    /// Sets the maximum pause. Default: 5 s.
     #[must_use]
     pub const fn longest(mut self, pause: Duration) -> Self {
         self.pauses.longest = pause;
@@ -68,7 +68,7 @@ impl Retry {
         self.times == 0
     }
 
-    /// Returns the pause after `failures` failed attempts; `None` if the call is not made again.
+    /// Returns the pause after `failures` failed attempts; `None` if there is no further attempt.
     /// `chance` is a random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures > self.times || failures == 0 {

@@ -1,8 +1,8 @@
-//! End-to-end encryption of one connection: sealing sent segments, opening received ones
+//! End-to-end encryption of one connection: encrypts sent segments, decrypts received ones
 //! (`docs/protocol/07-auth-login-encryption.md#s5`).
 //!
-//! Without the feature `encryption`, nothing is sealed and sealed messages are refused. Callers use
-//! the same methods with and without the feature.
+//! Without the feature `encryption`, nothing is encrypted and encrypted messages are rejected.
+//! Callers use the same methods with and without the feature.
 
 use bytes::Bytes;
 
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::crypto::{Encryption, KeyPair, PublicKey};
 use hypha_wire::{EncodeError, EncryptedExtra, Rope};
 
-/// The keys of a connection, if it has any. Keys of peers are plain bytes, 32 of them, so that
-/// other modules need no type of the feature `encryption`.
+/// Keys of a connection, if it has any. Keys of peers are plain bytes (32), so that other modules
+/// need no type of the feature `encryption`.
 #[derive(Default)]
 pub(crate) struct Secrecy {
     #[cfg(feature = "encryption")]
@@ -26,7 +26,7 @@ impl Secrecy {
         }
     }
 
-    /// Returns the key to which peers encrypt.
+    /// Returns the public key with which peers encrypt.
     pub(crate) fn public_key(&self) -> Option<PublicKey> {
         self.encryption.as_ref().map(Encryption::public_key)
     }
@@ -41,8 +41,8 @@ impl Secrecy {
         Some(Bytes::copy_from_slice(key.as_bytes()))
     }
 
-    /// Encrypts the second segment of a message to the owner of a key. A message without a second
-    /// segment is returned unchanged: the first one stays readable for servers in any case.
+    /// Encrypts the second segment of a message to the owner of a key. Returns a message without a
+    /// second segment unchanged: servers must always be able to read the first segment.
     pub(crate) fn seal(&self, message: Rope, to: &Bytes) -> Result<Rope, EncodeError> {
         let Some(encryption) = &self.encryption else {
             return Err(EncodeError::new("this client has no keys to encrypt with"));
@@ -57,7 +57,7 @@ impl Secrecy {
         Ok(Rope::message(main, sealed.into()))
     }
 
-    /// Decrypts a second segment, and returns it with the key of its sender.
+    /// Decrypts a second segment. Returns it and the key of its sender.
     pub(crate) fn open(&self, extra: &EncryptedExtra) -> Result<(Bytes, Bytes), String> {
         let Some(encryption) = &self.encryption else {
             return Err("this client has no keys to decrypt with".to_owned());
@@ -92,7 +92,7 @@ impl Secrecy {
     }
 }
 
-/// Returns a key as hexadecimal text.
+/// Returns a key as a hexadecimal string.
 pub(crate) fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,5 @@
-//! Sending of a message, in one frame or in chunks through the receiver's built-in service
-//! (`docs/protocol/02-messages.md#s9`), and the requests that carry the chunks.
+//! Sends a message in one frame or in chunks, and makes the requests to the receiver's built-in
+//! service that carry the chunks (`docs/protocol/02-messages.md#s9`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,21 +17,20 @@ use super::session_table::LastSeen;
 use super::sessions::Response;
 use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
 
-/// Bytes by which a message may exceed the chunk size and still be sent whole. A chunk with its
-/// envelope is as large, so every receiver of chunks accepts such a frame.
+/// Number of bytes by which a message may exceed the chunk size and still be sent whole. A chunk
+/// with its envelope is that large, so every receiver of chunks accepts such a frame.
 const CHUNK_MARGIN: usize = 1024;
 
-/// Upper bound of the idle timeout: clocks and peers cannot represent much longer times.
+/// Maximum idle timeout: clocks and peers cannot represent much longer times.
 pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The key in the config of a built-in service under which a peer announces its largest frame, in
-/// bytes. It is an extension: clients in other languages do not announce it, and get frames of the
-/// common size.
+/// Config key of a built-in service under which a peer announces its maximum frame size, in bytes.
+/// An extension: clients in other languages do not announce it, and get frames of the common size.
 pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
 
-/// The chunks of one message at its receiver. If this is dropped before the message is complete,
-/// because a chunk was refused or the caller dropped the call, it asks the receiver to drop the
-/// chunks. It does not wait for a response, because a destructor cannot.
+/// The chunks of one message at its receiver. If dropped before the message is complete, because a
+/// chunk was refused or the caller dropped the call, asks the receiver to drop the chunks. Does not
+/// wait for a response, because a destructor cannot.
 struct Unfinished<'a, H: Handlers> {
     engine: &'a Engine<H>,
     to: &'a str,
@@ -51,7 +50,7 @@ impl<H: Handlers> Drop for Unfinished<'_, H> {
     }
 }
 
-/// The session of a request. Dropping it ends the session, also if the request is cancelled.
+/// Session of a request. Dropping this ends the session, even if the request is cancelled.
 struct OpenSession<'a, H: Handlers> {
     engine: &'a Engine<H>,
     id: &'a str,
@@ -72,9 +71,9 @@ impl<H: Handlers> Engine<H> {
 
     /// Sends a message in one frame or in chunks.
     ///
-    /// `parent` is the receiver's session, if the message is a response. `sent` is set to true as
-    /// soon as the receiver may have the whole message: from then on, a failed call may have run.
-    /// Relaxed is enough, because only the task of the call reads it.
+    /// `parent` is the receiver's session if the message is a response. Sets `sent` as soon as the
+    /// receiver may have the whole message: from then on, a failed call may have run. Relaxed is
+    /// enough, because only the task of the call reads it.
     pub(crate) async fn send(
         &self,
         message: Rope,
@@ -87,17 +86,17 @@ impl<H: Handlers> Engine<H> {
             sent.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        // Boxed, because it is rare, and its size would otherwise be part of every call's future.
+        // Boxed, because it is rare, and would otherwise enlarge the future of every call.
         let outcome = Box::pin(self.send_large(message, to, parent, sent)).await;
         if outcome.is_err() {
-            // Another program may have connected under this id, with other properties.
+            // Another program with other properties may have connected with this id.
             self.peers.forget(to);
         }
         outcome
     }
 
-    /// Sends a message that is larger than a chunk: whole, if the peer accepts such a frame, or in
-    /// chunks.
+    /// Sends a message that is larger than a chunk: whole if the peer accepts such a frame,
+    /// otherwise in chunks.
     async fn send_large(
         &self,
         message: Rope,
@@ -116,8 +115,9 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         let fresh;
-        // The chunks of a response are heartbeats of its call, so they have the key of its session.
-        // Otherwise a large response on a slow link would exceed the caller's idle timeout.
+        // The chunks of a response count as heartbeats of its call, so their key is that of its
+        // session. Otherwise a large response on a slow link would exceed the caller's idle
+        // timeout.
         let (key, heartbeat) = match parent {
             Some(parent) => (parent, true),
             None => {
@@ -133,7 +133,7 @@ impl<H: Handlers> Engine<H> {
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
         // Created before the first request: the receiver keeps the chunks until they are processed
-        // or removed, also if this future is dropped while the request is on its way.
+        // or removed, even if this future is dropped while the request is in flight.
         let mut unfinished = Unfinished {
             engine: self,
             to,
@@ -141,7 +141,7 @@ impl<H: Handlers> Engine<H> {
             finished: false,
         };
         let created = cache("create", args).await;
-        // After a rejection, another message may be under this key, which must not be removed.
+        // After a rejection, this key may belong to another message, which must not be removed.
         unfinished.finished = matches!(created, Err(Failure::Rejected(_)));
         created?;
         let size = size.max(1);
@@ -161,7 +161,7 @@ impl<H: Handlers> Engine<H> {
                 let member = if peer.indexed_chunks { "set" } else { "append" };
                 cache(member, args)
             });
-        // Chunks without an index must arrive in order, so each waits for the one before.
+        // Chunks without an index must arrive in order, so each waits for the previous one.
         let together = if peer.indexed_chunks {
             self.settings.max_concurrent_chunks.max(1)
         } else {
@@ -181,7 +181,8 @@ impl<H: Handlers> Engine<H> {
         Ok(())
     }
 
-    /// Returns the limits of a peer for large messages, from the cache or its built-in service.
+    /// Returns the limits of a peer for large messages, from the cache or from the peer's built-in
+    /// service.
     async fn peer_info(&self, to: &str) -> Result<PeerInfo, Failure> {
         if let Some(known) = self.peers.get(to) {
             return Ok(known);
@@ -189,8 +190,8 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(1, 0);
         args.push("service_id", BUILT_IN);
         let answer = self.ask(to, GET_SERVICE, PromiseKind::Full, args).await?;
-        // Decoded without the connection, so that the functions in it are plain maps. None of them
-        // is called, and as handles they would be released when they are dropped.
+        // Decode without the connection, so that the functions in the service are plain maps. None
+        // of them is called, and handles would be released when dropped.
         let service = answer.extra().ok().and_then(|extra| extra.args.get(0));
         let service: Map = service.and_then(Result::ok).unwrap_or_default();
         if !service.contains_key(CHUNK_MEMBERS) {
@@ -213,8 +214,8 @@ impl<H: Handlers> Engine<H> {
 
     /// Calls a method of a built-in service and waits for the response.
     ///
-    /// These calls fit into a frame, hand nothing out and are not encrypted, unlike the calls of
-    /// programs, which `call/exchange.rs` makes.
+    /// Unlike the calls of programs (`call/exchange.rs`), these calls fit into a frame, export
+    /// nothing and are not encrypted.
     async fn ask(
         &self,
         to: &str,
@@ -254,8 +255,8 @@ impl<H: Handlers> Engine<H> {
             engine: self,
             id: &session,
         };
-        // A response may come before the request has left the queue: the connection may end while
-        // the queue is full.
+        // The session may end before the request has left the queue, because the connection may end
+        // while the queue is full.
         let answer = tokio::select! {
             biased;
             answer = &mut answer => answer,
@@ -274,8 +275,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Returns the failure of a rejected call. If the rejection says that the server has forgotten
-    /// this client, the link is dropped, so that a new one repairs it.
+    /// Returns the failure of a rejected call. If the rejection says that the server has lost this
+    /// client's registration, drops the link, because a new link restores it.
     pub(crate) fn rejected(&self, message: Message) -> Failure {
         if is_forgotten(&message, &self.identity().address()) {
             self.lifecycle.drop_link();
@@ -283,8 +284,8 @@ impl<H: Handlers> Engine<H> {
         Failure::Rejected(Box::new(message))
     }
 
-    /// Returns the failure of a call whose session ended without a response. That happens only when
-    /// the connection ends.
+    /// Returns the failure of a call whose session ended without a response, which happens only
+    /// when the connection ends.
     pub(crate) fn lost(&self, sent: bool) -> Failure {
         Failure::Lost {
             loss: Loss::Connection(self.lifecycle.closed_reason()),
@@ -293,11 +294,11 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Waits for a response; returns `None` if the callee sent neither a heartbeat nor the response for
-/// `limit`.
+/// Waits for a response. Returns `None` if the callee sends neither a heartbeat nor the response
+/// for `limit`.
 ///
-/// Heartbeats do not wake this future. It looks at `seen` when its timer fires, and sets the timer
-/// again if a heartbeat has come, which costs less than one wake-up per heartbeat.
+/// Heartbeats do not wake this future. It checks `seen` when its timer fires, and sets the timer
+/// again if a heartbeat has come, which costs less than waking for every heartbeat.
 pub(crate) async fn answer_within(
     answer: &mut oneshot::Receiver<Response>,
     seen: &LastSeen,
@@ -325,8 +326,8 @@ pub(crate) async fn answer_within(
     }
 }
 
-/// Returns whether the server has forgotten this client although the link is open. The Python
-/// server does so when another client tries to connect with the same id
+/// Returns whether the server has lost this client's registration although the link is open. The
+/// Python server loses it when another client tries to connect with the same id
 /// (`docs/protocol/01-transport-websocket.md#s13`).
 fn is_forgotten(rejected: &Message, address: &str) -> bool {
     let text = rejection(rejected).message;

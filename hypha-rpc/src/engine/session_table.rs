@@ -1,7 +1,7 @@
 //! The table of sessions: calls that wait for a response, and objects that peers may call
 //! (`docs/protocol/02-messages.md#s10`).
 //!
-//! It is pure, without I/O, clock, tasks and lock, so that tests cover all orders of events.
+//! It has no I/O, clock, tasks or lock, so that tests can cover all orders of events.
 //! [`Sessions`](super::sessions::Sessions) adds the lock and the clock.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::LinkError;
 
-/// Time of the last message from the peer of a call, in milliseconds of the connection's clock. The
-/// driver writes it, the caller reads it.
+/// Time of the last message from the peer of a call, in milliseconds of the connection's clock.
+/// Written by the driver, read by the caller.
 ///
-/// Relaxed, because no other data depend on it. It only grows, so that a slow writer cannot set it
-/// back.
+/// Relaxed is enough, because no other data depends on it. It only increases, so that a slow writer
+/// cannot set it back.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastSeen(Arc<AtomicU64>);
 
@@ -29,20 +29,20 @@ impl LastSeen {
     }
 }
 
-/// A call that waits.
+/// A call that waits for its response.
 struct Pending<R> {
     seen: LastSeen,
     reply: R,
 }
 
-/// One session: a call that waits for its response, the objects that were handed out with a
-/// message, or both.
+/// One session: a call that waits for its response, the objects that were exported with a message,
+/// or both.
 struct Session<R, O> {
-    /// Absolute address of the peer. Only it may respond and use the objects.
+    /// Absolute address of the peer. Only that peer may respond and use the objects.
     target: String,
     call: Option<Pending<R>>,
     objects: HashMap<String, O>,
-    /// Time at which an object was last used, in milliseconds of the connection's clock.
+    /// Time when an object was last used, in milliseconds of the connection's clock.
     used: u64,
 }
 
@@ -52,17 +52,17 @@ struct Session<R, O> {
 /// The id of a nested session begins with the id of its parent and a dot. A nested session ends
 /// with its parent. `calls`, `objects` and `nested` always equal what `open` holds.
 pub(super) struct SessionTable<R, O> {
-    /// Ordered, so that the sessions nested in a session follow it.
+    /// Ordered, so that nested sessions directly follow their parent.
     open: BTreeMap<String, Session<R, O>>,
     calls: usize,
     objects: usize,
-    /// Number of sessions nested in others. While it is 0, the end of a call needs no search.
+    /// Number of nested sessions. While it is 0, ending a call needs no search.
     nested: usize,
-    /// The reason why no session can be opened.
+    /// Reason why no session can be opened; `None` while sessions can.
     closed: Option<LinkError>,
 }
 
-/// Contents of ended sessions. The caller must drop them without the lock, because their
+/// Contents of ended sessions. The caller must drop them after releasing the lock, because their
 /// destructors may run any code.
 #[derive(Debug)]
 pub(super) struct Ended<R, O> {
@@ -73,10 +73,10 @@ pub(super) struct Ended<R, O> {
 /// Outcome of a response to a session.
 #[derive(Debug)]
 pub(super) enum AnswerLookup<R, O> {
-    /// The call is over: its response goes to `R`.
+    /// The call has ended: pass its response to `R`.
     Final(R, Ended<R, O>),
-    /// There is no such session: it has ended before. Late responses are normal, because a caller
-    /// may stop waiting.
+    /// There is no such session, because it has already ended. Late responses are normal, because a
+    /// caller may stop waiting.
     Unknown,
     /// The sender is not the callee.
     Stranger,
@@ -88,7 +88,7 @@ pub(crate) enum ObjectLookup<'a, O> {
     Found(O),
     NoSession,
     NoObject,
-    /// The caller is not the peer of the session, which is this one.
+    /// The caller is not the peer of the session. Contains the address of that peer.
     Stranger(&'a str),
     /// The session named as `parent` has ended.
     ParentClosed,
@@ -114,8 +114,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Opens a session. If the connection is closed, returns the reason, and `call` and `objects`
-    /// to be dropped without the lock.
+    /// Opens a session. If the connection is closed, returns the reason, with `call` and `objects`,
+    /// which the caller must drop after releasing the lock.
     pub(super) fn open(
         &mut self,
         id: &str,
@@ -152,7 +152,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.open.contains_key(id)
     }
 
-    /// Ends the call of a session after a response from `from`, and the session with it.
+    /// Ends a session and its call after a response from `from`.
     pub(super) fn answer(&mut self, id: &str, from: &str) -> AnswerLookup<R, O> {
         match self.open.get_mut(id) {
             Some(session) if session.target != from => AnswerLookup::Stranger,
@@ -167,7 +167,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Records a heartbeat; false if there is no such call or the sender is not its callee.
+    /// Records a heartbeat. Returns `false` if there is no such call or the sender is not its
+    /// callee.
     pub(super) fn heartbeat(&mut self, id: &str, from: &str, now: u64) -> bool {
         match self.open.get(id) {
             Some(Session {
@@ -206,7 +207,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Takes objects out of a session, which ends if nothing else is in it.
+    /// Removes objects from a session. Ends the session if nothing else is in it.
     pub(super) fn withdraw(&mut self, id: &str, objects: &[&str]) -> Ended<R, O> {
         let mut ended = Ended::default();
         if let Some(session) = self.open.get_mut(id) {
@@ -227,7 +228,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         if self.nested == 0 {
             return ended;
         }
-        // Ids that begin with `id.` lie together in the map, and end before `id/`, because `/` is
+        // Ids that begin with `id.` are adjacent in the map, and sort before `id/`, because `/` is
         // the character after the dot.
         let inside = format!("{id}.")..format!("{id}/");
         let inside: Vec<String> = self.open.range(inside).map(|(id, _)| id.clone()).collect();
@@ -237,7 +238,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         ended
     }
 
-    /// Removes one session without those nested in it, and keeps the numbers right.
+    /// Removes one session without its nested ones, and updates the counters.
     fn remove(&mut self, id: &str, ended: &mut Ended<R, O>) {
         if let Some(session) = self.open.remove(id) {
             self.objects -= session.objects.len();
@@ -271,23 +272,23 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.end_all(|session| session.call.is_some())
     }
 
-    /// Ends the sessions that only hold objects that no peer has used since `since`.
+    /// Ends the sessions without a call whose objects no peer has used since `since`.
     pub(super) fn expire(&mut self, since: u64) -> Ended<R, O> {
         self.end_all(|session| session.call.is_none() && session.used < since)
     }
 
-    /// Ends all sessions, and refuses new ones. The first reason stays.
+    /// Ends all sessions and refuses new ones. The first reason stays.
     pub(super) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
         self.closed.get_or_insert_with(|| reason.clone());
         self.end_all(|_| true)
     }
 
-    /// Number of waiting calls.
+    /// Returns the number of waiting calls.
     pub(super) fn calls(&self) -> usize {
         self.calls
     }
 
-    /// Number of objects that peers can call.
+    /// Returns the number of objects that peers can call.
     pub(super) fn objects(&self) -> usize {
         self.objects
     }

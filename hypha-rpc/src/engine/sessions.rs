@@ -1,9 +1,9 @@
-//! The open sessions of a connection, behind their lock.
+//! The open sessions of a connection, behind a lock.
 //!
-//! They are behind a lock instead of in the driver's task, so that a caller that drops its future
-//! frees its session at once, without a message that might not fit into a queue. The lock is held
-//! for a look-up, never across an await. The functions of a session are dropped without the lock,
-//! because a closure of the program may run any code when it is dropped.
+//! A lock protects them, instead of the driver's task owning them, so that a caller that drops its
+//! future frees its session immediately, without a message that might not fit into a queue. The
+//! lock is held for a lookup, never across an await. The functions of a session are dropped after
+//! it is released, because dropping a closure of the program may run any code.
 
 use std::collections::HashMap;
 
@@ -16,11 +16,11 @@ use super::{Clock, Failure, Loss};
 
 use crate::error::LinkError;
 
-/// The end of a call, as its caller receives it. Messages are passed on undecoded, so that the
-/// caller's task decodes them instead of the driver.
+/// End of a call, as its caller receives it. Messages are passed on undecoded, so that the caller's
+/// task decodes them instead of the driver.
 #[derive(Debug)]
 pub(crate) enum Response {
-    /// The result.
+    /// The result of the method.
     Resolve(Message),
     /// The error of the method, or a rejection.
     Reject(Message),
@@ -51,7 +51,7 @@ impl<O: Clone> Sessions<O> {
         }
     }
 
-    /// Opens a session for a call that waits, for objects that are handed out, or for both.
+    /// Opens a session for a call that waits, for exported objects, or for both.
     pub(crate) fn open(
         &self,
         id: &str,
@@ -61,7 +61,8 @@ impl<O: Clone> Sessions<O> {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let opened = self.table.lock().open(id, target, call, objects, now);
-        // The guard has ended, so the objects of a refused session are dropped without the lock.
+        // The lock is already released, so it is not held while the objects of a refused session
+        // are dropped.
         opened.map_err(|(reason, _)| Loss::Connection(reason).before_sending())
     }
 
@@ -75,7 +76,7 @@ impl<O: Clone> Sessions<O> {
         drop(ended);
     }
 
-    /// Ends the call of a session after a response from `from`, and the session with it.
+    /// Ends a session and its call after a response from `from`.
     pub(super) fn answer(
         &self,
         id: &str,
@@ -84,15 +85,15 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().answer(id, from)
     }
 
-    /// Records a heartbeat of a callee; returns false if there is no such call or it is not its
-    /// callee.
+    /// Records a heartbeat of a callee. Returns `false` if there is no such call or the sender is
+    /// not its callee.
     pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
         let now = self.clock.now();
         self.table.lock().heartbeat(id, from, now)
     }
 
-    /// Looks up an object for a call from `from`, and runs `then` with the lock held. `then` must
-    /// be short and must not take a lock of the engine.
+    /// Looks up an object for a call from `from`, and calls `then` while holding the lock. `then`
+    /// must be short and must not take a lock of the engine.
     pub(crate) fn with_object<T>(
         &self,
         id: &str,
@@ -105,8 +106,8 @@ impl<O: Clone> Sessions<O> {
         then(self.table.lock().find(id, object, from, parent, now))
     }
 
-    /// Takes an object out of a session, if the session is with `peer`: only the receiver of an
-    /// object may release it.
+    /// Removes an object from a session if the peer of the session is `peer`: only the receiver of
+    /// an object may release it.
     pub(crate) fn release(&self, peer: &str, id: &str, object: &str) {
         let found = self.with_object(id, object, peer, None, |found| {
             matches!(found, ObjectLookup::Found(_))
@@ -116,7 +117,7 @@ impl<O: Clone> Sessions<O> {
         }
     }
 
-    /// Takes objects out of a session.
+    /// Removes objects from a session.
     pub(crate) fn withdraw(&self, id: &str, objects: &[&str]) {
         let ended = self.table.lock().withdraw(id, objects);
         drop(ended);
@@ -130,18 +131,18 @@ impl<O: Clone> Sessions<O> {
         }
     }
 
-    /// Ends all sessions with `peer`. The calls fail when [`Lost::tell`] is called.
+    /// Ends all sessions with `peer`. Call [`Lost::tell`] to fail their calls.
     pub(super) fn peer_gone(&self, peer: &str) -> Lost<O> {
         Lost(self.table.lock().peer_gone(peer))
     }
 
-    /// Ends the sessions of waiting calls. Sessions that only hold objects stay, because peers can
-    /// use these over the next link.
+    /// Ends the sessions of waiting calls. Keeps sessions with only objects, because peers can use
+    /// these on the next link.
     pub(super) fn link_lost(&self) -> Lost<O> {
         Lost(self.table.lock().end_calls())
     }
 
-    /// Ends all sessions and lets no other begin.
+    /// Ends all sessions and refuses new ones.
     pub(super) fn close(&self, reason: &LinkError) -> Lost<O> {
         Lost(self.table.lock().close(reason))
     }
@@ -155,15 +156,15 @@ impl<O: Clone> Sessions<O> {
     }
 }
 
-/// Sessions that ended without a response. A separate step fails their calls, so that the lock is
-/// released before.
+/// Sessions that ended without a response. Their calls are failed in a separate step, after the
+/// lock is released.
 pub(super) struct Lost<O>(Ended<oneshot::Sender<Response>, O>);
 
 impl<O> Lost<O> {
     /// Fails the calls and drops the objects.
     pub(super) fn tell(self, loss: impl Fn(LinkError) -> Loss, reason: &LinkError) {
         for reply in self.0.replies {
-            // The caller may have dropped its future.
+            // An error means that the caller has dropped its future.
             let _ = reply.send(Response::Lost(loss(reason.clone())));
         }
     }

@@ -7,12 +7,12 @@ use hypha_wire::{IncomingArgs, MAX_DECODED_BYTES, PeerMemory};
 
 use super::Retry;
 
-/// Timeouts, limits and timers of a connection. The defaults are those of the Python and JavaScript
-/// clients where they have the same setting.
+/// Timeouts, limits and timers of a connection. Settings that the Python and JavaScript clients
+/// also have use the same defaults.
 ///
 /// [`ConnectOptions`](crate::client::ConnectOptions) has a setter for each field that programs
 /// usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives
-/// access to all fields. The values are read when the connection is made; later changes have no
+/// access to all fields. The values are read when the connection is created; later changes have no
 /// effect.
 ///
 /// # Examples
@@ -30,87 +30,87 @@ use super::Retry;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Idle timeout of calls: longest time without a heartbeat or a response from the callee.
+    /// Idle timeout of calls: the longest time without a heartbeat or a response from the callee.
     /// Default: 30 s.
     pub idle_timeout: Duration,
-    /// Idle timeout of calls to the method of an interface (`_rintf`). Default: 10 s.
+    /// Idle timeout of calls to a method of an interface (`_rintf`). Default: 10 s.
     pub interface_idle_timeout: Duration,
-    /// Time after which a function or stream that was handed out in a result is released if no peer
-    /// has called it. Default: 600 s.
+    /// Time after which a function or stream in a result is released if no peer has used it.
+    /// Default: 600 s.
     pub object_idle_timeout: Duration,
-    /// Size of a chunk, in bytes. A message that exceeds it by more than 1 KiB is sent in chunks.
+    /// Chunk size, in bytes. A message that exceeds it by more than 1 KiB is sent in chunks.
     /// Default: 262,144.
     pub chunk_bytes: usize,
-    /// Size of frames and chunks, in bytes, for peers that accept large frames (Rust programs). It
-    /// replaces [`chunk_bytes`](Self::chunk_bytes) if it is larger; zero turns it off. Default:
-    /// 1,048,576.
+    /// Size of frames and chunks, in bytes, for peers that accept large frames (Rust programs).
+    /// Used instead of [`chunk_bytes`](Self::chunk_bytes) if it is larger; zero turns it off.
+    /// Default: 1,048,576.
     ///
-    /// Larger frames are not faster, and on a slow link one frame must not take as long as the idle
-    /// timeout of its receiver. Servers accept 16 MiB.
+    /// Larger frames are not faster, and on a slow link, sending one frame must not take as long as
+    /// the idle timeout of its receiver. Servers accept 16 MiB.
     pub large_frame_bytes: usize,
-    /// Number of chunks of one message that are in flight at the same time. Default: 30, or the
-    /// environment variable `HYPHA_CONCURRENCY_LIMIT` with [`connect`](crate::connect()).
+    /// Maximum number of chunks of one message that are in flight at the same time. Default: 30, or
+    /// with [`connect`](crate::connect()) the environment variable `HYPHA_CONCURRENCY_LIMIT`.
     pub max_concurrent_chunks: usize,
-    /// Number of incoming calls that run at the same time; further ones are refused with
+    /// Maximum number of incoming calls that run at the same time. Further calls are refused with
     /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). At least 1. Default: 4096.
     pub max_concurrent_calls: usize,
-    /// Bytes of all requests whose handlers run; a request that exceeds it is refused with
-    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A single larger request is accepted if
-    /// no other runs. Default: 536,870,912.
+    /// Maximum total size of the requests whose handlers are running, in bytes. A request that
+    /// would exceed it is refused with [`RejectKind::Busy`](crate::error::RejectKind::Busy). A
+    /// single larger request is accepted if no other is running. Default: 536,870,912.
     pub max_call_bytes: usize,
-    /// Bytes of all messages that peers have begun to send in chunks and not finished. One peer may
-    /// use half of this. Further chunks are refused. Default: 1,073,741,824.
+    /// Maximum total size of the incomplete messages that peers are sending in chunks, in bytes.
+    /// One peer may use half of this. Further chunks are refused. Default: 1,073,741,824.
     pub max_chunk_bytes: usize,
-    /// Bytes of memory that the decoded arguments of one call, its result, or the content of an
-    /// event may occupy; twice the length of the message if that is more. A larger value is refused
+    /// Maximum memory of the decoded arguments of one call, of its result, or of the content of an
+    /// event, in bytes; twice the length of the message if that is more. A larger value is refused
     /// with an error that names the argument. Default: 201,326,592.
     ///
-    /// Numbers, text and arrays need at most about twice their length as plain types. A
-    /// [`Value`](crate::Value) needs 72 bytes for each item, be it a null of one byte.
+    /// Numbers, strings and arrays need at most about twice their length as plain types. A
+    /// [`Value`](crate::Value) needs 72 bytes for each item, even for a null of one byte.
     pub max_decoded_bytes: usize,
-    /// Accounts to which the memory held for peers is charged: chunks, requests whose handlers run,
-    /// and decoded values. Default: none. For programs that embed a server.
+    /// Accounts to which the memory held for peers is charged: chunks, requests whose handlers are
+    /// running, and decoded values. Default: none. For programs that embed a server.
     #[doc(hidden)]
     pub memory: Option<Arc<dyn PeerMemory>>,
-    /// Number of calls that wait for a lost connection to come back; further ones fail at once.
-    /// Default: 4096.
+    /// Maximum number of calls that wait for a lost connection to be restored. Further calls fail
+    /// immediately. Default: 4096.
     pub max_waiting_calls: usize,
-    /// Number of functions, streams and interfaces that peers hold at the same time. A stream
-    /// counts as three, an object as the number of its functions. A call that would hand out more
+    /// Maximum number of functions, streams and interfaces that peers hold at the same time. A
+    /// stream counts as three, an object as its number of functions. A call that would exceed it
     /// fails. Default: 65,536.
     pub max_objects: usize,
-    /// Number of releases and cancellations that peers have not acknowledged yet. Further ones are
-    /// sent once and not repeated. Default: 16,384.
+    /// Maximum number of releases and cancellations that peers have not yet acknowledged. Further
+    /// ones are sent once and not repeated. Default: 16,384.
     ///
     /// A peer gets a release when the last handle of one of its streams or functions is dropped,
-    /// and a cancellation when a call is dropped. These are repeated while it is not connected, at
-    /// most for [`object_idle_timeout`](Self::object_idle_timeout).
+    /// and a cancellation when a call is dropped. While the peer is not connected, both are
+    /// repeated for at most [`object_idle_timeout`](Self::object_idle_timeout).
     pub max_unacknowledged: usize,
-    /// Time between two pings to the server; zero turns them off. Default: 20 s.
+    /// Time between two pings to the server; zero turns pings off. Default: 20 s.
     ///
     /// A server drops a client that sends nothing for 600 s.
     pub ping_interval: Duration,
     /// Time to wait for a pong before the connection counts as lost. Default: 20 s.
     pub ping_timeout: Duration,
     /// Time between two requests for a reconnection token, at most two thirds of the token's
-    /// lifetime; zero turns them off. Default: 7200 s.
+    /// lifetime; zero turns the requests off. Default: 7200 s.
     pub token_refresh_interval: Duration,
-    /// Time after which the watchdog takes over the task of the connection, because its runtime has
-    /// not run it: all threads of the runtime may be blocked. Zero turns the watchdog off. Default:
-    /// 100 ms.
+    /// Time after which the watchdog takes over the task of the connection if its runtime does not
+    /// run it, for example because all threads of the runtime are blocked. Zero turns the watchdog
+    /// off. Default: 100 ms.
     ///
-    /// The watchdog also sends the heartbeats of methods that block. HTTP connections
-    /// (`Transport::Http`) cannot move: they wait while all threads are blocked.
+    /// The watchdog also sends the heartbeats of methods that block. It cannot take over HTTP
+    /// connections (`Transport::Http`): they wait while all threads are blocked.
     pub stall_timeout: Duration,
-    /// Time after which a method that blocks its thread, without an `.await`, is reported in the
-    /// log, with its name; zero turns the report off. Default: 1 s.
+    /// Time after which a method that blocks its thread, without an `.await`, is logged with its
+    /// name; zero turns this off. Default: 1 s.
     pub blocking_warning: Duration,
     /// Retry policy of calls that set none. Default: no retries.
     pub retry: Retry,
-    /// Id of the application that this client belongs to; part of every service info. Default: `*`,
-    /// no application.
+    /// Id of the application that this client belongs to. Every service info contains it. Default:
+    /// `*`, no application.
     pub app_id: String,
-    /// Keys of this client, which turn encryption of calls on. Default: none.
+    /// Keys of this client, for end-to-end encryption of calls. Default: none.
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub encryption: Option<crate::crypto::KeyPair>,
@@ -148,7 +148,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Returns the defaults without pings, token requests and watchdog, for a link within one
-    /// process: such a link cannot be lost unnoticed.
+    /// process, whose loss never goes unnoticed.
     #[must_use]
     pub fn in_process() -> Self {
         Settings {
@@ -160,7 +160,7 @@ impl Settings {
     }
 
     /// Limits the memory of the values decoded from a message of `peer`, and charges it to the
-    /// account of `peer`.
+    /// account of that peer.
     pub(crate) fn bounded(&self, args: IncomingArgs, peer: &str) -> IncomingArgs {
         let args = args.within(self.max_decoded_bytes);
         match &self.memory {
@@ -178,8 +178,8 @@ impl Settings {
     }
 }
 
-/// The timers of one link (`docs/protocol/01-transport-websocket.md#s6`), as [`Settings`] has them
-/// and the server shortens them.
+/// Timers of one link (`docs/protocol/01-transport-websocket.md#s6`): those of the [`Settings`],
+/// possibly shortened by the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) ping_interval: Duration,

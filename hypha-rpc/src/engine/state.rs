@@ -1,8 +1,8 @@
-//! The states of a connection, and the times at which a lost one is tried again
+//! The states of a connection, and the policy for reopening a lost one
 //! (`docs/protocol/01-transport-websocket.md#s9`).
 //!
-//! These are pure transitions without a clock, random numbers or tasks, so that tests need none.
-//! The caller, `redial`, provides them.
+//! The transitions use no clock, random numbers or tasks, so that tests need none. The caller,
+//! `redial`, provides these.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use crate::error::{Cause, ConnectError, LinkError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// The client opens a link and registers its services, for the first time or again. Calls wait,
-    /// at most for their total timeout, or for the idle timeout if they have none.
+    /// The client is opening a link and registering its services, for the first time or again.
+    /// Calls wait for at most their total timeout, or the idle timeout if they have none.
     Connecting,
     /// Calls can be made, and the server knows all services.
     Connected,
-    /// The link is lost; the next attempt follows after a pause. Calls wait.
+    /// The link is lost. The next attempt follows after a pause. Calls wait.
     Backoff {
-        /// Number of the attempt since the connection was last established, from 1.
+        /// Number of the attempt since the connection was last established, starting at 1.
         attempt: u32,
-        /// Start of the attempt.
+        /// Start time of the attempt.
         until: Instant,
     },
-    /// The connection has ended and does not reconnect.
+    /// The connection has ended permanently.
     Closed {
         /// The reason.
         reason: Arc<CloseReason>,
@@ -39,25 +39,25 @@ pub enum State {
 }
 
 impl State {
-    /// Returns whether the connection has ended and does not reconnect.
+    /// Returns whether the connection has ended permanently.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, State::Closed { .. })
     }
 }
 
-/// The reason why a connection has ended and does not reconnect.
+/// Reason why a connection has ended permanently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// This program disconnected, or dropped the last handle of the connection.
+    /// This program disconnected or dropped the last handle of the connection.
     Requested,
     /// The link was lost, and reconnecting is turned off or not possible.
     Lost(LinkError),
-    /// The server refused to take this client back: its token is no longer valid, or its workspace
-    /// is gone, for example.
+    /// The server refused to let this client reconnect, for example because its token is no longer
+    /// valid or its workspace was deleted.
     Refused(ConnectError),
-    /// [`Backoff::attempts`] attempts to reconnect failed in a row.
+    /// [`Backoff::attempts`] consecutive attempts to reconnect failed.
     GaveUp {
         /// Number of failed attempts.
         attempts: u32,
@@ -66,18 +66,19 @@ pub enum CloseReason {
     },
     /// Another connection took over the id of this client.
     Replaced,
-    /// The server told this client to leave, with this reason. The client does not reconnect.
+    /// The server told this client to disconnect. Contains the server's reason. The client does not
+    /// reconnect.
     Dismissed(String),
 }
 
 impl CloseReason {
     /// Returns the cause as a shared value; [`source`](std::error::Error::source) returns the same
-    /// by reference.
+    /// cause by reference.
     fn cause(&self) -> Option<Cause> {
         match self {
             CloseReason::Lost(error) | CloseReason::GaveUp { last: error, .. } => {
-                // The text of the reason contains the text of the error, so the cause is the one
-                // below it.
+                // The message of the reason contains the message of the error, so the cause is that
+                // error's own cause.
                 match error.as_connect_error() {
                     Some(error) => error.cause(),
                     None => error.cause(),
@@ -129,14 +130,15 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// The attempts to reestablish one connection, from its first loss to its end.
+/// Attempts to reestablish one connection, from its first loss to its end.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     backoff: Backoff,
-    /// Failed attempts and connections shorter than [`Backoff::stable`], since the last connection
-    /// that lasted. They decide about the pause.
+    /// Number of failed attempts, and of connections shorter than [`Backoff::stable`], since the
+    /// last connection that lasted. Determines the pause.
     failures: u32,
-    /// Attempts since the last connection, of any length. Only shown in [`State::Backoff`].
+    /// Number of attempts since the last connection of any length. Only shown in
+    /// [`State::Backoff`].
     attempt: u32,
 }
 
@@ -176,8 +178,8 @@ impl Recovery {
     }
 
     fn next(&mut self, chance: f64) -> Next {
-        // 0 counts as 1. Otherwise a limit of 0 would stop even a connection that had lasted,
-        // before the first attempt.
+        // 0 counts as 1. Otherwise a limit of 0 would end even a stable connection before the first
+        // attempt.
         if self
             .backoff
             .attempts

@@ -1,4 +1,5 @@
-//! The counters of a connection. They are independent of each other, so relaxed operations do.
+//! The counters of a connection. They are independent of each other, so relaxed operations are
+//! enough.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -8,21 +9,21 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: AtomicU64,)*
-            /// Handlers that run now.
+            /// Number of running handlers.
             pub(crate) running: AtomicUsize,
         }
 
-        /// Counters of a connection since it was made. Returned by
+        /// Counters of a connection since its creation. Returned by
         /// [`Client::stats`](crate::Client::stats).
         ///
-        /// All numbers only grow, except `sessions`, `objects`, `running`, `waiting` and `queued`,
-        /// which describe the present moment.
+        /// All numbers only increase, except `sessions`, `objects`, `running`, `waiting` and
+        /// `queued`, which are current values.
         ///
         /// With the feature `metrics` the library also writes them to the recorder of the `metrics`
-        /// facade, every five seconds and at the end: as `hypha_rpc_<name>_total`, or
-        /// `hypha_rpc_<name>` for numbers of the present moment, with the label `client`. It also
-        /// records the histogram `hypha_rpc_call_seconds` of all calls, with the labels `side`
-        /// (`caller`, `callee`), `method` and `outcome`.
+        /// facade, every five seconds and at the end. Counters are named `hypha_rpc_<name>_total`
+        /// and current values `hypha_rpc_<name>`, both with the label `client`. It also records the
+        /// histogram `hypha_rpc_call_seconds` of all calls, with the labels `side` (`caller`,
+        /// `callee`), `method` and `outcome`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -50,12 +51,12 @@ macro_rules! counters {
                 self.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
             }
 
-            /// Calls `tell` with each number that only grows and the name of its metric.
+            /// Calls `tell` with the metric name and value of each counter.
             fn each_counter(&self, mut tell: impl FnMut(&'static str, u64)) {
                 $(tell(concat!("hypha_rpc_", stringify!($name), "_total"), self.$name);)*
             }
 
-            /// Calls `tell` with each number of the present moment and the name of its metric.
+            /// Calls `tell` with the metric name and value of each current number.
             fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
                 tell("hypha_rpc_sessions", self.sessions);
                 tell("hypha_rpc_objects", self.objects);
@@ -66,7 +67,8 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Returns the counters, with the present numbers that other parts know.
+            /// Returns the counters, with the current numbers, which the caller gets from other
+            /// parts.
             pub(crate) fn snapshot(
                 &self,
                 (sessions, objects): (usize, usize),
@@ -86,7 +88,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Calls made, including those that want no response.
+    /// Calls made, including those without a response.
     calls_made,
     /// Calls made that ended with an error. A call that succeeded after a retry does not count.
     call_errors,
@@ -110,14 +112,14 @@ counters! {
     /// Bytes of the frames received.
     bytes_received,
     /// Messages that were dropped because they are malformed: not msgpack, without an address, or
-    /// with a promise that cannot be fulfilled.
+    /// with an invalid `promise`.
     dropped_malformed,
     /// Responses and heartbeats that arrived after their session had ended.
     dropped_late,
     /// Responses from a client that is not the callee.
     dropped_stranger,
-    /// Events that were dropped: without a reader, with a reader that had 1024 unread ones, or not
-    /// decodable.
+    /// Events that were dropped because they had no reader, a reader had 1024 unread ones, or they
+    /// could not be decoded.
     dropped_events,
     /// Incoming calls that were refused because too many were running.
     refused_busy,
@@ -126,13 +128,14 @@ counters! {
     /// Responses and other messages that were not sent because the link or the connection ended
     /// first.
     undelivered,
-    /// Releases and cancellations that were sent again without an acknowledgement.
+    /// Releases and cancellations that were sent again because they were not acknowledged.
     notices_repeated,
     /// Methods that blocked their thread for longer than [`Settings::blocking_warning`].
     ///
     /// [`Settings::blocking_warning`]: crate::client::Settings::blocking_warning
     blocked_handlers,
-    /// Moves of the task of the connection to the watchdog, because its runtime was blocked.
+    /// Number of times that the watchdog took over the task of the connection because its runtime
+    /// was blocked.
     stalls,
 }
 

@@ -1,4 +1,4 @@
-//! The tasks of a connection, which end with it: handlers, and those that read streams.
+//! The tasks of a connection, which end with it: handlers, and tasks that read streams.
 
 use std::sync::OnceLock;
 
@@ -12,16 +12,16 @@ use super::Lifecycle;
 #[derive(Default)]
 pub(crate) struct Tasks {
     running: Mutex<JoinSet<()>>,
-    /// The runtime of the program. It is named, because the driver may run on the thread of the
-    /// watchdog when it starts a handler, and a handler must not run there. Until it is known,
-    /// tasks start on the runtime of the caller.
+    /// Runtime of the program. Stored, because the driver may be running on the watchdog's thread
+    /// when it starts a handler, and a handler must not run there. Until it is set, tasks start on
+    /// the caller's runtime.
     runtime: OnceLock<Handle>,
 }
 
 impl Tasks {
-    /// Sets the runtime on which the tasks run. Only the first call has an effect.
+    /// Sets the runtime on which tasks run. Only the first call has an effect.
     pub(super) fn set_runtime(&self, runtime: Handle) {
-        // An error means that it is set already.
+        // An error means that the runtime is already set.
         let _ = self.runtime.set(runtime);
     }
 
@@ -30,7 +30,7 @@ impl Tasks {
         self.runtime.get()
     }
 
-    /// Runs a task until it ends or the connection does.
+    /// Runs a task until the task or the connection ends.
     pub(super) fn spawn(
         &self,
         lifecycle: &Lifecycle,
@@ -38,7 +38,7 @@ impl Tasks {
     ) {
         let mut running = self.running.lock();
         reap(&mut running);
-        // Checked with the lock held. The end is marked before `abort_all` takes the lock, so a
+        // Check while holding the lock. The end is marked before `abort_all` takes the lock, so a
         // task is either refused here or aborted there.
         if !lifecycle.is_closed() {
             match self.runtime.get() {
@@ -48,7 +48,7 @@ impl Tasks {
         }
     }
 
-    /// Frees the tasks that have ended.
+    /// Frees ended tasks.
     pub(super) fn tidy(&self) {
         reap(&mut self.running.lock());
     }
@@ -59,8 +59,8 @@ impl Tasks {
     }
 }
 
-/// Removes the tasks that have ended, and logs panics: no caller joins the tasks, so that a panic
-/// would otherwise go unnoticed.
+/// Removes ended tasks and logs their panics. Nothing joins the tasks, so a panic would otherwise
+/// go unnoticed.
 fn reap(running: &mut JoinSet<()>) {
     while let Some(ended) = running.try_join_next() {
         if let Err(e) = ended {

@@ -1,8 +1,8 @@
 //! Identity and permissions of a user: the user map that the server writes into every message
 //! (`docs/protocol/02-messages.md#s11`).
 //!
-//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
-//! languages show. Therefore they have neither links nor examples.
+//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
+//! languages show. Therefore they contain neither links nor examples.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -35,7 +35,7 @@ impl Permission {
         }
     }
 
-    /// Parses the letters (`rw`) or the word (`read_write`); `None` for any other text.
+    /// Parses the letters (`rw`) or the word (`read_write`). Returns `None` for any other string.
     ///
     /// ```
     /// use hypha_rpc::workspace::Permission;
@@ -66,12 +66,12 @@ pub struct Scope {
     pub workspaces: IndexMap<String, Permission>,
     /// Id of the only client that may use these credentials. Default: any.
     pub client_id: Option<String>,
-    /// Further words of the token's scope.
+    /// Additional words of the token's scope.
     pub extra_scopes: Option<Vec<String>>,
 }
 
-/// Reads permissions, and skips unknown ones. A permission of a newer server grants nothing here,
-/// but must not make the whole user unreadable.
+/// Parses permissions, and skips unknown ones. An unknown permission of a newer server grants
+/// nothing, but must not make the whole user unreadable.
 fn known_permissions<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<IndexMap<String, Permission>, D::Error> {
@@ -82,7 +82,7 @@ fn known_permissions<'de, D: Deserializer<'de>>(
         .collect())
 }
 
-/// User, as the server authenticated it: `Context::user` of every call, and `connection_info.user`.
+/// User, as authenticated by the server: `Context::user` of every call, and `connection_info.user`.
 /// No client can forge it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -123,7 +123,7 @@ impl Default for UserInfo {
 
 impl UserInfo {
     /// Returns the permission in `workspace`: the stronger of the entries for `workspace` and for
-    /// `*`. `None` if there is no permission.
+    /// `*`. Returns `None` if there is neither.
     #[must_use]
     pub fn permission(&self, workspace: &str) -> Option<Permission> {
         let granted = &self.scope.as_ref()?.workspaces;

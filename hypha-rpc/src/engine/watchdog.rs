@@ -1,23 +1,23 @@
 //! A thread that keeps connections alive while the runtime of the program is blocked.
 //!
-//! A handler that blocks, with `std::thread::sleep` for example, takes a worker thread of its
-//! runtime away, and the tasks in that worker's LIFO slot with it. As many such handlers as there
-//! are workers stop the runtime. Therefore the task of a connection can run in two places:
+//! A handler that blocks, for example with `std::thread::sleep`, blocks a worker thread of its
+//! runtime and the tasks in that worker's LIFO slot. As many such handlers as there are workers
+//! stop the runtime. Therefore the task of a connection can run in two places:
 //!
-//! * in the program's runtime, where it belongs, because a message would otherwise have to change
-//!   threads twice;
-//! * on the thread of the watchdog. It takes the task over when the runtime has not run it for
-//!   [`Settings::stall_timeout`] although it was woken, and gives it back when the runtime runs
+//! * in the program's runtime, by default, because a message would otherwise have to change threads
+//!   twice;
+//! * on the watchdog's thread. The watchdog takes the task over when the runtime was woken but has
+//!   not run the task for [`Settings::stall_timeout`], and gives it back when the runtime runs
 //!   again.
 //!
-//! While handlers run, one monitor per connection looks at them twice per stall timeout. It sends
+//! While handlers run, one monitor per connection checks them twice per stall timeout. It sends
 //! overdue heartbeats, and reports methods that block. Without running handlers it sleeps.
 //!
-//! A runtime with a paused clock, as in tests, is not watched: the clock on the thread of the
-//! watchdog would show another time.
+//! A runtime with a paused clock, as in tests, is not watched: the watchdog's thread would use a
+//! different time.
 //!
-//! WebSockets and memory links move with the task. The requests of an HTTP link are driven by tasks
-//! of the program's runtime, so they wait while it is blocked.
+//! WebSockets and in-memory links move with the task. Tasks of the program's runtime perform the
+//! requests of an HTTP link, so such a link waits while the runtime is blocked.
 //!
 //! [`Settings::stall_timeout`]: super::Settings::stall_timeout
 
@@ -41,28 +41,29 @@ use super::stats::count;
 use super::{Engine, Handlers};
 use crate::transport::movable::{enter_watchdog, set_moved};
 
-/// Number of times that the monitor looks at a connection per stall timeout. With two looks, the
-/// task has at least one whole interval to answer before it counts as blocked.
+/// Number of checks per stall timeout. With two checks, the task has at least one whole interval to
+/// reply before it counts as blocked.
 const LOOKS: u32 = 2;
 
-/// Time without a running handler after which the monitor sleeps. To sleep and wake for each of
-/// many short calls would cost more than to look.
+/// Time without a running handler after which the monitor sleeps. Sleeping and waking for each of
+/// many short calls would cost more than the checks.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Wakes the monitor of a connection when a call comes in.
+/// Wakes the monitor of a connection when a call arrives.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// The monitor sleeps, and must be woken.
+    /// Whether the monitor sleeps and must be woken.
     sleeps: AtomicBool,
     wake: Notify,
 }
 
 impl Activity {
-    /// Wakes the monitor, because a call has come in.
+    /// Wakes the monitor because a call has arrived.
     pub(super) fn begin(&self) {
-        // The caller has counted the call before this. `Monitor::sleep` sets `sleeps` before it
-        // reads the count. The counter is relaxed, so it takes a fence on both sides for one of the
-        // two to see the other. The load avoids a write to a shared cache line for each call.
+        // The caller has already counted the call. `Monitor::sleep` sets `sleeps` before it reads
+        // the count. The counter is relaxed, so each side needs a fence; then at least one of the
+        // two sees the other's write. Loading first avoids a write to a shared cache line for each
+        // call.
         fence(Ordering::SeqCst);
         if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
             self.wake.notify_one();
@@ -70,31 +71,31 @@ impl Activity {
     }
 }
 
-/// The task of a connection, and the state that its two places share.
+/// Task of a connection, and the state shared by the two places where it can run.
 ///
-/// Polls and moves only try the lock of the slot and never wait for it: a place that waited for a
-/// poll of the other side would block a second thread.
+/// Polls and moves use `try_lock` on the slot and never wait for it: waiting for a poll of the
+/// other side would block a second thread.
 struct Watched {
     slot: Mutex<Slot>,
-    /// The task has ended.
+    /// Whether the task has ended.
     ended: AtomicBool,
-    /// The program's runtime found the slot locked, or has something to do that it has not seen. It
-    /// must be woken when the slot is free.
+    /// Whether the program's runtime found the slot locked, or has not yet seen some work. It must
+    /// be woken when the slot is unlocked.
     missed: AtomicBool,
     /// Wakes the task in the program's runtime.
     home: AtomicWaker,
-    /// Number of the last question to the program's runtime, and of the last one it answered. If
-    /// they differ, the runtime has not run the task since the question.
+    /// Number of the latest probe to the program's runtime, and of the latest probe to which it
+    /// replied. If they differ, the runtime has not run the task since the probe.
     asked: AtomicU64,
     answered: AtomicU64,
-    /// The clock of the program's runtime has been paused.
+    /// Whether the clock of the program's runtime has been paused.
     paused: AtomicBool,
 }
 
 struct Slot {
-    /// `None` when it has ended.
+    /// `None` when the task has ended.
     task: Option<BoxFuture<'static, ()>>,
-    /// Whether the watchdog runs it.
+    /// Whether the task runs on the watchdog's thread.
     away: bool,
 }
 
@@ -114,7 +115,7 @@ impl Watched {
         }
     }
 
-    /// Polls the task if it runs in this place at present. Ready when the task has ended.
+    /// Polls the task if it currently runs in this place. Returns `Ready` when the task has ended.
     fn poll(&self, away: bool, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut slot) = self.lock(away) else {
             return Poll::Pending;
@@ -128,29 +129,29 @@ impl Watched {
         if polled.is_ready() {
             slot.task = None;
             self.ended.store(true, Ordering::SeqCst);
-            // Wakes the program's runtime once more, so that `Home` ends, too.
+            // Wake the program's runtime once more, so that `Home` also ends.
             self.missed.store(true, Ordering::SeqCst);
         }
         self.unlock(slot);
         polled
     }
 
-    /// Locks the slot; `None` if the other side polls or moves the task. The other side then wakes
-    /// the program's runtime when it is done. The watchdog needs no wake-up, because its monitor
-    /// looks again.
+    /// Locks the slot. Returns `None` if the other side is polling or moving the task; the other
+    /// side then wakes the program's runtime when it is done. The watchdog needs no wake-up,
+    /// because its monitor checks again.
     fn lock(&self, away: bool) -> Option<MutexGuard<'_, Slot>> {
         self.slot.try_lock().or_else(|| {
             if away {
                 return None;
             }
             self.missed.store(true, Ordering::SeqCst);
-            // Tried again, because the other side may have unlocked the slot just before the mark
-            // was set, and then does not see the mark.
+            // Try again, because the other side may have unlocked the slot just before the mark was
+            // set, without seeing the mark.
             self.slot.try_lock()
         })
     }
 
-    /// Unlocks the slot, and wakes the program's runtime if it missed a turn.
+    /// Unlocks the slot. Wakes the program's runtime if it missed a turn.
     fn unlock(&self, slot: MutexGuard<'_, Slot>) {
         drop(slot);
         if self.missed.swap(false, Ordering::SeqCst) {
@@ -158,26 +159,28 @@ impl Watched {
         }
     }
 
-    /// Moves the task to the watchdog (`away`) or back; false if it is being polled at present.
+    /// Moves the task to the watchdog (`away`) or back. Returns `false` if the task is being
+    /// polled.
     fn relocate(&self, away: bool) -> bool {
         let Some(mut slot) = self.slot.try_lock() else {
             return false;
         };
         slot.away = away;
-        // Counted with the slot locked, so that sockets and timers see the move at their next poll.
+        // Count while the slot is locked, so that sockets and timers notice the move at their next
+        // poll.
         set_moved();
         self.missed.store(true, Ordering::SeqCst);
         self.unlock(slot);
         true
     }
 
-    /// Asks the program's runtime for a sign of life, by waking the task.
+    /// Sends a probe to the program's runtime, by waking the task.
     fn ask(&self) {
         self.asked.fetch_add(1, Ordering::AcqRel);
         self.home.wake();
     }
 
-    /// Answers the last question of the watchdog. Runs in the program's runtime.
+    /// Acknowledges the watchdog's latest probe. Runs in the program's runtime.
     fn reply(&self) {
         let asked = self.asked.load(Ordering::Acquire);
         if asked != self.answered.load(Ordering::Relaxed) {
@@ -192,7 +195,7 @@ impl Watched {
         self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire)
     }
 
-    /// Drops the task, outside of the lock, because its destructors close the connection.
+    /// Drops the task after releasing the lock, because its destructors close the connection.
     fn end(&self) {
         let task = self.slot.lock().task.take();
         self.ended.store(true, Ordering::SeqCst);
@@ -205,8 +208,8 @@ impl Watched {
     }
 }
 
-/// The place of the task in the program's runtime. It stays there while the watchdog runs the task,
-/// to answer the questions and to take the task back.
+/// Placeholder of the task in the program's runtime. It stays there while the watchdog runs the
+/// task, to reply to probes and to take the task back.
 struct Home {
     watched: Arc<Watched>,
     activity: Arc<Activity>,
@@ -224,23 +227,23 @@ impl Future for Home {
 }
 
 impl Drop for Home {
-    /// Ends the task if the runtime ends: a connection does not outlive its runtime.
+    /// Ends the task when the runtime ends: a connection does not outlive its runtime.
     fn drop(&mut self) {
         self.watched.end();
-        // Wakes the monitor, so that it ends, too.
+        // Wake the monitor, so that it also ends.
         self.activity.begin();
     }
 }
 
-/// Returns whether the clock of the present runtime has been paused, as a test may do. Tokio has no
-/// method for that, but its paused clock differs from the system's.
+/// Returns whether the clock of the current runtime has been paused, for example by a test. Tokio
+/// has no method for this, but its paused clock differs from the system's.
 fn has_paused_clock() -> bool {
     let before = std::time::Instant::now();
     let clock = Instant::now().into_std();
     clock < before || clock > std::time::Instant::now()
 }
 
-/// Runs the task of a connection on the present runtime, watched if the settings say so.
+/// Runs the task of a connection on the current runtime, watched if the settings say so.
 pub(super) fn spawn<H: Handlers>(
     engine: &Arc<Engine<H>>,
     task: impl Future<Output = ()> + Send + 'static,
@@ -256,7 +259,7 @@ pub(super) fn spawn<H: Handlers>(
     let monitor = Monitor {
         watched: Arc::clone(&watched),
         activity: Arc::clone(&engine.activity),
-        // Weak, so that the monitor does not keep a connection that has ended.
+        // Weak, so that the monitor does not keep an ended connection alive.
         engine: Arc::downgrade(engine),
         tick: (stall / LOOKS).max(Duration::from_millis(1)),
         warning: engine.settings.blocking_warning,
@@ -292,7 +295,7 @@ fn watchdog() -> Option<&'static Handle> {
     started.as_ref()
 }
 
-/// A poll that had not ended at the last look.
+/// A poll that had not returned at the last check.
 struct Blocking {
     label: String,
     poll: u64,
@@ -300,16 +303,16 @@ struct Blocking {
     reported: bool,
 }
 
-/// Watches one connection, in a task on the thread of the watchdog.
+/// Watches one connection, in a task on the watchdog's thread.
 struct Monitor<H: Handlers> {
     watched: Arc<Watched>,
     activity: Arc<Activity>,
     engine: Weak<Engine<H>>,
     tick: Duration,
     warning: Duration,
-    /// The handlers that were in the middle of a poll at the last look, by the number of the call.
+    /// Handlers that were being polled at the last check. Key: number of the call.
     seen: HashMap<u64, Blocking>,
-    /// The task that polls the connection here, while the watchdog runs it.
+    /// Task that polls the connection on this thread, while the watchdog runs it.
     guest: Option<JoinHandle<()>>,
 }
 
@@ -319,7 +322,7 @@ impl<H: Handlers> Monitor<H> {
         let mut received = 0;
         while self.sleep(received).await {
             let mut last = Instant::now();
-            // Starts at 0: questions from before the sleep say nothing about the runtime now.
+            // Starts at 0: probes from before the sleep say nothing about the runtime now.
             let mut unanswered = 0;
             while last.elapsed() < QUIET {
                 self.watched.ask();
@@ -337,8 +340,8 @@ impl<H: Handlers> Monitor<H> {
                     unanswered + 1
                 };
                 if self.guest.as_ref().is_some_and(JoinHandle::is_finished) {
-                    // The guest ends by itself only if the task has panicked, which ends the
-                    // connection.
+                    // The guest task ends by itself only if the connection's task has panicked,
+                    // which ends the connection.
                     return self.watched.end();
                 }
                 if self.guest.is_some() && unanswered == 0 {
@@ -364,11 +367,12 @@ impl<H: Handlers> Monitor<H> {
         })
     }
 
-    /// Sleeps until more than `received` calls have come in; false if the connection has ended.
+    /// Sleeps until more than `received` calls have arrived. Returns `false` if the connection has
+    /// ended.
     async fn sleep(&self, received: u64) -> bool {
         self.activity.sleeps.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        // Checked after the mark is set: a call or an end before the mark did not wake this task.
+        // Check after the mark is set: a call or an end before the mark did not wake this task.
         if self.received() == received && !self.watched.has_ended() {
             self.activity.wake.notified().await;
         }
@@ -376,7 +380,8 @@ impl<H: Handlers> Monitor<H> {
         !self.watched.has_ended()
     }
 
-    /// Moves the connection here. If its task is being polled, the next look tries again.
+    /// Moves the connection's task to this thread. If it is being polled, the next check tries
+    /// again.
     fn take_over(&mut self, engine: &Engine<H>) {
         if self.watched.relocate(true) {
             count(&engine.counters.stalls);
@@ -387,7 +392,7 @@ impl<H: Handlers> Monitor<H> {
         }
     }
 
-    /// Moves the connection back to the program's runtime.
+    /// Moves the connection's task back to the program's runtime.
     fn give_back(&mut self) {
         if self.watched.relocate(false) {
             if let Some(guest) = self.guest.take() {
@@ -431,7 +436,7 @@ impl<H: Handlers> Monitor<H> {
             }
             self.seen.insert(progress.id, blocking);
         }
-        // The polls that are left in `before` have ended since the last look.
+        // Handlers that remain in `before` have returned from their poll since the last check.
         for blocking in before.into_values().filter(|blocking| blocking.reported) {
             let time = now - blocking.since;
             tracing::warn!("`{}` blocked its thread for {time:.1?}", blocking.label);

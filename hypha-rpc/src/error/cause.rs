@@ -1,5 +1,5 @@
-//! Causes of errors. One lost link fails many calls, and each gets a clone of the error, so the
-//! clones share the cause.
+//! Causes of errors. A lost link fails many calls, each with a clone of the error, so clones share
+//! the cause.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -15,11 +15,11 @@ pub(super) fn source_of(cause: &Option<Cause>) -> Option<&(dyn Error + 'static)>
         .map(|cause| cause as &(dyn Error + 'static))
 }
 
-/// Returns the text of an error and of all its causes in one line: `a: b: c`.
+/// Returns the message of an error and those of all its causes in one line: `a: b: c`.
 ///
-/// The errors of this crate do not repeat the text of their cause in their own, so a program that
-/// logs `{error}` alone loses detail. `anyhow::Error` prints the same chain with `{:#}`. A cause
-/// with which the text already ends is not repeated.
+/// The errors of this crate do not repeat the message of their cause, so a program that logs only
+/// `{error}` loses details. `anyhow::Error` prints the same chain with `{:#}`. If a message already
+/// ends with that of its cause, the cause is not repeated.
 ///
 /// ```
 /// use std::io;
@@ -37,7 +37,8 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        // Errors of other crates often end with the text of their cause, which would stand twice.
+        // Errors of other crates often end with the message of their cause, which would otherwise
+        // be printed twice.
         if !text.ends_with(&next) {
             let _ = write!(text, ": {next}");
         }
@@ -46,7 +47,7 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// The cause of a [`RemoteError`](super::RemoteError): a text, and its own cause.
+/// Cause of a [`RemoteError`](super::RemoteError): a message, and its own cause.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct RemoteCause {
@@ -56,7 +57,7 @@ pub(super) struct RemoteCause {
 }
 
 impl RemoteCause {
-    /// Links these texts to a chain. The first text is the direct cause of the error.
+    /// Links these messages to a chain. The first is the direct cause of the error.
     pub(super) fn chain(causes: Vec<String>) -> Option<Box<RemoteCause>> {
         let causes = causes.into_iter().rev();
         causes.fold(None, |cause, message| {
@@ -64,7 +65,7 @@ impl RemoteCause {
         })
     }
 
-    /// Returns the texts of a chain, the direct cause first.
+    /// Returns the messages of a chain, the direct cause first.
     pub(super) fn texts(cause: Option<Box<RemoteCause>>) -> Vec<String> {
         let mut texts = Vec::new();
         let mut next = cause;

@@ -1,15 +1,15 @@
-//! Classes of exceptions. Other languages send the class only as a part of the error's text.
+//! Classes of exceptions. Other languages send the class only as part of the error's message.
 
 use hypha_wire::WireError;
 
-/// Splits an error into the class of the exception and the plain message.
+/// Splits an error into the exception class and the plain message.
 ///
 /// There are three forms (`docs/protocol/02-messages.md#s8`). Python's asynchronous methods send a
 /// whole traceback as the message. JavaScript sends `Name: message`. Python's synchronous methods
-/// send the plain message, and the class only in the trace.
+/// send the plain message, with the class only in the trace.
 ///
-/// A name counts as a class if it ends like one (`..Error`) or is in `known`, the names that the
-/// caller's contract lists.
+/// A name counts as a class if it ends like one (`..Error`), or is in `known`, the names in the
+/// caller's contract.
 pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, String) {
     let message = error.message.trim_end();
     if message.starts_with("Traceback (most recent call last)") {
@@ -24,8 +24,8 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
     if let Some((class, rest)) = prefix(message, known) {
         return (Some(class.to_owned()), rest.to_owned());
     }
-    // JavaScript omits it, too. The trace must begin with the same line, because a message of one
-    // word could otherwise be taken for a class.
+    // JavaScript also omits the colon then. The trace must begin with the same line, because a
+    // message of one word could otherwise be mistaken for a class.
     if is_class(message, known) && error.trace.lines().next() == Some(message) {
         return (Some(message.to_owned()), String::new());
     }
@@ -40,7 +40,7 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
     (class.map(str::to_owned), message.to_owned())
 }
 
-/// Returns whether `name` names the class `class`, which may have its module in front.
+/// Returns whether `name` denotes `class`, with or without its module.
 pub(super) fn is_named(class: &str, name: &str) -> bool {
     class == name || class.rsplit('.').next() == Some(name)
 }
@@ -54,7 +54,8 @@ pub(super) fn unquoted(message: &str) -> &str {
 }
 
 /// Returns the part of a trace after the frames of its last traceback: the class and the message,
-/// which may have several lines, also empty ones. Returns the whole text if it has no traceback.
+/// which may have several lines, including empty ones. Returns the whole string if it has no
+/// traceback.
 fn last_entry(trace: &str) -> &str {
     let header = trace.rfind("Traceback (most recent call last):");
     let Some(frames) = header.and_then(|start| trace[start..].split_once('\n')) else {
@@ -67,16 +68,17 @@ fn last_entry(trace: &str) -> &str {
     rest.trim_end()
 }
 
-/// Splits `Class: message`, if the text begins with a class.
+/// Splits `Class: message` if the string begins with a class.
 fn prefix<'a>(text: &'a str, known: &[&str]) -> Option<(&'a str, &'a str)> {
     let (class, rest) = text.split_once(':')?;
     is_class(class, known).then(|| (class, rest.trim_start()))
 }
 
-/// Returns whether a text is the name of a class of exceptions.
+/// Returns whether a string is the name of an exception class.
 ///
-/// The suffixes and the three names are those of Python's built-in exceptions. The check is narrow
-/// on purpose: the first word of a message, such as `Note: ..`, must not become a class.
+/// The suffixes and the three names are those of Python's built-in exceptions. The check is
+/// intentionally narrow: the first word of a message, such as `Note: ..`, must not count as a
+/// class.
 fn is_class(text: &str, known: &[&str]) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
     let looks_so = text
@@ -132,7 +134,7 @@ mod tests {
              occurred:\n\n{head}ValueError: b\n"
         );
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
-        // A peer has passed on the exception of another peer, with the trace of that.
+        // A peer has passed on the exception of another peer, with the trace of that exception.
         let text = format!("{head}lib.RemoteException: RemoteError:b\n{head}ValueError: b\n");
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
         assert_eq!(

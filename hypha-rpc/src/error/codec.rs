@@ -12,16 +12,16 @@ use super::cause::{Cause, source_of};
 /// A value cannot be encoded, or a received one does not have the expected type.
 ///
 /// [`source`](std::error::Error::source) is the [`DecodeError`](crate::error::DecodeError) or
-/// [`EncodeError`](crate::error::EncodeError), if one is the cause; it names the place inside the
-/// value and the types. Not retryable: the types of the two sides differ, or the value cannot
-/// travel.
+/// [`EncodeError`](crate::error::EncodeError), if there is one. It names the types and the position
+/// inside the value. Not retryable: the types of the two sides differ, or the value cannot be sent.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CodecError {
-    /// Names the value that does not fit and the place inside it, without the text of the cause.
+    /// Description of the value that does not fit and of the position inside it, without the
+    /// message of the cause.
     pub message: String,
-    /// True if a received value does not fit; the method has run then. False if a value could not
-    /// be sent; the method did not run.
+    /// True if a received value does not fit; then the method has run. False if a value could not
+    /// be sent; then the method did not run.
     pub received: bool,
     /// The call that the value belongs to.
     pub call: CallSite,
@@ -29,7 +29,7 @@ pub struct CodecError {
 }
 
 impl CodecError {
-    /// Creates the error for a received value that decodes, but violates the contract.
+    /// Creates the error for a received value that can be decoded, but violates the contract.
     pub(crate) fn unfit(message: impl Into<String>, call: CallSite) -> Self {
         CodecError {
             message: message.into(),
@@ -47,8 +47,8 @@ impl CodecError {
         }
     }
 
-    /// Creates the error for a value that cannot be sent, without an encoding error: it is too
-    /// large, for example.
+    /// Creates the error for a value that cannot be sent for a reason other than encoding, such as
+    /// its size.
     pub(crate) fn unsendable(message: impl Into<String>, call: CallSite) -> Self {
         CodecError {
             message: message.into(),
@@ -76,7 +76,8 @@ impl CodecError {
     }
 }
 
-/// Returns the text for a received value that is not of the expected type; `what` names the value.
+/// Returns the message for a received value that does not have the expected type. `what` names the
+/// value.
 pub(crate) fn unfit_message(what: &str, error: &DecodeError) -> String {
     match error.path() {
         path if path.is_empty() => format!("{what} is not of the expected type"),

@@ -1,4 +1,5 @@
-//! Errors of connecting: their kinds, their texts, and the texts of servers that they come from.
+//! Errors of connecting: their kinds and messages, and the server messages that they are derived
+//! from.
 
 use std::error::Error;
 use std::fmt;
@@ -9,15 +10,14 @@ use super::cause::{Cause, source_of};
 
 /// Error of an attempt to connect to a server.
 ///
-/// [`kind`](Self::kind) names the failure, [`url`](Self::url) the address, and
-/// [`source`](std::error::Error::source) keeps the error of the system or library that caused it:
-/// an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error`
-/// for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP response. The text
-/// names the change that helps, without the text of the cause; [`report`](super::report) prints
-/// both.
+/// [`kind`](Self::kind) returns the kind of failure, [`url`](Self::url) the address, and
+/// [`source`](std::error::Error::source) the error of the system or library that caused it: an
+/// [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error` for
+/// a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP response. The message
+/// suggests a fix and omits the message of the cause; [`report`](super::report) prints both.
 ///
-/// Nothing has run when connecting fails. Two errors are equal if their kind, URL and text are;
-/// causes are not compared.
+/// No method has run when connecting fails. Two errors are equal if their kind, URL and message are
+/// equal; causes are not compared.
 ///
 /// # Examples
 ///
@@ -43,14 +43,14 @@ pub struct ConnectError(Box<Inner>);
 struct Inner {
     kind: ConnectErrorKind,
     url: Option<String>,
-    /// The error text of the server, or the variable part of the message. May be empty.
+    /// Error message of the server, or the variable part of the message. May be empty.
     detail: String,
     source: Option<Cause>,
-    /// The failure of the other transport, if both were tried.
+    /// Failure of the other transport, if both were tried.
     other: Option<ConnectError>,
 }
 
-/// The kinds of a [`ConnectError`].
+/// Kind of a [`ConnectError`].
 ///
 /// | kind | retryable | what to do |
 /// | --- | --- | --- |
@@ -60,7 +60,7 @@ struct Inner {
 /// | [`ConnectionRefused`](Self::ConnectionRefused) | yes | start the server, check host and port |
 /// | [`Unreachable`](Self::Unreachable) | yes | check the network and firewalls |
 /// | [`ConnectionLost`](Self::ConnectionLost) | yes | wait, or check proxies |
-/// | [`Timeout`](Self::Timeout) | yes | check the network, or set a longer limit |
+/// | [`Timeout`](Self::Timeout) | yes | check the network, or set a longer timeout |
 /// | [`Tls`](Self::Tls) | no | see [`TlsFailure`] |
 /// | [`HttpStatus`](Self::HttpStatus) 408, 425, 429, 5xx | yes | wait |
 /// | [`HttpStatus`](Self::HttpStatus), all others | no | correct the URL: not a Hypha server |
@@ -70,17 +70,17 @@ struct Inner {
 /// | [`WrongWorkspace`](Self::WrongWorkspace) | no | name a workspace that the token is for |
 /// | [`ClientIdInUse`](Self::ClientIdInUse) | no | choose another id, or stop the other client |
 /// | [`Busy`](Self::Busy) | yes | wait |
-/// | [`Refused`](Self::Refused), [`Protocol`](Self::Protocol) | no | read the server's words |
+/// | [`Refused`](Self::Refused), [`Protocol`](Self::Protocol) | no | read the server's message |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// The server URL, or a header for it, cannot be used.
+    /// The server URL, or a header, cannot be used.
     InvalidUrl,
-    /// No transport has this name, or it needs a feature of the crate.
+    /// No transport has this name, or the transport needs a feature of the crate.
     UnknownTransport,
     /// The host name of the URL has no address.
     Dns,
-    /// The host refused the connection: no program listens at this port.
+    /// The host refused the connection: no program listens on this port.
     ConnectionRefused,
     /// The network failed below TLS and HTTP: no route, a reset, no permission.
     Unreachable,
@@ -88,22 +88,22 @@ pub enum ConnectErrorKind {
     Tls(TlsFailure),
     /// The server responded with this HTTP status instead of a connection.
     HttpStatus(u16),
-    /// The server responded with a redirect. It is not followed: it may lead to a server that must
-    /// not see the token.
+    /// The server responded with a redirect. The client does not follow it, because the other
+    /// server must not see the token.
     Redirect,
-    /// The program that answers at the URL speaks neither HTTP nor this protocol.
+    /// The program at the URL speaks neither HTTP nor this protocol.
     NotHypha,
     /// The connection ended during the handshake without an error message.
     ConnectionLost,
-    /// The server did not accept the token, or the reconnection token.
+    /// The server rejected the token or the reconnection token.
     TokenRejected,
-    /// The workspace does not exist or is not accessible, or the server granted another one.
+    /// The workspace does not exist or is not accessible, or the server assigned another one.
     WrongWorkspace,
-    /// A client of the same id is connected already.
+    /// Another client with the same id is already connected.
     ClientIdInUse,
     /// The server or this program is overloaded.
     Busy,
-    /// The server refused for another reason, in its own words.
+    /// The server refused for another reason, given in its message.
     Refused,
     /// The server sent a message that is not part of the handshake.
     Protocol,
@@ -111,28 +111,27 @@ pub enum ConnectErrorKind {
     Timeout,
 }
 
-/// The failures of an encrypted connection.
+/// Failure of an encrypted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// No authority that this machine trusts has signed the certificate. Install that authority, or
-    /// on a network you trust set
-    /// [`danger_accept_invalid_certificates`][accept].
+    /// No authority that this machine trusts has signed the certificate. Install that authority or,
+    /// on a trusted network, set [`danger_accept_invalid_certificates`][accept].
     ///
     /// [accept]: crate::ConnectOptions::danger_accept_invalid_certificates
     UnknownIssuer,
-    /// The certificate is for other host names. Connect by a name that it lists.
+    /// The certificate is for other host names. Connect with a name that it lists.
     NameMismatch,
     /// The certificate has expired or is not valid yet. Renew it, or set the clock of this machine.
     Expired,
-    /// The server does not speak TLS at this port. Use `http://` or `ws://`, or its TLS port.
+    /// The server does not use TLS on this port. Use `http://` or `ws://`, or the TLS port.
     NotTls,
-    /// Another failure: the source has the details.
+    /// Another failure. The source has the details.
     Other,
 }
 
 impl ConnectErrorKind {
-    /// Returns whether the same attempt may succeed later without a change on this side.
+    /// Returns whether the same attempt may succeed later without a change by this program.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {
@@ -149,9 +148,9 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Returns whether the failure lies below the protocol: no Hypha server has refused this
-    /// client. Such a failure of a WebSocket makes [`Transport::Auto`] try HTTP, and a lost
-    /// connection is tried again after it.
+    /// Returns whether the failure is below the protocol: no Hypha server has refused this client.
+    /// After such a failure of a WebSocket, [`Transport::Auto`] tries HTTP, and a lost connection
+    /// is tried again.
     ///
     /// [`Transport::Auto`]: crate::transport::Transport
     pub(crate) fn is_below_the_protocol(self) -> bool {
@@ -176,8 +175,8 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Ranks failures by the progress of the attempt. Of two failures, the one that came further is
-    /// more informative.
+    /// Ranks failures by the progress of the attempt. Of two failures, the one with more progress
+    /// says more.
     #[cfg_attr(not(feature = "http"), allow(dead_code))]
     fn progress(self) -> u8 {
         match self {
@@ -200,9 +199,9 @@ impl ConnectErrorKind {
 impl ConnectError {
     /// Creates an error, for implementations of [`Dial`](crate::transport::Dial).
     ///
-    /// `detail` completes the text of the kind: the server's words, the target of a redirect, the
-    /// fault of a URL. It may be empty. Credentials and the query are removed from the target of a
-    /// redirect, because the text goes to logs.
+    /// `detail` completes the message of the kind: the server's message, the target of a redirect,
+    /// or the fault of a URL. May be empty. Credentials and the query are removed from the target
+    /// of a redirect, because the message is logged.
     pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let detail = match kind {
@@ -218,8 +217,7 @@ impl ConnectError {
         }))
     }
 
-    /// Sets the URL that was tried. Credentials and the query, which may hold a token, are left
-    /// out.
+    /// Sets the URL that was tried. Omits credentials and the query, which may contain a token.
     #[must_use]
     pub fn with_url(mut self, url: &str) -> Self {
         self.0.url = Some(redacted_url(url));
@@ -238,7 +236,7 @@ impl ConnectError {
         self
     }
 
-    /// Sets the URL if there is none yet.
+    /// Sets the URL if none is set.
     pub(crate) fn at(self, url: Option<&str>) -> Self {
         match url {
             Some(url) if self.0.url.is_none() => self.with_url(url),
@@ -246,8 +244,8 @@ impl ConnectError {
         }
     }
 
-    /// Joins the failures of two transports: returns the more informative one, with the other
-    /// inside.
+    /// Combines the failures of two transports. Returns the more informative one, which contains
+    /// the other.
     #[cfg_attr(not(feature = "http"), allow(dead_code))]
     pub(crate) fn after(self, earlier: ConnectError) -> Self {
         let (mut main, other) = match self.kind().progress() > earlier.kind().progress() {
@@ -265,33 +263,34 @@ impl ConnectError {
     }
 
     /// Returns the URL that was tried, without credentials and query. For
-    /// [`Transport::WebSocket`](crate::transport::Transport::WebSocket) that is the `ws://` or
+    /// [`Transport::WebSocket`](crate::transport::Transport::WebSocket) this is the `ws://` or
     /// `wss://` URL of the socket.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }
 
-    /// Returns the server's words, the target of a redirect, or the fault of a URL; may be empty.
+    /// Returns the server's message, the target of a redirect, or the fault of a URL. May be empty.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
-    /// Returns the failure of the other transport if both were tried (`Transport::Auto`). The error
-    /// itself is that of the attempt that came further.
+    /// Returns the failure of the other transport if both were tried (`Transport::Auto`). This
+    /// error is that of the attempt with more progress.
     #[must_use]
     pub fn other_attempt(&self) -> Option<&ConnectError> {
         self.0.other.as_ref()
     }
 
-    /// Returns whether the same attempt may succeed later without a change on this side; the table
-    /// of [`ConnectErrorKind`] lists the kinds. If two transports were tried and no Hypha server
-    /// answered, one retryable failure is enough. A refusal by a Hypha server decides alone.
+    /// Returns whether the same attempt may succeed later without a change by this program; the
+    /// table of [`ConnectErrorKind`] lists the kinds. If two transports were tried and no Hypha
+    /// server responded, one retryable failure is enough. If a Hypha server refused, only that
+    /// refusal counts.
     ///
-    /// A client that was connected once is less strict. It also reconnects after failures that lie
-    /// below the protocol but are not retryable by this table (TLS, HTTP status, redirect): the URL
-    /// was right, and proxies and hotspots answer like that for a while.
+    /// A client that was connected before also reconnects after failures below the protocol that
+    /// are not retryable by this table (TLS, HTTP status, redirect): its URL was right, and proxies
+    /// and hotspots may cause such failures temporarily.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         let kind = self.kind();
@@ -306,9 +305,9 @@ impl ConnectError {
         self.0.source.clone()
     }
 
-    /// Creates the error from the text of a handshake's `error` frame
+    /// Creates the error from the message of a handshake's `error` frame
     /// (`docs/protocol/01-transport-websocket.md#s4`). Servers send no code, so the fixed parts of
-    /// their texts decide about the kind.
+    /// their messages determine the kind.
     pub(crate) fn from_server(message: String) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         let kind = if says(&["Authentication error", "Token has been revoked"]) {
@@ -478,7 +477,8 @@ mod tests {
         assert_eq!(both.other_attempt(), Some(&socket));
         assert!(both.to_string().contains("ws://h/ws"), "{both}");
 
-        // Both came equally far: the first is the error, and the text names the kind once.
+        // Both made equal progress: the first is the error, and the message names the kind only
+        // once.
         let refused = ConnectErrorKind::ConnectionRefused;
         let first = ConnectError::new(refused, "").with_url("ws://h/ws");
         let second = ConnectError::new(refused, "").with_url("http://h/rpc");
@@ -494,7 +494,7 @@ mod tests {
         assert!(!socket.is_retryable());
         assert!(http.after(socket).is_retryable());
 
-        // The server refused the token, so it is reachable, and another attempt changes nothing.
+        // The server rejected the token, so it is reachable, and another attempt changes nothing.
         let socket = ConnectError::new(ConnectErrorKind::HttpStatus(502), "");
         let http = ConnectError::new(ConnectErrorKind::TokenRejected, "");
         assert!(!http.after(socket).is_retryable());

@@ -8,40 +8,41 @@ use super::cause::{Cause, source_of};
 
 /// The connection, or the peer behind it, was lost before a response arrived.
 ///
-/// [`lost`](Self::lost) names the lost part, which decides whether a new call may succeed.
+/// [`lost`](Self::lost) tells which part was lost, which determines whether a new call may succeed.
 /// [`may_have_run`](Self::may_have_run) tells whether the method may have run.
 ///
 /// [`source`](std::error::Error::source) is the failure of the link, if there was one: an
-/// [`io::Error`](std::io::Error) or the error of the WebSocket or HTTP library. If the connection
-/// ended because the server refused to take this client back, it is that
+/// [`io::Error`](std::io::Error), or the error of the WebSocket or HTTP library. If the connection
+/// ended because the server refused to let this client reconnect, it is that
 /// [`ConnectError`](super::ConnectError).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnected {
-    /// The lost part of the way to the callee.
+    /// The part of the connection to the callee that was lost.
     pub lost: Lost,
-    /// Description of the failure in one sentence, without the text of the cause.
+    /// Description of the failure in one sentence, without the message of the cause.
     pub reason: String,
-    /// True if the request had been sent, so that the method may have run. Repeat the call only if
-    /// running it twice does no harm.
+    /// True if the request was sent, so that the method may have run. Repeat the call only if
+    /// running the method twice does no harm.
     pub may_have_run: bool,
     /// The call that was interrupted.
     pub call: CallSite,
     source: Option<Cause>,
 }
 
-/// The part of the way to a callee that a [`Disconnected`] call lost.
+/// The part of the connection to a callee that a [`Disconnected`] call lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The peer has left the server; this client is still connected. Retryable: the next call looks
-    /// the service up by its id, and finds it if another client, or the same one again, hosts it.
+    /// The peer has disconnected from the server; this client is still connected. Retryable: the
+    /// next call looks the service up again, and succeeds if any client, including the same one
+    /// after a reconnect, provides it.
     Peer,
-    /// The link to the server broke, and the client opens another one. Retryable: a new call waits
+    /// The link to the server broke, and the client is opening another. Retryable: a new call waits
     /// for the new link.
     Link,
-    /// The connection has ended and does not reconnect, as
-    /// [`Client::closed`](crate::Client::closed) says. Not retryable: connect again.
+    /// The connection has ended permanently. [`Client::closed`](crate::Client::closed) returns the
+    /// reason. Not retryable: connect again.
     Connection,
 }
 

@@ -10,11 +10,12 @@ use super::cause::{Cause, source_of};
 
 /// Error of a link to the server that broke or could not be opened.
 ///
-/// A [`Link`](crate::transport::Link) reports it once and then ends. Calls in flight fail with
-/// [`Error::Disconnected`](super::Error::Disconnected), whose [`source`](std::error::Error::source)
-/// leads to the cause kept here. The connection opens another link by itself.
+/// A [`Link`](crate::transport::Link) reports one such error and then ends. Calls in flight fail
+/// with [`Error::Disconnected`](super::Error::Disconnected), whose
+/// [`source`](std::error::Error::source) is the cause of this error. The connection automatically
+/// opens another link.
 ///
-/// Cloning is cheap. Two are equal if they print the same; causes are not compared.
+/// Cloning is cheap. Two errors are equal if they print the same message; causes are not compared.
 #[derive(Clone)]
 pub struct LinkError(Arc<Inner>);
 
@@ -23,13 +24,13 @@ enum Inner {
         message: Cow<'static, str>,
         source: Option<Cause>,
     },
-    /// The link could not be opened. An HTTP link is opened by its first frame, so this failure
-    /// appears as that of an open link.
+    /// The link could not be opened. The first frame opens an HTTP link, so this failure occurs on
+    /// a link that [`Dial`](crate::transport::Dial) has already returned.
     NotOpened(ConnectError),
 }
 
 impl LinkError {
-    /// Creates an error from its text: lower case, without a full stop.
+    /// Creates an error from a message: lower case, without a full stop.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         LinkError(Arc::new(Inner::Broken {
             message: message.into(),
@@ -37,14 +38,14 @@ impl LinkError {
         }))
     }
 
-    /// Sets the cause. The message must not repeat its text, because [`report`](super::report)
-    /// prints both.
+    /// Sets the cause. The error's message must not repeat that of the cause, because
+    /// [`report`](super::report) prints both.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.with_cause(Some(source.into().into()))
     }
 
-    /// Returns why the link could not be opened, if that is the failure.
+    /// Returns the reason why the link could not be opened, if that is the failure.
     #[must_use]
     pub fn as_connect_error(&self) -> Option<&ConnectError> {
         match &*self.0 {
@@ -53,7 +54,7 @@ impl LinkError {
         }
     }
 
-    /// Returns the same failure with `words` in front of its text.
+    /// Returns the same failure with `words` in front of its message.
     pub(crate) fn context(&self, words: &str) -> Self {
         let cause = match &*self.0 {
             Inner::Broken { source, .. } => source.clone(),

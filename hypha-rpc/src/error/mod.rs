@@ -1,13 +1,13 @@
-//! Every way in which a call, a connection or a registration can fail.
+//! Errors of calls, connections and registrations.
 //!
-//! One type, [`Error`], with a variant per kind of failure. A typed call adds the contract's own
-//! error as [`Error::Service`]; every other variant belongs to the library and names the method and
+//! The type [`Error`] has one variant per kind of failure. A typed call adds the contract's own
+//! error as [`Error::Service`]. Every other variant belongs to the library and names the method and
 //! the peer.
 //!
-//! Errors keep their causes: [`source`](std::error::Error::source) leads to the `io::Error`,
-//! `rustls::Error`, `tungstenite::Error`, `reqwest::Error` or [`DecodeError`] below, and the text
-//! of an error does not repeat that of its cause. Print both with [`report`], or with `{:#}` of
-//! `anyhow::Error`.
+//! Errors keep their causes: [`source`](std::error::Error::source) returns the underlying
+//! `io::Error`, `rustls::Error`, `tungstenite::Error`, `reqwest::Error` or [`DecodeError`]. The
+//! message of an error does not repeat that of its cause. Print both with [`report`], or with
+//! `{:#}` of `anyhow::Error`.
 //!
 //! | variant | occurs when | retryable | may have run |
 //! | --- | --- | --- | --- |
@@ -22,7 +22,8 @@
 //!
 //! The column "retryable" is [`Error::is_retryable`], the column "may have run"
 //! [`Error::may_have_run`]. A program that repeats calls needs both: a call that may have run is
-//! safe to repeat only if it is idempotent. [`Retry`](crate::Retry) applies this rule by itself.
+//! safe to repeat only if it is idempotent. [`Retry`](crate::Retry) applies this rule
+//! automatically.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -55,8 +56,8 @@ pub use timeout::{Timeout, TimeoutKind};
 
 /// Error of a call, a connection or a registration.
 ///
-/// `E` is the error type of the called method, [`Infallible`] if it has none. The
-/// [module](self) has a table of the variants.
+/// `E` is the error type of the called method, [`Infallible`] if it has none. See the
+/// [module](self) for a table of the variants.
 ///
 /// # Examples
 ///
@@ -79,12 +80,12 @@ pub use timeout::{Timeout, TimeoutKind};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error<E = Infallible> {
-    /// The method returned its own error. It has run. The contract decides whether a repetition
-    /// helps.
+    /// The method ran and returned its own error. The contract determines whether repeating the
+    /// call helps.
     #[error("{0}")]
     Service(E),
     /// The method failed with an error that is not the contract's: an exception of another
-    /// language, a panic, an untyped error. It has run, at least in part.
+    /// language, a panic, or an untyped error. It has run, at least in part.
     #[error(transparent)]
     Remote(Box<RemoteError>),
     /// The peer or the server refused the request. The method did not run.
@@ -96,20 +97,21 @@ pub enum Error<E = Infallible> {
     /// The connection or the peer was lost before a response arrived.
     #[error(transparent)]
     Disconnected(Disconnected),
-    /// A value could not be encoded, or a received one is not of the expected type.
+    /// A value could not be encoded, or a received value does not have the expected type.
     #[error(transparent)]
     Codec(CodecError),
     /// The connection could not be established.
     #[error(transparent)]
     Connect(ConnectError),
-    /// This program made an invalid request, such as a service id with a dot. Nothing was sent.
+    /// This program made an invalid request, for example with a service id that contains a dot.
+    /// Nothing was sent.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl<E> Error<E> {
     /// Returns [`Error::Invalid`] outside of a tokio runtime, where the timers of a call would
-    /// panic. `what` names the action that failed.
+    /// panic. `what` names the failed action.
     pub(crate) fn unless_in_runtime(what: &str) -> Result<(), Self> {
         match tokio::runtime::Handle::try_current() {
             Ok(_) => Ok(()),
@@ -121,7 +123,7 @@ impl<E> Error<E> {
     }
 }
 
-/// The variants of an [`Error`] without their contents, for metrics and logs.
+/// The variants of [`Error`] without their contents, for metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -144,7 +146,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind as a label: lower case, one word.
+    /// Returns the kind as a label: one lower-case word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -167,10 +169,10 @@ impl fmt::Display for ErrorKind {
 }
 
 impl<E> Error<E> {
-    /// Returns whether the same call may succeed if it is made again on this connection.
+    /// Returns whether the same call may succeed if repeated on this connection.
     ///
-    /// True for a timeout, for a lost link that the client reopens, and for a peer that has left,
-    /// is not connected or is too busy. For [`Error::Connect`] the answer is that of
+    /// True for a timeout, for a lost link that the client reopens, and for a peer that has
+    /// disconnected, is not connected or is too busy. For [`Error::Connect`], see
     /// [`ConnectError::is_retryable`]. Check [`may_have_run`](Self::may_have_run) before repeating
     /// a call that changes something.
     pub fn is_retryable(&self) -> bool {
@@ -185,8 +187,8 @@ impl<E> Error<E> {
 
     /// Returns whether the method may have run although no result arrived.
     ///
-    /// False only if it certainly did not run: the request was refused, never sent, or not
-    /// encodable.
+    /// False only if it certainly did not run: the request was refused, was never sent, or could
+    /// not be encoded.
     pub fn may_have_run(&self) -> bool {
         match self {
             Error::Service(_) | Error::Remote(_) => true,
@@ -197,7 +199,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns the variant without its content: the label `outcome` of metrics and spans.
+    /// Returns the variant without its content. It is the label `outcome` of metrics and spans.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Service(_) => ErrorKind::Service,
@@ -211,8 +213,8 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns whether another client may host the service by now: the peer is not connected, or
-    /// does not have the called service or method.
+    /// Returns whether another client may provide the service by now, because the peer is not
+    /// connected or does not have the called service or method.
     pub(crate) fn is_about_a_stale_address(&self) -> bool {
         match self {
             Error::Rejected(refusal) => matches!(
@@ -226,9 +228,9 @@ impl<E> Error<E> {
         }
     }
 
-    /// Converts the error for a caller that has another contract's error type.
+    /// Converts the error for a caller with another error type.
     ///
-    /// [`Error::Service`] becomes [`Error::Remote`] with the text of the error and an empty
+    /// [`Error::Service`] becomes [`Error::Remote`] with the message of the error and an empty
     /// [`CallSite`]; all other variants keep their content. Use it with `?` in a method that calls
     /// a service with another error type.
     pub fn untyped<F>(self) -> Error<F>
@@ -257,8 +259,8 @@ impl<E> Error<E> {
 }
 
 impl<E: fmt::Display> Error<E> {
-    /// Returns the text with all causes. Peers get no other part of the error, so the text would
-    /// otherwise lose the causes.
+    /// Returns the message with all causes. Peers get no other part of the error, so the causes
+    /// would otherwise be lost.
     pub(crate) fn text_with_causes(&self) -> String {
         match self {
             Error::Disconnected(error) => report(error),
@@ -274,8 +276,8 @@ impl<E: fmt::Display> Error<E> {
 }
 
 impl Error {
-    /// Converts the error of a method without an error type to the error of one that has a type.
-    /// Nothing is lost: an [`Error::Service`] of [`Infallible`] does not exist.
+    /// Converts the error of a method without an error type to an error with one. Lossless, because
+    /// an [`Error::Service`] of [`Infallible`] cannot exist.
     #[must_use]
     pub fn widen<E>(self) -> Error<E> {
         match self {
@@ -295,9 +297,9 @@ impl<E> From<ConnectError> for Error<E> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallSite {
-    /// `service.method`, as the caller wrote it. Empty if the error concerns no method.
+    /// `service.method`, as the caller wrote it. Empty if the error is not about a method.
     pub method: String,
-    /// The address `workspace/client` of the peer that hosts the service. Empty if it is not known.
+    /// Address `workspace/client` of the peer that provides the service. Empty if unknown.
     pub peer: String,
 }
 

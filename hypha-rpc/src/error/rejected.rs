@@ -9,19 +9,19 @@ use super::CallSite;
 #[non_exhaustive]
 #[error("{call}: {message}")]
 pub struct Rejection {
-    /// The reason, for programs.
+    /// Reason, for programs.
     pub kind: RejectKind,
-    /// The reason in the words of the side that refused.
+    /// Reason, as the message of the side that refused.
     pub message: String,
     /// The call that was refused.
     pub call: CallSite,
 }
 
-/// The reasons of a [`Rejection`].
+/// Reason of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectKind {
-    /// No service has this id. Check the id, and that its host is connected.
+    /// No service has this id. Check the id, and that the service's provider is connected.
     UnknownService,
     /// The service does not have this method, or no longer has it.
     UnknownMethod,
@@ -32,9 +32,10 @@ pub enum RejectKind {
     PermissionDenied,
     /// The addressed client is not connected. Retryable: it may reconnect.
     PeerNotConnected,
-    /// The function belonged to a call that has ended, or was released. Get a new one.
+    /// The function was released, or the call that it belonged to has ended. Get a new function.
     Expired,
-    /// More than one service fits the query. Name the client in the id, or choose a selection mode.
+    /// More than one service matches the query. Specify the client in the id, or set a selection
+    /// mode.
     Ambiguous,
     /// The peer has too many calls in progress, or is disconnecting. Retryable after a pause.
     Busy,
@@ -47,7 +48,7 @@ impl RejectKind {
         matches!(self, RejectKind::PeerNotConnected | RejectKind::Busy)
     }
 
-    /// Returns the name under which Rust peers send this kind (`_rname`). Other peers ignore it.
+    /// Returns the name that Rust peers send for this kind (`_rname`). Other peers ignore it.
     pub(crate) fn wire_name(self) -> &'static str {
         match self {
             RejectKind::UnknownService => "hypha.UnknownService",
@@ -76,10 +77,10 @@ impl RejectKind {
         .find(|kind| kind.wire_name() == name)
     }
 
-    /// Reads the kind from the fixed texts of the Python and JavaScript peers
-    /// (`docs/protocol/02-messages.md#s7`, `#s8`), which send no name. A method may raise an
-    /// exception whose text begins alike, so most forms must also name the call that was made: if
-    /// they did not, a method that ran would count as one that did not run.
+    /// Derives the kind from the fixed messages of Python and JavaScript peers
+    /// (`docs/protocol/02-messages.md#s7`, `#s8`), which send no name. Most messages must also name
+    /// the called method, because a method may raise an exception whose message begins the same.
+    /// Without this check, a method that ran would count as one that did not.
     pub(super) fn from_text(message: &str, call: &CallSite) -> Option<Self> {
         let of_call = message.contains(&format!(":services.{}", call.method));
         let built_in = call.method.starts_with("built-in.");

@@ -1,32 +1,32 @@
-//! Errors that the called method raised, and the conversion of a received error to [`Error`].
+//! Errors raised by the called method, and the conversion of a received error to [`Error`].
 
 use hypha_wire::{Value, WireError};
 
 use super::cause::RemoteCause;
 use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 
-/// Error that the called method raised and that is not of the contract's error type
+/// Error that the called method raised and that does not have the contract's error type
 /// (`docs/protocol/02-messages.md#s8`).
 ///
 /// [`source`](std::error::Error::source) is the chain of causes that a Rust peer sent;
-/// [`trace`](Self::trace) has the same causes as text. Peers in other languages send only the
-/// trace.
+/// [`trace`](Self::trace) contains the same causes as a string. Peers in other languages send only
+/// the trace.
 ///
 /// The method has run, at least in part. Not retryable: the method itself has failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("{call}: {}{message}", class.as_ref().or(name.as_ref()).map(|c| format!("{c}: ")).unwrap_or_default())]
 pub struct RemoteError {
-    /// The message, without class name and trace.
+    /// Message, without class name and trace.
     pub message: String,
-    /// The class of the exception, if the peer sent one: `ValueError`, `TypeError`, `Error`.
+    /// Class of the exception, such as `ValueError`, `TypeError` or `Error`, if the peer sent it.
     pub class: Option<String>,
-    /// The name of a typed error of a Rust peer, such as `CalcError.TooLarge`.
+    /// Name of a typed error of a Rust peer, such as `CalcError.TooLarge`.
     pub name: Option<String>,
-    /// The stack trace of the peer. Empty if it sent none: Rust peers send stack frames only from
+    /// Stack trace of the peer. Empty if the peer sent none: Rust peers send stack frames only from
     /// services that [allow it](crate::Service::send_backtraces).
     pub trace: String,
-    /// A typed error of a Rust peer as a value; decode it with [`Value::decode_as`].
+    /// Content of a typed error of a Rust peer. Decode it with [`Value::decode_as`].
     pub data: Option<Value>,
     /// The call that failed.
     pub call: CallSite,
@@ -35,16 +35,16 @@ pub struct RemoteError {
     pub(super) cause: Option<Box<RemoteCause>>,
 }
 
-/// Converts the argument of a peer's `reject` to the caller's error: a rejection, the contract's
-/// own error, or a [`RemoteError`], in this order.
+/// Converts the argument of a peer's `reject` to the caller's error. Tries, in this order: a
+/// rejection, the contract's own error, a [`RemoteError`].
 pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Error<E> {
     let (class, message) = class::split(&error, &[]);
     let kind = match &error.name {
         Some(name) => RejectKind::from_wire_name(name),
         None => RejectKind::from_text(&message, &call),
     };
-    // Rejections come first: the method did not run, and an error type with `other` would take
-    // every failure as its own.
+    // Check for rejections first: the method did not run, and an error type with an `other` variant
+    // would match every failure.
     if let Some(kind) = kind {
         return Error::Rejected(Rejection {
             kind,

@@ -12,22 +12,22 @@ use super::cause::RemoteCause;
 
 /// Error type of a service method.
 ///
-/// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError): callers in Rust get the
-/// value back as [`Error::Service`]. Types that only have a text (`String`, `anyhow::Error`,
-/// `Box<dyn Error + Send + Sync>`, `std::io::Error`) lose their type on the way and arrive as
-/// [`Error::Remote`]; the causes of the last three travel as texts. [`Error`] itself is such a
-/// type, so a method can pass the error of another service on with `?`.
+/// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError): callers in Rust then get
+/// the value back as [`Error::Service`]. Types with only a message (`String`, `anyhow::Error`,
+/// `Box<dyn Error + Send + Sync>`, `std::io::Error`) arrive as [`Error::Remote`]; the causes of the
+/// last three are sent as strings. [`Error`] itself also implements this trait, so a method can
+/// pass on the error of another service with `?`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a service method",
     label = "callers could not be told of this error",
     note = "add `#[derive(hypha_rpc::RemoteError)]` to the type, or use `anyhow::Error` and lose the type"
 )]
 pub trait ServiceError: Sized {
-    /// Returns the error in the form in which it is sent. The library sends its
-    /// [`backtrace`](WireError::backtrace) only if the service [allows
-    /// it](crate::Service::send_backtraces).
+    /// Converts the error to the form that is sent. The library sends its
+    /// [`backtrace`](WireError::backtrace) only if the service
+    /// [allows it](crate::Service::send_backtraces).
     fn to_wire(self) -> WireError;
-    /// Returns a received error as this type, or `None` if it is another error.
+    /// Converts a received error to this type; `None` if it is another error.
     fn from_wire(error: &WireError) -> Option<Self>;
 }
 
@@ -41,7 +41,7 @@ impl ServiceError for Infallible {
 }
 
 /// Passes on the error of another service. The caller receives every variant as [`Error::Remote`].
-/// The text includes the causes, because only the text is sent.
+/// The message includes the causes, because only the message is sent.
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {
@@ -50,8 +50,8 @@ impl<E: fmt::Display> ServiceError for Error<E> {
                     Some(class) => format!("{class}: {}", error.message),
                     None => error.message,
                 });
-                // The trace may contain stack frames, and the peer may have sent them only to this
-                // program. As a backtrace, they go further only if this service allows it.
+                // The trace may contain stack frames that the peer sent only to this program. As a
+                // backtrace, they are passed on only if this service allows it.
                 wire.backtrace = Some(error.trace)
                     .filter(|trace| !trace.is_empty())
                     .map(Into::into);
@@ -68,7 +68,7 @@ impl<E: fmt::Display> ServiceError for Error<E> {
     }
 }
 
-/// Returns the error with this text and the chain of causes that begins with `cause`. The trace
+/// Returns the error with this message and the chain of causes that starts with `cause`. The trace
 /// repeats the causes, because clients in other languages read nothing else.
 fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> WireError {
     let chain = std::iter::successors(cause, |&cause| cause.source());

@@ -7,8 +7,8 @@ use super::CallSite;
 
 /// The call exceeded its idle timeout or its total timeout.
 ///
-/// Retryable. If [`sent`](Self::sent) is true, the method may have run, or may still be running: a
-/// timeout does not wait for the callee to stop.
+/// Retryable. If [`sent`](Self::sent) is true, the method may have run or may still be running: the
+/// callee does not stop when the caller's timeout elapses.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeout {
@@ -16,7 +16,7 @@ pub struct Timeout {
     pub kind: TimeoutKind,
     /// Value of that timeout.
     pub limit: Duration,
-    /// True if the request had left this program, so that the method may have run.
+    /// True if the request was sent, so that the method may have run.
     pub sent: bool,
     /// The call that waited.
     pub call: CallSite,
@@ -26,7 +26,7 @@ pub struct Timeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// The idle timeout: no heartbeat and no response arrived for that long
+    /// The idle timeout: neither a heartbeat nor a response arrived for that long
     /// (`docs/protocol/02-messages.md#s6`). Set by
     /// [`Call::idle_timeout`](crate::Call::idle_timeout).
     Idle,

@@ -1,8 +1,8 @@
 //! Runtime support for `#[derive(RemoteError)]`: encodes typed errors, and decodes them from data
 //! or from exceptions of other languages.
 //!
-//! As in `service/macro_support.rs`, only one function has each trait as a bound, so that the
-//! compiler reports one mistake once.
+//! As in `service/macro_support.rs`, each trait is a bound of only one function, so that the
+//! compiler reports each mistake once.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::class;
 use hypha_wire::{EncodeError, Value, WireError};
 
-/// An error type whose values have a text.
+/// Error type whose values have a message.
 #[diagnostic::on_unimplemented(
     message = "the error `{Self}` has no text",
     label = "callers in other languages see only the text of an error",
@@ -23,7 +23,7 @@ pub trait ErrorText: Display {}
 #[diagnostic::do_not_recommend]
 impl<T: Display> ErrorText for T {}
 
-/// An error type whose values travel as data.
+/// Error type whose values are sent as data.
 #[diagnostic::on_unimplemented(
     message = "the error `{Self}` cannot travel with its data",
     label = "callers in Rust get the error as a value",
@@ -34,7 +34,7 @@ pub trait ErrorData: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> ErrorData for T {}
 
-/// The field of a variant that takes the message of an exception.
+/// Field of a variant that holds the message of an exception.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the message of an exception",
     label = "this field gets the message of whatever was raised elsewhere",
@@ -45,12 +45,12 @@ pub trait MessageField: From<String> {}
 #[diagnostic::do_not_recommend]
 impl<T: From<String>> MessageField for T {}
 
-/// Returns the text of an error.
+/// Returns the message of an error.
 pub fn error_text<E: ErrorText>(error: &E) -> String {
     error.to_string()
 }
 
-/// Returns the functions that encode and decode errors of type `E`.
+/// Returns the functions that encode and decode an error of type `E`.
 #[must_use]
 pub fn error_data<E: ErrorData>() -> DataCodec<E> {
     DataCodec {
@@ -59,8 +59,8 @@ pub fn error_data<E: ErrorData>() -> DataCodec<E> {
     }
 }
 
-/// The functions that encode and decode an error. Returned by [`error_data`], which has the bounds,
-/// so that the functions below need none.
+/// Functions that encode and decode an error. Returned by [`error_data`], which has the trait
+/// bounds, so that the functions below need none.
 #[derive(Debug)]
 pub struct DataCodec<E> {
     encode: fn(&E) -> Result<Value, EncodeError>,
@@ -75,7 +75,7 @@ pub fn message_field<T: MessageField>(message: String) -> T {
 
 /// A type with `#[derive(RemoteError)]`.
 pub trait TypedError: Sized + 'static {
-    /// The variants. A struct has one, which is itself.
+    /// The variants. A struct counts as its own single variant.
     const VARIANTS: &'static [ErrorVariant<Self>];
 
     /// Returns the index of this value in [`Self::VARIANTS`].
@@ -92,7 +92,7 @@ pub struct ErrorVariant<E> {
 }
 
 impl<E> ErrorVariant<E> {
-    /// Creates a variant that only Rust peers send.
+    /// Creates a variant that matches only errors of Rust peers.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         ErrorVariant {
@@ -103,7 +103,8 @@ impl<E> ErrorVariant<E> {
         }
     }
 
-    /// Makes exceptions of these classes this variant; `make` takes their message.
+    /// Makes the variant also match exceptions of these classes. `make` creates it from the
+    /// message.
     #[must_use]
     pub const fn classes(
         mut self,
@@ -115,7 +116,8 @@ impl<E> ErrorVariant<E> {
         self
     }
 
-    /// Makes every failure that fits no other variant this variant; `make` takes its message.
+    /// Makes the variant match every failure that no other variant matches. `make` creates it from
+    /// the message.
     #[must_use]
     pub const fn others(mut self, make: fn(String) -> E) -> Self {
         self.takes_others = true;
@@ -128,8 +130,8 @@ impl<E> ErrorVariant<E> {
     }
 }
 
-/// Encodes the error. The trace names its class, because callers in other languages look for it
-/// there, unless the message begins with it.
+/// Encodes the error. Callers in other languages look for the class in the trace, so the trace
+/// names it, unless the message already starts with `<class>:`.
 pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec<E>) -> WireError {
     let variant = E::VARIANTS.get(error.variant());
     let name = variant.map(|variant| variant.name);
@@ -152,8 +154,8 @@ pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec
     wire
 }
 
-/// Decodes the error if it is of this type: by the name and data that a Rust peer sent, by the
-/// class of an exception, or as the variant that takes all others.
+/// Decodes the error if it has this type: by the name and data that a Rust peer sent, by the class
+/// of an exception, or as the variant that matches all others.
 pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) -> Option<E> {
     if let Some(name) = &error.name {
         if E::VARIANTS.iter().any(|variant| variant.name == name) {
@@ -175,7 +177,7 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
         });
     }
     let other = E::VARIANTS.iter().find(|variant| variant.takes_others)?;
-    // The message alone would not tell a `ValueError` from an `OSError`.
+    // Include the class: the message alone would not distinguish a `ValueError` from an `OSError`.
     let what = class.as_ref().or(error.name.as_ref());
     other.make(match what {
         Some(what) => format!("{what}: {message}"),
@@ -183,8 +185,8 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
     })
 }
 
-/// Returns the variant for an exception. A variant that names the module wins over one that names
-/// only the class.
+/// Returns the variant for an exception. Prefers a variant that names the module over one that
+/// names only the class.
 fn of_class<E: TypedError>(class: &str) -> Option<&'static ErrorVariant<E>> {
     let find = |fits: fn(&str, &str) -> bool| {
         let mut all = E::VARIANTS.iter();
@@ -279,7 +281,7 @@ mod tests {
             let own = Failure::from_wire(&error);
             assert_eq!(own, Some(Failure::Missing("disk".into())), "{error:?}");
         }
-        // If the class has its module in front, the module decides.
+        // If the class includes its module, the module must match.
         let text = "disk".to_owned();
         let lookup = Failure::from_wire(&raised("b.LookupError: disk", ""));
         assert_eq!(lookup, Some(Failure::Lookup { text }));
@@ -324,7 +326,7 @@ mod tests {
         }
         newer.name = Some("Failure.Torn".into());
         assert_eq!(Failure::from_wire(&newer), None);
-        // The class in the trace decides if the data does not fit.
+        // If the data does not fit, the class in the trace determines the variant.
         newer.name = Some("Failure.Empty".into());
         newer.trace = "EmptyError: the hat is worn by 3".into();
         assert_eq!(Failure::from_wire(&newer), Some(Failure::Empty));

@@ -1,20 +1,20 @@
 //! Function schemas: descriptions of methods for callers in any language.
 //!
-//! [`hypha_service`](crate::hypha_service) generates these schemas from a contract. A service that
-//! is built by hand makes them with [`FunctionSchema`] and sets them with
+//! [`hypha_service`](crate::hypha_service) generates these schemas from a contract. For a service
+//! built by hand, create them with [`FunctionSchema`] and set them with
 //! [`Method::schema`](crate::service::Method::schema).
 //!
 //! A function is described as `{name, description, parameters, returns}`:
 //!
 //! * `parameters` is a JSON Schema object of draft 2020-12, in the form that the Python client
-//!   makes of a function with pydantic's types: a named type is a `$ref` into `$defs` of the same
-//!   object, an `Option` is `anyOf` with `null`, and its default is `null`.
-//! * `returns` is the schema of the result, with `$defs` of its own. It is absent if the type of
-//!   the result has no schema; clients that do not know the key ignore it.
+//!   generates with pydantic: a named type is a `$ref` into `$defs` of the same object, and an
+//!   `Option` is `anyOf` with `null` and has the default `null`.
+//! * `returns` is the schema of the result, with its own `$defs`. Absent if the type of the result
+//!   has no schema. Clients that do not know the key ignore it.
 //!
-//! The key [`KIND`] marks types that JSON does not have: arrays of numbers, functions, streams.
+//! The key [`KIND`] marks types that JSON does not have: numeric arrays, functions, streams.
 //!
-//! The crate `hypha-schema` makes descriptions in other languages from these schemas.
+//! The crate `hypha-schema` generates code in several languages from these schemas.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 
 pub use hypha_wire::keys::SCHEMA_KIND as KIND;
 
-/// Builder of the schema of one function. Add the arguments in the order of the parameters.
+/// Builder for the schema of one function. Add the arguments in the order of the parameters.
 ///
 /// # Examples
 ///
@@ -66,7 +66,7 @@ impl FunctionSchema {
         self.optional_argument::<T>(name, description)
     }
 
-    /// Adds an argument that callers may leave out.
+    /// Adds an argument that callers may omit.
     #[must_use]
     pub fn optional_argument<T: JsonSchema + ?Sized>(
         mut self,
@@ -79,7 +79,7 @@ impl FunctionSchema {
         self
     }
 
-    /// Adds an argument with a default for callers that leave it out.
+    /// Adds an argument with a default, which is used if callers omit it.
     #[must_use]
     pub fn argument_with_default<T: JsonSchema + ?Sized>(
         self,
@@ -89,7 +89,7 @@ impl FunctionSchema {
     ) -> Self {
         let mut this = self.optional_argument::<T>(name, description);
         if let Some(Value::Object(property)) = this.properties.get_mut(name) {
-            // serde turns bytes into a list of numbers, which is not a valid default for bytes.
+            // serde converts bytes to a list of numbers, which is not a valid default for bytes.
             if property
                 .get("format")
                 .is_none_or(|format| format != "binary")
@@ -126,7 +126,8 @@ impl FunctionSchema {
         let mut parameters = Map::new();
         parameters.insert("type".to_owned(), "object".into());
         parameters.insert("properties".to_owned(), self.properties.into());
-        // As in pydantic, `required` is absent if all arguments may be left out, not an empty list.
+        // If all arguments are optional, `required` is absent instead of an empty list, as in
+        // pydantic.
         if !self.required.is_empty() {
             parameters.insert("required".to_owned(), self.required.into());
         }
@@ -151,13 +152,13 @@ pub(crate) fn stream() -> Schema {
     })
 }
 
-/// Returns a generator that writes schemas in the form of pydantic.
+/// Returns a generator that produces schemas in pydantic's form.
 fn generator() -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         let transforms = &mut settings.transforms;
         transforms.push(Box::new(RecursiveTransform(normalise)));
-        // Second, because it reads the `anyOf` of members, which the first one writes.
+        // Must come second, because it reads the `anyOf` that the first transform writes.
         transforms.push(Box::new(RecursiveTransform(say_null)));
     });
     settings.into_generator()
@@ -184,17 +185,18 @@ fn with_definitions(mut schema: Schema, mut generator: SchemaGenerator) -> Value
     schema.to_value()
 }
 
-/// Sets the description. The text of the contract replaces that of the type.
+/// Sets the description. The description in the contract replaces that of the type.
 fn describe(schema: &mut Schema, description: &str) {
     if !description.is_empty() {
-        // Also turns `true`, which is any value, into an object that can hold the text.
+        // Also converts `true`, which matches any value, to an object that can hold the
+        // description.
         let schema = schema.ensure_object();
         schema.insert("description".to_owned(), description.into());
     }
 }
 
-/// Brings one schema into the form of pydantic. Removes titles, which other clients do not write,
-/// and formats that only Rust programs understand.
+/// Converts one schema to pydantic's form. Removes titles, which other clients do not write, and
+/// formats that only Rust programs understand.
 fn normalise(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else {
         return;
@@ -206,7 +208,7 @@ fn normalise(schema: &mut Schema) {
         schema.insert("default".to_owned(), default);
     }
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
-        // schemars writes the limits of 8 and 16 bits itself.
+        // schemars already writes the bounds of 8- and 16-bit integers.
         let limits = match format {
             "int32" => Some((json!(i32::MIN), json!(i32::MAX))),
             "uint32" => Some((json!(u32::MIN), json!(u32::MAX))),
@@ -220,7 +222,8 @@ fn normalise(schema: &mut Schema) {
             schema.entry("maximum").or_insert(most);
         }
     }
-    // schemars writes the schema of any value as `true` in these places only; pydantic writes `{}`.
+    // Only in these places does schemars write `true` as the schema of any value; pydantic writes
+    // `{}`.
     for key in ["items", "properties", "prefixItems", "anyOf"] {
         match schema.get_mut(key) {
             Some(Value::Object(members)) if key == "properties" => {
@@ -239,12 +242,12 @@ fn normalise(schema: &mut Schema) {
     }
 }
 
-/// Shortens the `f32` numbers of a default to the digits of the Rust source. serde_json widens them
-/// to `f64`, and 0.1 becomes 0.10000000149011612.
+/// Restores the `f32` numbers of a default to the digits of the Rust source. serde_json widens them
+/// to `f64`, so that 0.1 becomes 0.10000000149011612.
 fn shorten(default: &mut Value, schema: &Map<String, Value>) {
     match default {
         Value::Number(number) => {
-            // The text of an `f32` has the fewest digits that denote the same number.
+            // The string form of an `f32` has the fewest digits that denote the same number.
             #[allow(clippy::cast_possible_truncation)]
             let short = number.as_f64().map(|number| (number as f32).to_string());
             let short = short.filter(|_| schema.get("format").is_some_and(|f| f == "float"));
@@ -272,10 +275,10 @@ fn shorten(default: &mut Value, schema: &Map<String, Value>) {
 }
 
 /// Returns a value as JSON, with `f32` numbers in the digits of the Rust source; `None` if it
-/// cannot be JSON.
+/// cannot be represented in JSON.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
-    // Two forms are joined. The text has the short form of an `f32`, which `to_value` widens to
-    // `f64`; but the text alone would round large integers and some `f64`.
+    // Combine two conversions. The string has the short form of an `f32`, which `to_value` widens
+    // to `f64`. But parsing only the string would round large integers and some `f64` numbers.
     let mut exact = serde_json::to_value(value).ok()?;
     let text = serde_json::to_string(value).ok()?;
     let short: Value = serde_json::from_str(&text).ok()?;
@@ -283,7 +286,7 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
     Some(exact)
 }
 
-/// Replaces the numbers in `exact` that are an `f32` by those in `short`.
+/// Replaces the numbers in `exact` that came from an `f32` with those in `short`.
 fn take_short(exact: &mut Value, short: Value) {
     match (exact, short) {
         (Value::Number(number), Value::Number(short)) if number.is_f64() => {
@@ -314,7 +317,7 @@ fn any_value(schema: &mut Value) {
     }
 }
 
-/// Returns whether a format is an invention of schemars for a Rust type, such as `uint8`.
+/// Returns whether a format was invented by schemars for a Rust type, such as `uint8`.
 fn is_rust_only(format: &str) -> bool {
     matches!(format, "float" | "double" | "int" | "uint" | "char")
         || ["int", "uint"].iter().any(|prefix| {
@@ -351,7 +354,7 @@ fn split(schema: &mut Map<String, Value>) {
     schema.extend(outer);
 }
 
-/// Adds the default null to members that may be left out and may be null.
+/// Adds the default null to members that are optional and nullable.
 fn say_null(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else {
         return;

@@ -1,4 +1,4 @@
-//! Schemas of functions with arguments of all kinds.
+//! Tests the schemas of functions with arguments of all kinds.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ fn property<T: JsonSchema>(description: &str) -> Value {
     let parameters = &schema["parameters"];
     let property = &parameters["properties"]["it"];
     match property["$ref"].as_str() {
-        // Only the reference, and the description of the contract.
+        // A reference has only itself and the description of the contract.
         Some(reference) => {
             let mut whole = parameters
                 .pointer(&reference[1..])

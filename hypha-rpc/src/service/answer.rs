@@ -1,4 +1,4 @@
-//! Destinations of responses to incoming calls (`docs/protocol/02-messages.md#s5`).
+//! Where to send the responses to incoming calls (`docs/protocol/02-messages.md#s5`).
 
 use std::time::Duration;
 
@@ -6,32 +6,33 @@ use bytes::Bytes;
 
 use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute_address, split_address};
 
-/// Shortest interval of heartbeats: ten per second. A caller could otherwise ask for so many that
-/// they fill the link.
+/// Minimum heartbeat interval: ten per second. Otherwise a caller could request so many that they
+/// fill the link.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Destination of the response of one call, and of its heartbeats.
 pub(super) struct AnswerTo {
-    /// The caller, an absolute address.
+    /// Absolute address of the caller.
     pub(super) to: String,
     /// The caller's session.
     pub(super) parent: String,
-    /// Path of the method that takes the result.
+    /// Path of the caller's method that receives the result.
     pub(super) resolve: String,
-    /// Path of the method that takes the error.
+    /// Path of the caller's method that receives the error.
     pub(super) reject: String,
-    /// Path of the method that takes heartbeats, and their interval. `None`: none are wanted.
+    /// Path of the caller's method that receives heartbeats, and their interval. `None` if the
+    /// caller requested none.
     pub(super) heartbeat: Option<(String, Duration)>,
-    /// Session of this client in which the called function was handed out.
+    /// Session of this client in which the called function was exported.
     pub(super) within: Option<String>,
-    /// The caller's key, if the call was encrypted. The response is encrypted to it.
+    /// Key of the caller, if the call was encrypted. The response is encrypted to this key.
     pub(super) key: Option<Bytes>,
-    /// Path of the called method, for messages.
+    /// Path of the called method, for error messages.
     pub(super) label: String,
 }
 
 impl AnswerTo {
-    /// Returns the head of a message to `method` of the caller.
+    /// Returns the head of a message to the caller's method `method`.
     pub(super) fn head<'a>(&'a self, from: &'a str, method: &'a str) -> Head<'a> {
         Head {
             from,
@@ -42,7 +43,7 @@ impl AnswerTo {
         }
     }
 
-    /// Creates the destination of a call whose promise is `*`: its paths follow from its session.
+    /// Creates the destination of a call whose promise is `*`: the paths follow from its session.
     pub(super) fn star(from: &str, session: &str, interval: Option<Duration>) -> Self {
         AnswerTo {
             to: from.to_owned(),
@@ -56,11 +57,11 @@ impl AnswerTo {
         }
     }
 
-    /// Reads the destination from a call; `None` if the caller wants no response.
+    /// Reads the destination from a call; `None` if the caller requests no response.
     ///
     /// # Errors
     ///
-    /// Fails if the promise cannot be kept. The text says why.
+    /// Fails with a message if the promise is invalid.
     pub(super) fn new(
         message: &Message,
         extra: &Extra,
@@ -85,8 +86,8 @@ impl AnswerTo {
                     resolve,
                     reject,
                 } = &**promise;
-                // Functions may point anywhere, so a caller could make this client send messages to
-                // a third one. A response goes to the caller only
+                // The functions in a promise can have any address, so a caller could make this
+                // client send messages to another client. Only send a response to the caller
                 // (docs/protocol/02-messages.md#s15).
                 let workspace = workspace_of(from);
                 for function in [Some(resolve), Some(reject), heartbeat.as_ref()] {

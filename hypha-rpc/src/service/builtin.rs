@@ -14,14 +14,15 @@ use crate::error::RejectKind;
 use hypha_wire::keys::{BUILT_IN, CHUNK_MEMBERS};
 use hypha_wire::{ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError};
 
-/// The largest frame that this client announces in the config of the service, in bytes. The
-/// transport accepts 32 MiB and servers 16 MiB, so a message of this size arrives with its stamped
-/// fields.
+/// Maximum frame size that this client announces in the config of the service, in bytes. The
+/// transport accepts 32 MiB and servers 16 MiB, so a frame of this size still fits with the fields
+/// that the server adds.
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
 /// Returns the built-in service of the client at `address`.
 ///
-/// The engine is weak, because it owns this service: a strong reference would be a cycle.
+/// Holds the engine weakly, because the engine owns this service: a strong reference would be a
+/// cycle.
 pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
     let method =
         |name: &str, handler: fn(&Arc<Engine>, &IncomingCall) -> Result<Value, WireError>| {
@@ -60,7 +61,7 @@ pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
 }
 
 fn ping(_: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
-    // Further arguments are ignored: JavaScript clients pass one that has no meaning.
+    // Ignore additional arguments: JavaScript clients pass one that has no meaning.
     let msg = call.raw_args().get::<&str>(0);
     if matches!(msg, Some(Ok("ping"))) {
         Ok(Value::from("pong"))
@@ -173,8 +174,8 @@ fn process(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError
     Ok(Value::Null)
 }
 
-/// Dispatches a message that came in chunks. Its sender is the one that the server stamped on the
-/// call of `process`. The sender inside the chunks is data of the peer, which could forge it.
+/// Dispatches a message that came in chunks. Uses the sender that the server wrote into the call of
+/// `process`. The sender inside the chunks comes from the peer, which could forge it.
 fn dispatch_assembled(
     engine: &Arc<Engine>,
     whole: Bytes,
@@ -216,7 +217,7 @@ fn keep_alive(
     Ok(())
 }
 
-/// Returns an error with only a text.
+/// Returns an error with only a message.
 fn error(message: String) -> WireError {
     WireError::new(message)
 }

@@ -1,5 +1,5 @@
-//! The incoming calls whose handlers run. The table serves two ends: to cancel the contexts of
-//! calls whose callers stop waiting, and to show the watchdog the progress of handlers.
+//! The incoming calls whose handlers are running. The table is used to cancel the contexts of calls
+//! whose callers stop waiting, and to show the progress of handlers to the watchdog.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub(crate) struct Calls {
     running: Mutex<HashMap<u64, Arc<RunningCall>>>,
 }
 
-/// A call whose handler runs, shared by its task, the table and the watchdog.
+/// A call whose handler is running. Shared by its task, the table and the watchdog.
 pub(crate) struct RunningCall {
     context: Context,
     pub(super) answer_to: Option<Arc<AnswerTo>>,
@@ -34,8 +34,8 @@ impl AsRef<Progress> for RunningCall {
     }
 }
 
-/// Entry of a running call. Dropping it, also when the task is aborted, removes the call from the
-/// table.
+/// Table entry of a running call. Dropping it removes the call from the table, even if the task is
+/// aborted.
 pub(crate) struct Running<'a> {
     calls: &'a Calls,
     id: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl Calls {
-    /// Enters a call; `now` is the time of the connection's clock, in milliseconds.
+    /// Adds a call. `now` is the time of the connection's clock, in milliseconds.
     pub(super) fn begin(
         &self,
         context: Context,
@@ -72,14 +72,14 @@ impl Calls {
         self.running.lock().values().cloned().collect()
     }
 
-    /// Cancels the contexts of the calls that `which` selects. Their handlers decide whether to
+    /// Cancels the contexts of the calls selected by `which`. Their handlers decide whether to
     /// stop.
     pub(crate) fn cancel(&self, which: impl Fn(&Context) -> bool) {
         let running = self.running.lock();
         let contexts = running.values().map(|call| &call.context);
         let told: Vec<Context> = contexts.filter(|c| which(c)).cloned().collect();
         drop(running);
-        // Cancelling wakes tasks, whose wakers may run any code, so it happens without the lock.
+        // Cancel after releasing the lock: cancelling wakes tasks, whose wakers may run any code.
         for context in told {
             context.cancel();
         }
@@ -88,18 +88,19 @@ impl Calls {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // The guard ends with this statement, so that the call is dropped without the lock.
+        // The guard is dropped at the end of this statement, so that the call is dropped without
+        // the lock.
         let call = self.calls.running.lock().remove(&self.id);
         drop(call);
     }
 }
 
 thread_local! {
-    /// Address in memory of the engine whose handler this thread polls; 0 if it polls none.
+    /// Memory address of the engine whose handler this thread is polling; 0 if none.
     static WITHIN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Wraps a handler, so that code called by it can find out that it runs inside a handler: a handler
+/// Wraps a handler, so that code called by it can detect that it runs inside a handler: a handler
 /// that disconnects its own client must not wait for itself.
 pub(super) struct Within<F> {
     connection: usize,
@@ -120,8 +121,8 @@ impl<F: Future + Unpin> Future for Within<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
         let outer = WITHIN.replace(self.connection);
-        // `outer` is restored in any case: the handler is wrapped in `catch_unwind`, so a panic is
-        // a part of its output.
+        // `outer` is always restored: the handler is wrapped in `catch_unwind`, so a panic is part
+        // of its output.
         let polled = Pin::new(&mut self.handler).poll(cx);
         WITHIN.set(outer);
         polled

@@ -9,10 +9,10 @@ use crate::engine::UserInfo;
 use hypha_wire as wire;
 use hypha_wire::{Map, Message, Value};
 
-/// Caller and origin of a call, as the server stamped them into the message.
+/// Caller and origin of a call, as the server wrote them into the message.
 ///
 /// A caller cannot forge its address, workspace and user. A method receives the context through a
-/// parameter of type `&Context` or `Context`, which is not a part of its schema. Cloning is cheap.
+/// parameter of type `&Context` or `Context`, which is not part of its schema. Cloning is cheap.
 ///
 /// # Examples
 ///
@@ -40,7 +40,7 @@ pub struct Context {
 struct Inner {
     message: Message,
     connection_type: &'static str,
-    /// Public key of the sender of an encrypted call.
+    /// Public key of the sender, if the call is encrypted.
     caller_key: Option<bytes::Bytes>,
     user: OnceLock<UserInfo>,
     cancelled: CancellationToken,
@@ -63,7 +63,7 @@ impl Context {
         }
     }
 
-    /// Creates the context of a call that does not leave this program.
+    /// Creates the context of a call within this program.
     pub(crate) fn local() -> Self {
         Self::new(Message::default(), "local", None)
     }
@@ -72,13 +72,14 @@ impl Context {
         &self.inner.message
     }
 
-    /// Returns the caller's address, `workspace/client`. The workspace manager is `*/<manager id>`.
+    /// Returns the caller's address, `workspace/client`. For the workspace manager it is
+    /// `*/<manager id>`.
     #[must_use]
     pub fn from(&self) -> &str {
         self.inner.message.from().unwrap_or_default()
     }
 
-    /// Returns the address that was called: that of this client.
+    /// Returns the address that was called, which is that of this client.
     #[must_use]
     pub fn to(&self) -> &str {
         self.inner.message.to().unwrap_or_default()
@@ -90,10 +91,10 @@ impl Context {
         self.inner.message.ws().unwrap_or_default()
     }
 
-    /// Returns the user that the caller is connected as.
+    /// Returns the user that the server has authenticated the caller as.
     ///
     /// Without a server, or if the server sent no valid user, the user is anonymous and has no id,
-    /// roles or permissions. The user is decoded by the first call and cached.
+    /// roles or permissions. The first call decodes the user and caches it.
     #[must_use]
     pub fn user(&self) -> &UserInfo {
         self.inner.user.get_or_init(|| {
@@ -128,13 +129,13 @@ impl Context {
         self.inner.connection_type
     }
 
-    /// Returns the token that is triggered when the caller no longer waits for this call: the
-    /// caller has disconnected, a Rust caller has dropped its future or reached its timeout, or
+    /// Returns the token that is triggered when the caller stops waiting for this call. That is the
+    /// case if the caller disconnects, a Rust caller drops its future or reaches its timeout, or
     /// this program disconnects.
     ///
     /// The handler decides whether to stop. It is dropped only when this program disconnects, after
     /// the grace periods of [`Client::disconnect`](crate::Client::disconnect). Clones of the
-    /// context share the token, so a task that the handler starts can observe it. Callers in other
+    /// context share the token, so a task started by the handler can observe it. Callers in other
     /// languages send no cancellation.
     ///
     /// # Examples
@@ -162,7 +163,7 @@ impl Context {
     }
 
     /// Returns the public key of the caller; `None` if the call was not encrypted. Only the owner
-    /// of the private key can have encrypted the call.
+    /// of the matching private key can have encrypted the call.
     #[cfg(feature = "encryption")]
     #[must_use]
     pub fn caller_public_key(&self) -> Option<crate::crypto::PublicKey> {
@@ -175,13 +176,13 @@ impl Context {
         self.inner.caller_key.as_deref().map(crate::engine::hex)
     }
 
-    /// Returns the whole context as a map, in the form in which other languages see it.
+    /// Returns the whole context as a map, with the keys that other languages use.
     ///
-    /// It has every key of the message's first segment, `connection_type`, and for an encrypted
+    /// Contains every key of the message's first segment, `connection_type`, and for an encrypted
     /// call `encryption` and `caller_public_key`.
     #[must_use]
     pub fn to_map(&self) -> Map {
-        // The message was parsed before, so this fails only for a value that cannot be decoded. The
+        // The message was parsed before, so this fails only if a value in it cannot be decoded. The
         // map then has only the keys below.
         let mut map = self.inner.message.main().unwrap_or_default();
         map.insert(

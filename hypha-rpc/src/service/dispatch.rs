@@ -1,8 +1,8 @@
 //! Dispatch of an incoming call to its handler, and its response
 //! (`docs/protocol/02-messages.md#s7`).
 //!
-//! The engine calls [`Handlers::find`] in the driver, and [`Handlers::run`] in a task of its own.
-//! Texts of rejections are those of the Python client, on which other clients match.
+//! The engine calls [`Handlers::find`] in the driver, and [`Handlers::run`] in a separate task. The
+//! messages of rejections are those of the Python client, because other clients match on them.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -30,15 +30,15 @@ use hypha_wire::{
     WireError, absolute_address, random_id,
 };
 
-/// Time to the first heartbeat, if the caller did not ask for a shorter interval: a method that is
-/// done earlier sends none. Callers wait for at least twice the interval that they ask for.
+/// Time to the first heartbeat, unless the caller requests a shorter interval. A method that ends
+/// earlier sends none. Callers wait for at least twice the interval that they request.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(250);
 
-/// Size, in bytes, from which requests are decoded on a thread for blocking work. Decoding takes
-/// milliseconds, and heartbeats and other handlers must not wait for that.
+/// Size in bytes from which requests are decoded on a blocking thread. Decoding takes milliseconds,
+/// which would delay heartbeats and other handlers.
 const LARGE_REQUEST: usize = 1 << 20;
 
-/// Size, in bytes, up to which the description of a service is sent in one frame.
+/// Maximum size in bytes of a service description that is sent in one frame.
 const LARGEST_DESCRIPTION: usize = 256 << 10;
 
 impl Handlers for Services {
@@ -60,8 +60,8 @@ impl Handlers for Services {
 
     fn refuse(engine: &Engine, message: &Message, busy: Busy) {
         let error = refusal(RejectKind::Busy, "RuntimeError", busy.to_string());
-        // The driver must not wait for room, and the number of waiting frames must have a bound. If
-        // the queue is full, the rejection is dropped, and the caller ends by its idle timeout.
+        // The driver must not wait for room, and the number of waiting frames must be bounded. If
+        // the queue is full, the rejection is dropped, and the caller's idle timeout ends the call.
         if let Some(frame) = refusal_frame(engine, message, &error) {
             if !engine.outbound.try_enqueue(frame.into_bytes()) {
                 count(&engine.counters.undelivered);
@@ -80,7 +80,7 @@ impl Handlers for Services {
         let Some((path, _)) = &answer_to.heartbeat else {
             return;
         };
-        // A heartbeat that finds the queue full is dropped; the next one replaces it.
+        // If the queue is full, the heartbeat is dropped; the next one replaces it.
         if let Ok(frame) = answer_frame(engine, Args::new(0, 0), path, answer_to) {
             engine.outbound.try_enqueue(frame.into_bytes());
         }
@@ -114,7 +114,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     };
     let answer_to = match AnswerTo::new(&message, &extra, key.clone()) {
         Ok(answer_to) => answer_to.map(Arc::new),
-        // Not rejected: a promise that cannot be kept names no place for a rejection.
+        // Not rejected: an invalid promise does not say where to send a rejection.
         Err(reason) => {
             count(&engine.counters.dropped_malformed);
             return tracing::debug!("dropped a call: {reason}");
@@ -139,8 +139,8 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
             let incoming = IncomingCall::new(context, args, label.clone());
             let is_large = message.len() >= LARGE_REQUEST;
             let run = async {
-                // The handler is called inside the future, because generated code may decode and
-                // even panic before it returns its own future.
+                // Call the handler inside the future, because generated code may decode arguments,
+                // and even panic, before it returns its own future.
                 let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
                 let future = match run {
                     Ok(future) => AssertUnwindSafe(future).catch_unwind(),
@@ -192,13 +192,14 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
         Ok(frame) => deliver(engine, frame, &answer_to).await,
         Err(e) => Err(e),
     };
-    // If the response was not sent, `handed_out` is dropped here, which withdraws the objects.
+    // If the response was not sent, dropping `handed_out` here withdraws the objects.
     if let (Ok(()), Some(handed_out)) = (&sent, handed_out) {
         handed_out.stays();
     }
     let sent = match sent {
         Ok(()) | Err(Failure::Lost { .. }) => sent,
-        // The caller would wait until its timeout for a response that cannot be sent.
+        // Send an error instead: the caller would otherwise wait until its timeout for a response
+        // that cannot be sent.
         Err(e) => {
             let text = format!("the result of {} cannot be sent: {e}", answer_to.label);
             match error_frame(engine, &WireError::new(text), &answer_to) {
@@ -213,7 +214,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     }
 }
 
-/// Returns the second segment of a call, decrypted if necessary, and the key of its caller if it
+/// Returns the second segment of a call, decrypted if necessary, and the key of the caller if it
 /// was encrypted (`docs/protocol/07-auth-login-encryption.md#s5`).
 fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes>), WireError> {
     let unreadable = |e: DecodeError| {
@@ -239,7 +240,7 @@ fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes
 /// Sends a response, in one frame or in chunks.
 async fn deliver(engine: &Arc<Engine>, frame: Rope, answer_to: &AnswerTo) -> Result<(), Failure> {
     // A sender of chunks first fetches the built-in service of the receiver. If that response were
-    // sent in chunks, too, two peers could fetch from each other forever.
+    // also sent in chunks, two peers could fetch from each other forever.
     if answer_to.label.starts_with(BUILT_IN_METHODS) && frame.len() <= LARGEST_DESCRIPTION {
         return engine.send_whole(frame).await;
     }
@@ -253,8 +254,8 @@ async fn deliver(engine: &Arc<Engine>, frame: Rope, answer_to: &AnswerTo) -> Res
         .await
 }
 
-/// Runs a handler up to its first wait on a thread for blocking work: generated code decodes the
-/// arguments there, and encodes the result of a method that does not wait.
+/// Polls a handler for the first time on a blocking thread. There, generated code decodes the
+/// arguments and, if the method does not wait, encodes the result.
 async fn begin_elsewhere<F>(mut handler: F) -> F::Output
 where
     F: Future + Send + Unpin + 'static,
@@ -270,19 +271,19 @@ where
     match begun.await {
         Ok((_, Poll::Ready(output))) => output,
         Ok((handler, Poll::Pending)) => handler.await,
-        // Panics of the handler are a part of its output, so this error means that the runtime
-        // shuts down, and this task with it.
+        // Panics of the handler are part of its output, so this error means that the runtime is
+        // shutting down, which also drops this task.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Runs the handler, and sends heartbeats to the caller meanwhile.
+/// Runs the handler, and meanwhile sends heartbeats to the caller.
 async fn with_heartbeats<T>(
     engine: &Engine,
     call: &RunningCall,
     mut run: Pin<&mut impl Future<Output = T>>,
 ) -> T {
-    // Polled through `progress`, so that the watchdog sees when a poll blocks.
+    // Poll through `progress`, so that the watchdog sees when a poll blocks.
     let mut run = std::future::poll_fn(|cx| call.progress.poll(run.as_mut(), cx));
     let answer_to = call.answer_to.as_ref();
     let beat = answer_to.and_then(|a| Some((a, a.heartbeat.as_ref()?)));
@@ -296,8 +297,7 @@ async fn with_heartbeats<T>(
         }
         wait = *interval;
         if !engine.lifecycle.is_connected() {
-            // Without a link, heartbeats would fill the queue and be out of date when they are
-            // sent.
+            // Without a link, heartbeats would fill the queue, and be outdated when they are sent.
             continue;
         }
         call.progress.beat(engine.clock.now());
@@ -305,7 +305,7 @@ async fn with_heartbeats<T>(
             tokio::select! {
                 biased;
                 outcome = &mut run => return outcome,
-                // This fails only if the connection ends, which ends this task as well.
+                // Sending fails only if the connection ends, which also ends this task.
                 _ = engine.send_whole(frame) => {}
             }
         }
@@ -380,9 +380,8 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
     })
 }
 
-/// Finds a callback, or another object that was handed out with a message. The call takes its turn
-/// here, with the sessions locked, so that calls of one object begin in the order in which they
-/// arrive.
+/// Finds a callback or another object that was exported with a message. Assigns the call its turn
+/// here, while the sessions are locked, so that calls of one object start in order of arrival.
 fn find_object(
     engine: &Engine,
     message: &Message,
@@ -427,9 +426,9 @@ fn find_object(
     })
 }
 
-/// Returns the frame of a result, and the objects that leave with it. Functions in the result get a
-/// session of their own. If the called method is a function of a session, theirs is nested in it,
-/// so that they end together.
+/// Returns the frame of a result, and the objects exported with it. Functions in the result get a
+/// new session. If the called method is itself a function of a session, the new session is nested
+/// in that one, so that both end together.
 fn result_frame(
     engine: &Arc<Engine>,
     args: Args,
@@ -454,7 +453,8 @@ fn result_frame(
     Ok((message, Some(exports.keep(None)?)))
 }
 
-/// Returns a frame to `path` of the caller, without functions in it.
+/// Encodes a message to the method `path` of the caller. Fails if `args` contain a function or
+/// stream.
 fn answer_frame(
     engine: &Engine,
     args: Args,
@@ -482,8 +482,8 @@ fn error_frame(engine: &Engine, error: &WireError, answer_to: &AnswerTo) -> Resu
     Ok(answer_frame(engine, args, &answer_to.reject, answer_to)?)
 }
 
-/// Rejects a call whose second segment could not be read. The first one has the caller's address
-/// and session, which is enough for a rejection.
+/// Rejects a call whose second segment could not be read. The first segment has the caller's
+/// address and session, which is enough for a rejection.
 async fn refuse(engine: &Engine, message: &Message, error: WireError) {
     if let Some(frame) = refusal_frame(engine, message, &error) {
         if engine.send_whole(frame).await.is_err() {
@@ -492,13 +492,13 @@ async fn refuse(engine: &Engine, message: &Message, error: WireError) {
     }
 }
 
-/// Returns the frame of a rejection; `None` if the caller does not wait for a response.
+/// Returns the frame of a rejection; `None` if the caller requests no response.
 fn refusal_frame(engine: &Engine, message: &Message, error: &WireError) -> Option<Rope> {
     let answer_to = AnswerTo::star(message.from()?, message.session()?, None);
     error_frame(engine, error, &answer_to).ok()
 }
 
-/// The handler of a call, found by the driver and run by the task of the call.
+/// Handler of a call. The driver finds it; the task of the call runs it.
 pub(crate) struct Callee {
     handler: Handler,
     /// `service.method`, or the name of a callback.
@@ -507,7 +507,7 @@ pub(crate) struct Callee {
     send_backtraces: bool,
 }
 
-/// Returns the rejection of a call to an unknown service or method.
+/// Returns the rejection of a call to a service or method that does not exist.
 fn expired(message: &Message) -> WireError {
     let (from, method) = (
         message.from().unwrap_or_default(),
@@ -520,8 +520,8 @@ fn expired(message: &Message) -> WireError {
     )
 }
 
-/// Logs a panic and returns the error for the caller. The trace has the form of an exception, so
-/// that other languages see its class.
+/// Logs a panic and returns the error for the caller. The trace has the form of a Python exception,
+/// so that other languages find its class.
 fn panicked(label: &str, panic: &(dyn std::any::Any + Send)) -> WireError {
     let text = panic
         .downcast_ref::<&str>()

@@ -1,9 +1,10 @@
-//! Objects handed out with a message: functions, streams and interfaces get a place where the
-//! receiver can call them (`docs/protocol/03-values.md#s6` to `#s8`).
+//! Exports of a message: gives functions, streams and interfaces a path under which the receiver
+//! can call them (`docs/protocol/03-values.md#s6` to `#s8`).
 //!
-//! [`Exports`] collects them while a message is encoded. [`Exports::keep`] opens their session just
-//! before the message is sent, so that the receiver finds them at once. The [`HandedOut`] that it
-//! returns withdraws them if the message is not sent, or when the call ends.
+//! [`Exports`] collects objects while a message is encoded. [`Exports::keep`] opens their session
+//! just before the message is sent, so that the receiver can use them immediately. The
+//! [`HandedOut`] that it returns withdraws the objects if the message is not sent, or when the call
+//! ends.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -17,33 +18,33 @@ use super::{Engine, Handler, IncomingCall, Registered, Service};
 use crate::engine::{Failure, Identity, LastSeen, Response};
 use hypha_wire::{Args, EncodeError, RemoteHandle, WireError};
 
-/// A function or other object that a peer may call as a part of a session. Cloning is cheap.
+/// Function or other object that a peer may call as part of a session. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct Exported(Arc<Inner>);
 
 struct Inner {
     handler: Handler,
     name: String,
-    /// Resolves when the previous call has begun. Taken with the lock of the sessions held, so this
-    /// lock is the inner one; it is never held across other code.
+    /// Resolves when the previous call has started. Locked while holding the lock of the sessions,
+    /// so this lock is the inner one; it is never held while other code runs.
     before: Mutex<Option<oneshot::Receiver<()>>>,
-    /// Dropped with the object's place in its session, also while a call of it runs.
+    /// Dropped when the object is removed from its session, even while a call of the object runs.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// The place of a call in the order of calls of the same object.
+/// Position of a call in the order of calls of one object.
 pub(crate) struct Turn {
     before: Option<oneshot::Receiver<()>>,
     begun: oneshot::Sender<()>,
 }
 
 impl Exported {
-    /// Creates an object; `name` names it in logs and errors.
+    /// Creates an object. `name` is its name in logs and errors.
     pub(crate) fn new(handler: Handler, name: impl Into<String>) -> Self {
         Self::guarded(handler, name, None)
     }
 
-    /// Creates an object that owns `guard`, whose destructor runs when the object is gone.
+    /// Creates an object that owns `guard`, whose destructor runs when the object is dropped.
     pub(crate) fn guarded(
         handler: Handler,
         name: impl Into<String>,
@@ -61,16 +62,16 @@ impl Exported {
         &self.0.name
     }
 
-    /// Takes a place in the order of calls. Calls run at the same time, but begin in the order in
-    /// which they arrived: otherwise a callback that reports progress would jump back and forth.
+    /// Assigns a call its position in the order of calls. Calls run concurrently, but start in
+    /// order of arrival: otherwise a callback that reports progress would jump back and forth.
     pub(crate) fn turn(&self) -> Turn {
         let (begun, next) = oneshot::channel();
         let before = self.0.before.lock().replace(next);
         Turn { before, begun }
     }
 
-    /// Returns the handler of one call, which begins when the calls before it have begun. A call
-    /// has begun when its first poll has returned.
+    /// Returns the handler of one call. It starts when the previous calls have started, that is,
+    /// when their first poll has returned.
     pub(crate) fn handler(&self, turn: Turn) -> Handler {
         let handler = Arc::clone(&self.0.handler);
         let turn = Mutex::new(Some(turn));
@@ -80,8 +81,8 @@ impl Exported {
                 let begun = match turn {
                     Some(Turn { before, begun }) => {
                         if let Some(before) = before {
-                            // The sender is dropped, never used, so the result is always an error.
-                            // It means that the previous call has begun, or has ended.
+                            // The sender is only ever dropped, so the result is always an error. It
+                            // means that the previous call has started or ended.
                             let _ = before.await;
                         }
                         Some(begun)
@@ -103,9 +104,9 @@ impl Exported {
 pub(crate) struct Exports<'a> {
     engine: &'a Arc<Engine>,
     identity: &'a Identity,
-    /// The session in which the objects live.
+    /// Session that the objects belong to.
     session: &'a str,
-    /// The receiver, an absolute address.
+    /// Absolute address of the receiver.
     to: &'a str,
     direction: Direction,
     objects: HashMap<String, Exported>,
@@ -115,16 +116,16 @@ pub(crate) struct Exports<'a> {
 /// Objects exported with a message. Dropping this withdraws them.
 pub(crate) struct HandedOut {
     engine: Arc<Engine>,
-    /// The session of the objects, if there is one.
+    /// Session of the objects, if there is one.
     session: Option<String>,
     interfaces: Vec<String>,
-    /// Objects of peers that were passed on.
+    /// Objects of peers that are passed on to the receiver.
     passed_on: Vec<Arc<RemoteHandle>>,
 }
 
 impl HandedOut {
-    /// Records that the message is on its way: interfaces now stay until their receiver leaves, and
-    /// the receiver releases passed-on objects.
+    /// Records that the message was sent. From now on, interfaces live until their receiver
+    /// disconnects, and the receiver releases the objects that were passed on.
     pub(crate) fn sent(&mut self) {
         self.interfaces.clear();
         for remote in self.passed_on.drain(..) {
@@ -132,8 +133,8 @@ impl HandedOut {
         }
     }
 
-    /// Keeps the objects of a response. No later response ends their session; it ends when its
-    /// objects are released or unused for too long.
+    /// Keeps the objects of a response. Their session ends when they are released or unused for too
+    /// long, not with a response.
     pub(crate) fn stays(mut self) {
         self.sent();
         self.session = None;
@@ -151,7 +152,7 @@ impl Drop for HandedOut {
     }
 }
 
-/// The kind of message that carries the exports.
+/// Kind of message that contains the exports.
 #[derive(Clone, Copy)]
 pub(crate) enum Direction {
     Call,
@@ -182,8 +183,8 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Returns the address of this client for receivers: results name the workspace, arguments do
-    /// not.
+    /// Returns the address of this client for receivers: in results it includes the workspace, in
+    /// arguments it does not.
     pub(crate) fn target(&self) -> String {
         match self.direction {
             Direction::Call => self.identity.client_id.clone(),
@@ -191,8 +192,8 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Opens the session if a waiting `call` or an exported object needs it. Called before the
-    /// message is sent: the receiver may use an object before this program runs again.
+    /// Opens the session if a waiting `call` or an exported object needs one. Called before the
+    /// message is sent, because the receiver may use an object before this program runs again.
     pub(crate) fn keep(
         self,
         call: Option<(LastSeen, oneshot::Sender<Response>)>,
@@ -215,14 +216,14 @@ impl<'a> Exports<'a> {
         Ok(handed_out)
     }
 
-    /// Keeps an object under `id` in the session; returns the path by which it is called.
+    /// Stores an object under `id` in the session. Returns the path at which it can be called.
     pub(crate) fn place(&mut self, id: String, object: Exported) -> String {
         let method = format!("{}.{id}", self.session);
         self.objects.insert(id, object);
         method
     }
 
-    /// Registers a service for the receiver only (`docs/protocol/03-values.md#s8`).
+    /// Registers a service that only the receiver may call (`docs/protocol/03-values.md#s8`).
     pub(crate) fn offer(&mut self, service: Service) -> Result<(), EncodeError> {
         let id = service.id().to_owned();
         let registered = Registered::interface(service, self.to);
@@ -238,8 +239,8 @@ impl<'a> Exports<'a> {
         self.engine.room_for(self.objects.len() + 1)
     }
 
-    /// Records that an object of a peer is passed on. The receiver uses it then, so this client
-    /// must not release it at its owner.
+    /// Records that an object of a peer is passed on. From then on the receiver uses it, so this
+    /// client must not release it at its owner.
     pub(crate) fn pass_on(&mut self, remote: &Arc<RemoteHandle>) {
         self.handed_out.passed_on.push(Arc::clone(remote));
     }
@@ -261,7 +262,7 @@ impl<'a> Exports<'a> {
     }
 }
 
-/// Makes a handler of a closure.
+/// Converts a closure to a handler.
 pub(crate) fn handler<F, Fut>(run: F) -> Handler
 where
     F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,

@@ -1,4 +1,5 @@
-//! One incoming call as its handler sees it: context, arguments, and the ways to respond.
+//! One incoming call as its handler sees it: the context, the arguments, and the methods to
+//! respond.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +10,10 @@ use hypha_wire::{Args, DecodeError, IncomingArgs, Value, WireError};
 /// Null as msgpack.
 const NULL: u8 = 0xc0;
 
-/// Incoming call of a method: its context and its arguments, not decoded yet.
+/// Incoming call of a method: its context, and its arguments, which are not decoded yet.
 ///
 /// Handlers of a [`Method`](super::Method) receive it. It owns the received frame, so arguments
-/// such as `&str` and `&[u8]` borrow from it without a copy.
+/// such as `&str` and `&[u8]` can borrow from the frame without a copy.
 ///
 /// # Examples
 ///
@@ -56,18 +57,18 @@ impl IncomingCall {
         &self.label
     }
 
-    /// Returns the arguments as they were received, without names.
+    /// Returns the arguments as received, without matching them to parameters.
     pub fn raw_args(&self) -> &IncomingArgs {
         &self.args
     }
 
-    /// Matches the arguments with the parameters of the method, by position and by name.
+    /// Matches the arguments to the parameters of the method, by position and by name.
     ///
     /// # Errors
     ///
     /// Fails if there are more positional arguments than parameters, an argument has an unknown
-    /// name, or a parameter is given twice. The error names the argument; return it to the caller,
-    /// which receives it as [`RejectKind::InvalidArguments`].
+    /// name, or a parameter is given twice. The error names the argument. Return it to the caller,
+    /// who receives it as [`RejectKind::InvalidArguments`].
     pub fn args<'a>(&'a self, names: &'static [&'static str]) -> Result<Arguments<'a>, WireError> {
         let positional = self.args.positional();
         if positional > names.len() {
@@ -105,20 +106,20 @@ impl IncomingCall {
     ///
     /// # Errors
     ///
-    /// Never fails at present. A value that cannot be sent, such as a map with keys that are not
-    /// strings, is found later: the caller then receives an error that says why.
+    /// Currently never fails. A value that cannot be sent, such as a map with keys that are not
+    /// strings, is detected later, and the caller then receives an error with the reason.
     pub fn reply<T: Serialize + ?Sized>(&self, value: &T) -> Result<Args, WireError> {
         let mut args = Args::new(1, 0);
         args.push("result", value);
         Ok(args)
     }
 
-    /// Encodes an error of the method, to be returned by the handler.
+    /// Encodes an error of the method, for the handler to return.
     pub fn fail<E: ServiceError>(&self, error: E) -> WireError {
         error.to_wire()
     }
 
-    /// Checks that there are exactly `count` arguments, all by position. For callbacks, whose
+    /// Checks that there are exactly `count` arguments, all positional. For callbacks, whose
     /// parameters have no names.
     pub(crate) fn expect(&self, count: usize) -> Result<(), WireError> {
         if let Some(name) = self.args.names().next() {
@@ -132,7 +133,8 @@ impl IncomingCall {
         Err(self.invalid(format!("takes {count} argument{plural}, got {given}")))
     }
 
-    /// Decodes all arguments as values, with their names: first those by position, which have none.
+    /// Decodes all arguments as values: first the positional ones, then the named ones with their
+    /// names.
     pub(crate) fn values(&self) -> Result<Vec<(Option<String>, Value)>, WireError> {
         let read = |value: Option<Result<Value, _>>| {
             let value = value.unwrap_or(Ok(Value::Null));
@@ -148,7 +150,7 @@ impl IncomingCall {
         Ok(values)
     }
 
-    /// Creates the rejection for arguments that do not fit; `what` names the fault.
+    /// Creates the rejection for invalid arguments. `what` describes the fault.
     pub(crate) fn invalid(&self, what: String) -> WireError {
         refusal(
             RejectKind::InvalidArguments,
@@ -158,8 +160,9 @@ impl IncomingCall {
     }
 }
 
-/// Creates the error of a call that is rejected before its method runs. Other languages see `class`
-/// in the trace, in the form of Python's own rejections (`docs/protocol/02-messages.md#s8`).
+/// Creates the error of a call that is rejected before its method runs. Other languages find
+/// `class` in the trace, in the form of Python's own rejections
+/// (`docs/protocol/02-messages.md#s8`).
 pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
     let trace = format!("{class}: {message}\n");
     let mut wire = WireError::new(message);
@@ -168,8 +171,7 @@ pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireErr
     wire
 }
 
-/// The arguments of one call, matched with the method's parameters. Returned by
-/// [`IncomingCall::args`].
+/// Arguments of one call, matched to the method's parameters. Returned by [`IncomingCall::args`].
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
     call: &'a IncomingCall,
@@ -181,8 +183,8 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the argument is missing or has another type. The error names service, method,
-    /// parameter and the place inside the value.
+    /// Fails if the argument is missing or has another type. The error names the service, the
+    /// method, the parameter and the position inside the value.
     pub fn required<T: Deserialize<'a>>(&self, index: usize) -> Result<T, WireError> {
         match self.optional(index)? {
             Some(value) => Ok(value),
@@ -194,9 +196,9 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Decodes the argument of the parameter with this index; `None` if the caller left it out.
+    /// Decodes the argument of the parameter with this index; `None` if the caller omitted it.
     ///
-    /// Null is a value: decode an `Option<T>` if callers may send it.
+    /// Null counts as given: decode an `Option<T>` if callers may send it.
     ///
     /// # Errors
     ///
@@ -205,8 +207,8 @@ impl<'a> Arguments<'a> {
         self.located(index, |error, _| error)
     }
 
-    /// Decodes as [`optional`](Self::optional). If that fails, `look` gets the error and the whole
-    /// value, and may return a more precise error.
+    /// Decodes like [`optional`](Self::optional). If that fails, `look` gets the error and the
+    /// whole value, and may return a more precise error.
     pub(crate) fn located<T: Deserialize<'a>>(
         &self,
         index: usize,
@@ -223,7 +225,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// Returns whether the caller gave null for the parameter with this index.
+    /// Returns whether the caller passed null for the parameter with this index.
     pub(crate) fn is_null(&self, index: usize) -> bool {
         let args = &self.call.args;
         let given = args.raw(index).or_else(|| args.raw_named(self.name(index)));

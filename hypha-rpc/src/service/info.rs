@@ -1,6 +1,6 @@
 //! Descriptions of a service: the encoded map that `get_service` returns
 //! (`docs/protocol/04-services.md#s9`), the record for the workspace manager (`#s4`), and the
-//! schema tree (`#s5`). All are made of the same typed fields, so that they cannot differ.
+//! schema tree (`#s5`). All are generated from the same typed fields, so that they cannot differ.
 
 use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
 use crate::engine::Identity;
@@ -23,8 +23,7 @@ impl Service {
         }
     }
 
-    /// Returns the service as a value: plain members, and methods as functions that others can
-    /// call.
+    /// Returns the service as a value: plain members, and methods as functions that peers can call.
     pub(crate) fn encode(&self, identity: &Identity) -> Value {
         let ServiceInfo {
             id,
@@ -143,11 +142,11 @@ impl Service {
         config
     }
 
-    /// Returns the schemas of the members by name, as the workspace manager keeps them: the
-    /// `service_schema` of its record.
+    /// Returns the schemas of the members by name, in the form that the workspace manager stores in
+    /// its record (`service_schema`).
     ///
-    /// A function is `{type: "function", function: {name, description, parameters, returns}}`; a
-    /// dot in the path of a member makes a nested map.
+    /// A function is `{type: "function", function: {name, description, parameters, returns}}`. A
+    /// dot in the path of a member creates a nested map.
     #[must_use]
     pub fn service_schema(&self) -> Map {
         let mut map = Map::new();
@@ -190,7 +189,7 @@ impl Service {
 }
 
 impl Method {
-    /// Returns the function schema. A method without a schema gets one of its name and its
+    /// Returns the function schema. A method without a schema gets one with its name and its
     /// documentation.
     pub(super) fn described(&self, name: &str) -> Map {
         let mut function = match &self.schema {
@@ -219,8 +218,8 @@ pub(super) fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// Returns the schema of a plain member, as the Python client makes it: maps and lists keep their
-/// structure, and values without a JSON type have an empty schema.
+/// Returns the schema of a plain member, in the form that the Python client generates: maps and
+/// lists keep their structure, and values without a JSON type have an empty schema.
 pub(super) fn value_schema(value: &Value) -> Value {
     let of = |name: &str| Value::Map(Map::from_iter([("type".to_owned(), Value::from(name))]));
     match value {

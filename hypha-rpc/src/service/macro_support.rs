@@ -1,9 +1,9 @@
-//! Functions and traits that the expansion of `#[hypha_service]` uses, besides the public types. No
-//! promise of stability: the macro and this module have the same version.
+//! Functions and traits used by the expansion of `#[hypha_service]`, in addition to the public
+//! types. Not stable: the macro and this module must have the same version.
 //!
-//! The traits here also carry the compiler's messages for types that do not fit. Each trait is a
-//! bound of one function only, so that one mistake in a contract gives one report: rustc drops
-//! reports that are identical, and keeps those that differ in the function.
+//! The traits here also define the compiler's messages for types that do not fit. Each trait is a
+//! bound of only one function, so that a mistake in a contract is reported once: rustc merges
+//! identical reports, but not reports about different functions.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -51,7 +51,7 @@ impl<T: Serialize + DeserializeOwned> ServiceResult for T {}
     note = "write `#[hypha(context = false)]` before an ordinary argument whose type has this name"
 )]
 pub trait ContextParameter<'a> {
-    /// Takes the context from the call.
+    /// Gets the context from the call.
     fn from_incoming(incoming: &'a IncomingCall) -> Self;
 }
 
@@ -67,33 +67,34 @@ impl<'a> ContextParameter<'a> for Context {
     }
 }
 
-/// Returns the context of a call, borrowed or owned as the parameter has it.
+/// Returns the context of a call, borrowed or owned, depending on the parameter.
 pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a IncomingCall) -> T {
     T::from_incoming(incoming)
 }
 
-/// The functions that generated code uses for arguments of type `T`. Its methods have no bounds on
-/// `T`: the function that creates the codec has them, so that a mistake is reported there, once.
+/// Functions that generated code uses for arguments of type `T`. The methods have no bounds on `T`.
+/// Only the function that creates the codec has them, so that a mistake is reported once, there.
 #[derive(Debug)]
 pub struct ArgumentCodec<'de, T> {
-    /// `None` if the caller left the argument out.
+    /// Decodes the argument; `None` if the caller omitted it.
     given: fn(&Arguments<'de>, usize) -> Result<Option<T>, WireError>,
     required: fn(&Arguments<'de>, usize) -> Result<T, WireError>,
-    /// Value of an omitted argument according to its type, such as `None` for an `Option`.
+    /// Returns the value of an omitted argument that follows from its type, such as `None` for an
+    /// `Option`.
     absent: fn() -> Option<T>,
     push: fn(&mut Args, &'static str, &T, May),
     describe: fn(FunctionSchema, &str, &str, Presence) -> FunctionSchema,
     to_json: fn(&T) -> Option<serde_json::Value>,
 }
 
-/// Whether an argument that encodes to nil may be left out of the message.
+/// Whether an argument that encodes to nil may be omitted from the message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum May {
     BeLeftOut,
     NotBeLeftOut,
 }
 
-/// Whether an argument may be omitted, as its schema states it.
+/// Whether an argument may be omitted, according to its schema.
 #[derive(Debug)]
 enum Presence {
     Required,
@@ -101,17 +102,17 @@ enum Presence {
     Default(serde_json::Value),
 }
 
-/// Chooses the [`ArgumentCodec`] of a type that is called `Bytes`.
+/// Chooses the [`ArgumentCodec`] for a type called `Bytes`.
 ///
 /// The macro sees only the name. `bytes::Bytes` has no schema, and serde would copy it, so it has
-/// inherent functions here. For other types of that name, the compiler finds no inherent function
-/// and takes that of the trait [`AnyArgument`].
+/// inherent functions here. For other types called `Bytes`, the compiler finds no inherent function
+/// and uses that of the trait [`AnyArgument`].
 #[derive(Debug)]
 pub struct ArgumentOf<T>(PhantomData<T>);
 
 impl ArgumentOf<bytes::Bytes> {
-    /// Returns a codec without copies: arguments are slices of the received frame, and large ones
-    /// are sent from where they are.
+    /// Returns a codec without copies: received arguments are slices of the frame, and large ones
+    /// are sent without copying them into the message.
     #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, bytes::Bytes> {
         ArgumentCodec {
@@ -150,9 +151,9 @@ impl ArgumentOf<Option<bytes::Bytes>> {
     }
 }
 
-/// Codec of a type called `Bytes` that is not `bytes::Bytes`. See [`ArgumentOf`].
+/// Codec of a type called `Bytes` other than `bytes::Bytes`. See [`ArgumentOf`].
 pub trait AnyArgument<T> {
-    /// Returns the codec of serde and schemars.
+    /// Returns the codec based on serde and schemars.
     #[must_use]
     fn codec<'de>() -> ArgumentCodec<'de, T>
     where
@@ -177,7 +178,7 @@ pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
     }
 }
 
-/// Locates the fault in a value that is not a `T`, with the help of the schema of `T`.
+/// Finds the position of the fault in a value that is not a `T`, using the schema of `T`.
 fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
     let schema = FunctionSchema::new("", "")
         .argument::<T>("value", "")
@@ -235,7 +236,7 @@ fn describe<T: JsonSchema>(
 }
 
 impl<'de, T> ArgumentCodec<'de, T> {
-    /// Decodes an argument without a default. Callers may leave out an `Option`.
+    /// Decodes an argument without a default. Callers may omit it if its type is an `Option`.
     pub fn required(self, args: &Arguments<'de>, index: usize) -> Result<T, WireError> {
         match (self.given)(args, index)?.or_else(self.absent) {
             Some(value) => Ok(value),
@@ -243,8 +244,9 @@ impl<'de, T> ArgumentCodec<'de, T> {
         }
     }
 
-    /// Decodes an argument with a default. If the type has no null, null stands for the default,
-    /// because a JavaScript caller skips an argument with `undefined`, which arrives as null.
+    /// Decodes an argument with a default. If the type is not nullable, null means the default,
+    /// because a JavaScript caller passes `undefined` to skip an argument, and that arrives as
+    /// null.
     pub fn or_else(
         self,
         args: &Arguments<'de>,
@@ -268,8 +270,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         (self.push)(args, name, value, may);
     }
 
-    /// Encodes an argument with a default. A nil is sent, because the callee would use the default
-    /// if it were left out.
+    /// Encodes an argument with a default. Sends nil explicitly, because the callee would use the
+    /// default for an omitted argument.
     pub fn push_always(self, args: &mut Args, name: &'static str, value: &T) {
         (self.push)(args, name, value, May::NotBeLeftOut);
     }
@@ -294,8 +296,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         description: &str,
         default: T,
     ) -> FunctionSchema {
-        // A number that is not finite becomes `null` in JSON, which would be another value, so it
-        // is described as optional without a default.
+        // A non-finite number becomes `null` in JSON, which is another value, so describe the
+        // argument as optional without a default.
         let says = |json: &serde_json::Value| !json.is_null() || (self.absent)().is_some();
         let default = (self.to_json)(&default).filter(says);
         let presence = default.map_or(Presence::Optional, Presence::Default);
@@ -303,8 +305,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
     }
 }
 
-/// Deserializer of an omitted argument. It succeeds only for types that deserialize an option.
-/// Unlike a search for the word `Option` in the contract, it sees through aliases and newtypes.
+/// Deserializer for an omitted argument. It succeeds only for types that deserialize an option.
+/// Unlike a search for the word `Option` in the contract, this also works for aliases and newtypes.
 struct Absent;
 
 impl<'de> Deserializer<'de> for Absent {
@@ -332,8 +334,8 @@ impl<'de> Deserializer<'de> for Absent {
     }
 }
 
-/// Tells whether `T` is a `Result`, also behind an alias. `Probe::<T>::FALLIBLE` is the inherent
-/// constant below if it is, and otherwise that of the trait [`NotAResult`].
+/// Detects whether `T` is a `Result`, even through an alias. `Probe::<T>::FALLIBLE` is the inherent
+/// constant below if `T` is a `Result`; otherwise it is the constant of the trait [`NotAResult`].
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
@@ -342,7 +344,7 @@ impl<T, E> Probe<Result<T, E>> {
     pub const FALLIBLE: bool = true;
 }
 
-/// The answer for types that are not a `Result`. See [`Probe`].
+/// Fallback for types that are not a `Result`. See [`Probe`].
 pub trait NotAResult {
     /// `T` is not a `Result`.
     const FALLIBLE: bool = false;
@@ -350,18 +352,19 @@ pub trait NotAResult {
 
 impl<T> NotAResult for Probe<T> {}
 
-/// Adds the return type of a method to its schema, if the type has a schema. Results need none.
+/// Adds the return type of a method to its schema, if the type has a schema. Return types need not
+/// have one.
 ///
 /// Generated code calls `result` or `items` on `&&&ReturnOf<T>`. Method lookup removes one
-/// reference after another, so it prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) to types with
-/// a schema ([`SchemaReturn`], on `&&`), and these to all other types ([`AnyReturn`], on `&`). The
-/// traits are implemented for references, because the methods take `self` by value, and only a
-/// reference can be copied out from behind another one.
+/// reference after another, so it prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) over types
+/// with a schema ([`SchemaReturn`], on `&&`), and these over all other types ([`AnyReturn`], on
+/// `&`). The traits are implemented for references, because the methods take `self` by value, and
+/// only a reference can be copied out of another reference.
 #[derive(Debug)]
 pub struct ReturnOf<T>(PhantomData<T>);
 
 impl<T> ReturnOf<T> {
-    /// Creates a value that stands for the return type `T`.
+    /// Creates a value that represents the return type `T`.
     #[allow(clippy::new_without_default)]
     #[must_use]
     pub fn new() -> Self {
@@ -420,7 +423,7 @@ pub trait AnyReturn: Sized {
         schema
     }
 
-    /// Describes the items of a stream as any value.
+    /// Describes the items of a stream as arbitrary values.
     fn items(self, schema: FunctionSchema) -> FunctionSchema {
         schema.returns_stream::<crate::Value>()
     }
@@ -428,8 +431,8 @@ pub trait AnyReturn: Sized {
 
 impl<T> AnyReturn for &ReturnOf<T> {}
 
-/// Output of a method as a `Result`: a `Result` itself, or another type with an error that cannot
-/// occur.
+/// Output of a method as a `Result`: either a `Result`, or another type combined with an error that
+/// cannot occur.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` stands where only a `Result` can be",
     label = "this is another type",
@@ -471,7 +474,8 @@ where
     output.into_result()
 }
 
-/// Type that the contract writes as `Result<T, E>`, or that holds a stream as only a `Result` may.
+/// Type that the contract writes as `Result<T, E>`, or a stream's return type, which must be a
+/// `Result`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` stands where only a `Result` can be",
     label = "this is another type",
@@ -494,7 +498,7 @@ pub fn written_result<W: WrittenResult<T, E>, T, E>(output: W) -> Result<T, E> {
     output.into_result()
 }
 
-/// Puts the implementation of a service where all its calls share it.
+/// Puts the implementation of a service into an `Arc`, which all its calls share.
 pub fn shared<T: Implementation>(implementation: T) -> std::sync::Arc<T> {
     std::sync::Arc::new(implementation)
 }
@@ -515,19 +519,19 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
     incoming.reply(value)
 }
 
-/// Encodes a result of a type that is called `Bytes`. As in [`ArgumentOf`], the inherent function
-/// for `bytes::Bytes`, which serde would copy, hides that of the trait [`AnyResult`].
+/// Encodes a result of a type called `Bytes`. As in [`ArgumentOf`], the inherent function for
+/// `bytes::Bytes`, which serde would copy, takes precedence over that of the trait [`AnyResult`].
 #[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 
 impl ResultOf<bytes::Bytes> {
-    /// Encodes bytes; large ones are sent from where they are.
+    /// Encodes bytes. Large ones are sent without copying them into the message.
     pub fn reply(incoming: &IncomingCall, value: &bytes::Bytes) -> Result<Args, WireError> {
         incoming.reply(&Binary(value.clone()))
     }
 }
 
-/// Encoding of a type called `Bytes` that is not `bytes::Bytes`. See [`ResultOf`].
+/// Encoding of a type called `Bytes` other than `bytes::Bytes`. See [`ResultOf`].
 pub trait AnyResult<T> {
     /// Encodes the value with serde.
     fn reply(incoming: &IncomingCall, value: &T) -> Result<Args, WireError>

@@ -1,10 +1,11 @@
-//! Finds the faulty place in an argument with the help of the argument's schema.
+//! Finds the position of the fault in an argument, using the argument's schema.
 //!
-//! serde first reads a value into a buffer if its type is flattened, untagged or internally tagged.
-//! Errors from the buffer do not come from our decoder, so they have no path, and the text "data
-//! did not match any variant of untagged enum" does not name the fault. The schema has the
-//! structure, so the value is compared with it, but only after decoding has failed. Without this
-//! file (about 400 lines) 6 of the 18 texts in `tests/misfits.rs` are worse, for instance:
+//! If a type is flattened, untagged or internally tagged, serde first reads the value into a
+//! buffer. Errors from the buffer do not come from our decoder, so they have no path, and the
+//! message "data did not match any variant of untagged enum" does not name the fault. The schema
+//! has the structure, so the value is compared with the schema, but only after decoding has failed.
+//! Without this file (about 400 lines), 6 of the 18 messages in `tests/misfits.rs` are worse, for
+//! example:
 //!
 //! | with | without |
 //! | --- | --- |
@@ -13,20 +14,21 @@
 //! | `it`: expected integer or map, got string | the same |
 //! | `it.kind`: expected one of `empty`, `place`, got "gone" | `it`: unknown variant `gone`, .. |
 //!
-//! No other error source has the path: `serde_path_to_error` sees the same buffer.
+//! No other source has the path: `serde_path_to_error` only sees the same buffer.
 
 use serde_json::{Map as Object, Value as Schema};
 
 use hypha_wire::keys::{RTYPE, SCHEMA_KIND};
 use hypha_wire::{DecodeError, Value};
 
-/// Number of comparisons for one error text. The search ends there, so that a hostile value with
-/// many alternatives costs little; its error is then less precise.
+/// Maximum number of comparisons per error message. Bounds the cost of a hostile value with many
+/// alternatives, whose error is then less precise.
 const LOOKS: usize = 10_000;
-/// Depth of the comparison. It bounds the recursion for schemas that refer to themselves.
+/// Maximum depth of the comparison. Bounds the recursion for schemas that refer to themselves.
 const MAX_DEPTH: usize = 128;
 
-/// Returns the fault that the schema finds further inside the value, or `error` if it finds none.
+/// Returns the fault that the schema locates further inside the value, or `error` if it locates
+/// none.
 pub(crate) fn nearest(
     error: DecodeError,
     value: &Value,
@@ -53,15 +55,15 @@ pub(crate) fn nearest(
 
 /// One comparison of a value with a schema.
 struct Search<'a> {
-    /// The schema with the definitions, to which `$ref` points.
+    /// Schema with the definitions that `$ref` refers to.
     root: &'a Schema,
-    /// Comparisons that are left.
+    /// Number of comparisons left.
     looks: usize,
 }
 
 /// A fault in a value.
 struct Misfit {
-    /// From the innermost step to the outermost.
+    /// Path to the fault, from the innermost step to the outermost.
     path: Vec<Step>,
     what: What,
 }
@@ -73,17 +75,17 @@ enum Step {
 
 #[derive(PartialEq)]
 enum What {
-    /// Another kind of value.
+    /// The value has another kind.
     Kind {
         expected: Vec<String>,
         got: String,
     },
-    /// Not one of the allowed values.
+    /// The value is not one of the allowed values.
     Choice {
         expected: Vec<String>,
         got: String,
     },
-    /// A member is missing. `related`: the value has other members of the type. If it has none, the
+    /// A member is missing. `related`: whether the value has other members of the type. If not, the
     /// caller probably did not mean this alternative.
     Missing {
         related: bool,
@@ -106,12 +108,12 @@ impl Misfit {
         self
     }
 
-    /// Ranks how likely the caller meant this alternative, among several of which none fits.
+    /// Ranks how likely the caller meant this alternative, if no alternative fits.
     fn likelihood(&self) -> (u8, usize) {
         let depth = self.path.len();
         let score = match self.what {
             _ if depth == 0 => 0,
-            // A wrong tag: the caller meant another alternative.
+            // The tag is wrong: the caller meant another alternative.
             What::Choice { .. } if depth == 1 => 1,
             What::Missing { .. } => 2,
             _ => 3,
@@ -140,8 +142,8 @@ impl Misfit {
 }
 
 impl Search<'_> {
-    /// Compares a value with a schema. Accepts values and keywords that it does not know, because
-    /// the decoder has the last word.
+    /// Compares a value with a schema. Accepts unknown values and keywords, because the decoder
+    /// makes the final decision.
     fn fit(&mut self, value: &Value, schema: &Schema, depth: usize) -> Fit {
         let Some(rest) = self.looks.checked_sub(1) else {
             return Ok(());
@@ -150,7 +152,7 @@ impl Search<'_> {
         let Some(schema) = schema.as_object() else {
             return Ok(());
         };
-        // An array also accepts a list of numbers, which its schema does not say.
+        // An array also accepts a list of numbers, but its schema does not say so.
         let is_array = schema.get(SCHEMA_KIND).and_then(Schema::as_str) == Some("ndarray");
         if depth > MAX_DEPTH || is_array || stands_for_another(value) {
             return Ok(());
@@ -163,8 +165,8 @@ impl Search<'_> {
             Value::Map(_) => self.object(value, schema, depth)?,
             _ => {}
         }
-        // `$ref` comes after the keywords beside it. These hold the tag of a variant whose content
-        // is a type of its own, and a wrong tag explains more than a fault in the content.
+        // Check `$ref` after the keywords beside it. These hold the tag of a variant whose content
+        // is a separate type, and a wrong tag is a better explanation than a fault in the content.
         if let Some(name) = schema.get("$ref").and_then(Schema::as_str) {
             let root = self.root;
             let found = name.strip_prefix('#').and_then(|path| root.pointer(path));
@@ -179,7 +181,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Compares a value with alternatives, and returns the most likely fault if none fits.
+    /// Compares a value with alternatives. Returns the most likely fault if none fits.
     fn any(&mut self, value: &Value, schemas: &[Schema], depth: usize) -> Fit {
         let mut best: Option<Misfit> = None;
         for schema in schemas {
@@ -226,8 +228,8 @@ impl Search<'_> {
         let none = Object::new();
         let properties = schema.get("properties").and_then(Schema::as_object);
         let properties = properties.unwrap_or(&none);
-        // Keys are not compared with the pattern. schemars writes one pattern, for maps with
-        // integer keys, and the decoder has already found keys that are not integers.
+        // Do not compare keys with the pattern. schemars writes only one pattern, for maps with
+        // integer keys, and the decoder has already reported keys that are not integers.
         let patterns = schema.get("patternProperties").and_then(Schema::as_object);
         let others = match patterns.and_then(|patterns| patterns.values().next()) {
             Some(schema) => Some(schema),
@@ -277,7 +279,7 @@ fn unknown(properties: &Object<String, Schema>) -> String {
     }
 }
 
-/// Returns whether a value may decode as another type than its own kind, so that the schema says
+/// Returns whether a value may decode as a type other than its own kind. If so, the schema says
 /// nothing about it.
 fn stands_for_another(value: &Value) -> bool {
     match value {
@@ -316,7 +318,7 @@ fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     if names.iter().any(is) {
         return Ok(());
     }
-    // The same words as in the errors of the decoder.
+    // Use the same words as the errors of the decoder.
     let word = |name: &str| match name {
         "boolean" => "bool".to_owned(),
         "number" => "float".to_owned(),
@@ -333,7 +335,7 @@ fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     }))
 }
 
-/// Compares a value with `enum` and `const`, if their values are texts.
+/// Compares a value with `enum` and `const`, if these are strings.
 fn choice(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let values: Vec<&Schema> = match (schema.get("const"), schema.get("enum")) {
         (Some(only), _) => vec![only],
@@ -370,8 +372,8 @@ fn bounds(value: &Value, schema: &Object<String, Schema>) -> Fit {
     Err(Misfit::new(What::Other(text)))
 }
 
-/// Returns the fault of the alternative that the caller more likely meant. Faults of the same kind
-/// at the same place are joined: `expected integer or map`.
+/// Returns the fault of the alternative that the caller more likely meant. Merges faults of the
+/// same kind at the same position: `expected integer or map`.
 fn likelier(mut a: Misfit, b: Misfit) -> Misfit {
     let same_place = a.path.len() == b.path.len()
         && a.path.iter().zip(&b.path).all(|steps| match steps {

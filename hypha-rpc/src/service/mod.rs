@@ -1,12 +1,12 @@
 //! Services of this program, their methods, and the execution of incoming calls.
 //!
-//! Most programs describe a service with [`hypha_service`](crate::hypha_service), and need from
-//! this module only the [`Context`] of a call. [`Service`] and [`Method`] build a service by hand,
-//! if its methods are known only at run time. Register either with
+//! Most programs describe a service with [`hypha_service`](crate::hypha_service), and only need the
+//! [`Context`] of a call from this module. [`Service`] and [`Method`] build a service by hand, if
+//! its methods are known only at run time. Register either with
 //! [`Client::register_service`](crate::Client::register_service).
 //!
-//! Each call runs in a task of its own, concurrently with others, and sends heartbeats to its
-//! caller while it runs. A panic becomes an error of that call.
+//! Each call runs in a separate task, concurrently with others, and sends heartbeats to its caller
+//! while it runs. A panic becomes the error of its call.
 //
 // The engine calls this layer through `Handlers`, which `dispatch.rs` implements for `Services`:
 //
@@ -19,7 +19,7 @@
 //   info, record         descriptions of a service
 //   macro_support        functions that generated code calls; misfit finds faults in arguments
 //
-// No lock is held while a handler runs or a service is dropped, because both run code of the
+// No lock is held while a handler runs or a service is dropped, because both may run code of the
 // program.
 
 mod answer;
@@ -58,13 +58,13 @@ pub(crate) use services::Services;
 
 use hypha_wire::{Args, Map, Value, WireError};
 
-/// The engine with its handlers: its peers call [`Services`].
+/// The engine with its handlers: peers call the [`Services`].
 pub(crate) type Engine = crate::engine::Engine<Services>;
 
 /// A handle of a connection with this engine.
 pub(crate) type Connection = crate::engine::Connection<Services>;
 
-/// The service type of a service that sets none.
+/// Default service type.
 pub(crate) const GENERIC: &str = "generic";
 
 /// Type that can be registered with [`Client::register_service`](crate::Client::register_service).
@@ -77,17 +77,17 @@ pub(crate) const GENERIC: &str = "generic";
     note = "what implements a contract `Foo` is registered as `FooService::new(..)`; a type without a contract needs `#[hypha_service]` on its `impl` block"
 )]
 pub trait IntoService {
-    /// The typed proxy for callers, a [`Proxy`](crate::Proxy).
+    /// Typed proxy for callers, a [`Proxy`](crate::Proxy).
     type Proxy;
 
-    /// Converts the value to the service to register.
+    /// Converts the value to a service that can be registered.
     fn into_service(self) -> Service;
 }
 
 /// A service: an id, a description, and members that are methods or plain values.
 ///
 /// [`hypha_service`](crate::hypha_service) generates it from a contract. Build it by hand if the
-/// methods are not known at compile time. Nothing is checked here; registration fails for ids,
+/// methods are not known at compile time. The builder checks nothing: registration fails for ids,
 /// member names and settings that the protocol does not allow.
 ///
 /// # Examples
@@ -114,14 +114,14 @@ pub struct Service {
     pub(crate) service_type: String,
     pub(crate) visibility: Visibility,
     pub(crate) authorized_workspaces: Vec<String>,
-    /// Keys of the accepted callers, in lower case. Checked at registration.
+    /// Public keys of the accepted callers, in lower case. Checked at registration.
     pub(crate) trusted_keys: Vec<String>,
     pub(crate) singleton: bool,
     pub(crate) send_backtraces: bool,
     pub(crate) flags: Vec<String>,
     pub(crate) require_context: bool,
     pub(crate) config: Map,
-    /// Members by path; a dot in a path makes a nested map on the wire.
+    /// Members by path. A dot in a path creates a nested map on the wire.
     pub(crate) members: IndexMap<String, Member>,
 }
 
@@ -134,8 +134,8 @@ pub(crate) enum Member {
 impl Service {
     /// Creates an empty service.
     ///
-    /// `id` is the part after the `:` of a full service id; the characters `. : @ /` are refused at
-    /// registration.
+    /// `id` is the part after the `:` of a full service id. Registration fails if it contains one
+    /// of the characters `. : @ /`.
     pub fn new(id: impl Into<String>) -> Self {
         Service {
             id: id.into(),
@@ -161,13 +161,13 @@ impl Service {
         &self.id
     }
 
-    /// Returns the text that was set with [`description`](Service::description), if any.
+    /// Returns the description that was set with [`description`](Service::description), if any.
     #[must_use]
     pub fn description_text(&self) -> Option<&str> {
         self.description.as_deref()
     }
 
-    /// Replaces the id, for example to register one contract several times.
+    /// Replaces the id, for example to register the same contract several times.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
@@ -188,7 +188,7 @@ impl Service {
         self
     }
 
-    /// Sets the documentation, a text of any length. Default: none.
+    /// Sets the documentation, a string of any length. Default: none.
     #[must_use]
     pub fn docs(mut self, text: impl Into<String>) -> Self {
         self.docs = Some(text.into());
@@ -209,7 +209,7 @@ impl Service {
         self
     }
 
-    /// Sets further workspaces whose clients may find and call this protected service. Default:
+    /// Sets additional workspaces whose clients may find and call this protected service. Default:
     /// none.
     #[must_use]
     pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
@@ -221,12 +221,12 @@ impl Service {
         self
     }
 
-    /// Sets the public keys of the accepted callers, each of 32 bytes in 64 hexadecimal digits.
-    /// Default: all callers are accepted.
+    /// Sets the public keys of the accepted callers, each as 64 hexadecimal digits. Default: all
+    /// callers are accepted.
     ///
     /// The service rejects calls that are not encrypted with one of these keys. This client
-    /// therefore needs keys of its own (feature `encryption`, `ConnectOptions::encryption`);
-    /// without them it rejects all calls. The format of the keys is checked at registration.
+    /// therefore needs its own keys (feature `encryption`, `ConnectOptions::encryption`); without
+    /// them it rejects all calls. Registration checks the format of the keys.
     #[must_use]
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
@@ -238,18 +238,18 @@ impl Service {
         self
     }
 
-    /// Allows only one service of this id in the workspace. Default: `false`.
+    /// Allows only one service with this id in the workspace. Default: `false`.
     ///
-    /// The manager refuses the registration if another client has a service of this id, and refuses
-    /// others while this one is registered.
+    /// The manager refuses the registration if another client has a service with this id, and
+    /// refuses other registrations while this service is registered.
     #[must_use]
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.singleton = singleton;
         self
     }
 
-    /// Sends the stack frames of `anyhow` errors to callers, as a part of the trace. Default:
-    /// `false`, because frames name source files and functions.
+    /// Sends the stack frames of `anyhow` errors to callers, as part of the trace. Default:
+    /// `false`, because frames contain names of source files and functions.
     ///
     /// Errors have frames only if the environment variable `RUST_BACKTRACE` is set. The chain of
     /// causes is always sent.
@@ -259,7 +259,7 @@ impl Service {
         self
     }
 
-    /// Sets flags: arbitrary strings that are stored in the record of the service. Default: none.
+    /// Sets flags: arbitrary strings that are stored in the service record. Default: none.
     #[must_use]
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
@@ -270,10 +270,10 @@ impl Service {
         self
     }
 
-    /// States in the config of the service that its methods take the caller's context. Default:
+    /// Sets the config key that says that the service's methods use the caller's context. Default:
     /// `false`, or `true` if a method [needs it](Method::needs_context).
     ///
-    /// Handlers in this program get the context in any case; the key informs readers of the config.
+    /// Handlers in this program always get the context; the key only informs readers of the config.
     #[must_use]
     pub fn require_context(mut self, required: bool) -> Self {
         self.require_context = required;
@@ -282,15 +282,15 @@ impl Service {
 
     /// Adds a key to the config of the service.
     ///
-    /// Registration fails for keys that have a setter here, such as `visibility`, and for keys that
-    /// only servers write.
+    /// Registration fails for keys that have their own setter, such as `visibility`, and for keys
+    /// that only servers write.
     #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.config.insert(key.into(), value.into());
         self
     }
 
-    /// Adds a method, or replaces the one of the same name.
+    /// Adds a method, or replaces the one with the same name.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.require_context |= method.needs_context;
@@ -299,7 +299,7 @@ impl Service {
         self
     }
 
-    /// Replaces the handler of the method `name`, if there is one; its description stays.
+    /// Replaces the handler of the method `name`, if it exists; its description stays.
     #[doc(hidden)]
     #[must_use]
     pub fn with_handler<F, Fut>(mut self, name: &str, handler: F) -> Self
@@ -313,8 +313,8 @@ impl Service {
         self
     }
 
-    /// Adds a plain member: data that peers read from the service. Its value is fixed when the
-    /// service is registered.
+    /// Adds a plain member: data that peers read from the service. Its value cannot change after
+    /// registration.
     #[must_use]
     pub fn value(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.members.insert(key.into(), Member::Value(value.into()));
@@ -338,15 +338,15 @@ pub struct Method {
 }
 
 impl Method {
-    /// Creates a method; a name with dots is a nested member.
+    /// Creates a method. A name with dots creates a nested member.
     ///
-    /// Each call runs in a task of its own, concurrently with others. A panic becomes an error of
-    /// that call.
+    /// Each call runs in a separate task, concurrently with others. A panic becomes the error of
+    /// its call.
     ///
     /// # Cancellation
     ///
     /// The future is dropped when the connection ends, at any await. If only the caller stops
-    /// waiting, it runs on, and can observe that with [`Context::cancellation`].
+    /// waiting, the future keeps running, and can observe that with [`Context::cancellation`].
     pub fn new<F, Fut>(name: impl Into<String>, handler: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -366,17 +366,17 @@ impl Method {
         Arc::clone(&self.handler)
     }
 
-    /// Creates a method that blocks its thread: it computes for a long time, or waits for a file or
-    /// an instrument. It runs in tokio's pool of blocking threads; heartbeats keep the caller
-    /// waiting meanwhile.
+    /// Creates a method that blocks its thread, for example for a long computation, or to wait for
+    /// a file or an instrument. It runs in tokio's pool of blocking threads, and heartbeats keep
+    /// the caller waiting.
     ///
     /// At most `max_blocking_threads` of the runtime (default: 512) run at the same time; further
-    /// calls wait for a thread. A panic becomes an error of that call.
+    /// calls wait for a thread. A panic becomes the error of its call.
     ///
     /// # Cancellation
     ///
-    /// A blocking method cannot be cancelled. When the connection ends, the method runs to its end
-    /// and its result is lost. A runtime that shuts down waits for it.
+    /// A blocking method cannot be cancelled. If the connection ends, the method still runs to its
+    /// end, and its result is lost. The shutdown of the runtime waits for it.
     ///
     /// # Examples
     ///
@@ -400,7 +400,7 @@ impl Method {
                 let label = call.label().to_owned();
                 let run = tokio::task::spawn_blocking(move || handler(call));
                 run.await.unwrap_or_else(|end| match end.try_into_panic() {
-                    // Resumed here, so that `dispatch` reports it like any other panic.
+                    // Resume the panic here, so that `dispatch` reports it like any other panic.
                     Ok(panic) => std::panic::resume_unwind(panic),
                     Err(_) => Err(WireError::new(format!(
                         "{label} did not run: its program is shutting down"
@@ -429,8 +429,8 @@ impl Method {
         self
     }
 
-    /// States whether the method uses the caller's [`Context`]. If one method of a service does,
-    /// its config says so ([`Service::require_context`]). Default: `false`.
+    /// Sets whether the method uses the caller's [`Context`]. If any method does, the config of the
+    /// service says so ([`Service::require_context`]). Default: `false`.
     #[must_use]
     pub fn needs_context(mut self, needed: bool) -> Self {
         self.needs_context = needed;

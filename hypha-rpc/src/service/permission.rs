@@ -1,9 +1,9 @@
-//! Permission to use a service: by its visibility, by the peer that it was sent to, and by the
+//! Permission to use a service. Depends on its visibility, the peer that it was sent to, and the
 //! caller's key (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
 //! `docs/protocol/07-auth-login-encryption.md#s6`).
 //!
-//! The rule is checked twice with the same code: when a peer fetches a service (`builtin.rs`), and
-//! for each call (`dispatch.rs`), because a peer may call without having fetched.
+//! The same code checks the rule twice: when a peer fetches a service (`builtin.rs`), and for each
+//! call (`dispatch.rs`), because a peer may call a service without fetching it.
 
 use std::sync::Arc;
 
@@ -13,29 +13,29 @@ use crate::error::RejectKind;
 use hypha_wire::WireError;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
-/// A peer that asks for a service or calls it, as the server stamped it.
+/// Peer that fetches or calls a service, as the server wrote it into the message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller<'a> {
-    /// `workspace/client`.
+    /// Address, `workspace/client`.
     pub(super) address: &'a str,
     pub(super) workspace: &'a str,
 }
 
-/// The reason why a caller may not use a service.
+/// Reason why a caller may not use a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denied<'a> {
-    /// The service is an interface that was sent to this client only.
+    /// The service is an interface that was sent only to the client with this address.
     HandedToAnother(&'a str),
     /// The service is protected, and the caller's workspace is not authorized.
     OtherWorkspace,
 }
 
-/// Returns whether a client of the workspace `caller` may use a service. Clients and servers share
-/// this rule.
+/// Returns whether a client of the workspace `caller` may use a service. Clients and servers apply
+/// the same rule.
 ///
-/// Members and clients of the workspaces in `authorized` may use a protected service. All clients
-/// may use any other service. Each side determines the members itself: the server from the caller's
-/// permissions, the client from the caller's address.
+/// A protected service can be used by members, and by clients of the workspaces in `authorized`.
+/// Any other service can be used by all clients. Servers determine membership from the caller's
+/// permissions, clients from the caller's address.
 #[must_use]
 pub fn is_open_to(
     visibility: Visibility,
@@ -46,11 +46,12 @@ pub fn is_open_to(
     visibility != Visibility::Protected || is_member || authorized.iter().any(|w| w == caller)
 }
 
-/// Checks that a caller may get and call a service of a client in the workspace `own`, whose
+/// Checks that a caller may fetch and call a service of a client in the workspace `own`, whose
 /// manager has the id `manager`.
 ///
-/// Only the client `only_caller` may use an interface. Any other service follows [`is_open_to`];
-/// its members are the clients of its own workspace, and the manager, which fetches it for others.
+/// Only the client `only_caller` may use an interface. Other services follow [`is_open_to`]. The
+/// members are the clients of the service's own workspace, and the manager, which fetches the
+/// service for others.
 pub(super) fn may_use<'a>(
     service: &Service,
     only_caller: Option<&'a str>,
@@ -84,10 +85,10 @@ pub(super) fn may_use<'a>(
     }
 }
 
-/// Hexadecimal digits of a public key.
+/// Number of hexadecimal digits of a public key.
 const KEY_DIGITS: usize = 64;
 
-/// Checks that all texts are public keys. The error names the first that is not.
+/// Checks that all strings are public keys. The error names the first that is not.
 pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
     let is_key =
         |key: &String| key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());
@@ -102,8 +103,8 @@ pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
 /// Returns the handler of a method. If the service has trusted keys, the handler first checks the
 /// caller's key.
 ///
-/// The check is around the handler instead of in the look-up, because the key is known only after
-/// the second segment was decrypted.
+/// The check wraps the handler, instead of being part of the lookup, because the key is known only
+/// after the second segment is decrypted.
 pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
     if service.trusted_keys.is_empty() {
         return Arc::clone(handler);
@@ -118,7 +119,7 @@ pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
     })
 }
 
-/// Checks the key with which a call was encrypted; `None` if it was not encrypted.
+/// Checks the key with which a call was encrypted. `key` is `None` if the call was not encrypted.
 fn check_caller(
     keys: &[String],
     key: Option<&str>,

@@ -1,8 +1,8 @@
 //! The record of a service: its owner sends it to the workspace manager, which lists it
 //! (`docs/protocol/04-services.md#s4`).
 //!
-//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
-//! languages show. Therefore they have neither links nor examples.
+//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
+//! languages show. Therefore they contain neither links nor examples.
 
 use hypha_wire::{Map, Value};
 use schemars::JsonSchema;
@@ -75,16 +75,16 @@ pub struct ServiceConfig {
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub service_embedding: Option<Value>,
-    /// Other workspaces with clients that may use a protected service.
+    /// Other workspaces whose clients may use a protected service.
     #[serde(default)]
     pub authorized_workspaces: Option<Vec<String>>,
-    /// Every other key.
+    /// All other keys.
     #[serde(flatten)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub extra: Map,
 }
 
-/// A service as its owner registers it and the manager lists it.
+/// Record of a service, as its owner registers it and the manager lists it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceInfo {
     /// Visibility and other settings.

@@ -1,4 +1,4 @@
-//! The services of this client, looked up by the path of an incoming call. `services.rs` has the
+//! The services of this client, looked up by the path of an incoming call. `services.rs` puts a
 //! lock around it.
 
 use std::collections::HashMap;
@@ -13,18 +13,18 @@ use hypha_wire::keys::{BUILT_IN, RESERVED};
 use hypha_wire::{self as wire};
 
 /// One registered service. Replacing a service replaces this whole entry, so a call in progress
-/// keeps the service with which it began.
+/// keeps the service with which it started.
 pub(crate) struct Registered {
     pub(crate) service: Service,
     methods: HashMap<String, Handler>,
-    /// The only client that may call the service, an absolute address. Set for interfaces.
+    /// Absolute address of the only client that may call the service. Set for interfaces.
     pub(crate) only_caller: Option<String>,
-    /// Whether the service is registered with the manager, also after a reconnect.
+    /// Whether the service is registered with the manager, now and after a reconnect.
     pub(crate) listed: bool,
 }
 
 impl Registered {
-    /// Creates the entry of a service of the library itself, whose id and options need no check.
+    /// Creates the entry of a service of the library, whose id and options need no check.
     pub(crate) fn trusted(service: Service) -> Self {
         let methods = methods(&service);
         Registered {
@@ -35,8 +35,8 @@ impl Registered {
         }
     }
 
-    /// Creates the entry of an interface: a service that was sent to one client, which is the only
-    /// one that may call it.
+    /// Creates the entry of an interface, a service that was sent to one client. Only that client
+    /// may call it.
     pub(crate) fn interface(service: Service, caller: &str) -> Self {
         Registered {
             only_caller: Some(caller.to_owned()),
@@ -44,8 +44,8 @@ impl Registered {
         }
     }
 
-    /// Creates the entry of a service of the program, after checks of everything that the protocol
-    /// cannot carry.
+    /// Creates the entry of a service of the program. Fails if it contains anything that the
+    /// protocol does not allow.
     pub(crate) fn new(service: Service) -> Result<Self, Error> {
         if !wire::valid_service_name(&service.id) {
             return Err(Error::Invalid(format!(
@@ -114,7 +114,7 @@ impl Registered {
         Registered { listed, ..self }
     }
 
-    /// Checks that a caller may get and call the service: [`permission::may_use`].
+    /// Checks that a caller may fetch and call the service: [`permission::may_use`].
     pub(super) fn check(
         &self,
         caller: Caller<'_>,
@@ -130,14 +130,15 @@ impl Registered {
         )
     }
 
-    /// Returns the handler of the method at `path`, with the check of the caller's key around it.
+    /// Returns the handler of the method at `path`, wrapped in the check of the caller's key.
     pub(crate) fn method(&self, path: &str) -> Option<&Handler> {
         self.methods.get(path)
     }
 
-    /// Returns whether `path` names a member that is not a method: a value, or a map of members.
+    /// Returns whether `path` is that of a member that is not a method: a value, or a map of
+    /// members.
     pub(crate) fn has_value(&self, path: &str) -> bool {
-        // The empty path names the service itself, which is a map.
+        // The empty path denotes the service itself, which is a map.
         path.is_empty()
             || self.service.members.iter().any(|(member, kind)| {
                 (member == path && matches!(kind, Member::Value(_)))
@@ -161,7 +162,7 @@ fn methods(service: &Service) -> HashMap<String, Handler> {
     handlers.collect()
 }
 
-/// All services of one client, in the order of registration: they are registered again in this
+/// All services of one client, in the order of registration. They are registered again in this
 /// order after a reconnect.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -191,7 +192,7 @@ impl Registry {
         listed.cloned().collect()
     }
 
-    /// Removes and returns the interfaces of a caller that has left.
+    /// Removes and returns the interfaces of a caller that has disconnected.
     pub(crate) fn caller_gone(&mut self, caller: &str) -> Vec<Arc<Registered>> {
         let theirs = |s: &Registered| s.only_caller.as_deref() == Some(caller);
         let (gone, kept) = std::mem::take(&mut self.services)

@@ -1,4 +1,4 @@
-//! Service types: the schema of a whole service, and the check whether another service has the same
+//! Service types: the schema of a whole service, and the check that another service has the same
 //! members (`docs/protocol/04-services.md#s5`, `#s14`).
 
 use super::info::{last_part, value_schema};
@@ -11,7 +11,7 @@ impl Service {
     /// service as the example.
     ///
     /// Clients in other languages compare all of it: every service of the type must have a `name`,
-    /// `description`, `docs` or key of `config` exactly if this example has it. Rust clients
+    /// a `description`, `docs` or a `config` key if and only if this example has it. Rust clients
     /// compare only the members.
     ///
     /// # Examples
@@ -70,8 +70,9 @@ impl Service {
         Value::Map(schema)
     }
 
-    /// Checks that the service has the members of `definition`, and gives its methods the names,
-    /// descriptions and parameters of the definition. The error names the member that does not fit.
+    /// Checks that the service has the members of `definition`, and sets the names, descriptions
+    /// and parameters of its methods to those of the definition. The error names the member that
+    /// does not fit.
     pub(crate) fn conform(&mut self, definition: &Value) -> Result<(), String> {
         let Value::Map(definition) = definition else {
             return Err(format!(
@@ -79,7 +80,7 @@ impl Service {
                 definition.kind()
             ));
         };
-        // Every service has these keys, of any type.
+        // Skip these keys: every service has them, with any type.
         let mut defined = definition.clone();
         defined.retain(|key, _| !RESERVED.contains(&key.as_str()));
         let mut found = Vec::new();
@@ -102,12 +103,12 @@ impl Service {
     }
 }
 
-/// The functions of a definition, by the path of the member that they describe.
+/// Functions of a definition, with the path of the member that each describes.
 type Found<'a> = Vec<(String, &'a Map)>;
 
 /// Compares the members of two maps, and collects the functions of the definition. `shown` is the
-/// place in messages, `path` the prefix of the members' paths. The texts are those of the Python
-/// client.
+/// path in error messages, `path` the prefix of the members' paths. The messages are those of the
+/// Python client.
 fn compare_maps<'a>(
     own: &Map,
     defined: &'a Map,
@@ -192,11 +193,12 @@ enum Kind<'a> {
 fn kind(schema: &Value) -> Kind<'_> {
     match schema {
         Value::List(items) => Kind::List(items),
-        // A member may be called `type`, too. Then the map has a schema under this key, not a text.
+        // A member may itself be called `type`. Then this key of the map holds a schema, not a
+        // string.
         Value::Map(map) => match map.get("type").and_then(Value::as_str) {
             Some("function") => Kind::Function,
             Some(_) => Kind::Plain,
-            // Values without a known schema: bytes, or an empty map.
+            // A value without a known schema, such as bytes, or an empty map.
             None if map.is_empty() => Kind::Plain,
             None => Kind::Map(map),
         },

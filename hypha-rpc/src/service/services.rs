@@ -1,7 +1,7 @@
-//! The services of one connection behind their lock, and the running calls.
+//! The services of one connection behind a lock, and the running calls.
 //!
-//! Dropping a service may run code of the program, so every function here that removes one drops
-//! it, or returns it, after the lock is released.
+//! Dropping a service may run code of the program, so every function that removes one drops or
+//! returns it after releasing the lock.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use super::{Calls, Exports, Registered};
 use crate::engine::Lifecycle;
 use crate::error::{CallSite, Error};
 
-/// Gives a function, stream or object in a message the name under which its receiver calls it. The
+/// Returns the map that represents a function, stream or object for the receiver of a message. The
 /// layer above (`call/live.rs`) knows these kinds, and passes this function in when the connection
-/// is made.
+/// is created.
 pub(crate) type NameHandle = fn(&mut Exports<'_>, &Handle) -> Result<Value, EncodeError>;
 
-/// The services of a connection, and their running calls. The engine owns it as its handlers.
+/// Services of a connection, and their running calls. The engine owns them as its handlers.
 pub(crate) struct Services {
     registry: RwLock<Registry>,
     pub(crate) calls: Calls,
@@ -34,7 +34,7 @@ impl Services {
         }
     }
 
-    /// Returns the map by which the receiver of a message knows `handle`.
+    /// Returns the map that represents `handle` for the receiver of a message.
     pub(crate) fn name_handle(
         &self,
         exports: &mut Exports<'_>,
@@ -43,18 +43,17 @@ impl Services {
         (self.name)(exports, handle)
     }
 
-    /// Returns a service by its id, also the built-in one and interfaces.
+    /// Returns a service by its id, including the built-in service and interfaces.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Registered>> {
         self.registry.read().get(id)
     }
 
-    /// Returns the services that the manager is to know, in the order in which they were
-    /// registered.
+    /// Returns the services to register with the manager, in the order of registration.
     pub(crate) fn listed(&self) -> Vec<Arc<Registered>> {
         self.registry.read().listed()
     }
 
-    /// Adds a service, unless the connection is over.
+    /// Adds a service, unless the connection has ended.
     pub(crate) fn add(
         &self,
         service: Registered,
@@ -62,8 +61,8 @@ impl Services {
         lifecycle: &Lifecycle,
     ) -> Result<(), Error> {
         let mut registry = self.registry.write();
-        // Checked with the lock held, because the end of the connection is marked before the table
-        // is cleared under this lock: a service added here is either refused or cleared.
+        // Check while holding the lock: the end of the connection is marked before the table is
+        // cleared under this lock, so a service is either refused here or removed there.
         if lifecycle.is_closed() {
             return Err(Error::Disconnected(lifecycle.over_at(CallSite {
                 method: format!("register_service({})", service.service.id()),
@@ -73,13 +72,13 @@ impl Services {
         registry.add(service, overwrite)
     }
 
-    /// Removes a service and returns it, so that the caller drops it without the lock.
+    /// Removes and returns a service, so that the caller drops it without the lock.
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Registered>> {
         self.registry.write().remove(id)
     }
 
-    /// Undoes a registration that failed: puts the former service back, or removes the new one if
-    /// there was none.
+    /// Undoes a failed registration: restores the previous service, or removes the new one if there
+    /// was none.
     pub(crate) fn restore(&self, id: &str, former: Option<Arc<Registered>>, lifecycle: &Lifecycle) {
         let mut registry = self.registry.write();
         let replaced = if lifecycle.is_closed() {

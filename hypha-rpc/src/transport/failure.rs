@@ -1,7 +1,7 @@
-//! Mapping of errors of the libraries to [`ConnectError`].
+//! Maps errors of the libraries to [`ConnectError`].
 //!
-//! The kind follows the cause, which is the innermost error that has a meaning, instead of the step
-//! that failed. So it is the same on every transport.
+//! The kind depends on the innermost error with a known meaning, not on the step that failed. So it
+//! is the same for every transport.
 
 use std::error::Error;
 use std::io;
@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite;
 use crate::error::TlsFailure;
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// A host name has no address. The system reports that as an [`io::Error`] without a kind of its
-/// own, so the look-up marks it with this type.
+/// A host name has no address. The system reports this as an [`io::Error`] without a specific kind,
+/// so the lookup marks it with this type.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot look up `{host}`")]
 struct UnknownHost {
@@ -22,7 +22,7 @@ struct UnknownHost {
     source: io::Error,
 }
 
-/// Looks up the addresses of a host.
+/// Resolves the addresses of a host.
 ///
 /// # Errors
 ///
@@ -57,8 +57,8 @@ pub(super) fn connect_error(
     }
 }
 
-/// Returns the kind of a failure, and the cause to keep instead of the error if the chain of its
-/// sources does not lead to it.
+/// Returns the kind of a failure. Also returns the cause to keep instead of the error, if the chain
+/// of its sources does not contain that cause.
 fn classify(
     error: &(dyn Error + 'static),
 ) -> (ConnectErrorKind, Option<Box<dyn Error + Send + Sync>>) {
@@ -68,7 +68,7 @@ fn classify(
         #[cfg(feature = "tls")]
         if let Some(error) = rustls_error(error) {
             let kind = ConnectErrorKind::Tls(tls_failure(error));
-            // Kept directly, because the `source` of an `io::Error` around it skips it.
+            // Keep it directly, because the `source` of an `io::Error` around it skips it.
             return (kind, Some(Box::new(error.clone())));
         }
         if error.is::<UnknownHost>() {
@@ -105,8 +105,8 @@ fn classify(
     (kind, None)
 }
 
-/// Returns whether the server spoke before the request, as SSH and mail servers do. The library has
-/// no method for this kind of error, so its text is compared.
+/// Returns whether the server sent data before the request, as SSH and mail servers do. The library
+/// has no method for this error, so its message is compared.
 #[cfg(feature = "http")]
 fn is_unexpected_message(error: &hyper::Error) -> bool {
     error
@@ -114,7 +114,7 @@ fn is_unexpected_message(error: &hyper::Error) -> bool {
         .starts_with("received unexpected message from connection")
 }
 
-/// Returns the kind of an I/O error; `None` if another error in the chain decides.
+/// Returns the kind of an I/O error; `None` if another error in the chain determines it.
 fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(ConnectErrorKind::ConnectionRefused),
@@ -126,7 +126,7 @@ fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Returns the kind of an error of the WebSocket library; `None` if its cause decides.
+/// Returns the kind of an error of the WebSocket library; `None` if its cause determines it.
 fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     use tungstenite::error::ProtocolError;
     match error {
@@ -157,7 +157,7 @@ pub(super) fn unexpected_answer(
             ConnectError::new(ConnectErrorKind::Redirect, location).with_url(url)
         }
         _ => {
-            // A Hypha server responds with JSON, any other with a text or page.
+            // A Hypha server responds with JSON, other programs with plain text or a page.
             let said = self::detail(detail);
             let said = first_line(said.as_deref().unwrap_or(detail));
             ConnectError::new(ConnectErrorKind::HttpStatus(status), said).with_url(url)
@@ -165,7 +165,7 @@ pub(super) fn unexpected_answer(
     }
 }
 
-/// Returns the reason in the body of an error, `{"detail": ..}`.
+/// Returns the reason in the body of an error response, `{"detail": ..}`.
 pub(super) fn detail(body: &str) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(body).ok()?;
     match json.get("detail")? {
@@ -174,7 +174,8 @@ pub(super) fn detail(body: &str) -> Option<String> {
     }
 }
 
-/// Returns the beginning of a response for the error text; empty for a page, which is for browsers.
+/// Returns the beginning of a response for the error message; empty for an HTML page, which is for
+/// browsers.
 fn first_line(text: &str) -> String {
     const MOST: usize = 200;
     let text = text.trim();
@@ -185,7 +186,7 @@ fn first_line(text: &str) -> String {
 }
 
 #[cfg(feature = "tls")]
-/// Returns the error of rustls, if `error` is one or directly holds one.
+/// Returns the rustls error if `error` is one or directly contains one.
 fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error);
@@ -197,7 +198,7 @@ fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
 }
 
 #[cfg(feature = "tls")]
-/// Returns the kind of a TLS failure. A server without TLS answers with bytes that are no TLS
+/// Returns the kind of a TLS failure. A server without TLS responds with bytes that are no TLS
 /// message.
 fn tls_failure(error: &rustls::Error) -> TlsFailure {
     use rustls::{CertificateError, Error};

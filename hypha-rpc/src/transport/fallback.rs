@@ -1,24 +1,24 @@
-//! [`Transport::Auto`](super::Transport::Auto): a WebSocket, or HTTP if none can be opened.
+//! [`Transport::Auto`](super::Transport::Auto): a WebSocket, or HTTP if no WebSocket can be opened.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Dial, Dialing, http, websocket};
 use crate::error::report;
 
-/// Opens a WebSocket, or an HTTP link if that fails below the protocol. A refusal by a Hypha server
-/// is final, because HTTP leads to the same server.
+/// Opens a WebSocket, or an HTTP link if the WebSocket fails below the protocol. If a Hypha server
+/// refuses, that is final, because HTTP would reach the same server.
 #[derive(Debug)]
 pub(crate) struct Fallback {
     socket: websocket::Dialer,
     http: http::Dialer,
-    /// Whether the link opened last uses HTTP. Relaxed: it is read after the attempt that set it,
-    /// by the same task.
+    /// Whether the latest link uses HTTP. Relaxed is enough: the task that sets it also reads it,
+    /// later.
     over_http: AtomicBool,
 }
 
 impl Fallback {
-    /// Creates a dialer that tries `socket` first, for each link: the proxy that blocked WebSockets
-    /// may be gone.
+    /// Creates a dialer that tries `socket` first for each new link, because the proxy that blocked
+    /// WebSockets may be gone.
     pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer) -> Self {
         Fallback {
             socket,
@@ -41,7 +41,7 @@ impl Dial for Fallback {
             };
             tracing::warn!("no WebSocket ({}), trying HTTP", report(&error));
             self.over_http.store(true, Ordering::Relaxed);
-            // The HTTP link is opened by its first frame. If that fails, it reports both failures.
+            // The first frame opens the HTTP link. If that fails, the link reports both failures.
             Ok(self.http.link_after(Some(error)))
         })
     }

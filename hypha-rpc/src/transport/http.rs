@@ -1,11 +1,11 @@
-//! The HTTP link (`docs/protocol/05-http-transport.md`, part A): received frames are the body of
-//! one long response to a GET, sent frames are single POSTs.
+//! The HTTP link (`docs/protocol/05-http-transport.md`, part A). Received frames are the body of
+//! one long response to a GET request; each sent frame is a POST request.
 //!
-//! The engine sees a link like any other: the introduction opens the stream, and control messages
-//! are texts, as on a WebSocket.
+//! The engine uses this link like any other: the handshake request opens the stream, and control
+//! messages are strings, as on a WebSocket.
 //!
-//! POSTs run concurrently, so they could overtake each other. Messages that must arrive in order
-//! have an [order](Post::order), and at most one POST of each order is on its way.
+//! POSTs run concurrently, so one could overtake another. Messages that must arrive in order share
+//! an [order](Post::order), and at most one POST of each order is in flight.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -27,13 +27,13 @@ use crate::backoff::Doubling;
 use crate::error::{ConnectError, ConnectErrorKind, report};
 use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
-/// POSTs that run at the same time.
+/// Maximum number of concurrent POSTs.
 const POSTS: usize = 16;
 
-/// Frames that wait for their turn. When there are this many, the sender waits.
+/// Maximum number of frames that wait for their turn. When there are this many, the sender waits.
 const WAITING: usize = 256;
 
-/// Pauses before a POST is sent again, if the server has not accepted it
+/// Pauses before a POST is sent again after the server has not accepted it
 /// (`docs/protocol/05-http-transport.md#sa3`).
 const PAUSES: Doubling = Doubling {
     first: Duration::from_millis(500),
@@ -41,7 +41,7 @@ const PAUSES: Doubling = Doubling {
 };
 const RETRIES: u32 = 2;
 
-/// The types of control messages on the stream (`docs/protocol/05-http-transport.md#sa5`).
+/// Types of the control messages on the stream (`docs/protocol/05-http-transport.md#sa5`).
 const CONTROL: [&str; 5] = [
     "connection_info",
     "ping",
@@ -50,13 +50,13 @@ const CONTROL: [&str; 5] = [
     "error",
 ];
 
-/// Opens HTTP links to one server. Its clones share the connections to the server.
+/// Opens HTTP links to one server. Clones share the connections to the server.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     client: reqwest::Client,
     url: Url,
-    /// The workspace of this client, which each request names. The first response of the server
-    /// tells it.
+    /// Workspace of this client, which every request contains. Set from the server's first
+    /// response.
     workspace: Arc<Mutex<Option<String>>>,
 }
 
@@ -66,12 +66,12 @@ impl Dialer {
     /// # Errors
     ///
     /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if TLS is
-    /// needed and not available.
+    /// needed but not available.
     pub(crate) fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
         let invalid =
             |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(base);
-        // Checked before parsing, because the parser would take the first part of the path as the
-        // host if the host is missing.
+        // Check before parsing: if the host is missing, the parser would use the first part of the
+        // path as the host.
         let host = base.split_once("://").map_or(base, |(_, rest)| rest);
         if host.is_empty() || host.starts_with('/') {
             return Err(invalid("it names no host".into()));
@@ -91,7 +91,7 @@ impl Dialer {
         let builder = reqwest::Client::builder()
             .default_headers(headers)
             .tcp_nodelay(true)
-            // A redirect is an error, because another server must not get the token.
+            // Do not follow redirects, because another server must not get the token.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver);
         let builder = with_tls(builder, &url, options).map_err(|e| e.with_url(base))?;
@@ -104,8 +104,8 @@ impl Dialer {
         })
     }
 
-    /// Returns a link that is opened by its first frame. If that fails, the error contains that of
-    /// an `earlier` attempt.
+    /// Returns a link that is opened by its first frame. If opening fails, the error contains that
+    /// of an `earlier` attempt.
     pub(super) fn link_after(&self, earlier: Option<ConnectError>) -> super::BoxLink {
         let mut link = HttpLink::new(self.clone());
         link.earlier = earlier;
@@ -113,22 +113,22 @@ impl Dialer {
     }
 }
 
-/// Resolves names in the same way as the WebSocket, so that a DNS failure has a kind of its own.
+/// Resolves names in the same way as the WebSocket, so that a DNS failure has its own kind.
 #[derive(Debug)]
 struct Resolver;
 
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
-            // reqwest replaces the port by that of the URL.
+            // reqwest replaces this port with that of the URL.
             let found = failure::look_up(name.as_str(), 0).await?;
             Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
     }
 }
 
-/// Adds the TLS configuration. `http` needs one, too, because the client cannot be built without;
-/// it then trusts no certificate.
+/// Adds the TLS configuration. Plain `http` also needs one, because the client cannot be built
+/// without; that one trusts no certificate.
 #[cfg(feature = "tls")]
 fn with_tls(
     builder: reqwest::ClientBuilder,
@@ -156,8 +156,8 @@ fn with_tls(
 
 impl Dial for Dialer {
     fn dial(&self) -> Dialing<'_> {
-        // Nothing to wait for: the introduction opens the stream, because it is part of the
-        // request.
+        // Nothing to wait for: the handshake request opens the stream, because it is part of the
+        // HTTP request.
         let link = self.link_after(None);
         Box::pin(async { Ok(link) })
     }
@@ -179,7 +179,7 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// First message of the client, the introduction. Its fields go into the URL and the headers.
+/// Handshake request of the client. Its fields are sent in the URL and the headers.
 #[derive(Deserialize)]
 struct Hello {
     client_id: String,
@@ -191,42 +191,42 @@ struct Hello {
 /// A connection over HTTP.
 pub(crate) struct HttpLink {
     dialer: Dialer,
-    /// The same for every request of this link.
+    /// Same for every request of this link.
     client_id: String,
     token: Option<String>,
     stream: ResponseStream,
-    /// The failure of the transport that was tried before.
+    /// Failure of the transport that was tried before.
     earlier: Option<ConnectError>,
-    /// Whether a frame of this protocol has arrived, so that the other side is a Hypha server.
+    /// Whether a frame of this protocol has arrived. If so, the other side is a Hypha server.
     is_hypha: bool,
-    /// Bytes of the stream that are not a whole frame yet.
+    /// Received bytes of an incomplete frame.
     buffer: BytesMut,
-    /// Frames to deliver before the next frame of the stream: rejections of this link itself.
+    /// Frames to deliver before the next frame of the stream: rejections created by this link.
     ready: VecDeque<Frame>,
     posts: FuturesUnordered<BoxFuture<'static, Posted>>,
-    /// The orders of the running POSTs.
+    /// Orders of the running POSTs.
     busy: HashSet<String>,
     waiting: VecDeque<Post>,
     /// Waker of the task that waits for room in `waiting`.
     blocked: Option<Waker>,
-    /// The client has closed the link, which ends when all POSTs are done.
+    /// Whether the client has closed the link. The link then ends when all POSTs are done.
     closing: bool,
 }
 
 /// State of the long response that carries the frames of the server.
 enum ResponseStream {
-    /// The client has not introduced itself yet.
+    /// The client has not sent its handshake request yet.
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
-    /// The server refuses the connection; the error is being read.
+    /// The server refused the connection, and the error is being read.
     Refusing(BoxFuture<'static, ConnectError>),
     Open(BoxStream<'static, reqwest::Result<Bytes>>),
     Ended,
 }
 
-/// One message that is being sent, or waits for its turn.
+/// One message that is being sent or waits for its turn.
 struct Post {
-    /// Messages of the same order arrive in the order in which they were sent; calls of services
+    /// Messages of the same order arrive in the order in which they were sent. Calls of services
     /// have none.
     order: Option<String>,
     body: Bytes,
@@ -287,12 +287,12 @@ impl HttpLink {
         let request = self
             .authorized(self.dialer.client.get(url))
             .header(header::ACCEPT, "application/x-msgpack-stream")
-            // A proxy that compresses the stream would hold messages back until a block is full.
+            // A proxy that compresses the stream would hold back messages until a block is full.
             .header(header::ACCEPT_ENCODING, "identity");
         self.stream = ResponseStream::Opening(Box::pin(request.send()));
     }
 
-    /// Starts POSTs, as far as the limits and their orders allow.
+    /// Starts POSTs as far as the maximum number and their orders allow.
     fn begin_posts(&mut self) {
         while self.posts.len() < POSTS {
             let free = |post: &Post| {
@@ -319,8 +319,8 @@ impl HttpLink {
         }
     }
 
-    /// Polls the running POSTs, and starts queued ones. A failed call becomes a rejection, so that
-    /// its caller does not wait until the timeout.
+    /// Polls the running POSTs, and starts queued ones. Converts a failed call to a rejection, so
+    /// that its caller does not wait until the timeout.
     fn poll_posts(&mut self, cx: &mut Context<'_>) {
         self.begin_posts();
         while let Poll::Ready(Some(posted)) = self.posts.poll_next_unpin(cx) {
@@ -342,12 +342,12 @@ impl HttpLink {
         }
     }
 
-    /// Takes the next whole frame out of the buffer.
+    /// Takes the next complete frame out of the buffer.
     fn next_frame(&mut self) -> Option<Result<Frame, LinkError>> {
         let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
         let len = u32::from_be_bytes(head) as usize;
         if len > MAX_FRAME && !self.is_hypha {
-            // Such a length is the beginning of a text, for example `<htm`.
+            // Such a length is really the beginning of plain text, for example `<htm`.
             return Some(Err(self.not_hypha()));
         }
         if len > MAX_FRAME {
@@ -369,8 +369,8 @@ impl HttpLink {
         Some(Ok(self.control(&frame).unwrap_or(Frame::Binary(frame))))
     }
 
-    /// Returns a control message as the text that it would be on a WebSocket; `None` for any other
-    /// message.
+    /// Returns a control message as the string that it would be on a WebSocket; `None` for any
+    /// other message.
     fn control(&self, frame: &Bytes) -> Option<Frame> {
         let message = Message::parse(frame.clone()).ok()?;
         // Control messages have no sender. A message with a sender is an event of a client, which
@@ -385,7 +385,7 @@ impl HttpLink {
         serde_json::to_string(&main).ok().map(Frame::Text)
     }
 
-    /// Ends a link that could not be opened.
+    /// Ends a link that could not be opened. Returns the error.
     fn not_opened(&mut self, error: ConnectError) -> LinkError {
         self.stream = ResponseStream::Ended;
         match self.earlier.take() {
@@ -394,17 +394,17 @@ impl HttpLink {
         }
     }
 
-    /// Ends a link whose response is not a stream of frames.
+    /// Ends a link whose response is not a stream of frames. Returns the error.
     fn not_hypha(&mut self) -> LinkError {
         let error = ConnectError::new(ConnectErrorKind::NotHypha, "");
         let error = error.with_url(self.dialer.url.as_str());
         self.not_opened(error)
     }
 
-    /// Ends a link whose response ended before the first frame.
+    /// Ends a link whose response ended before the first frame. Returns the error.
     fn ended_early(&mut self, failure: Option<reqwest::Error>) -> LinkError {
-        // A Hypha server that stops leaves the response unfinished or empty. A complete response
-        // with other bytes comes from another program.
+        // If a Hypha server stops, the response is incomplete or empty. A complete response with
+        // other bytes comes from another program.
         if failure.is_none() && !self.buffer.is_empty() {
             return self.not_hypha();
         }
@@ -416,7 +416,7 @@ impl HttpLink {
         })
     }
 
-    /// Opens the stream and reads it; ready with the next frame, an error or the end.
+    /// Opens the stream and reads it. Returns `Ready` with the next frame, an error or the end.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
@@ -428,7 +428,8 @@ impl HttpLink {
                     };
                     self.stream = match opened {
                         Ok(response) if response.status() == StatusCode::OK => {
-                            // A stream has no length, so this is an empty page of another program.
+                            // A stream has no content length, so this is an empty page of another
+                            // program.
                             if response.content_length() == Some(0) {
                                 return Poll::Ready(Some(Err(self.not_hypha())));
                             }
@@ -440,7 +441,8 @@ impl HttpLink {
                         }
                         Err(e) => {
                             let url = self.dialer.url.as_str();
-                            // The URL in the library's error contains the reconnection token.
+                            // Remove the URL of the library's error, because it contains the
+                            // reconnection token.
                             let error = failure::connect_error(url, e.without_url());
                             return Poll::Ready(Some(Err(self.not_opened(error))));
                         }
@@ -483,7 +485,7 @@ impl HttpLink {
     }
 }
 
-/// Posts one message, and repeats that while the server has certainly not accepted it.
+/// Posts one message, and retries as long as the server has certainly not accepted it.
 async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     let mut retries = 0..RETRIES;
     let failure = loop {
@@ -495,11 +497,12 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
             Ok(response) if response.status().is_success() => break None,
             Ok(response) => {
                 let status = response.status();
-                // A server answers 400 if it does not hold the stream of this client, because a
-                // load balancer chose another one. It has not taken the message then.
+                // A server responds with 400 if it does not hold the stream of this client, because
+                // a load balancer chose another server. It has not accepted the message then.
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
-            // A server that was reached may have accepted the message, which must not run twice.
+            // A server that was reached may have accepted the message. Do not retry, because it
+            // must not run twice.
             Err(e) => {
                 let taken = !e.is_connect();
                 (report(&e.without_url()), taken)
@@ -521,7 +524,8 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let location = location.and_then(|location| location.to_str().ok());
     let location = location.map(str::to_owned);
     let detail = detail(response).await;
-    // The texts are made those of the WebSocket, because `from_server` derives the kind from them.
+    // Convert the messages to those of the WebSocket, because `from_server` derives the kind from
+    // them.
     let error = match status {
         StatusCode::UNAUTHORIZED => {
             ConnectError::from_server(format!("Authentication error: {detail}")).with_url(&url)
@@ -534,7 +538,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
             ConnectError::from_server(detail).with_url(&url)
         }
         status => {
-            // The error text has the number already.
+            // The error message already contains the number.
             let detail = match detail == status.to_string() {
                 true => "",
                 false => detail.as_str(),
@@ -548,14 +552,14 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     }
 }
 
-/// Returns the reason in the body of an error, or the status if there is none.
+/// Returns the reason in the body of an error response, or the status if there is none.
 async fn detail(response: reqwest::Response) -> String {
     let status = response.status();
     let body = response.text().await.unwrap_or_default();
     failure::detail(&body).unwrap_or_else(|| status.to_string())
 }
 
-/// Returns the rejection for a request that could not be sent, as if the callee had answered.
+/// Returns the rejection for a request that could not be sent, as if the callee had sent it.
 fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     let message = Message::parse(request.clone()).ok()?;
     let (session, method) = (message.session()?, message.method()?);
@@ -575,7 +579,7 @@ fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
 }
 
 /// Returns the key of messages that must arrive in order: those of one session, one callback, or
-/// one kind of event.
+/// one event type.
 fn order_of(body: &Bytes) -> Option<String> {
     let message = Message::parse(body.clone()).ok()?;
     match message.method() {

@@ -16,8 +16,8 @@ pub struct MemoryLink {
     incoming: mpsc::Receiver<Frame>,
 }
 
-/// Creates the two ends of one link. Each direction holds at most `capacity` frames; the sender
-/// waits while it is full. Dropping one end ends the stream of the other.
+/// Creates the two ends of one link. Each direction holds at most `capacity` frames; when it is
+/// full, the sender waits. Dropping one end ends the stream of the other.
 ///
 /// # Panics
 ///
@@ -61,8 +61,8 @@ impl Sink<Frame> for MemoryLink {
 
     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), LinkError> {
         if matches!(frame, Frame::Ping | Frame::Pong) {
-            // There is no network between the two ends that a ping could test. The reserved place
-            // in the queue is returned.
+            // Nothing to send: there is no network that a ping could test. Return the reserved slot
+            // of the queue.
             self.outgoing.abort_send();
             return Ok(());
         }

@@ -1,11 +1,11 @@
-//! Transport of messages between this program and a server: WebSocket or HTTP.
+//! Transports of messages between this program and a server: WebSocket or HTTP.
 //!
-//! A program chooses with [`ConnectOptions::transport`](crate::ConnectOptions::transport); the rest
-//! of the API is the same for all transports.
+//! Choose one with [`ConnectOptions::transport`](crate::ConnectOptions::transport). The rest of the
+//! API is the same for all transports.
 //
 // A `Link` carries frames over any transport, and a `Dial` opens another link when one is lost. The
 // engine owns the link and polls it in one task, so links need no locks. Both traits are public for
-// tests and for the clients within the server, and make no promise of stability.
+// tests and for the clients within the server, and are not stable.
 
 mod failure;
 #[cfg(feature = "http")]
@@ -27,8 +27,8 @@ use futures_util::{Sink, Stream};
 pub use crate::error::LinkError;
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// Largest frame that is accepted, in bytes. It is above the limit of the servers, 16 MiB, because
-/// a message grows by the fields that the server stamps into it.
+/// Maximum size of an accepted frame, in bytes. Larger than the maximum of the servers, 16 MiB,
+/// because the server adds fields to a message.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
 
 /// Options for opening a link to the server.
@@ -36,7 +36,7 @@ pub(crate) const MAX_FRAME: usize = 32 << 20;
 pub(crate) struct SocketOptions {
     /// Headers added to the request that opens a link.
     pub(crate) headers: Vec<(String, String)>,
-    /// Whether any certificate and host name is accepted.
+    /// Whether to accept any certificate and host name.
     pub(crate) accept_invalid_certificates: bool,
 }
 
@@ -66,13 +66,13 @@ pub enum Transport {
     /// A WebSocket (`docs/protocol/01-transport-websocket.md`).
     #[default]
     WebSocket,
-    /// HTTP: received messages are the body of one long response, sent messages are requests
-    /// (`docs/protocol/05-http-transport.md`). Slower than a WebSocket; passes proxies that block
-    /// WebSockets.
+    /// HTTP: received messages are the body of one long response, and each sent message is a
+    /// request (`docs/protocol/05-http-transport.md`). Slower than a WebSocket, but works through
+    /// proxies that block WebSockets.
     #[cfg(feature = "http")]
     Http,
-    /// A WebSocket, or HTTP if the WebSocket cannot be opened. Tried in this order on every
-    /// connect.
+    /// A WebSocket, or HTTP if the WebSocket cannot be opened. Every connect tries the WebSocket
+    /// first.
     #[cfg(feature = "http")]
     Auto,
 }
@@ -102,25 +102,24 @@ impl std::str::FromStr for Transport {
 #[doc(hidden)] // For tests and the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// One RPC message: the MAIN and perhaps the EXTRA segment.
+    /// RPC message: the MAIN segment, optionally followed by the EXTRA segment.
     Binary(Bytes),
-    /// A JSON control object.
+    /// JSON control object.
     Text(String),
-    /// A ping below the protocol, which keeps proxies from cutting an idle link. Links without
-    /// pings ignore it.
+    /// Ping below the protocol. Keeps proxies from closing an idle link. Links without pings ignore
+    /// it.
     Ping,
-    /// Response of the other side to a ping.
+    /// Response to a ping.
     Pong,
-    /// The end of the link, with the code and the reason if there are any. After it the sender
-    /// sends nothing more.
+    /// End of the link, with an optional code and reason. The sender sends nothing after it.
     Close(Option<(u16, String)>),
 }
 
-/// A connection that carries frames in order in both directions.
+/// Carries frames in order in both directions.
 ///
-/// The stream ends when the connection has ended; an error ends it, too. Sending follows the rules
-/// of [`Sink`]: a frame is on its way after a flush. The task that polls a link may move to another
-/// runtime. A link that does not register its sockets there waits until the task is back.
+/// The stream ends when the link has ended or after an error. Sending follows the rules of
+/// [`Sink`]: a frame is sent when a flush completes. The task that polls a link may move to another
+/// runtime. A link that does not move its sockets to that runtime waits until the task returns.
 #[doc(hidden)]
 pub trait Link:
     Stream<Item = Result<Frame, LinkError>> + Sink<Frame, Error = LinkError> + Send + Unpin + 'static
@@ -136,13 +135,13 @@ impl<T> Link for T where
 {
 }
 
-/// A link of any kind.
+/// Boxed link of any kind.
 #[doc(hidden)]
 pub type BoxLink = Box<dyn Link>;
 
-/// Opens links to one server: the first one, and another one after each loss.
+/// Opens links to one server: the first, and another after each loss.
 ///
-/// The client performs the handshake on a new link of any transport: it sends a [`Frame::Text`]
+/// The client performs the same handshake on every new link: it sends a [`Frame::Text`]
 /// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the response.
 #[doc(hidden)]
 pub trait Dial: Send + Sync + 'static {
@@ -150,19 +149,19 @@ pub trait Dial: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] with the kind and the cause. The kind decides whether the client tries
+    /// [`ConnectError`] with the kind and the cause. The kind determines whether the client tries
     /// again after a loss.
     fn dial(&self) -> Dialing<'_>;
 
     /// Returns the connection type in the contexts of incoming calls, such as `websocket`.
     fn connection_type(&self) -> &'static str;
 
-    /// Returns the URL of the server, which errors of the handshake name. Default: none.
+    /// Returns the URL of the server, for errors of the handshake. Default: none.
     fn url(&self) -> Option<&str> {
         None
     }
 }
 
-/// A link that is being opened.
+/// Future that opens a link.
 #[doc(hidden)]
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxLink, ConnectError>> + Send + 'a>>;

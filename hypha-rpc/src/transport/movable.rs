@@ -1,8 +1,8 @@
-//! A TCP socket that follows its task to the runtime of the watchdog and back
-//! (`engine/watchdog.rs`).
+//! A TCP socket that moves with its task to the watchdog's runtime and back (`engine/watchdog.rs`).
 //!
-//! The runtime with which a socket is registered wakes it. If all threads of that runtime are
-//! blocked, nothing wakes the socket, so it must be registered with the runtime that polls it now.
+//! A socket is woken by the runtime with which it is registered. If all threads of that runtime are
+//! blocked, nothing wakes the socket, so it must be registered with the runtime that currently
+//! polls it.
 
 use std::cell::Cell;
 use std::io;
@@ -14,29 +14,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 thread_local! {
-    /// Whether this is the thread of the watchdog.
+    /// Whether this is the watchdog's thread.
     static AWAY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The number of moves of tasks to the watchdog and back. Sockets check their thread only when this
-/// has changed, so that most polls cost one load.
+/// Number of moves of tasks to the watchdog and back. Sockets check their thread only when this has
+/// changed, so that most polls cost one load.
 ///
 /// Release and acquire, so that a poll in the new place sees the move. The lock of the task orders
-/// them as well; a count of another connection costs only a check.
+/// them as well. A move of another connection's task only costs an unnecessary check.
 static MOVES: AtomicU64 = AtomicU64::new(0);
 
-/// Marks this thread as that of the watchdog.
+/// Marks this thread as the watchdog's.
 pub(crate) fn enter_watchdog() {
     AWAY.set(true);
 }
 
-/// Marks that a task has moved to the watchdog or back.
+/// Records that a task has moved to the watchdog or back.
 pub(crate) fn set_moved() {
     MOVES.fetch_add(1, Ordering::AcqRel);
 }
 
-/// The place in which a part of a task was last polled. It tells whether the task has moved to
-/// another runtime.
+/// Place where a part of a task was last polled. Used to detect that the task has moved to another
+/// runtime.
 #[derive(Debug)]
 pub(crate) struct Place {
     moves: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns the present place.
+    /// Returns the current place.
     pub(crate) fn here() -> Self {
         Place {
             moves: MOVES.load(Ordering::Acquire),
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-/// A TCP socket that may be polled on two runtimes in turn.
+/// TCP socket that may be polled alternately on two runtimes.
 #[derive(Debug)]
 pub(super) struct MovableSocket {
     /// `None` if it could not be registered with another runtime. All operations then fail, which
@@ -81,7 +81,7 @@ impl MovableSocket {
         }
     }
 
-    /// Returns the socket, registered with the present runtime.
+    /// Returns the socket, registered with the current runtime.
     fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if self.place.has_changed() {
             if let Some(socket) = self.socket.take() {

@@ -1,4 +1,4 @@
-//! Encrypted connections: rustls with the ring provider and the certificates of this machine.
+//! TLS with rustls, its ring provider and the root certificates of this machine.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier
 #[derive(Debug, thiserror::Error)]
 #[error("no root certificates on this machine")]
 struct NoRoots {
-    /// The first failure to read one.
+    /// First failure to read a certificate.
     source: Option<rustls_native_certs::Error>,
 }
 
@@ -20,8 +20,8 @@ fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
     ConnectError::new(ConnectErrorKind::InvalidUrl, "TLS cannot be set up").with_source(error)
 }
 
-/// Returns a builder of configurations, and its provider. The provider is named, because rustls
-/// would otherwise panic at the first connection of a program that links two providers.
+/// Returns a configuration builder, and its provider. The provider is set explicitly, because
+/// rustls would otherwise panic at the first connection of a program that links two providers.
 fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
@@ -29,8 +29,8 @@ fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectEr
     Ok((builder.map_err(unusable)?, provider))
 }
 
-/// Returns a configuration that accepts no certificate, for a library that needs one although the
-/// connection is not encrypted. It does not read the certificates of the machine.
+/// Returns a configuration that accepts no certificate, for a library that requires one even for
+/// unencrypted connections. Does not read the certificates of the machine.
 #[cfg(feature = "http")]
 pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
     let roots = rustls::RootCertStore::empty();

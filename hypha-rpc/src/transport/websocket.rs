@@ -1,5 +1,5 @@
-//! The WebSocket link (`docs/protocol/01-transport-websocket.md`): opening the socket, TLS, frames
-//! and their limits.
+//! The WebSocket link (`docs/protocol/01-transport-websocket.md`): the socket, TLS, and frames with
+//! their maximum sizes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,18 +20,18 @@ use super::movable::MovableSocket;
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// Size of the read buffer, in bytes. The library clears it for every read, so a larger one would
-/// cost time; larger frames get a buffer of their own.
+/// Size of the read buffer, in bytes. The library clears the buffer for every read, so a larger one
+/// would cost time. Larger frames get a separate buffer.
 const READ_BUFFER: usize = 32 << 10;
 
-/// Size, in bytes, up to which received frames are copied. A frame shares the read buffer of the
+/// Maximum size in bytes of received frames that are copied. Frames share the read buffer of the
 /// socket, so a small frame that is kept would otherwise keep the whole buffer.
 const COPY_BELOW: usize = 512;
 
 /// Opens WebSocket connections to one URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    /// `ws://..` or `wss://..`.
+    /// URL, `ws://..` or `wss://..`.
     pub url: String,
     /// Options for opening the socket.
     pub options: SocketOptions,
@@ -60,12 +60,12 @@ pub(crate) struct WebSocketLink {
     socket: Socket,
 }
 
-/// Opens a socket to `url` (`ws://` or `wss://`). The caller sets the time limit.
+/// Opens a socket to `url` (`ws://` or `wss://`). The caller applies the timeout.
 ///
 /// # Errors
 ///
-/// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; the kind of the cause
-/// if the connection, TLS or the upgrade fails.
+/// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; otherwise the kind of
+/// the cause, if the connection, TLS or the upgrade fails.
 pub(crate) async fn connect(
     url: &str,
     options: &SocketOptions,
@@ -75,7 +75,7 @@ pub(crate) async fn connect(
     let mut request = url
         .into_client_request()
         .map_err(|e| invalid("it is not a URL".into()).with_source(e))?;
-    // Checked here, because the library treats a port that is not a number as a missing port.
+    // Check here, because the library treats a port that is not a number as a missing port.
     let authority = request
         .uri()
         .authority()
@@ -86,7 +86,7 @@ pub(crate) async fn connect(
         .next()
         .and_then(|rest| rest.rsplit_once(':'));
     if after_host.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
-        // The text after the colon may be a password, so the error does not contain it.
+        // The error omits the part after the colon, because it may be a password.
         return Err(invalid("the port is not a number from 0 to 65535".into()));
     }
     for (name, value) in &options.headers {
@@ -111,15 +111,15 @@ pub(crate) async fn connect(
     let (Some(host), Some(port)) = (uri.host(), port) else {
         return Err(invalid("it is not `ws://host` or `wss://host`".into()));
     };
-    // Resolved in a step of its own, because a connect that also resolves reports an unknown host
-    // without a kind of its own.
+    // Resolve in a separate step, because a connect that also resolves reports an unknown host
+    // without a specific kind.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let failed = |error| failure::connect_error(url, error);
     let addresses = failure::look_up(host, port).await.map_err(failed)?;
     let stream = TcpStream::connect(&*addresses)
         .await
         .map_err(|e| failed(e.into()))?;
-    // Nagle's algorithm would hold small frames back until the previous one is acknowledged.
+    // Nagle's algorithm would delay small frames until the previous one is acknowledged.
     stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
     let stream = MovableSocket::new(stream);
     let socket = upgrade(request, stream, config, options).await;
@@ -133,14 +133,14 @@ pub(crate) async fn connect(
             let location = location.and_then(|location| location.to_str().ok());
             let body = answer.body().as_deref().unwrap_or_default();
             let body = String::from_utf8_lossy(body);
-            // Only the status is kept, because `Debug` of the library's error shows the headers,
-            // which may hold tokens.
+            // Keep only the status, because `Debug` of the library's error shows the headers, which
+            // may contain tokens.
             let mut kept = Response::new(None);
             *kept.status_mut() = answer.status();
             failure::unexpected_answer(url, answer.status().as_u16(), location, &body)
                 .with_source(tungstenite::Error::Http(Box::new(kept)))
         }
-        // Unwrapped, because its text repeats that of the cause.
+        // Unwrap it, because its message repeats that of its cause.
         Failed::Upgrade(tungstenite::Error::Io(e)) => failed(e.into()),
         Failed::Upgrade(e) => failed(e.into()),
     })?;
@@ -149,14 +149,14 @@ pub(crate) async fn connect(
 
 type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
 
-/// The reason why a TCP connection could not become a WebSocket.
+/// Reason why a TCP connection could not become a WebSocket.
 enum Failed {
     /// This program cannot use TLS.
     NoTls(ConnectError),
     Upgrade(tungstenite::Error),
 }
 
-/// Performs the TLS handshake, if the URL asks for it, and the upgrade to a WebSocket.
+/// Performs the TLS handshake, if the URL requires it, and the upgrade to a WebSocket.
 #[cfg(feature = "tls")]
 async fn upgrade(
     request: Request,
@@ -251,14 +251,14 @@ impl Sink<Frame> for WebSocketLink {
     }
 }
 
-/// Returns the error of a link that was open.
+/// Returns the error of a link that had been open.
 fn broken(error: tungstenite::Error) -> LinkError {
     match error {
         tungstenite::Error::Io(e) => LinkError::new("the network failed").with_source(e),
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
             LinkError::new("the WebSocket is closed").with_source(error)
         }
-        // The process at the other end was killed, or a proxy dropped the connection.
+        // The process at the other end was killed, or a proxy closed the connection.
         tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             LinkError::new("the connection ended").with_source(error)
         }

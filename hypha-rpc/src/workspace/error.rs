@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! manager_errors {
     ($($(#[$doc:meta])* $variant:ident = $class:literal),+ $(,)?) => {
-        /// An error of the workspace manager.
+        /// Error of the workspace manager.
         ///
         /// On the wire it is one line, `Class: message`, with the class names of the Python server.
-        /// Calls of [`WorkspaceManagerProxy`](crate::workspace::WorkspaceManagerProxy) return it as
+        /// [`WorkspaceManagerProxy`](crate::workspace::WorkspaceManagerProxy) returns it as
         /// [`Error::Service`](crate::Error::Service).
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, crate::RemoteError)]
         #[remote_error(crate = crate)]
@@ -39,13 +39,13 @@ manager_errors! {
     Permission = "PermissionError",
     /// An argument has an invalid value.
     Value = "ValueError",
-    /// The request contradicts itself or is ambiguous.
+    /// The request is contradictory or ambiguous.
     Assertion = "AssertionError",
-    /// The server cannot do this, or cannot do it now.
+    /// The server cannot do this, or not at this time.
     Runtime = "RuntimeError",
     /// An argument is missing, unknown or of the wrong type.
     Type = "TypeError",
-    /// A peer did not answer in time.
+    /// A peer did not respond in time.
     Timeout = "TimeoutError",
     /// A peer has disconnected.
     Connection = "ConnectionError",
@@ -56,7 +56,8 @@ manager_errors! {
 impl fmt::Display for ManagerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Python prints the message of a `KeyError` in quotes, and clients match on the line.
+            // Python prints the message of a `KeyError` in quotes, and clients match on the whole
+            // line.
             ManagerError::Key(message) => write!(f, "KeyError: {}", quoted(message)),
             other => write!(f, "{}: {}", other.class(), other.message()),
         }
@@ -65,8 +66,8 @@ impl fmt::Display for ManagerError {
 
 impl std::error::Error for ManagerError {}
 
-/// Quotes a text as Python's `repr` does: in single quotes, unless it contains one and no double
-/// quote.
+/// Quotes a string like Python's `repr`: in single quotes, unless it contains a single quote but no
+/// double quote.
 fn quoted(message: &str) -> String {
     let mark = if message.contains('\'') && !message.contains('"') {
         '"'
@@ -97,7 +98,7 @@ mod tests {
             ManagerError::from_wire(&missing.clone().to_wire()),
             Some(missing.clone())
         );
-        // Clients in other languages get nothing but this text.
+        // Clients in other languages get nothing but this message.
         let sent = missing.to_wire();
         assert_eq!(
             (sent.trace.as_str(), sent.name.as_deref()),

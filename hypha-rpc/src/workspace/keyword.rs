@@ -1,4 +1,4 @@
-//! Arguments that take one of a few words, such as the permission of a token.
+//! Arguments that are one word of a fixed set, such as the permission of a token.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,19 +9,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Permission;
 
-/// A closed set of words on the wire. Implemented for the types in a [`Keyword`].
+/// Fixed set of words on the wire. Implemented for the types in a [`Keyword`].
 pub trait Words: Sized {
-    /// Returns the member of the set that `text` names.
+    /// Returns the member of the set for the word `text`.
     fn from_word(text: &str) -> Option<Self>;
 
     /// Returns the word for this member.
     fn word(&self) -> &'static str;
 }
 
-/// A word of the closed set `T`, or another text.
+/// Word of the fixed set `T`, or another string.
 ///
-/// Another text decodes without an error, so that the manager can refuse it with its own error,
-/// which names the words that it accepts.
+/// Another string decodes without an error, so that the manager can refuse it with its own error,
+/// which lists the accepted words.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ pub trait Words: Sized {
 pub enum Keyword<T> {
     /// A member of the set.
     Known(T),
-    /// A text that is not in the set.
+    /// String that is not in the set.
     Other(String),
 }
 
@@ -49,7 +49,7 @@ impl<T> From<T> for Keyword<T> {
 }
 
 impl<T: Words> From<&str> for Keyword<T> {
-    /// Reads the word as it is on the wire.
+    /// Parses the word on the wire.
     fn from(text: &str) -> Self {
         match T::from_word(text) {
             Some(member) => Keyword::Known(member),
@@ -80,7 +80,7 @@ impl<'de, T: Words> Deserialize<'de> for Keyword<T> {
     }
 }
 
-/// The schema of a string, because other texts decode, too.
+/// The schema of a string, because other strings also decode.
 impl<T> JsonSchema for Keyword<T> {
     fn schema_name() -> Cow<'static, str> {
         String::schema_name()

@@ -1,7 +1,7 @@
 //! The contract of the workspace manager, the service `default` of every server.
 //!
-//! The doc comments of methods and parameters become the descriptions that clients in other
-//! languages show. Therefore they have neither links nor examples.
+//! The docs of methods and parameters become the descriptions that clients in other languages show.
+//! Therefore they contain neither links nor examples.
 
 use super::{
     Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, GetServiceConfig, ManagerError,
@@ -16,8 +16,8 @@ use hypha_wire::Value;
 ///
 /// A function without a workspace argument works in the caller's own workspace and needs a
 /// permission there.
-// The parameters and their order are those of the protocol, because callers in other languages pass
-// them by position.
+// The parameters and their order are defined by the protocol, because callers in other languages
+// pass them by position.
 #[allow(clippy::too_many_arguments)]
 #[hypha_service(id = "default", crate = crate)]
 pub trait WorkspaceManager {
@@ -53,9 +53,9 @@ pub trait WorkspaceManager {
         ctx: &Context,
         /// Type of the events. Default: all types.
         event_type: Option<String>,
-        /// Earliest time, as ISO 8601 text. Default: no limit.
+        /// Earliest time, as an ISO 8601 string. Default: no limit.
         start_time: Option<String>,
-        /// Latest time, as ISO 8601 text. Default: no limit.
+        /// Latest time, as an ISO 8601 string. Default: no limit.
         end_time: Option<String>,
     ) -> Result<Vec<EventCount>, ManagerError>;
 
@@ -65,9 +65,9 @@ pub trait WorkspaceManager {
         ctx: &Context,
         /// Type of the events. Default: all types.
         event_type: Option<String>,
-        /// Earliest time, as ISO 8601 text. Default: no limit.
+        /// Earliest time, as an ISO 8601 string. Default: no limit.
         start_time: Option<String>,
-        /// Latest time, as ISO 8601 text. Default: no limit.
+        /// Latest time, as an ISO 8601 string. Default: no limit.
         end_time: Option<String>,
     ) -> Result<Vec<EventRecord>, ManagerError>;
 
@@ -98,7 +98,7 @@ pub trait WorkspaceManager {
         /// Number of entries to skip.
         #[hypha(default = 0)]
         offset: i64,
-        /// Number of entries to return, at most 256.
+        /// Maximum number of entries to return, at most 256.
         #[hypha(default = 256)]
         limit: i64,
     ) -> Result<Vec<WorkspaceListing>, ManagerError>;
@@ -125,11 +125,11 @@ pub trait WorkspaceManager {
     async fn search_services(
         &self,
         ctx: &Context,
-        /// Text or vector to search for.
+        /// String or vector to search for.
         query: Option<Value>,
         /// Properties that must be equal. Default: none.
         filters: Option<Value>,
-        /// Number of services to return.
+        /// Maximum number of services to return.
         #[hypha(default = 5)]
         limit: i64,
         /// Number of entries to skip.
@@ -139,7 +139,7 @@ pub trait WorkspaceManager {
         return_fields: Option<Vec<String>>,
         /// Property to sort by.
         order_by: Option<String>,
-        /// Whether to return the total, too.
+        /// Whether to also return the total.
         #[hypha(default = false)]
         pagination: bool,
         /// Whether to include unlisted services of the caller's own workspace.
@@ -155,7 +155,7 @@ pub trait WorkspaceManager {
         workspace: Option<String>,
     ) -> Result<Vec<ClientInfo>, ManagerError>;
 
-    /// Registers a service type, which services can be checked against.
+    /// Registers a service type, against which services can be checked.
     async fn register_service_type(
         &self,
         ctx: &Context,
@@ -190,7 +190,7 @@ pub trait WorkspaceManager {
         config: Option<SelectConfig>,
     ) -> Result<ServiceInfo, ManagerError>;
 
-    /// Returns a service, which it gets from the provider.
+    /// Fetches a service from its provider.
     async fn get_service(
         &self,
         ctx: &Context,
@@ -272,7 +272,7 @@ pub trait WorkspaceManager {
     /// Returns a summary of the caller's workspace.
     async fn get_summary(&self, ctx: &Context) -> Result<WorkspaceSummary, ManagerError>;
 
-    /// Pings a client. Returns `pong`, or a text with the error.
+    /// Pings a client. Returns `pong`, or a string with the error.
     async fn ping(
         &self,
         ctx: &Context,
@@ -283,7 +283,7 @@ pub trait WorkspaceManager {
         timeout: f64,
     ) -> Result<String, ManagerError>;
 
-    /// Removes clients that do not answer.
+    /// Removes clients that do not respond.
     async fn cleanup(
         &self,
         ctx: &Context,
@@ -303,7 +303,7 @@ pub trait WorkspaceManager {
         ctx: &Context,
         /// Name of the variable.
         key: String,
-        /// Value, usually a text; null removes the variable.
+        /// Value, usually a string; null removes the variable.
         value: Value,
     ) -> Result<(), ManagerError>;
 

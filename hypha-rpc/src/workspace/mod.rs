@@ -3,10 +3,10 @@
 //! [`WorkspaceManager`] is an ordinary service contract. A client calls it through the
 //! [`WorkspaceManagerProxy`] that [`Client::manager`](crate::Client::manager) returns. A server
 //! implements the trait and registers [`WorkspaceManagerService`]. The other types in this module
-//! are arguments and results. Decoding them accepts unknown keys, and missing optional ones.
+//! are arguments and results. Decoding ignores unknown keys, and accepts missing optional ones.
 //!
-//! Most programs need only the methods of [`Client`](crate::Client), which call the manager for
-//! them: registration, discovery, tokens, subscriptions.
+//! Most programs only need the methods of [`Client`](crate::Client) that call the manager:
+//! registration, discovery, tokens, subscriptions.
 //!
 //! # Examples
 //!

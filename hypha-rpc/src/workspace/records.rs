@@ -1,8 +1,8 @@
 //! Records of workspaces, clients, tokens and events.
 //!
-//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
-//! languages show. Therefore they have no examples, and no links except in types that are flattened
-//! into others, whose own text is not published.
+//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
+//! languages show. Therefore they contain no examples. They contain no links either, except in
+//! types that are flattened into others, whose own description is not published.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use super::keyword::Words;
 use super::{Keyword, Permission, ServiceSummary, UserInfo};
 use hypha_wire::{Map, Value};
 
-/// Reads null as the default: some clients send null for a key that they do not set.
+/// Decodes null as the default, because some clients send null for a key that they do not set.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -22,7 +22,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a whole number, also from a float or a text, as the Python server does.
+/// Decodes a whole number. Also accepts a float or a string, like the Python server.
 fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -85,8 +85,7 @@ impl From<Vec<String>> for EventTypes {
 
 /// The properties of a workspace that its creator sets.
 ///
-/// They are the shared part of [`WorkspaceInfo`] and [`WorkspaceConfig`], flattened into both on
-/// the wire.
+/// Shared part of [`WorkspaceInfo`] and [`WorkspaceConfig`], flattened into both on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceProperties {
     /// Description, one sentence.
@@ -135,7 +134,7 @@ pub struct WorkspaceInfo {
     /// Properties that the creator sets.
     #[serde(flatten)]
     pub properties: WorkspaceProperties,
-    /// Whether the workspace is ready or loading, or the error that it failed with.
+    /// Whether the workspace is ready or loading, or the error of loading it.
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub status: Option<Value>,
@@ -161,8 +160,8 @@ impl WorkspaceInfo {
     /// Returns whether `user` owns the workspace: by id, by e-mail address, or because it is the
     /// user's personal workspace.
     ///
-    /// A user with a token that another user issued owns nothing: such a token grants its scope and
-    /// no more.
+    /// A user whose token was issued by another user owns nothing: such a token grants only its
+    /// scope.
     pub fn owned_by(&self, user: &UserInfo) -> bool {
         let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
         let owners = &self.properties.owners;
@@ -170,7 +169,7 @@ impl WorkspaceInfo {
     }
 }
 
-/// The workspace to create.
+/// Workspace to create.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceConfig {
     /// Name of the workspace in addresses: lower-case letters, digits and hyphens. Default: the
@@ -187,7 +186,8 @@ pub struct WorkspaceConfig {
 
 /// A workspace in a list.
 //
-// It has only a part of `WorkspaceProperties`, in another order, so it cannot contain that struct.
+// Has only some fields of `WorkspaceProperties`, in another order, so it cannot contain that
+// struct.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceListing {
     /// Name of the workspace in addresses.
@@ -235,7 +235,7 @@ pub struct WorkspaceStatus {
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub errors: Option<Value>,
-    /// Error that loading failed with.
+    /// Error of loading the workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Permission of the caller: `r`, `rw` or `a`.
@@ -253,7 +253,7 @@ pub struct ClientInfo {
     pub user: UserInfo,
 }
 
-/// A service type, which services can be checked against.
+/// Service type, against which services can be checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceTypeInfo {
     /// Name of the type. The server returns it as `workspace/name`.
@@ -291,7 +291,7 @@ pub struct TokenConfig {
     /// `read`, `read_write` or `admin`. Default: `read_write`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permission: Option<Keyword<Permission>>,
-    /// Further words of the token's scope. Default: none.
+    /// Additional words of the token's scope. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_scopes: Option<Vec<String>>,
     /// Only client that may use the token. Default: any.
@@ -349,7 +349,7 @@ pub struct EventRecord {
     pub workspace: String,
     /// Id of the user that caused the event.
     pub user_id: String,
-    /// Time of the event in UTC, as ISO 8601 text.
+    /// Time of the event in UTC, as an ISO 8601 string.
     pub timestamp: String,
     /// Data of the event.
     #[serde(default)]
@@ -357,7 +357,7 @@ pub struct EventRecord {
     pub data: Value,
 }
 
-/// The number of logged events of one type.
+/// Number of logged events of one type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventCount {
     /// Type of the event, one word.
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn shared_properties_are_flat_on_the_wire() {
-        // serde reads flattened fields through a buffer, which could change values like these.
+        // serde reads flattened fields through a buffer, which could change values such as these.
         let config = map([
             ("bytes", Value::Bytes(vec![1, 2].into())),
             ("extension", Value::Ext(5, vec![3].into())),

@@ -1,8 +1,8 @@
 //! Queries for services, and their results.
 //!
-//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
-//! languages show. Therefore they have no examples, and no links except in types that are flattened
-//! into others, whose own text is not published.
+//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
+//! languages show. Therefore they contain no examples. They contain no links either, except in
+//! types that are flattened into others, whose own description is not published.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ use hypha_wire::{Case, Map};
 
 /// A service in the summary of a workspace.
 //
-// It is not a part of `ServiceInfo`, because the default of `type` and the required keys differ,
-// and users would have to write `info.summary.id`.
+// Not a part of `ServiceInfo`, because the default of `type` and the required keys differ, and
+// users would have to write `info.summary.id`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSummary {
     /// Full id.
@@ -69,13 +69,14 @@ impl From<ServiceFilter> for ServiceQuery {
     }
 }
 
-/// Properties of services. `*` inside a value matches any text.
+/// Properties of services. `*` inside a value matches any characters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceFilter {
-    /// `public`, `protected` or `unlisted`; a pattern like the others, so any text is valid.
+    /// `public`, `protected` or `unlisted`. May contain `*`, so any string is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<String>,
-    /// Workspace, or `*` for the public services of all. Default: the caller's.
+    /// Workspace, or `*` for the public services of all workspaces and the visible ones of the
+    /// caller's. Default: the caller's workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<String>,
     /// Client that offers the service.
@@ -102,32 +103,33 @@ pub struct ServiceFilter {
 /// The rule that chooses among several clients that offer a service
 /// (`docs/protocol/10-server.md#s6-6`).
 ///
-/// A client that does not answer is not chosen; if no client answers, any of them is.
+/// A client that does not respond is not chosen. If no client responds, any of them is chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 #[non_exhaustive]
 pub enum SelectionMode {
-    /// `exact`: the only one; several are an error.
+    /// `exact`: the only one; several matches are an error.
     Exact,
-    /// `random`: any of them.
+    /// `random`: any one of them.
     Random,
-    /// `first`: the first in the list of the server, whose order has no meaning.
+    /// `first`: the first in the server's list, whose order is unspecified.
     First,
-    /// `last`: the last in the list of the server, whose order has no meaning.
+    /// `last`: the last in the server's list, whose order is unspecified.
     Last,
-    /// `native:random`: any that is connected to the caller's server, otherwise any.
+    /// `native:random`: any one that is connected to the caller's server; if there is none, any
+    /// one.
     NativeRandom,
-    /// `min_load`: the one that sends the fewest messages per minute. Only clients with an id that
-    /// ends with `__rlb` are measured; the others count as idle.
+    /// `min_load`: the one that sends the fewest messages per minute. The server only measures
+    /// clients whose id ends with `__rlb`; the others count as idle.
     MinLoad,
-    /// `select:min:<method>`: the one that returns the smallest number from this method, which is
-    /// called without arguments.
+    /// `select:min:<method>`: the one whose method `method`, called without arguments, returns the
+    /// smallest number.
     SelectMin(String),
-    /// `select:max:<method>`: the one that returns the largest number from this method, which is
-    /// called without arguments.
+    /// `select:max:<method>`: the one whose method `method`, called without arguments, returns the
+    /// largest number.
     SelectMax(String),
-    /// `select:first_success:<method>`: the first that returns from this method, which is called
-    /// without arguments.
+    /// `select:first_success:<method>`: the one whose method `method`, called without arguments,
+    /// returns first.
     SelectFirstSuccess(String),
     /// Another mode, which this crate does not know.
     Other(String),
@@ -152,7 +154,7 @@ impl fmt::Display for SelectionMode {
 }
 
 impl From<&str> for SelectionMode {
-    /// Reads the mode as it is on the wire.
+    /// Parses the mode on the wire.
     fn from(mode: &str) -> Self {
         let rule = mode.strip_prefix("select:");
         let rule = rule.and_then(|rule| rule.split_once(':'));
@@ -188,8 +190,7 @@ impl From<SelectionMode> for String {
 
 /// The choice among several clients that offer a service.
 ///
-/// It is the shared part of [`GetServiceConfig`] and [`SelectConfig`], flattened into both on the
-/// wire.
+/// Shared part of [`GetServiceConfig`] and [`SelectConfig`], flattened into both on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSelection {
     /// Rule of the choice: `exact`, `random`, `first`, `last`, `native:random`, `min_load` or
@@ -209,21 +210,21 @@ pub struct GetServiceConfig {
     /// Choice among several clients.
     #[serde(flatten)]
     pub selection: ServiceSelection,
-    /// Timeout of the provider in seconds. Default: 10.
+    /// Time for the provider to return its service, in seconds. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
-    /// Conversion of the keys: `camel`, `snake`, or both in one text. Default: none.
+    /// Conversion of the keys: `camel`, `snake`, or both in one string. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_conversion: Option<Keyword<Case>>,
 }
 
-/// Options of getting the record of a service.
+/// Options of fetching the record of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SelectConfig {
     /// Choice among several clients.
     #[serde(flatten)]
     pub selection: ServiceSelection,
-    /// Whether to search the manifests of installed applications, too. Default: false.
+    /// Whether to also search the manifests of installed applications. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_app_manifest: Option<bool>,
 }

@@ -1,5 +1,5 @@
-//! Files: what other languages read, seek and write, and readers and writers of this program
-//! (`docs/protocol/03-values.md#s9`).
+//! Files as values: files of peers to read and write, and readers and writers of this program that
+//! peers use (`docs/protocol/03-values.md#s9`).
 
 mod peer;
 mod source;
@@ -28,34 +28,34 @@ use hypha_wire::Value;
 use peer::{Chunk, Peer, unsupported};
 use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
 
-/// Size of one read or write, 256 KiB: one frame for every peer.
+/// Size of one read or write: 256 KiB, which fits into one frame for every peer.
 const PIECE: usize = 256 << 10;
 
-/// File as a value: an argument or a result, or a part of one. Its content stays at its owner until
-/// a peer reads it.
+/// File as a value: an argument, a result, or a part of one. The content stays at the owner until a
+/// peer reads it.
 ///
-/// A Python file object, a `BytesIO`, a JavaScript `Blob` or `File` arrives as one, and is used
-/// with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
+/// A Python file object or `BytesIO`, or a JavaScript `Blob` or `File`, arrives as a `RemoteFile`.
+/// Use it with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
 /// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text
 /// files are read and written as UTF-8. An operation that the owner does not offer fails with
-/// [`Unsupported`](io::ErrorKind::Unsupported). Errors of the owner keep their text, and
+/// [`Unsupported`](io::ErrorKind::Unsupported). Errors of the owner keep their message, and
 /// [`io::Error::get_ref`] returns the [`Error`](crate::Error) of the call.
 ///
-/// Every read requests 256 KiB from the owner; sequential reads request the next piece ahead. A
-/// write is sent at once, and the next operation reports its error: call `flush` after the last
-/// write. All of these move the position of the owner's file, so only one peer should use it at a
-/// time.
+/// Each read requests 256 KiB from the owner, and sequential reads request the next 256 KiB ahead.
+/// A write is sent immediately, but its error is reported by the next operation: call `flush` after
+/// the last write. Reads, writes and seeks move the position of the owner's file, so only one peer
+/// should use a file at a time.
 ///
-/// A file in an argument can be used as long as the call, and its owner closes it. A file in a
+/// A file in an argument can be used until the call ends; then its owner closes it. A file in a
 /// result lives until its receiver disconnects or does not use it for ten minutes
-/// (`docs/protocol/02-messages.md#s10`); dropping it closes it at its owner. A file of a peer can
-/// be sent on before it is read: its next receiver reads through this program, because the owner
-/// answers no other peer.
+/// (`docs/protocol/02-messages.md#s10`). Dropping it closes it at the owner. A received file can be
+/// passed to another peer before it is read. That peer reads through this program, because the
+/// owner accepts no calls from other peers.
 ///
 /// [`from_bytes`](Self::from_bytes), [`open`](Self::open), [`from_reader`](Self::from_reader) and
-/// similar constructors make a file of this program. Other languages get an object with those of
+/// similar constructors create a file of this program. Other languages get an object with those of
 /// the functions `read`, `seek`, `tell`, `write`, `flush` and `close` that the file supports. The
-/// reader or file below it is dropped when this program and all peers have dropped it.
+/// underlying reader or file is dropped when this program and all peers have dropped their handles.
 ///
 /// # Examples
 ///
@@ -99,18 +99,18 @@ pub struct RemoteFile {
     /// Data received and not yet read.
     unread: VecDeque<Bytes>,
     busy: Option<Busy>,
-    /// Whether all earlier data has been read, in which case the next piece is requested ahead.
+    /// Whether all earlier data has been read in order. If so, the next read is requested ahead.
     sequential: bool,
-    /// Whether the owner reads and writes text.
+    /// Whether the owner returns and expects strings instead of bytes.
     text: bool,
-    /// Where the reader is, as far as that is known.
+    /// Position of the reader; `None` if it is not known here.
     position: Option<u64>,
 }
 
 /// Operation pending at the owner.
 enum Busy {
     Read(BoxFuture<'static, io::Result<Chunk>>),
-    /// Also returns the data that came before the seek was done.
+    /// A seek. Also returns the data of a read that completed before the seek.
     Seek(BoxFuture<'static, (io::Result<u64>, Bytes)>),
     Write(BoxFuture<'static, io::Result<()>>),
     Flush(BoxFuture<'static, io::Result<()>>),
@@ -118,14 +118,14 @@ enum Busy {
 }
 
 impl RemoteFile {
-    /// Creates a file with this content, which can be read and sought.
+    /// Creates a file with this content. Peers can read it and seek in it.
     pub fn from_bytes(content: impl Into<Bytes>) -> Self {
         let content: Bytes = content.into();
         let size = content.len() as u64;
         Self::from_seekable(io::Cursor::new(content)).sized(size)
     }
 
-    /// Opens a file of this machine for reading, and publishes its name and size.
+    /// Opens a local file for reading, and publishes its name and size.
     ///
     /// # Errors
     ///
@@ -141,8 +141,8 @@ impl RemoteFile {
         })
     }
 
-    /// Creates a file that can be read from beginning to end. The reader is polled when the
-    /// receiver reads.
+    /// Creates a file that peers can read from beginning to end. The reader is polled when a peer
+    /// reads.
     ///
     /// # Examples
     ///
@@ -158,18 +158,18 @@ impl RemoteFile {
         Self::local(Reader(Box::pin(reader)))
     }
 
-    /// Creates a file that can be read and sought.
+    /// Creates a file that peers can read and seek in.
     pub fn from_seekable(reader: impl AsyncRead + AsyncSeek + Send + 'static) -> Self {
         Self::local(Seekable(Box::pin(reader)))
     }
 
-    /// Creates a file that can be written. The writer is flushed when the receiver flushes or
-    /// closes the file.
+    /// Creates a file that peers can write to. The writer is flushed when a peer flushes or closes
+    /// the file.
     pub fn from_writer(writer: impl AsyncWrite + Send + 'static) -> Self {
         Self::local(Writer(Box::pin(writer)))
     }
 
-    /// Creates a file that can be read, sought and written, such as a [`tokio::fs::File`].
+    /// Creates a file that peers can read, write and seek in, such as a [`tokio::fs::File`].
     pub fn from_file(file: impl AsyncRead + AsyncSeek + AsyncWrite + Send + 'static) -> Self {
         Self::local(Whole(Box::pin(file)))
     }
@@ -208,8 +208,8 @@ impl RemoteFile {
     }
 
     fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        // There is no other handle before the file is read or sent; after that, its members are
-        // published already and stay.
+        // This is the only handle until the file is read or sent. After that, the members are
+        // already published and cannot change.
         if let Some(peer) = Arc::get_mut(&mut self.peer) {
             peer.set(key, value.into());
         }
@@ -222,7 +222,7 @@ impl RemoteFile {
         self.get("name")?.as_str()
     }
 
-    /// Returns the size in bytes, if the owner published it; Python does not.
+    /// Returns the size in bytes, if the owner published it. Python files publish none.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.get("size")?.as_u64()
@@ -234,17 +234,18 @@ impl RemoteFile {
         self.get("type")?.as_str()
     }
 
-    /// Returns a member of the object that the file is in other languages. A function without a
-    /// method here, such as `truncate`, can be called as a [`Function`](crate::Function).
+    /// Returns a member of the object that represents the file in other languages. A function that
+    /// has no method here, such as `truncate`, can be called as a [`Function`](crate::Function).
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.peer.get(key)
     }
 
-    /// Closes the file at its owner after all earlier writes, also one that came in an argument.
+    /// Closes the file at its owner after all earlier writes. Also closes a file that came in an
+    /// argument.
     ///
-    /// The same as [`AsyncWriteExt::shutdown`](tokio::io::AsyncWriteExt::shutdown). Has no effect
-    /// on files that cannot be closed, such as a `Blob`.
+    /// Same as [`AsyncWriteExt::shutdown`](tokio::io::AsyncWriteExt::shutdown). Does nothing for
+    /// files that cannot be closed, such as a `Blob`.
     ///
     /// # Errors
     ///
@@ -264,7 +265,7 @@ impl RemoteFile {
         }
     }
 
-    /// Removes `len` of the unread bytes, and passes them to `take`.
+    /// Removes `len` bytes from the unread data, and passes them to `take`.
     fn advance(&mut self, mut len: usize, mut take: impl FnMut(&[u8])) {
         if let Some(position) = &mut self.position {
             *position += len as u64;
@@ -281,7 +282,7 @@ impl RemoteFile {
         }
     }
 
-    /// Takes the pending read, if the pending operation is one.
+    /// Takes the pending operation if it is a read.
     fn take_read(&mut self) -> Option<BoxFuture<'static, io::Result<Chunk>>> {
         match self.busy.take() {
             Some(Busy::Read(read)) => Some(read),
@@ -292,7 +293,7 @@ impl RemoteFile {
         }
     }
 
-    /// Requests the next piece. The request is on its way when this returns.
+    /// Requests the next piece. The request has been sent when this returns.
     fn start_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Chunk>> {
         let peer = Arc::clone(&self.peer);
         let mut read = async move { peer.read(PIECE).await }.boxed();
@@ -303,11 +304,11 @@ impl RemoteFile {
         polled
     }
 
-    /// Adds the data of a read to the unread data; true at the end of the file.
+    /// Adds the data of a read to the unread data. Returns `true` at the end of the file.
     fn arrived(&mut self, chunk: io::Result<Chunk>) -> io::Result<bool> {
         let chunk = chunk?;
         if chunk.text {
-            // Positions in a text file of Python are not numbers of bytes.
+            // Positions in a Python text file are not byte offsets.
             (self.text, self.position) = (true, None);
         }
         let end = chunk.bytes.is_empty();
@@ -315,7 +316,7 @@ impl RemoteFile {
         Ok(end)
     }
 
-    /// Waits until the pending operation is done, unless it is a read.
+    /// Waits until the pending operation is done, unless the operation is a read.
     fn poll_settled(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         let outcome = match &mut self.busy {
             None | Some(Busy::Read(_)) => return Poll::Ready(Ok(())),
@@ -338,13 +339,14 @@ impl RemoteFile {
                 self.sequential = false;
                 self.position = (!self.text).then_some(*position);
             }
-            // The position has not changed.
+            // The seek failed, so the position has not changed.
             Err(_) => self.keep(came),
         }
         outcome
     }
 
-    /// Returns the position that `to` means, if it is known here.
+    /// Returns the absolute position of `to`, or `None` if only the file's owner can compute it
+    /// (relative to the end, or to an unknown position).
     fn target(&self, to: SeekFrom) -> Option<u64> {
         match to {
             SeekFrom::Start(target) => Some(target),
@@ -381,8 +383,8 @@ impl AsyncRead for RemoteFile {
             }
             if std::mem::replace(&mut self.sequential, true) {
                 if let Poll::Ready(chunk) = self.start_read(cx) {
-                    // Ready at once means a file of this program. An error is ignored, because the
-                    // read that needs the data fails again.
+                    // A read that is ready immediately belongs to a file of this program. The error
+                    // can be ignored, because the next read fails again.
                     let _ = self.arrived(chunk);
                 }
             }
@@ -431,8 +433,8 @@ impl AsyncSeek for RemoteFile {
     }
 }
 
-/// Waits for a read that was started ahead, and returns its data: they count for the position. A
-/// read that fails has not moved the file.
+/// Waits for a read-ahead, and returns its data, because they have moved the position of the
+/// owner's file. A failed read has not moved it.
 async fn drain(read: Option<BoxFuture<'static, io::Result<Chunk>>>) -> Bytes {
     match read {
         Some(read) => read.await.map(|chunk| chunk.bytes).unwrap_or_default(),
@@ -464,15 +466,15 @@ impl AsyncWrite for RemoteFile {
         let (unread, text, position) = (self.unread_len(), self.text, self.position);
         self.unread.clear();
         self.sequential = false;
-        // With `tell` the owner decides, because a file that is opened for appending has another
-        // position. Without it, only this side knows.
+        // If the file has `tell`, ask the owner, because a file opened for appending has a
+        // different position. Otherwise only this side knows the position.
         self.position = match self.peer.has("tell") {
             true => None,
             false => position.map(|position| position + len as u64),
         };
         let mut write = async move {
-            // The owner's file is ahead of the reader by the unread data, so it is moved back
-            // before the write.
+            // The owner's file is ahead of the reader by the unread data, so move it back before
+            // writing.
             let unread = unread + drain(read).await.len();
             if unread > 0 {
                 let here = position.map_or(SeekFrom::Current(0), SeekFrom::Start);
@@ -492,7 +494,7 @@ impl AsyncWrite for RemoteFile {
         if !matches!(self.busy, Some(Busy::Flush(_))) {
             ready!(self.poll_settled(cx))?;
             if self.busy.is_some() || !self.peer.has("flush") {
-                // Nothing was written since it was read.
+                // Nothing was written since the last read.
                 return Poll::Ready(Ok(()));
             }
             let peer = Arc::clone(&self.peer);
@@ -513,7 +515,7 @@ impl AsyncWrite for RemoteFile {
             }
             let peer = Arc::clone(&self.peer);
             self.busy = Some(Busy::Close(Box::pin(async move {
-                // `close` could otherwise overtake the read that is on its way.
+                // `close` could otherwise overtake the read in flight.
                 drain(read).await;
                 peer.close().await
             })));
@@ -522,7 +524,7 @@ impl AsyncWrite for RemoteFile {
     }
 }
 
-/// Returns the beginning of `data` that is whole characters of UTF-8.
+/// Returns the longest prefix of `data` that is valid UTF-8, without an incomplete last character.
 fn whole_characters(data: &[u8]) -> io::Result<&[u8]> {
     match std::str::from_utf8(data) {
         Ok(_) => Ok(data),

@@ -30,8 +30,8 @@ pub(super) fn is_file(members: &Map) -> bool {
     members.get(RTYPE).and_then(Value::as_str) == Some("iostream")
 }
 
-/// Returns the members by which receivers use the file. Functions of a peer are relayed through
-/// this program, because the peer accepts calls only from its own receiver
+/// Returns the members through which receivers use the file. Functions of a peer are relayed
+/// through this program, because that peer accepts calls only from its own receiver
 /// (`docs/protocol/02-messages.md#s7`).
 pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     peer.members.iter().map(|(name, member)| {
@@ -72,7 +72,7 @@ impl Peer {
         self.members.get(key)
     }
 
-    /// Sets a plain member. New ones stand before the functions.
+    /// Sets a plain member. New members come before the functions.
     pub(super) fn set(&mut self, key: &str, value: Value) {
         if self.members.contains_key(key) {
             self.members.insert(key.to_owned(), value);
@@ -85,7 +85,7 @@ impl Peer {
         matches!(self.get(function), Some(Value::Handle(_)))
     }
 
-    /// Returns whether the file is known to be a text file of Python before the first read.
+    /// Returns whether the file is known, before the first read, to be a Python text file.
     pub(super) fn is_text(&self) -> bool {
         let native = self.get(RNATIVE).and_then(Value::as_str);
         native.is_some_and(|native| {
@@ -113,7 +113,7 @@ impl Peer {
                 bytes: text.into(),
                 text: true,
             }),
-            // Other kinds of buffers, such as a typed array of JavaScript.
+            // Other kinds of buffers, such as a JavaScript typed array.
             other => match other.decode_as::<hypha_wire::Binary>() {
                 Ok(bytes) => Ok(Chunk {
                     bytes: bytes.0,
@@ -124,8 +124,8 @@ impl Peer {
         }
     }
 
-    /// Moves the position of the owner's file, and returns the new one. The file is `unread` bytes
-    /// ahead of the reader.
+    /// Moves the position of the owner's file, and returns the new position. The owner's file is
+    /// `unread` bytes ahead of the reader.
     pub(super) async fn seek(&self, to: SeekFrom, unread: usize, text: bool) -> io::Result<u64> {
         if !self.has("seek") {
             return Err(unsupported("seek"));
@@ -148,7 +148,8 @@ impl Peer {
                 let place = place.ok_or_else(before_start)?;
                 (place, args!(place))
             }
-            // Only files with `tell`, those of Python and Rust, are known to take an origin.
+            // Only files with `tell`, which are those of Python and Rust, are known to accept an
+            // origin.
             SeekFrom::End(by) if self.has("tell") => (0, args!(by, 2)),
             SeekFrom::End(by) => {
                 let size = self.get("size").and_then(Value::as_u64);
@@ -164,13 +165,13 @@ impl Peer {
         Ok(self.call("seek", args).await?.as_u64().unwrap_or(place))
     }
 
-    /// Writes all data, with several calls if the owner takes less.
+    /// Writes all data, with several calls if the owner accepts only a part.
     pub(super) async fn write(&self, mut data: Bytes, text: bool) -> io::Result<()> {
         while !data.is_empty() {
             if text {
                 let text = std::str::from_utf8(&data)
                     .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-                // The returned count is in characters; text files always write all of them.
+                // The returned count is in characters, but text files always write all of them.
                 return self.call("write", args!(text)).await.map(drop);
             }
             let sent = hypha_wire::Binary(data.clone());
@@ -184,7 +185,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Closes the file, after which dropping the last handle must not close it again.
+    /// Closes the file. Dropping the last handle does not close it again.
     pub(super) async fn close(&self) -> io::Result<()> {
         let closed = self.call("close", args!()).await.map(drop);
         if let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") {
@@ -200,14 +201,14 @@ impl Drop for Peer {
         let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") else {
             return;
         };
-        // A file that came in an argument is closed by the caller. A file with other handles, or
-        // one that is closed already, stays as it is.
+        // The caller closes a file that came in an argument. Other handles still use the file, or
+        // it is already closed.
         if remote.parent.is_some() || remote.is_released() || Arc::strong_count(remote) > 1 {
             return;
         }
         if let Ok(close) = self.function("close") {
-            // A destructor cannot wait. If there is no room in the queue, the owner closes the file
-            // when it has been unused for too long.
+            // A destructor cannot wait. If the queue is full, the owner closes the file after ten
+            // minutes without use.
             let _ = close.call::<Value>(args!()).send().now_or_never();
         }
     }
@@ -226,7 +227,7 @@ fn unexpected(function: &str, wanted: &str, got: &Value) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// The classes of exceptions in other languages, and the kinds of errors that they mean.
+/// Exception classes of other languages and the matching kinds of I/O errors.
 const CLASSES: [(&str, io::ErrorKind); 6] = [
     ("UnsupportedOperation", io::ErrorKind::Unsupported),
     ("FileNotFoundError", io::ErrorKind::NotFound),
@@ -236,13 +237,13 @@ const CLASSES: [(&str, io::ErrorKind); 6] = [
     ("UnicodeDecodeError", io::ErrorKind::InvalidData),
 ];
 
-/// Returns the class of the exception in other languages.
+/// Returns the exception class in other languages.
 pub(super) fn class(kind: io::ErrorKind) -> &'static str {
     let found = CLASSES.iter().find(|(_, known)| *known == kind);
     found.map_or("OSError", |(class, _)| class)
 }
 
-/// Converts the error of a call, which stays the source.
+/// Converts the error of a call, and keeps that error as the source.
 fn io_error(error: Error) -> io::Error {
     let kind = match &error {
         Error::Remote(remote) => {

@@ -1,4 +1,4 @@
-//! Sources of the files of this program, and the functions by which peers use them.
+//! Sources of this program's files, and the functions through which peers use them.
 
 use std::io::{self, SeekFrom};
 use std::pin::Pin;
@@ -18,13 +18,13 @@ use crate::service::{IncomingCall, handler};
 use hypha_wire::keys::{RNATIVE, RTYPE};
 use hypha_wire::{Args, Map, WireError};
 
-/// Upper bound on the bytes that one `read` returns, so that a peer cannot make this program read a
+/// Maximum number of bytes that one `read` returns, so that a peer cannot make this program read a
 /// whole disk into memory.
 const LARGEST_READ: usize = 512 << 20;
 
-/// A reader, writer or file below a [`RemoteFile`](super::RemoteFile) of this program.
+/// Reader, writer or file that backs a [`RemoteFile`](super::RemoteFile) of this program.
 pub(super) trait Source: Send {
-    /// Adds at most `most` bytes, and returns their number; 0 at the end.
+    /// Appends at most `most` bytes, and returns their number; 0 at the end.
     fn read<'a>(
         &'a mut self,
         _into: &'a mut BytesMut,
@@ -142,8 +142,8 @@ impl<T> Abilities for Whole<T> {
     const WRITE: bool = true;
 }
 
-/// A source, until it is closed. The lock is held during an operation, so that concurrent calls of
-/// its functions run one after the other.
+/// A source, or `None` after it was closed. Each operation holds the lock, so that concurrent calls
+/// of its functions run one after the other.
 type Shared = Arc<Mutex<Option<Box<dyn Source>>>>;
 
 /// Returns the object that represents a source for receivers.
@@ -223,7 +223,7 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
 
 type Run = for<'a> fn(&'a Shared, &'a IncomingCall) -> BoxFuture<'a, Result<Args, WireError>>;
 
-/// Converts an I/O error for peers. The trace has its class in Python.
+/// Converts an I/O error for peers. Names its Python class in the trace.
 fn failed(error: io::Error) -> WireError {
     let message = error.to_string();
     let trace = format!("{}: {message}\n", class(error.kind()));
@@ -249,7 +249,7 @@ async fn read(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let mut data = BytesMut::new();
     while data.len() < most {
         let next = (most - data.len()).min(PIECE);
-        // Reserved piece by piece, because the requested size may be far more than the file has.
+        // Reserve piece by piece, because the requested size may be much larger than the file.
         data.reserve(next);
         if source.read(&mut data, next).await.map_err(failed)? == 0 {
             break;
@@ -308,7 +308,7 @@ async fn flush(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> 
     call.reply(&())
 }
 
-/// Closes and drops the source. It is dropped also if closing fails. Closing twice is not an error.
+/// Closes and drops the source. Drops it even if closing fails. Closing twice is not an error.
 async fn close(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     if let Some(mut source) = source.lock().await.take() {
