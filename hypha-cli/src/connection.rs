@@ -1,4 +1,4 @@
-//! Connection options, which every subcommand that connects to a server has.
+//! Connection options, shared by every subcommand that connects to a server.
 
 use anyhow::Result;
 use clap::Args;
@@ -33,7 +33,7 @@ impl ConnectionOptions {
         if let Some(workspace) = self.workspace {
             connect = connect.workspace(workspace);
         }
-        // The error names the URL without credentials and query.
+        // The error contains the URL without credentials and query.
         Ok(connect.await?)
     }
 }

@@ -31,7 +31,7 @@ impl Arguments {
 }
 
 /// Ignores empty environment variables in the arguments of a command and its subcommands, because
-/// clap would take an empty text for a value.
+/// clap would treat an empty string as a value.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -43,7 +43,8 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-/// Exits with 0, with 1 after an error on the standard error, or with 2 if the arguments are wrong.
+/// Exits with 0; with 1 after an error, which is written to the standard error; or with 2 if the
+/// arguments are wrong.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(Arguments::read().command).await {

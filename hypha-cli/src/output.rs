@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Error, Result};
 
-/// Writes `text` to a file, or to the standard output without one.
+/// Writes `text` to a file, or to the standard output if `file` is `None`.
 pub(crate) fn write(text: &str, file: Option<&Path>) -> Result<()> {
     match file {
         Some(path) => {
@@ -22,12 +22,12 @@ pub(crate) fn write(text: &str, file: Option<&Path>) -> Result<()> {
 
 /// Writes `error` and its causes as one line to the standard error.
 pub(crate) fn report(error: &Error) {
-    // A closed standard error leaves nothing to report to.
+    // Ignore the error: if the standard error is closed, the error cannot be reported.
     let _ = writeln!(std::io::stderr(), "hypha: {}", paragraph(error));
 }
 
-/// Returns an error and its causes on one line. Some errors end with the text of their cause; such
-/// a cause is not repeated.
+/// Returns the messages of an error and its causes on one line. If a message already ends with that
+/// of its cause, the cause is not repeated.
 fn paragraph(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

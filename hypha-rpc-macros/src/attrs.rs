@@ -1,9 +1,9 @@
 //! Parser of the attributes `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`, which
 //! are lists of `key` and `key = value`.
 //!
-//! `lower`, `inherent` and `error_derive` call it. It reports syntax and unknown keys; whether a
-//! value makes sense is for the caller to check. All spans are those of the user's tokens, so that
-//! an error underlines the key or value and not the whole attribute.
+//! Called by `lower`, `inherent` and `error_derive`. It reports syntax errors and unknown keys; the
+//! caller checks whether a value makes sense. All spans are those of the user's tokens, so that an
+//! error underlines the key or value and not the whole attribute.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -13,10 +13,10 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::diag::Errors;
 
-/// Keys and values of the attributes on one item, not yet read.
+/// Keys and values of the attributes on one item that have not been read yet.
 ///
-/// Each method that reads a key removes it, so a key can be read once. A value of the wrong form is
-/// reported and counts as absent.
+/// Each method that reads a key also removes it, so a key can be read only once. If a value has the
+/// wrong form, the method reports that and treats the key as absent.
 pub(crate) struct Options(Vec<Entry>);
 
 /// One `key` or `key = value`.
@@ -35,8 +35,8 @@ impl Parse for Entry {
             Some(_) => Some(bare(input.parse()?)),
             None => None,
         };
-        // `id: "desk"` and `id("desk")` get the hint to write `=`. Before another word the comma is
-        // missing, which the parser of the list reports better.
+        // `id: "desk"` and `id("desk")` get the hint to write `=`. If another word follows, a comma
+        // is missing, and the parser of the list reports that better.
         let ends = input.is_empty() || input.peek(Token![,]);
         if value.is_none() && !ends && !input.peek(Ident::peek_any) {
             return Err(input.error(format!("write `{key} = value`")));
@@ -134,8 +134,7 @@ impl Options {
         }
     }
 
-    /// Reads `key = ["text", "text"]`. The key is returned as well, for messages about the whole
-    /// entry.
+    /// Reads `key = ["text", "text"]`. Also returns the key, for messages about the whole entry.
     pub(crate) fn texts(&mut self, key: &str, errors: &mut Errors) -> Option<(Ident, Vec<LitStr>)> {
         let entry = self.take(key)?;
         let Some(Expr::Array(list)) = entry.value else {
@@ -172,7 +171,7 @@ impl Options {
         }
     }
 
-    /// Reads `key = expression`. The key is returned as well, for messages about the whole entry.
+    /// Reads `key = expression`. Also returns the key, for messages about the whole entry.
     pub(crate) fn expr(&mut self, key: &str, errors: &mut Errors) -> Option<(Ident, Expr)> {
         let entry = self.take(key)?;
         if entry.value.is_none() {
@@ -185,14 +184,14 @@ impl Options {
     pub(crate) fn word(&mut self, key: &str, errors: &mut Errors) -> Option<Ident> {
         let entry = self.take(key)?;
         if let Some(value) = &entry.value {
-            // The key counts as given in spite of the error, so that no further error follows from
-            // its absence.
+            // Despite the error, treat the key as present, so that its absence causes no further
+            // error.
             errors.push(value, format!("`{key}` takes no value"));
         }
         Some(entry.key)
     }
 
-    /// Reads `key`, which means true, `key = true` or `key = false`.
+    /// Reads `key` (which means true), `key = true` or `key = false`.
     pub(crate) fn flag(&mut self, key: &str, errors: &mut Errors) -> Option<bool> {
         match self.take(key)?.value {
             None => Some(true),
@@ -227,7 +226,7 @@ pub(crate) const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
 /// Keys of `#[hypha(..)]` on a parameter.
 pub(crate) const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
-/// Returns the place of a key that is not among the `known` keys, but valid elsewhere in a
+/// Returns where a key is valid, if it is not among the `known` keys but valid elsewhere in a
 /// contract.
 fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
     let places = [
@@ -255,14 +254,14 @@ pub(crate) fn is_doc(attr: &Attribute) -> bool {
 /// Returns the attributes that must be repeated on every item generated from this one: conditions,
 /// lint levels and deprecation.
 pub(crate) fn carried(attrs: &[Attribute]) -> Vec<Attribute> {
-    // `cfg_attr` is included because it may hold any of the others; `must_use`, `doc` and
+    // `cfg_attr` is included because it may contain any of the others. `must_use`, `doc` and
     // attributes of other macros would be wrong on generated items.
     const CARRIED: [&str; 4] = ["cfg", "cfg_attr", "deprecated", "allow"];
     let is_carried = |attr: &&Attribute| CARRIED.iter().any(|name| attr.path().is_ident(name));
     attrs.iter().filter(is_carried).cloned().collect()
 }
 
-/// Returns the `#[cfg(..)]` among `attrs`, for generated `impl` blocks, which do not take
+/// Returns the `#[cfg(..)]` among `attrs`, for generated `impl` blocks, which do not accept
 /// `deprecated`.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("cfg"))

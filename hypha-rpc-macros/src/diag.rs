@@ -1,25 +1,25 @@
 //! Collected errors of a contract, and the spans of generated code.
 //!
-//! There are three kinds of errors. The macro's own become `compile_error!`. Errors that rustc
-//! reports by itself leave no trace except that the contract counts as wrong. Syntax errors of
-//! `syn` become a lint, because mostly rustc has reported the same one.
+//! There are three kinds of errors. The macro's own errors become `compile_error!`. For errors that
+//! only rustc reports, the contract is marked as wrong without a message. Syntax errors of `syn`
+//! become a lint, because rustc has usually reported the same error.
 //!
 //! All generated code has mixed-site hygiene, so that its local names cannot clash with those of
-//! the user, and lints know that the user did not write it. [`located`] adds the position of the
-//! user's tokens, which errors then underline.
+//! the user, and so that lints know that the user did not write it. [`located`] adds the position
+//! of the user's tokens; errors then underline these.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 
-/// All errors found in one use of a macro. They are reported together, so the user fixes them in
-/// one pass.
+/// All errors found in one use of a macro. They are reported together, so that the user can fix
+/// them in one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Errors {
     all: Vec<syn::Error>,
-    /// Whether there is an error that only rustc reports. The contract counts as wrong, without a
-    /// message from here.
+    /// Whether there is an error that only rustc reports. The contract then counts as wrong,
+    /// although this macro reports no message.
     silent: bool,
-    /// Syntax errors of `syn` in code that rustc has parsed before. rustc reported them already,
+    /// Syntax errors of `syn` in code that rustc has already parsed. rustc has reported them,
     /// unless it knows newer syntax than `syn`.
     unread: Vec<syn::Error>,
 }
@@ -35,12 +35,12 @@ impl Errors {
         self.all.push(error);
     }
 
-    /// Marks the contract as wrong because of an error that rustc reports by itself.
+    /// Marks the contract as wrong because of an error that rustc reports.
     pub(crate) fn silent(&mut self) {
         self.silent = true;
     }
 
-    /// Adds a syntax error in code that rustc has parsed before.
+    /// Adds a syntax error in code that rustc has already parsed.
     pub(crate) fn unread(&mut self, error: syn::Error) {
         self.unread.push(error);
     }
@@ -73,8 +73,8 @@ impl Errors {
     }
 }
 
-/// Reports a syntax error as a lint, because rustc runs lints only if there is no other error in
-/// the program. Where rustc has reported the same mistake, the user does not see it twice.
+/// Reports a syntax error as a lint, because rustc runs lints only if the program has no other
+/// error. So the user does not see the same mistake twice.
 fn unless_reported(error: &syn::Error) -> TokenStream {
     let message = format!("`#[hypha_service]` cannot read this: {error}");
     let at = quote_spanned!(error.span()=> Unread);
@@ -92,13 +92,13 @@ fn unless_reported(error: &syn::Error) -> TokenStream {
 }
 
 /// Returns a span with the hygiene of generated code and the location of `user`: an error
-/// underlines the code that the user wrote, while lints treat the code as generated.
+/// underlines the user's code, but lints treat the code as generated.
 pub(crate) fn located(user: Span) -> Span {
     Span::mixed_site().located_at(user)
 }
 
-/// Returns a generated name with another span. A path that begins with it then underlines `span`
-/// alone, instead of everything between two places.
+/// Returns a generated name with another span. An error about a path that begins with it then
+/// underlines only `span`, instead of everything between two positions.
 pub(crate) fn shown(name: &Ident, span: Span) -> Ident {
     let mut name = name.clone();
     name.set_span(span);

@@ -1,16 +1,16 @@
 //! Turns doc comments into descriptions in a schema.
 //!
 //! rustc passes doc comments to macros as `#[doc = ".."]`: one attribute for each line of `///`,
-//! with the blank after the slashes, and a single one with line breaks for a block comment. An
-//! attribute written by hand may also contain an expression such as `include_str!(..)`, which only
-//! rustc can evaluate.
+//! including the blank after the slashes, but a single attribute with line breaks for a block
+//! comment. A handwritten attribute may also contain an expression such as `include_str!(..)`,
+//! which only rustc can evaluate.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 /// Returns the text of doc comments, joined with line breaks, without their common indent and
-/// without blanks at both ends. Attributes with an expression are left out: see [`Text`].
+/// without blanks at both ends. Omits attributes with an expression: see [`Text`].
 pub(crate) fn text(attrs: &[Attribute]) -> String {
     let texts: Vec<String> = attrs.iter().filter_map(literal).collect();
     let mut lines: Vec<&str> = Vec::new();
@@ -30,7 +30,7 @@ pub(crate) fn text(attrs: &[Attribute]) -> String {
     let unindented = lines.iter().map(|line| {
         let indent = common.min(line.len() - line.trim_start().len());
         // `get`, because the indent in bytes may end inside a character: lines can have different
-        // blanks.
+        // kinds of blanks.
         line.get(indent..).unwrap_or(line.trim()).trim_end()
     });
     unindented.collect::<Vec<_>>().join("\n").trim().to_owned()
@@ -42,15 +42,15 @@ pub(crate) enum Text {
     /// No description.
     #[default]
     None,
-    /// A text known to the macro.
+    /// String that the macro knows.
     Literal(String),
     /// An expression of `#[doc = ..]`, such as `include_str!(..)`, that only rustc can evaluate.
     Computed(TokenStream),
 }
 
 impl Text {
-    /// Returns the description for `attrs`. `literal` is the text that the macro computed from
-    /// them, which is used if all of them are literals.
+    /// Returns the description for `attrs`. `literal` is the description that the macro computed
+    /// from them. It is used if all of them are literals.
     pub(crate) fn new(attrs: &[Attribute], literal: String) -> Text {
         if let Some(computed) = computed(attrs) {
             return Text::Computed(computed);
@@ -77,7 +77,7 @@ impl ToTokens for Text {
     }
 }
 
-/// Returns an expression that joins the texts, if at least one of them is not a literal.
+/// Returns an expression that joins the strings, if at least one of them is not a literal.
 fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
     let mut has_expression = false;
     let mut lines = Vec::new();
@@ -97,7 +97,7 @@ fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
             _ => {}
         }
     }
-    // rustc evaluates `concat!` with the macros in it; `trim` runs when the service is registered.
+    // rustc evaluates `concat!` and the macros inside; `trim` runs when the service is registered.
     has_expression.then(|| quote!(::core::concat!(#(#lines),*).trim()))
 }
 
@@ -116,7 +116,7 @@ fn literal(attr: &Attribute) -> Option<String> {
 }
 
 /// Returns the first paragraph on one line. Clients show the description of a service in lists,
-/// which have no room for more.
+/// where longer text does not fit.
 pub(crate) fn summary(text: &str) -> String {
     let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
     paragraph.map(str::trim).collect::<Vec<_>>().join(" ")

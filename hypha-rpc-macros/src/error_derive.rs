@@ -1,9 +1,9 @@
 //! Expands `#[derive(RemoteError)]` to a table of the variants.
 //!
 //! The runtime encodes and decodes errors with that table, so that the generated code stays small:
-//! a program may have many error types. A Rust peer finds the variant by the name on the wire, and
-//! its fields in the encoded data. From a peer in another language comes only an exception, whose
-//! class selects the variant and whose message fills its field.
+//! a program may have many error types. A Rust peer finds the variant by its name on the wire, and
+//! the fields in the encoded data. Peers in other languages send only an exception: its class
+//! selects the variant, and its message becomes the field.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -20,7 +20,7 @@ const ENUM_KEYS: [&str; 2] = ["name", "crate"];
 const VARIANT_KEYS: [&str; 3] = ["name", "class", "other"];
 const STRUCT_KEYS: [&str; 4] = ["name", "class", "other", "crate"];
 
-/// A variant of an enum, or a struct as a whole.
+/// A variant of an enum, or a whole struct.
 struct Variant {
     /// `Self::Name` or `Self`.
     path: TokenStream,
@@ -30,7 +30,7 @@ struct Variant {
     name: String,
     /// Exception classes of other languages that are decoded as this variant.
     classes: Vec<LitStr>,
-    /// The key `other`, if this variant is decoded from all errors that no other variant names.
+    /// The key `other`, if this variant is decoded from all errors that no other variant matches.
     other: Option<Ident>,
     /// Expression that builds this variant from a message. Present if the variant has a class or
     /// the key `other`.
@@ -64,7 +64,7 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
         placeholder(&input, &private)
     };
     let import = path::import(&runtime, &alias, &[]);
-    // Inside `const _`, the import cannot clash with names of the user's module.
+    // Inside `const _`, the import cannot clash with names in the user's module.
     let tokens = quote_spanned!(Span::mixed_site()=> const _: () = { #import #tokens };);
     (tokens, errors)
 }
@@ -82,7 +82,7 @@ fn no_generics(input: &DeriveInput, errors: &mut Errors) {
     }
 }
 
-/// Reads all variants of an enum, or a struct as the only one.
+/// Reads all variants of an enum; a struct counts as a single variant.
 fn variants(
     input: &DeriveInput,
     mut options: Options,
@@ -161,7 +161,7 @@ fn variant(
         let span = located(ident.span());
         let mut fields = fields.iter().zip(fields.members());
         match (fields.next(), fields.next()) {
-            // Braces construct unit variants and empty tuple variants as well.
+            // Braces also construct unit variants and empty tuple variants.
             (None, _) => Some(quote_spanned!(span=> |_| #path {})),
             (Some((field, member)), None) => {
                 Some(from_message(&path, &field.ty, &member, private, ident))
@@ -196,11 +196,11 @@ fn from_message(
     private: &TokenStream,
     ident: &Ident,
 ) -> TokenStream {
-    // Has the span of the type, so that rustc underlines a type that cannot hold a message.
+    // Use the span of the type, so that rustc underlines a type that cannot hold a message.
     let field = quote_spanned!(located(ty.span())=> #private::message_field::<#ty>);
     let span = located(ident.span());
-    // A constant of the user with the name of this parameter would be a pattern here, so the name
-    // has underscores.
+    // The parameter name has underscores, because a constant of the user with the same name would
+    // turn it into a pattern.
     quote_spanned!(span=> |__message| #path { #member: #field(__message) })
 }
 
@@ -246,7 +246,7 @@ fn class_names(value: Expr, errors: &mut Errors) -> Vec<LitStr> {
     classes
 }
 
-/// Whether a text is a class name of Python or JavaScript, with or without its module.
+/// Returns whether a string is a class name of Python or JavaScript, with or without its module.
 fn is_class_name(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
@@ -257,7 +257,7 @@ fn is_class_name(text: &str) -> bool {
     text.split('.').all(part)
 }
 
-/// Reports names, classes and `other` that two variants share.
+/// Reports names, classes and `other` keys that two variants share.
 fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     let mut others: Option<&Variant> = None;
     for (index, variant) in variants.iter().enumerate() {
@@ -349,7 +349,7 @@ fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStre
 }
 
 /// Generates an implementation for a wrong type. Without it, every contract that uses the type
-/// would be an error as well.
+/// would cause more errors.
 fn placeholder(input: &DeriveInput, private: &TokenStream) -> TokenStream {
     let ident = &input.ident;
     let span = located(ident.span());

@@ -1,7 +1,7 @@
-//! Reads an `impl` block as the trait that has the same methods, so that `lower` is the only check
-//! of a contract.
+//! Converts an `impl` block to the trait with the same methods, so that only `lower` needs to check
+//! contracts.
 //!
-//! Served are the methods that are not private. Everything else in the block stays untouched, such
+//! The methods that are not private are served. Everything else in the block stays unchanged, such
 //! as constants and private helpers.
 
 use proc_macro2::TokenStream;
@@ -14,8 +14,8 @@ use crate::diag::Errors;
 use crate::model::Service;
 use crate::{lower, types};
 
-/// Returns the model of an `impl` block, with its methods that are not private. `None` if the block
-/// cannot be a service.
+/// Returns the model of an `impl` block, with all methods that are not private. Returns `None` if
+/// the block cannot be a service.
 pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) -> Option<Service> {
     if let Some((path, _)) = &block.trait_ {
         errors.push(
@@ -56,15 +56,15 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
         .items
         .iter()
         .any(|item| matches!(item, ImplItem::Verbatim(_)));
-    // If a member could not be parsed, it may be the method that seems to be missing.
+    // A member that could not be parsed may be the method that seems to be missing.
     if served.is_empty() && unreachable.is_empty() && read_all {
         errors.push(
             &block.self_ty,
             "the service has no methods: make those that callers may use `pub`",
         );
     }
-    // An `impl` block has no visibility, so the proxy takes that of a `pub` method, or else of the
-    // first one.
+    // An `impl` block has no visibility, so the proxy uses that of a `pub` method, or if there is
+    // none, that of the first method.
     let public = served
         .iter()
         .find(|function| matches!(function.vis, Visibility::Public(_)));

@@ -1,16 +1,16 @@
 //! Procedural macros of `hypha-rpc`, which re-exports and documents them.
 //!
-//! A contract goes through four modules in turn: `source` reads the item, `lower` checks it and
-//! collects all errors, `model` holds the result, and `emit` generates code from it. `inherent`
-//! turns an `impl` block into a trait for `lower`. Everything below the two entry points is a pure
-//! function from tokens to tokens, so the tests need no compiler.
+//! Four modules process a contract in turn: `source` reads the item, `lower` checks it and collects
+//! all errors, `model` holds the result, and `emit` generates code from it. `inherent` converts an
+//! `impl` block to a trait for `lower`. Everything below the two entry points is a pure function
+//! from tokens to tokens, so the tests need no compiler.
 //!
 //! Two rules keep diagnostics short:
 //!
-//! * A wrong contract still expands to its trait and a proxy, because otherwise every use of them
-//!   would be one more error.
+//! * A wrong contract still expands to its trait and a proxy; otherwise every use of these would
+//!   cause another error.
 //! * Generated code names each type of the user in few places, all with the span of that type,
-//!   because rustc drops reports that are equal.
+//!   because rustc merges equal reports.
 
 mod attrs;
 mod diag;

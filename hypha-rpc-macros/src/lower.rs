@@ -1,8 +1,8 @@
 //! Checks a contract and builds its model.
 //!
-//! `parse` and `inherent` call it. It continues after an error, so that all errors are reported at
-//! once and the rest of the user's program still finds the generated items. A method that cannot be
-//! called becomes a [`Stub`].
+//! Called by `parse` and `inherent`. It continues after an error, so that all errors are reported
+//! at once and the rest of the user's program still finds the generated items. A method that cannot
+//! be called becomes a [`Stub`].
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
@@ -19,9 +19,9 @@ use crate::model::{Arg, ArgKind, Method, Output, Service, Stub, Value};
 use crate::names::{self, Rule};
 use crate::{path, results, types};
 
-/// Keys of the record of every service, which therefore cannot be names of methods.
+/// Keys of every service record. They cannot be names of methods.
 ///
-/// A copy of `hypha_wire::keys::RESERVED`; a test checks that the two are equal. A dependency on
+/// Copy of `hypha_wire::keys::RESERVED`; a test checks that both are equal. A dependency on
 /// `hypha-wire` would delay the build of every crate that uses the macros.
 pub(crate) const RESERVED: [&str; 8] = [
     "id",
@@ -34,12 +34,12 @@ pub(crate) const RESERVED: [&str; 8] = [
     "service_schema",
 ];
 
-/// Longest description that servers accept, in characters.
+/// Maximum length of a description that servers accept, in characters.
 const DESCRIPTION_LIMIT: usize = 1024;
 
 /// Builds the model of a contract from the attribute's keys and the trait.
 ///
-/// The model is complete also after errors; the caller must then generate a service without
+/// The model is complete even after errors; the caller must then generate a service without
 /// methods.
 pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) -> Service {
     let mut options = Options::parse(attr, &SERVICE_KEYS, errors);
@@ -59,8 +59,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             format!("a description has at most {DESCRIPTION_LIMIT} characters"),
         );
     }
-    // A doc comment may be longer than a description, so it is cut. A long text in the attribute is
-    // an error instead, because the user wrote it as the description.
+    // A doc comment may be longer than a description may be, so it is shortened. A long string in
+    // the attribute is an error instead, because the user wrote it as the description.
     let description = given_description
         .map(|text| text.value())
         .unwrap_or_else(|| {
@@ -142,7 +142,7 @@ fn visibility(given: &LitStr, errors: &mut Errors) -> Option<Ident> {
     Some(Ident::new(variant, located(given.span())))
 }
 
-/// Reports type parameters, `where` clauses and `unsafe` of the trait.
+/// Reports type parameters, `where` clauses and `unsafe` on the trait.
 fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
     if !item.generics.params.is_empty() {
         errors.push(
@@ -162,7 +162,7 @@ fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
     }
 }
 
-/// Reads all members of the trait. Methods with an error that proxies cannot have become stubs.
+/// Reads all members of the trait. Methods that a proxy cannot have become stubs.
 fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, Vec<Stub>) {
     let mut methods: Vec<Method> = Vec::new();
     let mut stubs = Vec::new();
@@ -180,7 +180,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
                 errors.push(&item.ident, "a contract has only methods");
                 continue;
             }
-            // `source` or rustc has reported it.
+            // Already reported by `source` or rustc.
             TraitItem::Verbatim(_) => continue,
             other => {
                 errors.push(other, "a contract has only methods");
@@ -201,8 +201,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
             errors.silent();
             continue;
         }
-        // Two methods behind different `cfg`s may share a name, because only one of them is
-        // compiled.
+        // Two methods with different `cfg`s may share a name, because only one of them is compiled.
         let same = |other: &&Method| {
             other.wire_name == method.wire_name
                 && unconditional(&other.carried)
@@ -232,7 +231,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
     (methods, stubs)
 }
 
-/// Returns the outer and the inner name, if one is a path into the other, such as `a` and `a.b`.
+/// Returns the outer and the inner name if one is a path into the other, such as `a` and `a.b`.
 fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
     let holds = |outer: &str, inner: &str| {
         inner
@@ -246,15 +245,15 @@ fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// Returns the method and the tokens that gave its name, for messages about the name. Returns a
-/// stub if the method cannot be called.
+/// Returns the method, and the tokens of its name for messages about the name. Returns a stub if
+/// the method cannot be called.
 fn method(
     function: &TraitItemFn,
     rule: Rule,
     errors: &mut Errors,
 ) -> Result<(Method, TokenStream), Box<Stub>> {
     if function.sig.receiver().is_none() {
-        // Further messages about this function would not help.
+        // Further messages about this function would not help the user.
         errors.push(&function.sig.ident, "service methods take `&self`");
         return Err(Box::new(Stub::new(function, None)));
     }
@@ -274,7 +273,7 @@ fn method(
         );
     }
     let blocking = blocking(function, &mut options, understood, errors);
-    // All checks below run even if an earlier one failed, so that all errors are reported.
+    // Run all checks below even if an earlier one failed, so that all errors are reported.
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
@@ -307,7 +306,7 @@ fn method(
     Ok((method, name_at))
 }
 
-/// Stubs keep the number of arguments, so that calls of the proxy are not reported as well.
+/// Stubs keep the number of arguments, so that calls of the proxy cause no further errors.
 impl Stub {
     fn new(function: &TraitItemFn, output: Option<Output>) -> Stub {
         let sent = function.sig.inputs.iter().filter_map(|input| match input {
@@ -324,7 +323,7 @@ impl Stub {
     }
 }
 
-/// Returns the name on the wire, and the tokens that gave it.
+/// Returns the name on the wire, and the tokens that it comes from.
 fn wire_name(
     options: &mut Options,
     ident: &Ident,
@@ -343,10 +342,10 @@ fn wire_name(
     }
 }
 
-/// Whether the method runs on a thread of its own.
+/// Returns whether the method runs on a blocking thread.
 ///
-/// Without `understood`, a key of the method was wrong. A plain `fn` is not reported then, because
-/// the wrong key may be a misspelled `blocking`.
+/// If `understood` is false, a key of the method was wrong. A plain `fn` is then not reported,
+/// because the wrong key may be a misspelled `blocking`.
 fn blocking(
     function: &TraitItemFn,
     options: &mut Options,
@@ -430,7 +429,7 @@ fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
     sig.generics.params.is_empty()
 }
 
-/// Reads the arguments. `None` if one of them cannot be an argument at all.
+/// Reads the arguments. Returns `None` if one of them cannot be an argument at all.
 fn arguments(
     function: &TraitItemFn,
     text: &MethodText,
@@ -457,7 +456,7 @@ fn arguments(
                 all = false;
             }
             Some(first) => {
-                // A proxy's method cannot have two parameters of one name.
+                // A proxy's method cannot have two parameters with the same name.
                 all &= first.ident != arg.ident;
                 let (wire, first) = (name(&arg).unwrap_or_default(), &first.ident);
                 errors.push(
@@ -472,7 +471,7 @@ fn arguments(
     all.then_some(args)
 }
 
-/// Reads one argument, and the tokens that gave its name, for messages about the name.
+/// Reads one argument, and the tokens of its name for messages about the name.
 fn argument(
     input: &PatType,
     text: &MethodText,
@@ -551,8 +550,8 @@ pub(crate) fn argument_ident(pat: &Pat) -> Option<&Ident> {
     }
 }
 
-/// Reports types that rustc would report in a way that does not help. Returns false for these, and
-/// for types that were reported earlier.
+/// Reports types for which the message of rustc would not help. Returns `false` for these, and for
+/// types that were already reported.
 fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     let found = types::inspect(ty);
     if let Some(found) = found.impl_trait {
@@ -595,8 +594,9 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     false
 }
 
-/// Returns the documentation of a method on the trait and the proxy: the user's, and the texts of
-/// the arguments, because rustdoc shows no documentation of parameters.
+/// Returns the documentation of a method for the trait and the proxy: the user's documentation,
+/// followed by the descriptions of the arguments, because rustdoc shows no documentation of
+/// parameters.
 pub(crate) fn documentation(function: &TraitItemFn, text: &MethodText) -> Vec<Attribute> {
     let own = function.attrs.iter().filter(|attr| attrs::is_doc(attr));
     let mut docs: Vec<Attribute> = own.cloned().collect();

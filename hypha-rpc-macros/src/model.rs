@@ -1,7 +1,6 @@
 //! Model of a contract, independent of syntax.
 //!
-//! `lower` builds it, after it has found all errors that tokens show; `emit` generates code from
-//! it.
+//! `lower` builds it after finding all errors that the tokens show; `emit` generates code from it.
 
 use proc_macro2::TokenStream;
 use syn::{Attribute, Expr, Generics, Ident, LitStr, Type, Visibility};
@@ -38,7 +37,7 @@ pub(crate) struct Service {
     pub(crate) singleton: bool,
     pub(crate) flags: Vec<LitStr>,
     pub(crate) methods: Vec<Method>,
-    /// Methods that cannot be called. Not empty only if an error was reported.
+    /// Methods that cannot be called. Empty unless an error was reported.
     pub(crate) stubs: Vec<Stub>,
     /// Type of the `impl` block. `None` for a trait.
     pub(crate) inherent: Option<Type>,
@@ -53,20 +52,20 @@ pub(crate) struct Method {
     pub(crate) carried: Vec<Attribute>,
     /// Documentation for the proxy's method.
     pub(crate) docs: Vec<Attribute>,
-    /// Whether it is a plain `fn`, which runs on a thread of its own.
+    /// Whether the method is a plain `fn`, which runs on a blocking thread.
     pub(crate) blocking: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
 }
 
-/// Method with an error that makes calls of it impossible. Its proxy has a method of that name,
-/// because otherwise every use of it would be one more error.
+/// Method with an error because of which it cannot be called. Its proxy still has a method with
+/// that name; otherwise every use would cause another error.
 pub(crate) struct Stub {
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
     pub(crate) carried: Vec<Attribute>,
     pub(crate) args: Vec<Type>,
-    /// `None` if the error is in the return type.
+    /// `None` if the return type has the error.
     pub(crate) output: Option<Output>,
 }
 
@@ -95,7 +94,7 @@ pub(crate) struct Arg {
 }
 
 pub(crate) enum ArgKind {
-    /// Sent by the caller.
+    /// Argument that the caller sends.
     Value(Box<Value>),
     /// The context of the call, which the runtime adds. Proxies do not have this parameter.
     Context,
@@ -112,8 +111,8 @@ pub(crate) struct Value {
 /// Return type of a method.
 ///
 /// Tokens do not show whether a type is a `Result`, because it may be an alias. For
-/// [`OutputKind::Unknown`] the generated code leaves that to rustc. The other two kinds exist
-/// because they give readable types in the documentation of proxies.
+/// [`OutputKind::Unknown`] the generated code leaves the decision to rustc. The other two kinds
+/// exist because they produce readable types in the documentation of proxies.
 #[derive(Clone)]
 pub(crate) struct Output {
     /// The type as the user wrote it.

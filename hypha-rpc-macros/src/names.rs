@@ -58,19 +58,19 @@ impl Rule {
     }
 }
 
-/// Reports a service id that addresses could not contain.
+/// Reports a service id with characters that addresses cannot contain.
 pub(crate) fn check_id(id: &LitStr, errors: &mut Errors) {
     check("id", id, ".:@/*", errors);
 }
 
-/// Reports a name of a method or argument that addresses could not contain. The name of a method
-/// may be a path, `nested.method`.
+/// Reports a name of a method or argument with characters that addresses cannot contain. The name
+/// of a method may be a path, `nested.method`.
 pub(crate) fn check_name(name: &LitStr, errors: &mut Errors) {
     check("name", name, ":@/*", errors);
 }
 
-/// Reports an empty name, or one with a blank or a `forbidden` character, at which peers split
-/// addresses.
+/// Reports an empty name, or one with a blank or a `forbidden` character, because peers split
+/// addresses at these.
 fn check(what: &str, given: &LitStr, forbidden: &str, errors: &mut Errors) {
     let name = given.value();
     if name.split('.').any(str::is_empty) {

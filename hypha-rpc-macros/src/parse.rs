@@ -8,8 +8,9 @@ use crate::diag::Errors;
 use crate::source::Source;
 use crate::{emit, inherent, lower, source};
 
-/// Returns the expansion of `#[hypha_service(attr)] item` and its errors. The user's item is part
-/// of the expansion also after errors, because otherwise every use of it would be one more error.
+/// Returns the expansion of `#[hypha_service(attr)] item`, and its errors. The expansion always
+/// contains the user's item; otherwise, after an error, every use of the item would cause another
+/// error.
 pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let Some(source) = source::read(item.clone(), &mut errors) else {
@@ -18,8 +19,8 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
     let tokens = match source {
         Source::Trait(contract) => {
             let service = lower::service(attr, &contract, &mut errors);
-            // The methods of a wrong contract would lead to errors of rustc that repeat those of
-            // the macro.
+            // Methods of a wrong contract would cause errors of rustc that repeat those of the
+            // macro.
             emit::service_items(&service, &contract, errors.is_empty())
         }
         Source::Block(block) => match inherent::service(attr, &block, &mut errors) {

@@ -1,14 +1,14 @@
 //! Path of the runtime crate in generated code.
 //!
-//! Besides `core` and `std`, generated code names no other crate, because the user's crate may not
-//! depend on it, or may have it under another name.
+//! Besides `core` and `std`, generated code names only this crate, because the user's crate may not
+//! depend on others, or may rename them.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Attribute, Ident, Path};
 
-/// Returns the path of the module with everything that generated code names, in `::hypha_rpc` or in
-/// the crate that the key `crate` names.
+/// Returns the path of the module with all items that generated code uses. The module is in
+/// `::hypha_rpc`, or in the crate that the key `crate` names.
 pub(crate) fn private(given: Option<Path>) -> TokenStream {
     let span = Span::mixed_site();
     match given {
@@ -17,13 +17,13 @@ pub(crate) fn private(given: Option<Path>) -> TokenStream {
     }
 }
 
-/// Generates the import of that module as `alias`. No other generated code names its path, so that
-/// rustc reports a wrong path only once.
+/// Generates the import of that module as `alias`. No other generated code contains its path, so
+/// that rustc reports a wrong path only once.
 pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         #[allow(non_camel_case_types, unused_imports)]
-        // The traits are named `_`, because they are needed for method lookup only.
+        // The traits are imported as `_`, because only method lookup needs them.
         use #private::{
             self as #alias, AnyArgument as _, AnyResult as _, AnyReturn as _, BytesReturn as _,
             SchemaReturn as _,

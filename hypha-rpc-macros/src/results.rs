@@ -1,8 +1,8 @@
 //! Checks the return types of methods and determines their kind.
 //!
-//! Results are sent to another program, so they own their data. The one exception is a type such as
-//! `Cow<'_, str>`, which `emit` turns into its owned form for the caller. A result needs no schema,
-//! so its type is not checked for one.
+//! Results are sent to another program, so they must own their data. The only exception are types
+//! such as `Cow<'_, str>`, which `emit` converts to their owned form for the caller. A result needs
+//! no schema, so its type is not checked for one.
 
 use proc_macro2::Span;
 use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};
@@ -11,8 +11,8 @@ use crate::diag::Errors;
 use crate::model::{Output, OutputKind};
 use crate::types;
 
-/// Reads the return type of a method. Reports a type that a method cannot return, and returns
-/// `None` for it.
+/// Reads the return type of a method. Reports a type that a method cannot return, and then returns
+/// `None`.
 pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     let whole: Type = match output {
         ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),
@@ -66,7 +66,7 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
     })
 }
 
-/// Reports a type that cannot be sent to another program, and returns `None` for it.
+/// Reports a type that cannot be sent to another program, and then returns `None`.
 fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
     if let Some((found, message)) = found.stays {
         errors.push(found, message);
@@ -92,7 +92,7 @@ fn output_kind(whole: &Type) -> OutputKind {
     }
 }
 
-/// Whether the type is `impl Future`, written in place of `async fn`.
+/// Returns whether the type is `impl Future`, written instead of `async fn`.
 pub(crate) fn is_future(output: &ReturnType) -> bool {
     let ReturnType::Type(_, ty) = output else {
         return false;

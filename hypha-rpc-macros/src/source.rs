@@ -1,9 +1,9 @@
 //! Reads the item under the attribute, member by member.
 //!
-//! Bodies of methods are not parsed: rustc reports errors in them, and while the user types in one
-//! body, the rest of the contract must still expand. For the same reason, a member that cannot be
-//! parsed does not affect the others. Editors rely on this: they expand the macro after each key,
-//! and complete names of the proxy from the result.
+//! Bodies of methods are not parsed: rustc reports errors in them, and while the user is typing in
+//! one body, the rest of the contract must still expand. For the same reason, a member that cannot
+//! be parsed does not affect the others. Editors rely on this: they expand the macro after each
+//! keystroke, and complete names of the proxy from the result.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -27,12 +27,12 @@ pub(crate) enum Source {
 
 const ON_MEMBERS: &str = "`#[hypha(..)]` goes on methods and their parameters";
 
-/// Parses an item, and reports and removes attributes of the macro that have no meaning in their
-/// place. `None` if even the head of the item cannot be parsed.
+/// Parses an item. Reports and removes attributes of the macro at positions where they have no
+/// meaning. Returns `None` if even the head of the item cannot be parsed.
 pub(crate) fn read(item: TokenStream, errors: &mut Errors) -> Option<Source> {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
-    // The braces are emptied before the item is parsed, because one wrong member would otherwise
-    // make the whole item unreadable.
+    // Empty the braces before the item is parsed; otherwise one wrong member would make the whole
+    // item unreadable.
     let members = match tokens.last_mut() {
         Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
             let members = group.stream();
@@ -85,7 +85,7 @@ impl Parse for Members {
     }
 }
 
-/// A member of a trait or block, not yet parsed.
+/// A member of a trait or block that is not parsed yet.
 #[derive(Default)]
 struct Member {
     /// All tokens except the body.
@@ -96,16 +96,16 @@ struct Member {
 
 /// Splits the content of a trait or block into members, without parsing them.
 ///
-/// A member ends at `;`, at the body of a function, or at the braces of a macro call. A function
-/// that the user has not finished ends at the `async` of the next one.
+/// A member ends at `;`, at the body of a function, or at the braces of a macro call. An unfinished
+/// function ends at the `async` of the next one.
 fn split(tokens: TokenStream) -> Vec<Member> {
     let mut members = Vec::new();
     let mut member = Member::default();
     let mut is_function = false;
     for token in tokens.into_iter().flat_map(ungrouped) {
         if is_function && matches!(&token, TokenTree::Ident(ident) if ident == "async") {
-            // The previous function is unfinished: its attributes and visibility end where those of
-            // the new one begin.
+            // The previous function is unfinished. It ends where the attributes and the visibility
+            // of the new one begin.
             let head = member.head.split_off(beginning(&member.head));
             let unfinished = std::mem::replace(&mut member, Member { head, body: None });
             members.push(unfinished);
@@ -123,7 +123,8 @@ fn split(tokens: TokenStream) -> Vec<Member> {
                     TokenTree::Punct(punct) => punct.as_char() != '#',
                     _ => false,
                 };
-                // After another mark than `#`, `fn` is part of a type, as in `const F: fn() = f;`.
+                // After any punctuation except `#`, `fn` is part of a type, as in
+                // `const F: fn() = f;`.
                 is_function |= ident == "fn" && !member.head.iter().any(is_mark);
                 false
             }
@@ -150,8 +151,8 @@ fn split(tokens: TokenStream) -> Vec<Member> {
     members
 }
 
-/// Returns the index at which the attributes and the visibility of the next member begin, at the
-/// end of `tokens`.
+/// Returns the index, at the end of `tokens`, where the attributes and the visibility of the next
+/// member begin.
 fn beginning(tokens: &[TokenTree]) -> usize {
     let is_word = |at: usize, word| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word);
     let is_hash =
@@ -203,7 +204,7 @@ impl Member {
         self.head.iter().cloned().chain(body).collect()
     }
 
-    /// Parses a member of a trait. One that cannot be parsed becomes an empty `Verbatim`.
+    /// Parses a member of a trait. A member that cannot be parsed becomes an empty `Verbatim`.
     fn of_trait(mut self, errors: &mut Errors) -> TraitItem {
         self.take_visibility(errors);
         let mut item = match syn::parse2(self.tokens()) {
@@ -228,7 +229,7 @@ impl Member {
         item
     }
 
-    /// Parses a member of a block. One that cannot be parsed becomes an empty `Verbatim`.
+    /// Parses a member of a block. A member that cannot be parsed becomes an empty `Verbatim`.
     fn of_block(self, errors: &mut Errors) -> ImplItem {
         let mut item = match syn::parse2(self.tokens()) {
             Ok(item) => item,
@@ -253,8 +254,8 @@ impl Member {
         item
     }
 
-    /// Reports and removes `pub` before a method of a trait, because rustc would report it only
-    /// after the expansion, which may have other errors.
+    /// Reports and removes `pub` before a method of a trait. rustc would only report it after the
+    /// expansion, which may have other errors.
     fn take_visibility(&mut self, errors: &mut Errors) {
         let is =
             |token: &TokenTree, word| matches!(token, TokenTree::Ident(ident) if ident == word);
@@ -279,7 +280,7 @@ impl Member {
 }
 
 /// Puts the unparsed body into the block. The body has its own braces, whose span rustc reports, so
-/// [`body`] prints it without those of the block.
+/// [`body`] omits those of the block.
 fn fill(block: &mut Block, body: &Group) {
     let group = TokenTree::Group(body.clone()).into();
     block.stmts = vec![Stmt::Expr(Expr::Verbatim(group), None)];
@@ -291,7 +292,7 @@ pub(crate) fn body(block: &Block) -> TokenStream {
 }
 
 /// Reports and removes attributes and types in a signature that the macro does not support.
-/// `served` is false for private functions, in which attributes of the macro have no meaning.
+/// `served` is false for private functions, where attributes of the macro have no meaning.
 fn in_signature(
     attrs: &mut Vec<Attribute>,
     sig: &mut Signature,
@@ -328,7 +329,7 @@ fn in_signature(
     }
 }
 
-/// Reports types without a size, such as `str`, `[u8]` and `dyn Trait`, and replaces them.
+/// Reports unsized types, such as `str`, `[u8]` and `dyn Trait`, and replaces them.
 fn with_size(ty: &mut Type, errors: &mut Errors) {
     for found in types::give_sizes(ty) {
         let message = match found {
@@ -385,8 +386,9 @@ fn misplaced(attrs: &mut Vec<Attribute>, message: &str, errors: &mut Errors) {
 /// Reports and removes `#[cfg_attr(.., hypha(..))]` and, for `described` items, also
 /// `#[cfg_attr(.., doc = ..)]`.
 ///
-/// rustc expands this macro before it evaluates the condition, so the macro could not tell whether
-/// the attribute applies. The schema contains the documentation of described items.
+/// rustc expands this macro before it evaluates the condition, so the macro cannot know whether the
+/// attribute applies. That matters for the documentation of described items, which is part of the
+/// schema.
 fn conditional(attrs: &mut Vec<Attribute>, described: bool, errors: &mut Errors) {
     attrs.retain(|attr| {
         let Meta::List(list) = &attr.meta else {

@@ -1,7 +1,8 @@
 //! Properties of types that their tokens show.
 //!
 //! A macro sees names, not types: `Result` may be an alias, and `Context` a type of the user.
-//! Functions that must be certain say so; the others follow the common meaning of a name.
+//! Functions that must be certain say so in their docs; the others assume the common meaning of a
+//! name.
 
 use proc_macro2::Span;
 use quote::quote_spanned;
@@ -42,7 +43,7 @@ pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident == name)
 }
 
-/// Whether it is `Context` or `&Context`.
+/// Returns whether the type is `Context` or `&Context`.
 pub(crate) fn is_context(ty: &Type) -> bool {
     match bare(ty) {
         Type::Reference(reference) => is_named(&reference.elem, "Context"),
@@ -50,17 +51,17 @@ pub(crate) fn is_context(ty: &Type) -> bool {
     }
 }
 
-/// Whether it is `&[u8]`, which serde would encode as a list of numbers.
+/// Returns whether the type is `&[u8]`, which serde would encode as a list of numbers.
 pub(crate) fn is_byte_slice(ty: &Type) -> bool {
     matches!(bare(ty), Type::Reference(reference) if is_to_bytes(reference))
 }
 
-/// Whether it is `Option<&[u8]>`.
+/// Returns whether the type is `Option<&[u8]>`.
 pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
     optional(ty).is_some_and(is_byte_slice)
 }
 
-/// Whether its name is `Bytes` or `Option<Bytes>`, so that it may be `bytes::Bytes`.
+/// Returns whether the type is named `Bytes` or `Option<Bytes>`, so that it may be `bytes::Bytes`.
 pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     let is_bytes = |ty: &Type| is_named(ty, "Bytes");
     is_bytes(bare(ty)) || optional(ty).is_some_and(is_bytes)
@@ -78,7 +79,8 @@ fn optional(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// Whether it is `&[u8]` or `Option<&[u8]>`, the only places where bytes can be borrowed.
+/// Returns whether the type is `&[u8]` or `Option<&[u8]>`, the only types in which bytes can be
+/// borrowed.
 pub(crate) fn is_bytes(ty: &Type) -> bool {
     is_byte_slice(ty) || is_optional_byte_slice(ty)
 }
@@ -101,9 +103,9 @@ pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
     }
 }
 
-/// Whether this is certainly no alias of `Result`. Names of the prelude count as certain: an alias
-/// of `Result` that is named `String` is an error in the generated code. The answer improves
-/// documentation and messages, so an uncertain type is never treated as plain.
+/// Returns whether the type is certainly not an alias of `Result`. Names of the prelude count as
+/// certain: an alias of `Result` with the name `String` causes an error in the generated code. The
+/// result improves documentation and messages, so an uncertain type never counts as plain.
 pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     const NAMES: [&str; 20] = [
         "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
@@ -139,14 +141,14 @@ pub(crate) fn stream_item(ty: &TypeImplTrait) -> Option<Type> {
     })
 }
 
-/// Whether it is `impl Future`.
+/// Returns whether the type is `impl Future`.
 pub(crate) fn is_future(ty: &TypeImplTrait) -> bool {
     has_bound(&ty.bounds, &["Future"])
 }
 
-/// Whether a type that contains an `impl` is that `impl`, or a generic type with it as first
-/// argument, such as `Result<impl Stream, E>`. Elsewhere the runtime could not take the stream out
-/// of the result.
+/// Returns whether a type that contains an `impl` is that `impl`, or a generic type with the `impl`
+/// as its first argument, such as `Result<impl Stream, E>`. The runtime could not take the stream
+/// out of any other type.
 pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
         return true;
@@ -159,7 +161,7 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     };
     match &segment.arguments {
         PathArguments::AngleBracketed(arguments) => {
-            // Any other generic type may be an alias of `Result`; rustc reports those that are not.
+            // Any other generic type may be an alias of `Result`. If it is not, rustc reports it.
             let first = arguments.args.first();
             match first {
                 Some(GenericArgument::Type(ty)) => matches!(bare(ty), Type::ImplTrait(_)),
@@ -170,7 +172,7 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     }
 }
 
-/// Returns the type with `named` in place of every `impl`.
+/// Returns the type with every `impl` replaced by `named`.
 pub(crate) fn with_named(ty: &Type, named: &Type) -> Type {
     struct Replace<'a>(&'a Type);
     impl VisitMut for Replace<'_> {
@@ -187,7 +189,7 @@ pub(crate) fn with_named(ty: &Type, named: &Type) -> Type {
     ty
 }
 
-/// Adds a bound to every `impl` that has no bound of that name.
+/// Adds a bound to every `impl` that does not have it by name.
 pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     struct Bind<'a>(&'a str, &'a TypeParamBound);
     impl VisitMut for Bind<'_> {
@@ -200,9 +202,9 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     Bind(name, bound).visit_type_mut(ty);
 }
 
-/// Replaces every `str`, slice and `dyn` that is not behind a pointer, as far as names show, by a
-/// type with a size, and returns the replaced types. Otherwise rustc would report each use of such
-/// a type in the generated code.
+/// Replaces every `str`, slice and `dyn` that is not behind a pointer, as far as names show, with a
+/// sized type. Returns the replaced types. Otherwise rustc would report each use of such a type in
+/// the generated code.
 pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     struct Give(Vec<Type>);
     impl VisitMut for Give {
@@ -216,8 +218,9 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
                 }
-                // A service cannot use it, so it becomes `Verbatim`: see `Found::refused`. Written
-                // as `impl`, it accepts any trait, and the body of a method may use it.
+                // A service cannot use a trait object, so it becomes `Verbatim`: see
+                // `Found::refused`. Written as `impl`, the type accepts any trait, and the body of
+                // a method may use it.
                 Type::TraitObject(object) => {
                     let bounds = &object.bounds;
                     Type::Verbatim(quote_spanned!(span=> impl #bounds))
@@ -257,19 +260,20 @@ pub(crate) struct Found {
     /// First reference inside `Callback<..>`.
     pub(crate) callback_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
-    /// First function or stream of Rust, which cannot be sent, and the message that names the type
-    /// to use.
+    /// First Rust function or stream, which cannot be sent, and the message with the type to use
+    /// instead.
     pub(crate) stays: Option<(Type, &'static str)>,
-    /// Whether the type contains a replacement made by [`give_sizes`], which has been reported.
+    /// Whether the type contains a replacement made by [`give_sizes`], which has already been
+    /// reported.
     pub(crate) refused: bool,
     pub(crate) self_path: Option<Path>,
     pub(crate) static_lifetime: Option<Lifetime>,
 }
 
-/// Returns the types inside a type that contracts restrict.
+/// Returns those types inside a type that contracts restrict.
 ///
-/// Visits a copy mutably, because `syn` has its visitors of shared trees behind a further feature,
-/// which would make the build of every user longer.
+/// Visits a copy mutably: the visitor of `syn` for shared references needs another feature, which
+/// would make the build of every user longer.
 pub(crate) fn inspect(ty: &Type) -> Found {
     let mut found = Found::default();
     found.visit_type_mut(&mut ty.clone());
@@ -348,8 +352,8 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
     })
 }
 
-/// Returns the type with `'static` for every lifetime, as a function without parameters returns it.
-/// Of the types that hide their lifetime, only `Cow` is known by its name.
+/// Returns the type with every lifetime replaced by `'static`, as a function without parameters
+/// returns it. Among types with a hidden lifetime, only `Cow` is recognized by name.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {

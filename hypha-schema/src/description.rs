@@ -10,16 +10,16 @@ use crate::format::Format;
 use crate::model::{Header, Model, Trust};
 use crate::{functions, openapi, python, rust, tree, typescript};
 
-/// The description of a service, which can be written in any [`Format`].
+/// Description of a service, which can be written in any [`Format`].
 ///
-/// Each method such as [`typescript`](Self::typescript) builds its output from scratch; keep the
-/// text if you need it again.
+/// Each method such as [`typescript`](Self::typescript) generates its output from scratch; keep the
+/// output if you need it again.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// Id given to [`Description::fetch`], or that of the contract.
     pub(crate) id: String,
     pub(crate) description: String,
-    /// Base URL of the functions over HTTP, if it is known.
+    /// Base URL of the functions over HTTP, if known.
     pub(crate) url: Option<String>,
     /// The `service_schema`: members by name, functions as `{type: "function", function}`.
     pub(crate) tree: Map<String, Json>,
@@ -31,8 +31,8 @@ impl Description {
     /// Describes a service of this program: a `FooService`, the type of an `impl` block, or a
     /// [`Service`](hypha_rpc::Service).
     ///
-    /// Needs no server. The description has no URL, so the OpenAPI document contains a template for
-    /// one.
+    /// Needs no server. The description has no URL, so the OpenAPI document contains a URL
+    /// template.
     pub fn of(service: impl IntoService) -> Description {
         let service = service.into_service();
         let schema = Value::Map(service.service_schema()).to_json();
@@ -45,8 +45,8 @@ impl Description {
     /// Describes a service from the `service_schema` of its record at the workspace manager.
     ///
     /// Functions are `{type: "function", function: {name, description, parameters, returns}}`,
-    /// nested under the names of the members around them. Anything but an object describes a
-    /// service without members.
+    /// nested under the names of the members that contain them. A value that is not an object
+    /// counts as a service without members.
     ///
     /// ```
     /// let divide = serde_json::json!({
@@ -74,13 +74,12 @@ impl Description {
         }
     }
 
-    /// Returns the functions as language models take them: a list of
+    /// Returns the functions in the form that language models accept: a list of
     /// `{type: "function", function: {name, description, parameters}}`.
     ///
-    /// Names consist of ASCII letters, digits, `_` and `-`, at most 60 characters; other characters
-    /// become `_`, such as the dots of nested functions. A function that cannot be called with
-    /// JSON, because it needs a callback for instance, is left out; [`omitted`](Self::omitted)
-    /// lists these.
+    /// Names consist of at most 60 ASCII letters, digits, `_` and `-`. Other characters become `_`,
+    /// such as the dots of nested functions. A function that cannot be called with JSON, for
+    /// example because it needs a callback, is omitted; [`omitted`](Self::omitted) lists these.
     ///
     /// ```
     /// # use hypha_rpc::prelude::*;
@@ -99,12 +98,12 @@ impl Description {
         functions::write(&self.model())
     }
 
-    /// Returns an OpenAPI 3.1 document of the paths under which a server offers the functions over
-    /// HTTP.
+    /// Returns an OpenAPI 3.1 document with the paths under which a server offers the functions
+    /// over HTTP.
     ///
-    /// Each function is a `POST` whose body is one JSON object with the arguments by name. The URL
-    /// of the server is a variable in the document of a compiled-in contract. A function that needs
-    /// a callback, stream, file or object is left out; [`omitted`](Self::omitted) lists these.
+    /// Each function is a `POST` whose body is one JSON object with the arguments by name. For a
+    /// compiled-in contract, the URL of the server is a variable of the document. A function that
+    /// needs a callback, stream, file or object is omitted; [`omitted`](Self::omitted) lists these.
     #[must_use]
     pub fn openapi(&self) -> Json {
         openapi::write(&self.model())
@@ -112,8 +111,8 @@ impl Description {
 
     /// Returns a TypeScript declaration file for the service object of the JavaScript client.
     ///
-    /// The interface has the name of the service id in Pascal case. Methods that the declarations
-    /// can express only loosely have parameters or results of type `any`.
+    /// The interface is named like the service id, in Pascal case. Parameters or results that
+    /// declarations cannot express precisely have the type `any`.
     #[must_use]
     pub fn typescript(&self) -> String {
         typescript::write(&self.model())
@@ -122,25 +121,25 @@ impl Description {
     /// Returns a Python stub file for the service object of the asynchronous Python client, as a
     /// `Protocol`.
     ///
-    /// The class has the name of the service id in Pascal case. The stub imports numpy only if the
+    /// The class is named like the service id, in Pascal case. The stub imports numpy only if the
     /// service uses arrays.
     #[must_use]
     pub fn python(&self) -> String {
         python::write(&self.model())
     }
 
-    /// Returns a Rust contract, from which [`hypha_service`](hypha_rpc::hypha_service) makes a
+    /// Returns a Rust contract, from which [`hypha_service`](hypha_rpc::hypha_service) generates a
     /// proxy for the service.
     ///
-    /// The contract of a Rust service has the same schemas as the original. That of another service
-    /// has the functions that can be called, with the types that are known; unknown types are
-    /// `Value`. The file needs `hypha-rpc`, `serde` and `schemars`.
+    /// For a Rust service, the contract has the same schemas as the original. For other services,
+    /// it has the functions that can be called; types that are unknown are `Value`. The file needs
+    /// `hypha-rpc`, `serde` and `schemars`.
     #[must_use]
     pub fn rust(&self) -> String {
         rust::write(&self.model())
     }
 
-    /// Returns the description in one of the formats, as text that ends with a newline.
+    /// Returns the description in one of the formats, as a string that ends with a newline.
     #[must_use]
     pub fn write(&self, format: Format) -> String {
         let json = |json: Json| format!("{json:#}\n");
@@ -153,9 +152,9 @@ impl Description {
         }
     }
 
-    /// Returns the methods that [`write`](Self::write) leaves out of this format, each with the
-    /// reason: the path of the method, and a text such as ``argument `on_loss` needs a function,
-    /// which JSON cannot hold``.
+    /// Returns the methods that [`write`](Self::write) omits in this format, each with the reason:
+    /// the path of the method, and a message such as ``argument `on_loss` needs a function, which
+    /// JSON cannot hold``.
     ///
     /// Always empty for TypeScript, Python and Rust.
     ///
@@ -177,7 +176,7 @@ impl Description {
         match format {
             Format::Json => functions::omitted(&self.model()),
             Format::OpenApi => openapi::omitted(&self.model()),
-            // These formats mention a method that they cannot express in a comment.
+            // These formats contain a comment for each method that they cannot express.
             Format::TypeScript | Format::Python | Format::Rust => Vec::new(),
         }
     }

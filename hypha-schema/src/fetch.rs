@@ -10,10 +10,9 @@ use crate::description::Description;
 use crate::tree;
 
 impl Description {
-    /// Fetches a service as [`Client::get_service`] does, and its record from the workspace
-    /// manager.
+    /// Fetches a service like [`Client::get_service`], and its record from the workspace manager.
     ///
-    /// Takes two or more round trips. A function without a schema takes and returns any value.
+    /// Takes two or more round trips. A function without a schema accepts and returns any value.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,14 +25,15 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// Fails if the service cannot be fetched, for instance because no service has this id or the
-    /// client has no permission. A service whose record cannot be read is described without it.
+    /// Fails if the service cannot be fetched, for example because no service has this id or the
+    /// client has no permission. If only the record cannot be read, the service is described
+    /// without it.
     pub async fn fetch(client: &Client, id: &str) -> Result<Description, Error> {
         let service = client.get_service(id).await?;
         let manager = client.manager().await?;
-        // The record also describes functions without a schema of their own, and leaves out the
-        // context argument. Errors are ignored, because some callers may use a service but not read
-        // its record.
+        // The record also describes functions that have no schema of their own, and omits the
+        // context argument. Ignore errors, because some callers may use a service but not read its
+        // record.
         let record = manager
             .get_service_info(service.id().to_owned(), None)
             .await;

@@ -4,9 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-/// Format in which a description is written.
+/// Output format of a description.
 ///
-/// `Display` and `FromStr` use its name in lower case, such as `openapi`.
+/// `Display` and `FromStr` use the lower-case name, such as `openapi`.
 ///
 /// ```
 /// use hypha_schema::Format;
@@ -16,7 +16,7 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// A list of functions for language models, see
+    /// List of functions for language models, see
     /// [`Description::functions`](crate::Description::functions).
     Json,
     /// OpenAPI 3.1, see [`Description::openapi`](crate::Description::openapi).
@@ -39,7 +39,7 @@ impl Format {
         Format::Rust,
     ];
 
-    /// Returns the name of the format in lower case: `openapi`, for example.
+    /// Returns the lower-case name of the format, such as `openapi`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl FromStr for Format {
     }
 }
 
-/// Error of `Format::from_str` for a text that is not the name of a format.
+/// Error of `Format::from_str` for a string that is not the name of a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownFormat(String);
 

@@ -1,7 +1,7 @@
 //! Writes the list of functions for language models, as JSON.
 //!
-//! Models accept a subset of JSON Schema and of characters in names, so schemas are reduced to
-//! standard keywords, and each function has all definitions that it refers to.
+//! Models accept only a subset of JSON Schema, and only some characters in names. So schemas are
+//! reduced to standard keywords, and each function contains all definitions that it refers to.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,8 @@ pub(crate) fn write(model: &Model) -> Json {
                     '_'
                 }
             })
-            // Common limits are 64 characters. The rest is for the number that makes a name unique.
+            // The common maximum is 64 characters. The remaining four are for a number that makes
+            // the name unique.
             .take(60)
             .collect();
         let name = if name.is_empty() { "_" } else { &name };
@@ -46,14 +47,14 @@ pub(crate) fn write(model: &Model) -> Json {
     functions.collect()
 }
 
-/// Returns the methods that are not in the list, each with the reason.
+/// Returns the methods that the list omits, each with the reason.
 pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
     omitted_of(model, Type::is_not_json, "JSON")
 }
 
 type IsKind = fn(&Type) -> bool;
 
-/// Returns the methods whose arguments may be `unfit` for `format`, each with the reason.
+/// Returns the methods with arguments that are `unfit` for `format`, each with the reason.
 pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(String, String)> {
     let unfit = model.types.finder(unfit);
     let kinds: [(IsKind, &str); 5] = [

@@ -1,7 +1,8 @@
 //! Keywords of JSON Schema, draft 2020-12.
 //!
-//! Schemas come from the author of the service and are not trusted. Unknown keywords and values of
-//! the wrong form are removed; the notations of older drafts and of OpenAPI 3.0 are translated.
+//! The author of the service provides the schemas, so they are not trusted. Unknown keywords and
+//! values of the wrong form are removed; notations of older drafts and of OpenAPI 3.0 are
+//! translated.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -16,7 +17,7 @@ enum Form {
     Named,
     Text,
     Number,
-    /// A whole number that is not negative.
+    /// A non-negative integer.
     Count,
     Truth,
     List,
@@ -51,7 +52,7 @@ fn form(word: &str) -> Option<Form> {
         "required" | "enum" | "examples" => Form::List,
         "type" => Form::Type,
         "default" | "const" => Form::Any,
-        // Extensions, of authors and of this project.
+        // Extensions, both of authors and of this project.
         word if word.starts_with("x-") => Form::Any,
         _ => return None,
     })
@@ -61,7 +62,7 @@ fn is_schema(value: &Json) -> bool {
     value.is_object() || value.is_boolean()
 }
 
-/// Whether a keyword is known and its value is valid.
+/// Returns whether a keyword is known and its value is valid.
 fn has_form(word: &str, value: &Json) -> bool {
     match form(word) {
         None => false,
@@ -85,7 +86,7 @@ fn has_form(word: &str, value: &Json) -> bool {
     }
 }
 
-/// Applies `change` to each schema in the value of a keyword; `None` if there are none.
+/// Applies `change` to each schema in the value of a keyword. Returns `None` if there is none.
 pub(crate) fn map_inner(
     word: &str,
     value: &Json,
@@ -109,8 +110,8 @@ pub(crate) fn map_inner(
     })
 }
 
-/// Translates older notations and removes what is not valid, in this schema but not in those inside
-/// of it.
+/// Translates older notations and removes invalid parts. Affects only this schema, not the schemas
+/// inside it.
 pub(crate) fn tidy(schema: &mut Map<String, Json>) {
     // Until draft 2019-09, a tuple was a list under `items`.
     if schema.get("items").is_some_and(Json::is_array) {
@@ -122,7 +123,7 @@ pub(crate) fn tidy(schema: &mut Map<String, Json>) {
             schema.insert("items".to_owned(), others);
         }
     }
-    // In draft 4, a boolean made the limit under `minimum` or `maximum` exclusive.
+    // In draft 4, a boolean made the bound in `minimum` or `maximum` exclusive.
     for (bound, exclusive) in [
         ("minimum", "exclusiveMinimum"),
         ("maximum", "exclusiveMaximum"),
@@ -156,7 +157,7 @@ pub(crate) fn tidy(schema: &mut Map<String, Json>) {
     schema.retain(|word, value| has_form(word, value));
 }
 
-/// Returns whether a value is plain JSON, without the marks that stand for other kinds of values.
+/// Returns whether a value is plain JSON, without the marks that represent other kinds of values.
 pub(crate) fn is_plain(value: &Json) -> bool {
     match value {
         Json::Array(items) => items.iter().all(is_plain),
@@ -170,7 +171,7 @@ pub(crate) fn is_plain(value: &Json) -> bool {
     }
 }
 
-/// Returns the type of JSON Schema for a type name, which may be the one that Python uses.
+/// Returns the JSON Schema type for a type name, which may be a Python name.
 pub(crate) fn plain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "string" | "str" => "string",
@@ -184,7 +185,7 @@ pub(crate) fn plain(kind: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the type that a schema names or implies, if it is one.
+/// Returns the type that a schema names or implies, if there is exactly one.
 pub(crate) fn plain_kind(schema: &Map<String, Json>) -> Option<&'static str> {
     match schema.get("type") {
         Some(Json::String(kind)) => plain(kind),

@@ -1,9 +1,9 @@
 //! Writes descriptions of Hypha services in other languages.
 //!
-//! A [`Description`] comes from a contract that is compiled in ([`Description::of`]), from any
-//! service on a server ([`Description::fetch`]), or from a recorded `service_schema`
+//! A [`Description`] comes from a compiled-in contract ([`Description::of`]), from any service on a
+//! server ([`Description::fetch`]), or from a recorded `service_schema`
 //! ([`Description::from_schema`]). It can be written as a list of functions for language models, as
-//! OpenAPI, as declarations for TypeScript and Python, or as a Rust contract.
+//! OpenAPI, as TypeScript or Python declarations, or as a Rust contract.
 //!
 //! ```
 //! use hypha_rpc::prelude::*;
@@ -26,9 +26,10 @@
 //! assert!(desk.openapi()["paths"]["/divide"]["post"].is_object());
 //! ```
 //!
-//! Names and texts come from the author of the service and are not trusted. A name that is not an
-//! identifier in a language is quoted where the language allows it; otherwise the method is left
-//! out and a comment says so. A text cannot end the comment or literal that contains it.
+//! Names and descriptions come from the author of the service, so they are not trusted. A name that
+//! is not an identifier in a language is quoted where the language allows it; otherwise the method
+//! is omitted and a comment says so. A description cannot end the comment or literal that contains
+//! it.
 //!
 //! The command `hypha schema` of the package `hypha-cli` writes the same output:
 //!
@@ -38,15 +39,14 @@
 //!
 //! # Stability
 //!
-//! This crate is versioned with `hypha-rpc` and makes no stability promise of its own: a release of
-//! `hypha-schema` fits the `hypha-rpc` of the same version, and its API and output may change with
-//! any of them.
+//! This crate has the same version as `hypha-rpc`, and is not stable by itself: use it with the
+//! `hypha-rpc` of the same version. Any release may change its API and output.
 
 // A description becomes output in three steps: `table` collects the definitions of all functions,
-// `read` turns schemas into `types`, and `model` holds the result, which each format writes.
-// `keywords`, `properties`, `names` and `text` keep untrusted schemas, names and texts valid.
+// `read` converts schemas to `types`, and `model` holds the result, which each format writes.
+// `keywords`, `properties`, `names` and `text` sanitize untrusted schemas, names and descriptions.
 // Chains of references are followed with queues and explicit stacks, because with recursion a
-// constructed schema could overflow the call stack.
+// malicious schema could overflow the call stack.
 mod description;
 mod fetch;
 mod format;

@@ -17,14 +17,14 @@ pub(crate) struct Header {
     /// Id without workspace, client and app.
     pub(crate) short_id: String,
     pub(crate) description: String,
-    /// Base URL of the functions over HTTP, if it is known.
+    /// Base URL of the functions over HTTP, if known.
     pub(crate) url: Option<String>,
-    /// First line of a written file, without comment marks.
+    /// First line of a generated file, without comment marks.
     pub(crate) origin: String,
 }
 
 impl Header {
-    /// Returns the properties of the service with a short or full id.
+    /// Returns the properties of the service with this short or full id.
     pub(crate) fn new(id: &str, description: &str, url: Option<&str>) -> Header {
         let short_id = id.rsplit([':', '/']).next().unwrap_or_default();
         let short_id = short_id.split('@').next().unwrap_or_default();
@@ -47,8 +47,8 @@ pub(crate) struct Model {
     pub(crate) header: Header,
     pub(crate) members: Vec<Member>,
     pub(crate) types: Types,
-    /// Schemas of the definitions with a name by their author. Their indices are those of the same
-    /// definitions in `types`, where unnamed ones follow.
+    /// Schemas of the definitions that their author has named. Their indices are the same as in
+    /// `types`, where unnamed definitions follow.
     pub(crate) table: Table,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) enum MemberKind {
     Method(Method),
-    /// A map with members of its own.
+    /// A map with its own members.
     Group(Vec<Member>),
     /// Data.
     Value(Type),
@@ -73,7 +73,7 @@ pub(crate) enum MemberKind {
 /// A method of the service.
 #[derive(Debug)]
 pub(crate) struct Method {
-    /// Names from the service down to the method, joined with dots: `stage.move`.
+    /// Names from the service down to the method, joined with dots, such as `stage.move`.
     pub(crate) path: String,
     pub(crate) description: String,
     /// Parameters in order. `None` if they are unknown.
@@ -89,7 +89,7 @@ pub(crate) struct Parameter {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) ty: Type,
-    /// Whether callers may leave it out.
+    /// Whether callers may omit the argument.
     pub(crate) optional: bool,
     pub(crate) default: Option<Json>,
     pub(crate) schema: Json,
@@ -98,14 +98,16 @@ pub(crate) struct Parameter {
 /// Reliability of the schema of a function.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Trust {
-    /// The author of the function wrote it.
+    /// Written by the author of the function.
     Written,
-    /// The Python client guessed it from the source, where an argument without a type is a string.
+    /// Guessed by the Python client from the source, where an argument without a type counts as a
+    /// string.
     Guessed,
 }
 
 impl Model {
-    /// Builds the model of a `service_schema`. `trust` rates the schema of the method at a path.
+    /// Builds the model of a `service_schema`. `trust` returns the reliability of the schema of the
+    /// method at a path.
     pub(crate) fn new(
         header: Header,
         tree: &Map<String, Json>,
@@ -113,13 +115,13 @@ impl Model {
     ) -> Model {
         let mut table = Table::default();
         let mut raw = raw_members(tree, "", trust, &mut table);
-        // All schemas must be collected before equal definitions are merged, and merged before they
-        // become types, because each type is an index into the result.
+        // Collect all schemas before equal definitions are merged, and merge before they become
+        // types, because each type is an index into the merged table.
         let places = table.unify();
         each_schema(&mut raw, &mut |schema| *schema = moved(schema, &places));
         let mut types = Types::new(&table);
         let members = typed_members(raw, "", &mut types);
-        // A schema that refers only to itself would make validators loop.
+        // A schema that refers only to itself would put validators into a loop.
         for index in types.finish() {
             if let Some(definition) = table.definitions.get_mut(index) {
                 definition.schema = Json::Object(Map::new());
@@ -149,7 +151,7 @@ impl Model {
         found
     }
 
-    /// Returns whether an array of numbers occurs anywhere in the service.
+    /// Returns whether the service uses a numeric array anywhere.
     pub(crate) fn uses_arrays(&self) -> bool {
         let arrays = self.types.finder(|ty| *ty == Type::NdArray);
         let in_method = |method: &Method| {
@@ -161,8 +163,8 @@ impl Model {
     }
 }
 
-/// A member whose schemas are not yet types, because the table of definitions must be complete
-/// first.
+/// A member whose schemas are not converted to types yet, because the table of definitions must be
+/// complete first.
 enum Raw {
     Method(Method),
     Group(Vec<(String, Raw)>),
@@ -201,7 +203,8 @@ fn raw_members(
                     Raw::Method(raw_method(path, function, trust, table))
                 }
                 Some(Json::String(_)) => Raw::Value(schema.clone()),
-                // A group may contain a member named `type`, whose value is not a string.
+                // A group may contain a member named `type`; then the value of this key is not a
+                // string.
                 _ if map.is_empty() => Raw::Value(schema.clone()),
                 _ => Raw::Group(raw_members(map, &format!("{path}."), trust, table)),
             },
@@ -213,13 +216,12 @@ fn raw_members(
     members.collect()
 }
 
-/// Reads a method, whose parameters are unknown if its schema was guessed for `*args` or
-/// `**kwargs`.
+/// Reads a method. Its parameters are unknown if the schema was guessed for `*args` or `**kwargs`.
 fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) -> Method {
     let parameters = &function["parameters"];
     let collected = match parameters.as_object() {
         Some(object) => match object.get("properties") {
-            // The Python client describes `*args` and `**kwargs` as two strings of these names.
+            // The Python client describes `*args` and `**kwargs` as two strings with these names.
             Some(Json::Object(names)) if trust == Trust::Guessed && has_rest(names) => None,
             Some(Json::Object(_)) => Some(properties(object)),
             _ => None,
@@ -256,14 +258,14 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     }
 }
 
-/// Whether a Python function may take any arguments.
+/// Returns whether a Python function may accept arbitrary arguments.
 fn has_rest(properties: &Map<String, Json>) -> bool {
     ["args", "kwargs"]
         .iter()
         .any(|name| properties.contains_key(*name))
 }
 
-/// Turns schemas into types. `hint` starts the names of unnamed types.
+/// Converts schemas to types. Names of unnamed types start with `hint`.
 fn typed_members(raw: Vec<(String, Raw)>, hint: &str, types: &mut Types) -> Vec<Member> {
     let members = raw.into_iter().map(|(name, raw)| {
         let hint = format!("{hint}{}", pascal(&name));

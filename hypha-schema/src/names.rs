@@ -1,19 +1,19 @@
-//! Identifiers of other languages, derived from any text and unique in their scope.
+//! Identifiers for other languages, derived from any string and unique in their scope.
 
 use std::collections::HashMap;
 
 use heck::ToSnakeCase as _;
 
-/// Names that are taken in one scope: a file, a class or a list of parameters.
+/// Names already used in one scope: a file, a class or a list of parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// Taken names, each with the number to try next for the same name. Without it, many equal
-    /// names would take quadratic time.
+    /// Used names, each with the number to try next for the same name. Without that number, many
+    /// equal names would take quadratic time.
     taken: HashMap<String, u64>,
 }
 
 impl Names {
-    /// Returns a scope in which the names in `reserved` are taken.
+    /// Returns a scope in which the names in `reserved` are already used.
     pub(crate) fn new(reserved: &[&str]) -> Self {
         let taken = reserved.iter().map(|&name| (name.to_owned(), 2));
         Names {
@@ -21,7 +21,7 @@ impl Names {
         }
     }
 
-    /// Takes `wanted`, or `wanted` with a number if it is taken.
+    /// Reserves and returns `wanted`, with a number appended if it is already used.
     pub(crate) fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
         while self.taken.contains_key(&name) {
@@ -33,10 +33,10 @@ impl Names {
         name
     }
 
-    /// Takes a name for each text, derived with `make`.
+    /// Reserves a name for each string, derived with `make`.
     ///
-    /// A text that is a valid name keeps it regardless of the order: `a` does not become `a2`
-    /// because of an `A` before it.
+    /// A string that is already a valid name keeps it regardless of the order: `a` does not become
+    /// `a2` because of an earlier `A`.
     pub(crate) fn each(&mut self, texts: &[&str], make: fn(&str) -> String) -> Vec<String> {
         let mut names = vec![String::new(); texts.len()];
         for keeps_its_own in [true, false] {
@@ -51,14 +51,14 @@ impl Names {
     }
 }
 
-/// Longest derived name, in characters. Names of nested types are joined from the names around them
-/// and would otherwise grow without limit.
+/// Maximum length of a derived name, in characters. Names of nested types are joined from the names
+/// around them, and would otherwise grow without limit.
 const LONGEST: usize = 60;
 
-/// Returns `text` as the name of a type: its ASCII words, each with a capital.
+/// Returns `text` as a type name: its ASCII words, each capitalized.
 ///
-/// Not `heck`'s conversion: that turns `HTTPServer` into `HttpServer`, and a type keeps the name
-/// that its author gave it.
+/// Not the conversion of `heck`, which converts `HTTPServer` to `HttpServer`: a type must keep the
+/// name that its author chose.
 pub(crate) fn pascal(text: &str) -> String {
     let mut name = String::new();
     for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
@@ -74,16 +74,15 @@ pub(crate) fn pascal(text: &str) -> String {
     }
 }
 
-/// Returns `text` as the name of a function or a variable: ASCII words in lower case, with `_`
-/// between them.
+/// Returns `text` as a function or variable name: lower-case ASCII words, joined with `_`.
 pub(crate) fn snake(text: &str) -> String {
     let ascii = text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
     let mut name = ascii.to_snake_case();
     name.truncate(LONGEST);
     match name.trim_end_matches('_') {
         "" => "x".to_owned(),
-        // A leading `_` has a meaning in most languages and stays; a digit cannot be the first
-        // character.
+        // A leading `_` has a meaning in most languages, so keep it. The first character cannot be
+        // a digit.
         name if ascii.starts_with('_') || name.starts_with(|c: char| c.is_ascii_digit()) => {
             format!("_{name}")
         }
@@ -91,15 +90,15 @@ pub(crate) fn snake(text: &str) -> String {
     }
 }
 
-/// Returns whether `text` is an identifier of ASCII letters, digits and `_`, which every language
-/// accepts unless it is a keyword there.
+/// Returns whether `text` is an identifier of ASCII letters, digits and `_`. Every language accepts
+/// these, except for its keywords.
 pub(crate) fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Returns `text` as an identifier with the letters of `text` if possible, for parameters: their
-/// names are visible to callers.
+/// Returns `text` as an identifier, for parameters. Keeps upper and lower case if possible, because
+/// callers see these names.
 pub(crate) fn identifier(text: &str) -> String {
     if is_identifier(text) && text.len() <= LONGEST && text != "_" {
         return text.to_owned();

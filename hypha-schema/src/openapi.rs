@@ -1,7 +1,7 @@
 //! Writes OpenAPI 3.1: the functions under the paths of a server's HTTP interface.
 //!
-//! The arguments are one JSON object, with a member for each argument. The result has the format of
-//! the request, JSON or msgpack; a stream is sent as server-sent events.
+//! The arguments are sent as one JSON object. The result has the format of the request, JSON or
+//! msgpack; a stream is sent as server-sent events.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -35,7 +35,7 @@ pub(crate) fn write(model: &Model) -> Json {
         .map(|(definition, name)| (name.clone(), standard(&definition.schema, &refer)))
         .collect();
     let mut others = Names::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    // A definition of the service may have this name.
+    // A definition of the service may already have this name.
     let failure = others.fresh("Failure");
     schemas.insert(
         failure.clone(),
@@ -78,7 +78,7 @@ pub(crate) fn write(model: &Model) -> Json {
         "info": {
             "title": model.header.short_id,
             "description": model.header.description,
-            // Required by OpenAPI, but services have no version.
+            // OpenAPI requires a version, but services have none.
             "version": "0",
         },
         "servers": [server(&model.header)],
@@ -108,7 +108,7 @@ fn server(header: &Header) -> Json {
     })
 }
 
-/// Returns the content for both formats. Unlike JSON, msgpack also holds bytes and arrays.
+/// Returns the content for both formats. Unlike JSON, msgpack can also represent bytes and arrays.
 fn in_both(schema: &Json) -> Json {
     json!({ "application/json": {"schema": schema}, "application/msgpack": {"schema": schema} })
 }

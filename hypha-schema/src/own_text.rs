@@ -1,4 +1,4 @@
-//! Distinguishes descriptions by the author of a service from those of `hypha-rpc`'s own types.
+//! Distinguishes descriptions of the service's author from those of `hypha-rpc`'s own types.
 
 use hypha_rpc::{Function, Object, RemoteFile, RemoteService, RemoteStream};
 use hypha_wire::keys::SCHEMA_KIND;

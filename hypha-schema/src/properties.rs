@@ -12,8 +12,9 @@ pub(crate) struct Property<'a> {
 
 /// Returns the members of an object schema in order, including those that only `required` names.
 ///
-/// The Python client removes every key `title` from its schemas, and with it a member of that name.
-/// The order of arguments matters to callers, so the lost member is inserted at its place.
+/// The Python client removes every key `title` from its schemas, and thereby also a member with
+/// that name. The order of arguments matters to callers, so the removed member is inserted at its
+/// original position.
 pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
     const ANY: &Json = &Json::Bool(true);
     let names = object.get("required").and_then(Json::as_array);

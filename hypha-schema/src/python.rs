@@ -49,7 +49,7 @@ const MODULES: [(&str, &[&str]); 5] = [
     ("numpy.typing", &["NDArray"]),
 ];
 
-/// Entries that the client adds to every service.
+/// Entries that the client adds to every service object.
 const ENTRIES: [(&str, &str); 4] = [
     ("id", "str"),
     ("name", "str"),
@@ -57,7 +57,7 @@ const ENTRIES: [(&str, &str); 4] = [
     ("config", "Any"),
 ];
 
-/// Position of a type. Some types differ between the two: a stream may be sent as either kind of
+/// Position of a type. Some types differ by position: a stream may be sent as either kind of
 /// generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
@@ -69,9 +69,9 @@ struct Writer<'a> {
     model: &'a Model,
     /// Names of the definitions.
     names: Vec<String>,
-    /// The same names, for look-ups.
+    /// The same names, for lookups.
     types: HashSet<String>,
-    /// Names of members anywhere in the service. In a class, they hide names of the module.
+    /// Names of members anywhere in the service. Inside a class, they hide names of the module.
     members: HashSet<String>,
     /// Names of the module.
     taken: Names,
@@ -88,7 +88,7 @@ pub(crate) fn write(model: &Model) -> String {
         .copied()
         .collect();
     reserved.extend(WORDS);
-    // In a class, a member would hide a type of the same name in the annotations after it.
+    // Inside a class, a member would hide a type with the same name in later annotations.
     reserved.extend(members.iter().map(String::as_str));
     let mut taken = Names::new(&reserved);
     let service = taken.fresh(&pascal(&model.header.short_id));
@@ -149,7 +149,7 @@ struct Keyed {
 }
 
 impl Writer<'_> {
-    /// Returns the local name of an import, which differs from every member of the service.
+    /// Returns the local name of an import. It differs from every member of the service.
     fn known(&self, name: &str) -> String {
         match self.members.contains(name) {
             true => format!("_{name}"),
@@ -157,14 +157,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the imports of the names that the stub uses, so that only services with arrays need
+    /// Returns the imports of the names that the stub uses, so that only stubs with arrays need
     /// numpy.
     fn imports(&self) -> String {
         let mut imports = String::new();
         for (module, names) in MODULES {
             let used = names.iter().map(|name| (*name, self.known(name)));
             let used = used.filter(|(name, known)| {
-                // The name may occur in a text only; the import is then superfluous but harmless.
+                // May also match inside a string literal or docstring. The import is then unused,
+                // but harmless.
                 self.text.contains(known.as_str()) && (module != "builtins" || name != known)
             });
             let used: Vec<String> = used
@@ -186,7 +187,7 @@ impl Writer<'_> {
         self.text.push('\n');
     }
 
-    /// Writes a docstring, and returns whether there is one.
+    /// Writes a docstring. Returns whether there is one.
     fn doc(&mut self, depth: usize, text: &str) -> bool {
         let lines: Vec<String> = comment_lines(text)
             .iter()
@@ -248,7 +249,7 @@ impl Writer<'_> {
                 }
             })
             .collect();
-        // In a class, a field hides a type of the same name.
+        // Inside a class, a field hides a type with the same name.
         let hides = |name: &String| {
             self.types.contains(name)
                 || MODULES
@@ -352,14 +353,14 @@ impl Writer<'_> {
             Some(parameters) => {
                 let mut positional = 0;
                 for (index, parameter) in parameters.iter().enumerate() {
-                    // Python changes names with two leading `_` inside a class.
+                    // Inside a class, Python mangles names with two leading `_`.
                     let wanted = match parameter.name.starts_with("__") {
                         true => snake(&parameter.name),
                         false => identifier(&parameter.name),
                     };
                     let name = taken.fresh(&wanted);
                     if name != parameter.name {
-                        // A renamed argument is positional, and so are those before it.
+                        // A renamed argument must be positional, and so must all before it.
                         positional = written.len() + 1;
                     }
                     let ty = self.ty(&parameter.ty, Place::Argument);
@@ -447,7 +448,7 @@ impl Writer<'_> {
     }
 }
 
-/// Returns a line for a docstring, with escapes for backslashes and for quotes that would end it.
+/// Returns a line for a docstring. Escapes backslashes, and quotes that would end the docstring.
 fn escaped(line: &str) -> String {
     let mut escaped = String::new();
     let mut chars = line.chars().peekable();
@@ -462,21 +463,21 @@ fn escaped(line: &str) -> String {
     escaped
 }
 
-/// Returns a value for `Literal`, which does not allow fractions.
+/// Returns a value for `Literal`, which does not accept fractions; `None` for other values.
 fn literal_value(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value as Json;
     match value {
         Json::String(text) => Some(literal(text)),
         Json::Bool(value) => Some(if *value { "True" } else { "False" }.to_owned()),
-        // mypy rejects larger numbers.
+        // mypy rejects larger integers.
         Json::Number(number) if number.is_i64() => Some(number.to_string()),
         Json::Null => Some("None".to_owned()),
         _ => None,
     }
 }
 
-/// Returns whether a member of a class can have the name. Python changes names with two leading
-/// `_`, or gives them a meaning.
+/// Returns whether a member of a class can have this name. Python mangles names with two leading
+/// `_`, or gives them a special meaning.
 fn is_name(name: &str) -> bool {
     is_identifier(name) && !name.starts_with("__") && !WORDS.contains(&name)
 }

@@ -1,8 +1,8 @@
-//! Turns JSON schemas into types.
+//! Converts JSON schemas to types.
 //!
 //! A schema that no type fits becomes any value, because an incomplete description is useful and a
-//! wrong one is not. This holds for each part of a schema by itself, so one unusual member does not
-//! affect the others.
+//! wrong one is not. This applies to each part of a schema separately, so that one unusual member
+//! does not affect the others.
 //!
 //! The schemas come from `schemars`, pydantic, the Python client's guesses and hand-written code,
 //! which express the same type differently: an optional value, for example, is `anyOf` with `null`,
@@ -20,13 +20,13 @@ use crate::table::{self, Table, table_index};
 use crate::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
 use hypha_wire::keys::SCHEMA_KIND;
 
-/// Depth to which unnamed types may be nested. Compilers have limits of their own, and a
-/// constructed schema must not overflow the stack.
+/// Maximum nesting depth of unnamed types. Compilers have such limits, and a malicious schema must
+/// not overflow the stack.
 const DEEPEST: usize = 24;
 
 impl Types {
-    /// Returns the types of the definitions in a table. Schemas are then read into them with
-    /// [`read`](Self::read).
+    /// Returns the types of the definitions in a table. Then call [`read`](Self::read) to add the
+    /// types of other schemas.
     pub(crate) fn new(table: &Table) -> Types {
         let placeholder = |definition: &table::Definition| Definition {
             name: definition.name.clone(),
@@ -59,7 +59,8 @@ impl Types {
         definition.body = body;
     }
 
-    /// Returns the type that a schema describes. `hint` becomes its name if it needs one.
+    /// Returns the type that a schema describes. If the type needs a name, it is derived from
+    /// `hint`.
     pub(crate) fn read(&mut self, schema: &Json, hint: &str) -> Type {
         if self.depth == DEEPEST {
             return Type::Any;
@@ -77,7 +78,7 @@ impl Types {
         if let Some(index) = table_index(map) {
             return match self.merged(map) {
                 Some(_) => self.read_definition(schema, hint),
-                // Members contradict a referenced type that is not an object.
+                // Members contradict a reference to a type that is not an object.
                 None if has_members(map) => Type::Any,
                 None if index < self.schemas.len() => Type::Named(index),
                 None => Type::Any,
@@ -184,7 +185,7 @@ impl Types {
         }
     }
 
-    /// Returns the type for a kind of value that JSON does not have.
+    /// Returns the type for a kind of value that JSON cannot represent.
     fn special(&mut self, kind: &str, map: &Map<String, Json>, hint: &str) -> Type {
         let mut inner = |key: &str| match map.get(key) {
             Some(schema) => Box::new(self.read(schema, &format!("{hint}Item"))),
@@ -224,8 +225,8 @@ impl Types {
         }
     }
 
-    /// Returns the object schema that results from a reference and the members beside it. `None` if
-    /// there are no such members, or the reference does not lead to an object.
+    /// Returns the object schema that combines a reference with the members beside it. Returns
+    /// `None` if there are no such members, or the reference does not lead to an object.
     fn merged(&self, map: &Map<String, Json>) -> Option<Map<String, Json>> {
         let more = map.get("properties")?.as_object()?;
         let base = self.schemas.get(table_index(map)?)?.as_object()?;
@@ -246,8 +247,8 @@ impl Types {
         Some(merged)
     }
 
-    /// Returns the body of a definition, or `None` if the schema needs no name. A type that may
-    /// also be null needs none, because it is an `Optional`.
+    /// Returns the content of a definition, or `None` if the schema needs no name. A nullable type
+    /// needs none, because it is an `Optional`.
     fn body(&mut self, schema: &Json, hint: &str) -> Option<Body> {
         let map = schema.as_object()?;
         let merged = self.merged(map);
@@ -345,7 +346,7 @@ fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
     Some((others, nullable))
 }
 
-/// Returns an alternative together with the members that apply to all alternatives.
+/// Returns an alternative, extended by the members that apply to all alternatives.
 fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
     let Some(Json::Object(members)) = around.get("properties") else {
         return schema.clone();
@@ -374,7 +375,7 @@ fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
     joined.into()
 }
 
-/// Returns the only values that a schema allows, if it lists them.
+/// Returns the list of allowed values, if the schema has one.
 fn literals(map: &Map<String, Json>) -> Option<Vec<Json>> {
     match (map.get("const"), map.get("enum")) {
         (Some(value), _) => Some(vec![value.clone()]),
@@ -383,7 +384,7 @@ fn literals(map: &Map<String, Json>) -> Option<Vec<Json>> {
     }
 }
 
-/// Returns the strings, if all alternatives are strings.
+/// Returns the strings if all alternatives are strings.
 fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     let mut words = Vec::new();
     let mut known = HashSet::new();
@@ -410,7 +411,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Returns the part of an alternative's name that differs from the others.
+/// Returns the part of an alternative's name that distinguishes it from the others.
 fn variant_name(schema: &Json, index: usize) -> String {
     let properties = schema["properties"].as_object();
     let only = properties.and_then(|properties| match properties.len() {
@@ -422,19 +423,19 @@ fn variant_name(schema: &Json, index: usize) -> String {
     only.map_or_else(|| (index + 1).to_string(), pascal)
 }
 
-/// Whether arrays have exactly this length, so that they are tuples.
+/// Returns whether arrays must have exactly this length, so that they are tuples.
 fn has_length(map: &Map<String, Json>, length: usize) -> bool {
     let length = json!(length);
     map.get("minItems") == Some(&length)
         && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
 }
 
-/// Returns the schema of the values of a map, for any key.
+/// Returns the schema of a map's values, if any key is allowed.
 fn values(map: &Map<String, Json>) -> Option<&Json> {
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     match (patterns, map.get("additionalProperties")) {
         (None, others) => others,
-        // A pattern for keys, such as integers.
+        // Keys must match a pattern, for example that of integers.
         (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
             patterns.values().next()
         }
@@ -442,7 +443,7 @@ fn values(map: &Map<String, Json>) -> Option<&Json> {
     }
 }
 
-/// Whether the schema names members.
+/// Returns whether the schema names members.
 fn has_members(map: &Map<String, Json>) -> bool {
     let some = |properties: &Map<String, Json>| !properties.is_empty();
     map.get("properties")
@@ -450,9 +451,9 @@ fn has_members(map: &Map<String, Json>) -> bool {
         .is_some_and(some)
 }
 
-/// Whether an object has known fields, and is not a map with any keys.
+/// Returns whether an object has known fields, and is not a map with arbitrary keys.
 fn has_fields(map: &Map<String, Json>) -> bool {
     has_members(map)
-        // A pattern for names allows other members.
+        // A pattern for names allows additional members.
         || map.get("additionalProperties") == Some(&Json::Bool(false)) && !map.contains_key("patternProperties")
 }

@@ -1,8 +1,8 @@
 //! Writes standard JSON Schema, for language models and OpenAPI.
 //!
-//! Schemas on the wire also contain the keyword for kinds of values that JSON does not have, type
-//! names of Python, and defaults with marks for values such as NaN. Validators would reject or
-//! misread these, so they are removed.
+//! Schemas on the wire also contain a keyword for kinds of values that JSON cannot represent,
+//! Python type names, and defaults with marks for values such as NaN. Validators would reject or
+//! misinterpret these, so they are removed.
 
 use serde_json::{Map, Value as Json};
 
@@ -14,8 +14,8 @@ use crate::text::comment_lines;
 use crate::types::Finder;
 use hypha_wire::keys::SCHEMA_KIND;
 
-/// Returns the parameters that can be sent. `Err` is a required parameter that cannot be sent; the
-/// inner `None` means that the parameters are unknown.
+/// Returns the parameters that can be sent. `Err` contains a required parameter that cannot be
+/// sent. The inner `None` means that the parameters are unknown.
 pub(crate) fn sendable<'a>(
     method: &'a Method,
     unfit: &Finder,
@@ -34,7 +34,8 @@ pub(crate) fn sendable<'a>(
     Ok(Some(given))
 }
 
-/// Returns the schema of an object with these members, or with any members if they are unknown.
+/// Returns the schema of an object with these members, or with arbitrary members if they are
+/// unknown.
 pub(crate) fn object(
     parameters: Option<Vec<&Parameter>>,
     refer: &dyn Fn(usize) -> String,
@@ -65,7 +66,7 @@ pub(crate) fn definition_names(model: &Model) -> Vec<String> {
 }
 
 /// Returns a schema with only standard keywords and types. `refer` returns the reference to the
-/// definition with an index.
+/// definition at an index.
 pub(crate) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
     map_schema(schema, &mut |schema| {
         schema.shift_remove(SCHEMA_KIND);
@@ -90,8 +91,8 @@ pub(crate) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
         if !schema.get("default").is_none_or(is_plain) {
             schema.shift_remove("default");
         }
-        // Language models read descriptions, so invisible characters in them could hide
-        // instructions from people.
+        // Remove invisible characters: language models read descriptions, where such characters
+        // could hide instructions from people.
         if let Some(Json::String(text)) = schema.get("description") {
             let text = comment_lines(text).join("\n");
             schema.insert("description".to_owned(), text.into());

@@ -12,14 +12,15 @@ use serde_json::{Map, Value as Json, json};
 use crate::keywords::{map_inner, tidy};
 use crate::names;
 
-/// Prefix of a reference into the table, `#/table/<index>`, which replaces one into a function.
+/// Prefix of a `$ref` to a definition in the table: `#/table/<index>`. It replaces references to
+/// the `$defs` of a single function.
 const PREFIX: &str = "#/table/";
 
 /// A schema with a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
     pub(crate) name: String,
-    /// Schema, whose references lead into the table.
+    /// Schema. Its references point into the table.
     pub(crate) schema: Json,
 }
 
@@ -29,13 +30,13 @@ pub(crate) struct Table {
     pub(crate) definitions: Vec<Definition>,
 }
 
-/// Depth to which two definitions of the same name are compared. Deeper differences do not occur in
-/// practice; a schema constructed to have them gets wrong types for its own service only.
+/// Maximum depth to which two definitions with the same name are compared. Deeper differences do
+/// not occur in practice; a malicious schema with such differences only gets wrong types for its
+/// own service.
 const ROUNDS: usize = 32;
 
 impl Table {
-    /// Returns `schema` with its references, which lead into `root`, replaced by those into the
-    /// table.
+    /// Returns `schema` with its references into `root` replaced by references into the table.
     pub(crate) fn collect(&mut self, schema: &Json, root: &Json) -> Json {
         let mut places = HashMap::new();
         let mut waiting = VecDeque::new();
@@ -82,7 +83,7 @@ impl Table {
             });
             match index {
                 Some(index) => schema.insert("$ref".to_owned(), format!("{PREFIX}{index}").into()),
-                // A reference to nothing, or out of the service, accepts any value.
+                // A reference that points to nothing, or outside of the service, accepts any value.
                 None => schema.shift_remove("$ref"),
             };
         })
@@ -104,8 +105,8 @@ impl Table {
                 hash(&(&definition.name, without.to_string()))
             })
             .collect();
-        // Two definitions are equal if their schemas and the definitions that they refer to are
-        // equal. Each round extends the comparison by one reference; it ends when a round finds no
+        // Two definitions are equal if their schemas, and the definitions that these refer to, are
+        // equal. Each round follows one more reference. The comparison ends when a round finds no
         // new difference.
         let mut hashes = own.clone();
         let count = |hashes: &[u64]| hashes.iter().collect::<HashSet<_>>().len();
@@ -146,8 +147,8 @@ impl Table {
 }
 
 fn hash(value: &impl Hash) -> u64 {
-    // A hasher with fixed keys, so that the output is the same in every run. A constructed
-    // collision merges two definitions of the author's own service only.
+    // A hasher with fixed keys, so that the output is the same in every run. With a forged
+    // collision, an author can only merge definitions of their own service.
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
@@ -168,7 +169,7 @@ pub(crate) fn table_index(schema: &Map<String, Json>) -> Option<usize> {
     reference.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// Returns the schema at a JSON pointer with the escapes of a URL fragment.
+/// Returns the schema at a JSON pointer, which is escaped as a URL fragment.
 fn target<'a>(root: &'a Json, place: &str) -> Option<&'a Json> {
     let found = root.pointer(&decoded(place))?;
     (found.is_object() || found.is_boolean()).then_some(found)
@@ -202,12 +203,12 @@ fn unescaped(name: &str) -> String {
     decoded(name).replace("~1", "/").replace("~0", "~")
 }
 
-/// Returns a copy of `schema` in which `change` was applied to every schema that is an object, the
-/// inner ones first. Definitions are left out, because references lead to them.
+/// Returns a copy of `schema`, with `change` applied to every schema that is an object, inner ones
+/// first. Skips definitions, because references point to them.
 pub(crate) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
     let Json::Object(map) = schema else {
-        // `true` accepts any value. `false` accepts none, which is useless for an argument; other
-        // values are not schemas.
+        // `true` accepts any value. `false` accepts none, which is useless for an argument, and
+        // other values are not schemas, so treat these like `true`.
         return json!({});
     };
     let mut changed = Map::new();

@@ -1,5 +1,5 @@
-//! Tests of the output in all formats. The tests of the whole system compile it with the compilers
-//! of the languages.
+//! Tests the output in all formats. The tests in the folder `tests` run the compilers of the
+//! languages on it.
 
 use proptest::prelude::*;
 use schemars::JsonSchema;
@@ -47,7 +47,7 @@ fn values_outside_json_have_types() {
     contains(&array.typescript(), "f(it: NdArray)");
     contains(&array.python(), "from numpy.typing import NDArray\n");
     contains(&array.rust(), "it: NdArray,");
-    // The description that all arrays have is left out.
+    // The description that all arrays have is omitted.
     assert!(!array.rust().contains("///"), "{}", array.rust());
 
     let stream = argument::<RemoteStream<u8>>();
@@ -65,7 +65,7 @@ fn values_outside_json_have_types() {
         "it?: ((...args: any[]) => any) | null",
     );
     contains(&optional.rust(), "it: Option<Function>,");
-    // Other formats leave it out.
+    // Other formats omit it.
     let without = &optional.functions()[0]["function"]["parameters"]["properties"];
     assert_eq!(*without, json!({}));
     contains(&argument::<Timestamp>().typescript(), "it: Date");
@@ -357,11 +357,11 @@ fn names_with_dots_are_not_groups() {
     assert_eq!(tree["f"]["g"]["function"]["name"], "g");
 }
 
-/// Schemas of other authors are written for validators, which accept only valid ones.
+/// Schemas by other authors are written for validators, which accept only valid schemas.
 #[test]
 fn written_schemas_are_valid() {
-    // The schemas that Python generates for a dictionary whose keys are an enum, and for a union
-    // that is distinguished by a member.
+    // The schemas that Python generates for a dictionary with enum keys, and for a union that a
+    // member distinguishes.
     let described = describe([method(
         "f",
         json!({"parameters": {
@@ -400,7 +400,7 @@ fn written_schemas_are_valid() {
     assert_eq!(parameters["$defs"]["Colour"], json!({"enum": ["red"]}));
     let document = described.openapi();
     assert!(!document.to_string().contains("#/$defs/"), "{document}");
-    // A function needs a name, also if its author gave none.
+    // A function needs a name even if its author gave it none.
     let functions = describe([method("", json!({}))]).functions();
     assert_eq!(functions[0]["function"]["name"], "_");
 }
@@ -417,7 +417,7 @@ fn members_beside_a_choice_belong_to_each_variant() {
                 "properties": {"kind": {"const": "point"}}, "required": ["kind"]},
         ],
     }));
-    // The reference leads nowhere, but the other members are known.
+    // The reference points to nothing, but the other members are known.
     let rust = described.rust();
     contains(&rust, "#[serde(tag = \"kind\")]\npub enum FIt {");
     contains(&rust, "    None {\n        id: i64,\n    },");
@@ -426,7 +426,7 @@ fn members_beside_a_choice_belong_to_each_variant() {
         &described.typescript(),
         "{\n  id: number;\n  kind: \"none\";",
     );
-    // The alternatives only state which members are required.
+    // The alternatives only specify which members are required.
     let one_of_two = schema(json!({
         "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
         "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
@@ -534,7 +534,7 @@ fn code(text: &str, line_comment: &str, quotes: &[(&str, &str)]) -> String {
     code
 }
 
-/// Texts made of parts that end comments or literals in some language, and of code.
+/// Strings made of parts that end comments or literals in some language, and of code.
 fn hostile() -> impl Strategy<Value = String> {
     const PARTS: [&str; 28] = [
         "*/", "/*", "\"\"\"", "\"", "'", "'''", "\\", "\n", "\r", "\u{2028}", "\u{85}", "\0", "`",

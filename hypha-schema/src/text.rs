@@ -1,7 +1,7 @@
-//! Untrusted texts, for comments and literals of any language.
+//! Sanitizes untrusted strings for comments and literals of any language.
 
-/// Returns the lines of a text for a comment, without control characters, other line separators and
-/// direction marks, and without empty lines at both ends.
+/// Returns the lines of a string for a comment, without control characters, other line separators
+/// and direction marks, and without empty lines at both ends.
 pub(crate) fn comment_lines(text: &str) -> Vec<String> {
     let lines = text.split([
         '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
@@ -24,14 +24,15 @@ pub(crate) fn comment_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// Returns whether `c` changes the direction of text or separates lines without `\n`. Compilers
-/// warn of such characters, because with them a source looks different from the code that runs.
+/// Returns whether `c` changes the text direction or separates lines without
+/// . Compilers warn about such characters, because source code with them looks different from the
+/// code that runs.
 pub(crate) fn is_direction(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
-/// Returns a string literal that both JavaScript and Python accept: JSON in which only letters,
-/// digits and characters beyond U+FFFF may be outside ASCII.
+/// Returns a string literal that is valid in both JavaScript and Python: JSON in which the only
+/// unescaped non-ASCII characters are letters, digits and characters beyond U+FFFF.
 pub(crate) fn literal(text: &str) -> String {
     let mut literal = String::from("\"");
     for c in text.chars() {

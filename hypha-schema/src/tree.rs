@@ -13,7 +13,7 @@ pub(crate) fn members(tree: Json) -> Map<String, Json> {
     }
 }
 
-/// Adds the schema and the description of a function, where the record has none.
+/// Adds the schema and the description of a function that the record lacks.
 pub(crate) fn add_function(
     tree: &mut Map<String, Json>,
     path: &str,
@@ -22,13 +22,14 @@ pub(crate) fn add_function(
 ) {
     let (mut place, mut rest) = (tree, path);
     loop {
-        // A dot in a path separates the names of members, or is part of one name.
+        // A dot in a path either separates the names of members or is part of one name.
         let known = place.contains_key(rest);
         let Some((part, after)) = rest.split_once('.').filter(|_| !known) else {
             let entry = place
                 .entry(rest)
                 .or_insert_with(|| Json::Object(Map::new()));
-            // The record is older than the service if it has another kind of member by that name.
+            // If the record has another kind of member with that name, it is older than the
+            // service.
             if entry["type"] != "function" {
                 *entry = serde_json::json!({ "type": "function" });
             }
@@ -50,7 +51,8 @@ pub(crate) fn add_function(
             .or_insert_with(|| Json::Object(Map::new()));
         match group {
             Json::Object(group) => place = group,
-            // A function in a list has no name in any language.
+            // Skips a function whose parent is not a map, such as a list: generated code could not
+            // name it.
             _ => return,
         }
     }

@@ -1,9 +1,9 @@
 //! Types of values, independent of any language. The module `read` builds them from schemas, and
 //! every format writes them.
 //!
-//! Types with a name by their author and unnamed ones that need a name share one list of
-//! definitions, the former first: an index below the number of schemas means that the name must be
-//! kept, and the others may be inlined or renamed.
+//! Types named by their author, and unnamed ones that need a name, share one list of definitions,
+//! with the named ones first. If an index is less than the number of schemas, the name must be
+//! kept; other definitions may be inlined or renamed.
 
 use std::collections::HashSet;
 
@@ -15,13 +15,13 @@ pub(crate) enum Type {
     Any,
     Null,
     Bool,
-    /// Smallest and greatest value, as far as they are known.
+    /// Minimum and maximum, if known.
     Integer(Option<f64>, Option<f64>),
     Number,
     Text,
     Bytes,
     Timestamp,
-    /// One of these values, which are not all strings.
+    /// One of these values, of which at least one is not a string.
     Literals(Vec<Json>),
     Optional(Box<Type>),
     List(Box<Type>),
@@ -42,7 +42,7 @@ pub(crate) enum Type {
 /// A type with a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
-    /// Name by the author, or one joined from the names around the type. Not unique.
+    /// Name given by the author, or derived from the names around the type. Not unique.
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) body: Body,
@@ -66,7 +66,7 @@ pub(crate) struct Struct {
     pub(crate) base: Option<usize>,
     /// Whether other members are rejected.
     pub(crate) closed: bool,
-    /// Type of other members, if it is known.
+    /// Type of other members, if known.
     pub(crate) others: Option<Type>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Word {
 /// One of several types.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
-    /// Whether the schema says that a value fits only one (`oneOf`).
+    /// Whether the schema requires that a value fits only one of them (`oneOf`).
     pub(crate) exactly_one: bool,
     pub(crate) variants: Vec<Variant>,
 }
@@ -102,16 +102,16 @@ pub(crate) struct Variant {
 /// All types of a service.
 #[derive(Debug)]
 pub(crate) struct Types {
-    /// Definitions. Those with names by their authors come first.
+    /// Definitions. Those named by their authors come first.
     pub(crate) definitions: Vec<Definition>,
-    /// Schemas of the definitions with names by their authors.
+    /// Schemas of the definitions named by their authors.
     pub(crate) schemas: Vec<Json>,
-    /// Number of unnamed types around the one that is being read.
+    /// Number of unnamed types that contain the one being read.
     pub(crate) depth: usize,
 }
 
 impl Types {
-    /// Replaces definitions that consist only of themselves by any value, and returns their
+    /// Replaces definitions that consist only of themselves with any value, and returns their
     /// indices. No language accepts an alias of itself.
     pub(crate) fn finish(&mut self) -> Vec<usize> {
         let mut endless = Vec::new();
@@ -132,8 +132,8 @@ impl Types {
         endless
     }
 
-    /// Returns the definitions that are the value itself, not a part of it: the target of an alias,
-    /// or the variants of a choice.
+    /// Returns the definitions that are the value itself, rather than a part of it: the target of
+    /// an alias, or the variants of a choice.
     fn direct(&self, index: usize) -> Vec<usize> {
         fn visit(ty: &Type, found: &mut Vec<usize>) {
             match ty {
@@ -155,9 +155,9 @@ impl Types {
         found
     }
 
-    /// Returns a search for types whose values may contain one that is `wanted`.
+    /// Returns a [`Finder`] for types whose values may contain a `wanted` type.
     pub(crate) fn finder(&self, wanted: fn(&Type) -> bool) -> Finder {
-        // The result spreads from the definitions that contain such a type to those that refer to
+        // Propagate the result from the definitions that contain such a type to those that refer to
         // them.
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.definitions.len()];
         let mut found = vec![false; self.definitions.len()];
@@ -184,7 +184,7 @@ impl Types {
         Finder { wanted, found }
     }
 
-    /// Returns the definition of a type without a name by its author.
+    /// Returns the definition of a type that its author has not named.
     pub(crate) fn unnamed(&self, ty: &Type) -> Option<&Body> {
         match ty {
             Type::Named(index) if *index >= self.schemas.len() => {
@@ -219,10 +219,10 @@ impl Types {
     }
 }
 
-/// A search for types, see [`Types::finder`].
+/// Finds types, see [`Types::finder`].
 pub(crate) struct Finder {
     wanted: fn(&Type) -> bool,
-    /// The result for each definition.
+    /// Result for each definition.
     found: Vec<bool>,
 }
 
@@ -238,7 +238,7 @@ impl Finder {
 }
 
 impl Type {
-    /// Returns whether a value remains with its owner, who is called to use it.
+    /// Returns whether the value stays at its owner, and is used by calling the owner.
     pub(crate) fn is_live(&self) -> bool {
         matches!(
             self,
@@ -246,7 +246,7 @@ impl Type {
         )
     }
 
-    /// Returns whether a value cannot be written in JSON.
+    /// Returns whether a value cannot be represented in JSON.
     pub(crate) fn is_not_json(&self) -> bool {
         self.is_live() || matches!(self, Type::NdArray)
     }

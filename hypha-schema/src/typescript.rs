@@ -1,7 +1,7 @@
 //! Writes TypeScript declarations for the service object of the JavaScript client.
 //!
-//! Methods return promises. A stream becomes an asynchronous generator, a callback any function,
-//! and an array the map that the client returns if no library for arrays is loaded.
+//! Methods return promises. A stream becomes an asynchronous generator, and a callback any
+//! function. An array becomes the map that the client returns if no library for arrays is loaded.
 
 use crate::model::{Member, MemberKind, Method, Model};
 use crate::names::{Names, identifier, is_identifier, pascal};
@@ -88,7 +88,7 @@ export interface NdArray {
 }
 ";
 
-/// Entries that the client adds to every service.
+/// Entries that the client adds to every service object.
 const ENTRIES: [(&str, &str); 6] = [
     ("id", "string"),
     ("name", "string"),
@@ -98,7 +98,7 @@ const ENTRIES: [(&str, &str); 6] = [
     ("config", "any"),
 ];
 
-/// Position of a type. Some types differ between the two: a stream may be sent as either kind of
+/// Position of a type. Some types differ by position: a stream may be sent as either kind of
 /// generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
@@ -202,7 +202,8 @@ impl Writer<'_> {
                 for field in &body.fields {
                     self.field(field);
                 }
-                // An index signature must allow the types of the named members, so it is `any`.
+                // An index signature must also allow the types of the named members, so it is
+                // `any`.
                 if body.others.is_some() {
                     self.line(1, "[key: string]: any;");
                 }

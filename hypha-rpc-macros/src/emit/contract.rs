@@ -1,8 +1,8 @@
 //! Generates the trait: the user's own, except that each `async fn` becomes a function that returns
 //! a `Send` future.
 //!
-//! The runtime spawns each call as a task, so futures must be `Send`; an `async fn` in a trait
-//! promises no such thing. Implementations may still be written as `async fn`.
+//! The runtime spawns each call as a task, so futures must be `Send`; an `async fn` in a trait does
+//! not guarantee that. Implementations may still be written as `async fn`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -15,7 +15,7 @@ use crate::diag::located;
 use crate::doc_text::{self, MethodText};
 use crate::{attrs, lower, source, types};
 
-/// Generates the trait. Runs for wrong contracts as well, so it must accept any trait.
+/// Generates the trait. Also called for wrong contracts, so it must accept any trait.
 pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     let mut item = item.clone();
     let span = Span::mixed_site();
@@ -24,13 +24,13 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
         parse_quote_spanned!(span=> ::core::marker::Sync),
         parse_quote_spanned!(span=> 'static),
     ];
-    // The generated service calls the methods only through a type parameter, so rustc would report
-    // those of a trait without an implementation in this program as unused.
+    // The generated service calls the methods only through a type parameter. If the program has no
+    // implementation of the trait, rustc would report its methods as unused.
     item.attrs
         .push(parse_quote_spanned!(span=> #[allow(dead_code)]));
     item.colon_token.get_or_insert_with(|| syn::Token![:](span));
     item.supertraits.extend(bounds);
-    // `lower` has reported macros; rustc would try to expand them and report more.
+    // `lower` has already reported macros; rustc would try to expand them and report more errors.
     item.items
         .retain(|item| !matches!(item, TraitItem::Macro(_)));
     for item in &mut item.items {
@@ -45,9 +45,9 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
 
 /// Returns the trait with `<>` after its name.
 ///
-/// Without it rustc suggests to add a type parameter for an unknown type in the trait, but makes no
-/// such suggestion for the same type in the proxy. The two reports would differ, and rustc drops
-/// only reports that are equal.
+/// Without `<>`, for an unknown type in the trait rustc suggests to add a type parameter, but not
+/// for the same type in the proxy. The two reports would differ, and rustc merges only equal
+/// reports.
 fn without_parameters(item: &ItemTrait) -> TokenStream {
     let mut tokens = TokenStream::new();
     for token in item.to_token_stream() {
@@ -60,7 +60,7 @@ fn without_parameters(item: &ItemTrait) -> TokenStream {
     tokens
 }
 
-/// Rewrites the attributes and the signature, and returns the body, or the semicolon in its place.
+/// Rewrites the attributes and the signature. Returns the body, or the semicolon in its place.
 fn method(function: &mut TraitItemFn) -> TokenStream {
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let docs = lower::documentation(function, &text);
@@ -74,12 +74,12 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
         input
             .attrs
             .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
-        // `lower` has reported the pattern; rustc would report it a second time.
+        // `lower` has already reported the pattern; rustc would report it a second time.
         if lower::argument_ident(&input.pat).is_none() && function.default.is_none() {
             *input.pat = Pat::Verbatim(quote_spanned!(input.pat.span()=> _));
         }
     }
-    // `lower` has reported `const`; rustc would report it a second time.
+    // `lower` has already reported `const`; rustc would report it a second time.
     function.sig.constness = None;
     let end = function.semi_token.to_token_stream();
     let body = function.default.as_ref().map(source::body);
@@ -91,7 +91,7 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
         ReturnType::Type(_, ty) => {
             let (span, mut ty) = (located(ty.span()), (**ty).clone());
             let send = parse_quote_spanned!(span=> ::core::marker::Send);
-            // The runtime polls streams on any thread, as it does futures.
+            // The runtime polls streams on any thread, like futures.
             types::bound_impls(&mut ty, "Send", &send);
             (span, ty.into_token_stream())
         }
@@ -99,9 +99,9 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     function.sig.output = parse_quote_spanned! {span=>
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
-    // The trait has these bounds already. Repeated on the method, a missing bound is reported once
-    // instead of once per future. `Sized` makes `dyn Contract` a valid type, so that the user sees
-    // the message that `dyn` cannot be sent, instead of one about dyn compatibility.
+    // The trait already has these bounds. Repeating them on the method makes rustc report a missing
+    // bound once instead of once per future. `Sized` makes `dyn Contract` a valid type, so that the
+    // user sees the message that `dyn` cannot be sent, instead of one about dyn compatibility.
     let clause = function.sig.generics.make_where_clause();
     clause.predicates.push(parse_quote_spanned! {span=>
         Self: ::core::marker::Sized + ::core::marker::Sync + 'static

@@ -13,8 +13,8 @@ use crate::diag::located;
 use crate::model::Service;
 use crate::{attrs, inherent, source};
 
-/// Generates the block and its registration. Without `with_methods`, the service has no methods,
-/// because a wrong block would only lead to more errors in them.
+/// Generates the block and its registration. If `with_methods` is false, the service has no
+/// methods, because those of a wrong block would only cause more errors.
 pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let mut tokens = stripped(block);
     tokens.extend(registration(service, block, with_methods));
@@ -25,7 +25,7 @@ pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> T
 /// rustc rejects.
 pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     let mut block = block.clone();
-    // At the user's own span, rustc would suggest to add type parameters after `impl`: see
+    // If the span were the user's own, rustc would suggest to add type parameters after `impl`: see
     // `contract`.
     block.impl_token.span = located(block.impl_token.span);
     for item in &mut block.items {
@@ -34,8 +34,9 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
         };
         if inherent::is_served(function) {
             function.attrs.retain(|attr| !attrs::is_ours(attr));
-            // These lints blame the user for rules of the macro: a served method must be `pub`, and
-            // must be `async` even if it awaits nothing; and its callers are in other programs.
+            // These lints would blame the user for rules of the macro: a served method must be
+            // `pub`, must be `async` even if it awaits nothing, and has its callers in other
+            // programs.
             let span = located(function.sig.ident.span());
             let allow = parse_quote_spanned! {span=>
                 #[allow(unreachable_pub, clippy::unused_async, clippy::must_use_candidate)]
@@ -74,7 +75,8 @@ fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> Toke
     let details = service::details(service);
     let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| service::one_method(service, method));
-    // Located at the type, so that rustc underlines it if it is not `Send` and `Sync`.
+    // Use the location of the type, so that rustc underlines the type if it is not `Send` and
+    // `Sync`.
     let shared = quote_spanned!(located(ty.span())=> #private::shared::<#ty>(self));
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*

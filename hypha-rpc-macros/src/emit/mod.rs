@@ -1,8 +1,8 @@
 //! Generates code from the model: one file for each public item, `schema` for the schemas of
-//! methods, and `values` for the parts that deal with the types of arguments and results.
+//! methods, and `values` for the parts that depend on the types of arguments and results.
 //!
-//! `parse` calls this module. It reports no errors: `lower` has found them all, or rustc finds them
-//! in the generated code.
+//! Called by `parse`. It reports no errors: either `lower` has found them, or rustc finds them in
+//! the generated code.
 
 use proc_macro2::TokenStream;
 use syn::{ItemImpl, ItemTrait};
@@ -17,7 +17,7 @@ mod schema;
 mod service;
 mod values;
 
-/// Generates the trait, its service type and its proxy. Without `with_methods`, the service is
+/// Generates the trait, its service type and its proxy. If `with_methods` is false, the service is
 /// empty.
 pub(crate) fn service_items(
     service: &Service,
@@ -36,7 +36,7 @@ pub(crate) fn only_the_block(block: &ItemImpl) -> TokenStream {
     inherent::stripped(block)
 }
 
-/// Generates the block, its registration and its proxy. Without `with_methods`, the service is
+/// Generates the block, its registration and its proxy. If `with_methods` is false, the service is
 /// empty.
 pub(crate) fn inherent_items(
     service: &Service,

@@ -1,8 +1,8 @@
 //! Generates `FooProxy`, whose methods call those of a remote service.
 //!
 //! It has no inherent methods except those of the contract, so that no name can clash: everything
-//! else is in the trait `Proxy`. A method returns a `Call`, which is lazy, takes options such as a
-//! timeout, and becomes a future with `.await`.
+//! else is in the trait `Proxy`. A method returns a `Call`, which is lazy, accepts options such as
+//! a timeout, and becomes a future with `.await`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -13,7 +13,7 @@ use crate::attrs;
 use crate::diag::{located, shown};
 use crate::model::{Method, Service, Stub};
 
-/// Generates the proxy. Runs for wrong contracts as well.
+/// Generates the proxy. Also called for wrong contracts.
 pub(crate) fn emit(service: &Service) -> TokenStream {
     let Service {
         contract,
@@ -115,7 +115,7 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         let codec = codec(private, arg);
         let (name, wire_name) = (&arg.ident, &value.wire_name);
         let span = located(arg.ty.span());
-        // `push` leaves out `None`, and the callee would replace a missing argument by its default.
+        // `push` omits `None`, and the callee would replace a missing argument with its default.
         if value.default.is_some() {
             quote_spanned!(span=> #codec.push_always(&mut __args, #wire_name, &#name))
         } else {

@@ -9,10 +9,10 @@ use super::values::{codec, default_name, output_types};
 use crate::diag::located;
 use crate::model::Method;
 
-/// Returns an expression of the schema of a method.
+/// Returns an expression that evaluates to the schema of a method.
 ///
-/// The three references in front of `ReturnOf` select the most specific of its traits: method
-/// lookup removes one reference after another, so the macro need not know which traits a type has.
+/// The three references before `ReturnOf` select the most specific of its traits: method lookup
+/// removes one reference after another, so the macro need not know which traits a type implements.
 /// A result without a schema is allowed; an argument without one is an error.
 pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
     let span = located(method.ident.span());

@@ -1,8 +1,8 @@
 //! Generates `FooService<T>`, which makes an implementation `T` of the contract a service.
 //!
 //! A wrapper is necessary, because a blanket implementation of `IntoService` for all `T: Foo` would
-//! conflict with that of another contract. `T` has no bound on the struct itself, so that a type
-//! without the trait is reported once, at the registration.
+//! conflict with that of another contract. The struct itself has no bound on `T`, so that a type
+//! that does not implement the trait is reported once, at the registration.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -15,8 +15,8 @@ use crate::diag::{located, shown};
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
 use crate::{attrs, types};
 
-/// Generates the type, its constructors and `IntoService`. Without `with_methods`, the service is
-/// empty.
+/// Generates the type, its constructors and `IntoService`. If `with_methods` is false, the service
+/// is empty.
 pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let Service {
         contract,
@@ -144,9 +144,9 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
         None => quote_spanned!(span=> &self.inner),
         Some(_) => quote_spanned!(span=> &__inner),
     };
-    // Each method is a statement of its own, because `cfg` can stand before a statement but not
-    // inside a chain of calls. The names of bindings begin with underscores, because a constant of
-    // the user with the same name would be a pattern here.
+    // Each method is a separate statement, because `cfg` can stand before a statement but not
+    // inside a chain of calls. The names of bindings start with underscores, because a constant of
+    // the user with the same name would turn the binding into a pattern.
     quote_spanned! {span=>
         #(#cfgs)*
         let __service = {
@@ -162,8 +162,9 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
 
 /// Generates the function that returns the default value of an argument.
 ///
-/// The default is written once, so a wrong type is reported once, at the user's expression. The
-/// parameter `&()` provides the lifetime of types that hide theirs, such as `Cow<str>`.
+/// The default is written only once, so that a wrong type is reported once, at the user's
+/// expression. The parameter `&()` provides the lifetime for types with a hidden one, such as
+/// `Cow<str>`.
 fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;
     let name = default_name(arg);
@@ -183,8 +184,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     let mut index = 0usize;
     let (mut locals, mut decoders) = (Vec::new(), Vec::new());
     for (position, arg) in method.args.iter().enumerate() {
-        // Generated names, because a constant of the user with the name of an argument would be a
-        // pattern here.
+        // Use generated names: if the user had a constant with the name of an argument, the binding
+        // would be a pattern.
         locals.push(format_ident!(
             "__arg{position}",
             span = located(arg.ident.span())
@@ -193,7 +194,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         index += usize::from(matches!(arg.kind, ArgKind::Value(_)));
     }
     let answer = answer(private, &method.output);
-    // Also without arguments, because `args` rejects a call with too many.
+    // Needed even without arguments, because `args` rejects a call with too many.
     let args = quote_spanned!(span=> __incoming.args(&[#(#wire_names),*])?;);
     let args = if index == 0 {
         args
@@ -232,7 +233,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-/// Generates the expression that decodes one argument. `index` counts the arguments that are sent.
+/// Generates the expression that decodes one argument. `index` is its position among the arguments
+/// that callers send.
 fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
@@ -260,7 +262,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     let private = &shown(private, span);
     let whole_fallible = fallible(private, &named);
     let (ok, error) = match output.kind {
-        // rustc infers both from `into_result`.
+        // rustc infers both types from `into_result`.
         OutputKind::Unknown => (quote_spanned!(span=> _), quote_spanned!(span=> _)),
         _ => output_types(private, &named),
     };
@@ -287,7 +289,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
         (OutputKind::Fallible(_), None) => {
             quote_spanned!(span=> #private::written_result::<#whole, #ok, #error>(__output))
         }
-        // The type looks like an alias of `Result`.
+        // The return type seems to be an alias of `Result`.
         (OutputKind::Unknown, Some(_)) => {
             quote_spanned!(span=> #private::written_result(__output))
         }
@@ -301,8 +303,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     }
 }
 
-/// Returns the type of the result if its name is that of `bytes::Bytes`, which is sent without a
-/// copy.
+/// Returns the type of the result if it is named like `bytes::Bytes`, which is sent without a copy.
 fn shared_bytes(private: &Ident, output: &Output) -> Option<TokenStream> {
     let ok = match &output.kind {
         OutputKind::Fallible(parts) => &parts.0,

@@ -1,9 +1,9 @@
 //! Generates the parts that depend on the types of arguments and results: the codec of an argument,
 //! and the types of a result.
 //!
-//! A macro sees names only. Wherever the meaning of a type matters and its name does not decide it,
-//! the generated code contains an expression that rustc resolves, for example by the precedence of
-//! inherent over trait methods.
+//! A macro sees only names. If the meaning of a type matters and its name does not determine it,
+//! the generated code contains an expression that rustc resolves, for example because inherent
+//! methods take precedence over trait methods.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -21,8 +21,8 @@ pub(super) fn default_name(arg: &Arg) -> Ident {
 
 /// Returns the expression through which generated code handles an argument's type.
 ///
-/// All uses go through this one expression, so a type that cannot be an argument is reported once:
-/// rustc drops reports that are equal.
+/// All uses go through this one expression, so that a type that cannot be an argument is reported
+/// once: rustc merges equal reports.
 pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
@@ -32,16 +32,16 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     } else if types::is_optional_byte_slice(ty) {
         quote_spanned!(span=> #private::optional_byte_argument())
     } else if types::may_be_shared_bytes(ty) {
-        // rustc decides whether it is `bytes::Bytes`. Other types do not take this path, because
-        // rustc would underline only the beginning of a wrong type.
+        // rustc determines whether the type is `bytes::Bytes`. Other types do not take this path,
+        // because rustc would underline only the beginning of a wrong type.
         quote_spanned!(span=> #private::ArgumentOf::<#ty>::codec())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
     }
 }
 
-/// Returns the output with `RemoteStream<..>` in place of `impl Stream`, a type that can be written
-/// anywhere.
+/// Returns the output with `RemoteStream<..>` instead of `impl Stream`, because that type can be
+/// written anywhere.
 pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let Some(item) = &output.stream else {
         return output.clone();
@@ -54,9 +54,8 @@ pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Plain => OutputKind::Plain,
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
-        // An alias of `Result` is assumed to have the same error for every value type. A type that
-        // is no `Result` is reported at the method's `return`, so any error type will do for it
-        // here.
+        // Assume that an alias of `Result` has the same error for every value type. A type that is
+        // not a `Result` is reported at the method's `return`, so any error type works for it here.
         OutputKind::Unknown => {
             let unit = Output {
                 whole: types::with_named(&output.whole, &parse_quote_spanned!(span=> ())),
@@ -80,7 +79,7 @@ pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, Toke
     output_types(private, &received(&named(private, output)))
 }
 
-/// Returns the output type as the caller receives it: a borrow from the service, such as
+/// Returns the output type as the caller receives it: a borrow from the service, as in
 /// `Cow<'_, str>`, becomes `'static`.
 fn received(output: &Output) -> Output {
     let kind = match &output.kind {
@@ -121,8 +120,8 @@ pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, To
 
 /// Returns a constant expression that says whether the output is a `Result`.
 ///
-/// If the tokens do not tell, rustc decides: the inherent constant of `Probe<Result<..>>` takes
-/// precedence over that of the trait `NotAResult`, also behind an alias.
+/// If the tokens do not show it, rustc decides: the inherent constant of `Probe<Result<..>>` takes
+/// precedence over that of the trait `NotAResult`, even behind an alias.
 pub(super) fn fallible(private: &Ident, output: &Output) -> TokenStream {
     let whole = &output.whole;
     let span = located(whole.span());

@@ -347,8 +347,8 @@ fn other_items() {
     );
 }
 
-/// The expansion always contains the user's item, because otherwise every use of it would be one
-/// more error.
+/// The expansion always contains the user's item; otherwise every use of it would cause another
+/// error.
 #[test]
 fn the_item_survives() {
     for item in [
@@ -365,7 +365,7 @@ fn the_item_survives() {
     }
 }
 
-/// rustc reports a half-typed member; everything else is still generated.
+/// rustc reports an incomplete member; everything else is still generated.
 #[test]
 fn half_typed() {
     let proxy_of = |item: &str| {

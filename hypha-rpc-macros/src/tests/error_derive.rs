@@ -154,8 +154,8 @@ fn ambiguous_variants() {
     );
 }
 
-/// A wrong type implements `ServiceError` as well, because otherwise each contract that uses it
-/// would be one more error.
+/// A wrong type still implements `ServiceError`; otherwise each contract that uses it would cause
+/// another error.
 #[test]
 fn a_wrong_type_is_an_error_type() {
     let (tokens, errors) = run("enum E<T> { A(T) }");

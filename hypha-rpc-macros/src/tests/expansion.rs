@@ -189,7 +189,7 @@ fn an_impl_block_with_everything() {
     ));
 }
 
-/// The path of the runtime appears once in any expansion, on a line of its own.
+/// The path of the runtime appears only once in any expansion, on a separate line.
 #[test]
 fn the_runtime_is_named_once() {
     let methods = "async fn f(&self, a: u8) -> Result<impl Stream<Item = u8>, E>;
@@ -236,7 +236,7 @@ fn wrong_impl_block() {
     insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
 }
 
-/// A wrong contract expands to its trait and a proxy, so that the rest of a program compiles; its
+/// A wrong contract expands to its trait and a proxy, so that the rest of a program compiles. Its
 /// service has no methods.
 #[test]
 fn wrong_contract() {

@@ -221,7 +221,7 @@ impl<A, R, E> Callback<A, R, E> {
     }
 }
 
-/// How a type is passed as arguments. Derived from the type itself.
+/// Form in which a type is passed as arguments, derived from the type.
 enum Shape {
     None,
     One,

@@ -1,7 +1,8 @@
 //! Writes the trait of a contract.
 //!
-//! Names and texts are the author's, so each name becomes an identifier, with the original as its
-//! name on the wire, and a method whose name no contract can have becomes a comment.
+//! The author of the service provides names and descriptions. Each name becomes an identifier, with
+//! the original as its name on the wire. A method whose name is not possible in a contract becomes
+//! a comment.
 
 use super::text::{NEVER_RAW, ident, literal};
 use super::writer::Writer;
@@ -11,11 +12,11 @@ use crate::text::comment_lines;
 use crate::types::Type;
 use hypha_wire::keys::RESERVED;
 
-/// Number of arguments of a method whose parameters are unknown. The proxy does not send those that
-/// are left out.
+/// Number of arguments of a method whose parameters are unknown. The proxy does not send omitted
+/// ones.
 const UNKNOWN: usize = 4;
 
-/// Longest description, in characters. Servers reject more than 1024.
+/// Maximum length of a description, in characters. Servers reject more than 1024.
 const LONGEST_DESCRIPTION: usize = 1000;
 
 impl Writer<'_> {
@@ -35,7 +36,8 @@ impl Writer<'_> {
             .collect();
         self.docs(0, &text);
         self.line(0, &format!("#[hypha_service{id}]"));
-        // Names and argument counts are the author's, so clippy must not blame the user for them.
+        // Disable the lints on names and argument counts, because they come from the service's
+        // author, not from the user.
         self.line(
             0,
             "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]",
@@ -105,7 +107,7 @@ impl Writer<'_> {
         let names = Names::new(&NEVER_RAW).each(&given, snake);
         for (parameter, name) in parameters.iter().zip(names) {
             self.docs(2, &parameter.description);
-            // A proxy sends arguments by position, so an argument works under another name.
+            // A proxy sends arguments by position, so an argument may have another name.
             let wire = match is_wire_name(&parameter.name) {
                 true => parameter.name.clone(),
                 false => wires.fresh(&name),
@@ -128,7 +130,8 @@ impl Writer<'_> {
     }
 }
 
-/// Returns whether the macro accepts a name. Some characters separate the parts of addresses.
+/// Returns whether the macro accepts a name. Characters that separate the parts of addresses are
+/// not allowed.
 fn is_wire_name(name: &str) -> bool {
     let is_fit = |c: char| !":@/*".contains(c) && !c.is_whitespace() && !c.is_control();
     name.chars().all(is_fit) && !name.split('.').any(str::is_empty)

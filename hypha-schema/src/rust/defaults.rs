@@ -34,8 +34,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns a value as an expression inside the definition `within`. `None` if the value does
-    /// not fit the type or cannot be written.
+    /// Returns a value as an expression inside the definition `within`. Returns `None` if the value
+    /// does not fit the type or cannot be written.
     fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
         let all = |inner: &Type, items: &[Json]| -> Option<String> {
             let items: Option<Vec<_>> = items
@@ -154,7 +154,7 @@ impl Writer<'_> {
                     .next()
                     .map(|(_, variant)| format!("{name}::{variant}"))
             }
-            // Defaults of enums with tags are not supported.
+            // Defaults of tagged enums are not supported.
             Body::Choice(choice) => {
                 if choice.exactly_one {
                     return None;
@@ -193,7 +193,7 @@ impl Writer<'_> {
             let ident = ident(&name);
             let own = field.default.as_ref();
             let own = own.and_then(|json| self.default(&field.ty, json, Some(index)));
-            // The same rule as in `with_default`.
+            // Same rule as in `with_default`.
             let is_wrapped =
                 field.optional && own.is_none() && !matches!(field.ty, Type::Optional(_));
             let value = match given.get(&field.name) {

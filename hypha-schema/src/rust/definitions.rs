@@ -1,7 +1,7 @@
 //! Writes definitions of structs and enums.
 //!
-//! The aim is a type whose schema, derived by `schemars`, equals the one that it was read from.
-//! Therefore attributes of serde are chosen by the form of the schema, and a test compares both
+//! The goal is a type whose schema, derived by `schemars`, equals the one that it was read from.
+//! Therefore the form of the schema determines the serde attributes, and a test compares both
 //! schemas.
 
 use super::member_names::{field_names, variants};
@@ -16,8 +16,8 @@ impl Writer<'_> {
         let definition = self.model.types.definitions[index].clone();
         let name = self.names[index].clone();
         self.text.push('\n');
-        // Functions that return defaults come before the definition, but are known only after it is
-        // written.
+        // Functions that return defaults come before the definition, but are known only after the
+        // definition is written.
         let before = self.text.len();
         self.docs(0, &definition.description);
         // Streams, files and objects can be neither cloned nor compared.
@@ -87,11 +87,11 @@ impl Writer<'_> {
             self.with_default(&field.ty, field.optional, &field.default, Some(within));
         match default.as_deref() {
             None => {}
-            // The field is left out, because its owner may reject null.
+            // Omits the field instead of sending null, because the service may reject null.
             Some("None") if !matches!(field.ty, Type::Optional(_)) => {
                 keys.push("default, skip_serializing_if = \"Option::is_none\"".to_owned());
             }
-            // serde treats an absent `Option` like null.
+            // serde treats a missing `Option` like null.
             Some("None") => {}
             Some(default) => {
                 let function = snake(&format!("default_{}_{}", self.names[within], field.name));

@@ -41,7 +41,7 @@ pub(super) fn field_names(body: &Struct, taken: &mut Names) -> Vec<String> {
     taken.each(&names, snake)
 }
 
-/// Returns the scope of the variants of an enum.
+/// Returns a new scope for the variants of an enum.
 pub(super) fn variants() -> Names {
     Names::new(&NEVER_RAW)
 }

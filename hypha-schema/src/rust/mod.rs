@@ -1,7 +1,7 @@
 //! Writes Rust contracts: a trait for `#[hypha_service]`, and the types that it needs.
 //!
-//! `writer` holds the text and the names; `contract` writes the trait, which queues the types that
-//! it uses; `definitions` writes these until the queue is empty.
+//! `writer` holds the output and the names. `contract` writes the trait, and queues the types that
+//! the trait uses. `definitions` writes the queued types until the queue is empty.
 
 mod contract;
 mod defaults;

@@ -1,4 +1,4 @@
-//! Selects serde's representation of enums, and the definitions that are written inside enums.
+//! Selects the serde representation of enums, and the definitions that are inlined into enums.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,8 @@ pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
     choice.exactly_one && choice.variants.iter().all(|variant| is_tagged(&variant.ty))
 }
 
-/// Returns the member whose value names the variant, in all variants.
+/// Returns the name of the internal tag: a required field that every variant has, with a different
+/// constant string in each.
 pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     let bodies: Option<Vec<&Struct>> = choice
         .variants
@@ -45,7 +46,7 @@ pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     tag.map(str::to_owned)
 }
 
-/// Returns the struct that is written as the fields of a variant instead of as a type.
+/// Returns the struct that is written as the fields of a variant instead of as a separate type.
 pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option<&'a Struct> {
     match types.unnamed(content) {
         Some(Body::Struct(body)) if !body.closed && body.others.is_none() => Some(body),
@@ -53,11 +54,11 @@ pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option
     }
 }
 
-/// Returns pairs of a definition and another one that must be boxed in it, because otherwise the
-/// type would have no finite size.
+/// Returns pairs of definitions where the second must be boxed inside the first, because otherwise
+/// the first would have infinite size.
 pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let absorbed = absorbed(types);
-    // Definitions whose values are stored inline, not behind a pointer.
+    // Definitions that a definition stores inline, not behind a pointer.
     let by_value = |index: usize| {
         let mut found = Vec::new();
         let mut parts = types.parts(index);
@@ -79,7 +80,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let mut boxes = HashSet::new();
     let mut seen = HashSet::new();
     for start in 0..types.definitions.len() {
-        // Path of a depth-first search from `start`, each definition with those left to visit. An
+        // Path of a depth-first search from `start`: each definition, with those still to visit. An
         // explicit stack, because a long chain would overflow the call stack.
         let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut around = HashSet::new();
@@ -108,7 +109,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     boxes
 }
 
-/// Returns the unnamed definitions that are written inside enums.
+/// Returns the unnamed definitions that are inlined into enums.
 fn absorbed(types: &Types) -> HashSet<usize> {
     let mut absorbed = HashSet::new();
     for definition in &types.definitions {

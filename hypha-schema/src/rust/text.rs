@@ -38,7 +38,7 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// Returns the lines of a doc comment, without indentation, code fences and tags. rustdoc runs code
-/// blocks as tests and passes HTML through, and the author of a service must not be able to run
+/// blocks as tests and passes HTML through, but the author of a service must not be able to run
 /// code on the user's machine.
 pub(super) fn docs(text: &str) -> Vec<String> {
     let lines = comment_lines(text).into_iter();

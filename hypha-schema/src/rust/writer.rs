@@ -1,5 +1,4 @@
-//! State of the file that is being written: its text, the names of its types, and types in Rust's
-//! notation.
+//! State of the file being written: its content, the names of its types, and types in Rust syntax.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -9,7 +8,7 @@ use crate::model::Model;
 use crate::names::{Names, pascal};
 use crate::types::{Finder, Type};
 
-/// Names that the file uses or imports, so that no definition can have them.
+/// Names that the file uses or imports, so no definition can have them.
 const TYPES: [&str; 46] = [
     "Box",
     "Binary",
@@ -64,21 +63,20 @@ pub(super) struct Writer<'a> {
     pub(super) model: &'a Model,
     /// Names of the definitions.
     pub(super) names: Vec<String>,
-    /// Pairs of a definition and another one that is boxed in it.
+    /// Pairs of definitions where the second is boxed inside the first.
     pub(super) boxes: HashSet<(usize, usize)>,
     /// Finds types that cannot be cloned.
     pub(super) owned: Finder,
     /// Names of functions that return defaults.
     pub(super) functions: Names,
-    /// Definitions that are used. `waiting` holds those of them that are not written yet, in the
-    /// order of use.
+    /// Definitions that are used. `waiting` contains those not written yet, in order of use.
     pub(super) used: HashSet<usize>,
     pub(super) waiting: VecDeque<usize>,
     pub(super) text: String,
 }
 
 impl<'a> Writer<'a> {
-    /// Returns a writer of an empty file, and the name of the trait in it.
+    /// Returns a writer for an empty file, and the name of the trait.
     pub(super) fn new(model: &'a Model) -> (Writer<'a>, String) {
         let mut taken = Names::new(&TYPES);
         let service = taken.fresh(&pascal(&model.header.short_id));
@@ -128,7 +126,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether a type is boxed in the definition `within`.
+    /// Returns whether a type is boxed inside the definition `within`.
     pub(super) fn is_boxed(&self, within: Option<usize>, index: usize) -> bool {
         within.is_some_and(|within| self.boxes.contains(&(within, index)))
     }
@@ -146,7 +144,7 @@ impl<'a> Writer<'a> {
             Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
             Type::Literals(values) => self.ty(&literals(values), within),
             Type::Optional(inner) => format!("Option<{}>", self.ty(inner, within)),
-            // A type behind a pointer needs no box.
+            // A type that is already behind a pointer needs no box.
             Type::List(inner) => format!("Vec<{}>", self.ty(inner, None)),
             Type::Set(inner) => format!("hypha_rpc::Set<Vec<{}>>", self.ty(inner, None)),
             Type::Tuple(items) => {
@@ -184,7 +182,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Returns the type that has all of these values.
+/// Returns the type that all these values have.
 pub(super) fn literals(values: &[serde_json::Value]) -> Type {
     match values {
         values if values.iter().all(|value| value.is_boolean()) => Type::Bool,
@@ -194,8 +192,8 @@ pub(super) fn literals(values: &[serde_json::Value]) -> Type {
     }
 }
 
-/// Returns the integer type with these limits. Schemas of 64-bit types have no limits, because JSON
-/// numbers cannot hold them exactly.
+/// Returns the integer type with these bounds. Schemas of 64-bit types have no bounds, because JSON
+/// numbers cannot represent them exactly.
 pub(super) fn integer(least: Option<f64>, most: Option<f64>) -> &'static str {
     let all: [(&str, f64, f64); 6] = [
         ("u8", 0.0, u8::MAX.into()),
