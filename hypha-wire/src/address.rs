@@ -1,4 +1,5 @@
-//! Service ids, client addresses and server URLs, as text only: nothing here is looked up.
+//! Service ids, client addresses and server URLs. This module only parses and formats them; it
+//! looks nothing up.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,8 +7,8 @@ use std::str::FromStr;
 
 use rand::RngExt;
 
-/// Error returned when a text is not a valid service id or URL. Its message names the text, without
-/// credentials, and the expected form.
+/// Error for a string that is not a valid service id or URL. Its message contains the string,
+/// without credentials, and the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressError(String);
@@ -55,8 +56,8 @@ impl FromStr for ServiceId {
             Some((client, service)) => (Some(client), service),
             None => (None, rest),
         };
-        // No part may contain a separator, because the text of the id would otherwise be parsed
-        // into other parts.
+        // No part may contain a separator, because the formatted id would otherwise be parsed into
+        // different parts.
         let parts = [workspace, client, Some(service), app];
         let is_valid = |part: &str| !part.is_empty() && !part.contains(['/', ':', '@']);
         if !parts.into_iter().flatten().all(is_valid) {
@@ -95,7 +96,7 @@ pub fn split_address(address: &str) -> Option<(&str, &str)> {
     address.split_once('/')
 }
 
-/// Returns `to` as an absolute address: a relative one, without a slash, is completed with
+/// Returns `to` as an absolute address. A relative address, which has no slash, is prefixed with
 /// `workspace`.
 ///
 /// ```
@@ -112,28 +113,28 @@ pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
     }
 }
 
-/// Returns whether `id` is valid as the id of a client: not empty, without `/`, `:` and `@`.
+/// Returns whether `id` is a valid client id: not empty, and without `/`, `:` and `@`.
 ///
 /// These characters separate the parts of addresses and service ids, so an id that contains one
-/// would be read as another address.
+/// would be parsed as a different address.
 #[must_use]
 pub fn valid_client_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '@'])
 }
 
-/// Returns whether `name` is valid as the name of a service: not empty, without `.`, `:`, `@` and
-/// `/`.
+/// Returns whether `name` is a valid service name: not empty, and without `.`, `:`, `@` and `/`.
 ///
-/// A name with a dot is refused because method paths are split at dots, so no call could reach it.
+/// A name must not contain a dot, because method paths are split at dots, so no call could reach
+/// the service.
 #[must_use]
 pub fn valid_service_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['.', ':', '@', '/'])
 }
 
-/// Returns a new random id of 22 characters, in the alphabet of Python's `shortuuid`.
+/// Returns a new random id of 22 characters from the alphabet of Python's `shortuuid`.
 ///
-/// It has 128 bits of randomness, so that a peer cannot guess the id of a session. Callers use it
-/// for client ids, sessions and objects.
+/// It has 128 bits of randomness, so that a peer cannot guess the id of a session. Used for client
+/// ids, sessions and objects.
 #[must_use]
 pub fn random_id() -> String {
     const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -145,8 +146,8 @@ pub fn random_id() -> String {
 
 /// Returns the URL of the WebSocket endpoint of the server at `server_url`.
 ///
-/// `http://host/base/` becomes `ws://host/base/ws`; `ws://` and `wss://` URLs are returned
-/// unchanged, because they name the endpoint itself.
+/// `http://host/base/` becomes `ws://host/base/ws`. `ws://` and `wss://` URLs are returned
+/// unchanged, because they are already the URL of the endpoint.
 ///
 /// # Errors
 ///
@@ -161,7 +162,8 @@ pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
     }
 }
 
-/// Returns the HTTP base URL of the server at `server_url`, which may be its WebSocket endpoint.
+/// Returns the HTTP base URL of the server at `server_url`, which may also be the URL of its
+/// WebSocket endpoint.
 ///
 /// # Errors
 ///
@@ -181,8 +183,8 @@ pub fn http_url(server_url: &str) -> Result<String, AddressError> {
 
 /// Returns `url` without user, password, query and fragment, for messages and logs.
 ///
-/// The URL may be invalid or relative. If the end of the password is ambiguous, all after the
-/// scheme is replaced by `...`.
+/// The URL may be invalid or relative. If it is unclear where the password ends, everything after
+/// the scheme is replaced by `...`.
 ///
 /// ```
 /// # use hypha_wire::redacted_url;
@@ -197,10 +199,10 @@ pub fn redacted_url(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
-    // URL parsers of the Web treat a backslash like a slash.
+    // Web URL parsers treat a backslash like a slash.
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..end];
-    // The last one, because a password may contain an unescaped `@`.
+    // Use the last `@`, because a password may contain an unescaped `@`.
     let host = match authority.rfind('@') {
         Some(at) => at + 1,
         None => {
@@ -218,7 +220,7 @@ pub fn redacted_url(url: &str) -> String {
     format!("{scheme}{}", &shown[..end])
 }
 
-/// Returns whether the URL is encrypted (`https`, `wss`), and the part after the scheme.
+/// Returns whether the URL is encrypted (`https`, `wss`), and the rest of the URL after the scheme.
 fn split_scheme(server_url: &str) -> Result<(bool, &str), AddressError> {
     let (scheme, rest) = server_url.split_once("://").unwrap_or(("", server_url));
     let secure = match scheme {
@@ -254,7 +256,7 @@ pub struct ServiceUrl {
 
 /// Parses `https://host/workspace/services/client:service@app`.
 ///
-/// Text after the service id is ignored, as in the Python client.
+/// Anything after the service id is ignored, as in the Python client.
 ///
 /// # Errors
 ///
@@ -276,14 +278,14 @@ fn split_service_url(url: &str) -> Option<ServiceUrl> {
     }
     let (host, path) = rest.split_once('/')?;
     let (workspace, rest) = path.split_once("/services/")?;
-    // The character sets are those of the Python client, so that both accept the same URLs.
+    // The character sets are those of the Python client, so that both clients accept the same URLs.
     let is_workspace_char =
         |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if host.is_empty() || workspace.is_empty() || !workspace.chars().all(is_workspace_char) {
         return None;
     }
-    // Text after a name is ignored, because the Python client matches a prefix and users share such
-    // URLs between languages.
+    // Anything after a name is ignored, because the Python client matches only a prefix, and users
+    // share such URLs between languages.
     let (first, rest) = leading_name(rest)?;
     let (client, service, rest) = match rest.strip_prefix(':').and_then(leading_name) {
         Some((service, rest)) => (Some(first), service, rest),

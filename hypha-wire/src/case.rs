@@ -1,12 +1,12 @@
-//! Conversion of keys to camelCase and snake_case, by the rules of the Python client and server.
+//! Converts keys to camelCase and snake_case with the rules of the Python client and server.
 //!
-//! The crate `heck` splits names at other places, for instance runs of capitals. A Rust client
-//! would then see other keys than a Python client of the same service.
+//! The crate `heck` splits some names differently, for example those with consecutive capitals. A
+//! Rust client would then see other keys of a service than a Python client.
 
 use crate::keys;
 use crate::values::value::{Map, Value};
 
-/// Target of a conversion of the keys of a service.
+/// Target case of a conversion of service keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     /// camelCase: `getService`.
@@ -18,8 +18,8 @@ pub enum Case {
 }
 
 impl Case {
-    /// Parses the option `case_conversion`, which asks for a form by containing its name: `camel`,
-    /// `snake`, or both, as in `camel+snake`. Returns `None` if it contains neither.
+    /// Parses the option `case_conversion`, a string that contains `camel`, `snake`, or both, as in
+    /// `camel+snake`. Returns `None` if it contains neither.
     #[must_use]
     pub fn parse(text: &str) -> Option<Case> {
         match (text.contains("camel"), text.contains("snake")) {
@@ -43,8 +43,8 @@ impl Case {
 
 /// Returns `name` in camelCase: `get_service` becomes `getService`.
 ///
-/// A name without an underscore only has its first letter lowered. Otherwise the first part stays
-/// as it is, and each other part is capitalized.
+/// In a name without an underscore, only the first letter is changed to lower case. Otherwise the
+/// first part stays unchanged, and every other part is capitalized.
 pub fn to_camel_case(name: &str) -> String {
     let mut parts = name.split('_');
     let first = parts.next().unwrap_or("");
@@ -55,8 +55,8 @@ pub fn to_camel_case(name: &str) -> String {
     }
     let mut camel = first.to_owned();
     for part in parts {
-        // Python's `str.title` capitalizes the first letter of each run of letters and lowers the
-        // others.
+        // Python's `str.title` capitalizes the first letter of each run of letters and lower-cases
+        // the others.
         let mut in_word = false;
         for c in part.chars() {
             if in_word {
@@ -72,7 +72,7 @@ pub fn to_camel_case(name: &str) -> String {
 
 /// Returns `name` in snake_case: `getService` becomes `get_service`.
 ///
-/// Every capital begins a new part, so `getURL` becomes `get_u_r_l`, as in Python.
+/// Every capital starts a new part, so `getURL` becomes `get_u_r_l`, as in Python.
 #[must_use]
 pub fn to_snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 8);
@@ -87,10 +87,10 @@ pub fn to_snake_case(name: &str) -> String {
     snake.trim_start_matches('_').to_owned()
 }
 
-/// Returns `value` with the keys of its maps converted, at every depth.
+/// Returns `value` with the keys of its maps converted, at every nesting level.
 ///
-/// Maps in lists and typed values (`_rtype`) keep their keys. A function takes its new key as its
-/// name.
+/// Maps in lists and typed values (`_rtype`) keep their keys. A function also gets its new key as
+/// its name.
 pub fn convert_keys(value: Value, case: Case) -> Value {
     match value {
         Value::Map(map) => Value::Map(convert_map_keys(map, case)),
@@ -101,8 +101,8 @@ pub fn convert_keys(value: Value, case: Case) -> Value {
 /// Returns `map` with its keys converted, like [`convert_keys`].
 #[must_use]
 pub fn convert_map_keys(map: Map, case: Case) -> Map {
-    // The keys of typed values belong to the protocol, and a peer would not find them under other
-    // names.
+    // The keys of typed values belong to the protocol, so peers would not find them after a
+    // conversion.
     if map
         .get(keys::RTYPE)
         .is_some_and(|tag| tag.as_str().is_some())
@@ -111,7 +111,7 @@ pub fn convert_map_keys(map: Map, case: Case) -> Map {
     }
     let mut converted = Map::with_capacity(map.len());
     for (key, value) in map {
-        // Inner maps take the form of their key instead of `case`. With `Both` they would otherwise
+        // Inner maps use the form of their key instead of `case`. With `Both` they would otherwise
         // double at each level.
         if case != Case::Snake {
             let key = to_camel_case(&key);

@@ -11,11 +11,11 @@ pub const RDTYPE: &str = "_rdtype";
 pub const RSHAPE: &str = "_rshape";
 /// Traceback of an error.
 pub const RTRACE: &str = "_rtrace";
-/// Name of a function. In an error, name of its class; an extension.
+/// Name of a function; in an error, the name of its class, which is an extension.
 pub const RNAME: &str = "_rname";
 /// Data of an error; an extension.
 pub const RDATA: &str = "_rdata";
-/// Texts of the causes of an error, the nearest first. Only Rust peers send it.
+/// Messages of the causes of an error, the nearest cause first. Only Rust peers send them.
 pub const RCAUSES: &str = "_rcauses";
 /// Address of the client that owns a function.
 pub const RTARGET: &str = "_rtarget";
@@ -43,11 +43,12 @@ pub const RINTF_PREFIX: &str = "_rintf_";
 pub const RCLOSE_METHOD: &str = "_rclose_method";
 /// Method that returns several items of a generator at once; an extension.
 pub const RBATCH_METHOD: &str = "_rbatch_method";
-/// Whether the owner of a function wants a release when its last handle is dropped; an extension.
+/// Whether the owner of a function wants a release when the last handle of the function is dropped;
+/// an extension.
 pub const RRELEASE: &str = "_rrelease";
 /// Whether the owner of a function accepts `built-in.cancel`; an extension.
 pub const RCANCEL: &str = "_rcancel";
-/// Marks an object that Rust peers read in a form of their own, such as a file; an extension.
+/// Marks an object that Rust peers decode as a type of their own, such as a file; an extension.
 pub const RNATIVE: &str = "_rnative";
 
 /// Prefix of the method paths of services.
@@ -60,7 +61,7 @@ pub const BUILT_IN_METHODS: &str = "services.built-in.";
 pub const GET_SERVICE: &str = "services.built-in.get_service";
 /// Method that returns `pong`.
 pub const PING: &str = "services.built-in.ping";
-/// Method that drops a function handed to the caller; an extension.
+/// Method that releases a function handed to the caller; an extension.
 pub const RELEASE: &str = "services.built-in.release";
 /// Method that cancels a call of the caller; an extension.
 pub const CANCEL: &str = "services.built-in.cancel";
@@ -88,7 +89,7 @@ pub const RESERVED: [&str; 8] = [
 /// (`docs/protocol/07-auth-login-encryption.md`).
 pub const ENC: &str = "_enc";
 
-/// JSON Schema annotation of values that JSON does not have.
+/// JSON Schema annotation for values that JSON cannot represent.
 ///
 /// Its value is `ndarray`, `function`, `stream` (of `items`), `object` (with functions), `file`,
 /// `timestamp`, `set` or `ordered_map`. Validators ignore it.

@@ -1,24 +1,24 @@
-//! The bytes of the Hypha RPC protocol: messages, values, arguments, addresses and chunks, without
-//! I/O.
+//! The bytes of the Hypha RPC protocol: messages, values, arguments, addresses and chunks. Performs
+//! no I/O.
 //!
 //! This crate is a part of [`hypha-rpc`](https://docs.rs/hypha-rpc), which re-exports the types
-//! that programs need. It has the version of `hypha-rpc` and makes no promise of its own: anything
-//! here may change in a minor version.
+//! that programs need. It has the version of `hypha-rpc` and is not stable by itself: anything here
+//! may change in a minor version.
 //!
 //! # Messages
 //!
-//! A *frame* holds one *message*, which is one or two msgpack maps in a row:
+//! A *frame* holds one *message*, which consists of one or two consecutive msgpack maps:
 //!
-//! - The *first segment* (MAIN) is the routing: sender, receiver, method and session. Servers read
-//!   and rewrite only this segment.
-//! - The *second segment* (EXTRA) holds the arguments of a call and the form of the response, or an
-//!   encrypted second segment. Servers forward it unread.
+//! - The *first segment* (MAIN) contains the routing: sender, receiver, method and session. Servers
+//!   read and rewrite only this segment.
+//! - The *second segment* (EXTRA) contains the arguments of a call and how to respond to it. It may
+//!   be encrypted. Servers forward it unread.
 //!
-//! A message too large for one frame is sent in *chunks*, each of which is an argument of another
+//! A message that is too large for one frame is sent in *chunks*, each as an argument of another
 //! message. Functions and streams are sent as references, which are *handles* in Rust.
 //!
 //! [`Args`] encodes a message, [`Message`] parses a frame, and [`IncomingArgs`] decodes the
-//! arguments straight into Rust types:
+//! arguments directly into Rust types:
 //!
 //! ```
 //! use hypha_wire::{Args, Head, Message, ReplyMode};
@@ -45,7 +45,7 @@
 //!
 //! # Modules
 //!
-//! Modules are private, except for [`keys`]; their public items are at the root of the crate.
+//! Modules are private, except for [`keys`]. Their public items are in the root of the crate.
 //!
 //! | module | content |
 //! | --- | --- |
@@ -59,9 +59,9 @@
 //! | `values/decode` | [`from_slice`], [`skip`]: msgpack to serde, for untrusted input |
 //! | `values/local` | [`Packed`]: encoded values that are not part of a message; conversions |
 //! | `values/raw` | [`RawValue`]: values that stay encoded; [`JsonWriter`]: msgpack to JSON |
-//! | `values/memory` | [`PeerMemory`]: bounds on the memory of decoded values |
+//! | `values/memory` | [`PeerMemory`]: limits on the memory of decoded values |
 //! | `values/value/handle` | [`Handle`]: functions and streams as values |
-//! | `values/splice` | content that is kept apart from the buffer of a message |
+//! | `values/splice` | content stored outside the buffer of a message |
 //! | `values/scope` | [`Origin`]: frame and connection of the value that is being decoded |
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
 //! | `values/array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
@@ -127,7 +127,7 @@ pub use values::value::{
     ConnectionRef, Handle, HandleKind, Map, RemoteHandle, Value, set_encryption_key,
 };
 
-/// Largest number of lists and maps inside each other in one value, encoded or decoded.
+/// Maximum nesting depth of lists and maps in one value, encoded or decoded.
 ///
 /// Decoding is recursive, so deeper values would exhaust the stack of the thread.
 pub const MAX_DEPTH: usize = 128;

@@ -1,8 +1,8 @@
 //! Writer of msgpack headers and scalars.
 //!
 //! Everything is written in its smallest form, so that messages are byte for byte those of the
-//! Python client and can be compared with recorded ones. The encoder of values and the encoder of
-//! messages call it. A [`Sink`] decides whether the bytes are stored or only counted.
+//! Python client and can be compared with recorded ones. Used by the encoders of values and of
+//! messages. A [`Sink`] either stores or only counts the bytes.
 
 use rmp::Marker;
 
@@ -18,8 +18,8 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes that would be written, so that a front can be placed directly before the bytes
-/// that it precedes.
+/// Counts the bytes that would be written, so that a front can be placed directly before the
+/// following bytes.
 pub(super) struct Count(pub(super) usize);
 
 impl Sink for Count {
@@ -28,11 +28,11 @@ impl Sink for Count {
     }
 }
 
-/// Fills a slice from its front. The bytes must be measured with [`Count`] before.
+/// Fills a slice from its start. Measure the bytes with [`Count`] first.
 ///
 /// # Panics
 ///
-/// Panics if more bytes are written than the slice has.
+/// Panics if more bytes are written than the slice holds.
 pub(super) struct Fill<'a>(pub(super) &'a mut [u8]);
 
 impl Sink for Fill<'_> {
@@ -45,8 +45,8 @@ impl Sink for Fill<'_> {
 
 /// Writes a marker with a payload of fixed size.
 fn put_marked<const N: usize>(out: &mut impl Sink, marker: Marker, payload: [u8; N]) {
-    // One `put` of a small array, instead of one for the marker and one for the payload, because
-    // the optimizer turns it into plain stores.
+    // One `put` of a small array, instead of two for marker and payload, because the optimizer
+    // turns it into plain stores.
     let mut bytes = [0; 9];
     bytes[0] = marker.to_u8();
     bytes[1..=N].copy_from_slice(&payload);
@@ -65,7 +65,7 @@ pub(super) fn put_f64(out: &mut impl Sink, value: f64) {
     put_marked(out, Marker::F64, value.to_be_bytes());
 }
 
-/// Writes an integer that is not negative.
+/// Writes a non-negative integer.
 pub(super) fn put_uint(out: &mut impl Sink, value: u64) {
     if value < 0x80 {
         put_marked(out, Marker::FixPos(value as u8), []);
@@ -80,8 +80,8 @@ pub(super) fn put_uint(out: &mut impl Sink, value: u64) {
     }
 }
 
-/// Writes an integer. One that is not negative takes the unsigned form, as in Python, because it is
-/// never longer.
+/// Writes an integer. Non-negative ones use the unsigned form, as in Python, because it is never
+/// longer.
 pub(super) fn put_int(out: &mut impl Sink, value: i64) {
     if let Ok(value) = u64::try_from(value) {
         put_uint(out, value);
@@ -98,7 +98,7 @@ pub(super) fn put_int(out: &mut impl Sink, value: i64) {
     }
 }
 
-/// Writes a string. Its length must fit 32 bits, which the encoder checks.
+/// Writes a string. Its length must fit into 32 bits, which the encoder checks.
 pub(super) fn put_str(out: &mut impl Sink, text: &str) {
     let len = text.len();
     if len < 32 {
@@ -113,13 +113,13 @@ pub(super) fn put_str(out: &mut impl Sink, text: &str) {
     out.put(text.as_bytes());
 }
 
-/// Writes binary data. Its length must fit 32 bits, which the encoder checks.
+/// Writes binary data. Its length must fit into 32 bits, which the encoder checks.
 pub(super) fn put_bin(out: &mut impl Sink, bytes: &[u8]) {
     put_bin_head(out, bytes.len() as u32);
     out.put(bytes);
 }
 
-/// Writes the header of `len` bytes of binary data, which the caller appends.
+/// Writes the header of binary data of `len` bytes. The caller appends these.
 pub(super) fn put_bin_head(out: &mut impl Sink, len: u32) {
     if let Ok(len) = u8::try_from(len) {
         put_marked(out, Marker::Bin8, len.to_be_bytes());
@@ -130,7 +130,7 @@ pub(super) fn put_bin_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// Writes an extension value of type `code`. The length of `data` must fit 32 bits.
+/// Writes an extension value of type `code`. The length of `data` must fit into 32 bits.
 pub(super) fn put_ext(out: &mut impl Sink, code: i8, data: &[u8]) {
     let len = data.len();
     match len {
@@ -153,7 +153,7 @@ pub(super) fn put_ext(out: &mut impl Sink, code: i8, data: &[u8]) {
     out.put(data);
 }
 
-/// Writes the header of a list of `len` items, which the caller appends.
+/// Writes the header of a list of `len` items. The caller appends these.
 pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
     if len < 16 {
         put_marked(out, Marker::FixArray(len as u8), []);
@@ -164,7 +164,7 @@ pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// Writes the header of a map of `len` entries, which the caller appends: each key before its
+/// Writes the header of a map of `len` entries. The caller appends these, each key before its
 /// value.
 pub(super) fn put_map_head(out: &mut impl Sink, len: u32) {
     if len < 16 {

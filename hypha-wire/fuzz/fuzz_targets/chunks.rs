@@ -1,4 +1,4 @@
-//! The target `chunks`.
+//! Fuzz target `chunks`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `message`.
+//! Fuzz target `message`.
 
 #![no_main]
 

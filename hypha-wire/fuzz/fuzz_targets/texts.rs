@@ -1,4 +1,4 @@
-//! The target `texts`.
+//! Fuzz target `texts`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `value`.
+//! Fuzz target `value`.
 
 #![no_main]
 

@@ -1,14 +1,14 @@
-//! The targets for libFuzzer. Their code is in `hypha-wire/tests/fuzz/`, where an ordinary
-//! test runs it with the kept inputs.
+//! Targets for libFuzzer. Their code is in `hypha-wire/tests/fuzz/`, where an ordinary test also
+//! runs it on the stored inputs.
 
 #[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;
 
-/// Runs one input through the target of this name.
+/// Runs the target with this name on one input.
 ///
 /// # Panics
 ///
-/// If there is no such target; if the input breaks a promise of the crate.
+/// If there is no such target, or the input violates a guarantee of the crate.
 pub fn run(target: &str, input: &[u8]) {
     targets::run(target, input);
 }

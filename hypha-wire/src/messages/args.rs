@@ -1,9 +1,9 @@
-//! Encoder of outgoing messages: arguments are encoded once, and the routing is written in front of
-//! them in the same buffer.
+//! Encoder of outgoing messages. It encodes the arguments first, and then writes the routing in
+//! front of them into the same buffer.
 //!
-//! Callers encode the arguments before they know the session of the call, so the buffer begins with
-//! unused headroom, into which the routing is written last. Generated proxies, dispatch and the
-//! engine call this module.
+//! Callers encode the arguments before they know the session of the call. So the buffer starts with
+//! unused headroom, into which the routing is written last. Used by generated proxies, dispatch and
+//! the engine.
 
 use serde::Serialize;
 
@@ -19,9 +19,9 @@ use crate::values::raw::RawValue;
 use crate::values::splice::{SPLICED_BYTES, Splice};
 use crate::values::value::{Handle, Value};
 
-/// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Two addresses with long
-/// ids, a method path and two nested sessions fit. A longer front goes into a buffer of its own, so
-/// that a transport that needs the message in one buffer copies all of it.
+/// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Enough for two
+/// addresses with long ids, a method path and two nested sessions. Longer routing goes into a
+/// separate buffer; a transport that needs the message in one buffer then copies all of it.
 const HEADROOM: usize = 384;
 
 /// Arguments of a call, or the result in a response, encoded as they are pushed.
@@ -29,8 +29,8 @@ const HEADROOM: usize = 384;
 /// Binary data of 16 KiB and more is not copied. Local handles get their names when the message is
 /// finished.
 ///
-/// The first error of an argument is kept and returned by [`finish`](Self::finish), so pushing
-/// needs no error handling. Positional arguments come before keyword arguments.
+/// [`finish`](Self::finish) returns the first error of an argument, so pushing needs no error
+/// handling. Positional arguments come before keyword arguments.
 ///
 /// ```
 /// # use hypha_wire::Args;
@@ -47,10 +47,10 @@ pub struct Args {
     splices: Splices,
     /// Number of positional arguments in `buf`.
     positional: u32,
-    /// Number of optional arguments at the end that are nil so far. They are dropped unless another
-    /// argument follows.
+    /// Number of optional arguments at the end of the list that are nil. They are dropped unless
+    /// another argument follows.
     omissible: u32,
-    /// The map of keyword arguments, once it has begun.
+    /// Map of keyword arguments, if it has been started.
     named: Option<KeywordMap>,
     /// Expected number of keyword arguments, for which the header of their map is reserved.
     expected_named: u32,
@@ -58,12 +58,12 @@ pub struct Args {
     error: Option<EncodeError>,
 }
 
-/// The map of keyword arguments while it is written.
+/// Map of keyword arguments while it is being written.
 #[derive(Clone, Debug)]
 struct KeywordMap {
     /// Position of its header in the buffer.
     start: usize,
-    /// Bytes reserved for its header, by the expected number of arguments.
+    /// Number of bytes reserved for its header, based on the expected number of arguments.
     head: usize,
     /// Number of arguments so far.
     count: u32,
@@ -72,7 +72,7 @@ struct KeywordMap {
 /// Routing of an outgoing message: the variable part of its first segment (MAIN).
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// Address of the sender. The server replaces it by the verified one.
+    /// Address of the sender. The server replaces it with the verified address.
     pub from: &'a str,
     /// Address of the receiver, absolute or in the workspace of the sender.
     pub to: &'a str,
@@ -84,8 +84,7 @@ pub struct Head<'a> {
     pub session: Option<&'a str>,
 }
 
-/// Form in which the caller asks for the response: the `promise` entry of the second segment
-/// (EXTRA).
+/// How the caller wants the response: the `promise` entry of the second segment (EXTRA).
 #[derive(Clone, Copy, Debug)]
 pub enum ReplyMode<'a> {
     /// No response is requested.
@@ -95,8 +94,8 @@ pub enum ReplyMode<'a> {
         /// Heartbeat interval in seconds (`t`).
         interval: f64,
     },
-    /// The response is sent to methods that are written out in the message. Calls of `get_service`
-    /// and `ping` of a built-in service have this form in all clients.
+    /// The response is sent to methods that the message contains explicitly. All clients use this
+    /// form for calls of `get_service` and `ping` of a built-in service.
     Full {
         /// Address of the caller.
         target: &'a str,
@@ -108,20 +107,20 @@ pub enum ReplyMode<'a> {
 }
 
 impl Args {
-    /// Creates an empty list, with room for about 128 bytes of encoded arguments.
+    /// Creates an empty argument list with room for about 128 bytes of encoded arguments.
     ///
-    /// `positional` and `named` are the expected numbers of arguments, see
+    /// `positional` and `named` are the expected numbers of arguments; see
     /// [`with_capacity`](Self::with_capacity).
     #[must_use]
     pub fn new(positional: usize, named: usize) -> Args {
         Self::with_capacity(positional, named, 128)
     }
 
-    /// Creates an empty list, with room for `payload_hint` bytes of encoded arguments.
+    /// Creates an empty argument list with room for `payload_hint` bytes of encoded arguments.
     ///
-    /// `positional` and `named` are the expected numbers of arguments. They are hints: with the
-    /// right number of keyword arguments, their header has the reserved length, and finishing the
-    /// message moves no argument.
+    /// `positional` and `named` are the expected numbers of arguments. They are only hints: if the
+    /// number of keyword arguments is right, their header has the reserved length, and finishing
+    /// the message does not move the arguments.
     #[must_use]
     pub fn with_capacity(positional: usize, named: usize, payload_hint: usize) -> Args {
         let mut buf = Vec::with_capacity(HEADROOM + payload_hint + positional + named);
@@ -139,28 +138,28 @@ impl Args {
 
     /// Adds a positional argument.
     ///
-    /// An error is kept for [`finish`](Self::finish), where it names the argument `name`.
+    /// [`finish`](Self::finish) returns an error of this argument, with its `name`.
     pub fn push<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         if self.push_value(name, value) {
             self.omissible = 0;
         }
     }
 
-    /// Adds an optional positional argument. It is not sent if it and all arguments after it are
+    /// Adds an optional positional argument. The argument is not sent if it and all later ones are
     /// nil, so that the defaults of a service in another language apply.
     pub fn push_optional<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         let start = self.buf.len();
         if self.push_value(name, value) {
-            // A splice leaves nothing in the buffer, so it is not taken for a nil.
+            // Spliced data leaves nothing in the buffer, so it is not mistaken for a nil.
             let nil = self.buf[start..] == [rmp::Marker::Null.to_u8()];
             self.omissible = if nil { self.omissible + 1 } else { 0 };
         }
     }
 
-    /// Returns whether a positional argument may be added, and keeps the error otherwise.
+    /// Returns whether a positional argument may be added. If not, stores the error.
     fn takes_positional(&mut self) -> bool {
-        // The keyword arguments are the last item of the list, so a receiver would take an item
-        // behind them for the keywords.
+        // The map of keyword arguments is the last item of the list. A receiver would mistake a
+        // later item for that map.
         if self.named.is_some() {
             self.fail(EncodeError::new(
                 "a positional argument cannot follow a keyword argument",
@@ -188,23 +187,22 @@ impl Args {
 
     /// Adds a positional argument that is already encoded.
     ///
-    /// After a keyword argument this is an error, which is kept for [`finish`](Self::finish).
+    /// After a keyword argument this is an error, which [`finish`](Self::finish) returns.
     pub fn push_packed(&mut self, value: Packed) {
         if !self.takes_positional() {
             return;
         }
         self.append(value);
         self.positional += 1;
-        // The nils in front must be sent, because this argument would otherwise move to their
-        // place.
+        // The preceding nils must be sent, because this argument would otherwise move to their
+        // position.
         self.omissible = 0;
     }
 
     /// Adds a positional argument that is already encoded, given as msgpack.
     ///
-    /// The bytes are not checked: they must be one value. They are not copied if they have 16 KiB
-    /// or more. After a keyword argument this is an error, as with
-    /// [`push_packed`](Self::push_packed).
+    /// The bytes are not checked: they must be one value. 16 KiB or more are not copied. After a
+    /// keyword argument this is an error, as with [`push_packed`](Self::push_packed).
     pub fn push_encoded(&mut self, value: bytes::Bytes) {
         self.push_packed(if value.len() < SPLICED_BYTES {
             Packed {
@@ -219,7 +217,7 @@ impl Args {
         });
     }
 
-    /// Creates arguments from an encoded list of `count` items, each of which becomes one argument.
+    /// Creates arguments from an encoded list of `count` items. Each item becomes one argument.
     #[must_use]
     pub fn from_list(mut list: Packed, count: usize) -> Args {
         let mut args = Args::new(0, 0);
@@ -235,11 +233,11 @@ impl Args {
         args
     }
 
-    /// Creates arguments from a value, as plain HTTP calls give them.
+    /// Creates arguments from a value, for plain HTTP calls.
     ///
     /// The entries of a map become keyword arguments, except for the keys in `left_out`. The items
-    /// of a list become positional arguments. Null gives no arguments, and any other value gives
-    /// one. Values of 16 KiB and more are not copied.
+    /// of a list become positional arguments. Null means no arguments; any other value is a single
+    /// argument. Values of 16 KiB and more are not copied.
     ///
     /// # Errors
     ///
@@ -250,7 +248,7 @@ impl Args {
         match decoder.token()? {
             Token::Nil => Ok(Args::new(0, 0)),
             Token::Map(len) => {
-                // Checked before memory is reserved for the declared number.
+                // Check before memory is reserved for the declared number.
                 let entries = checked_len(len)?;
                 let mut args = Args::new(0, len as usize);
                 for _ in entries {
@@ -294,7 +292,7 @@ impl Args {
         self.omissible = 0;
     }
 
-    /// Appends an encoded value. Positions of its splices become positions in `buf`.
+    /// Appends an encoded value. Converts the positions of its splices to positions in `buf`.
     fn append(&mut self, value: Packed) {
         let start = self.buf.len();
         self.buf.extend_from_slice(&value.buf);
@@ -305,7 +303,7 @@ impl Args {
 
     /// Adds a keyword argument. Positional arguments cannot follow.
     ///
-    /// An error is kept for [`finish`](Self::finish), where it names the argument `name`.
+    /// [`finish`](Self::finish) returns an error of this argument, with its `name`.
     pub fn push_named<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         self.begin_named(name);
         let encoded = encode_spliced(&mut self.buf, &mut self.splices, value);
@@ -325,10 +323,11 @@ impl Args {
         }
     }
 
-    /// Writes the name of a keyword argument, after the header of their map if it is the first.
+    /// Writes the name of a keyword argument. Before the first one, writes the header of the map.
     fn begin_named(&mut self, name: &str) {
         if self.named.is_none() {
-            // Now, because the nils are no longer at the end of the buffer once the map begins.
+            // Drop the trailing nils now, because they are no longer at the end of the buffer once
+            // the map starts.
             self.omit_trailing();
             let (start, head) = (self.buf.len(), pack::head_len(self.expected_named));
             self.buf.resize(start + head, 0);
@@ -341,12 +340,12 @@ impl Args {
         pack::put_str(&mut self.buf, name);
     }
 
-    /// Keeps the first error.
+    /// Stores the first error.
     fn fail(&mut self, error: EncodeError) {
         self.error.get_or_insert(error);
     }
 
-    /// Drops the optional arguments at the end that are nil. Nil is one byte, so the number of such
+    /// Drops optional arguments at the end that are nil. A nil is one byte, so the number of
     /// arguments is the number of bytes to drop.
     fn omit_trailing(&mut self) {
         self.buf.truncate(self.buf.len() - self.omissible as usize);
@@ -354,7 +353,7 @@ impl Args {
         self.omissible = 0;
     }
 
-    /// Returns whether a function or stream is among the arguments.
+    /// Returns whether the arguments contain a function or stream.
     #[must_use]
     pub fn has_handles(&self) -> bool {
         let mut splices = self.splices.iter();
@@ -366,14 +365,13 @@ impl Args {
     /// # Errors
     ///
     /// Returns the first error of a pushed argument, or an error if the arguments contain a local
-    /// handle. Only a connection can give such a handle a name; see
-    /// [`finish_with`](Self::finish_with).
+    /// handle. Only a connection can name such a handle; see [`finish_with`](Self::finish_with).
     pub fn finish(
         self,
         head: &Head<'_>,
         reply: ReplyMode<'_>,
     ) -> Result<bytes::Bytes, EncodeError> {
-        // A received handle has its map already, so it can be passed on without a connection.
+        // A received handle already has its map, so it can be passed on without a connection.
         let message = self.finish_with(head, reply, &mut |handle| match handle.raw() {
             Some(raw) => Ok(Value::Map(raw.clone())),
             None => Err(EncodeError::new(
@@ -384,7 +382,7 @@ impl Args {
     }
 
     /// Returns the complete message. `name` is called once for each handle, in the order of the
-    /// arguments, and returns the map that stands for the handle on the wire.
+    /// arguments, and returns the map that represents the handle on the wire.
     ///
     /// # Errors
     ///
@@ -407,7 +405,7 @@ impl Args {
             entries,
             args,
         };
-        // The front is measured first, so that it can end exactly where the arguments begin.
+        // Measure the front first, so that it can end exactly where the arguments start.
         let mut len = Count(0);
         front.put_main(&mut len);
         let mut message = Rope::default();
@@ -419,7 +417,7 @@ impl Args {
                 start
             }
             None => {
-                // The addresses are longer than the headroom. The arguments stay in their buffer,
+                // The routing is longer than the headroom. Leave the arguments in their buffer,
                 // because moving them would copy the payload.
                 let mut out = Vec::with_capacity(len.0);
                 front.put(&mut out);
@@ -427,8 +425,8 @@ impl Args {
                 HEADROOM
             }
         };
-        // The pieces between the splices share one buffer. Inserting the splices instead would move
-        // the arguments behind each of them.
+        // The parts between the splices share one buffer. Inserting the splices instead would move
+        // all arguments after each of them.
         let (buf, mut done) = (bytes::Bytes::from(self.buf), start);
         for (position, splice) in self.splices {
             message.push(buf.slice(done..position));
@@ -446,8 +444,8 @@ impl Args {
         Ok(message)
     }
 
-    /// Returns the arguments as a receiver in the same process sees them. Local handles keep their
-    /// identity.
+    /// Returns the arguments in the form that a receiver in the same process gets. Local handles
+    /// keep their identity.
     ///
     /// # Errors
     ///
@@ -457,8 +455,8 @@ impl Args {
         // The longest header of a list has five bytes.
         let mut out = Vec::with_capacity(5);
         pack::put_list_head(&mut out, args);
-        // Without a message there is no routing: the header of the list takes the place of the
-        // headroom, so that the bytes are one value.
+        // Without a message there is no routing. The header of the list replaces the headroom, so
+        // that the bytes are one value.
         replace(&mut self.buf, &mut self.splices, 0..HEADROOM, out);
         let (frame, table) = local::join(self.buf, self.splices);
         IncomingArgs::local(frame, with_kwargs, table)
@@ -475,8 +473,8 @@ impl Args {
         let Some(named) = self.named.take() else {
             return Ok((self.positional, false));
         };
-        // If the expected number was wrong, the header may have another length than the reserved
-        // one, and the map moves.
+        // If the expected number was wrong, the length of the header may differ from the reserved
+        // length, and the map must be moved.
         let mut head = Vec::with_capacity(5);
         pack::put_map_head(&mut head, named.count);
         let reserved = named.start..named.start + named.head;
@@ -485,8 +483,8 @@ impl Args {
     }
 }
 
-/// Bytes in front of the first argument: MAIN, the header of EXTRA, and the header of its list
-/// `args`, which is always the first entry.
+/// Bytes in front of the first argument: MAIN, the header of EXTRA, and the header of the list
+/// `args`, which is always the first entry of EXTRA.
 struct Front<'a> {
     head: &'a Head<'a>,
     /// Number of entries of EXTRA.
@@ -509,7 +507,7 @@ impl Front<'_> {
             parent,
             session,
         } = self.head;
-        // The order of the keys is that of the Python client, so that frames can be compared with
+        // Write the keys in the order of the Python client, so that frames can be compared with
         // recorded ones.
         let optional = [("parent", parent), ("session", session)];
         pack::put_map_head(
@@ -556,7 +554,7 @@ impl ReplyMode<'_> {
         }
     }
 
-    /// Writes the entries of EXTRA that ask for the response.
+    /// Writes the entries of EXTRA that say how to respond.
     fn put(&self, out: &mut Vec<u8>) {
         match *self {
             Self::None => {}
@@ -564,7 +562,7 @@ impl ReplyMode<'_> {
                 pack::put_str(out, "promise");
                 pack::put_str(out, "*");
                 pack::put_str(out, "t");
-                // A float also for whole seconds, as in Python.
+                // Use a float even for whole seconds, as in Python.
                 pack::put_f64(out, interval);
             }
             Self::Full {
@@ -573,8 +571,8 @@ impl ReplyMode<'_> {
                 interval,
             } => {
                 pack::put_str(out, "promise");
-                // Without an interval a callee sends no heartbeats, so the method for them is left
-                // out, as in Python.
+                // Without an interval a callee sends no heartbeats, so omit their method, as in
+                // Python.
                 if interval > 0.0 {
                     pack::put_map_head(out, 4);
                     put_promise_method(out, target, session, "heartbeat");
@@ -615,7 +613,7 @@ mod tests {
     use crate::Message;
 
     fn is_encoded_in_place(parent: &str, size: usize) -> bool {
-        // A list, because large binary data is never copied into the buffer.
+        // Not a byte string but a list, because large binary data is never copied into the buffer.
         let payload = vec![5u8; size];
         let mut args = Args::with_capacity(1, 0, payload.len() + 64);
         args.push("payload", &payload);

@@ -1,12 +1,12 @@
-//! [`ChunkStore`]: large messages arrive in chunks, which wait here until the message is complete
+//! [`ChunkStore`]: holds the chunks of large messages until a message is complete
 //! (`docs/protocol/02-messages.md`).
 //!
-//! Each connection of `hypha-rpc` owns one store, behind a lock, and calls it for the methods of
-//! `message_cache`. A message leaves the store when it is complete, when its sender removes it or
-//! disconnects, or when no chunk has arrived for five minutes.
+//! Each connection of `hypha-rpc` owns one store behind a lock, and calls it for the methods of
+//! `message_cache`. A message is removed from the store when it is complete, when its sender
+//! removes it or disconnects, or when no chunk has arrived for five minutes.
 //!
-//! Invariant: `used` of the store is the sum of `used` of its peers, and `used` of a peer the sum
-//! of `cost` of its messages. All three change together, after the charge that may fail.
+//! Invariant: the store's `used` is the sum of its peers' `used`, and a peer's `used` is the sum of
+//! the `cost` of its messages. All three change together, after the charge, which may fail.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,32 +15,32 @@ use std::time::{Duration, Instant};
 
 use crate::values::memory::{MemoryCharge, PeerMemory};
 
-/// Upper bound on the incomplete messages of one peer.
+/// Maximum number of incomplete messages of one peer.
 const MAX_ENTRIES: usize = 64;
-/// Upper bound on the peers with incomplete messages, so that the map of peers is bounded too.
+/// Maximum number of peers with incomplete messages, so that the map of peers is also bounded.
 const MAX_PEERS: usize = 4096;
 /// One peer may fill `1 / PEER_SHARE` of the store, so that it cannot block all other peers.
 const PEER_SHARE: usize = 2;
-/// Longest wait for the next chunk of a message.
+/// Maximum wait for the next chunk of a message.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// The first chunk reserves room for this many chunks of its length, because a large buffer is
-/// copied each time it grows. 17, because the message around 16 chunks of data is a little longer
-/// than the data. The peer is charged for the whole reservation. If its account has no room for
-/// that, only the chunk is reserved and charged.
+/// copied each time it grows. 17, because a message with 16 chunks of data is slightly longer than
+/// the data. The peer is charged for the whole reservation. If its account has no room for that,
+/// only the first chunk is reserved and charged.
 const RESERVED_CHUNKS: usize = 17;
-/// Upper bound on the bytes that the first chunk reserves: a peer that sends nothing more would
-/// otherwise hold 17 times as much as it sent.
+/// Maximum number of bytes that the first chunk reserves: otherwise a peer that sends nothing more
+/// would hold 17 times as much as it sent.
 const MAX_RESERVED: usize = 32 << 20;
-/// Bytes charged for each chunk and message besides its content. Otherwise a peer could add empty
-/// ones without end.
+/// Bytes charged for each chunk and message in addition to its content. Otherwise a peer could add
+/// an unlimited number of empty ones.
 const OVERHEAD: usize = 128;
 
-/// Error of a request to the chunk store. The texts of `Exists` and `Unknown` are those of the
-/// Python client, word for word, so that callers see the same error from every peer.
+/// Error of a request to the chunk store. The messages of `Exists` and `Unknown` are exactly those
+/// of the Python client, so that callers see the same error from every peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChunkError {
-    /// There is a message with this key.
+    /// The peer already has a message with this key.
     #[error(
         "Message with the same key ({0}) already exists in the cache store, please use \
          overwrite=True or remove it first."
@@ -57,7 +57,8 @@ pub enum ChunkError {
         /// Index of the first missing chunk.
         index: u64,
     },
-    /// The chunk was already joined with its neighbors, and the new one has another length.
+    /// The chunk was already joined with the previous ones, and the new chunk has a different
+    /// length.
     #[error("Message with key {key}: chunk {index} is there already, with another length.")]
     Differs {
         /// Key of the message.
@@ -65,7 +66,8 @@ pub enum ChunkError {
         /// Index of the chunk.
         index: u64,
     },
-    /// The store is full, the peer has used its share of it, or too many peers have messages in it.
+    /// The store is full, the peer has used its share of the store, or too many peers have messages
+    /// in the store.
     #[error("Message with key {key} does not fit: the cache store is limited to {limit} bytes.")]
     Full {
         /// Key of the message.
@@ -85,8 +87,8 @@ pub enum ChunkError {
 
 /// Store of incomplete messages, which arrive in chunks.
 ///
-/// Each message belongs to the peer that began it, and other peers can neither read nor change it.
-/// One peer cannot fill the store alone, and never displaces messages of other peers.
+/// Each message belongs to the peer that started it; other peers can neither read nor change it.
+/// One peer cannot fill the store alone, and never evicts messages of other peers.
 #[derive(Debug)]
 pub struct ChunkStore {
     /// Peers with at least one message, by address.
@@ -95,7 +97,7 @@ pub struct ChunkStore {
     used: usize,
     /// Upper bound on `used`.
     limit: usize,
-    /// Accounts to which the messages are charged in addition.
+    /// Accounts that are charged for the messages, in addition to the store's own limit.
     memory: Option<Arc<dyn PeerMemory>>,
 }
 
@@ -104,13 +106,13 @@ pub struct ChunkStore {
 struct Peer {
     /// Messages by key.
     entries: HashMap<String, Entry>,
-    /// Bytes that they occupy.
+    /// Number of bytes that these messages occupy.
     used: usize,
 }
 
 impl Peer {
-    /// Returns the key of the message to drop before another can begin: the one whose last chunk is
-    /// the oldest. Returns `None` if there is room.
+    /// Returns the key of the message to evict before another can start: the one whose last chunk
+    /// is the oldest. Returns `None` if there is room.
     fn oldest_if_full(&self) -> Option<String> {
         if self.entries.len() < MAX_ENTRIES {
             return None;
@@ -122,22 +124,22 @@ impl Peer {
 
 /// Incomplete message.
 struct Entry {
-    /// Content of the chunks from the first one on without a gap. Each chunk is joined when it
-    /// arrives and not at the end, so that the work is spread over the transfer and no chunk keeps
-    /// its frame in memory.
+    /// Content of all chunks before the first gap. Each chunk is joined when it arrives and not at
+    /// the end, so that the work is spread over the transfer and no chunk keeps its frame in
+    /// memory.
     joined: Vec<u8>,
     /// Position of each joined chunk in `joined`, by index.
     starts: Vec<usize>,
-    /// Chunks that arrived before one with a lower index, by index.
+    /// Chunks that arrived before one with a lower index. Key: index.
     early: BTreeMap<u64, bytes::Bytes>,
     /// Time of the last chunk.
     touched: Instant,
     /// Bytes that the message occupies.
     cost: usize,
-    /// Bytes on the account of the peer. At least `cost`, because a charge is given back only as a
-    /// whole, when the message leaves the store.
+    /// Bytes charged to the account of the peer. At least `cost`, because a charge is only returned
+    /// as a whole, when the message is removed from the store.
     charged: usize,
-    /// The charges themselves, which end when they are dropped.
+    /// The charges, which end when dropped.
     charges: Vec<MemoryCharge>,
 }
 
@@ -151,14 +153,14 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Effect of a chunk on the memory of its message.
+/// How a chunk changes the memory of its message.
 #[derive(Clone, Copy)]
 struct Growth {
     /// Bytes that the message no longer occupies.
     freed: usize,
-    /// Bytes that it occupies in addition.
+    /// Additional bytes that the message occupies.
     cost: usize,
-    /// Capacity of the buffer of joined chunks.
+    /// Capacity of the buffer for joined chunks.
     capacity: usize,
 }
 
@@ -175,8 +177,8 @@ impl Entry {
         }
     }
 
-    /// Returns the effect of the chunk `index` of `len` bytes, first with room reserved for later
-    /// chunks, then without. The caller takes the second if there is no memory for the first.
+    /// Returns the effects of the chunk `index` of `len` bytes: first with room reserved for later
+    /// chunks, then without. The caller uses the second if there is no memory for the first.
     fn growth(&self, index: u64, len: usize) -> [Growth; 2] {
         let replaced = self.early.get(&index).map(bytes::Bytes::len);
         let capacity = self.joined.capacity();
@@ -188,7 +190,7 @@ impl Entry {
         if index != self.starts.len() as u64 {
             return [growth; 2];
         }
-        // This chunk fills a gap, so the early chunks directly behind it are joined as well.
+        // This chunk fills a gap, so also join the early chunks directly after it.
         let behind = (index.saturating_add(1)..).zip(self.early.range(index.saturating_add(1)..));
         let behind = behind.take_while(|(expected, (index, _))| expected == *index);
         let behind: usize = behind.map(|(_, (_, data))| data.len()).sum();
@@ -205,7 +207,7 @@ impl Entry {
         if needed <= capacity {
             return [with(capacity); 2];
         }
-        // Later growth by half keeps the number of copies logarithmic.
+        // Growing by half keeps the number of copies logarithmic.
         let ample = if self.starts.is_empty() {
             len.min(MAX_RESERVED / RESERVED_CHUNKS) * RESERVED_CHUNKS
         } else {
@@ -214,7 +216,7 @@ impl Entry {
         [with(ample.max(needed)), with(needed)]
     }
 
-    /// Returns the index after the highest chunk so far, which `append` uses.
+    /// Returns the index after the highest chunk so far. `append` uses it.
     fn next(&self) -> u64 {
         match self.early.last_key_value() {
             Some((last, _)) => last.saturating_add(1),
@@ -222,7 +224,7 @@ impl Entry {
         }
     }
 
-    /// Returns the position of the chunk `index` in `joined`, if it is joined.
+    /// Returns the position of the chunk `index` in `joined`, if the chunk is joined.
     fn place(&self, index: u64) -> Option<std::ops::Range<usize>> {
         let index = usize::try_from(index).ok()?;
         let start = *self.starts.get(index)?;
@@ -230,12 +232,12 @@ impl Entry {
         Some(start..end.unwrap_or(self.joined.len()))
     }
 
-    /// Adds or replaces a chunk, with `capacity` bytes of room for joined chunks.
+    /// Adds or replaces a chunk, with a capacity of `capacity` bytes for the joined chunks.
     ///
     /// # Panics
     ///
-    /// Panics if it replaces a joined chunk of another length. [`ChunkStore::set`] checks that
-    /// before.
+    /// Panics if the chunk replaces a joined chunk of a different length. [`ChunkStore::set`]
+    /// checks that first.
     fn put(&mut self, index: u64, data: bytes::Bytes, capacity: usize) {
         self.joined
             .reserve_exact(capacity.saturating_sub(self.joined.len()));
@@ -252,14 +254,14 @@ impl Entry {
 }
 
 impl Default for ChunkStore {
-    /// Creates a store of at most 1 GiB.
+    /// Creates a store with a maximum of 1 GiB.
     fn default() -> Self {
         Self::new(1 << 30)
     }
 }
 
 impl ChunkStore {
-    /// Creates a store of at most `limit` bytes in total, of which one peer may use half.
+    /// Creates a store with a maximum of `limit` bytes, of which one peer may use half.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -270,18 +272,18 @@ impl ChunkStore {
         }
     }
 
-    /// Charges each message to the account of its peer, in addition to the limit of the store.
+    /// Also charges each message to the account of its peer, in addition to the limit of the store.
     #[must_use]
     pub fn with_memory(mut self, memory: Arc<dyn PeerMemory>) -> Self {
         self.memory = Some(memory);
         self
     }
 
-    /// Begins the message `key` of the peer `from`.
+    /// Starts the message `key` of the peer `from`.
     ///
-    /// First drops all messages without a chunk for five minutes. If the peer still has 64
-    /// incomplete messages, drops the one whose last chunk is the oldest: a peer that never
-    /// finishes a message can still begin another.
+    /// First drops all messages that have not received a chunk for five minutes. If the peer still
+    /// has 64 incomplete messages, evicts the one whose last chunk is the oldest, so that a peer
+    /// that never finishes a message can still start another.
     ///
     /// # Errors
     ///
@@ -320,7 +322,7 @@ impl ChunkStore {
         Ok(())
     }
 
-    /// Adds a chunk after the one with the highest index so far.
+    /// Adds a chunk after the chunk with the highest index.
     ///
     /// # Errors
     ///
@@ -339,13 +341,14 @@ impl ChunkStore {
         self.set(from, key, next, data, now)
     }
 
-    /// Sets the chunk `index`, and replaces an earlier one with this index.
+    /// Sets the chunk `index`. Replaces an earlier chunk with this index.
     ///
     /// # Errors
     ///
     /// - [`ChunkError::Unknown`] if the peer has no message with this key.
-    /// - [`ChunkError::Differs`] if it replaces a chunk of another length whose predecessors have
-    ///   all arrived. Such a chunk is joined already, and the joined bytes cannot move.
+    /// - [`ChunkError::Differs`] if it replaces a chunk of a different length, and all chunks
+    ///   before that have arrived. Such a chunk is already joined, and the joined bytes cannot
+    ///   move.
     /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
     /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn set(
@@ -364,7 +367,7 @@ impl ChunkStore {
                     index,
                 });
             }
-            // It replaces a joined chunk of the same length, so the memory stays as it is.
+            // The chunk replaces a joined chunk of the same length, so the memory does not change.
             Some(_) => {
                 let (freed, cost, capacity) = (0, 0, entry.joined.capacity());
                 [Growth {
@@ -381,8 +384,8 @@ impl ChunkStore {
         let ample_fits = self.fits(from, ample.freed, ample.cost);
         let peer = self.peers.get_mut(from).ok_or_else(|| unknown(key))?;
         let entry = peer.entries.get_mut(key).ok_or_else(|| unknown(key))?;
-        // The limits of the store were checked before the account is charged, and nothing was
-        // changed yet: a refusal leaves the message as it was.
+        // The limits of the store are already checked, and nothing has been changed. So if the
+        // account refuses the charge, the message stays as it was.
         let memory = self.memory.as_ref();
         let after = |growth: Growth| entry.cost.saturating_sub(growth.freed) + growth.cost;
         let (ample_cost, least_cost) = (after(ample), after(least));
@@ -429,8 +432,8 @@ impl ChunkStore {
         Ok(entry.joined.into())
     }
 
-    /// Drops all messages without a chunk for five minutes before `now`. Owners call it from time
-    /// to time, because otherwise only [`create`](Self::create) does.
+    /// Drops all messages that have not received a chunk in the five minutes before `now`. Owners
+    /// call this periodically, because otherwise only [`create`](Self::create) drops them.
     pub fn expire(&mut self, now: Instant) {
         let total = &mut self.used;
         self.peers.retain(|_, peer| {
@@ -454,7 +457,7 @@ impl ChunkStore {
         }
     }
 
-    /// Returns the number of bytes in use: the content of all messages, and an overhead for each
+    /// Returns the number of used bytes: the content of all messages, plus an overhead for each
     /// chunk and message.
     #[must_use]
     pub fn used(&self) -> usize {
@@ -465,8 +468,8 @@ impl ChunkStore {
         self.peers.get(from)?.entries.get(key)
     }
 
-    /// Returns whether the peer and the store have room for `cost` bytes after they have released
-    /// `freed` bytes.
+    /// Returns whether the peer and the store have room for `cost` bytes after releasing `freed`
+    /// bytes.
     fn fits(&self, from: &str, freed: usize, cost: usize) -> bool {
         let of_peer = self.peers.get(from).map_or(0, |peer| peer.used);
         fits(self.used, freed, cost, self.limit)
@@ -480,8 +483,8 @@ impl ChunkStore {
         }
     }
 
-    /// Removes a message, and its peer if it was the last one: a peer without messages must not
-    /// count against [`MAX_PEERS`].
+    /// Removes a message. Also removes its peer if that was its last message: a peer without
+    /// messages must not count against [`MAX_PEERS`].
     fn drop_entry(&mut self, from: &str, key: &str) -> Option<Entry> {
         let peer = self.peers.get_mut(from)?;
         let entry = peer.entries.remove(key)?;
@@ -498,7 +501,7 @@ fn fits(used: usize, freed: usize, cost: usize, limit: usize) -> bool {
     used.saturating_sub(freed).saturating_add(cost) <= limit
 }
 
-/// Charges the part of `cost` that is not charged yet to the account of the peer. Does nothing
+/// Charges the part of `cost` that is not yet charged to the account of the peer. Does nothing
 /// without accounts.
 fn charge(
     memory: Option<&Arc<dyn PeerMemory>>,
@@ -705,13 +708,13 @@ mod tests {
         store.set(A, "k", 0, chunk(500), now).expect("fits");
         assert!(used() > 500 * RESERVED_CHUNKS, "{}", used());
         assert_eq!(used(), store.used());
-        // Nothing more is charged for what was reserved.
+        // Later chunks that fit into the reserved memory are not charged again.
         let before = used();
         store.set(A, "k", 1, chunk(500), now).expect("fits");
         assert_eq!(used(), before + OVERHEAD);
         store.forget(A);
         assert_eq!((used(), store.used()), (0, 0));
-        // Without room for the reservation a message gets what it has.
+        // If the account has no room for the reservation, only the chunk itself is charged.
         store.create(A, "k", false, now).expect("new");
         store.set(A, "k", 0, chunk(5000), now).expect("fits");
         assert!(used() < 6000, "{}", used());

@@ -1,8 +1,8 @@
-//! Second segment of a message (EXTRA): the arguments of a call, and the form of the response.
+//! Second segment of a message (EXTRA): the arguments of a call, and how to respond to it.
 //!
-//! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read, and all other keys are
-//! skipped. A peer that adds another `from` could otherwise replace the one that the server
-//! verified in the first segment.
+//! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read; all other keys are
+//! skipped. Otherwise a peer could add another `from` that replaces the one verified by the server
+//! in the first segment.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,25 +24,25 @@ use crate::values::value::Handle;
 pub struct Extra {
     /// Arguments of the call.
     pub args: IncomingArgs,
-    /// Form of the response, if the caller expects one.
+    /// How to respond, if the caller expects a response.
     pub promise: Option<Promise>,
     /// Heartbeat interval in seconds (`t`), given with [`Promise::Star`].
     pub interval: Option<f64>,
     /// Raw msgpack of `data`, the content of an event.
     pub data: Option<bytes::Bytes>,
-    /// Encrypted second segment (`_enc`). If it is present, the other fields must not be used,
-    /// because anyone on the way can have added them.
+    /// Encrypted second segment (`_enc`). If present, ignore the other fields, because anyone on
+    /// the way could have added them.
     pub encrypted: Option<EncryptedExtra>,
 }
 
-/// Encrypted second segment as received (`docs/protocol/07-auth-login-encryption.md`). Neither the
-/// lengths nor the content are verified: the decryption does that.
+/// Encrypted second segment as received (`docs/protocol/07-auth-login-encryption.md`). The lengths
+/// and the content are not verified until it is decrypted.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 pub struct EncryptedExtra {
     /// Version of the encryption (`v`).
     #[serde(rename = "v")]
     pub version: u64,
-    /// Public key of the sender (`pub`), 32 bytes if it is valid.
+    /// Public key of the sender (`pub`); 32 bytes if valid.
     #[serde(rename = "pub", default)]
     pub sender: Binary,
     /// Nonce of the encryption (`nonce`).
@@ -55,7 +55,7 @@ pub struct EncryptedExtra {
 
 impl EncryptedExtra {
     /// Returns the bytes of an encrypted second segment up to its ciphertext of `len` bytes. The
-    /// buffer has room for the ciphertext, so that appending it does not move the bytes.
+    /// buffer has room for the ciphertext, so that appending it causes no move.
     #[must_use]
     pub fn head(version: u64, sender: &[u8], nonce: &[u8], len: u32) -> Vec<u8> {
         use crate::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
@@ -75,12 +75,12 @@ impl EncryptedExtra {
     }
 }
 
-/// Form in which the caller expects the response: the `promise` entry of the second segment.
+/// How the caller expects the response: the `promise` entry of the second segment.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Promise {
     /// Responses go to `<session>.heartbeat`, `.resolve` and `.reject` of the caller (`"*"`).
     Star,
-    /// Responses go to methods that are written out.
+    /// Responses go to methods that the message contains explicitly.
     Full(Box<FullPromise>),
 }
 
@@ -97,12 +97,12 @@ pub struct FullPromise {
     pub reject: MethodRef,
 }
 
-/// Upper bound on the arguments of one call. Each argument needs a span of 16 bytes, and one byte
-/// on the wire is enough for an argument.
+/// Maximum number of arguments of one call. One byte on the wire is enough for an argument, but
+/// each argument needs 16 bytes of memory for its span.
 const MAX_ARGS: u32 = 65_536;
 
-/// Longest heartbeat interval, in seconds (31 years). A longer one would overflow the arithmetic of
-/// timers, and an infinite one or NaN is no interval.
+/// Maximum heartbeat interval, in seconds (31 years). A longer one would overflow the arithmetic of
+/// timers. Infinity and NaN are not valid intervals.
 const MAX_INTERVAL: f64 = 1e9;
 
 /// Start and end of a value in the second segment.
@@ -116,15 +116,16 @@ struct NamedArg {
 }
 
 impl Extra {
-    /// Reads a second segment, as received or decrypted. The arguments are scanned, not decoded.
+    /// Parses a second segment, as received or decrypted. The arguments are scanned, but not
+    /// decoded.
     ///
-    /// No bytes at all count as an empty segment, because the Python client leaves an empty one
-    /// out. Bytes after the map are ignored, as in all clients.
+    /// An empty slice counts as an empty segment, because the Python client omits an empty segment.
+    /// Bytes after the map are ignored, as in all clients.
     ///
     /// # Errors
     ///
-    /// Returns an error with the path of the entry if `raw` does not begin with a map, an entry is
-    /// of the wrong type, or there are more than 65,536 arguments.
+    /// Returns an error with the path of the entry if `raw` does not start with a map, an entry has
+    /// the wrong type, or there are more than 65,536 arguments.
     pub fn parse(raw: bytes::Bytes) -> Result<Extra, DecodeError> {
         let mut extra = Extra::default();
         if raw.is_empty() {
@@ -139,8 +140,8 @@ impl Extra {
         let (mut positional, mut with_kwargs) = (Vec::new(), false);
         for _ in 0..len {
             let key = decoder.key()?;
-            // Only the arguments are indexed one by one. Other entries are skipped as a whole, and
-            // those that matter are decoded from their span.
+            // Only the arguments are indexed individually. Other entries are skipped as a whole,
+            // and relevant ones are decoded from their span.
             let read = if key == "args" {
                 args(&mut decoder).map(|spans| positional = spans)
             } else {
@@ -159,14 +160,13 @@ impl Extra {
             };
             read.map_err(|error| error.in_key(key))?;
         }
-        // Only after all entries are read, because `data` may come before or after `_enc`.
+        // After all entries are read, because `data` may come before or after `_enc`.
         if let (Some(encrypted), Some(data)) = (&mut extra.encrypted, &extra.data) {
             encrypted.data = from_slice(data).map_err(|error| error.in_key("data"))?;
         }
         let mut named = Vec::new();
         if with_kwargs {
-            // Only after all entries are read, because `with_kwargs` may come before or after
-            // `args`.
+            // After all entries are read, because `with_kwargs` may come before or after `args`.
             let last = positional.pop();
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&raw, span))?;
         }
@@ -196,7 +196,7 @@ fn args(decoder: &mut Decoder<'_>) -> Result<Vec<Span>, DecodeError> {
     }
 }
 
-/// Reads the map of keyword arguments at the beginning of the span.
+/// Reads the map of keyword arguments at the start of the span.
 fn kwargs(raw: &bytes::Bytes, (start, _): Span) -> Result<Vec<NamedArg>, DecodeError> {
     let mut decoder = Decoder::of_message(raw, start);
     let Token::Map(len) = decoder.token()? else {
@@ -215,8 +215,8 @@ fn no_kwargs() -> DecodeError {
     DecodeError::new("keyword arguments must be a map")
 }
 
-/// Returns the range of `len` arguments, or an error if there are more than [`MAX_ARGS`]. Called
-/// before memory is reserved for them.
+/// Returns the range of `len` arguments, or an error if there are more than [`MAX_ARGS`]. Must be
+/// called before memory is reserved for them.
 pub(super) fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError> {
     if len > MAX_ARGS {
         return Err(DecodeError::new(format!(
@@ -231,8 +231,8 @@ fn flag(value: &bytes::Bytes) -> Result<bool, DecodeError> {
     Ok(from_slice::<Option<bool>>(value)?.unwrap_or(false))
 }
 
-/// Reads `_enc`. As for `promise`, nil and `false` count as absent, because the other clients test
-/// whether the value is truthy.
+/// Reads `_enc`. As for `promise`, nil and `false` count as absent, because the other clients only
+/// test whether the value is truthy.
 fn encryption(value: &bytes::Bytes) -> Result<Option<EncryptedExtra>, DecodeError> {
     match Decoder::of_message(value, 0).token()? {
         Token::Nil | Token::Bool(false) => Ok(None),
@@ -240,7 +240,7 @@ fn encryption(value: &bytes::Bytes) -> Result<Option<EncryptedExtra>, DecodeErro
     }
 }
 
-/// Reads `promise`. Nil and `false` count as absent: the caller wants no response.
+/// Reads `promise`. Nil and `false` count as absent: the caller requests no response.
 fn promise(value: &bytes::Bytes) -> Result<Option<Promise>, DecodeError> {
     match Decoder::of_message(value, 0).token()? {
         Token::Nil | Token::Bool(false) => Ok(None),
@@ -275,8 +275,8 @@ impl fmt::Debug for IncomingArgs {
 
 /// Arguments of a received call.
 ///
-/// They stay encoded in the message until they are read. Each call of an accessor decodes anew and
-/// counts against the bound on memory, so read each argument once. Cloning shares the message.
+/// They stay encoded in the message until they are read. Each call of an accessor decodes again and
+/// counts against the memory limit, so read each argument once. Clones share the message.
 #[derive(Clone, Default)]
 pub struct IncomingArgs {
     /// Buffer that the spans refer to: the second segment, or a list of arguments.
@@ -285,14 +285,14 @@ pub struct IncomingArgs {
     named: Vec<NamedArg>,
     /// Origin of the handles in the arguments. `None` leaves functions and streams as maps.
     origin: Option<Origin>,
-    /// Handles in the arguments, if these have not left this process.
+    /// Handles in the arguments, if the arguments have not left this process.
     table: Arc<[Handle]>,
-    /// Bound on the memory of the decoded arguments.
+    /// Limit on the memory of the decoded arguments.
     meter: Meter,
 }
 
 impl IncomingArgs {
-    /// Reads arguments that have not left this process, encoded as a list.
+    /// Creates arguments that have not left this process, encoded as a list.
     pub(crate) fn local(
         frame: bytes::Bytes,
         with_kwargs: bool,
@@ -305,7 +305,7 @@ impl IncomingArgs {
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&frame, span))?;
         }
         Ok(Self {
-            // Values of this process need no bound, because no peer has made them.
+            // Values of this process need no limit, because no peer created them.
             meter: Meter::new(usize::MAX, frame.len()),
             frame,
             positional,
@@ -315,8 +315,8 @@ impl IncomingArgs {
         })
     }
 
-    /// Sets the upper bound on the memory of all decoded arguments together: `limit` bytes, or
-    /// twice the length of the message if that is more. Default: [`MAX_DECODED_BYTES`].
+    /// Sets the maximum memory of all decoded arguments together: `limit` bytes, or twice the
+    /// length of the message if that is more. Default: [`MAX_DECODED_BYTES`].
     #[must_use]
     pub fn within(mut self, limit: usize) -> Self {
         self.meter = Meter::new(limit, self.frame.len());
@@ -345,8 +345,7 @@ impl IncomingArgs {
     ///
     /// Returns an error if there is no argument at `index` or it is not a list.
     pub fn items(&self, index: usize) -> Result<Self, DecodeError> {
-        // The clone below has the account of the arguments and the room that is left of their
-        // bound.
+        // The clone below keeps the account of the arguments and what remains of their limit.
         let Some(&(start, _)) = self.positional.get(index) else {
             return Err(DecodeError::expected("list", "nothing"));
         };
@@ -382,8 +381,8 @@ impl IncomingArgs {
         self.positional.len()
     }
 
-    /// Returns the names of the keyword arguments in the order sent. A name that was sent twice is
-    /// returned twice.
+    /// Returns the names of the keyword arguments in the order sent. A repeated name is returned
+    /// repeatedly.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(|named| named.name.as_str())
     }
@@ -394,8 +393,8 @@ impl IncomingArgs {
         Some(self.frame.slice(start..end))
     }
 
-    /// Returns the argument at `index` without decoding it. Functions and streams in it can be
-    /// called, unlike those in [`raw`](Self::raw).
+    /// Returns the argument at `index` without decoding it. Functions and streams inside can be
+    /// called, unlike with [`raw`](Self::raw).
     pub fn raw_value(&self, index: usize) -> Option<RawValue> {
         let (origin, table) = (self.origin.clone(), Arc::clone(&self.table));
         Some(RawValue::received(self.raw(index)?, origin, table))
@@ -422,8 +421,8 @@ impl IncomingArgs {
         Some(self.decode(self.span_of(name)?))
     }
 
-    /// Returns the span of a keyword argument. The last one of a repeated name wins, as in the
-    /// other clients.
+    /// Returns the span of a keyword argument. If a name is repeated, the last one counts, as in
+    /// the other clients.
     fn span_of(&self, name: &str) -> Option<Span> {
         self.named
             .iter()
@@ -480,7 +479,8 @@ impl<'a> SeqAccess<'a> for Items<'a> {
         let _scope = Scope::enter(frame, origin.as_ref(), table, meter.limit());
         let mut decoder = Decoder::of_span(frame, start, end)?.metered(meter);
         let value = seed.deserialize(&mut decoder);
-        // Before the error is returned, so that failed attempts count against the memory too.
+        // Report before the error is returned, so that failed attempts also count against the
+        // limit.
         decoder.finish();
         let value = value.map_err(|error| error.in_index(self.next))?;
         self.next += 1;
@@ -504,7 +504,7 @@ mod tests {
         assert_eq!(parsed(json!({"data": 1})), None);
         assert_eq!(parsed(json!({"_enc": null, "data": 1})), None);
         assert_eq!(parsed(json!({"_enc": false})), None);
-        // Another version may have other parts. It is recognized by its number.
+        // Another version may have other fields. Its number identifies it.
         let other = parsed(json!({"_enc": {"v": 3, "key": 1}})).expect("encrypted");
         assert_eq!((other.version, other.data.len()), (3, 0));
 

@@ -1,4 +1,4 @@
-//! [`Message`]: a received message. Its routing is parsed at once, its content on request
+//! [`Message`]: a received message. Its routing is parsed immediately, its content on demand
 //! (`docs/protocol/02-messages.md`).
 
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct Message {
     frame: bytes::Bytes,
     /// Second segment and any bytes after it. Not part of `frame` if it was decrypted.
     extra: bytes::Bytes,
-    /// Length of the map header of the first segment. `u32` positions keep a message small, because
-    /// many wait in queues.
+    /// Length of the map header of the first segment. Positions are `u32` to keep a message small,
+    /// because many messages wait in queues.
     head: u32,
     /// Number of entries of the first segment.
     entries: u32,
@@ -33,7 +33,7 @@ pub struct Message {
 /// Start and end of a value in the frame. `(0, 0)` if the key is absent.
 type Span = (u32, u32);
 
-/// Keys of the first segment that routing needs. The constants below are their positions.
+/// Keys of the first segment that routing needs. The constants below are indices into this array.
 const KEYS: [&str; 8] = [
     "type", "from", "to", "method", "parent", "session", "ws", "user",
 ];
@@ -55,26 +55,27 @@ pub struct Stamp<'a> {
     pub from: &'a str,
     /// Workspace of the sender.
     pub ws: &'a str,
-    /// User of the sender, as one msgpack value. It is written unchecked.
+    /// User of the sender, as one msgpack value. Written without a check.
     pub user: &'a [u8],
 }
 
-/// Message that a server forwards, in two buffers that belong one after the other.
+/// Message that a server forwards, in two consecutive buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamped {
-    /// First segment, and the second segment if it has at most 8 KiB.
+    /// First segment, and also the second segment if that has at most 8 KiB.
     pub head: bytes::Bytes,
-    /// A longer second segment, which shares the memory of the received message. Otherwise empty.
+    /// Second segment of more than 8 KiB, otherwise empty. Shares the memory of the received
+    /// message.
     pub rest: bytes::Bytes,
 }
 
-/// Upper bound on the memory of the decoded entries of a first segment, in bytes. More than any
-/// known client needs. The bound is low because drivers decode the first segment, where a large
-/// value would delay all other messages.
+/// Maximum memory of the decoded entries of a first segment, in bytes. More than any known client
+/// needs, but low, because drivers decode the first segment, and a large value there would delay
+/// all other messages.
 const MAX_DECODED_MAIN: usize = 1 << 20;
 
-/// Longest second segment that is copied behind the first one, in bytes. A longer one is shared,
-/// because copying it would cost more than a second buffer.
+/// Maximum length of a second segment that is copied after the first, in bytes. A longer one is
+/// shared, because copying it would cost more than a second buffer.
 const JOIN_EXTRA: usize = 8 * 1024;
 
 impl Stamped {
@@ -87,7 +88,7 @@ impl Stamped {
         self.head.len() + self.rest.len()
     }
 
-    /// Returns the message in one buffer. Copies only if it is in two.
+    /// Returns the message in one buffer. Copies only if there are two.
     pub fn into_bytes(self) -> bytes::Bytes {
         if self.rest.is_empty() {
             return self.head;
@@ -106,18 +107,18 @@ impl From<bytes::Bytes> for Stamped {
 }
 
 impl Message {
-    /// Parses the routing of `frame`. The second segment is not read.
+    /// Parses the routing of `frame`. Does not read the second segment.
     ///
-    /// A routing key whose value is not a string counts as absent. The cost is that of the first
-    /// segment, whatever the size of the frame.
+    /// A routing key whose value is not a string counts as absent. The cost depends on the first
+    /// segment, not on the size of the frame.
     ///
     /// # Errors
     ///
     /// Returns an error if the first segment is malformed or not a map with string keys, if it
-    /// repeats a routing key (readers differ in the value that they use), or if the frame is larger
-    /// than 4 GiB.
+    /// repeats a routing key, because peers may use either of the two values, or if the frame is
+    /// larger than 4 GiB.
     pub fn parse(frame: bytes::Bytes) -> Result<Message, DecodeError> {
-        // Positions are kept in 32 bits. With this check, all casts below are lossless.
+        // Positions are stored in 32 bits. Because of this check, all casts below are lossless.
         if u32::try_from(frame.len()).is_err() {
             return Err(DecodeError::new("the message is larger than 4 GiB"));
         }
@@ -138,12 +139,12 @@ impl Message {
             let Some(known) = KEYS.iter().position(|known| known.as_bytes() == key) else {
                 continue;
             };
-            // Readers differ in the one of two equal keys that they use, so a sender could
-            // otherwise pass a check with one value and act with the other.
+            // Peers differ in which of two equal keys they use, so a sender could otherwise pass a
+            // check with one value and act with the other.
             if values[known] != (0, 0) {
                 return Err(DecodeError::new("given twice").in_key(KEYS[known]));
             }
-            // Checked here so that `Message::text` cannot hide a routing key that is not UTF-8.
+            // Check here, so that `Message::text` cannot hide a routing key that is not UTF-8.
             if let Token::Str(value) = Decoder::of_message(&frame, start).token()? {
                 text(value).map_err(|error| error.in_key(KEYS[known]))?;
             }
@@ -160,8 +161,8 @@ impl Message {
         })
     }
 
-    /// Returns the bytes that the message keeps in memory: the length of the frame, or of a longer
-    /// decrypted second segment. Budgets charge this length.
+    /// Returns the number of bytes that the message keeps in memory: the length of the frame, or
+    /// that of a longer decrypted second segment. Budgets charge this length.
     #[expect(
         clippy::len_without_is_empty,
         reason = "a message has at least its first segment"
@@ -176,7 +177,7 @@ impl Message {
         self.text(TYPE).unwrap_or("")
     }
 
-    /// Returns the address of the sender, absolute if a server has stamped the message.
+    /// Returns the address of the sender. It is absolute if a server has stamped the message.
     pub fn from(&self) -> Option<&str> {
         self.text(FROM)
     }
@@ -201,7 +202,7 @@ impl Message {
         self.text(SESSION)
     }
 
-    /// Returns the origin of the values in the message. Handles among them are called over
+    /// Returns the origin of the values in the message. Their handles are called through
     /// `connection`.
     pub fn origin(&self, connection: Arc<dyn ConnectionRef>) -> Origin {
         let slice = |key| match self.text(key) {
@@ -222,12 +223,12 @@ impl Message {
         (end > 0).then(|| self.frame.slice(start as usize..end as usize))
     }
 
-    /// Returns all entries of the first segment, decoded anew by each call.
+    /// Returns all entries of the first segment. Each call decodes them again.
     ///
     /// # Errors
     ///
     /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8, or if
-    /// the entries need more memory than 1 MiB, or twice their length if that is more.
+    /// the entries need more memory than 1 MiB or twice their length, whichever is more.
     pub fn main(&self) -> Result<Map, DecodeError> {
         let limit = MAX_DECODED_MAIN.max(2 * self.end as usize);
         from_span(&self.frame, 0, self.end as usize, limit)
@@ -238,7 +239,7 @@ impl Message {
         &self.frame[..self.end as usize]
     }
 
-    /// Returns the message with `extra` as its second segment, for instance a decrypted one.
+    /// Returns the message with `extra` as its second segment, for example a decrypted one.
     #[must_use]
     pub fn with_extra(&self, extra: bytes::Bytes) -> Message {
         Message {
@@ -249,17 +250,16 @@ impl Message {
 
     /// Parses the second segment.
     ///
-    /// This scans all arguments, so call it in the task that needs them and not where messages are
-    /// received.
+    /// This scans all arguments, so call it in the task that needs them and not in the driver.
     ///
     /// # Errors
     ///
-    /// Returns an error if the second segment is malformed, or if it requests a response at the
+    /// Returns an error if the second segment is malformed, or if it requests a response to the
     /// session (`"*"`) without a session or a heartbeat interval.
     pub fn extra(&self) -> Result<Extra, DecodeError> {
         let extra = Extra::parse(self.extra_raw())?;
-        // Both are needed to respond, so a message without them is refused here and not after the
-        // method has run.
+        // Both are needed to respond. Reject a message without them here, and not after the method
+        // has run.
         if matches!(extra.promise, Some(Promise::Star)) {
             if self.session().is_none() {
                 return Err(DecodeError::new("promise `*` without a session"));
@@ -274,14 +274,14 @@ impl Message {
     /// Returns the first key of the second segment that would override the routing at the receiver:
     /// a routing key of the first segment, or `ctx`.
     ///
-    /// The Python and JavaScript clients merge the two segments, and the entries of the second
-    /// replace those of the first. Python also merges a list of pairs, so a second segment that is
-    /// a list returns `""`. A segment that is neither a map nor a list has no keys and returns
-    /// `None`.
+    /// The Python and JavaScript clients merge both segments, and entries of the second replace
+    /// those of the first. Python even merges a list of pairs, so for a second segment that is a
+    /// list this returns `""`. A segment that is neither a map nor a list has no keys, so this
+    /// returns `None`.
     ///
-    /// Servers call this for every message, so it reads the keys and skips the values: 20 ns for a
-    /// short message, and 2 ns for each value of a long one. If the segment is malformed, only the
-    /// keys before the malformed place are checked: receivers cannot decode such a segment.
+    /// Servers call this for every message, so it reads only the keys and skips the values: 20 ns
+    /// for a short message, and 2 ns for each value of a long one. If the segment is malformed,
+    /// only the keys before the fault are checked, because receivers cannot decode such a segment.
     pub fn overriding_key(&self) -> Option<&str> {
         let mut rest = &self.extra[..];
         let entries = match *rest.first()? {
@@ -319,7 +319,7 @@ impl Message {
         None
     }
 
-    /// Returns the bytes after the first segment. They may be empty.
+    /// Returns the bytes after the first segment, possibly none.
     pub fn extra_raw(&self) -> bytes::Bytes {
         self.extra.clone()
     }
@@ -327,20 +327,21 @@ impl Message {
     /// Returns the message as a server forwards it: with `to`, `from`, `ws` and `user` replaced or
     /// added.
     ///
-    /// All other entries keep their bytes and order. A second segment of more than 8 KiB is shared,
-    /// not copied.
+    /// All other entries keep their bytes and their order. A second segment of more than 8 KiB is
+    /// shared, not copied.
     pub fn stamped(&self, stamp: &Stamp<'_>) -> Stamped {
         let large = self.extra.len() > JOIN_EXTRA;
         let joined: &[u8] = if large { &[] } else { &self.extra };
         let mut replaced = [TO, WS, FROM, USER].map(|key| (self.values[key], key));
         let added = replaced.iter().filter(|((_, end), _)| *end == 0).count();
-        // The absent keys come first, in the order in which the Python server adds them.
+        // The absent keys come first, in the order used by the Python server.
         replaced.sort_by_key(|((start, _), _)| *start);
         let stamp_len = stamp.to.len() + stamp.from.len() + stamp.ws.len() + stamp.user.len();
-        // 48 bytes hold the four keys, the headers of their values, and the header of the map.
+        // 48 bytes are enough for the four keys, the headers of their values, and the header of the
+        // map.
         let mut size = self.end as usize + joined.len() + stamp_len + 48;
-        // A replaced value may be large, and unused capacity would stay allocated while the message
-        // is queued.
+        // Do not reserve the length of the replaced values: they may be large, and unused capacity
+        // would stay allocated while the message is queued.
         for ((start, end), _) in replaced {
             size -= (end - start) as usize;
         }
@@ -373,10 +374,10 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Returns an error if the first segment with this stamp is not valid, for instance because
+    /// Returns an error if the first segment with this stamp is not valid, for example because
     /// `user` is not msgpack.
     pub fn restamped(&self, stamp: &Stamp<'_>) -> Result<Message, DecodeError> {
-        // Without the second segment, so that only the first one is copied and parsed again.
+        // Omit the second segment, so that only the first one is copied and parsed again.
         let main = Message {
             extra: bytes::Bytes::new(),
             ..self.clone()
@@ -388,11 +389,11 @@ impl Message {
         })
     }
 
-    /// Returns the value of `KEYS[key]`, if it is a string.
+    /// Returns the value of `KEYS[key]` if it is a string.
     fn text(&self, key: usize) -> Option<&str> {
         let (start, end) = self.values[key];
         let raw = &self.frame[start as usize..end as usize];
-        // The length of the header follows from its first byte. `parse` has checked the rest.
+        // The first byte determines the length of the header. `parse` has checked the rest.
         let head = match raw.first()? {
             0xa0..=0xbf => 1,
             0xd9 => 2,
@@ -416,18 +417,18 @@ impl Stamp<'_> {
     }
 }
 
-/// Reads the `N` bytes after the first `skip` bytes of `rest`, and moves `rest` behind them.
+/// Reads the `N` bytes after the first `skip` bytes of `rest`, and advances `rest` past them.
 fn take<const N: usize>(rest: &mut &[u8], skip: usize) -> Option<[u8; N]> {
     let (number, after) = rest.get(skip..)?.split_first_chunk()?;
     *rest = after;
     Some(*number)
 }
 
-/// Returns the bytes behind the first value, or `None` if it is malformed.
+/// Returns the bytes after the first value, or `None` if that value is malformed.
 ///
-/// It counts the values that are still open instead of recursing, so that nesting needs no bound.
-/// It does without the [`Decoder`] because servers call it for every message, and need neither
-/// tokens nor an error with a path.
+/// Counts the open values instead of recursing, so that nesting needs no limit. Does not use the
+/// [`Decoder`], because servers call this for every message, and need neither tokens nor an error
+/// with a path.
 fn after_value(bytes: &[u8]) -> Option<&[u8]> {
     let (mut pos, mut values) = (0_usize, 1_u64);
     while values > 0 {
@@ -442,7 +443,7 @@ fn after_value(bytes: &[u8]) -> Option<&[u8]> {
                     .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
             )
         };
-        // Bytes of the header behind its first byte, bytes of content, and number of values inside.
+        // Bytes of the header after its first byte, bytes of content, and number of values inside.
         let (head, content, inside) = match first {
             0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => continue,
             0x80..=0x8f => (0, 0, 2 * u64::from(first & 0x0f)),

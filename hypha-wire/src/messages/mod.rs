@@ -1,12 +1,12 @@
 //! Messages: the routing in the first segment, the arguments in the second, and chunks.
 //!
-//! `hypha-rpc` and `hypha-server` build a message with `args` and parse a frame with `message`; the
-//! arguments are then read through `extra`. A parsed message is a view of its frame: it shares the
-//! frame's memory, and decodes a value only when a caller asks for it, so that a driver or a router
-//! never decodes arguments.
+//! `hypha-rpc` and `hypha-server` build a message with `args` and parse a frame with `message`;
+//! `extra` then reads the arguments. A parsed message is a view of its frame: it shares the frame's
+//! memory, and decodes a value only when a caller asks for it, so that drivers and routers never
+//! decode arguments.
 //!
-//! Invariant: nothing in the second segment replaces an entry of the first one, because the server
-//! verifies the first segment only.
+//! Invariant: nothing in the second segment replaces an entry of the first, because the server
+//! verifies only the first.
 
 pub(crate) mod args;
 pub(crate) mod chunks;

@@ -1,4 +1,4 @@
-//! [`Rope`]: a message in several buffers, so that large binary data is not copied until a frame
+//! [`Rope`]: a message in several buffers, so that large binary data is copied only when a frame
 //! needs it.
 
 use std::ops::Range;
@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes of a message in several buffers, in order.
 ///
-/// The encoder keeps large binary data in buffers of their own, so that each byte is copied at most
+/// The encoder stores large binary data in separate buffers, so that each byte is copied at most
 /// once: into the frame or chunk that is sent.
 #[derive(Clone, Debug, Default)]
 pub struct Rope {
@@ -36,8 +36,8 @@ impl Rope {
         self.main = len;
     }
 
-    /// Returns the first and the second segment, each in one buffer. Copies a segment in several
-    /// buffers.
+    /// Returns the first and the second segment, each in one buffer. Copies a segment if it is in
+    /// several buffers.
     #[must_use]
     pub fn segments(&self) -> (Bytes, Bytes) {
         (self.slice(0..self.main), self.slice(self.main..self.len))
@@ -63,7 +63,7 @@ impl Rope {
         self.len == 0
     }
 
-    /// Returns the whole message in one buffer. Copies only if it is in several.
+    /// Returns the whole message in one buffer. Copies only if there are several.
     #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.len() == 1 {
@@ -90,7 +90,7 @@ impl Rope {
                 return piece.slice(from..to);
             }
             if from < to {
-                // Reserved here and not before the loop, because a range within one buffer needs no
+                // Reserve here and not before the loop, because a range within one buffer needs no
                 // memory.
                 if joined.capacity() == 0 {
                     joined.reserve(range.len());

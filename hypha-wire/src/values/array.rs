@@ -6,7 +6,7 @@ use std::fmt;
 use super::dtype::{ByteOrder, DType, Number};
 use super::element::Element;
 
-/// Largest number of dimensions, which is that of numpy.
+/// Maximum number of dimensions, the same as in numpy.
 pub(crate) const MAX_DIMENSIONS: usize = 64;
 
 /// Array of any shape, such as an image: a numpy array in Python (`_rtype: "ndarray"`).
@@ -35,7 +35,7 @@ pub(crate) const MAX_DIMENSIONS: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct NdArray {
     dtype: DType,
-    /// Byte order of `data`. `Little` if the order has no meaning, so that equal arrays compare
+    /// Byte order of `data`. `Little` if the order is irrelevant, so that equal arrays compare
     /// equal.
     order: ByteOrder,
     shape: Vec<usize>,
@@ -43,8 +43,8 @@ pub struct NdArray {
     data: bytes::Bytes,
 }
 
-/// Error returned when shape, type and data of an array do not fit together, or when its elements
-/// are not of the requested type.
+/// Error returned if shape, type and data of an array do not fit together, or if its elements do
+/// not have the requested type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayError(String);
 
@@ -66,7 +66,7 @@ impl fmt::Display for ArrayError {
 
 impl std::error::Error for ArrayError {}
 
-/// Elements of a `Vec`, viewed as bytes, so that the data of an array can own the `Vec` itself.
+/// A `Vec` viewed as bytes, so that the data of an array can own the `Vec` itself.
 struct Owned<T>(Vec<T>);
 
 impl<T: Element> AsRef<[u8]> for Owned<T> {
@@ -76,7 +76,8 @@ impl<T: Element> AsRef<[u8]> for Owned<T> {
 }
 
 impl NdArray {
-    /// Creates an array of this shape from its elements in C order: the last index runs fastest.
+    /// Creates an array of this shape from its elements in C order, in which the last index changes
+    /// fastest.
     ///
     /// # Errors
     ///
@@ -101,8 +102,8 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the length of `data` does not fit shape and type, or if elements of the
-    /// type cannot be sent: Python objects and records.
+    /// Returns an error if the length of `data` does not fit shape and type, or if elements of this
+    /// type cannot be sent, which applies to Python objects and records.
     pub fn from_bytes(
         dtype: DType,
         shape: impl Into<Vec<usize>>,
@@ -133,7 +134,7 @@ impl NdArray {
                     "an array of dtype {dtype} cannot be sent between programs"
                 )));
             }
-            // The size of such elements is not known, so only divisibility can be checked.
+            // The size of such elements is unknown, so only divisibility can be checked.
             (_, None) => {
                 let len = count(&shape, 1)?;
                 if got.checked_rem(len).unwrap_or(got) != 0 {
@@ -144,7 +145,7 @@ impl NdArray {
                 }
             }
         }
-        // One form for data without a byte order, because equal arrays must compare equal.
+        // Use one form for data without a byte order, so that equal arrays compare equal.
         let order = match dtype.number_size() {
             1 => ByteOrder::Little,
             _ => order,
@@ -187,7 +188,7 @@ impl NdArray {
         self.order
     }
 
-    /// Returns the length of each dimension. The shape of a single element is empty.
+    /// Returns the length of each dimension. Empty for a single element.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -220,24 +221,24 @@ impl NdArray {
         self
     }
 
-    /// Returns the data with every number in this byte order: borrowed if it is the current one,
-    /// else a copy.
+    /// Returns the data with every number in this byte order: borrowed if it already has that
+    /// order, otherwise a copy.
     pub(crate) fn data_in(&self, order: ByteOrder) -> Cow<'_, [u8]> {
         let size = self.dtype.number_size();
         if self.order == order || size == 1 {
             return Cow::Borrowed(&self.data);
         }
-        // Each number is reversed by itself: a complex element consists of two.
+        // Reverse each number separately: a complex element consists of two.
         let mut data = self.data.to_vec();
         data.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         Cow::Owned(data)
     }
 
-    /// Returns the elements in C order: borrowed if they are of type `T`, aligned and in native
-    /// byte order, otherwise a copy.
+    /// Returns the elements in C order: borrowed if they have the type `T`, are aligned and in
+    /// native byte order, otherwise a copy.
     ///
     /// Integers are converted to another integer type, `f32` or `f64` if every value fits exactly,
-    /// because numpy makes an `int64` array of whole numbers. No other conversion is made.
+    /// because numpy uses `int64` for whole numbers. There are no other conversions.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -250,7 +251,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements are of another type, or an integer does not fit.
+    /// Returns an error if the elements have another type, or an integer does not fit.
     /// [`iter_f64`](Self::iter_f64) reads every type of real numbers.
     pub fn elements<T: Element>(&self) -> Result<Cow<'_, [T]>, ArrayError> {
         if self.dtype != T::DTYPE {
@@ -258,8 +259,8 @@ impl NdArray {
         }
         let data = self.data_in(ByteOrder::NATIVE);
         if let Cow::Borrowed(bytes) = data {
-            // The cast fails for data at an unaligned position of a message, and for bytes that are
-            // no `bool`. Both are copied below.
+            // The cast fails for data at an unaligned address of a message, and for bytes that are
+            // not valid `bool`s. Both are copied below.
             if let Ok(elements) = bytemuck::checked::try_cast_slice(bytes) {
                 return Ok(Cow::Borrowed(elements));
             }
@@ -299,7 +300,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements are of another type, or an integer does not fit.
+    /// Returns an error if the elements have another type, or an integer does not fit.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
         self.elements().map(Cow::into_owned)
     }
@@ -324,7 +325,7 @@ impl NdArray {
         let size = self.real_size()?;
         Ok(self.data.chunks_exact(size).map(|item| {
             let number = self.dtype.read(item, self.order);
-            // `real_size` has checked the type, so there is always a number.
+            // `real_size` has checked the type, so `number` is never `None`.
             number.map_or(f64::NAN, |number| number.to_f64())
         }))
     }
@@ -360,7 +361,7 @@ impl NdArray {
 /// Returns the number of elements of an array of this shape, with elements of `size` bytes.
 ///
 /// Returns an error if the product of the lengths does not fit into memory. Lengths of zero are
-/// left out of the product, as in numpy, which could not receive the array otherwise.
+/// excluded from the product, as in numpy, which otherwise could not receive the array.
 fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     if shape.len() > MAX_DIMENSIONS {
         return Err(ArrayError(format!(
@@ -376,7 +377,7 @@ fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     Ok(shape.iter().product())
 }
 
-/// Returns whether numpy's name of a type means Python objects, whose bytes are memory addresses,
+/// Returns whether numpy's name of a type denotes Python objects, whose bytes are memory addresses,
 /// or records, whose name numpy itself cannot parse.
 fn is_opaque(dtype: &str) -> bool {
     matches!(dtype, "object" | "O" | "|O") || dtype.starts_with(['[', '{', '('])
@@ -395,7 +396,7 @@ impl<T: Element> From<Vec<T>> for NdArray {
     }
 }
 
-/// Shows type and shape, but not the data, which can be very long.
+/// Shows type and shape, but omits the data, which may be very long.
 impl fmt::Debug for NdArray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NdArray")

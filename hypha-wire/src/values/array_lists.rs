@@ -1,5 +1,5 @@
-//! Numbers and nested lists of numbers where an array is expected. Callers without arrays send
-//! them, for instance as JSON over HTTP.
+//! Accepts numbers and nested lists of numbers where an array is expected. Callers without array
+//! types send them, for example as JSON over HTTP.
 
 use std::fmt;
 
@@ -11,13 +11,14 @@ use super::dtype::Number;
 /// Nested lists that become an array. All lists at one depth must have the same length.
 #[derive(Default)]
 pub(super) struct Lists {
-    /// Length of the lists at each depth. `None` before the first list at that depth has ended.
+    /// Length of the lists at each depth. `None` until the first list at that depth has ended.
     shape: Vec<Option<usize>>,
-    /// Elements so far, in C order.
+    /// Numbers read so far, in C order.
     numbers: Numbers,
 }
 
-/// Numbers so far, all of one type: `Int` if they fit, otherwise `UInt`, otherwise `Float`.
+/// The numbers read so far, all of one type: `Int` if they fit, otherwise `UInt`, otherwise
+/// `Float`.
 #[derive(Default)]
 enum Numbers {
     #[default]
@@ -41,13 +42,13 @@ impl Lists {
             )));
         }
         if depth == self.shape.len() {
-            // A number was seen at a smaller depth, so the depths of the numbers differ.
+            // A number occurred at a smaller depth, so the numbers have different depths.
             if !matches!(self.numbers, Numbers::None) {
                 return Err(de::Error::custom("a list beside numbers is not an array"));
             }
             self.shape.push(None);
         }
-        // Counted, because not every format gives the length in advance.
+        // Count the items, because not every format provides the length in advance.
         let mut len = 0;
         while let Some(Kept(_)) = items.next_element_seed(Item {
             lists: self,
@@ -67,7 +68,7 @@ impl Lists {
         }
     }
 
-    /// Returns the array. Without numbers its type is `float64`, as in numpy.
+    /// Returns the array. If it has no numbers, its type is `float64`, as in numpy.
     pub(super) fn finish(self) -> Result<NdArray, ArrayError> {
         let shape: Vec<usize> = self
             .shape
@@ -83,7 +84,7 @@ impl Lists {
         }
     }
 
-    /// Adds a number at `depth`, which is the number of lists around it.
+    /// Adds a number at `depth`, the number of lists that contain it.
     pub(super) fn number<E: de::Error>(&mut self, depth: usize, number: Number) -> Result<(), E> {
         if depth != self.shape.len() {
             return Err(E::custom("a number beside lists is not an array"));
@@ -106,8 +107,8 @@ impl Lists {
 }
 
 impl Numbers {
-    /// Adds a number of another type and widens the others to it. Integers that fit no integer type
-    /// together become floats, as in numpy. Returns `None` for numbers beside booleans.
+    /// Adds a number of another type, and widens the others to it. Integers that have no common
+    /// integer type become floats, as in numpy. Returns `None` if numbers and booleans are mixed.
     fn with(self, number: Number) -> Option<Numbers> {
         let floats = |mut all: Vec<f64>| {
             all.push(number.to_f64());
@@ -135,22 +136,22 @@ impl Numbers {
     }
 }
 
-/// Returns an unsigned number as a signed one if it fits, because the decoder shows every integer
-/// that is not negative as unsigned.
+/// Returns an unsigned number as a signed one if it fits, because the decoder returns every
+/// non-negative integer as unsigned.
 pub(super) fn unsigned(value: u64) -> Number {
     i64::try_from(value).map_or(Number::UInt(value), Number::Int)
 }
 
-/// Result of an item. It has the size of a number, because the decoder charges the size of the
-/// result for each item, while the number itself goes into [`Lists`].
+/// Result of reading an item. Has the size of a number, because the decoder charges the size of the
+/// result for each item, although the number itself is stored in [`Lists`].
 struct Kept(#[expect(dead_code, reason = "only its size matters")] u64);
 
 const KEPT: Kept = Kept(0);
 
-/// Visitor of a number or list in a list.
+/// Visitor of a number or list inside a list.
 struct Item<'a> {
     lists: &'a mut Lists,
-    /// Number of lists around the item.
+    /// Number of lists that contain the item.
     depth: usize,
 }
 

@@ -8,8 +8,8 @@ use super::array::{ArrayError, NdArray};
 use super::element::Element;
 
 impl NdArray {
-    /// Returns the array as an `ndarray` array: a view if the elements are of type `T`, aligned and
-    /// in native byte order, otherwise a copy, with the conversions of
+    /// Returns the array as an `ndarray` array: a view if the elements have the type `T`, are
+    /// aligned and in native byte order, otherwise a copy, with the conversions of
     /// [`elements`](Self::elements).
     ///
     /// ```
@@ -22,19 +22,19 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements are of another type, or an integer does not fit.
+    /// Returns an error if the elements have another type, or an integer does not fit.
     pub fn to_ndarray<T: Element>(&self) -> Result<CowArray<'_, T, IxDyn>, ArrayError> {
         let shape = self.shape();
         let array = match self.elements()? {
             Cow::Borrowed(elements) => ArrayViewD::from_shape(shape, elements).map(Into::into),
             Cow::Owned(elements) => ArrayD::from_shape_vec(shape, elements).map(Into::into),
         };
-        // The number of elements is right, so `ndarray` can only reject the size.
+        // The number of elements is right, so `ndarray` can only reject the total size.
         array.map_err(|_| ArrayError::too_large(shape))
     }
 }
 
-/// Copies the elements. Fails if they are of another type, or if the number of dimensions differs.
+/// Copies the elements. Fails if they have another type or the number of dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -50,7 +50,7 @@ impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     }
 }
 
-/// Copies the elements. Fails if they are of another type, or if the number of dimensions differs.
+/// Copies the elements. Fails if they have another type or the number of dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -59,7 +59,7 @@ impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     }
 }
 
-/// Moves the elements if the array owns exactly these in C order, otherwise copies them.
+/// Moves the elements if the array owns exactly these, in C order; otherwise copies them.
 impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
     fn from(array: Array<T, D>) -> NdArray {
         if !array.is_standard_layout() {
@@ -85,7 +85,7 @@ impl<T: Element, S: Data<Elem = T>, D: Dimension> From<&ArrayBase<S, D>> for NdA
     }
 }
 
-/// Creates an array of this shape, which `ndarray` has checked already.
+/// Creates an array of this shape. `ndarray` has already checked the shape.
 fn with_shape<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> NdArray {
     NdArray::from(elements).reshaped(shape)
 }

@@ -1,9 +1,9 @@
-//! Arrays and buffers on the wire: maps with `_rtype` and the elements as bytes
+//! Arrays and buffers on the wire: maps with `_rtype`, and the elements as bytes
 //! (`docs/protocol/03-values.md`).
 //!
-//! There are three forms, `ndarray`, `typedarray` and `memoryview`. Every type here is sent in one
-//! of them and read from all of them, because a Python caller cannot choose the form of JavaScript,
-//! and the other way round.
+//! There are three forms: `ndarray`, `typedarray` and `memoryview`. Every type here is sent in one
+//! of them, but read from all, because Python callers can only send Python's forms, and JavaScript
+//! callers only JavaScript's.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +21,8 @@ use super::value::{Map, Value};
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
-/// Keys are in the order of the Python client, so that messages can be compared with recorded ones.
+/// The keys are in the order of the Python client, so that messages can be compared with recorded
+/// ones.
 impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
@@ -55,8 +56,8 @@ impl JsonSchema for NdArray {
         true
     }
 
-    /// The schema has no `properties`: a schema is sent as a value too, and a map with a member
-    /// `_rtype` would be taken for a typed value.
+    /// The schema has no `properties`: a schema is also sent as a value, and a map with a member
+    /// `_rtype` would be mistaken for a typed value.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "object",
@@ -77,7 +78,7 @@ impl<'de> Deserialize<'de> for NdArray {
     }
 }
 
-/// Visitor of every form of arrays and buffers, and of numbers and lists of numbers.
+/// Visitor that accepts every form of arrays and buffers, and numbers and lists of numbers.
 pub(crate) struct ArrayVisitor;
 
 impl<'de> Visitor<'de> for ArrayVisitor {
@@ -122,8 +123,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NdArray, A::Error> {
-        // Peers may send the keys in any order, so the parts are checked after all are read.
-        // Unknown keys are skipped, because a later version may add some.
+        // Peers may send the keys in any order, so check the parts after all are read. Unknown keys
+        // are skipped, because a later version may add some.
         let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
@@ -160,15 +161,15 @@ impl<'de> Visitor<'de> for ArrayVisitor {
     }
 }
 
-/// Creates an array without dimensions from a plain number, because Python sends `numpy.float64` as
-/// one.
+/// Creates an array without dimensions from a plain number, because Python sends a `numpy.float64`
+/// as a plain number.
 fn single<E: de::Error>(number: Number) -> Result<NdArray, E> {
     let mut lists = Lists::default();
     lists.number(0, number)?;
     lists.finish().map_err(E::custom)
 }
 
-/// Creates an array of one dimension whose length follows from the data.
+/// Creates a one-dimensional array. Its length follows from the data.
 fn one_dimension<E: de::Error>(dtype: &str, data: bytes::Bytes) -> Result<NdArray, E> {
     let (dtype, order) = DType::parse(dtype);
     let len = match dtype.item_size() {
@@ -199,8 +200,8 @@ enum ArrayForm {
     Memory,
 }
 
-/// Seed that reads `_rtype`. It reports an unknown one as a mismatch of the whole map, which names
-/// the expected types.
+/// Seed that reads `_rtype`. For an unknown one, it reports a mismatch of the whole map, which
+/// lists the expected types.
 struct ArrayFormSeed<'a>(&'a ArrayVisitor);
 
 impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
@@ -216,8 +217,8 @@ impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
     }
 }
 
-/// Bytes of the elements. A peer may send them as a list of pieces, and text formats have a list
-/// of numbers.
+/// Bytes of the elements. A peer may send them as a list of pieces; text formats use a list of
+/// numbers.
 struct Data(bytes::Bytes);
 
 impl<'de> Deserialize<'de> for Data {
@@ -239,7 +240,7 @@ impl<'de> Visitor<'de> for DataVisitor {
         Ok(share(bytes))
     }
 
-    /// Copies, because bytes that are not borrowed belong to a buffer of another deserializer.
+    /// Copies, because bytes that are not borrowed belong to the buffer of another deserializer.
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<bytes::Bytes, E> {
         Ok(bytes::Bytes::copy_from_slice(bytes))
     }
@@ -249,8 +250,8 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<bytes::Bytes, A::Error> {
-        // The first piece is kept apart until a second one arrives, so that a single piece is
-        // shared and not copied.
+        // Hold the first piece until a second one arrives, so that a single piece is shared and not
+        // copied.
         let Some(first) = pieces.next_element::<Piece>()? else {
             return Ok(bytes::Bytes::new());
         };
@@ -262,7 +263,7 @@ impl<'de> Visitor<'de> for DataVisitor {
             piece.append_to(&mut all);
         }
         match first {
-            // There is nearly always one piece, which is not copied.
+            // There is almost always a single piece, which is not copied.
             Piece::Bytes(only) if all.is_empty() => Ok(only),
             Piece::Byte(only) if all.is_empty() => Ok(vec![only].into()),
             _ => Ok(all.into()),
@@ -345,8 +346,8 @@ impl TypedArray {
     }
 }
 
-/// Takes all elements in C order, and drops the shape. Fails if the JavaScript client does not read
-/// a typed array of this type: it reads integers up to 32 bits, `float32` and `float64`.
+/// Uses all elements in C order, and drops the shape. Fails if the JavaScript client cannot read a
+/// typed array of this type: it reads integers up to 32 bits, `float32` and `float64`.
 impl TryFrom<NdArray> for TypedArray {
     type Error = crate::ArrayError;
 
@@ -366,7 +367,7 @@ impl TryFrom<NdArray> for TypedArray {
                 )));
             }
         }
-        // A typed array has no mark for the byte order, and receivers assume little-endian.
+        // A typed array does not specify its byte order, and receivers assume little-endian.
         let data = match array.data_in(ByteOrder::Little) {
             Cow::Borrowed(_) => array.data().clone(),
             Cow::Owned(swapped) => swapped.into(),
@@ -394,7 +395,7 @@ impl Serialize for TypedArray {
     }
 }
 
-/// Reads every form that an [`NdArray`] is read from.
+/// Accepts every form that an [`NdArray`] accepts.
 impl<'de> Deserialize<'de> for TypedArray {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let array = NdArray::deserialize(deserializer)?;
@@ -418,8 +419,8 @@ impl JsonSchema for TypedArray {
 
 /// Bytes that arrive in JavaScript as an `ArrayBuffer` and in Python as a `memoryview`.
 ///
-/// Use it for a function that asks for one of these types; a plain [`Binary`] arrives as
-/// `Uint8Array` and `bytes`. Both types are read from every form of bytes.
+/// Use it for a function that requires one of these types; a plain [`Binary`] arrives as
+/// `Uint8Array` and `bytes`. Both Rust types accept every form of bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryView(
     /// Content.

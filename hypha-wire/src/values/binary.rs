@@ -15,9 +15,9 @@ use crate::keys;
 
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
-/// It is sent as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`), while serde sends a
-/// `Vec<u8>` as a list of numbers. A received value shares the memory of its message, so a small
-/// one that is kept also keeps the message: copy it with `to_vec` if it lives long.
+/// Sent as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`), whereas serde sends a `Vec<u8>`
+/// as a list of numbers. A received value shares the memory of its message, so even a small value
+/// keeps the whole message in memory. Copy it with `to_vec` if you keep it for long.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Binary(
     /// The shared buffer.
@@ -121,7 +121,8 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         f.write_str("bytes")
     }
 
-    /// Shares the frame if the bytes lie in it, which only the decoder of this crate guarantees.
+    /// Shares the memory of the frame if the bytes are inside it, which only the decoder of this
+    /// crate guarantees.
     fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Binary, E> {
         Ok(Binary(share(bytes)))
     }
@@ -136,7 +137,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 
     /// Reads a list of small integers, the form of bytes in text formats such as JSON.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Binary, A::Error> {
-        // Limited, because in other formats the hint may be a length that a peer has declared.
+        // Limited, because in other formats the hint may be a length declared by a peer.
         let mut bytes = Vec::with_capacity(items.size_hint().unwrap_or(0).min(4096));
         while let Some(byte) = items.next_element()? {
             bytes.push(byte);
@@ -146,7 +147,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 
     /// Reads a JavaScript `ArrayBuffer` or Python `memoryview`, which is a typed value.
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Binary, A::Error> {
-        // The tag may come after the content, so both are collected before they are checked.
+        // The tag may come after the content, so collect both before checking them.
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {

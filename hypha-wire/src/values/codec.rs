@@ -1,7 +1,7 @@
-//! [`trait@Codec`]: types with a name on the wire, which other languages convert into objects
+//! [`trait@Codec`]: types with a name on the wire, which other languages convert to objects
 //! (`docs/protocol/03-values.md`).
 //!
-//! The conversion is a part of the type, so a connection keeps no registry of codecs.
+//! The conversion belongs to the type, so a connection needs no registry of codecs.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::keys;
 /// Conversion of a type to and from a named map: the counterpart of `register_codec` in Python and
 /// JavaScript.
 ///
-/// A peer with a codec of the same [`NAME`](Self::NAME) receives the object that its decoder
+/// A peer with a codec of the same [`NAME`](Self::NAME) receives the object that its own decoder
 /// returns, and sends the map that its encoder returns. Any other peer receives a map with the
 /// members of [`Wire`](Self::Wire) and the name as `_rtype`.
 ///
@@ -81,8 +81,8 @@ pub trait Codec: Sized {
     const NAME: &'static str;
     /// Type that is sent: a struct or a map, to which the name is added.
     ///
-    /// A value of another kind, such as a list, is sent without the name, so the codecs of other
-    /// languages do not decode it.
+    /// Other kinds of values, such as a list, are sent without the name, so the codecs of other
+    /// languages do not decode them.
     type Wire: Serialize + DeserializeOwned + JsonSchema;
     /// Error of [`decode`](Self::decode); [`Infallible`](std::convert::Infallible) if every `Wire`
     /// is valid.
@@ -91,12 +91,12 @@ pub trait Codec: Sized {
     /// Returns the value to send, without the name.
     fn encode(&self) -> Self::Wire;
 
-    /// Converts a received value, from which the name is removed.
+    /// Converts a received value. The name is already removed from it.
     ///
     /// # Errors
     ///
-    /// Returns an error if `wire` is not a valid value of this type. The caller receives its text,
-    /// with the path in the argument.
+    /// Returns an error if `wire` is not a valid value of this type. The caller receives its
+    /// message, with the path in the argument.
     fn decode(wire: Self::Wire) -> Result<Self, Self::Error>;
 }
 
@@ -136,21 +136,21 @@ macro_rules! codec {
     )+};
 }
 
-/// Serializes a value by its codec. The name comes last, as in the other clients. A `_rtype` that
-/// the encoder itself has set stays.
+/// Serializes a value with its codec. Puts the name last, as in the other clients. Keeps a `_rtype`
+/// set by the encoder itself.
 #[doc(hidden)]
 pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     let wire = value.encode();
     let mut encoded = Value::encode_from(&wire).map_err(S::Error::custom)?;
     if let Value::Map(map) = &mut encoded {
-        // Removed and inserted again, so that the name is the last key.
+        // Remove and insert again, so that the name is the last key.
         let name = map.shift_remove(keys::RTYPE);
         map.insert(keys::RTYPE.into(), name.unwrap_or_else(|| T::NAME.into()));
     }
     encoded.serialize(serializer)
 }
 
-/// Deserializes a value by its codec. A map must have the name of the codec as `_rtype`.
+/// Deserializes a value with its codec. A map must have the codec's name as `_rtype`.
 #[doc(hidden)]
 pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
@@ -165,7 +165,7 @@ pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Resu
     T::decode(decoded).map_err(|e| problem(&e))
 }
 
-/// Removes the name from a map, or returns an error if it is not the name of the codec.
+/// Removes the name from a map. Returns an error if it is not the codec's name.
 fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     match map.shift_remove(keys::RTYPE) {
         Some(Value::String(name)) if name == T::NAME => Ok(Value::Map(map)),
@@ -177,8 +177,7 @@ fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     }
 }
 
-/// Returns the schema of the wire type. If that has no description, the name of the codec is the
-/// description.
+/// Returns the schema of the wire type. Its description defaults to the name of the codec.
 #[doc(hidden)]
 pub fn schema<T: Codec>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::Wire::json_schema(generator);

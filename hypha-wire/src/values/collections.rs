@@ -17,8 +17,8 @@ use crate::keys::SCHEMA_KIND;
 
 /// Collection that arrives in Python and JavaScript as a set.
 ///
-/// Without this wrapper, `HashSet` and other sets are sent as lists, as serde defines. With and
-/// without it, they are read from lists and from sets.
+/// Without this wrapper, `HashSet` and other sets are sent as lists, as serde defines. With or
+/// without it, they can be read from lists and from sets.
 ///
 /// ```
 /// # use hypha_wire::Set;
@@ -64,7 +64,7 @@ impl<C: Serialize> Serialize for Set<C> {
 
 impl<'de, C: Deserialize<'de>> Deserialize<'de> for Set<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_seq`, because other formats show a set as the map that it is on the
+        // Not `deserialize_seq`, because other formats represent a set as the map that it is on the
         // wire.
         deserializer.deserialize_any(SetVisitor(PhantomData))
     }
@@ -84,7 +84,7 @@ impl<'de, C: Deserialize<'de>> Visitor<'de> for SetVisitor<C> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Set<C>, A::Error> {
-        // The tag may come after the content, so both are collected before they are checked.
+        // The tag may come after the content, so collect both before checking them.
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
@@ -119,9 +119,10 @@ impl<C: JsonSchema> JsonSchema for Set<C> {
     }
 }
 
-/// Map with keys of any type in a fixed order: a `Map` in JavaScript, an `OrderedDict` in Python.
+/// Map with keys of any type, in a fixed order. Arrives as a `Map` in JavaScript, and as an
+/// `OrderedDict` in Python.
 ///
-/// It is sent as a list of pairs, so that keys need not be strings. It is read from plain maps too.
+/// Sent as a list of pairs, so that keys need not be strings. Can also be read from plain maps.
 ///
 /// ```
 /// # use hypha_wire::OrderedMap;
@@ -135,11 +136,12 @@ pub struct OrderedMap<K, V>(
 );
 
 impl<K: PartialEq, V> OrderedMap<K, V> {
-    /// Returns the value of `key`, or the last one if the key is repeated, as other languages do.
+    /// Returns the value of `key`. If the key is repeated, returns the last value, as in other
+    /// languages.
     ///
     /// Searches all entries.
     pub fn get(&self, key: &K) -> Option<&V> {
-        // From the end, because the last one of repeated keys is the valid one.
+        // Search from the end, because the last one of repeated keys counts.
         let mut entries = self.0.iter().rev();
         entries
             .find(|(found, _)| found == key)
@@ -199,13 +201,13 @@ impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisito
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<OrderedMap<K, V>, A::Error> {
-        // As a `Value`, because only the key itself tells whether it is the tag or a key of the
+        // Read a `Value`, because only the key itself shows whether it is the tag or a key of the
         // map.
         let Some(first) = entries.next_key::<Value>()? else {
             return Ok(OrderedMap::default());
         };
-        // The decoder of this crate shows only the pairs. Other formats show the typed value
-        // itself, and so does serde where it buffers a value, for instance in an untagged enum.
+        // The decoder of this crate presents only the pairs. Other formats present the typed value
+        // itself, as does serde where it buffers a value, for example in an untagged enum.
         if first.as_str() == Some(keys::RTYPE) {
             return match entries.next_value::<Cow<'de, str>>()?.as_ref() {
                 "orderedmap" => tagged_pairs(entries),
@@ -246,7 +248,7 @@ impl<K, V: JsonSchema> JsonSchema for OrderedMap<K, V> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        // JSON has only strings as keys, so the schema says nothing about `K`.
+        // JSON only has strings as keys, so the schema does not describe `K`.
         json_schema!({
             "type": "object",
             "additionalProperties": generator.subschema_for::<V>(),

@@ -1,9 +1,8 @@
-//! Access of serde visitors to the items of a list, the entries of a map and the content of a
-//! variant.
+//! serde accessors for the items of a list, the entries of a map and the content of a variant.
 //!
-//! Each access charges the memory of an item before it decodes the item, and adds the index or key
-//! to an error. `size_hint` never exceeds the bytes that are left, because visitors reserve memory
-//! by it.
+//! Each accessor charges the memory of an item before decoding it, and adds the index or key to an
+//! error. `size_hint` never exceeds the number of remaining bytes, because visitors reserve memory
+//! based on it.
 
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
@@ -16,9 +15,9 @@ pub(super) struct List<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Index of the next item.
     pub(super) next: usize,
-    /// Number of items in the header.
+    /// Number of items, according to the header.
     pub(super) len: usize,
-    /// Factor by which the items occupy more than their size.
+    /// Factor by which the items occupy more memory than their size.
     pub(super) copies: usize,
 }
 
@@ -52,12 +51,12 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
     }
 }
 
-/// Bytes in place of a list of small integers: a Python `bytes` for a `Vec<u8>`.
+/// Bytes instead of a list of small integers, for example a Python `bytes` for a `Vec<u8>`.
 pub(super) struct Bytes<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     bytes: &'de [u8],
     next: usize,
-    /// Factor by which the items occupy more than their size.
+    /// Factor by which the items occupy more memory than their size.
     copies: usize,
 }
 
@@ -112,11 +111,12 @@ pub(super) struct Map<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Number of entries left.
     pub(super) left: usize,
-    /// Position of the last key. An error reads the key again, so that success needs no copy of it.
+    /// Position of the last key. To report an error, the key is read again, so that the success
+    /// path needs no copy of it.
     pub(super) key: usize,
-    /// Whether every entry is a list of a key of any type and a value, as in an ordered map.
+    /// Whether every entry is a list of a key (of any type) and a value, as in an ordered map.
     pub(super) pairs: bool,
-    /// Factor by which the entries occupy more than their size.
+    /// Factor by which the entries occupy more memory than their size.
     pub(super) copies: usize,
 }
 
@@ -180,7 +180,7 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
 /// Enum variant with content: a map with one entry.
 pub(super) struct Variant<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
-    /// Name of the variant, for the path in errors. Empty before it is read.
+    /// Name of the variant, for error paths. Empty until it is read.
     pub(super) name: &'de str,
 }
 
@@ -219,7 +219,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        // The content is a part of the enum and was charged with it.
+        // The content is part of the enum and was charged with it.
         self.decoder.place = usize::MAX;
         de::Deserializer::deserialize_tuple(self.decoder, len, visitor)
             .map_err(|error| error.in_key(self.name))

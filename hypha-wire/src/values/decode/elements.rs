@@ -1,5 +1,5 @@
-//! Elements of an array, decoded as a list of numbers or of rows: a numpy array where a contract
-//! asks for a `Vec<f64>` or a `Vec<Vec<f64>>`.
+//! Decodes the elements of an array as a list of numbers or rows, for example if a numpy array
+//! arrives where a contract has a `Vec<f64>` or a `Vec<Vec<f64>>`.
 
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -9,7 +9,7 @@ use crate::values::array::NdArray;
 use crate::values::decode_error::DecodeError;
 use crate::values::dtype::Number;
 
-/// Returns the number in the bytes `item`, if they are one element of an array of real numbers.
+/// Returns the number in the bytes `item` if they are one element of an array of real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {
     let number = array.dtype().read(item, array.byte_order())?;
     Some(match number {
@@ -20,20 +20,19 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
     })
 }
 
-/// Upper bound on the rows without elements that become lists, as those of an array of shape
-/// `(2, 0)`.
+/// Maximum number of rows without elements that become lists, as in an array of shape `(2, 0)`.
 const MAX_EMPTY_ROWS: usize = 4096;
 
 /// Rows of an array along one dimension. In the last dimension they are numbers.
 pub(super) struct Rows<'a, 'd, 'de> {
-    /// Decoder to which the memory of the elements is charged. It reads nothing.
+    /// Decoder that is charged for the memory of the elements. It reads nothing.
     decoder: &'d mut Decoder<'de>,
-    /// Factor by which the elements occupy more than their size.
+    /// Factor by which the elements occupy more memory than their size.
     copies: usize,
     array: &'a NdArray,
     /// Lengths of the dimensions below this one.
     below: &'a [usize],
-    /// Bytes of the rows that are left.
+    /// Bytes of the remaining rows.
     data: &'a [u8],
     /// Bytes per row.
     step: usize,
@@ -52,7 +51,7 @@ impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let (shape, dtype) = (array.shape(), array.dtype());
-        // Rows without elements take no bytes on the wire, so a peer could otherwise make a few
+        // Rows without elements take no bytes on the wire, so a peer could otherwise turn a few
         // bytes into any number of empty lists.
         let rows = shape.iter().filter(|length| **length != 0);
         let is_short = rows.product::<usize>() <= MAX_EMPTY_ROWS;
@@ -104,7 +103,7 @@ impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
         }
     }
 
-    /// Not limited, because the bytes of all rows have arrived.
+    /// Not limited, because the bytes of all rows have already arrived.
     fn size_hint(&self) -> Option<usize> {
         Some(self.len - self.next)
     }

@@ -1,8 +1,7 @@
 //! Keys of maps, which are strings on the wire.
 //!
-//! Integer and `bool` keys of Rust types are read from the text of the key, as in JSON. Integers
-//! that are sent as such are read too, because Python sends them. Only an ordered map has keys of
-//! any type.
+//! Integer and `bool` keys of Rust types are parsed from string keys, as in JSON. Integer keys on
+//! the wire are also accepted, because Python sends them. Only an ordered map has keys of any type.
 
 use serde::de::{self, Visitor};
 
@@ -17,7 +16,7 @@ pub(super) struct Key<'a, 'de> {
 }
 
 impl<'a, 'de> Key<'a, 'de> {
-    /// Returns the decoder, or an error if the next key is not of a permitted type.
+    /// Returns the decoder, or an error if the next key does not have a permitted type.
     fn checked(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
         if self.of_any_type || is_string_marker(self.decoder.peek()?) {
             return Ok(self.decoder);
@@ -25,14 +24,14 @@ impl<'a, 'de> Key<'a, 'de> {
         Err(bad_key(self.decoder.token()?.kind()))
     }
 
-    /// Reads an integer, or a string that is the text of one.
+    /// Reads an integer, or a string that represents one.
     fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.decoder.token()? {
             Token::Str(key) => {
                 let key = text(key)?;
                 let read = match (key.parse(), key.parse()) {
-                    // `parse` accepts a plus sign, but no client writes one. Two keys would
-                    // otherwise be the same integer.
+                    // `parse` accepts a plus sign, but no client writes one, and two different keys
+                    // would become the same integer.
                     _ if key.starts_with('+') => None,
                     (Ok(number), _) => Some(visitor.visit_u64(number)),
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
@@ -47,7 +46,7 @@ impl<'a, 'de> Key<'a, 'de> {
     }
 }
 
-/// Returns the error for a string that is not the text of the expected type.
+/// Returns the error for a string that does not represent the expected type.
 fn unfit(expected: &str, key: &str) -> DecodeError {
     let key = shorten(key);
     DecodeError::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
@@ -110,7 +109,7 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         }
     }
 
-    /// Accepts strings only. An ordered map may have numbers as keys, which serde would accept as
+    /// Accepts only strings. An ordered map may have numbers as keys, which serde would accept as
     /// the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;

@@ -1,10 +1,10 @@
 //! Decoder: msgpack to any `Deserialize` type. Strings and bytes borrow from the frame.
 //!
-//! Input is not trusted. No bytes cause a panic; no memory is reserved for a declared length before
-//! the bytes have arrived; nesting and the memory of the decoded values are limited.
+//! The input is not trusted: no bytes cause a panic, no memory is reserved for a declared length
+//! before the bytes have arrived, and the nesting and the memory of the decoded values are limited.
 //!
-//! The submodules are the parts of the deserializer: `access` visits lists, maps and variants,
-//! `key` decodes the keys of maps, `tagged` accepts typed values where plain ones are expected, and
+//! The submodules are parts of the deserializer: `access` visits lists, maps and variants, `key`
+//! decodes the keys of maps, `tagged` accepts typed values where plain ones are expected, and
 //! `elements` visits arrays as lists. The memory of a value is charged before its visitor creates
 //! it.
 
@@ -26,21 +26,22 @@ use super::value::Handle;
 use crate::{MAX_DEPTH, keys};
 use access::{Bytes, List, Map, Variant};
 
-/// Upper bound on the items of a list or map for which memory is reserved in advance. Lists may be
-/// nested, and each level could otherwise reserve memory for as many items as the frame has bytes.
+/// Maximum number of items of a list or map for which memory is reserved in advance. Otherwise, in
+/// nested lists, each level could reserve memory for as many items as the frame has bytes.
 const MAX_RESERVED: usize = 4096;
 
-/// Bytes that an allocation occupies besides its content. An estimate, as the next two: allocators
-/// and `HashMap`, `BTreeMap` and `IndexMap` differ.
+/// Bytes that an allocation occupies in addition to its content. An estimate, like the next two:
+/// allocators, `HashMap`, `BTreeMap` and `IndexMap` differ.
 const ALLOCATION: usize = 16;
-/// Bytes that a map occupies besides its entries: its own structure and the smallest table.
+/// Bytes that a map occupies in addition to its entries: its structure and the smallest table.
 const MAP: usize = 80;
-/// Bytes that an entry of a map occupies besides key and value: hash, index and free places.
+/// Bytes that a map entry occupies in addition to key and value: hash, index and unused slots.
 const MAP_ENTRY: usize = 16;
 
-/// Decodes the one value in `bytes`.
+/// Decodes the single value in `bytes`.
 ///
-/// Strings and byte slices in `T` borrow from `bytes`, and a [`Binary`](crate::Binary) shares them.
+/// Strings and byte slices in `T` borrow from `bytes`; a [`Binary`](crate::Binary) shares its
+/// memory.
 ///
 /// # Errors
 ///
@@ -50,12 +51,12 @@ pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de bytes::Bytes) -> Result<
     from_span(bytes, 0, bytes.len(), usize::MAX)
 }
 
-/// Decodes the one value in `bytes`, as [`from_slice`] does, with an upper bound on its memory:
-/// `limit` bytes, or twice its length if that is more.
+/// Decodes the single value in `bytes`, like [`from_slice`], with a maximum memory of `limit`
+/// bytes, or twice its length if that is more.
 ///
 /// # Errors
 ///
-/// Returns an error as [`from_slice`] does, or if the value needs more memory.
+/// Returns the errors of [`from_slice`], and an error if the value needs more memory.
 pub fn from_slice_within<'de, T: Deserialize<'de>>(
     bytes: &'de bytes::Bytes,
     limit: usize,
@@ -64,7 +65,7 @@ pub fn from_slice_within<'de, T: Deserialize<'de>>(
     from_span(bytes, 0, bytes.len(), limit)
 }
 
-/// Decodes the one value in `frame[start..end]`, in the current scope. Its memory is limited to
+/// Decodes the single value in `frame[start..end]`, in the current scope. Its memory is limited to
 /// `limit` bytes, or to the limit of the scope if that is less.
 pub(crate) fn from_span<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
@@ -85,7 +86,7 @@ pub(crate) fn from_local<T: de::DeserializeOwned>(
     decode(Decoder::new(frame))
 }
 
-/// Decodes the one value in `frame[start..end]`, with handles from `origin` and `table`.
+/// Decodes the single value in `frame[start..end]`, with handles from `origin` and `table`.
 pub(crate) fn from_origin<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
@@ -110,18 +111,18 @@ fn decode<'de, T: Deserialize<'de>>(mut decoder: Decoder<'de>) -> Result<T, Deco
     }
 }
 
-/// Returns the length of the first value in `bytes`, which other bytes may follow.
+/// Returns the length of the first value in `bytes`. Other bytes may follow.
 ///
 /// # Errors
 ///
-/// Returns an error if the value is not complete and valid msgpack.
+/// Returns an error if the value is not complete, valid msgpack.
 pub fn skip(bytes: &[u8]) -> Result<usize, DecodeError> {
     let mut decoder = Decoder::new(bytes);
     decoder.skip()?;
     Ok(decoder.pos)
 }
 
-/// Returns whether the value that begins here is a string.
+/// Returns whether the next value is a string.
 pub(crate) fn is_string(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|&byte| is_string_marker(byte))
 }
@@ -144,14 +145,15 @@ fn truncated() -> DecodeError {
 pub(crate) enum Token<'de> {
     Nil,
     Bool(bool),
-    /// Negative integer. Others are [`Token::UInt`].
+    /// Negative integer. Non-negative integers are [`Token::UInt`].
     Int(i64),
     UInt(u64),
     Float(f64),
-    /// Not checked to be UTF-8, so that skipping a long string does not read it.
+    /// String that may not be UTF-8. Not checked here, so that skipping a long string does not read
+    /// it.
     Str(&'de [u8]),
     Bin(&'de [u8]),
-    /// Type byte, then the data.
+    /// Extension value: the type byte, then the data.
     Ext(&'de [u8]),
     List(u32),
     Map(u32),
@@ -173,12 +175,12 @@ impl Token<'_> {
         }
     }
 
-    /// Converts a float without fraction into an integer, because JavaScript has one type for both
-    /// and peers send either. Leaves other tokens unchanged.
+    /// Converts a float without a fraction to an integer, because JavaScript has a single type for
+    /// both, and peers may send either. Leaves other tokens unchanged.
     fn whole(self) -> Self {
         match self {
             // The bounds are exact as floats. The upper ones are the first floats that do not fit,
-            // so that the casts lose nothing.
+            // so the casts are lossless.
             Self::Float(value) if value.fract() != 0.0 => self,
             Self::Float(value) if (-(2f64.powi(63))..0.0).contains(&value) => {
                 Self::Int(value as i64)
@@ -194,30 +196,30 @@ pub(crate) struct Decoder<'de> {
     input: &'de [u8],
     /// Position of the next byte.
     pub(crate) pos: usize,
-    /// Number of lists and maps that may still be opened inside each other.
+    /// Number of further lists and maps that may be nested.
     depth_left: usize,
-    /// Number of levels on which a tag behind the first key may still be searched.
+    /// Number of levels on which the decoder may still search for a tag after the first key.
     late_tags_left: usize,
-    /// Bytes that values may still occupy before the decoder requests more from `meter`.
+    /// Bytes that values may occupy until the decoder must request more from `meter`.
     memory_left: usize,
-    /// Bytes that the values may occupy in all, for the error.
+    /// Bytes that the values may occupy in total, for the error message.
     memory_limit: usize,
-    /// Bound of the message. Without it, `memory_left` is final.
+    /// Memory limit of the message. If `None`, `memory_left` is final.
     meter: Option<&'de Meter>,
-    /// Bytes that the decoder had at the beginning or was granted since.
+    /// Bytes that the decoder had at the start, plus those granted since.
     memory_given: usize,
-    /// Size in bytes of the place for the next value, which is charged with its list or map. A
-    /// larger value must be behind a pointer, such as a `Box`, so its own memory is charged in
-    /// addition.
+    /// Size in bytes of the slot for the next value. The slot is charged together with its list or
+    /// map. A larger value must be behind a pointer, such as a `Box`, so its own memory is charged
+    /// in addition.
     place: usize,
 }
 
-/// Place of the items of a list or the entries of a map in memory, which decides what is charged.
+/// Where the items of a list or the entries of a map are stored, which determines what is charged.
 #[derive(Clone, Copy, PartialEq)]
 enum Items {
-    /// In memory of their own, as those of a `Vec`.
+    /// In a separate allocation, like those of a `Vec`.
     Apart,
-    /// In the value itself, as the fields of a struct.
+    /// In the value itself, like the fields of a struct.
     Inline,
 }
 
@@ -236,7 +238,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Bounds the memory of the values.
+    /// Limits the memory of the values.
     fn within(mut self, limit: usize) -> Self {
         self.memory_left = limit;
         self.memory_given = limit;
@@ -244,7 +246,7 @@ impl<'de> Decoder<'de> {
         self
     }
 
-    /// Takes the memory of the values from `meter`. Call [`finish`](Self::finish) after decoding.
+    /// Takes memory for the values from `meter`. Call [`finish`](Self::finish) after decoding.
     pub(crate) fn metered(mut self, meter: &'de Meter) -> Self {
         self.memory_left = meter.spare();
         self.memory_given = self.memory_left;
@@ -253,15 +255,15 @@ impl<'de> Decoder<'de> {
         self
     }
 
-    /// Reports to the meter the memory that the values occupy. Also called after an error, because
-    /// a peer could otherwise retry without being charged.
+    /// Reports to the meter the memory that the values occupy. Must also be called after an error,
+    /// because a peer could otherwise retry without being charged.
     pub(crate) fn finish(&self) {
         if let Some(meter) = self.meter {
             meter.occupied(self.memory_given - self.memory_left);
         }
     }
 
-    /// Takes `bytes` of memory for a value, or fails if the message may not occupy more.
+    /// Takes `bytes` of memory for a value. Fails if the message may not occupy that much.
     #[inline]
     fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
         match self.memory_left.checked_sub(bytes) {
@@ -273,8 +275,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Requests more memory from the meter. Cold, so that [`charge`](Self::charge) is inlined as
-    /// one subtraction.
+    /// Requests more memory from the meter. Cold, so that [`charge`](Self::charge) is inlined as a
+    /// single subtraction.
     #[cold]
     fn charge_more(&mut self, bytes: usize) -> Result<(), DecodeError> {
         let missing = bytes - self.memory_left;
@@ -287,7 +289,7 @@ impl<'de> Decoder<'de> {
         Ok(())
     }
 
-    /// Takes memory for a value of type `T` if it is larger than its place.
+    /// Takes memory for a value of type `T` if that is larger than its slot.
     #[inline]
     fn charge_boxed<T>(&mut self) -> Result<(), DecodeError> {
         let size = size_of::<T>();
@@ -297,15 +299,16 @@ impl<'de> Decoder<'de> {
         Ok(())
     }
 
-    /// Creates a decoder of the one value in `input[start..end]`.
+    /// Creates a decoder of the single value in `input[start..end]`.
     pub(crate) fn of_span(input: &'de [u8], start: usize, end: usize) -> Result<Self, DecodeError> {
         Ok(Self::new(input.get(start..end).ok_or_else(truncated)?))
     }
 
-    /// Creates a decoder of a message from `start` on. Positions count from the start of `input`.
+    /// Creates a decoder of a message, starting at `start`. Positions count from the beginning of
+    /// `input`.
     ///
-    /// It permits three levels more than [`MAX_DEPTH`]: the second segment, the list of arguments
-    /// and the keyword map surround the arguments, each of which may use the whole depth.
+    /// Allows three levels more than [`MAX_DEPTH`]: the second segment, the list of arguments and
+    /// the keyword map contain the arguments, each of which may use the whole depth.
     pub(crate) fn of_message(input: &'de [u8], start: usize) -> Self {
         Self {
             pos: start,
@@ -355,11 +358,11 @@ impl<'de> Decoder<'de> {
     }
 
     fn ext(&mut self, len: usize) -> Result<Token<'de>, DecodeError> {
-        // One more byte for the type. Saturating, because `usize` may have 32 bits, as in wasm.
+        // Add one byte for the type. Saturating, because `usize` may have 32 bits, as in wasm.
         Ok(Token::Ext(self.take(len.saturating_add(1))?))
     }
 
-    /// Reads the next scalar, or the header of a list or map, whose items follow.
+    /// Reads the next scalar, or the header of a list or map. Items follow the header.
     pub(crate) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
         let [first] = self.array()?;
         Ok(match Marker::from_u8(first) {
@@ -411,7 +414,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Counts one more level of lists and maps.
+    /// Enters one more level of lists and maps.
     fn enter(&mut self) -> Result<(), DecodeError> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or_else(|| {
             DecodeError::new(format!(
@@ -425,7 +428,7 @@ impl<'de> Decoder<'de> {
         self.depth_left += 1;
     }
 
-    /// Skips one value. It recurses, so its depth is limited like that of decoding.
+    /// Skips one value. Recursive, so its depth is limited like that of decoding.
     pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
         let values = match self.token()? {
             Token::List(len) => u64::from(len),
@@ -447,7 +450,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// Skips at most `max` values that are one byte long, and returns their number. Long lists
-    /// mostly hold such values, and reading each as a token takes many times as long.
+    /// consist mostly of such values, and reading each as a token would take many times as long.
     fn skip_single(&mut self, max: u64) -> u64 {
         let rest = self.input.get(self.pos..).unwrap_or_default();
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(rest.len());
@@ -464,7 +467,7 @@ impl<'de> Decoder<'de> {
         items: Items,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        // An error ends the decoding as a whole, so the depth is restored only on success.
+        // An error ends the whole decoding, so the depth needs to be restored only on success.
         self.enter()?;
         let len = len as usize;
         if items == Items::Apart && len > 0 {
@@ -477,8 +480,8 @@ impl<'de> Decoder<'de> {
             copies: copies(items, len),
         };
         let value = visitor.visit_seq(&mut list)?;
-        // A visitor may stop early, as that of a tuple does. The rest would then be read as the
-        // next value.
+        // A visitor may stop early, like that of a tuple. The remaining items would then be read as
+        // the next value.
         if list.next < list.len {
             return Err(DecodeError::expected(
                 format_args!("a list of length {}", list.next),
@@ -499,8 +502,8 @@ impl<'de> Decoder<'de> {
         self.entries(len, true, Items::Apart, visitor)
     }
 
-    /// Visits a map of `len` entries, or a list of `len` pairs if `pairs`, whose header has been
-    /// read.
+    /// Visits a map of `len` entries, or if `pairs` is true a list of `len` pairs, whose header has
+    /// been read.
     fn entries<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -545,12 +548,12 @@ impl<'de> Decoder<'de> {
             Token::Float(value) => visitor.visit_f64(value),
             Token::Str([]) => visitor.visit_borrowed_str(""),
             Token::Str(value) => {
-                // Charged although it borrows from the frame, because most visitors copy it.
+                // Charge it although it borrows from the frame, because most visitors copy it.
                 self.charge(ALLOCATION + value.len())?;
                 visitor.visit_borrowed_str(text(value)?)
             }
-            // Not charged: it becomes a slice of the frame, or a copy that is not larger than the
-            // frame, whose length is charged already.
+            // Not charged: it becomes a slice of the frame, or a copy that is no larger than the
+            // frame, whose length is already charged.
             Token::Bin(value) => visitor.visit_borrowed_bytes(value),
             Token::Ext(value) => {
                 visitor.visit_newtype_struct(BorrowedBytesDeserializer::new(value))
@@ -578,7 +581,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a string, and rejects bytes: serde would accept those that are valid UTF-8.
+    /// Visits a string. Rejects bytes, because serde would accept bytes that are valid UTF-8.
     fn string<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Bin(bytes) => Err(de::Error::invalid_type(
@@ -589,7 +592,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits bytes, and rejects strings, whose bytes serde would accept.
+    /// Visits bytes. Rejects strings, because serde would accept their bytes.
     fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Str(value) => Err(de::Error::invalid_type(
@@ -601,29 +604,29 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a number or `bool`, also one in an array without dimensions.
+    /// Visits a number or `bool`, including one in an array without dimensions.
     fn number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let token = self.scalar(&visitor)?;
         self.visit(token, visitor)
     }
 
-    /// Visits an integer, also one that a peer sends as a float without fraction.
+    /// Visits an integer, including one that a peer sends as a float without a fraction.
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let token = self.scalar(&visitor)?.whole();
         self.visit(token, visitor)
     }
 }
 
-/// Returns the token of an integer: [`Token::UInt`] if it is not negative, so that equal integers
-/// give equal tokens.
+/// Returns the token of an integer: [`Token::UInt`] if it is non-negative, so that equal integers
+/// have equal tokens.
 fn signed<'de>(value: impl Into<i64>) -> Token<'de> {
     let value = value.into();
     u64::try_from(value).map_or(Token::Int(value), Token::UInt)
 }
 
-/// Returns the factor by which items occupy more than their size: 0 if they are stored inline and
-/// charged with the value around them, 2 for a longer list than is reserved, because the old and
-/// the new buffer exist together while it grows.
+/// Returns the factor by which items occupy more memory than their size. 0 for items stored inline,
+/// because they are charged with the value that contains them. 2 for a list longer than what is
+/// reserved, because both the old and the new buffer exist while it grows.
 fn copies(items: Items, len: usize) -> usize {
     match items {
         Items::Inline => 0,
@@ -660,7 +663,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
         deserialize_u128);
 
-    /// Rejects a number that is too large for `f32`, which serde would convert into infinity.
+    /// Rejects a number that is too large for `f32`, because serde would convert it to infinity.
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.scalar(&visitor)? {
             Token::Float(value) if value.is_finite() && (value as f32).is_infinite() => Err(
@@ -671,7 +674,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        // Only the first byte is read, because the value itself must see its own header.
+        // Only peek at the first byte, because the value itself must see its own header.
         if self.peek()? == Marker::Null.to_u8() {
             self.pos += 1;
             visitor.visit_none()
@@ -725,7 +728,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// Accepts names only: serde would accept a number as the index of a field or variant.
+    /// Accepts only names: serde would accept a number as the index of a field or variant.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Str(name) => visitor.visit_borrowed_str(text(name)?),
@@ -733,8 +736,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// Accepts maps only, because structs are maps on this wire: serde would accept a list too. A
-    /// struct with a field `_rtype` reads typed values itself, so they are passed on unchanged.
+    /// Accepts only maps, because structs are maps on the wire: serde would also accept a list. A
+    /// struct with a field `_rtype` reads typed values itself, so these are passed on unchanged.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -763,8 +766,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             Token::Str(name) => {
                 visitor.visit_enum(de::value::BorrowedStrDeserializer::new(text(name)?))
             }
-            // Not through `entries`, because the map is a part of the enum, which is charged
-            // already.
+            // Not through `entries`, because the map is part of the enum, which is already charged.
             Token::Map(1) => {
                 self.enter()?;
                 let value = visitor.visit_enum(Variant {
@@ -786,7 +788,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        // Skipped instead of visited, so that an ignored value costs no memory and is not charged.
+        // Skip instead of visiting, so that an ignored value needs no memory and is not charged.
         self.skip()?;
         visitor.visit_unit()
     }

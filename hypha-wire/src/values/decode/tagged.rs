@@ -1,8 +1,8 @@
-//! Typed values where a plain type is expected: a Python set for a `Vec`, a JavaScript `Map` for a
-//! struct, a numpy number for a float.
+//! Accepts typed values where a plain type is expected: a Python set for a `Vec`, a JavaScript
+//! `Map` for a struct, a numpy number for a float.
 //!
 //! A typed value is a map with the key `_rtype`, its tag. The decoder searches for a tag only in
-//! maps whose first key begins with `_r`, so that lists and numbers cost nothing and an ordinary
+//! maps whose first key starts with `_r`, so that lists and numbers cost nothing, and an ordinary
 //! map costs one comparison.
 
 use serde::de::{self, Deserializer as _, Visitor};
@@ -14,16 +14,16 @@ use crate::values::array::NdArray;
 use crate::values::array_serde::{ArrayVisitor, is_bytes};
 use crate::values::decode_error::DecodeError;
 
-/// Upper bound on the typed values inside each other whose tag is not the first key. The search for
-/// such a tag skips everything in front of it, on each level again: without a bound, its time would
-/// grow with the depth times the length of the frame.
+/// Maximum nesting depth of typed values whose tag is not the first key. On each level, the search
+/// for such a tag skips everything before it again: without a limit, its time would grow with the
+/// depth times the length of the frame.
 pub(super) const MAX_LATE_TAGS: usize = 4;
 
 impl<'de> Decoder<'de> {
-    /// Returns the tag of the map whose `len` entries come next, or `b""` for an ordinary map.
-    /// Reads ahead without moving.
+    /// Returns the tag of the map whose `len` entries come next, or `b""` for an ordinary map. Does
+    /// not advance.
     fn tag(&self, len: u32) -> Result<&'de [u8], DecodeError> {
-        // All keys of typed values begin with `_r` and are short, so their header is one byte.
+        // All keys of typed values start with `_r` and are short, so their header is one byte.
         let rest = self.input.get(self.pos..).unwrap_or_default();
         if len == 0 || !matches!(rest, [0xa0..=0xbf, b'_', b'r', ..]) {
             return Ok(b"");
@@ -35,9 +35,9 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// Returns the first token of the member `name` among the next `len` entries, without moving.
+    /// Returns the first token of the member `name` among the next `len` entries. Does not advance.
     fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
-        // A copy, so that the caller can still read the map from its beginning.
+        // Use a copy, so that the caller can still read the map from its start.
         let mut ahead = Decoder { ..*self };
         for _ in 0..len {
             if ahead.key()? == name {
@@ -48,7 +48,8 @@ impl<'de> Decoder<'de> {
         Ok(None)
     }
 
-    /// Reads `_rvalue` of the map whose `len` entries come next with `read`, and skips the others.
+    /// Reads `_rvalue`, with `read`, from the map whose `len` entries come next. Skips the other
+    /// entries.
     fn content<T>(
         &mut self,
         len: u32,
@@ -59,8 +60,8 @@ impl<'de> Decoder<'de> {
         let (mut read, mut content) = (Some(read), None);
         for index in 0..len {
             let key = self.key()?;
-            // The search for the tag has skipped the content, so a typed value in it has one search
-            // less.
+            // The search for the tag has already skipped the content, so a typed value in the
+            // content gets one search less.
             if index == 0 && key != keys::RTYPE {
                 self.late_tags_left = late_tags_left.saturating_sub(1);
             }
@@ -74,8 +75,8 @@ impl<'de> Decoder<'de> {
         content.ok_or_else(|| de::Error::missing_field(keys::RVALUE))
     }
 
-    /// Visits a map where a list is expected. The visitor sees the items of a set, the pairs of an
-    /// ordered map, the bytes of a buffer, or the numbers or rows of an array.
+    /// Visits a map where a list is expected. Passes to the visitor the items of a set, the pairs
+    /// of an ordered map, the bytes of a buffer, or the numbers or rows of an array.
     pub(super) fn tagged_list<V: Visitor<'de>>(
         &mut self,
         len: u32,
