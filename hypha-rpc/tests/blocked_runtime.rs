@@ -1,4 +1,4 @@
-//! Handlers that block the worker threads of their runtime.
+//! Tests handlers that block the worker threads of their runtime.
 #![allow(
     clippy::unwrap_used,
     reason = "everything that fails here fails the test"
@@ -26,15 +26,15 @@ use tokio_tungstenite::{WebSocketStream, tungstenite};
 /// Time for which a handler blocks.
 const BLOCKED: Duration = Duration::from_millis(1200);
 
-/// The shortest interval of heartbeats that callees keep to.
+/// Minimum heartbeat interval of callees.
 const INTERVAL: f64 = 0.1;
 
-/// The lines of the log.
+/// Lines of the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The log of all tests of this program.
+    /// Returns the log of all tests in this program.
     fn start() -> &'static Log {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {
@@ -75,10 +75,10 @@ fn service(id: &str) -> Service {
         }))
 }
 
-/// The time after which a blocking method is reported.
+/// Time after which a blocking method is reported.
 const WARNING: Duration = Duration::from_millis(400);
 
-/// The other end of the client's link, on a runtime of its own.
+/// Other end of the client's link, on a separate runtime.
 struct Peer {
     id: &'static str,
     send: mpsc::UnboundedSender<Bytes>,
@@ -124,14 +124,14 @@ impl Peer {
         self.send.send(message).unwrap();
     }
 
-    /// Calls the method that does not block, and waits for its answer.
+    /// Calls the method that does not block, and waits for its response.
     async fn quick(&mut self) {
         self.call("quick");
         let answer = timeout(BLOCKED * 5, self.received("quick.resolve")).await;
         answer.expect("no other method runs");
     }
 
-    /// The methods that come in until `last` does, with the time of each.
+    /// Returns the methods that arrive until `last` does, with the time of each.
     async fn received(&mut self, last: &str) -> Vec<(String, Duration)> {
         let begin = Instant::now();
         let mut all = Vec::new();
@@ -145,7 +145,7 @@ impl Peer {
         panic!("the link ended: {all:?}");
     }
 
-    /// Blocks as many workers as `block` was called for; heartbeats go on.
+    /// Waits as long as the handlers block, and asserts that heartbeats continue.
     async fn heartbeats_go_on(&mut self) {
         let came = self.received("block.resolve").await;
         let beats = came.iter().filter(|(m, _)| m == "block.heartbeat").count();
@@ -156,7 +156,7 @@ impl Peer {
     }
 }
 
-/// The server's side of a WebSocket: the handshake, and a manager that accepts everything.
+/// Plays the server's side of a WebSocket: the handshake, and a manager that accepts everything.
 async fn accept<S>(id: &'static str, socket: S) -> Peer
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -216,7 +216,7 @@ where
     Peer::over(id, Box::pin(frames))
 }
 
-/// The next message of the client.
+/// Returns the next message of the client.
 async fn message<S>(socket: &mut WebSocketStream<S>) -> Message
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -228,14 +228,14 @@ where
     }
 }
 
-/// A program with a runtime, and its client.
+/// Program with a runtime and a client.
 struct Program {
     client: Client,
     _stop: mpsc::Sender<()>,
 }
 
 impl Program {
-    /// Runs a client on `runtime`, which has a thread of its own.
+    /// Runs a client on `runtime`, in a separate thread.
     fn run(runtime: Runtime, connect: impl Future<Output = Client> + Send + 'static) -> Program {
         let (started, client) = std::sync::mpsc::channel();
         let (stop, mut stopped) = mpsc::channel(1);
@@ -276,7 +276,7 @@ async fn connect(id: &'static str, url: String) -> Client {
     client
 }
 
-/// Checks what is reported of `blocked` handlers.
+/// Checks the reports about `blocked` handlers.
 fn check(id: &str, stats: Stats, blocked: u64) {
     assert_eq!(stats.blocked_handlers, blocked, "{stats:?}");
     assert!(stats.stalls >= 1, "{stats:?}");
@@ -285,9 +285,9 @@ fn check(id: &str, stats: Stats, blocked: u64) {
     assert!(log.has(&format!("`{id}.block` blocked its thread for")));
 }
 
-/// Blocks one worker, then both.
+/// Blocks first one worker, then both.
 async fn block_workers(peer: &mut Peer) {
-    // One of two workers: other methods run.
+    // One of two workers is blocked: other methods still run.
     peer.call("block");
     tokio::time::sleep(Duration::from_millis(50)).await;
     for _ in 0..3 {
@@ -296,7 +296,7 @@ async fn block_workers(peer: &mut Peer) {
         assert!(asked.elapsed() < BLOCKED / 3, "{:?}", asked.elapsed());
     }
     peer.received("block.resolve").await;
-    // Both workers: heartbeats go on.
+    // Both workers are blocked: heartbeats continue.
     peer.call("block");
     peer.call("block");
     peer.heartbeats_go_on().await;
@@ -334,7 +334,7 @@ fn blocked_handlers_stop_neither_heartbeats_nor_other_methods() {
     });
 }
 
-/// Starts a program that connects to this test over TCP; also gives the socket.
+/// Starts a program that connects to this test over TCP. Also returns the socket.
 async fn over_tcp(id: &'static str, scheme: &str, runtime: Runtime) -> (Starting, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("{scheme}://{}/ws", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! A contract from end to end: both ends generated from one trait, connected in memory.
+//! Tests a contract from end to end: both ends generated from one trait, connected in memory.
 
 // Contracts may elide lifetimes, and methods need not use `self`.
 #![allow(elided_lifetimes_in_paths, clippy::unused_self)]
@@ -179,7 +179,7 @@ impl Sampler for Desk {
     }
 }
 
-/// Two clients, `ws/desk` and `ws/user`, that are connected to each other.
+/// Returns two clients, `ws/desk` and `ws/user`, that are connected to each other.
 fn clients() -> (Client, Client) {
     let (left, right) = memory::pair(64);
     let left = Client::from_link(
@@ -195,7 +195,7 @@ fn clients() -> (Client, Client) {
     (left, right)
 }
 
-/// Both ends; the first serves.
+/// Returns both ends; the first provides the service.
 async fn connected() -> (Client, RemoteService, SamplerProxy) {
     let (left, right) = clients();
     let service = left
@@ -269,7 +269,7 @@ async fn blocking_methods_are_like_others() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The error type of the proxy is the contract's, also where an alias hides it.
+/// The error type of the proxy is that of the contract, even if an alias hides it.
 #[tokio::test]
 async fn errors_of_all_kinds() {
     let (_desk, _, proxy) = connected().await;
@@ -318,7 +318,7 @@ async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
         .await?;
     assert_eq!(joined.as_deref(), Some("97-98"));
 
-    // Absent means the default; nil is a value of its own, which the proxy sends.
+    // An absent argument means the default. Nil is a separate value, which the proxy sends.
     let absent: Option<u32> = remote.call("maybe", hypha_rpc::args!()).await?;
     assert_eq!(absent, Some(7));
     assert_eq!(proxy.maybe(None).await?, None);
@@ -422,7 +422,7 @@ async fn the_service_as_others_see_it() {
         schema("double")["parameters"]["properties"]["data"],
         json!({"type": "string", "format": "binary"})
     );
-    // Defaults that JSON cannot say are not there.
+    // Defaults that JSON cannot represent are omitted.
     assert_eq!(
         schema("double")["parameters"],
         json!({

@@ -1,4 +1,4 @@
-//! Encryption against random content and hostile bytes.
+//! Tests encryption with random content and hostile bytes.
 
 use hypha_rpc::Binary;
 use hypha_rpc::crypto::{Encryption, EncryptionError, KeyPair};
@@ -9,7 +9,7 @@ fn bytes(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = B
     prop::collection::vec(any::<u8>(), len).prop_map(Binary::from)
 }
 
-/// Often of the length that it should be.
+/// Generates bytes that often have the expected length.
 fn nearly(len: usize) -> impl Strategy<Value = Binary> {
     prop_oneof![bytes(len), bytes(0..len * 2)]
 }
@@ -59,8 +59,8 @@ proptest! {
             sealed.truncate(end.index(sealed.len()));
         }
         if let Ok(Extra { encrypted: Some(extra), .. }) = Extra::parse(sealed.into()) {
-            // It may open, for the highest bit of a public key has no meaning; never as something
-            // else.
+            // Decryption may succeed, because the highest bit of a public key is ignored, but never
+            // with other content.
             if let Ok((opened, _)) = ben.open(&extra) {
                 prop_assert_eq!(&opened[..], &plain[..]);
             }

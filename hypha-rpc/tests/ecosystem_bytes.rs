@@ -1,5 +1,5 @@
-//! `bytes::Bytes` in contracts: it travels and is described as `Binary` is, and is not copied where
-//! the whole argument or result is one.
+//! Tests `bytes::Bytes` in contracts: sent and described like `Binary`, and not copied if it is the
+//! whole argument or result.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -27,7 +27,7 @@ trait Store {
         data: Option<Bytes>,
         #[hypha(default = Bytes::from_static(b"!"))] end: Bytes,
     ) -> Result<Option<usize>, Error>;
-    /// Whether both lie in one frame, without a copy of either.
+    /// Returns whether both arguments share one frame, without a copy of either.
     async fn share_a_frame(&self, first: Bytes, second: Bytes) -> bool;
     async fn same(&self, data: Binary) -> Option<Binary>;
     async fn maybe(&self) -> Option<Bytes>;
@@ -49,7 +49,7 @@ impl Store for Impl {
     }
 
     async fn share_a_frame(&self, first: Bytes, second: Bytes) -> bool {
-        // Between them is the msgpack head of the second, of at most five bytes.
+        // Between them is the msgpack header of the second, of at most five bytes.
         let end = first.as_ptr() as usize + first.len();
         (end..=end + 5).contains(&(second.as_ptr() as usize))
     }
@@ -111,7 +111,7 @@ async fn it_travels_everywhere() -> anyhow::Result<()> {
     let back = Callback::new(|data: Bytes| async move { data });
     assert_eq!(store.through(back, large.clone()).await?, large);
 
-    // Without the contract, and in exchange with `Binary`.
+    // Without the contract, and interchangeable with `Binary`.
     let service = store.service();
     let echoed: Bytes = service.call("echo", args!(large)).await?;
     assert_eq!(echoed, large);

@@ -1,6 +1,6 @@
-//! A peer that calls faster than anybody can answer: what the client keeps for it has a bound.
+//! Tests a peer that calls faster than the client can respond: the memory of the client is bounded.
 //!
-//! By itself in a program, and the only test there, which watches the memory of that program.
+//! The only test of its program, because it measures the program's memory.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use hypha_rpc::transport::Frame;
 use hypha_rpc::transport::memory::{MemoryLink, pair};
 use hypha_wire::{Args, Head, ReplyMode};
 
-/// The most memory that this program ever had, in bytes.
+/// Returns the maximum memory that this program has had, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -36,11 +36,11 @@ fn call(session: usize, size: usize) -> Frame {
         session: Some(&format!("S{session}")),
     };
     let message = args.finish(&head, ReplyMode::Star { interval: 10.0 });
-    // A buffer of its own, as it comes from a socket.
+    // A separate buffer, as received from a socket.
     Frame::Binary(Bytes::from(message.expect("encodes").to_vec()))
 }
 
-/// Sends calls as fast as they are taken, and reads what is answered.
+/// Sends calls as fast as the client accepts them, and reads the responses.
 async fn flood(link: &mut MemoryLink, calls: usize, size: usize) {
     for n in 0..calls {
         link.send(call(n, size)).await.expect("the client reads");
@@ -48,14 +48,14 @@ async fn flood(link: &mut MemoryLink, calls: usize, size: usize) {
     }
 }
 
-/// Waits until so many calls have come in.
+/// Waits until this many calls have arrived.
 async fn seen(client: &Client, link: &mut MemoryLink, calls: u64) -> Stats {
     let came = async {
         while client.stats().calls_received < calls {
             let _ = link.next().now_or_never();
             tokio::task::yield_now().await;
         }
-        // Those that are taken begin a moment later.
+        // Accepted calls start a moment later.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -79,7 +79,7 @@ async fn a_flood_of_calls_has_a_bound() {
 
     flood(&mut link, 10, 1 << 20).await;
     let before = peak();
-    // Two gigabytes in all.
+    // Two gigabytes in total.
     flood(&mut link, 2000, 1 << 20).await;
     let stats = seen(&client, &mut link, 2010).await;
     let grown = peak() - before;
@@ -87,7 +87,7 @@ async fn a_flood_of_calls_has_a_bound() {
     assert!((20..=32).contains(&stats.running), "{stats:?}");
     assert_eq!(stats.refused_busy, 2010 - stats.running as u64);
 
-    // And so many small ones that nobody counts them.
+    // And many calls too small to count in the byte budget.
     flood(&mut link, 30_000, 10).await;
     let stats = seen(&client, &mut link, 32_010).await;
     let grown = peak() - before;

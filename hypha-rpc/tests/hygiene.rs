@@ -1,5 +1,5 @@
-//! Generated code must compile wherever the user puts it: without the prelude, beside types with
-//! the names it uses, under another crate path, in a function body, with the strictest lints.
+//! Tests that generated code compiles wherever the user puts it: without the prelude, beside types
+//! with the names it uses, with another crate path, in a function body, with the strictest lints.
 
 #![deny(
     missing_docs,

@@ -1,4 +1,5 @@
-//! Services in this process: the proxy is a real one, and nothing is left behind.
+//! Tests services in this process: the proxy works like a remote one, and nothing remains
+//! afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -177,7 +178,7 @@ fn calls_outside_of_a_runtime_are_errors() {
         .now_or_never();
     let error = connect.unwrap().unwrap_err();
     assert!(error.to_string().contains("no tokio runtime"), "{error}");
-    // Still usable where the runtime is.
+    // Still usable within the runtime.
     assert_eq!(runtime.block_on(desk.divide(1.0, 2.0)).unwrap(), 0.5);
 }
 
@@ -205,7 +206,7 @@ fn a_client_is_closed_outside_of_a_runtime() {
     assert!(client.closed().now_or_never().is_some());
 }
 
-/// Texts that only the compiler can read.
+/// Descriptions that only the compiler can evaluate.
 #[hypha_service]
 trait Documented {
     /// Counts.

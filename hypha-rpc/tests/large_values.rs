@@ -1,6 +1,7 @@
-//! A value that needs far more memory than bytes: the client refuses it, and stays small.
+//! Tests that a client rejects a value that needs far more memory than bytes, without using that
+//! memory.
 //!
-//! By itself in a program, and the only test there, which watches the memory of that program.
+//! The only test of its program, because it measures the program's memory.
 #![cfg(target_os = "linux")]
 
 use hypha_rpc::client::{Identity, Settings};
@@ -8,7 +9,7 @@ use hypha_rpc::service::{Method, Visibility};
 use hypha_rpc::transport::memory::pair;
 use hypha_rpc::{Client, Service, Value, args};
 
-/// The memory of this program from a field of its status, in bytes.
+/// Returns a memory field of this program's status, in bytes.
 fn memory(field: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -21,13 +22,13 @@ fn memory(field: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_of_nulls_is_refused_before_it_is_large() {
-    // `LARGE_VALUE_MB=100` is the measurement of the issue that this is about.
+    // Use `LARGE_VALUE_MB=100` for a measurement with the original size.
     let size = std::env::var("LARGE_VALUE_MB").ok();
     let size = size.map_or(8, |size| size.parse().expect("a number")) << 20;
     let (a, b) = pair(64);
     let mut settings = Settings::in_process();
     if size < 64 << 20 {
-        // Only the length of the message counts, as it does for large ones by default.
+        // Only the length of the message counts, as for large messages by default.
         settings.max_decoded_bytes = 0;
     }
     let a = Client::from_link(Box::new(a), Identity::new("ws", "a"), settings.clone());
@@ -50,6 +51,6 @@ async fn a_list_of_nulls_is_refused_before_it_is_large() {
     );
     let grown = memory("VmHWM:") - before;
     println!("{} MB for {} MB", grown >> 20, size >> 20);
-    // Twice for the sender, which is in this program as well and whose buffer has grown.
+    // Twice for the sender, which is also in this program, and whose buffer has grown.
     assert!(grown < 6 * size + (16 << 20), "{grown} for {size}");
 }

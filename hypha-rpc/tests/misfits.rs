@@ -1,7 +1,7 @@
-//! Arguments that do not fit are refused in words that say what is wrong, whatever serde makes of
-//! their types; and what fits is taken.
+//! Tests that invalid arguments are rejected with a precise message, however serde represents their
+//! types, and that valid ones are accepted.
 
-// Most methods are called by their names, as others call them.
+// Most methods are called by name, like by other clients.
 #![allow(dead_code, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -107,7 +107,8 @@ impl Desk {
     }
 }
 
-/// Returns the result or the refusal of a call with these arguments, given as JSON.
+/// Returns the result, or the message of the rejection, of a call with these arguments, given as
+/// JSON.
 async fn said(method: &str, args: Json) -> String {
     let desk = in_process(Desk).await.expect("a service");
     let mut given = hypha_wire::Args::new(0, 0);
@@ -153,7 +154,7 @@ async fn tags_that_are_wrong_are_what_is_named() {
             json!([{"id": 1, "nam": "x"}]),
             "`it.nam`: unknown (expected: id, name)",
         ),
-        // Not that one of the variants is missing.
+        // The message must not say that a variant is missing.
         (
             "outside",
             json!([{}]),

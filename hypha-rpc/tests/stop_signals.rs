@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one tells the handlers, the second one ends the process.
+//! Tests Ctrl-C: the first cancels the handlers, the second ends the process.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use hypha_rpc::transport::Frame;
 use hypha_rpc::transport::memory::pair;
 use hypha_wire::{Args, Head, ReplyMode};
 
-/// Set in the process that gets the signals.
+/// Environment variable that is set in the process that receives the signals.
 const SERVING: &str = "HYPHA_TEST_SERVING";
 
 struct Stubborn;

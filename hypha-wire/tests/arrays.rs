@@ -1,4 +1,4 @@
-//! Arrays and buffers: what is made of them, what comes of them, and what is refused.
+//! Tests arrays and buffers: encoding, decoding, and rejected input.
 
 use std::borrow::Cow;
 
@@ -113,7 +113,7 @@ fn elements_are_of_the_type_that_was_sent() {
         error,
         "expected an array of uint8, got one of bool; `iter_f64` reads every type of real numbers"
     );
-    // numpy takes every byte but 0 for true.
+    // numpy treats every byte except 0 as true.
     let odd = NdArray::from_bytes(DType::Bool, [3], vec![0, 1, 7]).expect("three");
     assert_eq!(odd.to_vec::<bool>(), Ok(vec![false, true, true]));
     assert_eq!(odd.iter_f64().expect("numbers").sum::<f64>(), 2.0);
@@ -187,7 +187,7 @@ fn every_buffer_is_read() {
         ("int16".to_owned(), vec![2])
     );
 
-    // And as plain bytes.
+    // Also accepted as plain bytes.
     let clamped = typedarray((), b"abcd");
     let pixels = ndarray("uint8", vec![2, 2], bin(b"abcd"));
     for buffer in [
@@ -289,7 +289,7 @@ fn errors_say_what_was_expected_and_what_came() {
         error(ndarray(1, vec![1], bin(&[1]))),
         "_rdtype: expected string, got integer"
     );
-    // Errors quote the text of a peer only up to a limit.
+    // Errors truncate strings of a peer.
     assert!(error(ndarray("x".repeat(5000), vec![3], bin(&[1; 8]))).len() < 300);
     assert!(error(array(&[("_rtype", "x".repeat(5000).into())])).len() < 300);
 
@@ -315,7 +315,7 @@ fn keys_may_come_in_any_order() {
     assert_eq!(decode::<NdArray>(sent), Ok(NdArray::from(vec![1i16])));
 }
 
-/// 16 MB on the way in are a slice of the frame; elements are read from it where they lie.
+/// A received array of 16 MB is a slice of the frame, and its elements are read from there.
 #[test]
 fn data_are_not_copied() {
     let pixels = vec![7u8; 16 << 20];
@@ -331,7 +331,8 @@ fn data_are_not_copied() {
 
     let floats = NdArray::from(vec![1.0f64; 1000]);
     assert!(matches!(floats.elements::<f64>(), Ok(Cow::Borrowed(_))));
-    // Somewhere in a frame they are seldom aligned.
+    // Inside a received frame, elements usually start at an unaligned address. `to_vec` must still
+    // read them correctly.
     let mut frame = vec![0];
     frame.extend_from_slice(floats.data());
     let frame = bytes::Bytes::from(frame);
@@ -411,7 +412,7 @@ fn any_array() -> impl Strategy<Value = NdArray> {
     })
 }
 
-/// A value such as may stand, rightly or wrongly, in a tagged map.
+/// Random member for a tagged map, valid or not.
 fn any_member() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -494,7 +495,7 @@ proptest! {
         let json = serde_json::to_string(&array).expect("JSON");
         prop_assert_eq!(&serde_json::from_str::<NdArray>(&json).expect("JSON"), &array);
 
-        // Read as a list of numbers it has the same elements.
+        // Read as a list of numbers, the array has the same elements.
         if let (Ok(elements), [_]) = (array.iter_f64(), array.shape()) {
             let list: Vec<f64> = if *array.dtype() == DType::Bool {
                 let list: Vec<bool> = from_slice(&frame).expect("a list");
@@ -507,7 +508,7 @@ proptest! {
         }
     }
 
-    /// A tagged map with any content is an error at worst.
+    /// Decoding a tagged map with arbitrary content must not panic; it may only return an error.
     #[test]
     fn arbitrary_tagged_maps_never_panic(value in tagged_map()) {
         let frame = bytes::Bytes::from(to_vec(&value).expect("encodes"));

@@ -1,7 +1,8 @@
-//! A length prefix is a claim of a stranger: no memory is asked for on its word.
+//! Tests that no memory is reserved for a declared length alone, because a peer may declare any
+//! length.
 //!
-//! By itself in a program, and the only test there, which watches how much address space it has
-//! been given: memory that is asked for and not used shows there, and nowhere else.
+//! The only test of its program, because it measures the program's address space: memory that is
+//! reserved but not used only appears there.
 #![cfg(target_os = "linux")]
 
 #[path = "fuzz/targets/shapes.rs"]
@@ -9,7 +10,7 @@ mod shapes;
 
 use hypha_wire::{Extra, Message, Value, from_slice, skip};
 
-/// The most address space that this program ever had.
+/// Returns the maximum address space that this program has had.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
@@ -20,7 +21,7 @@ fn peak() -> usize {
         << 10
 }
 
-/// Every decoder that there is.
+/// Passes the input to every decoder.
 fn decode(input: &[u8]) {
     let input = bytes::Bytes::copy_from_slice(input);
     let _ = (skip(&input).is_ok(), from_slice::<Value>(&input).is_ok());
@@ -35,7 +36,7 @@ fn decode(input: &[u8]) {
 
 #[test]
 fn claims_are_not_believed() {
-    // Allocations that are made once and kept.
+    // Make the allocations that happen only once and are kept.
     decode(b"\x93\x01\xa1a\xc4\x01a");
     let before = peak();
     let mut inputs = 0;
@@ -58,7 +59,7 @@ fn claims_are_not_believed() {
                 b"\x82\xa6_rtype\xaamemoryview\xa7_rvalue",
                 b"\x84\xa6_rtype\xa7ndarray\xa7_rvalue",
                 b"\x84\xa6_rtype\xa7ndarray\xa7_rdtype\xa2u1\xa7_rvalue\xc4\x01a\xa7_rshape",
-                // A list that other bytes make true.
+                // A list whose declared length matches its content.
                 b"\xdd\x00\x00\x10\x00",
             ] {
                 for rest in [&head, &nested, &keyed] {
@@ -69,7 +70,7 @@ fn claims_are_not_believed() {
             }
         }
     }
-    // Arrays whose shape and data do not belong together.
+    // Arrays whose shape does not match their data.
     for shape in [vec![1u64 << 40], vec![u32::MAX.into(); 2], vec![0, 1 << 40]] {
         let array = serde_json::json!({
             "_rtype": "ndarray", "_rvalue": [1, 2], "_rshape": shape, "_rdtype": "float64",

@@ -1,6 +1,6 @@
-//! Decoded values occupy a bounded multiple of their bytes.
+//! Tests that decoded values occupy a bounded multiple of their encoded size.
 //!
-//! By itself in a program, and one test, which watches the memory of that program.
+//! The only test of its program, because it measures the program's memory.
 #![cfg(target_os = "linux")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use hypha_wire::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The memory of this program from a field of its status, in bytes.
+/// Returns a memory field of this program's status, in bytes.
 fn memory(field: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -24,7 +24,7 @@ fn memory(field: &str) -> usize {
         << 10
 }
 
-/// A list of `len` times `item`.
+/// Encodes a list of `len` copies of `item`.
 fn list(len: usize, item: &[u8]) -> Bytes {
     let mut list = vec![0xdd];
     list.extend_from_slice(&(len as u32).to_be_bytes());
@@ -32,7 +32,7 @@ fn list(len: usize, item: &[u8]) -> Bytes {
     list.into()
 }
 
-/// The arguments of a call with the one argument `value`.
+/// Returns the arguments of a call with the single argument `value`.
 fn received(value: &Bytes) -> IncomingArgs {
     let mut args = Args::new(1, 0);
     args.push("value", &0);
@@ -45,7 +45,7 @@ fn received(value: &Bytes) -> IncomingArgs {
     };
     let message = args.finish(&head, ReplyMode::Star { interval: 10.0 });
     let message = Message::parse(message.expect("encodes")).expect("parses");
-    // The argument in the place of the zero, which is the only item of the first list.
+    // Put the argument in place of the zero, which is the only item of the first list.
     let extra = message.extra_raw();
     let at = extra.windows(2).position(|two| two == [0x91, 0]);
     let at = at.expect("the argument") + 1;
@@ -125,13 +125,13 @@ fn small_values() {
         assert!(text.contains("more than 204106 bytes of memory"), "{text}");
     }
     assert!(from_slice::<Value>(&list(100_000, &[0xc0])).is_ok());
-    // A message that needs more in all than each of its arguments.
+    // A message that needs more memory in total than each of its arguments alone.
     let args = received(&list(4_000, &[0xc0])).within(500_000);
     let first: Value = args.get(0).expect("is there").expect("fits");
     assert_eq!(first.as_list().map(<[_]>::len), Some(4_000));
     let text = refused(args.get::<Value>(0).expect("is there"));
     assert!(text.contains("`max_decoded_bytes`"), "{text}");
-    // Without memory for items there is no limit on their number.
+    // If items need no memory, their number is not limited.
     let nulls = list(100_000, &[0xc0]);
     assert!(from_slice_within::<serde::de::IgnoredAny>(&nulls, 0).is_ok());
     let args = received(&nulls).within(0);
@@ -143,7 +143,7 @@ fn small_values() {
 
 fn honest_values_fit() {
     let pass = |value: Bytes, decode: &dyn Fn(&IncomingArgs) -> Option<DecodeError>| {
-        // Only the length of the message counts.
+        // With a limit of 0, only the length of the message counts.
         let error = decode(&received(&value).within(0));
         assert_eq!(error, None);
     };
@@ -171,7 +171,7 @@ fn honest_values_fit() {
 fn an_account_is_charged_until_the_arguments_are_dropped() {
     let accounts = Arc::new(Accounts::default());
     let used = || accounts.used.load(Ordering::Relaxed);
-    // A little is free.
+    // The first 4 KiB are not charged.
     let args = received(&list(10, &[0xc0])).charged_to(accounts.clone(), "ws/a");
     assert!(args.get::<Value>(0).expect("is there").is_ok());
     assert_eq!(used(), 0);
@@ -193,14 +193,14 @@ fn an_account_is_charged_until_the_arguments_are_dropped() {
     let text = refused(args.get::<Value>(0).expect("is there"));
     assert!(text.ends_with("may occupy: its account is empty"), "{text}");
     drop(args);
-    // The limit of a message is there as well.
+    // The limit of a message applies in addition.
     let args = received(&list(4_000, &[0xc0])).within(100_000);
     let args = args.charged_to(accounts.clone(), "ws/a");
     let text = refused(args.get::<Value>(0).expect("is there"));
     assert!(text.contains("more than 100000 bytes"), "{text}");
 }
 
-/// Each of them needed 8 to 144 times its length.
+/// Each of these values once needed 8 to 144 times its length.
 fn hostile_values_do_not_fit() {
     const LEN: usize = 4 << 20;
     let nulls = list(LEN, &[0xc0]);
@@ -223,7 +223,7 @@ fn hostile_values_do_not_fit() {
     fn get<T: for<'a> Deserialize<'a> + std::fmt::Debug>(value: &Bytes) -> String {
         refused(received(value).within(0).get::<T>(0).expect("is there"))
     }
-    // The peak of what came before does not count.
+    // Reset the peak, so that earlier memory does not count.
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux has it");
     check("nulls", get::<Value>(&nulls));
     check("options", get::<Vec<Option<u64>>>(&nulls));

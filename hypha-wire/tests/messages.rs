@@ -1,4 +1,4 @@
-//! Messages: their arguments, how a caller wants to be answered, and the stamp of the server.
+//! Tests messages: their arguments, the form of their response, and the server's stamp.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -145,7 +145,7 @@ fn extra_has_the_promise_that_was_asked_for() {
     }
 }
 
-/// Intervals are valid for a timer without another check.
+/// Parsed intervals are valid for a timer without another check.
 #[test]
 fn intervals_are_sound() {
     for t in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
@@ -171,7 +171,7 @@ fn arguments_are_counted_before_they_are_indexed() {
     assert_eq!(error, "args: 100000 arguments are more than 65536");
 }
 
-/// A value that the sender wrote in the place of the stamp is removed and takes no room.
+/// A sender's value under a stamped key is replaced, and its length is not reserved.
 #[test]
 fn a_stamped_message_takes_no_more_room_than_it_needs() {
     let mut main = hypha_wire::Map::new();
@@ -194,7 +194,7 @@ fn a_stamped_message_takes_no_more_room_than_it_needs() {
     );
 }
 
-/// A connection that only counts the handles that were dropped.
+/// Connection that only counts dropped handles.
 #[derive(Default)]
 struct Dropped(std::sync::atomic::AtomicUsize);
 
@@ -208,7 +208,7 @@ impl ConnectionRef for Dropped {
     }
 }
 
-/// A relative target is one in the sender's workspace, and a function knows the caller's session.
+/// A relative target belongs to the sender's workspace, and a function gets the caller's session.
 #[test]
 fn received_functions_know_their_sender_and_session() {
     let method = |target: &str| {
@@ -255,7 +255,7 @@ fn a_second_segment_that_overrides_the_first_is_found() {
         message.overriding_key().map(str::to_owned)
     };
     let of = |extra: Value| found(&to_vec(&extra).expect("encodes"));
-    // Values of every kind in front of it do not hide it, whatever is in them.
+    // The key is found even after values of every kind with any content.
     let args = value!([
         [1, -1, 300, 70_000, -70_000, 5_000_000_000_u64, 1.5, null, true, "ctx"],
         {"ctx": {"from": 1}, "long": "x".repeat(70_000), "list": vec![1; 70_000]},
@@ -271,7 +271,7 @@ fn a_second_segment_that_overrides_the_first_is_found() {
     let mut bytes = vec![0x82, 0xa1, b'b', 0xc6];
     bytes.extend((data.len() as u32).to_be_bytes());
     bytes.extend(data);
-    // The key in a longer form than needed.
+    // Encodes the key in a longer form than necessary.
     bytes.extend([0xdb, 0, 0, 0, 3, b'c', b't', b'x', 0xc0]);
     assert_eq!(found(&bytes).as_deref(), Some("ctx"));
     for ext in [
@@ -287,9 +287,9 @@ fn a_second_segment_that_overrides_the_first_is_found() {
     assert_eq!(found(&[]), None);
     assert_eq!(found(&[0xc0]), None);
     assert_eq!(found(&[0, 0]), None);
-    // Python merges a list of pairs, too.
+    // Python also merges a list of pairs.
     assert_eq!(of(value!([["ctx", {}]])).as_deref(), Some(""));
-    // A receiver cannot read further either.
+    // A receiver also cannot read past the fault.
     for malformed in [
         &[0x81_u8][..],
         &[0x82, 0xa1, b'a', 0xc1],

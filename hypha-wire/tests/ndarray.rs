@@ -1,4 +1,4 @@
-//! Arrays to and from the crate `ndarray`.
+//! Tests conversions to and from arrays of the crate `ndarray`.
 #![cfg(feature = "ndarray")]
 
 use hypha_wire::{DType, Element, NdArray, from_slice, to_vec};
@@ -34,7 +34,7 @@ fn every_type_of_elements_survives() {
     survives(vec![half::f16::MIN, half::f16::ONE]);
 }
 
-/// Our own conversion of 16-bit floats against the crate's.
+/// Compares our own conversion of 16-bit floats with that of the crate `half`.
 #[cfg(feature = "half")]
 #[test]
 fn half_floats_are_the_same_everywhere() {
@@ -66,7 +66,7 @@ fn the_order_of_elements_is_that_of_the_indices() {
     assert_eq!(NdArray::from(&reversed), expected);
 }
 
-/// A part of an array that owns the whole memory.
+/// A slice that owns the memory of the whole array.
 #[test]
 fn only_the_part_is_taken() {
     let mut given = Array1::from_iter(0..10);

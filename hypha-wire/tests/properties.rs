@@ -1,4 +1,4 @@
-//! The wire module against random values, hostile bytes and the errors people will read.
+//! Tests the wire format with random values and hostile bytes, and checks error messages.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -39,7 +39,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Bytes that are often nearly msgpack: a frame with some of its bytes changed and its end cut.
+/// Generates bytes that are often almost valid msgpack: a frame with some changed bytes and a
+/// truncated end.
 fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
     let damaged = (
         any_value(),
@@ -71,7 +72,7 @@ proptest! {
         let packed = bytes::Bytes::from(to_vec(&value).expect("encodes"));
         prop_assert_eq!(skip(&packed), Ok(packed.len()));
         let again: Value = from_slice(&packed).expect("decodes");
-        // Compared as bytes, since NaN is not equal to itself.
+        // Compare the bytes, because NaN is not equal to itself.
         prop_assert_eq!(to_vec(&again).expect("encodes"), packed);
     }
 
@@ -231,7 +232,7 @@ fn errors_of_enums_name_what_is_allowed() {
     assert_eq!(error::<Shape>(7), format!("{form} integer"));
 }
 
-/// An error sent back to a peer quotes its text only up to a limit.
+/// An error that is sent back to a peer truncates strings of that peer.
 #[test]
 fn errors_are_short() {
     let long = "é".repeat(5000);
@@ -239,7 +240,8 @@ fn errors_are_short() {
     assert!(error::<HashMap<String, u8>>(HashMap::from([(&long, "x")])).len() < 300);
 }
 
-/// As JSON has them, and the schema of such a map; Python also sends the integers themselves.
+/// Integer keys are written as strings, as in JSON and in the schema of such a map. Python also
+/// sends integer keys.
 #[test]
 fn keys_that_are_no_texts_are_written_out() {
     #[derive(Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -282,7 +284,7 @@ fn keys_that_are_no_texts_are_written_out() {
     );
 }
 
-/// Nothing becomes infinite that was not.
+/// A finite number never becomes infinite.
 #[test]
 fn a_number_that_is_too_large_for_its_type_is_refused() {
     assert_eq!(error::<f32>(-1e39), "-1e39 is out of range for f32");
@@ -357,13 +359,13 @@ fn types_survive() {
     assert_eq!(to_vec(&person), to_vec(&map));
     assert_eq!(map.decode_as().as_ref(), Ok(&person));
     assert_eq!(Value::encode_from(&person), Ok(map));
-    // In a format for people and for other languages, an address is a text.
+    // In a human-readable format, an address is a string.
     let address = std::net::Ipv4Addr::LOCALHOST;
     assert_eq!(to_vec(&address), to_vec("127.0.0.1"));
     assert_eq!(decode(address), Ok(address));
 }
 
-/// Extension values and bytes keep their identity where serde buffers what it has read.
+/// Extension values and bytes stay the same where serde buffers a value.
 #[test]
 fn buffered_values_are_the_same() {
     #[derive(Debug, PartialEq, Deserialize)]
@@ -382,7 +384,7 @@ fn buffered_values_are_the_same() {
     }
 }
 
-/// A sequence whose length is not known, or given wrongly, has the right header all the same.
+/// A sequence whose length is unknown or wrong still gets the right header.
 #[test]
 fn lengths_are_counted() {
     struct Claims(Option<usize>, usize);
@@ -441,8 +443,7 @@ fn bytes_are_slices_of_the_frame() {
     assert!(inside(&extra.args.raw(0).expect("given")));
 }
 
-/// Decoding inside a user's `Deserialize` does not disturb the decoding around it, even when it
-/// panics.
+/// Decoding inside a user's `Deserialize` does not affect the outer decoding, even if it panics.
 #[test]
 fn nested_decoding_keeps_the_outer_frame() {
     struct Meddler;
@@ -500,7 +501,7 @@ fn nesting_is_bounded_both_ways() {
     let main = [&b"\x81\xa4type"[..], &[0x91; 1000]].concat();
     assert!(Message::parse(main.into()).is_err());
 
-    // A value that can be sent as an argument can be received.
+    // Every value that can be sent as an argument can also be received.
     let mut args = Args::new(1, 1);
     args.push("deep", &nested(MAX_DEPTH));
     args.push_named("named", &nested(MAX_DEPTH));
@@ -515,7 +516,7 @@ fn nesting_is_bounded_both_ways() {
     ));
 }
 
-/// A header may claim 4 GiB of content; nothing is reserved for it.
+/// A header may declare 4 GiB of content, but nothing is reserved for it.
 #[test]
 fn huge_claims_are_cheap() {
     for marker in [0xdb, 0xc6, 0xc9, 0xdd, 0xdf] {

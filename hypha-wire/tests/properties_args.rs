@@ -1,5 +1,5 @@
-//! Messages as they are put together: any values in any place, large bytes that are not copied,
-//! lists that lie about their length, and all of it cut into pieces and joined again.
+//! Tests the encoding of messages: arbitrary values in any position, large bytes that are not
+//! copied, lists with a wrong declared length, and splitting into chunks.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ const HEAD: Head<'static> = Head {
     session: Some("S"),
 };
 
-/// From this length on bytes are not copied into the buffer of a message.
+/// Minimum length from which bytes are not copied into the buffer of a message.
 const SPLICED: usize = 16 << 10;
 
 fn large(len: usize) -> bytes::Bytes {
@@ -34,12 +34,12 @@ fn any_bytes() -> impl Strategy<Value = bytes::Bytes> {
     ]
 }
 
-/// Numbers at the edges of every form that an integer has.
+/// Generates numbers at the limits of every integer form.
 fn any_number() -> impl Strategy<Value = Value> {
     let edge = |(bits, offset, negative): (u32, i8, bool)| {
         let number = (1i128 << bits) + i128::from(offset);
         let number = if negative { -number } else { number };
-        // Two of them fit no message.
+        // Two of the numbers cannot be sent in any message.
         Value::encode_from(&number).unwrap_or_default()
     };
     prop_oneof![
@@ -76,7 +76,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A value whose lists and maps say the wrong length beforehand, or none.
+/// Value whose lists and maps declare a wrong length, or none.
 struct Liar<'a>(&'a Value, usize);
 
 impl Liar<'_> {
@@ -117,13 +117,13 @@ impl Serialize for Liar<'_> {
     }
 }
 
-/// Arguments of a message. Optional ones, the last positional arguments, may be left out.
+/// Arguments of a message. The last positional arguments are optional.
 #[derive(Clone, Debug)]
 struct Arguments {
     positional: Vec<Value>,
     optional: Vec<Option<Value>>,
     named: Map,
-    /// Numbers of arguments announced beforehand, and falsely by the liar.
+    /// Declared numbers of arguments, which may be wrong.
     claims: (usize, usize, usize),
 }
 
@@ -164,7 +164,7 @@ impl Arguments {
         args.finish(&head, reply).expect("encodes")
     }
 
-    /// The positional arguments that have to arrive.
+    /// Returns the positional arguments that must arrive.
     fn expected(&self) -> Vec<Value> {
         let optional = self
             .optional
@@ -177,7 +177,8 @@ impl Arguments {
         all
     }
 
-    /// That they are what `frame` carries. Compared as bytes, since NaN is not equal to itself.
+    /// Checks that `frame` contains these arguments. Compares the bytes, because NaN is not equal
+    /// to itself.
     fn check(&self, frame: bytes::Bytes) -> Result<(), TestCaseError> {
         let args = Message::parse(frame)
             .expect("parses")
@@ -230,7 +231,7 @@ proptest! {
         arguments.check(arguments.frame(parent.as_deref(), ReplyMode::None))?;
     }
 
-    /// In pieces of any size, in any order, some of them twice.
+    /// Sends chunks of any size, in any order, some of them twice.
     #[test]
     fn messages_survive_in_pieces(
         arguments in any_arguments(),
@@ -259,8 +260,7 @@ proptest! {
         arguments.check(whole)?;
     }
 
-    /// The innermost value has large bytes beside it; what is deeper than allowed is refused, by
-    /// either side.
+    /// The innermost value also has large bytes. Both sides reject a nesting that is too deep.
     #[test]
     fn nesting_has_a_bound(
         kinds in prop::collection::vec(any::<bool>(), MAX_DEPTH - 3..MAX_DEPTH + 3),
@@ -293,7 +293,7 @@ proptest! {
             prop_assert_eq!(arrived, Some(Ok(value)));
         }
 
-        // Written by somebody without such a bound.
+        // Encoded by a sender without that limit.
         let mut packed = Vec::new();
         for &list in &kinds {
             packed.extend_from_slice(if list { b"\x91" } else { b"\x81\xa1k" });
@@ -303,7 +303,7 @@ proptest! {
     }
 }
 
-/// Every chunk size there is, for one message with large bytes in every kind of place.
+/// Tries every chunk size for one message with large bytes in every kind of position.
 #[test]
 fn every_size_of_pieces() {
     let bytes = || Value::Bytes(large(SPLICED));
@@ -329,7 +329,7 @@ fn every_size_of_pieces() {
         }
         assert_eq!(store.assemble("ws/a", "k").expect("is complete"), frame);
     }
-    // The public wrapper is spliced as well.
+    // The public wrapper is also spliced.
     let mut args = Args::new(1, 0);
     args.push("data", &Binary(large(SPLICED)));
     let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
@@ -341,8 +341,8 @@ fn every_size_of_pieces() {
     assert_eq!(args.get(0), Some(Ok(Binary(large(SPLICED)))));
 }
 
-/// Nothing of a function is in the buffer, not even a header: it may stand where a length is
-/// corrected.
+/// The buffer contains no part of a function, not even a header, and a function may be where a
+/// length is corrected.
 #[test]
 fn functions_keep_their_place() {
     let function = Handle::local(std::sync::Arc::new(()));

@@ -1,4 +1,4 @@
-//! Tagged values where a plain type is wanted, collections, and numbers at the edge.
+//! Tests tagged values where a plain type is expected, collections, and numbers at the limits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -36,7 +36,7 @@ fn pairs<K: Into<Value>, V: Into<Value>>(pairs: Vec<(K, V)>) -> Value {
     Value::encode_from(&map).expect("encodes")
 }
 
-/// As Python sends it: the tag is the last key.
+/// Form sent by Python: the tag is the last key.
 fn model(fields: Value) -> Value {
     Value::Map(Map::from_iter([
         ("_rvalue".to_owned(), fields),
@@ -64,7 +64,7 @@ fn a_set_is_a_list_where_one_is_wanted() {
         Ok(["a".to_owned()])
     );
     assert_eq!(decode::<Option<Vec<u8>>>(set(value!([]))), Ok(Some(vec![])));
-    // Written by hand, with its keys the other way round.
+    // Handwritten value with its keys in reverse order.
     let late = value!({"_rvalue": [{"_rvalue": [1], "_rtype": "set"}], "_rtype": "set"});
     assert_eq!(decode::<Vec<Vec<u8>>>(late), Ok(vec![vec![1]]));
 }
@@ -151,7 +151,7 @@ fn numbers_of_an_array_are_a_list() {
         decode::<Vec<Value>>(&array),
         Ok(vec![Value::Int(1), Value::Int(2)])
     );
-    // Whole floats for integers, as everywhere.
+    // Whole floats are accepted as integers.
     assert_eq!(decode::<Vec<i32>>(NdArray::from(vec![1.0f32])), Ok(vec![1]));
     assert_eq!(
         decode::<Vec<i64>>(NdArray::from(vec![i64::MIN])),
@@ -182,7 +182,7 @@ fn rows_of_an_array_are_lists() {
     assert_eq!(decode::<Vec<[f64; 2]>>(empty([0, 0])), Ok(vec![]));
     assert_eq!(decode::<Vec<Vec<f64>>>(empty([2, 0])), Ok(vec![vec![]; 2]));
     assert_eq!(decode::<[[f64; 0]; 2]>(empty([2, 0])), Ok([[]; 2]));
-    // There could be any number of rows without bytes.
+    // Otherwise, rows without bytes could have any number.
     let many = error::<Vec<Vec<f64>>>(empty([1 << 40, 0]));
     assert_eq!(
         many,
@@ -226,7 +226,7 @@ fn an_ordered_map_is_a_map_where_one_is_wanted() {
     assert_eq!(decode::<BTreeMap<String, u8>>(&map), Ok(typed));
     let list = vec![("x".to_owned(), 1), ("y".to_owned(), 2)];
     assert_eq!(decode::<Vec<(String, u8)>>(&map), Ok(list));
-    // Other keys than strings are no problem here; but no field has the name 0.
+    // Keys that are not strings are accepted here, but no field is named 0.
     let numbered = pairs(vec![(0, 1)]);
     assert_eq!(
         decode::<HashMap<u8, u8>>(&numbered),
@@ -236,7 +236,7 @@ fn an_ordered_map_is_a_map_where_one_is_wanted() {
         error::<Point>(&numbered),
         "a map key must be a string, got integer"
     );
-    // A decoder for any value, or for the tag, gets the whole map.
+    // A type that accepts any value, or reads the tag, gets the whole map.
     assert_eq!(decode::<Value>(&map).as_ref(), Ok(&map));
     #[derive(Deserialize)]
     struct Raw {
@@ -257,12 +257,12 @@ fn the_fields_of_a_pydantic_model_are_found() {
     );
     let many = vec![model(fields.clone()), fields];
     assert_eq!(decode::<Vec<Point>>(many).map(|points| points.len()), Ok(2));
-    // The server leaves the fields where they are.
+    // The server leaves the fields at the top level.
     let server = value!({"x": 0.5, "y": 1, "_rtype": "pydantic-model"});
     assert_eq!(decode::<Point>(server), Ok(point));
 }
 
-/// A map that merely looks tagged is an ordinary map.
+/// A map that only resembles a tagged one is an ordinary map.
 #[test]
 fn keys_that_begin_alike_are_no_tags() {
     let odd = value!({"_rvalue": 1, "_rest": 2});
@@ -277,8 +277,8 @@ fn keys_that_begin_alike_are_no_tags() {
     );
 }
 
-/// To look for a tag costs one pass over what comes before it; that is not repeated at every level
-/// of something that is nested.
+/// Searching for a tag costs one pass over the preceding keys. That is not repeated on every level
+/// of a nested value.
 #[test]
 fn late_tags_are_looked_for_only_so_deep() {
     #[derive(Deserialize)]
@@ -312,7 +312,7 @@ fn late_tags_are_looked_for_only_so_deep() {
         error::<Tree>(nested(5, true)),
         "[0][0][0][0]: expected list, got map"
     );
-    // And what lies beside it is not affected.
+    // Values beside the nested one are not affected.
     let both = vec![nested(4, true), nested(4, true)];
     assert!(decode::<Vec<Tree>>(both).is_ok());
     let deep = nested(63, false);
@@ -367,7 +367,8 @@ fn collections_are_read_from_every_form() {
     assert_eq!(twice.get(&"a".to_owned()), Some(&2));
 }
 
-/// Where serde reads ahead before it knows the type, and in other formats, the tag is still found.
+/// The tag is found even where serde buffers the value before it knows the type, and in other
+/// formats.
 #[test]
 fn collections_survive_buffering_and_json() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -459,7 +460,7 @@ fn schemas_are_plain() {
     );
 }
 
-/// A schema is sent as a value: no part of it may look like a tagged one.
+/// A schema is sent as a value, so no part of it may look like a tagged one.
 #[test]
 fn schemas_are_not_taken_for_tagged_values() {
     fn has_tag(schema: &serde_json::Value) -> bool {

@@ -1,4 +1,4 @@
-//! HTTP answers that are not those of a Hypha server.
+//! Tests HTTP responses that do not come from a Hypha server.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::{find, over_each, refused, servers};
 
-/// Whether the library's error is below.
+/// Returns whether the causes include an HTTP response of the library.
 fn has_answer(error: &ConnectError) -> bool {
     match error.url().is_some_and(|url| url.starts_with("ws")) {
         true => matches!(find(error), Some(tungstenite::Error::Http(_))),
@@ -61,7 +61,8 @@ async fn the_words_of_a_server_are_shown_and_pages_are_not() {
     }
 }
 
-/// Where the transports fail for different reasons, the one that came further is the error.
+/// If the transports fail for different reasons, the error is that of the attempt with more
+/// progress.
 #[tokio::test]
 async fn auto_keeps_both_failures() {
     let server = servers::by_request(|head| match head.contains("GET /ws") {
@@ -99,7 +100,8 @@ fn broken_proxy(head: &str) -> String {
     }
 }
 
-/// A server that has refused the token is not asked again, whatever the other transport met.
+/// After a server has rejected the token, the client does not retry, whatever error the other
+/// transport had.
 #[tokio::test]
 async fn a_rejected_token_is_final_behind_a_broken_proxy() {
     let server = servers::by_request(broken_proxy).await;

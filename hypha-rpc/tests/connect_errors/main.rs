@@ -1,5 +1,5 @@
-//! Every way in which a server cannot be reached, over every transport: the kind follows the cause,
-//! the error names the URL, says whether a repetition helps, and leads to the error below it.
+//! Tests every way in which a server cannot be reached, over every transport. The kind follows from
+//! the cause, and the error contains the URL, the cause, and whether a retry may help.
 
 mod http;
 mod network;
@@ -15,7 +15,7 @@ use hypha_rpc::{ConnectOptions, Error};
 
 const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::Http, Transport::Auto];
 
-/// Connects, which fails.
+/// Connects. Expects and returns the error.
 async fn refused(connect: ConnectOptions) -> ConnectError {
     match connect.await {
         Err(Error::Connect(error)) => error,
@@ -23,8 +23,8 @@ async fn refused(connect: ConnectOptions) -> ConnectError {
     }
 }
 
-/// Fails to connect to `base` (`http://..`) over each transport, and checks what all errors have in
-/// common. `cause` looks for the error below.
+/// Expects that connecting to `base` (`http://..`) fails over each transport, and checks the common
+/// properties of all errors. `cause` searches for the underlying error.
 async fn over_each(
     base: &str,
     kind: ConnectErrorKind,
@@ -51,7 +51,7 @@ fn check(
     let http = format!("{base}/rpc");
     let url = match transport {
         Transport::Http => &http,
-        // The first of two that came as far as each other.
+        // Both attempts made equal progress, so the first counts.
         _ => &socket,
     };
     assert_eq!(error.url(), Some(url.as_str()), "{transport:?}: {error:?}");
@@ -67,7 +67,7 @@ fn check(
     assert_eq!(other, wanted, "{error:?}");
 }
 
-/// The first cause of this type.
+/// Returns the first cause with this type.
 fn find<T: std::error::Error + 'static>(error: &ConnectError) -> Option<&T> {
     let mut next = error.source();
     while let Some(cause) = next {

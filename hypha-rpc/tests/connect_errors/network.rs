@@ -1,4 +1,4 @@
-//! Failures below TLS and HTTP.
+//! Tests failures below TLS and HTTP.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn no_program_listens() {
 
 #[tokio::test]
 async fn the_host_is_unknown() {
-    // No server answers for this domain (RFC 6761).
+    // This domain never resolves (RFC 6761).
     over_each(
         "http://hypha.invalid",
         ConnectErrorKind::Dns,
@@ -50,7 +50,7 @@ async fn the_answer_is_not_http() {
     .await;
 }
 
-/// SSH and mail servers speak first.
+/// SSH and mail servers send data first.
 #[tokio::test]
 async fn the_server_speaks_before_the_request() {
     let server = servers::talkative("SSH-2.0-OpenSSH_9.6\r\n").await;
@@ -67,7 +67,7 @@ async fn the_server_is_killed_during_a_call() {
     let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
     let client = connect.silent(true).reconnect(None).await;
     let client = client.expect("the handshake succeeds");
-    // A call of a service of the other client.
+    // Calls a service of the other client.
     let error = client.ping("ws/other", Duration::from_secs(60)).await;
     let error = error.expect_err("the connection is lost");
     let text = report(&error);

@@ -1,4 +1,4 @@
-//! Credentials and queries of URLs, in no form of an error.
+//! Tests that credentials and queries of URLs appear in no form of an error.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use hypha_rpc::error::{ConnectError, ConnectErrorKind, report};
 
 use super::{TRANSPORTS, refused, servers};
 
-/// Looks for the secret in all texts of an error, its causes and the other attempt.
+/// Asserts that the secret is in no message of the error, its causes and the other attempt.
 fn assert_hidden(error: &ConnectError) {
     assert!(!error.detail().contains("SECRET"), "{error:?}");
     assert!(!report(error).contains("SECRET"), "{}", report(error));

@@ -1,4 +1,4 @@
-//! Servers that are not those of Hypha, on a port of the system's choice.
+//! Servers other than Hypha servers, on a port chosen by the system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-/// A server that ends with the test.
+/// Server that stops when dropped.
 pub(crate) struct Server {
     pub(crate) port: u16,
     task: JoinHandle<()>,
@@ -21,7 +21,7 @@ impl Drop for Server {
     }
 }
 
-/// Answers each connection with what `answer` makes of the socket.
+/// Passes each accepted socket to `answer`, in its own task.
 async fn serve<A>(answer: impl Fn(TcpStream) -> A + Send + 'static) -> Server
 where
     A: Future<Output = ()> + Send + 'static,
@@ -50,12 +50,12 @@ async fn request(socket: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 async fn write(socket: &mut (impl AsyncWrite + Unpin), answer: &str) {
-    // The client may have given up already.
+    // An error means that the client has already given up.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;
 }
 
-/// An HTTP answer without a connection that stays.
+/// Returns an HTTP response that closes the connection.
 pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
@@ -63,13 +63,13 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Answers each request with the same bytes.
+/// Sends the same bytes as the response to each request.
 pub(crate) async fn plain(text: impl Into<String>) -> Server {
     let text: Arc<str> = text.into().into();
     by_request(move |_| text.to_string()).await
 }
 
-/// Answers each request with what `of` makes of its head.
+/// Sends `of(head)` as the response to each request.
 pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
     let of = Arc::new(of);
     serve(move |mut socket| {
@@ -82,7 +82,7 @@ pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'stat
     .await
 }
 
-/// Sends the text before the client has sent a byte, then reads until the client closes.
+/// Sends the string before the client has sent a byte, then reads until the client closes.
 pub(crate) async fn talkative(text: &'static str) -> Server {
     serve(move |mut socket| async move {
         let _ = socket.write_all(text.as_bytes()).await;
@@ -92,8 +92,8 @@ pub(crate) async fn talkative(text: &'static str) -> Server {
 }
 
 /// Accepts the first client on a WebSocket, and drops the TCP connection at its first message
-/// without a closing handshake, as a killed process does. Afterwards it answers each request with
-/// what `of` makes of its head, as a proxy does.
+/// without a closing handshake, like a killed process. From then on, sends `of(head)` as the
+/// response to each request, like a proxy.
 pub(crate) async fn killed_then(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
     let of = Arc::new(of);
     let killed = Arc::new(AtomicBool::new(false));
@@ -110,7 +110,7 @@ pub(crate) async fn killed_then(of: impl Fn(&str) -> String + Send + Sync + 'sta
     .await
 }
 
-/// The handshake of a Hypha server and one more message.
+/// Performs the handshake of a Hypha server, and reads one more message.
 async fn one_message(socket: TcpStream) {
     let Ok(mut socket) = tokio_tungstenite::accept_async(socket).await else {
         return;
@@ -121,7 +121,7 @@ async fn one_message(socket: TcpStream) {
     let _ = socket.next().await;
 }
 
-/// Reads the first bytes, of a TLS handshake or a request, and answers in plain HTTP, as web
+/// Reads the first bytes, of a TLS handshake or a request, and responds in plain HTTP, like web
 /// servers do.
 pub(crate) async fn plain_to_tls() -> Server {
     serve(|mut socket| async move {
@@ -131,7 +131,7 @@ pub(crate) async fn plain_to_tls() -> Server {
     .await
 }
 
-/// Closes each connection after the request, without an answer.
+/// Closes each connection after the request, without a response.
 pub(crate) async fn silent() -> Server {
     serve(|mut socket| async move {
         request(&mut socket).await;
@@ -139,7 +139,7 @@ pub(crate) async fn silent() -> Server {
     .await
 }
 
-/// Answers TLS requests with 404.
+/// Responds to TLS requests with 404.
 pub(crate) async fn encrypted(config: Arc<tokio_rustls::rustls::ServerConfig>) -> Server {
     let acceptor = tokio_rustls::TlsAcceptor::from(config);
     serve(move |socket| {
@@ -154,7 +154,7 @@ pub(crate) async fn encrypted(config: Arc<tokio_rustls::rustls::ServerConfig>) -
     .await
 }
 
-/// A port at which no program listens.
+/// Returns a port on which no program listens.
 pub(crate) async fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address").port()

@@ -1,5 +1,5 @@
-//! Failures of encryption. The trusted authorities are those of an environment variable, which must
-//! be set before the process starts: so the tests run themselves once more with it.
+//! Tests TLS failures. An environment variable selects the trusted authorities, and must be set
+//! before the process starts. So the tests run themselves in a child process that has it.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::{find, over_each, servers, tls};
 
-/// Where the child finds the key of the authority that it trusts.
+/// Environment variable that contains the key of the trusted authority, for the child process.
 const KEY: &str = "HYPHA_TEST_AUTHORITY_KEY";
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -42,7 +42,7 @@ fn config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConf
     )
 }
 
-/// A server's certificate, signed by the authority, or by itself.
+/// Returns a server certificate, signed by the authority, or self-signed.
 fn signed(params: CertificateParams, by: Option<&Authority>) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     let certificate = match by {
@@ -92,7 +92,8 @@ fn failures_of_tls_are_told_apart() {
 #[tokio::test]
 #[ignore = "`failures_of_tls_are_told_apart` runs it with an authority of its own"]
 async fn with_an_authority() {
-    // Cryptography of the process that can do nothing: the client uses what it names itself.
+    // Useless default cryptography provider of the process: the client must use the one that it
+    // sets itself.
     let useless = rustls::crypto::CryptoProvider {
         cipher_suites: Vec::new(),
         kx_groups: Vec::new(),
@@ -133,13 +134,13 @@ async fn with_an_authority() {
     })
     .await;
 
-    // A certificate that is in order, of a server that is not one of Hypha.
+    // A valid certificate, but the server is not a Hypha server.
     let server = servers::encrypted(signed(names(&["localhost"]), Some(&trusted))).await;
     let base = format!("https://localhost:{}", server.port);
     over_each(&base, ConnectErrorKind::HttpStatus(404), false, |_| true).await;
 }
 
-/// The other way round: the URL says that it is not encrypted, and it is.
+/// An `http://` URL of a server that requires TLS: the error suggests `https://`.
 #[tokio::test]
 async fn a_server_that_wants_tls_is_not_one_of_hypha() {
     let server = servers::encrypted(signed(names(&["localhost"]), None)).await;

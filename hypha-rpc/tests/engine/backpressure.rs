@@ -1,4 +1,5 @@
-//! A peer that does not read: senders wait, up to a bound, and the client goes on reading.
+//! Tests a peer that does not read: senders wait, the queue is bounded, and the client continues to
+//! read.
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -22,10 +23,10 @@ use crate::support::{
     service, settled,
 };
 
-/// Frames that wait inside a client before senders do.
+/// Number of frames that wait inside a client before senders wait.
 const QUEUE: usize = 1024;
 
-/// Makes calls without answers until one has to wait; gives their number.
+/// Makes calls without responses until one must wait. Returns their number.
 async fn fill(service: &RemoteService, most: usize, size: usize) -> usize {
     for sent in 0..most {
         let call = service.call::<Value>("call", args!(payload(size))).send();
@@ -63,7 +64,7 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
     assert!(!timeout.sent);
     assert_eq!(client.stats().sessions, 0);
 
-    // A caller that waits goes on when there is room, and its silence begins only then.
+    // A waiting caller continues when there is room. Its idle timeout only starts then.
     let begin = Instant::now();
     let calling = service
         .call::<i64>("call", args!(-1))
@@ -73,7 +74,7 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
         for _ in 0..filled {
             peer.receive().await;
         }
-        // Two gave up, but none of theirs was sent.
+        // Two callers gave up, but none of their requests was sent.
         assert_eq!(peer.receive().await.arg(0), Value::from(-1i64));
     };
     let (outcome, ()) = tokio::join!(calling.into_future(), reading);
@@ -95,7 +96,7 @@ async fn large_frames_are_bounded_by_their_size() {
         filled * size <= 40 << 20,
         "{filled} frames of {size} bytes wait"
     );
-    // Small ones still have room.
+    // There is still room for small requests.
     service
         .call::<Value>("call", args!())
         .send()
@@ -105,7 +106,7 @@ async fn large_frames_are_bounded_by_their_size() {
     settled(&client).await;
 }
 
-/// A call that waits for room fails when the connection ends, and says that nothing was sent.
+/// A call that waits for room fails when the connection ends, and reports that nothing was sent.
 #[tokio::test(start_paused = true)]
 async fn waiting_for_room_ends_with_the_connection() {
     for size in [0, 100 << 10] {
@@ -128,7 +129,7 @@ async fn waiting_for_room_ends_with_the_connection() {
     }
 }
 
-/// Fills the outbound side of a client that serves, with answers.
+/// Fills the outbound queue of a client with responses.
 async fn stuffed() -> (Client, Peer, Arc<Probe>) {
     let (client, mut peer) = client_with(Settings::in_process(), 4);
     let probe = Arc::new(Probe::default());
@@ -168,7 +169,7 @@ async fn a_client_that_cannot_write_still_reads_and_works() {
     settled(&client).await;
 }
 
-/// A heartbeat that cannot be sent must not stop the work.
+/// A heartbeat that cannot be sent must not stop the method.
 #[tokio::test(start_paused = true)]
 async fn a_method_goes_on_while_its_heartbeats_wait() {
     let (client, mut peer, _) = stuffed().await;
@@ -192,7 +193,7 @@ async fn a_method_goes_on_while_its_heartbeats_wait() {
     assert_passed(begin, seconds(60));
 }
 
-/// Refusals must not pile up for somebody who does not read them.
+/// Rejections must not accumulate for a peer that does not read them.
 #[tokio::test(start_paused = true)]
 async fn refusals_that_nobody_reads_do_not_pile_up() {
     let mut settings = Settings::in_process();
@@ -217,8 +218,8 @@ async fn refusals_that_nobody_reads_do_not_pile_up() {
     settled(&client).await;
 }
 
-/// A link that always has another frame. As with a socket, each read takes from the budget after
-/// which a task has to let others go on.
+/// Link that always has another frame. Like with a socket, each read consumes the budget after
+/// which a task must yield.
 struct Flood {
     frame: Frame,
     left: usize,
@@ -259,7 +260,7 @@ impl Sink<Frame> for Flood {
     }
 }
 
-/// Outgoing frames are sent even while there is always more to read.
+/// Outgoing frames are sent even if there is always more to read.
 #[tokio::test(start_paused = true)]
 async fn a_flood_does_not_keep_frames_from_going_out() {
     let (sent, mut received) = mpsc::unbounded_channel();
@@ -276,7 +277,7 @@ async fn a_flood_does_not_keep_frames_from_going_out() {
     assert!(read < 10_000, "only after {read} frames");
 }
 
-/// A message that a destructor sends cannot wait, and is not lost either.
+/// A destructor cannot wait to send its message, but the message is not lost.
 #[tokio::test(start_paused = true)]
 async fn messages_of_destructors_wait_behind_a_full_queue() {
     let (client, mut peer) = client_with(Settings::in_process(), 4);

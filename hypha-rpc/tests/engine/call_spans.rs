@@ -1,4 +1,4 @@
-//! Spans, events and metrics of calls, and that none of them shows a credential.
+//! Tests spans, events and metrics of calls, and that none contains a credential.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::support::{breathe, calling, seconds, text};
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Everything that is logged from now on by this thread.
+    /// Records everything that this thread logs from now on.
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

@@ -1,4 +1,5 @@
-//! Own calls: what is sent, what counts as an answer, and that nothing is left of a call.
+//! Tests outgoing calls: the request, what counts as a response, and that nothing remains after a
+//! call.
 
 use std::collections::HashMap;
 
@@ -104,7 +105,7 @@ async fn a_request_has_the_form_of_the_protocol() {
         };
         assert_eq!(call.extra.clone().map(Value::Map), Some(expected));
         assert_eq!(client.stats().sessions, 1);
-        // An answer without a value is null.
+        // A response without a value is null.
         peer.reply(&call, "resolve", Value::Null).await;
     };
     let (answer, ()) = tokio::join!(calling.into_future(), answering);
@@ -206,7 +207,7 @@ async fn late_answers_and_strangers_are_counted_and_ignored() {
     assert_eq!(answer.expect("answers"), 1);
     breathe().await;
     let stats = client.stats();
-    // An address without workspace is no address at all.
+    // An address without a workspace is not valid.
     assert_eq!((stats.dropped_stranger, stats.dropped_malformed), (4, 2));
     assert_eq!(stats.dropped_late, 4);
     peer.nothing_for(seconds(100)).await;

@@ -1,4 +1,4 @@
-//! Errors lead to the failure below: of a link, of the server, of a value.
+//! Tests that `Error::source` leads to the underlying error of the link, the server or the decoder.
 
 use std::error::Error as _;
 use std::io;
@@ -18,7 +18,7 @@ use hypha_rpc::{Client, Error, Service, Value, args};
 use crate::net::{Net, Plan};
 use crate::support::{Peer, seconds, two_clients};
 
-/// A link whose end is a failure of the network.
+/// Link that ends with a network failure.
 struct Breaking(MemoryLink);
 
 impl Stream for Breaking {
@@ -82,7 +82,7 @@ async fn every_call_of_a_broken_link_leads_to_the_failure_of_the_network() {
              connection reset"
         );
     }
-    // So do the reason that is kept, and calls that come too late.
+    // The stored reason and later calls also have that cause.
     let reason = client.closed().await;
     assert!(reset(&*reason), "{reason:?}");
     let late = service.call::<Value>("call", args!()).await;
@@ -111,7 +111,7 @@ async fn a_refused_return_leads_to_the_refusal() {
     assert_eq!(kind, Some(ConnectErrorKind::TokenRejected), "{error:?}");
 }
 
-/// A handler that fails with a chain of causes, and frames.
+/// A handler that fails with a chain of causes and stack frames.
 #[tokio::test(start_paused = true)]
 async fn callers_get_the_causes_of_a_handler_and_frames_only_if_it_says_so() {
     let (a, b) = two_clients(Settings::in_process());
@@ -152,7 +152,7 @@ async fn callers_get_the_causes_of_a_handler_and_frames_only_if_it_says_so() {
     }
 }
 
-/// A proxy without a server behind it answers with 404, a hotspot with its own certificate.
+/// A proxy without a server behind it responds with 404, a hotspot with its own certificate.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_stood_is_tried_again_after_what_a_proxy_says() {
     let (net, _others) = Net::new();

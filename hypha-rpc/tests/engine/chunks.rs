@@ -1,4 +1,4 @@
-//! Messages that go in chunks, in both directions (`docs/protocol/02-messages.md#s9`).
+//! Tests messages in chunks, in both directions (`docs/protocol/02-messages.md#s9`).
 
 use std::time::Duration;
 
@@ -53,8 +53,8 @@ async fn large_messages_at_the_same_time_do_not_mix() {
     settled(&b).await;
 }
 
-/// Chunks are calls of the peer, but no work: a service that does one thing at a time can be given
-/// large things.
+/// Chunks do not count as running calls: a client that runs one call at a time can still receive
+/// large messages.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
     let mut settings = tiny();
@@ -68,7 +68,8 @@ async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
     settled(&b).await;
 }
 
-/// The envelope of a chunk grows with the addresses; a chunk is not split again because of that.
+/// The envelope of a chunk grows with the addresses. A chunk must not be split again because of
+/// that.
 #[tokio::test(start_paused = true)]
 async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let name = "n".repeat(2000);
@@ -85,7 +86,7 @@ async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let call = service
         .call::<usize>("bytes", args!(5_000))
         .timeout(seconds(10));
-    // The type does not fit; what matters is that the result came.
+    // The type does not fit, but the test only needs a result to arrive.
     assert!(matches!(call.await, Err(Error::Codec(_))));
     settled(&a).await;
     settled(&b).await;
@@ -155,7 +156,7 @@ async fn a_large_request_is_chunked_as_the_protocol_says() {
             let call = crate::support::read(&whole.into());
             assert_eq!(call.text("method"), "services.svc.call");
             assert_eq!(call.arg(0).as_bytes().map(|b| b.len()), Some(1_500));
-            // The answer may be there before the last chunk is acknowledged.
+            // The response may arrive before the last chunk is acknowledged.
             peer.reply(&call, "resolve", list![7i64]).await;
             peer.reply(&process, "resolve", list![Value::Null]).await;
         };
@@ -182,7 +183,7 @@ async fn the_built_in_service_of_a_peer_is_fetched_once() {
             outcome = call => panic!("{outcome:?}"),
             () = playing => {}
         }
-        // Given up by the caller: nothing of it waits here any more.
+        // The caller has given up: nothing of the call remains here.
         assert_eq!(client.stats().sessions, 0);
         // Frames sent together are read before the next round.
         breathe().await;
@@ -211,7 +212,7 @@ async fn a_peer_without_a_message_cache_cannot_be_sent_large_messages() {
     settled(&client).await;
 }
 
-/// The caller is told, and does not wait for its time-out.
+/// The caller gets an error, and does not wait for its timeout.
 #[tokio::test(start_paused = true)]
 async fn a_result_that_the_caller_cannot_take_is_told() {
     let (client, mut peer, _) = serving(tiny()).await;
@@ -273,7 +274,8 @@ async fn a_large_request_that_never_got_through_did_not_run() {
     };
     assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Total, false));
 
-    // With the last step on its way, it may have run. The chunks of the first call are given up.
+    // When the last step was sent, the method may have run. The chunks of the first call are
+    // removed.
     let mut given_up = false;
     let calling = service
         .call::<i64>("call", args!(payload(1_200)))
@@ -363,7 +365,7 @@ async fn a_large_result_goes_under_the_session_of_its_caller() {
     describe(&mut peer, 3.0).await;
     let create = accept(&mut peer, "create").await;
     assert_eq!((create.arg(0), create.arg(1)), ("S".into(), true.into()));
-    // The result and about 50 bytes of addresses.
+    // The result, and about 50 bytes of addresses.
     let mut whole = vec![Vec::new(); 14];
     for _ in 0..whole.len() {
         let set = accept(&mut peer, "set").await;
@@ -379,8 +381,8 @@ async fn a_large_result_goes_under_the_session_of_its_caller() {
     settled(&client).await;
 }
 
-/// A peer that says how large frames it takes gets them up to that size; one that does not say gets
-/// the common size, and what was said is not believed for ever.
+/// A peer that announces a maximum frame size gets frames up to that size; other peers get the
+/// common size. The announcement expires.
 #[tokio::test(start_paused = true)]
 async fn larger_frames_go_to_those_who_ask_for_them() {
     let (client, mut peer) = client_with(Settings::in_process(), 64);
@@ -402,7 +404,7 @@ async fn larger_frames_go_to_those_who_ask_for_them() {
         assert_eq!(call.arg(0).as_bytes().map(|bytes| bytes.len()), Some(n));
         peer.reply(&call, "resolve", list![Value::Null]).await;
     };
-    // One that takes 600,000 bytes, asked once for two messages.
+    // A peer that accepts 600,000 bytes, asked once for two messages.
     let large = async {
         says(
             &mut peer,
@@ -419,7 +421,7 @@ async fn larger_frames_go_to_those_who_ask_for_them() {
     };
     let ((), mut peer) = tokio::join!(calls, large);
 
-    // A minute later another program has the address, and says nothing.
+    // One minute later another program has the address, and announces nothing.
     tokio::time::advance(seconds(61)).await;
     let common = async {
         says(&mut peer, map! {"api_version": 3i64}).await;

@@ -1,5 +1,4 @@
-//! Chunks that peers leave with us: whose they are, what is wrong with them, and when they are
-//! forgotten.
+//! Tests received chunks: their owner, faults in them, and when they are dropped.
 
 use hypha_rpc::client::Settings;
 use hypha_rpc::{Value, args};
@@ -44,7 +43,7 @@ async fn another_peer_cannot_touch_chunks() {
         )
     );
     peer.call(&ask("process"), list!["k"]).await;
-    // The assembled call may answer before `process` does.
+    // The assembled call may respond before `process` does.
     let mut answers = [peer.receive().await, peer.receive().await];
     answers.sort_by_key(|answer| answer.text("parent").len());
     assert_eq!(answers[1].text("method"), "BIG.resolve");
@@ -52,7 +51,7 @@ async fn another_peer_cannot_touch_chunks() {
     settled(&client).await;
 }
 
-/// The server stamps who calls `process`; what the chunks say of that counts for nothing.
+/// The server writes the sender into the call of `process`; a sender inside the chunks is ignored.
 #[tokio::test(start_paused = true)]
 async fn chunks_cannot_forge_who_sent_them() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -150,7 +149,7 @@ async fn bad_chunks_are_told_so() {
     settled(&client).await;
 }
 
-/// Half a message of somebody who has left without a word is forgotten after a while.
+/// An incomplete message of a peer that stopped sending is dropped after a while.
 #[tokio::test(start_paused = true)]
 async fn chunks_that_nobody_comes_back_for_are_forgotten() {
     let mut settings = Settings::in_process();
@@ -174,7 +173,7 @@ async fn chunks_that_nobody_comes_back_for_are_forgotten() {
     settled(&client).await;
 }
 
-/// Half a message of somebody who has left is forgotten.
+/// An incomplete message of a disconnected peer is dropped.
 #[tokio::test(start_paused = true)]
 async fn chunks_of_a_peer_that_leaves_are_forgotten() {
     let identity = hypha_rpc::client::Identity::new("ws", "me");

@@ -1,4 +1,4 @@
-//! Text frames: pings, tokens, the server's errors, and a server that is silent.
+//! Tests text frames: pings, tokens, errors of the server, and a silent server.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ async fn a_server_that_neither_reads_nor_writes_is_given_up() {
     assert_passed(begin, seconds(35));
 }
 
-/// Anything that comes is a sign of life.
+/// Any received frame is a sign of life.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_says_anything_is_there() {
     let (client, mut peer) = keeping(20, 15, 0);
@@ -156,7 +156,7 @@ async fn endless_intervals_are_as_good_as_off() {
     settings.ping_timeout = Duration::MAX;
     settings.token_refresh_interval = Duration::MAX;
     let (client, mut peer) = client_with(settings, 64);
-    // The first ones come early all the same.
+    // The first control messages still come early.
     for _ in 0..2 {
         assert!(matches!(peer.frame().await, Some(Frame::Text(_))));
     }
@@ -164,7 +164,7 @@ async fn endless_intervals_are_as_good_as_off() {
     assert_eq!(client.state(), State::Connected);
 }
 
-/// A link that notes what goes below the protocol.
+/// Link that records frames below the protocol.
 struct Below {
     link: hypha_rpc::transport::memory::MemoryLink,
     pings: Arc<AtomicUsize>,

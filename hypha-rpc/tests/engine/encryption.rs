@@ -1,4 +1,5 @@
-//! Encrypted calls: what is hidden, who is answered, and what is refused.
+//! Tests encrypted calls: which parts are hidden, which peer gets the response, and which calls are
+//! rejected.
 
 use hypha_rpc::client::{Identity, Settings};
 use hypha_rpc::crypto::{KeyPair, PublicKey};
@@ -56,7 +57,7 @@ fn with_keys(n: u8) -> Settings {
     settings
 }
 
-/// Two clients with keys and a copy of every byte between them.
+/// Two clients with keys, and a copy of every byte between them.
 async fn encrypting(a: Settings, b: Settings) -> (Client, Client) {
     let (to_a, to_b) = pair(1024);
     let a = Client::from_link(Box::new(to_a), Identity::new("ws", "a"), a);
@@ -192,7 +193,7 @@ async fn only_the_owner_of_the_key_answers() {
     };
     let (service, ()) = tokio::join!(fetching, serving);
 
-    // In the clear.
+    // An unencrypted response.
     let answering = async {
         let asked = peer.receive().await;
         assert!(asked.extra("_enc").is_some() && asked.extra("args").is_none());
@@ -208,7 +209,7 @@ async fn only_the_owner_of_the_key_answers() {
         "{error}"
     );
 
-    // By somebody else.
+    // A response encrypted by another client.
     let stranger = hypha_rpc::crypto::Encryption::new(keys(9));
     let answering = async {
         let asked = peer.receive().await;
@@ -230,7 +231,7 @@ async fn only_the_owner_of_the_key_answers() {
     let error = answer.expect_err("is refused").to_string();
     assert!(error.contains("another key than the callee's"), "{error}");
 
-    // The server reports a missing peer unencrypted, and this can only end the call.
+    // The server reports a missing peer unencrypted. Such a report can only end the call.
     let answering = async {
         let asked = peer.receive().await;
         let gone = map! {

@@ -1,4 +1,4 @@
-//! The end of a connection, in order and not, and that nothing outlives it.
+//! Tests the end of a connection, in order and otherwise, and that nothing outlives it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn lost<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Disconnected {
     }
 }
 
-/// Answers the closing of the link.
+/// Waits for the client's close frame (code 1000), and replies with a close frame.
 async fn farewell(peer: &mut Peer) {
     loop {
         match peer.frame().await {
@@ -66,7 +66,7 @@ async fn a_cut_link_fails_what_waits() {
     assert_eq!(client.closed().await.to_string(), "Connection lost");
     assert_eq!(client.stats().sessions, 0);
 
-    // Nothing goes after that, and the error says why.
+    // Nothing can be sent after that, and the error contains the reason.
     let error = lost(service.call::<Value>("call", args!()).await);
     assert!(!error.may_have_run);
     assert_eq!(error.to_string(), "svc.call on ws/peer: Connection lost");
@@ -128,7 +128,7 @@ async fn disconnecting_waits_for_handlers() {
     let leaving = client.clone();
     let leaving = tokio::spawn(async move { leaving.disconnect().await });
     breathe().await;
-    // A new call is refused at once, so that its caller can try elsewhere.
+    // A new call is rejected immediately, so that its caller can try another provider.
     peer.call_as(PEER, "S2", "services.svc.add", list![1i64])
         .await;
     assert_eq!(
@@ -142,7 +142,7 @@ async fn disconnecting_waits_for_handlers() {
     assert_passed(begin, seconds(0));
     assert_eq!(client.closed().await.to_string(), "RPC connection closed");
     settled(&client).await;
-    // Again, and at the same time, is no harm.
+    // Disconnecting again, even concurrently, is harmless.
     tokio::join!(client.disconnect(), client.disconnect());
 }
 
@@ -159,7 +159,7 @@ async fn a_method_that_disconnects_its_own_client_answers_first() {
             let client = leaving.clone();
             async move {
                 client.shutdown(grace).await;
-                // It takes some time, which it has.
+                // The handler takes some time, less than the grace period.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 call.reply(&Value::from("bye"))
             }
@@ -167,7 +167,7 @@ async fn a_method_that_disconnects_its_own_client_answers_first() {
         let service = Service::new("own").method(leave);
         client.register_service(service).await.expect("registers");
         let begin = Instant::now();
-        // The first part of a handler with a large request runs on another thread.
+        // The first poll of a handler with a large request runs on another thread.
         let arg = Value::Bytes(vec![0; if large { 2 << 20 } else { 0 }].into());
         peer.call_as(PEER, "S1", "services.own.leave", list![arg])
             .await;
@@ -204,7 +204,7 @@ async fn handlers_that_take_too_long_are_dropped() {
     breathe().await;
     let begin = Instant::now();
     tokio::join!(client.disconnect(), farewell(&mut peer));
-    // A second more than the grace period: they are told first.
+    // One second more than the grace period, because the handlers are cancelled first.
     assert_passed(begin, seconds(6));
     settled(&client).await;
     assert_eq!(probe.dropped(), 1);
@@ -246,7 +246,8 @@ async fn disconnecting_fails_own_calls() {
     );
 }
 
-/// The services are held by the connection alone, so that they are gone tells that it is.
+/// Waits until the connection is dropped. Only the connection owns the services, so `probe` has one
+/// reference left then.
 async fn gone(probe: &Arc<Probe>) {
     for _ in 0..1000 {
         if Arc::strong_count(probe) == 1 {
@@ -266,7 +267,7 @@ async fn dropping_the_last_handle_closes_the_link_and_ends_every_task() {
     drop(client.clone());
     drop(client);
     breathe().await;
-    // A fetched service is a handle, too.
+    // A fetched service also counts as a handle.
     assert_eq!(probe.dropped(), 0);
     peer.ask_as(PEER, "services.svc.add", list![1i64])
         .await
@@ -279,7 +280,7 @@ async fn dropping_the_last_handle_closes_the_link_and_ends_every_task() {
 }
 
 /// A service that calls others holds a handle of its own connection. Ending the connection breaks
-/// that circle.
+/// that cycle.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_holds_its_client_is_freed_with_the_connection() {
     struct Caller {
@@ -343,7 +344,7 @@ async fn a_peer_that_leaves_takes_its_calls_along() {
         let begin = Instant::now();
         let call = tokio::spawn(service.call::<Value>("call", args!()).into_future());
         peer.receive().await;
-        // Any client can send an event of that type; the server's have no sender.
+        // Any client can send an event of that type, but only events of the server have no sender.
         for bad in [
             with(event(&data), "from", "ws/other"),
             with(with(event(&data), "from", PEER), "user", user()),
@@ -382,8 +383,8 @@ async fn nothing_is_registered_after_the_end() {
     assert_eq!(Arc::strong_count(&probe), 1);
 }
 
-/// Calls that begin while the connection ends, on several threads: each gets its error, and none is
-/// left waiting.
+/// Calls that start on several threads while the connection ends: each gets an error, and none
+/// keeps waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_call_is_lost_in_the_instant_of_the_end() {
     for round in 0..50 {
@@ -394,7 +395,7 @@ async fn no_call_is_lost_in_the_instant_of_the_end() {
                 tokio::spawn(async move {
                     loop {
                         let outcome = service.call::<i64>("add", args!(1)).await;
-                        // A peer that is about to leave says so, and is asked again.
+                        // A peer that is disconnecting rejects the call, and the call is repeated.
                         if !matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
                             return lost(outcome);
                         }
@@ -402,7 +403,7 @@ async fn no_call_is_lost_in_the_instant_of_the_end() {
                 })
             })
             .collect();
-        // Some of the calls are on their way in one direction or the other.
+        // Some calls are in flight in either direction.
         while b.stats().calls_received < 20 + round {
             tokio::task::yield_now().await;
         }

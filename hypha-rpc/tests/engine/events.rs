@@ -1,4 +1,4 @@
-//! Events: who gets them, how many wait, and how they are sent.
+//! Tests events: their readers, the queue, and how they are sent.
 
 use futures_util::{FutureExt, StreamExt};
 use hypha_rpc::Value;
@@ -32,7 +32,7 @@ async fn events_go_to_those_who_read_them() {
     assert!(first.next().now_or_never().is_none());
     assert_eq!(client.stats().dropped_events, 0);
 
-    // Nobody reads these.
+    // No reader exists for these.
     peer.send(map! {"type": "sports"}, Value::Null).await;
     drop((first, second));
     peer.send(map! {"type": "news"}, Value::Null).await;
@@ -53,7 +53,7 @@ async fn a_slow_reader_loses_events_and_the_others_do_not() {
         assert_eq!(event.data(), &Value::from(n));
     }
     assert_eq!(client.stats().dropped_events, 1500 - 1024);
-    // Calls go on meanwhile.
+    // Meanwhile, calls still work.
     assert_eq!(
         peer.ask("services.built-in.ping", list!["ping"]).await,
         Ok("pong".into())

@@ -1,4 +1,4 @@
-//! Files: they are read, sought and written where they went, and end when they should.
+//! Tests files: they can be read, sought and written at the receiver, and are dropped in time.
 
 use std::io::{Cursor, ErrorKind, SeekFrom};
 use std::pin::Pin;
@@ -78,7 +78,7 @@ impl Desk for Impl {
     }
 }
 
-/// Operations done on a file.
+/// Operations performed on a file.
 #[derive(Default)]
 struct Seen {
     open: AtomicUsize,
@@ -87,7 +87,7 @@ struct Seen {
     content: Mutex<Vec<u8>>,
 }
 
-/// A file that tells.
+/// File that records its operations.
 struct Watched {
     inner: Cursor<Vec<u8>>,
     seen: Arc<Seen>,
@@ -178,7 +178,7 @@ struct Both {
     a: Client,
     b: Client,
     desk: DeskProxy,
-    /// The files that the service opened.
+    /// Records of the files that the service opened.
     seen: Arc<Seen>,
 }
 
@@ -195,7 +195,7 @@ async fn both() -> Both {
 }
 
 impl Both {
-    /// Nothing is left of what was done.
+    /// Asserts that both clients have no sessions or exported objects left.
     async fn settled(&self) {
         breathe().await;
         settled(&self.a).await;
@@ -230,11 +230,11 @@ async fn no_more_is_read_than_was_asked_for() {
         .await
         .expect("keeps");
     assert_eq!(seen.read(), 0);
-    // One piece, and not the next.
+    // One piece is read, but not the next.
     let content = both.desk.beginning(watched(5_000_000, &seen), 10).await;
     assert_eq!(content.expect("reads"), payload(10));
     assert_eq!(seen.read(), 262_144);
-    // A sequential reader gets one piece ahead, however long it takes.
+    // A sequential reader requests one piece ahead, however long that takes.
     let mut file = both.desk.open(5_000_000).await.expect("opens");
     file.read_exact(&mut [0; 262_145]).await.expect("reads");
     tokio::time::sleep(seconds(60)).await;
@@ -258,7 +258,7 @@ async fn what_is_given_up_loses_nothing() {
     }
     assert_eq!(all, *payload(1_000_000));
     assert!(given_up > 0);
-    // A seek and a write are done all the same, before what comes next.
+    // A seek and a write are still performed before the next operation.
     assert!(file.seek(SeekFrom::Start(7)).now_or_never().is_none());
     file.write_all(b"x").await.expect("writes");
     assert!(file.flush().now_or_never().is_none());
@@ -283,7 +283,7 @@ async fn places_are_those_of_the_reader() {
 
     let mut file = both.desk.open(1_000_000).await.expect("opens");
     let (mut at, mut buf) = (0, vec![0; 300_000]);
-    // Into what was read before, back, far ahead, and with a piece on its way.
+    // Seeks into data that was already read, backwards, far ahead, and with a read in flight.
     for (by, len) in [
         (0, 10),
         (100, 10),
@@ -303,7 +303,7 @@ async fn places_are_those_of_the_reader() {
         assert_eq!(buf[..len], whole[from..from + len], "{by}");
         at = there + len as u64;
     }
-    // It is where it was after a failure, with all that had come.
+    // After a failure, the position is unchanged, and no received data is lost.
     let error = file
         .seek(SeekFrom::End(-2_000_000))
         .await
@@ -352,7 +352,7 @@ async fn a_write_that_fails_is_told_at_the_latest_by_flush() {
     file.write_all(&full).await.expect("is on its way");
     let error = file.write_all(b"more").await.expect_err("fails");
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    // The error was told; the file is as good as before.
+    // The error was reported; the file can still be used.
     file.write_all(b"more").await.expect("is on its way");
     file.flush().await.expect("writes");
 
@@ -403,7 +403,7 @@ async fn a_file_of_a_result_is_closed_with_its_last_reader() {
     breathe().await;
     assert_eq!(both.seen.open(), 0, "in the middle");
 
-    // Somebody else has it.
+    // Another handle exists.
     let value: Value = both
         .desk
         .service()
@@ -515,7 +515,7 @@ async fn the_functions_of_a_file_are_those_of_python() {
         other => panic!("{other:?}"),
     }
 
-    // All of it is more than comes at once.
+    // The file is larger than one chunk; `read()` without a size must still return all of it.
     let large = RemoteFile::from_bytes(payload(600_000));
     let read = large.get("read").expect("there").decode_as::<Function>();
     let read: Binary = read

@@ -1,4 +1,4 @@
-//! Files of other languages, made by hand: what they answer is not always what ours does.
+//! Tests handwritten files of other languages, whose responses sometimes differ from ours.
 
 use std::io::{ErrorKind, SeekFrom};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::support::{payload, two_clients};
 
-/// A service with a file that is made by hand.
+/// A service with a handwritten file.
 async fn offered(members: Vec<(&'static str, Value)>) -> (Client, Client, RemoteFile) {
     let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let mut map = hypha_rpc::Map::from_iter(members.into_iter().map(|(k, v)| (k.to_owned(), v)));
@@ -43,7 +43,8 @@ fn function(
     .into()
 }
 
-/// As JavaScript makes one: no `tell`, and `seek` from the start only, which answers nothing.
+/// As in JavaScript: without `tell`, and with a `seek` that only works from the start and returns
+/// nothing.
 #[tokio::test(start_paused = true)]
 async fn a_blob_is_read_and_sought() {
     let at = Arc::new(AtomicUsize::new(0));
@@ -110,7 +111,7 @@ async fn a_text_file_is_utf_8() {
     let mut text = String::new();
     file.read_to_string(&mut text).await.expect("reads");
     assert_eq!(text, "kůň žluťoučký ");
-    // Numbers of bytes are not places.
+    // Byte counts are not positions in a text file.
     let error = file.stream_position().await.expect_err("fails");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     file.rewind().await.expect("seeks");
@@ -118,7 +119,7 @@ async fn a_text_file_is_utf_8() {
     file.write_all("漢字 ž".as_bytes()).await.expect("writes");
     file.flush().await.expect("writes");
     assert_eq!(*written.lock().expect("lock"), "漢字 ž");
-    // Cut in a character.
+    // Truncated inside a character.
     let error = file
         .write_all(&"a漢".as_bytes()[..2])
         .await

@@ -1,4 +1,4 @@
-//! Input that breaks the rules: every recorded vector, and what the vectors do not have.
+//! Tests input that violates the rules: every recorded vector, and cases that the vectors lack.
 
 use std::path::Path;
 
@@ -14,11 +14,11 @@ use crate::support::{
 
 /// Reaction of the client to an input.
 enum Reaction {
-    /// The method runs; with the answer `resolve` to this address, or none.
+    /// The method runs. It sends `resolve` to this address, or nothing.
     Runs(Option<&'static str>),
-    /// A rejection with this text, sent to the caller.
+    /// A rejection with this message is sent to the caller.
     Rejects(&'static str),
-    /// Nothing is sent. Counted as malformed, late, or an event.
+    /// Nothing is sent. The message is counted as malformed or late, or as an event.
     Drops(Count),
 }
 use Reaction::{Drops, Rejects, Runs};
@@ -278,7 +278,7 @@ async fn strange_promises_do_no_harm() {
 #[tokio::test(start_paused = true)]
 async fn deep_and_long_input_is_refused() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
-    // A list inside a list inside a list, and a list that claims to be longer than memory.
+    // Deeply nested lists, and a list whose declared length exceeds the memory.
     let mut deep = vec![0x91; 100_000];
     deep.push(1);
     let huge = [0xdd, 0xff, 0xff, 0xff, 0xff];
@@ -300,7 +300,7 @@ async fn deep_and_long_input_is_refused() {
     settled(&client).await;
 }
 
-/// Every prefix of a message and every single changed byte of it.
+/// Tests every prefix of a message, and every change of a single byte.
 #[tokio::test(start_paused = true)]
 async fn damaged_messages_do_not_stop_the_client() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -319,7 +319,7 @@ async fn damaged_messages_do_not_stop_the_client() {
     let frames: Vec<bytes::Bytes> = prefixes.chain(damaged).collect();
     for frame in frames {
         peer.push(Frame::Binary(frame)).await;
-        // Every answer is read, so that a full pipe never stops it.
+        // Read every response, so that a full pipe never blocks the client.
         while let Ok(Some(_)) = tokio::time::timeout(seconds(1), peer.frame()).await {}
     }
     assert_eq!(

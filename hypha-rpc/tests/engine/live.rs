@@ -1,4 +1,5 @@
-//! Callbacks, objects and interfaces: they are used where they went, and end when they should.
+//! Tests callbacks, objects and interfaces: they can be used at the receiver, and are dropped in
+//! time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -42,7 +43,7 @@ pub(crate) struct Hooks {
     others: BTreeMap<String, Vec<Callback<()>>>,
 }
 
-/// Everything that is live.
+/// Service that uses callbacks, objects and streams.
 #[hypha_service(id = "desk", visibility = "public")]
 pub(crate) trait Desk {
     async fn train(&self, epochs: u32, on_loss: Callback<(u32, f64)>) -> anyhow::Result<u32>;
@@ -68,7 +69,7 @@ pub(crate) trait Desk {
 struct Impl {
     kept: Mutex<Option<Object<CounterProxy>>>,
     counts: Count,
-    /// Streams of `slow` that are there.
+    /// Number of streams returned by `slow` that were not dropped yet.
     slow: Arc<AtomicUsize>,
     gate: Arc<Notify>,
 }
@@ -205,7 +206,7 @@ pub(crate) async fn both() -> Both {
 }
 
 impl Both {
-    /// Nothing is left of what was done.
+    /// Asserts that both clients have no sessions or exported objects left.
     pub(crate) async fn settled(&self) {
         breathe().await;
         settled(&self.a).await;
@@ -343,7 +344,7 @@ async fn functions_of_results_end_with_their_last_handle() {
     assert_eq!(proxy.increment(1).await.expect("counts"), 1);
     drop(proxy);
     both.settled().await;
-    // A call holds what it calls.
+    // A call keeps its function alive.
     let call = both.desk.adder(2).await.expect("answers").call(3);
     assert_eq!(call.await.expect("adds"), 5);
     both.settled().await;
@@ -423,7 +424,7 @@ async fn nobody_else_may_use_what_was_handed_out() {
         "{refused}"
     );
     assert!(refused.contains("to target ws/peer"), "{refused}");
-    // Nor take it away.
+    // Another client also cannot release the function.
     let release = "services.built-in.release";
     peer.ask_as(stranger, release, list![method])
         .await
@@ -524,7 +525,7 @@ async fn a_callback_whose_call_is_over_says_so() {
     let refused = peer.ask(&unknown, list![]).await.expect_err("is refused");
     assert!(refused.contains("Method expired or not found"), "{refused}");
 
-    // Called just before the end, it is still there.
+    // Called just before its end, the function still exists.
     peer.send(with_parent(&session), extra.clone()).await;
     peer.reply(&asked, "resolve", list![1i64]).await;
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(8i64)));
@@ -555,7 +556,7 @@ async fn what_peers_may_hold_is_bounded() {
     assert!(report(&error).contains("may not hold more"), "{error:?}");
     assert_eq!(kept[0].call(5).await.expect("adds"), 5);
 
-    // Interfaces too, which are not in a session.
+    // Also for interfaces, which do not belong to a session.
     let interface = || Object::interface(CounterService::new(Count::default()));
     for _ in 0..3 {
         desk.keep(interface()).await.expect("keeps");

@@ -1,4 +1,5 @@
-//! Callbacks, streams and messages in chunks end when one side goes away in the middle of them.
+//! Tests that callbacks, streams and messages in chunks end when one side disconnects in the
+//! middle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +33,7 @@ impl Counter for Plus {
     }
 }
 
-/// Counts a stream for as long as it exists.
+/// Counts a stream as long as it exists.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -48,14 +49,14 @@ impl Drop for Alive {
     }
 }
 
-/// A stream that never has an item.
+/// Returns a stream that never has an item.
 fn stuck(alive: &Arc<AtomicUsize>) -> RemoteStream<u32> {
     RemoteStream::new(stream::unfold(Alive::count(alive), async |_| {
         std::future::pending().await
     }))
 }
 
-/// Nothing is left of what was done.
+/// Asserts that the client has no sessions or exported objects left.
 async fn all_over(client: &Client) {
     breathe().await;
     settled(client).await;
@@ -68,12 +69,12 @@ async fn leave(peer: &mut Peer) {
     peer.send(event, Value::Null).await;
 }
 
-/// A function of the peer, as it stands in its messages.
+/// Returns a function of the peer as a map on the wire.
 fn function(method: &str) -> Value {
     map! {"_rtype": "method", "_rtarget": "peer", "_rmethod": method, "_rpromise": "*"}
 }
 
-/// A stream of the peer.
+/// Returns a stream of the peer as a map on the wire.
 fn generator() -> Value {
     map! {
         "_rtype": "generator", "_rtarget": "peer", "_rmethod": "T.next",
@@ -87,7 +88,7 @@ fn path<'a>(value: &'a Value, key: &str) -> &'a str {
 
 type Calling = JoinHandle<Result<Value, Error>>;
 
-/// Lets `client` call the peer with something in the arguments.
+/// Makes `client` call the peer with these arguments.
 async fn begin(client: &Client, peer: &mut Peer, args: hypha_wire::Args) -> Calling {
     let service = peer.offer(client).await;
     tokio::spawn(service.call::<Value>("call", args).into_future())
@@ -98,7 +99,7 @@ async fn aborted(calling: Calling) {
     assert!(calling.await.expect_err("is aborted").is_cancelled());
 }
 
-/// A callback that waits for the gate.
+/// Returns a callback that waits for the gate.
 fn gated(gate: &Arc<Notify>) -> Callback<i64, i64> {
     let gate = Arc::clone(gate);
     Callback::new(move |n| {
@@ -123,7 +124,7 @@ async fn a_caller_leaves_while_its_callback_runs() {
     aborted(calling).await;
     let stats = client.stats();
     assert_eq!((stats.sessions, stats.objects, stats.running), (0, 0, 1));
-    // Running calls finish in order and are answered; no other call begins.
+    // Running calls end in order and are answered; no other call starts.
     gate.notify_one();
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(3i64)));
     let gone = peer.ask(&callback, list![3i64]).await.expect_err("is gone");
@@ -168,7 +169,7 @@ async fn a_stream_ends_with_the_peer_that_reads_it() {
         })
     });
     client.register_service(service).await.expect("registers");
-    // One is not read yet, an item of the other is waited for.
+    // One stream has not been read yet; the reader of the other waits for an item.
     peer.ask("services.svc.stuck", list![])
         .await
         .expect("a stream");
@@ -209,7 +210,7 @@ async fn the_reader_of_a_stream_hears_at_once_that_its_owner_has_left() {
     all_over(&client).await;
 }
 
-/// JavaScript forgets the streams of a call with its answer, and does not run their `finally`.
+/// JavaScript drops the streams of a call after its response, without running their `finally`.
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
     let (client, mut peer) = client();
@@ -227,7 +228,7 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
         ("T.next", "S")
     );
     peer.reply(&asked, "resolve", list![4i64]).await;
-    // The next is asked for before it is needed.
+    // The next item is requested before it is needed.
     loop {
         asked = peer.receive().await;
         if asked.text("method") != "T.next" {
@@ -239,13 +240,13 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
         ("T.close", "S")
     );
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(4i64)));
-    // The end of the call would close it, too, so this is not repeated.
+    // The end of the call would also close the stream, so this notice is not repeated.
     assert!(asked.main.get("session").is_none());
     peer.nothing_for(seconds(100)).await;
     all_over(&client).await;
 }
 
-/// A stream of the peer that `client` has dropped, and the first notice of it.
+/// Makes `client` drop a stream of the peer. Returns the first notice about that.
 async fn dropped_stream(client: &Client, peer: &mut Peer) -> Received {
     let calling = begin(client, peer, args!()).await;
     let asked = peer.receive().await;
@@ -256,7 +257,7 @@ async fn dropped_stream(client: &Client, peer: &mut Peer) -> Received {
     close
 }
 
-/// The time until a notice comes again.
+/// Returns the time until a notice is repeated.
 async fn again(peer: &mut Peer, notice: &Received) -> Duration {
     let begin = Instant::now();
     let repeated = peer.receive().await;
@@ -269,10 +270,10 @@ async fn a_peer_hears_of_a_dropped_stream_until_it_says_so() {
     let (client, mut peer) = client();
     for end in ["resolve", "reject"] {
         let close = dropped_stream(&client, &mut peer).await;
-        // The peer or its link is too slow, or the notice is lost.
+        // The peer or its link is too slow, or the notice was lost.
         assert_eq!(again(&mut peer, &close).await.as_secs(), 5);
         assert_eq!(again(&mut peer, &close).await.as_secs(), 10);
-        // The server says that the peer is not there, or the peer that it is busy.
+        // The server reports that the peer is not connected, or the peer that it is busy.
         for reason in [
             "Target peer ws/peer is not connected",
             "hypha.Busy: too many calls in progress",
@@ -283,7 +284,7 @@ async fn a_peer_hears_of_a_dropped_stream_until_it_says_so() {
             let pause = again(&mut peer, &close).await;
             assert!(pause <= seconds(2), "{pause:?}");
         }
-        // Python has no such method, and JavaScript forgets streams with their call.
+        // Python has no such method, and JavaScript drops streams with their call.
         let unknown = map! {"_rtype": "error", "_rvalue": "Method not found: T.close"};
         peer.reply(&close, end, list![unknown]).await;
         peer.nothing_for(seconds(100)).await;
@@ -331,7 +332,7 @@ fn tiny() -> Settings {
     settings
 }
 
-/// Plays the peer's built-in service as far as the first chunk.
+/// Plays the peer's built-in service up to the first chunk.
 async fn first_chunk(peer: &mut Peer) -> Received {
     let asked = peer.receive().await;
     assert_eq!(asked.text("method"), "services.built-in.get_service");
@@ -347,7 +348,7 @@ async fn first_chunk(peer: &mut Peer) -> Received {
     chunk
 }
 
-/// A large argument beside everything that is live.
+/// A large argument, in addition to functions and streams.
 fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_wire::Args {
     let interface = Object::interface(CounterService::new(Plus));
     let large = Binary::from(vec![7; 5000]);
@@ -364,7 +365,7 @@ async fn what_is_in_a_half_sent_message_ends_with_its_caller() {
     aborted(calling).await;
     all_over(&client).await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
-    // The peer may forget what it has got.
+    // The peer may drop the chunks that it has received.
     loop {
         let last = peer.receive().await;
         if last.text("method") == "services.built-in.message_cache.remove" {

@@ -1,4 +1,4 @@
-//! Streams: they are read where they went, and end with their last reader.
+//! Tests streams: they can be read at the receiver, and end with their last reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,7 +73,7 @@ async fn a_stream_of_another_type_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_dropped_ends_at_its_owner() {
     let both = both().await;
-    // Never read, waiting for an item, and in the middle.
+    // Streams that were never read, that wait for an item, and that are partly read.
     drop(both.desk.slow().await.expect("answers"));
     let mut waiting = both.desk.slow().await.expect("answers");
     assert!(
@@ -90,7 +90,7 @@ async fn a_stream_that_is_dropped_ends_at_its_owner() {
     drop(read);
     both.settled().await;
     assert_eq!(both.slow.load(Ordering::Relaxed), 0);
-    // A value that nobody looks at.
+    // A value that is dropped unread.
     let value: Value = both
         .desk
         .service()
@@ -114,7 +114,7 @@ async fn streams_of_arguments_end_with_the_call() {
         .desk
         .sum(RemoteStream::new(endless))
         .timeout(seconds(1));
-    // The sum is never done; its caller gives up.
+    // The sum never completes; its caller gives up.
     sum.await.expect_err("takes for ever");
     breathe().await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
@@ -135,7 +135,8 @@ async fn streams_of_streams() {
         );
     }
     assert_eq!(all, Vec::from_iter(0..5));
-    // An item is asked for while the call that handed the numbers over is done: they have ended.
+    // The item is requested after the call with the numbers in its arguments has ended, so they
+    // have ended, too.
     let mut doubled = both
         .desk
         .doubled(RemoteStream::from_iter([1, 2]))

@@ -1,5 +1,5 @@
-//! The runtime over links in memory, with the clock standing still: every frame is seen, no test
-//! waits for real time.
+//! Tests the runtime over links in memory, with a paused clock: every frame is visible to the test,
+//! and no test waits for real time.
 
 mod backpressure;
 mod call_spans;

@@ -1,4 +1,4 @@
-//! Values held for peers have bounds, and are charged to their accounts.
+//! Tests that values held for peers are limited, and charged to the accounts of the peers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use crate::support::{
     PEER, breathe, calling, client_with, list, map, payload, service, settled, text, two_clients,
 };
 
-/// A list of nulls, which need far more memory than bytes.
+/// Returns a list of nulls, which needs far more memory than bytes on the wire.
 fn nulls(len: usize) -> Vec<()> {
     vec![(); len]
 }
@@ -33,7 +33,7 @@ async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
     let begin = "svc.echo on ws/b: svc.echo: argument `value[7281]`: the value needs more than \
                  1048576 bytes of memory when it is decoded";
     assert!(rejection.to_string().starts_with(begin), "{rejection}");
-    // Typed, the same list needs nothing.
+    // Decoded as a typed list, it needs no memory.
     let method = Method::new("count", |call| async move {
         let value: Vec<()> = call.args(&["value"])?.required(0)?;
         call.reply(&value)
@@ -44,7 +44,7 @@ async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
     let counter = a.get_remote_service("ws/b:counter").await.expect("fetches");
     let counted = counter.call::<Vec<()>>("count", args!(nulls(50_000))).await;
     assert_eq!(counted.expect("fits").len(), 50_000);
-    // So does the result, whose receiver is the caller.
+    // The same applies to the result, which the caller receives.
     let error = text(counter.call::<Value>("count", args!(nulls(50_000))).await);
     assert!(error.contains("counter.count on ws/b"), "{error}");
     assert!(
@@ -54,7 +54,7 @@ async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
     assert_eq!(probe.started(), 2);
 }
 
-/// The bytes charged to each peer, of at most `limit`.
+/// Bytes charged to each peer, at most `limit` each.
 #[derive(Debug, Default)]
 struct Accounts {
     used: Mutex<BTreeMap<String, usize>>,
@@ -68,7 +68,7 @@ impl Accounts {
     }
 }
 
-/// The accounts as settings take them.
+/// The accounts in the form that the settings need.
 #[derive(Debug)]
 struct Shared(Arc<Accounts>);
 
@@ -120,7 +120,8 @@ async fn requests_and_values_are_charged_while_their_handlers_run() {
     peer.call("services.svc.wait", list![text.as_str()]).await;
     breathe().await;
     assert!((50_000..60_000).contains(&accounts.used(PEER)));
-    // The other peer has an account of its own, and the first one not so much any more.
+    // Each peer has its own account. The account of the first peer, which already holds 50 kB, has
+    // no room for 180 kB more.
     let large = Value::from("x".repeat(180_000));
     let refused = peer
         .ask_as(PEER, "services.svc.echo", list![large.clone()])
@@ -190,7 +191,7 @@ async fn chunks_have_a_limit_of_their_own() {
     settled(&client).await;
 }
 
-/// Decoding a large request takes long, so it does not happen on the thread of the runtime.
+/// Decoding a large request takes long, so it must not happen on a thread of the runtime.
 #[tokio::test(start_paused = true)]
 async fn large_requests_are_decoded_on_another_thread() {
     let (a, b) = two_clients(Settings::in_process());

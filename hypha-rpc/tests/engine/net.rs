@@ -1,5 +1,5 @@
-//! A server that can be cut off, and that says what the test wants: a connection to it comes back
-//! as one to a real server would.
+//! A server for tests that can be disconnected and sends prepared responses. A client reconnects to
+//! it like to a real server.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,50 +19,50 @@ use crate::support::{Received, list, map, message, read};
 /// Outcome of the next attempt to connect.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
-    /// The server takes the client.
+    /// The server accepts the client.
     Welcome,
-    /// Nobody listens.
+    /// No server listens.
     Unreachable,
-    /// No link comes about, for this reason.
+    /// No link can be opened, for this reason.
     Fail(ConnectErrorKind),
-    /// The link stands, and this is the answer to the introduction; the link ends then.
+    /// The link opens, and this is the response to the handshake request; then the link ends.
     Say(Frame),
-    /// The link ends before the introduction is answered.
+    /// The link ends before the response to the handshake request.
     HangUp,
-    /// Nothing ever comes.
+    /// No frame ever arrives.
     Silence,
-    /// Another workspace than before is granted.
+    /// The server assigns another workspace than before.
     Elsewhere,
 }
 
-/// The server, as the test commands it.
+/// Server that the test controls.
 #[derive(Clone)]
 pub(crate) struct Net(Arc<Inner>);
 
 struct Inner {
     plans: Mutex<VecDeque<Plan>>,
-    /// Outcome of an attempt if nothing else is planned.
+    /// Outcome of attempts for which nothing else is planned.
     otherwise: Mutex<Plan>,
     attempts: Mutex<Vec<Instant>>,
     hellos: Mutex<Vec<serde_json::Value>>,
     manager: Mutex<String>,
     /// Requests to the manager, in order: `register svc`, `subscribe [..]`.
     asked: Mutex<Vec<String>>,
-    /// Services that the manager refuses.
+    /// Services whose registration the manager refuses.
     refused: Mutex<Vec<String>>,
-    /// Time that it takes to register one.
+    /// Time that each registration takes.
     slowness: Mutex<Duration>,
-    /// Frames that a link holds.
+    /// Maximum number of frames that a link holds.
     capacity: Mutex<usize>,
-    /// Whether it does not answer at all.
+    /// Whether the server sends no responses at all.
     deaf: Mutex<bool>,
-    /// Address of the owner, which `get_service` of the manager returns.
+    /// Address of the service's owner, which the manager's `get_service` returns.
     owner: Mutex<String>,
     line: Mutex<Option<Line>>,
     others: mpsc::UnboundedSender<Received>,
 }
 
-/// The present link.
+/// The current link.
 struct Line {
     push: mpsc::UnboundedSender<Frame>,
     task: AbortHandle,
@@ -144,14 +144,14 @@ impl Net {
         *lock(&self.0.otherwise) = plan;
     }
 
-    /// Cuts the link: the client sees its end.
+    /// Disconnects the link: the client sees its end.
     pub(crate) fn cut(&self) {
         if let Some(line) = lock(&self.0.line).take() {
             line.task.abort();
         }
     }
 
-    /// Cuts the link when everything sent so far has been read and answered.
+    /// Disconnects the link after everything sent so far was read and answered.
     pub(crate) async fn cut_after_all(&self) {
         crate::support::breathe().await;
         self.cut();
@@ -167,7 +167,7 @@ impl Net {
         self.push(Frame::Binary(message(main, extra)));
     }
 
-    /// Answers a call that came to [`Others`].
+    /// Responds to a call that was received from [`Others`].
     pub(crate) fn reply(&self, call: &Received, member: &str, args: Value) {
         let session = call.text("session");
         let main = map! {
@@ -181,7 +181,7 @@ impl Net {
         lock(&self.0.attempts).len()
     }
 
-    /// The times between the attempts, in seconds.
+    /// Returns the times between the attempts, in seconds.
     pub(crate) fn pauses(&self) -> Vec<f64> {
         let attempts = lock(&self.0.attempts);
         let pairs = attempts.windows(2);
@@ -204,7 +204,7 @@ impl Net {
         *lock(&self.0.slowness) = time;
     }
 
-    /// Sets the number of frames that the next links hold.
+    /// Sets the maximum number of frames that later links hold.
     pub(crate) fn capacity(&self, frames: usize) {
         *lock(&self.0.capacity) = frames;
     }
@@ -280,7 +280,7 @@ impl Net {
         }
     }
 
-    /// The part of the workspace manager.
+    /// Plays the workspace manager.
     async fn managed(&self, link: &mut MemoryLink, call: &Received, manager: &str) {
         if *lock(&self.0.deaf) {
             return;
@@ -293,7 +293,7 @@ impl Net {
             .to_owned();
         let address = format!("*/{manager}");
         if call.text("to") != address {
-            // The previous manager is gone, and nobody says so.
+            // The previous manager is gone, and sends no response.
             return;
         }
         let mut member = "resolve";
@@ -375,9 +375,9 @@ pub(crate) async fn connected() -> (Client, Net, Others) {
     (client, net, others)
 }
 
-/// Waits until the client is connected, at most for a (paused) hour.
+/// Waits until the client is connected, for at most one (paused) hour.
 pub(crate) async fn back(client: &Client) {
-    // It has to notice first that the link is lost.
+    // The client must first detect that the link is lost.
     crate::support::breathe().await;
     let mut states = client.states();
     let wait = async {

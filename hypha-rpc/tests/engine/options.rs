@@ -1,4 +1,4 @@
-//! Metadata of services, blocking methods, service types, and converted keys.
+//! Tests metadata of services, blocking methods, service types, and converted keys.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -14,7 +14,8 @@ use crate::support::{
     breathe, calling, client_as, client_with, list, map, seconds, settled, two_clients,
 };
 
-/// A method `wait` that blocks until the sender says what to return; nothing said is a panic.
+/// Returns a service with a method `wait` that blocks until the sender sends its result. If the
+/// sender is dropped, the method panics.
 fn waiting() -> (Service, mpsc::Sender<i64>) {
     let (say, hear) = mpsc::channel();
     let hear = Mutex::new(hear);
@@ -40,13 +41,14 @@ async fn a_blocking_method_sends_heartbeats_while_it_runs() {
     let (service, say) = waiting();
     client.register_service(service).await.expect("registers");
     peer.call("services.slow.wait", list!["x"]).await;
-    // Waiting for the clock does not move it while a thread is blocked, so the test advances it.
+    // While a thread is blocked, waiting does not advance the paused clock, so the test advances
+    // it.
     for pause in [1, 10, 10] {
         breathe().await;
         tokio::time::advance(seconds(pause)).await;
         assert_eq!(peer.receive().await.text("method"), "S.heartbeat");
     }
-    // The connection does something else meanwhile.
+    // Meanwhile the connection handles other calls.
     peer.call_as("ws/peer", "P", "services.built-in.ping", list!["ping"])
         .await;
     assert_eq!(peer.answer_of("P").await, Ok("pong".into()));
@@ -74,7 +76,7 @@ async fn blocking_methods_are_bounded_and_may_panic() {
         "{panicked}"
     );
     settled(&client).await;
-    // A place is free again.
+    // A slot is free again.
     let error = peer.ask("services.slow.wait", list![1i64]).await;
     let text = "slow.wait: argument `who`: expected string, got integer";
     assert_eq!(error, Err(text.into()));
@@ -222,7 +224,7 @@ async fn nobody_without_a_trusted_key_is_served() {
     assert!(!*ran.lock().expect("nobody panicked"));
 }
 
-/// A contract whose names another language writes otherwise.
+/// Contract whose names are written differently in another language.
 #[hypha_service(visibility = "public")]
 trait Desk {
     /// Read the number.
@@ -285,7 +287,7 @@ async fn keys_are_converted_and_methods_found_by_both_names() {
     for name in ["read_numbe", "number", "desk.read_number", "", "deepPart"] {
         assert!(!camel.has_method(name), "{name}");
     }
-    // The methods of a contract are found all the same.
+    // The methods of a contract are still found.
     let desk = DeskProxy::from_service(camel);
     assert_eq!(desk.read_number(false).await.expect("answers"), 4);
     assert_eq!(desk.read_it().await.expect("answers"), 7);
@@ -320,11 +322,11 @@ async fn a_direct_fetch_has_a_limit_and_an_app() {
         other.expect_err("refused").to_string(),
         "App id mismatch: theirs != mine"
     );
-    // A service without an app id accepts any.
+    // A service without an app id accepts any app id.
     assert!(a.get_remote_service("ws/b:svc@theirs").await.is_ok());
 }
 
-/// A client whose manager, played by the test, knows one service type.
+/// Checks a service with a client whose manager, played by the test, knows one service type.
 async fn check(service: Service, definition: Value) -> Result<Value, String> {
     let mut identity = Identity::new("ws", "me");
     identity.manager_id = Some("boss".into());
@@ -361,7 +363,7 @@ async fn check(service: Service, definition: Value) -> Result<Value, String> {
     }
 }
 
-/// Only ends if the service is refused.
+/// Returns the error of the registration. Never returns if the service is accepted.
 async fn register(client: &Client, service: Service) -> String {
     match client.register_service(service).check_type(true).await {
         Err(error) => error.to_string(),

@@ -1,4 +1,4 @@
-//! Permissions to call methods and fetch services (`docs/protocol/02-messages.md#s7-6`,
+//! Tests permissions to call methods and fetch services (`docs/protocol/02-messages.md#s7-6`,
 //! `docs/protocol/04-services.md#s10`).
 
 use hypha_rpc::Value;
@@ -112,7 +112,7 @@ async fn a_service_is_described_to_those_who_may_see_it() {
     settled(&client).await;
 }
 
-/// The manager asks on behalf of somebody of the workspace; the server says so in `ws`.
+/// The manager asks on behalf of a client of the workspace, which the server names in `ws`.
 #[tokio::test(start_paused = true)]
 async fn the_manager_sees_everything() {
     let (client, mut peer) = guarded().await;

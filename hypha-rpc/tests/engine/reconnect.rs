@@ -1,5 +1,5 @@
-//! A connection that is lost comes back by itself, with everything it offered, or says why it
-//! cannot.
+//! Tests that a lost connection is restored with everything that it offered, or ends with the
+//! reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn services_are_back_before_the_state_says_so() {
     assert_eq!(states.next().await, Some(State::Connecting));
     let begin = Instant::now();
     assert_eq!(states.next().await, Some(State::Connected));
-    // One after the other: that is how this server takes them.
+    // One after the other, because this server handles registrations sequentially.
     assert_eq!(begin.elapsed().as_secs(), 3);
     let asked = net.asked();
     assert_eq!(
@@ -112,7 +112,7 @@ async fn the_newest_reconnection_token_is_used() {
 #[tokio::test(start_paused = true)]
 async fn attempts_keep_their_distance() {
     let (client, net, _others) = connected().await;
-    // A connection that lasted.
+    // Longer than `Backoff::stable` (5 s), so the loss starts the backoff from its first pause.
     tokio::time::sleep(seconds(10)).await;
     net.plan(vec![Plan::Unreachable; 9]);
     let begin = Instant::now();
@@ -141,7 +141,7 @@ async fn a_connection_that_dies_young_is_no_success() {
     }
     let pauses = net.pauses();
     assert!(pauses[5] >= 16.0, "{pauses:?}");
-    // One that lasts makes up for that.
+    // A stable connection resets the number of failures.
     tokio::time::sleep(seconds(6)).await;
     net.cut();
     back(&client).await;
@@ -235,7 +235,7 @@ async fn what_breaks_off_in_the_handshake_is_tried_again() {
             "Server busy, please retry".into(),
         )))),
         Plan::Say(error_frame("Server busy, please retry")),
-        // Our first frame came too late for it.
+        // Our first frame arrived too late for the server.
         Plan::Say(error_frame("Authentication payload timeout")),
         Plan::Silence,
     ]);
@@ -436,7 +436,7 @@ async fn no_task_outlives_the_last_handle() {
             assert_ne!(client.state(), State::Connected);
         }
         drop(client);
-        // The link is closed with a farewell, which this server answers.
+        // The client sends a close frame, which this server answers.
         tokio::time::sleep(seconds(6)).await;
         net.cut();
         while others.try_recv().is_ok() {}
@@ -456,7 +456,7 @@ async fn a_first_attempt_that_fails_is_told_and_not_repeated() {
     );
     assert_eq!(net.attempts(), 1);
 
-    // Also when the link is lost between the handshake and the end of the registration.
+    // Also if the link is lost between the handshake and the end of the registration.
     let (net, _others) = Net::new();
     net.slowness(seconds(5));
     let connecting = tokio::spawn(net.connect().into_future());
@@ -473,7 +473,7 @@ async fn a_first_attempt_that_fails_is_told_and_not_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_says_nothing_is_left() {
     let (client, net, _others) = connected().await;
-    // The clock goes on while nothing comes: 20 s after the last ping it is given up.
+    // The clock advances while no frame arrives: 20 s after the last ping the link counts as lost.
     tokio::time::sleep(seconds(60)).await;
     assert!(client.stats().reconnects >= 1, "{:?}", client.stats());
     assert!(net.attempts() >= 2);

@@ -1,4 +1,4 @@
-//! Calls when the link is lost: each completes, and is repeated only where the caller asks for it.
+//! Tests calls whose link is lost: each completes, and is repeated only if the caller asks for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::{
     Received, assert_passed, breathe, calling, list, map, seconds, settled, text, two_clients,
 };
 
-/// The service `svc` of `ws/peer`, and a call of it on its way.
+/// Fetches the service `svc` of `ws/peer`, for calls.
 async fn found(client: &Client) -> RemoteService {
     client.get_service("svc").await.expect("finds")
 }
@@ -53,7 +53,7 @@ async fn a_call_in_flight_fails_at_once() {
         "svc.call on ws/peer: Connection lost (it may have run)"
     );
 
-    // A new one waits, and goes over the next link, with the same service.
+    // A new call waits, and is sent on the next link, with the same service.
     let waiting = spawn(call(&service));
     breathe().await;
     assert_eq!(client.stats().waiting, 1);
@@ -80,7 +80,7 @@ async fn an_idempotent_call_is_made_again() {
     net.cut();
     let second = next(&mut others).await;
     assert_ne!(first.text("session"), second.text("session"));
-    // The function that was handed out is there again, under its new name.
+    // The exported function exists again, under its new name.
     let function = second.arg(0);
     let path = function
         .get("_rmethod")
@@ -101,7 +101,7 @@ async fn an_idempotent_call_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idempotent_call_has_limits() {
-    // Its own time.
+    // The call has its own total timeout.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     let waiting = spawn(call(&service).idempotent().timeout(seconds(7)));
@@ -113,7 +113,7 @@ async fn an_idempotent_call_has_limits() {
     assert!(matches!(error, Error::Timeout(_)), "{error:?}");
     assert_passed(begin, seconds(7));
 
-    // A number of times: it may be what brings the server down.
+    // The number of repetitions is limited, because the call may be what crashes the server.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     let waiting = spawn(call(&service).idempotent().idle_timeout(seconds(1000)));
@@ -156,7 +156,7 @@ async fn who_waits_has_a_limit() {
         "{error:?}"
     );
     assert_passed(begin, seconds(3));
-    // Without a limit of its own it waits as long as for a sign of life.
+    // Without its own timeout, the call waits for the idle timeout.
     let error = disconnected(patient.await.expect("runs"));
     assert_passed(begin, seconds(30));
     assert_eq!(error.reason, "not connected for 30s");
@@ -188,7 +188,7 @@ async fn what_was_told_to_have_failed_is_not_sent_later() {
     net.capacity(1);
     let client = net.connect().await.expect("connects");
     let service = found(&client).await;
-    // While the server is busy with this, nobody reads the link, which holds one frame.
+    // While the server handles this, nothing reads the link, which holds one frame.
     net.slowness(seconds(1000));
     let busy = client.register_service(Service::new("late")).into_future();
     let busy = tokio::spawn(busy);
@@ -211,7 +211,7 @@ async fn what_was_told_to_have_failed_is_not_sent_later() {
     }
     back(&client).await;
     breathe().await;
-    // A message without a response is also sent, once.
+    // A message without a response is also sent once.
     assert_eq!(next(&mut others).await.arg(0), Value::from("sent"));
     assert!(others.try_recv().is_err());
 }
@@ -253,7 +253,7 @@ async fn the_manager_in_hand_is_the_present_one() {
         net.manager(id);
         net.cut();
         back(&client).await;
-        // The old address is not served any more.
+        // The old address no longer has the service.
         manager
             .unregister_service("x".into())
             .await
@@ -289,14 +289,14 @@ async fn a_service_that_has_moved_is_found_again() {
         "asked once for both"
     );
 
-    // From then on it is called there at once.
+    // From then on, calls go to the new address immediately.
     let waiting = spawn(call(&service.clone()));
     let asked = next(&mut others).await;
     assert_eq!(asked.text("to"), "ws/other");
     net.reply(&asked, "resolve", list![2i64]);
     waiting.await.expect("runs").expect("answered");
 
-    // If it is nowhere else, the refusal is told.
+    // If no other client provides the service, the call fails with the rejection.
     let waiting = spawn(call(&service));
     let asked = next(&mut others).await;
     let error = map! {"_rtype": "error", "_rvalue": "Target peer ws/other is not connected"};
@@ -349,8 +349,8 @@ async fn a_retry_policy_outlasts_what_passes() {
     let passed = begin.elapsed().as_secs_f64();
     assert!((3.5..10.6).contains(&passed), "{passed}");
 
-    // Not more often, not what may have run, not what does not pass, not beyond the limit, not if
-    // the call says so.
+    // No further retries, and none for a call that may have run, a permanent error, a pause beyond
+    // the timeout, or a call that sets no retries.
     let waiting = spawn(call(&service));
     for _ in 0..4 {
         let asked = next(&mut others).await;
@@ -393,7 +393,7 @@ async fn a_retry_policy_outlasts_what_passes() {
     ));
     assert!(others.try_recv().is_err());
 
-    // Idempotent: also what may have run.
+    // An idempotent call is also retried if it may have run.
     let waiting = spawn(call(&service).idle_timeout(seconds(1)).idempotent());
     next(&mut others).await;
     let asked = next(&mut others).await;
@@ -424,7 +424,7 @@ async fn a_server_that_has_forgotten_the_client_is_called_anew() {
     back(&client).await;
 }
 
-/// A service whose method waits until it is told to stop, and a counter of those that were.
+/// A service whose method waits until it is cancelled, and a counter of the cancelled calls.
 fn stoppable(stopped: &Arc<AtomicUsize>) -> Service {
     let stopped = Arc::clone(stopped);
     let run = Method::new("run", move |call| {
@@ -465,7 +465,7 @@ async fn a_handler_is_told_that_its_caller_has_left() {
     breathe().await;
     assert_eq!(stopped.load(Ordering::SeqCst), 1);
 
-    // And that this program leaves, when the grace period is over.
+    // The handler also learns, after the grace period, that this program disconnects.
     let begin = Instant::now();
     client.shutdown(seconds(3)).await;
     assert_passed(begin, seconds(3));
@@ -516,8 +516,7 @@ async fn a_call_that_is_answered_stops_nothing() {
     drop(a);
 }
 
-/// Plays the peer's part of a message in chunks, as far as `steps` messages, and gives how many
-/// there were.
+/// Plays the peer for a message in chunks, for up to `steps` messages. Returns their number.
 async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
     for taken in 0..steps {
         let message = tokio::time::timeout(seconds(1), others.recv()).await;
@@ -540,7 +539,7 @@ async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_may_break_at_every_step_of_a_large_message() {
-    // The peer's built-in service, a beginning, four chunks and the end.
+    // The peer's built-in service, the start, four chunks, and the end.
     const STEPS: usize = 7;
     let codes = [
         None,
@@ -566,7 +565,7 @@ async fn a_link_may_break_at_every_step_of_a_large_message() {
             }
             let error = disconnected(waiting.await.expect("runs"));
             assert_eq!(error.lost, Lost::Link, "{error:?}");
-            // Until everything but the order to begin is there, it cannot have run.
+            // The method cannot have run before `process` is sent.
             assert_eq!(
                 error.may_have_run,
                 steps >= STEPS - 1,
@@ -582,7 +581,7 @@ async fn a_link_may_break_at_every_step_of_a_large_message() {
     }
 }
 
-/// A stream of a peer, which the caller has dropped.
+/// Makes the caller drop a stream of a peer.
 async fn dropped_stream(client: &Client, net: &Net, others: &mut Others) {
     let service = found(client).await;
     let calling = tokio::spawn(service.call::<Value>("call", args!()).into_future());
@@ -601,7 +600,7 @@ async fn the_owner_of_a_dropped_stream_hears_of_it_over_the_next_link() {
     dropped_stream(&client, &net, &mut others).await;
     let close = others.recv().await.expect("a notice");
     assert_eq!(close.text("method"), "T.close");
-    // It may be lost with the link.
+    // The notice may be lost with the link.
     net.cut_after_all().await;
     back(&client).await;
     let again = others.recv().await.expect("a notice");

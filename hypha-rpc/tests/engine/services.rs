@@ -1,4 +1,4 @@
-//! Incoming calls: arguments, results, errors, panics, too many at once.
+//! Tests incoming calls: arguments, results, errors, panics, and too many calls at once.
 
 use std::sync::Arc;
 
@@ -290,7 +290,7 @@ async fn a_rust_caller_knows_that_a_busy_peer_did_not_run_it() {
     settled(&b).await;
 }
 
-/// The server pings clients and asks them for their services: one that is busy is not dead.
+/// The server pings clients and fetches their services: a busy client must still respond.
 #[tokio::test(start_paused = true)]
 async fn a_busy_client_still_answers_for_itself() {
     let (a, b, service, probe) = calling(at_most(1)).await;
@@ -363,7 +363,7 @@ async fn bad_services_are_not_registered() {
     client.register_service(open).await.expect_err("refused");
 }
 
-/// JavaScript clients send something more with their pings.
+/// JavaScript clients send an additional argument with their pings.
 #[tokio::test(start_paused = true)]
 async fn a_ping_with_more_arguments_is_answered() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -376,7 +376,7 @@ async fn a_ping_with_more_arguments_is_answered() {
     settled(&client).await;
 }
 
-/// A member that contradicts the service, or replaces one of its own keys, is refused.
+/// A member that contradicts the service, or replaces one of its own keys, is rejected.
 #[tokio::test(start_paused = true)]
 async fn services_that_cannot_be_are_refused() {
     let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;

@@ -1,4 +1,4 @@
-//! Shared by the tests: a peer whose frames are written and read by hand, and a service to call.
+//! Shared by the tests: a peer whose frames the test writes and reads, and a service to call.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,7 +15,7 @@ use hypha_wire::{Message, from_slice, to_vec};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The client under test, and the peer that the tests play.
+/// Addresses of the client under test, and of the peer that the tests play.
 pub(crate) const ME: &str = "ws/me";
 pub(crate) const PEER: &str = "ws/peer";
 
@@ -35,19 +35,19 @@ macro_rules! list {
 }
 pub(crate) use list;
 
-/// The other end of a client's link.
+/// Other end of a client's link.
 pub(crate) struct Peer {
     pub(crate) link: MemoryLink,
 }
 
-/// A message as it came.
+/// A received message.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) main: Map,
     pub(crate) extra: Option<Map>,
 }
 
-/// A client `ws/me` and the peer at the other end.
+/// Returns a client `ws/me`, and the peer at the other end of its link.
 pub(crate) fn client() -> (Client, Peer) {
     client_with(Settings::in_process(), 1024)
 }
@@ -64,7 +64,7 @@ pub(crate) fn client_as(identity: Identity, settings: Settings, capacity: usize)
     )
 }
 
-/// Two clients that face each other: `ws/a` and `ws/b`.
+/// Returns two connected clients: `ws/a` and `ws/b`.
 pub(crate) fn two_clients(settings: Settings) -> (Client, Client) {
     let (a, b) = pair(1024);
     (
@@ -75,7 +75,7 @@ pub(crate) fn two_clients(settings: Settings) -> (Client, Client) {
 
 impl Peer {
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
-        // With a clock that stands still, this ends a test that would wait for ever.
+        // With a paused clock, this ends a test that would otherwise wait forever.
         let frame = tokio::time::timeout(seconds(10_000_000), self.link.next()).await;
         let frame = frame.expect("a frame in time");
         frame.map(|frame| frame.expect("a frame"))
@@ -88,7 +88,7 @@ impl Peer {
         }
     }
 
-    /// Fails if anything comes within `time`.
+    /// Fails if a frame arrives within `time`.
     pub(crate) async fn nothing_for(&mut self, time: Duration) {
         let came = tokio::time::timeout(time, self.frame()).await;
         if let Ok(Some(Frame::Binary(data))) = &came {
@@ -101,7 +101,7 @@ impl Peer {
         self.link.send(frame).await.expect("the client reads");
     }
 
-    /// Sends one message; no second segment if `extra` is null.
+    /// Sends one message, without a second segment if `extra` is null.
     pub(crate) async fn send(&mut self, main: Value, extra: Value) {
         self.push(Frame::Binary(message(main, extra))).await;
     }
@@ -116,7 +116,7 @@ impl Peer {
         self.send(method_main(from, session, method), extra).await;
     }
 
-    /// As [`Peer::call`], and gives what is answered.
+    /// Like [`Peer::call`], but also returns the response.
     pub(crate) async fn ask(&mut self, method: &str, args: Value) -> Result<Value, String> {
         self.call(method, args).await;
         self.answer_of("S").await
@@ -132,7 +132,7 @@ impl Peer {
         self.answer_of("S").await
     }
 
-    /// The next message, which must answer `session`.
+    /// Returns the next message, which must be a response to `session`.
     pub(crate) async fn answer_of(&mut self, session: &str) -> Result<Value, String> {
         let answer = self.receive().await;
         assert_eq!(answer.text("parent"), session);
@@ -150,7 +150,7 @@ impl Peer {
         }
     }
 
-    /// Answers a call that was received.
+    /// Responds to a received call.
     pub(crate) async fn reply(&mut self, call: &Received, member: &str, args: Value) {
         self.reply_as(PEER, call, member, args).await;
     }
@@ -175,7 +175,7 @@ impl Peer {
         self.send(main, extra).await;
     }
 
-    /// Lets `client` fetch a service `svc` with one method, `call`.
+    /// Makes `client` fetch a service `svc` with one method, `call`.
     pub(crate) async fn offer(&mut self, client: &Client) -> RemoteService {
         let fetching = client.get_remote_service("ws/peer:svc");
         let serving = async {
@@ -201,7 +201,7 @@ pub(crate) fn method_main(from: &str, session: &str, method: &str) -> Value {
     }
 }
 
-/// The map with one more entry, or another value in it.
+/// Returns the map with one entry added or replaced.
 pub(crate) fn with(map: Value, key: &str, value: impl Into<Value>) -> Value {
     let Value::Map(mut map) = map else {
         panic!("not a map: {map}")
@@ -249,7 +249,7 @@ impl Received {
     }
 }
 
-/// Lets everything that can go on go on, until no call waits and no handler runs.
+/// Lets other tasks run until no call waits and no handler runs.
 pub(crate) async fn settled(client: &Client) {
     for _ in 0..1000 {
         let stats = client.stats();
@@ -261,14 +261,14 @@ pub(crate) async fn settled(client: &Client) {
     panic!("something is left: {:?}", client.stats());
 }
 
-/// Lets every other task go on as far as it can without time passing.
+/// Lets all other tasks run as far as they can without the clock advancing.
 pub(crate) async fn breathe() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// That so much time has passed; timers are as exact as a millisecond.
+/// Asserts that this time has passed. Timers have a resolution of one millisecond.
 pub(crate) fn assert_passed(since: Instant, expected: Duration) {
     let passed = since.elapsed();
     assert!(
@@ -285,9 +285,9 @@ pub(crate) fn seconds(n: u64) -> Duration {
 #[derive(Default)]
 pub(crate) struct Probe {
     pub(crate) started: AtomicUsize,
-    /// Futures of `hang` that were dropped.
+    /// Number of dropped futures of `hang`.
     pub(crate) dropped: AtomicUsize,
-    /// Lets one `wait` go on.
+    /// Lets one call of `wait` continue.
     pub(crate) gate: Notify,
 }
 
@@ -311,8 +311,8 @@ impl Probe {
     }
 }
 
-/// A public service `svc`; see below what its methods do. Every handler holds a clone of the probe,
-/// so the number of clones tells whether the service is gone.
+/// Returns a public service `svc`; see the methods below. Every handler holds a clone of the probe,
+/// so the number of clones shows whether the service was dropped.
 pub(crate) fn service(probe: &Arc<Probe>) -> Service {
     fn method<F, Fut>(name: &str, probe: &Arc<Probe>, f: F) -> Method
     where
@@ -395,13 +395,13 @@ pub(crate) fn service(probe: &Arc<Probe>) -> Service {
         )
 }
 
-/// Bytes that are not the same everywhere.
+/// Returns bytes that differ by position.
 pub(crate) fn payload(n: usize) -> hypha_rpc::Binary {
     let bytes: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
     bytes.into()
 }
 
-/// A client that offers [`service`].
+/// Returns a client that provides [`service`].
 pub(crate) async fn serving(settings: Settings) -> (Client, Peer, Arc<Probe>) {
     let (client, peer) = client_with(settings, 1024);
     let probe = Arc::new(Probe::default());
@@ -412,7 +412,7 @@ pub(crate) async fn serving(settings: Settings) -> (Client, Peer, Arc<Probe>) {
     (client, peer, probe)
 }
 
-/// Two clients; the second offers [`service`], which the first has fetched.
+/// Returns two clients; the second provides [`service`], which the first has fetched.
 pub(crate) async fn calling(settings: Settings) -> (Client, Client, RemoteService, Arc<Probe>) {
     let (a, b) = two_clients(settings);
     let probe = Arc::new(Probe::default());
@@ -423,7 +423,7 @@ pub(crate) async fn calling(settings: Settings) -> (Client, Client, RemoteServic
     (a, b, remote, probe)
 }
 
-/// The text of the error, which must be one.
+/// Returns the message of the error. Panics if there is none.
 pub(crate) fn text<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
     hypha_rpc::error::report(&outcome.expect_err("an error"))
 }

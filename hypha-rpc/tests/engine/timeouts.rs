@@ -1,4 +1,4 @@
-//! Silence, total limits, and heartbeats on both sides, to the millisecond.
+//! Tests idle timeouts, total timeouts and heartbeats on both sides, to the millisecond.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn heartbeats_keep_a_call_alive_until_they_stop() {
             peer.reply(&call, "heartbeat", Value::Null).await;
         }
         sleep(seconds(10)).await;
-        // Somebody else's heart says nothing of the callee.
+        // A heartbeat of another client says nothing about the callee.
         peer.reply_as("ws/other", &call, "heartbeat", Value::Null)
             .await;
     };
@@ -142,7 +142,7 @@ async fn the_first_heartbeat_is_not_later_than_the_interval() {
     for n in 1..5 {
         assert_eq!(peer.receive().await.text("method"), "S.heartbeat");
         let passed = begin.elapsed();
-        // Every timer may be late by a millisecond.
+        // Every timer may be up to one millisecond late.
         let ideal = Duration::from_millis(100 * n);
         assert!(
             ideal <= passed && passed < ideal + Duration::from_millis(2 * n),
@@ -157,7 +157,7 @@ async fn the_first_heartbeat_is_not_later_than_the_interval() {
 #[tokio::test(start_paused = true)]
 async fn no_heartbeats_without_need() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
-    // After a rejection.
+    // No heartbeats after a rejection.
     for method in [
         "services.svc.nope",
         "services.nope.f",
@@ -167,17 +167,17 @@ async fn no_heartbeats_without_need() {
         assert!(peer.ask(method, list![]).await.is_err());
         peer.nothing_for(seconds(100)).await;
     }
-    // After a panic.
+    // No heartbeats after a panic.
     assert!(peer.ask("services.svc.panic_later", list![]).await.is_err());
     peer.nothing_for(seconds(100)).await;
-    // Without an interval.
+    // No heartbeats without an interval.
     let extra = map! {"args": list![], "promise": "*", "t": 0i64};
     peer.send(method_main(PEER, "S", "services.svc.wait"), extra)
         .await;
     peer.nothing_for(seconds(100)).await;
     probe.gate.notify_one();
     assert_eq!(peer.answer_of("S").await, Ok("waited".into()));
-    // Without a promise.
+    // No heartbeats without a promise.
     let main = map! {"type": "method", "from": PEER, "to": ME, "method": "services.svc.wait"};
     peer.send(main, Value::Null).await;
     peer.nothing_for(seconds(100)).await;
@@ -216,7 +216,7 @@ async fn a_promise_that_is_spelled_out_is_kept_to_the_letter() {
     settled(&client).await;
 }
 
-/// A promise whose functions are somebody else's would make us the one who calls them.
+/// A promise whose functions belong to another client would make us call that client.
 #[tokio::test(start_paused = true)]
 async fn a_promise_that_points_elsewhere_is_not_executed() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -253,8 +253,8 @@ async fn a_call_made_while_time_stands_still_is_not_late() {
     settled(&client).await;
 }
 
-/// However often a caller asks for a sign of life: ten in a second, or one call could fill the
-/// link.
+/// A caller gets at most ten heartbeats per second, whatever it requests; otherwise one call could
+/// fill the link.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_have_a_shortest_interval() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -273,7 +273,7 @@ async fn heartbeats_have_a_shortest_interval() {
     settled(&client).await;
 }
 
-/// An attempt has only the rest of the limit, and the error names the whole.
+/// An attempt has only the remaining time, but the error contains the whole timeout.
 #[tokio::test(start_paused = true)]
 async fn a_late_retry_names_the_limit_of_the_call() {
     let (client, mut peer) = client();

@@ -1,4 +1,4 @@
-//! Errors of contracts: the variants that a caller matches on, with services in any language.
+//! Tests errors of contracts: the variants that a caller matches on, with services in any language.
 
 use hypha_rpc::error::{RejectKind, RemoteError as Remote};
 use hypha_rpc::prelude::*;
@@ -40,7 +40,7 @@ impl Calc for Impl {
     }
 }
 
-/// The same service, as one who knows fewer errors sees it.
+/// The same service, as seen by a caller that knows fewer errors.
 mod older {
     use super::*;
 
@@ -57,7 +57,7 @@ mod older {
     }
 }
 
-/// As one who takes every failure, of a method that is not there either.
+/// As seen by a caller whose error type accepts every failure, including that of a missing method.
 mod careless {
     use super::*;
 
@@ -74,7 +74,7 @@ mod careless {
     }
 }
 
-/// The method of a service that the test plays.
+/// Method of a service that the test plays.
 #[hypha_service]
 #[allow(dead_code)]
 trait Foreign {
@@ -149,7 +149,7 @@ async fn what_the_caller_does_not_know_can_be_read() {
     let again: CalcError = data.decode_as().expect("the error");
     assert!(matches!(again, CalcError::TooLarge { value: 500.0, .. }));
 
-    // Without a contract, the class is that of other languages.
+    // Without a contract, errors have the class that other languages see.
     let args = hypha_rpc::args!(1.0, 0.0);
     let untyped = remote(service.call::<f64>("divide", args).await);
     assert_eq!(untyped.class.as_deref(), Some("ZeroDivisionError"));
@@ -197,7 +197,7 @@ where
     outcome.expect_err("fails")
 }
 
-/// Exceptions of Python and JavaScript, in the forms in which they come.
+/// Exceptions of Python and JavaScript, in the forms in which these send them.
 #[tokio::test(start_paused = true)]
 async fn exceptions_of_other_languages_are_variants_too() {
     let (client, mut peer) = client();

@@ -1,5 +1,5 @@
-//! Recorded boxes and encrypted segments, opened with the keys of the recording. That sealing gives
-//! the same bytes is tested beside the code, where the nonce can be chosen.
+//! Checks recorded encrypted segments, decrypted with the keys of the recording. Tests beside the
+//! code, where the nonce can be chosen, check that encryption produces the same bytes.
 
 use hypha_rpc::crypto::{Encryption, KeyPair, PublicKey};
 use hypha_rpc::{Binary, Value};
@@ -58,7 +58,7 @@ fn recorded_segments_open() {
     assert!(opened > 0, "no encrypted message is recorded");
 }
 
-/// The encrypted second segment of a message between the two recorded clients.
+/// Checks the encrypted second segment of a message between the two recorded clients.
 fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
     let meta = &whole_file("frames-encryption.json")["meta"];
     let key = |whose: &str| -> PublicKey {
@@ -73,7 +73,7 @@ fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
     let (plain, from) = receiver.open(received).expect("opens");
     assert_eq!(from, key(sender));
     assert_eq!(plain, unhex(&entry["plaintext_hex"]));
-    // The plain text is an ordinary second segment.
+    // The decrypted data is an ordinary second segment.
     let value: Value = from_slice(&plain).expect("decodes");
     let expected = from_rendering(&entry["plaintext_decoded"]).expect("string keys");
     assert!(same(&value, &expected), "{value}");

@@ -1,5 +1,5 @@
-//! The recorded text frames: what our client says first and now and then, and what it makes of the
-//! answers.
+//! Checks the recorded text frames: the first and the periodic messages of our client, and its
+//! reaction to the responses.
 
 use std::time::Duration;
 
@@ -32,8 +32,7 @@ async fn say(socket: &mut WebSocketStream<TcpStream>, recorded: &Json) {
     socket.send(Message::text(text)).await.expect("sent");
 }
 
-/// Connects with what the recorded client was given, checks the first frame, gives the recorded
-/// answer.
+/// Connects with the recorded options, checks the first frame, and sends the recorded response.
 async fn handshake(
     file: &str,
     step: &str,
@@ -42,7 +41,7 @@ async fn handshake(
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let hello = entry(file, &format!("{step}/01"))["decoded"].clone();
     let answer = entry(file, &format!("{step}/02"));
-    // Soon, for the recorded control messages.
+    // Short, for the recorded control messages.
     let soon = Duration::from_millis(20);
     let mut connect = hypha_rpc::connect(url)
         .silent(true)
@@ -69,7 +68,7 @@ async fn handshake(
             assert_eq!(said[key], hello[key], "{step}: {key}");
         }
         match &hello["client_id"] {
-            // Ours makes itself an id.
+            // Our client generates an id itself.
             Json::Null => assert!(said["client_id"].as_str().is_some_and(valid_client_id)),
             id => assert_eq!(said["client_id"], *id, "{step}"),
         }
@@ -119,7 +118,7 @@ async fn recorded_refusals() {
     assert_eq!(error.kind(), ConnectErrorKind::TokenRejected, "{error:?}");
     let error = refused("error_wrong_workspace").await;
     assert_eq!(error.kind(), ConnectErrorKind::WrongWorkspace, "{error:?}");
-    // Error of a server that requires an id, if the client sent none.
+    // Error of a server that requires an id if the client sent none.
     let error = refused("error_client_id_missing").await;
     assert_eq!(error.kind(), ConnectErrorKind::Refused, "{error:?}");
     let error = refused("reconnect_auth").await;
@@ -143,7 +142,7 @@ async fn recorded_control_messages() {
     say(&mut socket, &token).await;
     let newest = token["decoded"]["reconnection_token"].as_str();
     while client.reconnection_token().as_deref() != newest {
-        // The client's own task has to read it first; its next ping shows that it lives.
+        // The client's task must read it first; its next ping shows that it is still connected.
         next_text(&mut socket).await;
     }
 }

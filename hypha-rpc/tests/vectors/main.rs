@@ -1,4 +1,4 @@
-//! The recorded vectors in `vectors/` that need more than the wire: keys, services and connections.
+//! Checks the recorded vectors in `vectors/` that need keys, services or connections.
 //! `hypha-wire/tests/vectors` checks all others, and that no entry is forgotten.
 
 #[cfg(feature = "encryption")]

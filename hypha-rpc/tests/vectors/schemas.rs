@@ -1,5 +1,5 @@
-//! Recorded schemas of Python functions and values: kept as they are by our records of services,
-//! and beside what a contract in Rust with the same arguments says.
+//! Checks recorded schemas of Python functions and values: our service records keep them unchanged,
+//! and a Rust contract with the same arguments has the same schema.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +134,7 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     let service = RecordedService::new(Desk).into_service();
     let mut ours = service.schema().to_json()[method].clone();
     if name == "pydantic_renamed" {
-        // The key in the service is the name, there and here.
+        // In both clients, the key in the service is the name.
         let renamed = Method::new("renamed", async |call: IncomingCall| call.reply(&()));
         let renamed = renamed.schema(ours["function"].take());
         ours = Service::new("renamed").method(renamed).schema().to_json()["renamed"].take();
@@ -143,7 +143,7 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     for schema in [&mut recorded, &mut ours] {
         inline(&mut schema["function"]["parameters"]);
     }
-    // Only Rust says what is returned.
+    // Only Rust describes the result.
     assert!(ours["function"]["returns"]["type"].is_string(), "{ours}");
     ours["function"]
         .as_object_mut()
@@ -151,9 +151,9 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
         .shift_remove("returns");
     let mut found = Vec::new();
     differences("", &recorded, &ours, &mut found);
-    // Only Python writes a text that is empty.
+    // Only Python writes empty descriptions.
     found.retain(|line| !line.ends_with(r#".description: "", ours none"#));
-    // The rest, without what all have in common.
+    // The remaining differences, without the common ones.
     let found: Vec<&str> = found
         .iter()
         .map(|line| line.trim_start_matches("function.parameters.properties."))
@@ -161,27 +161,28 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     assert_eq!(found, wanted_differences(name));
 }
 
-/// Where our schema is another, on purpose.
+/// Returns the intended differences of our schema.
 fn wanted_differences(name: &str) -> Vec<&'static str> {
-    // Their authors wrote `p: P = None`, which is no value of that type.
+    // Their authors wrote `p: P = None`, although `None` is not a valid value of that type.
     let typed = ["p: ours may be null", "l: ours may be null"];
-    // The context is no argument; Python leaves it in unless the whole service wants one.
+    // The context is not an argument. Python includes it unless the whole service requires one.
     let context = "context: {\"default\":null}, ours none";
     match name {
         "pydantic" | "pydantic_renamed" => [&typed[..], &[context]].concat(),
         "pydantic_skip_context" => typed.to_vec(),
-        // Only what Python guesses has an empty list there; what pydantic makes has none, as ours.
+        // Only the schemas that Python guesses have an empty list there. Those from pydantic have
+        // none, like ours.
         "bare" => vec!["function.parameters.required: [], ours none"],
         "native" => vec![
-            // JSON Schema knows no types of Python.
+            // JSON Schema does not know Python types.
             r#"x.type: "int", ours "integer""#,
             r#"y.type: "float", ours "number""#,
             "z: ours may be null",
             r#"z.type: "dict", ours "object""#,
             "z.additionalProperties: none, ours true",
         ],
-        // Of a function without decorator Python says neither defaults, nor what may be nothing,
-        // nor what is in a list or a map; and bytes are a string like any other.
+        // For a function without a decorator, Python publishes neither defaults, nor nullability,
+        // nor the item types of lists and maps, and describes bytes as a string.
         "plain" => vec![
             "c.default: none, ours 1.0",
             "d.default: none, ours true",
@@ -200,8 +201,7 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
     }
 }
 
-/// Types with a name are compared where they are used: what has a name is not the same in both
-/// languages.
+/// Inlines named types where they are used, because the two languages name different types.
 fn inline(parameters: &mut Json) {
     let definitions = parameters
         .as_object_mut()
@@ -225,7 +225,7 @@ fn inline(parameters: &mut Json) {
     visit(parameters, &definitions.unwrap_or_default());
 }
 
-/// The record of a service has it as it came.
+/// Checks that the service record keeps the schema unchanged.
 fn check_kept(name: &str, recorded: &Json) {
     let schema = from_rendering(recorded).expect("string keys");
     let tree = Map::from_iter([(name.to_owned(), schema)]);
@@ -240,7 +240,7 @@ fn check_kept(name: &str, recorded: &Json) {
     assert_eq!(to_vec(&again).expect("encodes"), packed);
 }
 
-/// The schemas of plain members.
+/// Checks the schemas of plain members.
 fn check_values(recorded: &Json) {
     let service = Service::new("values")
         .value("n", 1i64)
@@ -255,11 +255,11 @@ fn check_values(recorded: &Json) {
     for (name, schema) in recorded.as_object().expect("a map") {
         differences(name, schema, &ours[name], &mut found);
     }
-    // A truth value is a number in Python.
+    // A boolean is described as a number in Python.
     assert_eq!(found, [r#"b.type: "number", ours "boolean""#]);
 }
 
-/// Every place in which the two are not the same.
+/// Adds every path at which the two schemas differ.
 fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>) {
     let (Json::Object(left), Json::Object(right)) = (recorded, ours) else {
         if recorded != ours {
@@ -286,7 +286,7 @@ fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>
     }
 }
 
-/// The schema of `T` out of that of `Option<T>`.
+/// Returns the schema of `T` from that of `Option<T>`.
 fn not_null(schema: &serde_json::Map<String, Json>) -> Option<serde_json::Map<String, Json>> {
     let kinds = schema.get("anyOf")?.as_array()?;
     let [Json::Object(inner), null] = &kinds[..] else {

@@ -1,26 +1,26 @@
-//! [`DecodeError`]: the reason why bytes are not the expected value, and the place in the value.
+//! [`DecodeError`]: the reason why bytes are not the expected value, and the position in the value.
 //!
-//! serde creates the texts of most errors, in terms of Rust types. This module rewrites them in
+//! serde creates the messages of most errors, in terms of Rust types. This module rewrites them in
 //! terms of the protocol, because the caller may be a Python program.
 
 use std::fmt;
 
 use serde::de;
 
-/// Longest key or name from a peer that an error quotes, in bytes. A longer one is cut, because
-/// errors go to logs and back to the caller.
+/// Maximum length of a quoted key or name from a peer, in bytes. Longer ones are truncated, because
+/// errors are logged and sent back to the caller.
 const MAX_QUOTED: usize = 64;
 
-/// Error returned when a received value cannot be decoded: the path in the value and the reason,
-/// such as `person.tags[2]: expected string, got integer`.
+/// Error for a received value that cannot be decoded: the path in the value and the reason, such as
+/// `person.tags[2]: expected string, got integer`.
 // Boxed, so that the results of the decoder stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
-    /// Steps from the innermost to the outermost, because each level adds its own while the error
-    /// returns.
+    /// Steps from the innermost to the outermost, because each level adds its own step while the
+    /// error is returned.
     path: Vec<Step>,
     message: String,
 }
@@ -45,7 +45,7 @@ impl DecodeError {
         Self::new(format!("expected {expected}, got {got}"))
     }
 
-    /// Adds a step in front of the path: the member `key` of a map, or the argument of that name.
+    /// Adds a step in front of the path: the member `key` of a map, or the argument with that name.
     #[must_use]
     pub fn in_key(mut self, key: &str) -> Self {
         self.0.path.push(Step::Key(shorten(key).into_owned()));
@@ -148,7 +148,7 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        // In the path instead of the text, so that the whole path names the missing member.
+        // As part of the path, so that the path names the missing member.
         Self::new("missing").in_key(field)
     }
 
@@ -157,7 +157,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// Returns `text`, cut at a character boundary if it has more than [`MAX_QUOTED`] bytes.
+/// Returns `text`, truncated at a character boundary if it has more than [`MAX_QUOTED`] bytes.
 pub(crate) fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
     if text.len() <= MAX_QUOTED {
         return text.into();
@@ -178,7 +178,7 @@ fn choice(allowed: &[&str]) -> String {
     }
 }
 
-/// Returns whether serde's name of an expected type is one of a Rust integer.
+/// Returns whether serde's name of an expected type is that of a Rust integer.
 fn is_integer_type(name: &str) -> bool {
     // serde describes `NonZeroU8` as "a nonzero u8".
     let name = name.strip_prefix("a nonzero ").unwrap_or(name);
@@ -195,7 +195,7 @@ fn wanted_length(expected: &str) -> Option<usize> {
     words.find_map(|word| word.parse().ok())
 }
 
-/// Returns the protocol's word for the type that a serde visitor expects, without names of Rust
+/// Returns the protocol's word for the type that a serde visitor expects. Omits names of Rust
 /// types, which mean nothing to a caller.
 fn expected_kind(expected: &str) -> &str {
     let bare = ["a ", "an ", "any "]
@@ -215,7 +215,7 @@ fn expected_kind(expected: &str) -> &str {
         _ if bare.starts_with("adjacently tagged enum ") => "map",
         _ if bare.starts_with("tuple ") || bare.starts_with("array of length ") => "list",
         _ if bare.starts_with("unit struct ") => "null",
-        // Names of our own visitors, and texts of hand-written ones.
+        // Names of our own visitors, and messages of handwritten ones.
         _ => bare,
     }
 }
@@ -231,7 +231,7 @@ fn unexpected_kind(unexpected: de::Unexpected<'_>) -> String {
         de::Unexpected::Unit | de::Unexpected::Option => "null".into(),
         de::Unexpected::Seq => "list".into(),
         de::Unexpected::Map => "map".into(),
-        // The decoder shows only extension values as newtypes.
+        // The decoder presents only extension values as newtypes.
         de::Unexpected::NewtypeStruct => "extension".into(),
         other => other.to_string(),
     }

@@ -1,6 +1,6 @@
 //! Element types of arrays: numpy's names, sizes, and the conversion of numbers to and from bytes.
 //!
-//! 16-bit floats are converted here, because Rust has no such type and the feature `half` is
+//! 16-bit floats are converted here, because stable Rust has no such type and the feature `half` is
 //! optional.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::decode_error::shorten;
 
-/// Type of the elements of an [`NdArray`](crate::NdArray), by numpy's names.
+/// Type of the elements of an [`NdArray`](crate::NdArray), named as in numpy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// `bool`: one byte, 0 or 1.
@@ -39,15 +39,15 @@ pub enum DType {
     Complex64,
     /// `complex128`: real and imaginary part as `float64`.
     Complex128,
-    /// Any other type, by numpy's name for it, such as `<U2` or `datetime64[D]`. A program can
-    /// receive and send such an array and read its bytes, but cannot convert its elements.
+    /// Any other type, with its numpy name, such as `<U2` or `datetime64[D]`. A program can receive
+    /// and send such an array and read its bytes, but cannot convert its elements.
     Other(String),
 }
 
 /// Order of the bytes of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
-    /// Least significant byte first: nearly all machines, and JavaScript.
+    /// Least significant byte first: almost all machines, and JavaScript.
     Little,
     /// Most significant byte first: some file formats.
     Big,
@@ -107,7 +107,7 @@ impl DType {
             .iter()
             .find(|known| known.1 == text || known.2 == code);
         match known {
-            // The order of a single byte has no meaning, and equal types must compare equal.
+            // Byte order is irrelevant for a single byte, and equal types must compare equal.
             Some((dtype, _, _, 1)) => (dtype.clone(), ByteOrder::Little),
             Some((dtype, ..)) => (dtype.clone(), order),
             None => (DType::Other(text.to_owned()), ByteOrder::Little),
@@ -135,7 +135,7 @@ impl DType {
     }
 
     /// Returns the name on the wire. A big-endian type is written as a short code with the mark
-    /// `>`, because the names say nothing about the byte order.
+    /// `>`, because the names do not specify a byte order.
     pub(crate) fn wire_name(&self, order: ByteOrder) -> Cow<'_, str> {
         match (self, self.entry()) {
             (_, Some((_, _, code, _))) if order == ByteOrder::Big => format!(">{code}").into(),
@@ -165,8 +165,8 @@ impl DType {
         )
     }
 
-    /// Reads one element. Returns `None` if the type is not one of real numbers or `item` has
-    /// another length.
+    /// Reads one element. Returns `None` if the type is not that of real numbers or `item` has a
+    /// different length.
     pub(crate) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
         Some(match self {
             DType::Bool => Number::Bool(u8::from_le_bytes(bytes(item, order)?) != 0),
@@ -189,7 +189,7 @@ impl DType {
     /// their type.
     pub(crate) fn write(&self, number: f64, out: &mut Vec<u8>) {
         match self {
-            // `as` saturates and turns NaN into 0, so that no result of a calculation can panic.
+            // `as` saturates and converts NaN to 0, so no result of a calculation causes a panic.
             DType::Bool => out.push((number != 0.0).into()),
             DType::Int8 => out.extend((number as i8).to_le_bytes()),
             DType::Int16 => out.extend((number as i16).to_le_bytes()),
@@ -210,12 +210,12 @@ impl DType {
 /// Writes numpy's name.
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Cut, because the name may come from a peer and be long.
+        // Truncate it, because the name may come from a peer and be long.
         f.write_str(&shorten(&self.wire_name(ByteOrder::Little)))
     }
 }
 
-/// Real number or `bool`, without rounding.
+/// Real number or `bool`, lossless.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     Bool(bool),
@@ -225,7 +225,7 @@ pub(crate) enum Number {
 }
 
 impl Number {
-    /// Converts into a float: `bool` into 0 or 1, integers beyond 2⁵³ with rounding.
+    /// Converts to a float. `bool` becomes 0 or 1; integers beyond 2⁵³ are rounded.
     pub(crate) fn to_f64(self) -> f64 {
         match self {
             Self::Bool(value) => f64::from(u8::from(value)),
@@ -236,7 +236,8 @@ impl Number {
     }
 }
 
-/// Returns the bytes of one number in little-endian order, or `None` if `item` has another length.
+/// Returns the bytes of one number in little-endian order, or `None` if `item` has a different
+/// length.
 fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
     let mut bytes: [u8; N] = item.try_into().ok()?;
     if order == ByteOrder::Big {
@@ -248,8 +249,8 @@ fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
 /// Converts a 16-bit float: sign, 5 bits of exponent, 10 bits of fraction.
 fn f16_to_f64(bits: u16) -> f64 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
-    // The exponent 0 means a subnormal number, 31 an infinite one or NaN. The bias is 15, and
-    // another 10 make the fraction an integer.
+    // The exponent 0 denotes a subnormal number, 31 infinity or NaN. The bias is 15; another 10
+    // make the fraction an integer.
     let size = match exponent {
         0 => fraction * 2f64.powi(-24),
         0x1f if fraction == 0.0 => f64::INFINITY,
@@ -259,19 +260,19 @@ fn f16_to_f64(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// Returns the bits of the nearest 16-bit float, or of the even one if two are equally near.
+/// Returns the bits of the nearest 16-bit float; if two are equally near, those of the even one.
 fn f16_from_f64(number: f64) -> u16 {
     let size = number.abs();
     let bits = if number.is_nan() {
         0x7e00
     } else if size >= 65520.0 {
-        // Halfway between the largest float, 65504, and the next power of two, so it rounds up to
-        // infinity.
+        // At least halfway between the largest float, 65504, and the next power of two, so it
+        // rounds up to infinity.
         0x7c00
     } else {
         // Below 2^-14 all neighbors have the same distance, so the exponent stops there. Scaling by
-        // a power of two is exact. A fraction that is rounded up to the next power of two must
-        // increment the exponent, which the carry of the `+` does.
+        // a power of two is exact. If the fraction is rounded up to the next power of two, the
+        // exponent must be incremented; the carry of the `+` does that.
         let exponent = (size.to_bits() >> 52) as i32 - 1023;
         let exponent = exponent.max(-14);
         let steps = (size * 2f64.powi(10 - exponent)).round_ties_even();
@@ -298,7 +299,7 @@ mod tests {
         assert_eq!(f16_to_f64(0xfbff), -65504.0);
     }
 
-    /// Rounds to the nearer neighbour, and a value in the middle to the even one.
+    /// Rounds to the nearer neighbor; a value in the middle, to the even one.
     #[test]
     fn half_floats_are_rounded_to_the_nearest() {
         for bits in 0..0x7bffu16 {

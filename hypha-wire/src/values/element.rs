@@ -1,6 +1,6 @@
 //! [`Element`]: Rust types of array elements.
 //!
-//! The trait is sealed, because an array is only valid with the types that numpy has.
+//! The trait is sealed, because an array is only valid with numpy's types.
 
 use super::dtype::DType;
 
@@ -9,7 +9,7 @@ use super::dtype::DType;
 /// Implemented for `bool`, integers of 8 to 64 bits, `f32` and `f64`; with the feature `half` also
 /// for `half::f16`, with `num-complex` for `Complex<f32>` and `Complex<f64>`.
 pub trait Element: sealed::Item {
-    /// Element type of an array of these, by numpy's name.
+    /// Type of an array with these elements.
     const DTYPE: DType;
 }
 
@@ -37,7 +37,7 @@ impl Element for bool {
 
 impl sealed::Item for bool {
     /// Every byte except 0 is true, as in numpy. The bytes are not cast, because a byte other than
-    /// 0 and 1 is not a valid `bool` in Rust.
+    /// 0 or 1 is not a valid `bool` in Rust.
     fn copied(bytes: &[u8]) -> Vec<bool> {
         bytes.iter().map(|&byte| byte != 0).collect()
     }

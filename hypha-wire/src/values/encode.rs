@@ -1,8 +1,8 @@
 //! Encoder: any `Serialize` value to msgpack, byte for byte like the Python client.
 //!
-//! Integers take their smallest form, and `f32` is sent as `f64`, because Python has no other
-//! float. Structs are maps with string keys, and enums are externally tagged. Types with a textual
-//! form, such as IP addresses, are sent as text, which matches their JSON Schema: to serde, the
+//! Integers take their smallest form. `f32` is sent as `f64`, because Python has no other float.
+//! Structs are maps with string keys, and enums are externally tagged. Types with a textual form,
+//! such as IP addresses, are sent as strings, in accordance with their JSON Schema: for serde, the
 //! format is human-readable.
 
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct EncodeError {
 }
 
 impl EncodeError {
-    /// Creates an error with this text, which names no argument.
+    /// Creates an error with this message and without the name of an argument.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             argument: None,
@@ -67,7 +67,7 @@ impl ser::Error for EncodeError {
 ///
 /// Returns an error if the value cannot be sent: an integer of more than 64 bits, a map key other
 /// than a string, integer or `bool`, more than [`MAX_DEPTH`] levels of lists and maps, or an error
-/// of its `Serialize` implementation. `out` is unchanged then.
+/// of its `Serialize` implementation. `out` is then unchanged.
 pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     let start = out.len();
     let splices = None;
@@ -76,7 +76,7 @@ pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(),
         splices,
         depth: 0,
     });
-    // The buffer may hold other values, which must stay valid.
+    // The buffer may contain other values, which must stay valid.
     if result.is_err() {
         out.truncate(start);
     }
@@ -103,18 +103,17 @@ pub(crate) fn encode_spliced<T: Serialize + ?Sized>(
     result
 }
 
-/// Contents that are not in the buffer, each with the position where it belongs, in ascending
-/// order.
+/// Contents stored outside the buffer, each with its position there, in ascending order.
 pub(crate) type Splices = Vec<(usize, Splice)>;
 
-/// Replaces a range of the buffer by `new`, and corrects the positions of the splices behind it.
+/// Replaces a range of the buffer with `new`, and updates the positions of later splices.
 pub(crate) fn replace(
     out: &mut Vec<u8>,
     splices: &mut Splices,
     range: std::ops::Range<usize>,
     new: Vec<u8>,
 ) {
-    // From the end, because only the last splices lie behind the range.
+    // Iterate from the end, because only the last splices are after the range.
     for (position, _) in splices.iter_mut().rev() {
         if *position < range.end {
             break;
@@ -135,8 +134,8 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
     Ok(out)
 }
 
-/// Name of the newtype by which [`Value`] passes an extension value to the encoder: the type byte,
-/// then the data.
+/// Name of the newtype with which [`Value`] passes an extension value to the encoder: the type
+/// byte, then the data.
 pub(crate) const EXT: &str = "$hypha_rpc::ext";
 
 /// Serializer that appends to a buffer.
@@ -149,7 +148,7 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Counts one more level of lists and maps. Rust receivers refuse deeper values, so the sender
+    /// Enters one more level of lists and maps. Rust receivers reject deeper values, so the sender
     /// fails first, with an error that names the argument.
     fn enter(&mut self) -> Result<(), EncodeError> {
         if self.depth == MAX_DEPTH {
@@ -161,7 +160,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Begins the map of one entry that holds an enum variant with content.
+    /// Starts the map with one entry that represents an enum variant with content.
     fn variant(&mut self, name: &str) -> Result<(), EncodeError> {
         self.enter()?;
         pack::put_map_head(self.out, 1);
@@ -169,7 +168,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Begins a list or map, inside the map of a variant if `in_variant`.
+    /// Starts a list or map, inside the map of a variant if `in_variant` is true.
     fn open(
         &mut self,
         kind: Kind,
@@ -208,7 +207,7 @@ impl Kind {
     }
 }
 
-/// Checks that a length fits msgpack's 32 bits.
+/// Checks that a length fits into msgpack's 32 bits.
 fn length(len: usize) -> Result<u32, EncodeError> {
     u32::try_from(len)
         .map_err(|_| EncodeError::new(format!("length {len} does not fit the 32 bits of msgpack")))
@@ -216,8 +215,8 @@ fn length(len: usize) -> Result<u32, EncodeError> {
 
 /// List or map that is being written.
 ///
-/// The length that serde passes is a hint, which `#[serde(flatten)]` leaves out. If the number of
-/// items differs, the header is replaced at the end.
+/// The length that serde passes is a hint, which is missing with `#[serde(flatten)]`. If the number
+/// of items differs, the header is replaced at the end.
 struct Compound<'b, 'a> {
     encoder: &'b mut Encoder<'a>,
     kind: Kind,
@@ -227,7 +226,8 @@ struct Compound<'b, 'a> {
     written: u32,
     /// Number of items so far.
     count: usize,
-    /// Levels to leave at the end: two for a variant, whose content is inside a map of its own.
+    /// Number of levels to leave at the end: two for a variant, whose content is inside another
+    /// map.
     levels: usize,
 }
 
@@ -237,13 +237,14 @@ impl Compound<'_, '_> {
         value.serialize(&mut *self.encoder)
     }
 
-    /// Writes a key. Integers and `bool` are written as text, as in JSON and in the schema of such
-    /// a map: other clients drop a message whose keys are not strings.
+    /// Writes a key. Integers and `bool` are written as strings, as in JSON and in the schema of
+    /// such a map: other clients drop a message whose keys are not strings.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.count += 1;
         let start = self.encoder.out.len();
         key.serialize(&mut *self.encoder)?;
-        // The key is encoded first and examined then, because serde does not tell its type before.
+        // Encode the key first and then examine it, because serde does not provide its type in
+        // advance.
         let written = &self.encoder.out[start..];
         if decode::is_string(written) {
             return Ok(());
@@ -270,12 +271,12 @@ impl Compound<'_, '_> {
         value: &T,
     ) -> Result<(), EncodeError> {
         self.count += 1;
-        // Written directly, because the name of a field is always a string and needs no check.
+        // Write it directly, because the name of a field is always a string and needs no check.
         pack::put_str(self.encoder.out, name);
         value.serialize(&mut *self.encoder)
     }
 
-    /// Ends the list or map, and corrects the length in its header.
+    /// Ends the list or map, and updates the length in its header.
     fn close(self) -> Result<(), EncodeError> {
         self.encoder.depth -= self.levels;
         let count = length(self.count)?;
@@ -284,7 +285,7 @@ impl Compound<'_, '_> {
             self.kind.put_head(&mut head, count);
             let end = self.start + pack::head_len(self.written);
             let Encoder { out, splices, .. } = self.encoder;
-            // Without splices there are no positions to correct.
+            // Without splices there are no positions to update.
             let mut none = Splices::new();
             let splices = splices.as_deref_mut().unwrap_or(&mut none);
             replace(out, splices, self.start..end, head);
@@ -429,7 +430,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
                     splices.push((self.out.len(), splice));
                     return Ok(());
                 }
-                // Without an offer, or where all is written into the buffer, the content is an
+                // Without an offer, or if everything is written into the buffer, the content is an
                 // ordinary value.
                 _ => return value.serialize(self),
             }
@@ -437,8 +438,8 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         if name != EXT {
             return value.serialize(self);
         }
-        // serde has no extension values. The content is encoded as bytes and read back, because
-        // that is the only way to reach the type byte inside it.
+        // serde has no extension values. Encode the content as bytes and read it back, because that
+        // is the only way to get the type byte.
         let packed = bytes::Bytes::from(to_vec(value)?);
         match decode::from_slice::<&[u8]>(&packed) {
             Ok([code, data @ ..]) => {

@@ -9,7 +9,7 @@ use super::value::Value;
 use crate::keys;
 
 /// Error of a call on the wire. Python and JavaScript peers send a message and a trace; the other
-/// parts are extensions that they ignore.
+/// parts are extensions, which they ignore.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct WireError {
@@ -19,16 +19,16 @@ pub struct WireError {
     pub trace: String,
     /// Name of the class of the error, for programs (`_rname`). Only Rust peers send it.
     pub name: Option<String>,
-    /// Data of the error (`_rdata`). Only Rust peers send it.
+    /// Data of the error (`_rdata`). Only Rust peers send them.
     pub data: Option<Box<Value>>,
-    /// Texts of the causes, the nearest first (`_rcauses`). Only Rust peers send it.
+    /// Messages of the causes, the nearest cause first (`_rcauses`). Only Rust peers send them.
     pub causes: Vec<String>,
-    /// Stack frames of the place where the error was created. Not sent, because they name source
-    /// files: the dispatcher adds them to the trace only if the service allows it.
+    /// Stack frames of the place where the error was created. Not sent, because they contain names
+    /// of source files. The dispatcher adds them to the trace only if the service allows it.
     pub backtrace: Option<Box<str>>,
 }
 
-/// Upper bound on the causes that are read from a received error, because a peer can send any
+/// Maximum number of causes that are read from a received error, because a peer can send any
 /// number.
 const MAX_CAUSES: usize = 64;
 
@@ -41,8 +41,8 @@ impl WireError {
         }
     }
 
-    /// Converts the argument of `reject`. A value that is no error becomes the message, because
-    /// peers may reject with anything, for example a plain string.
+    /// Converts the argument of `reject`. A value that is not an error becomes the message, because
+    /// peers may reject with anything, such as a plain string.
     pub fn from_value(value: Value) -> Self {
         let mut map = match value {
             Value::Map(map) if map.get(keys::RTYPE).and_then(Value::as_str) == Some("error") => map,
@@ -74,7 +74,7 @@ impl WireError {
     }
 }
 
-/// Returns a text unchanged, and any other value as JSON.
+/// Returns a string unchanged, and any other value as JSON.
 fn into_text(value: Value) -> String {
     match value {
         Value::String(text) => text,
@@ -92,8 +92,8 @@ impl std::error::Error for WireError {}
 
 impl Serialize for WireError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Extensions are written only if they are set, so that other errors are byte for byte those
-        // of the other clients.
+        // Write extensions only if they are set, so that other errors are byte for byte those of
+        // the other clients.
         let extensions = usize::from(self.name.is_some())
             + usize::from(self.data.is_some())
             + usize::from(!self.causes.is_empty());

@@ -1,4 +1,4 @@
-//! [`Packed`]: encoded values that are not part of a message yet. Handles in them keep their
+//! [`Packed`]: encoded values that are not yet part of a message. Their handles keep their
 //! identity.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::scope::{no_handles, put_table_handle};
 use super::splice::{SPLICED_BYTES, Splice};
 use super::value::{Handle, Value};
 
-/// Encoded value that is not part of a message yet, such as the result of a method.
+/// Encoded value that is not yet part of a message, such as the result of a method.
 #[derive(Debug)]
 pub struct Packed {
     /// The encoded value, without the content of its splices.
@@ -23,8 +23,8 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Encodes a value. Handles in it keep their identity: they get a name on the wire only when
-    /// the value becomes part of a message.
+    /// Encodes a value. Its handles keep their identity: they get a name on the wire only when the
+    /// value becomes part of a message.
     ///
     /// # Errors
     ///
@@ -50,8 +50,7 @@ impl Packed {
         }
     }
 
-    /// Returns the number of bytes on the wire, without those of handles, whose names are not known
-    /// yet.
+    /// Returns the number of bytes on the wire, excluding handles, whose names are not known yet.
     #[expect(
         clippy::len_without_is_empty,
         reason = "an encoded value has at least one byte"
@@ -65,7 +64,7 @@ impl Packed {
         self.buf.len() + spliced.sum::<usize>()
     }
 
-    /// Decodes the value as if it had been received. Handles in it are the same as before.
+    /// Decodes the value as if it had been received. Its handles stay the same.
     ///
     /// # Errors
     ///
@@ -80,7 +79,7 @@ impl Packed {
 impl Value {
     /// Converts the value into a `T`, as if the value had been received where a `T` is expected.
     ///
-    /// Functions and streams keep their identity, so a `Value` can be converted into a
+    /// Functions and streams keep their identity, so a `Value` can be converted to a
     /// `hypha_rpc::Function`. The value is encoded and decoded again, which costs time and memory
     /// in proportion to its size.
     ///
@@ -88,17 +87,17 @@ impl Value {
     ///
     /// Returns an error with the path if the value is not a `T`.
     pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        // Through the bytes instead of the tree, so that the conversion has exactly the rules of
-        // the wire, typed values included.
+        // Convert through bytes instead of the tree, so that the conversion follows exactly the
+        // rules of the wire, including typed values.
         let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
         packed.decode()
     }
 
-    /// Converts `value` into a `Value`, as a peer would receive it.
+    /// Converts `value` to a `Value`, as a peer would receive it.
     ///
     /// # Errors
     ///
-    /// Returns an error if the value cannot be sent, for instance a map with keys that are lists.
+    /// Returns an error if the value cannot be sent, for example a map whose keys are lists.
     pub fn encode_from<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> {
         let decoded = Packed::new(value)?.decode();
         decoded.map_err(|error| EncodeError::new(error.to_string()))
@@ -106,7 +105,7 @@ impl Value {
 }
 
 /// Joins a buffer with its splices into one value for this process. Each handle becomes an index
-/// into the returned table, so that the receiver gets the handle itself and not a copy of it.
+/// into the returned table, so that the receiver gets the handle itself, not a copy.
 pub(crate) fn join(out: Vec<u8>, splices: Splices) -> (bytes::Bytes, Arc<[Handle]>) {
     if splices.is_empty() {
         return (out.into(), Arc::clone(no_handles()));

@@ -1,8 +1,8 @@
-//! Memory of decoded values. They may need many times their bytes on the wire, so decoding has a
-//! bound.
+//! Memory of decoded values. Values may need many times their size on the wire, so decoding has a
+//! limit.
 //!
-//! The decoder estimates the memory of each value before it creates the value, and takes it from
-//! the [`Meter`] of the message. Each message has one meter, which ends with its arguments.
+//! The decoder estimates the memory of each value before creating it, and takes that from the
+//! [`Meter`] of the message. Each message has one meter, which is dropped with its arguments.
 
 use std::any::Any;
 use std::fmt;
@@ -11,29 +11,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::decode_error::DecodeError;
 
-/// Default upper bound on the memory of the decoded values of one message: 192 MiB.
+/// Default maximum memory of the decoded values of one message: 192 MiB.
 pub const MAX_DECODED_BYTES: usize = 192 << 20;
 
-/// The values of a message may occupy this many times its length, if that is more than the limit:
-/// otherwise a large message of numbers or text, which need less, would be refused. A list of nulls
-/// as [`Value`](crate::Value) needs 72 times its length, and is what the limit stops.
+/// The values of a message may always occupy this many times its length, even above the limit:
+/// otherwise a large message of numbers or strings, which need less, would be refused. As a
+/// [`Value`](crate::Value), a list of nulls needs 72 times its length; the limit exists for such
+/// messages.
 const DECODED_PER_BYTE: usize = 2;
 
-/// Bytes that a message may occupy besides twice its length, for the headers of its values.
+/// Bytes that a message may occupy in addition to twice its length, for the headers of its values.
 const SLACK: usize = 4 << 10;
 
-/// Bytes that a message may occupy before its sender is charged, because most messages are small
-/// and a charge would cost more than decoding them.
+/// Bytes that a message may occupy before its sender is charged, because most messages are small,
+/// and charging would cost more than decoding them.
 const FREE: usize = 4 << 10;
 
-/// Smallest charge in bytes. A charge for each value would cost more than the value.
+/// Minimum charge in bytes. Charging for each value would cost more than the value.
 const STEP: usize = 64 << 10;
 
-/// Accounts of the memory that a program holds for its peers.
+/// Memory accounts of a program's peers.
 ///
-/// A program that serves many peers charges each of them for what it holds on their behalf:
-/// incomplete messages, requests whose handlers run, and decoded values. `charge` is called from
-/// the task of the connection and while values are decoded, so it must not block.
+/// A program that serves many peers charges each for the memory held on its behalf: incomplete
+/// messages, requests whose handlers are running, and decoded values. `charge` is called by the
+/// task of the connection and while values are decoded, so it must not block.
 pub trait PeerMemory: fmt::Debug + Send + Sync {
     /// Charges `bytes` to the peer at the address `peer`, until the returned value is dropped.
     ///
@@ -43,34 +44,34 @@ pub trait PeerMemory: fmt::Debug + Send + Sync {
     fn charge(&self, peer: &str, bytes: usize) -> Result<MemoryCharge, String>;
 }
 
-/// Memory charged to a peer, given back when this is dropped.
+/// Memory charged to a peer. Dropping this returns it.
 pub type MemoryCharge = Box<dyn Any + Send + Sync>;
 
-/// Bound on the memory that the values of one message occupy.
+/// Limit on the memory that the values of one message occupy.
 ///
 /// The counters are atomic only because accessors of arguments take `&self`. They are relaxed and
-/// updated in two steps, because one handler decodes the arguments of a message one after the
-/// other. Threads that decode the same arguments at the same moment may each use the spare bytes.
+/// updated in two steps, because one handler usually decodes the arguments of a message one after
+/// the other. If several threads decode them at once, each may use the same spare bytes.
 pub(crate) struct Meter {
     limit: usize,
-    /// Bytes granted so far, at most `limit`. Never becomes smaller.
+    /// Bytes granted so far, at most `limit`. Never decreases.
     granted: AtomicUsize,
     /// Granted bytes that no value occupies yet.
     spare: AtomicUsize,
-    /// Account to which grants are charged. `None` if everything is granted from the beginning.
+    /// Account that is charged for grants. `None` if everything is granted from the start.
     account: Option<Arc<Account>>,
 }
 
-/// Account of the sender of a message, shared by the clones of its arguments.
+/// Account of a message's sender, shared by the clones of the arguments.
 struct Account {
     memory: Arc<dyn PeerMemory>,
     peer: String,
-    /// Charges so far. They end together, when the last clone of the arguments is dropped.
+    /// Charges so far. All are dropped with the last clone of the arguments.
     charges: Mutex<Vec<MemoryCharge>>,
 }
 
 impl Meter {
-    /// Creates the bound for a message of `len` bytes: `limit`, or twice `len` if that is more.
+    /// Creates the limit for a message of `len` bytes: `limit`, or twice `len` if that is more.
     pub(crate) fn new(limit: usize, len: usize) -> Self {
         let of_message = len.saturating_mul(DECODED_PER_BYTE).saturating_add(SLACK);
         let limit = limit.max(of_message);
@@ -82,7 +83,7 @@ impl Meter {
         }
     }
 
-    /// Charges the memory to `peer` as it is needed.
+    /// Charges the memory to `peer` when it is needed.
     pub(crate) fn charging(self, memory: Arc<dyn PeerMemory>, peer: &str) -> Self {
         let free = FREE.min(self.limit);
         Self {
@@ -105,8 +106,8 @@ impl Meter {
         self.spare.load(Ordering::Relaxed)
     }
 
-    /// Grants at least `bytes` more, charges them, and returns the number of bytes granted. Fails
-    /// if the limit or the account has no room.
+    /// Grants and charges at least `bytes` more, and returns the number of granted bytes. Fails if
+    /// the limit is reached or the account has no room.
     pub(super) fn grant(&self, bytes: usize) -> Result<usize, DecodeError> {
         let granted = self.granted.load(Ordering::Relaxed);
         let room = self.limit.saturating_sub(granted);
@@ -120,8 +121,7 @@ impl Meter {
                 "the value needs more memory than its sender may occupy: {reason}"
             ))
         })?;
-        // The charge is made before this lock is taken, so that no lock of the account is taken
-        // under it.
+        // Charge before taking this lock, so that no lock of the account is taken while holding it.
         let charges = account.charges.lock();
         charges.unwrap_or_else(PoisonError::into_inner).push(charge);
         self.granted.fetch_add(bytes, Ordering::Relaxed);
@@ -129,8 +129,8 @@ impl Meter {
         Ok(bytes)
     }
 
-    /// Marks `bytes` of the spare memory as occupied. They stay so, because decoded values may
-    /// outlive the decoder.
+    /// Marks `bytes` of the spare memory as occupied. They stay occupied, because decoded values
+    /// may outlive the decoder.
     pub(super) fn occupied(&self, bytes: usize) {
         let spare = self.spare.load(Ordering::Relaxed);
         self.spare
@@ -156,7 +156,7 @@ impl Clone for Meter {
     }
 }
 
-/// Returns the error for a value that exceeds the bound.
+/// Returns the error for a value that exceeds the limit.
 pub(super) fn over(limit: usize) -> DecodeError {
     DecodeError::new(format!(
         "the value needs more than {limit} bytes of memory when it is decoded (the limit of the \

@@ -11,31 +11,31 @@ use crate::keys;
 /// Reference to a function of a peer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodRef {
-    /// Public base URL of the server that its owner is connected to.
+    /// Public base URL of the server that the owner is connected to.
     pub server: Option<String>,
-    /// Address of its owner: `workspace/client`, or `client` in the workspace of the sender.
+    /// Address of the owner: `workspace/client`, or `client` in the workspace of the sender.
     pub target: String,
-    /// Path at its owner: `services.<id>.<member>` or `<session>.<object>`.
+    /// Path at the owner: `services.<id>.<member>` or `<session>.<object>`.
     pub method: String,
-    /// Form of the response that callers have to request.
+    /// How callers must request the response.
     pub promise: PromiseKind,
-    /// Name of the function itself, for messages. It may differ from its name in the service.
+    /// Name of the function itself, for messages to users. May differ from its name in the service.
     pub name: Option<String>,
-    /// Whether it is asynchronous. Only set for service methods.
+    /// Whether the function is asynchronous. Only set for service methods.
     pub is_async: Option<bool>,
     /// Documentation.
     pub doc: Option<String>,
     /// JSON Schema of the function: name, description and parameters.
     pub schema: Option<Value>,
-    /// Public key of its owner, to which callers encrypt. `None` for calls in the clear.
+    /// Public key of the owner, with which callers encrypt. `None` if calls are not encrypted.
     pub enc_pub: Option<bytes::Bytes>,
-    /// Whether its owner wants a release when the last handle is dropped. Only set by Rust peers.
+    /// Whether the owner wants a release when the last handle is dropped. Only set by Rust peers.
     pub release: bool,
-    /// Whether its owner wants a cancellation when a caller stops waiting. Only set by Rust peers.
+    /// Whether the owner wants a cancellation when a caller stops waiting. Only set by Rust peers.
     pub cancel: bool,
 }
 
-/// Form of the response of a function.
+/// How a function sends its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PromiseKind {
     /// No response (`false`).
@@ -43,19 +43,20 @@ pub enum PromiseKind {
     None,
     /// To the session of the caller (`"*"`), the usual form.
     Star,
-    /// To methods that are written out (`true`).
+    /// To methods that the message contains explicitly (`true`).
     Full,
 }
 
 impl MethodRef {
-    /// Returns whether it is a method of a service, and not a callback, which lives in a session.
+    /// Returns whether this is a method of a service. Otherwise it is a callback, which lives in a
+    /// session.
     pub fn is_service_method(&self) -> bool {
         self.method.starts_with("services.")
     }
 }
 
-/// Keys are in the order of the Python client, which differs for service methods and callbacks, so
-/// that messages can be compared with recorded ones.
+/// The keys are in the order of the Python client, which differs between service methods and
+/// callbacks, so that messages can be compared with recorded ones.
 impl Serialize for MethodRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let service = self.is_service_method();
@@ -110,7 +111,7 @@ impl Serialize for MethodRef {
     }
 }
 
-/// Entries of the map. A type of its own, because the tag is checked and not kept.
+/// Entries of the map. A separate type, because the tag is checked but not stored.
 #[derive(serde::Deserialize)]
 struct Wire {
     #[serde(rename = "_rtype")]
@@ -121,7 +122,7 @@ struct Wire {
     target: String,
     #[serde(rename = "_rmethod")]
     method: String,
-    // Absent means no response, as in the other clients.
+    // If absent, there is no response, as in the other clients.
     #[serde(rename = "_rpromise", default)]
     promise: PromiseKind,
     #[serde(rename = "_rname")]
@@ -178,7 +179,7 @@ impl<'de> Deserialize<'de> for PromiseKind {
             Value::Null | Value::Bool(false) => Ok(Self::None),
             Value::Bool(true) => Ok(Self::Full),
             Value::String(text) if text == "*" => Ok(Self::Star),
-            // The text of the other clients.
+            // Same message as in the other clients.
             other => Err(de::Error::custom(format_args!(
                 "Unsupported promise type: {other}"
             ))),

@@ -1,13 +1,13 @@
 //! Values, and the serde types that encode and decode them.
 //!
-//! `encode` and `decode` are a serde format for the msgpack of the protocol. The other modules are
-//! types with a form of their own on the wire: each serializes as a map with the key `_rtype`,
-//! which every format can write, and is read from each form that the other clients send.
+//! `encode` and `decode` are a serde format for the msgpack of the protocol. The other modules
+//! define types with a special form on the wire: each serializes as a map with the key `_rtype`,
+//! which every format can represent, and can be read from each form that the other clients send.
 //!
-//! serde passes no context to the types that it encodes and decodes, so two thread-locals carry it:
-//! `splice` while a message is encoded, `scope` while one is decoded. A guard sets each of them and
-//! restores the former value on drop. Encoding and decoding never await, so no other task sees
-//! them.
+//! serde passes no context to the types that it encodes and decodes, so two thread-locals contain
+//! the context: `splice` while a message is encoded, `scope` while one is decoded. A guard sets
+//! each of them, and restores the previous value when dropped. Encoding and decoding never await,
+//! so no other task sees them.
 
 pub(crate) mod array;
 mod array_lists;

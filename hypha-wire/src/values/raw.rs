@@ -1,9 +1,9 @@
-//! [`RawValue`]: an encoded value that is passed on, or converted to JSON, without decoding it into
-//! a tree.
+//! [`RawValue`]: an encoded value that is passed on or converted to JSON without decoding it into a
+//! tree.
 //!
-//! The HTTP interface of the server uses it, so that a large result costs the memory of its message
-//! and not many times as much. The limits below bound the handles that one value can hold, because
-//! each of them is decoded and kept.
+//! The server's HTTP interface uses it, so that a large result needs only the memory of its
+//! message, and not many times as much. The limits below bound the handles of one value, because
+//! each handle is decoded and kept.
 
 use std::sync::Arc;
 
@@ -19,29 +19,28 @@ use super::value::{Handle, Value};
 use crate::pack::{self, Sink};
 use crate::{MAX_DEPTH, absolute_address, keys};
 
-/// Upper bound on the entries of a map that counts as a function or stream.
+/// Maximum number of entries of a map that counts as a function or stream.
 const HANDLE_ENTRIES: u32 = 64;
-/// Upper bound on the encoded size of a function or stream that [`RawValue::handles`] decodes, in
-/// bytes.
+/// Maximum encoded size of a function or stream that [`RawValue::handles`] decodes, in bytes.
 const HANDLE_BYTES: usize = 64 << 10;
-/// Upper bound on the functions and streams of one value that are decoded.
+/// Maximum number of functions and streams that are decoded in one value.
 const HANDLES: usize = 1024;
-/// Bytes of one string that [`JsonWriter`] writes at a time, so that its output stays near the
-/// length that was requested.
+/// Number of bytes of a string that [`JsonWriter`] writes at a time, so that its output is not much
+/// longer than requested.
 const STRING_PIECE: usize = 16 << 10;
 
-/// Value of any type in its encoded form.
+/// Value of any type, in encoded form.
 ///
 /// Use it to pass a value on, or to convert it to JSON, without decoding it. As the result of a
-/// call it shares the memory of the message. Cloning shares the bytes. Each accessor reads the
-/// bytes again, and the accessors of members scan those in front.
+/// call, it shares the memory of the message. Clones share the bytes. Each accessor parses the
+/// bytes again, and accessors of members scan all preceding members.
 #[derive(Clone)]
 pub struct RawValue {
-    /// Bytes of exactly one value, which have been checked.
+    /// Bytes of exactly one valid value.
     bytes: bytes::Bytes,
-    /// Where the functions and streams in it come from. `None` leaves them as maps.
+    /// Origin of the functions and streams in the value. `None` leaves them as maps.
     origin: Option<Origin>,
-    /// Handles in it, if it has not left this process.
+    /// Handles in the value, if it has not left this process.
     table: Arc<[Handle]>,
 }
 
@@ -51,8 +50,8 @@ impl RawValue {
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if it is not valid msgpack, is followed by other bytes, or is
-    /// nested more than [`MAX_DEPTH`] levels deep.
+    /// Returns an error with the path if the value is not valid msgpack, is followed by other
+    /// bytes, or is nested more than [`MAX_DEPTH`] levels deep.
     pub fn new(bytes: bytes::Bytes) -> Result<RawValue, DecodeError> {
         let mut decoder = Decoder::of_span(&bytes, 0, bytes.len())?;
         check(&mut decoder, 0)?;
@@ -64,7 +63,8 @@ impl RawValue {
         }
     }
 
-    /// Creates a value from a part of a message. The caller has checked that it is one value.
+    /// Creates a value from a part of a message. The caller has already checked that it is one
+    /// value.
     pub(crate) fn received(
         bytes: bytes::Bytes,
         origin: Option<Origin>,
@@ -86,20 +86,20 @@ impl RawValue {
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if it is not a `T`, or if it needs more memory than
-    /// [`MAX_DECODED_BYTES`], or twice its length if that is more.
+    /// Returns an error with the path if the value is not a `T`, or if it needs more memory than
+    /// [`MAX_DECODED_BYTES`] or twice its length, whichever is more.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         self.decode_span(0, self.bytes.len())
     }
 
     fn decode_span<T: DeserializeOwned>(&self, start: usize, end: usize) -> Result<T, DecodeError> {
-        // A bound for each call, because the value outlives the meter of its message.
+        // Each call has its own limit, because the value outlives the meter of its message.
         let meter = Meter::new(MAX_DECODED_BYTES, self.bytes.len());
         let origin = self.origin.as_ref();
         from_origin(&self.bytes, start, end, origin, &self.table, &meter)
     }
 
-    /// Returns the first token, and the position behind it.
+    /// Returns the first token, and the position after it.
     fn head(&self) -> Option<(Token<'_>, usize)> {
         let mut decoder = Decoder::of_span(&self.bytes, 0, self.bytes.len()).ok()?;
         Some((decoder.token().ok()?, decoder.pos))
@@ -110,7 +110,7 @@ impl RawValue {
         matches!(self.head(), Some((Token::Nil, _)))
     }
 
-    /// Returns the boolean, if this is one.
+    /// Returns the boolean if this is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self.head()?.0 {
             Token::Bool(value) => Some(value),
@@ -118,7 +118,7 @@ impl RawValue {
         }
     }
 
-    /// Returns the integer, if this is one that is not negative.
+    /// Returns the integer if this is a non-negative one.
     pub fn as_u64(&self) -> Option<u64> {
         match self.head()?.0 {
             Token::UInt(value) => Some(value),
@@ -126,7 +126,7 @@ impl RawValue {
         }
     }
 
-    /// Returns the text, if this is a string.
+    /// Returns the string if this is one.
     pub fn as_str(&self) -> Option<&str> {
         match self.head()?.0 {
             Token::Str(value) => text(value).ok(),
@@ -134,8 +134,8 @@ impl RawValue {
         }
     }
 
-    /// Returns the content of a string or of binary data, if this is one. It shares the memory of
-    /// the message. A string is not checked to be UTF-8.
+    /// Returns the content of a string or of binary data, which shares the memory of the message.
+    /// Does not check that a string is UTF-8. `None` for other values.
     pub fn as_content(&self) -> Option<bytes::Bytes> {
         match self.head()?.0 {
             Token::Str(value) | Token::Bin(value) => Some(self.bytes.slice_ref(value)),
@@ -143,8 +143,7 @@ impl RawValue {
         }
     }
 
-    /// Returns an iterator over the items, if this is a list. It finds each item when it reaches
-    /// it.
+    /// Returns an iterator over the items if this is a list. Parses each item when reached.
     pub fn items(&self) -> Option<impl Iterator<Item = RawValue> + '_> {
         let (Token::List(len), start) = self.head()? else {
             return None;
@@ -152,8 +151,8 @@ impl RawValue {
         Some(self.values(start, u64::from(len)))
     }
 
-    /// Returns an iterator over the keys and values, if this is a map. It finds each entry when it
-    /// reaches it.
+    /// Returns an iterator over the keys and values if this is a map. Parses each entry when
+    /// reached.
     pub fn entries(&self) -> Option<impl Iterator<Item = (RawValue, RawValue)> + '_> {
         let (Token::Map(len), start) = self.head()? else {
             return None;
@@ -164,20 +163,20 @@ impl RawValue {
         }))
     }
 
-    /// Returns the member `key`, if this is a map that has it. The last one of a repeated key wins,
-    /// as in the other clients.
+    /// Returns the member `key` if this is a map that has it. If a key is repeated, the last one
+    /// counts, as in the other clients.
     pub fn member(&self, key: &str) -> Option<RawValue> {
         let entries = self.entries()?;
         let found = entries.filter(|(name, _)| name.as_str() == Some(key));
         found.last().map(|(_, value)| value)
     }
 
-    /// Returns an iterator over the `left` values from `start` on.
+    /// Returns an iterator over the next `left` values, starting at `start`.
     fn values(&self, start: usize, mut left: u64) -> impl Iterator<Item = RawValue> + '_ {
         let mut pos = start;
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            // The bytes were checked, so a failure only ends the iteration.
+            // The bytes are already checked. A failure would only end the iteration.
             let mut decoder = Decoder::of_message(&self.bytes, pos);
             decoder.skip().ok()?;
             let bytes = self.bytes.slice(pos..decoder.pos);
@@ -187,10 +186,10 @@ impl RawValue {
         })
     }
 
-    /// Returns whether this is a stream that the sender of the message owns.
+    /// Returns whether this is a stream owned by the sender of the message.
     pub fn is_stream(&self) -> bool {
-        // A larger map is no stream, and must not be searched in a check that callers expect to be
-        // cheap.
+        // A larger map is not a stream, and searching it would be slow, but callers expect this
+        // check to be cheap.
         let is_small = matches!(self.head(), Some((Token::Map(len), _)) if len <= HANDLE_ENTRIES);
         let tag = || self.member(keys::RTYPE);
         is_small
@@ -198,7 +197,7 @@ impl RawValue {
             && tag().is_some_and(|tag| tag.as_str() == Some("generator"))
     }
 
-    /// Returns the length of the value as JSON, in bytes, and the functions and streams in it.
+    /// Returns the length of the value as JSON, in bytes, and its functions and streams.
     ///
     /// Keep the returned values as long as the JSON is used: dropping them releases the functions
     /// and streams at their owners.
@@ -207,7 +206,7 @@ impl RawValue {
     ///
     /// Returns the reason why the value cannot be written as JSON.
     pub fn json_form(&self) -> Result<(u64, Vec<Value>), JsonError> {
-        // Counted in a pass of its own, so that the length is known without the JSON in memory.
+        // Count in a separate pass, so that the length is known without holding the JSON in memory.
         let mut writer = JsonWriter::new(self.clone());
         let mut len = pack::Count(0);
         while writer.step(&mut len)? {}
@@ -216,14 +215,14 @@ impl RawValue {
         Ok((len.0 as u64, handles.iter().filter_map(decode).collect()))
     }
 
-    /// Returns the functions and streams in the value. Dropping the returned values releases these
-    /// at their owners.
+    /// Returns the functions and streams in the value. Dropping these releases them at their
+    /// owners.
     pub fn handles(&self) -> Vec<Value> {
         let mut writer = JsonWriter::new(self.clone());
         if !writer.may_have_handles {
             return Vec::new();
         }
-        // The JSON is only counted, so a value without a form in JSON must not end the search.
+        // The JSON is only counted, so a value without a JSON form must not end the search.
         writer.lenient = true;
         let mut ignored = pack::Count(0);
         while matches!(writer.step(&mut ignored), Ok(true)) {}
@@ -247,8 +246,8 @@ impl std::fmt::Debug for RawValue {
     }
 }
 
-/// Decodes the value and encodes it again, because a deserializer shows no bytes. `hypha-rpc` takes
-/// the result of a call without this detour.
+/// Decodes the value and encodes it again, because a deserializer does not provide its bytes.
+/// `hypha-rpc` gets the result of a call without this detour.
 impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -265,8 +264,8 @@ impl Serialize for RawValue {
     }
 }
 
-/// Checks that the next value, `depth` levels deep, is valid: UTF-8 strings, string keys, bounded
-/// nesting.
+/// Checks that the next value, at nesting depth `depth`, is valid: UTF-8 strings, string keys,
+/// bounded nesting.
 fn check(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), DecodeError> {
     match decoder.token()? {
         Token::Str(value) => text(value).map(drop),
@@ -302,7 +301,7 @@ fn deeper(depth: usize) -> Result<(), DecodeError> {
 /// Reason why a value cannot be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JsonError {
-    /// The value contains this kind of value, which JSON does not have.
+    /// The value contains this kind of value, which JSON cannot represent.
     Unfit(&'static str),
     /// The bytes are malformed.
     Invalid(DecodeError),
@@ -314,10 +313,10 @@ impl From<DecodeError> for JsonError {
     }
 }
 
-/// Writer of a value as compact JSON, piece by piece.
+/// Writes a value as compact JSON, piece by piece.
 ///
-/// A program can send the pieces while it writes the next ones, so a large value is never in memory
-/// as a whole. Functions and streams are written as their maps on the wire, with absolute
+/// A program can send each piece before it writes the next, so that a large value is never in
+/// memory as a whole. Functions and streams are written as their maps on the wire, with absolute
 /// addresses.
 ///
 /// ```
@@ -336,41 +335,41 @@ pub struct JsonWriter {
     value: RawValue,
     /// Position of the next byte of the value.
     pos: usize,
-    /// Lists and maps that are not complete yet, the outermost first.
+    /// Incomplete lists and maps, the outermost first.
     open: Vec<Open>,
-    /// The rest of the string that is being written.
+    /// Remaining part of the string that is being written.
     string: Option<std::ops::Range<usize>>,
     /// Whether that string is a key.
     is_key: bool,
     /// Whether the next value is the address of a function or stream.
     is_address: bool,
-    /// Whether the value can contain functions or streams. If not, maps are not examined.
+    /// Whether the value may contain functions or streams. If not, maps are not checked for them.
     may_have_handles: bool,
-    /// Whether values without a form in JSON are skipped instead of ending with an error.
+    /// Whether values without a JSON form are skipped instead of causing an error.
     lenient: bool,
-    /// Spans of the functions and streams so far.
+    /// Spans of the functions and streams found so far.
     handles: Vec<(usize, usize)>,
 }
 
-/// A list or map that is being written.
+/// List or map that is being written.
 #[derive(Debug)]
 struct Open {
-    /// Number of items or entries that are not begun yet.
+    /// Number of items or entries that have not been started.
     left: u32,
     is_map: bool,
-    /// Whether no item was begun yet, so that no comma is needed.
+    /// Whether no item was started yet, so that no comma is needed.
     is_first: bool,
-    /// Whether a value is next: the comma, and in a map the key, are written.
+    /// Whether a value comes next: the comma, and in a map also the key, are already written.
     at_value: bool,
-    /// Whether it is the map of a function or stream, whose address is made absolute.
+    /// Whether this is the map of a function or stream, whose address is made absolute.
     is_handle: bool,
 }
 
 impl JsonWriter {
-    /// Creates a writer at the beginning of `value`.
+    /// Creates a writer at the start of `value`.
     pub fn new(value: RawValue) -> JsonWriter {
-        // A search of the bytes, because it is faster than a walk through the values, and most
-        // values have no tag. A string with this content only costs time.
+        // Search the bytes, because that is faster than parsing the values, and most values have no
+        // tag. A string with this content only costs time.
         let has_tag = || {
             let tag = keys::RTYPE.as_bytes();
             value.bytes.windows(tag.len()).any(|part| part == tag)
@@ -388,15 +387,16 @@ impl JsonWriter {
         }
     }
 
-    /// Appends to `out` until it has at least `len` bytes or the value ends. Returns whether
-    /// anything is left.
+    /// Appends to `out` until it has at least `len` bytes or the value ends. Returns whether there
+    /// is more to write.
     ///
-    /// `out` exceeds `len` by at most a piece of a string, 16 KiB before characters are escaped.
+    /// `out` exceeds `len` by at most one piece of a string, which is 16 KiB before characters are
+    /// escaped.
     ///
     /// # Errors
     ///
-    /// Returns the reason why the value cannot be written as JSON. `out` then has the JSON before
-    /// the offending value.
+    /// Returns the reason why the value cannot be written as JSON. `out` then contains the JSON
+    /// before the offending value.
     pub fn write(&mut self, out: &mut Vec<u8>, len: usize) -> Result<bool, JsonError> {
         while out.len() < len {
             if !self.step(out)? {
@@ -407,9 +407,9 @@ impl JsonWriter {
     }
 
     /// Writes the next part: a scalar, a bracket, a key, or a piece of a string. Returns whether
-    /// anything is left.
+    /// there is more to write.
     ///
-    /// It keeps its own stack instead of recursing, so that it can stop between any two parts.
+    /// Has its own stack instead of recursing, so that it can stop between any two parts.
     fn step(&mut self, out: &mut impl Sink) -> Result<bool, JsonError> {
         if let Some(rest) = self.string.take() {
             self.string_piece(rest, out);
@@ -454,7 +454,7 @@ impl JsonWriter {
             Token::Str(value) => {
                 let value = text(value)?;
                 let workspace = self.value.origin.as_ref().and_then(Origin::workspace);
-                // A longer text is no address, and need not be copied as a whole.
+                // A longer string is not an address, and need not be copied as a whole.
                 if let (true, Some(workspace)) = (is_address && value.len() < 1024, workspace) {
                     let address = absolute_address(value, workspace);
                     out.put(b"\"");
@@ -483,7 +483,7 @@ impl JsonWriter {
         Ok(self.is_unfinished())
     }
 
-    /// Returns the error for a value that JSON does not have, unless such values are skipped.
+    /// Returns the error for a value that JSON cannot represent, unless such values are skipped.
     fn unfit(&self, what: &'static str) -> Result<(), JsonError> {
         if self.lenient {
             return Ok(());
@@ -495,25 +495,25 @@ impl JsonWriter {
         self.string.is_some() || !self.open.is_empty()
     }
 
-    /// Notes that the value is written, so that the next part is a comma or a bracket.
+    /// Records that the value is written, so that the next part is a comma or a bracket.
     fn value_is_complete(&mut self) {
         if let Some(open) = self.open.last_mut() {
             open.at_value = false;
         }
     }
 
-    /// Begins to write the string whose `len` bytes end at the current position.
+    /// Starts writing the string whose `len` bytes end at the current position.
     fn begin_string(&mut self, len: usize, is_key: bool, out: &mut impl Sink) {
         out.put(b"\"");
         self.is_key = is_key;
         self.string_piece(self.pos - len..self.pos, out);
     }
 
-    /// Writes a piece of the string at `rest`, and the closing quote if it is the last.
+    /// Writes a piece of the string at `rest`. After the last piece, also writes the closing quote.
     fn string_piece(&mut self, rest: std::ops::Range<usize>, out: &mut impl Sink) {
         let bytes = &self.value.bytes[rest.clone()];
-        // The string was checked to be UTF-8 when it began, and pieces end between characters, so
-        // the lossy conversion loses nothing.
+        // When the string was started, it was checked to be UTF-8, and pieces end between
+        // characters, so the lossy conversion is lossless here.
         let mut end = bytes.len().min(STRING_PIECE);
         while end < bytes.len() && bytes[end] & 0xc0 == 0x80 {
             end += 1;
@@ -529,7 +529,7 @@ impl JsonWriter {
         }
     }
 
-    /// Returns whether the map that begins at `start` is a function or stream, and notes its span.
+    /// Returns whether the map at `start` is a function or stream. If so, records its span.
     fn is_handle(&mut self, start: usize, len: u32) -> bool {
         if !self.may_have_handles || len == 0 || len > HANDLE_ENTRIES {
             return false;
@@ -547,8 +547,8 @@ impl JsonWriter {
                 tagged = matches!(token, Ok(Token::Str(b"method" | b"generator")));
             }
         }
-        // The map is a handle beyond these limits too, so that its address is made absolute. It is
-        // only not kept.
+        // Beyond these limits the map still counts as a handle, so that its address is made
+        // absolute. It is just not stored.
         if tagged && decoder.pos - start <= HANDLE_BYTES && self.handles.len() < HANDLES {
             self.handles.push((start, decoder.pos));
         }
@@ -568,19 +568,19 @@ impl Open {
     }
 }
 
-/// Writes a number as `serde_json` does, which this writer must match byte for byte.
+/// Writes a number exactly like `serde_json`, whose output this writer must match.
 fn put_number<T: Serialize>(out: &mut impl Sink, number: &T) {
-    // The longest number is a float of 24 characters.
+    // The longest number is a float with 24 characters.
     let mut buffer = [0u8; 40];
     let mut rest = &mut buffer[..];
-    // It cannot fail, because the buffer has room for every number.
+    // This cannot fail, because the buffer has room for every number.
     if serde_json::to_writer(&mut rest, number).is_ok() {
         let len = 40 - rest.len();
         out.put(&buffer[..len]);
     }
 }
 
-/// Writes the characters of a string as `serde_json` does.
+/// Writes the characters of a string like `serde_json`.
 fn put_escaped(out: &mut impl Sink, text: &str) {
     let bytes = text.as_bytes();
     let mut done = 0;

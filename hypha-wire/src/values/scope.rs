@@ -1,9 +1,9 @@
 //! Scope of the value that is being decoded on this thread: the frame that bytes are slices of, and
 //! the origin of handles.
 //!
-//! It is a thread-local because serde passes no context to the types that it decodes. The entry
-//! points of the decoder set it with a [`Scope`]; values that share bytes and handles read it.
-//! Values are decoded without an await, so a scope never moves to another task.
+//! A thread-local, because serde passes no context to the types that it decodes. The entry points
+//! of the decoder set it with a [`Scope`]; values that share bytes, and handles, read it. Values
+//! are decoded without an await, so a scope never moves to another task.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::value::{ConnectionRef, Handle, HandleKind, Map, RemoteHandle, Value};
 use crate::address::absolute_address;
 use crate::keys;
 
-/// Origin of a value: everything needed to call the functions in it.
+/// Origin of a value: everything needed to call its functions.
 #[derive(Clone)]
 pub struct Origin {
     /// Connection on which the message was received.
@@ -34,7 +34,7 @@ impl fmt::Debug for Origin {
 }
 
 impl Origin {
-    /// Creates an origin from slices of the message, so that no text is copied before a handle is
+    /// Creates an origin from slices of the message, so that no string is copied before a handle is
     /// decoded.
     pub(crate) fn new(
         connection: Arc<dyn ConnectionRef>,
@@ -60,7 +60,7 @@ impl Origin {
         Some(session).filter(|session| !session.is_empty())
     }
 
-    /// Returns the handle of a map that was received from here.
+    /// Returns the handle for a map that was received from this origin.
     fn handle(self, mut map: Map) -> Handle {
         if let (Some(workspace), Some(Value::String(target))) =
             (self.workspace(), map.get_mut(keys::RTARGET))
@@ -78,14 +78,14 @@ impl Origin {
 /// Context of the value that is being decoded.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
-    /// Buffer that is decoded. Bytes of the value become slices of it.
+    /// Buffer that is being decoded. Bytes of the value become slices of it.
     frame: bytes::Bytes,
-    /// Where functions and streams come from. `None` if the value was not received.
+    /// Origin of functions and streams. `None` if the value was not received.
     origin: Option<Origin>,
     /// Handles of a value that has not left this process.
     table: Arc<[Handle]>,
-    /// Upper bound in bytes on a part of the value that a `Deserialize` implementation decodes with
-    /// [`from_slice`](crate::from_slice).
+    /// Maximum memory in bytes of a part of the value that a `Deserialize` implementation decodes
+    /// with [`from_slice`](crate::from_slice).
     limit: usize,
 }
 
@@ -93,13 +93,13 @@ thread_local! {
     static CURRENT: RefCell<Option<Surroundings>> = const { RefCell::new(None) };
 }
 
-/// Returns the table of a value without handles. It is shared, so that decoding allocates none.
+/// Returns the table of a value without handles. Shared, so that decoding does not allocate one.
 pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
     static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
     &EMPTY
 }
 
-/// Guard of the current context. It restores the previous one on drop, because `Deserialize`
+/// Guard of the current context. Restores the previous context when dropped, because `Deserialize`
 /// implementations may decode another value in between, and may panic.
 pub(crate) struct Scope(Option<Surroundings>);
 
@@ -120,8 +120,8 @@ impl Scope {
     }
 
     /// Sets another frame and keeps the origin, for a part of a value that is decoded from another
-    /// buffer. Also returns the smaller one of `limit` and the limit of the whole value, because a
-    /// peer could otherwise exceed that limit with nested values.
+    /// buffer. Also returns the smaller of `limit` and the limit of the whole value: otherwise a
+    /// peer could exceed that limit with nested values.
     pub(crate) fn inside(frame: &bytes::Bytes, limit: usize) -> (Self, usize) {
         let outer = CURRENT.with_borrow(Clone::clone);
         let outer = outer.unwrap_or_else(|| Surroundings {
@@ -146,7 +146,8 @@ impl Drop for Scope {
     }
 }
 
-/// Returns `slice` as shared bytes: a slice of the current frame if it lies in it, else a copy.
+/// Returns `slice` as shared bytes: a slice of the current frame if it is part of it, otherwise a
+/// copy.
 pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     CURRENT.with_borrow(|current| match current {
         Some(Surroundings { frame, .. }) if lies_in(slice, frame) => frame.slice_ref(slice),
@@ -154,16 +155,16 @@ pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     })
 }
 
-/// Returns whether `slice` is a part of the memory of `frame`. Both addresses are only compared.
+/// Returns whether `slice` is part of the memory of `frame`. The addresses are only compared.
 fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
     let (slice, frame) = (slice.as_ptr_range(), frame.as_ptr_range());
     frame.start <= slice.start && slice.end <= frame.end
 }
 
-/// Returns the handle of a received map of `_rtype` `method` or `generator`.
+/// Returns the handle for a received map with the `_rtype` `method` or `generator`.
 ///
-/// Returns the map unchanged as `Err` if it is of another type, or if the value has no origin and
-/// the function could not be called.
+/// Returns the map unchanged as `Err` if it has another type, or if the value has no origin, so
+/// that the function could not be called.
 pub(crate) fn handle_of(map: Map) -> Result<Handle, Map> {
     let rtype = map.get(keys::RTYPE).and_then(Value::as_str);
     if !matches!(rtype, Some("method" | "generator")) {
@@ -177,11 +178,11 @@ pub(crate) fn handle_of(map: Map) -> Result<Handle, Map> {
 }
 
 /// Extension type of a handle in a value that has not left this process: an index into the table of
-/// the scope. Peers may send this type too, so only values with the mark of this process are
-/// handles. A peer could otherwise use the functions of this program by their index.
+/// the scope. Peers may also send this type, so only values with the mark of this process are
+/// handles. Otherwise a peer could use functions of this program by their index.
 const TABLE_HANDLE: i8 = 0x48;
 
-/// Returns the random mark of this process, which no peer knows.
+/// Returns the random mark of this process. No peer knows it.
 fn process_mark() -> &'static [u8; 16] {
     static MARK: OnceLock<[u8; 16]> = OnceLock::new();
     MARK.get_or_init(rand::random)

@@ -1,9 +1,9 @@
-//! Splices: large binary data and handles, which are kept apart from the buffer that a message is
+//! Splices: large binary data and handles, which are stored outside the buffer that a message is
 //! encoded into.
 //!
-//! A type of this crate offers a splice through a thread-local and then serializes a newtype with a
-//! reserved name. The encoder of this crate takes the offer. Any other serializer ignores the name
-//! and writes the content, so the types work with every format.
+//! A type of this crate offers a splice through a thread-local, and then serializes a newtype with
+//! a reserved name. The encoder of this crate takes the offer. Any other serializer ignores the
+//! name and writes the content, so the types work with every format.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,12 +12,12 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::value::{Handle, Value};
 
-/// Content that is kept apart from the buffer while a message is encoded.
+/// Content stored outside the buffer while a message is encoded.
 #[derive(Clone, Debug)]
 pub(crate) enum Splice {
     /// Content of binary data, whose header is in the buffer.
     Bytes(bytes::Bytes),
-    /// Handle, which gets its name when the message is finished.
+    /// Handle. It gets its name when the message is finished.
     Handle(Handle),
 }
 
@@ -25,19 +25,19 @@ pub(crate) enum Splice {
 /// write its content.
 pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
 
-/// Smallest binary data that is spliced, in bytes. Copying shorter data is cheaper than another
-/// buffer.
+/// Minimum size of binary data that is spliced, in bytes. Copying shorter data is cheaper than
+/// another buffer.
 pub(crate) const SPLICED_BYTES: usize = 16 << 10;
 
 thread_local! {
-    /// Splice of the newtype that is serialized next. It is a thread-local because serde can pass
-    /// only serializable data to a serializer.
+    /// Splice of the newtype that is serialized next. A thread-local, because serde can only pass
+    /// serializable data to a serializer.
     static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
-    /// Whether an encoder that takes splices is running on this thread.
+    /// Whether an encoder that accepts splices is running on this thread.
     static TAKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Guard of an encoder that takes splices. Holds whether another one was running before, because a
+/// Guard of an encoder that accepts splices. Stores whether another was running before, because a
 /// `Serialize` implementation may encode another value in between.
 pub(crate) struct Taking(bool);
 
@@ -51,8 +51,8 @@ impl Taking {
 impl Drop for Taking {
     fn drop(&mut self) {
         TAKING.set(self.0);
-        // An offer may be left if a wrapper of the serializer did not pass the newtype on. It must
-        // not reach the next value, and would keep its memory.
+        // An offer may be left if a wrapper of the serializer did not pass on the newtype. It must
+        // not be used for the next value, and would keep its memory.
         OFFER.take();
     }
 }
@@ -62,7 +62,7 @@ pub(crate) fn offered() -> Option<Splice> {
     OFFER.take()
 }
 
-/// Serializes binary data, without a copy if it is large and the encoder takes splices.
+/// Serializes binary data, without a copy if the data is large and the encoder accepts splices.
 pub(crate) fn serialize_bytes<S: Serializer>(
     bytes: &bytes::Bytes,
     serializer: S,

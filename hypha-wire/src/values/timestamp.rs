@@ -1,5 +1,5 @@
-//! [`Timestamp`]: points in time, as msgpack's extension type -1, which is the form of a JavaScript
-//! `Date`.
+//! [`Timestamp`]: points in time, in the format of msgpack's extension type -1, which JavaScript
+//! uses for a `Date`.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -18,8 +18,8 @@ const CODE: i8 = -1;
 
 /// Point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
 ///
-/// A number is read too, as seconds since 1970 (`time.time()`), because Python clients cannot send
-/// a timestamp.
+/// Can also be read from a number of seconds since 1970 (`time.time()`), because Python clients
+/// cannot send a timestamp.
 ///
 /// ```
 /// # use hypha_wire::Timestamp;
@@ -35,8 +35,8 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// Creates the point `seconds` and `nanoseconds` after 1970-01-01 00:00 UTC. Negative seconds
-    /// are before it.
+    /// Creates the time `seconds` and `nanoseconds` after 1970-01-01 00:00 UTC. Negative seconds
+    /// are before that.
     ///
     /// Returns `None` if `nanoseconds` is a second or more.
     #[must_use]
@@ -108,21 +108,21 @@ impl Timestamp {
             .ok_or_else(|| format!("{nanoseconds} nanoseconds are more than a second"))
     }
 
-    /// Converts seconds since 1970. Returns `None` if they do not fit 64 bits.
+    /// Converts seconds since 1970. Returns `None` if they do not fit into 64 bits.
     fn from_seconds(seconds: f64) -> Option<Timestamp> {
         let whole = seconds.floor();
-        // The upper bound is exact as a float, and the first value that does not fit. NaN is in no
-        // range.
+        // The upper bound is exact as a float, and is the first value that does not fit. NaN is in
+        // no range.
         if !(-(2f64.powi(63))..2f64.powi(63)).contains(&whole) {
             return None;
         }
-        // The product can round up to a whole second, which `new` would refuse.
+        // The product can round up to a whole second, which `new` would reject.
         let nanoseconds = ((seconds - whole) * f64::from(NANOS_PER_SECOND)) as u32;
         Timestamp::new(whole as i64, nanoseconds.min(NANOS_PER_SECOND - 1))
     }
 }
 
-/// A time beyond 64 bits of seconds becomes the nearest one that fits.
+/// A time that does not fit into 64 bits of seconds becomes the nearest one that does.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -138,8 +138,8 @@ impl From<SystemTime> for Timestamp {
                         seconds,
                         nanoseconds: 0,
                     },
-                    // Nanoseconds count forward, so a time before 1970 belongs to the second below
-                    // it.
+                    // Nanoseconds count forward, so a time before 1970 belongs to the preceding
+                    // second.
                     nanoseconds => Self {
                         seconds: seconds.saturating_sub(1),
                         nanoseconds: NANOS_PER_SECOND - nanoseconds,
@@ -199,7 +199,7 @@ impl<'de> Deserialize<'de> for Timestamp {
         let value = Value::deserialize(deserializer)?;
         match (&value, value.as_f64()) {
             (Value::Ext(CODE, data), _) => Timestamp::unpack(data).map_err(de::Error::custom),
-            // Apart from floats, which would round large integers.
+            // Handle integers separately from floats, which would round large integers.
             (Value::Int(seconds), _) => Ok(Self {
                 seconds: *seconds,
                 nanoseconds: 0,
@@ -289,7 +289,7 @@ mod tests {
             Timestamp::from(before),
             Timestamp::new(-2, 750_000_000).expect("valid")
         );
-        // The range of the system time differs between platforms. No value may panic.
+        // The range of the system time differs between platforms. No value may cause a panic.
         for seconds in [i64::MIN, i64::MAX] {
             let _ = SystemTime::try_from(Timestamp::new(seconds, 1).expect("valid"));
         }

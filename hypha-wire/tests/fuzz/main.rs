@@ -1,8 +1,8 @@
-//! The inputs that the fuzzer has kept, and the recorded vectors, through the fuzz targets: what
-//! was found once does not come back, and the targets are compiled with the tests.
+//! Runs the fuzz targets on the fuzzer's stored inputs and the recorded vectors, so that old faults
+//! do not return, and so that the targets are compiled with the tests.
 //!
-//! `cargo xtask fuzz` looks for more. The inputs of a target are in `corpus/<target>.hex`, one a
-//! line.
+//! `cargo xtask fuzz` searches for more inputs. The inputs of a target are in
+//! `corpus/<target>.hex`, one per line.
 
 mod targets;
 
@@ -18,7 +18,7 @@ thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts panics: one in a task of the crate only ends the task.
+/// Counts panics, because a panic in a task of the crate only ends that task.
 fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -36,7 +36,7 @@ fn run(target: &str, input: &[u8]) {
     assert_eq!(PANICS.get(), 0, "{target}: {input:02x?}");
 }
 
-/// The kept inputs of every target.
+/// Returns the stored inputs of every target.
 fn corpora() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     watch_panics();
     let corpus = |(target, _): &(&'static str, _)| {
@@ -57,7 +57,7 @@ fn kept_inputs_pass() {
     }
 }
 
-/// A little fuzzing, in every run of the tests.
+/// Fuzzes briefly in every test run.
 #[test]
 fn damaged_inputs_pass() {
     let corpora = corpora();
@@ -106,7 +106,7 @@ fn recorded_bytes_pass() {
                 continue;
             };
             run("texts", &bytes);
-            // As some of the types; the kept inputs have them all.
+            // Uses some of the types; the stored inputs cover all of them.
             for _ in 0..3 {
                 kind = (kind + 1) % targets::shapes::COUNT;
                 let input = [&[kind], &*bytes].concat();

@@ -1,4 +1,4 @@
-//! Recorded messages: read, written again from their parts, stamped and assembled.
+//! Checks recorded messages: decodes, re-encodes from their parts, stamps and assembles them.
 
 use hypha_wire::{
     Args, Binary, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, Value, encode,
@@ -23,8 +23,8 @@ pub(crate) fn check_http(file: &str, entry: &Json) -> Coverage {
     check_frame(file, entry, frame)
 }
 
-/// The request without a body that opens a stream: it names the client whom all of the stream is
-/// for, and who sends everything that is posted.
+/// Request without a body that opens a stream. It names the client that receives the stream and
+/// sends all posted messages.
 pub(crate) fn check_http_stream(entry: &Json) -> Coverage {
     let query = &entry["request"]["query"];
     let text = |key: &str| query[key].as_str().expect("a text");
@@ -90,7 +90,8 @@ pub(crate) fn check_frame(file: &str, entry: &Json, frame: bytes::Bytes) -> Cove
     if let Some(rendering) = parts.get(1) {
         let value = check_value(&raw, rendering, true).expect("string keys");
         check_extra(&extra, &value);
-        // Only the Python client's functions and promises have our order of keys and our floats.
+        // Only functions and promises of the Python client have our order of keys and our float
+        // form.
         let python = !file.contains("javascript");
         check_tagged(&value, python);
         encode(&mut again, &value).expect("encodes");
@@ -137,7 +138,8 @@ pub(crate) fn check_extra(extra: &Extra, value: &Value) {
     assert_eq!(extra.encrypted.is_some(), value.get("_enc").is_some());
 }
 
-/// Build the message from its parts and let a server stamp it: these are the recorded bytes.
+/// Builds the message from its parts and stamps it like a server. The result must equal the
+/// recorded bytes.
 fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     let mut args = Args::new(extra.args.positional(), 8);
     for index in 0..extra.args.positional() {
@@ -164,7 +166,7 @@ fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     let method = message.method().expect("method");
     let received = message.ws().is_some();
     let head = if received {
-        // The server replaces the values of the sender.
+        // The server replaces these values of the sender.
         Head {
             from: "someone",
             to: "elsewhere",
@@ -201,12 +203,12 @@ fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     assert_eq!(frame, whole(message), "rebuilt from {value}");
 }
 
-/// The bytes of a message.
+/// Returns the bytes of a message.
 fn whole(message: &Message) -> Vec<u8> {
     [message.main_raw(), &message.extra_raw()].concat()
 }
 
-/// The frame as sent and as received differ only by the server's stamp.
+/// The sent and the received frame differ only by the server's stamp.
 #[test]
 fn stamping_what_was_sent_gives_what_arrived() {
     let mut pairs = 0;
@@ -246,8 +248,8 @@ fn stamping_what_was_sent_gives_what_arrived() {
     assert!(pairs > 100, "only {pairs} messages were seen at both ends");
 }
 
-/// The wanted reaction, by the rules of the protocol: a message that is dropped whole, one whose
-/// call is refused because its content cannot be read, or one that is understood.
+/// Checks the expected reaction according to the protocol: the message is dropped, its call is
+/// rejected because its content cannot be read, or it is accepted.
 pub(crate) fn check_malformed(name: &str, entry: &Json) -> Coverage {
     let parsed = Message::parse(unhex(&entry["hex"]));
     let unreadable = [
@@ -309,7 +311,7 @@ pub(crate) fn check_malformed(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// The pieces in the recording, put together again, are messages.
+/// The recorded chunks, joined, are valid messages.
 #[test]
 fn recorded_chunks_assemble() {
     let now = std::time::Instant::now();

@@ -1,5 +1,5 @@
-//! Checks every recorded vector in `vectors/`. An entry that is neither checked here nor named in
-//! `ELSEWHERE` fails the test, and so does one that is both.
+//! Checks every recorded vector in `vectors/`. Fails for an entry that is neither checked here nor
+//! listed in `ELSEWHERE`, and for an entry that is both.
 
 mod frames;
 mod rendering;
@@ -69,7 +69,7 @@ const FILES: [&str; 18] = [
     "values-encode-python.json",
 ];
 
-/// Whether there is a check for the entry. A check that fails panics.
+/// Whether an entry has a check. A check that fails panics.
 #[derive(PartialEq)]
 enum Coverage {
     Checked,
@@ -127,7 +127,7 @@ fn every_vector_is_checked() {
     );
 }
 
-/// A new file of vectors must be named above.
+/// A new file of vectors must be listed above.
 #[test]
 fn every_file_is_read() {
     let found = std::fs::read_dir(directory()).expect("vectors are there");

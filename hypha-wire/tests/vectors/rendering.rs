@@ -1,4 +1,4 @@
-//! Reading the files of vectors and their JSON renderings.
+//! Reads the files of vectors, and their values in JSON form.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub(crate) fn unhex(hex: &Json) -> bytes::Bytes {
         .collect()
 }
 
-/// The value that a rendering shows, or `None` if it has keys that are not strings.
+/// Returns the value for its JSON form, or `None` if it has keys that are not strings.
 pub(crate) fn from_rendering(json: &Json) -> Option<Value> {
     Some(match json {
         Json::Array(items) => Value::List(items.iter().map(from_rendering).collect::<Option<_>>()?),
@@ -57,7 +57,7 @@ pub(crate) fn from_rendering(json: &Json) -> Option<Value> {
     })
 }
 
-/// Equality that holds for NaN too, and looks at the order of keys.
+/// Compares values. NaN equals NaN, and the order of keys matters.
 pub(crate) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Float(left), Value::Float(right)) => {

@@ -1,4 +1,4 @@
-//! Conversions of names and URLs, and values without a message around them.
+//! Checks conversions of names and URLs, and values outside of a message.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub(crate) fn check_conversion(name: &str, entry: &Json) -> Coverage {
             assert_eq!(entry["websocket"].as_str(), socket.as_deref());
             assert_eq!(entry["http"].as_str(), http.as_deref());
         } else {
-            // The Python client passes on a host without a scheme, and fails to connect.
+            // The Python client accepts a host without a scheme, and then fails to connect.
             assert_eq!((socket, http), (None, None));
         }
     } else if let Some(parts) = entry["output"].as_array() {
@@ -45,7 +45,7 @@ pub(crate) fn check_conversion(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Entries whose bytes are not what we would write: a float of 32 bits, a key given twice.
+/// Entries whose bytes differ from our encoding: a 32-bit float, and a repeated key.
 const NOT_CANONICAL: [&str; 2] = ["float32", "map_dup_keys"];
 
 pub(crate) fn check_decode(name: &str, entry: &Json) -> Coverage {
@@ -61,7 +61,7 @@ pub(crate) fn check_decode(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Arrays and collections that a client is known to send, and those that are damaged.
+/// Checks arrays and collections that a client is known to send, and damaged ones.
 fn check_typed(name: &str, value: &Value) {
     let error = match name {
         "ndarray_bad_size" => "1 bytes of data, but shape [2] of int16 needs 4",
@@ -105,8 +105,7 @@ pub(crate) fn check_encode(file: &str, name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Values that the client of their own language refuses to send, and what becomes of the nearest
-/// that there is in Rust.
+/// Checks values that the client of their language refuses to send, with the nearest value in Rust.
 fn check_refused(name: &str, entry: &Json) -> Coverage {
     #[derive(Serialize)]
     struct Nothing;
@@ -119,7 +118,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
     }
     let json = |json: Json| Ok(Value::from(json));
     let (ours, wanted) = match name {
-        // Numbers of more than 64 bits fit no message, here neither.
+        // Numbers of more than 64 bits cannot be sent from Rust either.
         "int_too_big" | "int_too_small" => {
             let input = entry["input"].as_str().expect("a number");
             let number: i128 = input.parse().expect("a number");
@@ -128,13 +127,13 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
                 Err(format!("integer {number} does not fit 64 bits")),
             )
         }
-        // Any integer type is sent whose number fits.
+        // A number that fits is sent, whatever its integer type.
         "bigint" => (sent(10i128), Ok(Value::Int(10))),
         "bytearray" => (
             sent(Binary::from(b"ab")),
             Ok(Value::Bytes(b"ab"[..].into())),
         ),
-        // As serde has it; what is to arrive as a set is wrapped.
+        // serde sends it as a list. To arrive as a set, it must be wrapped.
         "frozenset" => {
             let set = BTreeSet::from([1]);
             let tagged = serde_json::json!({"_rtype": "set", "_rvalue": [1]});
@@ -148,7 +147,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
             (sent(time), Ok(Value::Ext(-1, b"\x5e\x0b\xe1\0"[..].into())))
         }
         "class_instance" => (sent(Instance { x: 1 }), json(serde_json::json!({"x": 1}))),
-        // A client that hands out a function has to be connected.
+        // A client must be connected to export a function.
         "function_no_session" => {
             let function = || Handle::local(std::sync::Arc::new(()));
             let mut args = Args::new(1, 0);
@@ -165,7 +164,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
             let text =
                 "a function or stream of this program can only be sent in a call or a result";
             assert_eq!(refused, Err(text.to_owned()));
-            // Values can hold one as long as it stays in this program.
+            // Values may contain a function as long as they stay in this program.
             let kept = sent(function()).map(|value| matches!(value, Value::Handle(_)).into());
             (kept, Ok(true.into()))
         }
@@ -176,7 +175,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Decode, compare with the rendering, and write back.
+/// Decodes a value, compares it with its JSON form, and encodes it again.
 pub(crate) fn check_value(
     packed: &bytes::Bytes,
     rendering: &Json,
@@ -203,14 +202,15 @@ pub(crate) fn check_value(
     Some(value)
 }
 
-/// `value` through its typed form.
+/// Converts `value` to its typed form and back.
 fn through<T: Serialize + DeserializeOwned>(value: &Value) -> Value {
     let typed: T = value.decode_as().expect("is of this type");
     Value::encode_from(&typed).expect("encodes")
 }
 
-/// Tagged values anywhere in `value` survive their typed form: arrays and collections byte for
-/// byte, functions and errors only from the Python client; others order their keys differently.
+/// Checks that tagged values anywhere in `value` survive the conversion to their typed form. Arrays
+/// and collections must be equal byte for byte, functions and errors only for the Python client,
+/// because others order their keys differently.
 pub(crate) fn check_tagged(value: &Value, exact: bool) {
     match value {
         Value::List(items) => items.iter().for_each(|item| check_tagged(item, exact)),
@@ -229,7 +229,7 @@ pub(crate) fn check_tagged(value: &Value, exact: bool) {
                 Some("orderedmap") => (through::<OrderedMap<Value, Value>>(value), true),
                 _ => return,
             };
-            // A map that a user wrote out, or a key that is there without a value.
+            // A map that a user wrote by hand, or a key without a value.
             let odd = map.first().is_none_or(|(key, _)| key != "_rtype")
                 || ["_rserver", "_rschema"]
                     .iter()

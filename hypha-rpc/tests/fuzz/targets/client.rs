@@ -1,8 +1,8 @@
-//! A whole client whose only peer is hostile: it calls, answers, sends texts, pieces of messages
-//! and noise, in any order, while the client serves and calls itself.
+//! Fuzz target for a whole client with a hostile peer. The peer calls, responds, sends text frames,
+//! chunks and noise, in any order, while the client serves and makes calls.
 //!
-//! Nothing panics, every frame that the client sends is sound, and when the connection is gone
-//! nothing of it is left.
+//! Nothing may panic, every frame of the client must be valid, and when the connection is closed,
+//! nothing of it may remain.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -56,7 +56,7 @@ impl Counter for Count {
     }
 }
 
-/// Methods that take whatever there is.
+/// Methods with arguments and results of all kinds.
 #[hypha_service(id = "svc", visibility = "public")]
 trait Everything {
     async fn echo(&self, value: Value) -> Value;
@@ -71,7 +71,7 @@ trait Everything {
     async fn methods(&self, service: Object<RemoteService>) -> Vec<String>;
 }
 
-/// Made once: its schemas take time.
+/// Created once, because its schemas take time.
 static SERVICE: LazyLock<Service> = LazyLock::new(|| EverythingService::new(Impl).into_service());
 
 struct Impl;
@@ -145,12 +145,12 @@ const METHODS: &[&str] = &[
 
 const PEERS: &[&str] = &["ws/peer", "ws/other", "other/peer", "*/manager"];
 
-/// State of the client as its messages show it to the peer.
+/// What the peer knows about the client from its messages.
 #[derive(Default)]
 struct Known {
-    /// Sessions that wait for an answer, and who was asked.
+    /// Sessions that wait for a response, and the callee of each.
     sessions: Vec<(String, String)>,
-    /// Functions and streams that it may call.
+    /// Functions and streams that the peer may call.
     methods: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ async fn play(mut input: Input<'_>) {
         }
         peer.listen().await;
     }
-    // Everybody has given up by then: handlers that wait for an answer, calls that got none.
+    // By then all tasks have given up: handlers that wait for a response, and calls without one.
     for task in own {
         task.abort();
     }
@@ -197,7 +197,7 @@ async fn play(mut input: Input<'_>) {
 }
 
 impl Peer {
-    /// The next step; false if the connection is over.
+    /// Takes the next step. Returns `false` if the connection has ended.
     async fn act(
         &mut self,
         client: &Client,
@@ -208,24 +208,24 @@ impl Peer {
             0 => Frame::Binary(input.bytes().to_vec().into()),
             1 => Frame::Text(String::from_utf8_lossy(input.bytes()).into_owned()),
             2 => Frame::Close(None),
-            // A call whose second segment is any bytes.
+            // A call whose second segment is arbitrary bytes.
             3 => {
                 let (from, method) = (input.pick(PEERS), input.pick(METHODS));
                 message(from, method, None, input.bytes())
             }
-            // A call whose arguments are any values.
+            // A call whose arguments are arbitrary values.
             4 | 5 => {
                 let (from, method) = (input.pick(PEERS), input.pick(METHODS));
                 message(from, method, None, &arguments(input))
             }
-            // The client's functions and streams.
+            // A call of the client's functions and streams.
             6 => {
                 let Some(method) = choose(&self.known.methods, input.byte()) else {
                     return true;
                 };
                 message(input.pick(PEERS), method, None, &arguments(input))
             }
-            // An answer, mostly from the client that was asked.
+            // A response, mostly from the right callee.
             7 => {
                 let Some((session, asked)) = choose(&self.known.sessions, input.byte()) else {
                     return true;
@@ -251,9 +251,9 @@ impl Peer {
         self.link.send(frame).await.is_ok() && !over
     }
 
-    /// Reads what the client sends until it has nothing more to say.
+    /// Reads the client's frames until it sends no more.
     async fn listen(&mut self) {
-        // A clock that stands still goes on when nobody has anything to do.
+        // A paused clock advances when all tasks wait.
         let quiet = Duration::from_nanos(1);
         while let Ok(Some(Ok(frame))) = tokio::time::timeout(quiet, self.link.next()).await {
             let Frame::Binary(frame) = frame else {
@@ -261,7 +261,7 @@ impl Peer {
             };
             let message = Message::parse(frame).expect("the client sends messages");
             if message.kind() != "method" {
-                // An event: the server says who sent it.
+                // An event: the server writes the sender.
                 continue;
             }
             let (from, to) = (message.from().expect("from"), message.to().expect("to"));
@@ -288,7 +288,7 @@ fn choose<T>(of: &[T], which: u8) -> Option<&T> {
     of.get(newest)
 }
 
-/// Something the client asks the peer for.
+/// Makes the client call the peer.
 fn call(client: &Client, what: u8) -> tokio::task::JoinHandle<()> {
     let client = client.clone();
     tokio::spawn(async move {
@@ -322,7 +322,7 @@ fn call(client: &Client, what: u8) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// Remembers the functions and streams in a value.
+/// Stores the functions and streams in a value.
 fn find_methods(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::List(items) => items.iter().for_each(|item| find_methods(item, found)),
@@ -336,7 +336,7 @@ fn find_methods(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// A second segment with promise and these arguments, as far as they are values.
+/// Returns a second segment with a promise and these arguments, as far as they are valid values.
 fn arguments(input: &mut Input<'_>) -> Vec<u8> {
     let names = input.byte() % 4 == 3;
     let raw = input.bytes();

@@ -1,4 +1,4 @@
-//! Encrypted content: nothing of it is believed before it is opened.
+//! Fuzz target for encrypted content: none of it is trusted before decryption.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(input: &[u8]) {
     let (ann, ben) = &*ENDS;
     let mut input = Input(input);
     match input.byte() % 3 {
-        // As it comes from a peer.
+        // The form in which a peer sends it.
         0 => {
             let extra = Extra::parse(bytes::Bytes::copy_from_slice(input.0));
             if let Some(encrypted) = extra.ok().and_then(|extra| extra.encrypted) {
@@ -36,7 +36,7 @@ pub(crate) fn run(input: &[u8]) {
             });
             assert!(opened.is_err(), "nobody made this");
         }
-        // Something real that is changed in one place.
+        // Valid content, changed at one position.
         _ => {
             let (at, flip) = (input.byte(), input.byte());
             let mut sealed = ann.seal(&ben.public_key(), input.0).expect("seals");
@@ -48,7 +48,7 @@ pub(crate) fn run(input: &[u8]) {
                 return;
             };
             match ben.open(&encrypted) {
-                // The highest bit of a public key has no meaning.
+                // The highest bit of a public key is ignored.
                 Ok((plain, _)) => assert_eq!(plain, input.0),
                 Err(error) => assert_ne!(flip, 0, "what was not changed opens: {error}"),
             }

@@ -1,4 +1,4 @@
-//! The work of each fuzz target with an input. A broken promise is a panic.
+//! Fuzz targets. Each takes an input and panics if an invariant is violated.
 
 mod client;
 #[cfg(feature = "encryption")]
@@ -7,10 +7,10 @@ mod crypto;
 mod input;
 mod records;
 
-/// A target: it is given any bytes.
+/// Fuzz target, which accepts arbitrary bytes.
 type Target = fn(&[u8]);
 
-/// All of them, by name.
+/// All targets, with their names.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("client", client::run),
     #[cfg(feature = "encryption")]
@@ -18,7 +18,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("records", records::run),
 ];
 
-/// Runs one input through the target of this name.
+/// Runs the target with this name on one input.
 pub(crate) fn run(name: &str, input: &[u8]) {
     let found = TARGETS.iter().find(|(known, _)| *known == name);
     let (_, target) = found.expect("a target of this name");

@@ -88,8 +88,8 @@ impl<'de> Decoder<'de> {
                 self.content(len, |decoder| decoder.items(items, visitor))
             }
             b"ndarray" | b"typedarray" => {
-                // The array is read as a whole before its rows are visited, because its shape and
-                // type may come after its data.
+                // Read the whole array before visiting its rows, because its shape and type may
+                // come after its data.
                 let array = self.map(len, ArrayVisitor)?;
                 Rows::visit(self, &array, copies(items, usize::MAX), visitor)
             }
@@ -97,7 +97,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where a map is expected. The visitor sees the pairs of an ordered map as
+    /// Visits a map where a map is expected. Passes the pairs of an ordered map to the visitor as
     /// entries, and the fields of a pydantic model.
     pub(super) fn tagged_map<V: Visitor<'de>>(
         &mut self,
@@ -118,8 +118,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where bytes are expected. The visitor sees the bytes of a buffer or of an array
-    /// of `uint8`.
+    /// Visits a map where bytes are expected. Passes the bytes of a buffer or of an array of
+    /// `uint8` to the visitor.
     pub(super) fn tagged_bytes<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -129,8 +129,8 @@ impl<'de> Decoder<'de> {
             b"memoryview" => true,
             b"typedarray" | b"ndarray" => match self.look_ahead(len, keys::RDTYPE)? {
                 Some(Token::Str(dtype)) => is_bytes(dtype),
-                // JavaScript sends a `Uint8ClampedArray`, such as the pixels of a canvas, without a
-                // type.
+                // JavaScript sends a `Uint8ClampedArray`, for example the pixels of a canvas,
+                // without a type.
                 dtype => matches!(dtype, Some(Token::Nil)),
             },
             _ => false,
@@ -141,7 +141,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Reads the next token where a number or `bool` is expected, also from an array without
+    /// Reads the next token where a number or `bool` is expected. Also accepts an array without
     /// dimensions, which is a numpy scalar.
     pub(super) fn scalar<V: Visitor<'de>>(
         &mut self,

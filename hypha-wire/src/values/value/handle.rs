@@ -1,11 +1,12 @@
-//! [`Handle`]: functions and streams as values, which stay in their process and are referenced.
+//! [`Handle`]: functions and streams as values. They stay in their process and are referenced.
 //!
-//! On the wire they are maps of `_rtype` `method` and `generator`. A received handle keeps its
+//! On the wire they are maps with the `_rtype` `method` or `generator`. A received handle keeps its
 //! connection, so that it can be called. A local handle gets its map when a message that contains
 //! it is finished.
 //!
-//! The owner of a function keeps it until all receivers have released it. A received handle
-//! therefore notifies its connection when its last clone is dropped, which sends the release.
+//! The owner of a function keeps it until all receivers have released it. Therefore a received
+//! handle notifies its connection when its last clone is dropped, and the connection sends the
+//! release.
 
 use std::any::Any;
 use std::fmt;
@@ -15,12 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Map, Value};
 use crate::keys;
 
-/// Connection that a received handle keeps. `hypha-rpc` implements it; this crate has no I/O.
+/// Connection that a received handle keeps. Implemented by `hypha-rpc`; this crate has no I/O.
 pub trait ConnectionRef: Any + Send + Sync {
     /// Called when the last clone of a received handle is dropped, unless the function or stream
     /// has ended or was passed on.
     ///
-    /// It runs in a destructor, on any thread, so it must neither block nor panic.
+    /// Called in a destructor, on any thread, so it must neither block nor panic.
     fn handle_dropped(&self, remote: &RemoteHandle);
 
     /// Returns the connection as `Any`, for a downcast to its type.
@@ -29,7 +30,7 @@ pub trait ConnectionRef: Any + Send + Sync {
 
 /// Function or stream inside a [`Value`].
 ///
-/// Use [`Value::decode_as`] to convert it into a `hypha_rpc::Function` or a
+/// Use [`Value::decode_as`] to convert it to a `hypha_rpc::Function` or a
 /// `hypha_rpc::RemoteStream`.
 #[derive(Clone)]
 pub struct Handle(pub HandleKind);
@@ -58,10 +59,10 @@ pub struct RemoteHandle {
     pub raw: Map,
     /// Connection on which it was received.
     pub connection: Arc<dyn ConnectionRef>,
-    /// Session of the call in which it was received as an argument. `None` for one from a result.
+    /// Session of the call that had the handle as an argument. `None` for a handle in a result.
     pub parent: Option<String>,
-    /// Whether dropping it needs no release at its owner. Accesses are relaxed, because the flag
-    /// guards no other data, and `Arc` orders the last drop after all other uses.
+    /// Whether dropping the handle needs no release at its owner. Relaxed is enough, because the
+    /// flag guards no other data, and `Arc` orders the last drop after all other uses.
     done: AtomicBool,
 }
 
@@ -75,7 +76,7 @@ impl fmt::Debug for RemoteHandle {
 }
 
 impl RemoteHandle {
-    /// Creates the handle of a map that was received on a connection.
+    /// Creates the handle for a map that was received on a connection.
     pub(crate) fn new(
         raw: Map,
         connection: Arc<dyn ConnectionRef>,
@@ -89,12 +90,13 @@ impl RemoteHandle {
         }
     }
 
-    /// Marks it as ended or passed on, so that its owner gets no release when it is dropped.
+    /// Marks the handle as ended or passed on, so that its owner gets no release when the handle is
+    /// dropped.
     pub fn mark_released(&self) {
         self.done.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether it was marked as ended or passed on.
+    /// Returns whether the handle was marked as ended or passed on.
     pub fn is_released(&self) -> bool {
         self.done.load(Ordering::Relaxed)
     }
@@ -115,7 +117,7 @@ impl Handle {
         Self(HandleKind::Local(object))
     }
 
-    /// Returns a handle of the same function or stream with an edited map. Returns local handles
+    /// Returns a handle of the same function or stream, with an edited map. Returns local handles
     /// unchanged.
     pub(crate) fn edited(&self, edit: impl FnOnce(&mut Map)) -> Self {
         let HandleKind::Remote(remote) = &self.0 else {
@@ -124,7 +126,7 @@ impl Handle {
         let mut raw = remote.raw.clone();
         edit(&mut raw);
         // The edited handle takes over the duty to release. Otherwise dropping the replaced one
-        // would release a function that is still used.
+        // would release a function that is still in use.
         let done = AtomicBool::new(remote.done.swap(true, Ordering::Relaxed));
         Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw,
@@ -143,8 +145,8 @@ impl Handle {
         }
     }
 
-    /// Returns the session of the call in which the handle was received as an argument. `None` for
-    /// a local handle and for one from a result.
+    /// Returns the session of the call that had the handle as an argument. `None` for a local
+    /// handle, and for a handle in a result.
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         match &self.0 {
@@ -162,7 +164,8 @@ impl Handle {
         }
     }
 
-    /// Returns the map of a received handle, or `None` for a local one, which has none yet.
+    /// Returns the map of a received handle. `None` for a local handle, which does not have one
+    /// yet.
     #[must_use]
     pub fn raw(&self) -> Option<&Map> {
         match &self.0 {
@@ -192,8 +195,8 @@ impl PartialEq for Handle {
     }
 }
 
-/// Sets the public key of the owner on all functions of a fetched service, so that their calls are
-/// encrypted. Without a key, `members` stays unchanged.
+/// Sets the public key of the owner in all functions of a fetched service, so that their calls are
+/// encrypted. If `key` is `None`, `members` stays unchanged.
 pub fn set_encryption_key(members: &mut Map, key: Option<&bytes::Bytes>) {
     fn visit(value: &mut Value, key: &bytes::Bytes) {
         match value {

@@ -11,13 +11,13 @@ pub use handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, set_encryption
 
 use crate::keys;
 
-/// Entries of a [`Value::Map`], in the order sent.
+/// Entries of a [`Value::Map`], in the order in which they were sent.
 pub type Map = indexmap::IndexMap<String, Value>;
 
-/// Any value that can travel between peers.
+/// Any value that peers can exchange.
 ///
-/// Typed values such as arrays, sets and errors stay maps with the member `_rtype`, and can be sent
-/// on unchanged. Functions and streams keep their connection.
+/// Typed values such as arrays, sets and errors stay maps with the member `_rtype`, and can be
+/// passed on unchanged. Functions and streams keep their connection.
 ///
 /// [`Value::encode_from`] and [`Value::decode_as`] convert to and from every type that serde knows:
 ///
@@ -40,9 +40,9 @@ pub enum Value {
     Int(i64),
     /// Integer above `i64::MAX`. Smaller ones are always [`Value::Int`].
     UInt(u64),
-    /// Floating-point number. JavaScript peers send numbers without fraction as [`Value::Int`].
+    /// Floating-point number. JavaScript peers send numbers without a fraction as [`Value::Int`].
     Float(f64),
-    /// Text.
+    /// String.
     String(String),
     /// Binary data. A received value shares the memory of its message.
     Bytes(bytes::Bytes),
@@ -52,7 +52,7 @@ pub enum Value {
     Map(Map),
     /// Extension value of msgpack: its type and data. Type -1 is a [`Timestamp`](crate::Timestamp).
     Ext(i8, bytes::Bytes),
-    /// Function or stream, received or local. [`decode_as`](Self::decode_as) converts it into a
+    /// Function or stream, received or local. [`decode_as`](Self::decode_as) converts it to a
     /// `hypha_rpc::Function`, `hypha_rpc::Callback` or `hypha_rpc::RemoteStream`.
     Handle(Handle),
 }
@@ -82,7 +82,7 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// Returns the boolean, if this is one.
+    /// Returns the boolean if this is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -90,7 +90,7 @@ impl Value {
         }
     }
 
-    /// Returns the integer, if this is one up to `i64::MAX`.
+    /// Returns the integer if this is one up to `i64::MAX`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
@@ -98,7 +98,7 @@ impl Value {
         }
     }
 
-    /// Returns the integer, if this is one that is not negative.
+    /// Returns the integer if this is a non-negative one.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Int(value) => u64::try_from(*value).ok(),
@@ -107,7 +107,7 @@ impl Value {
         }
     }
 
-    /// Returns the number, if this is a float or an integer. Rounds integers beyond 2⁵³.
+    /// Returns the number if this is a float or an integer. Rounds integers beyond 2⁵³.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -117,7 +117,7 @@ impl Value {
         }
     }
 
-    /// Returns the text, if this is a string.
+    /// Returns the string if this is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(value) => Some(value),
@@ -149,8 +149,8 @@ impl Value {
         }
     }
 
-    /// Returns the member `key`, if this is a map that has it, or a received function or stream
-    /// whose map on the wire has it, for instance `_rschema`.
+    /// Returns the member `key` of a map, or of the wire map of a received function or stream, for
+    /// example `_rschema`. `None` if there is none.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Self::Map(map) => map.get(key),
@@ -161,9 +161,9 @@ impl Value {
 
     /// Returns the value as JSON, for people and for logs.
     ///
-    /// Values that JSON does not have become objects with one key: `{"$bytes": hex}`, `{"$ext":
-    /// [type, hex]}`, `{"$float": "NaN"}`, and `{"$live": "function"}` for a local handle. They are
-    /// not read back.
+    /// Values that JSON cannot represent become objects with one key: `{"$bytes": hex}`,
+    /// `{"$ext": [type, hex]}`, `{"$float": "NaN"}`, and `{"$live": "function"}` for a local
+    /// handle. These objects cannot be converted back.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Value as Json, json};
         match self {
@@ -173,7 +173,7 @@ impl Value {
             Self::UInt(value) => (*value).into(),
             Self::Float(value) => match serde_json::Number::from_f64(*value) {
                 Some(number) => number.into(),
-                // NaN and infinite numbers, which JSON does not have.
+                // NaN and infinity, which JSON cannot represent.
                 None => json!({ "$float": value.to_string() }),
             },
             Self::String(value) => value.as_str().into(),
@@ -225,8 +225,8 @@ from! {
     i16 => |value| Self::Int(value.into());
     i32 => |value| Self::Int(value.into());
     i64 => |value| Self::Int(value);
-    // Unsigned numbers become `Int` if they fit, because each number has one form and equal numbers
-    // must compare equal.
+    // Unsigned numbers that fit become `Int`, so that each number has only one form and equal
+    // numbers compare equal.
     u8 => |value| Self::Int(value.into());
     u16 => |value| Self::Int(value.into());
     u32 => |value| Self::Int(value.into());

@@ -1,5 +1,6 @@
-//! The store of unfinished messages against a model of it: whatever peers do, what is complete is
-//! what was sent, the store holds no more than it may, and nothing stays when all are gone.
+//! Compares the chunk store with a model. After any sequence of requests, a complete message equals
+//! what was sent, the store stays within its limit, and it is empty after all peers have
+//! disconnected.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ pub(crate) fn run(input: &[u8]) {
                 let overwrite = input.byte() % 2 == 1;
                 let known = model.contains_key(&place);
                 let outcome = store.create(from, key, overwrite, now);
-                // Time and others may have displaced it without our being told.
+                // The message may have expired or been evicted without notice.
                 match outcome {
                     Ok(()) => drop(model.insert(place, Pieces::new())),
                     Err(ChunkError::Exists(_)) => assert!(known && !overwrite),
@@ -87,7 +88,7 @@ pub(crate) fn run(input: &[u8]) {
             _ => store.expire(now),
         }
         assert!(store.used() <= limit);
-        // Nothing is there that nobody sent, and what is reserved is a multiple of it.
+        // The store contains only data that was sent, and reserves a bounded multiple of it.
         let sent = model.iter().map(|((from, key), pieces)| {
             let bytes: usize = pieces.values().map(Vec::len).sum();
             from.len() + key.len() + 17 * bytes + 128 * (pieces.len() + 1)

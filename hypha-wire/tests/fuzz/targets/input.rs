@@ -1,7 +1,7 @@
-//! Takes an input apart into small numbers and byte strings. Missing ones are 0 or empty, so
-//! that every input means something.
+//! Splits an input into small numbers and byte strings. Missing parts are 0 or empty, so that every
+//! input is valid.
 
-/// Rest of an input.
+/// Remaining part of an input.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -17,14 +17,14 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// One of these.
+    /// Returns one of the items of `of`.
     pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::from(self.byte()) % of.len()]
     }
 
-    /// Bytes after their length.
+    /// Returns bytes that are preceded by their length.
     pub(crate) fn bytes(&mut self) -> &'a [u8] {
-        // Two bytes only for long ones, so that short inputs stay short.
+        // Only long byte strings have a two-byte length, so that short inputs stay short.
         let len = match self.byte() {
             short @ 0..=0xef => usize::from(short),
             long => usize::from(long & 0x0f) << 8 | usize::from(self.byte()),

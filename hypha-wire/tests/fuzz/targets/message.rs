@@ -1,5 +1,5 @@
-//! A frame as it comes from a peer: routing, arguments as any type, and the server's stamp. The
-//! first byte says which type.
+//! Fuzz target for a frame of a peer: the routing, the arguments decoded as any type, and the
+//! server's stamp. The first byte selects the type.
 
 use hypha_wire::{Extra, IncomingArgs, Message, Stamp, Value, skip, to_vec};
 use serde::Serialize;
@@ -58,7 +58,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// Every argument as any value, and as a type.
+/// Decodes every argument as a `Value` and as the selected type.
 fn arguments(kind: u8, args: &IncomingArgs) {
     struct Nth<'a>(&'a IncomingArgs, usize);
     impl With for Nth<'_> {

@@ -1,4 +1,4 @@
-//! Fuzz targets: each takes an input and panics if an invariant is broken.
+//! Fuzz targets. Each takes an input and panics if an invariant is violated.
 
 mod chunks;
 mod input;
@@ -7,10 +7,10 @@ pub(crate) mod shapes;
 mod texts;
 mod value;
 
-/// A target: it is given any bytes.
+/// Fuzz target, which accepts arbitrary bytes.
 type Target = fn(&[u8]);
 
-/// All of them, by name.
+/// All targets, with their names.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("chunks", chunks::run),
     ("message", message::run),
@@ -18,7 +18,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("value", value::run),
 ];
 
-/// Runs one input through the target of this name.
+/// Runs the target with this name on one input.
 pub(crate) fn run(name: &str, input: &[u8]) {
     let found = TARGETS.iter().find(|(known, _)| *known == name);
     let (_, target) = found.expect("a target of this name");

@@ -1,4 +1,4 @@
-//! The types that hostile bytes are decoded as: one of every kind that a method may take.
+//! Types as which hostile bytes are decoded: one of every kind that a method may accept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ pub(crate) enum Shape {
     Group(Vec<Shape>),
 }
 
-/// serde reads everything before it knows the variant.
+/// For this enum, serde reads the whole value before it knows the variant.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind")]
 enum Tagged {
@@ -62,14 +62,14 @@ struct Flat {
     rest: Map,
 }
 
-/// As deep as the sender likes.
+/// Recursive type: the sender determines the depth.
 #[derive(Serialize, Deserialize)]
 struct Tree(Vec<Tree>);
 
 #[derive(Serialize, Deserialize)]
 struct Unit;
 
-/// Something that is done with one of the types.
+/// Operation that is run with one of the types.
 pub(crate) trait With {
     fn of<T: DeserializeOwned + Serialize>(&mut self);
 }
@@ -79,7 +79,7 @@ macro_rules! types {
         /// Number of types.
         pub(crate) const COUNT: u8 = [$(stringify!($type)),*].len() as u8;
 
-        /// Runs `with` for the type of this number.
+        /// Runs `with` for the type with this number.
         pub(crate) fn pick(number: u8, with: &mut impl With) {
             let types: &[fn(&mut _)] = &[$(|with| With::of::<$type>(with)),*];
             types[usize::from(number % COUNT)](with);
@@ -98,7 +98,7 @@ types! {
     MethodRef, WireError, Handle,
 }
 
-/// A name as a key.
+/// Enum that is used as a map key.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Choice {
     One,
@@ -114,7 +114,7 @@ impl With for Decode<'_> {
     }
 }
 
-/// Checks that a value read as a `T` can be written and reads back the same.
+/// Checks that a decoded value of type `T` can be encoded, and decodes to the same value again.
 pub(crate) fn check<T: DeserializeOwned + Serialize>(read: Result<T, DecodeError>) {
     let name = std::any::type_name::<T>();
     let value = match read {
@@ -126,7 +126,8 @@ pub(crate) fn check<T: DeserializeOwned + Serialize>(read: Result<T, DecodeError
     assert_eq!(to_vec(&again).expect(name), written, "{name}");
 }
 
-/// An error goes back to the peer that caused it: it must not repeat at length what was sent.
+/// Checks that an error is short: it is sent back to the peer that caused it, and must not repeat
+/// long input.
 pub(crate) fn short(error: &DecodeError) {
     let text = error.to_string();
     assert!(!text.is_empty() && text.len() < 16 << 10, "{text}");

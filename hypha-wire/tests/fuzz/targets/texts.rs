@@ -1,4 +1,4 @@
-//! Texts from users, servers and peers: addresses, URLs, ids, names, JSON.
+//! Fuzz target for strings from users, servers and peers: addresses, URLs, ids, names, JSON.
 
 use hypha_wire::{
     Case, DType, ServiceId, Value, absolute_address, http_url, parse_service_url, socket_url,
@@ -13,7 +13,7 @@ pub(crate) fn run(input: &[u8]) {
     }
     if let Ok(url) = parse_service_url(text) {
         assert!(text.starts_with(&url.server_url), "{url:?}");
-        // Its parts are names, so they make an id.
+        // The parts are valid names, so they must form a valid id.
         let part = |part: &str| (part != "*").then(|| part.to_owned());
         let id = ServiceId {
             workspace: part(&url.workspace),
@@ -47,7 +47,7 @@ pub(crate) fn run(input: &[u8]) {
         assert_eq!(DType::parse(&dtype.to_string()).0, dtype, "{order:?}");
     }
     assert_ne!(dtype.item_size(), Some(0));
-    // The text frames of a server.
+    // Text frames of a server.
     if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
         let value = Value::from(json);
         assert_eq!(Value::from(value.to_json()), value);
