@@ -1,4 +1,4 @@
-//! Hosts the conformance service, with which any Hypha client can be checked.
+//! Hosts the conformance service, which is used to check any Hypha client.
 //!
 //! `cargo run -p hypha-rpc-examples --example conformance -- --server-url URL`
 
@@ -49,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
         connect = connect.client_id(client_id);
     }
     let hypha = connect.await?;
-    // Public, so that a caller in another workspace needs only the full id.
+    // Public, so that a caller in another workspace only needs the full id.
     let info = hypha
         .register_service(ConformanceService::new(Host::default()))
         .visibility(Visibility::Public)

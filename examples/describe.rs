@@ -1,7 +1,7 @@
 //! Describes a service for callers in other languages.
 //!
 //! `cargo run -p hypha-rpc-examples --example describe -- --format typescript` prints TypeScript
-//! declarations; the other formats are json, openapi, python and rust. The command `hypha schema`
+//! declarations. The other formats are json, openapi, python and rust. The command `hypha schema`
 //! does the same for any service on a server.
 
 use clap::Parser;

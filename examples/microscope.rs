@@ -1,4 +1,4 @@
-//! Serves a microscope to the callers in Python and JavaScript that the guide shows.
+//! Serves a microscope. Its callers are the Python and JavaScript programs in the guide.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example microscope`
 

@@ -1,4 +1,4 @@
-//! Offers a typed service and calls it. The README shows parts of this program.
+//! Provides a typed service and calls it. The README shows parts of this program.
 //!
 //! Run `cargo run -p hypha-rpc-examples --example quickstart`, which needs no other program. With
 //! `-- --server-url URL` it uses a running server; with `--serve` it keeps the service available

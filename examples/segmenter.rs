@@ -1,4 +1,4 @@
-//! Calls the service in Python or JavaScript that the guide shows, through a typed proxy.
+//! Calls a Python or JavaScript service shown in the guide, through a typed proxy.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example segmenter -- SERVICE_ID`
 
@@ -15,7 +15,7 @@ enum SegmentError {
     Other(String),
 }
 
-/// The service as it would be in Rust; only its proxy is used.
+/// The service as a Rust contract; only its proxy is used.
 #[hypha_service]
 trait Segmenter {
     /// Find the pixels that are brighter than the threshold.

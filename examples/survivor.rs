@@ -1,4 +1,4 @@
-//! Calls a service continuously, and prints each change of the connection.
+//! Calls a service continuously, and prints each change of the connection state.
 //!
 //! Run `cargo run -p hypha-rpc-examples --example survivor -- --server-url URL`, then kill and
 //! restart the server.
@@ -86,7 +86,7 @@ async fn main() -> anyhow::Result<()> {
     let info = hypha.register_service(SurvivorService::new(Desk)).await?;
     let survivor: SurvivorProxy = hypha.proxy(&info.id).await?;
 
-    // Updates the line also while a call waits for the server.
+    // Update the line even while a call waits for the server.
     let watching = tokio::spawn({
         let hypha = hypha.clone();
         async move {

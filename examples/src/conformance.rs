@@ -1,4 +1,4 @@
-//! Contract of the conformance service, with which every Hypha client is checked. The services in
+//! Contract of the conformance service, which is used to check Hypha clients. The services in
 //! `tests/interop` implement the same methods in Python and JavaScript.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use hypha_rpc::prelude::*;
 pub struct Person {
     /// The name.
     pub name: String,
-    /// In years.
+    /// Age, in years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<i64>,
     /// Reason for the person's fame.
@@ -36,7 +36,7 @@ pub struct Caller {
 pub struct ArrayInfo {
     /// Type of the elements in the notation of numpy.
     pub dtype: String,
-    /// Its dimensions.
+    /// Lengths of the dimensions.
     pub shape: Vec<usize>,
     /// Sum of all elements.
     pub sum: f64,
@@ -104,7 +104,7 @@ pub trait Conformance {
     /// Make bytes.
     async fn make_bytes(
         &self,
-        /// The count.
+        /// Number of bytes.
         n: u32,
     ) -> Binary;
 
@@ -146,9 +146,9 @@ pub trait Conformance {
     /// Call a function repeatedly, with 0, 1, 2 and so on, and return its results.
     async fn call_back(
         &self,
-        /// The function.
+        /// Function to call.
         callback: Callback<u32, Value>,
-        /// The number of repetitions.
+        /// Number of calls.
         times: u32,
     ) -> Result<Vec<Value>, Error>;
 
@@ -156,26 +156,26 @@ pub trait Conformance {
     /// steps.
     async fn progress(
         &self,
-        /// The function.
+        /// Function to call.
         callback: Callback<u32, Value>,
-        /// The number of steps.
+        /// Number of steps.
         steps: u32,
     ) -> Result<u32, Error>;
 
     /// Call functions in lists in a map, each with its key, and return their results in the same
-    /// places.
+    /// structure.
     async fn call_nested(
         &self,
-        /// The functions.
+        /// Functions to call.
         functions: BTreeMap<String, Vec<Callback<String, Value>>>,
     ) -> Result<BTreeMap<String, Vec<Value>>, Error>;
 
     /// Count from 0 to `n - 1`.
     async fn count(
         &self,
-        /// The count of numbers.
+        /// Number of items.
         n: u32,
-        /// Pause before each, in seconds.
+        /// Pause before each item, in seconds.
         #[hypha(default = 0.0)]
         delay: f64,
     ) -> anyhow::Result<impl Stream<Item = u32> + Send>;
@@ -186,7 +186,7 @@ pub trait Conformance {
     /// Count from 0, and fail instead of the number `n`.
     async fn fail_after(
         &self,
-        /// The count of numbers before it.
+        /// Number of items before the failure.
         n: u32,
     ) -> impl Stream<Item = anyhow::Result<u32>> + Send;
 
@@ -195,16 +195,16 @@ pub trait Conformance {
         &self,
         /// The numbers.
         numbers: RemoteStream<f64>,
-        /// The count to read. Default: all.
+        /// Maximum number of items to read. Default: all.
         limit: Option<usize>,
     ) -> Result<f64, Error>;
 
     /// Make blocks of bytes.
     async fn blocks(
         &self,
-        /// The count.
+        /// Number of blocks.
         n: u32,
-        /// The bytes in each.
+        /// Bytes per block.
         size: u32,
     ) -> impl Stream<Item = Binary> + Send;
 
@@ -249,7 +249,7 @@ pub trait Counter {
     /// Add to the counter and return its value.
     async fn increment(
         &self,
-        /// The amount.
+        /// Amount to add.
         #[hypha(default = 1)]
         by: i64,
     ) -> i64;

@@ -29,7 +29,7 @@ impl Host {
     }
 }
 
-/// Increments a count as long as it exists.
+/// Increments a count as long as this value exists.
 struct Open(Arc<AtomicUsize>);
 
 impl Open {

@@ -1,4 +1,4 @@
-//! Runs one test case against one server, if the peers that it needs are installed.
+//! Runs one test case against one server, if the needed peers are installed.
 
 use anyhow::Result;
 
@@ -6,12 +6,12 @@ use crate::conformance::Language;
 use crate::peers::or_skip;
 use crate::servers::{Kind, Server};
 
-/// Runs `case` against the shared server of this kind. Skips it with a message if one of
-/// `languages`, or Python for its server, is not installed.
+/// Runs `case` against the shared server of this kind. Skips it with a message if a language in
+/// `languages` is not installed, or if Python is not installed but the server needs it.
 ///
 /// # Panics
 ///
-/// Panics if the case fails, and prints the output of the server.
+/// Panics if the case fails, after printing the output of the server.
 pub fn run_blocking(kind: Kind, languages: &[Language], case: impl FnOnce(&Server) -> Result<()>) {
     for language in languages {
         if or_skip(language.installed()).is_none() {
@@ -26,11 +26,11 @@ pub fn run_blocking(kind: Kind, languages: &[Language], case: impl FnOnce(&Serve
     }
 }
 
-/// As [`run_blocking`], for an asynchronous case.
+/// Like [`run_blocking`], for an asynchronous case.
 ///
 /// # Panics
 ///
-/// As [`run_blocking`].
+/// Same as [`run_blocking`].
 pub fn run(kind: Kind, languages: &[Language], case: impl AsyncFnOnce(&Server) -> Result<()>) {
     run_blocking(kind, languages, |server| {
         let runtime = tokio::runtime::Builder::new_current_thread()

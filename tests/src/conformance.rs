@@ -1,4 +1,4 @@
-//! Starts the conformance programs: one hosts a service, another one calls all its methods, in any
+//! Starts the conformance programs: one hosts a service, and another calls all its methods, in any
 //! pair of languages.
 
 use std::process::Command;
@@ -11,11 +11,11 @@ use crate::executables::executable;
 use crate::peers;
 use crate::process::Process;
 
-/// Time for a host to connect and register.
+/// Timeout for a host to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Time for a client to run all its checks; each check has its own timeout.
+/// Timeout for a client to run all its checks. Each check also has its own timeout.
 const CLIENT_LIMIT: Duration = Duration::from_secs(300);
-/// Time for a host to terminate after the request to do so.
+/// Timeout for a host to terminate when told to.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Language of a peer.
@@ -76,7 +76,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts the service, with `options` besides the server, and waits until it is registered.
+    /// Starts the service, with `options` in addition to the server, and waits until it is
+    /// registered.
     pub fn start(language: Language, server_url: &str, options: &[&str]) -> Result<Host> {
         let mut command = language.host()?;
         command.args(["--server-url", server_url]).args(options);
@@ -97,8 +98,8 @@ impl Host {
         })
     }
 
-    /// Runs a client in `language` that checks the service under the id `service`. Returns the
-    /// number of checks that passed.
+    /// Runs a client in `language` that checks the service with the id `service`. Returns the
+    /// number of passed checks.
     pub fn call_from(
         &self,
         language: Language,
@@ -111,7 +112,7 @@ impl Host {
             .map_err(|error| anyhow!("{error:#}\n{}", self.process.transcript(0)))
     }
 
-    /// Asks the program to terminate, and checks that it does so with success.
+    /// Tells the program to terminate, and checks its exit status.
     pub fn stop(self) -> Result<()> {
         ensure!(
             self.process.try_wait()?.is_none(),
@@ -151,14 +152,14 @@ pub fn start_client(
     Process::start(format!("the {language:?} client"), &command)
 }
 
-/// Waits until a program that prints a line per check has ended. Returns the number of checks that
-/// passed; fails if one failed or none passed.
+/// Waits until a program that prints a line per check has ended. Returns the number of passed
+/// checks. Fails if a check failed or none passed.
 pub fn passed_checks(process: &Process) -> Result<usize> {
     let status = process.wait(CLIENT_LIMIT)?;
     let mut passed = 0;
     let mut failed = Vec::new();
     for line in process.stdout() {
-        // Libraries may print lines of their own.
+        // Libraries may print other lines.
         let Ok(check) = serde_json::from_str::<Check>(&line) else {
             continue;
         };

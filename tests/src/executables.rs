@@ -1,4 +1,4 @@
-//! Programs of this workspace, which cargo builds when a test needs the first of them.
+//! Programs of this workspace. cargo builds all of them when a test needs the first.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -24,8 +24,8 @@ const BINARIES: [&str; 2] = ["hypha", "hypha-server"];
 
 /// Returns the path of a binary or example of this workspace.
 ///
-/// `HYPHA_TEST_PROGRAMS` names a folder with built programs, whose folder `examples` contains the
-/// examples. Without it, cargo builds them.
+/// `HYPHA_TEST_PROGRAMS` may name a folder with built programs and a subfolder `examples`. Without
+/// it, cargo builds them.
 pub fn executable(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
         let folder = PathBuf::from(folder);
@@ -61,8 +61,9 @@ fn build() -> Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(project_root());
-    // Variables that cargo sets for this package must not reach build scripts of other packages:
-    // some watch them, and would be rebuilt with everything that depends on them each time.
+    // Variables that cargo sets for this package must not reach build scripts of other packages.
+    // Some build scripts watch these variables, and cargo would rebuild them and all dependents
+    // each time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

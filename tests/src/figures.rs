@@ -1,10 +1,10 @@
-//! Figures of a stack in the benchmark, in any language.
+//! Measurements of a stack in the benchmark, in any language.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Figures of one stack, which is a service, a server and a caller.
+/// Measurements of one stack, which is a service, a server and a caller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls per second, one at a time.
@@ -19,10 +19,10 @@ pub struct Figures {
     pub mb_1: f64,
     /// Echoes of 16 MB, in MB per second.
     pub mb_16: f64,
-    /// Echoes of arrays of 16 MB, in MB per second; 0 where there are none.
+    /// Echoes of arrays of 16 MB, in MB per second; 0 if the stack has no arrays.
     #[serde(default)]
     pub mb_array: f64,
-    /// Items of a stream of small ones, per second at the consumer; 0 where there are none.
+    /// Small stream items per second at the consumer; 0 if the stack has no streams.
     #[serde(default)]
     pub items: f64,
 }

@@ -1,8 +1,8 @@
-//! Support for the whole-system tests: starts the Python server, `hypha-server`, and programs in
+//! Support for the whole-system tests. Starts the Python server, `hypha-server`, and programs in
 //! Rust, Python and JavaScript, each on a free port, collects their output, and kills them when
-//! they are dropped.
+//! dropped.
 //!
-//! This crate uses no internals of the others: servers and examples are external programs.
+//! This crate uses no internals of other crates: servers and examples are external programs.
 
 pub mod cases;
 pub mod conformance;

@@ -1,7 +1,7 @@
 //! Finds the Python and JavaScript peers, and skips tests without them.
 //!
-//! `cargo xtask setup` installs both. Without it, tests that need them are skipped with a message;
-//! with `CI` or `HYPHA_TEST_REQUIRE_PEERS` set, they fail.
+//! `cargo xtask setup` installs both. Without it, tests that need them are skipped with a message,
+//! or fail if `CI` or `HYPHA_TEST_REQUIRE_PEERS` is set.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -13,14 +13,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::project_root;
 
-/// Variable with the path of a Python interpreter that has the packages of
+/// Environment variable with the path of a Python interpreter that has the packages of
 /// `tests/interop/requirements.lock`.
 pub const PYTHON_VARIABLE: &str = "HYPHA_TEST_PYTHON";
-/// Variable with the path of Chromium.
+/// Environment variable with the path of Chromium.
 pub const CHROMIUM_VARIABLE: &str = "HYPHA_TEST_CHROMIUM";
-/// Variable with the path of a file that gets a line for each skipped test.
+/// Environment variable with the path of a file to which each skipped test appends a line.
 pub const SKIPPED_VARIABLE: &str = "HYPHA_TEST_SKIPPED";
-/// Variable that makes a missing peer a failure, if set.
+/// Environment variable that makes a missing peer a failure, if set.
 pub const REQUIRE_VARIABLE: &str = "HYPHA_TEST_REQUIRE_PEERS";
 
 /// Returns the folder of the peers' programs and lock files.
@@ -71,7 +71,7 @@ pub fn chromium() -> Result<PathBuf> {
 /// Returns a program of the Python peers.
 pub fn python_program(script: &str) -> Result<Command> {
     let mut command = Command::new(python()?);
-    // `-u` writes lines without a delay. `-B` writes no files beside the sources.
+    // `-u` disables buffering of output. `-B` writes no files beside the sources.
     command
         .args(["-u", "-B"])
         .arg(interop_folder().join("python").join(script));
@@ -85,7 +85,7 @@ pub fn javascript_program(script: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Returns the found peer, or `None` after a message that this test is skipped.
+/// Returns the peer, or prints a message that this test is skipped and returns `None`.
 ///
 /// # Panics
 ///
@@ -94,8 +94,8 @@ pub fn or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI") || is_set(REQUIRE_VARIABLE))
 }
 
-/// As [`or_skip`], for a system program. `cargo xtask setup` installs these only if `CI` is set, so
-/// they are required only then.
+/// Like [`or_skip`], for a system program. `cargo xtask setup` installs these only if `CI` is set,
+/// so they are required only then.
 pub fn program_or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI"))
 }
@@ -117,8 +117,8 @@ fn found_or_skipped<T>(found: Result<T>, required: bool) -> Option<T> {
             if let Some(mut file) = file {
                 let _ = file.write_all(line.as_bytes());
             }
-            // Bypasses the capture of the test runner, which would hide the message. The runner may
-            // be in the middle of a line, hence the line break.
+            // Bypass the output capture of the test runner, which would hide the message. The
+            // runner may have printed a part of a line, hence the line break.
             let line = format!("\nskipped: {line}");
             let _ = std::io::stderr().write_all(line.as_bytes());
             None

@@ -1,5 +1,5 @@
-//! A child process, whose output is kept and printed when a test fails, and which never outlives
-//! the test.
+//! A child process that never outlives the test. Its output is stored, and printed if the test
+//! fails.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail};
 
 /// Shell script that runs `"$@"` in the shell's own process group.
 ///
-/// A line on standard input asks the program to terminate; the end of standard input kills the
-/// whole group. The kernel closes the pipe when the process that holds it dies for any reason, so
-/// no program is left behind by a test that is killed, nor by a server in a `static`, which is
+/// A line on standard input tells the program to terminate; the end of standard input kills the
+/// whole group. The kernel closes the pipe when the process that holds it dies for any reason. So
+/// no program survives a test that is killed, and no server in a `static` survives, although it is
 /// never dropped.
 const SUPERVISE: &str = r#"
 exec 3<&0
@@ -34,11 +34,10 @@ kill -KILL "$watcher"
 exit "$status"
 "#;
 
-/// Prefix of variables that would change the behavior of a child, and belong to the user who runs
-/// the tests.
+/// Prefix of the user's environment variables that would change the behavior of a child.
 const FOREIGN_PREFIX: &str = "HYPHA_";
 
-/// Interval of checks whether a child has ended.
+/// Interval of checks for the end of a child.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running program.
@@ -61,7 +60,7 @@ struct Lines {
     all: Vec<Line>,
     /// Number of streams that have ended, of two.
     ended: usize,
-    /// File that gets every line as well.
+    /// File that also gets every line.
     copy: Option<File>,
 }
 
@@ -87,8 +86,8 @@ enum Stream {
 }
 
 impl Process {
-    /// Starts `command`, called `name` in messages. Replaces its standard streams and process
-    /// group.
+    /// Starts `command`, which is called `name` in messages. Replaces its standard streams and
+    /// process group.
     pub fn start(name: impl Into<String>, command: &Command) -> Result<Process> {
         let name = name.into();
         let mut supervised = Command::new("sh");
@@ -118,8 +117,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that the end of the test kills the children of the program as
-            // well.
+            // Use a separate group, so that the end of the test also kills the children of the
+            // program.
             .process_group(0);
         let mut child = supervised
             .spawn()
@@ -140,12 +139,12 @@ impl Process {
         })
     }
 
-    /// Waits for the first line on standard output for which `find` returns a value. Also considers
+    /// Waits for the first line on standard output for which `find` returns a value, including
     /// lines before the call.
     ///
     /// # Errors
     ///
-    /// Fails with the output of the program if it ends or `limit` elapses.
+    /// Fails with the output of the program if the program ends or `limit` elapses.
     pub fn wait_for_line<T>(
         &self,
         limit: Duration,
@@ -182,7 +181,7 @@ impl Process {
         }
     }
 
-    /// Waits for a line with this prefix, and returns the rest of it.
+    /// Waits for a line with this prefix, and returns the rest of the line.
     pub fn wait_for_prefix(&self, limit: Duration, prefix: &str) -> Result<String> {
         self.wait_for_line(limit, |line| {
             line.strip_prefix(prefix).map(|rest| rest.trim().into())
@@ -243,7 +242,7 @@ impl Process {
         Ok(control.flush()?)
     }
 
-    /// Writes all output to a file as well, past and future.
+    /// Also writes all output to a file, past and future.
     pub fn copy_output(&self, file: &Path) -> Result<()> {
         let mut copy = File::create(file)?;
         let mut lines = self.output.lock();
@@ -261,12 +260,12 @@ impl Process {
         out.map(|line| line.text.clone()).collect()
     }
 
-    /// Returns the number of lines so far, as an argument of [`Process::transcript`].
+    /// Returns the current number of lines, as an argument for [`Process::transcript`].
     pub fn mark(&self) -> usize {
         self.output.lock().all.len()
     }
 
-    /// Returns both output streams from a mark on, as text for people.
+    /// Returns both output streams from a mark on, in readable form.
     pub fn transcript(&self, mark: usize) -> String {
         let lines = self.output.lock();
         let mut text = format!("--- output of {} ---\n", self.name);
@@ -320,7 +319,7 @@ impl Drop for Process {
         if thread::panicking() {
             eprint!("{}", self.transcript(0));
         }
-        // At the end of its standard input, the shell kills its process group and itself.
+        // When its standard input ends, the shell kills its process group and itself.
         drop(
             self.control
                 .lock()

@@ -1,4 +1,4 @@
-//! A TCP proxy between clients and a server, which causes network faults on request.
+//! A TCP proxy between clients and a server, which simulates network faults.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,11 +19,11 @@ pub enum Weather {
     Fair,
     /// All bytes arrive with this delay.
     Slow(Duration),
-    /// No bytes arrive, and no side is notified, as with a half-open connection.
+    /// No bytes arrive, and neither side is notified, as with a half-open connection.
     Stalled,
-    /// New connections are closed at once.
+    /// New connections are closed immediately.
     Refusing,
-    /// As `Fair`, but requests for a WebSocket are rejected, as by an old proxy.
+    /// Like `Fair`, but requests for a WebSocket are rejected, as by an old proxy.
     OnlyHttp,
 }
 
@@ -40,9 +40,9 @@ pub struct Proxy {
 struct Shared {
     target: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
-    /// Generation of connections. A change cuts the existing ones.
+    /// Generation of connections. Changing it closes the existing ones.
     age: watch::Sender<u64>,
-    /// Bytes from clients that pass before all connections are cut. Negative: no limit.
+    /// Number of bytes from clients after which all connections are closed. Negative: no limit.
     fuse: AtomicI64,
     accepted: Mutex<Vec<Instant>>,
 }
@@ -85,17 +85,17 @@ impl Proxy {
         self.shared.weather.send_replace(weather);
     }
 
-    /// Cuts all connections.
+    /// Closes all connections.
     pub fn cut(&self) {
         self.shared.age.send_modify(|age| *age += 1);
     }
 
-    /// Cuts all connections after clients have sent this number of further bytes.
+    /// Closes all connections after clients have sent this number of further bytes.
     pub fn cut_after(&self, bytes: u32) {
         self.shared.fuse.store(i64::from(bytes), Ordering::SeqCst);
     }
 
-    /// Returns the times of all connection attempts, refused ones included.
+    /// Returns the times of all connection attempts, including refused ones.
     #[must_use]
     pub fn accepted(&self) -> Vec<Instant> {
         lock(&self.shared.accepted).clone()

@@ -1,4 +1,4 @@
-//! A WebSocket client that sends any bytes and shows everything that it receives.
+//! A WebSocket client that can send any bytes and returns everything that it receives.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-/// Timeout of everything that a server must do.
+/// Timeout for every expected reaction of a server.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection to a server's `/ws`.
@@ -36,7 +36,7 @@ pub enum Event {
 }
 
 impl Info {
-    /// Returns a string of the `connection_info`, or an empty one.
+    /// Returns a string of the `connection_info`, or an empty string if it is missing.
     #[must_use]
     pub fn text(&self, key: &str) -> &str {
         self.0[key].as_str().unwrap_or_default()
@@ -54,8 +54,8 @@ impl RawClient {
     /// frame.
     pub async fn open(url: &str, query: &str) -> Result<RawClient> {
         let address = url.strip_prefix("http://").context("not an http URL")?;
-        // Accepts frames of any size, because the server adds to a message that it forwards, and
-        // one of the largest size becomes larger.
+        // Accept frames of any size, because the server adds data to a message that it forwards, so
+        // a frame of the maximum size becomes larger.
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -109,7 +109,7 @@ impl RawClient {
         self.send_message(&main, Some(&extra)).await
     }
 
-    /// Closes the connection and waits until the server has closed it too.
+    /// Closes the connection and waits until the server has also closed it.
     pub async fn close(mut self) -> Result<()> {
         self.socket.close(None).await?;
         while !matches!(self.next().await?, Event::Closed(..)) {}
@@ -152,8 +152,8 @@ impl RawClient {
         }
     }
 
-    /// Sends a control ping and waits for its pong. Returns the RPC messages that arrived before
-    /// it.
+    /// Sends a control ping and waits for the pong. Returns the RPC messages that arrived before
+    /// the pong.
     ///
     /// A server handles the frames of a connection in order, so the pong also shows that the server
     /// has handled everything sent before.

@@ -16,26 +16,27 @@ use crate::executables::executable;
 use crate::peers;
 use crate::process::Process;
 
-/// Time for a server to start; the Python one takes about ten seconds.
+/// Timeout for a server to start. The Python server takes about ten seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Interval of checks of a server that is starting.
 const POLL: Duration = Duration::from_millis(100);
-/// Another program may take a free port before the server binds it, so a start is tried again.
+/// Maximum number of attempts to start a server, because another program may take a free port
+/// before the server binds it.
 const START_ATTEMPTS: usize = 3;
 
-/// Variable with the folder of the servers that all test programs share.
+/// Environment variable with the folder of the servers that all test programs share.
 pub const SERVERS_VARIABLE: &str = "HYPHA_TEST_SERVERS";
 
 /// Token of the user `root` of every server.
 pub const ROOT_TOKEN: &str = "c4b1f09a7d3e62858f1d0b6ac79e3542";
 
-/// Secret with which every server signs tokens, unless its setup has another one.
+/// Secret with which servers sign tokens, unless their setup has another.
 pub const JWT_SECRET: &str = "a secret that all servers of the tests share";
 
 /// Kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The original, in Python.
+    /// The original server, in Python.
     Python,
     /// `hypha-server`.
     Ours,
@@ -75,8 +76,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Returns a setup with a port that is free now, to start several servers one after the other
-    /// at the same address.
+    /// Returns a setup with a free port, to start several servers one after the other at the same
+    /// address.
     pub fn restartable() -> Result<Setup> {
         Ok(Setup {
             port: Some(free_port()?),
@@ -84,7 +85,7 @@ impl Setup {
         })
     }
 
-    /// Returns a setup of a server of a cluster. The servers of one Redis need different ids.
+    /// Returns the setup of a server in a cluster. The servers of one Redis need different ids.
     #[must_use]
     pub fn in_cluster(redis: &Redis, id: &str) -> Setup {
         let shared = ["--redis-uri", &redis.uri, "--server-id", id];
@@ -115,7 +116,7 @@ impl Redis {
         version.context("`redis-server` cannot be run").map(drop)
     }
 
-    /// Starts a Redis on a free port and waits until it is ready.
+    /// Starts a Redis on a free port, and waits until it is ready.
     pub fn start() -> Result<Redis> {
         let port = free_port()?;
         let mut command = Command::new("redis-server");
@@ -133,12 +134,12 @@ impl Redis {
 }
 
 impl Server {
-    /// Starts a server and waits until it is ready.
+    /// Starts a server, and waits until it is ready.
     pub fn start(kind: Kind) -> Result<Server> {
         Self::start_as(kind, &Setup::default())
     }
 
-    /// Starts a server with these options and waits until it is ready.
+    /// Starts a server with these options, and waits until it is ready.
     pub fn start_as(kind: Kind, setup: &Setup) -> Result<Server> {
         let mut command = match kind {
             Kind::Python => Command::new(peers::python()?),
@@ -153,7 +154,7 @@ impl Server {
         }
         command.args(["--host=127.0.0.1", "--root-token", ROOT_TOKEN]);
         command.args(&setup.arguments);
-        // The tests send as fast as they can, so rate limits would fail them.
+        // The tests send as fast as they can, and would exceed rate limits.
         for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
@@ -205,10 +206,11 @@ impl Server {
     }
 
     /// Returns the server that all tests share: the one that `cargo xtask test` has started for the
-    /// run, or that of this process, which the first test starts. `None` after a message if the
-    /// test must be skipped.
+    /// run, or that of this process, which the first test starts. Prints a message and returns
+    /// `None` if the test must be skipped.
     ///
-    /// Tests do not interfere there, because each peer gets an anonymous workspace of its own.
+    /// Tests do not interfere with each other there, because each peer gets its own anonymous
+    /// workspace.
     ///
     /// # Panics
     ///
@@ -220,7 +222,7 @@ impl Server {
                 Err(error) => panic!("{kind} is not shared: {error:#}"),
             }
         }
-        // The lock is held while a server starts, so that concurrent tests do not start several.
+        // Hold the lock while a server starts, so that concurrent tests do not start several.
         static PYTHON: Mutex<Option<&'static Server>> = Mutex::new(None);
         static OURS: Mutex<Option<&'static Server>> = Mutex::new(None);
         if kind == Kind::Python {
@@ -231,8 +233,8 @@ impl Server {
         let server = match *place {
             Some(server) => server,
             None => match Server::start(kind) {
-                // The server must live as long as this process. The pipe that it holds ends the
-                // server then.
+                // The server must live as long as this process. When the process ends, its pipe
+                // closes, which ends the server.
                 Ok(server) => *place.insert(Box::leak(Box::new(server))),
                 Err(error) => panic!("{kind} does not start: {error:#}"),
             },
@@ -249,8 +251,8 @@ impl Server {
     }
 }
 
-/// A shared server that one test uses. If the test fails, dropping this prints the output of the
-/// server since the start of the test.
+/// A shared server, used by one test. If the test fails, dropping this prints the output that the
+/// server has written since the start of the test.
 #[derive(Debug)]
 pub struct ServerInUse {
     server: Server,
@@ -315,8 +317,8 @@ pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// Returns a free port. It is below the range for outgoing connections, one of which could
-/// otherwise take the port while its server is down.
+/// Returns a free port. It is below the range for outgoing connections; otherwise such a connection
+/// could take the port while its server is down.
 fn free_port() -> Result<u16> {
     let random = || RandomState::new().build_hasher().finish();
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -325,7 +327,7 @@ fn free_port() -> Result<u16> {
 }
 
 /// Waits until the previous server on the port has ended, because a killed server closes its socket
-/// some time later.
+/// only after some time.
 fn wait_until_free(port: u16) -> Result<()> {
     let deadline = Instant::now() + START_LIMIT;
     while let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
@@ -358,7 +360,7 @@ fn wait_until_ready(process: &Process, url: &str) -> Result<()> {
     }
 }
 
-/// Sends a GET request, and returns status and body.
+/// Sends a GET request. Returns the status and the body.
 pub fn http_get(url: &str, path: &str) -> Result<(u16, String)> {
     let answer = http_get_with(url, path, &[])?;
     Ok((answer.status, String::from_utf8(answer.body)?))

@@ -1,7 +1,7 @@
-//! Tests of the servers' responses to a client that violates the protocol, on the level of frames.
+//! Tests the responses of servers to a client that violates the protocol, at the level of frames.
 //!
-//! Both servers are tested. Where the Python server has a defect that `hypha-server` does not copy,
-//! the expectation differs and a comment says so.
+//! Both servers are tested. If `hypha-server` does not copy a defect of the Python server, the
+//! expectations differ, and a comment says so.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep};
 
 type Outcome = anyhow::Result<()>;
 
-/// Largest frame that a server accepts, in bytes.
+/// Maximum size of a frame that a server accepts, in bytes.
 const FRAME_LIMIT: usize = 16 * 1024 * 1024;
-/// Largest text of a close frame, in bytes.
+/// Maximum length of the reason in a close frame, in bytes.
 const REASON_LIMIT: usize = 123;
 
-/// End of a connection: the error text that arrived, if any, then the close frame.
+/// End of a connection: the error message, if one arrived, then the close frame.
 #[derive(Debug)]
 struct End {
     error: Option<String>,
@@ -48,7 +48,8 @@ async fn end_of(client: &mut RawClient) -> anyhow::Result<End> {
 }
 
 impl End {
-    /// Expects an error text that contains `text`, and a close with `code` that repeats it.
+    /// Expects an error message that contains `text`, and a close frame with `code` that repeats
+    /// it.
     #[track_caller]
     fn expect(&self, code: u16, text: &str) {
         let error = self.error.as_deref().unwrap_or_default();
@@ -62,7 +63,7 @@ impl End {
         assert!(repeated, "the reason should repeat the error: {self:?}");
     }
 
-    /// Expects that the connection ended without a text or close frame.
+    /// Expects that the connection ended without an error message or close frame.
     #[track_caller]
     fn expect_drop(&self) {
         assert_eq!((self.error.as_deref(), self.code), (None, 1006), "{self:?}");
@@ -125,7 +126,7 @@ async fn peer_leaves_before_the_first_frame(server: &Server) -> Outcome {
 }
 
 async fn token_is_no_token(server: &Server) -> Outcome {
-    // The signature is not the server's; the token was made for this test.
+    // The signature is not the server's: the token was created for this test.
     let foreign = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
         eyJzdWIiOiJtYWxsb3J5IiwiZXhwIjo0MTAyNDQ0ODAwfQ.\
         c2lnbmVkLWJ5LW5vYm9keS1hdC1hbGwtcmVhbGx5LW5vdA";
@@ -152,7 +153,7 @@ async fn workspace_does_not_exist(server: &Server) -> Outcome {
 }
 
 async fn workspace_is_not_ours(server: &Server) -> Outcome {
-    // Stays connected, so that its workspace exists.
+    // The owner stays connected, so that its workspace exists.
     let (_owner, info) = RawClient::connect(&server.url, "owner").await?;
     for workspace in ["public", info.text("workspace")] {
         let first = json!({ "client_id": "stranger", "workspace": workspace }).to_string();
@@ -239,7 +240,7 @@ fn undeliverable() -> Vec<Vec<u8>> {
         vec![],
         vec![0xc1],
         b"plain text, not msgpack".to_vec(),
-        // A map of four billion entries, an array as long, a string as long.
+        // Headers of a map, an array and a string that declare four billion entries or bytes.
         vec![0xdf, 0xff, 0xff, 0xff, 0xff],
         vec![0xdd, 0xff, 0xff, 0xff, 0xff],
         vec![0xdb, 0xff, 0xff, 0xff, 0xff],
@@ -337,7 +338,7 @@ async fn largest_frame_is_accepted(server: &Server) -> Outcome {
 async fn oversized_frame_closes_the_connection(server: &Server) -> Outcome {
     let (mut bystander, _) = RawClient::connect(&server.url, "bystander").await?;
     let (mut client, _) = RawClient::connect(&server.url, "oversized").await?;
-    // The server may stop reading before the frame is complete, so the result does not matter.
+    // The server may stop reading before the frame is complete, so ignore the result.
     let _ = client.send_binary(vec![0xc0; FRAME_LIMIT + 1]).await;
     assert_eq!(end_of(&mut client).await?.code, 1009);
     bystander.ping().await.map(drop)
@@ -370,7 +371,7 @@ async fn rejection(
         if Instant::now() > deadline {
             break;
         }
-        // The end of the peer reaches the server on another connection, so it may be later than the
+        // The server may notice the end of the peer, which is on another connection, only after the
         // call.
         sleep(Duration::from_millis(50)).await;
     }
@@ -382,8 +383,8 @@ async fn rejection_of_a_gone_peer(
     server: &Server,
     caller: &mut RawClient,
 ) -> anyhow::Result<(String, Value, Value)> {
-    // The Python server forgets that a peer has left if its own delayed event of the peer's arrival
-    // follows. Then the test tries another peer.
+    // The Python server forgets that a peer has disconnected if its own delayed event about the
+    // peer's arrival follows. Then the test tries another peer.
     let attempts = if server.kind == Kind::Python { 10 } else { 1 };
     for attempt in 0..attempts {
         let (mut peer, info) = RawClient::connect(&server.url, &format!("gone{attempt}")).await?;
@@ -452,7 +453,7 @@ async fn call_of_a_peer_that_never_was(server: &Server) -> Outcome {
 
 async fn message_without_session_to_a_peer_that_is_gone(server: &Server) -> Outcome {
     let (mut caller, _) = RawClient::connect(&server.url, "caller").await?;
-    // A rejected call shows that the server knows that the peer has left.
+    // A rejected call shows that the server knows that the peer has disconnected.
     let (address, ..) = rejection_of_a_gone_peer(server, &mut caller).await?;
     let main = json!({ "type": "method", "to": address, "method": "services.x.y" });
     caller
@@ -489,7 +490,7 @@ macro_rules! against_both_servers {
             use super::*;
             $(#[tokio::test] async fn $name() {
                 let Some(server) = Server::shared(Kind::Python) else { return };
-                // A panic, so that the server's output is shown.
+                // Panic, so that the server's output is shown.
                 if let Err(error) = super::$name(&server).await {
                     panic!("{error:#}");
                 }
@@ -499,7 +500,7 @@ macro_rules! against_both_servers {
             use super::*;
             $(#[tokio::test] async fn $name() {
                 let Some(server) = Server::shared(Kind::Ours) else { return };
-                // A panic, so that the server's output is shown.
+                // Panic, so that the server's output is shown.
                 if let Err(error) = super::$name(&server).await {
                     panic!("{error:#}");
                 }

@@ -1,5 +1,5 @@
-//! Tests of the errors of the Rust client: each mistake has its own error within its timeout, and
-//! the connection and other calls continue. Both servers are tested.
+//! Tests the errors of the Rust client, on both servers: each mistake has its own error within its
+//! timeout, and the connection and other calls continue.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Target for Service {
     }
 }
 
-/// A host, a caller in another workspace, and its proxy.
+/// A host, a caller in another workspace, and the caller's proxy.
 struct Pair {
     host: Client,
     caller: Client,
@@ -72,7 +72,7 @@ impl Pair {
         })
     }
 
-    /// Checks that the connection works, and that nothing is left of the failed call.
+    /// Checks that the connection works, and that nothing remains of the failed call.
     async fn still_works(&self) -> Result<()> {
         ensure!(self.target.divide(6.0, 3.0).await? == 2.0);
         ensure!(
@@ -186,8 +186,8 @@ async fn unknown_method(server: &Server) -> Result<()> {
         text.contains("target.multiply") && text.contains("divide"),
         "{text}"
     );
-    // The description had the method, but the service was removed meanwhile, so the host rejects
-    // the call.
+    // When the description was fetched, the service existed. It was removed since, so the host
+    // rejects the call.
     let temporary = pair
         .host
         .register_service(TargetService::new(Service))
@@ -287,7 +287,7 @@ async fn not_permitted(server: &Server) -> Result<()> {
     pair.still_works().await
 }
 
-/// A client with a read-only token can connect and call, but not register services.
+/// A client with a read-only token can connect and call services, but not register any.
 async fn read_only_token(server: &Server) -> Result<()> {
     let owner = hypha_rpc::connect(&server.url).await?;
     owner.register_service(TargetService::new(Service)).await?;
@@ -306,7 +306,7 @@ async fn read_only_token(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The peer disconnects while a call runs, and is gone for the next call.
+/// The peer disconnects while a call runs, so the next call fails as well.
 async fn peer_gone(server: &Server) -> Result<()> {
     let first = hypha_rpc::connect(&server.url).await?;
     let token = first.manager().await?.generate_token(None).await?;
@@ -314,7 +314,7 @@ async fn peer_gone(server: &Server) -> Result<()> {
     host.register_service(TargetService::new(Service)).await?;
     let target: TargetProxy = first.proxy("target").await?;
     let pending = tokio::spawn(target.hang().into_future());
-    // Its response shows that the call before it was received.
+    // The response shows that the previous call was received.
     target.divide(1.0, 1.0).await?;
     host.shutdown(Duration::ZERO).await;
     match timeout(Duration::from_secs(10), pending).await?? {
@@ -334,7 +334,7 @@ async fn peer_gone(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// No client ever had that address: `hypha-server` rejects the call, the Python server sends
+/// No client ever had this address: `hypha-server` rejects the call, the Python server sends
 /// nothing.
 async fn peer_never_there(server: &Server) -> Result<()> {
     let caller = hypha_rpc::connect(&server.url)

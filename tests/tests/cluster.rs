@@ -1,4 +1,4 @@
-//! Tests of a Python server and a `hypha-server` that share a Redis: clients of one use services of
+//! Tests a Python server and a `hypha-server` that share a Redis: clients of each use services of
 //! clients of the other. Needs the program `redis-server`.
 
 use anyhow::{Context, Result};
@@ -10,8 +10,8 @@ fn across() -> Result<()> {
     let redis = Redis::start()?;
     let python = Server::start_as(Kind::Python, &Setup::in_cluster(&redis, "python"))?;
     let ours = Server::start_as(Kind::Ours, &Setup::in_cluster(&redis, "ours"))?;
-    // Skipped, because the servers need not respond within the time of this check after a client
-    // has left.
+    // Skipped, because after a client has disconnected, the servers may take longer to respond than
+    // this check waits.
     let skip = ["--skip", "an_interface_ends_with_its_owner"];
     for (host, host_at, client, client_at) in [
         (Language::Python, &ours.url, Language::Python, &python.url),

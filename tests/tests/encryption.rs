@@ -1,4 +1,4 @@
-//! Tests of encrypted calls between Rust, Python and JavaScript, through both servers: calls,
+//! Tests encrypted calls between Rust, Python and JavaScript, through both servers: calls,
 //! callbacks, functions in results, streams, messages in chunks, and trusted keys.
 
 use std::process::Command;

@@ -1,6 +1,6 @@
-//! Tests of faults that a connection survives: killed servers, cut, stalled or slow links, and a
-//! thousand clients that return at once. The servers are real; the clients run in this process, and
-//! their tasks are counted.
+//! Tests faults that a connection survives: killed servers, closed, stalled or slow links, and a
+//! thousand clients that reconnect at once. The servers are real; the clients run in this process,
+//! and their tasks are counted.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, Setup};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
-/// Timeout of everything that must happen soon.
+/// Timeout for events that must happen soon.
 const SOON: Duration = Duration::from_secs(90);
 
-/// Runs `work` in a runtime of its own, and checks that no task is left afterwards.
+/// Runs `work` in a new runtime, and checks that no task remains afterwards.
 fn run<F>(kind: Kind, work: impl FnOnce() -> F)
 where
     F: Future<Output = Result<()>>,
@@ -68,7 +68,7 @@ async fn kill(server: Server) -> Result<()> {
     Ok(spawn_blocking(move || drop(server)).await?)
 }
 
-/// Age at which a connection counts as stable in these tests.
+/// Duration after which a connection counts as stable in these tests.
 const STABLE: Duration = Duration::from_millis(100);
 
 /// Waits until the existing connections are stable.
@@ -76,12 +76,12 @@ async fn settle() {
     tokio::time::sleep(STABLE * 2).await;
 }
 
-/// Returns a policy with short pauses, which are random as usual.
+/// Returns a policy with short pauses, randomized as usual.
 fn quick(kind: Kind) -> Backoff {
     let mut backoff = Backoff::default().longest(Duration::from_secs(2));
     backoff.stable = STABLE;
-    // The Python server loses a call to a client that has not yet returned, without an error. A
-    // caller that returns much sooner than the host would then wait for its idle timeout.
+    // The Python server loses a call to a client that has not yet reconnected, without an error. A
+    // caller that reconnects much sooner than the host would then wait for its idle timeout.
     if kind == Kind::Ours {
         backoff.spread = Duration::from_millis(300);
         backoff.first = Duration::from_millis(300);
@@ -100,7 +100,7 @@ fn echo() -> Service {
         .method(echo)
 }
 
-/// Connects a client that offers the service `echo`, and returns it with the full id.
+/// Connects a client that offers the service `echo`. Returns the client and the full id.
 async fn host(server: &Server) -> Result<(Client, String)> {
     let host = hypha_rpc::connect(&server.url)
         .reconnect(quick(server.kind))
@@ -109,7 +109,7 @@ async fn host(server: &Server) -> Result<(Client, String)> {
     Ok((host, id))
 }
 
-/// Waits until nothing is left, because a call of the server that has just arrived may still be
+/// Waits until nothing remains, because a call of the server that has just arrived may still be
 /// ending.
 async fn nothing_is_left(client: &Client) -> Result<()> {
     let left = async || {
@@ -135,7 +135,7 @@ struct Seen {
     made: AtomicU64,
     answered: AtomicU64,
     failed: AtomicU64,
-    /// Successful calls of each caller.
+    /// Number of successful calls of each caller.
     each: Vec<AtomicU64>,
     stop: AtomicBool,
 }
@@ -156,7 +156,7 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
                 seen.answered.fetch_add(1, Ordering::SeqCst);
                 seen.each[caller].fetch_add(1, Ordering::SeqCst);
             }
-            // The host or this client may not have returned yet.
+            // The host or this client may not have reconnected yet.
             Err(error) if error.is_retryable() || matches!(error, Error::Rejected(_)) => {
                 seen.failed.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -168,7 +168,7 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
 }
 
 /// Tests that keep all processors busy must not overlap, because they would slow each other down.
-/// With a process per test, the group `busy` in `.config/nextest.toml` does the same.
+/// If each test is a process, the group `busy` in `.config/nextest.toml` has the same effect.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn killed_under_callers(kind: Kind) -> Result<()> {
@@ -232,7 +232,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Cuts a link at every part of a message sent in chunks.
+/// Closes a link in every part of a message sent in chunks.
 async fn cut_in_the_middle(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -254,7 +254,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
             Err(Error::Disconnected(error)) if error.lost == Lost::Link => {}
             other => bail!("cut after {cut} bytes: {:?}", other.map(|b| b.len())),
         }
-        // The next call waits until the link is back.
+        // The next call waits until the link is restored.
         proxy.cut_after(cut);
         let echoed = service
             .call::<Binary>("echo", args!(payload))
@@ -330,7 +330,7 @@ async fn stalled_and_slow(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Cuts a link over HTTP, where a proxy rejects WebSockets.
+/// Closes a link over HTTP, where a proxy rejects WebSockets.
 async fn over_http(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -380,7 +380,7 @@ async fn over_http(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server by one that rejects the tokens of the first.
+/// Replaces the server with one that rejects the tokens of the first.
 async fn rejected_on_return(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -413,7 +413,7 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server by one without the workspace.
+/// Replaces the server with one that does not have the workspace.
 async fn workspace_gone(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -461,8 +461,8 @@ async fn taken_over(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Runs two programs with one id at a server that does not tell a replaced client the reason: they
-/// replace each other at growing intervals, and when one of them leaves, the other stays.
+/// Runs two programs with the same id, on a server that does not tell a replaced client the reason.
+/// They replace each other at growing intervals, and when one disconnects, the other stays.
 async fn two_with_one_id(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let connect = || hypha_rpc::connect(&server.url).client_id("same");
@@ -477,12 +477,12 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
         Ok(changes() == before)
     };
     eventually("they do not get slower", quiet).await?;
-    // Each pause is twice as long as the one before: 1, 2 and 4 seconds, randomized by ±50 %.
+    // Each pause is twice as long as the previous: 1, 2 and 4 seconds, randomized by ±50 %.
     ensure!((1..=10).contains(&changes()), "{} times", changes());
     let before = first.stats().reconnects;
     leave([second]).await?;
-    // The second may have replaced the first once more just before it left, and the first learns of
-    // that later.
+    // The second program may have replaced the first once more just before it disconnected, and the
+    // first notices that only later.
     let stays = async || {
         let before = first.stats().reconnects;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -496,11 +496,11 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Largest number of attempts of a client in any second (see [`Backoff`]).
+/// Maximum number of attempts per client in any second (see [`Backoff`]).
 const ATTEMPTS_PER_CLIENT: f64 = 1.5;
 
-/// Returns the number of clients of the restart. The Python server needs minutes until a thousand
-/// have returned. `HYPHA_TEST_CLIENTS` sets another number.
+/// Returns the number of clients of the restart test. With the Python server, a thousand clients
+/// need minutes to reconnect. `HYPHA_TEST_CLIENTS` sets another number.
 fn clients(kind: Kind) -> Result<usize> {
     match std::env::var("HYPHA_TEST_CLIENTS") {
         Ok(number) => Ok(number.parse()?),
@@ -524,14 +524,14 @@ async fn many_come_back(kind: Kind) -> Result<()> {
         let some = (0..50).map(|_| connect().into_future());
         clients.extend(try_join_all(some).await?);
     }
-    // Makes the connections count as stable.
+    // Wait until the connections count as stable.
     settle().await;
     let before = proxy.accepted().len();
     let services = try_join_all(clients.iter().map(|c| c.get_service(&id).into_future())).await?;
     let begin = Instant::now();
     kill(server).await?;
     let calls = services.iter().map(|service| async {
-        // The host may return later than the caller.
+        // The host may reconnect later than the caller.
         let retry = hypha_rpc::Retry::times(100).first(Duration::from_millis(500));
         let call = service
             .call::<u64>("echo", args!(7))

@@ -1,5 +1,5 @@
-//! Tests of a call between two workspaces of which one end is killed: the other end is notified at
-//! once, in all languages and over both transports.
+//! Tests a call between two workspaces when one end is killed: the other end is notified
+//! immediately, in all languages and over both transports.
 
 use std::time::{Duration, Instant};
 
@@ -18,18 +18,19 @@ use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Time within which the other end must be notified. Without notice, callers would wait for 30 s.
+/// Time within which the other end must be notified. Without a notification, callers would wait for
+/// 30 s.
 const AT_ONCE: Duration = Duration::from_secs(4);
-/// Time in which a client over HTTP may open its stream again (`HYPHA_STREAM_GRACE`).
+/// Time within which a client over HTTP may reopen its stream (`HYPHA_STREAM_GRACE`).
 const STREAM_GRACE: Duration = Duration::from_secs(5);
 
-/// Methods that do not end by themselves.
+/// Methods that never end by themselves.
 #[hypha_service(id = "gone", visibility = "public")]
 trait Endless {
-    /// Waits without end.
+    /// Waits forever.
     async fn wait(&self, ctx: &Context) -> u32;
 
-    /// Counts without end.
+    /// Counts forever.
     async fn numbers(&self) -> RemoteStream<u32>;
 }
 
@@ -64,7 +65,7 @@ impl Endless for Reports {
 
 type Seen = mpsc::UnboundedReceiver<&'static str>;
 
-/// A client with a runtime of its own. Killing it stops all its tasks where they are.
+/// A client with its own runtime. Killing it stops all its tasks where they are.
 struct Program {
     runtime: Runtime,
     client: Client,

@@ -1,5 +1,5 @@
-//! Tests of the chapters on Python and JavaScript: extracts their programs from the text and runs
-//! them, with the examples in Rust that the chapters show.
+//! Tests the chapters on Python and JavaScript: extracts their programs and runs them together with
+//! the Rust examples that the chapters show.
 
 use std::process::Command;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn chapter(name: &str) -> Result<String> {
 /// Returns the fenced blocks that start with this line, joined.
 fn blocks(text: &str, info: &str) -> Result<String> {
     let mut found = String::new();
-    // Info string of the block around the current line, if it is in one.
+    // Info string of the block that contains the current line, if any.
     let mut around: Option<&str> = None;
     for line in text.lines() {
         match (line.strip_prefix("```"), around) {
@@ -59,7 +59,8 @@ enum Language {
 }
 
 impl Language {
-    /// Returns the programs of the chapter with this mark, with URL and service id filled in.
+    /// Returns the code blocks annotated with `mark` in the guide chapter of this language, with
+    /// URL and service id filled in.
     fn program(self, mark: &str, url: &str, service: &str) -> Result<String> {
         let (file, fence) = match self {
             Language::Python => ("python.md", "python"),
@@ -91,7 +92,8 @@ impl Language {
             }
             Language::JavaScript => {
                 let mut command = Command::new(node()?);
-                // Node needs the folder of the packages, and older versions have no WebSocket.
+                // Node must run in the folder of the packages, and older versions have no
+                // WebSocket.
                 command.current_dir(interop_folder().join("js"));
                 command.args([
                     "--import",
@@ -123,7 +125,7 @@ fn calls_rust(language: Language, server: Kind) -> Result<()> {
     let caller = language.start(&language.program("", &server.url, &id)?)?;
     let status = caller.wait(LIMIT)?;
     let transcript = caller.transcript(0);
-    // `console.assert` prints and does not fail.
+    // `console.assert` only prints, and does not fail.
     let failed = !status.success() || transcript.contains("Assertion failed");
     ensure!(!failed, "{status}\n{transcript}");
     let called_as = caller.stdout().join("\n");

@@ -1,4 +1,4 @@
-//! Tests of the RPC transport over HTTP: services are hosted and called in all languages with
+//! Tests the RPC transport over HTTP: services are hosted and called in all languages with
 //! `transport: "http"`, among themselves and with peers on a WebSocket, through both servers.
 
 use hypha_rpc_tests::cases::run_blocking;
@@ -7,19 +7,19 @@ use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
-/// Checks to skip over HTTP: POST requests arrive in any order, and a client that leaves does not
-/// say so, so the server waits for it.
+/// Checks to skip over HTTP, because POST requests arrive in any order, and because a client that
+/// disconnects does not notify the server, which waits for it.
 const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
-/// Checks to skip at the Python server, which does not report the user, and loses messages beyond a
-/// hundred at a time.
+/// Checks to skip on the Python server, which does not report the user, and loses messages if more
+/// than a hundred arrive at once.
 const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\
     large_payloads_at_once,make_counter,count,sum,use_stored,nothing_is_left,\
     nobody_else_uses_what_was_handed_out,fail_after,blocks,streams_of_ours_that_fail,dispose_stored";
 
-/// Checks to skip for the Rust client: other clients send callbacks in any order, and no client is
-/// notified when another one leaves.
+/// Checks to skip for the Rust client, because other clients send callbacks in any order, and no
+/// client is notified when another disconnects.
 const SKIP_RUST: &str = "progress,an_interface_ends_with_its_owner";
-/// As [`SKIP_RUST`], at the Python server, which does not report the user.
+/// Like [`SKIP_RUST`], on the Python server, which does not report the user.
 const SKIP_RUST_PYTHON: &str = "progress,an_interface_ends_with_its_owner,whoami";
 
 /// Returns the checks that a client in this language skips.

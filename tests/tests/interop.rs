@@ -33,7 +33,7 @@ fn with_tokens(url: &str) -> Result<()> {
             "{} is not in {workspace} with the client id {id}",
             service.service
         );
-        // The full id, and the short one within the workspace.
+        // The full id, and the short id within the workspace.
         let short = format!("{id}:conformance");
         let name = if language == Language::Rust {
             &service.service

@@ -1,5 +1,5 @@
-//! Tests of a service after clients in all languages have used it: it keeps no state of their calls
-//! or of the functions that they received, however they left.
+//! Tests a service after clients in all languages have used it: it keeps no state of their calls or
+//! of the functions that they received, however they disconnected.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use tokio::runtime::Runtime;
 /// Timeout. A client abandons calls that run for 15 s, and these run to their end.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The service, in a workspace that its callers share, because the server reports clients that
-/// leave only there.
+/// The service, in a workspace that its callers share, because only there does the server report
+/// disconnected clients.
 struct Here<'a> {
     runtime: Runtime,
     url: &'a str,
@@ -57,7 +57,7 @@ impl<'a> Here<'a> {
         (stats.sessions, stats.objects, stats.running)
     }
 
-    /// Checks that no call waits, no function can be called, and no method runs.
+    /// Checks that no call waits, no function is exported, and no method runs.
     fn nothing_is_left(&self, of: &str) -> Result<()> {
         let begun = Instant::now();
         while self.counts() != (0, 0, 0) {
@@ -101,7 +101,7 @@ fn after_a_kill(here: &Here<'_>, language: Language) -> Result<()> {
     client
         .wait_for_line(LIMIT, counter)
         .context("it does not get to the counters")?;
-    // Rust releases functions that it no longer uses; other clients still hold some now.
+    // Rust releases functions that it no longer uses; other clients still hold some at this point.
     ensure!(
         language == Language::Rust || here.client.stats().objects > 0,
         "it holds nothing"

@@ -1,5 +1,5 @@
-//! Tests of service options, service types and the selection among several services, with providers
-//! and callers in all languages, at both servers.
+//! Tests service options, service types and the selection among several services, with providers
+//! and callers in all languages, on both servers.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,7 @@ impl Number for Always {
     }
 }
 
-/// A workspace, and the token that others need to connect to it.
+/// A workspace, and the token needed to connect to it.
 struct ConnectionRef {
     url: String,
     owner: Client,
@@ -158,7 +158,7 @@ impl ConnectionRef {
     }
 }
 
-/// Waits for a program in another thread, so that the connections of this one continue.
+/// Waits for a program in another thread, so that the connections of this thread continue.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -174,7 +174,7 @@ async fn selection(server: &Server) -> Result<()> {
     let rust = home.member("rust").await?;
     rust.register_service(NumberService::new(Always(20)))
         .await?;
-    // With one provider, nothing needs to be selected, but the mode must be valid.
+    // With one provider, nothing needs to be selected, but the mode must still be valid.
     for mode in ["exact", "random", "min_load", "select:least:get_value"] {
         ensure!(
             home.chosen("number", mode).await? == set(&["rust"]),
@@ -230,7 +230,7 @@ async fn selection(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::Ambiguous),
         other => bail!("{other:?}"),
     }
-    // With the client in the id, only one provider is left.
+    // With a client in the id, only one provider matches.
     let only = home.owner.get_service("javascript:number").await?;
     ensure!(only.call::<i64>("get_value", args!()).await? == 30);
     let typed: NumberProxy = home
@@ -270,7 +270,7 @@ async fn least_load(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// In the workspace `public`, the default selects any of several providers.
+/// In the workspace `public`, the default selects any one of several providers.
 async fn public_services(server: &Server) -> Result<()> {
     let root = hypha_rpc::connect(&server.url).token(ROOT_TOKEN).await?;
     // The service is visible in all workspaces, so its id must be unique to this test.
@@ -305,7 +305,7 @@ async fn public_services(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests keys of services in other languages, which are converted for Rust.
+/// Tests that keys of services in other languages are converted for Rust.
 async fn converted_keys(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let _python = home.provider(Language::Python, "python", "10").await?;
@@ -333,7 +333,7 @@ async fn converted_keys(server: &Server) -> Result<()> {
                 "{client}: {names:?}"
             );
             ensure!(service.call::<i64>("readNumber", args!(true)).await? == 11);
-            // The contract has other names.
+            // The contract uses other names.
             let number = NumberProxy::from_service(service);
             ensure!(number.read_number(false).await? == 10);
             ensure!(number.read_it().await? == 10);
@@ -349,7 +349,7 @@ async fn converted_keys(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests the options of a Rust service as other clients see them, and service types in all
+/// Tests the options of a Rust service as seen by other clients, and service types in all
 /// directions.
 async fn options_elsewhere(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
@@ -385,7 +385,7 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
     home.checked_by(Language::Python, "owner").await?;
     home.checked_by(Language::JavaScript, "owner").await?;
 
-    // Service types of the other language, implemented in Rust.
+    // Service types defined in the other language, implemented in Rust.
     let types = manager.list_service_types(None).await?;
     let ids: BTreeSet<String> = types.into_iter().map(|info| info.id).collect();
     ensure!(
@@ -490,7 +490,7 @@ async fn registration(server: &Server) -> Result<()> {
     home.owner.unregister_service("desk").await?;
     other.register_service(desk()).await?;
 
-    // Entries that the manager does not know are kept as well.
+    // Entries that the manager does not know are also stored.
     let number = || NumberService::new(Always(1));
     home.owner.register_service(number()).notify(false).await?;
     match other.get_service("number").await {

@@ -1,7 +1,7 @@
-//! Compares both servers: the Python and the JavaScript client perform the same steps at each, over
-//! both transports and at two servers of one Redis, and the outcomes of all steps must be equal.
-//! `interop/deviations.json` contains the intended differences with their reasons; the test also
-//! fails if no run shows one of them.
+//! Compares both servers: the Python and JavaScript clients run the same steps against each, over
+//! both transports and on a cluster of two servers. Every outcome must be equal, except for the
+//! deviations in `interop/deviations.json`. A listed deviation that no longer occurs also fails the
+//! test, unless it is marked `sometimes`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,22 +16,22 @@ use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Redis, Server, Setu
 
 const LIMIT: Duration = Duration::from_secs(480);
 
-/// Transport and servers of a run. Deviations name it.
+/// Transport and servers of a run, as named in the deviations.
 #[derive(Clone, Copy, Debug)]
 enum Run {
     Websocket,
     Http,
-    /// Two servers of one Redis; every second client connects to the second server.
+    /// Two servers that share a Redis; every second client connects to the second server.
     Redis,
 }
 
-/// File with the outcomes of a run at servers of one kind, and the URLs of the servers.
+/// File with the outcomes of a run on servers of one kind, and the URLs of the servers.
 struct Outcomes {
     file: PathBuf,
     urls: String,
 }
 
-/// Runs the steps of both clients at servers of a kind. The servers are not shared with other
+/// Runs the steps of both clients on servers of one kind. The servers are not shared with other
 /// tests, because some steps list everything on a server.
 fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
     let redis = matches!(run, Run::Redis).then(Redis::start).transpose()?;

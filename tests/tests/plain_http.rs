@@ -1,5 +1,5 @@
-//! Tests of both servers without an RPC client: services over plain HTTP, login, and tokens of one
-//! server at the other.
+//! Tests both servers without an RPC client: services over plain HTTP, login, and tokens of each
+//! server on the other.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the services in Python, and returns their workspace and a token for it.
+/// Starts the Python services. Returns their workspace and a token for it.
 fn host(url: &str) -> Result<(Process, String, String)> {
     let mut command = python_program("http_services.py")?;
     command.args(["--server-url", url]);
@@ -122,8 +122,8 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Large responses are compressed with the best method that the caller accepts; small ones and
-/// those of applications are not.
+/// Large responses are compressed with the best method that the caller accepts; small responses and
+/// those of applications are not compressed.
 fn compression(url: &str) -> Result<()> {
     let (_host, workspace, _) = host(url)?;
     // The length includes the quotes.
@@ -154,9 +154,9 @@ fn compression(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the body of a response, with the pieces of a chunked one joined.
+/// Returns the body of a response, with the chunks of a chunked body joined.
 fn unchunked(body: &str) -> String {
-    // The responses here are short, so every second line is a piece between two sizes.
+    // The responses here are short, so every second line is a chunk, and the others are sizes.
     match body.split_once("\r\n") {
         Some((size, rest)) if usize::from_str_radix(size, 16).is_ok() => {
             let whole: Vec<&str> = rest.split("\r\n").step_by(2).collect();
@@ -222,7 +222,7 @@ fn tokens_are_valid_at_both_servers() {
             let (workspace, token) = ready.split_once(' ').context("no token")?;
             let mut user = python_program("workspace_owner.py")?;
             user.args(["--server-url", there, "--token", token, "--client-id", "x"]);
-            // The user of the token may create this workspace at the other server as well.
+            // The user of the token may also create this workspace on the other server.
             let user = Process::start("who uses it elsewhere", &user)?;
             let ready = user.wait_for_prefix(READY_LIMIT, "READY ");
             let ready = ready.with_context(|| format!("{here} to {there}"))?;

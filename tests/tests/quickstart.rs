@@ -1,5 +1,5 @@
-//! Tests of the quickstart of the README, with its own server and with each running server, and of
-//! the lines of Python that it prints.
+//! Tests the quickstart of the README, with its own server and with each running server, and the
+//! Python lines that it prints.
 
 use std::process::Command;
 use std::time::Duration;
@@ -20,15 +20,15 @@ fn start(options: &[&str]) -> Result<Process> {
     )
 }
 
-/// Returns a text without the indentation of its lines, to compare code at different depths.
+/// Returns a text without indentation, to compare code at different depths.
 fn unindented(text: &str) -> String {
     text.lines()
         .map(|line| line.trim().to_owned() + "\n")
         .collect()
 }
 
-/// The blocks of the README do not compile alone, because they have no hidden lines; they must be
-/// parts of an example, which does.
+/// The code blocks of the README do not compile alone, because they have no hidden lines. So they
+/// must be parts of an example that compiles.
 #[test]
 fn the_readme_shows_the_example() -> Result<()> {
     let read = |path| std::fs::read_to_string(project_root().join(path));
@@ -66,7 +66,7 @@ fn with_its_own_server() -> Result<()> {
     Ok(())
 }
 
-/// Serves at a running server until it is asked to stop, and Python calls it meanwhile.
+/// Runs the quickstart on a running server until told to stop. Meanwhile, Python calls it.
 fn with(server: Kind) -> Result<()> {
     let Some(python) = or_skip(python()) else {
         return Ok(());

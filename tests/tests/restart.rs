@@ -1,6 +1,6 @@
-//! Tests of a server that stops and starts again at the same address: all clients reconnect by
-//! themselves, register their services, and call the manager. Once with the data of the previous
-//! server, and once as a new server that only has the same secret.
+//! Tests a server that stops and starts again at the same address: all clients reconnect
+//! automatically, register their services, and call the manager. Tested once with the data of the
+//! previous server, and once with a new server that only has the same secret.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use hypha_rpc_tests::servers::{JWT_SECRET, http_get};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A folder that is deleted at the end of the test.
+/// Temporary folder, deleted when dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -67,7 +67,7 @@ impl Returning {
         })
     }
 
-    /// Waits until the manager responds to it, and it responds to others.
+    /// Waits until the manager responds to this client, and this client responds to others.
     fn is_back(&self, url: &str, since: u128) -> Result<()> {
         let echo = self.process.wait_for_line(LIMIT, |line| {
             let at = line.strip_prefix("ECHO ")?.trim().parse::<u128>().ok()?;

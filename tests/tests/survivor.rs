@@ -1,4 +1,4 @@
-//! Test of the example `survivor`, whose server is killed and started again.
+//! Tests the example `survivor`, whose server is killed and restarted.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Tests of values beyond plain data, to and from the other languages: files, types with a codec,
+//! Tests values beyond plain data, to and from the other languages: files, types with a codec,
 //! models, sets, dates. Both servers are tested.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,14 +210,14 @@ fn program(language: Language, server: &Server, options: &[&str]) -> Result<Proc
     Process::start(format!("the {language:?} peer"), &command)
 }
 
-/// Waits for a program in another thread, so that the connections of this one continue.
+/// Waits for a program in another thread, so that the connections of this thread continue.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await?
 }
 
-/// Runs a peer that checks the service of Rust.
+/// Runs a peer that checks the Rust service.
 async fn checked_by(language: Language, server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let service = ValuesService::new(Here::default());
@@ -341,7 +341,7 @@ impl There {
         Ok(file)
     }
 
-    /// Lets the peer read and write files of Rust.
+    /// Lets the peer read and write files of this program.
     async fn lends(&self) -> Result<()> {
         let file = RemoteFile::from_bytes(payload(SIZE)).named("some file");
         let read: Binary = self.service.call("read", args!(file)).await?;

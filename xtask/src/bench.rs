@@ -1,6 +1,6 @@
-//! The commands that measure: `cargo xtask bench` compares calls with the Python stack and a bare
+//! The commands that measure. `cargo xtask bench` compares calls with the Python stack and a bare
 //! relay in one run, `cargo xtask server-figures` measures the server, and `cargo xtask hostile`
-//! the effect of attacks on it.
+//! measures the effect of attacks on the server.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Runs external commands, and named steps with a summary at the end. All other modules use it.
+//! Runs external commands, and named steps with a final summary. Used by all other modules.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,8 +17,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(root()).args(arguments);
-    // The variables that cargo sets for xtask must not reach build scripts of other packages: some
-    // watch them, and would be rebuilt with everything that depends on them each time.
+    // The variables that cargo sets for xtask must not reach build scripts of other packages. Some
+    // build scripts watch these variables, and cargo would rebuild them and all dependents each
+    // time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -80,10 +81,10 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     Ok(serde_json::from_str(&output(&mut cargo(&arguments))?)?)
 }
 
-/// Named steps, which all run even if one of them fails.
+/// Named steps. All run even if one fails.
 #[derive(Default)]
 pub(crate) struct Steps {
-    /// Words of which the name of a step must contain at least one. Empty: all steps run.
+    /// Words, of which the name of a step must contain at least one. If empty, all steps run.
     only: Vec<String>,
     /// Name, time and result of each step that ran.
     done: Vec<(String, Duration, Result<()>)>,

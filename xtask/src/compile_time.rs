@@ -1,7 +1,8 @@
 //! The command `cargo xtask compile-time`: measures the time to compile a contract.
 //!
-//! It writes a small crate below `target`, once with an empty contract and once with a large one;
-//! the difference of the two times is the cost. Run it while nothing else is running.
+//! It writes a small crate below `target`, once with an empty contract and once with a large one.
+//! The difference of the two times is the cost of the contract. Run it while nothing else is
+//! running.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,12 +20,12 @@ pub(crate) struct Options {
     /// Number of methods of the large contract.
     #[arg(long, default_value_t = 50)]
     methods: usize,
-    /// Number of times that each is compiled; the fastest counts.
+    /// Number of times that each contract is compiled; the fastest counts.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
 }
 
-/// Longest additional time of a large contract, compared with an empty one.
+/// Maximum additional time of a large contract compared with an empty one.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Form of the contract: a trait with an implementation, or an `impl` block.
@@ -52,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let mut too_slow = Vec::new();
     for command in ["check", "build"] {
-        // Compiles the dependencies, which must not count.
+        // Compile the dependencies first, because they must not count.
         compile(&folder, command, &source(Form::Trait, 0))?;
         let empty = fastest(&folder, command, Form::Trait, 0, options.rounds)?;
         println!(
@@ -80,7 +81,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns the shortest time of several rounds, because other programs can only make one longer.
+/// Returns the shortest time of several rounds, because other programs can only make a round
+/// longer.
 fn fastest(
     folder: &Path,
     command: &str,
@@ -94,7 +96,7 @@ fn fastest(
     times.into_iter().min().context("no rounds")
 }
 
-/// Returns the time that cargo takes for a source that has just been written.
+/// Returns the time that cargo takes for a newly written source.
 fn compile(folder: &Path, command: &str, source: &str) -> Result<Duration> {
     fs::write(folder.join("src/lib.rs"), source)?;
     let mut cargo = cargo(&[command, "--quiet"]);
@@ -150,7 +152,7 @@ pub enum LabError {
 pub struct Desk;
 "#;
 
-/// The kinds of methods, used in turn: the part between name and body, and the body.
+/// Kinds of methods, used in turn: the part between name and body, and the body.
 const METHODS: [(&str, &str); 5] = [
     (
         "(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> Result<f64, LabError>",
@@ -195,7 +197,7 @@ fn source(form: Form, methods: usize) -> String {
             ),
         };
     }
-    // The crate must create the service, because otherwise rustc would not compile its code.
+    // The crate must create the service; otherwise rustc would not compile its code.
     match form {
         Form::Trait => format!(
             "{TYPES}

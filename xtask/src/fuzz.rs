@@ -1,7 +1,7 @@
 //! The command `cargo xtask fuzz`: fuzzes everything that parses received bytes.
 //!
-//! The inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one per
-//! line, where an ordinary test runs them. libFuzzer needs a file for each, so they are unpacked
+//! Inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one per
+//! line, and an ordinary test runs them. libFuzzer needs one file per input, so they are unpacked
 //! beside the targets.
 
 use std::collections::BTreeSet;
@@ -28,15 +28,15 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
-/// Maximum length of inputs, in bytes. Longer inputs find little that shorter ones do not.
+/// Maximum length of inputs, in bytes. Longer inputs rarely find more.
 const MAX_LEN: &str = "-max_len=4096";
-/// Maximum length of kept inputs, in bytes: people read them, and every test run executes them.
+/// Maximum length of kept inputs, in bytes. Short, because people read them, and every test run
+/// executes them.
 const MAX_KEPT_LEN: &str = "-max_len=256";
-/// Limits in MiB and seconds. An input of a few kilobytes that leads to one such allocation is a
-/// bug.
+/// Limits in MiB and seconds. If an input of a few kilobytes exceeds one of them, that is a bug.
 const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=20"];
 
-/// Fuzzes each selected target. All of them run; the command fails if one found a bug.
+/// Fuzzes each selected target. Runs all of them; fails if any found a bug.
 pub(crate) fn run(options: &Options) -> Result<()> {
     output(&mut cargo(&["fuzz", "--version"]))
         .context("cargo-fuzz is missing: `cargo install cargo-fuzz` (it needs a C++ compiler)")?;
@@ -114,7 +114,7 @@ fn libfuzzer(target: &Target) -> Command {
     command.arg(target.folder()).arg(&target.name);
     // Sanitizers are unstable, but the stable compiler contains them.
     command.env("RUSTC_BOOTSTRAP", "1");
-    // Recording the origin of each allocation takes half of the time and is not needed.
+    // Recording the origin of each allocation takes half of the time, and is not needed.
     command.env(
         "ASAN_OPTIONS",
         "malloc_context_size=0:quarantine_size_mb=16",
@@ -122,8 +122,7 @@ fn libfuzzer(target: &Target) -> Command {
     command
 }
 
-/// Returns the folder with the inputs of a target: the kept ones, and those that earlier runs
-/// found.
+/// Returns the folder with the inputs of a target: the kept ones, and those found by earlier runs.
 fn unpack(target: &Target) -> Result<PathBuf> {
     let corpus = target.folder().join("corpus").join(&target.name);
     fs::create_dir_all(&corpus)?;
@@ -137,14 +136,15 @@ fn unpack(target: &Target) -> Result<PathBuf> {
     Ok(corpus)
 }
 
-/// Replaces the kept inputs by the smallest set that covers the same code as they and the new ones.
+/// Replaces the kept inputs with the smallest set that covers the same code as the kept and the new
+/// ones.
 fn keep(target: &Target, corpus: &Path) -> Result<()> {
     let smallest = target
         .folder()
         .join("corpus")
         .join(format!("{}.smallest", target.name));
     fs::create_dir_all(&smallest)?;
-    // Coverage counts lines, not the number of times that each is reached.
+    // Coverage only counts whether a line is reached, not the number of times.
     let merge = [
         "--",
         "-merge=1",

@@ -1,5 +1,5 @@
-//! Checks the style of imports, one `use` per module. rustfmt checks it on nightly only, with
-//! `imports_granularity = "Module"`.
+//! Checks the style of imports: one `use` per module. rustfmt has this check
+//! (`imports_granularity = "Module"`) only on nightly.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The command `cargo xtask lint`: all checks of the sources that do not run them.
+//! The command `cargo xtask lint`: all checks that do not run the sources.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::command::{Steps, cargo, metadata, output, perform, root};
 use crate::{arrows, imports, package, prose};
 
-/// Paths that exist only on the machine of their author.
+/// Pattern of paths that only exist on their author's machine.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
 
 /// The checks to run.
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     steps: Vec<String>,
 }
 
-/// Runs all selected checks, also after one of them failed.
+/// Runs all selected checks, even after one has failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::only(&options.steps);
     steps.step("formatting", || {
@@ -67,8 +67,8 @@ fn component(name: &str, subcommand: &str) -> Result<()> {
         .map(drop)
 }
 
-/// Checks that every crate with features compiles without features, tests included, and with each
-/// feature alone. Tests run with all features only.
+/// Checks that every crate with features compiles, including its tests, without features and with
+/// each feature alone. Test runs always enable all features.
 fn each_feature_alone() -> Result<()> {
     let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("no packages")?;
@@ -94,13 +94,13 @@ fn each_feature_alone() -> Result<()> {
     Ok(())
 }
 
-/// Checks that no file names a folder of the machine on which it was written.
+/// Checks that no file contains a path of the machine on which it was written.
 fn machine_paths() -> Result<()> {
     let mut grep = Command::new("git");
     grep.current_dir(root());
     grep.args(["grep", "-nIE", MACHINE_PATHS, "--", ":!*.lock", ":!vectors"]);
     let found = grep.output().context("git cannot be run")?;
-    // `git grep` exits with 1 if nothing matches; any other status but 0 means that the search
+    // `git grep` exits with 1 if nothing matches. Any other status except 0 means that the search
     // failed.
     let text = String::from_utf8_lossy(&found.stdout);
     ensure!(

@@ -1,5 +1,5 @@
-//! The commands `cargo xtask package`, which checks the packages as they would be published, and
-//! `cargo xtask api`, which checks their public API.
+//! The command `cargo xtask package`, which checks the packages in the form in which they are
+//! published, and the command `cargo xtask api`, which checks their public API.
 
 use std::process::Command;
 
@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use crate::command::{Steps, cargo, metadata, output, perform};
 
-/// Paths, and folders with a final `/`, that a package may contain. Other files are useless to its
-/// users.
+/// Paths that a package may contain; folders end with `/`. Other files are useless to its users.
 const CONTENT: [&str; 9] = [
     ".cargo_vcs_info.json",
     "Cargo.lock",
@@ -55,7 +54,7 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     steps.step("metadata and content", content);
     steps.step("rehearsal", || {
         // With `--workspace`, cargo publishes in the order of dependencies, and verifies each
-        // package against the others of this workspace instead of those in the registry.
+        // package with the others of this workspace instead of those in the registry.
         let mut command = cargo(&["publish", "--workspace", "--dry-run", "--locked"]);
         if options.no_verify {
             command.arg("--no-verify");
@@ -68,7 +67,8 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     steps.finish()
 }
 
-/// Checks that every published package has metadata, contains the needed files, and no others.
+/// Checks that every published package has metadata, contains the needed files, and contains no
+/// others.
 pub(crate) fn content() -> Result<()> {
     let mut faults = Vec::new();
     for package in published()? {
@@ -94,7 +94,7 @@ fn published() -> Result<Vec<Value>> {
     let Value::Array(packages) = metadata["packages"].take() else {
         bail!("cargo names no packages");
     };
-    // `publish = false` is an empty list of registries.
+    // cargo represents `publish = false` as an empty list of registries.
     let packages = packages.into_iter().filter(|p| p["publish"].is_null());
     Ok(packages.collect())
 }
@@ -145,7 +145,7 @@ pub(crate) fn api(options: &ApiOptions) -> Result<()> {
     if options.list {
         installed("cargo-public-api", "public-api")?;
         for krate in STABLE {
-            // `-s` twice leaves out implementations of blanket and automatic traits.
+            // `-s` twice omits blanket and automatic trait implementations.
             let arguments = ["public-api", "--package", krate, "--all-features", "-ss"];
             perform(&mut cargo(&arguments))?;
         }

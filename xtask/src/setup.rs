@@ -1,8 +1,8 @@
-//! The command `cargo xtask setup`: installs the dependencies of tests besides Rust. These are the
-//! Python and JavaScript peers from their lock files, a browser and Redis.
+//! The command `cargo xtask setup`: installs what the tests need besides Rust: the Python and
+//! JavaScript peers from their lock files, a browser and Redis.
 //!
-//! A stamp file beside each installation contains the lock file, so that a second run does nothing
-//! and a changed lock file leads to a new installation.
+//! A stamp file beside each installation contains its lock file. So a second run does nothing, and
+//! a changed lock file causes a new installation.
 
 use std::fs;
 use std::path::Path;
@@ -19,12 +19,11 @@ pub(crate) fn run() -> Result<()> {
     programs(&PROGRAMS)
 }
 
-/// Programs that tests start besides the peers, as executable and Debian package.
+/// Programs that tests start, other than the peers: the executable, and its Debian package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
-/// Installs system programs if `CI` is set, and otherwise lists the missing ones. The tests that
-/// need these are skipped, because nothing may be installed on a developer's machine without a
-/// request.
+/// Installs system programs if `CI` is set; otherwise lists the missing ones, and the tests that
+/// need them are skipped. On a developer's machine, nothing may be installed without a request.
 pub(crate) fn programs(names: &[&str]) -> Result<()> {
     let (found, missing): (Vec<&str>, Vec<&str>) = names
         .iter()
@@ -88,7 +87,7 @@ fn install_python() -> Result<()> {
     println!("installing the Python peers");
     perform(
         Command::new("python3")
-            // An environment of another Python version cannot be updated, so it is replaced.
+            // An environment of another Python version cannot be updated, so replace it.
             .args(["-m", "venv", "--clear"])
             .arg(&environment),
     )?;
@@ -106,7 +105,7 @@ fn install_python() -> Result<()> {
             .arg("--requirement")
             .arg(&lock),
     )?;
-    // The lock file must name all dependencies. A missing one fails here instead of inside a test.
+    // The lock file must list all dependencies. A missing one fails here instead of inside a test.
     perform(Command::new(environment.join("bin/python")).args(["-m", "pip", "check"]))?;
     Ok(fs::write(stamp, wanted)?)
 }
@@ -143,7 +142,7 @@ fn install_javascript() -> Result<()> {
     Ok(fs::write(stamp, wanted)?)
 }
 
-/// Whether the stamp file of an installation has the wanted content.
+/// Returns whether the stamp file of an installation has the wanted content.
 fn is_current(stamp: &Path, wanted: &str) -> bool {
     fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
 }

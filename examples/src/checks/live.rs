@@ -1,4 +1,4 @@
-//! Checks of functions, streams and objects as arguments and results.
+//! Checks functions, streams and objects as arguments and results.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{AT_ONCE, Checks, MEGABYTE, Outcome, eventually, fails_at_once, same};
 use crate::conformance::{Items, ItemsProxy, ItemsService};
 
-/// Error texts of calls of functions whose session or owner is gone.
+/// Error messages of calls to functions whose session or owner no longer exists.
 const GONE: &[&str] = &[
     "Session not found",
     "Parent session was closed",
@@ -38,7 +38,7 @@ fn items(number: u32) -> ItemsService<Numbered> {
     ItemsService::new(Numbered(number))
 }
 
-/// Decrements the count of streams when a stream is dropped.
+/// Decrements the number of streams when a stream is dropped.
 struct Alive(Arc<AtomicUsize>);
 
 impl Drop for Alive {
@@ -47,7 +47,7 @@ impl Drop for Alive {
     }
 }
 
-/// Returns an endless stream of ones, and the count of such streams that exist.
+/// Returns an endless stream of ones, and the number of such streams that exist.
 fn endless() -> (RemoteStream<f64>, Arc<AtomicUsize>) {
     let alive = Arc::new(AtomicUsize::new(1));
     let ones = stream::unfold(Alive(Arc::clone(&alive)), async |alive| {
@@ -261,9 +261,9 @@ impl Checks {
                 async { Value::from("nobody reads this") }
             }
         });
-        // The result is not specified.
+        // The protocol does not specify the result.
         let _: Value = self.untyped("progress", args!(record, 200)).await?;
-        // All calls of the callback were sent before the call ended; the last may start a moment
+        // All calls of the callback were sent before the call ended; the last may start slightly
         // later.
         eventually("not all steps came", async || {
             Ok(seen.lock().unwrap_or_else(PoisonError::into_inner).len() == 200)
@@ -273,7 +273,7 @@ impl Checks {
         same(&*seen, &Vec::from_iter(0..200))
     }
 
-    /// Functions that were passed to a call end with it, and later calls of them fail at once.
+    /// Functions passed to a call end with that call. Later calls of them fail immediately.
     async fn ended_callbacks(&self) -> Outcome {
         let double: Callback<i64, i64> = Callback::new(|i| async move { 2 * i });
         let back: Function = self.untyped("echo", args!(double)).await?;
@@ -322,7 +322,7 @@ impl Checks {
         let counter: RemoteService = self.untyped("make_counter", args!()).await?;
         refused(counter.function("increment")).await?;
         if self.options.host_language.as_deref() != Some("rust") {
-            // Hosts in other languages return an interface of their own.
+            // Hosts in other languages return their own interface.
             other.disconnect().await;
             return Ok(());
         }

@@ -52,7 +52,7 @@ pub struct Options {
 
 /// Timeout of a check.
 const LIMIT: Duration = Duration::from_secs(90);
-/// Time within which a call must fail that fails without a timeout, on the slowest machine.
+/// Maximum time in which a call that fails "immediately" must fail, even on the slowest machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 const MEGABYTE: usize = 1 << 20;
 
@@ -90,7 +90,7 @@ impl Options {
         options.connect().await
     }
 
-    /// Whether the service checks its arguments. JavaScript functions accept any.
+    /// Returns whether the service checks its arguments. JavaScript functions accept any.
     fn knows_parameters(&self) -> bool {
         matches!(self.host_language.as_deref(), Some("rust" | "python"))
     }
@@ -131,14 +131,14 @@ fn short(value: &impl std::fmt::Debug) -> String {
     text
 }
 
-/// Returns bytes that differ from each shifted or repeated copy of their parts.
+/// Returns bytes that differ from every shifted or repeated copy of their parts.
 fn pattern(size: usize) -> Vec<u8> {
     (0..size)
         .map(|i| ((i * 7) ^ (i >> 8) ^ (i >> 16)) as u8)
         .collect()
 }
 
-/// Polls until the condition holds. Fails with `what` after some seconds.
+/// Polls until the condition holds. After some seconds, fails with `what`.
 async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     what: &str,
     is_so: impl Fn() -> F,
@@ -151,7 +151,8 @@ async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     Ok(())
 }
 
-/// Returns the error of `call`, which must fail at once with a text that contains one of `words`.
+/// Returns the error of `call`, which must fail immediately with a message that contains one of
+/// `words`.
 async fn fails_at_once<T: std::fmt::Debug, E: std::fmt::Display>(
     call: impl IntoFuture<Output = Result<T, E>>,
     words: &[&str],
@@ -216,13 +217,13 @@ impl Checks {
         report(name, &outcome);
     }
 
-    /// Whether the service has a method that is optional for conformance services.
+    /// Returns whether the service has a method that is optional for conformance services.
     fn has(&self, method: &str) -> bool {
         self.service.service().has_method(method)
     }
 
-    /// Whether the service is one of this project, whose error texts and additional arguments are
-    /// known.
+    /// Returns whether the service is one of this project, whose error messages and additional
+    /// arguments are known.
     fn knows_texts(&self) -> bool {
         self.options.host_language.is_some()
     }

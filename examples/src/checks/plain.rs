@@ -1,4 +1,4 @@
-//! Checks of ordinary calls: arguments, results, errors, large messages, heartbeats.
+//! Checks ordinary calls: arguments, results, errors, large messages, heartbeats.
 
 use std::time::Duration;
 

@@ -15,8 +15,9 @@ use hypha_wire::{Message, from_slice, to_vec};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Addresses of the client under test, and of the peer that the tests play.
+/// Address of the client under test.
 pub(crate) const ME: &str = "ws/me";
+/// Address of the peer that the tests play.
 pub(crate) const PEER: &str = "ws/peer";
 
 macro_rules! map {

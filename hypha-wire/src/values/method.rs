@@ -17,7 +17,7 @@ pub struct MethodRef {
     pub target: String,
     /// Path at the owner: `services.<id>.<member>` or `<session>.<object>`.
     pub method: String,
-    /// How callers must request the response.
+    /// Form in which callers must request the response.
     pub promise: PromiseKind,
     /// Name of the function itself, for messages to users. May differ from its name in the service.
     pub name: Option<String>,
@@ -35,7 +35,7 @@ pub struct MethodRef {
     pub cancel: bool,
 }
 
-/// How a function sends its response.
+/// Form in which a function sends its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PromiseKind {
     /// No response (`false`).

@@ -47,14 +47,14 @@
     clippy::single_call_fn,
     clippy::unwrap_used
 )]
-// These lints apply to the methods themselves, which the user writes.
+// These lints apply to the methods themselves, which users write.
 #![allow(clippy::missing_errors_doc)]
 
 pub mod alone;
 pub mod shared;
 pub mod types;
 
-/// A contract without uses in this crate, because its callers and services are in other crates.
+/// A contract that this crate does not use, because its callers and services are in other crates.
 mod private {
     use hypha_rpc::hypha_service;
 
@@ -70,6 +70,6 @@ mod private {
     }
 }
 
-/// Every snippet of the guide, compiled; those that are not marked `no_run` are run.
+/// Compiles every snippet of the guide, and runs those without `no_run`.
 #[cfg(doctest)]
 mod guide;

@@ -1,4 +1,4 @@
-//! Types of arguments and results: every representation of enums in serde, and its attributes.
+//! Types of arguments and results: every serde representation of enums, and serde attributes.
 
 use std::collections::BTreeMap;
 
@@ -119,7 +119,7 @@ pub enum Size {
 #[serde(transparent)]
 pub struct Id(pub u32);
 
-/// A tree, which cannot be written into one schema.
+/// A recursive type: its schema cannot be inlined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tree {
     /// Here.

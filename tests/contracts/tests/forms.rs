@@ -160,7 +160,7 @@ fn plate() -> Plate {
     }
 }
 
-/// Generates the tests of a service, which `$service` creates.
+/// Generates the tests of a service, which is created by `$service`.
 macro_rules! tests {
     ($form:ident, $service:expr) => {
         mod $form {
@@ -359,7 +359,7 @@ macro_rules! tests {
 tests!(as_a_trait, |lab| EverythingService::new(Served(lab)));
 tests!(as_a_block, |lab: Alone| lab);
 
-/// Returns methods with invalid arguments, and the text that the error must contain.
+/// Returns methods with invalid arguments, and a part of the expected error message.
 fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
     let plate = |path: &[&str], wrong: serde_json::Value| {
         let mut plate = json!({
@@ -444,7 +444,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
             plate(&["note"], json!(3)),
             "argument `plate.note`: expected string, got integer",
         ),
-        // Errors inside values that serde buffers first.
+        // Errors inside values that serde first reads into a buffer.
         (
             "plate",
             plate(&["room"], json!(3)),

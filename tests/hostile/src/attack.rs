@@ -17,14 +17,15 @@ use crate::peer::{Peer, Reply};
 
 /// Pause of a connection after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Number of different outcomes that are counted. Further ones are counted together.
+/// Maximum number of different outcomes that are counted separately. Further ones are counted
+/// together.
 const OUTCOMES: usize = 24;
-/// Maximum length of the text of an outcome, in characters.
+/// Maximum length of an outcome, in characters.
 const OUTCOME: usize = 70;
 
-/// Line that is printed when every connection has completed an attempt, or was refused.
+/// Line that is printed when every connection has completed an attempt or was refused.
 pub const READY: &str = "READY";
-/// Prefix of the last line, which has the outcomes as JSON.
+/// Prefix of the last line, which contains the outcomes as JSON.
 pub const OUTCOMES_PREFIX: &str = "OUTCOMES ";
 
 /// Target and size of an attack.
@@ -71,13 +72,13 @@ impl Attack {
         Peer::enter(self.address(n), self.options.server).await
     }
 
-    /// Returns the bytes that all connections send, which `make` creates once.
+    /// Returns the bytes that all connections send. The first call creates them with `make`.
     pub async fn payload(&self, make: impl FnOnce(usize) -> Vec<u8>) -> Bytes {
         let make = async || make(self.options.bytes).into();
         self.payload.get_or_init(make).await.clone()
     }
 
-    /// Returns the path of a service of the attackers, which is registered once.
+    /// Returns the path of the attackers' service. The first call registers it.
     pub async fn desk(
         &self,
         kind: &str,
@@ -110,8 +111,8 @@ impl Attack {
 
     /// Counts an outcome.
     pub fn count(&self, outcome: &str) {
-        // Numbers differ between attempts, so `#` replaces their digits. A text of three characters
-        // is an HTTP status, which is kept.
+        // Numbers differ between attempts, so replace their digits with `#`. A string of three
+        // characters is an HTTP status, and stays.
         let mut text: String = outcome.chars().take(OUTCOME).collect();
         if text.len() > 3 {
             let digit = |c: char| if c.is_ascii_digit() { '#' } else { c };
@@ -132,7 +133,7 @@ impl Attack {
         }
     }
 
-    /// Counts a connection that now waits.
+    /// Records that a connection is now waiting.
     pub fn held(&self, n: usize) {
         self.count("held");
         self.reached(n);

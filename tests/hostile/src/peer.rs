@@ -1,4 +1,4 @@
-//! A minimal client, which can call and be called.
+//! A minimal client that can make and receive calls.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,10 +14,10 @@ use crate::wire::{self, BINARY, Frame, PATIENCE, Reader, TEXT, Writer};
 
 /// Maximum size of a chunk, in bytes.
 const CHUNK: usize = 480 * 1024;
-/// Bytes of the first chunk that are kept, enough for the first segment of the message.
+/// Number of bytes of the first chunk that are kept: enough for the first segment of the message.
 const HEAD: usize = 4096;
 
-/// Time after which a receiver has handled a call, unless it is very busy.
+/// Time after which a receiver has usually handled a call.
 const SIDE_BY_SIDE: Duration = Duration::from_millis(200);
 
 /// Id of the service of every peer.
@@ -38,13 +38,13 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Peer {
     reader: Reader,
-    /// Sending half, for invalid frames.
+    /// Sending half. Public, for invalid frames.
     pub writer: Writer,
     /// Address, `workspace/client`.
     pub address: String,
     /// Address of the manager.
     pub manager: String,
-    /// Results of its functions by name. Others return null.
+    /// Results of its functions, by name. Other functions return null.
     pub replies: HashMap<&'static str, Reply>,
     heads: HashMap<String, Bytes>,
 }
@@ -52,9 +52,9 @@ pub struct Peer {
 /// A received event.
 #[derive(Debug)]
 pub enum Event {
-    /// End of a call of this peer: its session, and the result or the error.
+    /// End of a call by this peer: its session, and the result or the error.
     Answer(String, Result<Value, String>),
-    /// Another message, which has been handled.
+    /// Another message, which this peer has already handled.
     Other,
     /// End of the connection.
     Closed(String),
@@ -133,7 +133,7 @@ impl Peer {
     }
 
     /// Registers the built-in service and a public service of `kind`. Returns the path of the
-    /// latter below the server's URL.
+    /// public service below the server's URL.
     pub async fn offer(&mut self, kind: &str) -> Result<String> {
         for (name, kind) in [("built-in", "built-in"), (SERVICE, kind)] {
             let id = format!("{}:{name}", self.address);
@@ -151,7 +151,7 @@ impl Peer {
         Ok(format!("/{workspace}/{place}/{client}:{SERVICE}"))
     }
 
-    /// Returns the next event, after a response to calls of this peer.
+    /// Returns the next event. Calls of this peer are answered before.
     pub async fn next(&mut self) -> Result<Event> {
         match self.reader.next().await {
             Frame::Closed(code, reason) => {
@@ -226,7 +226,7 @@ impl Peer {
         Ok(Event::Other)
     }
 
-    /// Handles a message in chunks, of which only the start was kept.
+    /// Handles a message that arrived in chunks, of which only the start was kept.
     async fn assembled(&mut self, from: &str, head: &Bytes) -> Result<Event> {
         let message = Message::parse(head.clone())?;
         let method = message.method().unwrap_or_default();
@@ -254,8 +254,7 @@ impl Peer {
         if answer.len() <= CHUNK {
             return self.send(&answer).await;
         }
-        // Chunks are not checked for acknowledgement, because a receiver that rejects one rejects
-        // all.
+        // Do not wait for acknowledgements of chunks: a receiver that rejects one rejects all.
         self.send_chunks(to, &answer).await
     }
 
@@ -281,7 +280,7 @@ impl Peer {
             .await
     }
 
-    /// Returns the description of one of its services.
+    /// Returns the description of one of this peer's services.
     fn describe(&self, id: &str) -> Value {
         let function = |path: String| {
             json!({

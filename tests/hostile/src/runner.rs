@@ -1,4 +1,4 @@
-//! Runs scenarios one after the other, and compares their effects with limits.
+//! Runs scenarios one after the other, and checks their effects against limits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use hypha_rpc_tests::process::Process;
 
 use crate::attack::{OUTCOMES_PREFIX, READY};
-use crate::scenarios::{Bar, Scenario, Size};
+use crate::scenarios::{MemoryLimit, Scenario, Size};
 use crate::server::Server;
 use crate::victims::{Latency, Victims};
 
@@ -20,35 +20,35 @@ const MB: u64 = 1_000_000;
 const RECOVERY: Duration = Duration::from_secs(10);
 /// Interval of measurements of the server.
 const POLL: Duration = Duration::from_millis(50);
-/// Priority of the attackers. They must not take processor time from the server, as attackers on
-/// other machines would not.
+/// Priority of the attackers. Low, because they must not take processor time from the server;
+/// attackers on other machines would not.
 const NICE: &str = "19";
 
 /// Sizes, times and limits of all attacks.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// Whether sizes and numbers are those of the full form.
+    /// Whether this is the full form.
     pub full: bool,
     /// Options of the server.
     pub server: Vec<String>,
-    /// Limit of memory, in bytes, for attacks whose limit is not the size of an input.
+    /// Memory limit in bytes, for attacks that are not limited by the size of an input.
     pub budget: u64,
-    /// Memory beyond four times the input that an attack may cost, in bytes.
+    /// Memory that an attack may cost in addition to four times the input, in bytes.
     pub slack: u64,
-    /// Memory beyond the idle state that a server may keep, in bytes.
+    /// Memory that a server may keep beyond the idle state, in bytes.
     pub kept: u64,
-    /// Maximum time until memory is released, if that of the scenario is shorter.
+    /// Maximum time until memory is released, if less than that of the scenario.
     pub released: Duration,
-    /// Time in which only the victims run.
+    /// Duration of the measurement without attack.
     pub quiet: Duration,
-    /// Time under attack, once every connection has reached its goal.
+    /// Duration of the attack, once every connection has reached its goal.
     pub attack: Duration,
     /// Maximum time until every connection has reached its goal.
     pub setup: Duration,
-    /// Limit of the latency of the victims under attack: this multiple of the latency without
-    /// attack, or this number of microseconds, whichever is more.
+    /// Maximum latency of the victims under attack: this multiple of the latency without attack, or
+    /// this number of microseconds, whichever is more.
     pub latency: (f64, f64),
-    /// Maximum time of a new client.
+    /// Maximum time for a new client to connect, call the manager and start a login.
     pub newcomer: Duration,
 }
 
@@ -56,8 +56,8 @@ impl Form {
     /// Returns the full form: default settings, full sizes, 1,000 connections per attack. Only
     /// logins expire earlier, because by default the server keeps their keys for three minutes.
     ///
-    /// Server, victims and attackers share the processors, whose scheduler alone delays a thread by
-    /// some milliseconds.
+    /// Server, victims and attackers share the processors, so the scheduler alone delays a thread
+    /// by some milliseconds.
     #[must_use]
     pub fn full() -> Form {
         Form {
@@ -75,7 +75,7 @@ impl Form {
         }
     }
 
-    /// Returns the small form: a quarter of all sizes or less, limits included. Latency is not
+    /// Returns the small form: a quarter of all sizes or less, including the limits. Latency is not
     /// meaningful for a debug build beside other tests.
     #[must_use]
     pub fn small() -> Form {
@@ -88,15 +88,16 @@ impl Form {
         let mut server = limits
             .map(|(name, mib)| format!("--{name}={}", mib << 20))
             .to_vec();
-        // The server keeps messages for clients over HTTP, and keys of logins, until these times
-        // have passed.
+        // Until these times have passed, the server keeps messages for clients over HTTP, and keys
+        // of logins.
         server.extend(["--stream-grace=1".into(), "--login-time=1".into()]);
         Form {
             full: false,
             server,
-            // Buffers, frames in transit and the reserves of the allocator are not smaller.
+            // Buffers, frames in transit and the reserves of the allocator are not smaller in this
+            // form.
             budget: (64 << 20) + 48 * MB,
-            // The memory for decoded values is not smaller.
+            // The memory for decoded values is not smaller in this form.
             slack: 48 * MB,
             // The allocator keeps memory for each thread, independent of the budget.
             kept: 40 * MB,
@@ -126,7 +127,7 @@ impl Form {
     }
 }
 
-/// Figures of one scenario.
+/// Measurements of one scenario.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Name of the scenario.
@@ -134,27 +135,27 @@ pub struct Report {
     /// Maximum resident memory beyond the idle state, in bytes.
     pub peak: u64,
     /// Limit of `peak`, in bytes.
-    pub bar: u64,
-    /// Maximum number of bytes on the accounts of the server.
+    pub memory_limit: u64,
+    /// Maximum number of bytes charged to the accounts of the server.
     pub charged: u64,
-    /// Time until memory has returned to the idle state, after the attackers left.
+    /// Time from the end of the attack until memory has returned to the idle state.
     pub recovery: Option<Duration>,
-    /// Time until no memory is charged to the attackers.
+    /// Time from the end of the attack until no memory is charged to the attackers.
     pub released: Option<Duration>,
     /// Latency of the victims without attack.
     pub quiet: Latency,
     /// Latency of the victims under attack.
     pub attacked: Latency,
-    /// Time of a new client under attack.
+    /// Time for a new client to connect, call the manager and start a login under attack.
     pub newcomer: Option<Duration>,
-    /// Outcomes of the attempts, with their numbers.
+    /// Outcomes of the attempts, with their counts.
     pub outcomes: BTreeMap<String, usize>,
     /// Exceeded limits.
     pub failures: Vec<String>,
 }
 
 /// Head of the table.
-pub const HEAD: &str = "scenario                   conns  peak MB  bar MB  charged MB  back s  freed s  \
+pub const HEAD: &str = "scenario                   conns  peak MB  limit MB  charged MB  back s  freed s  \
                         quiet p50/p99 ms  attack p50/p99 ms  new s";
 
 impl Report {
@@ -168,11 +169,11 @@ impl Report {
         };
         let latency = |l: &Latency| format!("{:.2} / {:.2}", l.median / 1e3, l.p99 / 1e3);
         format!(
-            "{:<26} {:>5} {:>8.1} {:>7.0} {:>11.1} {:>7} {:>8}  {:>16}  {:>17}  {:>5}{}",
+            "{:<26} {:>5} {:>8.1} {:>9.0} {:>11.1} {:>7} {:>8}  {:>16}  {:>17}  {:>5}{}",
             self.name,
             form.size(scenario).connections,
             mb(self.peak),
-            mb(self.bar),
+            mb(self.memory_limit),
             mb(self.charged),
             seconds(self.recovery),
             seconds(self.released),
@@ -195,7 +196,7 @@ pub fn run(program: &Path, scenario: &Scenario, form: &Form) -> Result<Report> {
         .with_context(|| format!("{}\n{}", scenario.name, tail(&server.transcript())))
 }
 
-/// Returns the end of a long text.
+/// Returns the end of a long string.
 fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
@@ -203,7 +204,7 @@ fn tail(text: &str) -> String {
 
 fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> Result<Report> {
     let mut victims = Victims::enter(server)?;
-    // Loads code and buffers that every server needs at some time, so that they do not count.
+    // Load code and buffers that every server needs at some time, so that they do not count.
     victims.newcomer(server)?;
     let quiet = victims.measure(|elapsed| Ok(elapsed >= form.quiet))?;
     let idle = server.resident()?;
@@ -257,14 +258,14 @@ fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> 
         thread::sleep(POLL);
     }
 
-    let bar = match scenario.bar {
-        Bar::Input => 4 * size.bytes as u64 + form.slack,
-        Bar::Budget => form.budget,
+    let memory_limit = match scenario.memory_limit {
+        MemoryLimit::Input => 4 * size.bytes as u64 + form.slack,
+        MemoryLimit::Budget => form.budget,
     };
     let mut report = Report {
         name: scenario.name,
         peak,
-        bar,
+        memory_limit,
         charged,
         recovery,
         released,
@@ -289,10 +290,10 @@ fn failures(report: &Report, scenario: &Scenario, form: &Form) -> Vec<String> {
             failures.push(what);
         }
     };
-    let (peak, bar) = (report.peak, report.bar);
+    let (peak, limit) = (report.peak, report.memory_limit);
     check(
-        peak <= bar,
-        format!("peak of {peak} bytes, allowed are {bar}"),
+        peak <= limit,
+        format!("peak of {peak} bytes, allowed are {limit}"),
     );
     check(
         report.recovery.is_some(),

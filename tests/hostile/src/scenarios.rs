@@ -1,4 +1,4 @@
-//! The table of attacks, and the attempt of a connection in each.
+//! The table of attacks, and the attempts of each.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::attack::{Attack, Attempt};
 use crate::peer::{Peer, Reply};
 use crate::wire::{self, BINARY, PING, TEXT};
 
-/// Number of connections of an attack, and of bytes that each sends.
+/// Number of connections of an attack, and number of bytes that each sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     /// Number of concurrent connections.
@@ -28,10 +28,10 @@ pub struct Size {
     pub bytes: usize,
 }
 
-/// Limit of memory beyond the idle state.
+/// Memory limit of an attack, beyond the idle state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bar {
-    /// Four times one input plus 16 MB, for any number of connections.
+pub enum MemoryLimit {
+    /// (4 × size of one input) + slack (16 MB), regardless of the number of connections.
     Input,
     /// The memory budget of the process.
     Budget,
@@ -49,15 +49,15 @@ pub struct Scenario {
     pub full: Size,
     /// Number of IP addresses from which the connections come.
     pub addresses: usize,
-    /// Limit of memory.
-    pub bar: Bar,
+    /// Memory limit for this attack.
+    pub memory_limit: MemoryLimit,
     /// Maximum time until the memory of closed connections is released.
     pub released: Duration,
-    /// Whether the attack calls the victims' service. The service serves callers in turn, so the
-    /// share of the victims is smaller.
+    /// Whether the attack calls the victims' service. That service serves callers in turn, so the
+    /// victims then get a smaller share.
     pub shares_receiver: bool,
-    /// Texts of which at least one outcome must contain one, because otherwise the attack did not
-    /// happen.
+    /// Strings of which at least one outcome must contain one; otherwise the attack has not taken
+    /// place.
     pub expect: &'static [&'static str],
     /// Attempt of a connection, which is repeated. Returns its outcome.
     pub attempt: Attempt,
@@ -74,8 +74,9 @@ const MIB: usize = 1024 * KIB;
 const SECOND: Duration = Duration::from_secs(1);
 /// Number of connections of an attack in the full form.
 const MANY: usize = 1000;
-/// Number of services that one client registers, and the size of each record in bytes.
+/// Number of services that one client registers.
 const RECORDS: usize = 70;
+/// Size of each record, in bytes.
 const RECORD: usize = 250_000;
 
 /// Returns a scenario with connections and bytes in the small and in the full form.
@@ -94,7 +95,7 @@ const fn scenario(
         small: size(small),
         full: size(full),
         addresses: 100,
-        bar: Bar::Budget,
+        memory_limit: MemoryLimit::Budget,
         released: Duration::from_secs(10),
         shares_receiver: false,
         expect,
@@ -103,7 +104,7 @@ const fn scenario(
 }
 
 impl Scenario {
-    /// Lets all connections come from one address.
+    /// Makes all connections come from one address.
     const fn one_address(mut self) -> Scenario {
         self.addresses = 1;
         self
@@ -111,11 +112,11 @@ impl Scenario {
 
     /// Limits memory by the size of one input.
     const fn by_input(mut self) -> Scenario {
-        self.bar = Bar::Input;
+        self.memory_limit = MemoryLimit::Input;
         self
     }
 
-    /// Requires that memory is released within a second.
+    /// Requires that memory is released within one second.
     const fn at_once(mut self) -> Scenario {
         self.released = SECOND;
         self
@@ -138,7 +139,7 @@ const OVER: &[&str] = &[
     "closed 1013",
 ];
 
-/// Every attack.
+/// All attacks.
 pub const SCENARIOS: &[Scenario] = &[
     scenario(
         "post-json-1",
@@ -504,7 +505,8 @@ impl Body {
     }
 }
 
-/// Posts a list of nils to a function: a path, or the name of a function of the attackers.
+/// Posts a list of nils to a function, given by its path or, for a function of the attackers, by
+/// its name.
 async fn post(attack: Arc<Attack>, n: usize, body: Body, function: &str) -> Result<String> {
     let path = match function.starts_with('/') {
         true => function.to_owned(),
@@ -543,7 +545,7 @@ async fn ended(stream: TcpStream) -> Result<String> {
     Ok(wire::status(&mut stream).await?.to_string())
 }
 
-/// Has the manager echo a list of nils.
+/// Makes the manager echo a list of nils.
 async fn echo(attack: Arc<Attack>, n: usize) -> Result<String> {
     let payload = attack.payload(wire::nils).await;
     let mut peer = attack.enter(n).await?;
@@ -598,7 +600,7 @@ async fn nils_unread(attack: Arc<Attack>, n: usize) -> Result<String> {
     ended(stream).await
 }
 
-/// Receiver of unfinished messages.
+/// Receiver of incomplete messages.
 #[derive(Clone, Copy)]
 enum Target {
     Manager,
@@ -606,7 +608,7 @@ enum Target {
     Invented,
 }
 
-/// Sends chunks of a message that is never completed, until they are rejected.
+/// Sends chunks of a message that is never completed, until a chunk is rejected.
 async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<String> {
     let part = wire::zeros(MIB);
     let mut peer = attack.enter(n).await?;
@@ -634,7 +636,7 @@ async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<Str
 
 /// Lists the services of a client with the maximum number of large records.
 async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
-    // One client registers the records; all connections list its workspace.
+    // One client registers the records, and all connections list its workspace.
     let owner = desk_with_records(&attack).await?;
     let mut peer = attack.enter(n).await?;
     let query = wire::pack(&json!({ "workspace": owner, "visibility": "public" }));
@@ -668,7 +670,7 @@ async fn desk_with_records(attack: &Attack) -> Result<String> {
     ONCE.get_or_try_init(register).await.cloned()
 }
 
-/// Registers large records until there are enough, or one is rejected.
+/// Registers large records until there are enough or one is rejected.
 async fn register_all(attack: &Attack, peer: &mut Peer) -> Result<()> {
     peer.offer("generic").await?;
     let docs = "x".repeat(RECORD);
@@ -692,7 +694,7 @@ async fn records(attack: Arc<Attack>, n: usize) -> Result<String> {
     peer.serve().await
 }
 
-/// Sends three quarters of a body at once, and then one byte at a time.
+/// Sends three quarters of a body immediately, and then one byte at a time.
 async fn slow_body(attack: Arc<Attack>, n: usize) -> Result<String> {
     let len = attack.options.bytes;
     let payload = attack.payload(|len| vec![b' '; len / 4 * 3]).await;
@@ -747,8 +749,7 @@ async fn partial_frame(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Sends messages to another attacker that reads none of them, on a WebSocket or a stream over
-/// HTTP.
+/// Sends messages to another attacker that reads none of them, over a WebSocket or an HTTP stream.
 async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String> {
     let payload = attack.payload(wire::zeros).await;
     let (deaf, to) = match over_http {
@@ -766,7 +767,7 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
             let sent = timeout(SECOND, peer.send(&message)).await;
             match sent {
                 Ok(sent) => sent?,
-                // A started frame must be completed, so this connection waits as well.
+                // A frame that was started must be completed, so this connection waits as well.
                 Err(_) => break,
             }
         }
@@ -778,7 +779,7 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
     end
 }
 
-/// A connection that stays open.
+/// A connection that stays open and is not read.
 #[allow(dead_code, reason = "they are only held")]
 enum Deaf {
     Socket(Box<Peer>),
@@ -807,7 +808,7 @@ async fn stream(attack: &Attack, n: usize) -> Result<(Deaf, String)> {
     }
 }
 
-/// Finds a short text in a msgpack map by its key.
+/// Finds a short string in a msgpack map by its key.
 fn text_field(bytes: &[u8], key: &str) -> Option<String> {
     let mut wanted = vec![0xa0 | key.len() as u8];
     wanted.extend_from_slice(key.as_bytes());
@@ -850,7 +851,7 @@ async fn rejections(attack: Arc<Attack>, n: usize) -> Result<String> {
     peer.serve().await
 }
 
-/// Frames of a flood.
+/// Kind of frames in a flood.
 #[derive(Clone, Copy)]
 enum Content {
     Zeros,
@@ -1016,7 +1017,7 @@ async fn many_headers(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok(exchange.await?.0.to_string())
 }
 
-/// Sends a header that does not end.
+/// Sends a header that never ends.
 async fn endless_header(attack: Arc<Attack>, n: usize) -> Result<String> {
     let line = |len: usize| {
         let mut line = b"GET /health HTTP/1.1\r\nX: ".to_vec();

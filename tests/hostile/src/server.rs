@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server without persistent data, with default settings except these options.
+    /// Starts a server without persistent data, with default settings except for these options.
     pub fn start(options: &[String]) -> Result<Server> {
         let mut command = Command::new(executable("hypha-server")?);
         command

@@ -1,4 +1,4 @@
-//! An honest pair of clients, whose calls an attack must not affect.
+//! An honest pair of clients. An attack must not affect their calls.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::server::Server;
 use crate::wire;
 
-/// Interval of calls, unless a call takes longer.
+/// Interval of calls. A call that takes longer delays the next.
 const PACE: Duration = Duration::from_millis(2);
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const CALLER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
@@ -30,7 +30,7 @@ pub struct Latency {
     pub calls: usize,
 }
 
-/// A caller in the measuring thread, and its host, which has a thread of its own.
+/// A caller in the measuring thread, and its host in another thread.
 #[derive(Debug)]
 pub struct Victims {
     runtime: Runtime,
@@ -46,12 +46,12 @@ fn runtime() -> Result<Runtime> {
 }
 
 impl Victims {
-    /// Connects both.
+    /// Connects both clients.
     pub fn enter(server: &Server) -> Result<Victims> {
         let at_host = runtime()?;
         let host = at_host.block_on(Peer::enter(HOST, server.address))?;
         let address = host.address.clone();
-        // The thread ends with the connection, so nothing waits for it.
+        // The thread ends with the connection, so it is not joined.
         thread::spawn(move || at_host.block_on(host.serve()));
         let runtime = runtime()?;
         let caller = runtime.block_on(Peer::enter(CALLER, server.address))?;
@@ -62,8 +62,8 @@ impl Victims {
         })
     }
 
-    /// Calls at a steady rate until `done` returns true. The latency of a call counts from its due
-    /// time, so that a slow call does not hide the delay of those after it.
+    /// Calls at a steady rate until `done` returns true. The latency of a call counts from its
+    /// scheduled time, so that a slow call does not hide the delay of later ones.
     pub fn measure(&mut self, mut done: impl FnMut(Duration) -> Result<bool>) -> Result<Latency> {
         let Victims {
             runtime,
@@ -76,8 +76,8 @@ impl Victims {
             let mut due = tokio::time::Instant::now();
             while !done(begun.elapsed())? {
                 sleep_until(due).await;
-                // The timer has a resolution of 1 ms, and its error must not count as latency of
-                // the server.
+                // The timer has a resolution of 1 ms. That error must not count as latency of the
+                // server.
                 let from = if due.elapsed() < PACE {
                     tokio::time::Instant::now()
                 } else {
@@ -95,7 +95,7 @@ impl Victims {
         Ok(Latency { median, p99, calls })
     }
 
-    /// Returns the time in which a new client connects, calls the manager and starts a login.
+    /// Returns the time that a new client takes to connect, call the manager and start a login.
     pub fn newcomer(&self, server: &Server) -> Result<Duration> {
         let begun = Instant::now();
         self.runtime

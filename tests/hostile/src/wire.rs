@@ -110,7 +110,7 @@ pub enum Frame {
 }
 
 impl Reader {
-    /// Returns the next frame. Any end of the connection is a frame as well.
+    /// Returns the next frame. Every end of the connection also counts as a frame.
     pub async fn next(&mut self) -> Frame {
         match self.read().await {
             Ok(frame) => frame,
@@ -183,7 +183,7 @@ pub fn unpacked(data: &Bytes) -> Bytes {
     data.slice(head.min(data.len())..)
 }
 
-/// Returns an RPC message with arguments in msgpack. With a session, it expects a response.
+/// Returns an RPC message with arguments in msgpack. If `session` is set, it requests a response.
 #[must_use]
 pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) -> Vec<u8> {
     let mut main = serde_json::json!({ "type": "method", "to": to, "method": method });
@@ -219,7 +219,7 @@ pub fn resolution(to: &str, session: &str, result: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Reads the head of an HTTP message, with the empty line.
+/// Reads the head of an HTTP message, including the empty line.
 async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

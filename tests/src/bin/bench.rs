@@ -1,5 +1,5 @@
-//! The program of `cargo xtask bench`: measures calls, beside the Python stack and a bare WebSocket
-//! relay, in one run. Figures vary between runs, so compare the ratios within a run.
+//! The program of `cargo xtask bench`: measures calls, the Python stack and a bare WebSocket relay
+//! in one run. Absolute numbers vary between runs, so compare the ratios within a run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -107,7 +107,7 @@ fn through_python(url: &str, seconds: f64) -> Result<Figures> {
     )
 }
 
-/// Returns the items per second of a generator in Python, read by Rust and by Python.
+/// Returns the items per second of a Python generator, read by Rust and by Python.
 fn python_stream(url: &str, rounds: usize) -> Result<(f64, f64)> {
     let mut host = python_program("bench_host.py")?;
     let host = start("the Python host", host.args(["--server-url", url]))?;
@@ -211,7 +211,7 @@ fn print(rows: &[(&str, Option<Figures>)]) {
         let (Some(ours), Some(other)) = (ours, find(beside)) else {
             continue;
         };
-        // The other stacks send an array like any payload.
+        // The other stacks send an array like any other payload.
         let (array, items) = if beside == OTHER_BUILD {
             (other.mb_array, other.items)
         } else {

@@ -1,4 +1,4 @@
-//! The Rust programs of the benchmark: a service and its caller, and the same figures for bare
+//! The Rust programs of the benchmark: a service and its caller, and the same measurements for bare
 //! frames through a WebSocket relay. `bench` starts them; each prints one line.
 
 use std::collections::VecDeque;
@@ -17,8 +17,9 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
 };
 
-/// The allocator of the figures. That of glibc returns large blocks to the system and requests new
-/// ones, and touching new memory costs as much as copying it: messages of 16 MB are half as fast.
+/// Allocator of the benchmark. That of glibc returns large blocks to the system and requests new
+/// ones, and the first access to new memory costs as much as copying it: messages of 16 MB take
+/// twice as long.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -95,9 +96,10 @@ impl Bench for Service {
 
 const AT_ONCE: usize = 64;
 const MB: usize = 1 << 20;
-/// Echoes of each size that do not count, because the first ones take new memory from the system.
+/// Number of echoes of each size that do not count, because the first ones get new memory from the
+/// system.
 const WARM_UP: usize = 3;
-/// Items of a stream.
+/// Number of items of a stream.
 const ITEMS: u32 = 100_000;
 
 #[tokio::main]
@@ -241,7 +243,8 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
     })
 }
 
-/// Reads a stream of numbers, checks that none is missing, and returns items per second.
+/// Reads a stream of numbers, checks that none is missing, and returns the number of items per
+/// second.
 async fn stream(bench: &BenchProxy, items: u32) -> Result<f64> {
     let started = Instant::now();
     let mut numbers = bench.numbers(items).await?;
@@ -264,7 +267,7 @@ fn config() -> WebSocketConfig {
         .max_message_size(Some(32 * MB))
 }
 
-/// Accepts two connections, first that of the host, and forwards the frames of each to the other.
+/// Accepts two connections, that of the host first, and forwards the frames of each to the other.
 async fn relay() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     say(&format!("READY ws://{}", listener.local_addr()?))?;
@@ -284,7 +287,7 @@ async fn accept(listener: &TcpListener) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Forwards frames. Those that have arrived are sent with one flush.
+/// Forwards frames. All that have arrived are sent with one flush.
 async fn pass(
     mut from: impl futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>>
     + Unpin,
@@ -363,7 +366,7 @@ async fn many_at_once(
         socket.next().await.context("the other end is gone")??;
         took.push(begun.elapsed());
         room += 1;
-        // Frames that have arrived meanwhile are answered with the same flush.
+        // Frames that have arrived in the meantime are answered with the same flush.
         while let Some(next) = futures_util::FutureExt::now_or_never(socket.next()) {
             next.context("the other end is gone")??;
             let begun: Instant = out.pop_front().context("a frame that was not sent")?;

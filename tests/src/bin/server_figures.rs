@@ -1,6 +1,6 @@
-//! The program of `cargo xtask server-figures`: measures `hypha-server`, which are its start, idle
-//! clients, the routing of messages beside a bare relay, and a long time in which clients connect
-//! and leave.
+//! The program of `cargo xtask server-figures`: measures the start of `hypha-server`, idle clients,
+//! the routing of messages compared with a bare relay, and a long run in which clients connect and
+//! disconnect.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-/// Measures small messages between two clients, beside bare frames through a relay.
+/// Measures small messages between two clients, and bare frames through a relay.
 fn routing(options: &Options) -> Result<()> {
     let peer = executable("bench_peer")?;
     let seconds = options.seconds.to_string();
@@ -179,7 +179,7 @@ async fn idle_clients(clients: usize) -> Result<()> {
     Ok(())
 }
 
-/// Runs one client: it connects, registers a service, is called by another client, and leaves.
+/// Runs one client: it connects, registers a service, is called by another client, and disconnects.
 async fn life(url: &str, number: u64) -> Result<()> {
     let host = hypha_rpc::connect(url).await?;
     let service = AdderService::new(Sum);

@@ -1,8 +1,7 @@
-//! Tests of descriptions for other languages: their compilers accept them, and calls with them
-//! work.
+//! Tests descriptions for other languages: their compilers accept them, and calls with them work.
 //!
-//! The contracts in `generated/` are the output for Rust. They are compiled and used here, and
-//! compared with the current output; with `HYPHA_TEST_BLESS` set, they are written again.
+//! The contracts in `generated/` are the Rust output. They are compiled and used here, and compared
+//! with the current output; if `HYPHA_TEST_BLESS` is set, they are overwritten.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,8 +36,8 @@ generated! { measure python_measure python_plain javascript_plain nasty_service 
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 
-/// Compares a contract with the file that is compiled here, except the first line, which contains
-/// the id of the service.
+/// Compares a contract with the file that is compiled here, except for the first line, which
+/// contains the id of the service.
 fn is_compiled_here(name: &str, text: &str) -> Result<()> {
     let (_, text) = text.split_once('\n').context("one line")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/generated");
@@ -59,7 +58,7 @@ fn desk() -> Description {
     Description::of(contract::MeasureService::new(Desk))
 }
 
-/// Implementation of the generated contract, from which its schema is taken.
+/// Implementation of the generated contract, used to get its schema.
 struct Empty;
 
 impl measure::Measure for Empty {
@@ -132,8 +131,8 @@ fn a_generated_contract_has_the_same_schema() {
     );
 }
 
-/// Fetches a service in Rust from a server, compares its contract with that of the compiled-in one,
-/// and calls the service with it.
+/// Fetches a Rust service from a server, compares its contract with the compiled-in one, and calls
+/// the service with it.
 async fn rust_service(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
@@ -180,7 +179,7 @@ fn generated_declarations_call_a_rust_service_on_our_server() {
     run(Kind::Ours, &BOTH, rust_service);
 }
 
-/// Tests services in Python, with and without schemas.
+/// Tests Python services, with and without schemas.
 async fn python_services(server: &Server) -> Result<()> {
     use python_measure::{MeasureProxy, Mode, Node, Point};
 
@@ -242,7 +241,7 @@ fn a_service_in_python_is_called_with_its_generated_contract_on_our_server() {
     run(Kind::Ours, &[Language::Python], python_services);
 }
 
-/// Tests a service in JavaScript, which has no schemas and unusual names.
+/// Tests a JavaScript service, which has no schemas but unusual names.
 async fn javascript_service(server: &Server) -> Result<()> {
     let (_javascript, ids) = host(Language::JavaScript, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;
@@ -286,7 +285,7 @@ fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Resu
         let source = fs::read_to_string(source)?;
         fs::write(place.join(usage), &source)?;
         let wrong = format!("wrong_{usage}");
-        // A text in place of a number.
+        // A string instead of a number.
         fs::write(
             place.join(&wrong),
             source.replace("sample(3,", "sample(\"3\","),
@@ -324,7 +323,7 @@ fn compilers_accept_hostile_names_and_texts() {
     });
 }
 
-/// Calls a service over HTTP as its OpenAPI document describes.
+/// Calls a service over HTTP as described by its OpenAPI document.
 async fn over_http(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client

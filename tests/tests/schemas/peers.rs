@@ -22,7 +22,7 @@ fn program(language: Language, options: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Services of a peer by their full ids. They exist as long as the process.
+/// Starts a peer. Returns its services by their full ids; they exist as long as the process.
 pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process, Vec<String>)> {
     let command = program(language, &["--server-url", &server.url])?;
     tokio::task::spawn_blocking(move || {
@@ -33,7 +33,7 @@ pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process
     .await?
 }
 
-/// Runs a program to its end, and returns its line with this prefix.
+/// Runs a program to its end. Returns its line with this prefix.
 pub(crate) async fn finished(
     language: Language,
     options: &[&str],
@@ -65,7 +65,7 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Returns the messages of the TypeScript compiler for the files in a folder, empty if there are
+/// Returns the messages of the TypeScript compiler for the files in a folder; empty if there are
 /// none.
 pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     let compiler = interop_folder().join("js/node_modules/typescript/bin/tsc");

@@ -1,4 +1,4 @@
-//! Tests of published schemas: they equal those of the Python client, and validators accept them.
+//! Tests published schemas: they equal those of the Python client, and validators accept them.
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::Client;
@@ -19,7 +19,7 @@ async fn kept(client: &Client, id: &str) -> Result<Json> {
     Ok(info.service_schema.context("no schema")?.to_json())
 }
 
-/// Compares a service in Rust with one in Python that has the same types.
+/// Compares a Rust service with a Python service that has the same types.
 async fn as_python_does(server: &Server) -> Result<()> {
     let (_python, ids) = host(Language::Python, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;

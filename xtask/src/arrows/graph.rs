@@ -11,7 +11,7 @@ pub(crate) struct Graph<'a> {
     arrows: BTreeMap<(String, String), Vec<&'a Reference>>,
 }
 
-/// One arrow. `Display` adds the file and line of each reference.
+/// One arrow. `Display` lists the file and line of each reference.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrow<'a> {
     pub(crate) from: &'a str,
@@ -19,17 +19,17 @@ pub(crate) struct Arrow<'a> {
     references: &'a [&'a Reference],
 }
 
-/// A set of modules that reach each other: a shortest cycle, and all arrows between them.
+/// Set of modules that reach each other: a shortest cycle, and all arrows between the modules.
 pub(crate) struct Cycle<'a> {
     way: Vec<&'a str>,
     arrows: Vec<Arrow<'a>>,
 }
 
 impl<'a> Graph<'a> {
-    /// Returns the graph of the child modules of `parent`, each with everything below it.
+    /// Returns the graph of the child modules of `parent`. Each child includes everything below it.
     ///
-    /// The parent's own code is not part of it, because a parent may use its children, and they its
-    /// items.
+    /// The parent's own code is excluded, because a parent may use its children, and the children
+    /// may use its items.
     pub(crate) fn of(source: &'a Source, parent: &[String]) -> Graph<'a> {
         let mut arrows: BTreeMap<_, Vec<&Reference>> = BTreeMap::new();
         let child_of = |module: &[String]| {
@@ -48,7 +48,7 @@ impl<'a> Graph<'a> {
             }
         }
         for references in arrows.values_mut() {
-            // A name that `use` declares is reported once, not at each place that uses it.
+            // Report a name that a `use` declares only once, not at each place where it is used.
             if references.iter().any(|reference| reference.is_rooted()) {
                 references.retain(|reference| reference.is_rooted());
             }
@@ -99,7 +99,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Returns the shortest path from a module back to itself.
+/// Returns the shortest cycle through a module.
 fn way_round<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = VecDeque::from([module]);
@@ -122,7 +122,7 @@ fn way_round<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> 
     None
 }
 
-/// Whether a path of arrows leads from one module to another.
+/// Returns whether a path of arrows leads from one module to another.
 fn reaches(arrows: &[Arrow<'_>], from: &str, to: &str) -> bool {
     let mut seen = BTreeSet::from([from]);
     let mut open = vec![from];

@@ -1,16 +1,16 @@
 //! Checks the dependencies between modules and crates, for `cargo xtask lint`.
 //!
-//! An arrow leads from a module that names another one to the named module and, if that only
-//! re-exports the name, to the module that defines it. The rules:
+//! An arrow leads from a module to another module that it names. If that module only re-exports the
+//! name, another arrow leads to the module that defines it. The rules:
 //!
-//! - The child modules of one module, each taken with everything below it, form no cycle; the same
-//!   holds for the top-level modules of a crate. So no two files form a cycle, except a module and
-//!   those in its own folder: a `mod.rs` uses its files, and they may use its items.
-//! - A module names only modules of lower layers ([`LAYERS`]). A module that is added to a layered
-//!   crate must be added there as well.
+//! - The child modules of one module, each including everything below it, form no cycle. The same
+//!   applies to the top-level modules of a crate. So no two files form a cycle, except a `mod.rs`
+//!   and the files in its folder: it uses these files, and they may use its items.
+//! - A module names only modules of lower layers ([`LAYERS`]). A module added to a crate with
+//!   layers must also be added there.
 //! - Paths and dependencies across crates: [`FORBIDDEN_PATHS`] and [`FREE_CRATES`].
-//! - No construct hides an arrow: no alias or glob of the root of a crate, no `include!`, no
-//!   variable of a macro in place of a module.
+//! - No construct hides an arrow: no alias or glob of the root of a crate, no `include!`, no macro
+//!   variable instead of a module.
 
 mod graph;
 mod source;
@@ -26,7 +26,7 @@ use crate::command::{cargo, output, root};
 use graph::Graph;
 use source::{Reference, Source};
 
-/// The layers of a crate. A module may name only modules of the layers before its own.
+/// The layers of a crate. A module may only name modules of lower layers.
 struct Layers {
     package: &'static str,
     layers: &'static [&'static [&'static str]],
@@ -89,10 +89,10 @@ const FORBIDDEN_PATHS: [ForbiddenPath; 1] = [ForbiddenPath {
     path: &["hypha_rpc", "engine"],
 }];
 
-/// A package whose dependencies are restricted, indirect ones included.
+/// A package whose dependencies are restricted, including indirect ones.
 struct FreeCrate {
     package: &'static str,
-    /// Packages that it must not depend on, besides those of this workspace.
+    /// Packages that it must not depend on, in addition to those of this workspace.
     of: &'static [&'static str],
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn check() -> Result<()> {
     report(&problems)
 }
 
-/// Fails with all problems, if there are any.
+/// Fails with a list of all problems, if there are any.
 fn report(problems: &[String]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
@@ -190,8 +190,8 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Returns arrows that do not lead to a lower layer, modules without a layer, and items of the
-/// root, through which a module could reach a higher layer.
+/// Returns arrows that do not lead to a lower layer, modules without a layer, and items of the root
+/// through which a module could reach a higher layer.
 fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
@@ -229,7 +229,8 @@ fn unused_layers(package: &str, source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// Returns the root file of each package of the workspace: that of its library, else of its binary.
+/// Returns the root file of each package of the workspace: that of its library, otherwise that of
+/// its binary.
 fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
     let mut roots = Vec::new();
     for package in members(metadata)? {
@@ -242,7 +243,7 @@ fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
         };
         let library = targets.iter().find(|t| is(t, &["lib", "proc-macro"]));
         let target = library.or_else(|| targets.iter().find(|t| is(t, &["bin"])));
-        // Packages of tests have neither a library nor a binary.
+        // Packages that only have tests have neither a library nor a binary.
         if let Some(file) = target.and_then(|target| target["src_path"].as_str()) {
             roots.push((name.to_owned(), Path::new(file).to_path_buf()));
         }

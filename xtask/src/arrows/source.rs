@@ -1,7 +1,7 @@
 //! Finds the references between the modules of one crate in its sources.
 //!
-//! The sources are read as tokens, not as syntax trees: a path means the same in a `use`, in an
-//! expression and between the tokens that are given to a macro, and all of them must be found.
+//! The sources are read as tokens, not as syntax trees: a path has the same meaning in a `use`, in
+//! an expression and among the tokens passed to a macro, and the check must find all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-/// A path that a module names, with its place.
+/// A path that a module names, with its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
-    /// Module that names the path, relative to the crate: `["client", "driver"]`.
+    /// Module that contains the path, relative to the crate: `["client", "driver"]`.
     pub(crate) from: Vec<String>,
-    /// Segments of the path as written, with `$crate` as `crate`. `*` stands for a glob.
+    /// Segments of the path as written, except that `$crate` is `crate`. `*` represents a glob.
     pub(crate) path: Vec<String>,
     /// File, relative to the folder given to the reader.
     pub(crate) file: String,
@@ -24,26 +24,26 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// Whether the path begins at the crate, or at a module relative to the one that names it.
+    /// Returns whether the path starts with `crate`, or with a module relative to the one that
+    /// contains it.
     pub(crate) fn is_rooted(&self) -> bool {
         let first = self.path.first().map(String::as_str);
         matches!(first, Some("crate" | "self" | "super"))
     }
 }
 
-/// The modules and references of one crate, without `#[cfg(test)]` code and documentation.
+/// Modules and references of one crate, excluding `#[cfg(test)]` code and documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     /// Top-level modules that are nodes of the graph.
     pub(crate) modules: Vec<String>,
     /// Every path of the crate, in the order of the sources.
     pub(crate) references: Vec<Reference>,
-    /// Aliases and globs of the root of the crate. Names that they bring into scope are not
-    /// resolved.
+    /// Aliases and globs of the root of the crate. Names that they import are not resolved.
     pub(crate) root_aliases: Vec<Reference>,
     /// Items of the root other than modules and `use` declarations, each with file and line.
     pub(crate) root_items: Vec<(String, usize)>,
-    /// Invocations of `include!`: the included files are not read.
+    /// Invocations of `include!`. The included files are not read.
     pub(crate) includes: Vec<Reference>,
     /// The names of each module; the root is the empty path.
     scopes: BTreeMap<Vec<String>, Scope>,
@@ -54,17 +54,17 @@ pub(crate) struct Source {
 /// The names of a module.
 #[derive(Debug, Default)]
 struct Scope {
-    /// Whether it is an inline module that contains nothing but `use`, such as a prelude.
+    /// Whether the module is inline and contains nothing but `use`, such as a prelude.
     facade: bool,
     /// Items that the module defines.
     items: BTreeSet<String>,
-    /// Written paths of each name that `use` brings into scope.
+    /// Written paths of each name that a `use` imports.
     named: BTreeMap<String, Vec<Vec<String>>>,
-    /// Paths whose items a glob brings into scope.
+    /// Paths whose items a glob imports.
     globs: Vec<Vec<String>>,
 }
 
-/// The target of a path.
+/// Target of a path.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum End {
     /// Another crate, or a name that no file of this crate defines.
@@ -89,18 +89,18 @@ impl Source {
         Ok(reader.source)
     }
 
-    /// Returns the modules of this crate that a reference leads to: the named module and, if that
-    /// re-exports the name, those on the way to its definition.
+    /// Returns the modules of this crate to which a reference leads: the named module and, if it
+    /// re-exports the name, those on the way to the definition.
     ///
-    /// A facade is never among them, because it only re-exports. A path into another crate leads
-    /// nowhere.
+    /// Facades are excluded, because they only re-export. A path into another crate leads to no
+    /// module.
     pub(crate) fn targets(&self, reference: &Reference) -> BTreeSet<Vec<String>> {
         let mut found = BTreeSet::new();
         self.follow_written(&reference.from, &reference.path, MAX_REEXPORTS, &mut found);
         found
     }
 
-    /// Returns the modules that contain modules, the root included.
+    /// Returns the modules that contain modules, including the root.
     pub(crate) fn parents(&self) -> BTreeSet<&[String]> {
         let modules = self.scopes.keys();
         modules
@@ -108,7 +108,7 @@ impl Source {
             .collect()
     }
 
-    /// Returns references that end with a variable of a macro in place of a module or its item.
+    /// Returns references that end with a macro variable instead of a module or an item.
     pub(crate) fn variables(&self) -> Vec<&Reference> {
         let names = |reference: &&Reference| match reference.path.split_last() {
             Some((last, path)) if last == VARIABLE => {
@@ -120,12 +120,12 @@ impl Source {
         self.references.iter().filter(names).collect()
     }
 
-    /// Whether a module contains nothing but `use`.
+    /// Returns whether a module contains nothing but `use`.
     pub(crate) fn is_facade(&self, module: &[String]) -> bool {
         self.scopes.get(module).is_some_and(|scope| scope.facade)
     }
 
-    /// Follows a path as the module `from` writes it.
+    /// Follows a path as written in the module `from`.
     fn follow_written(
         &self,
         from: &[String],
@@ -136,7 +136,7 @@ impl Source {
         if let Some(path) = absolute(from, written) {
             return self.follow(&[], &path, left, found);
         }
-        // A name in scope, but not one from a glob: such a name is mostly that of a crate or a
+        // A name in scope, unless it comes from a glob: then it is usually that of a crate or a
         // type.
         let Some((first, scope)) = written.first().zip(self.scopes.get(from)) else {
             return End::Nowhere;
@@ -184,7 +184,7 @@ impl Source {
             let mut end = End::Nowhere;
             for target in targets {
                 let target = [target, rest].concat();
-                // `use name;` with a crate of that name leads nowhere.
+                // If there is a crate of that name, `use name;` leads to no module.
                 if target != path {
                     end = end.max(self.follow_written(module, &target, left, found));
                 }
@@ -200,7 +200,7 @@ impl Source {
         self.follow_globs(module, scope, path, left, found)
     }
 
-    /// Follows a name that only a glob can have brought into scope.
+    /// Follows a name that can only come from a glob.
     fn follow_globs(
         &self,
         module: &[String],
@@ -239,7 +239,7 @@ fn child(module: &[String], name: &str) -> Vec<String> {
     path
 }
 
-/// Returns a path that begins with `crate`, `self` or `super` relative to the crate.
+/// Converts a path that starts with `crate`, `self` or `super` to one relative to the crate.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, mut rest) = path.split_first()?;
     let mut base = match first.as_str() {
@@ -258,7 +258,7 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     Some(base)
 }
 
-/// Contents of a file.
+/// Returns the content of a file.
 type Load<'a> = &'a dyn Fn(&Path) -> Result<String>;
 
 struct Reader<'a> {
@@ -273,7 +273,7 @@ struct Place<'a> {
     /// Folder with the files of child modules.
     children: PathBuf,
     module: Vec<String>,
-    /// File, as references name it.
+    /// Path of the file, as shown in references.
     shown: String,
 }
 
@@ -296,8 +296,8 @@ impl Reader<'_> {
         self.tokens(tokens, &place, true)
     }
 
-    /// Reads tokens of a module. `items` is true for its items, the only place where modules are
-    /// declared.
+    /// Reads the tokens of a module. `items` is true at the level of its items, because only there
+    /// can modules be declared.
     fn tokens(&mut self, tokens: TokenStream, place: &Place<'_>, items: bool) -> Result<()> {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -318,7 +318,7 @@ impl Reader<'_> {
                 at = after;
                 continue;
             }
-            // `pub(in crate::x)` restricts the visibility of a name, and uses nothing.
+            // `pub(in crate::x)` restricts the visibility of an item, but uses nothing.
             if is_ident(tokens.get(at), "pub") && group(tokens.get(at + 1), Delimiter::Parenthesis)
             {
                 at += 2;
@@ -352,7 +352,7 @@ impl Reader<'_> {
                 at += 3;
                 continue;
             }
-            // This also finds `std::include!`, whose path ends here.
+            // Also finds `std::include!`, whose path ends here.
             if is_ident(tokens.get(at), "include") && is_punct(tokens.get(at + 1), '!') {
                 self.source.includes.push(Reference {
                     from: place.module.clone(),
@@ -387,7 +387,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the module `name`, whose body is `body`: a block, or the semicolon in place of one.
+    /// Reads the module `name`. `body` is its block, or the semicolon if it is in another file.
     fn module(
         &mut self,
         name: &str,
@@ -428,7 +428,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads what follows `use`, and returns the index after it.
+    /// Reads the tokens after `use`. Returns the index after them.
     fn declaration(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> usize {
         let end = end_of_statement(tokens, at);
         let mut leaves = Vec::new();
@@ -441,7 +441,7 @@ impl Reader<'_> {
         end + 1
     }
 
-    /// Reads a path at `at`, if one begins there, and returns the index after it.
+    /// Reads a path if one starts at `at`. Returns the index after it.
     fn path(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> Option<usize> {
         let TokenTree::Ident(_) = tokens.get(at)? else {
             return None;
@@ -474,7 +474,7 @@ impl Reader<'_> {
         self.tokens(attribute, place, false)
     }
 
-    /// Records the paths of a `use` that lead to the root itself, or to everything in it.
+    /// Records the paths of a `use` that lead to the root itself, or to all of its items.
     fn check_aliases(&mut self, leaves: &[Leaf], place: &Place<'_>) {
         for leaf in leaves {
             let path = absolute(&place.module, &leaf.path);
@@ -538,15 +538,15 @@ impl Scope {
 /// One of the paths of a tree such as `crate::{a, b::c as d}`.
 struct Leaf {
     path: Vec<String>,
-    /// Name in scope.
+    /// Name that is imported.
     name: String,
     line: usize,
 }
 
-/// Segment of a path in place of a variable of a macro.
+/// Segment that replaces a macro variable in a path.
 const VARIABLE: &str = "$";
 
-/// Reads the tree of paths at the beginning of `tokens`, and returns the index after it.
+/// Reads the tree of paths at the start of `tokens`. Returns the index after it.
 fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) -> usize {
     let mut path = prefix.to_vec();
     let mut line = 0;
@@ -611,7 +611,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
     at
 }
 
-/// Whether a block has nothing but `use` declarations.
+/// Returns whether a block contains only `use` declarations.
 fn only_uses(tokens: TokenStream) -> bool {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut at = 0;
@@ -634,8 +634,8 @@ fn only_uses(tokens: TokenStream) -> bool {
     true
 }
 
-/// Whether an item that is neither a module nor a `use` declaration begins at `at`. Words such as
-/// `pub` and `unsafe` in front are skipped by the reader.
+/// Returns whether an item that is neither a module nor a `use` declaration starts at `at`. The
+/// reader skips preceding words such as `pub` and `unsafe`.
 fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
     let words = [
         "const",
@@ -650,7 +650,7 @@ fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
         "union",
     ];
     let ident = words.iter().any(|word| is_ident(tokens.get(at), word));
-    // An invocation may declare anything.
+    // A macro invocation may declare anything.
     let macro_call = matches!(tokens.get(at), Some(TokenTree::Ident(_)))
         && is_punct(tokens.get(at + 1), '!')
         && matches!(tokens.get(at + 2), Some(TokenTree::Group(_)));
@@ -695,7 +695,7 @@ fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
     }
 }
 
-/// Whether an attribute is `cfg(test)` or `cfg(all(test, ..))`.
+/// Returns whether an attribute is `cfg(test)` or `cfg(all(test, ..))`.
 fn is_test_only(attribute: &TokenStream) -> bool {
     let text: String = attribute
         .to_string()
@@ -714,7 +714,7 @@ fn path_of_module(attribute: &TokenStream) -> Option<String> {
     strings(attribute.clone()).into_iter().next().map(|s| s.0)
 }
 
-/// Returns the plain string literals among tokens, with their lines.
+/// Returns the plain string literals among the tokens, with their lines.
 fn strings(tokens: TokenStream) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for token in tokens {
@@ -738,7 +738,7 @@ fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
     while let Some((_, after)) = attribute(tokens, at) {
         at = after;
     }
-    // A comma between angle brackets, as in `fn f<A, B>()`, ends nothing.
+    // A comma between angle brackets, as in `fn f<A, B>()`, does not end the item.
     let mut depth = 0;
     while at < tokens.len() {
         let arrow =

@@ -1,4 +1,4 @@
-//! Tests with planted violations, each of which must be reported with its arrow, file and line.
+//! Tests with deliberate violations. Each must be reported with its arrow, file and line.
 
 use serde_json::json;
 
@@ -98,7 +98,7 @@ fn every_way_to_name_a_module_is_seen() {
     }
 }
 
-/// Files below the top level: siblings and their descendants form no cycle.
+/// Tests files below the top level: siblings and their descendants may not form a cycle.
 #[test]
 fn files_of_one_folder_form_no_cycle() {
     let root = ("src/lib.rs", "mod a;");
@@ -171,7 +171,7 @@ fn folders_with_all_that_is_in_them_form_no_cycle() {
     );
 }
 
-/// A facade has no layer of its own, so its names count for the modules that define them.
+/// A facade has no layer of its own, so its names count as those of the modules that define them.
 #[test]
 fn an_alias_of_a_facade_hides_nothing() {
     let root = "mod client; mod engine; mod error;\npub use client::Client;\n\
@@ -184,7 +184,7 @@ fn an_alias_of_a_facade_hides_nothing() {
         "use crate::prelude as p; use p::Client;",
         "use crate::prelude as p; use self::p::args as a;",
         "use crate::prelude as p; mod inner { use super::p as up; fn f() { up::Client::new() } }",
-        // A macro that a module exports is at the root.
+        // A macro exported by a module is in the root.
         "fn f() { crate::args!(1) }",
         "use crate::args;",
         "use crate::prelude::args;",
@@ -306,7 +306,7 @@ fn tests_docs_and_visibility_are_no_arrows() {
         ("src/c.rs", ""),
     ];
     assert_eq!(found("any", &files), "");
-    // The code after skipped items is read.
+    // The code after skipped items is still read.
     let a = format!("{a}use crate::b;");
     let files = [ROOT, ("src/a.rs", &a), files[2], files[3]];
     assert!(found("any", &files).contains("a -> b\n    src/a.rs:17  crate::b"));

@@ -1,5 +1,4 @@
-//! Checks links within the project: from page to page, to anchors, and from comments to the
-//! protocol.
+//! Checks links within the project: between pages, to anchors, and from comments to the protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +9,7 @@ use anyhow::{Context, Result};
 use super::{File, comment};
 use crate::command::{output, root};
 
-/// Pages that docs.rs and the registry show as well, where only absolute links work.
+/// Pages that docs.rs and the registry also show. There, only absolute links work.
 const READMES: [&str; 6] = [
     "README.md",
     "hypha-cli/README.md",
@@ -20,10 +19,10 @@ const READMES: [&str; 6] = [
     "hypha-wire/README.md",
 ];
 
-/// Folder of the chapters that are also pages of rustdoc.
+/// Folder of the chapters that are also rustdoc pages.
 const GUIDE: &str = "docs/guide/";
 
-/// Definitions of the links from chapter to chapter in rustdoc.
+/// File that defines the links between chapters for rustdoc.
 const GUIDE_LINKS: &str = "hypha-rpc/src/guide_links.md";
 
 /// All possible targets of links.
@@ -38,7 +37,7 @@ pub(super) struct Tree {
     guide: BTreeSet<String>,
 }
 
-/// A link: its path or URL, its label if it is a definition, and its line.
+/// A link: its path or URL, its line, and its label if it is a definition.
 struct Link {
     line: usize,
     target: String,
@@ -61,7 +60,7 @@ impl Tree {
         let mut paths = BTreeSet::new();
         for path in listed {
             let mut path = path;
-            // A known folder has known parents.
+            // The parents of a known folder are already known.
             while paths.insert(path.to_owned()) {
                 let Some((parent, _)) = path.rsplit_once('/') else {
                     break;
@@ -115,7 +114,7 @@ impl Tree {
         if target.contains("://") || target.starts_with("mailto:") {
             return None;
         }
-        // These pages are parts of rustdoc, which checks links to items.
+        // These pages are part of rustdoc, which checks links to items itself.
         if path.contains("/src/") {
             return None;
         }
@@ -135,7 +134,8 @@ impl Tree {
         self.fault(path, target)
     }
 
-    /// Returns the path within the project to which an absolute link leads.
+    /// Returns the path within the project to which an absolute link leads; `None` if it leads
+    /// elsewhere.
     fn inside<'a>(&self, target: &'a str) -> Option<&'a str> {
         let name = self.repository.strip_prefix("https://github.com/")?;
         let page = || {
@@ -150,7 +150,7 @@ impl Tree {
         page().or_else(raw)
     }
 
-    /// Returns the reason why the target of a link does not exist.
+    /// Returns the reason why the target of a link does not exist; `None` if it exists.
     fn fault(&self, page: &str, target: &str) -> Option<String> {
         let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
         let path = if path.is_empty() {
@@ -167,7 +167,7 @@ impl Tree {
     }
 }
 
-/// Returns a path relative to a page as a path from the root.
+/// Converts a path relative to a page to a path from the root.
 fn joined(page: &str, path: &str) -> String {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
@@ -183,7 +183,7 @@ fn joined(page: &str, path: &str) -> String {
     parts.join("/")
 }
 
-/// Returns the anchors of a page: those in its text, and those that GitHub derives from headings.
+/// Returns the anchors of a page: explicit ones, and those that GitHub derives from headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in unfenced(text) {
@@ -201,7 +201,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Returns the anchor of a heading. GitHub drops its punctuation and the targets of its links.
+/// Returns the anchor of a heading. GitHub omits punctuation and link targets.
 fn slug(heading: &str) -> String {
     let mut out = String::new();
     let mut rest = heading.trim();
@@ -218,7 +218,7 @@ fn slug(heading: &str) -> String {
     out
 }
 
-/// Returns the lines of a page, with empty ones in place of blocks of code.
+/// Returns the lines of a page. Lines of code blocks are empty.
 fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     text.lines().map(move |line| {
@@ -228,7 +228,7 @@ fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the links of a page and the labels that its text uses, with their lines.
+/// Returns the links of a page and the labels used in it, with their lines.
 fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
     let mut links = Vec::new();
     let mut body = String::new();
@@ -284,7 +284,7 @@ fn hide_code(text: &str) -> String {
     parts.join("`")
 }
 
-/// Returns the paths into `docs/` that comments name, with their lines.
+/// Returns the paths into `docs/` that comments contain, with their lines.
 fn citations(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -295,7 +295,7 @@ fn citations(text: &str) -> Vec<(usize, &str)> {
             let outside = |c: char| !(c.is_alphanumeric() || "/-_.#".contains(c));
             let path = prose[at..].split(outside).next().unwrap_or_default();
             let before = prose[..at].chars().next_back();
-            // Other projects may have a folder of that name as well.
+            // Other projects may also have a folder with that name.
             let whole = before.is_none_or(|c| !(c.is_alphanumeric() || "/.".contains(c)));
             if whole && path.contains(".md") {
                 found.push((index + 1, path.trim_end_matches(['.', '#'])));

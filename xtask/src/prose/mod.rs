@@ -1,7 +1,6 @@
-//! Checks prose, which is the comments of the sources and Markdown.
+//! Checks prose, which is the comments in the sources and Markdown.
 //!
-//! Each rule is a function from a file to its violations, so that tests can check it with a text of
-//! their own.
+//! Each rule is a function from a file to its violations, so that tests can pass their own content.
 
 mod links;
 mod spelling;
@@ -30,15 +29,15 @@ impl File {
     }
 }
 
-/// Returns the sources and Markdown files that git tracks, without symbolic links, whose targets
-/// are tracked as well.
+/// Returns the sources and Markdown files that git tracks. Skips symbolic links, because their
+/// targets are tracked as well.
 fn files() -> Result<Vec<File>> {
     let mut git = Command::new("git");
     git.current_dir(root()).args(["ls-files", "*.rs", "*.md"]);
     let mut files = Vec::new();
     for path in output(&mut git)?.lines() {
         let absolute = root().join(path);
-        // A tracked file may be deleted without a commit.
+        // A tracked file may have been deleted without a commit.
         if absolute.is_file() && !absolute.is_symlink() {
             files.push(File {
                 path: path.to_owned(),
@@ -66,7 +65,7 @@ pub(crate) fn links() -> Result<()> {
     report(files.iter().flat_map(|file| tree.violations(file)))
 }
 
-/// Fails with all violations, if there are any.
+/// Fails with a list of all violations, if there are any.
 fn report(violations: impl Iterator<Item = String>) -> Result<()> {
     let violations: Vec<String> = violations.collect();
     ensure!(
@@ -89,7 +88,7 @@ struct Paragraph {
 fn paragraphs(file: &File) -> Vec<Paragraph> {
     let mut found: Vec<Paragraph> = Vec::new();
     let mut fenced = false;
-    // Comment marker of the line before, if its paragraph may continue.
+    // Comment marker of the previous line, if its paragraph may continue.
     let mut open: Option<&str> = None;
     for (index, line) in file.text.lines().enumerate() {
         let prose = if file.is_markdown() {
@@ -141,7 +140,7 @@ fn paragraphs(file: &File) -> Vec<Paragraph> {
     found
 }
 
-/// Returns the marker and the text of a line that is a comment.
+/// Returns the marker and the text of a line if it is a comment.
 fn comment(line: &str) -> Option<(&'static str, &str)> {
     let line = line.trim_start();
     ["//!", "///", "//"]
@@ -167,7 +166,7 @@ fn item(prose: &str) -> Option<&str> {
     list.or_else(heading).or_else(numbered)
 }
 
-/// Returns a text with a backquote in place of each code span.
+/// Returns the text with a backquote instead of each code span.
 fn without_code(text: &str) -> String {
     let mut out = String::new();
     for (index, part) in text.split('`').enumerate() {

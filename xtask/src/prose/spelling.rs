@@ -1,4 +1,4 @@
-//! Checks spelling with `typos` if it is installed, else with a short list of misspellings.
+//! Checks spelling with `typos` if it is installed, otherwise with a short list of misspellings.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::{File, files, paragraphs, report};
 use crate::command::{perform, root};
 
-/// Release that CI installs. Other releases accept other words.
+/// Version that CI installs. Other versions accept other words.
 const VERSION: &str = "1.52.0";
 
 /// Frequent misspellings and their corrections.
@@ -59,7 +59,7 @@ fn environment() -> PathBuf {
     root().join("target/typos")
 }
 
-/// Installs the program from PyPI, which has binaries: cargo would compile it for minutes.
+/// Installs `typos` from PyPI, which has binaries: cargo would need minutes to compile it.
 fn install() -> Result<PathBuf> {
     let environment = environment();
     let mut create = Command::new("python3");

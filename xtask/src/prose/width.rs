@@ -1,12 +1,12 @@
-//! The width of comments and Markdown. rustfmt breaks code, and neither of these.
+//! Checks the width of comments and Markdown. rustfmt only wraps code.
 
 use super::{File, comment};
 
-/// The largest number of characters of a line.
+/// Maximum number of characters per line.
 const COLUMNS: usize = 100;
 
-/// Lines of comments and prose that are too wide. Tables, code and lines of a single word, which
-/// cannot be broken, may be wider.
+/// Returns lines of comments and prose that are too wide. Tables, code and lines of a single word,
+/// which cannot be wrapped, may be wider.
 pub(super) fn violations(file: &File) -> Vec<String> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -23,7 +23,7 @@ pub(super) fn violations(file: &File) -> Vec<String> {
         if prose.starts_with("```") {
             fenced = !fenced;
         }
-        // The code of a comment is formatted by hand, so it keeps to the limit, too.
+        // Code in a comment is formatted by hand, so the limit also applies to it.
         let code = fenced && file.is_markdown();
         let columns = line.chars().count();
         if columns > COLUMNS && !code && !prose.starts_with('|') && can_be_broken(prose) {
@@ -33,7 +33,7 @@ pub(super) fn violations(file: &File) -> Vec<String> {
     found
 }
 
-/// Whether a break would make the line shorter. Definitions of links are never broken.
+/// Returns whether a break would make the line shorter. Definitions of links are never broken.
 fn can_be_broken(prose: &str) -> bool {
     let definition = prose.starts_with('[') && prose.contains("]: ");
     let words = prose.split_whitespace();

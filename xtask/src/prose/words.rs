@@ -1,8 +1,8 @@
-//! Finds words that the style excludes, and sentences without a subject that acts.
+//! Finds words that the style excludes, and sentences whose subject does not act.
 
 use super::{File, paragraphs};
 
-/// Words and phrases, each with its replacement, which is the term of the field.
+/// Excluded words and phrases, each with its replacement, which is the usual term.
 const REPLACED: [(&str, &str); 12] = [
     ("limit of silence", "idle timeout"),
     ("whereabouts", "address"),
@@ -18,10 +18,10 @@ const REPLACED: [(&str, &str); 12] = [
     ("nigh", "near"),
 ];
 
-/// First words of sentences whose subject does not act. A question may begin with them.
+/// First words of sentences whose subject does not act. Questions may start with them.
 const SUBJECTS: [&str; 6] = ["Who", "What", "How", "Whoever", "Whatever", "Whichever"];
 
-/// Returns the excluded words and hidden subjects in the prose of a file.
+/// Returns the excluded words, and the sentences without an acting subject, in the prose of a file.
 pub(super) fn violations(file: &File) -> Vec<String> {
     let mut found = Vec::new();
     // This file contains the excluded words themselves.
@@ -48,7 +48,7 @@ pub(super) fn violations(file: &File) -> Vec<String> {
     found
 }
 
-/// Whether a text contains a word or phrase that is not a part of a longer word.
+/// Returns whether a text contains a word or phrase that is not part of a longer word.
 fn contains_word(text: &str, word: &str) -> bool {
     let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     text.match_indices(word).any(|(at, _)| {

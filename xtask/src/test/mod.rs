@@ -45,7 +45,7 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Sets up, builds and tests. All steps run; the command fails if one of them failed.
+/// Sets up, builds and tests. Runs all steps; fails if any of them failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let metadata = metadata()?;
     let selection = match &options.name {
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         steps.step("build the programs of the tests", || build_programs(&needs));
     }
     if needs.contains(Need::Servers) {
-        // The Python server takes ten seconds to start, so the tests are built meanwhile.
+        // The Python server takes ten seconds to start, so the tests are built in the meantime.
         steps.step("start the shared servers", || {
             servers = Some(SharedServers::start(&run.programs, &run.folder)?);
             Ok(())
@@ -87,8 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             run.test(servers.as_ref())
         });
     }
-    // The documentation tests do not need the servers, which would only take memory from the
-    // compiler.
+    // The documentation tests do not need the servers, and the compiler needs their memory.
     drop(servers);
     if let Some(documentation) = selection.documentation() {
         steps.step("run the documentation tests", || {
@@ -114,7 +113,7 @@ fn has_nextest() -> bool {
 }
 
 /// Returns the number of tests that run at once. Tests with peers wait for more than half of their
-/// time: with one thread more than processors, two processors were half idle.
+/// time. With one thread more than processors, two processors were half idle.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     2 * cores
@@ -133,8 +132,8 @@ fn set_up(needs: &Needs) -> Result<()> {
     setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())
 }
 
-/// Builds the programs that whole-system tests start. They have the features of the tests, so that
-/// no crate is built twice.
+/// Builds the programs that whole-system tests start, with the features of the tests, so that no
+/// crate is built twice.
 fn build_programs(needs: &Needs) -> Result<()> {
     let mut build = cargo(&["build", "--workspace", "--all-features"]);
     for program in needs.programs() {
@@ -176,7 +175,7 @@ impl Run<'_> {
         };
         tests.args(self.selection.cargo_arguments()).arg("--");
         tests.args(self.selection.filter()).args(self.arguments);
-        // The peers were set up, so a missing one is an error and not a reason to skip tests.
+        // The peers are set up, so a missing one is an error and not a reason to skip tests.
         tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
         tests.env("HYPHA_TEST_PROGRAMS", &self.programs);
         let skipped = self.skipped_file();
@@ -202,13 +201,13 @@ impl Run<'_> {
         self.folder.join("skipped")
     }
 
-    /// Returns the list of skipped tests with the reasons. Empty if no test wrote one.
+    /// Returns the skipped tests with the reasons, one per line. Empty if there are none.
     fn skipped(&self) -> String {
         fs::read_to_string(self.skipped_file()).unwrap_or_default()
     }
 }
 
-/// Returns a command that runs the program at `path`, which must have been built.
+/// Returns a command that runs the program at `path`. Fails if it was not built.
 fn built(path: &Path) -> Result<Command> {
     if !path.is_file() {
         bail!("{} is not built", path.display());

@@ -1,4 +1,4 @@
-//! Dependencies of test programs besides Rust, one row per program.
+//! Requirements of test programs besides Rust, one row per program.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ const SHARED: Need = binary("shared_servers");
 const CONFORMANCE: Need = example("conformance");
 const CONFORMANCE_CLIENT: Need = example("conformance_client");
 
-/// Test programs with dependencies. A program without a row needs none; every program of the
+/// Test programs that need anything. A program without a row needs nothing; every program of the
 /// whole-system tests has a row.
 const ROWS: &[Row] = &[
     Row {
@@ -156,12 +156,12 @@ const ROWS: &[Row] = &[
     row("values", &[Need::JavaScript, Need::Servers]),
 ];
 
-/// Combined dependencies of several test programs.
+/// Combined requirements of several test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs(BTreeSet<Need>);
 
 impl Needs {
-    /// Adds the dependencies of a test program.
+    /// Adds what a test program needs.
     pub(super) fn add(&mut self, package: &str, program: &str) {
         let rows = ROWS.iter();
         let rows = rows.filter(|row| row.package == package && row.program == program);
@@ -175,7 +175,7 @@ impl Needs {
         self.0.contains(&need)
     }
 
-    /// Returns the programs of this workspace among them.
+    /// Returns the needed programs of this workspace.
     pub(super) fn programs(&self) -> Vec<Program> {
         let programs = self.0.iter().filter_map(|need| match need {
             Need::Program(program) => Some(*program),

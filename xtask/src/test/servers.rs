@@ -1,7 +1,8 @@
 //! The Python server and `hypha-server` that all tests of a run share.
 //!
-//! cargo-nextest runs each test in a process of its own. The Python server takes ten seconds to
-//! start, so a server for each test, or even for each test program, would cost more than the tests.
+//! cargo-nextest runs each test in a separate process. The Python server takes ten seconds to
+//! start, so a server for each test, or even for each test program, would take longer than the
+//! tests.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::built;
 
-/// A running `shared_servers` of `hypha-rpc-tests`. It stops the servers when its input ends, so
-/// they do not outlive this process.
+/// A running `shared_servers` of `hypha-rpc-tests`. It stops the servers when its standard input
+/// ends, so they do not outlive this process.
 pub(crate) struct SharedServers {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -20,7 +21,8 @@ pub(crate) struct SharedServers {
 }
 
 impl SharedServers {
-    /// Starts both servers without waiting. They write their addresses and output into `folder`.
+    /// Starts both servers without waiting. They write their addresses and their output into
+    /// `folder`.
     pub(crate) fn start(programs: &Path, folder: &Path) -> Result<SharedServers> {
         let folder = folder.join("servers");
         let mut command = built(&programs.join("shared_servers"))?;

@@ -145,7 +145,7 @@ const METHODS: &[&str] = &[
 
 const PEERS: &[&str] = &["ws/peer", "ws/other", "other/peer", "*/manager"];
 
-/// What the peer knows about the client from its messages.
+/// State of the client that the peer knows from its messages.
 #[derive(Default)]
 struct Known {
     /// Sessions that wait for a response, and the callee of each.

@@ -1,5 +1,5 @@
-//! Tests that generated code relies neither on the name `::hypha_rpc`, which does not exist here,
-//! nor on the edition, which is another one.
+//! Tests that generated code depends neither on the name `::hypha_rpc`, which does not exist here,
+//! nor on the edition, which differs here.
 
 #![deny(
     warnings,
