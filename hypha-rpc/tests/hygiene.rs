@@ -117,19 +117,19 @@ pub mod shadows {
             #[hypha(context = false)] incoming: Context,
             #[hypha(default = 3)] output: u8,
         ) -> ::core::result::Result<Error, ::std::string::String>;
-        /// Names of the proxy's own trait.
+        /// A method named like one of the proxy's own trait.
         async fn service(&self, value: ::core::option::Option<u8>, error: u8) -> T;
-        /// Another.
+        /// A method named like another one.
         #[allow(clippy::wrong_self_convention)]
         async fn from_service(&self);
-        /// Another.
+        /// A method named like one of a common trait.
         async fn clone(&self) -> ::core::primitive::u8;
-        /// On a thread of its own.
+        /// A blocking method.
         #[hypha(blocking)]
         fn blocking(&self, args: &::core::primitive::str, #[hypha(default = 3)] call: u8) -> Error;
-        /// A name that is a word of the language.
+        /// A method whose name is a keyword.
         async fn r#match(&self, r#type: u8);
-        /// A stream, and an alias.
+        /// A method that returns a stream, through an alias.
         async fn stream(
             &self,
             feed: u8,
@@ -159,7 +159,7 @@ pub mod constants {
         async fn nothing(&self) -> Result<(), String>;
         /// A stream.
         async fn stream(&self) -> Result<impl Stream<Item = Result<u8, String>>, String>;
-        /// On a thread of its own.
+        /// A blocking method.
         #[hypha(blocking)]
         fn block(&self, a: u8) -> u8;
     }
@@ -174,7 +174,7 @@ pub mod constants {
             a
         }
 
-        /// On a thread of its own, and clippy has no advice.
+        /// A blocking method without advice from clippy.
         #[hypha(blocking)]
         pub fn block(&self, a: u8) -> u8 {
             a
@@ -326,33 +326,33 @@ pub mod strict {
     /// A contract of the crate.
     #[::hypha_rpc::hypha_service]
     pub(crate) trait Restricted: ::core::fmt::Debug {
-        /// With a body.
+        /// A method with a body.
         async fn with_body(&self, number: u32) -> u32 {
             let doubled = number * 2;
             doubled + 1
         }
-        /// Nothing at all.
+        /// A method without arguments.
         async fn nothing(&self) {}
-        /// On a thread of its own.
+        /// A blocking method.
         #[hypha(blocking)]
         fn blocking(&self, number: u32) -> u32 {
             number * 2
         }
-        /// A method of former times.
+        /// A deprecated method.
         #[deprecated = "use the other"]
         async fn former(&self, a: u8);
-        /// Not here.
+        /// A method that is not compiled.
         #[cfg(any())]
         async fn gone(&self, a: Missing) -> Gone;
-        /// Either here.
+        /// A method with two alternatives.
         #[cfg(not(any()))]
         async fn either(&self);
-        /// Or there.
+        /// The other alternative.
         #[cfg(any())]
         async fn either(&self, a: Missing);
     }
 
-    /// A contract of former times.
+    /// A deprecated contract.
     #[::hypha_rpc::hypha_service]
     #[deprecated]
     pub trait Former {
@@ -360,7 +360,7 @@ pub mod strict {
         async fn nothing(&self);
     }
 
-    /// Not here.
+    /// A contract that is not compiled.
     #[::hypha_rpc::hypha_service]
     #[cfg(any())]
     pub trait Gone {
@@ -374,7 +374,7 @@ macro_rules! contract {
         /// A contract made by a macro.
         #[::hypha_rpc::hypha_service]
         pub trait $name {
-            /// Types from outside.
+            /// Types passed to the macro.
             async fn both(&self, number: $number, text: $text) -> $number;
         }
     };
@@ -388,7 +388,7 @@ macro_rules! block {
 
         #[::hypha_rpc::hypha_service]
         impl $name {
-            /// A body from outside.
+            /// A body passed to the macro.
             $vis async fn number(&self) -> u8 $body
             $method
         }
@@ -398,7 +398,7 @@ block!(
     MadeBlock,
     pub,
     { 3 },
-    /// A method from outside.
+    /// A method passed to the macro.
     pub async fn other(&self) -> u8 {
         4
     }

@@ -122,13 +122,13 @@ pub enum SelectionMode {
     /// `min_load`: the one that sends the fewest messages per minute. The server only measures
     /// clients whose id ends with `__rlb`; the others count as idle.
     MinLoad,
-    /// `select:min:<method>`: the one whose method `method`, called without arguments, returns the
+    /// `select:min:<method>`: the one whose `<method>`, called without arguments, returns the
     /// smallest number.
     SelectMin(String),
-    /// `select:max:<method>`: the one whose method `method`, called without arguments, returns the
+    /// `select:max:<method>`: the one whose `<method>`, called without arguments, returns the
     /// largest number.
     SelectMax(String),
-    /// `select:first_success:<method>`: the one whose method `method`, called without arguments,
+    /// `select:first_success:<method>`: the one whose `<method>`, called without arguments,
     /// returns first.
     SelectFirstSuccess(String),
     /// Another mode, which this crate does not know.

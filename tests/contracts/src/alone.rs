@@ -12,22 +12,22 @@ use hypha_rpc::prelude::*;
 use crate::shared::{Counter, CounterProxy, CounterService};
 use crate::types::{Content, Id, LabError, Material, Order, Outcome, Plate, Size, Tree};
 
-/// The laboratory itself.
+/// Laboratory.
 #[derive(Debug)]
 pub struct Alone {
-    /// Its own description.
+    /// Title of the laboratory.
     title: String,
 }
 
 impl Alone {
-    /// A laboratory of this title.
+    /// Creates a laboratory with this title.
     #[must_use]
     pub const fn new(title: String) -> Self {
         Self { title }
     }
 }
 
-/// A number that counts.
+/// Counter.
 #[derive(Debug)]
 struct Count(AtomicI64);
 
@@ -37,15 +37,15 @@ impl Counter for Count {
     }
 }
 
-/// Something to wait for.
+/// Awaits, so that arguments are held across an await.
 async fn pause() {
     let mut steps = pin!(stream::iter(0..2));
     while steps.next().await.is_some() {}
 }
 
-/// A laboratory with everything in it.
+/// A laboratory that uses every feature.
 ///
-/// This is for readers of the code.
+/// Only the first paragraph is published.
 #[hypha_service(
     id = "everything",
     name = "Everything",
@@ -58,18 +58,18 @@ async fn pause() {
     rename_all = "camelCase"
 )]
 impl Alone {
-    /// Borrowed texts and bytes, across a pause.
+    /// Return borrowed strings and bytes after an await.
     pub async fn borrowed(&self, text: &str, data: &[u8]) -> Binary {
         pause().await;
         [text.as_bytes(), data].concat().into()
     }
 
-    /// Binary.
+    /// Return owned bytes.
     pub async fn owned_bytes(&self, data: Binary) -> Binary {
         data
     }
 
-    /// An array.
+    /// Scale an array.
     pub async fn image(&self, image: NdArray, #[hypha(default = 1.0)] scale: f32) -> NdArray {
         if scale > 0.0 {
             image
@@ -78,10 +78,10 @@ impl Alone {
         }
     }
 
-    /// Arguments that may be left out.
+    /// Return optional arguments.
     pub async fn optional(
         &self,
-        /// May be left out.
+        /// Optional number.
         first: Option<u32>,
         #[hypha(default = Some(7))] second: Option<u32>,
         #[hypha(default = "none", name = "lastWord")] third: &str,
@@ -89,7 +89,7 @@ impl Alone {
         (first, second, third.to_owned())
     }
 
-    /// Everything that serde does.
+    /// Return a struct that uses every attribute of serde.
     pub async fn plate(&self, plate: Plate) -> Outcome<Plate> {
         if plate.uses > 9 {
             return Err(LabError::TooMuch {
@@ -100,7 +100,7 @@ impl Alone {
         Ok(plate)
     }
 
-    /// Enums of every representation.
+    /// Return enums of every serde representation.
     pub async fn enums(
         &self,
         content: Content,
@@ -111,7 +111,7 @@ impl Alone {
         (content, material, orders, size)
     }
 
-    /// Maps, tuples and lists of each other.
+    /// Return nested maps, tuples and lists.
     pub async fn nested(
         &self,
         groups: BTreeMap<String, Vec<(Id, Option<Size>)>>,
@@ -126,28 +126,28 @@ impl Alone {
         lengths.chain(more).collect()
     }
 
-    /// A type that holds itself.
+    /// Return a recursive type.
     pub async fn tree(&self, tree: Tree) -> Tree {
         tree
     }
 
-    /// Anything.
+    /// Return any value.
     pub async fn anything(&self, value: Value) -> Value {
         value
     }
 
-    /// The caller, by reference.
+    /// Return the caller, with a borrowed context.
     pub async fn caller(&self, ctx: &Context) -> String {
         pause().await;
         ctx.from().to_owned()
     }
 
-    /// The caller, owned and last.
+    /// Return the caller's workspace, with an owned context as last argument.
     pub async fn calling_workspace(&self, word: &str, who: Context) -> String {
         format!("{word} {}", who.workspace())
     }
 
-    /// An error with a type.
+    /// Fail with a typed error.
     pub async fn typed_error(&self, amount: f64) -> Result<f64, LabError> {
         if amount > 100.0 {
             return Err(LabError::TooMuch {
@@ -158,21 +158,21 @@ impl Alone {
         Ok(amount)
     }
 
-    /// An error without a type.
+    /// Fail with an untyped error.
     pub async fn untyped_error(&self, fail: bool) -> anyhow::Result<u32> {
         anyhow::ensure!(!fail, "asked to");
         Ok(1)
     }
 
-    /// Nothing.
+    /// Return nothing.
     pub async fn nothing(&self) {}
 
-    /// Numbers.
+    /// Stream numbers.
     pub async fn count(&self, to: u32) -> impl Stream<Item = u32> {
         stream::iter(0..to)
     }
 
-    /// Words of a text that belongs to the call.
+    /// Stream words borrowed from an argument.
     pub async fn words(
         &self,
         text: &str,
@@ -186,7 +186,7 @@ impl Alone {
         })))
     }
 
-    /// Add up what comes.
+    /// Add up a stream.
     pub async fn sum(&self, mut numbers: RemoteStream<f64>) -> Result<f64, Error> {
         let mut sum = 0.0;
         while let Some(number) = numbers.try_next().await? {
@@ -209,12 +209,12 @@ impl Alone {
         Ok(epochs)
     }
 
-    /// Make something that can be called.
+    /// Return a counter object.
     pub async fn counter(&self, from: i64) -> Object<CounterProxy> {
         Object::new(CounterService::new(Count(AtomicI64::new(from))))
     }
 
-    /// Call something that was passed.
+    /// Call a counter object of the caller.
     pub async fn count_with(&self, counter: Object<CounterProxy>) -> Result<i64, Error> {
         counter.proxy().add(2).await.map_err(Error::untyped)
     }
@@ -233,35 +233,35 @@ impl Alone {
         Ok(format!("{} {}", ctx.from(), text.repeat(times)))
     }
 
-    /// A name within a name.
+    /// A method with a nested name.
     #[hypha(name = "stage.moveTo")]
     pub async fn move_stage(&self, x: f64, y: f64) -> (f64, f64) {
         (x, y)
     }
 
-    /// A word of the language.
+    /// A method whose name is a keyword.
     pub async fn r#match(&self, r#type: &str) -> String {
         r#type.to_owned()
     }
 
-    /// A name of the service.
+    /// Return a string borrowed from the service.
     pub async fn title(&self) -> Cow<'_, str> {
         Cow::Borrowed(&self.title)
     }
 
-    /// Of former times.
+    /// A deprecated method.
     #[deprecated = "use `nothing`"]
     pub async fn former(&self) -> bool {
         true
     }
 
-    /// Not here.
+    /// A method that is not compiled.
     #[cfg(any())]
     pub async fn gone(&self, missing: Missing) -> Missing {
         missing
     }
 
-    /// With a body.
+    /// A method with a body.
     pub async fn body(&self, number: u32) -> Result<u32, String> {
         number
             .checked_mul(2)

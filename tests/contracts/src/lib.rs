@@ -58,12 +58,12 @@ pub mod types;
 mod private {
     use hypha_rpc::hypha_service;
 
-    /// The services.
+    /// Contract without uses.
     #[hypha_service]
     trait Unused {
-        /// Nothing.
+        /// Do nothing.
         async fn nothing(&self, number: u32) -> u32;
-        /// Nothing, with a body.
+        /// Do nothing, with a body.
         async fn body(&self) -> u32 {
             1
         }

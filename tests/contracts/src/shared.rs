@@ -8,16 +8,16 @@ use hypha_rpc::prelude::*;
 
 use crate::types::{Content, Id, LabError, Material, Order, Outcome, Plate, Size, Tree};
 
-/// Counts; handed over as a value.
+/// A counter object.
 #[hypha_service]
 pub trait Counter {
-    /// Add to the count, and say what it is.
+    /// Add to the counter and return its value.
     async fn add(&self, by: i64) -> i64;
 }
 
-/// A laboratory with everything in it.
+/// A laboratory that uses every feature.
 ///
-/// This is for readers of the code.
+/// Only the first paragraph is published.
 #[hypha_service(
     id = "everything",
     name = "Everything",
@@ -30,28 +30,28 @@ pub trait Counter {
     rename_all = "camelCase"
 )]
 pub trait Everything {
-    /// Borrowed texts and bytes, across a pause.
+    /// Return borrowed strings and bytes after an await.
     async fn borrowed(&self, text: &str, data: &[u8]) -> Binary;
 
-    /// Binary.
+    /// Return owned bytes.
     async fn owned_bytes(&self, data: Binary) -> Binary;
 
-    /// An array.
+    /// Scale an array.
     async fn image(&self, image: NdArray, #[hypha(default = 1.0)] scale: f32) -> NdArray;
 
-    /// Arguments that may be left out.
+    /// Return optional arguments.
     async fn optional(
         &self,
-        /// May be left out.
+        /// Optional number.
         first: Option<u32>,
         #[hypha(default = Some(7))] second: Option<u32>,
         #[hypha(default = "none", name = "lastWord")] third: &str,
     ) -> (Option<u32>, Option<u32>, String);
 
-    /// Everything that serde does.
+    /// Return a struct that uses every attribute of serde.
     async fn plate(&self, plate: Plate) -> Outcome<Plate>;
 
-    /// Enums of every representation.
+    /// Return enums of every serde representation.
     async fn enums(
         &self,
         content: Content,
@@ -60,7 +60,7 @@ pub trait Everything {
         size: Size,
     ) -> (Content, Material, Vec<Order>, Size);
 
-    /// Maps, tuples and lists of each other.
+    /// Return nested maps, tuples and lists.
     async fn nested(
         &self,
         groups: BTreeMap<String, Vec<(Id, Option<Size>)>>,
@@ -68,46 +68,46 @@ pub trait Everything {
         fixed: [f64; 3],
     ) -> HashMap<String, usize>;
 
-    /// A type that holds itself.
+    /// Return a recursive type.
     async fn tree(&self, tree: Tree) -> Tree;
 
-    /// Anything.
+    /// Return any value.
     async fn anything(&self, value: Value) -> Value;
 
-    /// The caller, by reference.
+    /// Return the caller, with a borrowed context.
     async fn caller(&self, ctx: &Context) -> String;
 
-    /// The caller, owned and last.
+    /// Return the caller's workspace, with an owned context as last argument.
     async fn calling_workspace(&self, word: &str, who: Context) -> String;
 
-    /// An error with a type.
+    /// Fail with a typed error.
     async fn typed_error(&self, amount: f64) -> Result<f64, LabError>;
 
-    /// An error without a type.
+    /// Fail with an untyped error.
     async fn untyped_error(&self, fail: bool) -> anyhow::Result<u32>;
 
-    /// Nothing.
+    /// Return nothing.
     async fn nothing(&self);
 
-    /// Numbers.
+    /// Stream numbers.
     async fn count(&self, to: u32) -> impl Stream<Item = u32>;
 
-    /// Words of a text that belongs to the call.
+    /// Stream words borrowed from an argument.
     async fn words(
         &self,
         text: &str,
     ) -> Outcome<impl Stream<Item = Result<String, LabError>> + Send>;
 
-    /// Add up what comes.
+    /// Add up a stream.
     async fn sum(&self, numbers: RemoteStream<f64>) -> Result<f64, Error>;
 
     /// Call back for every epoch.
     async fn train(&self, epochs: u32, on_loss: Callback<(u32, f64), bool>) -> Result<u32, Error>;
 
-    /// Make something that can be called.
+    /// Return a counter object.
     async fn counter(&self, from: i64) -> Object<CounterProxy>;
 
-    /// Call something that was passed.
+    /// Call a counter object of the caller.
     async fn count_with(&self, counter: Object<CounterProxy>) -> Result<i64, Error>;
 
     /// Block a thread.
@@ -119,25 +119,25 @@ pub trait Everything {
         #[hypha(default = 2)] times: usize,
     ) -> Outcome<String>;
 
-    /// A name within a name.
+    /// A method with a nested name.
     #[hypha(name = "stage.moveTo")]
     async fn move_stage(&self, x: f64, y: f64) -> (f64, f64);
 
-    /// A word of the language.
+    /// A method whose name is a keyword.
     async fn r#match(&self, r#type: &str) -> String;
 
-    /// A name of the service.
+    /// Return a string borrowed from the service.
     async fn title(&self) -> Cow<'_, str>;
 
-    /// Of former times.
+    /// A deprecated method.
     #[deprecated = "use `nothing`"]
     async fn former(&self) -> bool;
 
-    /// Not here.
+    /// A method that is not compiled.
     #[cfg(any())]
     async fn gone(&self, missing: Missing) -> Missing;
 
-    /// With a body.
+    /// A method with a body.
     async fn body(&self, number: u32) -> Result<u32, String> {
         number
             .checked_mul(2)

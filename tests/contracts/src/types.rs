@@ -5,28 +5,28 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A plate with everything in it.
+/// A plate, with fields of all kinds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plate {
-    /// The name.
+    /// Name of the plate.
     pub plate_name: String,
-    /// The wells by name.
+    /// Wells, by name.
     pub wells: BTreeMap<String, Well>,
-    /// Words to find it by.
+    /// Search terms.
     pub tags: Vec<String>,
-    /// Where it is.
+    /// Location of the plate.
     #[serde(flatten)]
     pub place: Place,
-    /// The material.
+    /// Material of the plate.
     #[serde(rename = "madeOf")]
     pub material: Material,
     /// Corners, as two points.
     pub corners: [(f64, f64); 2],
-    /// Further properties.
+    /// Optional note.
     #[serde(default)]
     pub note: Option<String>,
-    /// The number of uses.
+    /// Number of uses.
     #[serde(default = "once")]
     #[schemars(range(min = 1))]
     pub uses: u8,
@@ -35,7 +35,7 @@ pub struct Plate {
     pub hidden: u8,
 }
 
-/// The uses of a plate that does not say.
+/// Default of `uses`.
 const fn once() -> u8 {
     1
 }
@@ -43,53 +43,53 @@ const fn once() -> u8 {
 /// A well.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Well {
-    /// Microlitres.
+    /// Volume in microlitres.
     pub volume: f64,
-    /// The content.
+    /// Content of the well.
     pub content: Option<Content>,
 }
 
-/// Where something is; part of what holds it.
+/// A location, which is flattened into the struct that contains it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
-    /// The room.
+    /// Room.
     pub room: String,
-    /// The shelf.
+    /// Shelf.
     pub shelf: u16,
 }
 
-/// Written as its name, or as a map of one entry.
+/// Externally tagged: encoded as its name, or as a map with one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Content {
-    /// Nothing.
+    /// Empty.
     Empty,
     /// Water.
     Water,
-    /// A share of salt.
+    /// Salt water, with the share of salt.
     Salt(f64),
-    /// Two at once.
+    /// Two contents.
     Mix {
-        /// The first part.
+        /// Share of the first.
         first: f64,
-        /// The second part.
+        /// Share of the second.
         second: f64,
     },
 }
 
-/// Written as a map with a key that says which.
+/// Internally tagged: encoded as a map with a key that names the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Material {
     /// Glass.
     Glass {
-        /// In millimetres.
+        /// Thickness in millimetres.
         thickness: f64,
     },
     /// Plastic.
     Plastic,
 }
 
-/// Written as a map with two keys.
+/// Adjacently tagged: encoded as a map with two keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "order", content = "with")]
 pub enum Order {
@@ -99,22 +99,22 @@ pub enum Order {
     Move(Place),
 }
 
-/// Written as what is in it.
+/// Untagged: encoded as its content.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Size {
     /// A number.
     Number(f64),
-    /// Both sides.
+    /// Width and height.
     Sides {
-        /// One.
+        /// Width.
         width: f64,
-        /// The other.
+        /// Height.
         height: f64,
     },
 }
 
-/// A number of its own kind.
+/// A newtype of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Id(pub u32);
@@ -122,26 +122,26 @@ pub struct Id(pub u32);
 /// A recursive type: its schema cannot be inlined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tree {
-    /// Here.
+    /// Id of this node.
     pub id: Id,
-    /// Below.
+    /// Nodes below this one.
     pub children: Vec<Self>,
 }
 
-/// The errors.
+/// Errors of the laboratory.
 #[derive(
     Clone, Copy, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, hypha_rpc::RemoteError,
 )]
 pub enum LabError {
-    /// Somebody else is at it.
+    /// Another caller is using it.
     #[error("somebody else is at it")]
     Busy,
-    /// More than there is room for.
+    /// The requested amount is larger than the available amount.
     #[error("{amount} is more than {limit}")]
     TooMuch {
-        /// The requested amount.
+        /// Requested amount.
         amount: f64,
-        /// The available amount.
+        /// Available amount.
         limit: f64,
     },
 }

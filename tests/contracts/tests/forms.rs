@@ -311,7 +311,7 @@ macro_rules! tests {
                 assert_eq!(text("name").as_deref(), Some("Everything"));
                 assert_eq!(text("type").as_deref(), Some("lab"));
                 assert_eq!(text("docs").as_deref(), Some("https://example.org/lab"));
-                let description = "A laboratory with everything in it.";
+                let description = "A laboratory that uses every feature.";
                 assert_eq!(text("description").as_deref(), Some(description));
                 let config = service.get("config").context("config")?.to_json();
                 assert_eq!(config["visibility"], "protected");
@@ -322,7 +322,7 @@ macro_rules! tests {
                 assert!(!service.has_method("gone"));
                 let schema = service.schema("optional").context("schema")?.to_json();
                 let properties = &schema["parameters"]["properties"];
-                assert_eq!(properties["first"]["description"], "May be left out.");
+                assert_eq!(properties["first"]["description"], "Optional number.");
                 assert_eq!(properties["second"]["default"], 7);
                 assert_eq!(properties["lastWord"]["default"], "none");
                 assert_eq!(schema["parameters"].get("required"), None);

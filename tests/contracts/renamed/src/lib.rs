@@ -18,7 +18,7 @@ use rpc::prelude::*;
 #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
 #[remote_error(crate = rpc)]
 pub enum LabError {
-    /// Somebody else is at it.
+    /// Another caller is using it.
     #[error("somebody else is at it")]
     #[remote_error(class = "BlockingIOError")]
     Busy,
@@ -27,14 +27,14 @@ pub enum LabError {
 /// A contract.
 #[hypha_service(crate = rpc)]
 pub trait Lab {
-    /// Say something often.
+    /// Repeat a word.
     async fn repeat(
         &self,
         text: &str,
         #[hypha(default = 2)] times: usize,
     ) -> Result<String, LabError>;
 
-    /// The words of a text.
+    /// Stream the words of a string.
     async fn words(&self, text: &str) -> impl Stream<Item = String>;
 }
 
@@ -52,14 +52,14 @@ impl Lab for Served {
     }
 }
 
-/// A service without one.
+/// A service without a trait.
 #[derive(Debug)]
 pub struct Alone;
 
 /// The same methods.
 #[hypha_service(crate = rpc)]
 impl Alone {
-    /// Say something often.
+    /// Repeat a word.
     pub async fn repeat(
         &self,
         text: &str,
@@ -71,7 +71,7 @@ impl Alone {
         Ok(text.repeat(times))
     }
 
-    /// The words of a text.
+    /// Stream the words of a string.
     pub async fn words(&self, text: String) -> impl Stream<Item = String> {
         let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
         stream::iter(words)
