@@ -170,7 +170,7 @@ pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
 /// Returns an error if the URL is empty or has another scheme.
 pub fn http_url(server_url: &str) -> Result<String, AddressError> {
     let (secure, rest) = split_scheme(server_url)?;
-    // Programs may give the endpoint of the WebSocket, which lies below the base URL.
+    // Programs may pass the URL of the WebSocket endpoint: the base URL plus `/ws`.
     let rest = rest
         .strip_suffix("/ws")
         .unwrap_or(rest)

@@ -276,8 +276,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the time between two requests for a reconnection token; zero turns the requests off. At
-    /// most two thirds of the token's lifetime are used. Default: 7200 s.
+    /// Sets the time between two requests for a reconnection token, at most two thirds of the
+    /// token's lifetime; zero turns the requests off. Default: 7200 s.
     pub fn token_refresh_interval(mut self, interval: Duration) -> Self {
         self.settings.token_refresh_interval = interval;
         self

@@ -504,14 +504,11 @@ impl Client {
     ///
     /// | type | when | data |
     /// | --- | --- | --- |
-    /// | `connected` | the client has reconnected and registered its services | connection info
-    /// from the server |
+    /// | `connected` | reconnected, with services registered | connection info from the server |
     /// | `disconnected` | the link is lost, or the connection is closed | `reason` |
     /// | `manager_refreshed` | the manager of a new link is known | `manager_id` |
-    /// | `services_registered` | services were registered again | `total`, `registered`, `failed`
-    /// (ids) |
-    /// | `services_registration_failed` | at least one registration was rejected | `error`,
-    /// `total_services` |
+    /// | `services_registered` | registered again | `total`, `registered`, `failed` (ids) |
+    /// | `services_registration_failed` | a registration failed | `error`, `total_services` |
     ///
     /// At most 1024 unread events are queued. Further events are dropped and counted in
     /// [`stats`](Self::stats). The stream ends with the connection.

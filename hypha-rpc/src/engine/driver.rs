@@ -5,7 +5,7 @@
 //! Writes are batched: all queued frames are sent with one flush.
 //!
 //! `redial` runs one driver per link. The [`Queue`] outlives the driver, so that the next link
-//! sends the frames that this one has not.
+//! sends the frames that this one has not sent.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -136,9 +136,11 @@ impl Event {
         EventKind::from(name.unwrap_or_default())
     }
 
-    /// Returns the address of the client that sent the event; `None` for events of the server and
-    /// of this client. Any client of the workspace can send an event of any type, so only an event
-    /// without a sender comes from the server.
+    /// Returns the address of the client that sent the event. `None` for events of the server, and
+    /// for the client's own events.
+    ///
+    /// Any other client of the workspace can send an event of any type. Trust an event of the
+    /// server only if it has no sender.
     pub fn from(&self) -> Option<&str> {
         self.message.get("from").and_then(Value::as_str)
     }

@@ -43,7 +43,7 @@ use crate::transport::movable::{enter_watchdog, set_moved};
 
 /// Number of checks per stall timeout. With two checks, the task has at least one whole interval to
 /// reply before it counts as blocked.
-const LOOKS: u32 = 2;
+const CHECKS: u32 = 2;
 
 /// Time without a running handler after which the monitor sleeps. Sleeping and waking for each of
 /// many short calls would cost more than the checks.
@@ -86,8 +86,8 @@ struct Watched {
     home: AtomicWaker,
     /// Number of the latest probe to the program's runtime, and of the latest probe to which it
     /// replied. If they differ, the runtime has not run the task since the probe.
-    asked: AtomicU64,
-    answered: AtomicU64,
+    last_probe: AtomicU64,
+    last_reply: AtomicU64,
     /// Whether the clock of the program's runtime has been paused.
     paused: AtomicBool,
 }
@@ -109,8 +109,8 @@ impl Watched {
             ended: AtomicBool::new(false),
             missed: AtomicBool::new(false),
             home: AtomicWaker::new(),
-            asked: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            last_probe: AtomicU64::new(0),
+            last_reply: AtomicU64::new(0),
             paused: AtomicBool::new(false),
         }
     }
@@ -175,24 +175,24 @@ impl Watched {
     }
 
     /// Sends a probe to the program's runtime, by waking the task.
-    fn ask(&self) {
-        self.asked.fetch_add(1, Ordering::AcqRel);
+    fn send_probe(&self) {
+        self.last_probe.fetch_add(1, Ordering::AcqRel);
         self.home.wake();
     }
 
     /// Acknowledges the watchdog's latest probe. Runs in the program's runtime.
     fn reply(&self) {
-        let asked = self.asked.load(Ordering::Acquire);
-        if asked != self.answered.load(Ordering::Relaxed) {
+        let probe = self.last_probe.load(Ordering::Acquire);
+        if probe != self.last_reply.load(Ordering::Relaxed) {
             if has_paused_clock() {
                 self.paused.store(true, Ordering::Relaxed);
             }
-            self.answered.store(asked, Ordering::Release);
+            self.last_reply.store(probe, Ordering::Release);
         }
     }
 
-    fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire)
+    fn has_replied(&self) -> bool {
+        self.last_reply.load(Ordering::Acquire) == self.last_probe.load(Ordering::Acquire)
     }
 
     /// Drops the task after releasing the lock, because its destructors close the connection.
@@ -261,7 +261,7 @@ pub(super) fn spawn<H: Handlers>(
         activity: Arc::clone(&engine.activity),
         // Weak, so that the monitor does not keep an ended connection alive.
         engine: Arc::downgrade(engine),
-        tick: (stall / LOOKS).max(Duration::from_millis(1)),
+        tick: (stall / CHECKS).max(Duration::from_millis(1)),
         warning: engine.settings.blocking_warning,
         seen: HashMap::new(),
         guest: None,
@@ -323,9 +323,9 @@ impl<H: Handlers> Monitor<H> {
         while self.sleep(received).await {
             let mut last = Instant::now();
             // Starts at 0: probes from before the sleep say nothing about the runtime now.
-            let mut unanswered = 0;
+            let mut missed_probes = 0;
             while last.elapsed() < QUIET {
-                self.watched.ask();
+                self.watched.send_probe();
                 tokio::time::sleep(self.tick).await;
                 let Some(engine) = self.engine.upgrade().filter(|_| !self.watched.has_ended())
                 else {
@@ -334,19 +334,19 @@ impl<H: Handlers> Monitor<H> {
                 if self.watched.paused.load(Ordering::Relaxed) && self.guest.is_none() {
                     return;
                 }
-                unanswered = if self.watched.is_answered() {
+                missed_probes = if self.watched.has_replied() {
                     0
                 } else {
-                    unanswered + 1
+                    missed_probes + 1
                 };
                 if self.guest.as_ref().is_some_and(JoinHandle::is_finished) {
                     // The guest task ends by itself only if the connection's task has panicked,
                     // which ends the connection.
                     return self.watched.end();
                 }
-                if self.guest.is_some() && unanswered == 0 {
+                if self.guest.is_some() && missed_probes == 0 {
                     self.give_back();
-                } else if self.guest.is_none() && unanswered >= LOOKS {
+                } else if self.guest.is_none() && missed_probes >= CHECKS {
                     self.take_over(&engine);
                 }
                 received = engine.counters.calls_received.load(Ordering::Relaxed);
@@ -354,7 +354,7 @@ impl<H: Handlers> Monitor<H> {
                 if !running.is_empty() || self.guest.is_some() {
                     last = Instant::now();
                 }
-                self.look(&engine, &running);
+                self.check(&engine, &running);
             }
         }
     }
@@ -402,7 +402,7 @@ impl<H: Handlers> Monitor<H> {
     }
 
     /// Sends overdue heartbeats and reports handlers that block.
-    fn look(&mut self, engine: &Engine<H>, running: &[Arc<H::Running>]) {
+    fn check(&mut self, engine: &Engine<H>, running: &[Arc<H::Running>]) {
         let mut before = std::mem::take(&mut self.seen);
         let (now, beats) = (Instant::now(), engine.clock.now());
         let connected = engine.lifecycle.is_connected();

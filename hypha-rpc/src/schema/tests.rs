@@ -54,7 +54,7 @@ fn a_function_without_arguments() {
     );
 }
 
-/// As pydantic writes it.
+/// Same schema as in pydantic.
 #[test]
 fn any_value_is_an_empty_schema() {
     #[derive(JsonSchema)]

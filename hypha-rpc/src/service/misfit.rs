@@ -23,7 +23,7 @@ use hypha_wire::{DecodeError, Value};
 
 /// Maximum number of comparisons per error message. Bounds the cost of a hostile value with many
 /// alternatives, whose error is then less precise.
-const LOOKS: usize = 10_000;
+const MAX_COMPARISONS: usize = 10_000;
 /// Maximum depth of the comparison. Bounds the recursion for schemas that refer to themselves.
 const MAX_DEPTH: usize = 128;
 
@@ -35,7 +35,10 @@ pub(crate) fn nearest(
     schema: &Schema,
     root: &Schema,
 ) -> DecodeError {
-    let mut search = Search { root, looks: LOOKS };
+    let mut search = Search {
+        root,
+        comparisons_left: MAX_COMPARISONS,
+    };
     let Err(misfit) = search.fit(value, schema, 0) else {
         return error;
     };
@@ -58,7 +61,7 @@ struct Search<'a> {
     /// Schema with the definitions that `$ref` refers to.
     root: &'a Schema,
     /// Number of comparisons left.
-    looks: usize,
+    comparisons_left: usize,
 }
 
 /// A fault in a value.
@@ -145,10 +148,10 @@ impl Search<'_> {
     /// Compares a value with a schema. Accepts unknown values and keywords, because the decoder
     /// makes the final decision.
     fn fit(&mut self, value: &Value, schema: &Schema, depth: usize) -> Fit {
-        let Some(rest) = self.looks.checked_sub(1) else {
+        let Some(rest) = self.comparisons_left.checked_sub(1) else {
             return Ok(());
         };
-        self.looks = rest;
+        self.comparisons_left = rest;
         let Some(schema) = schema.as_object() else {
             return Ok(());
         };
@@ -407,7 +410,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn look(value: Value, schema: &Schema) -> String {
+    fn fault_of(value: Value, schema: &Schema) -> String {
         let error = <DecodeError as serde::de::Error>::custom("wrong");
         nearest(error, &value, schema, schema).to_string()
     }
@@ -415,11 +418,14 @@ mod tests {
     #[test]
     fn schemas_that_never_end_are_left() {
         let itself = json!({"$ref": "#"});
-        assert_eq!(look(Value::from(1), &itself), "wrong");
+        assert_eq!(fault_of(Value::from(1), &itself), "wrong");
         let twice = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}], "type": "string"});
-        assert_eq!(look(Value::from("a"), &twice), "wrong");
-        let wide = Value::List(vec![Value::from(1); LOOKS * 2]);
-        assert_eq!(look(wide, &json!({"items": {"type": "integer"}})), "wrong");
+        assert_eq!(fault_of(Value::from("a"), &twice), "wrong");
+        let wide = Value::List(vec![Value::from(1); MAX_COMPARISONS * 2]);
+        assert_eq!(
+            fault_of(wide, &json!({"items": {"type": "integer"}})),
+            "wrong"
+        );
     }
 
     #[test]
@@ -431,9 +437,9 @@ mod tests {
                 .into_iter()
                 .collect(),
         );
-        assert_eq!(look(map(scalar), &schema), "wrong");
+        assert_eq!(fault_of(map(scalar), &schema), "wrong");
         assert_eq!(
-            look(map(Value::Null), &schema),
+            fault_of(map(Value::Null), &schema),
             "a: expected float, got null"
         );
     }
