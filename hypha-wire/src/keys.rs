@@ -92,5 +92,10 @@ pub const ENC: &str = "_enc";
 /// JSON Schema annotation for values that JSON cannot represent.
 ///
 /// Its value is `ndarray`, `function`, `stream` (of `items`), `object` (with functions), `file`,
-/// `timestamp`, `set` or `ordered_map`. Validators ignore it.
+/// `timestamp`, `duration`, `set` or `ordered_map`. Validators ignore it.
 pub const SCHEMA_KIND: &str = "x-hypha-type";
+
+/// JSON Schema annotation of an `ndarray`: the type of its elements, as numpy names it.
+pub const SCHEMA_DTYPE: &str = "x-hypha-dtype";
+/// JSON Schema annotation of an `ndarray`: its number of dimensions.
+pub const SCHEMA_DIMENSIONS: &str = "x-hypha-dimensions";

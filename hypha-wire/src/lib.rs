@@ -65,6 +65,8 @@
 //! | `values/scope` | [`Origin`]: frame and connection of the value that is being decoded |
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
 //! | `values/array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
+//! | `values/array_typed`, `array_structs` | [`Array`]; `ndarray::Array` inside of types |
+//! | `values/times`, `buffered` | `Duration`, `SystemTime`; content of tagged and untagged types |
 //! | `values/dtype`, `element` | [`DType`], [`Element`]: element types of arrays |
 //! | `values/binary`, `timestamp` | [`Binary`], [`Timestamp`] |
 //! | `values/collections` | [`Set`], [`OrderedMap`] |
@@ -107,7 +109,13 @@ pub use messages::extra::{EncryptedExtra, Extra, FullPromise, IncomingArgs, Prom
 pub use messages::message::{Message, Stamp, Stamped};
 pub use messages::rope::Rope;
 pub use values::array::{ArrayError, NdArray};
+#[cfg(feature = "ndarray")]
+#[doc(hidden)]
+pub use values::array_ndarray::ArrayOf;
+#[doc(hidden)]
+pub use values::array_serde::array_schema;
 pub use values::array_serde::{MemoryView, TypedArray};
+pub use values::array_typed::Array;
 pub use values::binary::Binary;
 pub use values::codec::Codec;
 pub use values::collections::{OrderedMap, Set};

@@ -111,7 +111,8 @@ fn elements_are_of_the_type_that_was_sent() {
     let error = array.to_vec::<u8>().expect_err("bool").to_string();
     assert_eq!(
         error,
-        "expected an array of uint8, got one of bool; `iter_f64` reads every type of real numbers"
+        "expected an array of uint8, got one of bool; `cast` and `iter_f64` read every type of real \
+         numbers"
     );
     // numpy treats every byte except 0 as true.
     let odd = NdArray::from_bytes(DType::Bool, [3], vec![0, 1, 7]).expect("three");
@@ -541,8 +542,8 @@ fn integers_are_read_as_every_type_that_has_them() {
     assert_eq!(array.to_vec::<f64>(), Ok(vec![0.0, 1.0, 255.0, 256.0]));
     assert_eq!(
         array.to_vec::<u8>().expect_err("256").to_string(),
-        "expected an array of uint8, got one of int64 whose element 3 does not fit; `iter_f64` \
-         reads every type of real numbers"
+        "expected an array of uint8, got one of int64 whose element 3 does not fit; `cast` and \
+         `iter_f64` read every type of real numbers"
     );
     assert!(array.to_vec::<bool>().is_err());
     let negative = NdArray::from(vec![-1i8]);
@@ -558,9 +559,9 @@ fn integers_are_read_as_every_type_that_has_them() {
     let big = NdArray::from_bytes(DType::Int16, [1], vec![1, 0]).expect("one");
     let big = big.with_byte_order(ByteOrder::Big);
     assert_eq!(big.to_vec::<i32>(), Ok(vec![256]));
-    let empty = NdArray::from_vec([0, 3], Vec::<f32>::new()).expect("empty");
+    let empty = NdArray::from_vec([0, 3], Vec::<f64>::new()).expect("empty");
     assert!(
-        empty.to_vec::<f64>().is_err(),
+        empty.to_vec::<f32>().is_err(),
         "the type counts, not the number"
     );
 }
@@ -639,4 +640,103 @@ fn numbers_and_lists_are_arrays() {
     assert!(array(deep).is_err());
     let from_text: NdArray = serde_json::from_str("[[1, 2], [3, 4]]").expect("an array");
     assert_eq!(from_text.shape(), [2, 2]);
+}
+
+#[test]
+fn typed_arrays_take_what_fits() {
+    use hypha_wire::{Array, Element};
+    use serde_json::json;
+
+    fn array<T: Element, const N: usize>(value: impl Serialize) -> Result<Array<T, N>, String> {
+        decode(value)
+    }
+
+    let image = Array::from_vec([2, 3], vec![1u16, 2, 3, 4, 5, 600]).expect("six");
+    assert_eq!(
+        (image.shape(), image[[1, 2]], image.get([2, 0])),
+        ([2, 3], 600, None)
+    );
+    assert_eq!(array::<u16, 2>(&image).as_ref(), Ok(&image));
+    assert_eq!(decode::<NdArray>(&image), Ok(NdArray::from(image.clone())));
+    assert_eq!(image.map(f32::from).into_vec()[5], 600.0);
+
+    // numpy makes `int64` of whole numbers.
+    let counts = NdArray::from_vec([1, 2], vec![1i64, 600]).expect("two");
+    assert_eq!(array::<u16, 2>(&counts).expect("fit").as_slice(), [1, 600]);
+    assert_eq!(
+        array::<f64, 2>(&counts).expect("fit").as_slice(),
+        [1.0, 600.0]
+    );
+    assert_eq!(
+        array::<u8, 2>(&counts).expect_err("600"),
+        "expected an array of uint8 with 2 dimensions, got one of int64 with shape [1, 2] whose \
+         element 1 does not fit; `cast` and `iter_f64` read every type of real numbers"
+    );
+    assert_eq!(
+        array::<u16, 3>(&counts).expect_err("two dimensions"),
+        "expected an array of uint16 with 3 dimensions, got one of int64 with shape [1, 2]"
+    );
+    let floats = NdArray::from(vec![0.1f64]);
+    assert_eq!(
+        array::<f32, 1>(&floats).expect_err("would be rounded"),
+        "expected an array of float32 with 1 dimension, got one of float64 with shape [1]; an \
+         `NdArray` takes every type, and converts it with `cast`"
+    );
+    let narrow = NdArray::from(vec![0.1f32]);
+    assert_eq!(
+        array::<f64, 1>(&narrow).expect("wider").as_slice(),
+        [f64::from(0.1f32)]
+    );
+
+    // Lists have no type of their own.
+    let lists = json!([[0.1, 2], [3, 4.5]]);
+    assert_eq!(
+        array::<f32, 2>(&lists).expect("floats").as_slice(),
+        [0.1, 2.0, 3.0, 4.5]
+    );
+    assert!(array::<u16, 2>(&lists).is_err());
+    assert_eq!(
+        array::<u8, 2>(json!([[1], [2]])).expect("integers").shape(),
+        [2, 1]
+    );
+    assert_eq!(array::<u8, 2>(json!([])).expect("nothing").shape(), [0, 0]);
+    assert_eq!(
+        array::<u8, 2>(json!([[], []])).expect("nothing").shape(),
+        [2, 0]
+    );
+    assert_eq!(array::<f64, 0>(json!(1)).expect("a number")[[]], 1.0);
+    assert!(array::<u8, 1>(json!("x")).is_err());
+    assert!(array::<u8, 1>(json!(null)).is_err());
+
+    let empty = NdArray::from_vec([2, 0], Vec::<f64>::new()).expect("empty");
+    assert_eq!(array::<u16, 2>(&empty).expect("nothing").shape(), [2, 0]);
+    assert!(array::<u16, 1>(&empty).is_err());
+    let truths = NdArray::from(vec![true, false]);
+    assert_eq!(
+        array::<bool, 1>(&truths).expect("the type").as_slice(),
+        [true, false]
+    );
+    assert!(array::<u8, 1>(&truths).is_err());
+    assert!(Array::from_vec([2, 2], vec![1u8]).is_err());
+}
+
+#[test]
+fn casts_round_and_saturate() {
+    let large = NdArray::from(vec![u64::MAX, (1 << 53) + 1]);
+    let cast = large.cast::<i64>().expect("real");
+    assert_eq!(cast.to_vec::<i64>(), Ok(vec![i64::MAX, (1 << 53) + 1]));
+    let negative = NdArray::from(vec![-1i64, i64::MIN + 1]);
+    assert_eq!(
+        negative.cast::<u64>().expect("real").to_vec::<u64>(),
+        Ok(vec![0, 0])
+    );
+    let floats = NdArray::from(vec![0.1f64, -300.7]);
+    assert_eq!(
+        floats.cast::<i8>().expect("real").to_vec::<i8>(),
+        Ok(vec![0, -128])
+    );
+    assert_eq!(
+        floats.cast::<bool>().expect("real").to_vec::<bool>(),
+        Ok(vec![true, true])
+    );
 }

@@ -116,10 +116,81 @@ fn what_does_not_fit_is_an_error() {
         error.to_string(),
         "expected an array of 1 dimensions, got shape [2, 1]"
     );
-    let error = ArrayD::<f64>::try_from(array).expect_err("f32");
+    let error = ArrayD::<u8>::try_from(array).expect_err("f32");
     assert_eq!(
         error.to_string(),
-        "expected an array of float64, got one of float32; `iter_f64` reads every type of real \
-         numbers"
+        "expected an array of uint8, got one of float32; `cast` and `iter_f64` read every type of \
+         real numbers"
     );
+}
+
+/// serde's form of an array, at any depth, is the form of other languages.
+#[test]
+fn arrays_inside_of_other_types_are_arrays() {
+    use hypha_wire::Value;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Frame {
+        image: Array2<u16>,
+        masks: Vec<ArrayD<bool>>,
+        spectrum: Option<Array1<f32>>,
+        field: Array2<Complex<f64>>,
+    }
+    let frame = Frame {
+        image: array![[1, 2, 3], [4, 5, 6]].reversed_axes(),
+        masks: vec![array![true, false].into_dyn()],
+        spectrum: Some(array![0.5, 1.5]),
+        field: array![[Complex::new(1.0, -1.0)]],
+    };
+    let bytes = bytes::Bytes::from(to_vec(&frame).expect("encodes"));
+    let seen: Value = from_slice(&bytes).expect("decodes");
+    let image: NdArray = seen
+        .get("image")
+        .expect("there")
+        .decode_as()
+        .expect("an array");
+    assert_eq!(
+        (image.dtype(), image.shape()),
+        (&DType::UInt16, &[3, 2][..])
+    );
+    assert_eq!(image.to_vec::<u16>(), Ok(vec![1, 4, 2, 5, 3, 6]));
+    let field: NdArray = seen
+        .get("field")
+        .expect("there")
+        .decode_as()
+        .expect("an array");
+    assert_eq!(field.dtype(), &DType::Complex128);
+    assert_eq!(from_slice(&bytes), Ok(frame));
+
+    let read = |json: serde_json::Value| {
+        let bytes = bytes::Bytes::from(to_vec(&json).expect("encodes"));
+        from_slice::<Array2<u16>>(&bytes).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        read(serde_json::json!([[1, 2], [3, 4]])),
+        Ok(array![[1, 2], [3, 4]])
+    );
+    let error = read(serde_json::json!([1, 2])).expect_err("one dimension");
+    assert!(error.contains("got shape [2]"), "{error}");
+    assert!(read(serde_json::json!([[70000]])).is_err());
+    let own = serde_json::json!({"v": 1, "dim": [1, 1], "data": [5]});
+    assert_eq!(read(own), Ok(array![[5]]));
+}
+
+#[test]
+fn other_structs_of_this_name_stay_maps() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Array {
+        v: u8,
+        dim: Vec<usize>,
+        data: Vec<u8>,
+    }
+    let own = Array {
+        v: 1,
+        dim: vec![2],
+        data: vec![1, 2, 3],
+    };
+    let bytes = bytes::Bytes::from(to_vec(&own).expect("encodes"));
+    assert_eq!(from_slice::<Array>(&bytes), Ok(own));
 }

@@ -66,10 +66,16 @@ impl fmt::Display for ArrayError {
 
 impl std::error::Error for ArrayError {}
 
-/// A `Vec` viewed as bytes, so that the data of an array can own the `Vec` itself.
-struct Owned<T>(Vec<T>);
+/// Elements of a `Vec`, viewed as bytes, so that the data of an array can own the `Vec` itself.
+pub(super) struct Owned<V>(pub(super) V);
 
-impl<T: Element> AsRef<[u8]> for Owned<T> {
+impl<T: Element> AsRef<[u8]> for Owned<Vec<T>> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+impl<T: Element> AsRef<[u8]> for Owned<std::sync::Arc<Vec<T>>> {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
@@ -158,6 +164,18 @@ impl NdArray {
         })
     }
 
+    /// Creates an array from the bytes of its elements in native byte order. The caller checks
+    /// their number.
+    pub(super) fn of_elements<T: Element>(shape: Vec<usize>, data: bytes::Bytes) -> NdArray {
+        NdArray {
+            dtype: T::DTYPE,
+            order: ByteOrder::Little,
+            shape,
+            data,
+        }
+        .with_byte_order(ByteOrder::NATIVE)
+    }
+
     /// Returns the array with its bytes interpreted in this byte order. The bytes do not change.
     ///
     /// ```
@@ -215,7 +233,6 @@ impl NdArray {
 
     /// Returns the array with another shape of the same number of elements. The caller checks the
     /// number.
-    #[cfg(feature = "ndarray")]
     pub(crate) fn reshaped(mut self, shape: Vec<usize>) -> NdArray {
         self.shape = shape;
         self
@@ -237,8 +254,8 @@ impl NdArray {
     /// Returns the elements in C order: borrowed if they have the type `T`, are aligned and in
     /// native byte order, otherwise a copy.
     ///
-    /// Integers are converted to another integer type, `f32` or `f64` if every value fits exactly,
-    /// because numpy uses `int64` for whole numbers. There are no other conversions.
+    /// Integers are converted to another type of integers, `f32` or `f64`, if that has every one of
+    /// them exactly: numpy makes `int64` of whole numbers. Floats are converted to a wider type.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -251,8 +268,8 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements have another type, or an integer does not fit.
-    /// [`iter_f64`](Self::iter_f64) reads every type of real numbers.
+    /// Returns an error if the elements are of another type, or an integer does not fit.
+    /// [`cast`](Self::cast) and [`iter_f64`](Self::iter_f64) read every type of real numbers.
     pub fn elements<T: Element>(&self) -> Result<Cow<'_, [T]>, ArrayError> {
         if self.dtype != T::DTYPE {
             return self.converted().map(Cow::Owned);
@@ -268,11 +285,11 @@ impl NdArray {
         Ok(Cow::Owned(T::copied(&data)))
     }
 
-    /// Converts integers to `T`, or returns an error that names the first one that does not fit.
+    /// Converts the elements to `T` if none of them changes.
     fn converted<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
         let error = |reason: &str| {
             let hint = match self.dtype.is_real() {
-                true => "; `iter_f64` reads every type of real numbers",
+                true => "; `cast` and `iter_f64` read every type of real numbers",
                 false => "",
             };
             let (expected, got) = (T::DTYPE, &self.dtype);
@@ -280,20 +297,53 @@ impl NdArray {
                 "expected an array of {expected}, got one of {got}{reason}{hint}"
             ))
         };
-        if !T::HOLDS_INTEGERS || !self.dtype.is_integer() {
+        let widens = T::DTYPE.widens(&self.dtype);
+        if !widens && !(T::HOLDS_INTEGERS && self.dtype.is_integer()) {
             return Err(error(""));
         }
         let items = self.data.chunks_exact(self.real_size()?).enumerate();
         let elements = items.map(|(index, item)| {
-            let number = match self.dtype.read(item, self.order) {
-                Some(Number::Int(number)) => Some(i128::from(number)),
-                Some(Number::UInt(number)) => Some(i128::from(number)),
+            let element = match self.dtype.read(item, self.order) {
+                Some(Number::Int(number)) => T::exactly(number.into()),
+                Some(Number::UInt(number)) => T::exactly(number.into()),
+                Some(Number::Float(number)) if widens => T::rounded(number),
                 _ => None,
             };
-            let element = number.and_then(T::exactly);
             element.ok_or_else(|| error(&format!(" whose element {index} does not fit")))
         });
         elements.collect()
+    }
+
+    /// Returns an array of the same shape with elements of type `T`, converted like `as`: integers
+    /// lose the fraction and saturate at the bounds of their type, floats are rounded.
+    ///
+    /// ```
+    /// # use hypha_wire::NdArray;
+    ///
+    /// let image = NdArray::from_vec([2, 1], vec![0.1f64, 300.7])?;
+    /// assert_eq!(image.cast::<f32>()?.to_vec::<f32>()?, [0.1, 300.7]);
+    /// assert_eq!(image.cast::<u8>()?.to_vec::<u8>()?, [0, 255]);
+    /// # Ok::<(), hypha_wire::ArrayError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if one of both types is not of real numbers.
+    pub fn cast<T: Element>(&self) -> Result<NdArray, ArrayError> {
+        if !T::DTYPE.is_real() {
+            return Err(ArrayError(format!(
+                "real numbers cannot be cast to {}",
+                T::DTYPE
+            )));
+        }
+        let size = self.real_size()?;
+        let mut data = Vec::with_capacity(self.len().saturating_mul(size_of::<T>()));
+        for item in self.data.chunks_exact(size) {
+            if let Some(number) = self.dtype.read(item, self.order) {
+                T::DTYPE.write_number(number, &mut data);
+            }
+        }
+        Self::from_bytes(T::DTYPE, self.shape.clone(), data)
     }
 
     /// Returns a copy of the elements in C order, converted as in [`elements`](Self::elements).
@@ -361,8 +411,8 @@ impl NdArray {
 /// Returns the number of elements of an array of this shape, with elements of `size` bytes.
 ///
 /// Returns an error if the product of the lengths does not fit into memory. Lengths of zero are
-/// excluded from the product, as in numpy, which otherwise could not receive the array.
-fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
+/// left out of the product, as in numpy, which could not receive the array otherwise.
+pub(super) fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     if shape.len() > MAX_DIMENSIONS {
         return Err(ArrayError(format!(
             "{} dimensions are more than {MAX_DIMENSIONS}",
@@ -386,13 +436,8 @@ fn is_opaque(dtype: &str) -> bool {
 /// Creates an array of one dimension. Does not copy.
 impl<T: Element> From<Vec<T>> for NdArray {
     fn from(elements: Vec<T>) -> NdArray {
-        NdArray {
-            dtype: T::DTYPE,
-            order: ByteOrder::Little,
-            shape: vec![elements.len()],
-            data: bytes::Bytes::from_owner(Owned(elements)),
-        }
-        .with_byte_order(ByteOrder::NATIVE)
+        let shape = vec![elements.len()];
+        NdArray::of_elements::<T>(shape, bytes::Bytes::from_owner(Owned(elements)))
     }
 }
 

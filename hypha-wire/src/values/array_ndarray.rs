@@ -2,9 +2,15 @@
 
 use std::borrow::Cow;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
 use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, CowArray, Data, Dimension, IxDyn};
 
 use super::array::{ArrayError, NdArray};
+use super::array_serde::array_schema;
+use super::array_typed;
 use super::element::Element;
 
 impl NdArray {
@@ -88,4 +94,39 @@ impl<T: Element, S: Data<Elem = T>, D: Dimension> From<&ArrayBase<S, D>> for NdA
 /// Creates an array of this shape. `ndarray` has already checked the shape.
 fn with_shape<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> NdArray {
     NdArray::from(elements).reshaped(shape)
+}
+
+/// Array of the crate `ndarray` as an argument or result by itself. Inside of other types, serde's
+/// form of it is converted (`array_structs`).
+#[derive(Debug)]
+pub struct ArrayOf<T, D: Dimension>(
+    /// The array.
+    pub Array<T, D>,
+);
+
+impl<T: Element, D: Dimension> Serialize for ArrayOf<T, D> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        NdArray::from(&self.0).serialize(serializer)
+    }
+}
+
+impl<'de, T: Element, D: Dimension> Deserialize<'de> for ArrayOf<T, D> {
+    fn deserialize<De: Deserializer<'de>>(deserializer: De) -> Result<Self, De::Error> {
+        let array = array_typed::read::<T, De>(deserializer, D::NDIM)?;
+        Array::try_from(array).map(Self).map_err(de::Error::custom)
+    }
+}
+
+impl<T: Element, D: Dimension> JsonSchema for ArrayOf<T, D> {
+    fn schema_name() -> Cow<'static, str> {
+        "Array".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        array_schema(Some(&T::DTYPE.to_string()), D::NDIM)
+    }
 }

@@ -56,20 +56,45 @@ impl JsonSchema for NdArray {
         true
     }
 
-    /// The schema has no `properties`: a schema is also sent as a value, and a map with a member
-    /// `_rtype` would be mistaken for a typed value.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "object",
-            "description": "An array of numbers: a numpy array in Python, a typed array in \
-                            JavaScript. Its parts are `_rtype`, which is \"ndarray\"; `_rvalue`, \
-                            the bytes of the elements, little-endian, the last index running \
-                            fastest; `_rshape`, the list of lengths along each dimension; and \
-                            `_rdtype`, the type of the elements as numpy names it, such as \
-                            \"uint8\" or \"float32\".",
-            (SCHEMA_KIND): "ndarray"
-        })
+        array_schema(None, None)
     }
+}
+
+/// Returns the schema of arrays with elements of this type, by numpy's name, and this number of
+/// dimensions.
+///
+/// It has no `properties`: a schema is sent as a value too, and a map with a member `_rtype` would
+/// be taken for a typed value.
+#[doc(hidden)]
+#[must_use]
+pub fn array_schema(dtype: Option<&str>, dimensions: Option<usize>) -> Schema {
+    let elements = dtype.unwrap_or("numbers");
+    let shape = match dimensions {
+        Some(1) => " with 1 dimension".to_owned(),
+        Some(number) => format!(" with {number} dimensions"),
+        None => String::new(),
+    };
+    let example = dtype.map_or("such as \"uint8\" or \"float32\"".to_owned(), |dtype| {
+        format!("which is \"{dtype}\"")
+    });
+    let mut schema = json_schema!({
+        "type": "object",
+        "description": format!(
+            "An array of {elements}{shape}: a numpy array in Python, a typed array in JavaScript. \
+             Its parts are `_rtype`, which is \"ndarray\"; `_rvalue`, the bytes of the elements, \
+             little-endian, the last index running fastest; `_rshape`, the list of lengths along \
+             each dimension; and `_rdtype`, the type of the elements as numpy names it, {example}."
+        ),
+        (SCHEMA_KIND): "ndarray"
+    });
+    if let Some(dtype) = dtype {
+        schema.insert(keys::SCHEMA_DTYPE.to_owned(), dtype.into());
+    }
+    if let Some(dimensions) = dimensions {
+        schema.insert(keys::SCHEMA_DIMENSIONS.to_owned(), dimensions.into());
+    }
+    schema
 }
 
 impl<'de> Deserialize<'de> for NdArray {

@@ -7,8 +7,10 @@ use std::fmt;
 
 use serde::de;
 
-/// Maximum length of a quoted key or name from a peer, in bytes. Longer ones are truncated, because
-/// errors are logged and sent back to the caller.
+use super::buffered;
+
+/// Longest key or name from a peer that an error quotes, in bytes. A longer one is cut, because
+/// errors go to logs and back to the caller.
 const MAX_QUOTED: usize = 64;
 
 /// Error for a received value that cannot be decoded: the path in the value and the reason, such as
@@ -98,14 +100,20 @@ impl std::error::Error for DecodeError {}
 
 impl de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
+        let message = message.to_string();
+        Self::new(match &*message {
+            // serde has no room for them in its buffers.
+            "i128 is not supported" | "u128 is not supported" => {
+                format!("{message} inside of tagged, untagged and flattened types; use 64 bits")
+            }
+            _ => message,
+        })
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::expected(
-            expected_kind(&expected.to_string()),
-            unexpected_kind(unexpected),
-        )
+        let expected = expected.to_string();
+        buffered::refused(unexpected, &expected);
+        Self::expected(expected_kind(&expected), unexpected_kind(unexpected))
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -178,8 +186,8 @@ fn choice(allowed: &[&str]) -> String {
     }
 }
 
-/// Returns whether serde's name of an expected type is that of a Rust integer.
-fn is_integer_type(name: &str) -> bool {
+/// Returns whether serde's name of an expected type is one of a Rust integer.
+pub(super) fn is_integer_type(name: &str) -> bool {
     // serde describes `NonZeroU8` as "a nonzero u8".
     let name = name.strip_prefix("a nonzero ").unwrap_or(name);
     name.strip_prefix(['i', 'u'])

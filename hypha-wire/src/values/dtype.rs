@@ -165,8 +165,17 @@ impl DType {
         )
     }
 
-    /// Reads one element. Returns `None` if the type is not that of real numbers or `item` has a
-    /// different length.
+    /// Returns whether every element of the type `narrow` is one of this type, both of floats.
+    pub(crate) fn widens(&self, narrow: &DType) -> bool {
+        match self {
+            DType::Float32 => *narrow == DType::Float16,
+            DType::Float64 => matches!(narrow, DType::Float16 | DType::Float32),
+            _ => false,
+        }
+    }
+
+    /// Reads one element. Returns `None` if the type is not one of real numbers or `item` has
+    /// another length.
     pub(crate) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
         Some(match self {
             DType::Bool => Number::Bool(u8::from_le_bytes(bytes(item, order)?) != 0),
@@ -183,6 +192,33 @@ impl DType {
             DType::Float64 => Number::Float(f64::from_le_bytes(bytes(item, order)?)),
             DType::Complex64 | DType::Complex128 | DType::Other(_) => return None,
         })
+    }
+
+    /// Reads the parts of one complex number. Returns `None` if the type is not complex.
+    pub(crate) fn complex_parts(&self, item: &[u8], order: ByteOrder) -> Option<[f64; 2]> {
+        let part = match self {
+            DType::Complex64 => DType::Float32,
+            DType::Complex128 => DType::Float64,
+            _ => return None,
+        };
+        let (real, imaginary) = item.split_at_checked(item.len() / 2)?;
+        let read = |item| part.read(item, order).map(Number::to_f64);
+        Some([read(real)?, read(imaginary)?])
+    }
+
+    /// Appends `number` as [`write`](Self::write) does, and integers of 64 bits exactly.
+    pub(crate) fn write_number(&self, number: Number, out: &mut Vec<u8>) {
+        match (self, number) {
+            (DType::Int64, Number::Int(value)) => out.extend(value.to_le_bytes()),
+            (DType::Int64, Number::UInt(value)) => {
+                out.extend(i64::try_from(value).unwrap_or(i64::MAX).to_le_bytes());
+            }
+            (DType::UInt64, Number::UInt(value)) => out.extend(value.to_le_bytes()),
+            (DType::UInt64, Number::Int(value)) => {
+                out.extend(u64::try_from(value).unwrap_or(0).to_le_bytes());
+            }
+            (_, number) => self.write(number.to_f64(), out),
+        }
     }
 
     /// Appends `number`, little-endian. Integers lose the fraction and saturate at the bounds of

@@ -28,6 +28,11 @@ pub(crate) mod sealed {
         fn exactly(_: i128) -> Option<Self> {
             None
         }
+
+        /// Converts a float, rounding it. `None` if the type is not one of floats.
+        fn rounded(_: f64) -> Option<Self> {
+            None
+        }
     }
 }
 
@@ -59,6 +64,16 @@ macro_rules! float {
     }};
 }
 
+macro_rules! rounded {
+    (integer $number:ident) => {{
+        let _ = $number;
+        None
+    }};
+    (float $number:ident) => {
+        Some($number as Self)
+    };
+}
+
 macro_rules! elements {
     ($($type:ty: $dtype:ident $(, $convert:ident)?;)*) => {
         $(impl Element for $type {
@@ -75,6 +90,10 @@ macro_rules! elements {
 
                 fn exactly(number: i128) -> Option<Self> {
                     $convert!(number)
+                }
+
+                fn rounded(number: f64) -> Option<Self> {
+                    rounded!($convert number)
                 }
             )?
         })*

@@ -1,16 +1,19 @@
 //! Encoder: any `Serialize` value to msgpack, byte for byte like the Python client.
 //!
-//! Integers take their smallest form. `f32` is sent as `f64`, because Python has no other float.
-//! Structs are maps with string keys, and enums are externally tagged. Types with a textual form,
-//! such as IP addresses, are sent as strings, in accordance with their JSON Schema: for serde, the
-//! format is human-readable.
+//! Numbers take their smallest form, and `f32` is sent as `f64`. Structs are maps with string keys,
+//! and enums are externally tagged. Types with a textual form, such as addresses and dates, are
+//! sent as text, which matches their JSON Schema. `Duration` and `SystemTime` of the standard
+//! library are numbers and timestamps, see `times`.
 
 use std::fmt;
 
 use serde::ser::{self, Serialize};
 
+use super::array::NdArray;
+use super::array_structs;
 use super::decode;
 use super::splice::{SPLICE, Splice, Taking, offered};
+use super::times::Time;
 use super::value::Value;
 use crate::MAX_DEPTH;
 use crate::pack::{self, Sink};
@@ -187,6 +190,9 @@ impl<'a> Encoder<'a> {
             written,
             count: 0,
             levels,
+            time: None,
+            is_array: false,
+            array: None,
         })
     }
 }
@@ -229,6 +235,11 @@ struct Compound<'b, 'a> {
     /// Number of levels to leave at the end: two for a variant, whose content is inside another
     /// map.
     levels: usize,
+    /// Type of the standard library that the struct seems to be.
+    time: Option<Time>,
+    /// Whether the struct seems to be an array of the crate `ndarray`, and the array.
+    is_array: bool,
+    array: Option<NdArray>,
 }
 
 impl Compound<'_, '_> {
@@ -270,6 +281,13 @@ impl Compound<'_, '_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
+        if self.is_array && self.count == 2 {
+            let head = &self.encoder.out[self.start..];
+            self.array = array_structs::array_of(head, name, value);
+            if self.array.is_some() {
+                return Ok(());
+            }
+        }
         self.count += 1;
         // Write it directly, because the name of a field is always a string and needs no check.
         pack::put_str(self.encoder.out, name);
@@ -496,10 +514,13 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
 
     fn serialize_struct(
         self,
-        _: &'static str,
+        name: &'static str,
         len: usize,
     ) -> Result<Compound<'b, 'a>, EncodeError> {
-        self.open(Kind::Map, Some(len), false)
+        let mut compound = self.open(Kind::Map, Some(len), false)?;
+        compound.time = Time::named(name, len);
+        compound.is_array = array_structs::is_named(name, len);
+        Ok(compound)
     }
 
     fn serialize_struct_variant(
@@ -595,7 +616,15 @@ impl ser::SerializeStruct for Compound<'_, '_> {
         self.field(key, value)
     }
 
-    fn end(self) -> Result<(), EncodeError> {
+    fn end(mut self) -> Result<(), EncodeError> {
+        if let Some(array) = self.array.take() {
+            self.encoder.out.truncate(self.start);
+            self.encoder.depth -= self.levels;
+            return array.serialize(self.encoder);
+        }
+        if let Some(time) = self.time {
+            time.replace(self.encoder.out, self.start);
+        }
         self.close()
     }
 }

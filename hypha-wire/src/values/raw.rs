@@ -15,6 +15,7 @@ use super::decode_error::DecodeError;
 use super::local::Packed;
 use super::memory::{MAX_DECODED_BYTES, Meter};
 use super::scope::{Origin, no_handles};
+use super::timestamp::Timestamp;
 use super::value::{Handle, Value};
 use crate::pack::{self, Sink};
 use crate::{MAX_DEPTH, absolute_address, keys};
@@ -450,7 +451,11 @@ impl JsonWriter {
             Token::Float(value) if value.is_finite() => put_number(out, &value),
             Token::Float(_) => self.unfit("a number that is not finite")?,
             Token::Bin(_) => self.unfit("binary data")?,
-            Token::Ext(_) => self.unfit("an extension value")?,
+            Token::Ext(value) => match Timestamp::of_extension(value) {
+                // As its schema says.
+                Some(time) => put_number(out, &time.as_secs_f64()),
+                None => self.unfit("an extension value")?,
+            },
             Token::Str(value) => {
                 let value = text(value)?;
                 let workspace = self.value.origin.as_ref().and_then(Origin::workspace);
@@ -666,6 +671,13 @@ mod tests {
         );
         let bytes = Value::Bytes(bytes::Bytes::from_static(b"x"));
         assert_eq!(of(bytes), Err(JsonError::Unfit("binary data")));
+        let time = Timestamp::new(5, 250_000_000).expect("a time");
+        let json = RawValue::new(to_vec(&time).expect("encodes").into()).expect("a value");
+        let mut out = Vec::new();
+        JsonWriter::new(json)
+            .write(&mut out, 10)
+            .expect("has a form");
+        assert_eq!(out, b"5.25");
         let ext = Value::Ext(5, bytes::Bytes::from_static(b"x"));
         assert_eq!(of(ext), Err(JsonError::Unfit("an extension value")));
     }

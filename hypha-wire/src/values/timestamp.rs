@@ -14,7 +14,7 @@ use crate::keys::SCHEMA_KIND;
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
 /// Type byte of the extension.
-const CODE: i8 = -1;
+pub(super) const CODE: i8 = -1;
 
 /// Point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
 ///
@@ -67,7 +67,7 @@ impl Timestamp {
 
     /// Returns the data in the smallest of msgpack's three forms: 32 bits of seconds; 30 bits of
     /// nanoseconds and 34 of seconds; or 32 bits of nanoseconds and 64 of seconds.
-    fn pack(&self) -> Vec<u8> {
+    pub(super) fn pack(&self) -> Vec<u8> {
         match (u32::try_from(self.seconds), u64::try_from(self.seconds)) {
             (Ok(seconds), _) if self.nanoseconds == 0 => seconds.to_be_bytes().to_vec(),
             (_, Ok(seconds)) if seconds >> 34 == 0 => {
@@ -83,7 +83,7 @@ impl Timestamp {
     }
 
     /// Reads any of msgpack's three forms.
-    fn unpack(data: &[u8]) -> Result<Timestamp, String> {
+    pub(super) fn unpack(data: &[u8]) -> Result<Timestamp, String> {
         let (seconds, nanoseconds) = if let Ok(seconds) = data.try_into() {
             (u32::from_be_bytes(seconds).into(), 0)
         } else if let Ok(both) = data.try_into() {
@@ -108,8 +108,21 @@ impl Timestamp {
             .ok_or_else(|| format!("{nanoseconds} nanoseconds are more than a second"))
     }
 
-    /// Converts seconds since 1970. Returns `None` if they do not fit into 64 bits.
-    fn from_seconds(seconds: f64) -> Option<Timestamp> {
+    /// Reads the type byte and the data of an extension value.
+    pub(super) fn of_extension(value: &[u8]) -> Option<Timestamp> {
+        let (code, data) = value.split_first()?;
+        let data = (*code as i8 == CODE).then_some(data)?;
+        Self::unpack(data).ok()
+    }
+
+    /// Returns the seconds since 1970 with their fraction.
+    #[must_use]
+    pub fn as_secs_f64(&self) -> f64 {
+        self.seconds as f64 + f64::from(self.nanoseconds) / f64::from(NANOS_PER_SECOND)
+    }
+
+    /// Converts seconds since 1970. Returns `None` if they do not fit 64 bits.
+    pub(super) fn from_seconds(seconds: f64) -> Option<Timestamp> {
         let whole = seconds.floor();
         // The upper bound is exact as a float, and is the first value that does not fit. NaN is in
         // no range.

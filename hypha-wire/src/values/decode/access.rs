@@ -118,6 +118,8 @@ pub(super) struct Map<'a, 'de> {
     pub(super) pairs: bool,
     /// Factor by which the entries occupy more memory than their size.
     pub(super) copies: usize,
+    /// The member that the map is in.
+    pub(super) around: Option<usize>,
 }
 
 impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
@@ -146,6 +148,7 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
         let key = Key {
             decoder: &mut *self.decoder,
             of_any_type: self.pairs,
+            around: self.around,
         };
         seed.deserialize(key).map(Some)
     }
@@ -157,6 +160,7 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
         let size = size_of::<S::Value>();
         let room = self.decoder.charge((size + MAP_ENTRY) * self.copies);
         self.decoder.place = size;
+        self.decoder.member = Some(self.key);
         let value = room.and_then(|()| seed.deserialize(&mut *self.decoder));
         value.map_err(
             |error| match Decoder::of_message(self.decoder.input, self.key).token() {

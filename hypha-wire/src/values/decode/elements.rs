@@ -1,6 +1,7 @@
 //! Decodes the elements of an array as a list of numbers or rows, for example if a numpy array
 //! arrives where a contract has a `Vec<f64>` or a `Vec<Vec<f64>>`.
 
+use serde::de::value::SeqDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -8,6 +9,7 @@ use super::{ALLOCATION, Decoder, Token};
 use crate::values::array::NdArray;
 use crate::values::decode_error::DecodeError;
 use crate::values::dtype::Number;
+use crate::values::times::Time;
 
 /// Returns the number in the bytes `item` if they are one element of an array of real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {
@@ -24,8 +26,8 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
 const MAX_EMPTY_ROWS: usize = 4096;
 
 /// Rows of an array along one dimension. In the last dimension they are numbers.
-pub(super) struct Rows<'a, 'd, 'de> {
-    /// Decoder that is charged for the memory of the elements. It reads nothing.
+pub(in crate::values) struct Rows<'a, 'd, 'de> {
+    /// Decoder to which the memory of the elements is charged. It reads nothing.
     decoder: &'d mut Decoder<'de>,
     /// Factor by which the elements occupy more memory than their size.
     copies: usize,
@@ -68,6 +70,22 @@ impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
             copies,
             array,
             shape,
+            data: array.data(),
+        }
+        .deserialize_any(visitor)
+    }
+
+    /// Visits all elements of an array as one list.
+    pub(in crate::values) fn visit_flat<V: Visitor<'de>>(
+        decoder: &'d mut Decoder<'de>,
+        array: &'a NdArray,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        Part {
+            decoder,
+            copies: 1,
+            array,
+            shape: &[array.len()],
             data: array.data(),
         }
         .deserialize_any(visitor)
@@ -182,20 +200,57 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
 
+    /// A number of seconds may be a `Duration`.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let time = Time::of_fields(name, fields).filter(|_| self.shape.is_empty());
+        match (time, number_token(self.array, self.data)) {
+            (Some(time), Some(token)) => Decoder::time(time, &token, visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self)
+        match (self.shape, name) {
+            // `half::f16` would take the number for its bits.
+            ([], "f16") => self.visit_number(visitor, |token| token),
+            _ => visitor.visit_newtype_struct(self),
+        }
+    }
+
+    /// A complex number is a tuple of its parts.
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match (
+            self.shape,
+            self.array
+                .dtype()
+                .complex_parts(self.data, self.array.byte_order()),
+        ) {
+            ([], Some(parts)) if len == 2 => {
+                visitor.visit_seq(SeqDeserializer::new(parts.into_iter()))
+            }
+            _ => self.deserialize_any(visitor),
+        }
     }
 
     forward_to_deserialize_any! {
-        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
-        struct enum identifier ignored_any
+        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple_struct map
+        enum identifier ignored_any
     }
 }

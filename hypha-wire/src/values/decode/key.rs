@@ -3,9 +3,11 @@
 //! Integer and `bool` keys of Rust types are parsed from string keys, as in JSON. Integer keys on
 //! the wire are also accepted, because Python sends them. Only an ordered map has keys of any type.
 
+use rmp::Marker;
 use serde::de::{self, Visitor};
 
 use super::{Decoder, Token, bad_key, is_string_marker, text};
+use crate::values::buffered::{self, Form};
 use crate::values::decode_error::{DecodeError, shorten};
 
 /// Deserializer of one key.
@@ -13,6 +15,8 @@ pub(super) struct Key<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Whether the key may be of any type, as in an ordered map.
     pub(super) of_any_type: bool,
+    /// The member that the map is in.
+    pub(super) around: Option<usize>,
 }
 
 impl<'a, 'de> Key<'a, 'de> {
@@ -46,7 +50,41 @@ impl<'a, 'de> Key<'a, 'de> {
     }
 }
 
-/// Returns the error for a string that does not represent the expected type.
+fn is_integer(marker: Marker) -> bool {
+    matches!(
+        marker,
+        Marker::FixPos(_)
+            | Marker::FixNeg(_)
+            | Marker::U8
+            | Marker::U16
+            | Marker::U32
+            | Marker::U64
+            | Marker::I8
+            | Marker::I16
+            | Marker::I32
+            | Marker::I64
+    )
+}
+
+/// Visits a key whose type is not known, in the form that its map wants.
+fn buffered<'de, V: Visitor<'de>>(
+    decoder: &Decoder<'de>,
+    around: Option<usize>,
+    key: &'de str,
+    visitor: V,
+) -> Result<V::Value, DecodeError> {
+    match buffered::key_at(decoder.name_of(around), key) {
+        Some(Form::Integers) => match (key.parse(), key.parse()) {
+            (Ok(number), _) => visitor.visit_u64(number),
+            (_, Ok(number)) => visitor.visit_i64(number),
+            _ => visitor.visit_borrowed_str(key),
+        },
+        Some(Form::Bools) => visitor.visit_bool(key == "true"),
+        _ => visitor.visit_borrowed_str(key),
+    }
+}
+
+/// Returns the error for a string that is not the text of the expected type.
 fn unfit(expected: &str, key: &str) -> DecodeError {
     let key = shorten(key);
     DecodeError::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
@@ -75,8 +113,20 @@ macro_rules! integers {
 impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
     type Error = DecodeError;
 
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        if buffered::is_watching() && is_string_marker(self.decoder.peek()?) {
+            let around = self.around;
+            let key = self.decoder.key()?;
+            return buffered(self.decoder, around, key, visitor);
+        }
+        // The key of a buffered map may be meant for an integer, as Python sends it.
+        match Marker::from_u8(self.decoder.peek()?) {
+            marker if is_integer(marker) => self.decoder.deserialize_any(visitor),
+            _ => self.checked()?.deserialize_any(visitor),
+        }
+    }
+
     forward! {
-        deserialize_any();
         deserialize_f32();
         deserialize_f64();
         deserialize_char();
@@ -113,7 +163,10 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
     /// the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;
-        visitor.visit_borrowed_str(key)
+        match buffered::is_watching() {
+            true => buffered(self.decoder, self.around, key, visitor),
+            false => visitor.visit_borrowed_str(key),
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {

@@ -9,19 +9,23 @@
 //! it.
 
 mod access;
-mod elements;
+pub(super) mod elements;
 mod key;
 mod tagged;
 
 use std::sync::Arc;
 
 use rmp::Marker;
-use serde::de::value::BorrowedBytesDeserializer;
+use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
 use serde::de::{self, Deserialize, Visitor};
 
-use super::decode_error::DecodeError;
+use super::array_serde::ArrayVisitor;
+use super::array_structs;
+use super::buffered;
+pub(super) use super::decode_error::DecodeError;
 use super::memory::{self, Meter};
 use super::scope::{Origin, Scope};
+use super::times::Time;
 use super::value::Handle;
 use crate::{MAX_DEPTH, keys};
 use access::{Bytes, List, Map, Variant};
@@ -74,7 +78,7 @@ pub(crate) fn from_span<'de, T: Deserialize<'de>>(
     limit: usize,
 ) -> Result<T, DecodeError> {
     let (_scope, limit) = Scope::inside(frame, limit);
-    decode(Decoder::of_span(frame, start, end)?.within(limit))
+    decode(|| Ok(Decoder::of_span(frame, start, end)?.within(limit)))
 }
 
 /// Decodes a value that has not left this process, with handles from `table`.
@@ -83,7 +87,7 @@ pub(crate) fn from_local<T: de::DeserializeOwned>(
     table: &Arc<[Handle]>,
 ) -> Result<T, DecodeError> {
     let _scope = Scope::enter(frame, None, table, usize::MAX);
-    decode(Decoder::new(frame))
+    decode(|| Ok(Decoder::new(frame)))
 }
 
 /// Decodes the single value in `frame[start..end]`, with handles from `origin` and `table`.
@@ -96,19 +100,27 @@ pub(crate) fn from_origin<'de, T: Deserialize<'de>>(
     meter: &'de Meter,
 ) -> Result<T, DecodeError> {
     let _scope = Scope::enter(frame, origin, table, meter.limit());
-    decode(Decoder::of_span(frame, start, end)?.metered(meter))
+    decode(|| Ok(Decoder::of_span(frame, start, end)?.metered(meter)))
 }
 
-fn decode<'de, T: Deserialize<'de>>(mut decoder: Decoder<'de>) -> Result<T, DecodeError> {
-    let value = T::deserialize(&mut decoder);
-    decoder.finish();
-    let value = value?;
-    match decoder.remaining() {
-        0 => Ok(value),
-        extra => Err(DecodeError::new(format!(
-            "{extra} more bytes after the value"
-        ))),
-    }
+fn decode<'de, T: Deserialize<'de>>(
+    decoder: impl Fn() -> Result<Decoder<'de>, DecodeError>,
+) -> Result<T, DecodeError> {
+    buffered::decode(|| {
+        let mut decoder = decoder()?;
+        let value = T::deserialize(&mut decoder);
+        // What is decoded again counts once.
+        if value.is_ok() || !decoder.is_buffered {
+            decoder.finish();
+        }
+        let value = value?;
+        match decoder.remaining() {
+            0 => Ok(value),
+            extra => Err(DecodeError::new(format!(
+                "{extra} more bytes after the value"
+            ))),
+        }
+    })
 }
 
 /// Returns the length of the first value in `bytes`. Other bytes may follow.
@@ -212,6 +224,10 @@ pub(crate) struct Decoder<'de> {
     /// map. A larger value must be behind a pointer, such as a `Box`, so its own memory is charged
     /// in addition.
     place: usize,
+    /// Position of the key of the innermost member of a map that is being decoded.
+    member: Option<usize>,
+    /// Whether a value was decoded without knowledge of its type.
+    is_buffered: bool,
 }
 
 /// Where the items of a list or the entries of a map are stored, which determines what is charged.
@@ -235,6 +251,8 @@ impl<'de> Decoder<'de> {
             meter: None,
             memory_given: usize::MAX,
             place: usize::MAX,
+            member: None,
+            is_buffered: false,
         }
     }
 
@@ -513,6 +531,7 @@ impl<'de> Decoder<'de> {
     ) -> Result<V::Value, DecodeError> {
         self.enter()?;
         let left = len as usize;
+        let member = self.member;
         if items == Items::Apart && left > 0 {
             self.charge(ALLOCATION + MAP)?;
         }
@@ -522,6 +541,7 @@ impl<'de> Decoder<'de> {
             key: 0,
             pairs,
             copies: copies(items, left),
+            around: member,
         };
         let value = visitor.visit_map(&mut map)?;
         if map.left > 0 {
@@ -530,6 +550,7 @@ impl<'de> Decoder<'de> {
                 map.left
             )));
         }
+        self.member = member;
         self.leave();
         Ok(value)
     }
@@ -600,6 +621,11 @@ impl<'de> Decoder<'de> {
                 &visitor,
             )),
             Token::Map(len) => self.tagged_bytes(len, visitor),
+            // As text formats have them; a visitor of bytes need not know lists.
+            Token::List(len) => {
+                let bytes = self.list(len, Items::Apart, BytesOfList)?;
+                visitor.visit_byte_buf(bytes)
+            }
             token => self.visit(token, visitor),
         }
     }
@@ -614,6 +640,34 @@ impl<'de> Decoder<'de> {
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let token = self.scalar(&visitor)?.whole();
         self.visit(token, visitor)
+    }
+
+    /// Visits a number or timestamp as the struct that serde makes of it.
+    fn time<V: Visitor<'de>>(
+        time: Time,
+        token: &Token<'de>,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let parts = time.parts(token)?;
+        visitor.visit_seq(SeqDeserializer::new(parts.into_iter()))
+    }
+
+    /// Returns the type of the standard library that a buffered value is meant for.
+    fn buffered_time(&self, token: &Token<'de>) -> Option<Time> {
+        let shown = match token {
+            Token::Int(number) => de::Unexpected::Signed(*number),
+            Token::UInt(number) => de::Unexpected::Unsigned(*number),
+            Token::Float(number) => de::Unexpected::Float(*number),
+            Token::Ext(_) => de::Unexpected::NewtypeStruct,
+            _ => return None,
+        };
+        buffered::time_at(self.name_of(self.member), shown)
+    }
+
+    /// Returns the key at this position, or nothing if it is none.
+    fn name_of(&self, member: Option<usize>) -> &'de str {
+        let key = member.and_then(|member| Decoder::of_message(self.input, member).key().ok());
+        key.unwrap_or_default()
     }
 }
 
@@ -635,6 +689,25 @@ fn copies(items: Items, len: usize) -> usize {
     }
 }
 
+/// Reads a list of small integers.
+struct BytesOfList;
+
+impl<'de> Visitor<'de> for BytesOfList {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<u8>, A::Error> {
+        let mut bytes = Vec::with_capacity(items.size_hint().unwrap_or(0).min(MAX_RESERVED));
+        while let Some(byte) = items.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(bytes)
+    }
+}
+
 fn bad_key(kind: &str) -> DecodeError {
     DecodeError::new(format!("a map key must be a string, got {kind}"))
 }
@@ -651,7 +724,16 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        if !self.is_buffered {
+            self.is_buffered = true;
+            buffered::begin();
+        }
         let token = self.token()?;
+        if buffered::is_watching() {
+            if let Some(time) = self.buffered_time(&token) {
+                return Decoder::time(time, &token, visitor);
+            }
+        }
         self.visit(token, visitor)
     }
 
@@ -740,11 +822,21 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     /// struct with a field `_rtype` reads typed values itself, so these are passed on unchanged.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         self.charge_boxed::<V::Value>()?;
+        if let Some(time) = Time::of_fields(name, fields) {
+            return match self.scalar(&visitor)? {
+                Token::Map(len) => self.tagged_map(len, Items::Inline, visitor),
+                token => Decoder::time(time, &token, visitor),
+            };
+        }
+        if array_structs::is_array(name, fields) && self.is_array_next()? {
+            let array = self.deserialize_any(ArrayVisitor)?;
+            return array_structs::visit(self, &array, visitor);
+        }
         match self.token()? {
             Token::Map(len) if fields.contains(&keys::RTYPE) => {
                 self.entries(len, false, Items::Inline, visitor)

@@ -75,8 +75,20 @@ impl<'de> Decoder<'de> {
         content.ok_or_else(|| de::Error::missing_field(keys::RVALUE))
     }
 
-    /// Visits a map where a list is expected. Passes to the visitor the items of a set, the pairs
-    /// of an ordered map, the bytes of a buffer, or the numbers or rows of an array.
+    /// Returns whether an array comes next, in any form.
+    pub(super) fn is_array_next(&self) -> Result<bool, DecodeError> {
+        let mut ahead = Decoder { ..*self };
+        Ok(match ahead.token()? {
+            Token::Map(len) => {
+                matches!(ahead.tag(len)?, b"ndarray" | b"typedarray" | b"memoryview")
+            }
+            Token::Nil | Token::Str(_) | Token::Ext(_) => false,
+            _ => true,
+        })
+    }
+
+    /// Visits a map where a list is expected. The visitor sees the items of a set, the pairs of an
+    /// ordered map, the bytes of a buffer, or the numbers or rows of an array.
     pub(super) fn tagged_list<V: Visitor<'de>>(
         &mut self,
         len: u32,

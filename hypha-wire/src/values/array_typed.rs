@@ -1,0 +1,341 @@
+//! [`Array`]: arrays whose element type and number of dimensions are part of the type.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Index;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use super::array::{ArrayError, NdArray, Owned, count};
+use super::array_serde::{ArrayVisitor, array_schema};
+use super::dtype::DType;
+use super::element::Element;
+use super::value::Value;
+
+/// Array of elements `T` with `N` dimensions, such as an image: a numpy array in Python.
+///
+/// Type and number of dimensions are part of the contract and its schema, and are checked before a
+/// method runs. [`NdArray`] takes every array.
+///
+/// A method that takes one accepts every form that an [`NdArray`] is read from, also nested lists
+/// of numbers. Integers of another type are converted if each of them fits, floats to a wider type.
+/// The data of a received array share the memory of its message if they are aligned there.
+///
+/// ```
+/// # use hypha_wire::Array;
+/// fn brighten(image: &Array<u16, 2>, by: u16) -> Array<u16, 2> {
+///     image.map(|pixel| pixel.saturating_add(by))
+/// }
+///
+/// let image = Array::from_vec([2, 3], vec![1u16, 2, 3, 4, 5, 6])?;
+/// assert_eq!(brighten(&image, 10)[[1, 0]], 14);
+/// # Ok::<(), hypha_wire::ArrayError>(())
+/// ```
+#[derive(Clone)]
+pub struct Array<T, const N: usize> {
+    shape: [usize; N],
+    elements: Elements<T>,
+}
+
+#[derive(Clone)]
+enum Elements<T> {
+    /// Aligned elements in native byte order, of a type of which every bit pattern is valid.
+    Shared(bytes::Bytes),
+    Own(Arc<Vec<T>>),
+}
+
+impl<T: Element, const N: usize> Array<T, N> {
+    /// Creates an array of this shape from its elements in C order: the last index runs fastest.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the number of elements is not the product of the shape.
+    pub fn from_vec(shape: [usize; N], elements: Vec<T>) -> Result<Self, ArrayError> {
+        let needed = count(&shape, size_of::<T>())?;
+        if elements.len() != needed {
+            return Err(ArrayError::new(format!(
+                "{} elements, but shape {shape:?} needs {needed}",
+                elements.len()
+            )));
+        }
+        Ok(Self {
+            shape,
+            elements: Elements::Own(Arc::new(elements)),
+        })
+    }
+
+    /// Returns the length of each dimension.
+    pub fn shape(&self) -> [usize; N] {
+        self.shape
+    }
+
+    /// Returns the number of elements.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Returns whether the array has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    /// Returns the elements in C order.
+    pub fn as_slice(&self) -> &[T] {
+        match &self.elements {
+            Elements::Own(elements) => elements,
+            Elements::Shared(bytes) => bytemuck::checked::try_cast_slice(bytes).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the elements in C order. Copies them if they are shared.
+    pub fn into_vec(self) -> Vec<T> {
+        match self.elements {
+            Elements::Own(elements) => {
+                Arc::try_unwrap(elements).unwrap_or_else(|shared| shared.to_vec())
+            }
+            Elements::Shared(_) => self.as_slice().to_vec(),
+        }
+    }
+
+    /// Returns an element, or `None` outside of the shape.
+    pub fn get(&self, index: [usize; N]) -> Option<&T> {
+        let mut flat = 0;
+        for (at, length) in index.into_iter().zip(self.shape) {
+            flat = flat * length + Some(at).filter(|at| *at < length)?;
+        }
+        self.as_slice().get(flat)
+    }
+
+    /// Returns an array of the same shape with `f` applied to every element.
+    #[must_use]
+    pub fn map<U: Element>(&self, f: impl FnMut(T) -> U) -> Array<U, N> {
+        let elements: Vec<U> = self.as_slice().iter().copied().map(f).collect();
+        Array {
+            shape: self.shape,
+            elements: Elements::Own(Arc::new(elements)),
+        }
+    }
+}
+
+/// # Panics
+///
+/// If the index is outside of the shape, as with a slice.
+impl<T: Element, const N: usize> Index<[usize; N]> for Array<T, N> {
+    type Output = T;
+
+    fn index(&self, index: [usize; N]) -> &T {
+        match self.get(index) {
+            Some(element) => element,
+            None => panic!("index {index:?} is outside of shape {:?}", self.shape),
+        }
+    }
+}
+
+impl<T: Element + PartialEq, const N: usize> PartialEq for Array<T, N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.as_slice() == other.as_slice()
+    }
+}
+
+/// Shows type and shape. The data can be very long.
+impl<T: Element, const N: usize> fmt::Debug for Array<T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Array")
+            .field("dtype", &T::DTYPE.to_string())
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Creates an array of one dimension. Does not copy.
+impl<T: Element> From<Vec<T>> for Array<T, 1> {
+    fn from(elements: Vec<T>) -> Self {
+        Self {
+            shape: [elements.len()],
+            elements: Elements::Own(Arc::new(elements)),
+        }
+    }
+}
+
+/// Shares the elements.
+impl<T: Element, const N: usize> From<Array<T, N>> for NdArray {
+    fn from(array: Array<T, N>) -> NdArray {
+        let elements = match array.elements {
+            Elements::Shared(bytes) => bytes,
+            Elements::Own(elements) => bytes::Bytes::from_owner(Owned(elements)),
+        };
+        NdArray::of_elements::<T>(array.shape.to_vec(), elements)
+    }
+}
+
+impl<T: Element, const N: usize> From<Array<T, N>> for Value {
+    fn from(array: Array<T, N>) -> Value {
+        NdArray::from(array).into()
+    }
+}
+
+/// Shares the data if they are aligned and in native byte order. Fails if the number of dimensions
+/// differs, or the elements are of another type and not each of them fits.
+impl<T: Element, const N: usize> TryFrom<NdArray> for Array<T, N> {
+    type Error = ArrayError;
+
+    fn try_from(array: NdArray) -> Result<Self, ArrayError> {
+        let shape =
+            <[usize; N]>::try_from(array.shape()).map_err(|_| misfit::<T>(Some(N), &array))?;
+        let elements = match array.elements::<T>()? {
+            // Each byte of a `bool` would have to be checked each time.
+            Cow::Borrowed(_) if T::DTYPE != DType::Bool => Elements::Shared(array.data().clone()),
+            elements => Elements::Own(Arc::new(elements.into_owned())),
+        };
+        Ok(Self { shape, elements })
+    }
+}
+
+impl<T: Element, const N: usize> Serialize for Array<T, N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        NdArray::from(self.clone()).serialize(serializer)
+    }
+}
+
+impl<'de, T: Element, const N: usize> Deserialize<'de> for Array<T, N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let array = read::<T, D>(deserializer, Some(N))?;
+        array.try_into().map_err(de::Error::custom)
+    }
+}
+
+impl<T: Element, const N: usize> JsonSchema for Array<T, N> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Array{N}Of{}", T::DTYPE).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        array_schema(Some(&T::DTYPE.to_string()), Some(N))
+    }
+}
+
+/// Reads an array with this number of dimensions, whose elements are or fit `T`.
+pub(super) fn read<'de, T: Element, D: Deserializer<'de>>(
+    deserializer: D,
+    dimensions: Option<usize>,
+) -> Result<NdArray, D::Error> {
+    deserializer.deserialize_any(Typed {
+        dimensions,
+        elements: PhantomData::<T>,
+    })
+}
+
+/// Returns the error for an array that is not of the type.
+fn misfit<T: Element>(dimensions: Option<usize>, array: &NdArray) -> ArrayError {
+    let shape = match dimensions {
+        None => String::new(),
+        Some(1) => " with 1 dimension".into(),
+        Some(number) => format!(" with {number} dimensions"),
+    };
+    let (expected, got) = (T::DTYPE, array.dtype());
+    ArrayError::new(format!(
+        "expected an array of {expected}{shape}, got one of {got} with shape {:?}",
+        array.shape()
+    ))
+}
+
+struct Typed<T> {
+    dimensions: Option<usize>,
+    elements: PhantomData<T>,
+}
+
+impl<T: Element> Typed<T> {
+    /// Checks an array. Numbers of lists have no type of their own: they take that of the elements.
+    fn fit<E: de::Error>(&self, mut array: NdArray, is_list: bool) -> Result<NdArray, E> {
+        let wanted = self.dimensions.unwrap_or(array.shape().len());
+        if is_list && array.is_empty() && array.shape().len() < wanted {
+            // The lists inside of an empty list are not there.
+            let mut shape = array.shape().to_vec();
+            shape.resize(wanted, 0);
+            array = array.reshaped(shape);
+        }
+        if array.shape().len() != wanted {
+            return Err(E::custom(misfit::<T>(self.dimensions, &array)));
+        }
+        if *array.dtype() == T::DTYPE {
+            return Ok(array);
+        }
+        if array.is_empty() && array.dtype().is_real() {
+            // No element is of a wrong type, and what has none is often made without a type.
+            return Ok(NdArray::of_elements::<T>(
+                array.shape().to_vec(),
+                bytes::Bytes::new(),
+            ));
+        }
+        let is_float = matches!(T::DTYPE, DType::Float16 | DType::Float32 | DType::Float64);
+        let is_number = is_list && array.dtype().is_real() && *array.dtype() != DType::Bool;
+        let converted = match is_number && is_float {
+            true => array.cast::<T>(),
+            false => array.to_vec::<T>().map(|elements| {
+                let elements = bytes::Bytes::from_owner(Owned(elements));
+                NdArray::of_elements::<T>(array.shape().to_vec(), elements)
+            }),
+        };
+        converted.map_err(|error| {
+            let got = misfit::<T>(self.dimensions, &array);
+            match error.to_string().split_once(" whose element ") {
+                Some((_, index)) => E::custom(format_args!("{got} whose element {index}")),
+                None => E::custom(format_args!(
+                    "{got}; an `NdArray` takes every type, and converts it with `cast`"
+                )),
+            }
+        })
+    }
+}
+
+impl<'de, T: Element> Visitor<'de> for Typed<T> {
+    type Value = NdArray;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "array of {}", T::DTYPE)
+    }
+
+    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<NdArray, E> {
+        self.fit(ArrayVisitor.visit_borrowed_bytes(bytes)?, false)
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<NdArray, E> {
+        self.fit(ArrayVisitor.visit_bytes(bytes)?, false)
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<NdArray, E> {
+        self.fit(ArrayVisitor.visit_byte_buf(bytes)?, false)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<NdArray, E> {
+        self.fit(ArrayVisitor.visit_bool(value)?, true)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<NdArray, E> {
+        self.fit(ArrayVisitor.visit_i64(value)?, true)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<NdArray, E> {
+        self.fit(ArrayVisitor.visit_u64(value)?, true)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<NdArray, E> {
+        self.fit(ArrayVisitor.visit_f64(value)?, true)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<NdArray, A::Error> {
+        self.fit(ArrayVisitor.visit_seq(items)?, true)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<NdArray, A::Error> {
+        self.fit(ArrayVisitor.visit_map(entries)?, false)
+    }
+}

@@ -1,0 +1,292 @@
+//! Values that serde reads into a buffer before it knows their types: the content of internally
+//! tagged, untagged and flattened types.
+//!
+//! A buffer holds the key `"12"` as a string and `1.5` as a float, and serde then refuses to make
+//! an integer of the one and a `Duration` of the other. The decoder cannot know better at first:
+//! the same bytes may be meant for a `String` and an `f64`. So serde's refusals are written down,
+//! and the value is decoded again with the places that want another form.
+
+use std::cell::{Cell, RefCell};
+
+use serde::de::Unexpected;
+
+use super::decode_error::{DecodeError, is_integer_type};
+use super::times::Time;
+
+/// Most times that one value is decoded. Each kind of place needs two; a value that fits in no way
+/// must not cost more.
+const MAX_ATTEMPTS: usize = 32;
+/// Most refusals, and most places of refused values, that are written down in one attempt.
+const MAX_NOTES: usize = 256;
+
+/// Form in which the buffer gets what is at a place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Form {
+    /// Keys of a map that are the text of an integer, as integers.
+    Integers,
+    /// Keys of a map that are `true` or `false`, as `bool`.
+    Bools,
+    /// A number or timestamp, as the struct that serde makes of it.
+    Time(Time),
+}
+
+/// Place that wants another form.
+#[derive(Clone, Debug, PartialEq)]
+struct Hint {
+    place: Place,
+    form: Form,
+}
+
+/// Name of the member that a value is in, also inside of lists; empty outside of maps. All members
+/// of that name get the same form: a list may hold thousands of them.
+type Place = Box<str>;
+
+/// Value in the buffer, as serde shows it in a refusal.
+#[derive(Clone, Debug, PartialEq)]
+enum Shown {
+    Text(Box<str>),
+    UInt(u64),
+    Int(i64),
+    /// Bits of a float.
+    Float(u64),
+    Ext,
+}
+
+#[derive(Default)]
+struct Notes {
+    hints: Vec<Hint>,
+    /// Values whose places are looked for.
+    watched: Vec<(Shown, Form)>,
+    seen: Vec<(Shown, Hint)>,
+    refused: Vec<(Shown, Form)>,
+}
+
+/// What is written down.
+#[derive(Clone, Copy, PartialEq)]
+enum Taking {
+    Nothing,
+    Refusals,
+    /// Values in the buffer, too.
+    Values,
+}
+
+thread_local! {
+    static NOTES: RefCell<Notes> = RefCell::default();
+    /// The only cost for values that serde does not buffer.
+    static TAKING: Cell<Taking> = const { Cell::new(Taking::Nothing) };
+    /// Number of remote functions and streams that this thread has made.
+    static HANDLES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Notes of the value around this one, which are taken on afterwards.
+struct Outer {
+    taking: Taking,
+    notes: Option<Notes>,
+}
+
+impl Outer {
+    fn leave() -> Outer {
+        let taking = TAKING.replace(Taking::Nothing);
+        let notes = (taking != Taking::Nothing).then(|| NOTES.take());
+        Outer { taking, notes }
+    }
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        TAKING.set(self.taking);
+        if let Some(notes) = self.notes.take() {
+            NOTES.set(notes);
+        }
+    }
+}
+
+/// Counts a function or stream of a peer, which is told when the last handle is dropped: what has
+/// made one is not decoded again.
+pub(super) fn handle_made() {
+    HANDLES.set(HANDLES.get().wrapping_add(1));
+}
+
+/// Begins to write down refusals, at the first value that is decoded without knowledge of its type.
+pub(super) fn begin() {
+    if TAKING.get() == Taking::Nothing {
+        NOTES.set(Notes::default());
+        TAKING.set(Taking::Refusals);
+    }
+}
+
+/// Decodes a value, again if serde's buffers need it.
+pub(super) fn decode<T>(
+    mut attempt: impl FnMut() -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let _outer = Outer::leave();
+    let handles = HANDLES.get();
+    let error = match attempt() {
+        Err(error) if TAKING.get() != Taking::Nothing && HANDLES.get() == handles => error,
+        result => return result,
+    };
+    let watched = NOTES.take().refused;
+    if watched.is_empty() {
+        return Err(error);
+    }
+    let mut search = Search {
+        left: MAX_ATTEMPTS,
+        attempt: || {
+            let handles = HANDLES.get();
+            let result = attempt().ok();
+            (result, HANDLES.get() == handles)
+        },
+    };
+    search.find(&mut Vec::new(), watched).ok_or(error)
+}
+
+struct Search<A> {
+    /// Number of attempts that are left.
+    left: usize,
+    attempt: A,
+}
+
+impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
+    /// Decodes once with these hints.
+    fn attempt(&mut self, hints: &[Hint], watched: &[(Shown, Form)]) -> Option<Result<T, Notes>> {
+        self.left = self.left.checked_sub(1)?;
+        NOTES.set(Notes {
+            hints: hints.to_vec(),
+            watched: watched.to_vec(),
+            ..Notes::default()
+        });
+        TAKING.set(Taking::Values);
+        let (found, may_repeat) = (self.attempt)();
+        TAKING.set(Taking::Nothing);
+        let notes = NOTES.take();
+        if !may_repeat {
+            self.left = 0;
+        }
+        Some(found.ok_or(notes))
+    }
+
+    /// Tries the hints, then each of them with one more that serde has asked for.
+    fn find(&mut self, hints: &mut Vec<Hint>, mut watched: Vec<(Shown, Form)>) -> Option<T> {
+        let mut notes = match self.attempt(hints, &watched)? {
+            Ok(found) => return Some(found),
+            Err(notes) => notes,
+        };
+        let refused = std::mem::take(&mut notes.refused);
+        let count = watched.len();
+        for refused in &refused {
+            if !watched.contains(refused) {
+                watched.push(refused.clone());
+            }
+        }
+        if watched.len() > count {
+            notes = self.attempt(hints, &watched)?.err()?;
+        }
+        for (shown, hint) in notes.seen {
+            let has_hint = hints.iter().any(|other| other.place == hint.place);
+            if has_hint || !refused.contains(&(shown, hint.form)) {
+                continue;
+            }
+            hints.push(hint);
+            let found = self.find(hints, watched.clone());
+            if found.is_some() {
+                return found;
+            }
+            hints.pop();
+        }
+        None
+    }
+}
+
+impl Notes {
+    fn form(&self, place: &str) -> Option<Form> {
+        let mut hints = self.hints.iter();
+        let hint = hints.find(|hint| *hint.place == *place);
+        hint.map(|hint| hint.form)
+    }
+
+    /// Writes down the place of a value that was refused.
+    fn see(&mut self, shown: &Shown, place: &str) {
+        let watched = self.watched.iter().filter(|(other, _)| other == shown);
+        for (_, form) in watched {
+            let is_there = |(other, hint): &(Shown, Hint)| {
+                other == shown && *hint.place == *place && hint.form == *form
+            };
+            if self.seen.len() < MAX_NOTES && !self.seen.iter().any(is_there) {
+                let place = place.into();
+                let form = *form;
+                self.seen.push((shown.clone(), Hint { place, form }));
+            }
+        }
+    }
+}
+
+/// Returns whether the values in serde's buffers are looked at.
+#[inline]
+pub(super) fn is_watching() -> bool {
+    TAKING.get() == Taking::Values
+}
+
+/// Returns the type that the buffered number or timestamp at `place` is meant for.
+pub(super) fn time_at(place: &str, shown: Unexpected<'_>) -> Option<Time> {
+    NOTES.with_borrow_mut(|notes| {
+        if let Some(shown) = Shown::of(shown) {
+            notes.see(&shown, place);
+        }
+        match notes.form(place) {
+            Some(Form::Time(time)) => Some(time),
+            _ => None,
+        }
+    })
+}
+
+/// Returns the form of the buffered key in a map at `place`, if it is not a string.
+pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
+    let is_integer = key.parse::<i64>().is_ok() || key.parse::<u64>().is_ok();
+    let is_bool = matches!(key, "true" | "false");
+    if key.starts_with('+') || !(is_integer || is_bool) {
+        return None;
+    }
+    NOTES.with_borrow_mut(|notes| {
+        notes.see(&Shown::Text(key.into()), place);
+        match notes.form(place) {
+            Some(Form::Integers) if is_integer => Some(Form::Integers),
+            Some(Form::Bools) if is_bool => Some(Form::Bools),
+            _ => None,
+        }
+    })
+}
+
+/// Writes down what serde refuses to make another type of.
+pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
+    if TAKING.get() == Taking::Nothing {
+        return;
+    }
+    let form = match (unexpected, Time::expected(expected)) {
+        (Unexpected::Str(_), _) if is_integer_type(expected) => Form::Integers,
+        (Unexpected::Str(_), _) if expected == "a boolean" => Form::Bools,
+        (_, Some(time)) => Form::Time(time),
+        _ => return,
+    };
+    let Some(shown) = Shown::of(unexpected) else {
+        return;
+    };
+    NOTES.with_borrow_mut(|notes| {
+        let refused = (shown, form);
+        if notes.refused.len() < MAX_NOTES && !notes.refused.contains(&refused) {
+            notes.refused.push(refused);
+        }
+    });
+}
+
+impl Shown {
+    fn of(unexpected: Unexpected<'_>) -> Option<Shown> {
+        Some(match unexpected {
+            Unexpected::Str(text) => Shown::Text(text.into()),
+            Unexpected::Unsigned(number) => Shown::UInt(number),
+            Unexpected::Signed(number) => Shown::Int(number),
+            Unexpected::Float(number) => Shown::Float(number.to_bits()),
+            Unexpected::NewtypeStruct => Shown::Ext,
+            _ => return None,
+        })
+    }
+}

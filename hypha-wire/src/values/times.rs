@@ -1,0 +1,139 @@
+//! `Duration` and `SystemTime` of the standard library: seconds as a number, and a timestamp.
+//!
+//! serde makes a struct of each, `{secs, nanos}`, for which no other language has a type. Their
+//! name and their fields tell them from other structs, at any depth of a value.
+
+use std::time::Duration;
+
+use super::decode::{Decoder, Token};
+use super::decode_error::DecodeError;
+use super::timestamp::{self, Timestamp};
+use crate::pack;
+
+/// Seconds from which on a float has no room for a fraction.
+const WHOLE: u64 = 1 << 53;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Type of the standard library that serde makes a struct of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Time {
+    Duration,
+    SystemTime,
+}
+
+impl Time {
+    /// Returns the type that serializes as a struct of this name and number of fields.
+    pub(super) fn named(name: &str, len: usize) -> Option<Time> {
+        match (len, name) {
+            (2, "Duration") => Some(Time::Duration),
+            (2, "SystemTime") => Some(Time::SystemTime),
+            _ => None,
+        }
+    }
+
+    /// Returns the type that deserializes from a struct of this name and these fields.
+    pub(super) fn of_fields(name: &str, fields: &[&str]) -> Option<Time> {
+        Time::named(name, fields.len()).filter(|time| time.fields()[..] == *fields)
+    }
+
+    /// Returns the type in the words of serde's expectation, as `struct Duration`.
+    pub(super) fn expected(text: &str) -> Option<Time> {
+        Time::named(text.strip_prefix("struct ")?, 2)
+    }
+
+    fn fields(self) -> [&'static str; 2] {
+        match self {
+            Time::Duration => ["secs", "nanos"],
+            Time::SystemTime => ["secs_since_epoch", "nanos_since_epoch"],
+        }
+    }
+
+    /// Puts the number or timestamp in the place of the struct that was written from `start` on.
+    /// Another struct of the same name stays as it is.
+    ///
+    /// Below 50 days, the number has every nanosecond.
+    pub(super) fn replace(self, out: &mut Vec<u8>, start: usize) {
+        let Some((seconds, nanoseconds)) = self.written(&out[start..]) else {
+            return;
+        };
+        match self {
+            Time::Duration => {
+                out.truncate(start);
+                match seconds {
+                    0..WHOLE => {
+                        pack::put_f64(out, Duration::new(seconds, nanoseconds).as_secs_f64());
+                    }
+                    // As a float it would lose seconds.
+                    WHOLE.. => pack::put_uint(out, seconds),
+                }
+            }
+            Time::SystemTime => {
+                let time = i64::try_from(seconds).ok();
+                if let Some(time) = time.and_then(|time| Timestamp::new(time, nanoseconds)) {
+                    out.truncate(start);
+                    pack::put_ext(out, timestamp::CODE, &time.pack());
+                }
+            }
+        }
+    }
+
+    /// Reads the two fields.
+    fn written(self, bytes: &[u8]) -> Option<(u64, u32)> {
+        let mut decoder = Decoder::of_span(bytes, 0, bytes.len()).ok()?;
+        let Ok(Token::Map(2)) = decoder.token() else {
+            return None;
+        };
+        let mut numbers = [0; 2];
+        for (field, number) in self.fields().into_iter().zip(&mut numbers) {
+            match (decoder.key(), decoder.token()) {
+                (Ok(key), Ok(Token::UInt(value))) if key == field => *number = value,
+                _ => return None,
+            }
+        }
+        let [seconds, nanoseconds] = numbers;
+        let nanoseconds = Some(nanoseconds).filter(|number| *number < NANOS_PER_SECOND)?;
+        let is_all = decoder.remaining() == 0;
+        is_all.then_some((seconds, u32::try_from(nanoseconds).ok()?))
+    }
+
+    /// Returns the two fields of the value that `token` is, as a list of seconds and nanoseconds.
+    pub(super) fn parts(self, token: &Token<'_>) -> Result<[u64; 2], DecodeError> {
+        let parts = |seconds: u64, nanoseconds: u32| [seconds, nanoseconds.into()];
+        match (self, token) {
+            (_, Token::UInt(seconds)) => Ok(parts(*seconds, 0)),
+            (Time::Duration, Token::Float(seconds)) => Duration::try_from_secs_f64(*seconds)
+                .map(|duration| parts(duration.as_secs(), duration.subsec_nanos()))
+                .map_err(|_| self.out_of_range(seconds)),
+            (Time::Duration, Token::Int(seconds)) => Err(self.out_of_range(seconds)),
+            (Time::SystemTime, Token::Float(seconds)) => Timestamp::from_seconds(*seconds)
+                .and_then(|time| Self::since_epoch(time))
+                .ok_or_else(|| self.out_of_range(seconds)),
+            (Time::SystemTime, Token::Int(seconds)) => Err(self.out_of_range(seconds)),
+            (Time::SystemTime, Token::Ext([code, data @ ..])) if *code as i8 == timestamp::CODE => {
+                let time = Timestamp::unpack(data).map_err(DecodeError::new)?;
+                Self::since_epoch(time).ok_or_else(|| self.out_of_range(&time.seconds()))
+            }
+            (Time::Duration, other) => {
+                Err(DecodeError::expected("a number of seconds", other.kind()))
+            }
+            (Time::SystemTime, other) => {
+                let expected = "a timestamp, or seconds since 1970";
+                Err(DecodeError::expected(expected, other.kind()))
+            }
+        }
+    }
+
+    fn since_epoch(time: Timestamp) -> Option<[u64; 2]> {
+        let seconds = u64::try_from(time.seconds()).ok()?;
+        Some([seconds, time.nanoseconds().into()])
+    }
+
+    fn out_of_range(self, seconds: &dyn std::fmt::Display) -> DecodeError {
+        DecodeError::new(match self {
+            Time::Duration => format!("{seconds} is no duration in seconds"),
+            Time::SystemTime => format!(
+                "{seconds} is out of range of seconds since 1970; `Timestamp` has earlier times"
+            ),
+        })
+    }
+}
