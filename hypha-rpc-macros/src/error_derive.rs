@@ -148,25 +148,25 @@ fn variant(
             errors.push(attr, "`#[remote_error(..)]` goes on the type or a variant");
         }
     }
-    let (mut classes, mut made_of_messages) = (Vec::new(), None);
-    if let Some((key, value)) = options.expr("class", errors) {
-        classes = class_names(value, errors);
-        made_of_messages = Some(key);
-    }
+    let class = options.expr("class", errors);
+    let has_class = class.is_some();
+    let classes = class.map_or_else(Vec::new, |(_, value)| class_names(value, errors));
     let other = options.word("other", errors);
-    if let Some(other) = &other {
-        made_of_messages = Some(other.clone());
-    }
-    let make = made_of_messages.and_then(|key| {
+    let make = (has_class || other.is_some()).then(|| {
         let span = located(ident.span());
         let mut fields = fields.iter().zip(fields.members());
-        match (fields.next(), fields.next()) {
-            // Braces also construct unit variants and empty tuple variants.
-            (None, _) => Some(quote_spanned!(span=> |_| #path {})),
-            (Some((field, member)), None) => {
-                Some(from_message(&path, &field.ty, &member, private, ident))
+        match (fields.next(), fields.next(), &other) {
+            // Braces construct unit variants and empty tuple variants as well.
+            (None, ..) => quote_spanned!(span=> |_| ::core::option::Option::Some(#path {})),
+            (Some((field, member)), None, Some(_)) => {
+                from_message(&path, &field.ty, &member, private, ident)
             }
-            (Some(_), Some(_)) => {
+            (Some((field, member)), None, None) => {
+                perhaps_from_message(&path, &field.ty, &member, private)
+            }
+            // Only the data of an error have all fields.
+            (Some(_), Some(_), None) => quote_spanned!(span=> |_| ::core::option::Option::None),
+            (Some(_), Some(_), Some(key)) => {
                 errors.push(
                     ident,
                     format!(
@@ -174,7 +174,7 @@ fn variant(
                          it one field, or none"
                     ),
                 );
-                None
+                TokenStream::new()
             }
         }
     });
@@ -199,9 +199,29 @@ fn from_message(
     // Use the span of the type, so that rustc underlines a type that cannot hold a message.
     let field = quote_spanned!(located(ty.span())=> #private::message_field::<#ty>);
     let span = located(ident.span());
-    // The parameter name has underscores, because a constant of the user with the same name would
-    // turn it into a pattern.
-    quote_spanned!(span=> |__message| #path { #member: #field(__message) })
+    // A constant of the user with the name of this parameter would be a pattern here, so the name
+    // has underscores.
+    quote_spanned! {span=>
+        |__message| ::core::option::Option::Some(#path { #member: #field(__message) })
+    }
+}
+
+/// Makes the variant of a message, if the type of its field can be made of a text: rustc decides.
+fn perhaps_from_message(
+    path: &TokenStream,
+    ty: &syn::Type,
+    member: &Member,
+    private: &TokenStream,
+) -> TokenStream {
+    quote_spanned! {located(ty.span())=>
+        |__message| {
+            #[allow(unused_imports)]
+            use #private::{MadeOfMessage as _, NotMadeOfMessage as _};
+            (&&#private::FieldOf::<#ty>::new())
+                .made_of(__message)
+                .map(|__field| #path { #member: __field })
+        }
+    }
 }
 
 /// Reads `name = ".."`, the name by which Rust peers recognize the error.
@@ -334,9 +354,12 @@ fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStre
         #[allow(deprecated)]
         impl #private::ServiceError for #ident {
             fn to_wire(self) -> #private::WireError {
+                #[allow(unused_imports)]
+                use #private::{Caused as _, NotCaused as _};
                 #private::error_to_wire(
                     &self,
                     #private::error_text::<Self>(&self),
+                    (&&#private::CausesOf(&self)).causes(),
                     #private::error_data::<Self>(),
                 )
             }

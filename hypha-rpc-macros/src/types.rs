@@ -61,10 +61,15 @@ pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
     optional(ty).is_some_and(is_byte_slice)
 }
 
-/// Returns whether the type is named `Bytes` or `Option<Bytes>`, so that it may be `bytes::Bytes`.
+/// Whether it, or what it may hold as an `Option`, is called as `bytes::Bytes` or an array of the
+/// crate `ndarray` is.
 pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
-    let is_bytes = |ty: &Type| is_named(ty, "Bytes");
-    is_bytes(bare(ty)) || optional(ty).is_some_and(is_bytes)
+    const NAMES: [&str; 10] = [
+        "Bytes", "Array", "Array0", "Array1", "Array2", "Array3", "Array4", "Array5", "Array6",
+        "ArrayD",
+    ];
+    let is_known = |ty: &Type| NAMES.iter().any(|name| is_named(ty, name));
+    is_known(bare(ty)) || optional(ty).is_some_and(is_known)
 }
 
 /// Returns `T` of `Option<T>`.

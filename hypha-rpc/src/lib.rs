@@ -33,8 +33,9 @@ pub use hypha_rpc_macros::hypha_service;
 // Types of arguments and results, and types in signatures of this crate.
 #[doc(inline)]
 pub use hypha_wire::{
-    Args, Binary, Case, Codec, DType, DecodeError, Element, EncodeError, Map, MemoryView, NdArray,
-    OrderedMap, Set, Timestamp, TypedArray, Value, WireError, codec,
+    Args, Array, ArrayError, Binary, ByteOrder, Case, Codec, DType, DecodeError, Element,
+    EncodeError, Map, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+    WireError, codec,
 };
 pub use service::{Context, Service};
 
@@ -62,8 +63,8 @@ pub mod __private {
     pub use crate::call::{Call, Proxy, RemoteService, RemoteStream, call};
     pub use crate::error::ServiceError;
     pub use crate::error::typed::{
-        ErrorVariant, TypedError, error_data, error_from_wire, error_text, error_to_wire,
-        message_field,
+        Caused, CausesOf, ErrorVariant, FieldOf, MadeOfMessage, NotCaused, NotMadeOfMessage,
+        TypedError, error_data, error_from_wire, error_text, error_to_wire, message_field,
     };
     pub use crate::schema::FunctionSchema;
     pub use crate::service::macro_support::*;

@@ -128,8 +128,6 @@ fn variants_with_several_fields() {
              b: u8 } }"
         ),
         [
-            "A => with `class`, `A` is built from the message of an exception; give it one field, \
-             or none",
             "B => with `other`, `B` is built from the message of an exception; give it one field, \
              or none",
         ]

@@ -47,7 +47,24 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Cause of a [`RemoteError`](super::RemoteError): a message, and its own cause.
+/// Returns causes as a part of a trace.
+pub(super) fn caused_by(causes: &[String]) -> String {
+    let mut text = String::new();
+    if !causes.is_empty() {
+        text.push_str("Caused by:\n");
+    }
+    for (index, cause) in causes.iter().enumerate() {
+        match causes.len() {
+            1 => text.push_str("    "),
+            _ => text.push_str(&format!("    {index}: ")),
+        }
+        text.push_str(cause);
+        text.push('\n');
+    }
+    text
+}
+
+/// The cause of a [`RemoteError`](super::RemoteError): a text, and its own cause.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct RemoteCause {

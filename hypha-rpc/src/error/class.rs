@@ -34,7 +34,9 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
         "" => Some(last),
         _ => last
             .strip_suffix(message)
-            .and_then(|head| head.trim_end().strip_suffix(':')),
+            .and_then(|head| head.trim_end().strip_suffix(':'))
+            // Rust writes the causes and data of an error in front of it.
+            .and_then(|head| head.rsplit('\n').next()),
     };
     let class = class.filter(|class| is_class(class, known));
     (class.map(str::to_owned), message.to_owned())

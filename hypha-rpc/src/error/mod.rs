@@ -38,6 +38,7 @@ mod rejected;
 mod remote;
 mod service;
 mod timeout;
+mod travel;
 pub(crate) mod typed;
 
 pub(crate) use cause::Cause;

@@ -8,7 +8,7 @@ use std::fmt;
 use hypha_wire::WireError;
 
 use super::Error;
-use super::cause::RemoteCause;
+use super::cause::{RemoteCause, caused_by};
 
 /// Error type of a service method.
 ///
@@ -73,18 +73,10 @@ impl<E: fmt::Display> ServiceError for Error<E> {
 fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> WireError {
     let chain = std::iter::successors(cause, |&cause| cause.source());
     let causes: Vec<String> = chain.map(ToString::to_string).collect();
-    let mut trace = String::new();
-    if !causes.is_empty() {
-        trace = format!("{message}\n\nCaused by:\n");
-    }
-    for (index, cause) in causes.iter().enumerate() {
-        match causes.len() {
-            1 => trace.push_str("    "),
-            _ => trace.push_str(&format!("    {index}: ")),
-        }
-        trace.push_str(cause);
-        trace.push('\n');
-    }
+    let trace = match causes.is_empty() {
+        true => String::new(),
+        false => format!("{message}\n\n{}", caused_by(&causes)),
+    };
     let mut wire = WireError::new(message);
     wire.trace = trace;
     wire.causes = causes;

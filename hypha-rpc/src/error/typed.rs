@@ -5,10 +5,12 @@
 //! compiler reports each mistake once.
 
 use std::fmt::Display;
+use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cause::caused_by;
 use super::class;
 use hypha_wire::{EncodeError, Value, WireError};
 
@@ -87,7 +89,7 @@ pub trait TypedError: Sized + 'static {
 pub struct ErrorVariant<E> {
     name: &'static str,
     classes: &'static [&'static str],
-    from_message: Option<fn(String) -> E>,
+    from_message: Option<fn(String) -> Option<E>>,
     takes_others: bool,
 }
 
@@ -109,7 +111,7 @@ impl<E> ErrorVariant<E> {
     pub const fn classes(
         mut self,
         classes: &'static [&'static str],
-        make: fn(String) -> E,
+        make: fn(String) -> Option<E>,
     ) -> Self {
         self.classes = classes;
         self.from_message = Some(make);
@@ -119,43 +121,143 @@ impl<E> ErrorVariant<E> {
     /// Makes the variant match every failure that no other variant matches. `make` creates it from
     /// the message.
     #[must_use]
-    pub const fn others(mut self, make: fn(String) -> E) -> Self {
+    pub const fn others(mut self, make: fn(String) -> Option<E>) -> Self {
         self.takes_others = true;
         self.from_message = Some(make);
         self
     }
 
     fn make(&self, message: String) -> Option<E> {
-        self.from_message.map(|make| make(message))
+        self.from_message.and_then(|make| make(message))
     }
 }
 
-/// Encodes the error. Callers in other languages look for the class in the trace, so the trace
-/// names it, unless the message already starts with `<class>:`.
-pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec<E>) -> WireError {
+/// Makes the only field of a variant of the message of an exception, if it can be: method lookup
+/// prefers [`MadeOfMessage`], on `&&`, to [`NotMadeOfMessage`], on `&`.
+#[derive(Debug)]
+pub struct FieldOf<T>(PhantomData<T>);
+
+impl<T> FieldOf<T> {
+    /// The type `T`.
+    #[allow(clippy::new_without_default)]
+    #[must_use]
+    pub fn new() -> Self {
+        FieldOf(PhantomData)
+    }
+}
+
+/// See [`FieldOf`].
+pub trait MadeOfMessage<T> {
+    /// Converts the message.
+    fn made_of(self, message: String) -> Option<T>;
+}
+
+impl<T: From<String>> MadeOfMessage<T> for &&FieldOf<T> {
+    fn made_of(self, message: String) -> Option<T> {
+        Some(T::from(message))
+    }
+}
+
+/// See [`FieldOf`].
+pub trait NotMadeOfMessage<T>: Sized {
+    /// Returns `None`: the field comes with the data of an error only.
+    fn made_of(self, _: String) -> Option<T> {
+        None
+    }
+}
+
+impl<T> NotMadeOfMessage<T> for &FieldOf<T> {}
+
+/// Returns the texts of the causes of an error, if it is one for the standard library: method
+/// lookup prefers [`Caused`], on `&&`, to [`NotCaused`], on `&`.
+#[derive(Debug)]
+pub struct CausesOf<'a, E>(pub &'a E);
+
+/// See [`CausesOf`].
+pub trait Caused {
+    /// The texts, from the nearest cause on.
+    fn causes(self) -> Vec<String>;
+}
+
+impl<E: std::error::Error> Caused for &&CausesOf<'_, E> {
+    fn causes(self) -> Vec<String> {
+        let mut text = self.0.to_string();
+        let mut causes = Vec::new();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            // A transparent error has the text of its cause.
+            let own = cause.to_string();
+            if own != text {
+                causes.push(own.clone());
+            }
+            text = own;
+            next = cause.source();
+        }
+        causes
+    }
+}
+
+/// See [`CausesOf`].
+pub trait NotCaused: Sized {
+    /// None are known.
+    fn causes(self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl<E> NotCaused for &CausesOf<'_, E> {}
+
+/// Longest data of an error in its trace, in bytes: more is for programs, not for people.
+const MAX_SHOWN: usize = 2048;
+
+/// Returns data as a line of a trace. A variant without fields is only a name.
+fn shown(data: &Value) -> String {
+    let text = match data {
+        Value::Map(_) | Value::List(_) => data.to_string(),
+        _ => return String::new(),
+    };
+    match text.len() {
+        0..=MAX_SHOWN => format!("data: {text}\n"),
+        _ => String::new(),
+    }
+}
+
+/// Encodes the error. Callers in other languages find causes and data in the trace, and at its end
+/// the class, where Python has it, unless the text begins with it.
+pub fn error_to_wire<E: TypedError>(
+    error: &E,
+    message: String,
+    causes: Vec<String>,
+    codec: DataCodec<E>,
+) -> WireError {
     let variant = E::VARIANTS.get(error.variant());
     let name = variant.map(|variant| variant.name);
     let class = variant.and_then(|variant| variant.classes.first().copied());
-    let mut trace = String::new();
+    let data = (codec.encode)(error).map(Box::new);
+    let mut trace = caused_by(&causes);
+    match &data {
+        Err(error) => trace.push_str(&format!("(its data cannot be sent: {error})\n")),
+        Ok(data) => trace.push_str(&shown(data)),
+    }
     if let Some(class) = class.or(name) {
         let text = message.strip_prefix(class);
-        if !text.is_some_and(|text| text.starts_with(':')) {
-            trace = format!("{class}: {message}\n");
+        match text.is_some_and(|text| text.starts_with(':')) {
+            // The form of services in other languages, which say no more.
+            true => trace = caused_by(&causes),
+            false => trace.push_str(&format!("{class}: {message}\n")),
         }
-    }
-    let data = (codec.encode)(error).map(Box::new);
-    if let Err(error) = &data {
-        trace.push_str(&format!("  (its data cannot be sent: {error})\n"));
     }
     let mut wire = WireError::new(message);
     wire.trace = trace;
     wire.name = name.map(str::to_owned);
+    wire.causes = causes;
     wire.data = data.ok();
     wire
 }
 
-/// Decodes the error if it has this type: by the name and data that a Rust peer sent, by the class
-/// of an exception, or as the variant that matches all others.
+/// Decodes the error, if it is of this type: by the name and data that a Rust peer sent, or
+/// by the class of an exception. The data of an exception decide if they fit its variant; without
+/// them its message has to be enough for the fields.
 pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) -> Option<E> {
     if let Some(name) = &error.name {
         if E::VARIANTS.iter().any(|variant| variant.name == name) {
@@ -169,12 +271,23 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
     let known: Vec<&str> = all.flat_map(|variant| variant.classes).copied().collect();
     let (class, message) = class::split(error, &known);
     if let Some(variant) = class.as_deref().and_then(of_class::<E>) {
-        return variant.make(match class {
-            Some(class) if class::is_named(&class, "KeyError") => {
+        let own = error.data.as_deref().and_then(codec.decode);
+        let is_variant = |own: &E| {
+            let own = E::VARIANTS.get(own.variant());
+            own.is_some_and(|own| own.name == variant.name)
+        };
+        if let Some(own) = own.filter(is_variant) {
+            return Some(own);
+        }
+        let made = variant.make(match &class {
+            Some(class) if class::is_named(class, "KeyError") => {
                 class::unquoted(&message).to_owned()
             }
-            _ => message,
+            _ => message.clone(),
         });
+        if made.is_some() {
+            return made;
+        }
     }
     let other = E::VARIANTS.iter().find(|variant| variant.takes_others)?;
     // Include the class: the message alone would not distinguish a `ValueError` from an `OSError`.
@@ -224,6 +337,30 @@ mod tests {
     }
 
     #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
+    #[remote_error(crate = crate)]
+    enum Refusal {
+        #[error("gain {0} is too high")]
+        #[remote_error(class = "ValueError")]
+        Gain(f64),
+        #[error("{position} is outside of 0 to {limit}")]
+        #[remote_error(class = "RangeError")]
+        Outside { position: f64, limit: f64 },
+    }
+
+    #[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+    #[remote_error(crate = crate)]
+    enum Wrapped {
+        #[error("cannot start")]
+        Start {
+            #[source]
+            #[serde(skip)]
+            cause: Option<std::io::Error>,
+        },
+        #[error(transparent)]
+        Call(#[from] crate::Error),
+    }
+
+    #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
     #[error("broken")]
     #[remote_error(crate = crate, other)]
     struct Broken;
@@ -248,9 +385,21 @@ mod tests {
         let lookup = Failure::Lookup { text: "x".into() };
         let cases = [
             (Failure::Empty, "Failure.Empty", "EmptyError: empty\n"),
-            (worn, "Failure.Worn", "Failure.Worn: the hat is worn by 3\n"),
-            (Failure::Missing("x".into()), "Absent", "KeyError: no x\n"),
-            (lookup, "Failure.Lookup", "LookupError: x\n"),
+            (
+                worn,
+                "Failure.Worn",
+                "data: {\"Worn\":{\"what\":\"the hat\",\"by\":3}}\nFailure.Worn: the hat is worn by 3\n",
+            ),
+            (
+                Failure::Missing("x".into()),
+                "Absent",
+                "data: {\"Missing\":\"x\"}\nKeyError: no x\n",
+            ),
+            (
+                lookup,
+                "Failure.Lookup",
+                "data: {\"looked-up\":{\"message\":\"x\"}}\nLookupError: x\n",
+            ),
         ];
         for (error, name, trace) in cases {
             let sent = error.clone().to_wire();
@@ -341,5 +490,75 @@ mod tests {
             "{}",
             sent.trace
         );
+    }
+
+    #[test]
+    fn exceptions_become_a_variant_only_if_its_fields_fit() {
+        let outside = Refusal::Outside {
+            position: 2.0,
+            limit: 1.0,
+        };
+        for error in [Refusal::Gain(2.0), outside.clone()] {
+            assert_eq!(Refusal::from_wire(&error.clone().to_wire()), Some(error));
+        }
+        // A message alone has no fields.
+        for text in ["ValueError: gain", "RangeError: 2 is outside of 0 to 1"] {
+            assert_eq!(Refusal::from_wire(&raised(text, "")), None, "{text}");
+        }
+        // Of another service, with the same data.
+        let mut other = outside.clone().to_wire();
+        other.name = Some("StageError.Outside".into());
+        assert_eq!(Refusal::from_wire(&other), Some(outside));
+        other.data = Some(Box::new(Value::from("Outside")));
+        assert_eq!(Refusal::from_wire(&other), None);
+        // Of another class.
+        let mut gain = Refusal::Gain(2.0).to_wire();
+        gain.name = None;
+        gain.trace = "RangeError: gain 2 is too high\n".into();
+        assert_eq!(Refusal::from_wire(&gain), None);
+    }
+
+    #[test]
+    fn the_causes_of_typed_errors_travel() {
+        let cause = std::io::Error::other("no calibration");
+        let error = Wrapped::Start { cause: Some(cause) };
+        let wire = error.to_wire();
+        assert_eq!(wire.causes, ["no calibration"]);
+        assert_eq!(
+            wire.trace,
+            "Caused by:\n    no calibration\ndata: {\"Start\":{}}\nWrapped.Start: cannot start\n"
+        );
+        let error = super::super::from_wire::<std::convert::Infallible>(wire, Default::default());
+        assert_eq!(
+            super::super::report(&error),
+            "call: Wrapped.Start: cannot start: no calibration"
+        );
+    }
+
+    #[test]
+    fn errors_of_calls_are_fields_of_typed_errors() {
+        let mut raised = WireError::new("ValueError: too bright");
+        raised.causes = vec!["saturated".into()];
+        let call = super::super::CallSite {
+            method: "camera.snap".into(),
+            peer: "ws/c".into(),
+        };
+        let error = super::super::from_wire::<std::convert::Infallible>(raised, call);
+        let text = super::super::report(&error);
+        let wire = Wrapped::from(error).to_wire();
+        assert_eq!(wire.message, "camera.snap on ws/c: ValueError: too bright");
+        assert_eq!(wire.causes, ["saturated"]);
+        let Some(Wrapped::Call(crate::Error::Remote(back))) = Wrapped::from_wire(&wire) else {
+            panic!("{wire:?}");
+        };
+        assert_eq!(back.class.as_deref(), Some("ValueError"));
+        assert_eq!(super::super::report(&*back), text);
+
+        let timeout: crate::Error = crate::Error::Invalid("no such service".into());
+        let wire = Wrapped::from(timeout).to_wire();
+        let Some(Wrapped::Call(crate::Error::Remote(back))) = Wrapped::from_wire(&wire) else {
+            panic!("{wire:?}");
+        };
+        assert_eq!(back.message, "no such service");
     }
 }

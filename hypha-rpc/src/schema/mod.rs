@@ -16,6 +16,8 @@
 //!
 //! The crate `hypha-schema` generates code in several languages from these schemas.
 
+mod times;
+
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, json_schema};
@@ -131,9 +133,11 @@ impl FunctionSchema {
         if !self.required.is_empty() {
             parameters.insert("required".to_owned(), self.required.into());
         }
-        let definitions = self.generator.take_definitions(true);
+        let mut parameters = Value::Object(parameters);
+        let mut definitions = self.generator.take_definitions(true);
+        times::inline(&mut parameters, &mut definitions);
         if !definitions.is_empty() {
-            parameters.insert("$defs".to_owned(), definitions.into());
+            parameters["$defs"] = definitions.into();
         }
         let mut function =
             json!({"name": self.name, "description": self.description, "parameters": parameters});
@@ -177,12 +181,14 @@ fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema 
 }
 
 /// Returns a schema together with the definitions to which it refers.
-fn with_definitions(mut schema: Schema, mut generator: SchemaGenerator) -> Value {
-    let definitions = generator.take_definitions(true);
-    if !definitions.is_empty() {
+fn with_definitions(schema: Schema, mut generator: SchemaGenerator) -> Value {
+    let mut schema = schema.to_value();
+    let mut definitions = generator.take_definitions(true);
+    times::inline(&mut schema, &mut definitions);
+    if let (false, Value::Object(schema)) = (definitions.is_empty(), &mut schema) {
         schema.insert("$defs".to_owned(), definitions.into());
     }
-    schema.to_value()
+    schema
 }
 
 /// Sets the description. The description in the contract replaces that of the type.
@@ -212,6 +218,9 @@ fn normalise(schema: &mut Schema) {
         let limits = match format {
             "int32" => Some((json!(i32::MIN), json!(i32::MAX))),
             "uint32" => Some((json!(u32::MIN), json!(u32::MAX))),
+            // Larger ones cannot be sent.
+            "int128" => Some((json!(i64::MIN), json!(u64::MAX))),
+            "uint128" => Some((json!(u64::MIN), json!(u64::MAX))),
             _ => None,
         };
         if is_rust_only(format) {
@@ -274,11 +283,45 @@ fn shorten(default: &mut Value, schema: &Map<String, Value>) {
     }
 }
 
-/// Returns a value as JSON, with `f32` numbers in the digits of the Rust source; `None` if it
-/// cannot be represented in JSON.
+/// Returns a value as JSON, with `f32` numbers in the digits of the Rust source, and times as they
+/// are sent; `None` if it cannot be JSON.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
-    // Combine two conversions. The string has the short form of an `f32`, which `to_value` widens
-    // to `f64`. But parsing only the string would round large integers and some `f64` numbers.
+    let mut exact = to_exact_json(value)?;
+    if let Ok(sent) = hypha_wire::Value::encode_from(value) {
+        take_sent(&mut exact, &sent);
+    }
+    Some(exact)
+}
+
+/// Takes numbers that were sent for the structs that serde made.
+fn take_sent(exact: &mut Value, sent: &hypha_wire::Value) {
+    match (&mut *exact, sent) {
+        (Value::Array(exact), hypha_wire::Value::List(sent)) => {
+            for (exact, sent) in exact.iter_mut().zip(sent) {
+                take_sent(exact, sent);
+            }
+        }
+        (Value::Object(exact), hypha_wire::Value::Map(sent)) => {
+            for (key, exact) in exact {
+                if let Some(sent) = sent.get(key) {
+                    take_sent(exact, sent);
+                }
+            }
+        }
+        (Value::Object(_), sent @ (hypha_wire::Value::Float(_) | hypha_wire::Value::UInt(_))) => {
+            *exact = sent.to_json();
+        }
+        (Value::Object(_), hypha_wire::Value::Int(sent)) => *exact = (*sent).into(),
+        (Value::Object(_), hypha_wire::Value::Ext(..)) => {
+            *exact = times::seconds(exact).unwrap_or_default();
+        }
+        _ => {}
+    }
+}
+
+fn to_exact_json<T: Serialize>(value: &T) -> Option<Value> {
+    // Two forms are joined. The text has the short form of an `f32`, which `to_value` widens to
+    // `f64`; but the text alone would round large integers and some `f64`.
     let mut exact = serde_json::to_value(value).ok()?;
     let text = serde_json::to_string(value).ok()?;
     let short: Value = serde_json::from_str(&text).ok()?;

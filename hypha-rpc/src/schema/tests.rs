@@ -282,3 +282,81 @@ fn defaults_of_f32_are_written_as_in_rust() {
     assert_eq!(of_argument(&u64::MAX), u64::MAX.to_string());
     assert_eq!(of_argument(&123_456_792f64), "123456792.0");
 }
+
+#[test]
+fn times_are_numbers_of_seconds() {
+    use std::time::{Duration, SystemTime};
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Exposure {
+        /// How long.
+        time: Duration,
+        #[serde(default = "second")]
+        pause: Duration,
+        until: Option<SystemTime>,
+    }
+    fn second() -> Duration {
+        Duration::from_millis(1500)
+    }
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Vec<Duration>>("times", "")
+        .argument::<Exposure>("exposure", "")
+        .argument_with_default::<Duration>("limit", "Limit.", json!(1.5))
+        .returns::<Duration>()
+        .finish();
+    let seconds = json!({
+        "type": "number",
+        "minimum": 0,
+        "description": "A time span in seconds.",
+        (KIND): "duration"
+    });
+    let with = |key: &str, value: serde_json::Value| {
+        let mut schema = seconds.clone();
+        schema[key] = value;
+        schema
+    };
+    let parameters = &schema["parameters"];
+    assert_eq!(parameters["properties"]["times"]["items"], seconds);
+    let limit = &parameters["properties"]["limit"];
+    assert_eq!(
+        (&limit["description"], &limit["default"]),
+        (&json!("Limit."), &json!(1.5))
+    );
+    let definitions = parameters["$defs"].as_object().expect("definitions");
+    assert_eq!(definitions.keys().collect::<Vec<_>>(), ["Exposure"]);
+    let exposure = &definitions["Exposure"]["properties"];
+    assert_eq!(exposure["time"], with("description", "How long.".into()));
+    assert_eq!(exposure["pause"], with("default", json!(1.5)));
+    assert_eq!(exposure["until"]["anyOf"][0][KIND], "timestamp");
+    assert_eq!(schema["returns"], seconds);
+
+    let json = |value: &(Duration, Option<SystemTime>)| super::to_json(value).expect("has JSON");
+    let time = SystemTime::UNIX_EPOCH + second();
+    assert_eq!(json(&(second(), Some(time))), json!([1.5, 1.5]));
+}
+
+#[test]
+fn other_types_of_these_names_stay_as_they_are() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Duration {
+        secs: u64,
+        unit: String,
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Both {
+        mine: Duration,
+        other: std::time::Duration,
+    }
+    let schema = FunctionSchema::new("f", "").returns::<Both>().finish();
+    let returns = &schema["returns"];
+    assert_eq!(
+        returns["$defs"]["Both"]["properties"]["other"][KIND],
+        "duration"
+    );
+    let mine = &returns["$defs"]["Both"]["properties"]["mine"]["$ref"];
+    assert_eq!(mine, "#/$defs/Duration");
+    assert!(returns["$defs"]["Duration"]["properties"]["unit"].is_object());
+}

@@ -1,11 +1,13 @@
 //! One incoming call as its handler sees it: the context, the arguments, and the methods to
 //! respond.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::error::{RejectKind, ServiceError};
-use hypha_wire::{Args, DecodeError, IncomingArgs, Value, WireError};
+use hypha_wire::{Args, Binary, DecodeError, IncomingArgs, Value, WireError};
 
 /// Null as msgpack.
 const NULL: u8 = 0xc0;
@@ -36,6 +38,8 @@ pub struct IncomingCall {
     context: Context,
     args: IncomingArgs,
     label: String,
+    /// Bytes that are not part of the frame, such as those of a list of numbers, by parameter.
+    kept: OnceLock<Box<[OnceLock<Binary>]>>,
 }
 
 impl IncomingCall {
@@ -44,6 +48,7 @@ impl IncomingCall {
             context,
             args,
             label,
+            kept: OnceLock::new(),
         }
     }
 
@@ -225,7 +230,43 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// Returns whether the caller passed null for the parameter with this index.
+    /// Decodes bytes, in each form that a [`Binary`] is read from.
+    pub(crate) fn bytes(
+        &self,
+        index: usize,
+        look: impl FnOnce(DecodeError, &Value) -> DecodeError,
+    ) -> Result<Option<&'a [u8]>, WireError> {
+        match self.raw(index) {
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            _ => {
+                let made = self.located(index, look)?;
+                Ok(made.and_then(|bytes| self.keep(index, bytes)))
+            }
+        }
+    }
+
+    /// Decodes bytes or null.
+    pub(crate) fn optional_bytes(
+        &self,
+        index: usize,
+        look: impl FnOnce(DecodeError, &Value) -> DecodeError,
+    ) -> Result<Option<Option<&'a [u8]>>, WireError> {
+        match self.raw(index) {
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            _ => {
+                let made: Option<Option<Binary>> = self.located(index, look)?;
+                Ok(made.map(|made| made.and_then(|bytes| self.keep(index, bytes))))
+            }
+        }
+    }
+
+    fn keep(&self, index: usize, bytes: Binary) -> Option<&'a [u8]> {
+        let empty = || self.names.iter().map(|_| OnceLock::new()).collect();
+        let place = self.call.kept.get_or_init(empty).get(index)?;
+        Some(place.get_or_init(|| bytes))
+    }
+
+    /// Returns whether the caller gave null for the parameter with this index.
     pub(crate) fn is_null(&self, index: usize) -> bool {
         let args = &self.call.args;
         let given = args.raw(index).or_else(|| args.raw_named(self.name(index)));

@@ -8,6 +8,10 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
+#[cfg(feature = "ndarray")]
+use hypha_wire::{ArrayOf, Element, NdArray};
+#[cfg(feature = "ndarray")]
+use ndarray::Dimension;
 use schemars::JsonSchema;
 use serde::de::value::Error as Unfit;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
@@ -25,6 +29,7 @@ use hypha_wire::{Args, Binary, DecodeError, Value, WireError};
     note = "add `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]` to the type, if it is yours",
     note = "only `&str` and `&[u8]` can be borrowed from a call; take anything else by value",
     note = "`bytes::Bytes` is known by that name only: behind an alias and inside of another type write `Binary`, or on a field `#[schemars(with = \"hypha_rpc::Binary\")]`",
+    note = "arrays hold numbers or `bool`; those of the crate `ndarray` need the feature `ndarray` of `hypha-rpc`, and are known by their names only, by themselves and in an `Option`: elsewhere write `hypha_rpc::Array<T, N>`",
     note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `RemoteStream<T>`"
 )]
 pub trait ServiceArgument<'de>: Serialize + Deserialize<'de> + JsonSchema + Send {}
@@ -102,11 +107,9 @@ enum Presence {
     Default(serde_json::Value),
 }
 
-/// Chooses the [`ArgumentCodec`] for a type called `Bytes`.
-///
-/// The macro sees only the name. `bytes::Bytes` has no schema, and serde would copy it, so it has
-/// inherent functions here. For other types called `Bytes`, the compiler finds no inherent function
-/// and uses that of the trait [`AnyArgument`].
+/// Finds the [`ArgumentCodec`] of a type that is called `Bytes` or `Array`. The functions for
+/// `bytes::Bytes` and `ndarray::Array`, which have no schema of their own and which serde copies,
+/// hide that of [`AnyArgument`].
 #[derive(Debug)]
 pub struct ArgumentOf<T>(PhantomData<T>);
 
@@ -151,7 +154,51 @@ impl ArgumentOf<Option<bytes::Bytes>> {
     }
 }
 
-/// Codec of a type called `Bytes` other than `bytes::Bytes`. See [`ArgumentOf`].
+#[cfg(feature = "ndarray")]
+impl<T: Element, D: Dimension> ArgumentOf<ndarray::Array<T, D>> {
+    /// Arguments are read from the frame, and sent without serde's list of numbers.
+    #[must_use]
+    pub fn codec<'de>() -> ArgumentCodec<'de, ndarray::Array<T, D>> {
+        ArgumentCodec {
+            given: |args, index| {
+                let array = args.located(index, locate::<ArrayOf<T, D>>)?;
+                Ok(array.map(|ArrayOf(array)| array))
+            },
+            required: |args, index| args.required(index).map(|ArrayOf(array)| array),
+            absent: || None,
+            push: |args, name, value, may| push(args, name, &NdArray::from(value), may),
+            describe: describe::<ArrayOf<T, D>>,
+            to_json: |_| None,
+        }
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl<T: Element, D: Dimension> ArgumentOf<Option<ndarray::Array<T, D>>> {
+    /// See [`ArgumentOf::<ndarray::Array<T, D>>::codec`].
+    #[must_use]
+    pub fn codec<'de>() -> ArgumentCodec<'de, Option<ndarray::Array<T, D>>> {
+        ArgumentCodec {
+            given: |args, index| {
+                let array: Option<Option<ArrayOf<T, D>>> =
+                    args.located(index, locate::<Option<ArrayOf<T, D>>>)?;
+                Ok(array.map(|array| array.map(|ArrayOf(array)| array)))
+            },
+            required: |args, index| {
+                let array: Option<ArrayOf<T, D>> = args.required(index)?;
+                Ok(array.map(|ArrayOf(array)| array))
+            },
+            absent: || Some(None),
+            push: |args, name, value, may| {
+                push(args, name, &value.as_ref().map(NdArray::from), may)
+            },
+            describe: describe::<Option<ArrayOf<T, D>>>,
+            to_json: |_| None,
+        }
+    }
+}
+
+/// Codec of a type called `Bytes` that is not `bytes::Bytes`. See [`ArgumentOf`].
 pub trait AnyArgument<T> {
     /// Returns the codec based on serde and schemars.
     #[must_use]
@@ -191,6 +238,7 @@ fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
 #[must_use]
 pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
     ArgumentCodec {
+        given: |args, index| args.bytes(index, locate::<Binary>),
         push: |args, name, value, may| push(args, name, &RawBytes(value), may),
         describe: describe::<Binary>,
         ..argument()
@@ -201,6 +249,7 @@ pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
 #[must_use]
 pub fn optional_byte_argument<'de>() -> ArgumentCodec<'de, Option<&'de [u8]>> {
     ArgumentCodec {
+        given: |args, index| args.optional_bytes(index, locate::<Option<Binary>>),
         push: |args, name, value, may| push(args, name, &value.map(RawBytes), may),
         describe: describe::<Option<Binary>>,
         ..argument()
@@ -396,6 +445,16 @@ impl BytesReturn for &&&ReturnOf<Option<bytes::Bytes>> {
     type Described = Option<Binary>;
 }
 
+#[cfg(feature = "ndarray")]
+impl<T: Element, D: Dimension> BytesReturn for &&&ReturnOf<ndarray::Array<T, D>> {
+    type Described = ArrayOf<T, D>;
+}
+
+#[cfg(feature = "ndarray")]
+impl<T: Element, D: Dimension> BytesReturn for &&&ReturnOf<Option<ndarray::Array<T, D>>> {
+    type Described = Option<ArrayOf<T, D>>;
+}
+
 /// Description of types with a schema. See [`ReturnOf`].
 pub trait SchemaReturn: Sized {
     /// The type with the schema.
@@ -519,8 +578,8 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
     incoming.reply(value)
 }
 
-/// Encodes a result of a type called `Bytes`. As in [`ArgumentOf`], the inherent function for
-/// `bytes::Bytes`, which serde would copy, takes precedence over that of the trait [`AnyResult`].
+/// Encodes a result of a type that is called `Bytes` or `Array`. The functions for `bytes::Bytes`,
+/// which serde copies, and for `ndarray::Array` hide that of [`AnyResult`].
 #[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 
@@ -531,7 +590,15 @@ impl ResultOf<bytes::Bytes> {
     }
 }
 
-/// Encoding of a type called `Bytes` other than `bytes::Bytes`. See [`ResultOf`].
+#[cfg(feature = "ndarray")]
+impl<T: Element, D: Dimension> ResultOf<ndarray::Array<T, D>> {
+    /// Sends the elements as they are, not one after another.
+    pub fn reply(incoming: &IncomingCall, value: &ndarray::Array<T, D>) -> Result<Args, WireError> {
+        incoming.reply(&NdArray::from(value))
+    }
+}
+
+/// Encoding of a type called `Bytes` that is not `bytes::Bytes`. See [`ResultOf`].
 pub trait AnyResult<T> {
     /// Encodes the value with serde.
     fn reply(incoming: &IncomingCall, value: &T) -> Result<Args, WireError>

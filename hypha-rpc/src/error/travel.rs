@@ -1,0 +1,71 @@
+//! An [`Error`] as a value, so that it can be a field of a contract's error: `#[from]
+//! hypha_rpc::Error`.
+//!
+//! For the next caller it is the failure of a call elsewhere, whatever its kind was: it comes back
+//! as [`Error::Remote`], with its text, class and causes.
+
+use std::error::Error as _;
+
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::cause::RemoteCause;
+use super::{CallSite, Error, RemoteError};
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Travelling {
+    kind: String,
+    message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    method: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    peer: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<String>,
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let causes = std::iter::successors(self.source(), |&cause| cause.source());
+        let mut travelling = Travelling {
+            kind: self.kind().to_string(),
+            message: self.to_string(),
+            class: None,
+            name: None,
+            method: String::new(),
+            peer: String::new(),
+            causes: causes.map(ToString::to_string).collect(),
+        };
+        // Without the trace: it may have frames, which do not leave a program.
+        if let Error::Remote(error) = self {
+            travelling.message.clone_from(&error.message);
+            travelling.class.clone_from(&error.class);
+            travelling.name.clone_from(&error.name);
+            travelling.method.clone_from(&error.call.method);
+            travelling.peer.clone_from(&error.call.peer);
+        }
+        travelling.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Error {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let error = Travelling::deserialize(deserializer)?;
+        Ok(Error::Remote(Box::new(RemoteError {
+            message: error.message,
+            class: error.class,
+            name: error.name,
+            trace: String::new(),
+            data: None,
+            call: CallSite {
+                method: error.method,
+                peer: error.peer,
+            },
+            cause: RemoteCause::chain(error.causes),
+        })))
+    }
+}
