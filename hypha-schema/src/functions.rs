@@ -62,7 +62,7 @@ pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(Str
         (|ty| matches!(ty, Type::Stream(_)), "a stream"),
         (|ty| matches!(ty, Type::File), "a file"),
         (|ty| matches!(ty, Type::Object), "an object with functions"),
-        (|ty| matches!(ty, Type::NdArray), "an array"),
+        (|ty| matches!(ty, Type::NdArray(_)), "an array"),
     ];
     let kinds = kinds.map(|(is_kind, name)| (model.types.finder(is_kind), name));
     let methods = model.methods().into_iter();

@@ -153,7 +153,7 @@ impl Model {
 
     /// Returns whether the service uses a numeric array anywhere.
     pub(crate) fn uses_arrays(&self) -> bool {
-        let arrays = self.types.finder(|ty| *ty == Type::NdArray);
+        let arrays = self.types.finder(|ty| matches!(ty, Type::NdArray(_)));
         let in_method = |method: &Method| {
             let mut parameters = method.parameters.iter().flatten();
             arrays.is_in(&method.returns) || parameters.any(|parameter| arrays.is_in(&parameter.ty))

@@ -1,8 +1,8 @@
 //! Distinguishes descriptions of the service's author from those of `hypha-rpc`'s own types.
 
 use hypha_rpc::{Function, Object, RemoteFile, RemoteService, RemoteStream};
-use hypha_wire::keys::SCHEMA_KIND;
-use hypha_wire::{NdArray, Timestamp, Value};
+use hypha_wire::keys::{self, SCHEMA_KIND};
+use hypha_wire::{Timestamp, Value, array_schema};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value as Json;
 
@@ -10,13 +10,25 @@ use serde_json::Value as Json;
 /// function or stream.
 pub(crate) fn own_text(schema: &Json) -> String {
     let text = schema["description"].as_str().unwrap_or("");
+    // The text of what may also be null stands beside the alternatives.
+    let kinds = schema["anyOf"].as_array();
+    let marked = kinds.and_then(|kinds| kinds.iter().find(|kind| kind.get(SCHEMA_KIND).is_some()));
+    let schema = marked.unwrap_or(schema);
     let mut generator = SchemaGenerator::default();
     let common = match schema[SCHEMA_KIND].as_str() {
-        Some("ndarray") => NdArray::json_schema(&mut generator),
+        Some("ndarray") => {
+            let dtype = schema[keys::SCHEMA_DTYPE].as_str();
+            let dimensions = schema[keys::SCHEMA_DIMENSIONS].as_u64();
+            array_schema(
+                dtype,
+                dimensions.and_then(|number| usize::try_from(number).ok()),
+            )
+        }
         Some("function") => Function::json_schema(&mut generator),
         Some("stream") => RemoteStream::<Value>::json_schema(&mut generator),
         Some("object") => Object::<RemoteService>::json_schema(&mut generator),
         Some("file") => RemoteFile::json_schema(&mut generator),
+        Some("duration") if text == "A time span in seconds." => return String::new(),
         Some("timestamp") => Timestamp::json_schema(&mut generator),
         _ => return text.to_owned(),
     };

@@ -20,7 +20,7 @@ const WORDS: [&str; 35] = [
 ];
 
 /// Names that stubs import, by module.
-const MODULES: [(&str, &[&str]); 5] = [
+const MODULES: [(&str, &[&str]); 6] = [
     (
         "builtins",
         &[
@@ -46,10 +46,29 @@ const MODULES: [(&str, &[&str]); 5] = [
             "overload",
         ],
     ),
+    ("numpy", &DTYPES),
     ("numpy.typing", &["NDArray"]),
 ];
 
-/// Entries that the client adds to every service object.
+/// numpy's types of elements.
+const DTYPES: [&str; 14] = [
+    "bool_",
+    "complex128",
+    "complex64",
+    "float16",
+    "float32",
+    "float64",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "uint8",
+];
+
+/// Entries that the client adds to every service.
 const ENTRIES: [(&str, &str); 4] = [
     ("id", "str"),
     ("name", "str"),
@@ -164,9 +183,13 @@ impl Writer<'_> {
         for (module, names) in MODULES {
             let used = names.iter().map(|name| (*name, self.known(name)));
             let used = used.filter(|(name, known)| {
-                // May also match inside a string literal or docstring. The import is then unused,
-                // but harmless.
-                self.text.contains(known.as_str()) && (module != "builtins" || name != known)
+                // The name may occur in a text only; the import is then superfluous but harmless.
+                let is_used = match module {
+                    // One name is the end of another.
+                    "numpy" => self.text.contains(&format!("[{known}]")),
+                    _ => self.text.contains(known.as_str()),
+                };
+                is_used && (module != "builtins" || name != known)
             });
             let used: Vec<String> = used
                 .map(|(name, known)| match name == known {
@@ -411,7 +434,7 @@ impl Writer<'_> {
             Type::Null => "None".to_owned(),
             Type::Bool => known("bool"),
             Type::Integer(..) => known("int"),
-            Type::Number => known("float"),
+            Type::Number | Type::Duration => known("float"),
             Type::Text => known("str"),
             Type::Bytes => known("bytes"),
             // The client sends a number as seconds, and receives the timestamp type of its msgpack
@@ -432,7 +455,18 @@ impl Writer<'_> {
             Type::Map(inner) => made("dict", &[known("str"), of(inner)]),
             Type::OrderedMap(inner) => made("OrderedDict", &[known("Any"), of(inner)]),
             Type::Named(index) => self.names[*index].clone(),
-            Type::NdArray => made("NDArray", &[known("Any")]),
+            Type::NdArray(elements) => {
+                let element = elements.dtype.as_ref().map(ToString::to_string);
+                let element = match element.as_deref() {
+                    None => "Any",
+                    Some("bool") => "bool_",
+                    Some(name) => DTYPES
+                        .iter()
+                        .find(|dtype| **dtype == name)
+                        .unwrap_or(&"Any"),
+                };
+                made("NDArray", &[known(element)])
+            }
             Type::Function => made("Callable", &["...".to_owned(), known("Any")]),
             Type::Stream(inner) => match place {
                 Place::Argument => {

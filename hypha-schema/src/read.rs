@@ -17,7 +17,7 @@ use crate::names::pascal;
 use crate::own_text::own_text;
 use crate::properties::{Property, properties};
 use crate::table::{self, Table, table_index};
-use crate::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
+use crate::types::{Body, Choice, Definition, Elements, Field, Struct, Type, Types, Variant, Word};
 use hypha_wire::keys::SCHEMA_KIND;
 
 /// Maximum nesting depth of unnamed types. Compilers have such limits, and a malicious schema must
@@ -192,12 +192,13 @@ impl Types {
             None => Box::new(Type::Any),
         };
         match kind {
-            "ndarray" => Type::NdArray,
+            "ndarray" => Type::NdArray(Elements::of(map)),
             "function" => Type::Function,
             "stream" => Type::Stream(inner("items")),
             "object" => Type::Object,
             "file" => Type::File,
             "timestamp" => Type::Timestamp,
+            "duration" => Type::Duration,
             "set" => Type::Set(inner("items")),
             "ordered_map" => Type::OrderedMap(inner("additionalProperties")),
             _ => Type::Any,

@@ -41,6 +41,45 @@ fn contains(text: &str, part: &str) {
 }
 
 #[test]
+fn times_and_typed_arrays_come_back() {
+    use hypha_rpc::Array;
+    use std::time::{Duration, SystemTime};
+
+    let time = argument::<Vec<Duration>>();
+    contains(&time.rust(), "it: Vec<std::time::Duration>,");
+    contains(&time.typescript(), "it: Array<number>");
+    contains(&time.python(), "it: list[float]");
+    assert!(!time.rust().contains("///"), "{}", time.rust());
+    contains(
+        &argument::<SystemTime>().rust(),
+        "it: hypha_rpc::Timestamp,",
+    );
+    let pause = FunctionSchema::new("f", "");
+    let pause = pause.argument_with_default::<Duration>("pause", "Pause.", json!(1.5));
+    let pause = describe([method("f", pause.finish())]);
+    contains(
+        &pause.rust(),
+        "#[hypha(default = std::time::Duration::from_secs_f64(1.5))]",
+    );
+    contains(&pause.rust(), "/// Pause.");
+
+    let image = argument::<Option<Array<u16, 2>>>();
+    contains(&image.rust(), "it: Option<hypha_rpc::Array<u16, 2>>,");
+    let shape = "(NdArray & { _rdtype: \"uint16\"; _rshape: [number, number] })";
+    contains(&image.typescript(), shape);
+    contains(&image.python(), "Optional[NDArray[uint16]]");
+    contains(&image.python(), "from numpy import uint16\n");
+    assert!(!image.rust().contains("///"), "{}", image.rust());
+    contains(&argument::<Array<bool, 1>>().python(), "it: NDArray[bool_]");
+    assert!(
+        !argument::<Array<u8, 1>>()
+            .openapi()
+            .to_string()
+            .contains("x-hypha")
+    );
+}
+
+#[test]
 fn values_outside_json_have_types() {
     let array = argument::<NdArray>();
     contains(&array.typescript(), "export interface NdArray {");

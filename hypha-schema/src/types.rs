@@ -7,7 +7,8 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value as Json;
+use hypha_wire::{DType, keys};
+use serde_json::{Map, Value as Json};
 
 /// Type of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +22,8 @@ pub(crate) enum Type {
     Text,
     Bytes,
     Timestamp,
-    /// One of these values, of which at least one is not a string.
+    Duration,
+    /// One of these values, which are not all strings.
     Literals(Vec<Json>),
     Optional(Box<Type>),
     List(Box<Type>),
@@ -31,12 +33,37 @@ pub(crate) enum Type {
     OrderedMap(Box<Type>),
     /// The definition with this index.
     Named(usize),
-    NdArray,
+    NdArray(Elements),
     Function,
     Stream(Box<Type>),
     File,
     /// An object with functions.
     Object,
+}
+
+/// The elements of an array, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Elements {
+    /// Their type.
+    pub(crate) dtype: Option<DType>,
+    /// The number of dimensions.
+    pub(crate) dimensions: Option<usize>,
+}
+
+impl Elements {
+    /// Reads the annotations of a schema.
+    pub(crate) fn of(schema: &Map<String, Json>) -> Elements {
+        let dtype = schema.get(keys::SCHEMA_DTYPE).and_then(Json::as_str);
+        let dtype = dtype.map(|name| DType::parse(name).0);
+        let dimensions = schema.get(keys::SCHEMA_DIMENSIONS).and_then(Json::as_u64);
+        Elements {
+            dtype: dtype.filter(|dtype| dtype.item_size().is_some()),
+            // The largest number of numpy.
+            dimensions: dimensions
+                .filter(|dimensions| *dimensions <= 64)
+                .and_then(|dimensions| usize::try_from(dimensions).ok()),
+        }
+    }
 }
 
 /// A type with a name.
@@ -248,7 +275,7 @@ impl Type {
 
     /// Returns whether a value cannot be represented in JSON.
     pub(crate) fn is_not_json(&self) -> bool {
-        self.is_live() || matches!(self, Type::NdArray)
+        self.is_live() || matches!(self, Type::NdArray(_))
     }
 }
 

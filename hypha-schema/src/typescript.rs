@@ -6,7 +6,7 @@
 use crate::model::{Member, MemberKind, Method, Model};
 use crate::names::{Names, identifier, is_identifier, pascal};
 use crate::text::{comment_lines, literal};
-use crate::types::{Body, Definition, Field, Type};
+use crate::types::{Body, Definition, Elements, Field, Type};
 
 /// Words that cannot be names of parameters in strict mode.
 const WORDS: [&str; 50] = [
@@ -285,7 +285,7 @@ impl Writer<'_> {
             Type::Null if place == Place::Result => "null | undefined".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Bool => "boolean".to_owned(),
-            Type::Integer(..) | Type::Number => "number".to_owned(),
+            Type::Integer(..) | Type::Number | Type::Duration => "number".to_owned(),
             Type::Text => "string".to_owned(),
             Type::Bytes => "Uint8Array".to_owned(),
             Type::Timestamp => "Date".to_owned(),
@@ -300,7 +300,7 @@ impl Writer<'_> {
             Type::Map(inner) => format!("Record<string, {}>", of(inner)),
             Type::OrderedMap(inner) => format!("Map<any, {}>", of(inner)),
             Type::Named(index) => self.names[*index].clone(),
-            Type::NdArray => "NdArray".to_owned(),
+            Type::NdArray(elements) => array(elements),
             Type::Function => "((...args: any[]) => any)".to_owned(),
             Type::Stream(inner) => match place {
                 Place::Argument => {
@@ -310,6 +310,22 @@ impl Writer<'_> {
                 Place::Result => format!("AsyncGenerator<{}, void, void>", of(inner)),
             },
         }
+    }
+}
+
+/// Returns the type of an array whose elements may be known.
+fn array(elements: &Elements) -> String {
+    let mut members = Vec::new();
+    if let Some(dtype) = &elements.dtype {
+        members.push(format!("_rdtype: \"{dtype}\""));
+    }
+    if let Some(dimensions) = elements.dimensions {
+        let lengths = vec!["number"; dimensions];
+        members.push(format!("_rshape: [{}]", lengths.join(", ")));
+    }
+    match &members[..] {
+        [] => "NdArray".to_owned(),
+        members => format!("(NdArray & {{ {} }})", members.join("; ")),
     }
 }
 

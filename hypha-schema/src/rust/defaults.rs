@@ -70,6 +70,11 @@ impl Writer<'_> {
                 is_inside.then(|| value.to_string())?
             }
             (Type::Number, Json::Number(number)) => format!("{:?}", number.as_f64()?),
+            (Type::Duration, Json::Number(number)) => {
+                let seconds = number.as_f64()?;
+                std::time::Duration::try_from_secs_f64(seconds).ok()?;
+                format!("std::time::Duration::from_secs_f64({seconds:?})")
+            }
             (Type::Number, Json::Object(mark)) => match mark.get("$float")?.as_str()? {
                 "NaN" => "f64::NAN".to_owned(),
                 "inf" => "f64::INFINITY".to_owned(),

@@ -6,7 +6,8 @@ use super::tags;
 use super::text::docs;
 use crate::model::Model;
 use crate::names::{Names, pascal};
-use crate::types::{Finder, Type};
+use crate::types::{Elements, Finder, Type};
+use hypha_wire::DType;
 
 /// Names that the file uses or imports, so no definition can have them.
 const TYPES: [&str; 46] = [
@@ -142,6 +143,7 @@ impl<'a> Writer<'a> {
             Type::Text => "String".to_owned(),
             Type::Bytes => "Binary".to_owned(),
             Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
+            Type::Duration => "std::time::Duration".to_owned(),
             Type::Literals(values) => self.ty(&literals(values), within),
             Type::Optional(inner) => format!("Option<{}>", self.ty(inner, within)),
             // A type that is already behind a pointer needs no box.
@@ -173,7 +175,7 @@ impl<'a> Writer<'a> {
                     false => name.clone(),
                 }
             }
-            Type::NdArray => "NdArray".to_owned(),
+            Type::NdArray(elements) => array(elements),
             Type::Function => "Function".to_owned(),
             Type::Stream(inner) => format!("RemoteStream<{}>", self.ty(inner, None)),
             Type::File => "RemoteFile".to_owned(),
@@ -182,7 +184,29 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Returns the type that all these values have.
+/// Returns the type of an array. Elements that the library has with a feature only are left out.
+fn array(elements: &Elements) -> String {
+    let element = match elements.dtype {
+        Some(DType::Bool) => "bool",
+        Some(DType::Int8) => "i8",
+        Some(DType::Int16) => "i16",
+        Some(DType::Int32) => "i32",
+        Some(DType::Int64) => "i64",
+        Some(DType::UInt8) => "u8",
+        Some(DType::UInt16) => "u16",
+        Some(DType::UInt32) => "u32",
+        Some(DType::UInt64) => "u64",
+        Some(DType::Float32) => "f32",
+        Some(DType::Float64) => "f64",
+        _ => return "NdArray".to_owned(),
+    };
+    match elements.dimensions {
+        Some(dimensions) => format!("hypha_rpc::Array<{element}, {dimensions}>"),
+        None => "NdArray".to_owned(),
+    }
+}
+
+/// Returns the type that has all of these values.
 pub(super) fn literals(values: &[serde_json::Value]) -> Type {
     match values {
         values if values.iter().all(|value| value.is_boolean()) => Type::Bool,
