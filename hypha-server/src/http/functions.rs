@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream;
 use hypha_rpc::error::RejectKind;
-use hypha_rpc::{Error, Map, RemoteService, RemoteStream, Value};
+use hypha_rpc::{Error, Map, RemoteService, RemoteStream, Timestamp, Value};
 use hypha_wire::{self as wire, Args, JsonError, JsonWriter, RawValue};
 use serde_json::json;
 
@@ -380,7 +380,10 @@ fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
             .ok_or("a number that is not finite")?
             .into(),
         Value::Bytes(_) => return Err("binary data"),
-        Value::Ext(..) => return Err("an extension value"),
+        Value::Ext(..) => match value.decode_as::<Timestamp>() {
+            Ok(time) => time.as_secs_f64().into(),
+            Err(_) => return Err("an extension value"),
+        },
         Value::List(items) => items.iter().map(to_json).collect::<Result<_, _>>()?,
         Value::Map(map) => object(map)?,
         Value::Handle(live) => match live.raw() {
