@@ -15,7 +15,7 @@ struct NoData;
 #[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
 enum NoMessage {
     #[error("{0}")]
-    #[remote_error(class = "ValueError")]
+    #[remote_error(other)]
     Number(u32),
 }
 

@@ -9,7 +9,7 @@ enum Wrong {
     #[remote_error(classes = "ValueError")]
     A,
     #[error("b")]
-    #[remote_error(class = "KeyError")]
+    #[remote_error(other)]
     B(u8, u8),
 }
 
