@@ -92,6 +92,20 @@ struct Given {
     given: Option<u8>,
 }
 
+/// Why the stage does not move.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+enum StageError {
+    #[error("{position} is outside of 0 to {limit}")]
+    #[remote_error(class = "ValueError")]
+    Outside {
+        position: f64,
+        limit: f64,
+        #[source]
+        #[serde(skip)]
+        cause: Option<std::io::Error>,
+    },
+}
+
 /// Service that the peers call.
 #[hypha_service(id = "values", visibility = "public")]
 trait Values {
@@ -106,6 +120,7 @@ trait Values {
     async fn keep(&self, file: RemoteFile);
     async fn read_kept(&self) -> anyhow::Result<Binary>;
     async fn open(&self, size: usize) -> RemoteFile;
+    async fn stage(&self, position: f64) -> Result<(), StageError>;
 }
 
 #[derive(Default)]
@@ -197,6 +212,14 @@ impl Values for Here {
 
     async fn open(&self, size: usize) -> RemoteFile {
         RemoteFile::from_bytes(payload(size)).named("opened")
+    }
+
+    async fn stage(&self, position: f64) -> Result<(), StageError> {
+        Err(StageError::Outside {
+            position,
+            limit: 100.5,
+            cause: Some(std::io::Error::other("the axis is blocked")),
+        })
     }
 }
 

@@ -56,6 +56,7 @@ async function provide(server) {
     config: { visibility: "public" },
     mirrored: (points) => points.map((point) => new Point(-point.x, point.y)),
     seen: (value) => `${value?.constructor?.name} ${json(value)}`,
+    returned: (value) => value,
     shape: () => new Shape(),
     sample: (name) => samples[name],
     open_file: (kind) =>
@@ -139,6 +140,16 @@ function checks(server, service) {
       const date = await service.sample("date");
       same([date instanceof Date, date.getTime()], [true, 981173106500]);
       same(await service.greet({ name: "Ada", age: undefined }), "Ada, None");
+    },
+    async errors() {
+      for (const part of [
+        "200.5 is outside of 0 to 100.5\n",
+        "Caused by:\n    the axis is blocked\n",
+        'data: {"Outside":{"position":200.5,"limit":100.5}}\n',
+        "ValueError: 200.5 is outside of 0 to 100.5\n",
+      ]) {
+        await refused(service.stage(200.5), part);
+      }
     },
     async own_files() {
       for (const file of [new Blob([payload(SIZE)]), new File([payload(10)], "some file")]) {

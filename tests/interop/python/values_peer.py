@@ -67,6 +67,10 @@ async def provide(server):
         """Return the Python type of a value."""
         return f"{type(value).__name__} {json.dumps(value, sort_keys=True, default=str)}"
 
+    def returned(value):
+        """Returns what it was given; a time as seconds, since Python sends no other one."""
+        return value.to_unix() if type(value).__name__ == "Timestamp" else value
+
     def shape():
         return Shape()
 
@@ -129,7 +133,7 @@ async def provide(server):
         except Exception as error:
             return str(error).strip().splitlines()[-1]
 
-    methods = [mirrored, seen, shape, sample, open_file, closed, content, read, write]
+    methods = [mirrored, seen, returned, shape, sample, open_file, closed, content, read, write]
     info = await server.register_service(
         {
             "id": "values",
@@ -189,6 +193,15 @@ async def check(server, host):
             same(await service.doubled(wells), {"12": 1.0})
         await refused(service.doubled({"x": 0.5}), "`wells`: expected an integer as a key, got `x`")
 
+    async def errors():
+        for part in (
+            "RemoteError:200.5 is outside of 0 to 100.5\n",
+            "Caused by:\n    the axis is blocked\n",
+            'data: {"Outside":{"position":200.5,"limit":100.5}}\n',
+            "ValueError: 200.5 is outside of 0 to 100.5\n",
+        ):
+            await refused(service.stage(200.5), part)
+
     async def own_files():
         for file in (io.BytesIO(payload(SIZE)), tempfile.TemporaryFile(), open(__file__, "rb")):
             if file.readable() and not isinstance(file, io.BytesIO) and file.writable():
@@ -235,7 +248,7 @@ async def check(server, host):
         await file.close()
         await refused(file.read(1), "I/O operation on closed file")
 
-    return await run(codecs, values, own_files, gone, their_files)
+    return await run(codecs, values, errors, own_files, gone, their_files)
 
 
 async def run(*checks):

@@ -2,8 +2,10 @@
 //! `tests/interop/python/schema_peer.py` contains the same service in Python.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream;
+use hypha_rpc::Array;
 use hypha_rpc::prelude::*;
 
 /// A choice of speed.
@@ -119,6 +121,19 @@ pub(crate) trait Measure {
     /// Blur an image.
     async fn blur(&self, image: NdArray, #[hypha(default = 1.0)] sigma: f64) -> NdArray;
 
+    /// Take an image of what is there.
+    async fn expose(
+        &self,
+        background: Array<u16, 2>,
+        /// Between the images.
+        pauses: Vec<Duration>,
+        /// Of one image.
+        #[hypha(default = Duration::from_millis(1500))]
+        time: Duration,
+        /// The end.
+        until: Option<SystemTime>,
+    ) -> Option<Array<f32, 1>>;
+
     /// Tell how far it is.
     async fn watch(&self, listener: Function) -> Option<String>;
 
@@ -176,6 +191,19 @@ impl Measure for Desk {
 
     async fn blur(&self, image: NdArray, _: f64) -> NdArray {
         image
+    }
+
+    async fn expose(
+        &self,
+        background: Array<u16, 2>,
+        pauses: Vec<Duration>,
+        time: Duration,
+        _: Option<SystemTime>,
+    ) -> Option<Array<f32, 1>> {
+        let seconds = (time + pauses.into_iter().sum::<Duration>()).as_secs_f32();
+        let pixels = background.as_slice().iter();
+        let pixels: Vec<f32> = pixels.map(|pixel| f32::from(*pixel) * seconds).collect();
+        Some(pixels.into())
     }
 
     async fn watch(&self, listener: Function) -> Option<String> {

@@ -90,6 +90,16 @@ impl measure::Measure for Empty {
         image
     }
 
+    async fn expose(
+        &self,
+        _: hypha_rpc::Array<u16, 2>,
+        _: Vec<std::time::Duration>,
+        _: std::time::Duration,
+        _: Option<hypha_rpc::Timestamp>,
+    ) -> Option<hypha_rpc::Array<f32, 1>> {
+        None
+    }
+
     async fn watch(&self, _: Function) -> Option<String> {
         None
     }
@@ -341,6 +351,7 @@ async fn over_http(server: &Server) -> Result<()> {
         "/rename",
         "/count",
         "/blur",
+        "/expose",
         "/reshape",
         "/settings",
         "/stage.move",

@@ -154,7 +154,7 @@ fn validators_accept_only_valid_arguments() {
             &mut found,
         );
         let count = found.len();
-        ensure!(count == 18, "{count} schemas");
+        ensure!(count == 20, "{count} schemas");
         let mut cases = Vec::new();
         for (name, schema) in found {
             let (good, bad) = samples(&name);

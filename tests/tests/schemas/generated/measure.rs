@@ -58,6 +58,19 @@ pub trait Measure {
         sigma: f64,
     ) -> NdArray;
 
+    /// Take an image of what is there.
+    async fn expose(
+        &self,
+        background: hypha_rpc::Array<u16, 2>,
+        /// Between the images.
+        pauses: Vec<std::time::Duration>,
+        /// Of one image.
+        #[hypha(default = std::time::Duration::from_secs_f64(1.5))]
+        time: std::time::Duration,
+        /// The end.
+        until: Option<hypha_rpc::Timestamp>,
+    ) -> Option<hypha_rpc::Array<f32, 1>>;
+
     /// Tell how far it is.
     async fn watch(
         &self,
