@@ -246,6 +246,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Decodes bytes or null.
+    #[expect(clippy::option_option, reason = "left out, null, or bytes")]
     pub(crate) fn optional_bytes(
         &self,
         index: usize,

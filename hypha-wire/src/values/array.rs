@@ -298,7 +298,8 @@ impl NdArray {
             ))
         };
         let widens = T::DTYPE.widens(&self.dtype);
-        if !widens && !(T::HOLDS_INTEGERS && self.dtype.is_integer()) {
+        let fits = widens || T::HOLDS_INTEGERS && self.dtype.is_integer();
+        if !fits {
             return Err(error(""));
         }
         let items = self.data.chunks_exact(self.real_size()?).enumerate();

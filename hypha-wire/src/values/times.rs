@@ -106,7 +106,7 @@ impl Time {
                 .map_err(|_| self.out_of_range(seconds)),
             (Time::Duration, Token::Int(seconds)) => Err(self.out_of_range(seconds)),
             (Time::SystemTime, Token::Float(seconds)) => Timestamp::from_seconds(*seconds)
-                .and_then(|time| Self::since_epoch(time))
+                .and_then(Self::since_epoch)
                 .ok_or_else(|| self.out_of_range(seconds)),
             (Time::SystemTime, Token::Int(seconds)) => Err(self.out_of_range(seconds)),
             (Time::SystemTime, Token::Ext([code, data @ ..])) if *code as i8 == timestamp::CODE => {
