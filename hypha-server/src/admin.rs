@@ -6,12 +6,13 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hypha_rpc::service::IntoService;
+use hypha_rpc::service::{IntoService, Service};
 use hypha_rpc::workspace::{ManagerError, Permission, Visibility, WorkspaceInfo};
 use hypha_rpc::{Context, Error, Map, Value, hypha_service};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use crate::blocking;
 use crate::bus::Notice;
 use crate::internal_client;
 use crate::peer::{CloseOrder, Peer};
@@ -33,12 +34,13 @@ const UNLOAD_MAX: f64 = 60.0;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Connects the client of the service and registers the service.
+/// Connects the client of the service and registers the service, with `others` for administrators
+/// beside it.
 ///
 /// # Errors
 ///
-/// Fails if the address is taken or the registry refuses the record.
-pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
+/// Fails if the address is taken or the registry refuses a record.
+pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<(), Error> {
     let id = &state.info.server_id;
     let client =
         internal_client::connect_shared(state, WORKSPACE, id, QUEUE_BYTES, CONCURRENT_CALLS).await;
@@ -53,8 +55,11 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
         .visibility(Visibility::Protected)
         // As in the Python server, the schema does not mention the context. The methods receive it
         // anyway.
+        .with_members_of(blocking::service(state))
         .require_context(false);
-    client.register_service(service).await?;
+    for service in std::iter::once(service).chain(others) {
+        client.register_service(service).await?;
+    }
     state.clients.keep_service(client);
     Ok(())
 }

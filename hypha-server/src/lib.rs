@@ -20,6 +20,7 @@
 //!
 //! | feature | default | content |
 //! | --- | --- | --- |
+//! | `accounts` | yes | accounts of the server itself, with passwords |
 //! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
 //! | `compression` | yes | compressed HTTP responses, HTTP calls in gzip; needs a C compiler |
 //! | `jwks` | yes | tokens of an identity provider, whose keys are fetched over HTTPS |
@@ -38,11 +39,16 @@
 //   state: the parts of one server, each with its own lock
 //   workspace: workspaces begin and end with their clients
 //   internal_client: clients inside the server
-//   manager (the workspace manager), session (connections of clients)
-//   admin (internal_client), login (manager, internal_client), http (session, internal_client)
+//   manager (the workspace manager), session (connections of clients), accounts (of users)
+//   blocking: users and addresses
+//   admin (blocking, internal_client), login (accounts, manager), http (session, internal_client),
+//     queue
 //   server: starts and stops all of it
+#[cfg(feature = "accounts")]
+mod accounts;
 mod admin;
 mod auth;
+mod blocking;
 mod bus;
 mod event_log;
 mod http;
@@ -54,6 +60,7 @@ mod metrics;
 mod peer;
 mod platform;
 mod process;
+mod queue;
 mod rate_limit;
 mod registry;
 mod router;
@@ -70,5 +77,5 @@ pub use auth::{Authenticator, Decision};
 pub use axum::http::HeaderMap;
 pub use metrics::Stats;
 pub use server::{Builder, Server, StartError};
-pub use settings::{ConfigError, Limits, Settings, TokenSettings};
+pub use settings::{AccountSettings, ConfigError, Limits, Settings, TokenSettings, Verification};
 pub use store::StoreError;

@@ -392,7 +392,8 @@ mod tests {
         let command = Cli::command_for_update();
         let settings = serde_json::to_value(Settings::default()).unwrap();
         let nested = |name: &str| settings[name].as_object().unwrap().len();
-        let count = nested("tokens") + nested("limits") + settings.as_object().unwrap().len() - 2;
+        let nested = nested("tokens") + nested("accounts") + nested("limits");
+        let count = nested + settings.as_object().unwrap().len() - 3;
         let with_variable = command
             .get_arguments()
             .filter(|arg| arg.get_env().is_some());

@@ -133,6 +133,22 @@ counters! {
     displaced_logins,
     /// Calls that waited for a login, evicted by newer ones.
     displaced_checks,
+    /// Connections and HTTP requests of users and addresses that are blocked.
+    refused_blocked,
+    /// Tasks refused because they, or those of their workspace, are too large.
+    tasks_refused,
+    /// Calls that waited for a task and gave way to newer ones.
+    displaced_task_waits,
+    /// Sign-ups refused because there are too many accounts, or too many that are not verified.
+    sign_ups_refused,
+    /// New accounts that gave way to newer ones before they were verified.
+    displaced_sign_ups,
+    /// Sign-ins with a wrong password, or for an account that is not there.
+    sign_ins_failed,
+    /// Attempts to sign up, sign in or change an account that were refused by a rate limit.
+    account_attempts_refused,
+    /// Passwords that waited to be hashed and gave way to newer ones.
+    displaced_passwords,
     /// Calls to the manager refused because their client or its user had too many waiting calls.
     refused_waiting,
     /// Calls to the manager that waited for other clients, evicted by newer ones.

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 ///
 /// They may be set for another program: Kubernetes, for instance, sets `HYPHA_PORT` to a URL where
 /// a service is called `hypha`.
-const TOLERATED: [&str; 21] = [
+const TOLERATED: [&str; 26] = [
     "HYPHA_PORT",
     "RECONNECTION_TOKEN_LIFE_TIME",
     "MAXIMUM_LOGIN_TIME",
@@ -31,6 +31,11 @@ const TOLERATED: [&str; 21] = [
     "HYPHA_BEHIND_PROXY",
     "HYPHA_IN_MEMORY",
     "HYPHA_LOG_FORMAT",
+    "HYPHA_ENABLE_LOCAL_AUTH",
+    "HYPHA_VERIFICATION_CODE_TTL",
+    "HYPHA_VERIFICATION_MAX_ATTEMPTS",
+    "HYPHA_VERIFICATION_RESEND_THROTTLE",
+    "HYPHA_VERIFICATION_MAX_PENDING",
 ];
 
 /// Number of values that an option of the Python server takes.
@@ -45,14 +50,15 @@ use Takes::{Any, Nothing, One};
 
 const S3: &str = "this server has no S3 and no artifacts";
 const APPS: &str = "this server launches no apps";
-const PYTHON: &str = "this server runs no Python; embed it, or connect a client instead";
+const PYTHON: &str = "this server runs no Python: connect the program as a client, which registers \
+                      its services, or embed the server (Builder::startup_service)";
 const SEARCH: &str = "this server has no search by meaning";
 const SHELL: &str = "this server has no shell";
 
 /// Options of the Python server that this server accepts without effect, each with the reason. An
 /// empty reason suppresses the warning, because users do not miss the effect of that option. Each
 /// option has the environment variable `HYPHA_<NAME>`.
-const WITHOUT_EFFECT: [(&str, Takes, &str); 43] = [
+const WITHOUT_EFFECT: [(&str, Takes, &str); 42] = [
     ("from-env", Nothing, ""),
     ("reset-redis", Nothing, "this server clears no Redis"),
     ("triton-servers", One, "this server has no Triton proxy"),
@@ -92,11 +98,6 @@ const WITHOUT_EFFECT: [(&str, Takes, &str); 43] = [
     ("disable-agent-skills", Nothing, ""),
     ("enable-k8s-worker", Nothing, APPS),
     ("enable-terminal-worker", Nothing, APPS),
-    (
-        "enable-local-auth",
-        Nothing,
-        "this server has no accounts of its own",
-    ),
     ("disable-ssl", Nothing, ""),
     ("enable-admin-terminal", Nothing, SHELL),
     ("interactive", Nothing, SHELL),

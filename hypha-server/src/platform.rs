@@ -4,10 +4,8 @@
 const ARTIFACTS: &str = "this server has no artifacts";
 const APPS: &str = "this server launches no apps";
 const S3: &str = "this server has no S3 storage";
-const QUEUE: &str = "this server has no task queue";
 const SKILLS: &str = "this server has no documentation for agents";
 const TRITON: &str = "this server has no Triton proxy";
-const ACCOUNTS: &str = "this server has no accounts of its own";
 
 /// Returns the error text for a service of the Python platform that this server lacks, or `None`
 /// for any other name.
@@ -16,10 +14,8 @@ pub(crate) fn lacks_service(name: &str) -> Option<&'static str> {
         "artifact-manager" => ARTIFACTS,
         "server-apps" => APPS,
         "s3-storage" => S3,
-        "queue" => QUEUE,
         "agent-skills" => SKILLS,
         "triton-client" => TRITON,
-        "local-auth" => ACCOUNTS,
         _ => return None,
     })
 }

@@ -1,5 +1,5 @@
 //! Owns the database file with the data that survives a restart: the server's id and secret,
-//! workspaces and revoked tokens.
+//! workspaces, revoked tokens and accounts.
 //!
 //! The in-memory registry stores a changed workspace here before it makes the change. Without a
 //! data folder, nothing is stored and every call succeeds.
@@ -30,6 +30,9 @@ const FILE: &str = "hypha-server.redb";
 const SETTINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("settings");
 /// The table of workspaces: records by id, as MessagePack.
 const WORKSPACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workspaces");
+/// Records by e-mail address, in JSON.
+#[cfg(feature = "accounts")]
+const ACCOUNTS: TableDefinition<'_, &str, &str> = TableDefinition::new("accounts");
 /// Name of a setting that is written to check whether the file is writable.
 const PROBE: &str = "probe";
 /// The table of revoked tokens: expiry in seconds since 1970, by the hash of the token.
@@ -99,6 +102,9 @@ pub(crate) struct StoredData {
     pub(crate) workspaces: Vec<WorkspaceInfo>,
     /// Hashes of revoked tokens, each with its expiry in seconds since 1970.
     pub(crate) revoked: Vec<(Vec<u8>, u64)>,
+    /// Records of accounts, by e-mail address.
+    #[cfg(feature = "accounts")]
+    pub(crate) accounts: Vec<(String, String)>,
     /// Number of workspaces that could not be decoded. They stay in the file.
     pub(crate) skipped: u64,
 }
@@ -147,6 +153,8 @@ impl Store {
             begun.open_table(SETTINGS)?;
             begun.open_table(WORKSPACES)?;
             begun.open_table(REVOKED)?;
+            #[cfg(feature = "accounts")]
+            begun.open_table(ACCOUNTS)?;
             Ok(begun.commit()?)
         })?;
         Ok(Store {
@@ -214,6 +222,12 @@ impl Store {
                 let (hash, end) = entry?;
                 stored.revoked.push((hash.value().to_owned(), end.value()));
             }
+            #[cfg(feature = "accounts")]
+            for entry in begun.open_table(ACCOUNTS)?.iter()? {
+                let (email, record) = entry?;
+                let record = record.value().to_owned();
+                stored.accounts.push((email.value().to_owned(), record));
+            }
             Ok(stored)
         })?;
         Ok(stored.unwrap_or_default())
@@ -256,6 +270,28 @@ impl Store {
         self.write(move |database| {
             let begun = database.begin_write()?;
             begun.open_table(WORKSPACES)?.remove(id.as_str())?;
+            Ok(begun.commit()?)
+        })
+        .await
+    }
+
+    /// Stores the record of an account, or removes it.
+    #[cfg(feature = "accounts")]
+    pub(crate) async fn put_account(
+        &self,
+        email: &str,
+        record: Option<String>,
+    ) -> Result<(), StoreError> {
+        let email = email.to_owned();
+        self.write(move |database| {
+            let begun = database.begin_write()?;
+            {
+                let mut table = begun.open_table(ACCOUNTS)?;
+                match &record {
+                    Some(record) => table.insert(email.as_str(), record.as_str())?,
+                    None => table.remove(email.as_str())?,
+                };
+            }
             Ok(begun.commit()?)
         })
         .await

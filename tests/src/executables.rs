@@ -11,13 +11,14 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// Programs that tests start.
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "conformance",
     "conformance_client",
     "describe",
     "microscope",
     "quickstart",
     "segmenter",
+    "stage",
     "survivor",
 ];
 const BINARIES: [&str; 2] = ["hypha", "hypha-server"];

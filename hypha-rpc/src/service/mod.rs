@@ -313,8 +313,17 @@ impl Service {
         self
     }
 
-    /// Adds a plain member: data that peers read from the service. Its value cannot change after
-    /// registration.
+    /// Adds the methods and other members of a service, or replaces those of the same names.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_members_of(mut self, other: Service) -> Self {
+        self.require_context |= other.require_context;
+        self.members.extend(other.members);
+        self
+    }
+
+    /// Adds a plain member: data that peers read from the service. Its value is fixed when the
+    /// service is registered.
     #[must_use]
     pub fn value(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.members.insert(key.into(), Member::Value(value.into()));

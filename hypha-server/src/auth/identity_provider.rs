@@ -54,7 +54,7 @@ impl IdentityProvider {
     /// own tokens only.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
-        let client = client()
+        let client = https_client()
             .inspect_err(|error| tracing::error!(error, "cannot set up the identity provider"))
             .ok()?;
         let validation = Validation {
@@ -156,11 +156,11 @@ struct KeySet {
     keys: Vec<Value>,
 }
 
-/// Returns the HTTP client that fetches the keys.
+/// Returns the HTTP client for requests of the server itself.
 ///
 /// The client names its cryptographic provider, because the process-wide default belongs to the
-/// embedding program. It follows no redirects, so that the keys come from the configured host.
-fn client() -> Result<reqwest::Client, String> {
+/// embedding program. It follows no redirects, so that keys come from the configured host.
+pub(crate) fn https_client() -> Result<reqwest::Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

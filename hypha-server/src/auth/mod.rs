@@ -8,6 +8,7 @@
 //! A token is checked when it is presented. [`enter_workspace`] fixes the permissions of a
 //! connection until it closes.
 
+mod account;
 mod authenticator;
 mod bearer;
 #[cfg(feature = "jwks")]
@@ -21,8 +22,14 @@ mod tokens;
 use hypha_rpc::workspace::{Permission, Scope, UserInfo, WorkspaceInfo};
 use indexmap::IndexMap;
 
+#[cfg(feature = "accounts")]
+pub(crate) use account::account_credentials;
+#[cfg(feature = "redis")]
+pub(crate) use account::account_of;
 pub use authenticator::{Authenticator, Decision};
 pub(crate) use bearer::{TokenError, TokenHash, token_hash};
+#[cfg(all(feature = "accounts", feature = "jwks"))]
+pub(crate) use identity_provider::https_client;
 pub(crate) use lineage::{Authenticated, Lineage, hashes_to_revoke};
 pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;

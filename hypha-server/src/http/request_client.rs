@@ -74,6 +74,10 @@ pub(super) async fn identify(
             (user, owner)
         }
     };
+    if let Some(sentence) = state.blocked.sentence(&user, Some(&address)) {
+        state.counters.refused_blocked.add();
+        return Err(problem(StatusCode::FORBIDDEN, sentence));
+    }
     let account = state.memory.open(&owner);
     let mut visit = front.visits.enter(&owner, &state.counters).await?;
     let standing = account.charge(STANDING).await;

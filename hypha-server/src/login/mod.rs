@@ -9,17 +9,21 @@
 //! caller's user or IP address, whose number of slots is limited.
 
 mod keys;
+#[cfg(feature = "accounts")]
+mod local;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hypha_rpc::service::{IntoService, Method};
+use hypha_rpc::service::{IntoService, Method, Service};
 use hypha_rpc::workspace::{ManagerError, TokenConfig, Visibility};
 use hypha_rpc::{Context, Error, Map, Value, hypha_service};
 use serde_json::json;
 use tokio::time::sleep;
 
 use self::keys::{Keys, LoginOutcome, TokenRequest};
+#[cfg(feature = "accounts")]
+use crate::accounts::Accounts;
 use crate::memory::Account;
 use crate::state::State;
 use crate::{internal_client, manager};
@@ -49,12 +53,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 type Answer<T> = Result<T, ManagerError>;
 
 /// Registers the service `public/hypha-login`. The `methods` of the embedding program replace
-/// methods with the same name.
+/// methods with the same name. With accounts users sign in on its page, otherwise they enter a
+/// token.
 ///
 /// # Errors
 ///
 /// Fails if the service cannot be registered, or the client id of the server is taken.
-pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<(), Error> {
+pub(crate) async fn start(
+    state: &Arc<State>,
+    #[cfg(feature = "accounts")] accounts: Option<Arc<Accounts>>,
+    methods: Vec<Method>,
+    others: Vec<Service>,
+) -> Result<(), Error> {
     let id = &state.info.server_id;
     let client =
         internal_client::connect_shared(state, "public", id, QUEUE_BYTES, CONCURRENT_CALLS).await;
@@ -71,6 +81,8 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
             sleep(interval).await;
         }
     });
+    #[cfg(feature = "accounts")]
+    let local = accounts.map(|accounts| local::service(accounts, keys.clone()));
     let login = Login {
         state: Arc::downgrade(state),
         keys,
@@ -81,13 +93,20 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
         .description("Log in with a browser.")
         .service_type("functions")
         .visibility(Visibility::Public);
+    #[cfg(feature = "accounts")]
+    let service = match local {
+        Some(local) => service.with_members_of(local),
+        None => service,
+    };
     let service = methods
         .into_iter()
         .fold(service, |service, method| service.method(method))
         // False, because the record of the Python server does not say that the methods require a
         // context. They receive one anyway.
         .require_context(false);
-    client.register_service(service).await?;
+    for service in std::iter::once(service).chain(others) {
+        client.register_service(service).await?;
+    }
     state.clients.keep_service(client);
     Ok(())
 }
@@ -271,13 +290,7 @@ impl Login {
             ("user_id".to_owned(), user_id.or(Some(user.id)).into()),
             ("picture".to_owned(), picture.into()),
         ]);
-        let length = hypha_wire::to_vec(&report).map_or(usize::MAX, |report| report.len());
-        if length > REPORT_MAX {
-            return Err(ManagerError::Value(format!(
-                "`hypha-login.report`: the report has more than {REPORT_MAX} bytes"
-            )));
-        }
-        self.keys.report(&key, report, length)
+        deliver(&self.keys, &key, report)
     }
 
     /// Returns the login page.
@@ -300,6 +313,17 @@ impl Login {
     pub(crate) async fn logout(&self, _config: Option<Value>) -> Answer<Value> {
         Ok(json!({"logout_url": self.page_url()?}).into())
     }
+}
+
+/// Gives the program that waits for a login the report of it.
+fn deliver(keys: &Keys, key: &str, report: Map) -> Answer<()> {
+    let length = hypha_wire::to_vec(&report).map_or(usize::MAX, |report| report.len());
+    if length > REPORT_MAX {
+        return Err(ManagerError::Value(format!(
+            "`hypha-login.report`: the report has more than {REPORT_MAX} bytes"
+        )));
+    }
+    keys.report(key, report, length)
 }
 
 /// Returns an HTTP response with a page or script of the content type `kind`, and the headers that

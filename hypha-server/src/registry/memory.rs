@@ -13,8 +13,12 @@ use hypha_rpc::workspace::{Visibility, WorkspaceInfo};
 use hypha_wire::keys::BUILT_IN;
 use parking_lot::RwLock;
 
+#[cfg(feature = "accounts")]
+use super::accounts::{AccountChange, Accounts};
+use super::tasks::Tasks;
 use super::{Answer, Record, RecordLimits, Registry, RegistryError, ServiceKey, ServicePattern};
 use crate::auth;
+use crate::memory::Charge;
 use crate::store::{Store, StoreError};
 
 /// Records by full id.
@@ -260,6 +264,9 @@ pub(crate) struct MemoryRegistry {
     /// connections.
     store: Store,
     limits: RecordLimits,
+    tasks: Tasks,
+    #[cfg(feature = "accounts")]
+    accounts: Accounts,
 }
 
 /// Returns the part of a workspace's record that is stored, or `None` if the workspace is not
@@ -307,7 +314,17 @@ impl MemoryRegistry {
             workspaces: RwLock::new(by_id.collect()),
             store,
             limits,
+            tasks: Tasks::default(),
+            #[cfg(feature = "accounts")]
+            accounts: Accounts::default(),
         }
+    }
+
+    /// Adds the accounts that were stored before, by e-mail address.
+    #[cfg(feature = "accounts")]
+    pub(crate) fn with_accounts(mut self, accounts: Vec<(String, String)>) -> MemoryRegistry {
+        self.accounts = Accounts::new(accounts);
+        self
     }
 }
 
@@ -416,9 +433,70 @@ impl Registry for MemoryRegistry {
             let inside = services.workspaces.remove(id);
             services.bytes -= inside.as_ref().map_or(0, |inside| inside.all.bytes);
             drop(services);
-            Ok(self.workspaces.write().remove(id))
+            let removed = self.workspaces.write().remove(id);
+            self.tasks.remove(id);
+            Ok(removed)
         }
         .boxed()
+    }
+
+    fn push_task<'a>(
+        &'a self,
+        workspace: &'a str,
+        queue: &'a str,
+        text: String,
+        charge: Charge,
+        max: usize,
+    ) -> Answer<'a, ()> {
+        // Held meanwhile, so that the workspace is not removed before its task is there.
+        let workspaces = self.workspaces.read();
+        let pushed = match workspaces.contains_key(workspace) {
+            true => self.tasks.push(workspace, queue, text, charge, max),
+            false => Err(RegistryError::Invalid(format!("there is no {workspace}"))),
+        };
+        drop(workspaces);
+        ready(pushed).boxed()
+    }
+
+    fn pop_task<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, Option<String>> {
+        done(self.tasks.pop(workspace, queue))
+    }
+
+    fn count_tasks<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, usize> {
+        done(self.tasks.len(workspace, queue))
+    }
+
+    fn peek_tasks<'a>(
+        &'a self,
+        workspace: &'a str,
+        queue: &'a str,
+        count: usize,
+    ) -> Answer<'a, Vec<String>> {
+        done(self.tasks.peek(workspace, queue, count))
+    }
+
+    #[cfg(feature = "accounts")]
+    fn account<'a>(&'a self, email: &'a str) -> Answer<'a, Option<String>> {
+        done(self.accounts.get(email))
+    }
+
+    #[cfg(feature = "accounts")]
+    fn accounts(&self) -> Answer<'_, Vec<String>> {
+        done(self.accounts.all())
+    }
+
+    #[cfg(feature = "accounts")]
+    fn change_account<'a>(
+        &'a self,
+        email: &'a str,
+        former: Option<String>,
+        record: Option<String>,
+        max: usize,
+    ) -> Answer<'a, AccountChange> {
+        let changed = self
+            .accounts
+            .change(&self.store, email, former, record, max);
+        changed.boxed()
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {

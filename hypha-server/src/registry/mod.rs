@@ -14,12 +14,15 @@
 //!   they need.
 //! * Permissions are checked by the callers, not here.
 
+#[cfg(feature = "accounts")]
+mod accounts;
 mod memory;
 mod pattern;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod service_key;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -29,11 +32,15 @@ use hypha_rpc::workspace::WorkspaceInfo;
 
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::RedisRegistry;
+#[cfg(feature = "accounts")]
+pub(crate) use accounts::AccountChange;
 pub(crate) use memory::MemoryRegistry;
 pub(crate) use pattern::ServicePattern;
 pub(crate) use record::{Record, encoded_list, encoded_summaries};
 pub(crate) use service_key::ServiceKey;
+pub(crate) use tasks::task_bytes;
 
+use crate::memory::Charge;
 use crate::settings::Limits;
 
 /// Errors of the registry. The texts reach clients.
@@ -95,11 +102,30 @@ pub(crate) enum RegistryError {
         bytes: usize,
         max: usize,
     },
+    /// The tasks of a workspace would take too much room.
+    #[error(
+        "a task does not fit into the queue `{queue}`: its {bytes} bytes would exceed the limit of \
+         {max} bytes for all tasks of {workspace}"
+    )]
+    QueueFull {
+        queue: String,
+        workspace: String,
+        bytes: usize,
+        max: usize,
+    },
 }
 
 /// The result of a method of [`Registry`]. Boxed, because the server uses the registry as a trait
 /// object.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
+
+/// A block of a user or an IP address.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Block {
+    pub(crate) reason: String,
+    /// Its end in seconds since 1970.
+    pub(crate) until: u64,
+}
 
 /// Limits on the records of services.
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +218,61 @@ pub(crate) trait Registry: Send + Sync {
     /// Removes a workspace and the records of its services. Returns the removed record of the
     /// workspace.
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
+
+    /// Stores a block of a user or an IP address for all servers, or removes it. The registry in
+    /// memory stores none: the server has them.
+    fn put_block<'a>(&'a self, _key: &'a str, _block: Option<Block>) -> Answer<'a, ()> {
+        ready(Ok(())).boxed()
+    }
+
+    /// Returns the blocks that have not ended by `now`, in seconds since 1970.
+    fn blocks(&self, _now: u64) -> Answer<'_, Vec<(String, Block)>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    /// Adds a task at the end of a queue. The tasks of a workspace have at most `max` bytes.
+    /// `charge` is held as long as the task is in the memory of this server.
+    fn push_task<'a>(
+        &'a self,
+        workspace: &'a str,
+        queue: &'a str,
+        text: String,
+        charge: Charge,
+        max: usize,
+    ) -> Answer<'a, ()>;
+
+    /// Takes the first task of a queue.
+    fn pop_task<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, Option<String>>;
+
+    /// Returns the number of tasks in a queue.
+    fn count_tasks<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, usize>;
+
+    /// Returns the first tasks of a queue, at most `count`, and leaves them there.
+    fn peek_tasks<'a>(
+        &'a self,
+        workspace: &'a str,
+        queue: &'a str,
+        count: usize,
+    ) -> Answer<'a, Vec<String>>;
+
+    /// Returns the record of the account with an e-mail address.
+    #[cfg(feature = "accounts")]
+    fn account<'a>(&'a self, email: &'a str) -> Answer<'a, Option<String>>;
+
+    /// Returns the records of all accounts.
+    #[cfg(feature = "accounts")]
+    fn accounts(&self) -> Answer<'_, Vec<String>>;
+
+    /// Replaces the record `former` of an account by `record`, if it is still there; none is
+    /// `None`. There are at most `max` accounts.
+    #[cfg(feature = "accounts")]
+    fn change_account<'a>(
+        &'a self,
+        email: &'a str,
+        former: Option<String>,
+        record: Option<String>,
+        max: usize,
+    ) -> Answer<'a, AccountChange>;
 
     /// Stores the revocation of a token for `left` seconds, the remaining lifetime of the token.
     /// `token` is the bare token, without `Bearer`.

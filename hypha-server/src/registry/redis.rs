@@ -11,8 +11,12 @@
 //!
 //! The two locks guard data of this server only. They are never held together or across an await.
 
+#[cfg(feature = "accounts")]
+mod accounts;
+mod blocks;
 mod index;
 mod script;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +39,7 @@ use super::pattern::glob;
 use super::{
     Answer, Pulse, Record, RecordLimits, Registry, RegistryError, ServiceKey, ServicePattern,
 };
+use crate::memory::Charge;
 use crate::metrics::Counters;
 
 /// The hash of all workspaces: records as JSON, by id.
@@ -891,9 +896,73 @@ impl Registry for RedisRegistry {
             self.remove(&keys).await?;
             let mut connection = self.connection.clone();
             connection.hdel::<_, _, ()>(WORKSPACES, id).await?;
+            tasks::remove(connection, id).await?;
             Ok(removed)
         }
         .boxed()
+    }
+
+    fn put_block<'a>(&'a self, key: &'a str, block: Option<super::Block>) -> Answer<'a, ()> {
+        blocks::put(self.connection.clone(), key, block).boxed()
+    }
+
+    fn blocks(&self, now: u64) -> Answer<'_, Vec<(String, super::Block)>> {
+        blocks::all(self.connection.clone(), now).boxed()
+    }
+
+    fn push_task<'a>(
+        &'a self,
+        workspace: &'a str,
+        queue: &'a str,
+        text: String,
+        charge: Charge,
+        max: usize,
+    ) -> Answer<'a, ()> {
+        async move {
+            let pushed = tasks::push(self.connection.clone(), workspace, queue, text, max).await;
+            // The task is in Redis now.
+            drop(charge);
+            pushed
+        }
+        .boxed()
+    }
+
+    fn pop_task<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, Option<String>> {
+        tasks::pop(self.connection.clone(), workspace, queue).boxed()
+    }
+
+    fn count_tasks<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, usize> {
+        tasks::len(self.connection.clone(), workspace, queue).boxed()
+    }
+
+    fn peek_tasks<'a>(
+        &'a self,
+        workspace: &'a str,
+        queue: &'a str,
+        count: usize,
+    ) -> Answer<'a, Vec<String>> {
+        tasks::peek(self.connection.clone(), workspace, queue, count).boxed()
+    }
+
+    #[cfg(feature = "accounts")]
+    fn account<'a>(&'a self, email: &'a str) -> Answer<'a, Option<String>> {
+        accounts::get(self.connection.clone(), email).boxed()
+    }
+
+    #[cfg(feature = "accounts")]
+    fn accounts(&self) -> Answer<'_, Vec<String>> {
+        accounts::all(self.connection.clone()).boxed()
+    }
+
+    #[cfg(feature = "accounts")]
+    fn change_account<'a>(
+        &'a self,
+        email: &'a str,
+        former: Option<String>,
+        record: Option<String>,
+        max: usize,
+    ) -> Answer<'a, super::AccountChange> {
+        accounts::change(self.connection.clone(), email, former, record, max).boxed()
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {

@@ -55,10 +55,14 @@ impl Backend {
     pub(super) fn alone(
         store: Store,
         workspaces: Vec<WorkspaceInfo>,
+        #[cfg(feature = "accounts")] accounts: Vec<(String, String)>,
         limits: RecordLimits,
     ) -> Backend {
+        let registry = MemoryRegistry::new(store, workspaces, limits);
+        #[cfg(feature = "accounts")]
+        let registry = registry.with_accounts(accounts);
         Backend {
-            registry: Box::new(MemoryRegistry::new(store, workspaces, limits)),
+            registry: Box::new(registry),
             bus: Box::new(NoBus),
             revoked: Vec::new(),
             #[cfg(feature = "redis")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hypha_rpc::service::Method;
+use hypha_rpc::service::{IntoService, Method, Service};
 
 use super::{Server, StartError};
 use crate::auth::Authenticator;
@@ -43,6 +43,7 @@ pub struct Builder {
 pub(super) struct Extensions {
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
     pub(super) login_methods: Vec<Method>,
+    pub(super) services: Vec<Service>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -223,6 +224,34 @@ impl Builder {
     /// ```
     pub fn login_method(mut self, method: Method) -> Self {
         self.extensions.login_methods.push(method);
+        self
+    }
+
+    /// Adds a service of the embedding program, which the server registers in the workspace
+    /// `public` before it accepts clients, as startup functions of the original server do.
+    ///
+    /// Its visibility decides who may call it; `Public` opens it to everybody. At most 4096 calls
+    /// of all services of the server in `public` run at the same time. What a call holds is charged
+    /// to its caller.
+    ///
+    /// ```
+    /// use hypha_rpc::prelude::*;
+    /// use hypha_server::Server;
+    ///
+    /// struct Greeter;
+    ///
+    /// #[hypha_service(id = "greeter", visibility = "public")]
+    /// impl Greeter {
+    ///     /// Greets.
+    ///     pub async fn greet(&self, name: &str) -> String {
+    ///         format!("Hello {name}!")
+    ///     }
+    /// }
+    ///
+    /// let builder = Server::builder().startup_service(Greeter);
+    /// ```
+    pub fn startup_service(mut self, service: impl IntoService) -> Self {
+        self.extensions.services.push(service.into_service());
         self
     }
 

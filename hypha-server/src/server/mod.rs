@@ -20,6 +20,8 @@ use tokio::task::JoinHandle;
 use self::backend::Backend;
 pub use self::builder::Builder;
 use self::builder::Extensions;
+#[cfg(feature = "accounts")]
+use crate::accounts::{self, Accounts};
 use crate::admin;
 use crate::auth::{self, Issuer};
 use crate::metrics::{Counters, Stats};
@@ -27,7 +29,7 @@ use crate::registry::RecordLimits;
 use crate::settings::{ConfigError, Settings};
 use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError, StoredData};
-use crate::{http, login, manager, workspace};
+use crate::{http, login, manager, queue, workspace};
 
 /// Grace period for open connections when the server stops. After this time, the server aborts
 /// them.
@@ -79,6 +81,8 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     let StoredData {
         workspaces,
         revoked,
+        #[cfg(feature = "accounts")]
+            accounts: stored_accounts,
         skipped,
     } = store.load()?;
     let server_id = match settings.server_id.take() {
@@ -104,7 +108,13 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     counters.records_skipped.add_many(skipped);
     let backend = match &settings.redis_uri {
         Some(uri) => Backend::through_redis(uri, &info, limits, counters.clone()).await?,
-        None => Backend::alone(store.clone(), workspaces, limits),
+        None => Backend::alone(
+            store.clone(),
+            workspaces,
+            #[cfg(feature = "accounts")]
+            stored_accounts,
+            limits,
+        ),
     };
     for (token, end) in &backend.revoked {
         for hash in auth::hashes_to_revoke(token) {
@@ -156,10 +166,25 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     manager::start(&state)
         .await
         .map_err(|error| StartError::Manager(error.into()))?;
-    login::start(&state, extensions.login_methods)
-        .await
-        .map_err(|error| StartError::Manager(error.into()))?;
-    admin::start(&state)
+    #[cfg(feature = "accounts")]
+    let accounts = Accounts::start(&state);
+    login::start(
+        &state,
+        #[cfg(feature = "accounts")]
+        accounts.clone(),
+        extensions.login_methods,
+        [queue::service(&state)]
+            .into_iter()
+            .chain(extensions.services)
+            .collect(),
+    )
+    .await
+    .map_err(|error| StartError::Manager(error.into()))?;
+    #[cfg(feature = "accounts")]
+    let for_administrators = accounts.map(accounts::service).into_iter().collect();
+    #[cfg(not(feature = "accounts"))]
+    let for_administrators = Vec::new();
+    admin::start(&state, for_administrators)
         .await
         .map_err(|error| StartError::Manager(error.into()))?;
     let data = state.settings.data_dir.as_deref();

@@ -257,6 +257,13 @@ pub(super) async fn connect(
 ) -> Result<Admitted, Refusal> {
     let state = &sessions.state;
     let client_id = applicant.client_id;
+    let blocked = state
+        .blocked
+        .sentence(&applicant.user, Some(applicant.address));
+    if let Some(sentence) = blocked {
+        state.counters.refused_blocked.add();
+        return Err(Refusal::new(RefusalKind::Credentials, sentence));
+    }
     let seats = take_seats(sessions, &applicant.user, &info, client_id)?;
     drop(permit);
     let account = state

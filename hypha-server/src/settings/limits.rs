@@ -22,6 +22,9 @@ const LOGIN_CHECKS_MAX: usize = 2048;
 /// Maximum for the limit on waiting calls to the manager: half of its concurrent calls, so that the
 /// other half stays for calls that do not wait.
 const WAITING_CALLS_MAX: usize = 8192;
+/// Largest number of calls that wait for a task: a quarter of the places for calls of the services
+/// in `public`.
+const TASK_WAITS_MAX: usize = 1024;
 /// The resolution of tokio's timers. A shorter timeout would expire immediately.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
@@ -269,6 +272,71 @@ pub struct Limits {
     /// call evicts the oldest call of the user or address with the most calls. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
     pub login_checks: usize,
+    /// Users and IP addresses that administrators may block. Default: 10,000.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_BLOCKS"))]
+    pub blocks: usize,
+    /// Size of the largest task in a queue, in bytes. Default: 256 KiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_TASK_BYTES"))]
+    pub task_bytes: usize,
+    /// Tasks in the queues of one workspace, in bytes; each counts 128 more than its JSON. Default:
+    /// 8 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_TASKS_BYTES"))]
+    pub workspace_tasks_bytes: usize,
+    /// Calls of one user, or of one IP address without credentials, that wait for a task. The
+    /// oldest gives way to a new one. Default: 128.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS_PER_CLIENT"))]
+    pub task_waits_per_client: usize,
+    /// Calls of all that wait for a task, 1024 at most. The oldest of the user or address with the
+    /// most gives way to a new one. Default: 1024.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS"))]
+    pub task_waits: usize,
+    /// Accounts of the server itself, if they are enabled. Default: 10,000.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ACCOUNTS"))]
+    pub accounts: usize,
+    /// New accounts that are not verified yet. Beyond it the oldest that waits for its code gives
+    /// way, and no other can wait for an administrator. Default: 10,000.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING"))]
+    pub pending_accounts: usize,
+    /// New accounts of one user, or of one IP address without credentials, that wait for their
+    /// codes. The oldest gives way to a new one. Default: 64.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING_PER_CLIENT")
+    )]
+    pub pending_accounts_per_client: usize,
+    /// Time for a new account to be verified with its code. Default: 600 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_CODE_TTL", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub verification_time: Duration,
+    /// Wrong codes after which a new account is discarded. Default: 5.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_MAX_ATTEMPTS"))]
+    pub verification_attempts: usize,
+    /// Shortest interval between two codes for one e-mail address. Default: 30 s.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_VERIFICATION_RESEND_THROTTLE", value_parser = interval)
+    )]
+    #[serde(serialize_with = "in_seconds")]
+    pub verification_interval: Duration,
+    /// Attempts to sign up, sign in or change an account per minute of one user, or of one IP
+    /// address without credentials, on average and at once; 0 for no limit. Default: 30.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_ACCOUNT_ATTEMPTS_PER_CLIENT"))]
+    pub account_attempts_per_client: f64,
+    /// Wrong passwords per minute for one account, on average and at once; 0 for no limit. Default:
+    /// 10.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_FAILED_SIGN_INS_PER_ACCOUNT"))]
+    pub failed_sign_ins_per_account: f64,
+    /// Passwords that are hashed at the same time; each takes 19 MiB of memory. Default: 2.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONCURRENT_HASHES"))]
+    pub concurrent_hashes: usize,
+    /// Passwords of one user, or of one IP address without credentials, that wait to be hashed. The
+    /// oldest gives way to a new one. Default: 16.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING_PER_CLIENT"))]
+    pub hashes_waiting_per_client: usize,
+    /// Passwords of all that wait to be hashed. The oldest of the user or address with the most
+    /// gives way to a new one. Default: 256.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING"))]
+    pub hashes_waiting: usize,
     /// Maximum number of calls to the manager of one user, or of one IP address without
     /// credentials, that wait for other clients. Further calls are refused. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
@@ -333,6 +401,22 @@ impl Default for Limits {
             logins: 10_000,
             login_checks_per_client: 256,
             login_checks: LOGIN_CHECKS_MAX,
+            blocks: 10_000,
+            task_bytes: 256 * 1024,
+            workspace_tasks_bytes: 8 * 1024 * 1024,
+            task_waits_per_client: 128,
+            task_waits: TASK_WAITS_MAX,
+            accounts: 10_000,
+            pending_accounts: 10_000,
+            pending_accounts_per_client: 64,
+            verification_time: Duration::from_secs(600),
+            verification_attempts: 5,
+            verification_interval: Duration::from_secs(30),
+            account_attempts_per_client: 30.0,
+            failed_sign_ins_per_account: 10.0,
+            concurrent_hashes: 2,
+            hashes_waiting_per_client: 16,
+            hashes_waiting: 256,
             waiting_calls_per_client: 2048,
             waiting_calls: WAITING_CALLS_MAX,
             incumbent_timeout: Duration::from_secs(5),
@@ -361,6 +445,20 @@ impl Limits {
                 ));
             }
         }
+        for (name, rate) in [
+            (
+                "account_attempts_per_client",
+                self.account_attempts_per_client,
+            ),
+            (
+                "failed_sign_ins_per_account",
+                self.failed_sign_ins_per_account,
+            ),
+        ] {
+            if !(rate == 0.0 || rate >= 1.0) {
+                return invalid(format!("`{name}` must be 0 or at least 1, got {rate}"));
+            }
+        }
         for (name, count, least) in [
             ("concurrent_handshakes", self.concurrent_handshakes, 1),
             ("handshakes_per_address", self.handshakes_per_address, 1),
@@ -387,6 +485,28 @@ impl Limits {
             ("logins", self.logins, 1),
             ("login_checks_per_client", self.login_checks_per_client, 1),
             ("login_checks", self.login_checks, 1),
+            ("task_bytes", self.task_bytes, 1),
+            (
+                "workspace_tasks_bytes",
+                self.workspace_tasks_bytes,
+                self.task_bytes,
+            ),
+            ("task_waits_per_client", self.task_waits_per_client, 1),
+            ("task_waits", self.task_waits, 1),
+            ("pending_accounts", self.pending_accounts, 1),
+            (
+                "pending_accounts_per_client",
+                self.pending_accounts_per_client,
+                1,
+            ),
+            ("verification_attempts", self.verification_attempts, 1),
+            ("concurrent_hashes", self.concurrent_hashes, 1),
+            (
+                "hashes_waiting_per_client",
+                self.hashes_waiting_per_client,
+                1,
+            ),
+            ("hashes_waiting", self.hashes_waiting, 1),
             ("waiting_calls_per_client", self.waiting_calls_per_client, 1),
             ("waiting_calls", self.waiting_calls, 1),
             ("frame_bytes", self.frame_bytes, FRAME_BYTES_MIN),
@@ -412,6 +532,7 @@ impl Limits {
         for (name, count, most) in [
             ("login_checks", self.login_checks, LOGIN_CHECKS_MAX),
             ("waiting_calls", self.waiting_calls, WAITING_CALLS_MAX),
+            ("task_waits", self.task_waits, TASK_WAITS_MAX),
         ] {
             if count > most {
                 return invalid(format!("`{name}` must be at most {most}, got {count}"));
@@ -430,6 +551,7 @@ impl Limits {
             ("stream_sweep", self.stream_sweep),
             ("orphan_timeout", self.orphan_timeout),
             ("login_time", self.login_time),
+            ("verification_time", self.verification_time),
         ] {
             at_least(name, time, TIME_MIN)?;
         }

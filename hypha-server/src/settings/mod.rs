@@ -9,6 +9,7 @@
 //! [`Settings::check`] is the only place that refuses settings. Code that reads them later relies
 //! on it.
 
+mod accounts;
 mod limits;
 mod tokens;
 
@@ -18,6 +19,9 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use serde::{Serialize, Serializer};
 
+#[cfg(feature = "accounts")]
+pub(crate) use self::accounts::HASH_KIB;
+pub use self::accounts::{AccountSettings, Verification};
 pub use self::limits::Limits;
 pub use self::tokens::TokenSettings;
 
@@ -159,6 +163,9 @@ pub struct Settings {
     /// Names in tokens, and the identity provider.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
     pub tokens: TokenSettings,
+    /// Accounts of the server itself.
+    #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Accounts"))]
+    pub accounts: AccountSettings,
     /// Limits that prevent one client from harming the others.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Limits"))]
     pub limits: Limits,
@@ -182,6 +189,7 @@ impl Default for Settings {
             js_client: None,
             static_mounts: Vec::new(),
             tokens: TokenSettings::default(),
+            accounts: AccountSettings::default(),
             limits: Limits::default(),
         }
     }
@@ -240,6 +248,7 @@ impl Settings {
         }
         self.static_mounts.retain(|mount| !mount.is_empty());
         self.tokens.ignore_empty();
+        self.accounts.ignore_empty();
     }
 
     /// Checks the settings without starting anything. Reads the file system for settings that name
@@ -284,6 +293,7 @@ impl Settings {
             self.reconnection_token_life,
             Duration::from_secs(1),
         )?;
+        self.accounts.check(self)?;
         self.limits.check()
     }
 
@@ -305,6 +315,7 @@ impl Settings {
                     .into(),
             );
         }
+        warnings.extend(self.accounts.warnings(self));
         warnings
     }
 

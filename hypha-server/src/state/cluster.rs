@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::State;
+use crate::auth;
 use crate::bus::{Notice, REPEAT, Recipient};
 use crate::metrics::Counters;
 use crate::peer::{CloseOrder, Peer};
@@ -146,6 +147,9 @@ impl Recipient for State {
             }
             Notice::Revoked { token, end } => {
                 self.issuer.remember_all_revoked(&token, end);
+                if let Some(user_id) = auth::account_of(&token) {
+                    self.disconnect_user(user_id);
+                }
             }
         }
     }

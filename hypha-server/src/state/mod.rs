@@ -8,6 +8,7 @@
 //! [`State::workspace_records`], an asynchronous lock that callers hold. It must be taken before
 //! any other lock.
 
+mod blocked;
 #[cfg(feature = "redis")]
 mod cluster;
 mod emptied;
@@ -22,6 +23,7 @@ use hypha_rpc::Context;
 use hypha_wire::absolute_address;
 use tokio::sync::{Mutex, mpsc};
 
+pub(crate) use self::blocked::{Blockable, Blocked};
 pub(crate) use self::emptied::Emptied;
 pub(crate) use self::server_clients::ServerClients;
 pub(crate) use self::shutdown::Shutdown;
@@ -31,7 +33,7 @@ use crate::bus::Bus;
 use crate::event_log::EventLog;
 use crate::memory::{Budget, MemoryLimits};
 use crate::metrics::{Counters, Stats};
-use crate::peer::Peer;
+use crate::peer::{CloseOrder, Peer};
 use crate::registry::Registry;
 use crate::router::Router;
 use crate::settings::Settings;
@@ -87,6 +89,7 @@ pub(crate) struct State {
     /// Issues and checks tokens.
     pub(crate) issuer: Issuer,
     pub(crate) event_log: EventLog,
+    pub(crate) blocked: Blocked,
     /// Locked while the record of a workspace is read, changed and stored, so that no change is
     /// lost. Taken before any other lock, and held across awaits.
     pub(crate) workspace_records: Mutex<()>,
@@ -138,6 +141,7 @@ impl State {
             store: parts.store,
             issuer: parts.issuer,
             event_log: EventLog::default(),
+            blocked: Blocked::default(),
             workspace_records: Mutex::default(),
             clients: ServerClients::default(),
             shutdown: Shutdown::new(parts.alive),
@@ -163,6 +167,19 @@ impl State {
             // The caller has disconnected since it sent the call. All such callers share one
             // account, because no client waits for their results.
             None => DEPARTED.to_owned(),
+        }
+    }
+
+    /// Disconnects the clients of a user whose credentials have changed, and those with tokens that
+    /// the user has made.
+    #[cfg_attr(
+        not(any(feature = "accounts", feature = "redis")),
+        allow(dead_code, reason = "there are no accounts")
+    )]
+    pub(crate) fn disconnect_user(&self, user_id: &str) {
+        for client in self.router.all(|peer| payer(&peer.user) != user_id) {
+            let order = CloseOrder::new(1008, "the credentials of the user have changed");
+            client.outbox.close(order.with_error_frame());
         }
     }
 

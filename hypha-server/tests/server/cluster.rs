@@ -676,3 +676,97 @@ async fn services_registered_elsewhere_survive_a_former_connection() -> Result<(
     }
     Ok(())
 }
+
+#[cfg(feature = "accounts")]
+#[tokio::test]
+async fn servers_share_accounts_and_the_end_of_their_tokens() -> Result<()> {
+    let redis = redis_or_skip!();
+    let start = async |id: &str| -> Result<Server> {
+        let mut settings = hypha_server::Settings::default();
+        settings.port = 0;
+        settings.accounts.enabled = true;
+        settings.server_id = Some(id.into());
+        settings.jwt_secret = Some(SECRET.into());
+        settings.redis_uri = Some(redis.uri());
+        settings.public_base_url = Some("http://hypha.example.org".into());
+        settings.limits.accounts = 1;
+        Ok(hypha_server::Builder::from(settings).start().await?)
+    };
+    let (one, two) = (start("one").await?, start("two").await?);
+    let post = async |server: &Server, id: &str, method: &str, arguments: serde_json::Value| {
+        let base = server.url();
+        let url = format!("{base}/public/services/{id}:hypha-login/{method}");
+        let answer = support::http().post(url).json(&arguments).send().await?;
+        anyhow::Ok(answer.json::<serde_json::Value>().await?)
+    };
+    let sign_up = async |email: &str| {
+        let person = json!({"name": "Ann", "email": email, "password": "correct horse"});
+        let begun = post(&one, "one", "signup", person).await?;
+        let code = json!({"email": email, "code": begun["dev_code"]});
+        post(&one, "one", "verify_email", code).await
+    };
+    let created = sign_up("ann@x").await?;
+    assert_eq!(created["success"], true, "{created}");
+    assert_eq!(
+        sign_up("bob@x").await?["success"],
+        false,
+        "one is the limit"
+    );
+
+    let credentials = json!({"email": "ann@x", "password": "correct horse"});
+    let signed_in = post(&two, "two", "login", credentials.clone()).await?;
+    let token = signed_in["token"].as_str().context("no token")?;
+    let hello = json!({"client_id": "c", "token": token});
+    let mut user = Raw::connect(&one, hello.clone()).await?;
+    let change = json!({
+        "user_email": "ann@x",
+        "current_password": "correct horse",
+        "new_password": "battery staple",
+    });
+    let changed = post(&two, "two", "update_profile", change).await?;
+    assert_eq!(changed["success"], true, "{changed}");
+    let end = user.end().await?;
+    assert!(end.reason.contains("credentials"), "{end:?}");
+    assert!(Raw::connect(&one, hello).await.is_err());
+    let refused = post(&one, "one", "login", credentials).await?;
+    assert_eq!(refused["error"], "Invalid email or password");
+    one.shutdown().await;
+    two.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn servers_share_queues_of_tasks() -> Result<()> {
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let worker = hypha_rpc::connect(one.url()).await?;
+    let token = worker.manager().await?.generate_token(None).await?;
+    let boss = hypha_rpc::connect(two.url()).token(token);
+    let boss = boss.workspace(worker.workspace()).await?;
+    let (take, give) = (
+        worker.get_service("public/one:queue").await?,
+        boss.get_service("public/two:queue").await?,
+    );
+    let waiting = tokio::spawn(async move {
+        let task = take
+            .call::<Value>("pop", args!(queue_name = "q", timeout = 20))
+            .await;
+        (take, task)
+    });
+    for number in 1..=3 {
+        let task = Value::from(json!({"number": number}));
+        give.call::<Value>("push", args!("q", task)).await?;
+    }
+    let (take, task) = waiting.await?;
+    assert_eq!(task?, Value::from(json!({"number": 1})));
+    let length: usize = give.call("get_length", args!("q")).await?;
+    assert_eq!(length, 2);
+    let peeked: Vec<Value> = take.call("peek", args!("q", 5)).await?;
+    let expected = [json!({"number": 2}), json!({"number": 3})].map(Value::from);
+    assert_eq!(peeked, expected);
+    let first: Vec<Value> = take.call("peek", args!("q")).await?;
+    assert_eq!(first, expected[..1]);
+    one.shutdown().await;
+    two.shutdown().await;
+    Ok(())
+}

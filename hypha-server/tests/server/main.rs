@@ -2,6 +2,8 @@
 //! program that contains a server takes seconds to build. The tests that measure memory or latency
 //! are separate programs.
 
+#[cfg(all(feature = "accounts", feature = "jwks"))]
+mod accounts;
 mod apps;
 mod attacks;
 mod authenticator;
@@ -16,6 +18,7 @@ mod manager;
 mod operators;
 #[cfg(feature = "jwks")]
 mod provider;
+mod queue;
 mod restart;
 mod routing;
 mod services;

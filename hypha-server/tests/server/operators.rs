@@ -374,3 +374,56 @@ async fn an_empty_workspace_stays_for_the_grace_period() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn administrators_block_users_and_addresses() -> Result<()> {
+    let builder = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
+    let server = builder.start().await?;
+    let root = connect(server.url()).token(ROOT).await?;
+    let admin = root.get_service("ws-user-root/admin-utils").await?;
+    let owner = connect(server.url()).reconnect(None).await?;
+    let issued = owner.manager().await?.generate_token(None).await?;
+    let client = connect(server.url()).token(issued.as_str());
+    let client = client.reconnect(None).await?;
+    let id = client.user().id;
+    let said: String = admin
+        .call("block_user", args!(id.as_str(), reason = "noise"))
+        .await?;
+    assert_eq!(said, format!("Blocked user {id}, kicked 1 connections"));
+    client.closed().await;
+    let refused = connect(server.url()).token(issued.as_str()).await;
+    let refused = refused.err().context("is blocked")?.to_string();
+    assert!(refused.contains("User is blocked: noise"), "{refused}");
+    let url = format!("{}/public/info", server.url());
+    let request = support::http().get(&url).bearer_auth(&issued);
+    let response = request.send().await?;
+    assert_eq!(response.status(), 403, "{}", response.text().await?);
+    let listed: Value = admin.call("list_blocked", args!()).await?;
+    let listed = serde_json::to_string(&listed)?;
+    assert!(listed.contains(&id) && listed.contains("noise"), "{listed}");
+    admin
+        .call::<Value>("unblock_user", args!(id.as_str()))
+        .await?;
+    connect(server.url()).token(issued).await?;
+    let themselves = admin.call::<Value>("block_user", args!("root")).await;
+    assert!(themselves.is_err());
+
+    let anonymous = connect(server.url()).reconnect(None).await?;
+    let nowhere = admin.call::<Value>("block_ip", args!("nowhere")).await;
+    assert!(nowhere.is_err_and(|error| error.to_string().contains("no IP address")));
+    // The client of root has credentials, and stays.
+    admin
+        .call::<Value>("block_ip", args!("127.0.0.1", 60))
+        .await?;
+    anonymous.closed().await;
+    let refused = connect(server.url()).await;
+    let refused = refused.err().context("is blocked")?.to_string();
+    assert!(refused.contains("IP is blocked: blocked"), "{refused}");
+    assert!(server.stats().refused_blocked >= 3);
+    admin
+        .call::<Value>("unblock_ip", args!("127.0.0.1"))
+        .await?;
+    connect(server.url()).await?;
+    server.shutdown().await;
+    Ok(())
+}

@@ -20,7 +20,7 @@ function plain(value) {
     const entries = Object.entries(value).map(([key, item]) => [key, plain(item)]);
     const shown = Object.fromEntries(entries);
     // Each server documents its own services in its own words.
-    if (String(value.id).endsWith(":hypha-login")) {
+    if (/:(hypha-login|queue)$/.test(value.id)) {
       shown.service_schema = Object.keys(value.service_schema ?? {}).sort();
     }
     return shown;

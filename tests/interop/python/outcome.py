@@ -45,7 +45,7 @@ def plain(value):
     if callable(value):
         return {"function": getattr(value, "__name__", None)}
     if isinstance(value, dict):
-        if str(value.get("id")).endswith((":hypha-login", ":admin-utils")):
+        if str(value.get("id")).endswith((":hypha-login", ":admin-utils", ":queue")):
             # Each server documents its own services in its own words.
             schemas = value.get("service_schema") or {}
             value = {**value, "service_schema": sorted(schemas)}

@@ -291,6 +291,12 @@ async def administration(recorder, sessions):
         "kickout_client": lambda: admin.kickout_client("ws-user-erin", "unwanted", 1008, "be gone"),
         "list_workspaces": lambda: ids(admin.list_workspaces()),
         "get_metrics": lambda: names(admin.get_metrics()),
+        "block_user": lambda: admin.block_user("nobody", 60, "noise"),
+        "block_ip": lambda: admin.block_ip("192.0.2.1", duration=60),
+        "list_blocked": lambda: blocked(admin.list_blocked()),
+        "unblock_user": lambda: admin.unblock_user("nobody"),
+        "unblock_ip": lambda: admin.unblock_ip("192.0.2.1"),
+        "list_blocked of none": lambda: admin.list_blocked(),
     }
     for name, call in calls.items():
         await recorder.step(f"root: admin: {name}", call())
@@ -299,8 +305,41 @@ async def administration(recorder, sessions):
         await recorder.step(f"{who}: admin: get_service", found)
 
 
+async def queues(recorder, sessions):
+    """Tasks that the clients of a workspace share."""
+    root = sessions.clients["root"]
+    alice = sessions.clients["admin"]
+    queue = await alice.get_service(f"public/{root.config['server_id']}:queue")
+    calls = {
+        "pop nothing": lambda: queue.pop("q", timeout=1),
+        "push": lambda: queue.push("q", {"number": 1, "more": [None, 0.5, "x"]}),
+        "push by name": lambda: queue.push(queue_name="q", task={"number": 2}),
+        "get_length": lambda: queue.get_length("q"),
+        "get_length of none": lambda: queue.get_length("other"),
+        "peek": lambda: queue.peek("q", 2),
+        "peek by name": lambda: queue.peek(queue_name="q", n=9),
+        "peek at one": lambda: queue.peek("q"),
+        "pop": lambda: queue.pop("q", timeout=1),
+        "pop by name": lambda: queue.pop(queue_name="q"),
+        "pop the end": lambda: queue.pop("q", 1),
+        "push to no name": lambda: queue.push("-q", {}),
+        "push without a task": lambda: queue.push("q"),
+        "push too much": lambda: queue.push("q", {}, 1, 2, 3),
+    }
+    for name, call in calls.items():
+        await recorder.step(f"admin: queue: {name}", call())
+
+
 async def ids(listed):
     return sorted({item["id"] for item in await listed} & {"public", "ws-user-alice"})
+
+
+async def blocked(listed):
+    """Who is blocked, without the time that is left."""
+    return {
+        kind: [(item["id"], item["reason"], item["ttl_seconds"] in range(50, 61)) for item in items]
+        for kind, items in (await listed).items()
+    }
 
 
 async def names(metrics):
@@ -352,6 +391,7 @@ async def main():
     await events(recorder, sessions)
     await refusals(recorder, sessions, tokens)
     await administration(recorder, sessions)
+    await queues(recorder, sessions)
     tokens.update(
         alice=sessions.token_of("alice"), bob=sessions.token_of("bob"), root=options.root_token
     )

@@ -88,6 +88,16 @@ const ROWS: &[Row] = &[
         program: "small",
         needs: &[SERVER],
     },
+    row(
+        "accounts",
+        &[
+            Need::Python,
+            Need::JavaScript,
+            Need::Chromium,
+            SERVER,
+            example("stage"),
+        ],
+    ),
     row("bad_input", &[Need::Servers]),
     row("client_errors", &[Need::Servers]),
     row(

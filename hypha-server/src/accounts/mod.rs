@@ -1,0 +1,486 @@
+//! Accounts of the server itself: users sign up and sign in with a password, administrators look
+//! after them.
+
+mod administration;
+mod attempts;
+#[cfg(feature = "jwks")]
+mod email;
+mod passwords;
+mod pending;
+mod record;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hypha_rpc::Context;
+use hypha_rpc::workspace::{Permission, UserInfo};
+use tokio::time::sleep;
+
+pub(crate) use self::administration::service;
+use self::attempts::Attempts;
+#[cfg(feature = "jwks")]
+use self::email::Mailer;
+use self::passwords::Passwords;
+use self::pending::{NewAccount, Pending};
+use self::record::Record;
+use crate::auth::{self, Lineage};
+use crate::bus::Notice;
+use crate::memory::Account;
+use crate::registry::{AccountChange, RegistryError};
+use crate::settings::Verification;
+use crate::state::State;
+
+/// Longest interval in which sign-ups that have expired are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Time for which tokens are remembered that ended before their time, in seconds. No token of an
+/// account lives longer.
+const REMEMBERED: u64 = 366 * 86_400;
+/// Attempts to change a record that others change at the same time.
+const CHANGES_MAX: usize = 8;
+/// The role of every account, as with the original server.
+const ROLE: &str = "user";
+/// The answer for a wrong password and for an account that is not there.
+const WRONG: &str = "Invalid email or password";
+
+/// The reason why an account is not created, used or changed, in words for its user.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refusal(String);
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Refusal(text)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(text: &str) -> Self {
+        Refusal(text.into())
+    }
+}
+
+impl From<RegistryError> for Refusal {
+    fn from(error: RegistryError) -> Self {
+        Refusal(error.to_string())
+    }
+}
+
+/// The first step of a sign-up is done.
+pub(crate) struct SignedUp {
+    pub(crate) email: String,
+    /// The code, where nobody sends it by e-mail.
+    pub(crate) code: Option<String>,
+    pub(crate) by: Verification,
+}
+
+/// A user has signed in.
+pub(crate) struct SignedIn {
+    pub(crate) user_id: String,
+    pub(crate) email: String,
+    pub(crate) email_verified: bool,
+    pub(crate) name: String,
+    pub(crate) workspace: String,
+    pub(crate) token: String,
+    /// Life of the token in seconds.
+    pub(crate) life: u64,
+}
+
+/// The accounts of a server.
+pub(crate) struct Accounts {
+    // Weak: the state holds the clients whose services hold this.
+    state: Weak<State>,
+    passwords: Passwords,
+    pending: Pending,
+    of_clients: Attempts,
+    of_accounts: Attempts,
+    #[cfg(feature = "jwks")]
+    mailer: Option<Mailer>,
+}
+
+impl Accounts {
+    /// Returns the accounts if the server is to have them.
+    pub(crate) fn start(state: &Arc<State>) -> Option<Arc<Accounts>> {
+        let settings = &state.settings.accounts;
+        if !settings.enabled {
+            return None;
+        }
+        let limits = &state.settings.limits;
+        let accounts = Arc::new(Accounts {
+            state: Arc::downgrade(state),
+            passwords: Passwords::new(limits, state.counters.clone()),
+            pending: Pending::new(limits, state.counters.clone()),
+            of_clients: Attempts::new(limits.account_attempts_per_client),
+            of_accounts: Attempts::new(limits.failed_sign_ins_per_account),
+            #[cfg(feature = "jwks")]
+            mailer: Mailer::new(settings),
+        });
+        let interval = limits.verification_time.min(SWEEP_INTERVAL);
+        let swept = Arc::downgrade(&accounts);
+        state.shutdown.spawn(async move {
+            while let Some(accounts) = swept.upgrade() {
+                accounts.pending.sweep();
+                drop(accounts);
+                sleep(interval).await;
+            }
+        });
+        Some(accounts)
+    }
+
+    fn state(&self) -> Result<Arc<State>, Refusal> {
+        let state = self.state.upgrade();
+        state.ok_or_else(|| "The server is shutting down.".into())
+    }
+
+    /// Counts an attempt of a caller. Returns the account to which it is charged.
+    fn attempt(&self, ctx: &Context) -> Result<Account, Refusal> {
+        let state = self.state()?;
+        let owner = state.account_owner(ctx);
+        self.of_clients
+            .take(&owner)
+            .inspect_err(|_| state.counters.account_attempts_refused.add())?;
+        Ok(state.memory.open(&owner))
+    }
+
+    /// Begins to create an account.
+    pub(crate) async fn sign_up(
+        &self,
+        ctx: &Context,
+        name: &str,
+        email: &str,
+        password: String,
+    ) -> Result<SignedUp, Refusal> {
+        let state = self.state()?;
+        let by = state.settings.accounts.verification;
+        if by == Verification::Closed {
+            return Err("Only an administrator can create accounts.".into());
+        }
+        passwords::check(&password, "Password")?;
+        let (email, name) = (record::email(email)?, record::name(name)?);
+        let account = self.attempt(ctx)?;
+        if state.registry.account(&email).await?.is_some() {
+            return Err("Email already registered".into());
+        }
+        let password = self.passwords.hash(&account, password).await?;
+        let new = NewAccount {
+            email: email.clone(),
+            name,
+            password,
+        };
+        if by == Verification::Administrator {
+            self.wait_for_administrator(&state, new).await?;
+            let code = None;
+            return Ok(SignedUp { email, code, by });
+        }
+        let code = self.pending.add(&account, new)?;
+        let code = match self.send(&email, code).await {
+            Ok(code) => code,
+            Err(error) => {
+                self.pending.remove(&email);
+                return Err(error);
+            }
+        };
+        Ok(SignedUp { email, code, by })
+    }
+
+    /// Stores an account that nobody can use until an administrator has verified it.
+    async fn wait_for_administrator(&self, state: &State, new: NewAccount) -> Result<(), Refusal> {
+        let all = self.all(state).await?;
+        let waiting = all.iter().filter(|record| !record.email_verified).count();
+        if waiting >= state.settings.limits.pending_accounts {
+            state.counters.sign_ups_refused.add();
+            return Err(
+                "Too many accounts wait for an administrator. Please try again later.".into(),
+            );
+        }
+        let email = new.email.clone();
+        self.create(state, Record::new(new, false)).await?;
+        tracing::info!(email, "an account waits for an administrator to verify it");
+        Ok(())
+    }
+
+    async fn create(&self, state: &State, record: Record) -> Result<(), Refusal> {
+        let max = state.settings.limits.accounts;
+        let text = Some(record.to_text()?);
+        let created = state
+            .registry
+            .change_account(&record.email, None, text, max)
+            .await?;
+        match created {
+            AccountChange::Done => Ok(()),
+            AccountChange::Conflict => Err("Email already registered".into()),
+            AccountChange::Full => {
+                state.counters.sign_ups_refused.add();
+                tracing::warn!(max, "a sign-up was refused: there are too many accounts");
+                Err("This server has as many accounts as it may have.".into())
+            }
+        }
+    }
+
+    /// Sends a code, or returns it if the server sends no e-mails.
+    #[cfg_attr(
+        not(feature = "jwks"),
+        allow(clippy::unused_async, clippy::unused_self, reason = "nothing is sent")
+    )]
+    async fn send(&self, email: &str, code: String) -> Result<Option<String>, Refusal> {
+        #[cfg(feature = "jwks")]
+        if let Some(mailer) = &self.mailer {
+            let minutes = self.state()?.settings.limits.verification_time.as_secs() / 60;
+            mailer.send(email, &code, minutes).await?;
+            return Ok(None);
+        }
+        tracing::warn!(
+            email,
+            code,
+            "RESEND_API_KEY is not set: a code was not sent"
+        );
+        Ok(Some(code))
+    }
+
+    /// Creates the account of an address that has got the right code. Returns the user's id.
+    pub(crate) async fn verify(
+        &self,
+        ctx: &Context,
+        email: &str,
+        code: &str,
+    ) -> Result<String, Refusal> {
+        let state = self.state()?;
+        let email = record::email(email)?;
+        self.attempt(ctx)?;
+        let new = self.pending.verify(&email, code.trim())?;
+        let record = Record::new(new, true);
+        let id = record.id.clone();
+        let created = self.create(&state, record).await;
+        self.pending.remove(&email);
+        created.map(|()| id)
+    }
+
+    /// Sends another code to an address that waits for one. Returns the address, and the code as
+    /// for a sign-up.
+    pub(crate) async fn resend(
+        &self,
+        ctx: &Context,
+        email: &str,
+    ) -> Result<(String, Option<String>), Refusal> {
+        let email = record::email(email)?;
+        self.attempt(ctx)?;
+        let code = self.pending.renew(&email)?;
+        let code = self.send(&email, code).await?;
+        Ok((email, code))
+    }
+
+    /// Returns the account of an address if the password is right and the account usable.
+    async fn authenticate(
+        &self,
+        account: &Account,
+        email: &str,
+        password: String,
+    ) -> Result<Record, Refusal> {
+        let state = self.state()?;
+        let email = record::email(email).map_err(|_| Refusal::from(WRONG))?;
+        let record = match state.registry.account(&email).await? {
+            Some(text) => Some(Record::read(&text)?),
+            None => None,
+        };
+        // Only for accounts that are there, so that their number bounds that of the buckets.
+        if record.is_some() {
+            self.of_accounts
+                .take(&email)
+                .inspect_err(|_| state.counters.account_attempts_refused.add())?;
+        }
+        let hash = record.as_ref().map(|record| record.password.clone());
+        if passwords::check(&password, "Password").is_err()
+            || !self.passwords.verify(account, password, hash).await?
+        {
+            state.counters.sign_ins_failed.add();
+            return Err(WRONG.into());
+        }
+        let record = record.ok_or(WRONG)?;
+        self.of_accounts.give_back(&email);
+        if !record.email_verified {
+            return Err("An administrator has not verified this account yet.".into());
+        }
+        if record.disabled {
+            return Err("This account is disabled.".into());
+        }
+        Ok(record)
+    }
+
+    /// Signs a user in. The token is for all workspaces of the user, or for one of them.
+    pub(crate) async fn sign_in(
+        &self,
+        ctx: &Context,
+        email: &str,
+        password: String,
+        workspace: Option<String>,
+        life: Option<u64>,
+    ) -> Result<SignedIn, Refusal> {
+        let state = self.state()?;
+        let account = self.attempt(ctx)?;
+        let record = self.authenticate(&account, email, password).await?;
+        let own = record.user(None).own_workspace();
+        let workspace = workspace.filter(|id| !id.is_empty());
+        if let Some(id) = workspace.as_ref().filter(|id| **id != own) {
+            let found = state.registry.workspace(id).await?;
+            let user = record.user(None);
+            let is_owner = found.is_some_and(|workspace| workspace.owned_by(&user));
+            if !is_owner && !user.may(Permission::Read, id) {
+                return Err(format!("You have no permission for the workspace {id}.").into());
+            }
+        }
+        let longest = state.settings.accounts.token_life.as_secs().min(REMEMBERED);
+        let life = life
+            .filter(|life| *life > 0)
+            .unwrap_or(longest)
+            .min(longest);
+        let user = record.user(workspace.clone());
+        let token = issue(&state, &record, &user, life).await?;
+        tracing::info!(user = record.id, "signed in");
+        Ok(SignedIn {
+            user_id: record.id,
+            email: record.email,
+            email_verified: record.email_verified,
+            name: record.name,
+            workspace: workspace.unwrap_or(own),
+            token,
+            life,
+        })
+    }
+
+    /// Changes the name or the password of an account, for its user: the caller has a token of the
+    /// account or gives the present password. A new password always needs the present one, and ends
+    /// all tokens of the user.
+    pub(crate) async fn update(
+        &self,
+        ctx: &Context,
+        email: Option<&str>,
+        name: Option<&str>,
+        present: Option<String>,
+        new: Option<String>,
+    ) -> Result<(), Refusal> {
+        let state = self.state()?;
+        let user = ctx.user();
+        let email = email.or(user.email.as_deref());
+        let email = email.ok_or("Email is required for profile updates")?;
+        let name = name.filter(|name| !name.is_empty());
+        let name = name.map(record::name).transpose()?;
+        if new.is_some() && present.is_none() {
+            return Err("Current password required to change password".into());
+        }
+        if let Some(new) = &new {
+            passwords::check(new, "New password")?;
+        }
+        let account = self.attempt(ctx)?;
+        let id = match present {
+            Some(present) => {
+                let record = self.authenticate(&account, email, present).await;
+                record
+                    .map_err(|error| match error.0.as_str() {
+                        WRONG => Refusal::from("Current password is incorrect"),
+                        _ => error,
+                    })?
+                    .id
+            }
+            None => {
+                let text = state.registry.account(&record::email(email)?).await?;
+                let record = text.map(|text| Record::read(&text)).transpose()?;
+                // A token that the user has made for others is not the user.
+                let own = record.filter(|record| {
+                    record.id == user.id && user.parent.is_none() && !record.disabled
+                });
+                own.ok_or("Sign in, or give the current password, to change a profile")?
+                    .id
+            }
+        };
+        let password = match new {
+            Some(new) => Some(self.passwords.hash(&account, new).await?),
+            None => None,
+        };
+        let ends_tokens = password.is_some();
+        self.change(&state, &record::email(email)?, ends_tokens, |record| {
+            if record.id != id {
+                return Err("User not found".into());
+            }
+            if let Some(name) = &name {
+                record.name.clone_from(name);
+            }
+            if let Some(password) = &password {
+                record.password.clone_from(password);
+            }
+            Ok(())
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn all(&self, state: &State) -> Result<Vec<Record>, Refusal> {
+        let texts = state.registry.accounts().await?;
+        // One that cannot be read stays, for a version that can read it.
+        Ok(texts
+            .iter()
+            .filter_map(|text| Record::read(text).ok())
+            .collect())
+    }
+
+    /// Changes the record of an account in one step, and ends its tokens if they are not to be
+    /// valid any more. Returns the new record.
+    async fn change(
+        &self,
+        state: &State,
+        email: &str,
+        ends_tokens: bool,
+        change: impl Fn(&mut Record) -> Result<(), Refusal>,
+    ) -> Result<Record, Refusal> {
+        for _ in 0..CHANGES_MAX {
+            let text = state.registry.account(email).await?;
+            let text = text.ok_or("User not found")?;
+            let mut record = Record::read(&text)?;
+            let former = record.credentials();
+            change(&mut record)?;
+            if ends_tokens {
+                record.renew_credentials();
+            }
+            let new = Some(record.to_text()?);
+            let changed = state
+                .registry
+                .change_account(email, Some(text), new, usize::MAX)
+                .await?;
+            if changed == AccountChange::Done {
+                if ends_tokens {
+                    end_tokens(state, &former, &record.id).await?;
+                }
+                return Ok(record);
+            }
+        }
+        Err("The account is being changed by others. Please try again.".into())
+    }
+}
+
+/// Issues a token of an account. It ends with the credentials of the account.
+async fn issue(
+    state: &State,
+    record: &Record,
+    user: &UserInfo,
+    life: u64,
+) -> Result<String, Refusal> {
+    let lineage: Lineage = state.issuer.lineage(&record.credentials(), user);
+    let token = state.issuer.issue(user, life, &lineage).await;
+    token.map_err(|error| error.to_string().into())
+}
+
+/// Ends all tokens that were made with the credentials of an account, and disconnects the clients
+/// of its user.
+async fn end_tokens(state: &State, credentials: &str, user_id: &str) -> Result<(), Refusal> {
+    let end = auth::now() + REMEMBERED;
+    for hash in auth::hashes_to_revoke(credentials) {
+        state.issuer.remember_revoked(hash, end);
+    }
+    let token = credentials.to_owned();
+    let kept = state.registry.revoke(credentials, REMEMBERED).await;
+    state.router.bus().announce(Notice::Revoked { token, end });
+    state.disconnect_user(user_id);
+    Ok(kept?)
+}
+
+/// The workspaces of a user beside its own, with its permission in each.
+type Grants = BTreeMap<String, Permission>;

@@ -1,0 +1,34 @@
+//! The credentials of an account of the server itself, among the ancestors of its tokens: the
+//! tokens end when the credentials are revoked.
+
+const PREFIX: &str = "account:";
+
+/// Returns the text that stands for the credentials of a user until they change.
+#[cfg_attr(
+    not(feature = "accounts"),
+    allow(dead_code, reason = "there are no accounts")
+)]
+pub(crate) fn account_credentials(user_id: &str, generation: &str) -> String {
+    format!("{PREFIX}{user_id}:{generation}")
+}
+
+/// Returns the user whose credentials these are, unless they are a token.
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "only a cluster uses it")
+)]
+pub(crate) fn account_of(credentials: &str) -> Option<&str> {
+    Some(credentials.strip_prefix(PREFIX)?.rsplit_once(':')?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_name_their_user() {
+        let credentials = account_credentials("ann", "1");
+        assert_eq!(account_of(&credentials), Some("ann"));
+        assert_eq!(account_of("eyJhbGciOiJub25lIn0.e30."), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! The methods of `admin-utils` by which administrators block users and IP addresses.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hypha_rpc::service::{IntoService, Service};
+use hypha_rpc::workspace::{ManagerError, Permission};
+use hypha_rpc::{Context, Value, hypha_service};
+use serde_json::json;
+
+use crate::auth;
+use crate::peer::CloseOrder;
+use crate::registry::Block;
+use crate::state::{Blockable, State};
+
+/// The workspace whose administrators may block.
+const WORKSPACE: &str = "ws-user-root";
+/// Interval in which a server of a cluster reads the blocks that others have made.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
+/// Longest block in seconds, also that of the duration 0, as with the original.
+const LONGEST: u64 = 30 * 86_400;
+/// Code with which the WebSocket of a client that is blocked is closed.
+const POLICY_VIOLATION: u16 = 1008;
+/// Bound on the name and the reason of a block, in bytes.
+const TEXT_MAX: usize = 256;
+
+type Answer<T> = Result<T, ManagerError>;
+
+/// Returns the methods. In a cluster, begins to read the blocks of other servers.
+pub(crate) fn service(state: &Arc<State>) -> Service {
+    if state.router.bus().has_others() {
+        let reader = Arc::downgrade(state);
+        state.shutdown.spawn(async move {
+            while let Some(state) = reader.upgrade() {
+                read(&state).await;
+                let stopped = state.shutdown.stopped();
+                if tokio::time::timeout(READ_INTERVAL, stopped).await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+    let state = Arc::downgrade(state);
+    Blocking { state }.into_service()
+}
+
+/// Reads the blocks that the servers share, and disconnects those that are blocked.
+async fn read(state: &State) {
+    match state.registry.blocks(auth::now()).await {
+        Ok(blocks) => {
+            state.blocked.replace(blocks.into_iter().collect());
+            disconnect(state);
+        }
+        Err(error) => tracing::debug!(%error, "cannot read the blocks"),
+    }
+}
+
+/// Disconnects the clients that are blocked. Returns their number. The address of a client with
+/// credentials is not known any more.
+fn disconnect(state: &State) -> usize {
+    let mut count = 0;
+    for peer in state.router.all(|peer| peer.serves_all) {
+        let owner = peer.owner();
+        let address = owner.strip_prefix("ip:");
+        if let Some(sentence) = state.blocked.sentence(&peer.user, address) {
+            let order = CloseOrder::new(POLICY_VIOLATION, sentence);
+            peer.outbox.close(order.with_error_frame());
+            count += 1;
+        }
+    }
+    count
+}
+
+struct Blocking {
+    // Weak: the state holds the client that holds this.
+    state: Weak<State>,
+}
+
+impl Blocking {
+    /// Returns the state, if the caller may look after the server.
+    fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
+        if !ctx.user().may(Permission::Admin, WORKSPACE) {
+            return Err(ManagerError::Permission(format!(
+                "Permission denied for workspace {WORKSPACE}"
+            )));
+        }
+        let state = self.state.upgrade();
+        state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
+    }
+
+    /// Adds a block of `duration` seconds, or removes it. Returns the number of clients that it has
+    /// disconnected here.
+    async fn set(
+        state: &State,
+        kind: Blockable,
+        name: &str,
+        block: Option<(u64, String)>,
+    ) -> Answer<usize> {
+        let reason_length = block.as_ref().map_or(0, |(_, reason)| reason.len());
+        if name.is_empty() || name.len() > TEXT_MAX || reason_length > TEXT_MAX {
+            return Err(ManagerError::Value(format!(
+                "a block needs a name, and it and the reason have at most {TEXT_MAX} bytes"
+            )));
+        }
+        let block = block.map(|(duration, reason)| Block {
+            reason: match reason.is_empty() {
+                true => "blocked".into(),
+                false => reason,
+            },
+            until: auth::now()
+                + if duration == 0 {
+                    LONGEST
+                } else {
+                    duration.min(LONGEST)
+                },
+        });
+        let (key, max) = (kind.key(name), state.settings.limits.blocks);
+        if !state.blocked.set(key.clone(), block.clone(), max) {
+            return Err(ManagerError::Runtime(format!(
+                "there are {max} blocks already, which is the limit (blocks)"
+            )));
+        }
+        let stored = state.registry.put_block(&key, block).await;
+        stored.map_err(|error| ManagerError::Runtime(error.to_string()))?;
+        tracing::info!(key, "a block has changed");
+        Ok(disconnect(state))
+    }
+}
+
+/// Returns an IP address as the server writes it.
+fn address(text: &str) -> Answer<String> {
+    let address: Result<IpAddr, _> = text.trim().parse();
+    let address = address
+        .map_err(|_| ManagerError::Value(format!("argument `ip`: '{text}' is no IP address")))?;
+    Ok(address.to_canonical().to_string())
+}
+
+#[hypha_service(id = "admin-utils")]
+impl Blocking {
+    /// Blocks a user, with the tokens that the user has made, and disconnects its clients.
+    pub(crate) async fn block_user(
+        &self,
+        ctx: &Context,
+        /// Id of the user.
+        user_id: String,
+        /// Duration in seconds; 0 for 30 days, which is the longest.
+        #[hypha(default = 3600)]
+        duration: u64,
+        /// Reason that the user is told.
+        #[hypha(default = String::new())]
+        reason: String,
+    ) -> Answer<String> {
+        let state = self.state(ctx)?;
+        if user_id == "root" || user_id == auth::payer(ctx.user()) {
+            return Err(ManagerError::Value(format!(
+                "argument `user_id` of `admin-utils.block_user`: {user_id} could not undo it"
+            )));
+        }
+        let block = Some((duration, reason));
+        let count = Blocking::set(&state, Blockable::User, &user_id, block).await?;
+        Ok(format!(
+            "Blocked user {user_id}, kicked {count} connections"
+        ))
+    }
+
+    /// Ends the block of a user.
+    pub(crate) async fn unblock_user(
+        &self,
+        ctx: &Context,
+        /// Id of the user.
+        user_id: String,
+    ) -> Answer<String> {
+        let state = self.state(ctx)?;
+        Blocking::set(&state, Blockable::User, &user_id, None).await?;
+        Ok(format!("Unblocked user {user_id}"))
+    }
+
+    /// Blocks an IP address. Clients with credentials that are connected from it stay.
+    pub(crate) async fn block_ip(
+        &self,
+        ctx: &Context,
+        /// The IP address.
+        ip: String,
+        /// Duration in seconds; 0 for 30 days, which is the longest.
+        #[hypha(default = 3600)]
+        duration: u64,
+        /// Reason that its clients are told.
+        #[hypha(default = String::new())]
+        reason: String,
+    ) -> Answer<String> {
+        let state = self.state(ctx)?;
+        let block = Some((duration, reason));
+        Blocking::set(&state, Blockable::Address, &address(&ip)?, block).await?;
+        Ok(format!("Blocked IP {ip}"))
+    }
+
+    /// Ends the block of an IP address.
+    pub(crate) async fn unblock_ip(
+        &self,
+        ctx: &Context,
+        /// The IP address.
+        ip: String,
+    ) -> Answer<String> {
+        let state = self.state(ctx)?;
+        Blocking::set(&state, Blockable::Address, &address(&ip)?, None).await?;
+        Ok(format!("Unblocked IP {ip}"))
+    }
+
+    /// Lists the users and the IP addresses that are blocked.
+    pub(crate) async fn list_blocked(&self, ctx: &Context) -> Answer<Value> {
+        let blocks = self.state(ctx)?.blocked.all();
+        let of = |kind: Blockable| -> Vec<serde_json::Value> {
+            let of_kind = blocks.iter().filter_map(|(key, block)| {
+                let id = key.strip_prefix(kind.prefix())?;
+                let left = block.until.saturating_sub(auth::now());
+                Some(json!({"id": id, "reason": block.reason, "ttl_seconds": left}))
+            });
+            of_kind.collect()
+        };
+        Ok(json!({"users": of(Blockable::User), "ips": of(Blockable::Address)}).into())
+    }
+}

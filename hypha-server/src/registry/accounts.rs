@@ -1,0 +1,96 @@
+//! The accounts of users, by e-mail address. Their content is up to the layer above.
+
+use std::collections::BTreeMap;
+
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+
+use super::RegistryError;
+use crate::store::Store;
+
+/// The result of a change to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccountChange {
+    /// It was made and stored.
+    Done,
+    /// The account is not as the change expects, so nothing was changed.
+    Conflict,
+    /// There are as many accounts as there may be.
+    Full,
+}
+
+/// The accounts of a server that shares them with no other.
+#[derive(Default)]
+pub(super) struct Accounts {
+    records: RwLock<BTreeMap<String, String>>,
+    /// Held while a record is compared and stored.
+    changing: Mutex<()>,
+}
+
+impl Accounts {
+    pub(super) fn new(records: Vec<(String, String)>) -> Accounts {
+        Accounts {
+            records: RwLock::new(records.into_iter().collect()),
+            changing: Mutex::default(),
+        }
+    }
+
+    pub(super) fn get(&self, email: &str) -> Option<String> {
+        self.records.read().get(email).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<String> {
+        self.records.read().values().cloned().collect()
+    }
+
+    pub(super) async fn change(
+        &self,
+        store: &Store,
+        email: &str,
+        former: Option<String>,
+        record: Option<String>,
+        max: usize,
+    ) -> Result<AccountChange, RegistryError> {
+        let _changing = self.changing.lock().await;
+        if self.get(email) != former {
+            return Ok(AccountChange::Conflict);
+        }
+        if former.is_none() && record.is_some() && self.records.read().len() >= max {
+            return Ok(AccountChange::Full);
+        }
+        // Stored first: a change that cannot be stored is not made.
+        store.put_account(email, record.clone()).await?;
+        let mut records = self.records.write();
+        match record {
+            Some(record) => records.insert(email.to_owned(), record),
+            None => records.remove(email),
+        };
+        Ok(AccountChange::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_account_changes_only_from_what_it_was() {
+        let (accounts, store) = (Accounts::default(), Store::default());
+        let text = |text: &str| Some(text.to_owned());
+        let change = |email, former, record| accounts.change(&store, email, former, record, 2);
+        let done = change("a", None, text("1")).await.unwrap();
+        assert_eq!(done, AccountChange::Done);
+        let taken = change("a", None, text("2")).await.unwrap();
+        assert_eq!(taken, AccountChange::Conflict);
+        let stale = change("a", text("0"), text("2")).await.unwrap();
+        assert_eq!(stale, AccountChange::Conflict);
+        assert_eq!(accounts.get("a"), text("1"));
+        change("b", None, text("1")).await.unwrap();
+        let full = change("c", None, text("1")).await.unwrap();
+        assert_eq!(full, AccountChange::Full);
+        let changed = change("b", text("1"), text("2")).await.unwrap();
+        assert_eq!(changed, AccountChange::Done);
+        change("b", text("2"), None).await.unwrap();
+        assert_eq!(accounts.all(), ["1"]);
+    }
+}
