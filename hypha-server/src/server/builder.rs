@@ -231,8 +231,8 @@ impl Builder {
     /// `public` before it accepts clients, as startup functions of the original server do.
     ///
     /// Its visibility decides who may call it; `Public` opens it to everybody. At most 4096 calls
-    /// of all services of the server in `public` run at the same time. What a call holds is charged
-    /// to its caller.
+    /// of all services of the server in `public` run at the same time. The memory of a call is
+    /// charged to its caller.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;

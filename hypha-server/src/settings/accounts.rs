@@ -18,7 +18,7 @@ pub(crate) const HASH_KIB: u32 = 19 * 1024;
 #[non_exhaustive]
 pub enum Verification {
     /// Its user enters a code. Without `email_api_key` nobody sends the code by e-mail: the server
-    /// logs it and returns it to whoever signs up.
+    /// logs it and returns it to the client that signs up.
     #[default]
     Code,
     /// An administrator verifies it.
@@ -42,7 +42,7 @@ pub struct AccountSettings {
         )
     )]
     pub enabled: bool,
-    /// How a new account becomes usable. Default: code.
+    /// Way by which a new account becomes usable. Default: code.
     #[cfg_attr(
         feature = "cli",
         arg(

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use crate::auth::{now, payer};
 use crate::registry::Block;
 
-/// What is blocked.
+/// The kinds of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blockable {
     User,
