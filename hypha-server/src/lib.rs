@@ -24,6 +24,7 @@
 //! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
 //! | `compression` | yes | compressed HTTP responses, HTTP calls in gzip; needs a C compiler |
 //! | `jwks` | yes | tokens of an identity provider, whose keys are fetched over HTTPS |
+//! | `mcp` | yes | services as tools of language models: the Model Context Protocol |
 //! | `mimalloc` | yes | the allocator mimalloc for the binary; needs a C compiler |
 //! | `redis` | yes | workspaces that several servers share through Redis |
 

@@ -186,8 +186,9 @@ fn default_data_dir(port: u16) -> Option<PathBuf> {
 fn filter_of(level: &str) -> &str {
     match level.trim().to_ascii_lowercase().as_str() {
         "critical" | "fatal" | "error" => "error",
-        "warning" | "warn" => "warn",
-        "info" => "info",
+        // The library of MCP tells of every mistake of a client.
+        "warning" | "warn" => "warn,rmcp=error",
+        "info" => "info,rmcp=error",
         "debug" => "debug",
         "notset" => "trace",
         _ => level,
@@ -439,7 +440,7 @@ mod tests {
         ] {
             assert!(EnvFilter::try_new(filter_of(level)).is_ok(), "{level}");
         }
-        assert_eq!(filter_of("WARNING"), "warn");
+        assert_eq!(filter_of("WARNING"), "warn,rmcp=error");
         assert_eq!(filter_of("hyper=warn,info"), "hyper=warn,info");
     }
 }

@@ -121,6 +121,14 @@ counters! {
     http_refused_apps,
     /// Applications stopped because they did not return after their response.
     apps_ended,
+    /// Tools of services that MCP clients have called.
+    mcp_calls,
+    /// Sessions of MCP over server-sent events that are open now.
+    mcp_sessions_open,
+    /// Sessions of MCP that gave way to newer ones.
+    mcp_sessions_displaced,
+    /// Sessions of MCP ended by the idle timeout.
+    mcp_sessions_idle,
     /// Services refused because of a limit on services or their records.
     services_refused,
     /// Lists of services refused because they are too large.

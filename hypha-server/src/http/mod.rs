@@ -24,6 +24,8 @@ mod credentials;
 mod files;
 mod functions;
 mod info;
+#[cfg(feature = "mcp")]
+mod mcp;
 #[cfg(feature = "openapi")]
 mod openapi;
 mod problem;
@@ -80,6 +82,8 @@ struct Front {
     sessions: Arc<Sessions>,
     rates: Arc<HttpRates>,
     visits: Arc<Visits>,
+    #[cfg(feature = "mcp")]
+    mcp: Arc<mcp::McpSessions>,
 }
 
 impl FromRef<Front> for Arc<State> {
@@ -141,6 +145,11 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     });
     #[cfg(feature = "compression")]
     let app = app.layer(compression::layer());
+    #[cfg(feature = "mcp")]
+    let app = app
+        .route("/{workspace}/mcp", any(mcp::slash))
+        .route("/{workspace}/mcp/", any(mcp::index))
+        .route("/{workspace}/mcp/{*path}", any(mcp::page));
     let app = app
         // Added after the compression layer: responses of applications set their own encodings, and
         // are streams of unknown length.
@@ -194,6 +203,8 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
         sessions: Arc::new(Sessions::new(state.clone())),
         rates: Arc::new(HttpRates::new(&state.settings.limits)),
         visits: Visits::new(&state.settings.limits),
+        #[cfg(feature = "mcp")]
+        mcp: mcp::McpSessions::new(&state.settings.limits),
     };
     let app = routes(front, &origins);
     let mut stopped = std::pin::pin!(state.shutdown.stopped());

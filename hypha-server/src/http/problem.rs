@@ -64,10 +64,22 @@ fn with_retry(status: StatusCode, mut response: Response) -> Response {
     response
 }
 
+impl Problem {
+    #[cfg(feature = "mcp")]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Responds with the detail in a body of this form.
+    pub(super) fn respond(self, form: impl FnOnce(String) -> serde_json::Value) -> Response {
+        let body = Json(form(self.detail));
+        with_retry(self.status, (self.status, body).into_response())
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Json(json!({"success": false, "detail": self.detail}));
-        with_retry(self.status, (self.status, body).into_response())
+        self.respond(|detail| json!({"success": false, "detail": detail}))
     }
 }
 

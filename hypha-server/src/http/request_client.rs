@@ -229,7 +229,16 @@ pub(super) async fn service(
         "ws" | "~" => "~".to_owned(),
         id => format!("{workspace}/{id}"),
     };
-    let mut request = client.get_service(id);
+    service_by_id(client, id, mode).await
+}
+
+/// Returns the service of that full id, if the client may use it.
+pub(super) async fn service_by_id(
+    client: &Client,
+    id: impl Into<String>,
+    mode: Option<String>,
+) -> Result<RemoteService, Error> {
+    let mut request = client.get_service(id.into());
     if let Some(mode) = mode {
         request = request.mode(SelectionMode::from(mode));
     }
@@ -240,6 +249,12 @@ pub(super) async fn service(
 pub(super) fn refusal(error: &Error) -> Problem {
     let (status, detail) = classify(error);
     problem(status, format!("RemoteException: {detail}"))
+}
+
+/// Returns class and text of a failure.
+#[cfg(feature = "mcp")]
+pub(super) fn text_of(error: &Error) -> String {
+    classify(error).1
 }
 
 /// Returns the response to a request that the manager has refused: 403 for a missing permission,

@@ -162,6 +162,19 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
+    /// Sessions of MCP over server-sent events of one user, or of one IP address without
+    /// credentials. The oldest gives way to a new one. Default: 64.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS_PER_USER"))]
+    pub mcp_sessions_per_user: usize,
+    /// Sessions of MCP over server-sent events of all. The oldest of the user or address with the
+    /// most gives way to a new one. Default: 1024.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS"))]
+    pub mcp_sessions: usize,
+    /// Time without a message or a call in progress after which a session of MCP ends. Default: 600
+    /// s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_IDLE_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub mcp_idle_timeout: Duration,
     /// Maximum size of a message, in bytes; at least 1024. Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_FRAME_BYTES"))]
     pub frame_bytes: usize,
@@ -383,6 +396,9 @@ impl Default for Limits {
             app_headers: 256,
             app_header_bytes: 64 * 1024,
             app_grace: Duration::from_secs(30),
+            mcp_sessions_per_user: 64,
+            mcp_sessions: 1024,
+            mcp_idle_timeout: Duration::from_secs(600),
             frame_bytes: 16 * 1024 * 1024,
             queue_bytes: 2 * 1024 * 1024,
             deliver_timeout: Duration::from_secs(15),
@@ -513,6 +529,8 @@ impl Limits {
             ("http_concurrent_requests", self.http_concurrent_requests, 1),
             ("app_headers", self.app_headers, 1),
             ("app_header_bytes", self.app_header_bytes, 1024),
+            ("mcp_sessions_per_user", self.mcp_sessions_per_user, 1),
+            ("mcp_sessions", self.mcp_sessions, 1),
             ("memory_bytes", self.memory_bytes, MEMORY_MIN),
             (
                 "connection_memory_bytes",
@@ -547,6 +565,7 @@ impl Limits {
             ("body_timeout", self.body_timeout),
             ("http_queue_timeout", self.http_queue_timeout),
             ("app_grace", self.app_grace),
+            ("mcp_idle_timeout", self.mcp_idle_timeout),
             ("stream_ping", self.stream_ping),
             ("stream_sweep", self.stream_sweep),
             ("orphan_timeout", self.orphan_timeout),

@@ -1,0 +1,238 @@
+//! Services for language models: the Model Context Protocol at `/{workspace}/mcp/{service}`.
+//!
+//! The streamable transport, `…/mcp`, has no sessions: each request stands for itself, as at the
+//! original. The older transport, `…/sse`, is a session for as long as its stream is open.
+
+mod content;
+mod gateway;
+mod image;
+mod info;
+mod offer;
+mod sse;
+mod streamable;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{OriginalUri, Path, Query, State as Shared};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hypha_rpc::Error;
+use hypha_rpc::error::RejectKind;
+use serde_json::json;
+
+use self::gateway::{Gateway, Handler};
+use self::offer::Offer;
+pub(super) use self::sse::McpSessions;
+use super::credentials::Links;
+use super::problem::{Problem, problem};
+use super::request_client::{self, Visitor};
+use super::{Front, Remote, body};
+
+/// The part of the gateway that an address names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The streamable transport.
+    Streamable,
+    /// The stream of the older transport.
+    Stream,
+    /// The messages of the older transport.
+    Messages,
+    /// The description of the offer.
+    Info,
+}
+
+/// The address of a service.
+struct Place {
+    workspace: String,
+    /// The id of the service, or its full id.
+    id: String,
+    /// The parameter `_mode`.
+    mode: Option<String>,
+    /// The path of the request, without a slash at its end.
+    path: String,
+}
+
+/// An error response, sent as `{"error": …}`.
+struct Refused(Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Refused(problem)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        self.0.respond(|detail| json!({"error": detail}))
+    }
+}
+
+/// Splits the path behind `/{workspace}/mcp/`. The id of a service may contain slashes.
+fn split(path: &str) -> (&str, Part) {
+    let parts = [
+        ("/sse/messages/", Part::Messages),
+        ("/sse/messages", Part::Messages),
+        ("/sse", Part::Stream),
+        ("/sse/", Part::Stream),
+        ("/mcp", Part::Streamable),
+        // Some clients add a slash.
+        ("/mcp/", Part::Streamable),
+    ];
+    let mut found = parts.into_iter().filter_map(|(end, part)| {
+        let id = path.strip_suffix(end)?;
+        (!id.is_empty()).then_some((id, part))
+    });
+    found.next().unwrap_or((path, Part::Info))
+}
+
+/// Redirects to the address with a slash.
+pub(super) async fn slash(OriginalUri(uri): OriginalUri) -> Response {
+    let place = format!("{}/", uri.path());
+    (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, place)]).into_response()
+}
+
+/// Tells how an address is made.
+pub(super) async fn index(Path(workspace): Path<String>) -> Response {
+    let body = json!({
+        "error": "MCP service ID required",
+        "message": "No service ID was provided in the URL.",
+        "help": "Please specify a service ID. URL format: /{workspace}/mcp/{service_id}/mcp",
+        "example": format!("/{workspace}/mcp/your-service-id/mcp"),
+    });
+    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
+}
+
+/// Serves everything at a service.
+pub(super) async fn page(
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
+    OriginalUri(uri): OriginalUri,
+    Path((workspace, path)): Path<(String, String)>,
+    Query(query): Query<Vec<(String, String)>>,
+    request: Request<Body>,
+) -> Response {
+    let (id, part) = split(&path);
+    let parameter = |name: &str| {
+        let found = query.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let place = Place {
+        workspace,
+        id: id.to_owned(),
+        mode: parameter("_mode"),
+        path: uri.path().trim_end_matches('/').to_owned(),
+    };
+    let method = request.method().clone();
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers.clone();
+    let mut body = Some(body);
+    let answered = match (part, &method) {
+        (Part::Streamable, &Method::POST) => {
+            streamable::post(&front, remote, &place, parts, &mut body).await
+        }
+        (Part::Stream, &Method::GET) => sse::open(&front, remote, &place, &headers).await,
+        (Part::Messages, &Method::POST) => {
+            let session = parameter("session_id");
+            sse::message(&front, remote, session, &headers, &mut body).await
+        }
+        (Part::Info, &Method::GET) => Ok(info::describe(&front, remote, &place, &headers).await),
+        (part, _) => {
+            let allowed = match part {
+                Part::Streamable | Part::Messages => "POST",
+                Part::Stream | Part::Info => "GET",
+            };
+            let refused = problem(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            let mut response = Refused(refused).into_response();
+            let allowed = header::HeaderValue::from_static(allowed);
+            response.headers_mut().insert(header::ALLOW, allowed);
+            Ok(response)
+        }
+    };
+    if answered.is_err()
+        && let Some(body) = body
+    {
+        body::discard(&front, &headers, body).await;
+    }
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Makes the gateway to a service for the sender of a request.
+async fn connect(front: &Front, visitor: Visitor, place: &Place) -> Result<Gateway, Refused> {
+    let Place { workspace, id, .. } = place;
+    let user = visitor.user.clone();
+    let client = request_client::enter(front, user, &visitor.account, workspace).await?;
+    let found = if id.contains('/') {
+        request_client::service_by_id(&client, id, place.mode.clone()).await
+    } else {
+        request_client::service(&client, workspace, id, place.mode.clone()).await
+    };
+    let service = found.map_err(|error| unavailable(id, &error))?;
+    let room = offer::room(service.members());
+    let charge = visitor.account.charge(room).await;
+    let charge = charge.map_err(|error| body::over_budget(&front.state, &error))?;
+    let offer = Offer::of(&service);
+    let offer = offer.map_err(|why| problem(StatusCode::INTERNAL_SERVER_ERROR, why))?;
+    Ok(Gateway {
+        front: front.clone(),
+        service,
+        offer,
+        visitor,
+        notifies: false,
+        _offer: charge,
+        charges: Default::default(),
+    })
+}
+
+/// Returns the response for a service that is not there or not for this user, which are one to it.
+fn unavailable(id: &str, error: &Error) -> Refused {
+    let is_hidden = match error {
+        Error::Rejected(refused) => matches!(
+            refused.kind,
+            RejectKind::UnknownService | RejectKind::PermissionDenied | RejectKind::Expired
+        ),
+        _ => false,
+    };
+    let refusal = request_client::refusal(error);
+    if !is_hidden && refusal.status() != StatusCode::NOT_FOUND {
+        return Refused(refusal);
+    }
+    let why = request_client::text_of(error);
+    Refused(problem(
+        StatusCode::NOT_FOUND,
+        format!("Service {id} not found or not accessible: {why}"),
+    ))
+}
+
+/// Identifies the sender of a request that acts.
+async fn identify(front: &Front, remote: Remote, headers: &HeaderMap) -> Result<Visitor, Refused> {
+    let visitor = request_client::identify(front, remote, headers, Links::AreNoCalls).await;
+    Ok(visitor?)
+}
+
+fn shared(gateway: Gateway) -> Handler {
+    Handler(Arc::new(gateway))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_end_with_the_part_and_ids_may_have_slashes() {
+        for (path, id, part) in [
+            ("calc", "calc", Part::Info),
+            ("calc/mcp", "calc", Part::Streamable),
+            ("host:calc/sse", "host:calc", Part::Stream),
+            ("calc/sse/messages/", "calc", Part::Messages),
+            ("ws/host:calc/sse/messages", "ws/host:calc", Part::Messages),
+            ("ws/host:calc@app/mcp", "ws/host:calc@app", Part::Streamable),
+            ("calc/mcp/", "calc", Part::Streamable),
+            ("mcp", "mcp", Part::Info),
+            ("mcp/mcp", "mcp", Part::Streamable),
+        ] {
+            assert_eq!(split(path), (id, part), "{path}");
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! Tools, resources and prompts that a service offers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use hypha_rpc::{Map, RemoteService, Value};
+use indexmap::IndexMap;
+use rmcp::model::{Prompt, PromptArgument, Resource, Tool};
+use serde_json::{Value as Json, json};
+
+/// Members that describe a service and are no content of it.
+const METADATA: [&str; 8] = [
+    "docs",
+    "id",
+    "name",
+    "description",
+    "type",
+    "config",
+    "app_id",
+    "service_schema",
+];
+/// Scheme of the addresses of texts in a service.
+const SCHEME: &str = "resource://";
+
+/// The offer of a service.
+pub(super) struct Offer {
+    /// The full id, `workspace/client:service`.
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) kind: Option<String>,
+    pub(super) description: Option<String>,
+    /// Functions of the protocol itself that the service has, such as `list_tools`.
+    pub(super) native: HashSet<&'static str>,
+    /// By the name under which a client calls them.
+    pub(super) tools: IndexMap<String, Callable>,
+    /// Whether the items of a list are contents of their own.
+    pub(super) splits_lists: bool,
+    pub(super) resources: Vec<Readable>,
+    /// By the key in the service.
+    pub(super) prompts: IndexMap<String, Prompted>,
+    /// Functions without a schema.
+    pub(super) excluded: Vec<String>,
+}
+
+/// A function as a tool.
+pub(super) struct Callable {
+    pub(super) tool: Tool,
+    pub(super) method: String,
+}
+
+/// A resource and its content.
+pub(super) struct Readable {
+    pub(super) resource: Resource,
+    pub(super) source: Source,
+}
+
+/// The content of a resource.
+pub(super) enum Source {
+    Text(String),
+    /// The result of a method.
+    Method(String),
+}
+
+/// A prompt and the method that writes it.
+pub(super) struct Prompted {
+    pub(super) prompt: Prompt,
+    pub(super) method: String,
+}
+
+/// Bytes of memory for one member, its part of the descriptions included.
+const NODE: usize = 256;
+
+/// Functions of a service that speaks the protocol itself.
+const NATIVE: [&str; 7] = [
+    "list_tools",
+    "call_tool",
+    "list_prompts",
+    "get_prompt",
+    "list_resources",
+    "list_resource_templates",
+    "read_resource",
+];
+
+impl Offer {
+    /// Reads the offer of a service: the functions of the protocol if it has some; else what it
+    /// lists as `tools`, `resources` and `prompts`; else its functions as tools and its texts as
+    /// resources.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for which a service of type `mcp` is none.
+    pub(super) fn of(service: &RemoteService) -> Result<Offer, String> {
+        let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
+        let id = service.id().to_owned();
+        let methods: HashSet<&str> = service.methods().collect();
+        let mut offer = Offer {
+            name: text("name").unwrap_or_else(|| id.clone()),
+            id,
+            kind: text("type"),
+            description: text("description"),
+            native: NATIVE
+                .into_iter()
+                .filter(|name| methods.contains(name))
+                .collect(),
+            tools: IndexMap::new(),
+            splits_lists: true,
+            resources: Vec::new(),
+            prompts: IndexMap::new(),
+            excluded: Vec::new(),
+        };
+        let listed = |key: &str| match service.get(key) {
+            Some(Value::Map(map)) if !map.is_empty() && !methods.contains(key) => Some(map),
+            _ => None,
+        };
+        let (tools, resources) = (listed("tools"), listed("resources"));
+        let prompts = listed("prompts");
+        if !offer.native.is_empty() {
+            return Ok(offer);
+        }
+        if tools.is_some() || resources.is_some() || prompts.is_some() {
+            offer.splits_lists = false;
+            offer.add_listed_tools(service, tools)?;
+            offer.add_listed_resources(service, resources)?;
+            offer.add_listed_prompts(service, prompts)?;
+            return Ok(offer);
+        }
+        if offer.kind.as_deref() == Some("mcp") {
+            return Err(format!(
+                "Service '{}' has type='mcp' but does not follow valid MCP structure. Services \
+                 with type='mcp' must either have MCP protocol functions ({}), or have 'tools', \
+                 'resources' or 'prompts' dictionaries. Without type='mcp' its functions are tools",
+                offer.id,
+                NATIVE.join(", ")
+            ));
+        }
+        offer.add_functions(service, service.members(), "", "", &methods);
+        offer.add_texts(service.members(), "", "", &methods);
+        if let Some(docs) = text("docs") {
+            offer.add_text("docs", &docs);
+        }
+        Ok(offer)
+    }
+
+    /// Returns the prompt that a client names, by its key or by the name in the list.
+    pub(super) fn prompt(&self, name: &str) -> Option<&Prompted> {
+        let by_name = || {
+            self.prompts
+                .values()
+                .find(|found| found.prompt.name == name)
+        };
+        self.prompts.get(name).or_else(by_name)
+    }
+
+    /// Describes the offer, for the information page.
+    pub(super) fn describe(&self) -> (Json, Json) {
+        let tools = self.tools.values().map(|found| &found.tool);
+        let resources = self.resources.iter().map(|found| &found.resource);
+        let prompts = self.prompts.values().map(|found| &found.prompt);
+        let capabilities = json!({
+            "tools": tools.collect::<Vec<_>>(),
+            "resources": resources.collect::<Vec<_>>(),
+            "prompts": prompts.collect::<Vec<_>>(),
+        });
+        let mut summary = json!({
+            "service_id": self.id,
+            "service_type": self.kind,
+            "tools_count": self.tools.len(),
+            "resources_count": self.resources.len(),
+            "prompts_count": self.prompts.len(),
+        });
+        if !self.excluded.is_empty() {
+            let count = self.excluded.len();
+            let reason = "the function has no schema";
+            let excluded = self.excluded.iter();
+            let excluded = excluded.map(|name| json!({"name": name, "reason": reason}));
+            summary["warnings"] = json!([format!("Excluded {count} functions without a schema")]);
+            summary["excluded_functions"] = excluded.collect();
+        }
+        (capabilities, summary)
+    }
+
+    fn add_listed_tools(
+        &mut self,
+        service: &RemoteService,
+        listed: Option<&Map>,
+    ) -> Result<(), String> {
+        for key in listed.into_iter().flat_map(Map::keys) {
+            let method = format!("tools.{key}");
+            let tool = tool(service, &method, key);
+            let tool = tool.ok_or_else(|| self.no_function("Tool", key, &method))?;
+            self.tools.insert(key.clone(), Callable { tool, method });
+        }
+        Ok(())
+    }
+
+    fn add_listed_resources(
+        &mut self,
+        service: &RemoteService,
+        listed: Option<&Map>,
+    ) -> Result<(), String> {
+        for (key, config) in listed.into_iter().flatten() {
+            let method = format!("resources.{key}.read");
+            if service.schema(&method).is_none() {
+                return Err(self.no_function("Resource", key, &method));
+            }
+            let text = |name: &str| config.get(name).and_then(Value::as_str);
+            let uri = text("uri").unwrap_or(key);
+            let resource = Resource::new(uri, text("name").unwrap_or(key))
+                .with_description(text("description").unwrap_or_default())
+                .with_mime_type(text("mime_type").unwrap_or("text/plain"));
+            self.resources.push(Readable {
+                resource,
+                source: Source::Method(method),
+            });
+        }
+        Ok(())
+    }
+
+    fn add_listed_prompts(
+        &mut self,
+        service: &RemoteService,
+        listed: Option<&Map>,
+    ) -> Result<(), String> {
+        for (key, config) in listed.into_iter().flatten() {
+            let method = format!("prompts.{key}.read");
+            let schema = service.schema(&method).as_ref().map(Value::to_json);
+            let schema = schema.ok_or_else(|| self.no_function("Prompt", key, &method))?;
+            let text = |name: &str| config.get(name).and_then(Value::as_str);
+            let description = Some(text("description").unwrap_or_default());
+            let arguments = arguments(&schema["parameters"]);
+            let prompt = Prompt::new(text("name").unwrap_or(key), description, Some(arguments));
+            self.prompts
+                .insert(key.clone(), Prompted { prompt, method });
+        }
+        Ok(())
+    }
+
+    fn no_function(&self, what: &str, key: &str, method: &str) -> String {
+        format!(
+            "{what} '{key}' of service '{}': `{method}` must be a function with a schema, in Python \
+             with @schema_function",
+            self.id
+        )
+    }
+
+    /// Adds the functions below a map as tools. Parts of their names are joined by underscores.
+    fn add_functions(
+        &mut self,
+        service: &RemoteService,
+        members: &Map,
+        path: &str,
+        name: &str,
+        methods: &HashSet<&str>,
+    ) {
+        for (key, member) in members {
+            let is_data = path.is_empty() && matches!(key.as_str(), "config" | "service_schema");
+            if !key.starts_with('_') && !is_data {
+                let (path, name) = (joined(path, ".", key), joined(name, "_", key));
+                self.add_function(service, member, path, name, methods);
+            }
+        }
+    }
+
+    fn add_function(
+        &mut self,
+        service: &RemoteService,
+        member: &Value,
+        path: String,
+        name: String,
+        methods: &HashSet<&str>,
+    ) {
+        if methods.contains(path.as_str()) {
+            match tool(service, &path, &name) {
+                Some(tool) => {
+                    self.tools.insert(name, Callable { tool, method: path });
+                }
+                None => self.excluded.push(name),
+            }
+            return;
+        }
+        match member {
+            Value::Map(map) => self.add_functions(service, map, &path, &name, methods),
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let (path, name) = (format!("{path}.{index}"), format!("{name}_{index}"));
+                    self.add_function(service, item, path, name, methods);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds the texts below a map as resources.
+    fn add_texts(&mut self, members: &Map, path: &str, place: &str, methods: &HashSet<&str>) {
+        for (key, member) in members {
+            if !key.starts_with('_') && !METADATA.contains(&key.as_str()) {
+                let (path, place) = (joined(path, ".", key), joined(place, "/", key));
+                self.add_member(member, &path, &place, methods);
+            }
+        }
+    }
+
+    fn add_member(&mut self, member: &Value, path: &str, place: &str, methods: &HashSet<&str>) {
+        match member {
+            _ if methods.contains(path) => {}
+            Value::String(text) => self.add_text(place, text),
+            Value::Map(map) => self.add_texts(map, path, place, methods),
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let (path, place) = (format!("{path}.{index}"), format!("{place}/{index}"));
+                    self.add_member(item, &path, &place, methods);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add_text(&mut self, place: &str, text: &str) {
+        let service = &self.name;
+        let (name, description) = if place == "docs" {
+            (
+                format!("Documentation for {service}"),
+                format!("Service documentation content for '{service}'"),
+            )
+        } else {
+            let words: Vec<_> = place.split('/').map(titled).collect();
+            let description = format!("String resource at path '{place}' in service '{service}'");
+            (words.join(" "), description)
+        };
+        let resource = Resource::new(format!("{SCHEME}{place}"), name)
+            .with_description(description)
+            .with_mime_type("text/plain");
+        self.resources.push(Readable {
+            resource,
+            source: Source::Text(text.to_owned()),
+        });
+    }
+}
+
+/// Returns the method as a tool of that name; `None` if there is no such function, or it has no
+/// schema.
+fn tool(service: &RemoteService, method: &str, name: &str) -> Option<Tool> {
+    let Json::Object(mut schema) = service.schema(method)?.to_json() else {
+        return None;
+    };
+    let description = match schema.remove("description") {
+        Some(Json::String(text)) => text,
+        _ => service
+            .doc(method)
+            .unwrap_or_else(|| format!("Function {name}")),
+    };
+    let parameters = match schema.remove("parameters") {
+        Some(Json::Object(parameters)) => parameters,
+        _ => serde_json::Map::new(),
+    };
+    let parameters = if parameters.is_empty() {
+        let none = json!({"type": "object", "properties": {}, "required": []});
+        none.as_object().cloned().unwrap_or_default()
+    } else {
+        parameters
+    };
+    Some(Tool::new(
+        name.to_owned(),
+        description,
+        Arc::new(parameters),
+    ))
+}
+
+/// Returns the parameters of a function as arguments of a prompt.
+fn arguments(parameters: &Json) -> Vec<PromptArgument> {
+    let required = parameters["required"].as_array();
+    let is_required = |name: &str| {
+        let mut required = required.into_iter().flatten();
+        required.any(|other| other.as_str() == Some(name))
+    };
+    let properties = parameters["properties"].as_object();
+    let properties = properties.into_iter().flatten();
+    let arguments = properties.map(|(name, schema)| {
+        let description = schema["description"].as_str().unwrap_or_default();
+        PromptArgument::new(name.as_str())
+            .with_description(description)
+            .with_required(is_required(name))
+    });
+    arguments.collect()
+}
+
+fn joined(before: &str, between: &str, key: &str) -> String {
+    match before {
+        "" => key.to_owned(),
+        before => format!("{before}{between}{key}"),
+    }
+}
+
+/// Returns words with a capital letter each, as Python's `str.title` writes them.
+fn titled(text: &str) -> String {
+    let mut within = false;
+    let letter = |c: char| {
+        let c = if c == '_' { ' ' } else { c };
+        let cased: String = match (c.is_alphabetic(), within) {
+            (true, true) => c.to_lowercase().collect(),
+            (true, false) => c.to_uppercase().collect(),
+            (false, _) => c.to_string(),
+        };
+        within = c.is_alphabetic();
+        cased
+    };
+    text.chars().map(letter).collect()
+}
+
+/// Returns the memory that an offer made of these members takes, at most.
+pub(super) fn room(members: &Map) -> usize {
+    let entries = members.iter();
+    entries
+        .map(|(key, value)| 2 * key.len() + room_of(value))
+        .sum()
+}
+
+fn room_of(value: &Value) -> usize {
+    let content = match value {
+        Value::String(text) => 2 * text.len(),
+        Value::List(items) => items.iter().map(room_of).sum(),
+        Value::Map(map) => room(map),
+        Value::Handle(handle) => handle.raw().map_or(0, room),
+        _ => 0,
+    };
+    NODE + content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_titled_as_in_python() {
+        for (text, title) in [
+            ("about", "About"),
+            ("how_to_USE", "How To Use"),
+            ("a1b c", "A1B C"),
+            ("0", "0"),
+        ] {
+            assert_eq!(titled(text), title);
+        }
+    }
+
+    #[test]
+    fn parameters_are_arguments_of_a_prompt() {
+        let parameters = json!({
+            "type": "object",
+            "properties": {"topic": {"description": "the topic"}, "tone": {"default": "dry"}},
+            "required": ["topic"],
+        });
+        let found = serde_json::to_value(arguments(&parameters)).unwrap();
+        let expected = json!([
+            {"name": "topic", "description": "the topic", "required": true},
+            {"name": "tone", "description": "", "required": false},
+        ]);
+        assert_eq!(found, expected);
+        assert!(arguments(&Json::Null).is_empty());
+    }
+}

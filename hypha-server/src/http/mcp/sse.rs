@@ -1,0 +1,347 @@
+//! The older transport: a stream of events, and messages posted beside it.
+//!
+//! A session begins with its stream and ends with it. Its client, its calls and everything else are
+//! in one task.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use parking_lot::Mutex;
+use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId, ServerJsonRpcMessage};
+use rmcp::service::{RoleServer, serve_server_with_ct};
+use rmcp::transport::Transport;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::gateway::{Gateway, Handler};
+use super::{Place, Refused, connect, content, identify, shared};
+use crate::auth::Authenticated;
+use crate::http::problem::problem;
+use crate::http::{Front, Remote, body};
+use crate::memory::Charge;
+use crate::settings::Limits;
+use crate::shares::Places;
+use crate::state::State;
+
+/// Messages of a client that wait for its session.
+const MESSAGES: usize = 8;
+/// Events that wait for the client.
+const EVENTS: usize = 8;
+/// Memory of a message and its call, whatever their size.
+const CALL: usize = 16 * 1024;
+const GONE: &str = "SSE session not found. Please reconnect.";
+
+/// The sessions that are open.
+pub(in crate::http) struct McpSessions {
+    places: Arc<Places>,
+    open: Mutex<HashMap<String, Session>>,
+}
+
+/// The way to a session.
+#[derive(Clone)]
+struct Session {
+    messages: mpsc::Sender<Incoming>,
+    gateway: Arc<Gateway>,
+}
+
+/// A message of the client, and what is charged for it.
+struct Incoming {
+    message: ClientJsonRpcMessage,
+    charge: Charge,
+}
+
+/// An event for the client, and what is charged for it.
+struct Event {
+    bytes: Bytes,
+    _charges: Vec<Charge>,
+}
+
+impl McpSessions {
+    pub(in crate::http) fn new(limits: &Limits) -> Arc<McpSessions> {
+        Arc::new(McpSessions {
+            places: Places::new(limits.mcp_sessions_per_user, limits.mcp_sessions),
+            open: Mutex::default(),
+        })
+    }
+}
+
+/// An open session in the list. Dropping it removes the session.
+struct Listed {
+    state: Arc<State>,
+    sessions: Arc<McpSessions>,
+    id: String,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.sessions.open.lock().remove(&self.id);
+        self.state.counters.mcp_sessions_open.sub();
+    }
+}
+
+/// Opens a session and responds with its stream.
+pub(super) async fn open(
+    front: &Front,
+    remote: Remote,
+    place: &Place,
+    headers: &HeaderMap,
+) -> Result<Response, Refused> {
+    let visitor = identify(front, remote, headers).await?;
+    let mut gateway = connect(front, visitor, place).await?;
+    gateway.notifies = true;
+    let handler = shared(gateway);
+    let gateway = handler.0.clone();
+    let (state, account) = (front.state.clone(), gateway.visitor.account.clone());
+    let (place_of_session, displaced) = front.mcp.places.take(account.owner());
+    if displaced {
+        state.counters.mcp_sessions_displaced.add();
+    }
+    let id = hypha_wire::random_id();
+    let (messages, incoming) = mpsc::channel(MESSAGES);
+    let (events, outgoing) = mpsc::channel(EVENTS);
+    let session = Session {
+        messages,
+        gateway: gateway.clone(),
+    };
+    front.mcp.open.lock().insert(id.clone(), session);
+    state.counters.mcp_sessions_open.add();
+    let listed = Listed {
+        state: state.clone(),
+        sessions: front.mcp.clone(),
+        id: id.clone(),
+    };
+    let end = CancellationToken::new();
+    let (active, activity) = watch::channel(Instant::now());
+    let transport = Channel {
+        incoming,
+        events,
+        gateway: gateway.clone(),
+        pending: HashMap::new(),
+        active,
+    };
+    let idle = state.settings.limits.mcp_idle_timeout;
+    let ping = state.settings.limits.stream_ping;
+    state.clone().shutdown.spawn({
+        let end = end.clone();
+        async move {
+            // Gone with the task: the place, the entry in the list.
+            let (mut place, _listed) = (place_of_session, listed);
+            let stopped = state.shutdown.stopped();
+            tokio::select! {
+                () = serve(handler, transport, end.clone()) => {}
+                () = is_idle(activity, idle) => state.counters.mcp_sessions_idle.add(),
+                () = place.lost() => {}
+                () = account.gives_way() => state.counters.http_refused_memory.add(),
+                () = stopped => {}
+                () = end.cancelled() => {}
+            }
+            // Ends the calls that are going on, and the stream.
+            end.cancel();
+        }
+    });
+    let endpoint = format!("{}/messages/?session_id={id}", place.path);
+    let first = Bytes::from(format!("event: endpoint\r\ndata: {endpoint}\r\n\r\n"));
+    let going = Going {
+        first: Some(first),
+        outgoing,
+        ping,
+        end: end.clone(),
+        _guard: end.drop_guard(),
+    };
+    let pieces = stream::unfold(going, |mut going| async move {
+        let piece = going.next().await?;
+        Some((Ok::<_, Infallible>(piece), going))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// Runs a session until its end.
+async fn serve(handler: Handler, transport: Channel, end: CancellationToken) {
+    match serve_server_with_ct(handler, transport, end).await {
+        Ok(running) => {
+            let _ = running.waiting().await;
+        }
+        Err(error) => tracing::debug!(%error, "an MCP session did not begin"),
+    }
+}
+
+/// Waits until nothing has happened for this time. Far in the future is a call in progress.
+async fn is_idle(mut activity: watch::Receiver<Instant>, limit: Duration) {
+    loop {
+        let last = *activity.borrow_and_update();
+        tokio::select! {
+            () = sleep_until(last + limit) => return,
+            changed = activity.changed() => if changed.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// The stream of a session. Dropping it ends the session.
+struct Going {
+    first: Option<Bytes>,
+    outgoing: mpsc::Receiver<Event>,
+    ping: Duration,
+    end: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Going {
+    /// Returns the next piece; `None` at the end of the session.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        tokio::select! {
+            event = timeout(self.ping, self.outgoing.recv()) => match event {
+                Ok(event) => Some(event?.bytes),
+                // A client or proxy does not take the stream for dead.
+                Err(_) => Some(Bytes::from_static(b": ping\r\n\r\n")),
+            },
+            () = self.end.cancelled() => None,
+        }
+    }
+}
+
+/// The transport between the stream, the messages and the library.
+struct Channel {
+    incoming: mpsc::Receiver<Incoming>,
+    events: mpsc::Sender<Event>,
+    gateway: Arc<Gateway>,
+    /// Charges for requests that are going on.
+    pending: HashMap<RequestId, Charge>,
+    /// Time of the last message.
+    active: watch::Sender<Instant>,
+}
+
+/// A session counts as active for this long while a request is going on. Calls have limits of their
+/// own.
+const BUSY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Channel {
+    fn touch(&self) {
+        let now = Instant::now();
+        let busy = !self.pending.is_empty();
+        self.active
+            .send_replace(if busy { now + BUSY } else { now });
+    }
+}
+
+/// The stream of a session has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream of the session has ended")]
+struct Ended;
+
+impl Transport<RoleServer> for Channel {
+    type Error = Ended;
+
+    fn send(
+        &mut self,
+        message: ServerJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), Ended>> + Send + 'static {
+        let answered = match &message {
+            ServerJsonRpcMessage::Response(response) => Some(&response.id),
+            ServerJsonRpcMessage::Error(error) => error.id.as_ref(),
+            _ => None,
+        };
+        let mut charges = Vec::new();
+        if let Some(id) = answered {
+            charges.extend(self.pending.remove(id));
+            charges.extend(self.gateway.charges.lock().remove(id).unwrap_or_default());
+            self.touch();
+        }
+        let events = self.events.clone();
+        async move {
+            let mut bytes = b"event: message\r\ndata: ".to_vec();
+            serde_json::to_writer(&mut bytes, &message).map_err(|_| Ended)?;
+            bytes.extend(b"\r\n\r\n");
+            let event = Event {
+                bytes: bytes.into(),
+                _charges: charges,
+            };
+            events.send(event).await.map_err(|_| Ended)
+        }
+    }
+
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        let Incoming { message, charge } = self.incoming.recv().await?;
+        match &message {
+            ClientJsonRpcMessage::Request(request) => {
+                self.pending.insert(request.id.clone(), charge);
+            }
+            // The library sends no response to a request that is cancelled.
+            ClientJsonRpcMessage::Notification(notification) => {
+                if let ClientNotification::CancelledNotification(cancelled) =
+                    &notification.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    self.pending.remove(id);
+                    self.gateway.charges.lock().remove(id);
+                }
+            }
+            _ => {}
+        }
+        self.touch();
+        Some(message)
+    }
+
+    async fn close(&mut self) -> Result<(), Ended> {
+        self.incoming.close();
+        Ok(())
+    }
+}
+
+/// Returns whether a message may be of the user who opened a session. Without credentials the id of
+/// the session is all that a client has.
+fn is_same(opened: &Authenticated, now: &Authenticated) -> bool {
+    opened.is_anonymous || opened.id == now.id
+}
+
+/// Takes a message for a session, whose response is an event.
+pub(super) async fn message(
+    front: &Front,
+    remote: Remote,
+    id: Option<String>,
+    headers: &HeaderMap,
+    body: &mut Option<Body>,
+) -> Result<Response, Refused> {
+    let visitor = identify(front, remote, headers).await?;
+    let Some(id) = id else {
+        return Err(problem(StatusCode::BAD_REQUEST, "session_id is required").into());
+    };
+    let found = front.mcp.open.lock().get(&id).cloned();
+    let found = found.filter(|found| is_same(&found.gateway.visitor.user, &visitor.user));
+    let Some(session) = found else {
+        return Err(problem(StatusCode::NOT_FOUND, GONE).into());
+    };
+    let (state, account) = (&front.state, &session.gateway.visitor.account);
+    let mut received = body::read(state, account, body.take().unwrap_or_default()).await?;
+    let room = CALL + content::room(&received.bytes);
+    let grown = body::grow(&mut received.charge, room).await;
+    grown.map_err(|error| body::over_budget(state, &error))?;
+    let message = serde_json::from_slice(&received.bytes);
+    let message: ClientJsonRpcMessage = message.map_err(|error| {
+        let text = format!("Could not parse message: {error}");
+        problem(StatusCode::BAD_REQUEST, text)
+    })?;
+    let incoming = Incoming {
+        message,
+        charge: received.charge,
+    };
+    let sent = session.messages.send(incoming).await;
+    sent.map_err(|_| problem(StatusCode::NOT_FOUND, GONE))?;
+    Ok((StatusCode::ACCEPTED, "Accepted").into_response())
+}
