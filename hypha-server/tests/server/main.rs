@@ -15,6 +15,8 @@ mod http;
 mod load;
 mod login;
 mod manager;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod operators;
 #[cfg(feature = "jwks")]
 mod provider;

@@ -188,7 +188,7 @@ impl Gateway {
         let mut blocks = Vec::new();
         let mut count = 0_u32;
         while let Some(item) = self.unless_ended(context, items.next()).await? {
-            let item = item.map_err(|error| Failure::Service(error.to_string()))?;
+            let item = item.map_err(|error| Failure::Service(request_client::text_of(&error)))?;
             let size = item.as_bytes().len();
             self.hold(&context.id, content::room_of_result(size))?;
             let convert = |item: &RawValue| content::blocks(item, false);

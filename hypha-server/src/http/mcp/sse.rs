@@ -22,7 +22,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::gateway::{Gateway, Handler};
 use super::{Place, Refused, connect, content, identify, shared};
-use crate::auth::Authenticated;
 use crate::http::problem::problem;
 use crate::http::{Front, Remote, body};
 use crate::memory::Charge;
@@ -304,12 +303,6 @@ impl Transport<RoleServer> for Channel {
     }
 }
 
-/// Returns whether a message may be of the user who opened a session. Without credentials the id of
-/// the session is all that a client has.
-fn is_same(opened: &Authenticated, now: &Authenticated) -> bool {
-    opened.is_anonymous || opened.id == now.id
-}
-
 /// Takes a message for a session, whose response is an event.
 pub(super) async fn message(
     front: &Front,
@@ -323,7 +316,7 @@ pub(super) async fn message(
         return Err(problem(StatusCode::BAD_REQUEST, "session_id is required").into());
     };
     let found = front.mcp.open.lock().get(&id).cloned();
-    let found = found.filter(|found| is_same(&found.gateway.visitor.user, &visitor.user));
+    let found = found.filter(|found| found.gateway.visitor.user.id == visitor.user.id);
     let Some(session) = found else {
         return Err(problem(StatusCode::NOT_FOUND, GONE).into());
     };
