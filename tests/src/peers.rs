@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +16,10 @@ use crate::project_root;
 /// Environment variable with the path of a Python interpreter that has the packages of
 /// `tests/interop/requirements.lock`.
 pub const PYTHON_VARIABLE: &str = "HYPHA_TEST_PYTHON";
-/// Environment variable with the path of Chromium.
+/// Variable with the path of a Python interpreter that has the packages of
+/// `tests/interop/requirements-mcp.lock`.
+pub const MCP_PYTHON_VARIABLE: &str = "HYPHA_TEST_MCP_PYTHON";
+/// Variable with the path of Chromium.
 pub const CHROMIUM_VARIABLE: &str = "HYPHA_TEST_CHROMIUM";
 /// Environment variable with the path of a file to which each skipped test appends a line.
 pub const SKIPPED_VARIABLE: &str = "HYPHA_TEST_SKIPPED";
@@ -36,6 +39,18 @@ pub fn python() -> Result<PathBuf> {
     ensure!(
         python.exists(),
         "there is no Python environment at {}",
+        python.display()
+    );
+    Ok(python)
+}
+
+/// Returns the Python interpreter of MCP clients, whose packages do not fit those of the original server.
+pub fn mcp_python() -> Result<PathBuf> {
+    let installed = || project_root().join("target/interop/mcp-venv/bin/python");
+    let python = std::env::var_os(MCP_PYTHON_VARIABLE).map_or_else(installed, PathBuf::from);
+    ensure!(
+        python.exists(),
+        "there is no Python environment for MCP at {}",
         python.display()
     );
     Ok(python)
@@ -70,12 +85,21 @@ pub fn chromium() -> Result<PathBuf> {
 
 /// Returns a program of the Python peers.
 pub fn python_program(script: &str) -> Result<Command> {
-    let mut command = Command::new(python()?);
-    // `-u` disables buffering of output. `-B` writes no files beside the sources.
+    Ok(program_of(&python()?, script))
+}
+
+/// Returns a program of the MCP clients in Python.
+pub fn mcp_program(script: &str) -> Result<Command> {
+    Ok(program_of(&mcp_python()?, script))
+}
+
+fn program_of(python: &Path, script: &str) -> Command {
+    let mut command = Command::new(python);
+    // `-u` writes lines without a delay. `-B` writes no files beside the sources.
     command
         .args(["-u", "-B"])
         .arg(interop_folder().join("python").join(script));
-    Ok(command)
+    command
 }
 
 /// Returns a program of the JavaScript peers.

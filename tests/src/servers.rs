@@ -73,6 +73,8 @@ pub struct Setup {
     pub program: Option<PathBuf>,
     /// Additional arguments of the command line. Default: none.
     pub arguments: Vec<String>,
+    /// Whether the Python server has a gateway for MCP; `hypha-server` always has. Default: no.
+    pub mcp: bool,
 }
 
 impl Setup {
@@ -142,13 +144,14 @@ impl Server {
     /// Starts a server with these options, and waits until it is ready.
     pub fn start_as(kind: Kind, setup: &Setup) -> Result<Server> {
         let mut command = match kind {
+            Kind::Python if setup.mcp => peers::python_program("original_with_mcp.py")?,
             Kind::Python => Command::new(peers::python()?),
             Kind::Ours => Command::new(match &setup.program {
                 Some(program) => program.clone(),
                 None => executable("hypha-server")?,
             }),
         };
-        if kind == Kind::Python {
+        if kind == Kind::Python && !setup.mcp {
             // `-P` keeps the working directory out of the path of modules.
             command.args(["-u", "-B", "-P", "-m", "hypha.server"]);
         }

@@ -52,7 +52,9 @@ pub(crate) fn programs(names: &[&str]) -> Result<()> {
 
 /// Installs the Python peers, unless they are up to date.
 pub(crate) fn python() -> Result<()> {
-    install_python().context("the Python peers cannot be installed")
+    install_python("venv", "requirements.lock").context("the Python peers cannot be installed")?;
+    install_python("mcp-venv", "requirements-mcp.lock")
+        .context("the MCP clients cannot be installed")
 }
 
 /// Installs the JavaScript peers, unless they are up to date.
@@ -60,9 +62,10 @@ pub(crate) fn javascript() -> Result<()> {
     install_javascript().context("the JavaScript peers cannot be installed")
 }
 
-fn install_python() -> Result<()> {
-    let environment = root().join("target/interop/venv");
-    let lock = root().join("tests/interop/requirements.lock");
+/// Installs one environment from its lock file.
+fn install_python(environment: &str, lock: &str) -> Result<()> {
+    let environment = root().join("target/interop").join(environment);
+    let lock = root().join("tests/interop").join(lock);
     let version = output(Command::new("python3").arg("--version"))
         .context("Python 3.11 or newer is needed, as `python3`")?;
     let minor = version

@@ -1,0 +1,114 @@
+//! Language-model clients use a service in Rust: those of the packages `mcp` and `fastmcp`, through
+//! both servers.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::IntoService;
+use hypha_rpc::{NdArray, RemoteStream, Value};
+use hypha_rpc_tests::peers::{self, or_skip};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server, Setup};
+use serde_json::{Value as Json, json};
+
+const LIMIT: Duration = Duration::from_secs(120);
+/// Steps whose answers differ on purpose: the original shows results as Python prints them.
+const DIFFERENT: [&str; 4] = ["http: count", "sse: count", "http: snap", "sse: snap"];
+
+struct Desk;
+
+/// A desk for models.
+#[hypha_service(id = "desk")]
+impl Desk {
+    /// Divides one number by another.
+    pub(crate) async fn divide(
+        &self,
+        a: f64,
+        #[hypha(default = 1.0)] b: f64,
+    ) -> Result<f64, String> {
+        if b == 0.0 {
+            return Err("division by zero".into());
+        }
+        Ok(a / b)
+    }
+
+    /// Returns what it gets.
+    pub(crate) async fn echo(&self, value: Value) -> Value {
+        value
+    }
+
+    /// Counts.
+    pub(crate) async fn count(&self, to: u32) -> RemoteStream<u32> {
+        RemoteStream::new(futures_util::stream::iter(0..to))
+    }
+
+    /// Takes a picture.
+    pub(crate) async fn snap(&self) -> Result<NdArray, String> {
+        NdArray::from_vec(&[2, 2], vec![0_u8; 4]).map_err(|error| error.to_string())
+    }
+}
+
+/// The answers of all steps at a server.
+async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
+    let setup = Setup {
+        mcp: true,
+        ..Setup::default()
+    };
+    let server = tokio::task::spawn_blocking(move || Server::start_as(kind, &setup)).await??;
+    let host = hypha_rpc::connect(&server.url).await?;
+    let desk = Desk.into_service().docs("how to use the desk");
+    host.register_service(desk.visibility(Visibility::Public))
+        .await?;
+    let mut command = peers::mcp_program("mcp_peer.py")?;
+    command.arg(format!("{}/{}/mcp/desk", server.url, host.workspace()));
+    let client = Process::start(format!("the MCP clients at {kind}"), &command)?;
+    let lines = tokio::task::spawn_blocking(move || {
+        let status = client.wait(LIMIT)?;
+        let lines = client.stdout();
+        let done = lines.last().is_some_and(|line| line == "DONE");
+        ensure!(status.success() && done, "{}", client.transcript(0));
+        Ok(lines)
+    });
+    let lines = lines.await??;
+    let steps = lines.iter().filter(|line| *line != "DONE").map(|line| {
+        let step: Json = serde_json::from_str(line)?;
+        let name = step["step"].as_str().context("a step without a name")?;
+        Ok((name.to_owned(), step["answer"].clone()))
+    });
+    steps.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_models_use_a_service() -> Result<()> {
+    if or_skip(peers::mcp_python()).is_none() {
+        return Ok(());
+    }
+    let ours = answers(Kind::Ours).await?;
+    let answer = |name: &str| {
+        let found = ours.iter().find(|(step, _)| step == name);
+        found.map(|(_, answer)| answer.clone()).unwrap_or_default()
+    };
+    for kind in ["http", "sse"] {
+        let step = |name: &str| answer(&format!("{kind}: {name}"));
+        assert_eq!(step("tools"), json!(["count", "divide", "echo", "snap"]));
+        let text = |text: &str| json!({"text": text});
+        let good = |content: Json| json!({"content": content, "error": false});
+        assert_eq!(step("divide"), good(json!([text("0.25")])));
+        let counted = good(json!([text("0"), text("1"), text("2")]));
+        let progress = json!([[1.0, "0"], [2.0, "1"], [3.0, "2"]]);
+        assert_eq!(step("count"), json!([counted, progress]));
+        assert_eq!(step("snap"), good(json!([{"type": "image"}])));
+        assert_eq!(step("docs"), "how to use the desk");
+    }
+    if or_skip(peers::python()).is_none() {
+        return Ok(());
+    }
+    let original = answers(Kind::Python).await?;
+    assert_eq!(original.len(), ours.len());
+    for ((step, original), (_, ours)) in original.iter().zip(&ours) {
+        let differs = DIFFERENT.contains(&step.as_str());
+        assert_eq!(original == ours, !differs, "{step}: {original} and {ours}");
+    }
+    Ok(())
+}
