@@ -27,5 +27,6 @@ chapters! {
     testing "testing.md";
     python "python.md";
     javascript "javascript.md";
+    mcp "mcp.md";
     glossary "glossary.md";
 }

@@ -1,14 +1,17 @@
 //! Language-model clients use a service in Rust: those of the packages `mcp` and `fastmcp`, through
 //! both servers.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::{NdArray, RemoteStream, Value};
+use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::peers::{self, or_skip};
 use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::project_root;
 use hypha_rpc_tests::servers::{Kind, Server, Setup};
 use serde_json::{Value as Json, json};
 
@@ -77,6 +80,44 @@ async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
         Ok((name.to_owned(), step["answer"].clone()))
     });
     steps.collect()
+}
+
+#[test]
+fn the_chapter_is_run() -> Result<()> {
+    let folder = project_root();
+    let chapter = std::fs::read_to_string(folder.join("docs/guide/mcp.md"))?;
+    let example = std::fs::read_to_string(folder.join("examples/stage.rs"))?;
+    let shown = format!("```rust,no_run\n{example}```");
+    ensure!(
+        chapter.contains(&shown),
+        "docs/guide/mcp.md does not show examples/stage.rs"
+    );
+    if or_skip(peers::mcp_python()).is_none() {
+        return Ok(());
+    }
+    let Some(server) = Server::shared(Kind::Ours) else {
+        return Ok(());
+    };
+    let mut command = Command::new(executable("stage")?);
+    let stage = Process::start("stage", command.env("HYPHA_SERVER_URL", &server.url))?;
+    let path = stage.wait_for_line(LIMIT, |line| {
+        line.ends_with("/mcp/stage").then(|| line.to_owned())
+    })?;
+    let blocks = chapter.split("```python\n").skip(1);
+    let program = blocks.filter_map(|block| block.split("```").next());
+    let program = program.collect::<String>();
+    let program = program.replace("SERVICE_URL", &format!("{}{path}", server.url));
+    let mut command = peers::mcp_program("snippets.py")?;
+    let client = Process::start("the program of the chapter", command.arg(program))?;
+    let status = client.wait(LIMIT)?;
+    let called = client.stdout().join("\n").contains("called as a tool");
+    ensure!(
+        status.success() && called,
+        "{status}\n{}",
+        client.transcript(0)
+    );
+    stage.terminate()?;
+    stage.wait(LIMIT).map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use crate::command::{output, perform, root};
 /// Installs everything that is missing or out of date.
 pub(crate) fn run() -> Result<()> {
     python()?;
+    mcp_clients()?;
     javascript()?;
     programs(&PROGRAMS)
 }
@@ -52,7 +53,11 @@ pub(crate) fn programs(names: &[&str]) -> Result<()> {
 
 /// Installs the Python peers, unless they are up to date.
 pub(crate) fn python() -> Result<()> {
-    install_python("venv", "requirements.lock").context("the Python peers cannot be installed")?;
+    install_python("venv", "requirements.lock").context("the Python peers cannot be installed")
+}
+
+/// Installs the MCP clients in Python, unless they are up to date.
+pub(crate) fn mcp_clients() -> Result<()> {
     install_python("mcp-venv", "requirements-mcp.lock")
         .context("the MCP clients cannot be installed")
 }
@@ -84,10 +89,10 @@ fn install_python(environment: &str, lock: &str) -> Result<()> {
     let wanted = version + &fs::read_to_string(&lock)?;
     let stamp = environment.join("installed");
     if is_current(&stamp, &wanted) {
-        println!("the Python peers are up to date");
+        println!("the packages of {} are up to date", lock.display());
         return Ok(());
     }
-    println!("installing the Python peers");
+    println!("installing the packages of {}", lock.display());
     perform(
         Command::new("python3")
             // An environment of another Python version cannot be updated, so replace it.

@@ -124,6 +124,9 @@ fn set_up(needs: &Needs) -> Result<()> {
     if needs.contains(Need::Python) {
         setup::python()?;
     }
+    if needs.contains(Need::McpClients) {
+        setup::mcp_clients()?;
+    }
     if needs.contains(Need::JavaScript) {
         setup::javascript()?;
     }

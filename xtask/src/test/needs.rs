@@ -10,6 +10,8 @@ pub(super) const WHOLE_SYSTEM: &str = "hypha-rpc-tests";
 pub(super) enum Need {
     /// The packages of `tests/interop/requirements.lock`.
     Python,
+    /// The packages of `tests/interop/requirements-mcp.lock`.
+    McpClients,
     /// The packages of `tests/interop/js/package-lock.json`.
     JavaScript,
     /// The program `chromium`.
@@ -148,6 +150,7 @@ const ROWS: &[Row] = &[
         "login_page",
         &[Need::JavaScript, Need::Chromium, Need::Servers],
     ),
+    row("mcp", &[Need::McpClients, Need::Servers, example("stage")]),
     row("options", &[Need::JavaScript, Need::Servers]),
     row("outcomes", &[Need::Python, Need::JavaScript, SERVER]),
     row("plain_http", &[Need::JavaScript, Need::Servers]),
@@ -239,6 +242,7 @@ mod tests {
             let peers = [
                 (Need::JavaScript, "JavaScript"),
                 (Need::Python, "Kind::Python"),
+                (Need::McpClients, "mcp_python"),
                 (Need::Redis, "redis-server"),
                 (Need::Chromium, "chromium"),
                 (Need::Servers, "shared("),

@@ -5,11 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use hypha_rpc::NdArray;
 use hypha_wire::{JsonError, JsonWriter, RawValue};
 use rmcp::model::{ContentBlock, ResourceContents};
+use serde_json::Value as Json;
 
 use super::image;
 
 /// Types of content that a service may return as it is.
 const TYPES: [&str; 5] = ["text", "image", "audio", "resource", "resource_link"];
+/// Numbers of an array that are shown as text, at most.
+const NUMBERS_MAX: usize = 4096;
 /// Bytes of memory for one value in a tree of JSON, its share of a map or list included.
 const NODE: usize = 160;
 
@@ -80,11 +83,48 @@ fn binary(value: &RawValue) -> Result<Option<ContentBlock>, String> {
         return Ok(None);
     }
     let array: NdArray = value.decode().map_err(|error| error.to_string())?;
-    let png = image::png(&array).map_err(|what| format!("the result contains {what}"))?;
-    Ok(Some(ContentBlock::image(
-        STANDARD.encode(&png),
-        "image/png",
-    )))
+    Ok(Some(match image::png(&array) {
+        Some(png) => ContentBlock::image(STANDARD.encode(&png), "image/png"),
+        None => ContentBlock::text(numbers(&array)?),
+    }))
+}
+
+/// Returns the numbers of a small array as lists in JSON.
+fn numbers(array: &NdArray) -> Result<String, String> {
+    let (kind, shape) = (array.dtype(), array.shape());
+    let unfit = |why: &str| {
+        format!(
+            "the result contains an array of type {kind} and shape {shape:?}, which is no image \
+             (uint8, [height, width] or with 1, 3 or 4 channels) and {why}"
+        )
+    };
+    if array.len() > NUMBERS_MAX {
+        let why = format!("has more numbers than can be shown ({NUMBERS_MAX})");
+        return Err(unfit(&why));
+    }
+    let values = array
+        .iter_f64()
+        .map_err(|error| unfit(&error.to_string()))?;
+    let mut lists: Vec<Json> = values.map(number).collect();
+    // From the inside out.
+    for &side in shape.iter().skip(1).rev() {
+        let rows = lists.chunks(side.max(1));
+        lists = rows.map(|row| Json::Array(row.to_vec())).collect();
+    }
+    let whole = match shape {
+        [] => lists.pop().unwrap_or_default(),
+        _ => Json::Array(lists),
+    };
+    Ok(whole.to_string())
+}
+
+fn number(value: f64) -> Json {
+    // Most arrays that are not of floats fit.
+    let whole = value as i64;
+    if whole as f64 == value {
+        return whole.into();
+    }
+    value.into()
 }
 
 /// Writes a value as JSON. Binary data becomes a reference to the content in `parts`.
@@ -180,7 +220,7 @@ pub(super) fn room_of_result(size: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use hypha_wire::{Value, to_vec};
-    use serde_json::{Value as Json, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -241,10 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn small_arrays_are_lists_of_numbers() {
+        let halves = NdArray::from_vec([2, 2], vec![0.5_f32, 1.0, f32::NAN, -3.0]).unwrap();
+        let whole = NdArray::from_vec([2], vec![1_i64, 2]).unwrap();
+        for (array, text) in [(halves, "[[0.5,1],[null,-3]]"), (whole, "[1,2]")] {
+            let found = of(&Value::encode_from(&array).unwrap());
+            assert_eq!(found, json!([{"type": "text", "text": text}]));
+        }
+    }
+
+    #[test]
     fn values_without_a_form_are_named() {
         for value in [
             Value::Float(f64::NAN),
-            Value::encode_from(&NdArray::from_vec(&[1], vec![0.5_f64]).unwrap()).unwrap(),
+            Value::encode_from(&NdArray::from_vec([5000], vec![0.5_f64; 5000]).unwrap()).unwrap(),
         ] {
             let raw = RawValue::new(to_vec(&value).unwrap().into()).unwrap();
             let error = blocks(&raw, true).unwrap_err();
