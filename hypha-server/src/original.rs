@@ -53,6 +53,12 @@ const APPS: &str = "this server launches no apps";
 const PYTHON: &str = "this server runs no Python: connect the program as a client, which registers \
                       its services, or embed the server (Builder::startup_service)";
 const SEARCH: &str = "this server has no search by meaning";
+/// The gateway needs no option.
+const MCP: &str = if cfg!(feature = "mcp") {
+    ""
+} else {
+    "this server was built without the MCP gateway"
+};
 const SHELL: &str = "this server has no shell";
 
 /// Options of the Python server that this server accepts without effect, each with the reason. An
@@ -94,7 +100,7 @@ const WITHOUT_EFFECT: [(&str, Takes, &str); 42] = [
     ("enable-service-search", Nothing, SEARCH),
     ("startup-functions", Any, PYTHON),
     ("enable-a2a", Nothing, "this server has no A2A gateway"),
-    ("enable-mcp", Nothing, "this server has no MCP gateway"),
+    ("enable-mcp", Nothing, MCP),
     ("disable-agent-skills", Nothing, ""),
     ("enable-k8s-worker", Nothing, APPS),
     ("enable-terminal-worker", Nothing, APPS),

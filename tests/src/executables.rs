@@ -11,13 +11,14 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// Programs that tests start.
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     "conformance",
     "conformance_client",
     "describe",
     "microscope",
     "quickstart",
     "segmenter",
+    "mcp",
     "stage",
     "survivor",
 ];

@@ -86,11 +86,11 @@ async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
 fn the_chapter_is_run() -> Result<()> {
     let folder = project_root();
     let chapter = std::fs::read_to_string(folder.join("docs/guide/mcp.md"))?;
-    let example = std::fs::read_to_string(folder.join("examples/stage.rs"))?;
+    let example = std::fs::read_to_string(folder.join("examples/mcp.rs"))?;
     let shown = format!("```rust,no_run\n{example}```");
     ensure!(
         chapter.contains(&shown),
-        "docs/guide/mcp.md does not show examples/stage.rs"
+        "docs/guide/mcp.md does not show examples/mcp.rs"
     );
     if or_skip(peers::mcp_python()).is_none() {
         return Ok(());
@@ -98,7 +98,7 @@ fn the_chapter_is_run() -> Result<()> {
     let Some(server) = Server::shared(Kind::Ours) else {
         return Ok(());
     };
-    let mut command = Command::new(executable("stage")?);
+    let mut command = Command::new(executable("mcp")?);
     let stage = Process::start("stage", command.env("HYPHA_SERVER_URL", &server.url))?;
     let path = stage.wait_for_line(LIMIT, |line| {
         line.ends_with("/mcp/stage").then(|| line.to_owned())

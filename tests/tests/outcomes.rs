@@ -31,6 +31,11 @@ struct Outcomes {
     urls: String,
 }
 
+/// The original has its gateway for MCP only if it is asked for.
+fn with_mcp(setup: Setup) -> Setup {
+    Setup { mcp: true, ..setup }
+}
+
 /// Runs the steps of both clients on servers of one kind. The servers are not shared with other
 /// tests, because some steps list everything on a server.
 fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
@@ -38,9 +43,9 @@ fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
     let servers = match &redis {
         Some(redis) => ["first", "second"]
             .iter()
-            .map(|id| Server::start_as(kind, &Setup::in_cluster(redis, id)))
+            .map(|id| Server::start_as(kind, &with_mcp(Setup::in_cluster(redis, id))))
             .collect::<Result<Vec<_>>>()?,
-        None => vec![Server::start(kind)?],
+        None => vec![Server::start_as(kind, &with_mcp(Setup::default()))?],
     };
     let transport = if matches!(run, Run::Http) {
         "http"

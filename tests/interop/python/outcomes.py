@@ -14,6 +14,7 @@ import numpy as np
 from jose import jwt
 
 import outcomes_http
+import outcomes_mcp
 import peer
 from outcome import Recorder, plain
 
@@ -133,6 +134,7 @@ async def host_services(sessions):
         many = {"id": "many", "config": public, "load": lambda number=number: number}
         await client.register_service(many)
     await outcomes_http.register_pages(host)
+    await outcomes_mcp.register(host)
     await host.register_service_type({"id": "kind", "name": "kind", "definition": {}})
     visible = {"id": "public-kind", "name": "seen by all", "definition": {}, "config": public}
     await host.register_service_type(visible)
@@ -397,6 +399,7 @@ async def main():
     )
     async with httpx.AsyncClient(base_url=options.server_url, timeout=LIMIT) as http:
         await outcomes_http.requests(recorder, http, tokens)
+        await outcomes_mcp.requests(recorder, http, tokens)
     await outcomes_http.login(recorder, sessions, tokens)
     await sessions.disconnect()
     peer.say("DONE")

@@ -150,7 +150,7 @@ const ROWS: &[Row] = &[
         "login_page",
         &[Need::JavaScript, Need::Chromium, Need::Servers],
     ),
-    row("mcp", &[Need::McpClients, Need::Servers, example("stage")]),
+    row("mcp", &[Need::McpClients, Need::Servers, example("mcp")]),
     row("options", &[Need::JavaScript, Need::Servers]),
     row("outcomes", &[Need::Python, Need::JavaScript, SERVER]),
     row("plain_http", &[Need::JavaScript, Need::Servers]),

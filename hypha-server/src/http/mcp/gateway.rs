@@ -6,14 +6,13 @@ use hypha_rpc::{Args, RemoteService, RemoteStream};
 use hypha_wire::RawValue;
 use parking_lot::Mutex;
 use rmcp::model::{
-    CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
-    ErrorData, GetPromptRequestMethod, GetPromptRequestParams, GetPromptResponse, GetPromptResult,
-    Implementation, JsonObject, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
-    ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-    PromptMessage, PromptsCapability, ReadResourceRequestMethod, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, RequestId, ResourceContents, ResourcesCapability,
-    Role, ServerCapabilities, ServerConfig, ToolsCapability,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
+    CustomResult, ErrorCode, ErrorData, GetPromptRequestParams, GetPromptResponse, GetPromptResult,
+    Implementation, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
+    PromptMessage, PromptsCapability, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, RequestId, ResourceContents, ResourcesCapability, Role, ServerCapabilities,
+    ServerConfig, ToolsCapability,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde::de::DeserializeOwned;
@@ -322,6 +321,11 @@ fn named(arguments: &JsonObject) -> Args {
     args
 }
 
+/// Returns the error for a method that the service does not offer.
+fn unknown_method() -> ErrorData {
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Method not found", None)
+}
+
 /// Reads what a function of the protocol has returned.
 fn parsed<T: DeserializeOwned>(method: &str, found: Json) -> Result<T, Failure> {
     serde_json::from_value(found).map_err(|error| {
@@ -462,7 +466,7 @@ impl rmcp::ServerHandler for Handler {
             let tools = self.0.offer.tools.values();
             tools.map(|found| found.tool.clone()).collect()
         } else {
-            return Err(ErrorData::method_not_found::<ListToolsRequestMethod>());
+            return Err(unknown_method());
         };
         Ok(ListToolsResult::with_all_items(tools))
     }
@@ -473,7 +477,7 @@ impl rmcp::ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         if !self.has_tools() {
-            return Err(ErrorData::method_not_found::<CallToolRequestMethod>());
+            return Err(unknown_method());
         }
         self.0.front.state.counters.mcp_calls.add();
         match self.0.run_tool(request, &context).await {
@@ -496,7 +500,7 @@ impl rmcp::ServerHandler for Handler {
             let resources = self.0.offer.resources.iter();
             resources.map(|found| found.resource.clone()).collect()
         } else {
-            return Err(ErrorData::method_not_found::<ListResourcesRequestMethod>());
+            return Err(unknown_method());
         };
         Ok(ListResourcesResult::with_all_items(resources))
     }
@@ -511,7 +515,7 @@ impl rmcp::ServerHandler for Handler {
         } else if self.has_resources() {
             Vec::new()
         } else {
-            return Err(ErrorData::method_not_found::<ListResourcesRequestMethod>());
+            return Err(unknown_method());
         };
         Ok(ListResourceTemplatesResult::with_all_items(templates))
     }
@@ -522,7 +526,7 @@ impl rmcp::ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         if !self.has_resources() {
-            return Err(ErrorData::method_not_found::<ReadResourceRequestMethod>());
+            return Err(unknown_method());
         }
         let read = self.0.read(&request.uri, &context).await;
         read.map(Into::into).map_err(Failure::into_error)
@@ -539,7 +543,7 @@ impl rmcp::ServerHandler for Handler {
             let prompts = self.0.offer.prompts.values();
             prompts.map(|found| found.prompt.clone()).collect()
         } else {
-            return Err(ErrorData::method_not_found::<ListPromptsRequestMethod>());
+            return Err(unknown_method());
         };
         Ok(ListPromptsResult::with_all_items(prompts))
     }
@@ -550,9 +554,17 @@ impl rmcp::ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         if !self.has_prompts() {
-            return Err(ErrorData::method_not_found::<GetPromptRequestMethod>());
+            return Err(unknown_method());
         }
         let written = self.0.write_prompt(request, &context).await;
         written.map(Into::into).map_err(Failure::into_error)
+    }
+
+    async fn on_custom_request(
+        &self,
+        _: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Err(unknown_method())
     }
 }
