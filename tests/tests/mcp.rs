@@ -48,7 +48,7 @@ impl Desk {
 
     /// Takes a picture.
     pub(crate) async fn snap(&self) -> Result<NdArray, String> {
-        NdArray::from_vec(&[2, 2], vec![0_u8; 4]).map_err(|error| error.to_string())
+        NdArray::from_vec([2, 2], vec![0_u8; 4]).map_err(|error| error.to_string())
     }
 }
 

@@ -52,7 +52,7 @@ impl Desk {
 
     /// Takes a picture.
     pub(crate) async fn snap(&self) -> Result<NdArray, String> {
-        NdArray::from_vec(&[2, 2], vec![0_u8, 1, 2, 3]).map_err(|error| error.to_string())
+        NdArray::from_vec([2, 2], vec![0_u8, 1, 2, 3]).map_err(|error| error.to_string())
     }
 
     /// Counts, and fails after that if it must.

@@ -267,7 +267,7 @@ mod tests {
         let png = Value::Bytes(b"\x89PNG\r\n\x1a\n..".as_slice().into());
         let image = |data: &str| json!({"type": "image", "data": data, "mimeType": "image/png"});
         assert_eq!(of(&png), json!([image("iVBORw0KGgouLg==")]));
-        let array = NdArray::from_vec(&[1, 1], vec![9_u8]).unwrap();
+        let array = NdArray::from_vec([1, 1], vec![9_u8]).unwrap();
         let array = Value::encode_from(&array).unwrap();
         let map = [("at", Value::from(1)), ("png", png), ("array", array)];
         let map = map.map(|(key, value)| (key.to_owned(), value));

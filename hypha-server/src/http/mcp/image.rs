@@ -161,19 +161,19 @@ mod tests {
 
     #[test]
     fn arrays_of_bytes_are_images_and_others_are_not() {
-        let gray = NdArray::from_vec(&[2, 3], vec![0_u8, 50, 100, 150, 200, 250]).unwrap();
+        let gray = NdArray::from_vec([2, 3], vec![0_u8, 50, 100, 150, 200, 250]).unwrap();
         let image = png(&gray).unwrap();
         assert_eq!(media_type(&image), Some("image/png"));
         assert_eq!(&image[16..26], [0, 0, 0, 3, 0, 0, 0, 2, 8, 0]);
-        let colours = NdArray::from_vec(&[1, 1, 4], vec![1_u8, 2, 3, 4]).unwrap();
+        let colours = NdArray::from_vec([1, 1, 4], vec![1_u8, 2, 3, 4]).unwrap();
         assert_eq!(png(&colours).unwrap()[25], 6);
-        let large = NdArray::from_vec(&[300, 300], vec![7_u8; 90_000]).unwrap();
+        let large = NdArray::from_vec([300, 300], vec![7_u8; 90_000]).unwrap();
         assert!(png(&large).unwrap().len() <= png_len(300, 300, 1));
         for array in [
-            NdArray::from_vec(&[2], vec![0_u8, 1]).unwrap(),
-            NdArray::from_vec(&[1, 1, 2], vec![0_u8, 1]).unwrap(),
-            NdArray::from_vec(&[1, 2], vec![0.5_f32, 1.0]).unwrap(),
-            NdArray::from_vec(&[0, 2], Vec::<u8>::new()).unwrap(),
+            NdArray::from_vec([2], vec![0_u8, 1]).unwrap(),
+            NdArray::from_vec([1, 1, 2], vec![0_u8, 1]).unwrap(),
+            NdArray::from_vec([1, 2], vec![0.5_f32, 1.0]).unwrap(),
+            NdArray::from_vec([0, 2], Vec::<u8>::new()).unwrap(),
         ] {
             assert!(png(&array).is_none());
         }

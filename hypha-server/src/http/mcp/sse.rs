@@ -1,4 +1,5 @@
-//! The older transport: a stream of events, and messages posted beside it.
+//! The older transport: a stream of events, and messages posted beside it. The library has no such
+//! transport any more; it serves the messages all the same.
 //!
 //! A session begins with its stream and ends with it. Its client, its calls and everything else are
 //! in one task.
