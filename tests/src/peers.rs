@@ -44,7 +44,8 @@ pub fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Returns the Python interpreter of MCP clients, whose packages do not fit those of the original server.
+/// Returns the Python interpreter of MCP clients, whose packages do not fit those of the original
+/// server.
 pub fn mcp_python() -> Result<PathBuf> {
     let installed = || project_root().join("target/interop/mcp-venv/bin/python");
     let python = std::env::var_os(MCP_PYTHON_VARIABLE).map_or_else(installed, PathBuf::from);

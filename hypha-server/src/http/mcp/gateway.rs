@@ -162,7 +162,7 @@ impl Gateway {
         {
             return self.run_stream(items, context).await;
         }
-        // What a service that speaks the protocol returns may be the whole result.
+        // A service that speaks the protocol may return the whole result.
         if method == "call_tool"
             && result
                 .member("content")

@@ -237,8 +237,8 @@ impl Offer {
 
     fn no_function(&self, what: &str, key: &str, method: &str) -> String {
         format!(
-            "{what} '{key}' of service '{}': `{method}` must be a function with a schema, in Python \
-             with @schema_function",
+            "{what} '{key}' of service '{}': `{method}` must be a function with a schema, in \
+             Python with @schema_function",
             self.id
         )
     }
