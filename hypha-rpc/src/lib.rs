@@ -19,6 +19,9 @@ pub mod service;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod transport;
+#[cfg(feature = "web")]
+#[cfg_attr(docsrs, doc(cfg(feature = "web")))]
+pub mod web;
 pub mod workspace;
 
 pub use call::{
@@ -49,7 +52,8 @@ pub mod prelude {
     pub use crate::workspace::Visibility;
     pub use crate::{
         Binary, Call, Callback, Client, Context, Error, Function, NdArray, Object, Proxy,
-        RemoteError, RemoteFile, RemoteService, RemoteStream, Value, args, hypha_service,
+        RemoteError, RemoteFile, RemoteService, RemoteStream, Service, Value, args, hypha_service,
+        method,
     };
     pub use futures_util::Stream;
     pub use schemars::JsonSchema;
@@ -67,6 +71,7 @@ pub mod __private {
         TypedError, error_data, error_from_wire, error_text, error_to_wire, message_field,
     };
     pub use crate::schema::FunctionSchema;
+    pub use crate::service::closure::*;
     pub use crate::service::macro_support::*;
     pub use crate::service::{IncomingCall, IntoService, Method, Service};
     pub use crate::workspace::Visibility;

@@ -44,7 +44,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-pub use crate::engine::Retry;
+pub use crate::engine::{CallResponse, NextCall, OutgoingCall, Retry};
 pub use callback::Callback;
 pub(crate) use exchange::Exchange;
 pub use file::RemoteFile;
@@ -58,7 +58,7 @@ pub use stream::RemoteStream;
 use stream::pack;
 pub(crate) use target::Target;
 
-use crate::engine::{CallSpan, Failure, Loss, NO_CHUNKS, Side, count, rejection};
+use crate::engine::{CallSpan, Failure, Loss, NO_CHUNKS, Side, Timeouts, count, rejection};
 use crate::error::{
     CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError, Timeout,
     TimeoutKind, from_wire,
@@ -380,26 +380,70 @@ where
         }
     }
 
-    /// Sends the request, and retries it according to the policy.
+    /// Sends the request through the interceptors of the connection, and decodes the result.
     async fn ask(self) -> Result<T, Error<E>> {
-        let Call {
-            to,
-            mut args,
-            total,
-            idle_timeout,
-            idempotent,
-            retry,
-            ..
-        } = self;
         let To::Peer {
+            connection,
+            target,
+            locator,
+            _held,
+        } = self.to
+        else {
+            return Err(Error::Invalid("the call goes to no peer".into()));
+        };
+        let timeouts = (self.total, self.idle_timeout);
+        let request = Request {
+            connection: connection.clone(),
+            target,
+            locator,
+            _held,
+            idempotent: self.idempotent,
+            retry: self.retry,
+        };
+        let engine = connection.engine();
+        let interceptors = &engine.settings.interceptors;
+        let response = if interceptors.is_empty() || connection.is_for_setup() {
+            request.send(self.args, timeouts).await
+        } else {
+            let call = OutgoingCall {
+                site: request.target.site(),
+                args: self.args,
+                total: timeouts.0,
+                idle_timeout: timeouts.1,
+                send: Box::new(move |args, timeouts| Box::pin(request.send(args, timeouts))),
+            };
+            interceptors.run(call).await.map_err(Error::untyped)?
+        };
+        let CallResponse { outcome, site } = response;
+        let message = outcome.map_err(|failed| failure(failed, site.clone()))?;
+        result(engine, message, connection.reference()).map_err(|e| {
+            count(&engine.counters.call_errors);
+            Error::Codec(CodecError::receiving("the result", e, site))
+        })
+    }
+}
+
+/// The request of a call, without the types of its result and error.
+struct Request {
+    connection: Connection,
+    target: Arc<Target>,
+    locator: Option<Arc<ServiceLocator>>,
+    _held: Option<Handle>,
+    idempotent: bool,
+    retry: Option<Retry>,
+}
+
+impl Request {
+    /// Sends the request, and repeats it as the retry policy says.
+    async fn send(self, mut args: Args, (total, idle_timeout): Timeouts) -> CallResponse {
+        let Request {
             connection,
             mut target,
             mut locator,
             _held,
-        } = to
-        else {
-            return Err(Error::Invalid("the call goes to no peer".into()));
-        };
+            idempotent,
+            retry,
+        } = self;
         let engine = connection.engine();
         count(&engine.counters.calls_made);
         let begin = Instant::now();
@@ -429,10 +473,10 @@ where
             };
             let failed = match exchange.run(engine, attempt).await {
                 Ok(message) => {
-                    return result(engine, message, connection.reference()).map_err(|e| {
-                        count(&engine.counters.call_errors);
-                        Error::Codec(CodecError::receiving("the result", e, target.site()))
-                    });
+                    return CallResponse {
+                        outcome: Ok(message),
+                        site: target.site(),
+                    };
                 }
                 // The timeout of this attempt was only the remaining time; report the timeout that
                 // the caller set.
@@ -471,11 +515,24 @@ where
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
                 count(&engine.counters.call_errors);
-                return Err(failure(failed, target.site()));
+                return CallResponse {
+                    outcome: Err(failed),
+                    site: target.site(),
+                };
             };
             tokio::time::sleep(pause).await;
             count(&engine.counters.retries);
         }
+    }
+}
+
+impl CallResponse {
+    /// Returns the failure of the call, without the type that its contract gives the errors of the
+    /// method; `None` if it has a result.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        let failed = self.outcome.as_ref().err()?;
+        Some(failure(failed.clone(), self.site.clone()))
     }
 }
 

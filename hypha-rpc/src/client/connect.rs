@@ -12,14 +12,14 @@ use futures_util::future::BoxFuture;
 
 use super::{Client, Settings, Shared, State};
 use crate::backoff::Backoff;
-use crate::call::Retry;
+use crate::call::{CallResponse, NextCall, OutgoingCall, Retry};
 use crate::engine::{Endpoint, Reconnect, RedialLoop, Restore};
-use crate::error::{ConnectError, ConnectErrorKind, Error};
+use crate::error::{ConnectError, ConnectErrorKind, Error, report};
 #[cfg(feature = "http")]
 use crate::transport::fallback::Fallback;
 #[cfg(feature = "http")]
 use crate::transport::http;
-use crate::transport::{Dial, SocketOptions, Transport, websocket};
+use crate::transport::{Dial, ProxyChoice, SocketOptions, Transport, websocket};
 use hypha_wire as wire;
 
 /// Connects to a Hypha server.
@@ -33,9 +33,10 @@ use hypha_wire as wire;
 ///
 /// # Errors
 ///
-/// Awaiting the options fails with [`Error::Connect`] and the cause, or with the error of the
-/// manager if it refuses the first calls. The first attempt is not retried. Outside of a tokio
-/// runtime it fails with [`Error::Invalid`].
+/// Awaiting the options returns [`Error::Connect`] with the cause, or the manager's refusal of the
+/// first calls. The first attempt is not retried
+/// ([`ConnectOptions::retry_on_initial_connect`]). Outside of a tokio runtime it is
+/// [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
@@ -89,6 +90,7 @@ pub struct ConnectOptions {
     socket: SocketOptions,
     settings: Settings,
     backoff: Option<Backoff>,
+    retry_first: bool,
     dial: Option<Arc<dyn Dial>>,
 }
 
@@ -111,6 +113,7 @@ impl ConnectOptions {
             socket: SocketOptions::default(),
             settings,
             backoff: Some(Backoff::default()),
+            retry_first: false,
             dial: None,
         }
     }
@@ -289,7 +292,41 @@ impl ConnectOptions {
         self
     }
 
-    /// Changes any of the [`Settings`]. `change` gets the current values.
+    /// Runs `interceptor` around each call that this client makes, except for those that set the
+    /// connection up. Of several interceptors the first one is the outermost.
+    ///
+    /// It gets the call when that is awaited, changes its timeouts or adds arguments, and passes it
+    /// on with [`NextCall::run`], or returns an error in its place. Retries are within it. Calls
+    /// that are [sent](crate::Call::send) without waiting for a response pass it by.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use hypha_rpc::call::{NextCall, OutgoingCall};
+    ///
+    /// # async fn example() -> Result<(), hypha_rpc::Error> {
+    /// // A deadline for calls that have none.
+    /// let hypha = hypha_rpc::connect("http://localhost:9527")
+    ///     .intercept(|mut call: OutgoingCall, next: NextCall| async move {
+    ///         if call.timeout().is_none() {
+    ///             call.set_timeout(Duration::from_secs(60));
+    ///         }
+    ///         next.run(call).await
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn intercept<F, Fut>(mut self, interceptor: F) -> Self
+    where
+        F: Fn(OutgoingCall, NextCall) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<CallResponse, Error>> + Send + 'static,
+    {
+        self.settings.interceptors.add(interceptor);
+        self
+    }
+
+    /// Changes any of the [`Settings`], starting from the values that are set so far.
     ///
     /// # Examples
     ///
@@ -320,7 +357,77 @@ impl ConnectOptions {
     /// Use it only for servers with self-signed certificates on a trusted network. On any other
     /// network, attackers can read and change the traffic.
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
-        self.socket.accept_invalid_certificates = accept;
+        self.socket.tls.accept_invalid_certificates = accept;
+        self
+    }
+
+    /// Trusts the authority of this certificate, in PEM format, in addition to those of this
+    /// machine; may be called several times. Default: none.
+    ///
+    /// The text may hold several certificates. One that cannot be used is an error of kind
+    /// [`InvalidOption`](ConnectErrorKind::InvalidOption).
+    ///
+    /// ```no_run
+    /// # async fn example() -> anyhow::Result<()> {
+    /// let hypha = hypha_rpc::connect("https://hypha.lab.example")
+    ///     .ca_certificate(std::fs::read("lab-authority.pem")?)
+    ///     .identity(std::fs::read("microscope.pem")?, std::fs::read("microscope.key")?)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.socket.tls.authorities.push(pem.into());
+        self
+    }
+
+    /// Sets the certificate of this client and its private key, both in PEM format, for servers
+    /// and proxies that want one. Default: none.
+    ///
+    /// The chain begins with the certificate of this client. A file that holds both is given twice.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn identity(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.socket.tls.identity = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// Sets the proxy of this connection: `http://[user:password@]host[:port]`, or `socks5://` or
+    /// `socks5h://`, with which the proxy looks up the host name of the server.
+    ///
+    /// Default: the environment variable `HTTPS_PROXY` for encrypted connections and `HTTP_PROXY`
+    /// for others, else `ALL_PROXY`, in lower or upper case, except for the hosts in `NO_PROXY` and
+    /// for this machine.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.socket.proxy = ProxyChoice::Url(url.into());
+        self
+    }
+
+    /// Connects without a proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.socket.proxy = ProxyChoice::Direct;
+        self
+    }
+
+    /// Sets the number of redirects that the handshake follows; zero follows none. Default: 10.
+    ///
+    /// A redirect to another host, or from an encrypted connection to one that is not, is never
+    /// followed: it is an error of kind [`Redirect`](ConnectErrorKind::Redirect) that names the
+    /// target.
+    pub fn max_redirects(mut self, most: usize) -> Self {
+        self.socket.max_redirects = most;
+        self
+    }
+
+    /// Repeats the first attempt to connect while it fails for a reason that may pass
+    /// ([`Error::is_retryable`]), such as a server that has not started yet. Default: `false`.
+    ///
+    /// The pauses and the number of attempts are those of [`reconnect`](Self::reconnect), by
+    /// default without an end. Each failure is logged at level `warn`.
+    pub fn retry_on_initial_connect(mut self, retry: bool) -> Self {
+        self.retry_first = retry;
         self
     }
 
@@ -362,11 +469,45 @@ impl ConnectOptions {
 
     async fn run(self) -> Result<Client, Error> {
         Error::<Infallible>::unless_in_runtime("the connection cannot be made")?;
-        let limit = self.limit();
+        let backoff = match self.retry_first {
+            true => self.backoff.clone().unwrap_or_default(),
+            false => return self.attempt().await,
+        };
+        let mut failures = 0;
+        loop {
+            let error = match self.clone().attempt().await {
+                Err(error) if error.is_retryable() => error,
+                done => return done,
+            };
+            failures += 1;
+            if backoff.attempts.is_some_and(|most| failures >= most) {
+                return Err(error);
+            }
+            let pause = backoff.pause(failures, rand::random());
+            let next = failures + 1;
+            tracing::warn!(
+                "{}; attempt {next} to connect begins in {pause:.1?}",
+                report(&error)
+            );
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(self) -> Result<Client, Error> {
         let url = self.server_url.clone();
+        // The error names the URL with the scheme of the transport. The program must see its own.
+        let named = |e: ConnectError| match e.kind() {
+            ConnectErrorKind::InvalidUrl | ConnectErrorKind::InvalidOption => e.with_url(&url),
+            _ => e,
+        };
+        let dial = match &self.dial {
+            Some(dial) => Arc::clone(dial),
+            None => self.dialer().map_err(named)?,
+        };
+        let limit = self.limit();
         let connecting = async {
             let silent = self.silent;
-            let client = self.open().await?;
+            let client = self.open(Arc::clone(&dial)).await?;
             if !silent {
                 let (engine, shared) = (client.engine(), &client.shared);
                 let setup = Client::for_setup(Arc::clone(engine), Arc::clone(shared));
@@ -378,15 +519,14 @@ impl ConnectOptions {
             Ok(client)
         };
         match tokio::time::timeout(limit, connecting).await {
-            // The error contains the URL with the scheme of the transport. Report the URL that the
-            // program passed instead.
-            Ok(Err(Error::Connect(e))) if e.kind() == ConnectErrorKind::InvalidUrl => {
-                Err(e.with_url(&url).into())
-            }
+            Ok(Err(Error::Connect(e))) => Err(named(e).into()),
             Ok(outcome) => outcome,
             Err(_) => {
                 let late = ConnectError::new(ConnectErrorKind::Timeout, format!("{limit:?}"));
-                Err(late.with_url(&url).into())
+                Err(late
+                    .with_url(&url)
+                    .late_after(dial.earlier_failure())
+                    .into())
             }
         }
     }
@@ -397,11 +537,7 @@ impl ConnectOptions {
     }
 
     /// Opens the first link and starts the task of the connection.
-    async fn open(self) -> Result<Client, Error> {
-        let dial = match &self.dial {
-            Some(dial) => Arc::clone(dial),
-            None => self.dialer()?,
-        };
+    async fn open(self, dial: Arc<dyn Dial>) -> Result<Client, Error> {
         let client_id = self.client_id.clone().unwrap_or_else(wire::random_id);
         if !wire::valid_client_id(&client_id) {
             return Err(Error::Invalid(format!(
@@ -465,7 +601,7 @@ impl ConnectOptions {
             #[cfg(feature = "http")]
             Transport::Http => Arc::new(http()?),
             #[cfg(feature = "http")]
-            Transport::Auto => Arc::new(Fallback::new(socket()?, http()?)),
+            Transport::Auto => Arc::new(Fallback::new(socket()?, http()?, self.limit())),
         })
     }
 }

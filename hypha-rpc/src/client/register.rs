@@ -11,10 +11,10 @@ use futures_util::{StreamExt, stream};
 use super::{Client, refused};
 use crate::backoff::Doubling;
 use crate::error::{Error, RejectKind};
-use crate::service::{Engine, GENERIC, Registered, Service, Visibility};
+use crate::service::{Engine, GENERIC, IncomingCall, Next, Registered, Service, Visibility};
 use crate::workspace::ServiceInfo;
 use hypha_wire::keys::BUILT_IN;
-use hypha_wire::{Map, Value};
+use hypha_wire::{Args, Map, Value, WireError};
 
 /// Maximum number of services that are registered concurrently after a reconnect. More than one, so
 /// that a client with many services does not wait for each round trip; few, so that it does not
@@ -72,6 +72,34 @@ impl RegisterService {
     /// Sets the service id. Default: that of the contract.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.service = self.service.with_id(id);
+        self
+    }
+
+    /// Runs `interceptor` around each method of the service, as [`Service::intercept`] does.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # use hypha_rpc::prelude::*;
+    /// # use hypha_rpc::service::{IncomingCall, Next};
+    /// # async fn example(client: Client, service: Service) -> Result<(), Error> {
+    /// client
+    ///     .register_service(service)
+    ///     .intercept(|call: IncomingCall, next: Next| async move {
+    ///         let (method, begin) = (call.label().to_owned(), Instant::now());
+    ///         let outcome = next.run(call).await;
+    ///         println!("{method}: {:?}, ok: {}", begin.elapsed(), outcome.is_ok());
+    ///         outcome
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn intercept<F, Fut>(mut self, interceptor: F) -> Self
+    where
+        F: Fn(IncomingCall, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
+    {
+        self.service = self.service.intercept(interceptor);
         self
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! driver      the task of one link: delivers received frames, writes queued ones
+//! intercept   code of the program around each outgoing call
 //! inbound     finds the waiting call, the handler or the event reader of a message
 //! outbound    the queue of frames and the budget of their bytes
 //! sending     a message in one frame or in chunks, and the requests that chunks are made of
@@ -51,6 +52,7 @@ mod failure;
 mod handshake;
 mod identity;
 mod inbound;
+mod intercept;
 mod lifecycle;
 mod manager;
 mod notices;
@@ -87,6 +89,8 @@ pub use events::{Event, EventKind, EventStream, StateWatcher};
 pub(crate) use failure::{Failure, Loss, NO_CHUNKS, rejection};
 pub use identity::Identity;
 pub(crate) use inbound::Handlers;
+pub use intercept::{CallResponse, NextCall, OutgoingCall};
+pub(crate) use intercept::{Interceptors, Timeouts};
 pub(crate) use lifecycle::Lifecycle;
 pub(crate) use outbound::{Closed, QueuedFrame};
 pub(crate) use progress::Progress;

@@ -64,6 +64,7 @@ impl Endpoint {
     pub(crate) fn timed_out(&self) -> ConnectError {
         ConnectError::new(ConnectErrorKind::Timeout, format!("{:?}", self.limit))
             .at(self.dial.url())
+            .late_after(self.dial.earlier_failure())
     }
 
     /// Returns the timers of a link. Refreshes a short-lived token after two thirds of its

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hypha_wire::{IncomingArgs, MAX_DECODED_BYTES, PeerMemory};
 
-use super::Retry;
+use super::{Interceptors, Retry};
 
 /// Timeouts, limits and timers of a connection. Settings that the Python and JavaScript clients
 /// also have use the same defaults.
@@ -107,8 +107,10 @@ pub struct Settings {
     pub blocking_warning: Duration,
     /// Retry policy of calls that set none. Default: no retries.
     pub retry: Retry,
-    /// Id of the application that this client belongs to. Every service info contains it. Default:
-    /// `*`, no application.
+    /// Code of the program around each outgoing call.
+    pub(crate) interceptors: Interceptors,
+    /// Id of the application that this client belongs to; part of every service info. Default: `*`,
+    /// no application.
     pub app_id: String,
     /// Keys of this client, for end-to-end encryption of calls. Default: none.
     #[cfg(feature = "encryption")]
@@ -139,6 +141,7 @@ impl Default for Settings {
             stall_timeout: Duration::from_millis(100),
             blocking_warning: Duration::from_secs(1),
             retry: Retry::never(),
+            interceptors: Interceptors::default(),
             app_id: "*".into(),
             #[cfg(feature = "encryption")]
             encryption: None,

@@ -56,6 +56,8 @@ struct Inner {
 /// | --- | --- | --- |
 /// | [`InvalidUrl`](Self::InvalidUrl) | no | correct the URL |
 /// | [`UnknownTransport`](Self::UnknownTransport) | no | correct the option |
+/// | [`InvalidOption`](Self::InvalidOption) | no | correct the option or the variable |
+/// | [`Proxy`](Self::Proxy) | some | see [`ProxyFailure`] |
 /// | [`Dns`](Self::Dns) | yes | check the host name and the network |
 /// | [`ConnectionRefused`](Self::ConnectionRefused) | yes | start the server, check host and port |
 /// | [`Unreachable`](Self::Unreachable) | yes | check the network and firewalls |
@@ -78,6 +80,10 @@ pub enum ConnectErrorKind {
     InvalidUrl,
     /// No transport has this name, or the transport needs a feature of the crate.
     UnknownTransport,
+    /// An option or an environment variable of the proxy, or a certificate, cannot be used.
+    InvalidOption,
+    /// The proxy did not open a connection to the server.
+    Proxy(ProxyFailure),
     /// The host name of the URL has no address.
     Dns,
     /// The host refused the connection: no program listens on this port.
@@ -88,8 +94,9 @@ pub enum ConnectErrorKind {
     Tls(TlsFailure),
     /// The server responded with this HTTP status instead of a connection.
     HttpStatus(u16),
-    /// The server responded with a redirect. The client does not follow it, because the other
-    /// server must not see the token.
+    /// The server responded with a redirect that is not followed: to another host, which must not
+    /// see the token, to a connection that is not encrypted where this one is, or more of them than
+    /// [`max_redirects`](crate::ConnectOptions::max_redirects).
     Redirect,
     /// The program at the URL speaks neither HTTP nor this protocol.
     NotHypha,
@@ -115,9 +122,11 @@ pub enum ConnectErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// No authority that this machine trusts has signed the certificate. Install that authority or,
-    /// on a trusted network, set [`danger_accept_invalid_certificates`][accept].
+    /// No authority that this machine trusts has signed the certificate. Install that authority,
+    /// name it with [`ca_certificate`][ca], or on a network you trust set
+    /// [`danger_accept_invalid_certificates`][accept].
     ///
+    /// [ca]: crate::ConnectOptions::ca_certificate
     /// [accept]: crate::ConnectOptions::danger_accept_invalid_certificates
     UnknownIssuer,
     /// The certificate is for other host names. Connect with a name that it lists.
@@ -126,8 +135,55 @@ pub enum TlsFailure {
     Expired,
     /// The server does not use TLS on this port. Use `http://` or `ws://`, or the TLS port.
     NotTls,
-    /// Another failure. The source has the details.
+    /// The server wants a certificate of the client. Set
+    /// [`identity`](crate::ConnectOptions::identity).
+    CertificateRequired,
+    /// Another failure: the source has the details.
     Other,
+}
+
+/// The failures of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProxyFailure {
+    /// The proxy cannot be reached. Start it, or correct its URL. Retryable.
+    Unreachable,
+    /// The proxy wants a user name and password, or others: add them to its URL. Not retryable.
+    Credentials,
+    /// The proxy refuses to connect to the server: ask its operator. Not retryable.
+    Refused,
+    /// The proxy cannot connect to the server. Retryable.
+    NoWay,
+    /// The program at the URL does not answer like a proxy. Not retryable.
+    Protocol,
+    /// Proxies of this kind cannot be used with this transport. Not retryable.
+    Unsupported,
+}
+
+impl ProxyFailure {
+    /// Predicate of the proxy in an error text, and what to do.
+    fn texts(self) -> (&'static str, &'static str) {
+        const RULES: &str = "ask its operator, or list the host in NO_PROXY if it is reachable \
+                             without a proxy";
+        match self {
+            ProxyFailure::Unreachable => (
+                "cannot be reached",
+                "start it, or correct the option `proxy` or the variables HTTPS_PROXY, \
+                 HTTP_PROXY, ALL_PROXY and NO_PROXY",
+            ),
+            ProxyFailure::Credentials => (
+                "does not accept the credentials",
+                "its URL has the form `http://user:password@host:port`",
+            ),
+            ProxyFailure::Refused => ("refuses the connection", RULES),
+            ProxyFailure::NoWay => ("does not reach the server", "try again later"),
+            ProxyFailure::Protocol => (
+                "does not answer like a proxy of this kind",
+                "check its scheme, host and port",
+            ),
+            ProxyFailure::Unsupported => ("cannot be used", "use another one"),
+        }
+    }
 }
 
 impl ConnectErrorKind {
@@ -140,6 +196,7 @@ impl ConnectErrorKind {
             | ConnectErrorKind::Unreachable
             | ConnectErrorKind::ConnectionLost
             | ConnectErrorKind::Busy
+            | ConnectErrorKind::Proxy(ProxyFailure::Unreachable | ProxyFailure::NoWay)
             | ConnectErrorKind::Timeout => true,
             ConnectErrorKind::HttpStatus(status) => {
                 matches!(status, 408 | 425 | 429) || status >= 500
@@ -159,11 +216,13 @@ impl ConnectErrorKind {
             | ConnectErrorKind::ConnectionRefused
             | ConnectErrorKind::Unreachable
             | ConnectErrorKind::ConnectionLost
+            | ConnectErrorKind::Proxy(_)
             | ConnectErrorKind::Tls(_)
             | ConnectErrorKind::HttpStatus(_)
             | ConnectErrorKind::Redirect
             | ConnectErrorKind::NotHypha => true,
             ConnectErrorKind::InvalidUrl
+            | ConnectErrorKind::InvalidOption
             | ConnectErrorKind::UnknownTransport
             | ConnectErrorKind::TokenRejected
             | ConnectErrorKind::WrongWorkspace
@@ -175,14 +234,17 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Ranks failures by the progress of the attempt. Of two failures, the one with more progress
-    /// says more.
-    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    /// Ranks failures by the progress of the attempt. Of two failures, the one that came further is
+    /// more informative.
     fn progress(self) -> u8 {
         match self {
-            ConnectErrorKind::InvalidUrl | ConnectErrorKind::UnknownTransport => 0,
+            ConnectErrorKind::InvalidUrl
+            | ConnectErrorKind::InvalidOption
+            | ConnectErrorKind::UnknownTransport => 0,
             ConnectErrorKind::Unreachable | ConnectErrorKind::Timeout => 1,
-            ConnectErrorKind::Dns | ConnectErrorKind::ConnectionRefused => 2,
+            ConnectErrorKind::Dns
+            | ConnectErrorKind::ConnectionRefused
+            | ConnectErrorKind::Proxy(_) => 2,
             ConnectErrorKind::ConnectionLost | ConnectErrorKind::NotHypha => 3,
             ConnectErrorKind::Tls(_) => 4,
             ConnectErrorKind::HttpStatus(_) | ConnectErrorKind::Redirect => 5,
@@ -244,9 +306,8 @@ impl ConnectError {
         }
     }
 
-    /// Combines the failures of two transports. Returns the more informative one, which contains
-    /// the other.
-    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    /// Joins the failures of two transports: returns the more informative one, with the other
+    /// inside.
     pub(crate) fn after(self, earlier: ConnectError) -> Self {
         let (mut main, other) = match self.kind().progress() > earlier.kind().progress() {
             true => (self, earlier),
@@ -254,6 +315,17 @@ impl ConnectError {
         };
         main.0.other = Some(other);
         main
+    }
+
+    /// Joins a timeout of the whole attempt and the failure of a transport that was tried before.
+    pub(crate) fn late_after(mut self, earlier: Option<ConnectError>) -> Self {
+        match earlier {
+            Some(earlier) if earlier.kind() != ConnectErrorKind::Timeout => self.after(earlier),
+            earlier => {
+                self.0.other = earlier;
+                self
+            }
+        }
     }
 
     /// Returns the kind of the failure.
@@ -356,8 +428,8 @@ impl fmt::Display for ConnectError {
             ConnectErrorKind::Tls(TlsFailure::UnknownIssuer) => write!(
                 f,
                 "the certificate of {url} is signed by an authority that this machine does not \
-                 trust: install that authority, or accept the certificate with \
-                 `danger_accept_invalid_certificates` on a network you trust"
+                 trust: install that authority, set the option `ca_certificate`, or accept the \
+                 certificate with `danger_accept_invalid_certificates` on a network you trust"
             )?,
             ConnectErrorKind::Tls(TlsFailure::NameMismatch) => write!(
                 f,
@@ -371,6 +443,10 @@ impl fmt::Display for ConnectError {
             ConnectErrorKind::Tls(TlsFailure::NotTls) => write!(
                 f,
                 "{url} does not speak TLS: use `http://` or `ws://`, or the TLS port of the server"
+            )?,
+            ConnectErrorKind::Tls(TlsFailure::CertificateRequired) => write!(
+                f,
+                "{url} wants a certificate of this client: set the option `identity`"
             )?,
             ConnectErrorKind::Tls(TlsFailure::Other) => write!(
                 f,
@@ -389,6 +465,13 @@ impl fmt::Display for ConnectError {
             }
             ConnectErrorKind::Redirect => {
                 write!(f, "{url} redirects to {detail}: connect to that address")?;
+            }
+            ConnectErrorKind::InvalidOption => {
+                write!(f, "cannot connect to {url} with the option {detail}")?;
+            }
+            ConnectErrorKind::Proxy(failure) => {
+                let (failed, help) = failure.texts();
+                write!(f, "cannot reach {url}: the proxy {detail} {failed}: {help}")?;
             }
             ConnectErrorKind::NotHypha => write!(
                 f,

@@ -45,7 +45,7 @@ pub(crate) use cause::Cause;
 pub use cause::report;
 pub use codec::CodecError;
 pub(crate) use codec::unfit_message;
-pub use connect::{ConnectError, ConnectErrorKind, TlsFailure};
+pub use connect::{ConnectError, ConnectErrorKind, ProxyFailure, TlsFailure};
 pub use disconnected::{Disconnected, Lost};
 pub use hypha_wire::{DecodeError, EncodeError};
 pub use link::LinkError;

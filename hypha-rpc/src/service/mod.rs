@@ -25,11 +25,14 @@
 mod answer;
 mod builtin;
 mod calls;
+#[doc(hidden)]
+pub mod closure;
 mod context;
 mod dispatch;
 mod export;
 mod incoming;
 mod info;
+mod intercept;
 #[doc(hidden)]
 pub mod macro_support;
 mod misfit;
@@ -50,6 +53,7 @@ pub(crate) use calls::{Calls, is_within_handler};
 pub use context::Context;
 pub(crate) use export::{Direction, Exported, Exports, HandedOut, handler};
 pub use incoming::{Arguments, IncomingCall};
+pub use intercept::Next;
 #[doc(hidden)] // For the server.
 pub use permission::is_open_to;
 pub use record::{ContextRule, ServiceConfig, ServiceInfo, Visibility};

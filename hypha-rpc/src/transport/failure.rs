@@ -9,6 +9,11 @@ use std::net::SocketAddr;
 
 use tokio_tungstenite::tungstenite;
 
+#[cfg(feature = "http")]
+use super::proxy::Proxy;
+use super::redirect::NotFollowed;
+#[cfg(feature = "http")]
+use crate::error::ProxyFailure;
 #[cfg(feature = "tls")]
 use crate::error::TlsFailure;
 use crate::error::{ConnectError, ConnectErrorKind};
@@ -145,24 +150,68 @@ fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Returns the [`ConnectError`] for an unexpected HTTP response.
-pub(super) fn unexpected_answer(
-    url: &str,
-    status: u16,
-    location: Option<&str>,
-    detail: &str,
-) -> ConnectError {
-    match location {
-        Some(location) if (300..400).contains(&status) => {
-            ConnectError::new(ConnectErrorKind::Redirect, location).with_url(url)
-        }
-        _ => {
-            // A Hypha server responds with JSON, other programs with plain text or a page.
-            let said = self::detail(detail);
-            let said = first_line(said.as_deref().unwrap_or(detail));
-            ConnectError::new(ConnectErrorKind::HttpStatus(status), said).with_url(url)
-        }
+/// Makes a [`ConnectError`] of a failure to open a link to `url` through a proxy. The library opens
+/// the connection to the proxy, and says in texts only how that failed.
+#[cfg(feature = "http")]
+pub(super) fn through_proxy(proxy: &Proxy, url: &str, error: reqwest::Error) -> ConnectError {
+    let mut texts = String::new();
+    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = next {
+        texts.push_str(&error.to_string());
+        next = error.source();
     }
+    let says = |text: &str| texts.contains(text);
+    let is_connect = error.is_connect();
+    let failed = connect_error(url, error);
+    let failure = match failed.kind() {
+        _ if !is_connect => return failed,
+        ConnectErrorKind::Dns | ConnectErrorKind::ConnectionRefused => ProxyFailure::Unreachable,
+        _ if says("failed to create underlying connection") => ProxyFailure::Unreachable,
+        _ if says("proxy authorization required") || says("auth") => ProxyFailure::Credentials,
+        _ if says("tunnel error: unsuccessful") => ProxyFailure::NoWay,
+        _ if says("tunnel error") || says("SOCKS error") => ProxyFailure::Protocol,
+        ConnectErrorKind::Unreachable => ProxyFailure::Unreachable,
+        _ => return failed,
+    };
+    let cause = failed.cause();
+    proxy.failed(failure, "").with_url(url).with_cause(cause)
+}
+
+/// Returns whether an answer with this HTTP status and a header `Location` is a redirect.
+pub(super) fn is_redirect(status: u16) -> bool {
+    (300..400).contains(&status)
+}
+
+/// A redirect that is not followed, and the answer of the server.
+#[derive(Debug, thiserror::Error)]
+#[error("the redirect is not followed: {why}")]
+struct Redirected {
+    why: NotFollowed,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// Makes a [`ConnectError`] of a redirect that is not followed.
+pub(super) fn not_followed(
+    url: &str,
+    location: &str,
+    why: NotFollowed,
+    answer: impl Into<Box<dyn Error + Send + Sync>>,
+) -> ConnectError {
+    let source = Redirected {
+        why,
+        source: answer.into(),
+    };
+    ConnectError::new(ConnectErrorKind::Redirect, location)
+        .with_url(url)
+        .with_source(source)
+}
+
+/// Returns the [`ConnectError`] for an unexpected HTTP response.
+pub(super) fn unexpected_answer(url: &str, status: u16, detail: &str) -> ConnectError {
+    // A Hypha server responds with JSON, any other with a text or page.
+    let said = self::detail(detail);
+    let said = first_line(said.as_deref().unwrap_or(detail));
+    ConnectError::new(ConnectErrorKind::HttpStatus(status), said).with_url(url)
 }
 
 /// Returns the reason in the body of an error response, `{"detail": ..}`.
@@ -215,6 +264,9 @@ fn tls_failure(error: &rustls::Error) -> TlsFailure {
             _ => TlsFailure::Other,
         },
         Error::InvalidMessage(_) => TlsFailure::NotTls,
+        Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
+            TlsFailure::CertificateRequired
+        }
         _ => TlsFailure::Other,
     }
 }
@@ -232,7 +284,7 @@ mod tests {
             ("gone\nfor good", "gone"),
             ("<html>", ""),
         ] {
-            let error = unexpected_answer("ws://host/ws", 404, None, body).to_string();
+            let error = unexpected_answer("ws://host/ws", 404, body).to_string();
             let said = match expected {
                 "" => "status 404:".to_owned(),
                 expected => format!("status 404 ({expected}):"),

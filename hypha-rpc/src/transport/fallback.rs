@@ -1,9 +1,12 @@
 //! [`Transport::Auto`](super::Transport::Auto): a WebSocket, or HTTP if no WebSocket can be opened.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::{Dial, Dialing, http, websocket};
-use crate::error::report;
+use crate::error::{ConnectError, ConnectErrorKind, report};
 
 /// Opens a WebSocket, or an HTTP link if the WebSocket fails below the protocol. If a Hypha server
 /// refuses, that is final, because HTTP would reach the same server.
@@ -11,19 +14,26 @@ use crate::error::report;
 pub(crate) struct Fallback {
     socket: websocket::Dialer,
     http: http::Dialer,
-    /// Whether the latest link uses HTTP. Relaxed is enough: the task that sets it also reads it,
-    /// later.
+    /// Timeout of an attempt to open the WebSocket.
+    limit: Duration,
+    /// Whether the link opened last uses HTTP. Relaxed: it is read after the attempt that set it,
+    /// by the same task.
     over_http: AtomicBool,
+    /// Why the WebSocket could not be opened the last time.
+    earlier: Mutex<Option<ConnectError>>,
 }
 
 impl Fallback {
-    /// Creates a dialer that tries `socket` first for each new link, because the proxy that blocked
-    /// WebSockets may be gone.
-    pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer) -> Self {
+    /// Creates a dialer that tries `socket` first, for each link: the proxy that blocked WebSockets
+    /// may be gone. `limit` is the timeout of an attempt to connect. A proxy that swallows the
+    /// WebSocket must leave time for HTTP.
+    pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer, limit: Duration) -> Self {
         Fallback {
             socket,
             http,
+            limit: limit / 2,
             over_http: false.into(),
+            earlier: Mutex::default(),
         }
     }
 }
@@ -31,17 +41,25 @@ impl Fallback {
 impl Dial for Fallback {
     fn dial(&self) -> Dialing<'_> {
         Box::pin(async {
-            let opened = self.socket.dial().await;
+            let opened = tokio::time::timeout(self.limit, self.socket.dial()).await;
+            let opened = opened.unwrap_or_else(|_| {
+                let detail = format!("{:?}", self.limit);
+                let late = ConnectError::new(ConnectErrorKind::Timeout, detail);
+                Err(late.at(self.socket.url()))
+            });
+            let is_late = |error: &ConnectError| error.kind() == ConnectErrorKind::Timeout;
             let error = match opened {
-                Err(error) if error.kind().is_below_the_protocol() => error,
+                Err(error) if error.kind().is_below_the_protocol() || is_late(&error) => error,
                 opened => {
+                    *self.earlier.lock() = None;
                     self.over_http.store(false, Ordering::Relaxed);
                     return opened;
                 }
             };
             tracing::warn!("no WebSocket ({}), trying HTTP", report(&error));
             self.over_http.store(true, Ordering::Relaxed);
-            // The first frame opens the HTTP link. If that fails, the link reports both failures.
+            *self.earlier.lock() = Some(error.clone());
+            // The HTTP link is opened by its first frame. If that fails, it reports both failures.
             Ok(self.http.link_after(Some(error)))
         })
     }
@@ -51,6 +69,10 @@ impl Dial for Fallback {
             true => self.http.connection_type(),
             false => self.socket.connection_type(),
         }
+    }
+
+    fn earlier_failure(&self) -> Option<ConnectError> {
+        self.earlier.lock().clone()
     }
 
     fn url(&self) -> Option<&str> {

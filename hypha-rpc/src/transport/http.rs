@@ -22,9 +22,11 @@ use parking_lot::Mutex;
 use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
-use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
+use super::proxy::Proxy;
+use super::redirect::Redirects;
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, proxy};
 use crate::backoff::Doubling;
-use crate::error::{ConnectError, ConnectErrorKind, report};
+use crate::error::{ConnectError, ConnectErrorKind, ProxyFailure, report};
 use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
 /// Maximum number of concurrent POSTs.
@@ -55,8 +57,9 @@ const CONTROL: [&str; 5] = [
 pub(crate) struct Dialer {
     client: reqwest::Client,
     url: Url,
-    /// Workspace of this client, which every request contains. Set from the server's first
-    /// response.
+    proxy: Option<Proxy>,
+    options: SocketOptions,
+    /// Where the client is; known after the first link at the latest.
     workspace: Arc<Mutex<Option<String>>>,
 }
 
@@ -78,6 +81,16 @@ impl Dialer {
         }
         let url = format!("{base}/rpc");
         let url = Url::parse(&url).map_err(|e| invalid("it is not a URL".into()).with_source(e))?;
+        Self::at(url, options, Arc::default()).map_err(|e| e.with_url(base))
+    }
+
+    /// For the stream at `url`.
+    fn at(
+        url: Url,
+        options: &SocketOptions,
+        workspace: Arc<Mutex<Option<String>>>,
+    ) -> Result<Self, ConnectError> {
+        let invalid = |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault);
         let mut headers = header::HeaderMap::new();
         for (name, value) in &options.headers {
             let name: header::HeaderName = name
@@ -91,21 +104,48 @@ impl Dialer {
         let builder = reqwest::Client::builder()
             .default_headers(headers)
             .tcp_nodelay(true)
-            // Do not follow redirects, because another server must not get the token.
+            // The library follows them to other servers, and drops the token where the scheme
+            // changes.
             .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
             .dns_resolver(Resolver);
-        let builder = with_tls(builder, &url, options).map_err(|e| e.with_url(base))?;
+        let mut builder = with_tls(builder, &url, options)?;
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().unwrap_or_default();
+        let secure = url.scheme() == "https";
+        let proxy = proxy::choose(&options.proxy, secure, host, port)?;
         let unusable = |e| invalid("it cannot be used".into()).with_source(e);
+        if let Some(proxy) = &proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy.url()).map_err(unusable)?);
+        }
         let client = builder.build().map_err(unusable)?;
         Ok(Dialer {
             client,
             url,
-            workspace: Arc::default(),
+            proxy,
+            options: options.clone(),
+            workspace,
         })
     }
 
-    /// Returns a link that is opened by its first frame. If opening fails, the error contains that
-    /// of an `earlier` attempt.
+    /// Returns the dialer of the place to which the server redirects, and keeps the query out of
+    /// it: every request has its own.
+    fn redirected(&self, to: &str) -> Result<Self, ConnectError> {
+        let fault = |e| {
+            ConnectError::new(ConnectErrorKind::Redirect, to)
+                .with_url(self.url.as_str())
+                .with_source(e)
+        };
+        let mut url = Url::parse(to).map_err(fault)?;
+        url.set_query(None);
+        let shown = url.clone();
+        let moved = Self::at(url, &self.options, Arc::clone(&self.workspace));
+        moved.map_err(|e| e.with_url(shown.as_str()))
+    }
+
+    /// Returns a link that is opened by its first frame. If that fails, the error contains that of
+    /// an `earlier` attempt.
     pub(super) fn link_after(&self, earlier: Option<ConnectError>) -> super::BoxLink {
         let mut link = HttpLink::new(self.clone());
         link.earlier = earlier;
@@ -136,7 +176,7 @@ fn with_tls(
     options: &SocketOptions,
 ) -> Result<reqwest::ClientBuilder, ConnectError> {
     let config = match url.scheme() {
-        "https" => super::tls::config(options.accept_invalid_certificates)?,
+        "https" => super::tls::config(&options.tls)?,
         _ => super::tls::trusting_nobody()?,
     };
     Ok(builder.tls_backend_preconfigured(config))
@@ -195,7 +235,10 @@ pub(crate) struct HttpLink {
     client_id: String,
     token: Option<String>,
     stream: ResponseStream,
-    /// Failure of the transport that was tried before.
+    /// The query of the request that opens the stream, for the place to which it is redirected.
+    opening: String,
+    redirects: Redirects,
+    /// The failure of the transport that was tried before.
     earlier: Option<ConnectError>,
     /// Whether a frame of this protocol has arrived. If so, the other side is a Hypha server.
     is_hypha: bool,
@@ -245,6 +288,8 @@ impl HttpLink {
             client_id: String::new(),
             token: None,
             stream: ResponseStream::Unopened,
+            opening: String::new(),
+            redirects: Redirects::default(),
             earlier: None,
             is_hypha: false,
             buffer: BytesMut::new(),
@@ -284,6 +329,14 @@ impl HttpLink {
         }
         self.client_id = hello.client_id;
         self.token = hello.token;
+        self.opening = url.query().unwrap_or_default().to_owned();
+        self.request_stream();
+    }
+
+    /// Requests the stream at the place of the dialer.
+    fn request_stream(&mut self) {
+        let mut url = self.dialer.url.clone();
+        url.set_query(Some(&self.opening));
         let request = self
             .authorized(self.dialer.client.get(url))
             .header(header::ACCEPT, "application/x-msgpack-stream")
@@ -385,7 +438,36 @@ impl HttpLink {
         serde_json::to_string(&main).ok().map(Frame::Text)
     }
 
-    /// Ends a link that could not be opened. Returns the error.
+    /// Requests the stream at the place to which the server redirects.
+    fn follow(&mut self, response: &reqwest::Response) -> Result<(), ConnectError> {
+        let location = redirect(response).unwrap_or_default();
+        let from = self.dialer.url.as_str();
+        let most = self.dialer.options.max_redirects;
+        let to = self.redirects.follow(from, location, most);
+        let to = to.map_err(|why| {
+            let answer = Answer(response.status());
+            failure::not_followed(from, location, why, answer)
+        })?;
+        self.dialer = self.dialer.redirected(&to)?;
+        self.request_stream();
+        Ok(())
+    }
+
+    fn wants_proxy_credentials(&self, response: &reqwest::Response) -> bool {
+        self.dialer.proxy.is_some()
+            && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    }
+
+    fn proxy_refused(&self, response: &reqwest::Response) -> ConnectError {
+        let kind = ProxyFailure::Credentials;
+        let error = match &self.dialer.proxy {
+            Some(proxy) => proxy.failed(kind, &format!("status {}", response.status())),
+            None => ConnectError::new(ConnectErrorKind::Proxy(kind), ""),
+        };
+        error.with_url(self.dialer.url.as_str())
+    }
+
+    /// Ends a link that could not be opened.
     fn not_opened(&mut self, error: ConnectError) -> LinkError {
         self.stream = ResponseStream::Ended;
         match self.earlier.take() {
@@ -435,15 +517,28 @@ impl HttpLink {
                             }
                             ResponseStream::Open(response.bytes_stream().boxed())
                         }
+                        Ok(response) if redirect(&response).is_some() => {
+                            if let Err(error) = self.follow(&response) {
+                                return Poll::Ready(Some(Err(self.not_opened(error))));
+                            }
+                            continue;
+                        }
+                        Ok(response) if self.wants_proxy_credentials(&response) => {
+                            let error = self.proxy_refused(&response);
+                            return Poll::Ready(Some(Err(self.not_opened(error))));
+                        }
                         Ok(response) => {
                             let url = self.dialer.url.to_string();
                             ResponseStream::Refusing(Box::pin(refused(url, response)))
                         }
                         Err(e) => {
                             let url = self.dialer.url.as_str();
-                            // Remove the URL of the library's error, because it contains the
-                            // reconnection token.
-                            let error = failure::connect_error(url, e.without_url());
+                            // The URL in the library's error contains the reconnection token.
+                            let e = e.without_url();
+                            let error = match &self.dialer.proxy {
+                                Some(proxy) => failure::through_proxy(proxy, url, e),
+                                None => failure::connect_error(url, e),
+                            };
                             return Poll::Ready(Some(Err(self.not_opened(error))));
                         }
                     };
@@ -516,13 +611,22 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     Posted { post, failure }
 }
 
+/// An answer that is not the stream.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP status {0}")]
+struct Answer(StatusCode);
+
+/// Returns the target of an answer that is a redirect.
+fn redirect(response: &reqwest::Response) -> Option<&str> {
+    let location = response.headers().get(header::LOCATION)?;
+    let location = location.to_str().ok()?;
+    failure::is_redirect(response.status().as_u16()).then_some(location)
+}
+
 /// Returns the error for a response that does not open the stream.
 async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let status = response.status();
     let failed = response.error_for_status_ref().err();
-    let location = response.headers().get(header::LOCATION);
-    let location = location.and_then(|location| location.to_str().ok());
-    let location = location.map(str::to_owned);
     let detail = detail(response).await;
     // Convert the messages to those of the WebSocket, because `from_server` derives the kind from
     // them.
@@ -543,7 +647,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
                 true => "",
                 false => detail.as_str(),
             };
-            failure::unexpected_answer(&url, status.as_u16(), location.as_deref(), detail)
+            failure::unexpected_answer(&url, status.as_u16(), detail)
         }
     };
     match failed {

@@ -15,10 +15,14 @@ pub(crate) mod http;
 #[doc(hidden)]
 pub mod memory;
 pub(crate) mod movable;
+mod proxy;
+mod redirect;
 #[cfg(feature = "tls")]
 mod tls;
+mod tunnel;
 pub(crate) mod websocket;
 
+use std::fmt;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -31,13 +35,52 @@ use crate::error::{ConnectError, ConnectErrorKind};
 /// because the server adds fields to a message.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
 
+pub(crate) use proxy::ProxyChoice;
+
 /// Options for opening a link to the server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct SocketOptions {
     /// Headers added to the request that opens a link.
     pub(crate) headers: Vec<(String, String)>,
-    /// Whether to accept any certificate and host name.
+    pub(crate) proxy: ProxyChoice,
+    /// Number of redirects that are followed.
+    pub(crate) max_redirects: usize,
+    pub(crate) tls: TlsOptions,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        SocketOptions {
+            headers: Vec::new(),
+            proxy: ProxyChoice::default(),
+            max_redirects: 10,
+            tls: TlsOptions::default(),
+        }
+    }
+}
+
+/// Options for encrypted connections.
+#[derive(Clone, Default)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code))]
+pub(crate) struct TlsOptions {
+    /// Whether any certificate and host name is accepted.
     pub(crate) accept_invalid_certificates: bool,
+    /// Certificates of authorities, in PEM format.
+    pub(crate) authorities: Vec<Vec<u8>>,
+    /// Certificate chain and private key of this client, in PEM format.
+    pub(crate) identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for TlsOptions {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsOptions")
+            .field(
+                "accept_invalid_certificates",
+                &self.accept_invalid_certificates,
+            )
+            .finish_non_exhaustive()
+    }
 }
 
 /// Returns the error for a URL that needs TLS.
@@ -158,6 +201,12 @@ pub trait Dial: Send + Sync + 'static {
 
     /// Returns the URL of the server, for errors of the handshake. Default: none.
     fn url(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns why another transport could not be opened, if one has been tried before. Default:
+    /// none.
+    fn earlier_failure(&self) -> Option<ConnectError> {
         None
     }
 }

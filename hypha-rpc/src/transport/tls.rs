@@ -3,6 +3,10 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::TlsOptions;
 use crate::error::{ConnectError, ConnectErrorKind};
 
 type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
@@ -40,28 +44,63 @@ pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
         .with_no_client_auth())
 }
 
-/// Returns the TLS configuration of a client, with or without the check of certificates.
-pub(super) fn config(
-    accept_invalid_certificates: bool,
-) -> Result<rustls::ClientConfig, ConnectError> {
+/// Makes a [`ConnectError`] of an option with a certificate or key that cannot be used.
+fn invalid(option: &str, fault: &str) -> ConnectError {
+    ConnectError::new(
+        ConnectErrorKind::InvalidOption,
+        format!("`{option}`: {fault}"),
+    )
+}
+
+/// Returns the certificates of a text in PEM format, at least one.
+fn certificates(pem: &[u8], option: &str) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let read =
+        read.map_err(|e| invalid(option, "the certificate is not in PEM format").with_source(e))?;
+    if read.is_empty() {
+        return Err(invalid(
+            option,
+            "no certificate in PEM format, which begins with `-----BEGIN CERTIFICATE-----`",
+        ));
+    }
+    Ok(read)
+}
+
+/// Returns the TLS configuration of a client.
+pub(super) fn config(options: &TlsOptions) -> Result<rustls::ClientConfig, ConnectError> {
     let (builder, provider) = builder()?;
-    let config = if accept_invalid_certificates {
+    let builder = if options.accept_invalid_certificates {
         tracing::warn!("certificates of the server are not checked");
         builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
-            .with_no_client_auth()
     } else {
         let mut roots = rustls::RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
+        for pem in &options.authorities {
+            for certificate in certificates(pem, "ca_certificate")? {
+                let added = roots.add(certificate);
+                let fault = "the certificate cannot be used as an authority";
+                added.map_err(|e| invalid("ca_certificate", fault).with_source(e))?;
+            }
+        }
         if roots.is_empty() {
             let source = found.errors.into_iter().next();
             return Err(unusable(NoRoots { source }));
         }
-        builder.with_root_certificates(roots).with_no_client_auth()
+        builder.with_root_certificates(roots)
     };
-    Ok(config)
+    let Some((chain, key)) = &options.identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = certificates(chain, "identity")?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|e| invalid("identity", "no private key in PEM format").with_source(e))?;
+    let fault = "certificate and private key do not belong together or cannot be used";
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|e| invalid("identity", fault).with_source(e))
 }
 
 /// Accepts every certificate. Signatures are still checked against the given certificate.

@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::movable::MovableSocket;
-use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
+use super::redirect::Redirects;
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, proxy, tunnel};
 use crate::error::{ConnectError, ConnectErrorKind};
 
 /// Size of the read buffer, in bytes. The library clears the buffer for every read, so a larger one
@@ -60,7 +61,8 @@ pub(crate) struct WebSocketLink {
     socket: Socket,
 }
 
-/// Opens a socket to `url` (`ws://` or `wss://`). The caller applies the timeout.
+/// Opens a socket to `url` (`ws://` or `wss://`), or where redirects lead to. The caller sets the
+/// time limit.
 ///
 /// # Errors
 ///
@@ -70,6 +72,31 @@ pub(crate) async fn connect(
     url: &str,
     options: &SocketOptions,
 ) -> Result<WebSocketLink, ConnectError> {
+    let mut at = url.to_owned();
+    let mut redirects = Redirects::default();
+    loop {
+        let (location, answer) = match open(&at, options).await? {
+            Opened::Link(link) => return Ok(*link),
+            Opened::Redirect { location, answer } => (location, answer),
+        };
+        at = redirects
+            .follow(&at, &location, options.max_redirects)
+            .map_err(|why| failure::not_followed(&at, &location, why, answer))?;
+    }
+}
+
+/// Outcome of one request for a socket.
+enum Opened {
+    Link(Box<WebSocketLink>),
+    Redirect {
+        location: String,
+        /// As an error, without its headers and body.
+        answer: tungstenite::Error,
+    },
+}
+
+/// Opens a socket to `url`, without redirects.
+async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError> {
     let invalid =
         |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(url);
     let mut request = url
@@ -115,36 +142,53 @@ pub(crate) async fn connect(
     // without a specific kind.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let failed = |error| failure::connect_error(url, error);
-    let addresses = failure::look_up(host, port).await.map_err(failed)?;
-    let stream = TcpStream::connect(&*addresses)
-        .await
-        .map_err(|e| failed(e.into()))?;
-    // Nagle's algorithm would delay small frames until the previous one is acknowledged.
+    let secure = uri.scheme_str() == Some("wss");
+    let proxy = proxy::choose(&options.proxy, secure, host, port).map_err(|e| e.with_url(url))?;
+    let stream = match proxy {
+        Some(proxy) => {
+            let opened = tunnel::open(&proxy, host, port).await;
+            opened.map_err(|e| e.with_url(url))?
+        }
+        None => {
+            let addresses = failure::look_up(host, port).await.map_err(failed)?;
+            let opened = TcpStream::connect(&*addresses).await;
+            opened.map_err(|e| failed(e.into()))?
+        }
+    };
+    // Nagle's algorithm would hold small frames back until the previous one is acknowledged.
     stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
     let stream = MovableSocket::new(stream);
-    let socket = upgrade(request, stream, config, options).await;
-    let socket = socket.map_err(|e| match e {
-        Failed::NoTls(error) => error.with_url(url),
-        Failed::Upgrade(tungstenite::Error::Url(e)) => {
-            invalid("it cannot be used".into()).with_source(e)
+    match upgrade(request, stream, config, options).await {
+        Ok(socket) => Ok(Opened::Link(Box::new(WebSocketLink { socket }))),
+        Err(Failed::NoTls(error)) => Err(error.with_url(url)),
+        Err(Failed::Upgrade(tungstenite::Error::Url(e))) => {
+            Err(invalid("it cannot be used".into()).with_source(e))
         }
-        Failed::Upgrade(tungstenite::Error::Http(answer)) => {
+        Err(Failed::Upgrade(tungstenite::Error::Http(answer))) => {
             let location = answer.headers().get(header::LOCATION);
             let location = location.and_then(|location| location.to_str().ok());
-            let body = answer.body().as_deref().unwrap_or_default();
-            let body = String::from_utf8_lossy(body);
-            // Keep only the status, because `Debug` of the library's error shows the headers, which
-            // may contain tokens.
+            // Only the status is kept, because `Debug` of the library's error shows the headers,
+            // which may hold tokens.
             let mut kept = Response::new(None);
             *kept.status_mut() = answer.status();
-            failure::unexpected_answer(url, answer.status().as_u16(), location, &body)
-                .with_source(tungstenite::Error::Http(Box::new(kept)))
+            let kept = tungstenite::Error::Http(Box::new(kept));
+            let status = answer.status().as_u16();
+            match location {
+                Some(location) if failure::is_redirect(status) => Ok(Opened::Redirect {
+                    location: location.to_owned(),
+                    answer: kept,
+                }),
+                _ => {
+                    let body = answer.body().as_deref().unwrap_or_default();
+                    let body = String::from_utf8_lossy(body);
+                    Err(failure::unexpected_answer(url, status, &body).with_source(kept))
+                }
+            }
         }
-        // Unwrap it, because its message repeats that of its cause.
-        Failed::Upgrade(tungstenite::Error::Io(e)) => failed(e.into()),
-        Failed::Upgrade(e) => failed(e.into()),
-    })?;
-    Ok(WebSocketLink { socket })
+        // Its text is that of the cause, with two words in front.
+        Err(Failed::Upgrade(tungstenite::Error::Io(e))) => Err(failed(e.into())),
+        Err(Failed::Upgrade(e)) => Err(failed(e.into())),
+    }
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
@@ -167,7 +211,7 @@ async fn upgrade(
     use tokio_tungstenite::{Connector, client_async_tls_with_config};
 
     let connector = if request.uri().scheme_str() == Some("wss") {
-        let config = super::tls::config(options.accept_invalid_certificates);
+        let config = super::tls::config(&options.tls);
         Connector::Rustls(std::sync::Arc::new(config.map_err(Failed::NoTls)?))
     } else {
         Connector::Plain

@@ -1,8 +1,14 @@
-//! Tests every way in which a server cannot be reached, over every transport. The kind follows from
-//! the cause, and the error contains the URL, the cause, and whether a retry may help.
+//! Every way in which a server cannot be reached, over every transport: the kind follows the cause,
+//! the error names the URL, says whether a repetition helps, and leads to the error below it. And
+//! the ways that lead there: proxies, redirects, certificates.
 
+mod certificates;
+mod first_attempt;
 mod http;
+mod hypha;
 mod network;
+mod proxies;
+mod redirects;
 mod secrets;
 mod servers;
 mod tls;

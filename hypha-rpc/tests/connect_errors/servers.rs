@@ -21,12 +21,23 @@ impl Drop for Server {
     }
 }
 
-/// Passes each accepted socket to `answer`, in its own task.
-async fn serve<A>(answer: impl Fn(TcpStream) -> A + Send + 'static) -> Server
+/// Answers each connection with what `answer` makes of the socket.
+pub(crate) async fn serve<A>(answer: impl Fn(TcpStream) -> A + Send + 'static) -> Server
 where
     A: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    serve_at(listener, answer)
+}
+
+/// The same on a listener.
+pub(crate) fn serve_at<A>(
+    listener: TcpListener,
+    answer: impl Fn(TcpStream) -> A + Send + 'static,
+) -> Server
+where
+    A: Future<Output = ()> + Send + 'static,
+{
     let port = listener.local_addr().expect("an address").port();
     let task = tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
@@ -37,7 +48,7 @@ where
 }
 
 /// Reads the head of a request.
-async fn request(socket: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn request(socket: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -49,8 +60,8 @@ async fn request(socket: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-async fn write(socket: &mut (impl AsyncWrite + Unpin), answer: &str) {
-    // An error means that the client has already given up.
+pub(crate) async fn write(socket: &mut (impl AsyncWrite + Unpin), answer: &str) {
+    // The client may have given up already.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;
 }

@@ -16,9 +16,9 @@ use super::{find, over_each, servers, tls};
 /// Environment variable that contains the key of the trusted authority, for the child process.
 const KEY: &str = "HYPHA_TEST_AUTHORITY_KEY";
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(key: KeyPair) -> Authority {
+pub(crate) fn authority(key: KeyPair) -> Authority {
     let mut params = CertificateParams::default();
     params
         .distinguished_name
@@ -42,8 +42,8 @@ fn config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConf
     )
 }
 
-/// Returns a server certificate, signed by the authority, or self-signed.
-fn signed(params: CertificateParams, by: Option<&Authority>) -> Arc<ServerConfig> {
+/// A server's certificate, signed by the authority, or by itself.
+pub(crate) fn signed(params: CertificateParams, by: Option<&Authority>) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     let certificate = match by {
         Some(authority) => params.signed_by(&key, authority),
@@ -52,7 +52,7 @@ fn signed(params: CertificateParams, by: Option<&Authority>) -> Arc<ServerConfig
     config(certificate.expect("a certificate").der().clone(), &key)
 }
 
-fn names(names: &[&str]) -> CertificateParams {
+pub(crate) fn names(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     CertificateParams::new(names).expect("names")
 }

@@ -1,0 +1,68 @@
+//! Interceptors of incoming calls.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Handler, IncomingCall, Member, Service};
+use hypha_wire::{Args, WireError};
+
+/// The interceptors behind the present one, and the method itself.
+pub struct Next(Handler);
+
+impl Next {
+    /// Passes the call on, and waits for the encoded result.
+    ///
+    /// # Errors
+    ///
+    /// That of the method, as its caller gets it.
+    pub async fn run(self, call: IncomingCall) -> Result<Args, WireError> {
+        (self.0)(call).await
+    }
+}
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next").finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Runs `interceptor` around each method that the service has now; methods that are added later
+    /// run without it. Of several interceptors the last one is the outermost.
+    ///
+    /// It gets the call after the check of permissions and before its arguments are decoded. It
+    /// passes the call on with [`Next::run`], or returns an error in its place. What it awaits
+    /// belongs to the call: heartbeats keep the caller waiting.
+    ///
+    /// ```
+    /// use hypha_rpc::prelude::*;
+    /// use hypha_rpc::ServiceError;
+    /// use hypha_rpc::service::{IncomingCall, Next};
+    ///
+    /// let lab = Service::new("lab")
+    ///     .method(method!("add", |a: f64, b: f64| async move { a + b }))
+    ///     .intercept(|call: IncomingCall, next: Next| async move {
+    ///         if call.context().user().is_anonymous {
+    ///             return Err("log in first".to_owned().to_wire());
+    ///         }
+    ///         next.run(call).await
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn intercept<F, Fut>(mut self, interceptor: F) -> Self
+    where
+        F: Fn(IncomingCall, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
+    {
+        let interceptor = Arc::new(interceptor);
+        for member in self.members.values_mut() {
+            let Member::Method(method) = member else {
+                continue;
+            };
+            let (interceptor, inner) = (Arc::clone(&interceptor), method.handler());
+            method.handler =
+                Arc::new(move |call| Box::pin(interceptor(call, Next(Arc::clone(&inner)))));
+        }
+        self
+    }
+}

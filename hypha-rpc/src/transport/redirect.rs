@@ -1,0 +1,160 @@
+//! The redirects of a handshake that are followed.
+//!
+//! Browsers drop credentials when a redirect leads to another origin. Without the token this client
+//! would be somebody else, so a redirect to another host is an error that names the target.
+
+use hypha_wire::redacted_url;
+
+use super::proxy::split_port;
+
+/// Why a redirect is not followed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum NotFollowed {
+    #[error("it leads to another host, which must not get the token")]
+    OtherHost,
+    #[error("it leads from an encrypted connection to one that is not")]
+    Unencrypted,
+    #[error("it leads to no HTTP or WebSocket URL")]
+    NoUrl,
+    #[error("the handshake may be redirected {0} times")]
+    TooMany(usize),
+    #[error("it names no target")]
+    NoTarget,
+}
+
+/// Scheme, authority and path of a URL, the latter with the query.
+fn split(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    Some((scheme, authority, path))
+}
+
+fn host(authority: &str) -> &str {
+    let address = authority.rsplit('@').next().unwrap_or(authority);
+    split_port(address).0
+}
+
+fn is_secure(scheme: &str) -> Option<bool> {
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "ws" => Some(false),
+        "https" | "wss" => Some(true),
+        _ => None,
+    }
+}
+
+/// Returns the URL to which `from` is redirected by the header `location`, with a scheme of the
+/// same family.
+///
+/// # Errors
+///
+/// [`NotFollowed`] if the redirect must not be followed.
+pub(super) fn target(from: &str, location: &str) -> Result<String, NotFollowed> {
+    let location = location.trim();
+    let location = location.split('#').next().unwrap_or_default();
+    let (scheme, authority, path) = split(from).ok_or(NotFollowed::NoUrl)?;
+    let was_secure = is_secure(scheme).ok_or(NotFollowed::NoUrl)?;
+    if location.is_empty() {
+        return Err(NotFollowed::NoTarget);
+    }
+    let absolute = match location.strip_prefix("//") {
+        Some(rest) => format!("{scheme}://{rest}"),
+        None if split(location).is_some_and(|(scheme, ..)| !scheme.contains(['/', '?'])) => {
+            location.to_owned()
+        }
+        None if location.starts_with('/') => format!("{scheme}://{authority}{location}"),
+        None => {
+            let path = path.split('?').next().unwrap_or_default();
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            match location.starts_with('?') {
+                true => format!("{scheme}://{authority}{path}{location}"),
+                false => format!("{scheme}://{authority}{folder}/{location}"),
+            }
+        }
+    };
+    let (scheme, to, rest) = split(&absolute).ok_or(NotFollowed::NoUrl)?;
+    let secure = is_secure(scheme).ok_or(NotFollowed::NoUrl)?;
+    if was_secure && !secure {
+        return Err(NotFollowed::Unencrypted);
+    }
+    if !host(to).eq_ignore_ascii_case(host(authority)) || host(to).is_empty() {
+        return Err(NotFollowed::OtherHost);
+    }
+    let scheme = match (from.starts_with("ws"), secure) {
+        (true, true) => "wss",
+        (true, false) => "ws",
+        (false, true) => "https",
+        (false, false) => "http",
+    };
+    Ok(format!("{scheme}://{to}{rest}"))
+}
+
+/// Counts the redirects of one handshake.
+#[derive(Debug, Default)]
+pub(super) struct Redirects(usize);
+
+impl Redirects {
+    /// Returns [`target`], at most `most` times.
+    pub(super) fn follow(
+        &mut self,
+        from: &str,
+        location: &str,
+        most: usize,
+    ) -> Result<String, NotFollowed> {
+        let to = target(from, location)?;
+        if self.0 >= most {
+            return Err(NotFollowed::TooMany(most));
+        }
+        self.0 += 1;
+        tracing::debug!("redirected to {}", redacted_url(&to));
+        Ok(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_on_the_same_host_are_followed() {
+        for (from, location, to) in [
+            ("ws://h/ws", "https://h/ws", "wss://h/ws"),
+            (
+                "ws://h:80/ws",
+                "https://H:8443/ws?a=1#b",
+                "wss://H:8443/ws?a=1",
+            ),
+            (
+                "http://h/rpc?x=1",
+                "/hypha/rpc?x=1",
+                "http://h/hypha/rpc?x=1",
+            ),
+            ("wss://h/a/ws?t=1", "b/ws", "wss://h/a/b/ws"),
+            ("wss://h/a/ws?t=1", "?t=2", "wss://h/a/ws?t=2"),
+            ("wss://h/ws", "//h/other", "wss://h/other"),
+            ("ws://[::1]:1/ws", "ws://[::1]:2/ws", "ws://[::1]:2/ws"),
+            (
+                "ws://h/ws",
+                "/login?next=http://other/",
+                "ws://h/login?next=http://other/",
+            ),
+        ] {
+            assert_eq!(target(from, location).as_deref(), Ok(to), "{location}");
+        }
+    }
+
+    #[test]
+    fn targets_elsewhere_and_without_encryption_are_not() {
+        for (from, location, why) in [
+            ("ws://h/ws", "https://other/ws", NotFollowed::OtherHost),
+            ("wss://h/ws", "//other/ws", NotFollowed::OtherHost),
+            ("wss://h/ws", "https://h@other/ws", NotFollowed::OtherHost),
+            ("wss://h/ws", "http://h/ws", NotFollowed::Unencrypted),
+            ("wss://h/ws", "ws://other/ws", NotFollowed::Unencrypted),
+            ("wss://h/ws", "file:///etc/passwd", NotFollowed::NoUrl),
+            ("wss://h/ws", " ", NotFollowed::NoTarget),
+        ] {
+            assert_eq!(target(from, location), Err(why), "{location}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A TCP connection through a proxy: HTTP `CONNECT`, or SOCKS 5.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::failure;
+use super::proxy::{Protocol, Proxy};
+use crate::error::{ConnectError, ProxyFailure};
+
+/// Longest answer of a proxy to `CONNECT`, in bytes.
+const MAX_HEAD: usize = 16 << 10;
+
+/// The proxy has broken the rules of its protocol.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadAnswer(&'static str);
+
+/// Opens a connection to `host`, which has no brackets, through the proxy.
+///
+/// # Errors
+///
+/// [`ConnectErrorKind::Proxy`](crate::error::ConnectErrorKind::Proxy), without the URL of the
+/// server.
+pub(super) async fn open(proxy: &Proxy, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    if proxy.protocol == Protocol::Https {
+        let fault = "a WebSocket needs a proxy with `http`, `socks5` or `socks5h`";
+        return Err(proxy.failed(ProxyFailure::Unsupported, fault));
+    }
+    let unreachable = |error: Box<dyn std::error::Error + Send + Sync>| {
+        proxy
+            .failed(ProxyFailure::Unreachable, "")
+            .with_source(error)
+    };
+    let addresses = failure::look_up(&proxy.host, proxy.port).await;
+    let mut socket = TcpStream::connect(&*addresses.map_err(unreachable)?)
+        .await
+        .map_err(|error| unreachable(error.into()))?;
+    match proxy.protocol {
+        Protocol::Http | Protocol::Https => connect(proxy, &mut socket, host, port).await?,
+        Protocol::Socks5 { looks_up } => {
+            let target = match host.parse::<IpAddr>() {
+                Ok(ip) => Target::Address(SocketAddr::new(ip, port)),
+                Err(_) if looks_up => Target::Name(host, port),
+                Err(_) => {
+                    let found = failure::look_up(host, port).await;
+                    let found = found.map_err(|error| failure::connect_error("", error))?;
+                    // The look-up has found at least one.
+                    found.first().map_or(Target::Name(host, port), |&address| {
+                        Target::Address(address)
+                    })
+                }
+            };
+            socks(proxy, &mut socket, &target).await?;
+        }
+    }
+    Ok(socket)
+}
+
+/// Makes an error of a failure while the proxy is talked to.
+fn broken(proxy: &Proxy, error: io::Error) -> ConnectError {
+    proxy.failed(ProxyFailure::Protocol, "").with_source(error)
+}
+
+fn bad_answer(proxy: &Proxy, fault: &'static str) -> ConnectError {
+    proxy
+        .failed(ProxyFailure::Protocol, "")
+        .with_source(BadAnswer(fault))
+}
+
+/// Asks an HTTP proxy for a tunnel.
+async fn connect(
+    proxy: &Proxy,
+    socket: &mut TcpStream,
+    host: &str,
+    port: u16,
+) -> Result<(), ConnectError> {
+    let authority = match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
+    if let Some((user, password)) = &proxy.credentials {
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        request.push_str(&format!("Proxy-Authorization: Basic {basic}\r\n"));
+    }
+    request.push_str("\r\n");
+    let io = |error| broken(proxy, error);
+    socket.write_all(request.as_bytes()).await.map_err(io)?;
+    // The server does not speak first, so nothing of it is behind the answer.
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if head.len() > MAX_HEAD {
+            return Err(bad_answer(proxy, "its answer has no end"));
+        }
+        match socket.read(&mut buffer).await.map_err(io)? {
+            0 => return Err(bad_answer(proxy, "the connection ended before its answer")),
+            read => head.extend_from_slice(&buffer[..read]),
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    let line = head.lines().next().unwrap_or_default();
+    let mut parts = line.splitn(3, ' ');
+    let is_http = parts.next().is_some_and(|v| v.starts_with("HTTP/1."));
+    let status = parts.next().and_then(|status| status.parse::<u16>().ok());
+    let (true, Some(status)) = (is_http, status) else {
+        return Err(bad_answer(proxy, "its answer is not HTTP"));
+    };
+    let failure = match status {
+        200..=299 => return Ok(()),
+        407 => ProxyFailure::Credentials,
+        500.. | 408 | 425 | 429 => ProxyFailure::NoWay,
+        _ => ProxyFailure::Refused,
+    };
+    let reason = parts.next().unwrap_or_default();
+    Err(proxy.failed(failure, format!("status {status} {reason}").trim_end()))
+}
+
+/// The server, as it is named to a SOCKS proxy.
+enum Target<'a> {
+    Name(&'a str, u16),
+    Address(SocketAddr),
+}
+
+/// Asks a SOCKS 5 proxy for a connection (RFC 1928, RFC 1929).
+async fn socks(
+    proxy: &Proxy,
+    socket: &mut TcpStream,
+    target: &Target<'_>,
+) -> Result<(), ConnectError> {
+    const VERSION: u8 = 5;
+    const NO_PASSWORD: u8 = 0;
+    const PASSWORD: u8 = 2;
+    let io = |error| broken(proxy, error);
+    let hello: &[u8] = match proxy.credentials {
+        Some(_) => &[VERSION, 2, NO_PASSWORD, PASSWORD],
+        None => &[VERSION, 1, NO_PASSWORD],
+    };
+    socket.write_all(hello).await.map_err(io)?;
+    let mut method = [0; 2];
+    socket.read_exact(&mut method).await.map_err(io)?;
+    match (method, &proxy.credentials) {
+        ([VERSION, NO_PASSWORD], _) => {}
+        ([VERSION, PASSWORD], Some((user, password))) => {
+            let mut request = vec![1];
+            for part in [user, password] {
+                let Ok(length) = u8::try_from(part.len()) else {
+                    let what = "a user name and a password have at most 255 bytes";
+                    return Err(proxy.failed(ProxyFailure::Credentials, what));
+                };
+                request.push(length);
+                request.extend_from_slice(part.as_bytes());
+            }
+            socket.write_all(&request).await.map_err(io)?;
+            let mut answer = [0; 2];
+            socket.read_exact(&mut answer).await.map_err(io)?;
+            if answer[1] != 0 {
+                return Err(proxy.failed(ProxyFailure::Credentials, ""));
+            }
+        }
+        ([VERSION, _], _) => return Err(proxy.failed(ProxyFailure::Credentials, "")),
+        _ => return Err(bad_answer(proxy, "its answer is not SOCKS 5")),
+    }
+    let mut request = vec![VERSION, 1, 0];
+    let port = match target {
+        Target::Address(SocketAddr::V4(address)) => {
+            request.push(1);
+            request.extend(address.ip().octets());
+            address.port()
+        }
+        Target::Address(SocketAddr::V6(address)) => {
+            request.push(4);
+            request.extend(address.ip().octets());
+            address.port()
+        }
+        Target::Name(name, port) => {
+            let Ok(length) = u8::try_from(name.len()) else {
+                return Err(proxy.failed(ProxyFailure::Refused, "the host name is too long"));
+            };
+            request.extend([3, length]);
+            request.extend_from_slice(name.as_bytes());
+            *port
+        }
+    };
+    request.extend(port.to_be_bytes());
+    socket.write_all(&request).await.map_err(io)?;
+    let mut head = [0; 4];
+    socket.read_exact(&mut head).await.map_err(io)?;
+    let [version, status, _, kind] = head;
+    if version != VERSION {
+        return Err(bad_answer(proxy, "its answer is not SOCKS 5"));
+    }
+    if status != 0 {
+        let (failure, what) = match status {
+            2 => (ProxyFailure::Refused, "not allowed by its rules"),
+            3 => (ProxyFailure::NoWay, "network unreachable"),
+            4 => (ProxyFailure::NoWay, "host unreachable"),
+            5 => (ProxyFailure::NoWay, "connection refused"),
+            6 => (ProxyFailure::NoWay, "time exceeded"),
+            7 => (ProxyFailure::Refused, "command not supported"),
+            8 => (ProxyFailure::Refused, "address type not supported"),
+            _ => (ProxyFailure::NoWay, "general failure"),
+        };
+        return Err(proxy.failed(failure, what));
+    }
+    // The address of the proxy's end, which is of no use here.
+    let length = match kind {
+        1 => 4,
+        4 => 16,
+        3 => usize::from(socket.read_u8().await.map_err(io)?),
+        _ => return Err(bad_answer(proxy, "its answer is not SOCKS 5")),
+    };
+    let mut bound = vec![0; length + 2];
+    socket.read_exact(&mut bound).await.map_err(io)?;
+    Ok(())
+}

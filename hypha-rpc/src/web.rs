@@ -1,0 +1,327 @@
+//! HTTP applications in the workspace: an axum `Router`, or any `tower::Service` of HTTP requests
+//! (feature `web`).
+//!
+//! The server passes requests below `/<workspace>/apps/<id>/` to the application, and its responses
+//! back while they come (`docs/protocol/05-http-transport.md#sb7`). The program needs no port.
+//!
+//! ```no_run
+//! # use hypha_rpc::prelude::*;
+//! # use hypha_rpc::web::Body;
+//! # async fn example<A>(client: Client, router: A) -> Result<(), Error>
+//! # where
+//! #     A: tower_service::Service<http::Request<Body>, Response = http::Response<String>>
+//! #         + Clone + Send + Sync + 'static,
+//! #     A::Error: std::fmt::Display + Send,
+//! #     A::Future: Send,
+//! # {
+//! client.register_service(hypha_rpc::web::app("dashboard", router)).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http_body_util::BodyExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tower_service::Service as TowerService;
+
+use crate::args;
+use crate::call::Function;
+use crate::error::{Error, report};
+use crate::service::{Context, IncomingCall, Method, Service};
+use crate::workspace::Visibility;
+use hypha_wire::{Args, Binary, WireError};
+
+/// Time after the beginning of a response from when on a visitor who leaves is noticed. Short
+/// responses need no call for that.
+const PRESENCE_AFTER: Duration = Duration::from_secs(1);
+
+/// Makes a service of an HTTP application. Its visibility is public: everybody who knows the
+/// address can open it. [`RegisterService::visibility`](crate::client::RegisterService::visibility)
+/// changes that.
+///
+/// Paths are those below `/<workspace>/apps/<id>`. The extensions of a request have the
+/// [`Context`] of the call, with the user who is logged in.
+///
+/// # Errors
+///
+/// An error of the application is a response with status 500 or 502; axum has none.
+pub fn app<A, B>(id: impl Into<String>, app: A) -> Service
+where
+    A: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    A::Error: fmt::Display + Send,
+    A::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: fmt::Display + Send,
+{
+    let serve = Method::new("serve", move |call: IncomingCall| serve(app.clone(), call));
+    Service::new(id)
+        .service_type("asgi")
+        .visibility(Visibility::Public)
+        .method(serve)
+}
+
+/// The argument of `serve`.
+#[derive(Deserialize)]
+struct Visit {
+    scope: Scope,
+    receive: Function,
+    send: Function,
+}
+
+/// The ASGI scope, as far as it is used here.
+#[derive(Deserialize)]
+struct Scope {
+    #[serde(rename = "type")]
+    kind: String,
+    method: String,
+    path: String,
+    #[serde(default)]
+    query_string: Content,
+    #[serde(default)]
+    headers: Vec<(Content, Content)>,
+}
+
+/// Bytes, which some servers send as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Bytes(Binary),
+    Text(String),
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Content::Text(String::new())
+    }
+}
+
+impl Content {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Content::Bytes(Binary(bytes)) => bytes,
+            Content::Text(text) => text.into(),
+        }
+    }
+}
+
+/// A message of the server: a piece of the body, or the end of the visit.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    body: Option<Content>,
+    #[serde(default)]
+    more_body: bool,
+}
+
+/// A message to the server.
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Message {
+    #[serde(rename = "http.response.start")]
+    Start {
+        status: u16,
+        headers: Vec<(Binary, Binary)>,
+    },
+    #[serde(rename = "http.response.body")]
+    Body { body: Binary, more_body: bool },
+}
+
+/// Body of a request to an [`app`], which is received when it is read.
+pub struct Body {
+    pieces: BoxStream<'static, io::Result<Bytes>>,
+    /// Tells that the body is no longer read.
+    _unread: oneshot::Sender<()>,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+impl Body {
+    fn new(receive: Arc<Function>, unread: oneshot::Sender<()>) -> Self {
+        let pieces = unfold(Some(receive), |receive| async move {
+            let receive = receive?;
+            let event: Event = match receive.call(args!()).await {
+                Ok(event) => event,
+                Err(error) => return Some((Err(lost(&error)), None)),
+            };
+            match event.kind.as_str() {
+                "http.request" => {
+                    let piece = event.body.unwrap_or_default().into_bytes();
+                    Some((Ok(piece), event.more_body.then_some(receive)))
+                }
+                _ => {
+                    let gone = io::Error::new(io::ErrorKind::ConnectionAborted, "the visitor left");
+                    Some((Err(gone), None))
+                }
+            }
+        });
+        Body {
+            pieces: pieces.boxed(),
+            _unread: unread,
+        }
+    }
+}
+
+fn lost(error: &Error) -> io::Error {
+    io::Error::other(report(error))
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Task<'_>,
+    ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+        let piece = self.pieces.as_mut().poll_next(cx);
+        piece.map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
+    }
+}
+
+/// Runs the application for one request.
+async fn serve<A, B>(mut app: A, call: IncomingCall) -> Result<Args, WireError>
+where
+    A: TowerService<Request<Body>, Response = Response<B>> + Send,
+    A::Error: fmt::Display + Send,
+    A::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: fmt::Display + Send,
+{
+    let visit: Visit = call.args(&["args", "context"])?.required(0)?;
+    let receive = Arc::new(visit.receive);
+    let (unread, read) = oneshot::channel();
+    let request = request(
+        visit.scope,
+        call.context(),
+        Body::new(receive.clone(), unread),
+    );
+    let request = request.map_err(|fault| call.fail(fault))?;
+    let failed = |error: A::Error| call.fail(format!("the application failed: {error}"));
+    std::future::poll_fn(|cx| app.poll_ready(cx))
+        .await
+        .map_err(failed)?;
+    let response = app.call(request).await.map_err(failed)?;
+    let gone = async {
+        tokio::time::sleep(PRESENCE_AFTER).await;
+        // Until then the application receives.
+        let _ = read.await;
+        has_left(&receive).await;
+    };
+    tokio::select! {
+        outcome = respond(response, &visit.send) => outcome.map_err(|fault| call.fail(fault))?,
+        () = gone => {}
+    }
+    call.reply(&())
+}
+
+/// Waits until the visitor has left.
+async fn has_left(receive: &Function) {
+    loop {
+        match receive.call::<Event>(args!()).await {
+            Ok(event) if event.kind == "http.request" && event.more_body => {}
+            // The last piece; the next event is the end of the visit.
+            Ok(event) if event.kind == "http.request" => {}
+            _ => return,
+        }
+    }
+}
+
+/// Makes a request of the scope.
+fn request(scope: Scope, context: &Context, body: Body) -> Result<Request<Body>, String> {
+    if scope.kind != "http" {
+        return Err(format!("`{}` is not supported, only `http`", scope.kind));
+    }
+    let mut uri = String::new();
+    for byte in scope.path.bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
+            | b'+' | b',' | b';' | b'=' | b':' | b'@' => uri.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    if !uri.starts_with('/') {
+        uri.insert(0, '/');
+    }
+    let query = scope.query_string.into_bytes();
+    if !query.is_empty() {
+        uri.push('?');
+        uri.push_str(&String::from_utf8_lossy(&query));
+    }
+    let uri: Uri = uri.parse().map_err(|e| format!("the path: {e}"))?;
+    let mut request = Request::new(body);
+    *request.method_mut() = scope
+        .method
+        .parse()
+        .map_err(|e| format!("the method `{}`: {e}", scope.method))?;
+    *request.uri_mut() = uri;
+    for (name, value) in scope.headers {
+        let name = HeaderName::from_bytes(&name.into_bytes());
+        let value = HeaderValue::from_maybe_shared(value.into_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    request.extensions_mut().insert(context.clone());
+    Ok(request)
+}
+
+/// Sends the response while it comes.
+async fn respond<B>(response: Response<B>, send: &Function) -> Result<(), String>
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: fmt::Display,
+{
+    let (head, body) = response.into_parts();
+    let bytes = |bytes: &[u8]| Binary(Bytes::copy_from_slice(bytes));
+    let headers = head.headers.iter();
+    let headers =
+        headers.map(|(name, value)| (bytes(name.as_str().as_bytes()), bytes(value.as_bytes())));
+    let start = Message::Start {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+    };
+    let mut body = std::pin::pin!(body);
+    let told = async |message: Message| {
+        let sent = send.call::<()>(args!(message)).await;
+        sent.map_err(|error| format!("the response was not sent: {}", report(&error)))
+    };
+    told(start).await?;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| format!("the body broke: {error}"))?;
+        // Trailers have no place in ASGI.
+        if let Ok(mut data) = frame.into_data() {
+            let body = Binary(data.copy_to_bytes(data.remaining()));
+            told(Message::Body {
+                body,
+                more_body: true,
+            })
+            .await?;
+        }
+    }
+    let body = Binary(Bytes::new());
+    told(Message::Body {
+        body,
+        more_body: false,
+    })
+    .await
+}

@@ -1,0 +1,296 @@
+//! Proxies between client and server. The names of the servers lead nowhere: only the proxy knows
+//! where they are.
+
+use std::io;
+use std::process::Command;
+
+use hypha_rpc::error::{ConnectErrorKind, ProxyFailure};
+use hypha_rpc::transport::Transport;
+use rcgen::KeyPair;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::TcpStream;
+
+use super::hypha::{self, Heads, connected};
+use super::servers::{self, Server, answer, request, serve, write};
+use super::{TRANSPORTS, find, refused, tls};
+
+/// An HTTP proxy for a user, which takes every server for the one at `port`.
+async fn http_proxy(port: u16, heads: Heads) -> Server {
+    serve(move |mut socket| {
+        let heads = heads.clone();
+        async move {
+            let mut first = [0; 1];
+            if socket.peek(&mut first).await.is_ok() && first == [5] {
+                return write(&mut socket, &answer("400 Bad Request", "", "")).await;
+            }
+            let head = request(&mut socket).await;
+            heads.push(&head);
+            // me:se@cret
+            if !head.contains("asic bWU6c2VAY3JldA==\r\n") {
+                let wanted = "Proxy-Authenticate: Basic\r\n";
+                let status = "407 Proxy Authentication Required";
+                return write(&mut socket, &answer(status, wanted, "")).await;
+            }
+            if head.starts_with("CONNECT refused.invalid") {
+                return write(&mut socket, &answer("403 Forbidden", "", "")).await;
+            }
+            if !head.starts_with("CONNECT") {
+                return hypha::accept(socket, &head).await;
+            }
+            let ok = b"HTTP/1.1 200 Connection established\r\n\r\n";
+            let _ = socket.write_all(ok).await;
+            tunnel(socket, port).await;
+        }
+    })
+    .await
+}
+
+async fn tunnel(mut socket: TcpStream, port: u16) {
+    if let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await {
+        let _ = copy_bidirectional(&mut socket, &mut server).await;
+    }
+}
+
+/// A SOCKS proxy with the same user.
+async fn socks_proxy(port: u16, heads: Heads) -> Server {
+    serve(move |socket| {
+        let heads = heads.clone();
+        async move {
+            let _ = socks(socket, port, heads).await;
+        }
+    })
+    .await
+}
+
+async fn socks(mut socket: TcpStream, port: u16, heads: Heads) -> io::Result<()> {
+    let mut hello = [0; 2];
+    socket.read_exact(&mut hello).await?;
+    let mut methods = vec![0; usize::from(hello[1])];
+    socket.read_exact(&mut methods).await?;
+    if !methods.contains(&2) {
+        return socket.write_all(&[5, 0xff]).await;
+    }
+    socket.write_all(&[5, 2]).await?;
+    let mut password = [0; 11];
+    socket.read_exact(&mut password).await?;
+    let known = &password == b"\x01\x02me\x06secret";
+    socket.write_all(&[1, u8::from(!known)]).await?;
+    let mut head = [0; 5];
+    socket.read_exact(&mut head).await?;
+    let mut name = vec![0; usize::from(head[4]) + 2];
+    socket.read_exact(&mut name).await?;
+    let name = String::from_utf8_lossy(&name[..name.len() - 2]).into_owned();
+    heads.push(&name);
+    if name == "refused.invalid" {
+        return socket.write_all(&[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]).await;
+    }
+    socket.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0]).await?;
+    tunnel(socket, port).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_http_proxy_is_asked_for_a_tunnel() {
+    let server = hypha::server(Heads::default()).await;
+    for (transport, request) in [
+        (Transport::WebSocket, "CONNECT hypha.invalid:9527 HTTP/1.1"),
+        (Transport::Http, "GET http://hypha.invalid:9527/rpc?"),
+    ] {
+        let heads = Heads::default();
+        let proxy = http_proxy(server.port, heads.clone()).await;
+        let connect = hypha_rpc::connect("http://hypha.invalid:9527").transport(transport);
+        let url = format!("http://me:se%40cret@127.0.0.1:{}", proxy.port);
+        let client = connected(connect.proxy(url)).await;
+        assert_eq!(client.workspace(), "ws");
+        let head = heads.first();
+        assert!(head.starts_with(request), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn encryption_goes_through_the_tunnel() {
+    let authority = tls::authority(KeyPair::generate().expect("a key"));
+    let config = tls::signed(tls::names(&["hypha.invalid"]), Some(&authority));
+    let server = hypha::encrypted(config).await;
+    for transport in [Transport::WebSocket, Transport::Http] {
+        let heads = Heads::default();
+        let proxy = http_proxy(server.port, heads.clone()).await;
+        let connect = hypha_rpc::connect("https://hypha.invalid").transport(transport);
+        let url = format!("http://me:se%40cret@127.0.0.1:{}", proxy.port);
+        let connect = connect.proxy(url).ca_certificate(authority.pem());
+        connected(connect).await;
+        let head = heads.first();
+        assert!(head.starts_with("CONNECT hypha.invalid:443 "), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_socks_proxy_gets_the_name() {
+    let server = hypha::server(Heads::default()).await;
+    for transport in [Transport::WebSocket, Transport::Http] {
+        let heads = Heads::default();
+        let proxy = socks_proxy(server.port, heads.clone()).await;
+        let connect = hypha_rpc::connect("http://hypha.invalid:9527").transport(transport);
+        let url = format!("socks5h://me:secret@127.0.0.1:{}", proxy.port);
+        connected(connect.proxy(url)).await;
+        assert_eq!(heads.first(), "hypha.invalid");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_named() {
+    let port = servers::closed_port().await;
+    for scheme in ["http", "socks5h"] {
+        for (server, transport) in TRANSPORTS.map(|transport| ("https://h.invalid", transport)) {
+            let connect = hypha_rpc::connect(server).transport(transport);
+            let connect = connect.proxy(format!("{scheme}://u:SECRET@127.0.0.1:{port}"));
+            let error = refused(connect).await;
+            let kind = ConnectErrorKind::Proxy(ProxyFailure::Unreachable);
+            assert_eq!(error.kind(), kind, "{error:?}");
+            assert!(error.is_retryable());
+            // The library that speaks SOCKS over HTTP keeps no cause.
+            let has_cause = find::<io::Error>(&error).is_some();
+            assert!(has_cause || scheme == "socks5h", "{error:?}");
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("{scheme}://127.0.0.1:{port}")),
+                "{text}"
+            );
+            assert!(
+                text.contains("h.invalid") && text.contains("NO_PROXY"),
+                "{text}"
+            );
+            let all = format!("{error:?} {}", hypha_rpc::error::report(&error));
+            assert!(!all.contains("SECRET"), "{all}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_credentials_are_wanted() {
+    let (http, socks) = (
+        http_proxy(0, Heads::default()).await,
+        socks_proxy(0, Heads::default()).await,
+    );
+    for (server, proxy, transport) in [
+        (
+            "http://h.invalid",
+            format!("http://127.0.0.1:{}", http.port),
+            Transport::WebSocket,
+        ),
+        (
+            "http://h.invalid",
+            format!("http://127.0.0.1:{}", http.port),
+            Transport::Http,
+        ),
+        (
+            "https://h.invalid",
+            format!("http://127.0.0.1:{}", http.port),
+            Transport::Http,
+        ),
+        (
+            "http://h.invalid",
+            format!("socks5h://127.0.0.1:{}", socks.port),
+            Transport::WebSocket,
+        ),
+        (
+            "http://h.invalid",
+            format!("socks5h://a:b@127.0.0.1:{}", http.port),
+            Transport::WebSocket,
+        ),
+    ] {
+        let connect = hypha_rpc::connect(server)
+            .transport(transport)
+            .proxy(&proxy);
+        let error = refused(connect).await;
+        let kind = match proxy.contains("a:b") {
+            true => ConnectErrorKind::Proxy(ProxyFailure::Protocol),
+            false => ConnectErrorKind::Proxy(ProxyFailure::Credentials),
+        };
+        assert_eq!(error.kind(), kind, "{proxy}, {transport:?}: {error:?}");
+        assert!(
+            !error.is_retryable() && error.to_string().contains("h.invalid"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_proxy_is_told() {
+    let http = http_proxy(0, Heads::default()).await;
+    let socks = socks_proxy(0, Heads::default()).await;
+    for proxy in [
+        format!("http://me:se%40cret@127.0.0.1:{}", http.port),
+        format!("socks5h://me:secret@127.0.0.1:{}", socks.port),
+    ] {
+        let error = refused(hypha_rpc::connect("http://refused.invalid").proxy(proxy)).await;
+        let kind = ConnectErrorKind::Proxy(ProxyFailure::Refused);
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(!error.is_retryable());
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_of_an_unknown_kind_is_an_invalid_option() {
+    for transport in TRANSPORTS {
+        let connect = hypha_rpc::connect("http://h.invalid").transport(transport);
+        let error = refused(connect.proxy("ftp://u:SECRET@proxy")).await;
+        assert_eq!(error.kind(), ConnectErrorKind::InvalidOption, "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("`proxy`") && text.contains("ftp://proxy"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("SECRET") && text.contains("socks5"),
+            "{text}"
+        );
+    }
+}
+
+/// Variables must be set before the process starts.
+#[tokio::test]
+async fn the_environment_names_a_proxy_and_exceptions() {
+    let heads = Heads::default();
+    let server = hypha::server(Heads::default()).await;
+    let proxy = http_proxy(server.port, heads.clone()).await;
+    let program = std::env::current_exe().expect("this program");
+    let mut child = Command::new(program);
+    child
+        .args(["--exact", "proxies::with_variables", "--ignored"])
+        .env_remove("http_proxy")
+        .env_remove("no_proxy")
+        .env(
+            "HTTP_PROXY",
+            format!("http://me:se%40cret@127.0.0.1:{}", proxy.port),
+        )
+        .env("NO_PROXY", "direct.invalid")
+        .env(
+            "HYPHA_TEST_SERVER",
+            format!("http://127.0.0.1:{}", server.port),
+        );
+    let output = tokio::task::spawn_blocking(move || child.output()).await;
+    let output = output.expect("no panic").expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+    assert_eq!(heads.all().len(), 2, "{:?}", heads.all());
+}
+
+#[tokio::test]
+#[ignore = "`the_environment_names_a_proxy_and_exceptions` runs it with its variables"]
+async fn with_variables() {
+    let server = std::env::var("HYPHA_TEST_SERVER").expect("the server");
+    for transport in [Transport::WebSocket, Transport::Http] {
+        let connect = |url: &str| hypha_rpc::connect(url).transport(transport);
+        connected(connect("http://hypha.invalid")).await;
+        // This machine is not behind a proxy.
+        connected(connect(&server)).await;
+        let error = refused(connect("http://direct.invalid")).await;
+        assert_eq!(error.kind(), ConnectErrorKind::Dns, "{error:?}");
+        let error = refused(connect("http://hypha.invalid").no_proxy()).await;
+        assert_eq!(error.kind(), ConnectErrorKind::Dns, "{error:?}");
+    }
+}
