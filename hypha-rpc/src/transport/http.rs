@@ -59,7 +59,8 @@ pub(crate) struct Dialer {
     url: Url,
     proxy: Option<Proxy>,
     options: SocketOptions,
-    /// Where the client is; known after the first link at the latest.
+    /// The workspace of this client, which each request names. The first response of the server
+    /// tells it.
     workspace: Arc<Mutex<Option<String>>>,
 }
 

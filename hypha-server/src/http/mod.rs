@@ -1,10 +1,10 @@
 //! Owns the HTTP side of the server: it accepts connections, routes requests, limits their rates
 //! and numbers, and upgrades them to WebSockets.
 //!
-//! `server` calls [`serve`] once. WebSockets and streams of `/rpc` are handed to `session`. For any
-//! other request that needs the workspace, the server connects a client of `hypha-rpc` until the
-//! request ends (`request_client`), so permissions are checked in one place, by the manager and the
-//! provider.
+//! `server` calls [`serve`] or [`mounted`] once. WebSockets and streams of `/rpc` are handed to
+//! `session`. For any other request that needs the workspace, the server connects a client of
+//! `hypha-rpc` until the request ends (`request_client`), so permissions are checked in one place,
+//! by the manager and the provider.
 //!
 //! Rules for the handlers:
 //!
@@ -41,9 +41,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::{FromRef, State as Shared};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRef, State as Shared};
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Json, Router};
@@ -194,19 +195,39 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remote(SocketAddr);
 
-/// Accepts connections until the server shuts down. Open connections then finish their requests.
-///
-/// Web pages of `origins` may use the server. If `origins` is empty, pages of any origin may.
-pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec<HeaderValue>) {
-    let front = Front {
+fn front(state: &Arc<State>) -> Front {
+    Front {
         state: state.clone(),
         sessions: Arc::new(Sessions::new(state.clone())),
         rates: Arc::new(HttpRates::new(&state.settings.limits)),
         visits: Visits::new(&state.settings.limits),
         #[cfg(feature = "mcp")]
         mcp: mcp::McpSessions::new(&state.settings.limits),
+    }
+}
+
+/// Returns the routes for a program that accepts the connections itself.
+pub(crate) fn mounted(state: &Arc<State>, origins: &[HeaderValue]) -> Router {
+    routes(front(state), origins).layer(from_fn(identified))
+}
+
+/// Notes where a request comes from, as [`serve`] does.
+async fn identified(mut request: Request<Body>, next: Next) -> Response {
+    let Some(ConnectInfo(remote)) = request.extensions().get().copied() else {
+        let fault = "serve the router with `into_make_service_with_connect_info::<SocketAddr>()`: \
+                     the Hypha server needs the addresses of its clients";
+        tracing::error!("{fault}");
+        return (StatusCode::INTERNAL_SERVER_ERROR, fault).into_response();
     };
-    let app = routes(front, &origins);
+    request.extensions_mut().insert(Remote(remote));
+    without_length(next.run(request).await)
+}
+
+/// Accepts connections until the server shuts down. Open connections then finish their requests.
+///
+/// Web pages of `origins` may use the server. If `origins` is empty, pages of any origin may.
+pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec<HeaderValue>) {
+    let app = routes(front(&state), &origins);
     let mut stopped = std::pin::pin!(state.shutdown.stopped());
     loop {
         let accepted = tokio::select! {

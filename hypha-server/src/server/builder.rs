@@ -1,9 +1,11 @@
 //! The builder of a server.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use hypha_rpc::service::{IntoService, Method, Service};
 
 use super::{Server, StartError};
@@ -253,6 +255,40 @@ impl Builder {
     pub fn startup_service(mut self, service: impl IntoService) -> Self {
         self.extensions.services.push(service.into_service());
         self
+    }
+
+    /// Starts the server without a listener of its own, and returns its routes for the router of a
+    /// program that listens on `address`.
+    ///
+    /// With a [`base_path`](Self::base_path) the routes are merged. Without one they are the
+    /// fallback of the router: what the program does not answer itself goes to the server. The
+    /// router is served with the addresses of its clients, by which the server limits them. It
+    /// applies its own limits to connections, in place of those of the server: the time for the
+    /// head of a request, and for a client that does not read. [`Server::shutdown`] closes the
+    /// connections of clients, and requests that come later are refused.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::{Router, routing::get};
+    ///
+    /// # async fn example() -> anyhow::Result<()> {
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// let builder = hypha_server::Server::builder().base_path("/hypha");
+    /// let (server, hypha) = builder.mount(listener.local_addr()?).await?;
+    /// let router = Router::new().route("/", get(async || "the program's own page")).merge(hypha);
+    /// println!("clients connect to {}", server.url());
+    /// let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    /// axum::serve(listener, service).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Fails if a setting, the data folder or the Redis cannot be used.
+    pub async fn mount(self, address: SocketAddr) -> Result<(Server, Router), StartError> {
+        self.check()?;
+        super::mount(self.settings, self.extensions, address).await
     }
 
     /// Checks the settings without starting anything.

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -62,11 +63,17 @@ pub enum StartError {
     Manager(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Starts a server whose settings have been checked, and returns when clients can connect.
-async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server, StartError> {
-    for warning in settings.warnings() {
-        tracing::warn!("{warning}");
-    }
+/// The way in which requests come in.
+enum Entrance {
+    /// Through a listener of the server.
+    Listener(TcpListener),
+    /// Through the program that mounts the routes.
+    Mounted,
+}
+
+/// Starts a server whose settings have been checked, with a listener of its own, and returns when
+/// clients can connect.
+async fn start(settings: Settings, extensions: Extensions) -> Result<Server, StartError> {
     // Bound first, so that a server whose address is taken does not touch the data folder and
     // Redis.
     let listener = listen(&settings).await?;
@@ -74,6 +81,32 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         address: listen_address(&settings),
         source,
     })?;
+    let entrance = Entrance::Listener(listener);
+    let (server, _) = start_at(settings, extensions, address, entrance).await?;
+    Ok(server)
+}
+
+/// Starts a server whose settings have been checked, for a program that listens on `address`.
+async fn mount(
+    settings: Settings,
+    extensions: Extensions,
+    address: SocketAddr,
+) -> Result<(Server, Router), StartError> {
+    let (server, origins) = start_at(settings, extensions, address, Entrance::Mounted).await?;
+    let routes = http::mounted(&server.state, &origins);
+    Ok((server, routes))
+}
+
+/// Starts a server, and returns it with the origins of the web pages that may use it.
+async fn start_at(
+    mut settings: Settings,
+    extensions: Extensions,
+    address: SocketAddr,
+    entrance: Entrance,
+) -> Result<(Server, Vec<HeaderValue>), StartError> {
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
     let store = match &settings.data_dir {
         Some(folder) => Store::open(folder)?,
         None => Store::default(),
@@ -190,12 +223,19 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     let data = state.settings.data_dir.as_deref();
     let data = data.map_or_else(|| "none".to_owned(), |folder| folder.display().to_string());
     tracing::info!(%address, server_id = state.info.server_id, data, "listening");
-    let running = tokio::spawn(run(listener, state.clone(), origins, alive, all_gone));
-    Ok(Server {
+    let running = tokio::spawn(run(
+        entrance,
+        state.clone(),
+        origins.clone(),
+        alive,
+        all_gone,
+    ));
+    let server = Server {
         state,
         address,
         running: Some(running),
-    })
+    };
+    Ok((server, origins))
 }
 
 /// Returns the address of the settings, for errors.
@@ -245,13 +285,16 @@ fn server_info(
 /// then stops everything else. `alive` is the last token besides those of the connections.
 /// `all_gone` completes when all tokens are dropped.
 async fn run(
-    listener: TcpListener,
+    entrance: Entrance,
     state: Arc<State>,
     origins: Vec<HeaderValue>,
     alive: mpsc::Sender<()>,
     mut all_gone: mpsc::Receiver<()>,
 ) {
-    http::serve(listener, state.clone(), origins).await;
+    match entrance {
+        Entrance::Listener(listener) => http::serve(listener, state.clone(), origins).await,
+        Entrance::Mounted => state.shutdown.stopped().await,
+    }
     // Dropped, so that no new connection gets a token and the channel closes with the last token.
     drop(alive);
     if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {

@@ -17,6 +17,7 @@ mod login;
 mod manager;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod mount;
 mod operators;
 #[cfg(feature = "jwks")]
 mod provider;
@@ -28,3 +29,4 @@ mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 mod takeover;
+mod web;

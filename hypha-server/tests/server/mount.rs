@@ -1,0 +1,90 @@
+//! A server in the router of another program, on its listener.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use axum::Router;
+use axum::routing::get;
+use hypha_rpc::prelude::*;
+use hypha_server::Server;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::support;
+
+/// A program with a page of its own and a Hypha server.
+async fn program(base: &str) -> Result<(Server, String, JoinHandle<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let builder = Server::builder().base_path(base);
+    let (server, hypha) = builder.mount(address).await?;
+    let router = Router::new().route("/page", get(async || "the page"));
+    let router = match base {
+        "/" => router.fallback_service(hypha),
+        _ => router.merge(hypha),
+    };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = tokio::spawn(async move {
+        let _ = axum::serve(listener, service).await;
+    });
+    Ok((server, format!("http://{address}"), serving))
+}
+
+#[tokio::test]
+async fn a_server_shares_the_listener_of_a_program() -> Result<()> {
+    for base in ["/hypha", "/"] {
+        let (server, root, serving) = program(base).await?;
+        let url = format!("{root}{base}");
+        assert_eq!(server.url(), url.trim_end_matches('/'));
+        let http = support::http();
+        let page = http.get(format!("{root}/page")).send().await?;
+        assert_eq!(page.text().await?, "the page");
+        let health = http
+            .get(format!("{}/health/liveness", server.url()))
+            .send()
+            .await?;
+        assert!(health.status().is_success(), "{health:?}");
+
+        let lab = Service::new("lab").method(method!("add", |a: f64, b: f64| async move { a + b }));
+        let owner = hypha_rpc::connect(server.url()).reconnect(None).await?;
+        let info = owner.register_service(lab).await?;
+        let token = owner.manager().await?.generate_token(None).await?;
+        let caller = hypha_rpc::connect(server.url())
+            .workspace(owner.workspace())
+            .token(token);
+        let caller = caller.await?;
+        let lab = caller.get_service(&info.id).await?;
+        assert_eq!(lab.call::<f64>("add", args!(1, 2)).await?, 3.0);
+
+        server.shutdown().await;
+        owner.closed().await;
+        // The program goes on.
+        let page = http.get(format!("{root}/page")).send().await?;
+        assert_eq!(page.text().await?, "the page");
+        serving.abort();
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_router_without_addresses_says_what_is_missing() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (_server, hypha) = Server::builder().mount(address).await?;
+    let serving = tokio::spawn(async move {
+        let _ = axum::serve(listener, hypha).await;
+    });
+    let response = support::http()
+        .get(format!("http://{address}/health"))
+        .send()
+        .await?;
+    assert_eq!(response.status().as_u16(), 500);
+    assert!(
+        response
+            .text()
+            .await?
+            .contains("into_make_service_with_connect_info")
+    );
+    serving.abort();
+    Ok(())
+}
