@@ -69,7 +69,8 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let hypha = hypha_rpc::client::ConnectOptions::from_env()?.await?;
+    let connect = hypha_rpc::client::ConnectOptions::from_env()?;
+    let hypha = connect.retry_on_initial_connect(true).await?;
     let info = hypha.register_service(Microscope).await?;
     println!("{}", info.id);
     hypha.run_until_ctrl_c().await?;

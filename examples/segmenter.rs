@@ -33,7 +33,8 @@ async fn main() -> anyhow::Result<()> {
     let service = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "segmenter".into());
-    let hypha = hypha_rpc::client::ConnectOptions::from_env()?.await?;
+    let connect = hypha_rpc::client::ConnectOptions::from_env()?;
+    let hypha = connect.retry_on_initial_connect(true).await?;
     let segmenter: SegmenterProxy = hypha.proxy(service).await?;
 
     let mask = segmenter.segment(vec![0.1, 0.9, 0.5], 0.4).await?;

@@ -82,7 +82,8 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let options = Options::parse();
-    let hypha = hypha_rpc::connect(options.server_url).await?;
+    let connect = hypha_rpc::connect(options.server_url).retry_on_initial_connect(true);
+    let hypha = connect.await?;
     let info = hypha.register_service(SurvivorService::new(Desk)).await?;
     let survivor: SurvivorProxy = hypha.proxy(&info.id).await?;
 
