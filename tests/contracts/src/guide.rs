@@ -16,6 +16,7 @@ chapters! {
     errors "errors.md";
     context "context.md";
     connection "connection.md";
+    middleware "middleware.md";
     schemas "schemas.md";
     testing "testing.md";
     python "python.md";

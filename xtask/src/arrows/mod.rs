@@ -46,7 +46,7 @@ const LAYERS: [Layers; 2] = [
             &["call"],
             &["workspace"],
             &["client"],
-            &["testing"],
+            &["testing", "web"],
             &["guide"],
         ],
     },
