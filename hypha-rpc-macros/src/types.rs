@@ -108,9 +108,14 @@ pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
     }
 }
 
-/// Returns whether the type is certainly not an alias of `Result`. Names of the prelude count as
-/// certain: an alias of `Result` with the name `String` causes an error in the generated code. The
-/// result improves documentation and messages, so an uncertain type never counts as plain.
+/// Is its name `Result`, or does it end with that, as the names of aliases of `Result` do?
+pub(crate) fn is_called_result(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident.to_string().ends_with("Result"))
+}
+
+/// Whether this is certainly no alias of `Result`. Names of the prelude count as certain: an alias
+/// of `Result` that is named `String` is an error in the generated code. The answer improves
+/// documentation and messages, so an uncertain type is never treated as plain.
 pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     const NAMES: [&str; 20] = [
         "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",

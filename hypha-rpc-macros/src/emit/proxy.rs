@@ -8,7 +8,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 
-use super::values::{call_types, codec};
+use super::values::{call_types, codec, documented_types};
 use crate::attrs;
 use crate::diag::{located, shown};
 use crate::model::{Method, Service, Stub};
@@ -128,7 +128,27 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         _ => quote_spanned!(span=> let mut __args),
     };
     let (ok, error) = call_types(private, &method.output);
+    let documented = documented_types(private, &method.output);
+    let compiled = documented
+        .as_ref()
+        .map(|_| quote_spanned!(span=> #[cfg(not(doc))]));
+    let documented = documented.map(|(ok, error)| {
+        let parameters = method.values().map(|(arg, _)| {
+            let (name, ty) = (&arg.ident, &arg.ty);
+            quote_spanned!(located(ty.span())=> #name: #ty)
+        });
+        quote_spanned! {span=>
+            #[cfg(doc)]
+            #(#docs)*
+            #(#carried)*
+            #vis fn #ident(&self, #(#parameters),*) -> #private::Call<#ok, #error> {
+                loop {}
+            }
+        }
+    });
     quote_spanned! {span=>
+        #documented
+        #compiled
         #(#docs)*
         #(#carried)*
         #vis fn #ident(&self, #(#parameters),*) -> #private::Call<#ok, #error> {

@@ -79,7 +79,37 @@ pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, Toke
     output_types(private, &received(&named(private, output)))
 }
 
-/// Returns the output type as the caller receives it: a borrow from the service, as in
+/// Returns the same types for the documentation, where rustdoc would print the expression by which
+/// rustc finds out whether the output is a `Result`: a type that is not called so is taken for
+/// none. `None` if there is no such expression in them.
+pub(super) fn documented_types(
+    private: &Ident,
+    output: &Output,
+) -> Option<(TokenStream, TokenStream)> {
+    let (plain, changed) = written(output);
+    changed.then(|| call_types(private, &plain))
+}
+
+/// The output with all unknown kinds taken for plain ones, and whether there was one.
+fn written(output: &Output) -> (Output, bool) {
+    let stream = output.stream.as_deref().map(written);
+    let is_unknown = matches!(output.kind, OutputKind::Unknown)
+        && output.stream.is_none()
+        && !types::is_called_result(&output.whole);
+    let kind = match is_unknown {
+        true => OutputKind::Plain,
+        false => output.kind.clone(),
+    };
+    let in_items = stream.as_ref().is_some_and(|(_, changed)| *changed);
+    let plain = Output {
+        whole: output.whole.clone(),
+        kind,
+        stream: stream.map(|(items, _)| Box::new(items)),
+    };
+    (plain, is_unknown || in_items)
+}
+
+/// Returns the output type as the caller receives it: a borrow from the service, such as
 /// `Cow<'_, str>`, becomes `'static`.
 fn received(output: &Output) -> Output {
     let kind = match &output.kind {
