@@ -1,0 +1,93 @@
+"""Checks what a Rust service made of closures, and an application in Rust, are to Python.
+
+`--host` is the id of the Rust client; prints a line of JSON per check: `{name, ok, detail}`.
+"""
+
+import asyncio
+import json
+import sys
+import traceback
+import urllib.request
+
+import peer
+
+
+def same(got, wanted):
+    """Fail unless they are equal."""
+    if got != wanted:
+        raise AssertionError(f"got {got!r}, not {wanted!r}")
+
+
+async def refused(call, text):
+    """Fail unless the call fails with this text."""
+    try:
+        result = await call
+    except Exception as error:
+        if text not in str(error):
+            raise
+        return
+    raise AssertionError(f"got {result!r}, not an error with {text!r}")
+
+
+def fetched(url, data=None):
+    """The status and the text of a page."""
+    with urllib.request.urlopen(url, data=data, timeout=30) as answer:
+        return answer.status, answer.headers.get("x-lab"), answer.read().decode()
+
+
+async def checks(options, server):
+    """The checks, each a coroutine function."""
+    lab = await server.get_service(f"{options.host}:lab")
+    app = f"{options.server_url}/{options.workspace}/apps/dashboard"
+
+    async def arguments():
+        same(await lab.add(1, 2.5), 3.5)
+        same(await lab.add(1, b=2), 3)
+        same(await lab.add(b=2, a=1), 3)
+        same(await lab.divide(3), 3)
+        same(await lab.divide(3, b=2), 1.5)
+        same((await lab.who()).split("/")[0], options.workspace)
+
+    async def errors():
+        await refused(lab.divide(1, 0), "division by zero")
+        await refused(lab.add(1), "missing argument `b`")
+        await refused(lab.add(1, c=2), "unknown argument `c`")
+
+    async def schema():
+        found = lab.divide.__schema__
+        same(found["name"], "divide")
+        same(found["description"], "Divides one number by another.")
+        same(found["parameters"]["required"], ["a"])
+        same(found["parameters"]["properties"]["b"]["description"], "The divisor.")
+
+    async def application():
+        same(await asyncio.to_thread(fetched, f"{app}/"), (200, None, "the index"))
+        item = await asyncio.to_thread(fetched, f"{app}/items/a%20b?x=1")
+        same(item, (201, "yes", "a b x=1"))
+        body = b"x" * 300_000
+        same(await asyncio.to_thread(fetched, f"{app}/length", body), (200, None, "300000"))
+
+    return [arguments, errors, schema, application]
+
+
+async def main():
+    """Run the checks."""
+    parser = peer.arguments(__doc__)
+    parser.add_argument("--host", required=True)
+    options = parser.parse_args()
+    server = await peer.connect(options)
+    passed = True
+    for run in await checks(options, server):
+        detail = ""
+        try:
+            await run()
+        except Exception:
+            detail = traceback.format_exc()
+            passed = False
+        peer.say(json.dumps({"name": run.__name__, "ok": not detail, "detail": detail}))
+    await server.disconnect()
+    sys.exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
