@@ -234,12 +234,10 @@ where
 
 /// Waits until the visitor has left.
 async fn has_left(receive: &Function) {
-    loop {
-        match receive.call::<Event>(args!()).await {
-            Ok(event) if event.kind == "http.request" && event.more_body => {}
-            // The last piece; the next event is the end of the visit.
-            Ok(event) if event.kind == "http.request" => {}
-            _ => return,
+    // Other events are pieces of a body that the application has not read.
+    while let Ok(event) = receive.call::<Event>(args!()).await {
+        if event.kind != "http.request" {
+            return;
         }
     }
 }

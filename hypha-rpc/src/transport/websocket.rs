@@ -14,6 +14,8 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Response, he
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
+#[cfg(feature = "tls")]
+use tokio_tungstenite::{Connector, client_async_tls_with_config};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::movable::MovableSocket;
@@ -143,11 +145,13 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let failed = |error| failure::connect_error(url, error);
     let secure = uri.scheme_str() == Some("wss");
-    let proxy = proxy::choose(&options.proxy, secure, host, port).map_err(|e| e.with_url(url))?;
+    let named = |e: ConnectError| e.with_url(url);
+    let connector = connector(secure, options).map_err(named)?;
+    let proxy = proxy::choose(&options.proxy, secure, host, port).map_err(named)?;
     let stream = match proxy {
         Some(proxy) => {
             let opened = tunnel::open(&proxy, host, port).await;
-            opened.map_err(|e| e.with_url(url))?
+            opened.map_err(named)?
         }
         None => {
             let addresses = failure::look_up(host, port).await.map_err(failed)?;
@@ -158,13 +162,10 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
     // Nagle's algorithm would hold small frames back until the previous one is acknowledged.
     stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
     let stream = MovableSocket::new(stream);
-    match upgrade(request, stream, config, options).await {
+    match upgrade(request, stream, config, connector).await {
         Ok(socket) => Ok(Opened::Link(Box::new(WebSocketLink { socket }))),
-        Err(Failed::NoTls(error)) => Err(error.with_url(url)),
-        Err(Failed::Upgrade(tungstenite::Error::Url(e))) => {
-            Err(invalid("it cannot be used".into()).with_source(e))
-        }
-        Err(Failed::Upgrade(tungstenite::Error::Http(answer))) => {
+        Err(tungstenite::Error::Url(e)) => Err(invalid("it cannot be used".into()).with_source(e)),
+        Err(tungstenite::Error::Http(answer)) => {
             let location = answer.headers().get(header::LOCATION);
             let location = location.and_then(|location| location.to_str().ok());
             // Only the status is kept, because `Debug` of the library's error shows the headers,
@@ -186,18 +187,33 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
             }
         }
         // Its text is that of the cause, with two words in front.
-        Err(Failed::Upgrade(tungstenite::Error::Io(e))) => Err(failed(e.into())),
-        Err(Failed::Upgrade(e)) => Err(failed(e.into())),
+        Err(tungstenite::Error::Io(e)) => Err(failed(e.into())),
+        Err(e) => Err(failed(e.into())),
     }
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
 
-/// Reason why a TCP connection could not become a WebSocket.
-enum Failed {
-    /// This program cannot use TLS.
-    NoTls(ConnectError),
-    Upgrade(tungstenite::Error),
+/// Without TLS nothing is set up.
+#[cfg(not(feature = "tls"))]
+struct Connector;
+
+/// Sets up TLS if the connection is `secure`. Done before the server is reached, so that an option
+/// that cannot be used is reported in any case.
+#[cfg(feature = "tls")]
+fn connector(secure: bool, options: &SocketOptions) -> Result<Connector, ConnectError> {
+    Ok(match secure {
+        true => Connector::Rustls(std::sync::Arc::new(super::tls::config(&options.tls)?)),
+        false => Connector::Plain,
+    })
+}
+
+#[cfg(not(feature = "tls"))]
+fn connector(secure: bool, _: &SocketOptions) -> Result<Connector, ConnectError> {
+    match secure {
+        true => Err(super::no_tls()),
+        false => Ok(Connector),
+    }
 }
 
 /// Performs the TLS handshake, if the URL requires it, and the upgrade to a WebSocket.
@@ -206,18 +222,10 @@ async fn upgrade(
     request: Request,
     stream: MovableSocket,
     config: WebSocketConfig,
-    options: &SocketOptions,
-) -> Result<Socket, Failed> {
-    use tokio_tungstenite::{Connector, client_async_tls_with_config};
-
-    let connector = if request.uri().scheme_str() == Some("wss") {
-        let config = super::tls::config(&options.tls);
-        Connector::Rustls(std::sync::Arc::new(config.map_err(Failed::NoTls)?))
-    } else {
-        Connector::Plain
-    };
+    connector: Connector,
+) -> Result<Socket, tungstenite::Error> {
     let upgraded = client_async_tls_with_config(request, stream, Some(config), Some(connector));
-    Ok(upgraded.await.map_err(Failed::Upgrade)?.0)
+    Ok(upgraded.await?.0)
 }
 
 #[cfg(not(feature = "tls"))]
@@ -225,14 +233,11 @@ async fn upgrade(
     request: Request,
     stream: MovableSocket,
     config: WebSocketConfig,
-    _: &SocketOptions,
-) -> Result<Socket, Failed> {
-    if request.uri().scheme_str() == Some("wss") {
-        return Err(Failed::NoTls(super::no_tls()));
-    }
+    _: Connector,
+) -> Result<Socket, tungstenite::Error> {
     let stream = MaybeTlsStream::Plain(stream);
     let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
-    Ok(upgraded.await.map_err(Failed::Upgrade)?.0)
+    Ok(upgraded.await?.0)
 }
 
 impl Stream for WebSocketLink {
