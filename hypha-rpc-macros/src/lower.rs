@@ -166,6 +166,7 @@ fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
 fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, Vec<Stub>) {
     let mut methods: Vec<Method> = Vec::new();
     let mut stubs = Vec::new();
+    let no_async = no_async(item);
     for item in &item.items {
         let function = match item {
             TraitItem::Fn(function) => function,
@@ -187,7 +188,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
                 continue;
             }
         };
-        let (method, name_at) = match method(function, rule, errors) {
+        let (method, name_at) = match method(function, rule, no_async, errors) {
             Ok(method) => method,
             Err(stub) => {
                 stubs.push(*stub);
@@ -231,6 +232,17 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
     (methods, stubs)
 }
 
+/// Returns whether the contract is without async: all its methods are plain `fn`s, and block. Beside
+/// an `async fn`, a plain `fn` is more likely a forgotten `async`.
+fn no_async(item: &ItemTrait) -> bool {
+    item.items.iter().all(|item| match item {
+        TraitItem::Fn(TraitItemFn { sig, .. }) => {
+            sig.asyncness.is_none() && !results::is_future(&sig.output)
+        }
+        _ => true,
+    })
+}
+
 /// Returns the outer and the inner name if one is a path into the other, such as `a` and `a.b`.
 fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
     let holds = |outer: &str, inner: &str| {
@@ -250,6 +262,7 @@ fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
 fn method(
     function: &TraitItemFn,
     rule: Rule,
+    no_async: bool,
     errors: &mut Errors,
 ) -> Result<(Method, TokenStream), Box<Stub>> {
     if function.sig.receiver().is_none() {
@@ -272,7 +285,7 @@ fn method(
             ),
         );
     }
-    let blocking = blocking(function, &mut options, understood, errors);
+    let blocking = blocking(function, &mut options, no_async, understood, errors);
     // Run all checks below even if an earlier one failed, so that all errors are reported.
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
@@ -282,7 +295,8 @@ fn method(
         if blocking {
             errors.push(
                 &stream.whole,
-                "a blocking method cannot return a stream; write `async fn`",
+                "a blocking method cannot return a stream; write `async fn`, or return a \
+                 `RemoteStream`",
             );
         }
     }
@@ -342,18 +356,19 @@ fn wire_name(
     }
 }
 
-/// Returns whether the method runs on a blocking thread.
+/// Returns whether the method runs on a blocking thread. Default: `no_async`.
 ///
 /// If `understood` is false, a key of the method was wrong. A plain `fn` is then not reported,
 /// because the wrong key may be a misspelled `blocking`.
 fn blocking(
     function: &TraitItemFn,
     options: &mut Options,
+    no_async: bool,
     understood: bool,
     errors: &mut Errors,
 ) -> bool {
     let before = errors.count();
-    let blocking = options.flag("blocking", errors).unwrap_or(false);
+    let blocking = options.flag("blocking", errors).unwrap_or(no_async);
     let understood = understood && errors.count() == before;
     let sig = &function.sig;
     match &sig.asyncness {

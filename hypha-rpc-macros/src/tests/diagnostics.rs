@@ -54,13 +54,22 @@ fn the_receiver() {
 #[test]
 fn not_async() {
     assert_eq!(
-        in_trait("fn f(&self);"),
+        in_trait("fn f(&self); async fn g(&self);"),
         [
             "fn => service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
           method that blocks its thread"
         ]
     );
     assert_eq!(in_trait("#[hypha(blocking = false)] fn f(&self);").len(), 1);
+    let nothing: Vec<String> = Vec::new();
+    assert_eq!(in_trait("fn f(&self); fn g(&self) -> u8;"), nothing);
+    assert_eq!(
+        in_trait("fn f(&self); #[hypha(blocking)] fn g(&self);"),
+        nothing
+    );
+    // A future is a mistake of its own, and says that the contract is not without async.
+    let future = "fn f(&self); fn g(&self) -> impl Future<Output = u8>;";
+    assert_eq!(in_trait(future).len(), 2);
 }
 
 #[test]

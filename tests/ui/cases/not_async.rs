@@ -1,4 +1,4 @@
-//! A method that is not `async`.
+//! A method that is not `async`, among others that are.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;
@@ -6,12 +6,16 @@ use hypha_rpc::service::IntoService;
 #[hypha_service]
 trait Lab {
     fn count(&self) -> u32;
+    async fn size(&self) -> u32;
 }
 
 struct Desk;
 impl Lab for Desk {
     fn count(&self) -> u32 {
         2
+    }
+    async fn size(&self) -> u32 {
+        3
     }
 }
 
