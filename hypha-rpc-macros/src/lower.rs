@@ -232,8 +232,8 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
     (methods, stubs)
 }
 
-/// Returns whether the contract is without async: all its methods are plain `fn`s, and block. Beside
-/// an `async fn`, a plain `fn` is more likely a forgotten `async`.
+/// Returns whether the contract is without async: all its methods are plain `fn`s, and block.
+/// Beside an `async fn`, a plain `fn` is more likely a forgotten `async`.
 fn no_async(item: &ItemTrait) -> bool {
     item.items.iter().all(|item| match item {
         TraitItem::Fn(TraitItemFn { sig, .. }) => {

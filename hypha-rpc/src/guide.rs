@@ -26,6 +26,7 @@ chapters! {
     middleware "middleware.md";
     schemas "schemas.md";
     testing "testing.md";
+    blocking "blocking.md";
     python "python.md";
     javascript "javascript.md";
     mcp "mcp.md";

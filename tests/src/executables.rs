@@ -11,7 +11,8 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// Programs that tests start.
-const EXAMPLES: [&str; 9] = [
+const EXAMPLES: [&str; 10] = [
+    "blocking",
     "conformance",
     "conformance_client",
     "describe",

@@ -298,7 +298,9 @@ fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError
 }
 
 /// Decodes the arguments of an incoming call by the shape of `A`.
-fn parameters<A: DeserializeOwned + 'static>(call: &IncomingCall) -> Result<A, WireError> {
+pub(crate) fn parameters<A: DeserializeOwned + 'static>(
+    call: &IncomingCall,
+) -> Result<A, WireError> {
     match shape::<A>() {
         Shape::None => {
             call.expect(0)?;

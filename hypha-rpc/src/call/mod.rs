@@ -46,6 +46,8 @@ use tracing::Instrument as _;
 
 pub use crate::engine::{CallResponse, NextCall, OutgoingCall, Retry};
 pub use callback::Callback;
+#[cfg(feature = "blocking")]
+pub(crate) use callback::parameters;
 pub(crate) use exchange::Exchange;
 pub use file::RemoteFile;
 pub use function::Function;
@@ -55,7 +57,7 @@ use remote::ServiceLocator;
 pub(crate) use remote::{Description, Find};
 pub use remote::{Proxy, RemoteService, call};
 pub use stream::RemoteStream;
-use stream::pack;
+pub(crate) use stream::pack;
 pub(crate) use target::Target;
 
 use crate::engine::{CallSpan, Failure, Loss, NO_CHUNKS, Side, Timeouts, count, rejection};
@@ -183,6 +185,17 @@ impl<T, E> Call<T, E> {
             retry: None,
             running: None,
             output: PhantomData,
+        }
+    }
+
+    /// Returns the name of the method, for messages.
+    pub(crate) fn label(&self) -> &str {
+        match &self.to {
+            To::Peer { target, .. } => &target.label,
+            To::Local { label, .. } => label,
+            To::Refused(rejection) => &rejection.call.method,
+            To::Invalid(what) => what,
+            To::Sent => "sent",
         }
     }
 
@@ -538,15 +551,8 @@ impl CallResponse {
 
 impl<T, E> fmt::Debug for Call<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let method = match &self.to {
-            To::Peer { target, .. } => &target.label,
-            To::Local { label, .. } => label,
-            To::Refused(rejection) => &rejection.call.method,
-            To::Invalid(what) => what,
-            To::Sent => "sent",
-        };
         f.debug_struct("Call")
-            .field("method", &method)
+            .field("method", &self.label())
             .finish_non_exhaustive()
     }
 }

@@ -267,6 +267,12 @@ impl RemoteService {
         }
     }
 
+    /// Returns the connection to the owner, if it is known.
+    #[cfg(all(feature = "blocking", feature = "testing"))]
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+
     pub(crate) fn description(&self) -> Arc<Description> {
         Arc::clone(&self.inner)
     }

@@ -615,6 +615,27 @@ impl IntoFuture for ConnectOptions {
     }
 }
 
+impl From<&str> for ConnectOptions {
+    /// Returns the options of [`connect`](connect()) with this URL.
+    fn from(server_url: &str) -> Self {
+        connect(server_url)
+    }
+}
+
+impl From<String> for ConnectOptions {
+    /// Returns the options of [`connect`](connect()) with this URL.
+    fn from(server_url: String) -> Self {
+        connect(server_url)
+    }
+}
+
+impl From<&String> for ConnectOptions {
+    /// Returns the options of [`connect`](connect()) with this URL.
+    fn from(server_url: &String) -> Self {
+        connect(server_url)
+    }
+}
+
 impl std::fmt::Debug for ConnectOptions {
     /// Omits the tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

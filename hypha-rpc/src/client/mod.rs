@@ -195,7 +195,7 @@ impl Client {
         self.engine().peer_gone(peer);
     }
 
-    fn engine(&self) -> &Arc<Engine> {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
         self.connection.engine()
     }
 

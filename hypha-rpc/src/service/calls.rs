@@ -96,7 +96,7 @@ impl Drop for Running<'_> {
 }
 
 thread_local! {
-    /// Memory address of the engine whose handler this thread is polling; 0 if none.
+    /// Memory address of the engine whose handler this thread is running; 0 if none.
     static WITHIN: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -126,6 +126,31 @@ impl<F: Future + Unpin> Future for Within<F> {
         let polled = Pin::new(&mut self.handler).poll(cx);
         WITHIN.set(outer);
         polled
+    }
+}
+
+/// The handler that a thread polls, for the work that it passes to another thread.
+pub(super) struct WithinHandler(usize);
+
+/// Returns the handler that this thread polls.
+pub(super) fn within() -> WithinHandler {
+    WithinHandler(WITHIN.get())
+}
+
+impl WithinHandler {
+    /// Runs `run` on this thread as a part of the handler.
+    pub(super) fn run<T>(self, run: impl FnOnce() -> T) -> T {
+        /// Restores the former value, also after a panic: threads for blocking work are reused.
+        struct Restore(usize);
+
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                WITHIN.set(self.0);
+            }
+        }
+
+        let _restore = Restore(WITHIN.replace(self.0));
+        run()
     }
 }
 

@@ -17,6 +17,7 @@
 //   export               functions, streams and interfaces that leave with a message
 //   builtin              the service that every client offers
 //   info, record         descriptions of a service
+//   thread               threads for methods and closures that block
 //   macro_support        functions that generated code calls; misfit finds faults in arguments
 //
 // No lock is held while a handler runs or a service is dropped, because both may run code of the
@@ -41,6 +42,7 @@ mod record;
 mod registry;
 mod service_type;
 mod services;
+mod thread;
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,6 +61,7 @@ pub use permission::is_open_to;
 pub use record::{ContextRule, ServiceConfig, ServiceInfo, Visibility};
 pub(crate) use registry::Registered;
 pub(crate) use services::Services;
+pub(crate) use thread::on_thread;
 
 use hypha_wire::{Args, Map, Value, WireError};
 
@@ -411,14 +414,7 @@ impl Method {
             let handler = Arc::clone(&handler);
             async move {
                 let label = call.label().to_owned();
-                let run = tokio::task::spawn_blocking(move || handler(call));
-                run.await.unwrap_or_else(|end| match end.try_into_panic() {
-                    // Resume the panic here, so that `dispatch` reports it like any other panic.
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => Err(WireError::new(format!(
-                        "{label} did not run: its program is shutting down"
-                    ))),
-                })
+                on_thread(&label, move || handler(call)).await?
             }
         });
         Method {

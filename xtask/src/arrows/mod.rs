@@ -47,6 +47,7 @@ const LAYERS: [Layers; 2] = [
             &["workspace"],
             &["client"],
             &["testing", "web"],
+            &["blocking"],
             &["guide"],
         ],
     },

@@ -1,0 +1,136 @@
+//! A service and its caller without async: plain methods, closures, iterators and files.
+//!
+//! `cargo run -p hypha-rpc-examples --example blocking` needs nothing else. `-- --server-url URL`
+//! uses another server, `--serve` keeps the service up for others.
+
+use std::io::{BufRead, BufReader};
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use hypha_rpc::blocking;
+use hypha_rpc::prelude::*;
+
+/// Measures light.
+#[hypha_service(id = "spectrometer", visibility = "public")]
+pub trait Spectrometer {
+    /// Measure the intensity at a wavelength, in nanometres.
+    fn measure(&self, wavelength: f64) -> Result<f64, String>;
+
+    /// Measure a range of wavelengths, and report each.
+    fn scan(&self, from: u32, to: u32, on_value: Callback<(u32, f64)>) -> anyhow::Result<u32>;
+
+    /// Measure again and again.
+    fn live(&self, wavelength: f64, count: u32) -> RemoteStream<f64>;
+
+    /// Return the log of the instrument.
+    fn log(&self) -> RemoteFile;
+}
+
+struct Instrument;
+
+/// Waits for the instrument as a driver would.
+fn intensity(wavelength: f64) -> f64 {
+    thread::sleep(Duration::from_millis(5));
+    (-((wavelength - 550.0) / 60.0).powi(2)).exp()
+}
+
+impl Spectrometer for Instrument {
+    fn measure(&self, wavelength: f64) -> Result<f64, String> {
+        if !(380.0..=780.0).contains(&wavelength) {
+            return Err(format!("{wavelength} nm is not visible"));
+        }
+        Ok(intensity(wavelength))
+    }
+
+    fn scan(&self, from: u32, to: u32, on_value: Callback<(u32, f64)>) -> anyhow::Result<u32> {
+        let wavelengths = (from..to).step_by(10);
+        for wavelength in wavelengths.clone() {
+            let value = intensity(wavelength.into());
+            on_value.call((wavelength, value)).wait()?;
+        }
+        Ok(wavelengths.count() as u32)
+    }
+
+    fn live(&self, wavelength: f64, count: u32) -> RemoteStream<f64> {
+        RemoteStream::from_blocking_iter((0..count).map(move |_| intensity(wavelength)))
+    }
+
+    fn log(&self) -> RemoteFile {
+        RemoteFile::from_bytes("switched on\ncalibrated\n").named("spectrometer.log")
+    }
+}
+
+#[derive(Parser)]
+struct Options {
+    /// A Hypha server; one is started in this process if none is given.
+    #[arg(long)]
+    server_url: Option<String>,
+    /// Stay up until Ctrl-C.
+    #[arg(long)]
+    serve: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let options = Options::parse();
+    // The server inside of this program is asynchronous, so it gets a runtime.
+    let runtime = tokio::runtime::Runtime::new()?;
+    let embedded = match &options.server_url {
+        Some(_) => None,
+        None => {
+            let builder = hypha_server::Server::builder().bind("127.0.0.1:0");
+            Some(runtime.block_on(builder.start())?)
+        }
+    };
+    let url = match (&options.server_url, &embedded) {
+        (Some(url), _) => url.clone(),
+        (None, Some(server)) => server.url().to_owned(),
+        (None, None) => unreachable!("one of the two is there"),
+    };
+
+    let host = blocking::connect(&url)?;
+    let service = SpectrometerService::new(Instrument);
+    let service = host.register_service(service).wait()?;
+    println!("{}", service.id);
+
+    let caller = blocking::connect(&url)?;
+    let spectrometer: SpectrometerProxy = caller.proxy(&service.id).wait()?;
+    println!("at 550 nm: {}", spectrometer.measure(550.0).wait()?);
+    if let Err(error) = spectrometer.measure(1000.0).wait() {
+        println!("refused: {error}");
+    }
+
+    let mut brightest = (0, 0.0);
+    let print = Callback::blocking(move |(wavelength, value)| {
+        if value > brightest.1 {
+            brightest = (wavelength, value);
+        }
+        println!(
+            "{wavelength} nm: {value:.3}, brightest at {} nm",
+            brightest.0
+        );
+    });
+    let steps = spectrometer.scan(520, 580, print).wait()?;
+    println!("{steps} wavelengths");
+
+    for value in spectrometer.live(500.0, 3).wait()? {
+        println!("live: {:.3}", value?);
+    }
+    for line in BufReader::new(spectrometer.log().wait()?).lines() {
+        println!("log: {}", line?);
+    }
+
+    if options.serve {
+        println!("serving until Ctrl-C");
+        host.run_until_ctrl_c()?;
+    }
+    caller.disconnect()?;
+    host.disconnect()?;
+    if let Some(server) = embedded {
+        runtime.block_on(server.shutdown());
+    }
+    Ok(())
+}

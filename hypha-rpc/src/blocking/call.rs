@@ -1,0 +1,160 @@
+//! `wait` for everything that is awaited in asynchronous programs.
+
+use std::future::IntoFuture;
+
+use serde::de::DeserializeOwned;
+
+use super::runtime::wait;
+use crate::call::{Call, Object, Proxy, RemoteService};
+use crate::client::{DirectServiceLookup, ListServices, RegisterService, ServiceLookup};
+use crate::error::{Error, ServiceError};
+use crate::workspace::ServiceInfo;
+
+/// The asynchronous counterpart of `wait`, in its error.
+const AWAIT: &str = "`.await`";
+
+impl<T, E> Call<T, E> {
+    /// Makes the call and waits for its result on this thread: `.await` for programs without async.
+    ///
+    /// Options such as [`timeout`](Self::timeout) apply as they do to an awaited call. See
+    /// [`blocking`](crate::blocking) for the threads on which this is possible.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of the awaited call; also [`Error::Invalid`] on a thread of a tokio
+    /// runtime.
+    ///
+    /// # Cancellation
+    ///
+    /// The wait ends with the call. Set a [`timeout`](Self::timeout) to end both earlier.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use hypha_rpc::{args, blocking};
+    /// # fn main() -> Result<(), hypha_rpc::Error> {
+    /// let client = blocking::connect("http://localhost:9527")?;
+    /// let calculator = client.get_service("calculator").wait()?;
+    /// let sum: f64 = calculator
+    ///     .call("add", args!(1, b = 2.5))
+    ///     .timeout(Duration::from_secs(2))
+    ///     .wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn wait(self) -> Result<T, Error<E>>
+    where
+        T: DeserializeOwned + 'static,
+        E: ServiceError + 'static,
+    {
+        let what = format!("`wait` of {}", self.label());
+        wait(&what, AWAIT, self)
+    }
+
+    /// Sends the call without asking for a response, as [`send`](Self::send) does, and waits on
+    /// this thread until it is in the send queue.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`send`](Self::send); also [`Error::Invalid`] on a thread of a tokio
+    /// runtime.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn blocking_send(self) -> Result<(), Error> {
+        let what = format!("`blocking_send` of {}", self.label());
+        wait(&what, "`.send().await`", self.send())
+    }
+}
+
+impl<P: Proxy + 'static> ServiceLookup<P> {
+    /// Looks the service up and waits for it on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::get_service`](crate::Client::get_service); also
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn wait(self) -> Result<P, Error> {
+        wait("`ServiceLookup::wait`", AWAIT, self.into_future())
+    }
+}
+
+impl DirectServiceLookup {
+    /// Fetches the service and waits for it on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::get_remote_service`](crate::Client::get_remote_service); also
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn wait(self) -> Result<RemoteService, Error> {
+        wait("`DirectServiceLookup::wait`", AWAIT, self.into_future())
+    }
+}
+
+impl ListServices {
+    /// Fetches the list and waits for it on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::list_services`](crate::Client::list_services); also
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn wait(self) -> Result<Vec<ServiceInfo>, Error> {
+        wait("`ListServices::wait`", AWAIT, self.into_future())
+    }
+}
+
+impl RegisterService {
+    /// Registers the service and waits for its record on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of the awaited registration; also [`Error::Invalid`] on a thread of a
+    /// tokio runtime.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn wait(self) -> Result<ServiceInfo, Error> {
+        wait("`RegisterService::wait`", AWAIT, self.into_future())
+    }
+}
+
+impl<P> Object<P> {
+    /// Tells the owner of an interface that it is no longer needed, as [`dispose`](Self::dispose)
+    /// does, and waits for it on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`dispose`](Self::dispose); also [`Error::Invalid`] on a thread of a
+    /// tokio runtime.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn blocking_dispose(&self) -> Result<(), Error> {
+        let what = "`Object::blocking_dispose`";
+        wait(what, "`Object::dispose`", self.dispose())
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<S> crate::testing::InProcess<S>
+where
+    S: crate::service::IntoService,
+    S::Proxy: Proxy + 'static,
+{
+    /// Serves the service on the background runtime, and waits for its proxy on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`in_process`](crate::testing::in_process); also [`Error::Invalid`] on
+    /// a thread of a tokio runtime.
+    #[cfg_attr(docsrs, doc(cfg(all(feature = "blocking", feature = "testing"))))]
+    pub fn wait(self) -> Result<S::Proxy, Error> {
+        let start = async {
+            let proxy = self.await?;
+            if let Some(connection) = proxy.service().connection() {
+                super::runtime::keep(connection.engine());
+            }
+            Ok(proxy)
+        };
+        wait("`InProcess::wait`", AWAIT, start)
+    }
+}

@@ -1,0 +1,367 @@
+//! The client without async.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::iter::{Events, States};
+use super::runtime::{keep, wait, wait_for};
+use crate::call::{Proxy, RemoteService};
+use crate::client::{
+    CloseReason, ConnectOptions, DirectServiceLookup, Identity, ListServices, RegisterService,
+    ServiceLookup, State, Stats,
+};
+use crate::error::Error;
+use crate::service::IntoService;
+use crate::workspace::{ServiceQuery, UserInfo, WorkspaceManagerProxy};
+use hypha_wire::Value;
+
+/// Connects to a Hypha server, and waits for the connection on this thread.
+///
+/// `options` is the URL of the server, or the [`ConnectOptions`] that
+/// [`hypha_rpc::connect`](crate::connect()) returns. The connection runs on the background runtime
+/// of the [module](super).
+///
+/// # Errors
+///
+/// The same as those of [`hypha_rpc::connect`](crate::connect()); also [`Error::Invalid`] on a
+/// thread of a tokio runtime.
+///
+/// # Examples
+///
+/// ```no_run
+/// use hypha_rpc::blocking;
+///
+/// # fn main() -> Result<(), hypha_rpc::Error> {
+/// let client = blocking::connect("http://localhost:9527")?;
+/// println!("connected to {}", client.workspace());
+///
+/// let options = hypha_rpc::connect("https://hypha.example.org").token("a token");
+/// let other = blocking::connect(options)?;
+/// # let _ = other;
+/// # Ok(())
+/// # }
+/// ```
+pub fn connect(options: impl Into<ConnectOptions>) -> Result<Client, Error> {
+    let options = options.into();
+    let connecting = async {
+        let client = options.into_future().await?;
+        keep(client.engine());
+        Ok(Client { client })
+    };
+    let instead = "`hypha_rpc::connect(..).await`";
+    wait("`blocking::connect`", instead, connecting)
+}
+
+/// Connection to a Hypha server, for programs without async.
+///
+/// Returned by [`connect`]. It is a [`hypha_rpc::Client`](crate::Client) whose `async fn`s are
+/// plain methods; calls, lookups and registrations end with `.wait()`. Clones share the connection.
+/// It closes when [`disconnect`](Client::disconnect) is called or the last clone is dropped;
+/// proxies and fetched services hold a clone.
+///
+/// # Examples
+///
+/// ```no_run
+/// use hypha_rpc::prelude::*;
+///
+/// struct Desk;
+///
+/// #[hypha_service(id = "desk")]
+/// impl Desk {
+///     /// Double a number.
+///     pub fn double(&self, n: i64) -> i64 {
+///         2 * n
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// let client = hypha_rpc::blocking::connect("http://localhost:9527")?;
+/// client.register_service(Desk).wait()?;
+/// let desk: DeskProxy = client.proxy("desk").wait()?;
+/// assert_eq!(desk.double(2).wait()?, 4);
+/// client.disconnect()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    client: crate::Client,
+}
+
+impl From<crate::Client> for Client {
+    /// Wraps a client of an asynchronous program, for its threads outside of the runtime. It stays
+    /// on its runtime.
+    fn from(client: crate::Client) -> Self {
+        Client { client }
+    }
+}
+
+impl Client {
+    /// Returns the client for asynchronous code of the same program. It shares the connection.
+    #[must_use]
+    pub fn as_async(&self) -> &crate::Client {
+        &self.client
+    }
+
+    /// Returns the workspace of this client.
+    #[must_use]
+    pub fn workspace(&self) -> String {
+        self.client.workspace()
+    }
+
+    /// Returns the id of this client.
+    #[must_use]
+    pub fn client_id(&self) -> String {
+        self.client.client_id()
+    }
+
+    /// Returns the user that this client is connected as.
+    #[must_use]
+    pub fn user(&self) -> UserInfo {
+        self.client.user()
+    }
+
+    /// Returns the identity that the server assigned when the connection was made.
+    #[must_use]
+    pub fn identity(&self) -> Arc<Identity> {
+        self.client.identity()
+    }
+
+    /// Returns the public key for calls to this client; `None` without
+    /// [`ConnectOptions::encryption`].
+    #[cfg(feature = "encryption")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
+    #[must_use]
+    pub fn public_key(&self) -> Option<crate::crypto::PublicKey> {
+        self.client.public_key()
+    }
+
+    /// Returns the newest reconnection token; see
+    /// [`Client::reconnection_token`](crate::Client::reconnection_token).
+    ///
+    /// It is a credential: keep it out of logs.
+    #[must_use]
+    pub fn reconnection_token(&self) -> Option<String> {
+        self.client.reconnection_token()
+    }
+
+    /// Returns the state of the connection.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.client.state()
+    }
+
+    /// Returns the states of the connection from now on, the current one first. A slow reader sees
+    /// only the newest.
+    pub fn states(&self) -> States {
+        States::new(self.client.states())
+    }
+
+    /// Returns the counters of this connection.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.client.stats()
+    }
+
+    /// Registers a service in the workspace with [`RegisterService::wait`].
+    ///
+    /// A service whose methods are plain `fn`s runs on threads for blocking work; see the
+    /// [module](super). It is registered again after each reconnect.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{blocking::Client, service::{Service, Visibility}};
+    /// # fn example(client: Client, service: Service) -> Result<(), hypha_rpc::Error> {
+    /// let info = client
+    ///     .register_service(service)
+    ///     .visibility(Visibility::Public)
+    ///     .wait()?;
+    /// println!("registered as {}", info.id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn register_service(&self, service: impl IntoService) -> RegisterService {
+        self.client.register_service(service)
+    }
+
+    /// Unregisters a service of this client; `service` is its full or short id.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::unregister_service`](crate::Client::unregister_service); also
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    pub fn unregister_service(&self, service: &str) -> Result<(), Error> {
+        let unregistering = self.client.unregister_service(service);
+        wait_as("unregister_service", unregistering)
+    }
+
+    /// Finds a service through the workspace manager with [`ServiceLookup::wait`].
+    ///
+    /// [`Client::get_service`](crate::Client::get_service) documents ids and errors.
+    pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
+        self.client.get_service(id)
+    }
+
+    /// Finds a service and returns the typed proxy of a contract with [`ServiceLookup::wait`].
+    ///
+    /// The methods of the proxy return calls, which end with
+    /// [`wait`](crate::Call::wait): `calculator.add(1.0, 2.0).wait()?`.
+    pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> ServiceLookup<P> {
+        self.client.proxy(id)
+    }
+
+    /// Fetches a service from the client that offers it, without the workspace manager, with
+    /// [`DirectServiceLookup::wait`].
+    ///
+    /// [`Client::get_remote_service`](crate::Client::get_remote_service) documents ids and errors.
+    pub fn get_remote_service(&self, id: &str) -> DirectServiceLookup {
+        self.client.get_remote_service(id)
+    }
+
+    /// Lists the services that this client may see and that match `query`, with
+    /// [`ListServices::wait`]; with `None`, those of its own workspace.
+    pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
+        self.client.list_services(query)
+    }
+
+    /// Returns the proxy of the server's workspace manager. It is fetched by the first call and
+    /// cached.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::manager`](crate::Client::manager); also [`Error::Invalid`] on
+    /// a thread of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::blocking::Client;
+    /// # fn example(client: Client) -> anyhow::Result<()> {
+    /// // A token for another program in this workspace.
+    /// let token = client.manager()?.generate_token(None).wait()?;
+    /// # let _ = token;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn manager(&self) -> Result<WorkspaceManagerProxy, Error> {
+        wait_as("manager", self.client.manager())
+    }
+
+    /// Subscribes to events of these types; [`events`](Self::events) reads them. The subscription
+    /// is repeated after each reconnect.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::subscribe`](crate::Client::subscribe); also
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::blocking::Client;
+    /// # fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// client.subscribe(["service_added"])?;
+    /// for event in client.events("service_added") {
+    ///     println!("{:?}", event?.data());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe<I, S>(&self, kinds: I) -> Result<(), Error>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        wait_as("subscribe", self.client.subscribe(kinds))
+    }
+
+    /// Returns an iterator over the events of one type.
+    ///
+    /// [`Client::events`](crate::Client::events) lists the client's own events. At most 1024 unread
+    /// events are queued; further ones are dropped and counted in [`stats`](Self::stats).
+    pub fn events(&self, kind: &str) -> Events {
+        Events::new(self.client.events(kind))
+    }
+
+    /// Sends an event: to one client (`client` or `workspace/client`), or with `*` to every client
+    /// of the workspace that has subscribed to `kind`. Waits for room in the send queue.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::emit`](crate::Client::emit); also [`Error::Invalid`] on a
+    /// thread of a tokio runtime.
+    pub fn emit(&self, kind: &str, to: &str, data: impl Into<Value>) -> Result<(), Error> {
+        wait_as("emit", self.client.emit(kind, to, data))
+    }
+
+    /// Pings a client (`client` or `workspace/client`) and waits at most `timeout` for its
+    /// response.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Client::ping`](crate::Client::ping); also [`Error::Invalid`] on a
+    /// thread of a tokio runtime.
+    pub fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
+        wait_as("ping", self.client.ping(client, timeout))
+    }
+
+    /// Waits until the connection is closed permanently, and returns the reason. A lost link that
+    /// is restored does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    pub fn closed(&self) -> Result<Arc<CloseReason>, Error> {
+        let closed = self.client.closed();
+        wait_for("`blocking::Client::closed`", "`Client::closed`", closed)
+    }
+
+    /// Closes the connection as [`shutdown`](Self::shutdown) does, with a grace period of 5 s.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] on a thread of a tokio runtime; the connection is still open then.
+    pub fn disconnect(&self) -> Result<(), Error> {
+        wait_as("disconnect", async {
+            self.client.disconnect().await;
+            Ok(())
+        })
+    }
+
+    /// Closes the connection after the running handlers have ended, or after `grace`.
+    ///
+    /// In a handler of this connection it returns at once. A plain `fn` that still runs after the
+    /// grace period is not waited for: it runs to its end, and its result is lost.
+    /// [`Client::shutdown`](crate::Client::shutdown) documents the steps.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] on a thread of a tokio runtime; the connection is still open then.
+    pub fn shutdown(&self, grace: Duration) -> Result<(), Error> {
+        wait_as("shutdown", async {
+            self.client.shutdown(grace).await;
+            Ok(())
+        })
+    }
+
+    /// Serves until Ctrl-C or SIGTERM, then closes the connection in order.
+    ///
+    /// [`Client::run_until_ctrl_c`](crate::Client::run_until_ctrl_c) documents the steps and a
+    /// second signal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disconnected`] with the reason if the connection ends permanently before a signal;
+    /// [`Error::Invalid`] if the signals cannot be watched, and on a thread of a tokio runtime.
+    pub fn run_until_ctrl_c(&self) -> Result<(), Error> {
+        wait_as("run_until_ctrl_c", self.client.run_until_ctrl_c())
+    }
+}
+
+/// Waits for a method that has the same name in the asynchronous client.
+fn wait_as<T>(method: &str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let what = format!("`blocking::Client::{method}`");
+    wait(&what, &format!("`Client::{method}`"), future)
+}

@@ -1,0 +1,133 @@
+//! Files with the traits of the standard library.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio_util::io::StreamReader;
+
+use super::runtime::wait_io;
+use crate::call::RemoteFile;
+use crate::service::on_thread;
+
+/// Bytes that are requested from a reader at once: one piece of a file.
+const PIECE: usize = 256 << 10;
+
+/// Waits on this thread for data of the owner. On a thread of a tokio runtime it is an error.
+#[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+impl Read for RemoteFile {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = AsyncReadExt::read(self, buf);
+        wait_io("reading a `RemoteFile`", "`AsyncReadExt`", read)
+    }
+}
+
+/// Waits on this thread until the file is at its new position. On a thread of a tokio runtime it is
+/// an error.
+#[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+impl Seek for RemoteFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let seek = AsyncSeekExt::seek(self, to);
+        wait_io("seeking in a `RemoteFile`", "`AsyncSeekExt`", seek)
+    }
+}
+
+/// A write is sent at once, and the next operation reports its error: call `flush` after the last
+/// write. On a thread of a tokio runtime all of it is an error.
+#[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+impl Write for RemoteFile {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let write = AsyncWriteExt::write(self, data);
+        wait_io("writing to a `RemoteFile`", "`AsyncWriteExt`", write)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flush = AsyncWriteExt::flush(self);
+        wait_io("flushing a `RemoteFile`", "`AsyncWriteExt`", flush)
+    }
+}
+
+impl RemoteFile {
+    /// Opens a file of this machine for reading, and publishes its name and size, as
+    /// [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be opened, or its metadata cannot be read.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn blocking_open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let file = std::fs::File::open(path)?;
+        let size = file.metadata()?.len();
+        let file = Self::from_seekable(tokio::fs::File::from_std(file)).sized(size);
+        Ok(match path.file_name() {
+            Some(name) => file.named(name.to_string_lossy()),
+            None => file,
+        })
+    }
+
+    /// Creates a file that can be read, sought and written from a file of this machine. Only the
+    /// accesses with which it was opened succeed.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    #[must_use]
+    pub fn from_std(file: std::fs::File) -> Self {
+        Self::from_file(tokio::fs::File::from_std(file))
+    }
+
+    /// Creates a file that can be read from beginning to end, from a reader that may block. It is
+    /// read on a thread for blocking work, 256 KiB at a time, when the receiver reads.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// use hypha_rpc::RemoteFile;
+    ///
+    /// let reader = std::net::TcpStream::connect("camera.local:80")?;
+    /// let video = RemoteFile::from_blocking_reader(reader).typed("video/mp4");
+    /// # let _ = video;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn from_blocking_reader(reader: impl Read + Send + 'static) -> Self {
+        let pieces = futures_util::stream::unfold(Some(reader), |reader| async {
+            let mut reader = reader?;
+            let read = on_thread("a reader", move || (piece(&mut reader), reader)).await;
+            match read {
+                Ok((Ok(piece), _)) if piece.is_empty() => None,
+                Ok((piece, reader)) => Some((piece, Some(reader))),
+                Err(e) => Some((Err(io::Error::other(e.message)), None)),
+            }
+        });
+        Self::from_reader(StreamReader::new(pieces))
+    }
+
+    /// Closes the file at its owner after all earlier writes, as [`close`](Self::close) does, and
+    /// waits for it on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`close`](Self::close); also an error on a thread of a tokio runtime.
+    #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+    pub fn blocking_close(self) -> io::Result<()> {
+        let what = "`RemoteFile::blocking_close`";
+        wait_io(what, "`RemoteFile::close`", self.close())
+    }
+}
+
+/// Reads the next piece; empty at the end.
+fn piece(reader: &mut impl Read) -> io::Result<Bytes> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(len) => {
+                piece.truncate(len);
+                return Ok(piece.into());
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The background runtime ends with the last blocking client. Alone in its program, because other
+//! tests would keep it.
+
+// The threads of a process are listed by Linux.
+#![cfg(target_os = "linux")]
+
+use std::time::{Duration, Instant};
+
+use hypha_rpc::prelude::*;
+use hypha_rpc::testing;
+
+/// Below the time that a client waits for the other side to close its link, 5 s.
+const LIMIT: Duration = Duration::from_secs(4);
+
+struct Desk;
+
+#[hypha_service]
+impl Desk {
+    /// Name the thread.
+    pub fn thread(&self) -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
+    }
+}
+
+/// Counts the threads of the background runtime.
+fn threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("a list of threads");
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names
+        .filter(|name| name.starts_with("hypha-blocking"))
+        .count()
+}
+
+fn wait_until_ended() {
+    let begin = Instant::now();
+    while threads() > 0 {
+        assert!(begin.elapsed() < LIMIT, "{} threads", threads());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn it_ends_with_the_last_client_and_starts_again() {
+    for _ in 0..2 {
+        assert_eq!(threads(), 0);
+        let desk = testing::in_process(Desk).wait().expect("starts");
+        let other = testing::in_process(Desk).wait().expect("starts");
+        assert_eq!(desk.thread().wait().expect("runs"), "hypha-blocking");
+        drop(desk);
+        assert_eq!(other.thread().wait().expect("runs"), "hypha-blocking");
+        assert!(threads() > 0);
+        drop(other);
+        wait_until_ended();
+    }
+}
