@@ -239,6 +239,10 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             frame = host.link.next() => (false, frame),
         };
         let Some(Ok(frame)) = frame else { break };
+        // The client waits for the end of the link after its close frame.
+        if matches!(frame, Frame::Close(_)) {
+            break;
+        }
         let from = if from_caller { &caller } else { &host };
         let Some((to, frame)) = from.stamp(frame) else {
             continue;
