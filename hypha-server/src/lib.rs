@@ -45,6 +45,7 @@
 //   admin (blocking, internal_client), login (accounts, manager), http (session, internal_client),
 //     queue
 //   server: starts and stops all of it
+//   program: the command line
 #[cfg(feature = "accounts")]
 mod accounts;
 mod admin;
@@ -61,6 +62,9 @@ mod metrics;
 mod peer;
 mod platform;
 mod process;
+#[cfg(feature = "cli")]
+#[doc(hidden)] // For the programs `hypha-server` and `hypha`.
+pub mod program;
 mod queue;
 mod rate_limit;
 mod registry;
