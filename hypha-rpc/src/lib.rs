@@ -30,7 +30,7 @@ pub mod workspace;
 pub use call::{
     Call, Callback, Function, Object, Proxy, RemoteFile, RemoteService, RemoteStream, Retry,
 };
-pub use client::{Client, ConnectOptions, connect};
+pub use client::{Client, ConnectOptions, connect, login, logout};
 pub use error::{Error, ServiceError};
 #[doc = include_str!("error/remote_error.md")]
 pub use hypha_rpc_macros::RemoteError;

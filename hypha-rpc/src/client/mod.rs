@@ -12,6 +12,7 @@
 mod connect;
 mod find;
 mod list;
+mod login;
 mod register;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ pub use find::{DirectServiceLookup, ServiceLookup};
 #[doc(hidden)] // For programs that embed a server.
 pub use hypha_wire::{MemoryCharge, PeerMemory};
 pub use list::ListServices;
+pub use login::{LoginOptions, LoginPage, LoginProfile, LogoutOptions, login, logout};
 pub use register::RegisterService;
 
 use crate::call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle};
