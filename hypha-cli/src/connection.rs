@@ -1,39 +1,214 @@
-//! Connection options, shared by every subcommand that connects to a server.
+//! Options of every subcommand that connects to a server.
 
 use anyhow::Result;
 use clap::Args;
-use hypha_rpc::Client;
+use hypha_rpc::{Client, ConnectOptions};
 
-// No doc comment: clap would show it as the description of the subcommand.
-#[derive(Args)]
+use crate::config::{Config, Profile, variable};
+
+/// Server of programs that name none.
+pub(crate) const DEFAULT_URL: &str = "http://localhost:9527";
+
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionOptions {
     /// URL of the server
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "HYPHA_SERVER_URL",
-        default_value = "http://localhost:9527"
-    )]
-    server_url: String,
-    /// Access token. Without a token, the user is anonymous
-    #[arg(long, env = "HYPHA_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Workspace to connect to. Default: the user's own
-    #[arg(long, value_name = "NAME", env = "HYPHA_WORKSPACE")]
-    workspace: Option<String>,
+    ///
+    /// Default: the variable HYPHA_SERVER_URL, else that of the context, else
+    /// http://localhost:9527.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server_url: Option<String>,
+    /// Access token; without it the user is anonymous
+    ///
+    /// Default: the variable HYPHA_TOKEN, else that of the context. A variable keeps the token out
+    /// of the list of processes.
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// Workspace to connect to; without it the user's own
+    ///
+    /// Default: the variable HYPHA_WORKSPACE, else that of the context.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workspace: Option<String>,
+    /// Context with the server, workspace and token
+    ///
+    /// Default: the variable HYPHA_CONTEXT, else the one that `hypha context use` has chosen. If a
+    /// context is named here, the variables of server, token and workspace have no effect.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+/// The result of options, variables and context.
+// Not Debug: it holds a token.
+pub(crate) struct Connection {
+    /// Name of the context, if one is used.
+    pub(crate) context: Option<String>,
+    pub(crate) server_url: String,
+    pub(crate) token: Option<String>,
+    pub(crate) workspace: Option<String>,
 }
 
 impl ConnectionOptions {
-    /// Connects a client that registers no services.
-    pub(crate) async fn connect(self) -> Result<Client> {
-        let mut connect = hypha_rpc::connect(&self.server_url).silent(true);
-        if let Some(token) = self.token {
+    /// Returns where to connect and as which user.
+    pub(crate) fn resolve(&self) -> Result<Connection> {
+        self.resolve_with(&Config::load()?)
+    }
+
+    /// Does the same with contexts that may not be stored yet.
+    pub(crate) fn resolve_with(&self, config: &Config) -> Result<Connection> {
+        resolve(self, config, variable)
+    }
+
+    /// Connects a client that offers no services of its own.
+    pub(crate) async fn connect(&self) -> Result<Client> {
+        // The error names the URL without credentials and query.
+        Ok(self.resolve()?.options().silent(true).await?)
+    }
+}
+
+impl Connection {
+    pub(crate) fn options(&self) -> ConnectOptions {
+        let mut connect = hypha_rpc::connect(&self.server_url);
+        if let Some(token) = &self.token {
             connect = connect.token(token);
         }
-        if let Some(workspace) = self.workspace {
+        if let Some(workspace) = &self.workspace {
             connect = connect.workspace(workspace);
         }
-        // The error contains the URL without credentials and query.
-        Ok(connect.await?)
+        connect
+    }
+}
+
+fn resolve(
+    options: &ConnectionOptions,
+    config: &Config,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Connection> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+    let named = given(&options.context);
+    let name = named
+        .clone()
+        .or_else(|| variable("HYPHA_CONTEXT"))
+        .or_else(|| config.current.clone());
+    let profile = match &name {
+        Some(name) => config.get(name)?.clone(),
+        None => Profile::default(),
+    };
+    // The variables may be about another server than a context on the command line.
+    let variable = |name: &str| variable(name).filter(|_| named.is_none());
+    let pick = |option: &Option<String>, name: &str, of_context: Option<String>| {
+        given(option).or_else(|| variable(name)).or(of_context)
+    };
+    let of_context = Some(profile.server_url.clone()).filter(|url| !url.is_empty());
+    let server_url = pick(&options.server_url, "HYPHA_SERVER_URL", of_context);
+    let server_url = server_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+    // The token of one server must not be shown to another.
+    let is_server = is_same(&server_url, &profile.server_url);
+    let of_context = |value: &Option<String>| value.clone().filter(|_| is_server);
+    Ok(Connection {
+        token: pick(&options.token, "HYPHA_TOKEN", of_context(&profile.token)),
+        workspace: pick(
+            &options.workspace,
+            "HYPHA_WORKSPACE",
+            of_context(&profile.workspace),
+        ),
+        context: name.filter(|_| is_server),
+        server_url,
+    })
+}
+
+/// Returns whether two URLs are those of one server.
+pub(crate) fn is_same(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/') == b.trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let profile = |url: &str, token: &str| Profile {
+            server_url: url.into(),
+            workspace: Some(format!("ws-{token}")),
+            token: Some(token.into()),
+        };
+        Config {
+            current: Some("lab".into()),
+            contexts: [
+                ("lab".to_owned(), profile("http://lab", "lab-token")),
+                ("home".to_owned(), profile("http://home", "home-token")),
+            ]
+            .into(),
+        }
+    }
+
+    /// `server_url token workspace`, with the context.
+    fn of(options: [Option<&str>; 3], variables: &[(&str, &str)]) -> String {
+        let [context, server_url, token] = options.map(|text| text.map(str::to_owned));
+        let options = ConnectionOptions {
+            server_url,
+            token,
+            workspace: None,
+            context,
+        };
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let found = resolve(&options, &config(), variable).unwrap();
+        let text = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+        format!(
+            "{} {} {} {}",
+            text(found.context),
+            found.server_url,
+            text(found.token),
+            text(found.workspace)
+        )
+    }
+
+    #[test]
+    fn options_come_before_variables_and_those_before_the_context() {
+        let none = [None; 3];
+        assert_eq!(of(none, &[]), "lab http://lab lab-token ws-lab-token");
+        let token = [("HYPHA_TOKEN", "t")];
+        assert_eq!(of(none, &token), "lab http://lab t ws-lab-token");
+        assert_eq!(
+            of([None, None, Some("o")], &token),
+            "lab http://lab o ws-lab-token"
+        );
+        let context = [("HYPHA_CONTEXT", "home")];
+        assert_eq!(
+            of(none, &context),
+            "home http://home home-token ws-home-token"
+        );
+        let home = [Some("home"), None, None];
+        let url = [("HYPHA_SERVER_URL", "http://other"), ("HYPHA_TOKEN", "t")];
+        assert_eq!(of(home, &url), "home http://home home-token ws-home-token");
+    }
+
+    #[test]
+    fn a_token_goes_to_its_own_server_only() {
+        let other = [None, Some("http://other"), None];
+        assert_eq!(of(other, &[]), "- http://other - -");
+        assert_eq!(
+            of([None; 3], &[("HYPHA_SERVER_URL", "http://other")]),
+            "- http://other - -"
+        );
+        let same = [None, Some("http://lab/"), None];
+        assert_eq!(of(same, &[]), "lab http://lab/ lab-token ws-lab-token");
+    }
+
+    #[test]
+    fn an_unknown_context_is_an_error() {
+        let options = ConnectionOptions {
+            server_url: None,
+            token: None,
+            workspace: None,
+            context: Some("none".into()),
+        };
+        let error = resolve(&options, &config(), |_| None).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "there is no context `none` (contexts: home, lab)"
+        );
     }
 }

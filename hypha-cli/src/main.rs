@@ -1,63 +1,127 @@
-//! The command `hypha`. Each subcommand is a module with its options and a function `run`.
+//! The command `hypha`. Each subcommand is a module in `commands` with its options and a function
+//! `run`.
 
+mod callback;
+mod commands;
+mod config;
 mod connection;
+mod duration;
+mod failure;
+mod interrupt;
 mod output;
-mod schema;
+mod values;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// Work with the services of a Hypha server.
+use commands::{
+    bench, call, clients, context, describe, login, mcp, schema, services, shell, token, watch,
+    whoami, workspace,
+};
+use output::Color;
+
+/// Find, call and watch the services of a Hypha server
 #[derive(Parser)]
-#[command(name = "hypha", version, propagate_version = true)]
+#[command(name = "hypha", version, propagate_version = true, after_long_help = failure::EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Use of colour
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Ordinary(Box<Ordinary>),
+    #[cfg(feature = "server")]
+    Serve(commands::serve::Options),
+}
+
+/// The subcommands that run on the runtime of this program.
+#[derive(Subcommand)]
+enum Ordinary {
+    Login(login::Options),
+    Logout(login::LogoutOptions),
+    Whoami(whoami::Options),
+    Context(context::Options),
+    Workspace(workspace::Options),
+    Services(services::Options),
+    Describe(describe::Options),
+    Call(call::Options),
     Schema(schema::Options),
+    Clients(clients::Options),
+    Ping(clients::PingOptions),
+    Kick(clients::KickOptions),
+    Token(token::Options),
+    Watch(watch::Options),
+    Logs(watch::LogsOptions),
+    Bench(bench::Options),
+    Mcp(mcp::Options),
+    #[cfg(feature = "server")]
+    Dev(commands::dev::Options),
+    Completions(shell::CompletionsOptions),
+    Man(shell::ManOptions),
 }
 
-impl Arguments {
-    /// Parses the command line and the environment. Exits with a message if they are wrong.
-    fn read() -> Arguments {
-        let matches = without_empty_variables(Arguments::command()).get_matches();
-        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
-    }
-}
-
-/// Ignores empty environment variables in the arguments of a command and its subcommands, because
-/// clap would treat an empty string as a value.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let command = command.mut_args(|arg| {
-        let value = arg.get_env().and_then(std::env::var_os);
-        match value {
-            Some(value) if value.is_empty() => arg.env(None),
-            _ => arg,
-        }
-    });
-    command.mut_subcommands(without_empty_variables)
-}
-
-/// Exits with 0; with 1 after an error, which is written to the standard error; or with 2 if the
-/// arguments are wrong.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(Arguments::read().command).await {
+/// Exits with one of [`failure::EXIT_CODES`], and an error on the standard error.
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    output::set_color(arguments.color);
+    match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if failure::reader_has_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::report(&error);
-            ExitCode::FAILURE
+            failure::exit_code(&error)
         }
     }
 }
 
-async fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Schema(options) => schema::run(options).await,
-    }
+/// Returns the command with the options of the server, which reads them itself.
+fn whole_command() -> clap::Command {
+    let command = Arguments::command();
+    #[cfg(feature = "server")]
+    let command = command.mut_subcommand("serve", |_| commands::serve::command());
+    command
+}
+
+fn run(command: Command) -> Result<()> {
+    let command = match command {
+        Command::Ordinary(command) => *command,
+        #[cfg(feature = "server")]
+        Command::Serve(options) => return commands::serve::run(options),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        match command {
+            Ordinary::Login(options) => login::run(options).await,
+            Ordinary::Logout(options) => login::logout(options).await,
+            Ordinary::Whoami(options) => whoami::run(options).await,
+            Ordinary::Context(options) => context::run(options),
+            Ordinary::Workspace(options) => workspace::run(options).await,
+            Ordinary::Services(options) => services::run(options).await,
+            Ordinary::Describe(options) => describe::run(options).await,
+            Ordinary::Call(options) => call::run(options).await,
+            Ordinary::Schema(options) => schema::run(options).await,
+            Ordinary::Clients(options) => clients::run(options).await,
+            Ordinary::Ping(options) => clients::ping(options).await,
+            Ordinary::Kick(options) => clients::kick(options).await,
+            Ordinary::Token(options) => token::run(options).await,
+            Ordinary::Watch(options) => watch::run(options).await,
+            Ordinary::Logs(options) => watch::logs(options).await,
+            Ordinary::Bench(options) => bench::run(options).await,
+            Ordinary::Mcp(options) => mcp::run(options).await,
+            #[cfg(feature = "server")]
+            Ordinary::Dev(options) => commands::dev::run(options).await,
+            Ordinary::Completions(options) => shell::completions(options, whole_command()),
+            Ordinary::Man(options) => shell::man(options, whole_command()),
+        }
+    })
 }

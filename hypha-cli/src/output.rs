@@ -1,34 +1,185 @@
-//! Writes results to the standard output or a file, and errors to the standard error.
+//! Results on the standard output or in a file, and errors on the standard error.
 
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Error, Result};
+use clap::ValueEnum;
+use serde::Serialize;
 
-/// Writes `text` to a file, or to the standard output if `file` is `None`.
+use crate::failure::Failure;
+
+/// The use of colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Also in files and pipes.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+static COLOR: OnceLock<bool> = OnceLock::new();
+
+/// Decides once whether results have colours.
+pub(crate) fn set_color(color: Color) {
+    let unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let colored = match color {
+        Color::Auto => std::io::stdout().is_terminal() && unset("NO_COLOR") && !is_dumb,
+        Color::Always => true,
+        Color::Never => false,
+    };
+    // Only the first call decides, and there is one.
+    let _ = COLOR.set(colored);
+}
+
+/// Styles of text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Style {
+    /// Heads of tables and names.
+    Bold,
+    /// Less important text.
+    Dim,
+    /// Types.
+    Cyan,
+    /// Good news.
+    Green,
+    /// Bad news.
+    Red,
+}
+
+/// Returns `text` in a style, if results have colours.
+pub(crate) fn paint(style: Style, text: &str) -> Cow<'_, str> {
+    if !COLOR.get().copied().unwrap_or_default() || text.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let code = match style {
+        Style::Bold => 1,
+        Style::Dim => 2,
+        Style::Cyan => 36,
+        Style::Green => 32,
+        Style::Red => 31,
+    };
+    Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
+}
+
+/// Replaces control characters, with which a text of a peer could move the cursor, change the title
+/// of the terminal or hide other text. Line ends and tabs stay.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_direction(c);
+    if text.contains(is_unsafe) {
+        Cow::Owned(text.replace(is_unsafe, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Returns whether a character changes the direction of the text after it.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Returns a text of a peer as one line.
+pub(crate) fn line(text: &str) -> String {
+    clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Writes `text` to a file, or to the standard output if none is given.
 pub(crate) fn write(text: &str, file: Option<&Path>) -> Result<()> {
+    write_bytes(text.as_bytes(), file)
+}
+
+/// Writes `bytes` to a file, or to the standard output if none is given.
+pub(crate) fn write_bytes(bytes: &[u8], file: Option<&Path>) -> Result<()> {
     match file {
         Some(path) => {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+            std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
         }
         None => {
             let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())
+            out.write_all(bytes)
                 .and_then(|()| out.flush())
                 .context("cannot write to the standard output")
         }
     }
 }
 
-/// Writes `error` and its causes as one line to the standard error.
-pub(crate) fn report(error: &Error) {
-    // Ignore the error: if the standard error is closed, the error cannot be reported.
-    let _ = writeln!(std::io::stderr(), "hypha: {}", paragraph(error));
+/// Writes a line to the standard output.
+pub(crate) fn say(text: &str) -> Result<()> {
+    write(&format!("{text}\n"), None)
 }
 
-/// Returns the messages of an error and its causes on one line. If a message already ends with that
-/// of its cause, the cause is not repeated.
-fn paragraph(error: &Error) -> String {
+/// Writes a value as JSON, indented.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    say(&serde_json::to_string_pretty(value)?)
+}
+
+/// Writes a note to the standard error. A closed standard error is no reason to fail.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Asks the user a question on the terminal.
+///
+/// # Errors
+///
+/// Fails if there is no terminal to ask on.
+pub(crate) fn confirm(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        let text = "nobody can be asked without a terminal; `--yes` answers in advance";
+        return Err(Failure::Usage(text.into()).into());
+    }
+    let mut err = std::io::stderr();
+    let _ = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("cannot read the answer")?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Returns rows as aligned columns with a head.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| line(cell)).collect())
+        .collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let cells = cells.map(|cell| cell.chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let aligned = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            text.push_str(cell);
+            let pad = width.saturating_sub(cell.chars().count()) + 2;
+            text.extend(std::iter::repeat_n(' ', pad));
+        }
+        text.trim_end().to_owned()
+    };
+    let mut text = paint(Style::Bold, &aligned(&mut head.iter().copied())).into_owned();
+    text.push('\n');
+    for row in &rows {
+        text.push_str(&aligned(&mut row.iter().map(String::as_str)));
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes `error` and its causes as one paragraph.
+pub(crate) fn report(error: &Error) {
+    note(&format!("hypha: {}", paragraph(error)));
+}
+
+/// Some errors repeat the text of their cause in their own; such a cause is not written again.
+pub(crate) fn paragraph(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -40,7 +191,7 @@ fn paragraph(error: &Error) -> String {
         }
         text.push_str(&cause);
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    line(&text)
 }
 
 #[cfg(test)]
@@ -56,5 +207,25 @@ mod tests {
             paragraph(&error),
             "cannot connect: cannot open: connection refused (os error 111)"
         );
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [
+            vec!["a".into(), "b".into()],
+            vec!["größer".into(), "c\nd".into()],
+        ];
+        assert_eq!(
+            table(&["ID", "NAME"], &rows),
+            "ID      NAME\na       b\ngrößer  c d\n"
+        );
+        assert_eq!(table(&["ID"], &[]), "ID\n");
+    }
+
+    #[test]
+    fn texts_of_peers_do_not_control_the_terminal() {
+        assert_eq!(clean("a\x1b[2Jb\tc\n"), "a\u{fffd}[2Jb\tc\n");
+        assert_eq!(clean("\u{202e}evil"), "\u{fffd}evil");
+        assert!(matches!(clean("größer"), Cow::Borrowed(_)));
     }
 }

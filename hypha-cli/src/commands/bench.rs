@@ -1,0 +1,199 @@
+//! `hypha bench`: how fast a method answers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use futures_util::future::join_all;
+use hypha_rpc::RemoteService;
+use hypha_wire::RawValue;
+use serde_json::json;
+
+use crate::callback::Progress;
+use crate::connection::ConnectionOptions;
+use crate::failure::Failure;
+use crate::interrupt::{GRACE, unless_interrupted};
+use crate::values::{self, Source};
+use crate::{duration, output};
+
+/// Errors that are printed; more of them say no more.
+const ERRORS: usize = 3;
+
+/// Measure the latency and the rate of calls of a method
+///
+/// The arguments are those of `hypha call`. The method is called again and again, so it should have
+/// no effect.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  hypha bench calculator.divide 1 b=4
+  hypha bench calculator.divide 1 b=4 --concurrency 16 --duration 30s --json")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    /// Service and method: `id.method`, `client:id.method` or `workspace/client:id.method`
+    #[arg(value_name = "SERVICE.METHOD")]
+    target: String,
+    /// Arguments, those by position first
+    #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    /// Calls in flight at the same time
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+    /// Time of the measurement
+    #[arg(long, short, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    duration: Duration,
+    /// Longest time for a call
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The calls of one worker, or of all.
+#[derive(Default)]
+struct Outcome {
+    /// Times of the calls that have succeeded.
+    times: Vec<Duration>,
+    failed: u64,
+    errors: Vec<String>,
+}
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let (service, method) = super::call::split(&options.target)?;
+    let client = options.connection.connect().await?;
+    let work = async {
+        let found = super::call::find(&client, service, method).await?;
+        measure(&found, method, &options).await
+    };
+    let result = unless_interrupted(work).await;
+    client.shutdown(GRACE).await;
+    let (outcome, elapsed) = result.ok_or(Failure::Interrupted)??;
+    report(outcome, elapsed, &options)
+}
+
+async fn measure(
+    service: &RemoteService,
+    method: &str,
+    options: &Options,
+) -> Result<(Outcome, Duration)> {
+    let schema = service.schema(method).map(|schema| schema.to_json());
+    let properties = schema
+        .as_ref()
+        .and_then(|schema| schema.pointer("/parameters/properties"));
+    let arguments = values::parse(&options.arguments, properties)?;
+    if arguments
+        .iter()
+        .any(|argument| !matches!(argument.source, Source::Value(_)))
+    {
+        let text = "functions and files serve one call only, and a measurement makes many";
+        return Err(Failure::Usage(text.into()).into());
+    }
+    let args = super::call::encode(arguments, properties, &Progress::new()).await?;
+    let call = || {
+        service
+            .call::<RawValue>(method, args.clone())
+            .timeout(options.timeout)
+    };
+    // A method that fails is not measured, and the first call looks things up.
+    call().await.context("the first call has failed")?;
+    let begin = Instant::now();
+    let workers = (0..options.concurrency).map(|_| async {
+        let mut outcome = Outcome::default();
+        while begin.elapsed() < options.duration {
+            let start = Instant::now();
+            match call().await {
+                Ok(_) => outcome.times.push(start.elapsed()),
+                Err(error) => {
+                    outcome.failed += 1;
+                    let text = error.to_string();
+                    if outcome.errors.len() < ERRORS && !outcome.errors.contains(&text) {
+                        outcome.errors.push(text);
+                    }
+                    if matches!(error, hypha_rpc::Error::Disconnected(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+        outcome
+    });
+    let mut all = Outcome::default();
+    for outcome in join_all(workers).await {
+        all.times.extend(outcome.times);
+        all.failed += outcome.failed;
+        for error in outcome.errors {
+            if all.errors.len() < ERRORS && !all.errors.contains(&error) {
+                all.errors.push(error);
+            }
+        }
+    }
+    Ok((all, begin.elapsed()))
+}
+
+fn report(mut outcome: Outcome, elapsed: Duration, options: &Options) -> Result<()> {
+    outcome.times.sort_unstable();
+    let count = outcome.times.len();
+    let rate = count as f64 / elapsed.as_secs_f64();
+    let points = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+    let mut latency = vec![("min", quantile(&outcome.times, 0.0))];
+    latency.extend(points.map(|(name, part)| (name, quantile(&outcome.times, part))));
+    latency.push(("max", quantile(&outcome.times, 1.0)));
+    if options.json {
+        let latency = latency
+            .iter()
+            .map(|(name, ms)| ((*name).to_owned(), json!(ms)));
+        output::json(&json!({
+            "calls": count,
+            "failed": outcome.failed,
+            "seconds": elapsed.as_secs_f64(),
+            "concurrency": options.concurrency,
+            "calls_per_second": rate,
+            "latency_ms": latency.collect::<serde_json::Map<_, _>>(),
+        }))?;
+    } else {
+        let mut fields = vec![
+            ("Calls", count.to_string()),
+            ("Failed", outcome.failed.to_string()),
+            ("Time", format!("{:.2} s", elapsed.as_secs_f64())),
+            ("Rate", format!("{rate:.0} calls/s")),
+        ];
+        fields.extend(
+            latency
+                .iter()
+                .map(|(name, ms)| (*name, format!("{ms:.3} ms"))),
+        );
+        output::write(&super::whoami::text(&fields), None)?;
+    }
+    for error in &outcome.errors {
+        output::note(&format!("failed: {}", output::line(error)));
+    }
+    match outcome.failed {
+        0 => Ok(()),
+        failed => anyhow::bail!("{failed} of {} calls have failed", failed + count as u64),
+    }
+}
+
+/// Returns the time in milliseconds within which this part of the calls was answered.
+fn quantile(sorted: &[Duration], part: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    let index = (sorted.len() as f64 * part).ceil() as usize;
+    let time = sorted.get(index.saturating_sub(1).min(last));
+    time.map_or(0.0, |time| time.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_sorted_times() {
+        let times: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
+        assert_eq!(quantile(&times, 0.0), 1.0);
+        assert_eq!(quantile(&times, 0.5), 50.0);
+        assert_eq!(quantile(&times, 0.99), 99.0);
+        assert_eq!(quantile(&times, 1.0), 100.0);
+        assert_eq!(quantile(&[], 0.5), 0.0);
+    }
+}

@@ -1,0 +1,303 @@
+//! `hypha call`: one call of a method.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use hypha_rpc::{Client, RemoteFile, RemoteService, RemoteStream, Value};
+use serde_json::Value as Json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::callback::Progress;
+use crate::connection::ConnectionOptions;
+use crate::failure::Failure;
+use crate::interrupt::{GRACE, unless_interrupted};
+use crate::values::{self, Argument, Source};
+use crate::{duration, output};
+
+/// Bytes of a downloaded file that are read at a time.
+const PIECE: usize = 256 * 1024;
+
+/// Call a method and print its result
+///
+/// Each argument is a JSON value, or a text where it is no JSON. NAME=VALUE passes it by name.
+///
+/// A value can come from elsewhere: `@FILE` is the JSON of a file that ends with .json, the array
+/// of one that ends with .npy, and the bytes of any other file; `-` is the standard input;
+/// `@file:FILE` is a file that the service reads piece by piece; `@callback` is a function that
+/// prints what it is called with. A parameter that the schema declares as a function gets such a
+/// function by itself.
+///
+/// The items of a stream are printed as they come. Ctrl-C ends the call.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  hypha call calculator.divide 1 b=4
+  hypha call lab/microscope-1:camera.snap exposure=0.1 --output image.npy
+  hypha call segmenter.run @image.npy sigma=2 on_progress=@callback
+  echo '{\"a\": 1}' | hypha call desk.store -")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    /// Service and method: `id.method`, `client:id.method` or `workspace/client:id.method`
+    #[arg(value_name = "SERVICE.METHOD")]
+    target: String,
+    /// Arguments, those by position first
+    #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    /// Longest time for the call, such as 500ms or 2m; without it there is no limit
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+    /// Print the result as JSON; arrays of numbers are lists
+    #[arg(long)]
+    json: bool,
+    /// File for the result: .npy for an array, .json for any value, else bytes or text as they
+    /// are; `-` is the standard output
+    #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let (service, method) = split(&options.target)?;
+    let client = options.connection.connect().await?;
+    let progress = Progress::new();
+    let result = unless_interrupted(call(&client, service, method, &options, &progress)).await;
+    progress.finish();
+    match result {
+        Some(result) => {
+            client.disconnect().await;
+            result
+        }
+        None => {
+            client.shutdown(GRACE).await;
+            Err(Failure::Interrupted.into())
+        }
+    }
+}
+
+/// Separates service and method at the first dot of the name of the service.
+pub(crate) fn split(target: &str) -> Result<(&str, &str)> {
+    let name = target.rfind(['/', ':']).map_or(0, |at| at + 1);
+    let parts = target[name..].find('.').map(|at| {
+        let at = name + at;
+        (&target[..at], &target[at + 1..])
+    });
+    let parts = parts.filter(|(service, method)| service.len() > name && !method.is_empty());
+    Ok(parts.ok_or_else(|| {
+        Failure::Usage(format!(
+            "`{target}` names no method: write SERVICE.METHOD (`hypha describe {target}` lists them)"
+        ))
+    })?)
+}
+
+/// Fetches a service and checks that it has the method.
+pub(crate) async fn find(client: &Client, service: &str, method: &str) -> Result<RemoteService> {
+    let found = client.get_service(service).await;
+    let found = found.with_context(|| format!("cannot find `{service}`"))?;
+    if !found.has_method(method) {
+        let mut methods: Vec<&str> = found.methods().collect();
+        methods.sort_unstable();
+        let methods = methods.join(", ");
+        let text = format!("`{service}` has no method `{method}` (methods: {methods})");
+        return Err(Failure::NotFound(text).into());
+    }
+    Ok(found)
+}
+
+async fn call(
+    client: &Client,
+    service: &str,
+    method: &str,
+    options: &Options,
+    progress: &Progress,
+) -> Result<()> {
+    let service = find(client, service, method).await?;
+    let schema = service.schema(method).map(|schema| schema.to_json());
+    let properties = schema
+        .as_ref()
+        .and_then(|schema| schema.pointer("/parameters/properties"));
+    let arguments = values::parse(&options.arguments, properties)?;
+    let args = encode(arguments, properties, progress).await?;
+    let mut call = service.call::<Value>(method, args);
+    if let Some(limit) = options.timeout {
+        call = call.timeout(limit);
+    }
+    let result = call.await?;
+    // Results of peers in other languages are written like functions.
+    if let Ok(stream) = result.decode_as::<RemoteStream<Value>>() {
+        return print_stream(stream, options, progress).await;
+    }
+    if values::is_file(&result) {
+        return download(result.decode_as()?, options).await;
+    }
+    progress.finish();
+    match &options.output {
+        Some(path) => values::save(&result, path),
+        None if options.json => output::json(&values::json(&result)),
+        None => output::say(&for_output(&values::text(&result))),
+    }
+}
+
+/// Returns a text for the standard output: without control characters if that is a terminal.
+fn for_output(text: &str) -> std::borrow::Cow<'_, str> {
+    if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        output::clean(text)
+    } else {
+        text.into()
+    }
+}
+
+/// Encodes the arguments, with a function for each parameter that takes one and is not given.
+pub(crate) async fn encode(
+    arguments: Vec<Argument>,
+    properties: Option<&Json>,
+    progress: &Progress,
+) -> Result<hypha_rpc::Args> {
+    let positional = arguments
+        .iter()
+        .filter(|argument| argument.name.is_none())
+        .count();
+    let given: Vec<String> = arguments.iter().filter_map(|a| a.name.clone()).collect();
+    let parameters = properties.and_then(Json::as_object);
+    let name_of = |index: usize| parameters?.keys().nth(index).cloned();
+    let mut args = hypha_rpc::Args::new(positional, arguments.len() - positional);
+    for (index, Argument { name, source }) in arguments.into_iter().enumerate() {
+        let label = name.clone().or_else(|| name_of(index));
+        let label = label.unwrap_or_else(|| format!("argument {}", index + 1));
+        match source {
+            Source::Value(value) => push(&mut args, name.as_deref(), &value),
+            Source::Callback => {
+                let function = Value::from(progress.function(&label));
+                push(&mut args, name.as_deref(), &function);
+            }
+            Source::File(path) => {
+                let file = upload(&path).await?;
+                push(&mut args, name.as_deref(), &Value::encode_from(&file)?);
+            }
+        }
+    }
+    let others = parameters.into_iter().flatten().skip(positional);
+    for (name, _) in
+        others.filter(|(name, schema)| values::declares_function(schema) && !given.contains(name))
+    {
+        args.push_named(name, &Value::from(progress.function(name)));
+    }
+    Ok(args)
+}
+
+fn push(args: &mut hypha_rpc::Args, name: Option<&str>, value: &Value) {
+    match name {
+        Some(name) => args.push_named(name, value),
+        None => args.push("argument", value),
+    }
+}
+
+/// Returns a file that a peer reads, with a bar that follows.
+async fn upload(path: &Path) -> Result<RemoteFile> {
+    let open = || format!("cannot open {}", path.display());
+    let file = tokio::fs::File::open(path).await.with_context(open)?;
+    let size = file.metadata().await.with_context(open)?.len();
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let bar = Progress::bytes(&name, Some(size));
+    Ok(RemoteFile::from_seekable(bar.wrap_async_read(file))
+        .named(name)
+        .sized(size))
+}
+
+async fn download(mut file: RemoteFile, options: &Options) -> Result<()> {
+    let Some(path) = &options.output else {
+        let name = output::line(file.name().unwrap_or("without a name"));
+        let size = file
+            .size()
+            .map_or(String::new(), |size| format!(", {}", values::size(size)));
+        return output::say(&format!("file {name}{size}; `--output FILE` stores it"));
+    };
+    let bar = Progress::bytes(file.name().unwrap_or_default(), file.size());
+    let write = || format!("cannot write {}", path.display());
+    let mut out: Box<dyn tokio::io::AsyncWrite + Unpin + Send> = if path.as_os_str() == "-" {
+        Box::new(tokio::io::stdout())
+    } else {
+        Box::new(tokio::fs::File::create(path).await.with_context(write)?)
+    };
+    let mut piece = vec![0; PIECE];
+    loop {
+        let len = file
+            .read(&mut piece)
+            .await
+            .context("cannot read the file of the service")?;
+        if len == 0 {
+            break;
+        }
+        out.write_all(&piece[..len]).await.with_context(write)?;
+        bar.inc(len as u64);
+    }
+    out.flush().await.with_context(write)?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Prints or stores the items of a stream as they come.
+async fn print_stream(
+    mut stream: RemoteStream<Value>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<()> {
+    let mut out: Box<dyn std::io::Write + Send> = match options.output.as_deref() {
+        Some(path) if path.as_os_str() != "-" => {
+            let file = std::fs::File::create(path);
+            Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
+        }
+        _ => Box::new(std::io::stdout()),
+    };
+    let limit = options
+        .timeout
+        .map(|limit| tokio::time::Instant::now() + limit);
+    loop {
+        let next = stream.try_next();
+        let item = match limit {
+            Some(limit) => {
+                let late = || Failure::Late("the stream has not ended within the timeout".into());
+                tokio::time::timeout_at(limit, next)
+                    .await
+                    .map_err(|_| late())??
+            }
+            None => next.await?,
+        };
+        let Some(item) = item else {
+            return Ok(());
+        };
+        let line = match (&item, options.json || options.output.is_some()) {
+            (Value::Bytes(bytes), true) if !options.json => bytes.to_vec(),
+            (item, true) => format!("{}\n", values::json(item)).into_bytes(),
+            (item, false) => format!("{}\n", for_output(&values::one_line(item))).into_bytes(),
+        };
+        progress
+            .suspend(|| out.write_all(&line).and_then(|()| out.flush()))
+            .context("cannot write an item of the stream")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_service_and_a_method() {
+        for (target, service, method) in [
+            ("desk.add", "desk", "add"),
+            ("client.1:desk.camera.snap", "client.1:desk", "camera.snap"),
+            ("ws/client.1:desk@app.add", "ws/client.1:desk@app", "add"),
+            ("~.list_services", "~", "list_services"),
+        ] {
+            assert_eq!(split(target).unwrap(), (service, method));
+        }
+        for target in ["desk", "client.1:desk", "desk.", ".add", "ws/c:.add"] {
+            assert!(split(target).is_err(), "{target}");
+        }
+    }
+}

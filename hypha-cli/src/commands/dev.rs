@@ -1,0 +1,198 @@
+//! `hypha dev`: a server with a sample service, for a first look.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use hypha_rpc::prelude::*;
+use hypha_rpc::workspace::TokenConfig;
+use hypha_server::Server;
+use rand::RngExt as _;
+
+use crate::interrupt::{GRACE, interrupted};
+use crate::output;
+
+/// Workspace of the sample, which every user can read.
+const WORKSPACE: &str = "public";
+/// Time between two items of the sample stream.
+const TICK: Duration = Duration::from_millis(200);
+/// Most items of the sample methods.
+const ITEMS: u32 = 1000;
+
+/// Run a server with a sample service, for a first look
+///
+/// Everything is in memory and ends with the command. The server accepts connections of this
+/// machine only, unless --host says otherwise.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  hypha dev
+  hypha dev --port 0")]
+pub(crate) struct Options {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 9527)]
+    port: u16,
+    /// Token that permits everything, of at least 32 characters; without it a random one, which is
+    /// not shown
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "HYPHA_ROOT_TOKEN",
+        hide_env_values = true
+    )]
+    root_token: Option<String>,
+}
+
+struct Sample;
+
+/// Methods to try: a sum, a stream, a progress and an array.
+#[hypha_service(id = "sample", visibility = "public")]
+impl Sample {
+    /// Add two numbers.
+    pub(crate) async fn add(
+        &self,
+        /// The first number.
+        a: f64,
+        /// The second number.
+        #[hypha(default = 1.0)]
+        b: f64,
+    ) -> f64 {
+        a + b
+    }
+
+    /// Greet somebody.
+    pub(crate) async fn greet(
+        &self,
+        /// Name of the person.
+        name: String,
+    ) -> String {
+        format!("Hello {name}!")
+    }
+
+    /// Count upwards, five numbers in a second.
+    pub(crate) async fn count(
+        &self,
+        /// The last number, at most 1000.
+        #[hypha(default = 5)]
+        to: u32,
+    ) -> impl Stream<Item = u32> + Send + use<> {
+        futures_util::stream::unfold(1, move |number| async move {
+            if number > to.min(ITEMS) {
+                return None;
+            }
+            tokio::time::sleep(TICK).await;
+            Some((number, number + 1))
+        })
+    }
+
+    /// Work in steps, and report the progress.
+    pub(crate) async fn work(
+        &self,
+        /// Receives the number of steps that are done, and of all.
+        on_progress: Callback<(u32, u32)>,
+        /// Number of steps, at most 1000.
+        #[hypha(default = 10)]
+        steps: u32,
+    ) -> anyhow::Result<String> {
+        let steps = steps.min(ITEMS);
+        for step in 1..=steps {
+            tokio::time::sleep(TICK / 2).await;
+            on_progress.call((step, steps)).await?;
+        }
+        Ok("done".to_owned())
+    }
+
+    /// Return a picture of waves: brightness from 0 to 255.
+    pub(crate) async fn image(
+        &self,
+        /// Rows and columns, at most 1000.
+        #[hypha(default = 128)]
+        size: u32,
+    ) -> anyhow::Result<NdArray> {
+        let size = size.min(ITEMS);
+        let wave = |at: u32| (f64::from(at) / 10.0).sin();
+        let rows = (0..size).flat_map(|y| (0..size).map(move |x| (x, y)));
+        let pixels = rows.map(|(x, y)| (127.5 * (1.0 + wave(x) * wave(y))) as u8);
+        let size = size as usize;
+        Ok(NdArray::from_vec(
+            [size, size],
+            pixels.collect::<Vec<u8>>(),
+        )?)
+    }
+}
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let Options {
+        host,
+        port,
+        root_token,
+    } = options;
+    // The sample is in the workspace `public`, where only administrators register services.
+    let root_token = root_token
+        .filter(|token| !token.is_empty())
+        .unwrap_or_else(|| {
+            let bytes: [u8; 32] = rand::rng().random();
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        });
+    let address = if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    };
+    let server = Server::builder()
+        .bind(address)
+        .root_token(root_token.as_str())
+        .start()
+        .await;
+    let server = server.with_context(|| format!("the server cannot start on {host}:{port}"))?;
+    let root = hypha_rpc::connect(server.url())
+        .token(root_token)
+        .silent(true)
+        .await?;
+    let config = TokenConfig {
+        workspace: Some(WORKSPACE.to_owned()),
+        ..TokenConfig::default()
+    };
+    let token = root.manager().await?.generate_token(Some(config)).await?;
+    root.disconnect().await;
+    let options = hypha_rpc::connect(server.url())
+        .token(token)
+        .workspace(WORKSPACE);
+    let client = options.client_id("dev").await?;
+    client.register_service(Sample).await?;
+    output::say(&text(server.url()))?;
+    interrupted().await;
+    client.shutdown(GRACE).await;
+    server.shutdown().await;
+    Ok(())
+}
+
+/// Returns the text that shows what to do next.
+fn text(url: &str) -> String {
+    let is_default = url == crate::connection::DEFAULT_URL
+        || url == crate::connection::DEFAULT_URL.replace("localhost", "127.0.0.1");
+    let export = if is_default {
+        String::new()
+    } else {
+        format!("  export HYPHA_SERVER_URL={url}\n")
+    };
+    format!(
+        "The server runs at {url}. Press Ctrl-C to stop it.
+
+Try in another terminal:
+{export}  hypha services public
+  hypha describe public/sample
+  hypha call public/sample.add 1 b=2
+  hypha call public/sample.count to=3
+  hypha call public/sample.work steps=5
+  hypha call public/sample.image --output image.npy
+
+In Python (pip install hypha-rpc):
+  from hypha_rpc.sync import connect_to_server
+  server = connect_to_server({{\"server_url\": \"{url}\"}})
+  print(server.get_service(\"public/sample\").add(1, 2))"
+    )
+}

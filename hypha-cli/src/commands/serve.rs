@@ -1,0 +1,30 @@
+//! `hypha serve`: the program `hypha-server`.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use clap::Args;
+
+/// Name in the help of the options.
+const NAME: &str = "hypha serve";
+
+/// Run a server, with the options of hypha-server
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Options {
+    // They are read by the server, which accepts those of the original, too.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Returns the subcommand with all options, for completions and manual pages.
+pub(crate) fn command() -> clap::Command {
+    let about = "Run a server, with the options of hypha-server";
+    hypha_server::program::command().name("serve").about(about)
+}
+
+/// Runs the server until Ctrl-C. It has a runtime of its own.
+pub(crate) fn run(options: Options) -> Result<()> {
+    let arguments = [NAME.into()].into_iter().chain(options.arguments);
+    hypha_server::program::run(arguments.collect(), |_| {}, || {})
+}

@@ -1,0 +1,165 @@
+//! `hypha token`: tokens for other programs.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use hypha_rpc::Client;
+use hypha_rpc::workspace::{ManagerError, TokenConfig, UserInfo};
+
+use crate::commands::whoami;
+use crate::connection::ConnectionOptions;
+use crate::{duration, output};
+
+/// Create, revoke and inspect tokens
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  hypha token create --permission read --expires-in 7d
+  hypha token inspect < token.txt
+  hypha token revoke < token.txt")]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Create a token for a workspace in which the user is admin, and print it
+    #[command(after_long_help = "Example:\n  hypha token create --permission read --expires-in 7d")]
+    Create {
+        #[command(flatten)]
+        connection: ConnectionOptions,
+        /// Life of the token, such as 12h or 7d
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration::parse)]
+        expires_in: Duration,
+        /// read, read_write or admin
+        #[arg(long, default_value = "read_write", value_parser = ["read", "read_write", "admin"])]
+        permission: String,
+        /// Workspace that the token is for; without it that of the connection
+        #[arg(long = "for", value_name = "WORKSPACE")]
+        target: Option<String>,
+        /// Only client that may use the token
+        #[arg(long, value_name = "ID")]
+        client_id: Option<String>,
+        /// Further words of its scope, separated by commas
+        #[arg(long, value_name = "WORD", value_delimiter = ',')]
+        scope: Vec<String>,
+    },
+    /// Revoke a token, which then opens nothing
+    #[command(after_long_help = "Example:\n  hypha token revoke < token.txt")]
+    Revoke {
+        #[command(flatten)]
+        connection: ConnectionOptions,
+        #[command(flatten)]
+        token: Token,
+    },
+    /// Show the user, the permissions and the end of a token
+    #[command(after_long_help = "Example:\n  hypha token inspect --json < token.txt")]
+    Inspect {
+        #[command(flatten)]
+        connection: ConnectionOptions,
+        #[command(flatten)]
+        token: Token,
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Token {
+    /// The token; without it, it is read from the standard input, where other users do not see it
+    #[arg(value_name = "TOKEN")]
+    given: Option<String>,
+}
+
+impl Token {
+    fn read(self) -> Result<String> {
+        let token = match self.given {
+            Some(token) => token,
+            None => {
+                let mut token = String::new();
+                let mut input = std::io::stdin().lock();
+                input
+                    .read_to_string(&mut token)
+                    .context("cannot read the standard input")?;
+                token
+            }
+        };
+        Ok(token.trim().to_owned())
+    }
+}
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    match options.action {
+        Action::Create {
+            connection,
+            expires_in,
+            permission,
+            target,
+            client_id,
+            scope,
+        } => {
+            let config = TokenConfig {
+                expires_in: Some(expires_in.as_secs()),
+                workspace: target,
+                permission: Some(permission.as_str().into()),
+                extra_scopes: Some(scope).filter(|scope| !scope.is_empty()),
+                client_id,
+                ..TokenConfig::default()
+            };
+            let client = connection.connect().await?;
+            let token = client.manager().await?.generate_token(Some(config)).await;
+            client.disconnect().await;
+            output::say(&token?)
+        }
+        Action::Revoke { connection, token } => {
+            let token = token.read()?;
+            let client = connection.connect().await?;
+            let revoked = revoke_at(&client, token).await;
+            client.disconnect().await;
+            revoked?;
+            output::say("Revoked")
+        }
+        Action::Inspect {
+            connection,
+            token,
+            json,
+        } => {
+            let user = inspect(&connection, token.read()?).await?;
+            if json {
+                return output::json(&user);
+            }
+            output::write(&whoami::text(&whoami::about(&user)), None)
+        }
+    }
+}
+
+/// Returns the user of a token.
+async fn inspect(connection: &ConnectionOptions, token: String) -> Result<UserInfo> {
+    let client = connection.connect().await?;
+    let user = client.manager().await?.parse_token(token.clone()).await;
+    client.disconnect().await;
+    match user {
+        // Servers read tokens for the workspace of the connection. One for another workspace says
+        // itself what it is.
+        Err(hypha_rpc::Error::Service(ManagerError::Permission(_))) => {
+            let server_url = connection.resolve()?.server_url;
+            let client = hypha_rpc::connect(server_url)
+                .token(token)
+                .silent(true)
+                .await?;
+            let user = client.user();
+            client.disconnect().await;
+            Ok(user)
+        }
+        user => Ok(user?),
+    }
+}
+
+/// Revokes a token.
+pub(crate) async fn revoke_at(client: &Client, token: String) -> Result<()> {
+    Ok(client.manager().await?.revoke_token(token).await?)
+}

@@ -1,0 +1,150 @@
+//! `hypha watch` and `hypha logs`: the events of a workspace.
+
+use anyhow::Result;
+use clap::Args;
+use futures_util::StreamExt as _;
+use hypha_rpc::client::EventKind;
+use hypha_rpc::{Client, Value};
+use serde_json::json;
+
+use crate::connection::ConnectionOptions;
+use crate::interrupt::{GRACE, unless_interrupted};
+use crate::output::{self, Style, paint};
+use crate::values;
+
+/// Events of a workspace that servers send.
+const KINDS: [EventKind<'static>; 8] = [
+    EventKind::ClientConnected,
+    EventKind::ClientDisconnected,
+    EventKind::ClientUpdated,
+    EventKind::ServiceAdded,
+    EventKind::ServiceRemoved,
+    EventKind::WorkspaceChanged,
+    EventKind::WorkspaceLoaded,
+    EventKind::WorkspaceDeleted,
+];
+
+/// Print the events of the workspace as they come
+///
+/// Without names it prints the events of the server: clients and services that come and go, and
+/// changes of the workspace. Ctrl-C ends it.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  hypha watch
+  hypha watch service_added service_removed --json
+  hypha watch plate_ready")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    /// Types of events, also those that programs emit
+    #[arg(value_name = "EVENT")]
+    kinds: Vec<String>,
+    /// Print each event as one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// End after this number of events
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<usize>,
+}
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let client = options.connection.connect().await?;
+    let watched = unless_interrupted(watch(&client, &options)).await;
+    client.shutdown(GRACE).await;
+    watched.unwrap_or(Ok(()))
+}
+
+async fn watch(client: &Client, options: &Options) -> Result<()> {
+    let kinds: Vec<&str> = match options.kinds.as_slice() {
+        [] => KINDS.iter().map(EventKind::as_str).collect(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    let streams = kinds.iter().map(|kind| client.events(kind));
+    let mut events = futures_util::stream::select_all(streams);
+    client.subscribe(kinds.iter().copied()).await?;
+    output::note(&format!("watching {}", client.workspace()));
+    let mut count = 0;
+    while options.count.is_none_or(|most| count < most) {
+        let event = tokio::select! {
+            event = events.next() => event,
+            reason = client.closed() => anyhow::bail!("the connection is closed: {reason}"),
+        };
+        let Some(event) = event else {
+            anyhow::bail!("the connection is closed");
+        };
+        count += 1;
+        let kind = event.kind();
+        if options.json {
+            let event = json!({
+                "type": kind.as_str(),
+                "from": event.from(),
+                "data": values::json(event.data()),
+            });
+            output::say(&event.to_string())?;
+        } else {
+            output::say(&text(kind.as_str(), event.data()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns an event as one line: the type, the object, and everything else.
+fn text(kind: &str, data: &Value) -> String {
+    let kind = format!("{:<20}", output::line(kind));
+    let id = data.get("id").and_then(Value::as_str);
+    let rest = match (id, data) {
+        (Some(id), _) => output::line(id),
+        (None, Value::Null) => String::new(),
+        (None, other) => output::line(&values::one_line(other)),
+    };
+    format!("{} {rest}", paint(Style::Bold, &kind))
+        .trim_end()
+        .to_owned()
+}
+
+/// Print the log of the workspace: messages and events that programs have written
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  hypha logs
+  hypha logs --type log --since 2026-01-01T00:00:00Z --json")]
+pub(crate) struct LogsOptions {
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    /// Entries of this type; messages have the type `log`
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Entries from this time on (ISO 8601)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Entries up to this time (ISO 8601)
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn logs(options: LogsOptions) -> Result<()> {
+    let client = options.connection.connect().await?;
+    let manager = client.manager().await?;
+    let entries = manager
+        .get_events(options.kind, options.since, options.until)
+        .await;
+    client.disconnect().await;
+    let entries = entries?;
+    if options.json {
+        return output::json(&entries);
+    }
+    for entry in entries {
+        let line = format!(
+            "{} {} {}",
+            paint(Style::Dim, &output::line(&entry.timestamp)),
+            paint(Style::Bold, &output::line(&entry.event_type)),
+            output::line(&values::one_line(&entry.data))
+        );
+        output::say(line.trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Arguments and results of calls in files and on the terminal.
+
+mod argument;
+mod npy;
+mod save;
+mod show;
+
+pub(crate) use argument::{Argument, Source, declares_function, parse};
+pub(crate) use save::{is_file, save};
+pub(crate) use show::{json, one_line, size, text};

@@ -1,0 +1,73 @@
+//! `hypha watch` and `hypha logs`.
+
+use std::process::Stdio;
+
+use hypha_rpc::{Service, Value};
+use serde_json::Value as Json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::support::Host;
+
+#[tokio::test]
+async fn events_are_printed_as_they_come() -> anyhow::Result<()> {
+    let host = Host::start().await?;
+    let workspace = host.client.workspace();
+    let token = host.client.manager().await?.generate_token(None).await?;
+    let arguments = ["watch", "--token", &token, "--workspace", &workspace];
+    let kinds = ["service_added", "plate_ready"];
+    for (more, expected) in [
+        (
+            &kinds[..],
+            format!(
+                "service_added        {workspace}/{}:lamp",
+                host.client.client_id()
+            ),
+        ),
+        (
+            &["plate_ready", "--json"],
+            r#"{"type":"plate_ready""#.to_owned(),
+        ),
+    ] {
+        let mut command = host.command(&[&arguments, more, &["--count", "1"]].concat());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut notes = BufReader::new(child.stderr.take().unwrap()).lines();
+        let note = notes.next_line().await?.unwrap_or_default();
+        assert_eq!(note, format!("watching {workspace}"));
+        host.client
+            .register_service(Service::new("lamp"))
+            .overwrite(true)
+            .await?;
+        host.client.emit("plate_ready", "*", Value::from(2)).await?;
+        let output = child.wait_with_output().await?;
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout)?;
+        assert!(text.starts_with(&expected), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+    host.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_log_of_a_workspace_is_printed() -> anyhow::Result<()> {
+    let host = Host::start().await?;
+    let manager = host.client.manager().await?;
+    manager
+        .log_event("calibrated".into(), Some(Value::from("stage")))
+        .await?;
+    let token = manager.generate_token(None).await?;
+    let workspace = host.client.workspace();
+    let place = ["--token", &token, "--workspace", &workspace];
+    // Entries are those of the user, and a token that was made for a program has another.
+    let text = host.stdout(&[&["logs"], &place[..]].concat()).await?;
+    assert!(!text.contains("stage"), "{text}");
+    let json = host
+        .stdout(&[&["logs", "--type", "calibrated", "--json"], &place[..]].concat())
+        .await?;
+    assert!(serde_json::from_str::<Json>(&json)?.is_array());
+    host.stop().await;
+    Ok(())
+}
