@@ -27,15 +27,20 @@ static COLOR: OnceLock<bool> = OnceLock::new();
 
 /// Decides once whether results have colours.
 pub(crate) fn set_color(color: Color) {
-    let unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    let colored = match color {
-        Color::Auto => std::io::stdout().is_terminal() && unset("NO_COLOR") && !is_dumb,
-        Color::Always => true,
-        Color::Never => false,
-    };
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_terminal = std::io::stdout().is_terminal();
+    let colored = is_colored(color, is_terminal, &variable("NO_COLOR"), &variable("TERM"));
     // Only the first call decides, and there is one.
     let _ = COLOR.set(colored);
+}
+
+/// An empty NO_COLOR counts as not set (<https://no-color.org>).
+fn is_colored(color: Color, is_terminal: bool, no_color: &str, term: &str) -> bool {
+    match color {
+        Color::Auto => is_terminal && no_color.is_empty() && term != "dumb",
+        Color::Always => true,
+        Color::Never => false,
+    }
 }
 
 /// Styles of text.
@@ -207,6 +212,16 @@ mod tests {
             paragraph(&error),
             "cannot connect: cannot open: connection refused (os error 111)"
         );
+    }
+
+    #[test]
+    fn colors_are_for_terminals_without_no_color() {
+        assert!(is_colored(Color::Auto, true, "", "xterm"));
+        assert!(!is_colored(Color::Auto, false, "", "xterm"));
+        assert!(!is_colored(Color::Auto, true, "1", "xterm"));
+        assert!(!is_colored(Color::Auto, true, "", "dumb"));
+        assert!(is_colored(Color::Always, false, "1", "dumb"));
+        assert!(!is_colored(Color::Never, true, "", "xterm"));
     }
 
     #[test]
