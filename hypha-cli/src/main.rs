@@ -28,7 +28,7 @@ use output::Color;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Use of colour
+    /// Use of color
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     color: Color,
 }

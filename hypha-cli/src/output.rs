@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// The use of colour.
+/// The use of color.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set.
@@ -25,7 +25,7 @@ pub(crate) enum Color {
 
 static COLOR: OnceLock<bool> = OnceLock::new();
 
-/// Decides once whether results have colours.
+/// Decides once whether results have colors.
 pub(crate) fn set_color(color: Color) {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let is_terminal = std::io::stdout().is_terminal();
@@ -58,7 +58,7 @@ pub(crate) enum Style {
     Red,
 }
 
-/// Returns `text` in a style, if results have colours.
+/// Returns `text` in a style, if results have colors.
 pub(crate) fn paint(style: Style, text: &str) -> Cow<'_, str> {
     if !COLOR.get().copied().unwrap_or_default() || text.is_empty() {
         return Cow::Borrowed(text);

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::config::{self, Config, Profile};
-use crate::connection::{Connection, ConnectionOptions, is_same};
+use crate::connection::{Connection, ConnectionOptions, DEFAULT_URL, is_same};
 use crate::failure::Failure;
 use crate::{duration, output};
 
@@ -82,12 +82,17 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 fn target(options: &ConnectionOptions) -> Result<(String, Connection)> {
     let mut config = Config::load()?;
     if let Some(name) = &options.context {
-        // Made by this login.
+        // Made by this login, for the server that commands without a context use.
+        let url = options
+            .server_url
+            .clone()
+            .or_else(|| config::variable("HYPHA_SERVER_URL"));
+        let server_url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
         config
             .contexts
             .entry(name.clone())
             .or_insert_with(|| Profile {
-                server_url: options.server_url.clone().unwrap_or_default(),
+                server_url,
                 ..Profile::default()
             });
     }

@@ -169,6 +169,16 @@ async fn a_token_from_the_standard_input_is_checked() -> anyhow::Result<()> {
         said,
         format!("Logged in as root in ws-user-root (context {name})\n")
     );
+    // A new context is for the server of the variable.
+    let lab = host.command(&["login", "--with-token", "--context", "lab"]);
+    let accepted = output(lab, ROOT_TOKEN.as_bytes()).await?;
+    assert!(accepted.status.success(), "{accepted:?}");
+    let who = output(command(&host, &["whoami", "--json"]), b"").await?;
+    let who: Json = serde_json::from_slice(&who.stdout)?;
+    assert_eq!(
+        (&who["context"], &who["user"]["id"]),
+        (&"lab".into(), &"root".into())
+    );
     let said = output(host.command(&login), b"\n").await?;
     assert_eq!(error(&said, 2)?, "hypha: the token is empty\n");
     host.stop().await;
