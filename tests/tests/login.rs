@@ -12,9 +12,13 @@ use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server};
 async fn report(url: String, page: LoginPage, token: String) -> Result<()> {
     let client = hypha_rpc::connect(url).await?;
     let login = client.get_service("public/hypha-login").await?;
-    let _: Value = login
-        .call("report", args!(key = &page.key, token = &token))
-        .await?;
+    // The page takes the workspace from its URL.
+    let (_, query) = page.login_url.split_once('?').unwrap_or_default();
+    let workspace = query
+        .split('&')
+        .find_map(|part| part.strip_prefix("workspace="));
+    let report = args!(key = &page.key, token = &token, workspace = workspace);
+    let _: Value = login.call("report", report).await?;
     client.disconnect().await;
     Ok(())
 }
