@@ -26,7 +26,7 @@ const PIECE: usize = 256 * 1024;
 /// A value can come from elsewhere: `@FILE` is the JSON of a file that ends with .json, the array
 /// of one that ends with .npy, and the bytes of any other file; `-` is the standard input;
 /// `@file:FILE` is a file that the service reads piece by piece; `@callback` is a function that
-/// prints what it is called with. A parameter that the schema declares as a function gets such a
+/// prints its arguments. A parameter that the schema declares as a function gets such a
 /// function by itself.
 ///
 /// The items of a stream are printed as they come. Ctrl-C ends the call.

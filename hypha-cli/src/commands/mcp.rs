@@ -30,7 +30,7 @@ const LINES: usize = 1000;
 /// Serve a service to an assistant, as an MCP server on standard input and output
 ///
 /// Each method with a schema is a tool. Functions among the parameters are given by this program;
-/// what they are called with follows the result.
+/// their arguments follow the result.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -174,7 +174,7 @@ impl Bridge {
     }
 }
 
-/// Returns a function that keeps what it is called with.
+/// Returns a function that keeps its arguments as lines.
 fn recorder(name: &str, lines: &Arc<Mutex<Vec<String>>>) -> Function {
     let (name, lines) = (name.to_owned(), Arc::clone(lines));
     Function::new(move |call| {

@@ -118,7 +118,7 @@ async fn a_login_stores_the_token_for_the_user_only() -> anyhow::Result<()> {
     let line = lines.next_line().await?.unwrap_or_default();
     let page = line.strip_prefix("Log in at ").unwrap_or_default();
     let (_, key) = page.split_once("key=").unwrap_or_default();
-    // What the page does.
+    // The same report as that of the login page.
     let login = host.client.get_service("public/hypha-login").await?;
     let args = hypha_rpc::args!(key = key, token = &token);
     login.call::<hypha_rpc::Value>("report", args).await?;

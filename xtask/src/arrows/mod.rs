@@ -74,6 +74,7 @@ const LAYERS: [Layers; 2] = [
             &["blocking"],
             &["admin", "http", "login", "queue"],
             &["server"],
+            &["program"],
         ],
     },
 ];
