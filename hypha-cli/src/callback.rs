@@ -1,4 +1,4 @@
-//! Functions of this program that services call: they print what they are called with.
+//! Functions of this program that services call: they print their arguments.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;

@@ -45,7 +45,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     output::write(&text(&fields), None)
 }
 
-/// Returns what is known about a user.
+/// Returns the properties of a user that are set.
 pub(crate) fn about(user: &UserInfo) -> Vec<(&'static str, String)> {
     let mut fields = vec![("User", user.id.clone())];
     if let Some(email) = &user.email {

@@ -29,7 +29,7 @@ pub(crate) struct Argument {
 pub(crate) enum Source {
     /// A value, which is sent with the call.
     Value(Value),
-    /// A function that prints what it is called with.
+    /// A function that prints its arguments.
     Callback,
     /// A file that the service reads piece by piece.
     File(PathBuf),

@@ -178,7 +178,7 @@ fn seconds(value: &Value) -> Option<Duration> {
 /// Options of a login, which begins when this is awaited.
 ///
 /// Returned by [`login`]. Awaiting it returns the token;
-/// [`profile`](Self::profile) returns what is known about the user, too.
+/// [`profile`](Self::profile) returns the properties of the user, too.
 #[must_use = "the login begins when this is awaited"]
 pub struct LoginOptions {
     site: Site,
