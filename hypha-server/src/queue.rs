@@ -246,9 +246,9 @@ impl TaskQueue {
             tokio::select! {
                 _ = timeout_at(look, arrival.notify.notified()) => {}
                 () = place.lost() => return Err(ManagerError::Runtime(
-                    "`queue.pop` has given way to newer calls: too many wait for a task".into(),
+                    "`queue.pop` was evicted by newer calls: too many wait for a task".into(),
                 )),
-                () = ctx.cancellation().cancelled() => return Ok(None),
+                () = state.departure(ctx) => return Ok(None),
                 () = &mut stopped => return Ok(None),
             }
         }

@@ -206,10 +206,10 @@ impl Login {
         // A timeout that is not a valid duration, such as a negative one, counts as 0 instead of
         // being an error.
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
-        let account = self.account(ctx)?;
+        let (state, account) = (self.state()?, self.account(ctx)?);
         let outcome = tokio::select! {
             outcome = self.keys.wait(&account, &key, limit) => outcome?,
-            () = ctx.cancellation().cancelled() => {
+            () = state.departure(ctx) => {
                 return Err(ManagerError::Runtime("the caller is gone".into()));
             }
         };

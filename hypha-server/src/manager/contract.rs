@@ -40,6 +40,10 @@ const PINGS_AT_ONCE: usize = 50;
 fn waiting(state: &State, ctx: &Context) -> Answer<WaitingCall> {
     let owner = state.account_owner(ctx);
     let gone = ctx.cancellation().clone();
+    if state.has_departed(ctx) {
+        // Its departure was announced before this call began. See `State::departure`.
+        gone.cancel();
+    }
     state.waiting.begin(&super::caller(ctx), &owner, gone)
 }
 

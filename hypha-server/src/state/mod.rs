@@ -170,6 +170,23 @@ impl State {
         }
     }
 
+    /// Returns whether the caller has disconnected, as far as this server knows: not if there are
+    /// other servers, to one of which it may be connected.
+    pub(crate) fn has_departed(&self, ctx: &Context) -> bool {
+        let address = absolute_address(ctx.from(), ctx.workspace());
+        self.router.find_address(&address).is_none() && !self.router.bus().has_others()
+    }
+
+    /// Waits until the caller has disconnected.
+    ///
+    /// The context alone does not suffice: a call that waited in a queue while its caller
+    /// disconnected begins only after the server has announced that, and is not canceled.
+    pub(crate) async fn departure(&self, ctx: &Context) {
+        if !self.has_departed(ctx) {
+            ctx.cancellation().cancelled().await;
+        }
+    }
+
     /// Disconnects the clients of a user whose credentials have changed, and those with tokens that
     /// the user has made.
     #[cfg_attr(
