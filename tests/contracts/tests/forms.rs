@@ -318,7 +318,7 @@ macro_rules! tests {
                 assert_eq!(config["singleton"], true);
                 assert_eq!(config["flags"], json!(["fast"]));
                 assert_eq!(config["authorized_workspaces"], json!(["ws-other"]));
-                assert_eq!(service.doc("ownedBytes").as_deref(), Some("Binary."));
+                assert_eq!(service.doc("ownedBytes").as_deref(), Some("Return owned bytes."));
                 assert!(!service.has_method("gone"));
                 let schema = service.schema("optional").context("schema")?.to_json();
                 let properties = &schema["parameters"]["properties"];
