@@ -1,4 +1,4 @@
-//! The service `public/queue`: queues of tasks, by which the clients of a workspace share work.
+//! The service `public/queue`: task queues, through which the clients of a workspace share work.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -15,20 +15,20 @@ use crate::registry::{RegistryError, task_bytes};
 use crate::shares::Places;
 use crate::state::State;
 
-/// Longest wait for a task.
+/// Maximum time that a call waits for a task.
 const WAIT_MAX: Duration = Duration::from_secs(300);
-/// Interval in which a call that waits looks for tasks that other servers have added.
+/// Interval at which a waiting call checks for tasks that other servers added.
 const LOOK: Duration = Duration::from_millis(250);
-/// Memory of a call that waits: its task, and its place.
+/// Memory charged for a waiting call, in bytes: its task and its slot.
 const WAIT_BYTES: usize = 4096;
-/// Bound on the name of a queue, in bytes.
+/// Maximum length of the name of a queue, in bytes.
 const NAME_MAX: usize = 128;
-/// Bound on the tasks that one call shows.
+/// Maximum number of tasks that a call returns without removing them.
 const PEEK_MAX: usize = 100;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Returns the service.
+/// Returns the service `queue`.
 pub(crate) fn service(state: &Arc<State>) -> Service {
     let limits = &state.settings.limits;
     let queue = TaskQueue {
@@ -47,12 +47,12 @@ pub(crate) fn service(state: &Arc<State>) -> Service {
 type Key = (String, String);
 
 struct TaskQueue {
-    // Weak: the state holds the client that holds this.
+    // Weak, because the state owns the client that owns this service.
     state: Weak<State>,
-    /// The places of the calls that wait.
+    /// Slots of the waiting calls.
     places: Arc<Places>,
-    /// Tells the calls that wait for a queue that there is a task. Without such calls it has no
-    /// entry for the queue.
+    /// Notifies the calls that wait for a queue of a new task. Only queues with waiting calls have
+    /// an entry.
     arrivals: Mutex<HashMap<Key, Arc<Notify>>>,
 }
 
@@ -66,7 +66,8 @@ struct Arrival<'a> {
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
         let mut arrivals = self.queue.arrivals.lock();
-        // One here, and one in the map.
+        // Only two references are left, `self.notify` and the one in the map, so this call is the
+        // last.
         if Arc::strong_count(&self.notify) <= 2 {
             arrivals.remove(&self.key);
         }
@@ -105,7 +106,7 @@ fn read(text: &str) -> Answer<Value> {
     })
 }
 
-/// Checks the name of a queue.
+/// Checks that the name of a queue is valid.
 fn check(name: &str) -> Answer<()> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let begins = name
@@ -121,7 +122,7 @@ fn check(name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Returns the workspace of the caller, whose queues it may use.
+/// Returns the workspace of the caller. Fails if the caller may not read there.
 fn workspace(ctx: &Context) -> Answer<&str> {
     let workspace = ctx.workspace();
     if !ctx.user().may(Permission::Read, workspace) {
@@ -132,7 +133,7 @@ fn workspace(ctx: &Context) -> Answer<&str> {
     Ok(workspace)
 }
 
-/// Returns whether a value is the same in JSON.
+/// Returns whether JSON can represent a value without loss.
 fn is_json(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::String(_) => true,
@@ -145,13 +146,13 @@ fn is_json(value: &Value) -> bool {
 
 #[hypha_service(id = "queue")]
 impl TaskQueue {
-    /// Adds a task at the end of a queue of the caller's workspace.
+    /// Adds a task at the end of a queue in the caller's workspace.
     pub(crate) async fn push(
         &self,
         ctx: &Context,
         /// Name of the queue.
         queue_name: String,
-        /// The task: a map that can be written as JSON.
+        /// The task: a map of values that JSON can represent.
         task: Value,
     ) -> Answer<()> {
         check(&queue_name)?;
@@ -197,14 +198,14 @@ impl TaskQueue {
         Ok(())
     }
 
-    /// Takes the first task of a queue of the caller's workspace. Returns null if none comes in
-    /// time.
+    /// Removes and returns the first task of a queue in the caller's workspace. Returns null if no
+    /// task arrives before the timeout.
     pub(crate) async fn pop(
         &self,
         ctx: &Context,
         /// Name of the queue.
         queue_name: String,
-        /// Time to wait for a task in seconds, at most 300; 0 does not wait.
+        /// Time to wait for a task in seconds, at most 300. 0 returns immediately.
         #[hypha(default = 30.0)]
         timeout: f64,
     ) -> Answer<Option<Value>> {
@@ -232,7 +233,8 @@ impl TaskQueue {
         let mut stopped = std::pin::pin!(stopped);
         let arrival = self.arrival((workspace.to_owned(), queue_name.clone()));
         loop {
-            // A task that came before the entry was there.
+            // Checks again after the entry was created, because a task that arrived before it
+            // caused no notification.
             if let Some(task) = self.pop_now(workspace, &queue_name).await? {
                 return Ok(Some(task));
             }
@@ -267,13 +269,13 @@ impl TaskQueue {
         count.await.map_err(failed)
     }
 
-    /// Returns the first tasks of a queue of the caller's workspace, and leaves them there.
+    /// Returns the first tasks of a queue in the caller's workspace without removing them.
     pub(crate) async fn peek(
         &self,
         ctx: &Context,
         /// Name of the queue.
         queue_name: String,
-        /// Number of tasks, at most 100.
+        /// Maximum number of tasks to return, at most 100.
         #[hypha(default = 1)]
         n: usize,
     ) -> Answer<Vec<Value>> {

@@ -1,4 +1,4 @@
-//! The service `ws-user-root/accounts`, with which administrators look after the accounts.
+//! The service `ws-user-root/accounts`, through which administrators manage the accounts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,15 @@ use crate::auth;
 use crate::registry::AccountChange;
 use crate::state::State;
 
-/// The workspace of the service, whose administrators may use it.
+/// Workspace of the service. Its administrators may use the service.
 const WORKSPACE: &str = "ws-user-root";
-/// Life of a token in seconds, if the caller gives none.
+/// Lifetime of a token if the caller sets none, in seconds.
 const DEFAULT_LIFE: u64 = 3600;
-/// Bounds on the roles and the workspaces of an account.
+/// Maximum number of roles of an account.
 const ROLES_MAX: usize = 64;
+/// Maximum number of workspaces of an account besides its own.
 const WORKSPACES_MAX: usize = 256;
+/// Maximum length of a role or workspace id, in bytes.
 const TEXT_MAX: usize = 128;
 
 type Answer<T> = Result<T, ManagerError>;
@@ -31,7 +33,7 @@ impl From<Refusal> for ManagerError {
     }
 }
 
-/// Returns the service of these accounts.
+/// Returns the service that manages these accounts.
 pub(crate) fn service(accounts: Arc<Accounts>) -> Service {
     Administration { accounts }
         .into_service()
@@ -46,7 +48,7 @@ struct Administration {
 }
 
 impl Administration {
-    /// Returns the state, if the caller may look after the accounts.
+    /// Returns the server's state. Fails if the caller may not manage the accounts.
     fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
         if !ctx.user().may(Permission::Admin, WORKSPACE) {
             return Err(ManagerError::Permission(format!(
@@ -66,7 +68,7 @@ impl Administration {
         found.ok_or_else(|| ManagerError::Key(format!("User not found: {user}")))
     }
 
-    /// Changes an account, and returns it.
+    /// Changes an account. Returns the new account, without its secrets.
     async fn change(
         &self,
         ctx: &Context,
@@ -92,7 +94,8 @@ impl Administration {
     pub(crate) async fn list(
         &self,
         ctx: &Context,
-        /// Only those that are verified, or only those that are not. Default: all.
+        /// Return only accounts that are verified (true), or only accounts that are not (false).
+        /// Default: all.
         verified: Option<bool>,
     ) -> Answer<Vec<Value>> {
         let state = self.state(ctx)?;
@@ -101,7 +104,7 @@ impl Administration {
         Ok(all.iter().map(|record| record.shown().into()).collect())
     }
 
-    /// Returns one account, without its secrets.
+    /// Returns an account, without its secrets.
     pub(crate) async fn get(
         &self,
         ctx: &Context,
@@ -112,7 +115,7 @@ impl Administration {
         Ok(self.find(&state, &user).await?.shown().into())
     }
 
-    /// Creates an account that is usable at once. Returns it.
+    /// Creates a verified account, which its user can use immediately. Returns the account.
     pub(crate) async fn create(
         &self,
         ctx: &Context,
@@ -139,7 +142,7 @@ impl Administration {
         Ok(shown.into())
     }
 
-    /// Verifies an account that waits for an administrator. Returns it.
+    /// Verifies an account, so that its user can sign in. Returns the account.
     pub(crate) async fn verify(
         &self,
         ctx: &Context,
@@ -150,8 +153,8 @@ impl Administration {
         self.change(ctx, &user, false, verify).await
     }
 
-    /// Sets the roles of a user; the role `admin` opens every workspace. All tokens of the user
-    /// end. Returns the account.
+    /// Sets the roles of a user. The role `admin` grants access to every workspace. Revokes all
+    /// tokens of the user. Returns the account.
     pub(crate) async fn set_roles(
         &self,
         ctx: &Context,
@@ -169,8 +172,8 @@ impl Administration {
         self.change(ctx, &user, true, set).await
     }
 
-    /// Sets the workspaces of a user beside its own, with the permission in each: `read`,
-    /// `read_write` or `admin`. All tokens of the user end. Returns the account.
+    /// Sets the workspaces that a user may enter besides its own, with the permission in each:
+    /// `read`, `read_write` or `admin`. Revokes all tokens of the user. Returns the account.
     pub(crate) async fn set_workspaces(
         &self,
         ctx: &Context,
@@ -190,7 +193,7 @@ impl Administration {
         self.change(ctx, &user, true, set).await
     }
 
-    /// Sets the password of a user. All tokens of the user end.
+    /// Sets the password of a user. Revokes all tokens of the user.
     pub(crate) async fn set_password(
         &self,
         ctx: &Context,
@@ -207,7 +210,8 @@ impl Administration {
         self.change(ctx, &user, true, set).await.map(drop)
     }
 
-    /// Disables an account: its user cannot sign in, and all its tokens end. Returns it.
+    /// Disables an account: its user cannot sign in, and all its tokens are revoked. Returns the
+    /// account.
     pub(crate) async fn disable(
         &self,
         ctx: &Context,
@@ -218,7 +222,7 @@ impl Administration {
         self.change(ctx, &user, true, disable).await
     }
 
-    /// Enables an account again. Returns it.
+    /// Enables a disabled account. Returns the account.
     pub(crate) async fn enable(
         &self,
         ctx: &Context,
@@ -229,7 +233,7 @@ impl Administration {
         self.change(ctx, &user, false, enable).await
     }
 
-    /// Removes an account. All its tokens end; its workspaces stay.
+    /// Removes an account and revokes all its tokens. Keeps its workspaces.
     pub(crate) async fn remove(
         &self,
         ctx: &Context,
@@ -238,7 +242,8 @@ impl Administration {
     ) -> Answer<()> {
         let state = self.state(ctx)?;
         let record = self.find(&state, &user).await?;
-        // With a tombstone for its tokens first: a sign-in in between would leave one behind.
+        // Disables the account first, because a user who signs in between the revocation and the
+        // removal would get a token that stays valid.
         let disable = |record: &mut Record| {
             record.disabled = true;
             Ok(())
@@ -262,14 +267,14 @@ impl Administration {
         }
     }
 
-    /// Makes a token of a user, for a program that acts as that user. It ends as the user's own
-    /// tokens do.
+    /// Creates a token of a user, for a program that acts as that user. The token is revoked
+    /// together with the user's own tokens.
     pub(crate) async fn generate_token(
         &self,
         ctx: &Context,
         /// Id or e-mail address of the user.
         user: String,
-        /// Life of the token in seconds, at most 366 days. Default: 3600.
+        /// Lifetime of the token in seconds, at most 366 days. Default: 3600.
         expires_in: Option<u64>,
     ) -> Answer<String> {
         let state = self.state(ctx)?;

@@ -7,12 +7,12 @@ use parking_lot::Mutex;
 use super::Refusal;
 use crate::rate_limit::RateLimit;
 
-/// Bound on the token buckets. There is one for each client that has tried lately, or for each
-/// account that somebody has tried a wrong password for.
+/// Maximum number of token buckets: one for each client that made an attempt recently, or one for
+/// each account with a recent failed sign-in.
 const BUCKETS_MAX: usize = 20_000;
 
-/// Token buckets by name, each with so many tokens and refilled in a minute. `None` without a
-/// limit.
+/// Token buckets by name of the client or account. A bucket holds `per_minute` attempts and is
+/// refilled within a minute. 0 means no limit.
 pub(super) struct Attempts {
     per_minute: f64,
     buckets: Mutex<HashMap<String, RateLimit>>,
@@ -26,17 +26,18 @@ impl Attempts {
         }
     }
 
-    /// Takes an attempt of `name`.
+    /// Takes one attempt from the bucket of `name`.
     ///
     /// # Errors
-    /// Fails if it has none left, with the time until it has.
+    /// Fails if the bucket is empty. The error says in how many seconds the next attempt is
+    /// possible.
     pub(super) fn take(&self, name: &str) -> Result<(), Refusal> {
         if self.per_minute == 0.0 {
             return Ok(());
         }
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(name) {
-            // A full bucket is equal to a new one.
+            // A full bucket can be removed, because it equals a new one.
             buckets.retain(|_, bucket| !bucket.is_full());
             if buckets.len() >= BUCKETS_MAX {
                 return Err("Too many attempts. Please try again later.".into());
@@ -53,7 +54,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// Gives an attempt back that was not a wrong one.
+    /// Returns an attempt to the bucket of `name`, because the password was right.
     pub(super) fn give_back(&self, name: &str) {
         let mut buckets = self.buckets.lock();
         if let Some(bucket) = buckets.get_mut(name) {

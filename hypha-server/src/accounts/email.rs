@@ -1,4 +1,4 @@
-//! Codes by e-mail, through the HTTP interface of resend.com.
+//! Sends verification codes by e-mail, through the HTTP API of resend.com.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::Refusal;
 use crate::auth;
 use crate::settings::AccountSettings;
 
-/// Sends codes.
+/// Client of the e-mail API.
 pub(super) struct Mailer {
     client: reqwest::Client,
     url: String,
@@ -15,7 +15,7 @@ pub(super) struct Mailer {
 }
 
 impl Mailer {
-    /// Returns the mailer of the settings, if they have a key.
+    /// Returns a mailer, or `None` if the settings have no API key.
     pub(super) fn new(settings: &AccountSettings) -> Option<Mailer> {
         let key = settings.email_api_key.clone()?;
         let client = auth::https_client()
@@ -29,7 +29,7 @@ impl Mailer {
         })
     }
 
-    /// Sends a code that is valid for so many minutes.
+    /// Sends a code, with the number of minutes for which it is valid.
     pub(super) async fn send(&self, to: &str, code: &str, minutes: u64) -> Result<(), Refusal> {
         let text = format!(
             "Your code for this Hypha server is {code}. It is valid for {minutes} minutes.\n\nIf \

@@ -1,5 +1,5 @@
-//! Accounts of the server itself: users sign up and sign in with a password, administrators look
-//! after them.
+//! Accounts of the server itself: users sign up and sign in with a password, and administrators
+//! manage the accounts.
 
 mod administration;
 mod attempts;
@@ -31,19 +31,20 @@ use crate::registry::{AccountChange, RegistryError};
 use crate::settings::Verification;
 use crate::state::State;
 
-/// Longest interval in which sign-ups that have expired are removed.
+/// Maximum interval between two removals of expired sign-ups.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Time for which tokens are remembered that ended before their time, in seconds. No token of an
-/// account lives longer.
+/// Time for which revoked credentials are remembered, in seconds. It is also the maximum lifetime
+/// of a token, so no token outlives the memory of its revocation.
 const REMEMBERED: u64 = 366 * 86_400;
-/// Attempts to change a record that others change at the same time.
+/// Maximum number of attempts to change a record that others change at the same time.
 const CHANGES_MAX: usize = 8;
-/// The role of every account, as with the original server.
+/// Role of every account, the same as in the original server.
 const ROLE: &str = "user";
-/// The answer for a wrong password and for an account that is not there.
+/// Error text for a wrong password and for an unknown account. It is the same, so that it does not
+/// reveal which accounts exist.
 const WRONG: &str = "Invalid email or password";
 
-/// The reason why an account is not created, used or changed, in words for its user.
+/// Reason why an account cannot be created, used or changed, as a sentence for the user.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refusal(String);
@@ -66,15 +67,15 @@ impl From<RegistryError> for Refusal {
     }
 }
 
-/// The first step of a sign-up is done.
+/// Result of a sign-up that still has to be verified.
 pub(crate) struct SignedUp {
     pub(crate) email: String,
-    /// The code, where nobody sends it by e-mail.
+    /// The code, if the server did not send it by e-mail.
     pub(crate) code: Option<String>,
     pub(crate) by: Verification,
 }
 
-/// A user has signed in.
+/// Result of a successful sign-in.
 pub(crate) struct SignedIn {
     pub(crate) user_id: String,
     pub(crate) email: String,
@@ -82,13 +83,13 @@ pub(crate) struct SignedIn {
     pub(crate) name: String,
     pub(crate) workspace: String,
     pub(crate) token: String,
-    /// Life of the token in seconds.
+    /// Lifetime of the token in seconds.
     pub(crate) life: u64,
 }
 
 /// The accounts of a server.
 pub(crate) struct Accounts {
-    // Weak: the state holds the clients whose services hold this.
+    // Weak, because the state owns the clients whose services own this value.
     state: Weak<State>,
     passwords: Passwords,
     pending: Pending,
@@ -99,7 +100,8 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    /// Returns the accounts if the server is to have them.
+    /// Creates the accounts and starts the removal of expired sign-ups. Returns `None` if accounts
+    /// are disabled in the settings.
     pub(crate) fn start(state: &Arc<State>) -> Option<Arc<Accounts>> {
         let settings = &state.settings.accounts;
         if !settings.enabled {
@@ -132,7 +134,7 @@ impl Accounts {
         state.ok_or_else(|| "The server is shutting down.".into())
     }
 
-    /// Counts an attempt of a caller. Returns the account to which it is charged.
+    /// Counts an attempt of a caller. Returns the memory account of the caller.
     fn attempt(&self, ctx: &Context) -> Result<Account, Refusal> {
         let state = self.state()?;
         let owner = state.account_owner(ctx);
@@ -142,7 +144,7 @@ impl Accounts {
         Ok(state.memory.open(&owner))
     }
 
-    /// Begins to create an account.
+    /// Starts a sign-up. The account can be used after its verification.
     pub(crate) async fn sign_up(
         &self,
         ctx: &Context,
@@ -183,7 +185,7 @@ impl Accounts {
         Ok(SignedUp { email, code, by })
     }
 
-    /// Stores an account that nobody can use until an administrator has verified it.
+    /// Stores an account that cannot be used until an administrator verifies it.
     async fn wait_for_administrator(&self, state: &State, new: NewAccount) -> Result<(), Refusal> {
         let all = self.all(state).await?;
         let waiting = all.iter().filter(|record| !record.email_verified).count();
@@ -217,7 +219,7 @@ impl Accounts {
         }
     }
 
-    /// Sends a code, or returns it if the server sends no e-mails.
+    /// Sends a code by e-mail. Returns the code instead if the server sends no e-mails.
     #[cfg_attr(
         not(feature = "jwks"),
         allow(clippy::unused_async, clippy::unused_self, reason = "nothing is sent")
@@ -237,7 +239,7 @@ impl Accounts {
         Ok(Some(code))
     }
 
-    /// Creates the account of an address that has got the right code. Returns the user's id.
+    /// Creates the account of `email` if the code is right. Returns the id of the new user.
     pub(crate) async fn verify(
         &self,
         ctx: &Context,
@@ -255,8 +257,8 @@ impl Accounts {
         created.map(|()| id)
     }
 
-    /// Sends another code to an address that waits for one. Returns the address, and the code as
-    /// for a sign-up.
+    /// Sends a new code to an address with a pending sign-up. Returns the address, and the code if
+    /// the server did not send it by e-mail.
     pub(crate) async fn resend(
         &self,
         ctx: &Context,
@@ -269,7 +271,7 @@ impl Accounts {
         Ok((email, code))
     }
 
-    /// Returns the account of an address if the password is right and the account usable.
+    /// Returns the account of `email` if the password is right and the account can be used.
     async fn authenticate(
         &self,
         account: &Account,
@@ -282,7 +284,7 @@ impl Accounts {
             Some(text) => Some(Record::read(&text)?),
             None => None,
         };
-        // Only for accounts that are there, so that their number bounds that of the buckets.
+        // Counts only attempts on existing accounts, so that unknown addresses create no buckets.
         if record.is_some() {
             self.of_accounts
                 .take(&email)
@@ -306,7 +308,7 @@ impl Accounts {
         Ok(record)
     }
 
-    /// Signs a user in. The token is for all workspaces of the user, or for one of them.
+    /// Signs a user in and issues a token. The token is bound to `workspace` if there is one.
     pub(crate) async fn sign_in(
         &self,
         ctx: &Context,
@@ -347,9 +349,9 @@ impl Accounts {
         })
     }
 
-    /// Changes the name or the password of an account, for its user: the caller has a token of the
-    /// account or gives the present password. A new password always needs the present one, and ends
-    /// all tokens of the user.
+    /// Changes the name or the password of an account. The caller needs a token of the account or
+    /// its current password. A new password always requires the current one, and revokes all tokens
+    /// of the user.
     pub(crate) async fn update(
         &self,
         ctx: &Context,
@@ -384,7 +386,8 @@ impl Accounts {
             None => {
                 let text = state.registry.account(&record::email(email)?).await?;
                 let record = text.map(|text| Record::read(&text)).transpose()?;
-                // A token that the user has made for others is not the user.
+                // A token with a parent was made by the user for a program, which must not change
+                // the user's account.
                 let own = record.filter(|record| {
                     record.id == user.id && user.parent.is_none() && !record.disabled
                 });
@@ -415,15 +418,16 @@ impl Accounts {
 
     async fn all(&self, state: &State) -> Result<Vec<Record>, Refusal> {
         let texts = state.registry.accounts().await?;
-        // One that cannot be read stays, for a version that can read it.
+        // Skips a record that cannot be read but does not delete it, because another version of the
+        // server may be able to read it.
         Ok(texts
             .iter()
             .filter_map(|text| Record::read(text).ok())
             .collect())
     }
 
-    /// Changes the record of an account in one step, and ends its tokens if they are not to be
-    /// valid any more. Returns the new record.
+    /// Changes the record of an account atomically. Revokes the tokens of the account if
+    /// `ends_tokens`. Returns the new record.
     async fn change(
         &self,
         state: &State,
@@ -456,7 +460,7 @@ impl Accounts {
     }
 }
 
-/// Issues a token of an account. It ends with the credentials of the account.
+/// Issues a token of an account. The token is revoked with the credentials of the account.
 async fn issue(
     state: &State,
     record: &Record,
@@ -468,8 +472,7 @@ async fn issue(
     token.map_err(|error| error.to_string().into())
 }
 
-/// Ends all tokens that were made with the credentials of an account, and disconnects the clients
-/// of its user.
+/// Revokes all tokens that were made with `credentials`, and disconnects the clients of the user.
 async fn end_tokens(state: &State, credentials: &str, user_id: &str) -> Result<(), Refusal> {
     let end = auth::now() + REMEMBERED;
     for hash in auth::hashes_to_revoke(credentials) {
@@ -482,5 +485,5 @@ async fn end_tokens(state: &State, credentials: &str, user_id: &str) -> Result<(
     Ok(kept?)
 }
 
-/// The workspaces of a user beside its own, with its permission in each.
+/// The workspaces of a user besides its own, with the user's permission in each.
 type Grants = BTreeMap<String, Permission>;

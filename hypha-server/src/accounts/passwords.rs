@@ -1,4 +1,5 @@
-//! Hashes of passwords. Each takes much memory and time on purpose, so few are made at once.
+//! Hashes passwords. A hash takes much memory and time by design, so the server computes only a few
+//! at the same time.
 
 use std::sync::Arc;
 
@@ -12,18 +13,19 @@ use crate::metrics::Counters;
 use crate::settings::{HASH_KIB, Limits};
 use crate::shares::Places;
 
-/// Passes over the memory, and lanes: with [`HASH_KIB`] what OWASP recommends.
+/// Iterations of Argon2id. OWASP recommends this number with one lane and [`HASH_KIB`] of memory.
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// Bounds on a password, in characters and bytes.
+/// Minimum length of a password, in characters.
 const LENGTH_MIN: usize = 8;
+/// Maximum length of a password, in bytes.
 const BYTES_MAX: usize = 1024;
 const SALT_BYTES: usize = 16;
 
-/// Makes and checks hashes on threads of their own.
+/// Computes and verifies hashes on blocking threads.
 pub(super) struct Passwords {
     permits: Arc<Semaphore>,
-    /// The places of those that wait for a permit.
+    /// Slots of the calls that wait for a permit.
     waiting: Arc<Places>,
     counters: Arc<Counters>,
 }
@@ -37,8 +39,7 @@ impl Passwords {
         }
     }
 
-    /// Returns the hash of a new password, in the format of `argon2`. Its memory is charged to
-    /// `account`.
+    /// Returns the hash of a new password as a PHC string. Its memory is charged to `account`.
     pub(super) async fn hash(
         &self,
         account: &Account,
@@ -47,8 +48,8 @@ impl Passwords {
         self.run(account, move || hash(&password)).await?
     }
 
-    /// Returns whether a password is the one with this hash. Takes as long without a hash, so that
-    /// nobody learns from the time which accounts there are.
+    /// Returns whether a password matches a hash. Without a hash it takes the same time and returns
+    /// false, so that the time does not reveal which accounts exist.
     pub(super) async fn verify(
         &self,
         account: &Account,
@@ -62,7 +63,7 @@ impl Passwords {
         self.run(account, work).await?
     }
 
-    /// Runs `work` on a thread when it is its turn.
+    /// Waits for a slot and a permit, then runs `work` on a blocking thread.
     async fn run<T: Send + 'static>(
         &self,
         account: &Account,
@@ -74,7 +75,8 @@ impl Passwords {
         }
         let busy = "The server is busy with other sign-ins. Please try again later.";
         let permit = tokio::select! {
-            // The place is gone even if the permit comes at the same time.
+            // Checks for the eviction first, so that an evicted call fails even if a permit becomes
+            // free at the same time.
             biased;
             () = place.lost() => return Err(busy.into()),
             permit = self.permits.clone().acquire_owned() => permit,
@@ -84,7 +86,7 @@ impl Passwords {
         let charge = account.charge(HASH_KIB as usize * 1024).await;
         let charge = charge.map_err(|error| Refusal::from(error.to_string()))?;
         let done = tokio::task::spawn_blocking(move || {
-            // A caller that leaves frees nothing: the thread goes on.
+            // Held by the thread, because it continues to use the memory if the caller leaves.
             let _held = (permit, charge);
             work()
         });
@@ -93,7 +95,7 @@ impl Passwords {
     }
 }
 
-/// Checks that a password may be used for an account.
+/// Checks the length of a new password. `name` is its name in the error.
 pub(super) fn check(password: &str, name: &str) -> Result<(), Refusal> {
     if password.chars().count() < LENGTH_MIN {
         return Err(format!("{name} must be at least {LENGTH_MIN} characters").into());
@@ -119,7 +121,7 @@ fn hash(password: &str) -> Result<String, Refusal> {
     Ok(hashed.map_err(failed)?.to_string())
 }
 
-/// Compares in constant time, with the parameters of the stored hash.
+/// Verifies a password in constant time, with the parameters in the stored hash.
 fn verify(password: &str, expected: &str) -> Result<bool, Refusal> {
     let expected = PasswordHash::parse(expected, Encoding::B64);
     let expected = expected.map_err(|error| {

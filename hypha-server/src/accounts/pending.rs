@@ -1,4 +1,4 @@
-//! New accounts that wait for their codes. They end with the process.
+//! Sign-ups that wait for their codes. They are kept in memory only, so a restart loses them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::metrics::Counters;
 use crate::settings::Limits;
 use crate::shares::Shares;
 
-/// Memory of an entry beside the texts in it, in bytes.
+/// Memory charged for an entry, in bytes. Its strings are charged separately.
 const ENTRY_BYTES: usize = 1024;
 const DIGITS: u32 = 6;
 
-/// The part of a new account that is known before it is verified.
+/// A new account that was not verified yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NewAccount {
     pub(super) email: String,
@@ -28,7 +28,7 @@ pub(super) struct NewAccount {
 
 struct Entry {
     new: NewAccount,
-    /// The user or address that has signed up.
+    /// User or IP address that signed up.
     owner: String,
     code: String,
     wrong: usize,
@@ -76,11 +76,11 @@ impl Pending {
         }
     }
 
-    /// Returns the entries that have not expired.
+    /// Locks the entries, after removing the expired ones.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
-        // All live equally long, so the oldest expires first.
+        // All entries have the same lifetime, so the oldest expires first.
         while let Some((number, entry)) = entries.in_order.oldest()
             && entry.until <= now
         {
@@ -91,7 +91,7 @@ impl Pending {
         entries
     }
 
-    /// Removes the entries that have expired.
+    /// Removes the expired entries, so that their memory is freed without further requests.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }
@@ -99,8 +99,8 @@ impl Pending {
     /// Adds a new account, or replaces one of the same owner. Returns its code.
     ///
     /// # Errors
-    /// Fails if somebody else has signed up with the address: who enters the code that the address
-    /// gets would verify an account with the password of another.
+    /// Fails if another owner has a pending sign-up with the address. Otherwise the user of the
+    /// address could enter a code that verifies an account with another person's password.
     pub(super) fn add(&self, account: &Account, new: NewAccount) -> Result<String, Refusal> {
         let length = new.email.len() + new.name.len() + new.password.len();
         let charge = account.try_charge(ENTRY_BYTES + length);
@@ -137,7 +137,7 @@ impl Pending {
         Ok(code)
     }
 
-    /// Returns the new account of an address if the code is right. It stays until it is
+    /// Returns the new account of an address if the code is right. The entry remains until it is
     /// [removed](Self::remove).
     pub(super) fn verify(&self, email: &str, code: &str) -> Result<NewAccount, Refusal> {
         let mut entries = self.entries();
@@ -160,8 +160,8 @@ impl Pending {
         Err(format!("Incorrect code. {left} attempt(s) remaining.").into())
     }
 
-    /// Returns a new code for an address. The attempts do not begin anew with it: they bound the
-    /// guesses for one sign-up.
+    /// Returns a new code for an address. The number of wrong codes is not reset, because it limits
+    /// the guesses of the whole sign-up.
     pub(super) fn renew(&self, email: &str) -> Result<String, Refusal> {
         let now = Instant::now();
         let mut entries = self.entries();
@@ -189,7 +189,7 @@ fn new_code() -> String {
     format!("{number:0width$}", width = DIGITS as usize)
 }
 
-/// Compares in constant time.
+/// Compares two strings in constant time.
 fn is_equal(expected: &str, given: &str) -> bool {
     let pairs = expected.bytes().zip(given.bytes());
     expected.len() == given.len() && pairs.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
@@ -245,7 +245,7 @@ mod tests {
         );
         tokio::time::advance(Duration::from_secs(31)).await;
         let renewed = pending.renew("a@x").unwrap();
-        // A new code brings no new attempts.
+        // A new code does not reset the number of wrong codes.
         assert!(pending.verify("a@x", wrong(&renewed)).is_err());
         assert_eq!(pending.verify("a@x", &renewed).unwrap(), new("a@x"));
         assert!(pending.verify("a@x", wrong(&renewed)).is_err());

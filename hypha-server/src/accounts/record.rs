@@ -8,15 +8,16 @@ use super::pending::NewAccount;
 use super::{Grants, ROLE, Refusal};
 use crate::auth;
 
-/// Bounds on the texts of a record, in bytes.
+/// Maximum length of an e-mail address, in bytes.
 const EMAIL_MAX: usize = 254;
+/// Maximum length of the name of a user, in bytes.
 const NAME_MAX: usize = 256;
 
-/// An account, as it is stored.
+/// An account as it is stored.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) id: String,
-    /// In lower case; the key of the record.
+    /// In lower case. It is the key of the record.
     pub(super) email: String,
     pub(super) name: String,
     /// The hash of the password.
@@ -29,7 +30,7 @@ pub(super) struct Record {
     pub(super) roles: Vec<String>,
     #[serde(default)]
     pub(super) workspaces: Grants,
-    /// Changes whenever the tokens of the account end.
+    /// Random id that is replaced to revoke the tokens of the account.
     generation: String,
 }
 
@@ -60,7 +61,7 @@ impl Record {
         serde_json::to_string(self).map_err(|error| error.to_string().into())
     }
 
-    /// Returns the text that stands for the account among the credentials of its tokens.
+    /// Returns the string that represents the account in the lineage of its tokens.
     pub(super) fn credentials(&self) -> String {
         auth::account_credentials(&self.id, &self.generation)
     }
@@ -69,7 +70,7 @@ impl Record {
         self.generation = hypha_wire::random_id();
     }
 
-    /// Returns the user, bound to one workspace if a token is for that only.
+    /// Returns the user of the account, bound to `workspace` if there is one.
     pub(super) fn user(&self, workspace: Option<String>) -> UserInfo {
         let mut user = UserInfo {
             id: self.id.clone(),
@@ -91,7 +92,7 @@ impl Record {
         user
     }
 
-    /// Returns what administrators see: all but the secrets.
+    /// Returns the account as administrators see it, without its secrets.
     pub(super) fn shown(&self) -> serde_json::Value {
         json!({
             "id": self.id,
@@ -107,7 +108,7 @@ impl Record {
     }
 }
 
-/// Returns an e-mail address as it is compared: in lower case.
+/// Checks an e-mail address and returns it in lower case, which is the form of the keys.
 pub(super) fn email(text: &str) -> Result<String, Refusal> {
     let email = text.trim().to_lowercase();
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
@@ -121,7 +122,7 @@ pub(super) fn email(text: &str) -> Result<String, Refusal> {
     Ok(email)
 }
 
-/// Checks the name of a user.
+/// Checks the name of a user and returns it without surrounding spaces.
 pub(super) fn name(text: &str) -> Result<String, Refusal> {
     let name = text.trim();
     if name.is_empty() || name.len() > NAME_MAX || name.contains(char::is_control) {

@@ -1,5 +1,5 @@
-//! Accounts of the server itself on the login page: its users sign up, sign in and change their
-//! passwords. Names, arguments and results of the methods are those of the original server.
+//! The login service of a server with accounts: users sign up, sign in and change their passwords.
+//! Names, arguments and results of the methods equal those of the original server.
 
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ struct Local {
     keys: Arc<Keys>,
 }
 
-/// Returns the result of a method as the original does: a refusal is no error.
+/// Converts a result to the form of the original server, which returns refusals as values, not as
+/// errors.
 fn answer(result: Result<serde_json::Value, Refusal>) -> Value {
     match result {
         Ok(mut value) => {
@@ -42,7 +43,7 @@ fn refused(text: &str) -> Value {
     json!({"success": false, "error": text}).into()
 }
 
-/// Adds the code for the user, where nobody sends it by e-mail.
+/// Adds the code to the response, if the server did not send it by e-mail.
 fn with_code(mut value: serde_json::Value, code: Option<String>) -> serde_json::Value {
     if let Some(code) = code {
         value["dev_code"] = code.into();
@@ -56,7 +57,7 @@ fn given(text: Option<String>) -> Option<String> {
 
 #[hypha_service(id = "hypha-login")]
 impl Local {
-    /// Begins to create an account. It is usable when it is verified.
+    /// Starts a sign-up. The account can be used after its verification.
     pub(crate) async fn signup(
         &self,
         ctx: &Context,
@@ -87,7 +88,7 @@ impl Local {
         })))
     }
 
-    /// Verifies a new account with the code that its e-mail address has got.
+    /// Verifies a new account with the code that was sent to its e-mail address.
     pub(crate) async fn verify_email(
         &self,
         ctx: &Context,
@@ -104,7 +105,7 @@ impl Local {
         Ok(answer(created))
     }
 
-    /// Sends another code to an e-mail address that waits for one.
+    /// Sends a new code to an e-mail address with a pending sign-up.
     pub(crate) async fn resend_code(
         &self,
         ctx: &Context,
@@ -120,7 +121,7 @@ impl Local {
         })))
     }
 
-    /// Signs a user in. Returns the token, and gives it to the program that waits for the user.
+    /// Signs a user in. Returns the token, and passes it to the program that waits for the login.
     pub(crate) async fn login(
         &self,
         ctx: &Context,
@@ -128,9 +129,10 @@ impl Local {
         email: Option<String>,
         /// The password.
         password: Option<String>,
-        /// Workspace of the token. Default: that of the program, else all of the user.
+        /// Workspace of the token. Default: that of the waiting program, otherwise all workspaces
+        /// of the user.
         workspace: Option<String>,
-        /// The key from `start`, if a program waits.
+        /// The key from `start`, if a program waits for the login.
         key: Option<String>,
     ) -> Answer<Value> {
         let (Some(email), Some(password)) = (given(email), given(password)) else {
@@ -178,17 +180,19 @@ impl Local {
         }))))
     }
 
-    /// Changes the name or the password of the caller's account, or of one whose password is given.
+    /// Changes the name or the password of the caller's account, or of an account whose current
+    /// password is given.
     pub(crate) async fn update_profile(
         &self,
         ctx: &Context,
-        /// The new name. Default: the present one.
+        /// The new name. Default: no change.
         name: Option<String>,
-        /// The present password. Required for a new one, and without a token of the account.
+        /// The current password. Required to change the password, and for a caller without a token
+        /// of the account.
         current_password: Option<String>,
-        /// The new password, of at least 8 characters. Default: the present one.
+        /// The new password, of at least 8 characters. Default: no change.
         new_password: Option<String>,
-        /// The user's e-mail address. Default: that of the caller.
+        /// E-mail address of the account. Default: that of the caller.
         user_email: Option<String>,
     ) -> Answer<Value> {
         let (name, email) = (given(name), given(user_email));

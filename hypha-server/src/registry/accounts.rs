@@ -1,4 +1,5 @@
-//! The accounts of users, by e-mail address. Their content is up to the layer above.
+//! The accounts of users, by e-mail address. The registry stores them as strings and does not parse
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +9,23 @@ use tokio::sync::Mutex;
 use super::RegistryError;
 use crate::store::Store;
 
-/// The result of a change to an account.
+/// Outcome of a change to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccountChange {
-    /// It was made and stored.
+    /// The change was made and stored.
     Done,
-    /// The account is not as the change expects, so nothing was changed.
+    /// The stored account differs from the expected one, so nothing was changed.
     Conflict,
-    /// There are as many accounts as there may be.
+    /// The maximum number of accounts exists already, so none was created.
     Full,
 }
 
-/// The accounts of a server that shares them with no other.
+/// The accounts of a server without a cluster.
 #[derive(Default)]
 pub(super) struct Accounts {
     records: RwLock<BTreeMap<String, String>>,
-    /// Held while a record is compared and stored.
+    /// Held from the comparison of a record until it is stored, so that changes do not overwrite
+    /// each other.
     changing: Mutex<()>,
 }
 
@@ -58,7 +60,7 @@ impl Accounts {
         if former.is_none() && record.is_some() && self.records.read().len() >= max {
             return Ok(AccountChange::Full);
         }
-        // Stored first: a change that cannot be stored is not made.
+        // Written to the store first, so that a failed write leaves the memory unchanged.
         store.put_account(email, record.clone()).await?;
         let mut records = self.records.write();
         match record {

@@ -8,22 +8,22 @@ use serde::Serialize;
 use super::seconds;
 use super::{ConfigError, Settings, at_least, in_seconds, invalid, redacted};
 
-/// Memory of one hash of a password in KiB: Argon2id with the parameters that OWASP recommends.
+/// Memory for one password hash, in KiB. OWASP recommends this size for Argon2id.
 pub(crate) const HASH_KIB: u32 = 19 * 1024;
 
-/// The way by which a new account becomes usable.
+/// Verification that makes a new account usable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Verification {
-    /// Its user enters a code. Without `email_api_key` nobody sends the code by e-mail: the server
-    /// logs it and returns it to the client that signs up.
+    /// The user enters a code. Without `email_api_key` the server sends no e-mails: it logs the
+    /// code and returns it to the client that signs up.
     #[default]
     Code,
-    /// An administrator verifies it.
+    /// An administrator verifies the account.
     Administrator,
-    /// It is usable at once, and an administrator creates it: nobody can sign up.
+    /// Nobody can sign up. An administrator creates the accounts, which are usable immediately.
     Closed,
 }
 
@@ -42,7 +42,7 @@ pub struct AccountSettings {
         )
     )]
     pub enabled: bool,
-    /// Way by which a new account becomes usable. Default: code.
+    /// Verification that makes a new account usable. Default: code.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -52,21 +52,22 @@ pub struct AccountSettings {
         )
     )]
     pub verification: Verification,
-    /// Life of the token that a user gets by signing in, at least 1 s. Default: one day (86400 s).
+    /// Lifetime of the token that a user gets by signing in, at least 1 s. Default: one day (86400
+    /// s).
     #[cfg_attr(
         feature = "cli",
         arg(long = "account-token-life", env = "HYPHA_ACCOUNT_TOKEN_LIFE", value_parser = seconds)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub token_life: Duration,
-    /// Key of the HTTP interface of resend.com, which sends the codes by e-mail. Default: none.
+    /// API key of resend.com, which sends the codes by e-mail. Default: none.
     #[cfg_attr(
         feature = "cli",
         arg(long = "email-api-key", env = "RESEND_API_KEY", hide_env_values = true)
     )]
     #[serde(serialize_with = "redacted")]
     pub email_api_key: Option<String>,
-    /// URL of that interface. Default: `https://api.resend.com/emails`.
+    /// URL of the e-mail API. Default: `https://api.resend.com/emails`.
     #[cfg_attr(
         feature = "cli",
         arg(long = "email-api-url", env = "HYPHA_EMAIL_API_URL")
@@ -94,7 +95,7 @@ impl Default for AccountSettings {
 }
 
 impl std::fmt::Debug for AccountSettings {
-    /// Formats the settings without credentials.
+    /// Formats the settings without secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = serde_json::to_string(self).map_err(|_| std::fmt::Error)?;
         write!(f, "AccountSettings({text})")
@@ -102,7 +103,7 @@ impl std::fmt::Debug for AccountSettings {
 }
 
 impl AccountSettings {
-    /// Replaces empty texts by the defaults.
+    /// Replaces empty strings by the defaults.
     pub(super) fn ignore_empty(&mut self) {
         let default = AccountSettings::default();
         self.email_api_key.take_if(|key| key.is_empty());
@@ -145,7 +146,7 @@ impl AccountSettings {
         )
     }
 
-    /// Returns what is usable and yet unwise, in words for the log.
+    /// Returns warnings for the log about settings that are valid but unsafe.
     pub(super) fn warnings(&self, settings: &Settings) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.enabled {

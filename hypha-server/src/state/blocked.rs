@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use crate::auth::{now, payer};
 use crate::registry::Block;
 
-/// The kinds of blocks.
+/// Kind of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blockable {
     User,
@@ -16,7 +16,7 @@ pub(crate) enum Blockable {
 }
 
 impl Blockable {
-    /// Returns the prefix of the key of a block.
+    /// Returns the prefix of the keys of blocks of this kind.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Blockable::User => "user:",
@@ -34,7 +34,8 @@ impl Blockable {
 pub(crate) struct Blocked(RwLock<HashMap<String, Block>>);
 
 impl Blocked {
-    /// Adds a block, or removes it. Returns false if there are `max` already.
+    /// Adds, replaces or removes a block. Returns false, without adding the block, if there are `max`
+    /// blocks already.
     pub(crate) fn set(&self, key: String, block: Option<Block>, max: usize) -> bool {
         let mut blocks = self.0.write();
         blocks.retain(|_, block| block.until > now());
@@ -51,7 +52,7 @@ impl Blocked {
         *self.0.write() = blocks;
     }
 
-    /// Returns the blocks that have not ended, in the order of their keys.
+    /// Returns the blocks that have not expired, sorted by key.
     pub(crate) fn all(&self) -> Vec<(String, Block)> {
         let blocks = self.0.read();
         let blocks = blocks.iter().filter(|(_, block)| block.until > now());
@@ -60,8 +61,8 @@ impl Blocked {
         blocks
     }
 
-    /// Returns the sentence for a client that is blocked, by its user, the user who has made its
-    /// token, or its address.
+    /// Returns the error text for a blocked client, or `None` if the client is not blocked. A block
+    /// applies to the user, to the user who made the token, or to the IP address.
     pub(crate) fn sentence(&self, user: &UserInfo, address: Option<&str>) -> Option<String> {
         let blocks = self.0.read();
         if blocks.is_empty() {

@@ -1,4 +1,4 @@
-//! The accounts of users in Redis: one hash, each change in one step.
+//! The accounts of users in Redis: one hash, with atomic changes.
 
 use std::sync::LazyLock;
 
@@ -8,11 +8,11 @@ use ::redis::aio::ConnectionManager;
 use super::script::Script;
 use crate::registry::{AccountChange, RegistryError};
 
-/// A name of our own: the original server has no such records in Redis.
+/// Key of the hash. The original server does not use it, because it stores its accounts elsewhere.
 const ACCOUNTS: &str = "hypha-server:accounts";
 
-/// Replaces the field ARGV[1] from ARGV[2] to ARGV[3]; an empty text is no record. ARGV[4] bounds
-/// the number of fields.
+/// Replaces the field ARGV[1] if its value is ARGV[2] by ARGV[3]. An empty string means that the
+/// field does not exist. ARGV[4] is the maximum number of fields.
 static CHANGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         local present = redis.call('HGET', KEYS[1], ARGV[1]) or ''
