@@ -177,7 +177,7 @@ fn default_data_dir(port: u16) -> Option<PathBuf> {
 fn filter_of(level: &str) -> &str {
     match level.trim().to_ascii_lowercase().as_str() {
         "critical" | "fatal" | "error" => "error",
-        // The library of MCP logs every mistake of a client as a warning.
+        // `rmcp` logs invalid requests of clients as warnings.
         "warning" | "warn" => "warn,rmcp=error",
         "info" => "info,rmcp=error",
         "debug" => "debug",
@@ -186,19 +186,19 @@ fn filter_of(level: &str) -> &str {
     }
 }
 
-/// Returns the options of the program, for the help and the completions of `hypha serve`.
+/// Returns the command line of the program, for the help and completions of `hypha serve`.
 #[must_use]
 pub fn command() -> Command {
     original::add_options(Cli::command_for_update())
 }
 
-/// Runs the program with the arguments of a command line, the first of which is its name.
+/// Runs the program with command-line arguments. The first argument is the name of the program.
 ///
-/// `tune` changes the runtime, and `started` is called within it.
+/// `tune` configures the runtime. `started` is called inside the runtime, before the server starts.
 ///
 /// # Errors
 ///
-/// Fails if the server cannot start. Wrong arguments end the process.
+/// Fails if the server cannot start. Invalid arguments exit the process.
 pub fn run(
     arguments: Vec<OsString>,
     tune: impl FnOnce(&mut tokio::runtime::Builder),
@@ -268,7 +268,7 @@ async fn serve(
     Ok(())
 }
 
-/// Adds advice to the error of a failed start, if there is advice for it.
+/// Adds advice to the error of a failed start, if there is any.
 fn with_advice(error: StartError) -> anyhow::Error {
     let advice = match &error {
         StartError::Store(_) => "use another --data-dir, or --in-memory to store nothing",
@@ -314,8 +314,8 @@ impl Stop {
 
     #[cfg(not(unix))]
     async fn recv(&mut self) {
-        // An error means that the handler cannot be installed. The server then stops at once,
-        // because nothing could stop it later.
+        // An error means that the signal handler cannot be installed. The server then stops
+        // immediately, because no signal could stop it later.
         let _ = tokio::signal::ctrl_c().await;
     }
 }
@@ -348,7 +348,7 @@ mod tests {
         let with_variable = command
             .get_arguments()
             .filter(|arg| arg.get_env().is_some());
-        // The other two are options of the binary itself.
+        // The other two are options of the program, not of `Settings`.
         assert_eq!(with_variable.count(), count + 2);
     }
 

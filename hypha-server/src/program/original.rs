@@ -1,5 +1,5 @@
-//! Accepts the command line and the environment of the Python server, so that a deployment of that
-//! server starts this program unchanged. Contains only the differences between the two.
+//! Accepts the command line and the environment of the Python server, so that its deployments can
+//! start this program unchanged. Contains only the differences between the two.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 /// Environment variables of the Python server whose values never prevent the start. An invalid
 /// value is ignored with a warning.
 ///
-/// They may be set for another program: Kubernetes, for instance, sets `HYPHA_PORT` to a URL where
-/// a service is called `hypha`.
+/// The variables may be meant for another program. For example, Kubernetes sets `HYPHA_PORT` to a
+/// URL if a service is called `hypha`.
 const TOLERATED: [&str; 26] = [
     "HYPHA_PORT",
     "RECONNECTION_TOKEN_LIFE_TIME",
@@ -53,7 +53,7 @@ const APPS: &str = "this server launches no apps";
 const PYTHON: &str = "this server runs no Python: connect the program as a client, which registers \
                       its services, or embed the server (Builder::startup_service)";
 const SEARCH: &str = "this server has no search by meaning";
-/// The gateway needs no option.
+/// Empty if the MCP gateway is built in, because the gateway is then always on.
 const MCP: &str = if cfg!(feature = "mcp") {
     ""
 } else {

@@ -1,4 +1,5 @@
-//! Accounts of the server itself: users sign up and sign in, administrators look after them.
+//! Tests the accounts of the server: users sign up and sign in, and administrators manage the
+//! accounts.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -27,7 +28,7 @@ async fn server(change: impl FnOnce(&mut Settings)) -> Result<Server> {
     Ok(builder(change).start().await?)
 }
 
-/// Calls a method of the login service as the page does.
+/// Posts to a method of the login service, as the login page does.
 async fn post(server: &Server, method: &str, arguments: Value) -> Result<Value> {
     let url = format!("{}/public/services/hypha-login/{method}", server.url());
     let answer = support::http().post(url).json(&arguments).send().await?;
@@ -129,7 +130,8 @@ async fn a_user_signs_up_and_signs_in() -> Result<()> {
         assert!(refused.contains(expected), "{refused}");
     }
     assert_eq!(server.stats().sign_ins_failed, 3);
-    // Over HTTP `workspace` belongs to the request itself, as with the original.
+    // Calls over the connection, because over HTTP `workspace` is a parameter of the request
+    // itself.
     let login = user.get_service("public/hypha-login").await?;
     let elsewhere = args!(
         email = "ann@example.org",
@@ -180,7 +182,7 @@ async fn a_program_gets_the_token_of_the_user_who_signs_in() -> Result<()> {
     let used = refusal(&server, "login", credentials(&key)).await?;
     assert!(used.contains("Invalid key"), "{used}");
 
-    // A token for one workspace, as the program has asked.
+    // The program requested a token for one workspace.
     let lab = json!({"id": "ws-lab-of-ann", "name": "lab"});
     let lab = serde_json::from_value(lab)?;
     user.manager().await?.create_workspace(lab, false).await?;
@@ -205,7 +207,7 @@ async fn a_new_password_ends_all_tokens() -> Result<()> {
         .await?;
     let child = user.manager().await?.generate_token(None).await?;
 
-    // A name needs a token of the user, or the password.
+    // Changing the name requires a token of the user, or the password.
     let name = json!({"user_email": "ann@x", "name": "Mallory"});
     let stranger = refusal(&server, "update_profile", name.clone()).await?;
     assert!(stranger.contains("Sign in"), "{stranger}");
@@ -288,11 +290,11 @@ async fn administrators_verify_and_look_after_accounts() -> Result<()> {
         .await?;
     let token = sign_in(&server, "ann@x", PASSWORD).await?;
 
-    // Nobody else may.
+    // A user without the role `admin` cannot use the service.
     let user = hypha_rpc::connect(server.url()).token(token).await?;
     assert!(user.get_service("ws-user-root/accounts").await.is_err());
 
-    // A workspace beside the user's own.
+    // A workspace of another owner.
     let lab = serde_json::from_value(json!({"id": "ws-lab-x", "name": "lab"}))?;
     root.manager().await?.create_workspace(lab, false).await?;
     let grants = json!({"ws-lab-x": "read"});
@@ -374,7 +376,7 @@ async fn guesses_are_slowed_down() -> Result<()> {
     }
     let refused = refusal(&server, "login", guess).await?;
     assert!(refused.contains("Too many attempts"), "{refused}");
-    // And one address guesses no more for others either.
+    // The client's own limit also applies to attempts on other accounts.
     let other = json!({"email": "bob@x", "password": "wrong horse"});
     let mut last = String::new();
     for _ in 0..12 {
@@ -399,7 +401,7 @@ async fn the_number_of_accounts_is_bounded() -> Result<()> {
     Ok(())
 }
 
-/// A folder that goes with the test.
+/// Temporary folder, deleted when dropped.
 struct Folder(std::path::PathBuf);
 
 impl Drop for Folder {
@@ -415,7 +417,7 @@ async fn accounts_survive_a_restart_and_so_does_the_end_of_their_tokens() -> Res
     let start = async |folder: &Path| {
         server(|settings| {
             settings.data_dir = Some(folder.to_owned());
-            // Its own limits would not survive.
+            // Disabled, so that the limit on attempts does not affect this test.
             settings.limits.account_attempts_per_client = 0.0;
         })
         .await
@@ -493,7 +495,7 @@ async fn codes_are_sent_by_email() -> Result<()> {
     Ok(())
 }
 
-/// Serves HTTP/1.1 until it is aborted.
+/// Serves HTTP/1.1 until the task is aborted.
 fn hyper_serve(
     listener: tokio::net::TcpListener,
     service: axum::Router,

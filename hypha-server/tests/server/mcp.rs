@@ -1,4 +1,4 @@
-//! Services as MCP servers: tools, resources and prompts, both transports, and their limits.
+//! Tests services as MCP servers: tools, resources and prompts, both transports, and their limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Desk {
     ended: Arc<Notify>,
 }
 
-/// A desk for models.
+/// A service for models.
 #[hypha_service(id = "desk")]
 impl Desk {
     /// Divides one number by another.
@@ -40,12 +40,12 @@ impl Desk {
         Ok(a / b)
     }
 
-    /// Returns what it gets.
+    /// Returns its argument.
     pub(crate) async fn echo(&self, value: Value) -> Value {
         value
     }
 
-    /// Says who calls.
+    /// Returns the user and the workspace of the caller.
     pub(crate) async fn who(&self, ctx: &Context) -> String {
         format!("{} in {}", ctx.user().id, ctx.workspace())
     }
@@ -55,13 +55,13 @@ impl Desk {
         NdArray::from_vec([2, 2], vec![0_u8, 1, 2, 3]).map_err(|error| error.to_string())
     }
 
-    /// Counts, and fails after that if it must.
+    /// Returns a stream of numbers. The stream ends with an error if `fails`.
     pub(crate) async fn count(&self, to: u32, fails: bool) -> RemoteStream<u32> {
         let end = fails.then(|| Err("no more".to_owned()));
         RemoteStream::try_new(futures_util::stream::iter((0..to).map(Ok).chain(end)))
     }
 
-    /// Waits until the caller gives up.
+    /// Waits until the caller cancels the call.
     pub(crate) async fn wait(&self, ctx: &Context) {
         self.begun.notify_one();
         ctx.cancellation().cancelled().await;
@@ -100,7 +100,7 @@ async fn answer(request: RequestBuilder) -> Result<(StatusCode, Json)> {
     Ok((status, json))
 }
 
-/// Returns the result of a request; an error is its text.
+/// Returns the result of a request. An error response becomes an error with its text.
 async fn ask(url: &str, method: &str, params: Json) -> Result<Json> {
     let (status, body) = answer(post(url, &message(method, params))).await?;
     anyhow::ensure!(status == StatusCode::OK, "{status}: {body}");
@@ -244,7 +244,7 @@ async fn clients_that_ask_for_progress_see_the_items_of_a_stream() -> Result<()>
         json!([text("0"), text("1")])
     );
 
-    // A client that reads no events gets the response alone.
+    // A client that accepts no events gets only the response, without progress.
     let alone = support::http()
         .post(&url)
         .json(&message("tools/call", params));
@@ -393,7 +393,7 @@ async fn a_client_that_leaves_cancels_its_call() -> Result<()> {
     nothing_is_held(&server).await
 }
 
-/// Waits until the server holds nothing for requests and sessions.
+/// Waits until the server has no open requests and sessions.
 async fn nothing_is_held(server: &hypha_server::Server) -> Result<()> {
     let gone = async {
         loop {
@@ -407,7 +407,7 @@ async fn nothing_is_held(server: &hypha_server::Server) -> Result<()> {
     Ok(timeout(LIMIT, gone).await?)
 }
 
-/// A session of the older transport.
+/// A session of the SSE transport.
 struct Session {
     stream: Response,
     read: String,
@@ -429,7 +429,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Returns the next event; `None` at the end of the stream.
+    /// Returns the next event, or `None` at the end of the stream.
     async fn event(&mut self) -> Result<Option<(String, String)>> {
         loop {
             if let Some((event, rest)) = self.read.split_once("\r\n\r\n") {
@@ -490,7 +490,7 @@ async fn a_session_lasts_as_long_as_its_stream() -> Result<()> {
         "{result}"
     );
 
-    // A call that is cancelled has no response.
+    // A cancelled call has no response.
     let wait = message("tools/call", json!({"name": "wait", "arguments": {}}));
     session.send(&wait).await?;
     timeout(LIMIT, begun.notified()).await?;
@@ -502,11 +502,11 @@ async fn a_session_lasts_as_long_as_its_stream() -> Result<()> {
     session.send(&message("ping", json!({}))).await?;
     assert_eq!(session.message().await?["result"], json!({}));
 
-    // Messages that are none do not end it.
+    // An invalid message does not end the session.
     let (status, body) = answer(post(&session.messages, &json!({"x": 1}))).await?;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
 
-    // Nor does another call outlive the stream.
+    // A call in progress is cancelled when the stream is dropped.
     session.send(&wait).await?;
     timeout(LIMIT, begun.notified()).await?;
     let messages = session.messages.clone();
@@ -592,7 +592,7 @@ async fn sessions_end_with_the_server() -> Result<()> {
     Ok(())
 }
 
-/// Lists tools, resources and prompts, as services of type `mcp` do.
+/// Returns a service of type `mcp` with maps of tools, resources and prompts.
 fn listing() -> Service {
     let schema = |name: &str, properties: Json| {
         let parameters = json!({"type": "object", "properties": properties, "required": ["topic"]});
@@ -621,7 +621,7 @@ fn listing() -> Service {
         .method(write.schema(schema("write", topic)))
 }
 
-/// Speaks the protocol itself.
+/// Returns a service that implements the protocol functions itself.
 fn native() -> Service {
     let call_tool = Method::new("call_tool", |call: IncomingCall| async move {
         let args = call.args(&["name", "arguments"])?;

@@ -1,4 +1,4 @@
-//! A server in the router of another program, on its listener.
+//! Tests a server in the router of another program, on that program's listener.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::support;
 
-/// A program with a page of its own and a Hypha server.
+/// Starts a program that serves its own page and a Hypha server.
 async fn program(base: &str) -> Result<(Server, String, JoinHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -58,7 +58,7 @@ async fn a_server_shares_the_listener_of_a_program() -> Result<()> {
 
         server.shutdown().await;
         owner.closed().await;
-        // The program goes on.
+        // The program still serves its page.
         let page = http.get(format!("{root}/page")).send().await?;
         assert_eq!(page.text().await?, "the page");
         serving.abort();

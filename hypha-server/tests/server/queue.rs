@@ -1,4 +1,4 @@
-//! Queues of tasks, by which the clients of a workspace share work.
+//! Tests task queues, through which the clients of a workspace share work.
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::{Client, RemoteService, Value, args};
@@ -25,7 +25,7 @@ async fn pop(queue: &RemoteService, name: &str, timeout: f64) -> Result<Value> {
     Ok(popped.await?)
 }
 
-/// Another client in the workspace of `client`.
+/// Connects another client to the workspace of `client`.
 async fn colleague(server: &Server, client: &Client) -> Result<Client> {
     let token = client.manager().await?.generate_token(None).await?;
     let connecting = hypha_rpc::connect(server.url()).token(token);
@@ -62,7 +62,7 @@ async fn the_clients_of_a_workspace_share_tasks() -> Result<()> {
     }
     assert_eq!(length(&take).await?, 0);
 
-    // Each of those that wait gets one.
+    // Each waiting call gets one task.
     let waiting: Vec<_> = (0..4)
         .map(|_| {
             let take = take.clone();
@@ -132,7 +132,7 @@ async fn tasks_are_bounded_and_end_with_their_workspace() -> Result<()> {
     );
     assert!(server.stats().tasks_refused >= 3);
 
-    // One of two that wait has the only place.
+    // There is one slot, so the second waiting call evicts the first.
     let waiting = [(); 2].map(|()| {
         let queue = queue.clone();
         tokio::spawn(async move { pop(&queue, "empty", 20.0).await })

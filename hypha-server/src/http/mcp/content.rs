@@ -1,4 +1,4 @@
-//! Results of functions as content that models can read.
+//! Converts results of functions to content blocks of MCP, which language models can read.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,21 +9,23 @@ use serde_json::Value as Json;
 
 use super::image;
 
-/// Types of content that a service may return as it is.
+/// Types of content blocks that a service may return itself.
 const TYPES: [&str; 5] = ["text", "image", "audio", "resource", "resource_link"];
-/// Numbers of an array that are shown as text, at most.
+/// Maximum number of elements of an array that is shown as text.
 const NUMBERS_MAX: usize = 4096;
-/// Bytes of memory for one value in a tree of JSON, its share of a map or list included.
+/// Memory charged for one value in a JSON tree, in bytes, including its entry in a list or map.
 const NODE: usize = 160;
 
-/// Returns a result as content: a list item by item if `splits`, anything else as one value.
+/// Converts a result to content blocks. If `splits`, each item of a list becomes a block, otherwise
+/// the whole result becomes one value.
 ///
-/// Text is passed on as it is, images as images, maps in the form of content as such, everything
-/// else as JSON. Binary data and arrays within a value follow it, each as content of its own.
+/// A string becomes a text block, an image an image block, and a map that is a content block
+/// already is kept. Any other value becomes JSON text. Binary data and arrays inside it become
+/// separate blocks after the text.
 ///
 /// # Errors
 ///
-/// Returns the kind of value that has no form.
+/// Returns the kind of the value that cannot be converted.
 pub(super) fn blocks(result: &RawValue, splits: bool) -> Result<Vec<ContentBlock>, String> {
     let mut blocks = Vec::new();
     match result.items() {
@@ -37,7 +39,7 @@ pub(super) fn blocks(result: &RawValue, splits: bool) -> Result<Vec<ContentBlock
     Ok(blocks)
 }
 
-/// Adds the content of one value.
+/// Adds the content blocks of one value.
 fn add(value: &RawValue, blocks: &mut Vec<ContentBlock>) -> Result<(), String> {
     if let Some(text) = value.as_str() {
         blocks.push(ContentBlock::text(text));
@@ -55,7 +57,7 @@ fn add(value: &RawValue, blocks: &mut Vec<ContentBlock>) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns a map that is content already.
+/// Returns the content block that a map already is, or `None` for any other value.
 fn ready(value: &RawValue) -> Option<ContentBlock> {
     let kind = value.member("type")?;
     if !kind.as_str().is_some_and(|kind| TYPES.contains(&kind)) {
@@ -64,7 +66,7 @@ fn ready(value: &RawValue) -> Option<ContentBlock> {
     serde_json::from_slice(&json_text(value).ok()?).ok()
 }
 
-/// Returns binary data or an array as content, if the value is one.
+/// Returns the content block of binary data or an array, or `None` for any other value.
 fn binary(value: &RawValue) -> Result<Option<ContentBlock>, String> {
     if value.as_str().is_some() {
         return Ok(None);
@@ -89,7 +91,7 @@ fn binary(value: &RawValue) -> Result<Option<ContentBlock>, String> {
     }))
 }
 
-/// Returns the numbers of a small array as lists in JSON.
+/// Returns the elements of a small array as nested JSON lists.
 fn numbers(array: &NdArray) -> Result<String, String> {
     let (kind, shape) = (array.dtype(), array.shape());
     let unfit = |why: &str| {
@@ -106,7 +108,7 @@ fn numbers(array: &NdArray) -> Result<String, String> {
         .iter_f64()
         .map_err(|error| unfit(&error.to_string()))?;
     let mut lists: Vec<Json> = values.map(number).collect();
-    // From the inside out.
+    // Groups the elements by the last dimension first, because it changes fastest.
     for &side in shape.iter().skip(1).rev() {
         let rows = lists.chunks(side.max(1));
         lists = rows.map(|row| Json::Array(row.to_vec())).collect();
@@ -119,7 +121,7 @@ fn numbers(array: &NdArray) -> Result<String, String> {
 }
 
 fn number(value: f64) -> Json {
-    // Most arrays that are not of floats fit.
+    // Shows whole numbers without a fraction, because most arrays contain integers.
     let whole = value as i64;
     if whole as f64 == value {
         return whole.into();
@@ -127,14 +129,15 @@ fn number(value: f64) -> Json {
     value.into()
 }
 
-/// Writes a value as JSON. Binary data becomes a reference to the content in `parts`.
+/// Writes a value as JSON. Replaces binary data and arrays by references to blocks, which it adds
+/// to `parts`.
 fn write(
     value: &RawValue,
     text: &mut Vec<u8>,
     parts: &mut Vec<ContentBlock>,
 ) -> Result<(), String> {
     let start = text.len();
-    // Most results have no binary data.
+    // Fast path: most results contain no binary data.
     match whole(value, text) {
         Ok(()) => return Ok(()),
         Err(JsonError::Unfit(what)) if value.items().is_none() && value.entries().is_none() => {
@@ -192,7 +195,7 @@ fn whole(value: &RawValue, text: &mut Vec<u8>) -> Result<(), JsonError> {
 ///
 /// # Errors
 ///
-/// Returns the kind of value that JSON has no form for.
+/// Returns the kind of the value that JSON cannot represent.
 pub(super) fn json_text(value: &RawValue) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     whole(value, &mut text).map_err(|error| match error {
@@ -202,7 +205,7 @@ pub(super) fn json_text(value: &RawValue) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Returns the memory for a JSON text and the tree that is made of it.
+/// Returns the memory for a JSON text and the tree parsed from it, in bytes.
 pub(super) fn room(json: &[u8]) -> usize {
     let values = json
         .iter()
@@ -211,8 +214,8 @@ pub(super) fn room(json: &[u8]) -> usize {
     2 * json.len() + NODE * (values + 1)
 }
 
-/// Returns the memory for a result of `size` bytes and its content: the text, its base64 or escaped
-/// form, and the response.
+/// Returns the memory for a result of `size` bytes and its content, in bytes: the text, its base64
+/// or escaped form, and the response.
 pub(super) fn room_of_result(size: usize) -> usize {
     6 * size + NODE
 }

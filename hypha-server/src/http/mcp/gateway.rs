@@ -1,4 +1,4 @@
-//! The gateway: requests of MCP become calls of a service.
+//! Converts MCP requests to calls of a service.
 
 use std::collections::HashMap;
 
@@ -24,28 +24,28 @@ use crate::http::Front;
 use crate::http::request_client::{self, Visitor};
 use crate::memory::Charge;
 
-/// Largest item of a stream that is shown in a progress notification, in bytes.
+/// Maximum size of an item that is shown in a progress notification, in bytes.
 const PROGRESS_BYTES: usize = 4096;
 
-/// A service as an MCP server, for one visitor.
+/// A service as an MCP server, for one client.
 pub(super) struct Gateway {
     pub(super) front: Front,
     pub(super) service: RemoteService,
     pub(super) offer: Offer,
     pub(super) visitor: Visitor,
-    /// Whether the client reads notifications before a response.
+    /// Whether the client reads notifications that precede a response.
     pub(super) notifies: bool,
-    /// Charged for the offer.
+    /// Memory of the offer.
     pub(super) _offer: Charge,
-    /// Charged for requests and their responses, until the latter are sent.
+    /// Memory of the requests and their responses. Released when the response is sent.
     pub(super) charges: Mutex<HashMap<RequestId, Vec<Charge>>>,
 }
 
-/// Reason for which a request has no result.
+/// Reason why a request has no result.
 enum Failure {
-    /// The service or its function has failed.
+    /// The service or its function failed.
     Service(String),
-    /// The server has failed, or the client has gone.
+    /// The server failed, or the client disconnected.
     Server(ErrorData),
 }
 
@@ -59,7 +59,7 @@ impl Failure {
 }
 
 impl Gateway {
-    /// Calls a method, and gives up when the client has gone or the memory is exhausted.
+    /// Calls a method. Cancels the call if the client disconnects or the server evicts its account.
     async fn call(
         &self,
         method: &str,
@@ -90,7 +90,7 @@ impl Gateway {
         }
     }
 
-    /// Charges memory for a request, until its response is sent.
+    /// Charges memory to a request until its response is sent.
     fn hold(&self, id: &RequestId, bytes: usize) -> Result<(), Failure> {
         let charge = self.visitor.account.try_charge(bytes);
         let charge = charge.map_err(|error| {
@@ -105,8 +105,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Converts a result, outside of the threads that serve connections if it is large. Functions
-    /// in it are released at their owner.
+    /// Converts a result, on a blocking thread if it is large. Releases the functions in the
+    /// result, because MCP clients cannot call them.
     async fn convert<T: Send + 'static>(
         &self,
         result: RawValue,
@@ -125,7 +125,7 @@ impl Gateway {
         converted.map_err(Failure::Service)
     }
 
-    /// Converts a result to JSON, whose tree is charged.
+    /// Converts a result to a JSON tree. Charges the tree to the request.
     async fn json(
         &self,
         result: RawValue,
@@ -137,7 +137,7 @@ impl Gateway {
         parse().map_err(Failure::Service)
     }
 
-    /// Runs a tool and returns its content.
+    /// Calls a tool and returns its content.
     async fn run_tool(
         &self,
         request: CallToolRequestParams,
@@ -162,7 +162,7 @@ impl Gateway {
         {
             return self.run_stream(items, context).await;
         }
-        // A service that speaks the protocol may return the whole result.
+        // A service that implements the protocol may return a complete tool result.
         if method == "call_tool"
             && result
                 .member("content")
@@ -177,7 +177,8 @@ impl Gateway {
         ))
     }
 
-    /// Collects the items of a stream. A client that asks for progress sees them as they come.
+    /// Collects the items of a stream. Sends each item as progress to a client that requested
+    /// progress.
     async fn run_stream(
         &self,
         mut items: RemoteStream<RawValue>,
@@ -200,7 +201,8 @@ impl Gateway {
                     progress = progress.with_message(&*text.text);
                 }
                 let sent = context.peer.notify_progress(progress);
-                // A client that has gone cancels the request.
+                // The error is ignored, because the request of a disconnected client is cancelled
+                // anyway.
                 let _ = self.unless_ended(context, sent).await?;
             }
             blocks.append(&mut found);
@@ -217,7 +219,7 @@ impl Gateway {
         )
     }
 
-    /// Calls a function of the protocol that lists something.
+    /// Calls a protocol function that returns a list. Any other result counts as an empty list.
     async fn list<T: DeserializeOwned>(
         &self,
         method: &'static str,
@@ -312,7 +314,7 @@ impl Gateway {
     }
 }
 
-/// Returns the members of an object as arguments.
+/// Returns the members of an object as named arguments.
 fn named(arguments: &JsonObject) -> Args {
     let mut args = Args::new(0, arguments.len());
     for (name, value) in arguments {
@@ -321,12 +323,12 @@ fn named(arguments: &JsonObject) -> Args {
     args
 }
 
-/// Returns the error for a method that the service does not offer.
+/// Returns the error for a protocol method that the service does not offer.
 fn unknown_method() -> ErrorData {
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Method not found", None)
 }
 
-/// Reads what a function of the protocol has returned.
+/// Parses the result of a protocol function.
 fn parsed<T: DeserializeOwned>(method: &str, found: Json) -> Result<T, Failure> {
     serde_json::from_value(found).map_err(|error| {
         let expected = "does not return what the protocol says";
@@ -334,7 +336,7 @@ fn parsed<T: DeserializeOwned>(method: &str, found: Json) -> Result<T, Failure> 
     })
 }
 
-/// Returns text or binary data as the content of a resource.
+/// Returns a string or binary data as the contents of a resource, or `None` for any other result.
 fn plain_contents(result: &RawValue, uri: &str, kind: &str) -> Option<ResourceContents> {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -350,8 +352,8 @@ fn plain_contents(result: &RawValue, uri: &str, kind: &str) -> Option<ResourceCo
     Some(ResourceContents::blob(STANDARD.encode(bytes), uri).with_mime_type(kind))
 }
 
-/// Returns the contents in what `read_resource` has returned: `{contents: [...]}`, or the list
-/// alone.
+/// Parses the result of `read_resource`: `{contents: [...]}`, the list alone, or any other value,
+/// which is shown as text.
 fn contents(found: Json, uri: &str) -> Result<ReadResourceResult, Failure> {
     let listed = match found {
         Json::Object(mut map) => match map.remove("contents") {
@@ -384,7 +386,7 @@ fn contents(found: Json, uri: &str) -> Result<ReadResourceResult, Failure> {
     Ok(ReadResourceResult::new(contents.collect::<Result<_, _>>()?))
 }
 
-/// Returns the prompt `{description, messages}`.
+/// Parses a prompt of the form `{description, messages}`.
 fn prompt(found: &Json, messages: Vec<Json>) -> Result<GetPromptResult, Failure> {
     let one = |message: Json| {
         let role = match message["role"].as_str() {
@@ -406,7 +408,7 @@ fn prompt(found: &Json, messages: Vec<Json>) -> Result<GetPromptResult, Failure>
     Ok(result)
 }
 
-/// Serves the gateway by the types of the library.
+/// Implements the server trait of the MCP library (`rmcp`) for a gateway.
 #[derive(Clone)]
 pub(super) struct Handler(pub(super) std::sync::Arc<Gateway>);
 

@@ -1,13 +1,14 @@
-//! Images in results: recognized by their first bytes, or made of arrays of bytes.
+//! Images in results: detected by their first bytes, or encoded from byte arrays.
 
 use hypha_rpc::NdArray;
 use hypha_wire::DType;
 use png::{BitDepth, ColorType, Compression, Encoder};
 
-/// Pixels of the longest side of an image. Models see no more of it, and a wrong array is no image.
+/// Maximum width and height of an image, in pixels. Models scale larger images down, and a larger
+/// array is probably not an image.
 const SIDE_MAX: usize = 16_384;
 
-/// Returns the media type of an image that models can see, by its first bytes.
+/// Returns the media type of an image format that models support, by its first bytes.
 pub(super) fn media_type(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
@@ -32,8 +33,8 @@ pub(super) fn media_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Returns an array as PNG, if it is an image: bytes of the shape `[height, width]`, or with 1, 3
-/// or 4 channels as the third dimension.
+/// Encodes an array as PNG. Returns `None` unless it is an image: `u8` elements with shape
+/// `[height, width]`, or `[height, width, channels]` with 1, 3 or 4 channels.
 pub(super) fn png(array: &NdArray) -> Option<Vec<u8>> {
     let (height, width, color) = match *array.shape() {
         [height, width] | [height, width, 1] => (height, width, ColorType::Grayscale),

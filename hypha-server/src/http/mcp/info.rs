@@ -1,4 +1,4 @@
-//! The description of a gateway: `GET /{workspace}/mcp/{service}`.
+//! The information page of a service: `GET /{workspace}/mcp/{service}`.
 
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
@@ -9,7 +9,7 @@ use super::{Place, Refused, connect};
 use crate::http::credentials::Links;
 use crate::http::{Front, Remote, request_client};
 
-/// Describes the offer of a service to a user who may see it.
+/// Responds with a description of the offer, if the user may use the service.
 pub(super) async fn describe(
     front: &Front,
     remote: Remote,

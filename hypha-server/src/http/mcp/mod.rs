@@ -1,7 +1,7 @@
-//! Services for language models: the Model Context Protocol at `/{workspace}/mcp/{service}`.
+//! Services for language models: the Model Context Protocol (MCP) at `/{workspace}/mcp/{service}`.
 //!
-//! The streamable transport, `…/mcp`, has no sessions: each request stands for itself, as at the
-//! original. The older transport, `…/sse`, is a session for as long as its stream is open.
+//! The streamable HTTP transport (`…/mcp`) has no sessions: requests are independent, as in the
+//! original server. The older SSE transport (`…/sse`) has a session per open stream.
 
 mod content;
 mod gateway;
@@ -30,27 +30,27 @@ use super::problem::{Problem, problem};
 use super::request_client::{self, Visitor};
 use super::{Front, Remote, body};
 
-/// The part of the gateway that an address names.
+/// Endpoint of a service, selected by the end of the URL path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// The streamable transport.
+    /// The streamable HTTP transport.
     Streamable,
-    /// The stream of the older transport.
+    /// The event stream of the SSE transport.
     Stream,
-    /// The messages of the older transport.
+    /// The endpoint to which clients of the SSE transport post messages.
     Messages,
-    /// The description of the offer.
+    /// The information page.
     Info,
 }
 
-/// The address of a service.
+/// The service and the endpoint that a URL names.
 struct Place {
     workspace: String,
-    /// The id of the service, or its full id.
+    /// Id or full id of the service.
     id: String,
-    /// The parameter `_mode`.
+    /// The query parameter `_mode`, which selects among several matches.
     mode: Option<String>,
-    /// The path of the request, without a slash at its end.
+    /// Path of the request, without a slash at its end.
     path: String,
 }
 
@@ -69,7 +69,8 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Splits the path behind `/{workspace}/mcp/`. The id of a service may contain slashes.
+/// Splits the path after `/{workspace}/mcp/` into service id and endpoint. The id may contain
+/// slashes.
 fn split(path: &str) -> (&str, Part) {
     let parts = [
         ("/sse/messages/", Part::Messages),
@@ -77,7 +78,7 @@ fn split(path: &str) -> (&str, Part) {
         ("/sse", Part::Stream),
         ("/sse/", Part::Stream),
         ("/mcp", Part::Streamable),
-        // Some clients add a slash.
+        // Some clients append a slash.
         ("/mcp/", Part::Streamable),
     ];
     let mut found = parts.into_iter().filter_map(|(end, part)| {
@@ -87,13 +88,13 @@ fn split(path: &str) -> (&str, Part) {
     found.next().unwrap_or((path, Part::Info))
 }
 
-/// Redirects to the address with a slash.
+/// Redirects to the same path with a slash at its end.
 pub(super) async fn slash(OriginalUri(uri): OriginalUri) -> Response {
     let place = format!("{}/", uri.path());
     (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, place)]).into_response()
 }
 
-/// Tells how an address is made.
+/// Responds with 404 and the format of the URLs, because the path contains no service id.
 pub(super) async fn index(Path(workspace): Path<String>) -> Response {
     let body = json!({
         "error": "MCP service ID required",
@@ -104,7 +105,7 @@ pub(super) async fn index(Path(workspace): Path<String>) -> Response {
     (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
 }
 
-/// Serves everything at a service.
+/// Serves all requests below the path of a service.
 pub(super) async fn page(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -158,7 +159,7 @@ pub(super) async fn page(
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Makes the gateway to a service for the sender of a request.
+/// Fetches a service in the name of the visitor, and returns its gateway.
 async fn connect(front: &Front, visitor: Visitor, place: &Place) -> Result<Gateway, Refused> {
     let Place { workspace, id, .. } = place;
     let user = visitor.user.clone();
@@ -185,7 +186,8 @@ async fn connect(front: &Front, visitor: Visitor, place: &Place) -> Result<Gatew
     })
 }
 
-/// Returns the response for a service that is not there or not for this user, which are one to it.
+/// Returns the response for a service that cannot be used. The status is 404 whether the service
+/// does not exist or the user may not use it.
 fn unavailable(id: &str, error: &Error) -> Refused {
     let is_hidden = match error {
         Error::Rejected(refused) => matches!(
@@ -205,7 +207,8 @@ fn unavailable(id: &str, error: &Error) -> Refused {
     ))
 }
 
-/// Identifies the sender of a request that acts.
+/// Identifies the sender of a request. The cookie does not count if a page of another origin links
+/// here.
 async fn identify(front: &Front, remote: Remote, headers: &HeaderMap) -> Result<Visitor, Refused> {
     let visitor = request_client::identify(front, remote, headers, Links::AreNoCalls).await;
     Ok(visitor?)

@@ -1,4 +1,4 @@
-//! Tools, resources and prompts that a service offers.
+//! The tools, resources and prompts that a service offers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use rmcp::model::{Prompt, PromptArgument, Resource, Tool};
 use serde_json::{Value as Json, json};
 
-/// Members that describe a service and are no content of it.
+/// Keys that describe the service. Their values do not become resources.
 const METADATA: [&str; 8] = [
     "docs",
     "id",
@@ -19,58 +19,58 @@ const METADATA: [&str; 8] = [
     "app_id",
     "service_schema",
 ];
-/// Scheme of the addresses of texts in a service.
+/// URI prefix of a string in a service.
 const SCHEME: &str = "resource://";
 
-/// The offer of a service.
+/// The tools, resources and prompts of a service.
 pub(super) struct Offer {
     /// The full id, `workspace/client:service`.
     pub(super) id: String,
     pub(super) name: String,
     pub(super) kind: Option<String>,
     pub(super) description: Option<String>,
-    /// Functions of the protocol itself that the service has, such as `list_tools`.
+    /// Protocol functions that the service implements itself, such as `list_tools`.
     pub(super) native: HashSet<&'static str>,
-    /// By the name under which a client calls them.
+    /// Tools by the name that clients use.
     pub(super) tools: IndexMap<String, Callable>,
-    /// Whether the items of a list are contents of their own.
+    /// Whether each item of a list result becomes its own content block.
     pub(super) splits_lists: bool,
     pub(super) resources: Vec<Readable>,
-    /// By the key in the service.
+    /// Prompts by their key in the service.
     pub(super) prompts: IndexMap<String, Prompted>,
-    /// Functions without a schema.
+    /// Names of the functions that are not offered, because they have no schema.
     pub(super) excluded: Vec<String>,
 }
 
-/// A function as a tool.
+/// A tool and the method that it calls.
 pub(super) struct Callable {
     pub(super) tool: Tool,
     pub(super) method: String,
 }
 
-/// A resource and its content.
+/// A resource and the source of its content.
 pub(super) struct Readable {
     pub(super) resource: Resource,
     pub(super) source: Source,
 }
 
-/// The content of a resource.
+/// Source of the content of a resource.
 pub(super) enum Source {
     Text(String),
-    /// The result of a method.
+    /// A method that returns the content.
     Method(String),
 }
 
-/// A prompt and the method that writes it.
+/// A prompt and the method that returns its messages.
 pub(super) struct Prompted {
     pub(super) prompt: Prompt,
     pub(super) method: String,
 }
 
-/// Bytes of memory for one member, its part of the descriptions included.
+/// Memory charged for one member, in bytes, including its part of the descriptions.
 const NODE: usize = 256;
 
-/// Functions of a service that speaks the protocol itself.
+/// Functions by which a service implements the protocol itself.
 const NATIVE: [&str; 7] = [
     "list_tools",
     "call_tool",
@@ -82,13 +82,14 @@ const NATIVE: [&str; 7] = [
 ];
 
 impl Offer {
-    /// Reads the offer of a service: the functions of the protocol if it has some; else what it
-    /// lists as `tools`, `resources` and `prompts`; else its functions as tools and its texts as
+    /// Reads the offer of a service. Uses the first of these that exists: protocol functions; the
+    /// maps `tools`, `resources` and `prompts`; all functions as tools and all strings as
     /// resources.
     ///
     /// # Errors
     ///
-    /// Returns the reason for which a service of type `mcp` is none.
+    /// Fails if a service of type `mcp` has neither protocol functions nor these maps, or if a
+    /// listed function is missing or has no schema.
     pub(super) fn of(service: &RemoteService) -> Result<Offer, String> {
         let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
         let id = service.id().to_owned();
@@ -141,7 +142,7 @@ impl Offer {
         Ok(offer)
     }
 
-    /// Returns the prompt that a client names, by its key or by the name in the list.
+    /// Returns the prompt with this key, or else the prompt with this name.
     pub(super) fn prompt(&self, name: &str) -> Option<&Prompted> {
         let by_name = || {
             self.prompts
@@ -151,7 +152,7 @@ impl Offer {
         self.prompts.get(name).or_else(by_name)
     }
 
-    /// Describes the offer, for the information page.
+    /// Returns the capabilities and the summary for the information page.
     pub(super) fn describe(&self) -> (Json, Json) {
         let tools = self.tools.values().map(|found| &found.tool);
         let resources = self.resources.iter().map(|found| &found.resource);
@@ -243,7 +244,8 @@ impl Offer {
         )
     }
 
-    /// Adds the functions below a map as tools. Parts of their names are joined by underscores.
+    /// Adds all functions in a map as tools, also in nested maps. Joins the keys of nested
+    /// functions by underscores.
     fn add_functions(
         &mut self,
         service: &RemoteService,
@@ -290,7 +292,7 @@ impl Offer {
         }
     }
 
-    /// Adds the texts below a map as resources.
+    /// Adds all strings in a map as resources, also in nested maps.
     fn add_texts(&mut self, members: &Map, path: &str, place: &str, methods: &HashSet<&str>) {
         for (key, member) in members {
             if !key.starts_with('_') && !METADATA.contains(&key.as_str()) {
@@ -337,7 +339,7 @@ impl Offer {
     }
 }
 
-/// Returns the method as a tool of that name; `None` if there is no such function, or it has no
+/// Returns a method as a tool called `name`, or `None` if the method does not exist or has no
 /// schema.
 fn tool(service: &RemoteService, method: &str, name: &str) -> Option<Tool> {
     let Json::Object(mut schema) = service.schema(method)?.to_json() else {
@@ -366,7 +368,7 @@ fn tool(service: &RemoteService, method: &str, name: &str) -> Option<Tool> {
     ))
 }
 
-/// Returns the parameters of a function as arguments of a prompt.
+/// Converts the parameters of a function to prompt arguments.
 fn arguments(parameters: &Json) -> Vec<PromptArgument> {
     let required = parameters["required"].as_array();
     let is_required = |name: &str| {
@@ -391,7 +393,7 @@ fn joined(before: &str, between: &str, key: &str) -> String {
     }
 }
 
-/// Returns words with a capital letter each, as Python's `str.title` writes them.
+/// Returns a text in title case, as Python's `str.title` does.
 fn titled(text: &str) -> String {
     let mut within = false;
     let letter = |c: char| {
@@ -407,7 +409,7 @@ fn titled(text: &str) -> String {
     text.chars().map(letter).collect()
 }
 
-/// Returns the memory that an offer made of these members takes, at most.
+/// Returns an upper bound on the memory of the offer for these members, in bytes.
 pub(super) fn room(members: &Map) -> usize {
     let entries = members.iter();
     entries

@@ -1,8 +1,8 @@
-//! The older transport: a stream of events, and messages posted beside it. The library has no such
-//! transport any more; it serves the messages all the same.
+//! The SSE transport: the server sends an event stream, and the client posts messages to a second
+//! URL. `rmcp` no longer has this transport, so this module implements it; `rmcp` still handles the
+//! messages.
 //!
-//! A session begins with its stream and ends with it. Its client, its calls and everything else are
-//! in one task.
+//! A session lasts as long as its stream. One task owns its client and its calls.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -30,34 +30,34 @@ use crate::settings::Limits;
 use crate::shares::Places;
 use crate::state::State;
 
-/// Messages of a client that wait for its session.
+/// Maximum number of received messages that wait for the session.
 const MESSAGES: usize = 8;
-/// Events that wait for the client.
+/// Maximum number of events that wait to be sent to the client.
 const EVENTS: usize = 8;
-/// Memory of a message and its call, whatever their size.
+/// Memory charged for a message and its call in addition to the message's size, in bytes.
 const CALL: usize = 16 * 1024;
 const GONE: &str = "SSE session not found. Please reconnect.";
 
-/// The sessions that are open.
+/// The open sessions.
 pub(in crate::http) struct McpSessions {
     places: Arc<Places>,
     open: Mutex<HashMap<String, Session>>,
 }
 
-/// The way to a session.
+/// Handle of a session, for requests that post messages.
 #[derive(Clone)]
 struct Session {
     messages: mpsc::Sender<Incoming>,
     gateway: Arc<Gateway>,
 }
 
-/// A message of the client, and what is charged for it.
+/// A message of the client, with its memory charge.
 struct Incoming {
     message: ClientJsonRpcMessage,
     charge: Charge,
 }
 
-/// An event for the client, and what is charged for it.
+/// An event for the client, with its memory charges.
 struct Event {
     bytes: Bytes,
     _charges: Vec<Charge>,
@@ -72,7 +72,7 @@ impl McpSessions {
     }
 }
 
-/// An open session in the list. Dropping it removes the session.
+/// Entry of an open session. Dropping it removes the session.
 struct Listed {
     state: Arc<State>,
     sessions: Arc<McpSessions>,
@@ -131,7 +131,7 @@ pub(super) async fn open(
     state.clone().shutdown.spawn({
         let end = end.clone();
         async move {
-            // Gone with the task: the place, the entry in the list.
+            // The task owns the slot and the entry, so both are freed when it ends.
             let (mut place, _listed) = (place_of_session, listed);
             let stopped = state.shutdown.stopped();
             tokio::select! {
@@ -142,7 +142,7 @@ pub(super) async fn open(
                 () = stopped => {}
                 () = end.cancelled() => {}
             }
-            // Ends the calls that are going on, and the stream.
+            // Cancels the calls in progress, and ends the stream.
             end.cancel();
         }
     });
@@ -167,7 +167,7 @@ pub(super) async fn open(
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
-/// Runs a session until its end.
+/// Runs a session until it ends.
 async fn serve(handler: Handler, transport: Channel, end: CancellationToken) {
     match serve_server_with_ct(handler, transport, end).await {
         Ok(running) => {
@@ -177,7 +177,8 @@ async fn serve(handler: Handler, transport: Channel, end: CancellationToken) {
     }
 }
 
-/// Waits until nothing has happened for this time. Far in the future is a call in progress.
+/// Waits until there was no activity for `limit`. During a call, the time of the last activity is
+/// far in the future.
 async fn is_idle(mut activity: watch::Receiver<Instant>, limit: Duration) {
     loop {
         let last = *activity.borrow_and_update();
@@ -190,7 +191,7 @@ async fn is_idle(mut activity: watch::Receiver<Instant>, limit: Duration) {
     }
 }
 
-/// The stream of a session. Dropping it ends the session.
+/// The response body of a session. Dropping it ends the session.
 struct Going {
     first: Option<Bytes>,
     outgoing: mpsc::Receiver<Event>,
@@ -200,7 +201,7 @@ struct Going {
 }
 
 impl Going {
-    /// Returns the next piece; `None` at the end of the session.
+    /// Returns the next part of the body, or `None` if the session ended.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(first) = self.first.take() {
             return Some(first);
@@ -208,7 +209,7 @@ impl Going {
         tokio::select! {
             event = timeout(self.ping, self.outgoing.recv()) => match event {
                 Ok(event) => Some(event?.bytes),
-                // A client or proxy does not take the stream for dead.
+                // A ping keeps clients and proxies from treating the stream as dead.
                 Err(_) => Some(Bytes::from_static(b": ping\r\n\r\n")),
             },
             () = self.end.cancelled() => None,
@@ -216,19 +217,19 @@ impl Going {
     }
 }
 
-/// The transport between the stream, the messages and the library.
+/// Connects `rmcp` to the posted messages and the event stream.
 struct Channel {
     incoming: mpsc::Receiver<Incoming>,
     events: mpsc::Sender<Event>,
     gateway: Arc<Gateway>,
-    /// Charges for requests that are going on.
+    /// Charges of the requests in progress.
     pending: HashMap<RequestId, Charge>,
-    /// Time of the last message.
+    /// Time of the last activity.
     active: watch::Sender<Instant>,
 }
 
-/// A session counts as active for this long while a request is going on. Calls have limits of their
-/// own.
+/// Added to the time of the last activity while a request is in progress, so that the session is
+/// not idle. Calls have timeouts of their own.
 const BUSY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Channel {
@@ -240,7 +241,7 @@ impl Channel {
     }
 }
 
-/// The stream of a session has ended.
+/// Error after the stream of a session ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream of the session has ended")]
 struct Ended;
@@ -282,7 +283,7 @@ impl Transport<RoleServer> for Channel {
             ClientJsonRpcMessage::Request(request) => {
                 self.pending.insert(request.id.clone(), charge);
             }
-            // The library sends no response to a request that is cancelled.
+            // Frees the charges here, because `rmcp` sends no response to a cancelled request.
             ClientJsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) =
                     &notification.notification
@@ -304,7 +305,7 @@ impl Transport<RoleServer> for Channel {
     }
 }
 
-/// Takes a message for a session, whose response is an event.
+/// Passes a posted message to its session. The response is sent as an event.
 pub(super) async fn message(
     front: &Front,
     remote: Remote,

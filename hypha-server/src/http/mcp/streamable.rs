@@ -1,7 +1,7 @@
-//! The streamable transport: one request, one response.
+//! The streamable HTTP transport: one response for each request.
 //!
-//! The library reads the request and negotiates the version of the protocol. It keeps no session,
-//! so nothing outlives the response.
+//! `rmcp` parses the request and negotiates the protocol version. It keeps no session, so nothing
+//! is held after the response.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ use crate::http::{Front, Remote, body};
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
-/// Answers one message of a client.
+/// Handles one message of a client.
 pub(super) async fn post(
     front: &Front,
     remote: Remote,
@@ -57,8 +57,8 @@ pub(super) async fn post(
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        // Requests of pages of other origins do not have the user's cookie, and any name may stand
-        // for this server: `credentials` and `allow_origins` say who may do what.
+        // Disables the check of the host name, because the server may be reached under any name.
+        // `credentials` and `allow_origins` restrict the requests of pages of other origins.
         .disable_allowed_hosts()
         .with_sse_retry(None)
         .with_sse_keep_alive(Some(limits.stream_ping))
@@ -69,17 +69,17 @@ pub(super) async fn post(
     };
     let library =
         StreamableHttpService::new(factory, Arc::new(NeverSessionManager::default()), config);
-    // The library takes a client that does not accept events for one of another protocol.
+    // `rmcp` requires both types, although this server sends JSON to clients that accept only JSON.
     let accept = HeaderValue::from_static("application/json, text/event-stream");
     parts.headers.insert(header::ACCEPT, accept);
-    // It has no use for them, and might write them to the log.
+    // `rmcp` does not need the credentials, and might log them.
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove(header::COOKIE);
     let request = Request::from_parts(parts, Body::from(received.bytes.clone()));
     let response = library.handle(request).await;
     drop(library);
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        // The type was checked above: the body is no message.
+        // The content type was checked above, so `rmcp` could not parse the body.
         return Ok(unreadable());
     }
     Ok(response
@@ -101,7 +101,7 @@ fn unreadable() -> Response {
     (StatusCode::BAD_REQUEST, axum::Json(body)).into_response()
 }
 
-/// Forms of a response that a client accepts.
+/// Media types that the client accepts for a response.
 struct Accepted {
     json: bool,
     events: bool,
@@ -114,7 +114,7 @@ impl Accepted {
         let kinds = values.flat_map(|value| value.split(','));
         let kinds = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim());
         let mut accepted = Accepted {
-            // As in HTTP in general, a client that does not say accepts all.
+            // In HTTP, a request without `Accept` accepts every type.
             json: !headers.contains_key(header::ACCEPT),
             events: false,
         };
@@ -134,7 +134,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(JSON))
 }
 
-/// A response and what must last until it is sent.
+/// A response body, and values that must be held until the body is sent.
 struct Held<B, T> {
     body: B,
     gives_way: BoxFuture<'static, ()>,
