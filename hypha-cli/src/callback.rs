@@ -1,4 +1,4 @@
-//! Functions of this program that services call: they print their arguments.
+//! Functions of this program that services call. They print their arguments.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{output, values};
 
-/// Time between two pictures of a bar that nothing moves.
+/// Interval at which a bar is redrawn without new progress.
 const TICK: Duration = Duration::from_millis(120);
 
-/// The progress of a call on the standard error: a bar on a terminal, else lines.
+/// Progress of a call on the standard error: a bar on a terminal, otherwise lines.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -26,7 +26,7 @@ impl Progress {
         }
     }
 
-    /// Returns a bar of so many bytes, which is hidden if there is no terminal.
+    /// Returns a bar for a transfer of `size` bytes. The bar is hidden if there is no terminal.
     pub(crate) fn bytes(name: &str, size: Option<u64>) -> ProgressBar {
         let bar = match size {
             Some(size) => ProgressBar::new(size),
@@ -43,7 +43,7 @@ impl Progress {
         self.suspend(|| output::note(text));
     }
 
-    /// Runs `write` while the bar is out of the way.
+    /// Hides the bar, runs `write`, and shows the bar again.
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
@@ -51,9 +51,9 @@ impl Progress {
         }
     }
 
-    /// Moves the bar.
+    /// Updates the bar.
     fn moved(&self, name: &str, done: f64, total: f64) {
-        // Whole numbers are shown as they are, a fraction in percent.
+        // Shows whole numbers as they are, and a fraction in percent.
         let factor = if total == 1.0 { 100.0 } else { 1.0 };
         let (done, total) = ((done * factor) as u64, (total * factor) as u64);
         if let Some(bar) = &self.bar {
@@ -75,7 +75,7 @@ impl Progress {
         }
     }
 
-    /// Returns a function for the argument `name`.
+    /// Returns a function to pass as the argument `name`.
     pub(crate) fn function(&self, name: &str) -> Function {
         let progress = self.clone();
         let name: Arc<str> = name.into();
@@ -111,8 +111,8 @@ fn style(template: &str) -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Reads arguments that are a progress: a number up to 1 of a function with such a name, a number
-/// of steps and their total, or a map of these.
+/// Returns the progress that the arguments report, as done and total: a fraction, if `progress` is
+/// part of the function's name; a number of steps and their total; or a map with such values.
 fn fraction(name: &str, given: &[Value]) -> Option<(f64, f64)> {
     let within = |done: f64, total: f64| {
         let fits = total.is_finite() && total > 0.0 && (0.0..=total).contains(&done);

@@ -1,4 +1,4 @@
-//! The file with the contexts: for each, the server, the workspace and the token.
+//! The configuration file. It contains the contexts: server, workspace and token under a name.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// Variable with the path of the file.
+/// Environment variable with the path of the file.
 const CONFIG_VARIABLE: &str = "HYPHA_CONFIG";
-/// Name of the context that `login` makes if there is none.
+/// Name of the context that `login` creates if the URL has no host.
 pub(crate) const DEFAULT_NAME: &str = "default";
 
-/// A server, and how to connect to it.
-// Not Debug: it holds a token.
+/// A server, with the workspace and the token to connect to it.
+// Not `Debug`, because it holds a token.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Profile {
     pub(crate) server_url: String,
@@ -29,7 +29,7 @@ pub(crate) struct Profile {
 /// The content of the file.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Config {
-    /// Name of the context that is used if none is named.
+    /// Name of the context that is used if the command names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) current: Option<String>,
     #[serde(default)]
@@ -37,11 +37,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the file. One that does not exist is empty.
+    /// Reads the file. A missing file counts as empty.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read, or is not what this program writes.
+    /// Fails if the file cannot be read or parsed.
     pub(crate) fn load() -> Result<Config> {
         let Some(path) = path() else {
             return Ok(Config::default());
@@ -58,7 +58,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Fails if there is no folder for it, or it cannot be written.
+    /// Fails if no folder for the file is known, or the file cannot be written.
     pub(crate) fn save(&self) -> Result<()> {
         let path = path().context(
             "there is no folder for the contexts: set HYPHA_CONFIG, XDG_CONFIG_HOME or HOME",
@@ -68,11 +68,11 @@ impl Config {
             .with_context(|| format!("cannot write the contexts to {}", path.display()))
     }
 
-    /// Returns the context of this name.
+    /// Returns the context with this name.
     ///
     /// # Errors
     ///
-    /// Fails with the names that there are.
+    /// Fails if there is no such context. The error lists the existing names.
     pub(crate) fn get(&self, name: &str) -> Result<&Profile> {
         let found = self.contexts.get(name);
         Ok(found.ok_or_else(|| self.unknown(name))?)
@@ -89,7 +89,7 @@ impl Config {
     }
 }
 
-/// Returns the path of the file, if there is a folder for it.
+/// Returns the path of the file, or `None` if no folder for it is known.
 pub(crate) fn path() -> Option<PathBuf> {
     if let Some(path) = variable(CONFIG_VARIABLE) {
         return Some(path.into());
@@ -105,13 +105,14 @@ pub(crate) fn path() -> Option<PathBuf> {
     Some(folder.join("hypha").join("config.json"))
 }
 
-/// Returns an environment variable that is set and not empty, without white space around it.
+/// Returns an environment variable without surrounding white space, or `None` if it is not set or
+/// empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
 }
 
-/// Replaces a file by one that only the user can read. A reader sees the old content or the new.
+/// Atomically replaces a file by a file that only the user can read.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path
         .parent()
@@ -126,7 +127,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let new = path.with_file_name(name);
-    // Of a process with this id that was killed.
+    // The file may exist, because a process with the same id may have been killed before the
+    // rename.
     let _ = fs::remove_file(&new);
     let written = write_private(&new, content).and_then(|()| fs::rename(&new, path));
     if written.is_err() {

@@ -1,4 +1,4 @@
-//! Options of every subcommand that connects to a server.
+//! Options of the subcommands that connect to a server.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,7 +6,7 @@ use hypha_rpc::{Client, ConnectOptions};
 
 use crate::config::{Config, Profile, variable};
 
-/// Server of programs that name none.
+/// URL of the server if neither an option, a variable nor a context sets one.
 pub(crate) const DEFAULT_URL: &str = "http://localhost:9527";
 
 #[derive(Args, Clone)]
@@ -14,31 +14,32 @@ pub(crate) const DEFAULT_URL: &str = "http://localhost:9527";
 pub(crate) struct ConnectionOptions {
     /// URL of the server
     ///
-    /// Default: the variable HYPHA_SERVER_URL, else that of the context, else
+    /// Default: the variable HYPHA_SERVER_URL, otherwise the URL in the context, otherwise
     /// http://localhost:9527.
     #[arg(long, value_name = "URL")]
     pub(crate) server_url: Option<String>,
-    /// Access token; without it the user is anonymous
+    /// Access token. Without one, the user is anonymous
     ///
-    /// Default: the variable HYPHA_TOKEN, else that of the context. A variable keeps the token out
-    /// of the list of processes.
+    /// If the option is not set, the variable HYPHA_TOKEN is used, otherwise the token in the
+    /// context. A variable keeps the token out of the list of processes.
     #[arg(long)]
     pub(crate) token: Option<String>,
-    /// Workspace to connect to; without it the user's own
+    /// Workspace to connect to. Default: the user's own
     ///
-    /// Default: the variable HYPHA_WORKSPACE, else that of the context.
+    /// If the option is not set, the variable HYPHA_WORKSPACE is used, otherwise the workspace in
+    /// the context.
     #[arg(long, value_name = "NAME")]
     pub(crate) workspace: Option<String>,
     /// Context with the server, workspace and token
     ///
-    /// Default: the variable HYPHA_CONTEXT, else the one that `hypha context use` has chosen. If a
-    /// context is named here, the variables of server, token and workspace have no effect.
+    /// Default: the variable HYPHA_CONTEXT, otherwise the context chosen with `hypha context use`.
+    /// If this option is set, the variables for server, token and workspace have no effect.
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
 }
 
-/// The result of options, variables and context.
-// Not Debug: it holds a token.
+/// The connection settings that result from options, variables and context.
+// Not `Debug`, because it holds a token.
 pub(crate) struct Connection {
     /// Name of the context, if one is used.
     pub(crate) context: Option<String>,
@@ -48,17 +49,18 @@ pub(crate) struct Connection {
 }
 
 impl ConnectionOptions {
-    /// Returns where to connect and as which user.
+    /// Resolves options, variables and the stored contexts.
     pub(crate) fn resolve(&self) -> Result<Connection> {
         self.resolve_with(&Config::load()?)
     }
 
-    /// Does the same with contexts that may not be stored yet.
+    /// Resolves options, variables and `config`, which may contain contexts that are not stored
+    /// yet.
     pub(crate) fn resolve_with(&self, config: &Config) -> Result<Connection> {
         resolve(self, config, variable)
     }
 
-    /// Connects a client that offers no services of its own.
+    /// Connects a client that registers no services.
     pub(crate) async fn connect(&self) -> Result<Client> {
         // The error names the URL without credentials and query.
         Ok(self.resolve()?.options().silent(true).await?)
@@ -93,7 +95,7 @@ fn resolve(
         Some(name) => config.get(name)?.clone(),
         None => Profile::default(),
     };
-    // The variables may be about another server than a context on the command line.
+    // Ignores the variables if a context is named, because they may belong to another server.
     let variable = |name: &str| variable(name).filter(|_| named.is_none());
     let pick = |option: &Option<String>, name: &str, of_context: Option<String>| {
         given(option).or_else(|| variable(name)).or(of_context)
@@ -101,7 +103,7 @@ fn resolve(
     let of_context = Some(profile.server_url.clone()).filter(|url| !url.is_empty());
     let server_url = pick(&options.server_url, "HYPHA_SERVER_URL", of_context);
     let server_url = server_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
-    // The token of one server must not be shown to another.
+    // The token of a context is sent only to the server of that context.
     let is_server = is_same(&server_url, &profile.server_url);
     let of_context = |value: &Option<String>| value.clone().filter(|_| is_server);
     Ok(Connection {
@@ -116,7 +118,7 @@ fn resolve(
     })
 }
 
-/// Returns whether two URLs are those of one server.
+/// Returns whether two URLs name the same server.
 pub(crate) fn is_same(a: &str, b: &str) -> bool {
     a.trim_end_matches('/') == b.trim_end_matches('/')
 }
@@ -141,7 +143,7 @@ mod tests {
         }
     }
 
-    /// `server_url token workspace`, with the context.
+    /// Returns `server_url token workspace`, and the context.
     fn of(options: [Option<&str>; 3], variables: &[(&str, &str)]) -> String {
         let [context, server_url, token] = options.map(|text| text.map(str::to_owned));
         let options = ConnectionOptions {

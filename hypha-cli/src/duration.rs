@@ -1,8 +1,8 @@
-//! Lengths of time on the command line.
+//! Durations on the command line.
 
 use std::time::Duration;
 
-/// Reads `500ms`, `2s`, `1.5m`, `2h`, `7d`, or a number of seconds.
+/// Parses `500ms`, `2s`, `1.5m`, `2h`, `7d`, or a number of seconds.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let end = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

@@ -1,4 +1,4 @@
-//! Exit codes, by the kind of failure.
+//! Failures and their exit codes.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use anyhow::Error;
 use hypha_rpc::error::{ConnectErrorKind, ErrorKind, RejectKind};
 use hypha_rpc::workspace::ManagerError;
 
-/// The table of `hypha --help`.
+/// The table of exit codes in `hypha --help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    success
@@ -20,16 +20,16 @@ Exit codes:
   7    timeout
   130  interrupted";
 
-/// A failure of this program with an exit code of its own.
+/// A failure of this program that has its own exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The arguments do not fit the method or each other.
+    /// The arguments do not match the method, or contradict each other.
     Usage(String),
     /// The named object does not exist.
     NotFound(String),
-    /// A time limit of this program has passed.
+    /// A timeout of this program expired.
     Late(String),
-    /// The user has ended the command before its result.
+    /// The user interrupted the command.
     Interrupted,
 }
 
@@ -46,7 +46,7 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Returns whether the reader of the output has gone, as with `hypha services | head`.
+/// Returns whether the reader of the output has closed the pipe, as in `hypha services | head`.
 pub(crate) fn reader_has_gone(error: &Error) -> bool {
     let is_pipe = |cause: &(dyn std::error::Error + 'static)| {
         let cause = cause.downcast_ref::<io::Error>();

@@ -1,8 +1,8 @@
-//! Ctrl-C, where a command has to end in order.
+//! Handles Ctrl-C in commands that must close their connection.
 
 use std::time::Duration;
 
-/// Awaits `work`, and returns `None` if the user presses Ctrl-C first.
+/// Awaits `work`. Returns `None` if the user presses Ctrl-C first.
 pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         result = work => Some(result),
@@ -24,10 +24,10 @@ pub(crate) async fn interrupted() {
         }
     }
     if tokio::signal::ctrl_c().await.is_err() {
-        // Nothing can be heard; the signal ends the program without an order.
+        // Waits forever, because no handler could be installed. The signal then kills the program.
         std::future::pending::<()>().await;
     }
 }
 
-/// Time for a connection to close when the user waits for the prompt.
+/// Time for the connection to close after Ctrl-C, while the user waits for the prompt.
 pub(crate) const GRACE: Duration = Duration::from_millis(500);

@@ -28,7 +28,7 @@ use output::Color;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Use of color
+    /// When to use color
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     color: Color,
 }
@@ -41,7 +41,7 @@ enum Command {
     Serve(commands::serve::Options),
 }
 
-/// The subcommands that run on the runtime of this program.
+/// The subcommands that run on this program's runtime.
 #[derive(Subcommand)]
 enum Ordinary {
     Login(login::Options),
@@ -67,7 +67,8 @@ enum Ordinary {
     Man(shell::ManOptions),
 }
 
-/// Exits with one of [`failure::EXIT_CODES`], and an error on the standard error.
+/// Runs the command. Prints an error to the standard error, and exits with one of
+/// [`failure::EXIT_CODES`].
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     output::set_color(arguments.color);
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the command with the options of the server, which reads them itself.
+/// Returns the command including the options of the server, which the server parses itself.
 fn whole_command() -> clap::Command {
     let command = Arguments::command();
     #[cfg(feature = "server")]

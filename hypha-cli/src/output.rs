@@ -1,4 +1,4 @@
-//! Results on the standard output or in a file, and errors on the standard error.
+//! Writes results to the standard output or a file, and errors to the standard error.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// The use of color.
+/// When to use color.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
-    /// Also in files and pipes.
+    /// Always, also in files and pipes.
     Always,
     /// Nowhere.
     Never,
@@ -25,16 +25,16 @@ pub(crate) enum Color {
 
 static COLOR: OnceLock<bool> = OnceLock::new();
 
-/// Decides once whether results have colors.
+/// Decides whether results are colored. The first call decides.
 pub(crate) fn set_color(color: Color) {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let is_terminal = std::io::stdout().is_terminal();
     let colored = is_colored(color, is_terminal, &variable("NO_COLOR"), &variable("TERM"));
-    // Only the first call decides, and there is one.
+    // The error of a second call is ignored. `main` calls this function once.
     let _ = COLOR.set(colored);
 }
 
-/// An empty NO_COLOR counts as not set (<https://no-color.org>).
+/// Returns whether to use color. An empty NO_COLOR counts as not set (<https://no-color.org>).
 fn is_colored(color: Color, is_terminal: bool, no_color: &str, term: &str) -> bool {
     match color {
         Color::Auto => is_terminal && no_color.is_empty() && term != "dumb",
@@ -46,19 +46,19 @@ fn is_colored(color: Color, is_terminal: bool, no_color: &str, term: &str) -> bo
 /// Styles of text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Style {
-    /// Heads of tables and names.
+    /// Table headers and names.
     Bold,
     /// Less important text.
     Dim,
     /// Types.
     Cyan,
-    /// Good news.
+    /// Added objects.
     Green,
-    /// Bad news.
+    /// Removed objects.
     Red,
 }
 
-/// Returns `text` in a style, if results have colors.
+/// Returns `text` in a style, or unchanged if results are not colored.
 pub(crate) fn paint(style: Style, text: &str) -> Cow<'_, str> {
     if !COLOR.get().copied().unwrap_or_default() || text.is_empty() {
         return Cow::Borrowed(text);
@@ -73,8 +73,8 @@ pub(crate) fn paint(style: Style, text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
 }
 
-/// Replaces control characters, with which a text of a peer could move the cursor, change the title
-/// of the terminal or hide other text. Line ends and tabs stay.
+/// Replaces control characters, because a string from a peer could use them to move the cursor,
+/// change the title of the terminal or hide other text. Keeps line ends and tabs.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_direction(c);
     if text.contains(is_unsafe) {
@@ -89,7 +89,7 @@ fn is_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns a text of a peer as one line.
+/// Returns a string from a peer as one line, without control characters.
 pub(crate) fn line(text: &str) -> String {
     clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -124,16 +124,16 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     say(&serde_json::to_string_pretty(value)?)
 }
 
-/// Writes a note to the standard error. A closed standard error is no reason to fail.
+/// Writes a note to the standard error. Ignores errors, because the standard error may be closed.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Asks the user a question on the terminal.
+/// Asks the user to confirm on the terminal. Returns the decision.
 ///
 /// # Errors
 ///
-/// Fails if there is no terminal to ask on.
+/// Fails if the standard input or the standard error is not a terminal.
 pub(crate) fn confirm(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let text = "nobody can be asked without a terminal; `--yes` answers in advance";
@@ -148,7 +148,7 @@ pub(crate) fn confirm(question: &str) -> Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Returns rows as aligned columns with a head.
+/// Formats rows as aligned columns with a header.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows
         .iter()
@@ -183,7 +183,7 @@ pub(crate) fn report(error: &Error) {
     note(&format!("hypha: {}", paragraph(error)));
 }
 
-/// Some errors repeat the text of their cause in their own; such a cause is not written again.
+/// Formats `error` and its causes. Skips a cause whose text is already at the end.
 pub(crate) fn paragraph(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

@@ -1,4 +1,4 @@
-//! `hypha bench`: how fast a method answers.
+//! `hypha bench`: measures the speed of a method.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use crate::interrupt::{GRACE, unless_interrupted};
 use crate::values::{self, Source};
 use crate::{duration, output};
 
-/// Errors that are printed; more of them say no more.
+/// Maximum number of errors that are printed.
 const ERRORS: usize = 3;
 
-/// Measure the latency and the rate of calls of a method
+/// Measure the latency and the call rate of a method
 ///
-/// The arguments are those of `hypha call`. The method is called again and again, so it should have
-/// no effect.
+/// The arguments are those of `hypha call`. The method is called many times, so it should have no
+/// side effects.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -34,16 +34,16 @@ pub(crate) struct Options {
     /// Service and method: `id.method`, `client:id.method` or `workspace/client:id.method`
     #[arg(value_name = "SERVICE.METHOD")]
     target: String,
-    /// Arguments, those by position first
+    /// Arguments of the method, positional ones first
     #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
     arguments: Vec<String>,
-    /// Calls in flight at the same time
+    /// Number of concurrent calls
     #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
-    /// Time of the measurement
+    /// Duration of the measurement
     #[arg(long, short, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     duration: Duration,
-    /// Longest time for a call
+    /// Timeout of a call
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     timeout: Duration,
     /// Print as JSON
@@ -51,10 +51,10 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// The calls of one worker, or of all.
+/// Results of one worker, or of all workers.
 #[derive(Default)]
 struct Outcome {
-    /// Times of the calls that have succeeded.
+    /// Durations of the successful calls.
     times: Vec<Duration>,
     failed: u64,
     errors: Vec<String>,
@@ -96,7 +96,8 @@ async fn measure(
             .call::<RawValue>(method, args.clone())
             .timeout(options.timeout)
     };
-    // A method that fails is not measured, and the first call looks things up.
+    // Not measured, because the first call looks up the service, and a method that fails should not
+    // be measured.
     call().await.context("the first call has failed")?;
     let begin = Instant::now();
     let workers = (0..options.concurrency).map(|_| async {
@@ -175,7 +176,7 @@ fn report(mut outcome: Outcome, elapsed: Duration, options: &Options) -> Result<
     }
 }
 
-/// Returns the time in milliseconds within which this part of the calls was answered.
+/// Returns the duration within which this fraction of the calls completed, in milliseconds.
 fn quantile(sorted: &[Duration], part: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let index = (sorted.len() as f64 * part).ceil() as usize;

@@ -1,4 +1,4 @@
-//! `hypha call`: one call of a method.
+//! `hypha call`: calls a method.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::interrupt::{GRACE, unless_interrupted};
 use crate::values::{self, Argument, Source};
 use crate::{duration, output};
 
-/// Bytes of a downloaded file that are read at a time.
+/// Size of a read from a remote file, in bytes.
 const PIECE: usize = 256 * 1024;
 
 /// Call a method and print its result
 ///
-/// Each argument is a JSON value, or a text where it is no JSON. NAME=VALUE passes it by name.
+/// Each argument is a JSON value, or a string if it is not valid JSON. NAME=VALUE passes an
+/// argument by name.
 ///
-/// A value can come from elsewhere: `@FILE` is the JSON of a file that ends with .json, the array
-/// of one that ends with .npy, and the bytes of any other file; `-` is the standard input;
-/// `@file:FILE` is a file that the service reads piece by piece; `@callback` is a function that
-/// prints its arguments. A parameter that the schema declares as a function gets such a
-/// function by itself.
+/// A value can also come from a file: `@FILE` is the JSON value in a .json file, the array in a
+/// .npy file, and the bytes of any other file. `-` is the standard input. `@file:FILE` is a file
+/// that the service reads in pieces. `@callback` is a function that prints its arguments. A
+/// parameter that the schema declares as a function gets such a function automatically.
 ///
-/// The items of a stream are printed as they come. Ctrl-C ends the call.
+/// The items of a stream are printed as they arrive. Ctrl-C ends the call.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -43,17 +43,17 @@ pub(crate) struct Options {
     /// Service and method: `id.method`, `client:id.method` or `workspace/client:id.method`
     #[arg(value_name = "SERVICE.METHOD")]
     target: String,
-    /// Arguments, those by position first
+    /// Arguments of the method, positional ones first
     #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
     arguments: Vec<String>,
-    /// Longest time for the call, such as 500ms or 2m; without it there is no limit
+    /// Timeout of the call, such as 500ms or 2m. Default: none
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
-    /// Print the result as JSON; arrays of numbers are lists
+    /// Print the result as JSON; numeric arrays become lists
     #[arg(long)]
     json: bool,
-    /// File for the result: .npy for an array, .json for any value, else bytes or text as they
-    /// are; `-` is the standard output
+    /// File for the result: .npy for an array, .json for any value, any other name for bytes or a
+    /// string; `-` is the standard output
     #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
 }
@@ -76,7 +76,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
 }
 
-/// Separates service and method at the first dot of the name of the service.
+/// Splits `SERVICE.METHOD` at the first dot of the service's name.
 pub(crate) fn split(target: &str) -> Result<(&str, &str)> {
     let name = target.rfind(['/', ':']).map_or(0, |at| at + 1);
     let parts = target[name..].find('.').map(|at| {
@@ -124,7 +124,8 @@ async fn call(
         call = call.timeout(limit);
     }
     let result = call.await?;
-    // Results of peers in other languages are written like functions.
+    // Checks for a stream first, because peers in other languages encode a stream as an object of
+    // functions.
     if let Ok(stream) = result.decode_as::<RemoteStream<Value>>() {
         return print_stream(stream, options, progress).await;
     }
@@ -139,7 +140,8 @@ async fn call(
     }
 }
 
-/// Returns a text for the standard output: without control characters if that is a terminal.
+/// Returns a string for the standard output. Removes control characters if the standard output is a
+/// terminal.
 fn for_output(text: &str) -> std::borrow::Cow<'_, str> {
     if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
         output::clean(text)
@@ -148,7 +150,7 @@ fn for_output(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// Encodes the arguments, with a function for each parameter that takes one and is not given.
+/// Encodes the arguments. Adds a function for each parameter that takes one and has no argument.
 pub(crate) async fn encode(
     arguments: Vec<Argument>,
     properties: Option<&Json>,
@@ -193,7 +195,7 @@ fn push(args: &mut hypha_rpc::Args, name: Option<&str>, value: &Value) {
     }
 }
 
-/// Returns a file that a peer reads, with a bar that follows.
+/// Returns a file that a peer can read. A bar shows the progress of the transfer.
 async fn upload(path: &Path) -> Result<RemoteFile> {
     let open = || format!("cannot open {}", path.display());
     let file = tokio::fs::File::open(path).await.with_context(open)?;
@@ -241,7 +243,7 @@ async fn download(mut file: RemoteFile, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Prints or stores the items of a stream as they come.
+/// Prints or stores the items of a stream as they arrive.
 async fn print_stream(
     mut stream: RemoteStream<Value>,
     options: &Options,

@@ -1,4 +1,4 @@
-//! `hypha clients`, `hypha kick` and `hypha ping`: the connected programs.
+//! `hypha clients`, `hypha kick` and `hypha ping`: list, disconnect and ping the connected clients.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::connection::ConnectionOptions;
 use crate::failure::Failure;
 use crate::{duration, output};
 
-/// Service of the server by which operators disconnect clients.
+/// Service through which administrators disconnect clients.
 const ADMIN: &str = "ws-user-root/admin-utils";
 
 /// List the connected clients of a workspace
@@ -22,7 +22,7 @@ Examples:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// The workspace; without it that of the connection
+    /// Workspace to list. Default: that of the connection
     #[arg(value_name = "WORKSPACE")]
     listed: Option<String>,
     /// Print as JSON
@@ -50,7 +50,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
 /// Disconnect a client (for administrators of the server)
 ///
-/// The client comes back by itself unless it is told otherwise.
+/// Most clients then reconnect automatically.
 #[derive(Args)]
 #[command(after_long_help = "\
 Example:
@@ -58,9 +58,9 @@ Example:
 pub(crate) struct KickOptions {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// The client: `client` or `workspace/client`
+    /// Client to disconnect: `client` or `workspace/client`
     client: String,
-    /// Reason that the client is told
+    /// Reason that is sent to the client
     #[arg(long, default_value = "Admin requested disconnect")]
     reason: String,
 }
@@ -82,7 +82,7 @@ pub(crate) async fn kick(options: KickOptions) -> Result<()> {
     let kicked = admin.call::<Value>("kickout_client", args).await;
     client.disconnect().await;
     match kicked {
-        // Both servers answer with these words.
+        // Both servers use these words in the error.
         Err(error) if error.to_string().contains("not connected") => {
             Err(Failure::NotFound(format!("{workspace}/{id} is not connected")).into())
         }
@@ -100,15 +100,15 @@ Examples:
 pub(crate) struct PingOptions {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// The client: `client` or `workspace/client`
+    /// Client to ping: `client` or `workspace/client`
     client: String,
     /// Number of pings
     #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// Time between two pings
+    /// Interval between two pings
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
     interval: Duration,
-    /// Longest time for an answer
+    /// Timeout of a ping
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     timeout: Duration,
 }

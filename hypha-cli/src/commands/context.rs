@@ -1,4 +1,4 @@
-//! `hypha context`: the servers that the user works with.
+//! `hypha context`: manages the stored servers and tokens.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -10,8 +10,8 @@ use crate::output;
 
 /// Manage contexts: server, workspace and token under one name
 ///
-/// The contexts are in hypha/config.json in the user's folder for settings, or in the file of the
-/// variable HYPHA_CONFIG. Only the user can read the file.
+/// Contexts are stored in hypha/config.json in the user's configuration folder, or in the file that
+/// the variable HYPHA_CONFIG names. Only the user can read the file.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -26,7 +26,7 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the contexts; a star marks the current one
+    /// List the contexts; an asterisk marks the current one
     #[command(
         visible_alias = "list",
         after_long_help = "Example:\n  hypha context ls --json"
@@ -36,15 +36,15 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Choose the context of later commands
+    /// Choose the context for later commands
     #[command(after_long_help = "Example:\n  hypha context use lab")]
     Use {
         /// Name of the context
         name: String,
     },
-    /// Add a context, or replace it
+    /// Add or replace a context
     ///
-    /// `hypha login` stores a token in it. The first context becomes the current one.
+    /// `hypha login` stores a token in the context. The first context becomes the current one.
     #[command(
         after_long_help = "Example:\n  hypha context add lab --server-url https://hypha.example.org"
     )]
@@ -54,15 +54,15 @@ enum Action {
         /// URL of the server
         #[arg(long, value_name = "URL")]
         server_url: String,
-        /// Workspace to connect to; without it the user's own
+        /// Workspace to connect to. Default: the user's own
         #[arg(long, value_name = "NAME")]
         workspace: Option<String>,
-        /// Access token; other users may see it in the list of processes, `hypha login
-        /// --with-token` reads it from the standard input
+        /// Access token. Other users may see it in the list of processes; `hypha login
+        /// --with-token` reads it from the standard input instead
         #[arg(long)]
         token: Option<String>,
     },
-    /// Remove a context, with its token
+    /// Remove a context and its token
     #[command(
         visible_alias = "remove",
         after_long_help = "Example:\n  hypha context rm lab"

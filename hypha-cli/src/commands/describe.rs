@@ -1,4 +1,4 @@
-//! `hypha describe`: what a service offers, with an example of a call.
+//! `hypha describe`: shows the methods of a service, with an example of a call.
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -23,7 +23,7 @@ Examples:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// The service: `id`, `client:id` or `workspace/client:id`, and optionally a method
+    /// Service: `id`, `client:id` or `workspace/client:id`, optionally followed by a method
     #[arg(value_name = "SERVICE[.METHOD]")]
     service: String,
     /// Print as JSON
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// One method, as its owner published it.
+/// A method, as its provider described it.
 struct Method {
     name: String,
     text: String,
@@ -133,7 +133,7 @@ impl Method {
         self.required.iter().any(|required| required == name)
     }
 
-    /// Returns a command that calls the method with values of the right types.
+    /// Returns a command that calls the method with sample values of the right types.
     fn example(&self, id: &str) -> String {
         let target = quoted(&output::line(&format!("{id}.{}", self.name)));
         let mut words = vec!["hypha".to_owned(), "call".to_owned(), target];
@@ -222,7 +222,7 @@ fn as_json(service: &RemoteService, methods: &[Method]) -> Json {
     })
 }
 
-/// Returns the type of a schema in a few words.
+/// Returns a short description of the type of a schema.
 fn type_of(schema: &Json) -> String {
     if let Some(kind) = schema.get(KIND).and_then(Json::as_str) {
         let items = schema
@@ -263,7 +263,8 @@ fn type_of(schema: &Json) -> String {
     }
 }
 
-/// Returns a value of a type as it is written on the command line; `None` if it is added by itself.
+/// Returns a sample value in command-line syntax, or `None` if the program supplies the value
+/// itself.
 fn sample(schema: &Json) -> Option<String> {
     for key in ["default", "const"] {
         if let Some(value) = schema.get(key) {
@@ -296,7 +297,7 @@ fn sample(schema: &Json) -> Option<String> {
     })
 }
 
-/// Returns a word in quotes if the shell would change it.
+/// Quotes a word if the shell would otherwise change it.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@,+~".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('~') {

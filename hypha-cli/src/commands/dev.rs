@@ -1,4 +1,4 @@
-//! `hypha dev`: a server with a sample service, for a first look.
+//! `hypha dev`: a server with a sample service, to try the command.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use rand::RngExt as _;
 use crate::interrupt::{GRACE, interrupted};
 use crate::output;
 
-/// Workspace of the sample, which every user can read.
+/// Workspace of the sample service. Every user can read it.
 const WORKSPACE: &str = "public";
 /// Time between two items of the sample stream.
 const TICK: Duration = Duration::from_millis(200);
-/// Most items of the sample methods.
+/// Maximum number of items or steps in the sample methods.
 const ITEMS: u32 = 1000;
 
-/// Run a server with a sample service, for a first look
+/// Run a server with a sample service, to try the command
 ///
-/// Everything is in memory and ends with the command. The server accepts connections of this
-/// machine only, unless --host says otherwise.
+/// All data is kept in memory and lost when the command ends. The server accepts connections from
+/// this machine only, unless --host is set.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -32,11 +32,11 @@ pub(crate) struct Options {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Port to listen on; 0 takes a free one
+    /// Port to listen on; 0 selects a free port
     #[arg(long, default_value_t = 9527)]
     port: u16,
-    /// Token that permits everything, of at least 32 characters; without it a random one, which is
-    /// not shown
+    /// Root token, which permits everything, of at least 32 characters. Default: a random token,
+    /// which is not shown
     #[arg(
         long,
         value_name = "TOKEN",
@@ -48,7 +48,7 @@ pub(crate) struct Options {
 
 struct Sample;
 
-/// Methods to try: a sum, a stream, a progress and an array.
+/// Sample methods: a sum, a greeting, a stream, a progress report and an array.
 #[hypha_service(id = "sample", visibility = "public")]
 impl Sample {
     /// Add two numbers.
@@ -63,7 +63,7 @@ impl Sample {
         a + b
     }
 
-    /// Greet somebody.
+    /// Greet a person.
     pub(crate) async fn greet(
         &self,
         /// Name of the person.
@@ -72,7 +72,7 @@ impl Sample {
         format!("Hello {name}!")
     }
 
-    /// Count upwards, five numbers in a second.
+    /// Count upwards, five numbers per second.
     pub(crate) async fn count(
         &self,
         /// The last number, at most 1000.
@@ -88,10 +88,10 @@ impl Sample {
         })
     }
 
-    /// Work in steps, and report the progress.
+    /// Work in steps and report the progress.
     pub(crate) async fn work(
         &self,
-        /// Receives the number of steps that are done, and of all.
+        /// Receives the number of completed steps and the total number of steps.
         on_progress: Callback<(u32, u32)>,
         /// Number of steps, at most 1000.
         #[hypha(default = 10)]
@@ -105,10 +105,10 @@ impl Sample {
         Ok("done".to_owned())
     }
 
-    /// Return a picture of waves: brightness from 0 to 255.
+    /// Return an image of waves, with brightness from 0 to 255.
     pub(crate) async fn image(
         &self,
-        /// Rows and columns, at most 1000.
+        /// Number of rows and columns, at most 1000.
         #[hypha(default = 128)]
         size: u32,
     ) -> anyhow::Result<NdArray> {
@@ -130,7 +130,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         port,
         root_token,
     } = options;
-    // The sample is in the workspace `public`, where only administrators register services.
+    // A root token is needed, because only administrators can register services in `public`.
     let root_token = root_token
         .filter(|token| !token.is_empty())
         .unwrap_or_else(|| {
@@ -170,7 +170,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns the text that shows what to do next.
+/// Returns the text that suggests the next commands.
 fn text(url: &str) -> String {
     let is_default = url == crate::connection::DEFAULT_URL
         || url == crate::connection::DEFAULT_URL.replace("localhost", "127.0.0.1");

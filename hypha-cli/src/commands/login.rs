@@ -1,4 +1,4 @@
-//! `hypha login` and `hypha logout`.
+//! `hypha login` and `hypha logout`: obtain, store and remove tokens.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::process::{Command, Stdio};
@@ -12,10 +12,10 @@ use crate::connection::{Connection, ConnectionOptions, DEFAULT_URL, is_same};
 use crate::failure::Failure;
 use crate::{duration, output};
 
-/// Log in with a browser, and keep the token
+/// Log in with a browser and store the token
 ///
-/// Prints the URL of the login page, and opens it if there is a browser. The token is stored in the
-/// file of the contexts, which only the user can read, and later commands use it.
+/// Prints the URL of the login page and opens the page in a browser, if there is one. The token is
+/// stored in the configuration file, which only the user can read. Later commands use it.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,13 +25,13 @@ Examples:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// Life of the token, such as 12h or 7d; only for the token of a --workspace
+    /// Lifetime of the token, such as 12h or 7d; applies only with --workspace
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     expires_in: Option<Duration>,
-    /// Time for the login
+    /// Time to wait for the login
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
     timeout: Duration,
-    /// Print the URL only
+    /// Only print the URL, do not open a browser
     #[arg(long)]
     no_browser: bool,
     /// Read the token from the standard input
@@ -58,7 +58,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         token: Some(token.clone()),
         ..connection
     };
-    // A token that is of no use is not stored.
+    // Checks the token before storing it.
     let client = connection.options().silent(true).await?;
     let (user, workspace) = (client.user(), client.workspace());
     client.disconnect().await;
@@ -77,12 +77,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     ))
 }
 
-/// Returns the context to store the token in, and the server. A new context has the name of the
-/// option, or that of the host.
+/// Returns the name of the context that will store the token, and the server. A new context is
+/// named after the option `--context`, or after the host.
 fn target(options: &ConnectionOptions) -> Result<(String, Connection)> {
     let mut config = Config::load()?;
     if let Some(name) = &options.context {
-        // Made by this login, for the server that commands without a context use.
+        // A new context stores the server that a command without a context would use.
         let url = options
             .server_url
             .clone()
@@ -142,9 +142,10 @@ async fn by_browser(connection: &Connection, options: &Options) -> Result<String
     Ok(login.await?)
 }
 
-/// Shows a URL in the user's browser, if there is one.
+/// Opens a URL in the user's browser, if there is one.
 fn open(url: &str) {
-    // A server chooses the URL; nothing but a web page is opened.
+    // Opens only web pages, because the server chooses the URL and another scheme could start a
+    // program.
     if !(url.starts_with("https://") || url.starts_with("http://")) {
         return;
     }
@@ -161,27 +162,26 @@ fn open(url: &str) {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // Without such a program the user opens the printed URL.
+    // If the program does not exist, the user can still open the printed URL.
     drop(command.spawn());
 }
 
-/// Forget the token of a context
+/// Remove the token of a context
 ///
-/// Prints the page on which the user ends the session with the identity provider, if the server has
-/// one.
+/// Prints the page that ends the session with the identity provider, if the server has one.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
   hypha logout
   hypha logout --context lab --revoke")]
 pub(crate) struct LogoutOptions {
-    /// Context whose token is forgotten; without it the current one
+    /// Context whose token is removed. Default: the current one
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Revoke the token at the server, so that copies of it are of no use, too
+    /// Revoke the token at the server, so that copies of it are useless
     #[arg(long)]
     revoke: bool,
-    /// Do not ask the server for a page
+    /// Do not ask the server for the logout page
     #[arg(long)]
     local: bool,
 }
@@ -215,7 +215,7 @@ pub(crate) async fn logout(options: LogoutOptions) -> Result<()> {
         profile.server_url
     ))?;
     if !options.local {
-        // The token is forgotten, whatever the server says.
+        // The token is removed even if the server cannot be reached.
         match hypha_rpc::logout(&profile.server_url)
             .on_url(|_| async {})
             .await

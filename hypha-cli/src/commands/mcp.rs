@@ -1,4 +1,4 @@
-//! `hypha mcp`: a service as an MCP server on the standard input and output.
+//! `hypha mcp`: serves a service as an MCP server on standard input and output.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,15 +22,15 @@ use crate::connection::ConnectionOptions;
 use crate::interrupt::{GRACE, unless_interrupted};
 use crate::{duration, output, values};
 
-/// Items of a stream that one result holds; a model reads all of them.
+/// Maximum number of stream items in a result, because a model reads all of them.
 const ITEMS: usize = 1000;
-/// Lines of functions that one result holds.
+/// Maximum number of lines that callbacks add to a result.
 const LINES: usize = 1000;
 
 /// Serve a service to an assistant, as an MCP server on standard input and output
 ///
-/// Each method with a schema is a tool. Functions among the parameters are given by this program;
-/// their arguments follow the result.
+/// Each method with a schema becomes a tool. This program supplies the functions that a method
+/// takes as parameters, and appends their arguments to the result.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -42,9 +42,9 @@ An assistant runs it by an entry in its settings:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// The service: `id`, `client:id` or `workspace/client:id`
+    /// Service: `id`, `client:id` or `workspace/client:id`
     service: String,
-    /// Longest time for a call; without it there is no limit
+    /// Timeout of a call. Default: none
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
 }
@@ -70,22 +70,22 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         .context("the assistant does not speak the protocol")
 }
 
-/// A service as a server of tools.
+/// A service whose methods are offered as tools.
 struct Bridge {
     service: RemoteService,
     tools: BTreeMap<String, Callable>,
     timeout: Option<Duration>,
 }
 
-/// A method as a tool.
+/// A tool and the method that it calls.
 struct Callable {
     tool: Tool,
     method: String,
-    /// Parameters that take a function.
+    /// Names of the parameters that take a function.
     functions: Vec<String>,
 }
 
-/// Returns the methods with a schema, by the names of their tools, which have no dots.
+/// Returns the methods that have a schema, by tool name. Dots in a name become underscores.
 fn tools(service: &RemoteService) -> BTreeMap<String, Callable> {
     let mut tools = BTreeMap::new();
     for method in service.methods() {
@@ -135,7 +135,7 @@ fn callable(name: &str, method: &str, schema: &Json) -> Callable {
 }
 
 impl Bridge {
-    /// Calls a method, and returns the result as content.
+    /// Calls a method and returns the result as content blocks.
     async fn call(
         &self,
         found: &Callable,
@@ -174,7 +174,7 @@ impl Bridge {
     }
 }
 
-/// Returns a function that keeps its arguments as lines.
+/// Returns a function that records the arguments of each call as a line.
 fn recorder(name: &str, lines: &Arc<Mutex<Vec<String>>>) -> Function {
     let (name, lines) = (name.to_owned(), Arc::clone(lines));
     Function::new(move |call| {
@@ -192,7 +192,7 @@ fn recorder(name: &str, lines: &Arc<Mutex<Vec<String>>>) -> Function {
     })
 }
 
-/// Returns a value as content: images as such, texts as they are, everything else as JSON.
+/// Converts a value to a content block: an image, a text for a string, or JSON for any other value.
 fn block(value: &Value) -> ContentBlock {
     match value {
         Value::String(text) => ContentBlock::text(text.clone()),
@@ -255,7 +255,8 @@ impl rmcp::ServerHandler for Bridge {
                 return Err(ErrorData::internal_error("the request was cancelled", None));
             }
         };
-        // A model reads the error of a method and can correct its arguments.
+        // Returned as a tool result, not as a protocol error, so that the model reads it and can
+        // correct its arguments.
         let result = match result {
             Ok(content) => CallToolResult::success(content),
             Err(error) => {

@@ -1,4 +1,4 @@
-//! The subcommands: each is a module with its options and a function `run`.
+//! The subcommands. Each module contains the options of a subcommand and a function `run`.
 
 pub(crate) mod bench;
 pub(crate) mod call;

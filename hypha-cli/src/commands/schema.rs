@@ -1,4 +1,4 @@
-//! The subcommand `hypha schema`: writes the description of a service for other languages.
+//! `hypha schema`: writes the description of a service for other languages.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::output;
 
 /// Describe a service for callers in other languages
 ///
-/// Writes the names, types and texts that a service publishes in one of several formats. The
+/// Writes the method names, types and descriptions of a service in one of several formats. The
 /// service may be written in any language.
 #[derive(Args)]
 #[command(after_long_help = "\

@@ -1,18 +1,18 @@
-//! `hypha serve`: the program `hypha-server`.
+//! `hypha serve`: runs `hypha-server`.
 
 use std::ffi::OsString;
 
 use anyhow::Result;
 use clap::Args;
 
-/// Name in the help of the options.
+/// Name of the program in the help.
 const NAME: &str = "hypha serve";
 
 /// Run a server, with the options of hypha-server
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    // They are read by the server, which accepts those of the original, too.
+    // Not parsed here, because the server parses its own options and those of the Python server.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
@@ -23,7 +23,7 @@ pub(crate) fn command() -> clap::Command {
     hypha_server::program::command().name("serve").about(about)
 }
 
-/// Runs the server until Ctrl-C. It has a runtime of its own.
+/// Runs the server until Ctrl-C, on a runtime of its own.
 pub(crate) fn run(options: Options) -> Result<()> {
     let arguments = [NAME.into()].into_iter().chain(options.arguments);
     hypha_server::program::run(arguments.collect(), |_| {}, || {})

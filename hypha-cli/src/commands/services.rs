@@ -1,4 +1,4 @@
-//! `hypha services`: the services that the user may see.
+//! `hypha services`: lists the services that the user may see.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,16 +14,18 @@ use crate::connection::ConnectionOptions;
 use crate::interrupt::{GRACE, unless_interrupted};
 use crate::output::{self, Style, paint};
 
-/// Time after which `--watch` looks again although no event has come: other workspaces send none.
+/// Interval at which `--watch` lists the services again without an event, because other workspaces
+/// send no events to this client.
 const LOOK: Duration = Duration::from_secs(2);
-/// Services come and go in groups, with their client.
+/// Time to wait after an event before listing, because a client adds or removes all its services at
+/// once.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Longest description in the table, in characters.
+/// Maximum length of a description in the table, in characters.
 const DESCRIPTION: usize = 60;
 
 /// List services
 ///
-/// In the patterns `*` matches any text.
+/// In a pattern, `*` matches any string.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -34,29 +36,29 @@ Examples:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// Workspace to search, or `*` for the public services of all; without it the one of the
-    /// connection
+    /// Workspace to search, or `*` for the public services of all workspaces. Default: the
+    /// workspace of the connection
     #[arg(value_name = "WORKSPACE")]
     searched: Option<String>,
-    /// Services of this type
+    /// Only services of this type
     #[arg(long = "type", value_name = "PATTERN")]
     kind: Option<String>,
-    /// public, protected or unlisted
+    /// Only services with this visibility: public, protected or unlisted
     #[arg(long, value_name = "PATTERN")]
     visibility: Option<String>,
-    /// Services with this name in their id
+    /// Only services with this name, the last part of the id
     #[arg(long, value_name = "PATTERN")]
     id: Option<String>,
-    /// Services of this client
+    /// Only services of this client
     #[arg(long, value_name = "PATTERN")]
     client: Option<String>,
-    /// List unlisted services of the own workspace as well
+    /// Also list the unlisted services of the own workspace
     #[arg(long, short)]
     all: bool,
     /// Print the records of the services as JSON
     #[arg(long)]
     json: bool,
-    /// Stay, and print services that come and go
+    /// Keep running, and print services that are added or removed
     #[arg(long, short)]
     watch: bool,
 }
@@ -120,7 +122,7 @@ fn row(service: &ServiceInfo) -> Vec<String> {
     ]
 }
 
-/// Returns the word for a visibility.
+/// Returns the name of a visibility.
 pub(crate) fn visibility(visibility: Visibility) -> &'static str {
     match visibility {
         Visibility::Public => "public",
@@ -145,7 +147,7 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
                 changes(&known, &services, options)?;
                 (known, failures) = (services, 0);
             }
-            // The connection is being restored.
+            // Retries, because the connection may be reconnecting.
             Err(error) if failures < 3 => {
                 failures += 1;
                 output::report(&error);
@@ -168,7 +170,7 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
     }
 }
 
-/// Prints the difference between two lists.
+/// Prints the services that were added or removed between two lists.
 fn changes(
     old: &BTreeMap<String, ServiceInfo>,
     new: &BTreeMap<String, ServiceInfo>,

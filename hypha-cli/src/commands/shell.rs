@@ -1,4 +1,4 @@
-//! `hypha completions` and `hypha man`: files for the user's shell.
+//! `hypha completions` and `hypha man`: generate completions and manual pages.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::output;
 
-/// Print the completions of a shell
+/// Print a completion script for a shell
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
   hypha completions zsh > ~/.zfunc/_hypha
   hypha completions fish > ~/.config/fish/completions/hypha.fish")]
 pub(crate) struct CompletionsOptions {
-    /// The shell
+    /// Shell for which the script is written
     shell: Shell,
 }
 
@@ -26,14 +26,14 @@ pub(crate) fn completions(options: CompletionsOptions, mut command: clap::Comman
     output::write_bytes(&script, None)
 }
 
-/// Print the manual page, or write one for each subcommand
+/// Print the manual page, or write one page for each subcommand
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
   hypha man | man -l -
   hypha man --folder ~/.local/share/man/man1")]
 pub(crate) struct ManOptions {
-    /// Folder for the pages of all subcommands
+    /// Folder to which the pages of all subcommands are written
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
 }

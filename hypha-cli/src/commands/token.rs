@@ -1,4 +1,4 @@
-//! `hypha token`: tokens for other programs.
+//! `hypha token`: creates, revokes and inspects tokens.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -31,23 +31,23 @@ enum Action {
     Create {
         #[command(flatten)]
         connection: ConnectionOptions,
-        /// Life of the token, such as 12h or 7d
+        /// Lifetime of the token, such as 12h or 7d
         #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration::parse)]
         expires_in: Duration,
-        /// read, read_write or admin
+        /// Permission of the token: read, read_write or admin
         #[arg(long, default_value = "read_write", value_parser = ["read", "read_write", "admin"])]
         permission: String,
-        /// Workspace that the token is for; without it that of the connection
+        /// Workspace of the token. Default: that of the connection
         #[arg(long = "for", value_name = "WORKSPACE")]
         target: Option<String>,
-        /// Only client that may use the token
+        /// Id of the only client that may use the token
         #[arg(long, value_name = "ID")]
         client_id: Option<String>,
-        /// Further words of its scope, separated by commas
+        /// Additional scopes of the token, separated by commas
         #[arg(long, value_name = "WORD", value_delimiter = ',')]
         scope: Vec<String>,
     },
-    /// Revoke a token, which then opens nothing
+    /// Revoke a token
     #[command(after_long_help = "Example:\n  hypha token revoke < token.txt")]
     Revoke {
         #[command(flatten)]
@@ -55,7 +55,7 @@ enum Action {
         #[command(flatten)]
         token: Token,
     },
-    /// Show the user, the permissions and the end of a token
+    /// Show the user, the permissions and the expiry of a token
     #[command(after_long_help = "Example:\n  hypha token inspect --json < token.txt")]
     Inspect {
         #[command(flatten)]
@@ -70,7 +70,7 @@ enum Action {
 
 #[derive(Args)]
 struct Token {
-    /// The token; without it, it is read from the standard input, where other users do not see it
+    /// Token. Default: read from the standard input, where other users cannot see it
     #[arg(value_name = "TOKEN")]
     given: Option<String>,
 }
@@ -143,8 +143,8 @@ async fn inspect(connection: &ConnectionOptions, token: String) -> Result<UserIn
     let user = client.manager().await?.parse_token(token.clone()).await;
     client.disconnect().await;
     match user {
-        // Servers read tokens for the workspace of the connection. One for another workspace says
-        // itself what it is.
+        // A server only parses tokens for the workspace of the connection. For a token of another
+        // workspace, this connects with the token itself.
         Err(hypha_rpc::Error::Service(ManagerError::Permission(_))) => {
             let server_url = connection.resolve()?.server_url;
             let client = hypha_rpc::connect(server_url)

@@ -1,4 +1,4 @@
-//! `hypha watch` and `hypha logs`: the events of a workspace.
+//! `hypha watch` and `hypha logs`: print the events and the log of a workspace.
 
 use anyhow::Result;
 use clap::Args;
@@ -12,7 +12,7 @@ use crate::interrupt::{GRACE, unless_interrupted};
 use crate::output::{self, Style, paint};
 use crate::values;
 
-/// Events of a workspace that servers send.
+/// The events that servers send about a workspace.
 const KINDS: [EventKind<'static>; 8] = [
     EventKind::ClientConnected,
     EventKind::ClientDisconnected,
@@ -24,10 +24,10 @@ const KINDS: [EventKind<'static>; 8] = [
     EventKind::WorkspaceDeleted,
 ];
 
-/// Print the events of the workspace as they come
+/// Print the events of the workspace as they arrive
 ///
-/// Without names it prints the events of the server: clients and services that come and go, and
-/// changes of the workspace. Ctrl-C ends it.
+/// Without names, it prints the events of the server: clients and services that were added or
+/// removed, and changes of the workspace. Ctrl-C ends it.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -37,13 +37,13 @@ Examples:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// Types of events, also those that programs emit
+    /// Types of events to print, including types that programs emit
     #[arg(value_name = "EVENT")]
     kinds: Vec<String>,
     /// Print each event as one line of JSON
     #[arg(long)]
     json: bool,
-    /// End after this number of events
+    /// Exit after this number of events
     #[arg(long, value_name = "NUMBER")]
     count: Option<usize>,
 }
@@ -89,7 +89,7 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns an event as one line: the type, the object, and everything else.
+/// Formats an event as one line: type, object, other data.
 fn text(kind: &str, data: &Value) -> String {
     let kind = format!("{:<20}", output::line(kind));
     let id = data.get("id").and_then(Value::as_str);
@@ -103,7 +103,7 @@ fn text(kind: &str, data: &Value) -> String {
         .to_owned()
 }
 
-/// Print the log of the workspace: messages and events that programs have written
+/// Print the log of the workspace: messages and events that programs wrote
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -112,13 +112,13 @@ Examples:
 pub(crate) struct LogsOptions {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// Entries of this type; messages have the type `log`
+    /// Only entries of this type; messages have the type `log`
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// Entries from this time on (ISO 8601)
+    /// Only entries from this time on (ISO 8601)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Entries up to this time (ISO 8601)
+    /// Only entries up to this time (ISO 8601)
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Print as JSON

@@ -1,4 +1,4 @@
-//! `hypha whoami`: the user and the workspace of the connection.
+//! `hypha whoami`: shows the user and the workspace of the connection.
 
 use anyhow::Result;
 use clap::Args;
@@ -45,7 +45,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     output::write(&text(&fields), None)
 }
 
-/// Returns the properties of a user that are set.
+/// Returns the fields of a user that have a value.
 pub(crate) fn about(user: &UserInfo) -> Vec<(&'static str, String)> {
     let mut fields = vec![("User", user.id.clone())];
     if let Some(email) = &user.email {
@@ -69,7 +69,7 @@ pub(crate) fn about(user: &UserInfo) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// Returns the time until `at`, in seconds since 1970.
+/// Returns the remaining time until `at`, which is in seconds since 1970.
 fn left(at: f64) -> Option<String> {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -84,7 +84,7 @@ fn left(at: f64) -> Option<String> {
     })
 }
 
-/// Returns fields below each other, with their values aligned.
+/// Formats fields as lines, with their values aligned.
 pub(crate) fn text(fields: &[(&str, String)]) -> String {
     let width = fields
         .iter()

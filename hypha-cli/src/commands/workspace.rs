@@ -1,4 +1,4 @@
-//! `hypha workspace`: the workspaces that the user may enter.
+//! `hypha workspace`: manages the workspaces that the user may enter.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -9,7 +9,7 @@ use crate::connection::ConnectionOptions;
 use crate::failure::Failure;
 use crate::output;
 
-/// Entries that the server returns at a time.
+/// Number of entries in one page of the server's list.
 const PAGE: usize = 256;
 
 /// List, create, choose and delete workspaces
@@ -52,25 +52,25 @@ enum Action {
         /// Description, one sentence
         #[arg(long)]
         description: Option<String>,
-        /// User ids or e-mail addresses of further owners
+        /// Ids or e-mail addresses of additional owners
         #[arg(long, value_name = "USER", value_delimiter = ',')]
         owners: Vec<String>,
         /// Keep the workspace when its last client leaves
         #[arg(long)]
         persistent: bool,
-        /// Replace a workspace with this name
+        /// Replace an existing workspace with this name
         #[arg(long)]
         overwrite: bool,
         /// Print the record as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Choose the workspace of later commands, in the current context
+    /// Choose the workspace for later commands, in the current context
     #[command(after_long_help = "Example:\n  hypha workspace use microscopes")]
     Use {
         /// Name of the workspace
         id: String,
-        /// Context to change; without it the current one
+        /// Context to change. Default: the current one
         #[arg(long, value_name = "NAME")]
         context: Option<String>,
     },
@@ -81,7 +81,7 @@ enum Action {
         connection: ConnectionOptions,
         /// Name of the workspace
         id: String,
-        /// Delete it without a question
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
@@ -184,7 +184,7 @@ async fn choose(id: String, context: Option<String>) -> Result<()> {
     config.get(&name)?;
     if let Some(profile) = config.contexts.get_mut(&name) {
         profile.workspace = Some(id.clone());
-        // A workspace that the user may not enter is not chosen.
+        // Connects to the workspace, so that a workspace that the user may not enter is not stored.
         let mut options = hypha_rpc::connect(&profile.server_url)
             .workspace(&id)
             .silent(true);

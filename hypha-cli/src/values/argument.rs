@@ -1,4 +1,4 @@
-//! Arguments of a call as they are written on the command line.
+//! Parses the arguments of a call from the command line.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use serde_json::Value as Json;
 use super::npy;
 use crate::failure::Failure;
 
-/// Word for a function of this program.
+/// Argument that stands for a function of this program.
 const CALLBACK: &str = "@callback";
-/// Prefix of files that the service reads piece by piece.
+/// Prefix of a file that the service reads in pieces.
 const FILE: &str = "@file:";
 
 /// One argument.
 #[derive(Debug)]
 pub(crate) struct Argument {
-    /// `None` for an argument by position.
+    /// `None` for a positional argument.
     pub(crate) name: Option<String>,
     pub(crate) source: Source,
 }
@@ -27,20 +27,20 @@ pub(crate) struct Argument {
 /// The value of an argument.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Source {
-    /// A value, which is sent with the call.
+    /// A value that is sent with the call.
     Value(Value),
     /// A function that prints its arguments.
     Callback,
-    /// A file that the service reads piece by piece.
+    /// A file that the service reads in pieces.
     File(PathBuf),
 }
 
-/// Reads the arguments of a method with this schema of its parameters.
+/// Parses the arguments of a method. `properties` is the schema of its parameters.
 ///
 /// # Errors
 ///
-/// Fails if a file cannot be read, an argument by position follows one by name, or the standard
-/// input is used twice.
+/// Fails if a file cannot be read, a positional argument follows a named one, or the standard input
+/// is used twice.
 pub(crate) fn parse(words: &[String], properties: Option<&Json>) -> Result<Vec<Argument>> {
     let mut arguments: Vec<Argument> = Vec::new();
     let mut reads_input = false;
@@ -109,7 +109,8 @@ fn source(text: &str, schema: Option<&Json>) -> Result<Source> {
     Ok(Source::Value(from_text(text, is_text)))
 }
 
-/// Reads JSON, or text that is none. For a parameter of texts, `1` is a text, too.
+/// Parses JSON. Returns a string if the text is not JSON, or if the parameter takes a string and
+/// the JSON is of another type.
 fn from_text(text: &str, is_text: bool) -> Value {
     match serde_json::from_str::<Json>(text) {
         Ok(json) if !is_text || json.is_string() => json.into(),
@@ -117,7 +118,8 @@ fn from_text(text: &str, is_text: bool) -> Value {
     }
 }
 
-/// Reads a file by its name: JSON, an array of numpy, text for a parameter of texts, else bytes.
+/// Reads a file according to its extension: `.json` is a JSON value, `.npy` an array. Any other
+/// file is a string if the parameter takes one, otherwise bytes.
 fn from_file(path: &Path, is_text: bool) -> Result<Value> {
     let read = || format!("cannot read {}", path.display());
     let bytes = std::fs::read(path).with_context(read)?;
@@ -132,7 +134,7 @@ fn from_file(path: &Path, is_text: bool) -> Result<Value> {
     }
 }
 
-/// Reads the standard input by its content, as it has no name.
+/// Parses the standard input according to its content, because it has no file name.
 fn from_bytes(bytes: Vec<u8>, is_text: bool) -> Result<Value> {
     if npy::is_npy(&bytes) {
         return array(&bytes);
@@ -147,7 +149,7 @@ fn array(bytes: &[u8]) -> Result<Value> {
     Ok(Value::encode_from(&npy::read(bytes)?)?)
 }
 
-/// Returns whether a schema, or one of its alternatives, is of this kind.
+/// Returns whether a schema, or one of its alternatives, is of the kind `kind`.
 fn is_kind(schema: &Json, kind: &str) -> bool {
     let alternatives = schema.get("anyOf").and_then(Json::as_array);
     schema.get(KIND).and_then(Json::as_str) == Some(kind)

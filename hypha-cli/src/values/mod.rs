@@ -1,4 +1,4 @@
-//! Arguments and results of calls in files and on the terminal.
+//! Converts arguments and results of calls from and to text and files.
 
 mod argument;
 mod npy;

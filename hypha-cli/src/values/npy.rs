@@ -1,26 +1,26 @@
-//! Files of numpy (`.npy`): one array each.
+//! Reads and writes NumPy files (`.npy`), which hold one array each.
 //
-// The crates for it bring a parser of Python literals and big integers; the header of a file that
-// numpy writes needs neither.
+// Written by hand, because the crates for this format depend on parsers for Python literals and big
+// integers, which the header of such a file does not need.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hypha_rpc::{DType, NdArray};
 use hypha_wire::ByteOrder;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// numpy aligns the data to this many bytes.
+/// Alignment of the data in a file that NumPy writes, in bytes.
 const ALIGNMENT: usize = 64;
 
-/// Returns whether this is the beginning of such a file.
+/// Returns whether the bytes begin like a NumPy file.
 pub(crate) fn is_npy(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// Reads an array.
+/// Parses a NumPy file.
 ///
 /// # Errors
 ///
-/// Fails if the bytes are not those of such a file, or its elements are objects, texts or records.
+/// Fails if the bytes are not a NumPy file, or if the elements are objects, strings or records.
 pub(crate) fn read(bytes: &[u8]) -> Result<NdArray> {
     let rest = bytes.strip_prefix(MAGIC).context("not a file of numpy")?;
     let (&[major, _], rest) = rest.split_first_chunk().context("the header is cut off")?;
@@ -70,7 +70,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<NdArray> {
     Ok(NdArray::from_bytes(dtype, shape, data)?.with_byte_order(order))
 }
 
-/// Returns the text of the header from the value of `key` on.
+/// Returns the rest of the header after `key`.
 fn entry<'a>(header: &'a str, key: &str) -> Result<&'a str> {
     let (_, rest) = header
         .split_once(&format!("'{key}'"))
@@ -88,14 +88,14 @@ fn shape(text: &str) -> Result<Vec<usize>> {
         .split(',')
         .map(str::trim)
         .filter(|text| !text.is_empty());
-    // Python 2 wrote an L behind large numbers.
+    // Python 2 appended an L to large numbers.
     let lengths = lengths.map(|text| text.trim_end_matches('L').parse());
     lengths
         .collect::<Result<_, _>>()
         .context("the shape is not a tuple of lengths")
 }
 
-/// Returns the elements with the last index running fastest instead of the first.
+/// Converts elements from Fortran order (first index fastest) to C order (last index fastest).
 fn in_c_order(data: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len());
     let mut strides = Vec::with_capacity(shape.len());
@@ -123,7 +123,7 @@ fn in_c_order(data: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     out
 }
 
-/// Writes an array as numpy does.
+/// Returns a NumPy file with an array.
 pub(crate) fn write(array: &NdArray) -> Vec<u8> {
     let shape: Vec<String> = array.shape().iter().map(ToString::to_string).collect();
     let shape = match shape.as_slice() {
@@ -132,14 +132,14 @@ pub(crate) fn write(array: &NdArray) -> Vec<u8> {
     };
     let descr = descr(array.dtype(), array.byte_order());
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    // Magic, version and length of the header come first, and a line end is the last byte.
+    // The magic, version and length precede the header, which ends with a newline.
     let before = MAGIC.len() + 4;
     let unpadded = before + header.len() + 1;
     let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;
     header.extend(std::iter::repeat_n(' ', padding));
     header.push('\n');
     let mut bytes = MAGIC.to_vec();
-    // Arrays have few dimensions, so the header is short.
+    // An array has few dimensions, so the header fits into 16 bits.
     let length = u16::try_from(header.len()).unwrap_or(u16::MAX);
     bytes.extend([1, 0]);
     bytes.extend(length.to_le_bytes());

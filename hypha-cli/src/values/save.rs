@@ -1,4 +1,4 @@
-//! Results in files.
+//! Stores results in files.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::{npy, show};
 use crate::failure::Failure;
 use crate::output;
 
-/// Returns whether a value is a file that its owner sends piece by piece.
+/// Returns whether a value is a remote file, which is read in pieces.
 pub(crate) fn is_file(value: &Value) -> bool {
     tag(value) == Some("iostream")
 }
@@ -19,12 +19,12 @@ fn tag(value: &Value) -> Option<&str> {
     value.as_map()?.get(RTYPE)?.as_str()
 }
 
-/// Writes a value to a file in the form that its name asks for: `.npy` for an array, `.json` for
-/// any value, and other names for bytes and texts as they are. `-` is the standard output.
+/// Writes a value to a file. The extension selects the format: `.npy` for an array, `.json` for any
+/// value, and any other for bytes or a string. `-` is the standard output.
 ///
 /// # Errors
 ///
-/// Fails if the value has no such form, or the file cannot be written.
+/// Fails if the format cannot represent the value, or the file cannot be written.
 pub(crate) fn save(value: &Value, path: &Path) -> Result<()> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let bytes = match (extension, value) {

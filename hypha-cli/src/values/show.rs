@@ -1,14 +1,14 @@
-//! Values as text: for people, and as JSON for programs.
+//! Formats values for people, and as JSON for programs.
 
 use hypha_rpc::{Element, NdArray, Value};
 use hypha_wire::keys::RTYPE;
 use serde_json::{Value as Json, json as object};
 
-/// Arrays up to this number of elements are shown with them.
+/// Maximum number of elements of an array that is printed in full.
 const SHORT_ARRAY: usize = 16;
 
-/// Returns a value for people. Texts are as they are, everything else is like JSON, with a summary
-/// in the place of arrays, binary data and functions.
+/// Formats a value for people. A string is unchanged. Any other value is similar to JSON, with a
+/// summary of each array, binary data and function.
 pub(crate) fn text(value: &Value) -> String {
     match summary(value) {
         Json::String(text) => text,
@@ -16,7 +16,7 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// Returns the same on one line.
+/// Formats a value for people, on one line.
 pub(crate) fn one_line(value: &Value) -> String {
     match summary(value) {
         Json::String(text) => text,
@@ -24,8 +24,8 @@ pub(crate) fn one_line(value: &Value) -> String {
     }
 }
 
-/// Returns a value for programs: arrays of real numbers are lists, and binary data is
-/// `{"$bytes": hex}`.
+/// Converts a value to JSON for programs. Arrays of real numbers become lists, and binary data
+/// becomes `{"$bytes": hex}`.
 pub(crate) fn json(value: &Value) -> Json {
     if let Some(array) = array(value) {
         return elements(&array).unwrap_or_else(|| value.to_json());
@@ -68,7 +68,7 @@ fn array(value: &Value) -> Option<NdArray> {
     (tag == "ndarray").then(|| value.decode_as().ok())?
 }
 
-/// Returns type, shape and range of an array, and the elements of a short one.
+/// Returns type, shape and range of an array, and the elements if it is short.
 fn describe(array: &NdArray) -> String {
     let mut text = format!("array {} {:?}", array.dtype(), array.shape());
     let Ok(numbers) = array.iter_f64() else {
@@ -98,9 +98,9 @@ fn describe(array: &NdArray) -> String {
     text
 }
 
-/// Returns the elements as nested lists; `None` if they are not real numbers.
+/// Returns the elements as nested lists, or `None` if they are not real numbers.
 fn elements(array: &NdArray) -> Option<Json> {
-    // Integers above 2^53 are not exact as floats.
+    // Tries integers first, because a float cannot represent all integers above 2^53.
     let flat = match (exact::<i64>(array), exact::<u64>(array)) {
         (Some(numbers), _) => numbers,
         (None, Some(numbers)) => numbers,
@@ -143,7 +143,7 @@ fn kind_of(bytes: &[u8]) -> &'static str {
     found.map_or("binary data", |(_, kind)| kind)
 }
 
-/// Returns a number of bytes in a unit that fits.
+/// Formats a number of bytes with a suitable unit.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} bytes");
