@@ -34,8 +34,8 @@ impl Blockable {
 pub(crate) struct Blocked(RwLock<HashMap<String, Block>>);
 
 impl Blocked {
-    /// Adds, replaces or removes a block. Returns false, without adding the block, if there are `max`
-    /// blocks already.
+    /// Adds, replaces or removes a block. Returns false, without adding the block, if there are
+    /// `max` blocks already.
     pub(crate) fn set(&self, key: String, block: Option<Block>, max: usize) -> bool {
         let mut blocks = self.0.write();
         blocks.retain(|_, block| block.until > now());
