@@ -19,9 +19,9 @@ const NODE: usize = 160;
 /// Converts a result to content blocks. If `splits`, each item of a list becomes a block, otherwise
 /// the whole result becomes one value.
 ///
-/// A string becomes a text block, an image an image block, and a map that is a content block
-/// already is kept. Any other value becomes JSON text. Binary data and arrays inside it become
-/// separate blocks after the text.
+/// A string becomes a text block, and an image becomes an image block. A map that already is a
+/// content block is kept. Any other value becomes JSON text; binary data and arrays inside it
+/// become separate blocks after the text.
 ///
 /// # Errors
 ///
