@@ -62,7 +62,7 @@ impl ConnectionOptions {
 
     /// Connects a client that registers no services.
     pub(crate) async fn connect(&self) -> Result<Client> {
-        // The error names the URL without credentials and query.
+        // The error needs no context: it contains the URL, without credentials and query.
         Ok(self.resolve()?.options().silent(true).await?)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Color {
     Auto,
     /// Always, also in files and pipes.
     Always,
-    /// Nowhere.
+    /// Never.
     Never,
 }
 

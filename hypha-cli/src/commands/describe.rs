@@ -13,7 +13,7 @@ use crate::output::{self, Style, paint};
 
 /// Show the methods of a service, with an example of a call
 ///
-/// SERVICE.METHOD shows one method.
+/// With SERVICE.METHOD, only that method is shown.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:

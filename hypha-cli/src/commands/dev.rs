@@ -75,7 +75,7 @@ impl Sample {
     /// Count upwards, five numbers per second.
     pub(crate) async fn count(
         &self,
-        /// The last number, at most 1000.
+        /// Number at which the stream ends, at most 1000.
         #[hypha(default = 5)]
         to: u32,
     ) -> impl Stream<Item = u32> + Send + use<> {

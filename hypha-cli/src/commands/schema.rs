@@ -32,8 +32,8 @@ pub(crate) struct Options {
     output: Option<PathBuf>,
 }
 
-/// Fetches and writes the description. Lists methods that the format cannot express on the standard
-/// error.
+/// Fetches and writes the description. Prints a note to the standard error for each method that the
+/// format cannot express.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let client = options.connection.connect().await?;
     let description = Description::fetch(&client, &options.service).await;

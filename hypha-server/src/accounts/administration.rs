@@ -160,7 +160,7 @@ impl Administration {
         ctx: &Context,
         /// Id or e-mail address of the user.
         user: String,
-        /// The roles.
+        /// The new roles.
         roles: Vec<String>,
     ) -> Answer<Value> {
         if roles.len() > ROLES_MAX || !roles.iter().all(|role| is_word(role)) {
@@ -179,7 +179,7 @@ impl Administration {
         ctx: &Context,
         /// Id or e-mail address of the user.
         user: String,
-        /// The permission by workspace.
+        /// The permission in each workspace, by workspace id.
         workspaces: BTreeMap<String, Permission>,
     ) -> Answer<Value> {
         let usable = |id: &String| is_word(id) && !id.contains(['#', '/', ':']);

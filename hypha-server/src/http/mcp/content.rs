@@ -17,7 +17,7 @@ const NUMBERS_MAX: usize = 4096;
 const NODE: usize = 160;
 
 /// Converts a result to content blocks. If `splits`, each item of a list becomes a block, otherwise
-/// the whole result becomes one value.
+/// the whole result is converted as one value.
 ///
 /// A string becomes a text block, and an image becomes an image block. A map that already is a
 /// content block is kept. Any other value becomes JSON text; binary data and arrays inside it
