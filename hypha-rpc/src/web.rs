@@ -1,8 +1,8 @@
 //! HTTP applications in the workspace: an axum `Router`, or any `tower::Service` of HTTP requests
 //! (feature `web`).
 //!
-//! The server passes requests below `/<workspace>/apps/<id>/` to the application, and its responses
-//! back while they come (`docs/protocol/05-http-transport.md#sb7`). The program needs no port.
+//! The server passes requests below `/<workspace>/apps/<id>/` to the application and streams its
+//! responses back (`docs/protocol/05-http-transport.md#sb7`). The program needs no open port.
 //!
 //! ```no_run
 //! # use hypha_rpc::prelude::*;
@@ -41,20 +41,21 @@ use crate::service::{Context, IncomingCall, Method, Service};
 use crate::workspace::Visibility;
 use hypha_wire::{Args, Binary, WireError};
 
-/// Time after the beginning of a response from when on a visitor who leaves is noticed. Short
-/// responses need no call for that.
+/// Time from the beginning of a response until a disconnect of the HTTP client is watched for.
+/// Short responses do not need the extra call.
 const PRESENCE_AFTER: Duration = Duration::from_secs(1);
 
-/// Makes a service of an HTTP application. Its visibility is public: everybody who knows the
-/// address can open it. [`RegisterService::visibility`](crate::client::RegisterService::visibility)
-/// changes that.
+/// Creates a service from an HTTP application. Its visibility is public, so anyone who knows the
+/// address can open it; [`RegisterService::visibility`](crate::client::RegisterService::visibility)
+/// changes the visibility.
 ///
-/// Paths are those below `/<workspace>/apps/<id>`. The extensions of a request have the
-/// [`Context`] of the call, with the user who is logged in.
+/// Paths in requests are relative to `/<workspace>/apps/<id>`. The extensions of each request
+/// contain the [`Context`] of the call, which names the logged-in user.
 ///
 /// # Errors
 ///
-/// An error of the application is a response with status 500 or 502; axum has none.
+/// If the application returns an error, the client gets a response with status 500 or 502. The
+/// error type of axum is `Infallible`.
 pub fn app<A, B>(id: impl Into<String>, app: A) -> Service
 where
     A: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -71,7 +72,7 @@ where
         .method(serve)
 }
 
-/// The argument of `serve`.
+/// Argument of `serve`.
 #[derive(Deserialize)]
 struct Visit {
     scope: Scope,
@@ -79,7 +80,7 @@ struct Visit {
     send: Function,
 }
 
-/// The ASGI scope, as far as it is used here.
+/// The fields of an ASGI scope that this module uses.
 #[derive(Deserialize)]
 struct Scope {
     #[serde(rename = "type")]
@@ -92,7 +93,7 @@ struct Scope {
     headers: Vec<(Content, Content)>,
 }
 
-/// Bytes, which some servers send as text.
+/// Bytes. Some servers send them as a string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Content {
@@ -115,7 +116,7 @@ impl Content {
     }
 }
 
-/// A message of the server: a piece of the body, or the end of the visit.
+/// Message from the server: a piece of the request body, or the disconnect of the HTTP client.
 #[derive(Deserialize)]
 struct Event {
     #[serde(rename = "type")]
@@ -126,7 +127,7 @@ struct Event {
     more_body: bool,
 }
 
-/// A message to the server.
+/// Message to the server.
 #[derive(Serialize)]
 #[serde(tag = "type")]
 enum Message {
@@ -139,10 +140,11 @@ enum Message {
     Body { body: Binary, more_body: bool },
 }
 
-/// Body of a request to an [`app`], which is received when it is read.
+/// Body of a request to an [`app`]. Its pieces are fetched from the server as the application reads
+/// them.
 pub struct Body {
     pieces: BoxStream<'static, io::Result<Bytes>>,
-    /// Tells that the body is no longer read.
+    /// Dropped with the body, which signals that the application no longer reads it.
     _unread: oneshot::Sender<()>,
 }
 
@@ -221,7 +223,7 @@ where
     let response = app.call(request).await.map_err(failed)?;
     let gone = async {
         tokio::time::sleep(PRESENCE_AFTER).await;
-        // Until then the application receives.
+        // Until the body is dropped, the application itself receives the events.
         let _ = read.await;
         has_left(&receive).await;
     };
@@ -232,9 +234,9 @@ where
     call.reply(&())
 }
 
-/// Waits until the visitor has left.
+/// Waits until the HTTP client has disconnected.
 async fn has_left(receive: &Function) {
-    // Other events are pieces of a body that the application has not read.
+    // Skip the remaining pieces of a body that the application has not read.
     while let Ok(event) = receive.call::<Event>(args!()).await {
         if event.kind != "http.request" {
             return;
@@ -242,7 +244,7 @@ async fn has_left(receive: &Function) {
     }
 }
 
-/// Makes a request of the scope.
+/// Builds the HTTP request from the ASGI scope.
 fn request(scope: Scope, context: &Context, body: Body) -> Result<Request<Body>, String> {
     if scope.kind != "http" {
         return Err(format!("`{}` is not supported, only `http`", scope.kind));
@@ -282,7 +284,7 @@ fn request(scope: Scope, context: &Context, body: Body) -> Result<Request<Body>,
     Ok(request)
 }
 
-/// Sends the response while it comes.
+/// Sends the response, and each piece of its body as soon as the application produces it.
 async fn respond<B>(response: Response<B>, send: &Function) -> Result<(), String>
 where
     B: http_body::Body + Send + 'static,
@@ -306,7 +308,7 @@ where
     told(start).await?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| format!("the body broke: {error}"))?;
-        // Trailers have no place in ASGI.
+        // Drop trailers, because ASGI has no message for them.
         if let Ok(mut data) = frame.into_data() {
             let body = Binary(data.copy_to_bytes(data.remaining()));
             told(Message::Body {

@@ -1,4 +1,5 @@
-//! `wait` for everything that is awaited in asynchronous programs.
+//! The methods `wait`, `blocking_send` and `blocking_dispose`, which replace `.await` in programs
+//! without async.
 
 use std::future::IntoFuture;
 
@@ -10,14 +11,14 @@ use crate::client::{DirectServiceLookup, ListServices, RegisterService, ServiceL
 use crate::error::{Error, ServiceError};
 use crate::workspace::ServiceInfo;
 
-/// The asynchronous counterpart of `wait`, in its error.
+/// Asynchronous counterpart of `wait`, named in its error.
 const AWAIT: &str = "`.await`";
 
 impl<T, E> Call<T, E> {
-    /// Makes the call and waits for its result on this thread: `.await` for programs without async.
+    /// Makes the call and waits for its result on this thread.
     ///
-    /// Options such as [`timeout`](Self::timeout) apply as they do to an awaited call. See
-    /// [`blocking`](crate::blocking) for the threads on which this is possible.
+    /// Options such as [`timeout`](Self::timeout) apply as they do to an awaited call. The module
+    /// [`blocking`](crate::blocking) lists the threads that can wait.
     ///
     /// # Errors
     ///
@@ -26,7 +27,7 @@ impl<T, E> Call<T, E> {
     ///
     /// # Cancellation
     ///
-    /// The wait ends with the call. Set a [`timeout`](Self::timeout) to end both earlier.
+    /// The wait ends when the call ends. Set a [`timeout`](Self::timeout) to limit both.
     ///
     /// # Examples
     ///
@@ -53,8 +54,8 @@ impl<T, E> Call<T, E> {
         wait(&what, AWAIT, self)
     }
 
-    /// Sends the call without asking for a response, as [`send`](Self::send) does, and waits on
-    /// this thread until it is in the send queue.
+    /// Sends the call without asking for a response, as [`send`](Self::send) does. Waits on this
+    /// thread until the request is in the send queue.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl<T, E> Call<T, E> {
 }
 
 impl<P: Proxy + 'static> ServiceLookup<P> {
-    /// Looks the service up and waits for it on this thread.
+    /// Looks the service up, and waits for the result on this thread.
     ///
     /// # Errors
     ///
@@ -81,7 +82,7 @@ impl<P: Proxy + 'static> ServiceLookup<P> {
 }
 
 impl DirectServiceLookup {
-    /// Fetches the service and waits for it on this thread.
+    /// Fetches the service, and waits for the result on this thread.
     ///
     /// # Errors
     ///
@@ -94,7 +95,7 @@ impl DirectServiceLookup {
 }
 
 impl ListServices {
-    /// Fetches the list and waits for it on this thread.
+    /// Fetches the list, and waits for the result on this thread.
     ///
     /// # Errors
     ///
@@ -107,7 +108,7 @@ impl ListServices {
 }
 
 impl RegisterService {
-    /// Registers the service and waits for its record on this thread.
+    /// Registers the service, and waits for its [`ServiceInfo`] on this thread.
     ///
     /// # Errors
     ///
@@ -120,8 +121,8 @@ impl RegisterService {
 }
 
 impl<P> Object<P> {
-    /// Tells the owner of an interface that it is no longer needed, as [`dispose`](Self::dispose)
-    /// does, and waits for it on this thread.
+    /// Tells the owner of an interface that this program no longer needs it, as
+    /// [`dispose`](Self::dispose) does. Waits for the acknowledgment on this thread.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The client without async.
+//! Client for programs without async.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -90,15 +90,15 @@ pub struct Client {
 }
 
 impl From<crate::Client> for Client {
-    /// Wraps a client of an asynchronous program, for its threads outside of the runtime. It stays
-    /// on its runtime.
+    /// Wraps a client of an asynchronous program, for use on threads outside of its runtime. The
+    /// connection stays on that runtime.
     fn from(client: crate::Client) -> Self {
         Client { client }
     }
 }
 
 impl Client {
-    /// Returns the client for asynchronous code of the same program. It shares the connection.
+    /// Returns the client for asynchronous code of the same program. Both share the connection.
     #[must_use]
     pub fn as_async(&self) -> &crate::Client {
         &self.client
@@ -116,7 +116,7 @@ impl Client {
         self.client.client_id()
     }
 
-    /// Returns the user that this client is connected as.
+    /// Returns the user of this connection.
     #[must_use]
     pub fn user(&self) -> UserInfo {
         self.client.user()
@@ -152,8 +152,8 @@ impl Client {
         self.client.state()
     }
 
-    /// Returns the states of the connection from now on, the current one first. A slow reader sees
-    /// only the newest.
+    /// Returns the states of the connection: the current one, then each later one. A slow reader
+    /// gets only the newest.
     pub fn states(&self) -> States {
         States::new(self.client.states())
     }
@@ -164,10 +164,10 @@ impl Client {
         self.client.stats()
     }
 
-    /// Registers a service in the workspace with [`RegisterService::wait`].
+    /// Registers a service in the workspace when [`RegisterService::wait`] is called.
     ///
-    /// A service whose methods are plain `fn`s runs on threads for blocking work; see the
-    /// [module](super). It is registered again after each reconnect.
+    /// A service whose methods are plain `fn`s runs on threads for blocking work, see the
+    /// [module](super). The client registers the service again after each reconnect.
     ///
     /// # Examples
     ///
@@ -197,37 +197,38 @@ impl Client {
         wait_as("unregister_service", unregistering)
     }
 
-    /// Finds a service through the workspace manager with [`ServiceLookup::wait`].
+    /// Finds a service through the workspace manager when [`ServiceLookup::wait`] is called.
     ///
     /// [`Client::get_service`](crate::Client::get_service) documents ids and errors.
     pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
         self.client.get_service(id)
     }
 
-    /// Finds a service and returns the typed proxy of a contract with [`ServiceLookup::wait`].
+    /// Finds a service when [`ServiceLookup::wait`] is called, which returns the typed proxy of a
+    /// contract.
     ///
-    /// The methods of the proxy return calls, which end with
-    /// [`wait`](crate::Call::wait): `calculator.add(1.0, 2.0).wait()?`.
+    /// The methods of the proxy return calls. [`wait`](crate::Call::wait) makes such a call:
+    /// `calculator.add(1.0, 2.0).wait()?`.
     pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> ServiceLookup<P> {
         self.client.proxy(id)
     }
 
-    /// Fetches a service from the client that offers it, without the workspace manager, with
-    /// [`DirectServiceLookup::wait`].
+    /// Fetches a service from the client that offers it, without the workspace manager, when
+    /// [`DirectServiceLookup::wait`] is called.
     ///
     /// [`Client::get_remote_service`](crate::Client::get_remote_service) documents ids and errors.
     pub fn get_remote_service(&self, id: &str) -> DirectServiceLookup {
         self.client.get_remote_service(id)
     }
 
-    /// Lists the services that this client may see and that match `query`, with
-    /// [`ListServices::wait`]; with `None`, those of its own workspace.
+    /// Lists the services that match `query` and are visible to this client, when
+    /// [`ListServices::wait`] is called. `None` lists those of the client's own workspace.
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         self.client.list_services(query)
     }
 
-    /// Returns the proxy of the server's workspace manager. It is fetched by the first call and
-    /// cached.
+    /// Returns the proxy of the server's workspace manager. The first call fetches the proxy and
+    /// caches it.
     ///
     /// # Errors
     ///
@@ -249,8 +250,8 @@ impl Client {
         wait_as("manager", self.client.manager())
     }
 
-    /// Subscribes to events of these types; [`events`](Self::events) reads them. The subscription
-    /// is repeated after each reconnect.
+    /// Subscribes to events of these types; [`events`](Self::events) reads them. The client
+    /// subscribes again after each reconnect.
     ///
     /// # Errors
     ///
@@ -279,13 +280,14 @@ impl Client {
 
     /// Returns an iterator over the events of one type.
     ///
-    /// [`Client::events`](crate::Client::events) lists the client's own events. At most 1024 unread
-    /// events are queued; further ones are dropped and counted in [`stats`](Self::stats).
+    /// [`Client::events`](crate::Client::events) lists the events that the client itself creates.
+    /// At most 1024 unread events are queued. Further events are dropped and counted in
+    /// [`stats`](Self::stats).
     pub fn events(&self, kind: &str) -> Events {
         Events::new(self.client.events(kind))
     }
 
-    /// Sends an event: to one client (`client` or `workspace/client`), or with `*` to every client
+    /// Sends an event to one client (`client` or `workspace/client`), or with `*` to every client
     /// of the workspace that has subscribed to `kind`. Waits for room in the send queue.
     ///
     /// # Errors
@@ -307,8 +309,8 @@ impl Client {
         wait_as("ping", self.client.ping(client, timeout))
     }
 
-    /// Waits until the connection is closed permanently, and returns the reason. A lost link that
-    /// is restored does not count.
+    /// Waits until the connection is closed permanently, and returns the reason. Does not return if
+    /// a lost link is restored.
     ///
     /// # Errors
     ///
@@ -318,11 +320,11 @@ impl Client {
         wait_for("`blocking::Client::closed`", "`Client::closed`", closed)
     }
 
-    /// Closes the connection as [`shutdown`](Self::shutdown) does, with a grace period of 5 s.
+    /// Closes the connection like [`shutdown`](Self::shutdown) with a grace period of 5 s.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] on a thread of a tokio runtime; the connection is still open then.
+    /// [`Error::Invalid`] on a thread of a tokio runtime. The connection then stays open.
     pub fn disconnect(&self) -> Result<(), Error> {
         wait_as("disconnect", async {
             self.client.disconnect().await;
@@ -330,15 +332,15 @@ impl Client {
         })
     }
 
-    /// Closes the connection after the running handlers have ended, or after `grace`.
+    /// Waits at most `grace` for the running handlers, then closes the connection.
     ///
-    /// In a handler of this connection it returns at once. A plain `fn` that still runs after the
-    /// grace period is not waited for: it runs to its end, and its result is lost.
+    /// Returns immediately in a handler of this connection. A plain `fn` that still runs after the
+    /// grace period runs to its end, but its result is lost.
     /// [`Client::shutdown`](crate::Client::shutdown) documents the steps.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] on a thread of a tokio runtime; the connection is still open then.
+    /// [`Error::Invalid`] on a thread of a tokio runtime. The connection then stays open.
     pub fn shutdown(&self, grace: Duration) -> Result<(), Error> {
         wait_as("shutdown", async {
             self.client.shutdown(grace).await;
@@ -346,10 +348,10 @@ impl Client {
         })
     }
 
-    /// Serves until Ctrl-C or SIGTERM, then closes the connection in order.
+    /// Serves until Ctrl-C or SIGTERM, then shuts down gracefully.
     ///
-    /// [`Client::run_until_ctrl_c`](crate::Client::run_until_ctrl_c) documents the steps and a
-    /// second signal.
+    /// [`Client::run_until_ctrl_c`](crate::Client::run_until_ctrl_c) documents the steps, and the
+    /// effect of a second signal.
     ///
     /// # Errors
     ///
@@ -360,7 +362,7 @@ impl Client {
     }
 }
 
-/// Waits for a method that has the same name in the asynchronous client.
+/// Waits for `future`, the result of the method `method` of the asynchronous client.
 fn wait_as<T>(method: &str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let what = format!("`blocking::Client::{method}`");
     wait(&what, &format!("`Client::{method}`"), future)

@@ -1,4 +1,4 @@
-//! Callbacks and functions from closures that block.
+//! Callbacks and functions made from closures that block.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ where
 {
     /// Creates a callback from a closure that may block.
     ///
-    /// The closure runs on a thread for blocking work, for one call at a time, in order of arrival;
-    /// further calls wait. So it may change what it captures, and it must not wait for a call of
-    /// itself. A panic becomes an error of that call.
+    /// The closure runs on a thread for blocking work. It handles one call at a time, in order of
+    /// arrival, so it can change the variables that it captures. It must not call itself and wait,
+    /// because that call would never start. A panic becomes an error of that call.
     ///
     /// # Examples
     ///
@@ -50,9 +50,9 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// Creates a callback from a closure that may block and can fail; the caller gets the error.
+    /// Creates a callback from a closure that may block and can fail. The caller gets the error.
     ///
-    /// It runs as that of [`blocking`](Callback::blocking).
+    /// The closure runs in the same way as that of [`blocking`](Callback::blocking).
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn try_blocking<F, F2>(mut run: F) -> Self
     where
@@ -62,13 +62,13 @@ where
         Self::one_at_a_time(move |args| run(args).map_err(ServiceError::to_wire))
     }
 
-    /// Returns a callback whose closure runs on a thread for blocking work, for one call at a time.
+    /// Returns a callback whose closure handles one call at a time, on a thread for blocking work.
     fn one_at_a_time<F>(run: F) -> Self
     where
         F: FnMut(A) -> Result<R, WireError> + Send + 'static,
     {
-        // Locked by the task of a call before its work goes to a thread, so that waiting calls
-        // occupy no threads. The lock is fair, which keeps the order of calls.
+        // The task of a call takes the lock before it uses a thread, so that waiting calls occupy
+        // no threads. The lock is fair, which keeps the order of calls.
         let run = Arc::new(Mutex::new(run));
         Callback::from_function(Function::new(move |call| {
             let (run, args) = (Arc::clone(&run), parameters(&call));
@@ -83,7 +83,7 @@ where
 }
 
 impl Function {
-    /// Creates a function that runs `run`, which may block, on a thread for blocking work.
+    /// Creates a function from a closure that may block. It runs on a thread for blocking work.
     ///
     /// Calls run concurrently. A panic becomes an error of that call.
     ///

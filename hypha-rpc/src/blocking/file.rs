@@ -1,4 +1,4 @@
-//! Files with the traits of the standard library.
+//! The traits `Read`, `Write` and `Seek` for [`RemoteFile`].
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::runtime::wait_io;
 use crate::call::RemoteFile;
 use crate::service::on_thread;
 
-/// Bytes that are requested from a reader at once: one piece of a file.
+/// Number of bytes read from a blocking reader at once.
 const PIECE: usize = 256 << 10;
 
-/// Waits on this thread for data of the owner. On a thread of a tokio runtime it is an error.
+/// Waits on this thread for data from the owner of the file. Fails on a thread of a tokio runtime.
 #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
 impl Read for RemoteFile {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -23,8 +23,7 @@ impl Read for RemoteFile {
     }
 }
 
-/// Waits on this thread until the file is at its new position. On a thread of a tokio runtime it is
-/// an error.
+/// Waits on this thread until the position has changed. Fails on a thread of a tokio runtime.
 #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
 impl Seek for RemoteFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
@@ -33,8 +32,8 @@ impl Seek for RemoteFile {
     }
 }
 
-/// A write is sent at once, and the next operation reports its error: call `flush` after the last
-/// write. On a thread of a tokio runtime all of it is an error.
+/// Sends each write immediately. The next operation reports the error of a write, so call `flush`
+/// after the last write. All operations fail on a thread of a tokio runtime.
 #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
 impl Write for RemoteFile {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
@@ -49,8 +48,8 @@ impl Write for RemoteFile {
 }
 
 impl RemoteFile {
-    /// Opens a file of this machine for reading, and publishes its name and size, as
-    /// [`open`](Self::open) does.
+    /// Opens a file of this machine for reading. Peers see its name and size, as with
+    /// [`open`](Self::open).
     ///
     /// # Errors
     ///
@@ -67,16 +66,16 @@ impl RemoteFile {
         })
     }
 
-    /// Creates a file that can be read, sought and written from a file of this machine. Only the
-    /// accesses with which it was opened succeed.
+    /// Creates a remote file from a file of this machine. Peers can read, seek and write, as far as
+    /// the file was opened for that access.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     #[must_use]
     pub fn from_std(file: std::fs::File) -> Self {
         Self::from_file(tokio::fs::File::from_std(file))
     }
 
-    /// Creates a file that can be read from beginning to end, from a reader that may block. It is
-    /// read on a thread for blocking work, 256 KiB at a time, when the receiver reads.
+    /// Creates a remote file from a reader that may block. Peers can read it once, from beginning
+    /// to end. Each read of a peer reads up to 256 KiB on a thread for blocking work.
     ///
     /// # Examples
     ///
@@ -104,12 +103,12 @@ impl RemoteFile {
         Self::from_reader(StreamReader::new(pieces))
     }
 
-    /// Closes the file at its owner after all earlier writes, as [`close`](Self::close) does, and
-    /// waits for it on this thread.
+    /// Closes the file at its owner after all earlier writes, as [`close`](Self::close) does. Waits
+    /// for the acknowledgment on this thread.
     ///
     /// # Errors
     ///
-    /// The same as those of [`close`](Self::close); also an error on a thread of a tokio runtime.
+    /// The same as those of [`close`](Self::close). Also fails on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn blocking_close(self) -> io::Result<()> {
         let what = "`RemoteFile::blocking_close`";
@@ -117,7 +116,7 @@ impl RemoteFile {
     }
 }
 
-/// Reads the next piece; empty at the end.
+/// Reads the next piece. Returns an empty one at the end.
 fn piece(reader: &mut impl Read) -> io::Result<Bytes> {
     let mut piece = vec![0; PIECE];
     loop {

@@ -1,4 +1,4 @@
-//! Streams, events and states as iterators.
+//! Iterators over streams, events and states.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -14,8 +14,8 @@ use crate::client::{Event, EventStream, State, StateWatcher};
 use crate::error::{CallSite, Error, ServiceError, Timeout, TimeoutKind};
 use crate::service::on_thread;
 
-/// Waits for the next item of `source`, at most for `limit`, and drops the source at its end.
-/// `what` names the items, and `instead` the asynchronous method.
+/// Waits at most `limit` for the next item of `source`, and drops the source when it ends. `what`
+/// names the items in errors, and `instead` the asynchronous method.
 fn advance<S, T, E>(
     source: &mut Option<S>,
     [what, instead]: [&str; 2],
@@ -38,7 +38,7 @@ fn advance<S, T, E>(
                 method: what.to_owned(),
                 peer: String::new(),
             };
-            // Not the end: reading is cancel safe.
+            // Keep the source: reading is cancel safe, so the next read continues here.
             return Some(Err(Error::Timeout(Timeout {
                 kind: TimeoutKind::Total,
                 limit,
@@ -54,12 +54,12 @@ fn advance<S, T, E>(
     item
 }
 
-/// Iterator over the items of a [`RemoteStream`], which waits for each on its thread.
+/// Iterator over the items of a [`RemoteStream`]. Waits for each item on the calling thread.
 ///
-/// Returned by the `into_iter` of a stream, or of a mutable reference to one, so that a stream is
-/// read with `for`. Items are `Result`s; the iterator ends after an error.
+/// Returned by `into_iter` of a stream or of a mutable reference to one, so a `for` loop can read a
+/// stream. Items are `Result`s; the iterator ends after an error.
 ///
-/// On a thread of a tokio runtime its only item is [`Error::Invalid`].
+/// On a thread of a tokio runtime, [`Error::Invalid`] is the only item.
 ///
 /// # Examples
 ///
@@ -94,8 +94,8 @@ impl<S, T, E> Items<S>
 where
     S: Stream<Item = Result<T, Error<E>>> + Unpin,
 {
-    /// Returns the next item, or [`Error::Timeout`] if there is none within `limit`. The iterator
-    /// goes on after that, and no item is lost.
+    /// Returns the next item, or [`Error::Timeout`] if none arrives within `limit`. No item is lost
+    /// after a timeout: the next call continues.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<T, Error<E>>> {
         self.next_of(Some(limit))
     }
@@ -146,8 +146,8 @@ where
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Creates a stream of the items of an iterator that may block. Each item is made on a thread
-    /// for blocking work when the receiver requests it.
+    /// Creates a stream from an iterator that may block. When the receiver requests an item, the
+    /// iterator computes it on a thread for blocking work.
     ///
     /// [`from_iter`](Self::from_iter) is faster for iterators that do not block.
     ///
@@ -173,7 +173,7 @@ impl<T, E> RemoteStream<T, E> {
     {
         let items = futures_util::stream::unfold(Some(items.into_iter()), |items| async {
             let mut items = items?;
-            // Encoded there, too: items need not be `Send`.
+            // Encode on that thread as well, because items need not be `Send`.
             let next = on_thread("a stream", move || (items.next().map(pack), items)).await;
             match next {
                 Ok((item, items)) => Some((item?, Some(items))),
@@ -184,10 +184,10 @@ impl<T, E> RemoteStream<T, E> {
     }
 }
 
-/// Iterator over the events of one type, which waits for each on its thread.
+/// Iterator over the events of one type. Waits for each event on the calling thread.
 ///
-/// Returned by [`Client::events`](super::Client::events). It ends with the connection. On a thread
-/// of a tokio runtime its only item is [`Error::Invalid`].
+/// Returned by [`Client::events`](super::Client::events). Ends with the connection. On a thread of
+/// a tokio runtime, [`Error::Invalid`] is the only item.
 #[must_use = "events are lost unless they are read"]
 #[derive(Debug)]
 pub struct Events(
@@ -202,8 +202,8 @@ impl Events {
 }
 
 impl Events {
-    /// Returns the next event, or [`Error::Timeout`] if there is none within `limit`. The iterator
-    /// goes on after that, and no event is lost.
+    /// Returns the next event, or [`Error::Timeout`] if none arrives within `limit`. No event is
+    /// lost after a timeout: the next call continues.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<Event, Error>> {
         self.next_of(Some(limit))
     }
@@ -226,10 +226,10 @@ impl Iterator for Events {
 
 impl FusedIterator for Events {}
 
-/// Iterator over the states of a connection, which waits for each on its thread.
+/// Iterator over the states of a connection. Waits for each state on the calling thread.
 ///
-/// Returned by [`Client::states`](super::Client::states). It ends after [`State::Closed`]. On a
-/// thread of a tokio runtime its only item is [`Error::Invalid`].
+/// Returned by [`Client::states`](super::Client::states). Ends after [`State::Closed`]. On a thread
+/// of a tokio runtime, [`Error::Invalid`] is the only item.
 #[must_use = "states are lost unless they are read"]
 #[derive(Debug)]
 pub struct States(
@@ -244,8 +244,8 @@ impl States {
 }
 
 impl States {
-    /// Returns the next state, or [`Error::Timeout`] if there is none within `limit`. The iterator
-    /// goes on after that, and no state is lost.
+    /// Returns the next state, or [`Error::Timeout`] if none arrives within `limit`. No state is
+    /// lost after a timeout: the next call continues.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<State, Error>> {
         self.next_of(Some(limit))
     }

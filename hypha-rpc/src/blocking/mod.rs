@@ -1,8 +1,8 @@
-//! The API without async: a client whose methods wait on their thread (feature `blocking`).
+//! API without async: a client whose methods wait on the calling thread (feature `blocking`).
 //!
-//! [`connect`] returns a [`Client`]. Everything that an asynchronous program awaits ends with
-//! `wait` here: calls of [proxies](crate::hypha_service) and of [`RemoteService`]s, lookups and
-//! registrations. The other methods have the same names and results in both APIs.
+//! [`connect`] returns a [`Client`]. Where an asynchronous program writes `.await`, write
+//! `.wait()`: for calls of [proxies](crate::hypha_service) and of [`RemoteService`]s, for lookups
+//! and for registrations. The other methods have the same names and results in both APIs.
 //!
 //! | asynchronous | here |
 //! | --- | --- |
@@ -47,21 +47,22 @@
 //!
 //! # Threads
 //!
-//! The connections of all blocking clients run on one background runtime with two threads. It is
-//! started by the first client and ends with the last one. A waiting thread polls its own call, so
-//! a call costs no further thread.
+//! The connections of all blocking clients run on one background runtime with two threads. The
+//! first client starts the runtime, and dropping the last client ends it. A waiting thread polls
+//! its own call, so a call needs no other thread.
 //!
-//! Methods that are plain `fn`s, and closures, run on up to 512 threads of that runtime that are
-//! started on demand; further calls wait for a thread, and heartbeats keep their callers waiting.
-//! [`max_concurrent_calls`](crate::ConnectOptions::max_concurrent_calls) sets a lower limit.
-//! Methods and closures may make calls and wait for them, and keep their threads meanwhile.
+//! Closures, and methods that are plain `fn`s, run on up to 512 threads of that runtime, which
+//! starts them on demand. Further calls wait for a free thread; heartbeats prevent a timeout at
+//! their callers. [`max_concurrent_calls`](crate::ConnectOptions::max_concurrent_calls) sets a
+//! lower maximum. Methods and closures may make calls and wait for them, and occupy their threads
+//! meanwhile.
 //!
 //! # Within a tokio runtime
 //!
-//! A wait would block the runtime on a thread that polls futures, such as in an `async fn`. It
-//! fails there with [`Error::Invalid`](crate::Error::Invalid), which names the function and its
-//! asynchronous counterpart, instead of a panic or a dead-lock. In `tokio::task::spawn_blocking`
-//! and `block_in_place`, and on all other threads, it waits.
+//! On a thread that polls futures, such as in an `async fn`, waiting would block the runtime.
+//! There, `wait` fails with [`Error::Invalid`](crate::Error::Invalid) instead of a panic or a
+//! deadlock; the error names the function and its asynchronous counterpart. Waiting is possible in
+//! `tokio::task::spawn_blocking`, in `block_in_place`, and on all other threads.
 //
 //   runtime     the background runtime, and the wait for a future
 //   client      the client; call: `wait`

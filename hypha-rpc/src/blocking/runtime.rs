@@ -1,9 +1,9 @@
 //! The background runtime, and the wait for a future on a thread without a runtime.
 //!
-//! One runtime serves all blocking clients of the process. It is shared by everything that needs
-//! it: each connection holds it until its task has ended, and each wait while it lasts, because the
-//! timers of a future panic on a runtime that has shut down. The last holder ends it, and the next
-//! one starts another.
+//! One runtime serves all blocking clients of the process. Each connection holds a reference to the
+//! runtime until its task has ended. Each wait holds one too, because the timers of a future panic
+//! if their runtime has shut down. Dropping the last reference shuts the runtime down; the next
+//! client starts another.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,16 +20,16 @@ use crate::client::State;
 use crate::error::Error;
 use crate::service::Engine;
 
-/// Threads for connections and asynchronous handlers: one is left for the connections if a handler
-/// blocks the other.
+/// Number of threads for connections and asynchronous handlers. With two, one still runs the
+/// connections if a handler blocks the other.
 const WORKERS: usize = 2;
 
 /// The running background runtime, if there is one.
 static CURRENT: Mutex<Weak<Background>> = Mutex::new(Weak::new());
 
-/// The background runtime. It shuts down when this is dropped.
+/// The background runtime. Dropping this shuts the runtime down.
 struct Background {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     runtime: Option<Runtime>,
     handle: Handle,
 }
@@ -58,25 +58,26 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Does not wait for its threads, because this may be one of them. Methods that still
-            // run end by themselves, and their results are lost.
+            // Do not wait for its threads, because this may be one of them. Methods that still run
+            // reach their end, and their results are lost.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Keeps the background runtime for a connection that runs on it, until the connection has ended.
+/// Keeps the background runtime alive for a connection until that connection has ended.
 ///
 /// Runs inside of [`wait`], which holds the runtime.
 pub(super) fn keep(engine: &Arc<Engine>) {
     let Some(background) = CURRENT.lock().upgrade() else {
         return;
     };
-    // The engine does not keep its connection open, so the task ends with the last client.
+    // An `Engine` does not keep its connection open, so this task ends after the last client is
+    // dropped.
     let engine = Arc::clone(engine);
     let handle = background.handle.clone();
     handle.spawn(async move {
-        // The error means that the sender was dropped, and the engine owns it.
+        // `wait_for` fails only if the sender is dropped, and `engine` owns the sender.
         let _ = engine
             .lifecycle
             .subscribe()
@@ -87,8 +88,8 @@ pub(super) fn keep(engine: &Arc<Engine>) {
     });
 }
 
-/// Waits for a future on this thread. `what` names the function that waits, and `instead` its
-/// asynchronous counterpart, for the error on a thread of a runtime.
+/// Waits for a future on this thread. On a thread of a runtime it fails, and the error names the
+/// caller (`what`) and its asynchronous counterpart (`instead`).
 pub(super) fn wait<T, E>(
     what: &str,
     instead: &str,
@@ -97,7 +98,7 @@ pub(super) fn wait<T, E>(
     run(what, instead, future).map_err(Error::Invalid)?
 }
 
-/// The same for a future without errors.
+/// Waits like [`wait`] for a future that cannot fail.
 pub(super) fn wait_for<T, E>(
     what: &str,
     instead: &str,
@@ -106,7 +107,7 @@ pub(super) fn wait_for<T, E>(
     run(what, instead, future).map_err(Error::Invalid)
 }
 
-/// The same for a future with errors of I/O.
+/// Waits like [`wait`] for a future whose error is an [`io::Error`].
 pub(super) fn wait_io<T>(
     what: &str,
     instead: &str,
@@ -116,7 +117,7 @@ pub(super) fn wait_io<T>(
     run(what, instead, future).map_err(invalid)?
 }
 
-/// Waits for a future, or returns the reason why that is not possible.
+/// Waits for a future, or returns the reason why this thread cannot wait.
 fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, String> {
     if polls_for_a_runtime() {
         return Err(format!(
@@ -126,19 +127,20 @@ fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, Str
     }
     let background = Background::get()
         .map_err(|e| format!("{what}: the background runtime cannot be started: {e}"))?;
-    // The future is dropped first, within the runtime.
+    // Stay in the runtime until `block_on` has dropped the future, because timers need it.
     let _entered = background.handle.enter();
     Ok(block_on(future))
 }
 
-/// Returns whether this thread polls a future for a tokio runtime, so that waiting would block the
+/// Returns whether this thread polls a future for a tokio runtime. Waiting there would block the
 /// runtime, or wait for itself.
 ///
-/// Tokio has no question for that. `Handle::try_current` also succeeds where waiting is right: in
-/// `spawn_blocking`, in `block_in_place`, and after `Handle::enter`. The budget of
-/// [`coop`](tokio::task::coop) tells them apart: only a future that a runtime polls has one, of
-/// less than 256 steps. Using it up makes the future yield at its next await, and nothing else. In
-/// `tokio::task::unconstrained`, which has no budget either, the wait blocks the thread.
+/// Tokio has no function for this. `Handle::try_current` also succeeds in `spawn_blocking`, in
+/// `block_in_place` and after `Handle::enter`, where waiting is right. The budget of
+/// [`coop`](tokio::task::coop) distinguishes them: only a future that a runtime polls has a budget,
+/// of less than 256 steps. Using it up has one effect: the future yields at its next await. A
+/// future in `tokio::task::unconstrained` has no budget either, so a wait there is not detected and
+/// blocks the thread.
 fn polls_for_a_runtime() -> bool {
     if Handle::try_current().is_err() {
         return false;
@@ -150,11 +152,11 @@ fn polls_for_a_runtime() -> bool {
     })
 }
 
-/// Wakes the thread that waits.
+/// Waker of the waiting thread.
 struct Parked {
     thread: Thread,
     /// Whether the future was woken since its last poll. The token of `unpark` alone is not enough,
-    /// because the future may run code that parks this thread as well and takes the token.
+    /// because the future may run code that also parks this thread and thereby takes the token.
     woken: AtomicBool,
 }
 
@@ -195,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the error of a wait on this thread, if it is refused.
+    /// Returns the error of a wait on this thread; `None` if waiting is allowed.
     fn refused() -> Option<String> {
         let refused = wait_for("f", "`g`", async {}).err();
         refused.map(|e: Error| e.to_string())
@@ -233,7 +235,7 @@ mod tests {
             many.block_on(async { tokio::spawn(task).await.unwrap() }),
             None
         );
-        // The background runtime is one like any other.
+        // The background runtime is treated like any other.
         let own: Result<_, Error> = wait_for("f", "`g`", async {
             tokio::spawn(async { refused() }).await.unwrap()
         });
@@ -248,7 +250,7 @@ mod tests {
             tokio::pin!(timer);
             let first = std::future::poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx))).await;
             assert!(first.is_pending());
-            // Takes the token of the outer timer.
+            // The inner wait takes the `unpark` token of the outer timer.
             let waited: Result<(), Error> = wait_for("f", "`g`", inner);
             waited.unwrap();
             std::thread::park_timeout(Duration::from_millis(2));

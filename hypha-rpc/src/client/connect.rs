@@ -33,10 +33,10 @@ use hypha_wire as wire;
 ///
 /// # Errors
 ///
-/// Awaiting the options returns [`Error::Connect`] with the cause, or the manager's refusal of the
-/// first calls. The first attempt is not retried
-/// ([`ConnectOptions::retry_on_initial_connect`]). Outside of a tokio runtime it is
-/// [`Error::Invalid`].
+/// Awaiting the options returns [`Error::Connect`] with the cause, or the error with which the
+/// workspace manager rejects the first calls. The first attempt is not retried unless
+/// [`retry_on_initial_connect`](ConnectOptions::retry_on_initial_connect) is set. Outside of a
+/// tokio runtime, awaiting fails with [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
@@ -57,9 +57,9 @@ pub fn connect(server_url: impl Into<String>) -> ConnectOptions {
 
 /// Options of a connection. Awaiting them connects.
 ///
-/// Returned by [`connect`](connect()), which lists the errors. Holds the address, the credentials
-/// and the [`Settings`]; the setters of timeouts and limits write to the fields of the settings.
-/// Clone the options to make several connections with them.
+/// Returned by [`connect`](connect()), which lists the errors. The options hold the address, the
+/// credentials and the [`Settings`]; setters of timeouts and limits change the settings. Clone the
+/// options to make several connections with them.
 ///
 /// # Examples
 ///
@@ -292,12 +292,12 @@ impl ConnectOptions {
         self
     }
 
-    /// Runs `interceptor` around each call that this client makes, except for those that set the
-    /// connection up. Of several interceptors the first one is the outermost.
+    /// Adds an interceptor, which runs around each call of this client, except for the calls that
+    /// set up the connection. The interceptor added first is the outermost.
     ///
-    /// It gets the call when that is awaited, changes its timeouts or adds arguments, and passes it
-    /// on with [`NextCall::run`], or returns an error in its place. Retries are within it. Calls
-    /// that are [sent](crate::Call::send) without waiting for a response pass it by.
+    /// The interceptor receives a call when the call is awaited. It can change the timeouts, add
+    /// arguments, and pass the call on with [`NextCall::run`], or return an error instead. Retries
+    /// happen inside of `run`. Calls made with [`send`](crate::Call::send) skip the interceptors.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -361,10 +361,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Trusts the authority of this certificate, in PEM format, in addition to those of this
-    /// machine; may be called several times. Default: none.
+    /// Adds a certificate authority to trust, in PEM format, in addition to those of this machine.
+    /// May be called several times. Default: none.
     ///
-    /// The text may hold several certificates. One that cannot be used is an error of kind
+    /// `pem` may contain several certificates. If one cannot be used, connecting fails with
     /// [`InvalidOption`](ConnectErrorKind::InvalidOption).
     ///
     /// ```no_run
@@ -383,10 +383,11 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the certificate of this client and its private key, both in PEM format, for servers
-    /// and proxies that want one. Default: none.
+    /// Sets the certificate and the private key of this client, both in PEM format, for servers and
+    /// proxies that require a client certificate. Default: none.
     ///
-    /// The chain begins with the certificate of this client. A file that holds both is given twice.
+    /// The first certificate in `chain` must be that of this client. If one file contains both
+    /// chain and key, pass its content twice.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn identity(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
@@ -394,38 +395,39 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the proxy of this connection: `http://[user:password@]host[:port]`, or `socks5://` or
-    /// `socks5h://`, with which the proxy looks up the host name of the server.
+    /// Sets the URL of the proxy: `http://[user:password@]host[:port]`, or with the scheme `socks5`
+    /// or `socks5h`. With `socks5h`, the proxy resolves the host name of the server.
     ///
     /// Default: the environment variable `HTTPS_PROXY` for encrypted connections and `HTTP_PROXY`
-    /// for others, else `ALL_PROXY`, in lower or upper case, except for the hosts in `NO_PROXY` and
-    /// for this machine.
+    /// for others, or else `ALL_PROXY`. Names in lower case work too. No proxy is used for this
+    /// machine and for the hosts in `NO_PROXY`.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.socket.proxy = ProxyChoice::Url(url.into());
         self
     }
 
-    /// Connects without a proxy, whatever the environment says.
+    /// Connects without a proxy and ignores the environment variables.
     pub fn no_proxy(mut self) -> Self {
         self.socket.proxy = ProxyChoice::Direct;
         self
     }
 
-    /// Sets the number of redirects that the handshake follows; zero follows none. Default: 10.
+    /// Sets the maximum number of redirects that the handshake follows. Zero follows none. Default:
+    /// 10.
     ///
-    /// A redirect to another host, or from an encrypted connection to one that is not, is never
-    /// followed: it is an error of kind [`Redirect`](ConnectErrorKind::Redirect) that names the
-    /// target.
+    /// The client never follows a redirect to another host, or from an encrypted connection to an
+    /// unencrypted one. Connecting then fails with [`Redirect`](ConnectErrorKind::Redirect), and
+    /// the error names the target.
     pub fn max_redirects(mut self, most: usize) -> Self {
         self.socket.max_redirects = most;
         self
     }
 
-    /// Repeats the first attempt to connect while it fails for a reason that may pass
+    /// Retries the first attempt to connect after a failure that may be temporary
     /// ([`Error::is_retryable`]), such as a server that has not started yet. Default: `false`.
     ///
-    /// The pauses and the number of attempts are those of [`reconnect`](Self::reconnect), by
-    /// default without an end. Each failure is logged at level `warn`.
+    /// The policy of [`reconnect`](Self::reconnect) sets the pauses and the number of attempts,
+    /// which is unlimited by default. Each failure is logged at level `warn`.
     pub fn retry_on_initial_connect(mut self, retry: bool) -> Self {
         self.retry_first = retry;
         self
@@ -495,7 +497,8 @@ impl ConnectOptions {
 
     async fn attempt(self) -> Result<Client, Error> {
         let url = self.server_url.clone();
-        // The error names the URL with the scheme of the transport. The program must see its own.
+        // The error names the URL with the scheme of the transport. Replace it with the URL that
+        // the program passed.
         let named = |e: ConnectError| match e.kind() {
             ConnectErrorKind::InvalidUrl | ConnectErrorKind::InvalidOption => e.with_url(&url),
             _ => e,
@@ -531,7 +534,7 @@ impl ConnectOptions {
         }
     }
 
-    /// Returns the timeout of one attempt to connect.
+    /// Returns the timeout of an attempt to connect.
     fn limit(&self) -> Duration {
         self.connect_timeout.unwrap_or(self.settings.idle_timeout)
     }

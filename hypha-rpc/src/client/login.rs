@@ -12,16 +12,16 @@ use crate::call::RemoteService;
 use crate::error::{CallSite, CodecError, Error};
 use hypha_wire::{Args, Map, Value};
 
-/// Service that every server offers for logging in.
+/// Id of the login service, which every server offers.
 const LOGIN_SERVICE: &str = "public/hypha-login";
 
-/// Default time that the user has to log in.
+/// Default timeout of a login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Display name of the connection, as in the other clients.
+/// Display name of the connection, the same as in the other clients.
 const CLIENT_NAME: &str = "initial login client";
 
-/// Runs when the user has to open a page.
+/// Callback that shows a page to the user.
 type OnUrl<T> = Box<dyn FnOnce(T) -> BoxFuture<'static, ()> + Send>;
 
 /// Changes the options of the anonymous connection.
@@ -29,13 +29,14 @@ type Change = Box<dyn FnOnce(ConnectOptions) -> ConnectOptions + Send>;
 
 /// Logs a user in with a browser, and returns an access token.
 ///
-/// Without [`on_url`](LoginOptions::on_url) the URL of the login page is printed to the standard
-/// output. The token is an argument of [`ConnectOptions::token`].
+/// Without [`on_url`](LoginOptions::on_url) the URL of the login page is printed to standard
+/// output. Pass the token to [`ConnectOptions::token`].
 ///
 /// # Errors
 ///
-/// Awaiting the options fails with the errors of [`connect`], with the refusal of a server that has
-/// no login service, and with [`Error::Remote`] when the user has not logged in in time.
+/// Awaiting the options fails with the errors of [`connect`], with the error of the lookup if the
+/// server has no login service, and with [`Error::Remote`] if the user does not log in before the
+/// timeout.
 ///
 /// # Cancellation
 ///
@@ -65,8 +66,8 @@ pub fn login(server_url: impl Into<String>) -> LoginOptions {
 
 /// Asks the server for the page where the user logs out, and returns its URL.
 ///
-/// Without [`on_url`](LogoutOptions::on_url) the URL is printed to the standard output. Tokens stay
-/// valid; forget them, or revoke them with the workspace manager.
+/// Without [`on_url`](LogoutOptions::on_url) the URL is printed to standard output. Tokens stay
+/// valid after a logout: delete them, or revoke them with the workspace manager.
 ///
 /// # Errors
 ///
@@ -95,8 +96,8 @@ pub fn logout(server_url: impl Into<String>) -> LogoutOptions {
     }
 }
 
-/// The page where the user logs in. Passed to the callback of [`LoginOptions::on_url`].
-// Not Debug by derive: the key gives access to the token.
+/// Page where the user logs in. Passed to the callback of [`LoginOptions::on_url`].
+// `Debug` is not derived, because the key gives access to the token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct LoginPage {
@@ -104,9 +105,9 @@ pub struct LoginPage {
     pub login_url: String,
     /// Key of this login, which gives access to the token.
     pub key: String,
-    /// URL to which a login page of your own reports the token. Empty if the server has none.
+    /// URL to which a custom login page reports the token. Empty if the server has none.
     pub report_url: String,
-    /// Everything that the server returned, these entries included.
+    /// All entries that the server returned, including the fields above.
     pub details: Map,
 }
 
@@ -116,7 +117,7 @@ impl fmt::Debug for LoginPage {
     }
 }
 
-/// The token of a user, and what the login page reported about the user.
+/// Token of a user, and the properties of the user that the login page reported.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct LoginProfile {
@@ -130,7 +131,7 @@ pub struct LoginProfile {
     pub user_id: Option<String>,
     /// E-mail address of the user.
     pub email: Option<String>,
-    /// Whether the address is verified.
+    /// Whether the e-mail address is verified.
     pub email_verified: Option<bool>,
     /// Name of the user.
     pub name: Option<String>,
@@ -166,7 +167,8 @@ impl LoginProfile {
     }
 }
 
-/// Reads a number of seconds; pages that report by a query send it as text.
+/// Reads a number of seconds, also from a string, because some login pages report values in a
+/// query.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = match value {
         Value::String(text) => text.trim().parse().ok(),
@@ -175,10 +177,9 @@ fn seconds(value: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds?).ok()
 }
 
-/// Options of a login, which begins when this is awaited.
+/// Options of a login. Awaiting them logs in and returns the token.
 ///
-/// Returned by [`login`]. Awaiting it returns the token;
-/// [`profile`](Self::profile) returns the properties of the user, too.
+/// Returned by [`login`]. [`profile`](Self::profile) also returns the properties of the user.
 #[must_use = "the login begins when this is awaited"]
 pub struct LoginOptions {
     site: Site,
@@ -195,28 +196,28 @@ impl LoginOptions {
         self
     }
 
-    /// Sets the workspace that the token is for. Default: none, and it is the user's own token.
+    /// Sets the workspace of the token. Default: none, and the token is for the user's own
+    /// workspace.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
     }
 
-    /// Sets the lifetime of a token for a [`workspace`](Self::workspace), in whole seconds.
-    /// Default: that of the server, an hour. Awaiting fails with [`Error::Invalid`] if there is no
-    /// workspace.
+    /// Sets the lifetime of the token, in whole seconds. Default: set by the server, one hour.
+    /// Awaiting fails with [`Error::Invalid`] if no [`workspace`](Self::workspace) is set.
     pub fn expires_in(mut self, life: Duration) -> Self {
         self.expires_in = Some(life);
         self
     }
 
-    /// Sets the time that the user has to log in. Default: 60 s.
+    /// Sets the timeout of the login, within which the user has to log in. Default: 60 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
     }
 
-    /// Sets the function that shows the page to the user. Default: the URL is printed to the
-    /// standard output.
+    /// Sets the callback that shows the page to the user. Default: prints the URL to standard
+    /// output.
     ///
     /// The login waits until the returned future is ready.
     pub fn on_url<F, Fut>(mut self, show: F) -> Self
@@ -228,8 +229,8 @@ impl LoginOptions {
         self
     }
 
-    /// Changes the options of the connection, which is anonymous: its transport, headers and
-    /// timeouts.
+    /// Changes the options of the connection, such as its transport, headers and timeouts. The
+    /// connection is anonymous.
     ///
     /// # Examples
     ///
@@ -249,7 +250,7 @@ impl LoginOptions {
         self
     }
 
-    /// Logs in, and returns the token with what the login page reported about the user.
+    /// Logs in. Returns the token and the properties of the user that the login page reported.
     ///
     /// # Errors
     ///
@@ -335,7 +336,7 @@ impl fmt::Debug for LoginOptions {
     }
 }
 
-/// Options of a logout, which begins when this is awaited. Returned by [`logout`].
+/// Options of a logout. Awaiting them fetches the URL of the logout page. Returned by [`logout`].
 #[must_use = "the logout begins when this is awaited"]
 pub struct LogoutOptions {
     site: Site,
@@ -349,8 +350,8 @@ impl LogoutOptions {
         self
     }
 
-    /// Sets the function that shows the page to the user. Default: the URL is printed to the
-    /// standard output.
+    /// Sets the callback that shows the page to the user. Default: prints the URL to standard
+    /// output.
     pub fn on_url<F, Fut>(mut self, show: F) -> Self
     where
         F: FnOnce(String) -> Fut + Send + 'static,
@@ -410,7 +411,7 @@ impl fmt::Debug for LogoutOptions {
     }
 }
 
-/// The login service of a server.
+/// Address of a server and of its login service.
 struct Site {
     server_url: String,
     service: String,
@@ -455,12 +456,12 @@ fn unfit(expected: &str, got: &Value) -> Error {
     Error::Codec(CodecError::unfit(text, call))
 }
 
-/// Resolves a URL that may be relative to that of the server.
+/// Resolves `url`, which may be relative to the server URL.
 fn absolute_url(server_url: &str, url: &str) -> String {
     if url.contains("://") {
         return url.to_owned();
     }
-    // The URL of a socket has the same host.
+    // A `ws://` URL has the same host as the `http://` URL.
     let base = match server_url.strip_prefix("ws") {
         Some(rest) => format!("http{}", rest.strip_suffix("/ws").unwrap_or(rest)),
         None => server_url.to_owned(),
