@@ -3,8 +3,8 @@
 //!
 //! [`RemoteService`] calls any service by the names of its methods; a generated
 //! [proxy](crate::hypha_service) has the methods of its contract. Both return a [`Call`], which is
-//! a future with options. Arguments and results may contain [`Callback`], [`Function`],
-//! [`RemoteStream`], [`Object`] and [`RemoteFile`]. These values stay at their owner, and the
+//! a future with options. Arguments and results may contain a [`Callback`], [`Function`],
+//! [`RemoteStream`], [`Object`] or [`RemoteFile`]. These values stay at their owner, and the
 //! receiver gets a reference.
 //
 //   exchange             one request and the wait for its response
@@ -71,18 +71,19 @@ use hypha_wire::{
     Value,
 };
 
-/// Call of a method or function. It is sent when it is awaited.
+/// Call of a method or function. Awaiting it sends the call.
 ///
 /// Resolves to the result of the method, or to an [`Error`] that names the method and the peer.
-/// Every call completes: it fails with [`Error::Timeout`] if neither a heartbeat nor a response
-/// comes within the [idle timeout](Self::idle_timeout). Outside of a tokio runtime it fails with
-/// [`Error::Invalid`].
+/// Every call completes. It fails with [`Error::Timeout`] if neither a heartbeat nor a response
+/// arrives within the [idle timeout](Self::idle_timeout), and with [`Error::Invalid`] outside of a
+/// tokio runtime.
 ///
 /// # Cancellation
 ///
-/// Dropping the call abandons it and frees everything that it holds. It triggers the
-/// [cancellation token](crate::Context::cancellation) of a Rust method. Methods in other languages
-/// run to their end, and their result is ignored. A call that was never polled sends nothing.
+/// Dropping the call abandons it and frees everything that it holds. If the method is written in
+/// Rust, its [cancellation token](crate::Context::cancellation) is triggered. Methods in other
+/// languages run to their end, and their result is ignored. A call that was never polled sends
+/// nothing.
 ///
 /// # Errors
 ///
@@ -128,15 +129,15 @@ enum To {
         target: Arc<Target>,
         /// Lookup that found the target. Repeated if the target is gone.
         locator: Option<Arc<ServiceLocator>>,
-        /// Keeps the handle alive during the call: dropping it would release the function at its
-        /// owner.
+        /// Keeps the handle of the function during the call, because dropping the last handle
+        /// releases the function at its owner.
         _held: Option<Handle>,
     },
     /// A function of this program.
     Local { handler: Handler, label: String },
-    /// A call that fails without a request, because the peer would reject it.
+    /// A call that fails without sending a request, because the peer would reject it.
     Refused(Rejection),
-    /// A call that fails without a request, because it is not valid.
+    /// A call that fails without sending a request, because it is not valid.
     Invalid(String),
     /// A call that has been polled and is running.
     Sent,
@@ -188,7 +189,7 @@ impl<T, E> Call<T, E> {
         }
     }
 
-    /// Returns the name of the method, for messages.
+    /// Returns the name of the method, for error messages.
     pub(crate) fn label(&self) -> &str {
         match &self.to {
             To::Peer { target, .. } => &target.label,
@@ -239,10 +240,10 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Marks the call as safe to run twice. If the link to the server is lost during the call and
-    /// comes back within its [`timeout`](Self::timeout), the call is sent again, at most 10 times.
-    /// A [`retry`](Self::retry) policy then also applies to failures after which the method may
-    /// have run.
+    /// Marks the call as safe to run twice. If the link to the server is lost and restored during
+    /// the call, within its [`timeout`](Self::timeout), the call is sent again, at most 10 times. A
+    /// [`retry`](Self::retry) policy then also applies to failures after which the method may have
+    /// run.
     ///
     /// Objects in the arguments are exported again for each attempt.
     ///
@@ -287,9 +288,9 @@ impl<T, E> Call<T, E> {
     ///
     /// Waits for room in the send queue of the connection. Returns when the request is in the queue
     /// or, if it is sent in chunks, when the receiver has acknowledged all chunks. Does not report
-    /// the result or the errors of the method. A queued request survives the loss of the link; a
-    /// request that was being written at that moment may be lost. A function of this program runs
-    /// to its end before this returns.
+    /// the result or the errors of the method. A queued request is sent after a lost link is
+    /// restored; a request that was being written when the link was lost may be lost too. A
+    /// function of this program runs to its end before this returns.
     ///
     /// # Errors
     ///
@@ -348,7 +349,7 @@ impl<T, E> Call<T, E> {
     }
 }
 
-/// The first poll sends the call.
+/// Sends the call on the first poll.
 impl<T, E> Future for Call<T, E>
 where
     T: DeserializeOwned + 'static,
@@ -436,7 +437,7 @@ where
     }
 }
 
-/// The request of a call, without the types of its result and error.
+/// Request of a call, independent of the types of result and error.
 struct Request {
     connection: Connection,
     target: Arc<Target>,
@@ -447,7 +448,7 @@ struct Request {
 }
 
 impl Request {
-    /// Sends the request, and repeats it as the retry policy says.
+    /// Sends the request, and repeats it according to the retry policy.
     async fn send(self, mut args: Args, (total, idle_timeout): Timeouts) -> CallResponse {
         let Request {
             connection,
@@ -464,8 +465,8 @@ impl Request {
         let policy = retry.unwrap_or(engine.settings.retry);
         let (mut failures, mut resent) = (0, 0);
         loop {
-            // Only the last attempt takes the arguments without a copy. Large binary data is never
-            // copied.
+            // Only the last attempt can take the arguments; earlier ones copy them. Large binary
+            // data is shared, not copied.
             let last = !idempotent && policy.is_never() && locator.is_none();
             let attempt = match last {
                 true => std::mem::replace(&mut args, Args::new(0, 0)),
@@ -491,7 +492,7 @@ impl Request {
                         site: target.site(),
                     };
                 }
-                // The timeout of this attempt was only the remaining time; report the timeout that
+                // This attempt had only the remaining time as its timeout. Report the timeout that
                 // the caller set.
                 Err(Failure::Late { sent, limit }) => Failure::Late {
                     sent,
@@ -499,12 +500,12 @@ impl Request {
                 },
                 Err(failed) => failed,
             };
-            // Decode without the error type of the contract: only the variant matters, and an error
+            // Decode without the contract's error type, because only the variant matters. An error
             // type with an `other` variant would also match failures of the library.
             let error: Error = failure(failed.clone(), target.site());
             let may_repeat = idempotent || !error.may_have_run();
-            // Look the service up only once per call, because a replacement may lack the method,
-            // too.
+            // Look the service up only once per call, because the replacement may lack the method
+            // as well.
             if may_repeat && error.is_about_a_stale_address() {
                 if let Some(locator) = locator.take() {
                     if let Some(moved) = locator.find_again(&connection, &target).await {
@@ -523,8 +524,8 @@ impl Request {
             failures += 1;
             let pause = policy.pause(failures, rand::random());
             let pause = pause.filter(|_| may_repeat && error.is_retryable());
-            // Skip a pause that would end after the deadline, so that the caller gets this error
-            // now instead of a timeout later.
+            // Skip a pause that would end after the deadline: the caller gets this error now,
+            // instead of a timeout later.
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
                 count(&engine.counters.call_errors);
@@ -540,8 +541,8 @@ impl Request {
 }
 
 impl CallResponse {
-    /// Returns the failure of the call, without the type that its contract gives the errors of the
-    /// method; `None` if it has a result.
+    /// Returns the failure of the call, without its error type from the contract; `None` if the
+    /// call has a result.
     #[must_use]
     pub fn error(&self) -> Option<Error> {
         let failed = self.outcome.as_ref().err()?;
@@ -571,8 +572,8 @@ pub(crate) fn result<T: DeserializeOwned + 'static>(
     shared(&args, 0).unwrap_or_else(null)
 }
 
-/// Decodes a value. `bytes::Bytes`, which serde would copy, shares the memory of the frame. A
-/// `RawValue` shares it too, and is not decoded.
+/// Decodes a value. `bytes::Bytes` shares the memory of the frame, although serde would copy it. A
+/// `RawValue` also shares it, and is not decoded.
 fn shared<T: DeserializeOwned + 'static>(
     args: &IncomingArgs,
     index: usize,
@@ -592,7 +593,7 @@ fn shared<T: DeserializeOwned + 'static>(
     args.get(index)
 }
 
-/// Returns the arguments of a response.
+/// Returns the arguments in a response message.
 fn answer_args(
     engine: &Engine,
     message: Message,

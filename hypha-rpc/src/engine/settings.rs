@@ -61,9 +61,9 @@ pub struct Settings {
     /// Maximum total size of the incomplete messages that peers are sending in chunks, in bytes.
     /// One peer may use half of this. Further chunks are refused. Default: 1,073,741,824.
     pub max_chunk_bytes: usize,
-    /// Maximum memory of the decoded arguments of one call, of its result, or of the content of an
-    /// event, in bytes; twice the length of the message if that is more. A larger value is refused
-    /// with an error that names the argument. Default: 201,326,592.
+    /// Maximum memory of decoded values, in bytes: of the arguments of one call, of its result, or
+    /// of the content of an event. If twice the length of the message is more, that is the maximum.
+    /// A larger value is refused with an error that names the argument. Default: 201,326,592.
     ///
     /// Numbers, strings and arrays need at most about twice their length as plain types. A
     /// [`Value`](crate::Value) needs 72 bytes for each item, even for a null of one byte.
@@ -72,15 +72,15 @@ pub struct Settings {
     /// running, and decoded values. Default: none. For programs that embed a server.
     #[doc(hidden)]
     pub memory: Option<Arc<dyn PeerMemory>>,
-    /// Maximum number of calls that wait for a lost connection to be restored. Further calls fail
+    /// Maximum number of calls that wait until a lost connection is restored. Further calls fail
     /// immediately. Default: 4096.
     pub max_waiting_calls: usize,
     /// Maximum number of functions, streams and interfaces that peers hold at the same time. A
     /// stream counts as three, an object as its number of functions. A call that would exceed it
     /// fails. Default: 65,536.
     pub max_objects: usize,
-    /// Maximum number of releases and cancellations that peers have not yet acknowledged. Further
-    /// ones are sent once and not repeated. Default: 16,384.
+    /// Maximum number of releases and cancellations that peers have not yet acknowledged. Beyond
+    /// it, each is sent once and not repeated. Default: 16,384.
     ///
     /// A peer gets a release when the last handle of one of its streams or functions is dropped,
     /// and a cancellation when a call is dropped. While the peer is not connected, both are
@@ -96,18 +96,18 @@ pub struct Settings {
     /// lifetime; zero turns the requests off. Default: 7200 s.
     pub token_refresh_interval: Duration,
     /// Time after which the watchdog takes over the task of the connection if its runtime does not
-    /// run it, for example because all threads of the runtime are blocked. Zero turns the watchdog
+    /// poll it, for example because all threads of the runtime are blocked. Zero turns the watchdog
     /// off. Default: 100 ms.
     ///
     /// The watchdog also sends the heartbeats of methods that block. It cannot take over HTTP
     /// connections (`Transport::Http`): they wait while all threads are blocked.
     pub stall_timeout: Duration,
-    /// Time after which a method that blocks its thread, without an `.await`, is logged with its
-    /// name; zero turns this off. Default: 1 s.
+    /// Time after which a method that blocks its thread, without reaching an `.await`, is logged
+    /// with its name. Zero turns this off. Default: 1 s.
     pub blocking_warning: Duration,
     /// Retry policy of calls that set none. Default: no retries.
     pub retry: Retry,
-    /// Code of the program around each outgoing call.
+    /// Interceptors of outgoing calls.
     pub(crate) interceptors: Interceptors,
     /// Id of the application that this client belongs to; part of every service info. Default: `*`,
     /// no application.
@@ -151,7 +151,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Returns the defaults without pings, token requests and watchdog, for a link within one
-    /// process, whose loss never goes unnoticed.
+    /// process. The loss of such a link is always noticed, so it needs no pings.
     #[must_use]
     pub fn in_process() -> Self {
         Settings {

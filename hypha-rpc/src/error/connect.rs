@@ -1,5 +1,4 @@
-//! Errors of connecting: their kinds and messages, and the server messages that they are derived
-//! from.
+//! Errors of connecting: their kinds and messages, and the kinds of the server's error messages.
 
 use std::error::Error;
 use std::fmt;
@@ -10,11 +9,12 @@ use super::cause::{Cause, source_of};
 
 /// Error of an attempt to connect to a server.
 ///
-/// [`kind`](Self::kind) returns the kind of failure, [`url`](Self::url) the address, and
-/// [`source`](std::error::Error::source) the error of the system or library that caused it: an
-/// [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error` for
-/// a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP response. The message
-/// suggests a fix and omits the message of the cause; [`report`](super::report) prints both.
+/// [`kind`](Self::kind) returns the kind of failure, and [`url`](Self::url) the address.
+/// [`source`](std::error::Error::source) returns the error of the system or library that caused the
+/// failure: an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a
+/// `rustls::Error` for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP
+/// response. The message suggests a fix and omits the message of the cause;
+/// [`report`](super::report) prints both.
 ///
 /// No method has run when connecting fails. Two errors are equal if their kind, URL and message are
 /// equal; causes are not compared.
@@ -43,10 +43,10 @@ pub struct ConnectError(Box<Inner>);
 struct Inner {
     kind: ConnectErrorKind,
     url: Option<String>,
-    /// Error message of the server, or the variable part of the message. May be empty.
+    /// Error message of the server, or the variable part of this error's message. May be empty.
     detail: String,
     source: Option<Cause>,
-    /// Failure of the other transport, if both were tried.
+    /// Error of the other transport, if both were tried.
     other: Option<ConnectError>,
 }
 
@@ -76,11 +76,11 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// The server URL, or a header, cannot be used.
+    /// The server URL or a header is invalid.
     InvalidUrl,
-    /// No transport has this name, or the transport needs a feature of the crate.
+    /// The transport has an unknown name, or needs a feature of the crate that is not enabled.
     UnknownTransport,
-    /// An option or an environment variable of the proxy, or a certificate, cannot be used.
+    /// A certificate, an option, or an environment variable with the proxy is invalid.
     InvalidOption,
     /// The proxy did not open a connection to the server.
     Proxy(ProxyFailure),
@@ -88,15 +88,15 @@ pub enum ConnectErrorKind {
     Dns,
     /// The host refused the connection: no program listens on this port.
     ConnectionRefused,
-    /// The network failed below TLS and HTTP: no route, a reset, no permission.
+    /// The network failed below TLS and HTTP: no route, a connection reset, or no permission.
     Unreachable,
     /// The encrypted connection failed.
     Tls(TlsFailure),
     /// The server responded with this HTTP status instead of a connection.
     HttpStatus(u16),
-    /// The server responded with a redirect that is not followed: to another host, which must not
-    /// see the token, to a connection that is not encrypted where this one is, or more of them than
-    /// [`max_redirects`](crate::ConnectOptions::max_redirects).
+    /// The server responded with a redirect that is not followed. It leads to another host, which
+    /// must not get the token, or from an encrypted connection to an unencrypted one, or there were
+    /// more than [`max_redirects`](crate::ConnectOptions::max_redirects).
     Redirect,
     /// The program at the URL speaks neither HTTP nor this protocol.
     NotHypha,
@@ -122,8 +122,8 @@ pub enum ConnectErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// No authority that this machine trusts has signed the certificate. Install that authority,
-    /// name it with [`ca_certificate`][ca], or on a network you trust set
+    /// The certificate is not signed by an authority that this machine trusts. Install that
+    /// authority, pass it to [`ca_certificate`][ca], or on a trusted network set
     /// [`danger_accept_invalid_certificates`][accept].
     ///
     /// [ca]: crate::ConnectOptions::ca_certificate
@@ -131,37 +131,38 @@ pub enum TlsFailure {
     UnknownIssuer,
     /// The certificate is for other host names. Connect with a name that it lists.
     NameMismatch,
-    /// The certificate has expired or is not valid yet. Renew it, or set the clock of this machine.
+    /// The certificate has expired or is not valid yet. Renew it, or correct the clock of this
+    /// machine.
     Expired,
     /// The server does not use TLS on this port. Use `http://` or `ws://`, or the TLS port.
     NotTls,
-    /// The server wants a certificate of the client. Set
-    /// [`identity`](crate::ConnectOptions::identity).
+    /// The server requires a client certificate. Set [`identity`](crate::ConnectOptions::identity).
     CertificateRequired,
-    /// Another failure: the source has the details.
+    /// Another failure, described by the source of the error.
     Other,
 }
 
-/// The failures of a proxy.
+/// Failure of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProxyFailure {
     /// The proxy cannot be reached. Start it, or correct its URL. Retryable.
     Unreachable,
-    /// The proxy wants a user name and password, or others: add them to its URL. Not retryable.
+    /// The proxy requires other credentials: correct the user name and password in its URL. Not
+    /// retryable.
     Credentials,
-    /// The proxy refuses to connect to the server: ask its operator. Not retryable.
+    /// The proxy refuses to connect to the server. Ask its operator. Not retryable.
     Refused,
     /// The proxy cannot connect to the server. Retryable.
     NoWay,
-    /// The program at the URL does not answer like a proxy. Not retryable.
+    /// The program at the proxy URL does not respond like a proxy. Not retryable.
     Protocol,
-    /// Proxies of this kind cannot be used with this transport. Not retryable.
+    /// This kind of proxy is not supported with this transport. Not retryable.
     Unsupported,
 }
 
 impl ProxyFailure {
-    /// Predicate of the proxy in an error text, and what to do.
+    /// Returns two parts of the error message: the predicate of the proxy, and a fix.
     fn texts(self) -> (&'static str, &'static str) {
         const RULES: &str = "ask its operator, or list the host in NO_PROXY if it is reachable \
                              without a proxy";
@@ -205,9 +206,9 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Returns whether the failure is below the protocol: no Hypha server has refused this client.
-    /// After such a failure of a WebSocket, [`Transport::Auto`] tries HTTP, and a lost connection
-    /// is tried again.
+    /// Returns whether the failure is below the protocol, so no Hypha server has refused this
+    /// client. After such a failure, [`Transport::Auto`] falls back from WebSocket to HTTP, and a
+    /// client that has lost its connection tries again.
     ///
     /// [`Transport::Auto`]: crate::transport::Transport
     pub(crate) fn is_below_the_protocol(self) -> bool {
@@ -234,8 +235,8 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Ranks failures by the progress of the attempt. Of two failures, the one that came further is
-    /// more informative.
+    /// Ranks a failure by the progress of the attempt. The error of the attempt with more progress
+    /// is more informative.
     fn progress(self) -> u8 {
         match self {
             ConnectErrorKind::InvalidUrl
@@ -262,8 +263,8 @@ impl ConnectError {
     /// Creates an error, for implementations of [`Dial`](crate::transport::Dial).
     ///
     /// `detail` completes the message of the kind: the server's message, the target of a redirect,
-    /// or the fault of a URL. May be empty. Credentials and the query are removed from the target
-    /// of a redirect, because the message is logged.
+    /// or the fault in a URL. It may be empty. Credentials and query are removed from the target of
+    /// a redirect, because the message is logged.
     pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let detail = match kind {
@@ -279,7 +280,7 @@ impl ConnectError {
         }))
     }
 
-    /// Sets the URL that was tried. Omits credentials and the query, which may contain a token.
+    /// Sets the URL of the attempt. Omits credentials and the query, which may contain a token.
     #[must_use]
     pub fn with_url(mut self, url: &str) -> Self {
         self.0.url = Some(redacted_url(url));
@@ -298,7 +299,7 @@ impl ConnectError {
         self
     }
 
-    /// Sets the URL if none is set.
+    /// Sets the URL, if none is set.
     pub(crate) fn at(self, url: Option<&str>) -> Self {
         match url {
             Some(url) if self.0.url.is_none() => self.with_url(url),
@@ -306,8 +307,8 @@ impl ConnectError {
         }
     }
 
-    /// Joins the failures of two transports: returns the more informative one, with the other
-    /// inside.
+    /// Combines the errors of two transports: returns the more informative one, which contains the
+    /// other.
     pub(crate) fn after(self, earlier: ConnectError) -> Self {
         let (mut main, other) = match self.kind().progress() > earlier.kind().progress() {
             true => (self, earlier),
@@ -317,7 +318,7 @@ impl ConnectError {
         main
     }
 
-    /// Joins a timeout of the whole attempt and the failure of a transport that was tried before.
+    /// Combines a timeout of the whole attempt with the error of a transport that was tried before.
     pub(crate) fn late_after(mut self, earlier: Option<ConnectError>) -> Self {
         match earlier {
             Some(earlier) if earlier.kind() != ConnectErrorKind::Timeout => self.after(earlier),
@@ -334,7 +335,7 @@ impl ConnectError {
         self.0.kind
     }
 
-    /// Returns the URL that was tried, without credentials and query. For
+    /// Returns the URL of the attempt, without credentials and query. For
     /// [`Transport::WebSocket`](crate::transport::Transport::WebSocket) this is the `ws://` or
     /// `wss://` URL of the socket.
     #[must_use]
@@ -342,27 +343,27 @@ impl ConnectError {
         self.0.url.as_deref()
     }
 
-    /// Returns the server's message, the target of a redirect, or the fault of a URL. May be empty.
+    /// Returns the server's message, the target of a redirect, or the fault in a URL. May be empty.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
-    /// Returns the failure of the other transport if both were tried (`Transport::Auto`). This
-    /// error is that of the attempt with more progress.
+    /// Returns the error of the other transport, if both were tried (`Transport::Auto`). This error
+    /// is that of the attempt with more progress.
     #[must_use]
     pub fn other_attempt(&self) -> Option<&ConnectError> {
         self.0.other.as_ref()
     }
 
-    /// Returns whether the same attempt may succeed later without a change by this program; the
+    /// Returns whether the same attempt may succeed later without a change by this program. The
     /// table of [`ConnectErrorKind`] lists the kinds. If two transports were tried and no Hypha
-    /// server responded, one retryable failure is enough. If a Hypha server refused, only that
-    /// refusal counts.
+    /// server responded, one retryable error is enough. If a Hypha server refused the client, only
+    /// that error counts.
     ///
-    /// A client that was connected before also reconnects after failures below the protocol that
-    /// are not retryable by this table (TLS, HTTP status, redirect): its URL was right, and proxies
-    /// and hotspots may cause such failures temporarily.
+    /// A client that was connected before also reconnects after TLS, HTTP status and redirect
+    /// errors, which the table lists as not retryable: its URL worked before, and proxies and
+    /// hotspots may cause such errors temporarily.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         let kind = self.kind();
@@ -377,9 +378,9 @@ impl ConnectError {
         self.0.source.clone()
     }
 
-    /// Creates the error from the message of a handshake's `error` frame
-    /// (`docs/protocol/01-transport-websocket.md#s4`). Servers send no code, so the fixed parts of
-    /// their messages determine the kind.
+    /// Creates the error from the message in an `error` frame of the handshake
+    /// (`docs/protocol/01-transport-websocket.md#s4`). Servers send no error code, so the kind is
+    /// derived from the fixed parts of their messages.
     pub(crate) fn from_server(message: String) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         let kind = if says(&["Authentication error", "Token has been revoked"]) {
@@ -560,8 +561,8 @@ mod tests {
         assert_eq!(both.other_attempt(), Some(&socket));
         assert!(both.to_string().contains("ws://h/ws"), "{both}");
 
-        // Both made equal progress: the first is the error, and the message names the kind only
-        // once.
+        // Both attempts made equal progress: the first is the error, and the message names the kind
+        // only once.
         let refused = ConnectErrorKind::ConnectionRefused;
         let first = ConnectError::new(refused, "").with_url("ws://h/ws");
         let second = ConnectError::new(refused, "").with_url("http://h/rpc");

@@ -1,5 +1,5 @@
-//! Runtime support for `#[derive(RemoteError)]`: encodes typed errors, and decodes them from data
-//! or from exceptions of other languages.
+//! Runtime support for `#[derive(RemoteError)]`: encodes typed errors, and decodes them from the
+//! data of Rust peers or from exceptions of other languages.
 //!
 //! As in `service/macro_support.rs`, each trait is a bound of only one function, so that the
 //! compiler reports each mistake once.
@@ -61,8 +61,8 @@ pub fn error_data<E: ErrorData>() -> DataCodec<E> {
     }
 }
 
-/// Functions that encode and decode an error. Returned by [`error_data`], which has the trait
-/// bounds, so that the functions below need none.
+/// Functions that encode and decode an error. [`error_data`] has the trait bounds and returns this
+/// struct, so that the functions below need no bounds.
 #[derive(Debug)]
 pub struct DataCodec<E> {
     encode: fn(&E) -> Result<Value, EncodeError>,
@@ -105,7 +105,7 @@ impl<E> ErrorVariant<E> {
         }
     }
 
-    /// Makes the variant also match exceptions of these classes. `make` creates it from the
+    /// Makes the variant also match exceptions of these classes. `make` creates the value from the
     /// message.
     #[must_use]
     pub const fn classes(
@@ -118,8 +118,8 @@ impl<E> ErrorVariant<E> {
         self
     }
 
-    /// Makes the variant match every failure that no other variant matches. `make` creates it from
-    /// the message.
+    /// Makes the variant match every failure that no other variant matches. `make` creates the
+    /// value from the message.
     #[must_use]
     pub const fn others(mut self, make: fn(String) -> Option<E>) -> Self {
         self.takes_others = true;
@@ -132,13 +132,13 @@ impl<E> ErrorVariant<E> {
     }
 }
 
-/// Makes the only field of a variant of the message of an exception, if it can be: method lookup
-/// prefers [`MadeOfMessage`], on `&&`, to [`NotMadeOfMessage`], on `&`.
+/// Makes the only field of a variant from the message of an exception, if its type permits that.
+/// Method lookup prefers [`MadeOfMessage`], on `&&`, to [`NotMadeOfMessage`], on `&`.
 #[derive(Debug)]
 pub struct FieldOf<T>(PhantomData<T>);
 
 impl<T> FieldOf<T> {
-    /// The type `T`.
+    /// Returns a marker for the type `T`.
     #[allow(clippy::new_without_default)]
     #[must_use]
     pub fn new() -> Self {
@@ -146,7 +146,7 @@ impl<T> FieldOf<T> {
     }
 }
 
-/// See [`FieldOf`].
+/// Makes the field from a message, see [`FieldOf`].
 pub trait MadeOfMessage<T> {
     /// Converts the message.
     fn made_of(self, message: String) -> Option<T>;
@@ -158,9 +158,9 @@ impl<T: From<String>> MadeOfMessage<T> for &&FieldOf<T> {
     }
 }
 
-/// See [`FieldOf`].
+/// Does not make the field from a message, see [`FieldOf`].
 pub trait NotMadeOfMessage<T>: Sized {
-    /// Returns `None`: the field comes with the data of an error only.
+    /// Returns `None`: only the data of an error can fill such a field.
     fn made_of(self, _: String) -> Option<T> {
         None
     }
@@ -168,14 +168,14 @@ pub trait NotMadeOfMessage<T>: Sized {
 
 impl<T> NotMadeOfMessage<T> for &FieldOf<T> {}
 
-/// Returns the texts of the causes of an error, if it is one for the standard library: method
-/// lookup prefers [`Caused`], on `&&`, to [`NotCaused`], on `&`.
+/// Returns the messages of an error's causes, if its type is a [`std::error::Error`]. Method lookup
+/// prefers [`Caused`], on `&&`, to [`NotCaused`], on `&`.
 #[derive(Debug)]
 pub struct CausesOf<'a, E>(pub &'a E);
 
-/// See [`CausesOf`].
+/// Reads the causes of an error, see [`CausesOf`].
 pub trait Caused {
-    /// The texts, from the nearest cause on.
+    /// Returns the messages of the causes, the direct cause first.
     fn causes(self) -> Vec<String>;
 }
 
@@ -185,7 +185,7 @@ impl<E: std::error::Error> Caused for &&CausesOf<'_, E> {
         let mut causes = Vec::new();
         let mut next = self.0.source();
         while let Some(cause) = next {
-            // A transparent error has the text of its cause.
+            // Skip the source of a transparent error, which has the same message.
             let own = cause.to_string();
             if own != text {
                 causes.push(own.clone());
@@ -197,9 +197,9 @@ impl<E: std::error::Error> Caused for &&CausesOf<'_, E> {
     }
 }
 
-/// See [`CausesOf`].
+/// Handles errors whose causes are unknown, see [`CausesOf`].
 pub trait NotCaused: Sized {
-    /// None are known.
+    /// Returns an empty list.
     fn causes(self) -> Vec<String> {
         Vec::new()
     }
@@ -207,10 +207,10 @@ pub trait NotCaused: Sized {
 
 impl<E> NotCaused for &CausesOf<'_, E> {}
 
-/// Longest data of an error in its trace, in bytes: more is for programs, not for people.
+/// Maximum size of the data shown in a trace, in bytes: the trace is for people.
 const MAX_SHOWN: usize = 2048;
 
-/// Returns data as a line of a trace. A variant without fields is only a name.
+/// Returns the data as a line of a trace; empty for a variant without fields, or if too long.
 fn shown(data: &Value) -> String {
     let text = match data {
         Value::Map(_) | Value::List(_) => data.to_string(),
@@ -222,8 +222,8 @@ fn shown(data: &Value) -> String {
     }
 }
 
-/// Encodes the error. Callers in other languages find causes and data in the trace, and at its end
-/// the class, where Python has it, unless the text begins with it.
+/// Encodes the error. For callers in other languages, the trace contains the causes, the data, and
+/// the class with the message; only the causes if the message starts with `<class>:`.
 pub fn error_to_wire<E: TypedError>(
     error: &E,
     message: String,
@@ -242,7 +242,7 @@ pub fn error_to_wire<E: TypedError>(
     if let Some(class) = class.or(name) {
         let text = message.strip_prefix(class);
         match text.is_some_and(|text| text.starts_with(':')) {
-            // The form of services in other languages, which say no more.
+            // Send the same trace as services in other languages, which adds only the causes.
             true => trace = caused_by(&causes),
             false => trace.push_str(&format!("{class}: {message}\n")),
         }
@@ -255,9 +255,9 @@ pub fn error_to_wire<E: TypedError>(
     wire
 }
 
-/// Decodes the error, if it is of this type: by the name and data that a Rust peer sent, or
-/// by the class of an exception. The data of an exception decide if they fit its variant; without
-/// them its message has to be enough for the fields.
+/// Decodes the error, if it has this type: by the name and data from a Rust peer, or by the class
+/// of an exception. If the data of an exception does not fit the variant of its class, the fields
+/// are made from the message; returns `None` if that is impossible.
 pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) -> Option<E> {
     if let Some(name) = &error.name {
         if E::VARIANTS.iter().any(|variant| variant.name == name) {
@@ -501,17 +501,17 @@ mod tests {
         for error in [Refusal::Gain(2.0), outside.clone()] {
             assert_eq!(Refusal::from_wire(&error.clone().to_wire()), Some(error));
         }
-        // A message alone has no fields.
+        // A message alone cannot fill the fields.
         for text in ["ValueError: gain", "RangeError: 2 is outside of 0 to 1"] {
             assert_eq!(Refusal::from_wire(&raised(text, "")), None, "{text}");
         }
-        // Of another service, with the same data.
+        // An error of another service with the same data.
         let mut other = outside.clone().to_wire();
         other.name = Some("StageError.Outside".into());
         assert_eq!(Refusal::from_wire(&other), Some(outside));
         other.data = Some(Box::new(Value::from("Outside")));
         assert_eq!(Refusal::from_wire(&other), None);
-        // Of another class.
+        // An exception of another class.
         let mut gain = Refusal::Gain(2.0).to_wire();
         gain.name = None;
         gain.trace = "RangeError: gain 2 is too high\n".into();

@@ -1,6 +1,6 @@
-//! `Duration` and `SystemTime` in schemas: seconds, as they travel.
+//! Schemas of `Duration` and `SystemTime`: a number of seconds, as on the wire.
 //!
-//! schemars describes the structs that serde makes of them.
+//! schemars describes the structs into which serde converts both types, so these are replaced.
 
 use hypha_wire::Timestamp;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -11,7 +11,7 @@ use super::KIND;
 const DURATION: [&str; 2] = ["secs", "nanos"];
 const SYSTEM_TIME: [&str; 2] = ["secs_since_epoch", "nanos_since_epoch"];
 
-/// Removes the definitions of both types, and writes numbers in the place of references to them.
+/// Removes the definitions of both types, and replaces references to them with the number.
 pub(super) fn inline(schema: &mut Value, definitions: &mut Map<String, Value>) {
     let mut numbers: Vec<(String, Map<String, Value>)> = Vec::new();
     definitions.retain(|name, definition| match number_of(name, definition) {
@@ -29,9 +29,10 @@ pub(super) fn inline(schema: &mut Value, definitions: &mut Map<String, Value>) {
     }
 }
 
-/// Returns the schema of the number that is sent, if the definition is of one of the types.
+/// Returns the schema of the number on the wire, if the definition is that of `Duration` or
+/// `SystemTime`.
 fn number_of(name: &str, definition: &Value) -> Option<Map<String, Value>> {
-    // A number follows if several types have the name.
+    // schemars appends a digit to the name if several types have the same one.
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let properties = definition.get("properties")?.as_object()?;
     let is_of = |fields: [&str; 2]| {
@@ -83,8 +84,8 @@ fn replace(schema: &mut Value, numbers: &[(String, Map<String, Value>)]) {
     }
 }
 
-/// Moves the description of a number that may also be null beside the alternatives, where that of
-/// other types is.
+/// Moves the description of an optional time from its alternative to the schema itself, where other
+/// optional types have it.
 fn lift(members: &mut Map<String, Value>) {
     let Some(Value::Array(kinds)) = members.get_mut("anyOf") else {
         return;
@@ -100,7 +101,7 @@ fn lift(members: &mut Map<String, Value>) {
     }
 }
 
-/// Returns the number for a default that serde has made a struct of.
+/// Converts a default from serde's struct to the number of seconds.
 pub(super) fn seconds(default: &Value) -> Option<Value> {
     let part = |key| default.get(key).and_then(Value::as_u64);
     let (seconds, nanoseconds) = match part(DURATION[0]) {

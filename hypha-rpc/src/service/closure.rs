@@ -1,16 +1,17 @@
-//! Methods made of closures: the macro [`method!`](crate::method), and the code that it expands to.
+//! Methods made from closures: the macro [`method!`](crate::method), and the functions that its
+//! expansion calls.
 
 use super::IncomingCall;
 use super::macro_support::{ReturnOf, ServiceResult};
 use crate::error::ServiceError;
 use hypha_wire::{Args, Binary, WireError};
 
-/// A [`Method`](crate::service::Method) made of a closure with typed arguments, for services
+/// Creates a [`Method`](crate::service::Method) from a closure with typed arguments, for services
 /// without a contract.
 ///
-/// The name of the method comes first, after an optional doc comment, then the closure. The names
-/// and types of its arguments are those of the method, and its schema is made of them, with the doc
-/// comments. Callers pass them by position or by name.
+/// Takes the name of the method, after an optional doc comment, and the closure. The method has the
+/// argument names and types of the closure. The macro generates the schema from them and from the
+/// doc comments. Callers pass arguments by position or by name.
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -32,14 +33,14 @@ use hypha_wire::{Args, Binary, WireError};
 ///     .method(method!("who", |ctx: Context| async move { ctx.from().to_owned() }));
 /// ```
 ///
-/// * Each argument has a type that a contract could have, except for borrowed ones: `String` in
-///   place of `&str`. An `Option` may be left out.
-/// * A first argument that is written `ctx: Context` is the [`Context`](crate::Context) of the
-///   call; callers do not see it.
-/// * The result is a type that a contract could return, or a `Result` with one and an error that
-///   [`ServiceError`](crate::ServiceError) is implemented for.
-/// * The closure runs for each call, and calls run at the same time. What it captures is cloned
-///   into the future: `move |x: f64| { let stage = stage.clone(); async move { .. } }`.
+/// * An argument has any type that is allowed in a contract, but cannot be borrowed: write `String`
+///   instead of `&str`. Callers may omit an `Option`.
+/// * If the first argument is written `ctx: Context`, it receives the [`Context`](crate::Context)
+///   of the call. It is not part of the schema.
+/// * The result is any type that is allowed in a contract, or a `Result` of such a type and an
+///   error that implements [`ServiceError`](crate::ServiceError).
+/// * The closure runs for each call, and calls run concurrently. Clone captured variables for the
+///   future: `move |x: f64| { let stage = stage.clone(); async move { .. } }`.
 #[macro_export]
 macro_rules! method {
     ($(#[doc = $doc:expr])* $name:literal, move $($closure:tt)+) => {
@@ -95,7 +96,7 @@ macro_rules! method {
                 &$crate::__private::joined_docs(&[$($arg_doc),*]),
             );
         )*
-        // Never called: it tells the type of the result.
+        // This closure is never called. The compiler infers the type of the result from it.
         #[allow(
             unreachable_code, unused_variables, clippy::diverging_sub_expression,
             reason = "the arguments are never made"
@@ -157,7 +158,7 @@ pub fn joined_docs(lines: &[&str]) -> String {
     lines.join("\n").trim().to_owned()
 }
 
-/// Sets the documentation of a method, if there is one.
+/// Sets the description of a method, if `doc` is not empty.
 #[must_use]
 pub fn documented(method: super::Method, doc: String) -> super::Method {
     match doc.is_empty() {
@@ -166,7 +167,7 @@ pub fn documented(method: super::Method, doc: String) -> super::Method {
     }
 }
 
-/// Returns the type of the result of a closure, which is not called.
+/// Returns a marker for the type of a closure's result. Does not call the closure.
 #[must_use]
 pub fn returned<T>(_: impl FnOnce() -> T) -> ReturnOf<T::Output>
 where
@@ -175,13 +176,13 @@ where
     ReturnOf::new()
 }
 
-/// Takes the type of a `Result` apart. The method of [`ClosureReturn`] is for all other types:
-/// method lookup prefers this one, which needs no reference.
+/// Gives the success type of a `Result`. [`ClosureReturn`] handles all other types: method lookup
+/// prefers this trait, because calling its method needs no extra reference.
 pub trait ClosureResult {
     /// Type of the successful result.
     type Success;
 
-    /// Its description.
+    /// Returns the marker for the type.
     fn success(self) -> ReturnOf<Self::Success>;
 }
 
@@ -193,12 +194,12 @@ impl<T, E> ClosureResult for ReturnOf<Result<T, E>> {
     }
 }
 
-/// See [`ClosureResult`].
+/// Gives the type of a result that is not a `Result`, see [`ClosureResult`].
 pub trait ClosureReturn {
     /// Type of the result.
     type Success;
 
-    /// Its description.
+    /// Returns the marker for the type.
     fn success(self) -> ReturnOf<Self::Success>;
 }
 
@@ -210,13 +211,14 @@ impl<T> ClosureReturn for &ReturnOf<T> {
     }
 }
 
-/// The output of a closure, which `reply` encodes: as a [`ClosureOutcome`] if it is a `Result`, as
-/// [`ClosureBytes`] if it is `bytes::Bytes`, else as a [`ClosureValue`]. The bounds are on the
-/// methods, so that a type without them is reported, and not taken for another kind of output.
+/// Output of a closure, encoded by `reply`. Method lookup chooses [`ClosureOutcome`] for a
+/// `Result`, [`ClosureBytes`] for `bytes::Bytes`, and [`ClosureValue`] for all others. The bounds
+/// are on the methods instead of the impls, so that the compiler reports a type that violates them,
+/// and does not try the next trait.
 #[derive(Debug)]
 pub struct ClosureOutput<T>(pub T);
 
-/// See [`ClosureOutput`].
+/// Encodes a `Result`, see [`ClosureOutput`].
 pub trait ClosureOutcome {
     /// Type of the successful result.
     type Success;
@@ -227,7 +229,7 @@ pub trait ClosureOutcome {
     ///
     /// # Errors
     ///
-    /// That of the closure, or if the result cannot be encoded.
+    /// Returns the error of the closure, or an error if the result cannot be encoded.
     fn reply(self, call: &IncomingCall) -> Result<Args, WireError>
     where
         Self::Success: ServiceResult,
@@ -250,13 +252,13 @@ impl<T, E> ClosureOutcome for ClosureOutput<Result<T, E>> {
     }
 }
 
-/// See [`ClosureOutput`].
+/// Encodes `bytes::Bytes`, see [`ClosureOutput`].
 pub trait ClosureBytes {
     /// Encodes the output.
     ///
     /// # Errors
     ///
-    /// If it cannot be encoded.
+    /// Returns an error if the output cannot be encoded.
     fn reply(self, call: &IncomingCall) -> Result<Args, WireError>;
 }
 
@@ -266,7 +268,7 @@ impl ClosureBytes for ClosureOutput<bytes::Bytes> {
     }
 }
 
-/// See [`ClosureOutput`].
+/// Encodes any other value, see [`ClosureOutput`].
 pub trait ClosureValue {
     /// Type of the result.
     type Value;
@@ -275,7 +277,7 @@ pub trait ClosureValue {
     ///
     /// # Errors
     ///
-    /// If it cannot be encoded.
+    /// Returns an error if the output cannot be encoded.
     fn reply(self, call: &IncomingCall) -> Result<Args, WireError>
     where
         Self::Value: ServiceResult;

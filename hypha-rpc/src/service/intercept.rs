@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::{Handler, IncomingCall, Member, Service};
 use hypha_wire::{Args, WireError};
 
-/// The interceptors behind the present one, and the method itself.
+/// Rest of the chain: the inner interceptors, and then the method.
 pub struct Next(Handler);
 
 impl Next {
-    /// Passes the call on, and waits for the encoded result.
+    /// Passes the call to the rest of the chain, and waits for the encoded result.
     ///
     /// # Errors
     ///
-    /// That of the method, as its caller gets it.
+    /// Returns the error of the method or of an inner interceptor, as the caller would get it.
     pub async fn run(self, call: IncomingCall) -> Result<Args, WireError> {
         (self.0)(call).await
     }
@@ -27,12 +27,12 @@ impl fmt::Debug for Next {
 }
 
 impl Service {
-    /// Runs `interceptor` around each method that the service has now; methods that are added later
-    /// run without it. Of several interceptors the last one is the outermost.
+    /// Adds an interceptor around each method that the service has at this point. Methods added
+    /// later run without it. The interceptor added last is the outermost.
     ///
-    /// It gets the call after the check of permissions and before its arguments are decoded. It
-    /// passes the call on with [`Next::run`], or returns an error in its place. What it awaits
-    /// belongs to the call: heartbeats keep the caller waiting.
+    /// The interceptor receives a call after the permission check and before the arguments are
+    /// decoded. It passes the call on with [`Next::run`], or returns an error instead. Its own
+    /// waits count as part of the call: heartbeats prevent a timeout at the caller.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;

@@ -1,7 +1,7 @@
 //! Maps errors of the libraries to [`ConnectError`].
 //!
-//! The kind depends on the innermost error with a known meaning, not on the step that failed. So it
-//! is the same for every transport.
+//! The kind depends on the innermost error with a known meaning, not on the step that failed. This
+//! makes the kind the same for all transports.
 
 use std::error::Error;
 use std::io;
@@ -18,8 +18,8 @@ use crate::error::ProxyFailure;
 use crate::error::TlsFailure;
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// A host name has no address. The system reports this as an [`io::Error`] without a specific kind,
-/// so the lookup marks it with this type.
+/// Marks a failed lookup of a host name, because the system reports it as an [`io::Error`] without
+/// a specific kind.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot look up `{host}`")]
 struct UnknownHost {
@@ -31,7 +31,7 @@ struct UnknownHost {
 ///
 /// # Errors
 ///
-/// Returns the error of the system, marked as a DNS failure.
+/// Returns the system's error, marked as a DNS failure.
 pub(super) async fn look_up(
     host: &str,
     port: u16,
@@ -48,7 +48,7 @@ pub(super) async fn look_up(
     Ok(found)
 }
 
-/// Returns the [`ConnectError`] for a failure to open a link to `url`.
+/// Returns the [`ConnectError`] for a failed attempt to open a link to `url`.
 pub(super) fn connect_error(
     url: &str,
     error: impl Into<Box<dyn Error + Send + Sync>>,
@@ -62,8 +62,8 @@ pub(super) fn connect_error(
     }
 }
 
-/// Returns the kind of a failure. Also returns the cause to keep instead of the error, if the chain
-/// of its sources does not contain that cause.
+/// Returns the kind of a failure. Also returns the cause to keep, if it is not in the chain of
+/// sources of `error`.
 fn classify(
     error: &(dyn Error + 'static),
 ) -> (ConnectErrorKind, Option<Box<dyn Error + Send + Sync>>) {
@@ -73,7 +73,7 @@ fn classify(
         #[cfg(feature = "tls")]
         if let Some(error) = rustls_error(error) {
             let kind = ConnectErrorKind::Tls(tls_failure(error));
-            // Keep it directly, because the `source` of an `io::Error` around it skips it.
+            // Keep this error itself, because the `source` of the `io::Error` around it skips it.
             return (kind, Some(Box::new(error.clone())));
         }
         if error.is::<UnknownHost>() {
@@ -110,8 +110,8 @@ fn classify(
     (kind, None)
 }
 
-/// Returns whether the server sent data before the request, as SSH and mail servers do. The library
-/// has no method for this error, so its message is compared.
+/// Returns whether the server sent data before it got a request, as SSH and mail servers do.
+/// Compares the message, because the library has no method for this error.
 #[cfg(feature = "http")]
 fn is_unexpected_message(error: &hyper::Error) -> bool {
     error
@@ -119,7 +119,7 @@ fn is_unexpected_message(error: &hyper::Error) -> bool {
         .starts_with("received unexpected message from connection")
 }
 
-/// Returns the kind of an I/O error; `None` if another error in the chain determines it.
+/// Returns the kind of an I/O error; `None` if another error of the chain has the kind.
 fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(ConnectErrorKind::ConnectionRefused),
@@ -131,7 +131,7 @@ fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Returns the kind of an error of the WebSocket library; `None` if its cause determines it.
+/// Returns the kind of an error of the WebSocket library; `None` if the cause has the kind.
 fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     use tungstenite::error::ProtocolError;
     match error {
@@ -150,8 +150,9 @@ fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Makes a [`ConnectError`] of a failure to open a link to `url` through a proxy. The library opens
-/// the connection to the proxy, and says in texts only how that failed.
+/// Returns the [`ConnectError`] for a failed attempt to open a link to `url` through a proxy.
+/// Searches the messages, because the library opens the connection to the proxy and has no error
+/// types for its failures.
 #[cfg(feature = "http")]
 pub(super) fn through_proxy(proxy: &Proxy, url: &str, error: reqwest::Error) -> ConnectError {
     let mut texts = String::new();
@@ -177,12 +178,12 @@ pub(super) fn through_proxy(proxy: &Proxy, url: &str, error: reqwest::Error) -> 
     proxy.failed(failure, "").with_url(url).with_cause(cause)
 }
 
-/// Returns whether an answer with this HTTP status and a header `Location` is a redirect.
+/// Returns whether a response with this status and a header `Location` is a redirect.
 pub(super) fn is_redirect(status: u16) -> bool {
     (300..400).contains(&status)
 }
 
-/// A redirect that is not followed, and the answer of the server.
+/// Error for a redirect that is not followed. Its source is the response of the server.
 #[derive(Debug, thiserror::Error)]
 #[error("the redirect is not followed: {why}")]
 struct Redirected {
@@ -190,7 +191,7 @@ struct Redirected {
     source: Box<dyn Error + Send + Sync>,
 }
 
-/// Makes a [`ConnectError`] of a redirect that is not followed.
+/// Returns the [`ConnectError`] for a redirect that is not followed.
 pub(super) fn not_followed(
     url: &str,
     location: &str,
@@ -208,7 +209,7 @@ pub(super) fn not_followed(
 
 /// Returns the [`ConnectError`] for an unexpected HTTP response.
 pub(super) fn unexpected_answer(url: &str, status: u16, detail: &str) -> ConnectError {
-    // A Hypha server responds with JSON, any other with a text or page.
+    // A Hypha server responds with JSON, other servers with text or HTML.
     let said = self::detail(detail);
     let said = first_line(said.as_deref().unwrap_or(detail));
     ConnectError::new(ConnectErrorKind::HttpStatus(status), said).with_url(url)
@@ -223,8 +224,8 @@ pub(super) fn detail(body: &str) -> Option<String> {
     }
 }
 
-/// Returns the beginning of a response for the error message; empty for an HTML page, which is for
-/// browsers.
+/// Returns the first line of a response body, for the error message. Empty for HTML, which is meant
+/// for browsers.
 fn first_line(text: &str) -> String {
     const MOST: usize = 200;
     let text = text.trim();
@@ -235,7 +236,7 @@ fn first_line(text: &str) -> String {
 }
 
 #[cfg(feature = "tls")]
-/// Returns the rustls error if `error` is one or directly contains one.
+/// Returns the rustls error, if `error` is one or directly contains one.
 fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error);
@@ -247,8 +248,8 @@ fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
 }
 
 #[cfg(feature = "tls")]
-/// Returns the kind of a TLS failure. A server without TLS responds with bytes that are no TLS
-/// message.
+/// Returns the kind of a TLS failure. If the server does not use TLS, its response is not a valid
+/// TLS message.
 fn tls_failure(error: &rustls::Error) -> TlsFailure {
     use rustls::{CertificateError, Error};
     match error {

@@ -9,24 +9,25 @@ use super::{Dial, Dialing, http, websocket};
 use crate::error::{ConnectError, ConnectErrorKind, report};
 
 /// Opens a WebSocket, or an HTTP link if the WebSocket fails below the protocol. If a Hypha server
-/// refuses, that is final, because HTTP would reach the same server.
+/// refuses the client, HTTP is not tried, because it would reach the same server.
 #[derive(Debug)]
 pub(crate) struct Fallback {
     socket: websocket::Dialer,
     http: http::Dialer,
-    /// Timeout of an attempt to open the WebSocket.
+    /// Timeout of the attempt to open a WebSocket.
     limit: Duration,
-    /// Whether the link opened last uses HTTP. Relaxed: it is read after the attempt that set it,
-    /// by the same task.
+    /// Whether the latest link uses HTTP. `Relaxed` is enough, because one task both writes and
+    /// reads it.
     over_http: AtomicBool,
-    /// Why the WebSocket could not be opened the last time.
+    /// Error of the latest attempt to open a WebSocket.
     earlier: Mutex<Option<ConnectError>>,
 }
 
 impl Fallback {
-    /// Creates a dialer that tries `socket` first, for each link: the proxy that blocked WebSockets
-    /// may be gone. `limit` is the timeout of an attempt to connect. A proxy that swallows the
-    /// WebSocket must leave time for HTTP.
+    /// Creates a dialer that tries `socket` first for each link, because a proxy that blocked
+    /// WebSockets may be gone. `limit` is the timeout of the whole attempt to connect; the
+    /// WebSocket gets only a part of it, so that HTTP has time left if a proxy swallows the
+    /// WebSocket.
     pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer, limit: Duration) -> Self {
         Fallback {
             socket,
@@ -59,7 +60,7 @@ impl Dial for Fallback {
             tracing::warn!("no WebSocket ({}), trying HTTP", report(&error));
             self.over_http.store(true, Ordering::Relaxed);
             *self.earlier.lock() = Some(error.clone());
-            // The HTTP link is opened by its first frame. If that fails, it reports both failures.
+            // The first frame opens the HTTP link. If that fails, the link reports both errors.
             Ok(self.http.link_after(Some(error)))
         })
     }

@@ -32,10 +32,10 @@ use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 /// Maximum number of concurrent POSTs.
 const POSTS: usize = 16;
 
-/// Maximum number of frames that wait for their turn. When there are this many, the sender waits.
+/// Maximum number of frames that wait to be posted. The sender waits while the queue is full.
 const WAITING: usize = 256;
 
-/// Pauses before a POST is sent again after the server has not accepted it
+/// Pauses before the retries of a POST that the server has not accepted
 /// (`docs/protocol/05-http-transport.md#sa3`).
 const PAUSES: Doubling = Doubling {
     first: Duration::from_millis(500),
@@ -43,7 +43,7 @@ const PAUSES: Doubling = Doubling {
 };
 const RETRIES: u32 = 2;
 
-/// Types of the control messages on the stream (`docs/protocol/05-http-transport.md#sa5`).
+/// Types of the control messages in the stream (`docs/protocol/05-http-transport.md#sa5`).
 const CONTROL: [&str; 5] = [
     "connection_info",
     "ping",
@@ -59,8 +59,8 @@ pub(crate) struct Dialer {
     url: Url,
     proxy: Option<Proxy>,
     options: SocketOptions,
-    /// The workspace of this client, which each request names. The first response of the server
-    /// tells it.
+    /// Workspace of this client, which every request names. Known from the first response of the
+    /// server.
     workspace: Arc<Mutex<Option<String>>>,
 }
 
@@ -85,7 +85,7 @@ impl Dialer {
         Self::at(url, options, Arc::default()).map_err(|e| e.with_url(base))
     }
 
-    /// For the stream at `url`.
+    /// Creates a dialer whose stream is at `url`.
     fn at(
         url: Url,
         options: &SocketOptions,
@@ -105,8 +105,8 @@ impl Dialer {
         let builder = reqwest::Client::builder()
             .default_headers(headers)
             .tcp_nodelay(true)
-            // The library follows them to other servers, and drops the token where the scheme
-            // changes.
+            // Redirects are handled in `follow`, because the library would follow them to other
+            // servers, and would drop the token when the scheme changes.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .dns_resolver(Resolver);
@@ -130,8 +130,8 @@ impl Dialer {
         })
     }
 
-    /// Returns the dialer of the place to which the server redirects, and keeps the query out of
-    /// it: every request has its own.
+    /// Returns a dialer for the target of a redirect. Omits the query, because each request has its
+    /// own.
     fn redirected(&self, to: &str) -> Result<Self, ConnectError> {
         let fault = |e| {
             ConnectError::new(ConnectErrorKind::Redirect, to)
@@ -145,8 +145,8 @@ impl Dialer {
         moved.map_err(|e| e.with_url(shown.as_str()))
     }
 
-    /// Returns a link that is opened by its first frame. If that fails, the error contains that of
-    /// an `earlier` attempt.
+    /// Returns a link that its first frame opens. If that fails, the error includes the `earlier`
+    /// error of another transport.
     pub(super) fn link_after(&self, earlier: Option<ConnectError>) -> super::BoxLink {
         let mut link = HttpLink::new(self.clone());
         link.earlier = earlier;
@@ -154,22 +154,22 @@ impl Dialer {
     }
 }
 
-/// Resolves names in the same way as the WebSocket, so that a DNS failure has its own kind.
+/// Resolves host names in the same way as the WebSocket, so that a DNS failure has its own kind.
 #[derive(Debug)]
 struct Resolver;
 
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
-            // reqwest replaces this port with that of the URL.
+            // reqwest replaces this port with the one in the URL.
             let found = failure::look_up(name.as_str(), 0).await?;
             Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
     }
 }
 
-/// Adds the TLS configuration. Plain `http` also needs one, because the client cannot be built
-/// without; that one trusts no certificate.
+/// Adds the TLS configuration. Plain `http` also needs one, because reqwest cannot build a client
+/// without; that configuration trusts no certificate.
 #[cfg(feature = "tls")]
 fn with_tls(
     builder: reqwest::ClientBuilder,
@@ -197,8 +197,8 @@ fn with_tls(
 
 impl Dial for Dialer {
     fn dial(&self) -> Dialing<'_> {
-        // Nothing to wait for: the handshake request opens the stream, because it is part of the
-        // HTTP request.
+        // Return immediately: the stream is opened by the request that carries the handshake
+        // message.
         let link = self.link_after(None);
         Box::pin(async { Ok(link) })
     }
@@ -220,7 +220,7 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// Handshake request of the client. Its fields are sent in the URL and the headers.
+/// Handshake message of the client. Its fields are sent in the URL and the headers of a request.
 #[derive(Deserialize)]
 struct Hello {
     client_id: String,
@@ -232,46 +232,46 @@ struct Hello {
 /// A connection over HTTP.
 pub(crate) struct HttpLink {
     dialer: Dialer,
-    /// Same for every request of this link.
+    /// Client id, the same in every request of this link.
     client_id: String,
     token: Option<String>,
     stream: ResponseStream,
-    /// The query of the request that opens the stream, for the place to which it is redirected.
+    /// Query of the request that opens the stream. Kept to repeat the request after a redirect.
     opening: String,
     redirects: Redirects,
-    /// The failure of the transport that was tried before.
+    /// Error of the transport that was tried before.
     earlier: Option<ConnectError>,
-    /// Whether a frame of this protocol has arrived. If so, the other side is a Hypha server.
+    /// Whether a frame of this protocol has arrived, which proves that the peer is a Hypha server.
     is_hypha: bool,
     /// Received bytes of an incomplete frame.
     buffer: BytesMut,
-    /// Frames to deliver before the next frame of the stream: rejections created by this link.
+    /// Frames to deliver before the next frame of the stream: rejections that this link created.
     ready: VecDeque<Frame>,
     posts: FuturesUnordered<BoxFuture<'static, Posted>>,
-    /// Orders of the running POSTs.
+    /// Orders of the POSTs in flight.
     busy: HashSet<String>,
     waiting: VecDeque<Post>,
     /// Waker of the task that waits for room in `waiting`.
     blocked: Option<Waker>,
-    /// Whether the client has closed the link. The link then ends when all POSTs are done.
+    /// Whether the client has closed the link. The link then ends after all POSTs have completed.
     closing: bool,
 }
 
-/// State of the long response that carries the frames of the server.
+/// State of the long response that carries the frames from the server.
 enum ResponseStream {
-    /// The client has not sent its handshake request yet.
+    /// The client has not sent its handshake message yet.
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
-    /// The server refused the connection, and the error is being read.
+    /// The server refused the connection, and the body of its response is being read.
     Refusing(BoxFuture<'static, ConnectError>),
     Open(BoxStream<'static, reqwest::Result<Bytes>>),
     Ended,
 }
 
-/// One message that is being sent or waits for its turn.
+/// Message that is being posted or waits to be posted.
 struct Post {
-    /// Messages of the same order arrive in the order in which they were sent. Calls of services
-    /// have none.
+    /// Key of the order. Messages with the same key arrive in the order in which they were sent.
+    /// `None` for calls of services, which need no order.
     order: Option<String>,
     body: Bytes,
 }
@@ -334,7 +334,7 @@ impl HttpLink {
         self.request_stream();
     }
 
-    /// Requests the stream at the place of the dialer.
+    /// Sends the request for the stream to the URL of the dialer.
     fn request_stream(&mut self) {
         let mut url = self.dialer.url.clone();
         url.set_query(Some(&self.opening));
@@ -346,7 +346,7 @@ impl HttpLink {
         self.stream = ResponseStream::Opening(Box::pin(request.send()));
     }
 
-    /// Starts POSTs as far as the maximum number and their orders allow.
+    /// Starts queued POSTs, as far as the maximum number and their orders allow.
     fn begin_posts(&mut self) {
         while self.posts.len() < POSTS {
             let free = |post: &Post| {
@@ -373,8 +373,8 @@ impl HttpLink {
         }
     }
 
-    /// Polls the running POSTs, and starts queued ones. Converts a failed call to a rejection, so
-    /// that its caller does not wait until the timeout.
+    /// Polls the POSTs in flight and starts queued ones. Converts a failed request to a rejection,
+    /// so that its caller does not wait for the timeout.
     fn poll_posts(&mut self, cx: &mut Context<'_>) {
         self.begin_posts();
         while let Poll::Ready(Some(posted)) = self.posts.poll_next_unpin(cx) {
@@ -396,12 +396,12 @@ impl HttpLink {
         }
     }
 
-    /// Takes the next complete frame out of the buffer.
+    /// Removes and returns the next complete frame of the buffer.
     fn next_frame(&mut self) -> Option<Result<Frame, LinkError>> {
         let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
         let len = u32::from_be_bytes(head) as usize;
         if len > MAX_FRAME && !self.is_hypha {
-            // Such a length is really the beginning of plain text, for example `<htm`.
+            // Such a length is really the beginning of text, for example `<htm`.
             return Some(Err(self.not_hypha()));
         }
         if len > MAX_FRAME {
@@ -423,12 +423,12 @@ impl HttpLink {
         Some(Ok(self.control(&frame).unwrap_or(Frame::Binary(frame))))
     }
 
-    /// Returns a control message as the string that it would be on a WebSocket; `None` for any
-    /// other message.
+    /// Converts a control message to the string that a WebSocket would carry. Returns `None` for
+    /// any other message.
     fn control(&self, frame: &Bytes) -> Option<Frame> {
         let message = Message::parse(frame.clone()).ok()?;
-        // Control messages have no sender. A message with a sender is an event of a client, which
-        // may use any type.
+        // Control messages have no sender. A message with a sender is an event of a client, and
+        // clients may choose any type.
         if !CONTROL.contains(&message.kind()) || message.from().is_some() {
             return None;
         }
@@ -439,7 +439,7 @@ impl HttpLink {
         serde_json::to_string(&main).ok().map(Frame::Text)
     }
 
-    /// Requests the stream at the place to which the server redirects.
+    /// Repeats the request for the stream at the target of a redirect.
     fn follow(&mut self, response: &reqwest::Response) -> Result<(), ConnectError> {
         let location = redirect(response).unwrap_or_default();
         let from = self.dialer.url.as_str();
@@ -468,7 +468,7 @@ impl HttpLink {
         error.with_url(self.dialer.url.as_str())
     }
 
-    /// Ends a link that could not be opened.
+    /// Ends a link that could not be opened. Returns the error.
     fn not_opened(&mut self, error: ConnectError) -> LinkError {
         self.stream = ResponseStream::Ended;
         match self.earlier.take() {
@@ -499,7 +499,8 @@ impl HttpLink {
         })
     }
 
-    /// Opens the stream and reads it. Returns `Ready` with the next frame, an error or the end.
+    /// Opens the stream and reads from it. Returns `Ready` with the next frame, an error, or the
+    /// end.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
@@ -581,7 +582,7 @@ impl HttpLink {
     }
 }
 
-/// Posts one message, and retries as long as the server has certainly not accepted it.
+/// Posts one message. Retries only while it is certain that the server has not accepted it.
 async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     let mut retries = 0..RETRIES;
     let failure = loop {
@@ -593,12 +594,12 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
             Ok(response) if response.status().is_success() => break None,
             Ok(response) => {
                 let status = response.status();
-                // A server responds with 400 if it does not hold the stream of this client, because
-                // a load balancer chose another server. It has not accepted the message then.
+                // A server responds with 400 if a load balancer chose it, but another server holds
+                // the stream of this client. It has not accepted the message then.
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
-            // A server that was reached may have accepted the message. Do not retry, because it
-            // must not run twice.
+            // A server that was reached may have accepted the message. Do not retry, because the
+            // message must not be handled twice.
             Err(e) => {
                 let taken = !e.is_connect();
                 (report(&e.without_url()), taken)
@@ -612,12 +613,12 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     Posted { post, failure }
 }
 
-/// An answer that is not the stream.
+/// Status of a response that does not open the stream.
 #[derive(Debug, thiserror::Error)]
 #[error("HTTP status {0}")]
 struct Answer(StatusCode);
 
-/// Returns the target of an answer that is a redirect.
+/// Returns the target if a response is a redirect.
 fn redirect(response: &reqwest::Response) -> Option<&str> {
     let location = response.headers().get(header::LOCATION)?;
     let location = location.to_str().ok()?;
@@ -629,8 +630,8 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let status = response.status();
     let failed = response.error_for_status_ref().err();
     let detail = detail(response).await;
-    // Convert the messages to those of the WebSocket, because `from_server` derives the kind from
-    // them.
+    // Convert the messages to those of the WebSocket handshake, because `from_server` derives the
+    // kind from the message.
     let error = match status {
         StatusCode::UNAUTHORIZED => {
             ConnectError::from_server(format!("Authentication error: {detail}")).with_url(&url)
@@ -643,7 +644,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
             ConnectError::from_server(detail).with_url(&url)
         }
         status => {
-            // The error message already contains the number.
+            // The error message already contains the status.
             let detail = match detail == status.to_string() {
                 true => "",
                 false => detail.as_str(),
@@ -657,14 +658,15 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     }
 }
 
-/// Returns the reason in the body of an error response, or the status if there is none.
+/// Returns the reason in the body of an error response, or the status if it has none.
 async fn detail(response: reqwest::Response) -> String {
     let status = response.status();
     let body = response.text().await.unwrap_or_default();
     failure::detail(&body).unwrap_or_else(|| status.to_string())
 }
 
-/// Returns the rejection for a request that could not be sent, as if the callee had sent it.
+/// Returns the rejection of a request that could not be sent. It looks as if the callee had sent
+/// it.
 fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     let message = Message::parse(request.clone()).ok()?;
     let (session, method) = (message.session()?, message.method()?);
@@ -683,8 +685,7 @@ fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     args.finish(&head, ReplyMode::None).ok()
 }
 
-/// Returns the key of messages that must arrive in order: those of one session, one callback, or
-/// one event type.
+/// Returns the key of the order of a message: its session, its callback or its event type.
 fn order_of(body: &Bytes) -> Option<String> {
     let message = Message::parse(body.clone()).ok()?;
     match message.method() {

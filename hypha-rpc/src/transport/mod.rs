@@ -32,7 +32,7 @@ pub use crate::error::LinkError;
 use crate::error::{ConnectError, ConnectErrorKind};
 
 /// Maximum size of an accepted frame, in bytes. Larger than the maximum of the servers, 16 MiB,
-/// because the server adds fields to a message.
+/// because a server adds fields to a message.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
 
 pub(crate) use proxy::ProxyChoice;
@@ -43,7 +43,7 @@ pub(crate) struct SocketOptions {
     /// Headers added to the request that opens a link.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) proxy: ProxyChoice,
-    /// Number of redirects that are followed.
+    /// Maximum number of redirects to follow.
     pub(crate) max_redirects: usize,
     pub(crate) tls: TlsOptions,
 }
@@ -72,7 +72,7 @@ pub(crate) struct TlsOptions {
 }
 
 impl fmt::Debug for TlsOptions {
-    /// Without the key.
+    /// Omits the private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsOptions")
             .field(
@@ -92,7 +92,7 @@ fn no_tls() -> ConnectError {
     )
 }
 
-/// Transport of the messages of a connection. Default: WebSocket.
+/// Transport for the messages of a connection. Default: WebSocket.
 ///
 /// # Examples
 ///
@@ -149,8 +149,8 @@ pub enum Frame {
     Binary(Bytes),
     /// JSON control object.
     Text(String),
-    /// Ping below the protocol. Keeps proxies from closing an idle link. Links without pings ignore
-    /// it.
+    /// Ping below the protocol, which keeps proxies from closing an idle link. A link without pings
+    /// ignores it.
     Ping,
     /// Response to a ping.
     Pong,
@@ -162,7 +162,8 @@ pub enum Frame {
 ///
 /// The stream ends when the link has ended or after an error. Sending follows the rules of
 /// [`Sink`]: a frame is sent when a flush completes. The task that polls a link may move to another
-/// runtime. A link that does not move its sockets to that runtime waits until the task returns.
+/// runtime. If a link does not move its sockets to that runtime, it makes no progress until the
+/// task returns.
 #[doc(hidden)]
 pub trait Link:
     Stream<Item = Result<Frame, LinkError>> + Sink<Frame, Error = LinkError> + Send + Unpin + 'static
@@ -188,15 +189,15 @@ pub type BoxLink = Box<dyn Link>;
 /// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the response.
 #[doc(hidden)]
 pub trait Dial: Send + Sync + 'static {
-    /// Opens a link. Dropping the future abandons it.
+    /// Opens a link. Dropping the future cancels the attempt.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] with the kind and the cause. The kind determines whether the client tries
-    /// again after a loss.
+    /// [`ConnectError`] with the kind and the cause. After a loss, the client tries again depending
+    /// on the kind.
     fn dial(&self) -> Dialing<'_>;
 
-    /// Returns the connection type in the contexts of incoming calls, such as `websocket`.
+    /// Returns the connection type for the contexts of incoming calls, such as `websocket`.
     fn connection_type(&self) -> &'static str;
 
     /// Returns the URL of the server, for errors of the handshake. Default: none.
@@ -204,8 +205,7 @@ pub trait Dial: Send + Sync + 'static {
         None
     }
 
-    /// Returns why another transport could not be opened, if one has been tried before. Default:
-    /// none.
+    /// Returns the error of another transport that was tried before this one. Default: none.
     fn earlier_failure(&self) -> Option<ConnectError> {
         None
     }

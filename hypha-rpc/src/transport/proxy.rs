@@ -1,5 +1,5 @@
-//! The proxy of a connection: that of the option, or that of the environment variables which other
-//! programs read too.
+//! Chooses the proxy of a connection: from the option `proxy`, or from the environment variables
+//! that other programs also read.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,15 +8,15 @@ use hypha_wire::redacted_url;
 
 use crate::error::{ConnectError, ConnectErrorKind, ProxyFailure};
 
-/// Selects the proxy of a connection.
+/// Source of the proxy of a connection.
 #[derive(Clone, Default)]
 pub(crate) enum ProxyChoice {
-    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    /// The environment variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     #[default]
     Environment,
     /// No proxy.
     Direct,
-    /// This one, for every host.
+    /// The proxy with this URL, for every host.
     Url(String),
 }
 
@@ -30,21 +30,21 @@ impl fmt::Debug for ProxyChoice {
     }
 }
 
-/// The protocol that a proxy speaks.
+/// Protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// `CONNECT` requests (RFC 9110, section 9.3.6).
     Http,
-    /// The same within TLS.
+    /// `CONNECT` requests over TLS.
     Https,
     /// SOCKS 5 (RFC 1928).
     Socks5 {
-        /// Whether the proxy looks up the host name.
+        /// Whether the proxy resolves the host name of the server.
         looks_up: bool,
     },
 }
 
-/// A proxy, as its URL describes it.
+/// Proxy, parsed from its URL.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Proxy {
     pub(super) protocol: Protocol,
@@ -52,7 +52,7 @@ pub(super) struct Proxy {
     pub(super) port: u16,
     /// User name and password.
     pub(super) credentials: Option<(String, String)>,
-    /// With the scheme, for other libraries.
+    /// URL including the scheme, for the HTTP library.
     url: String,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Parses the URL of a proxy; one without a scheme is an HTTP proxy.
+    /// Parses the URL of a proxy. Without a scheme, it is an HTTP proxy.
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let (protocol, default_port) = match scheme.to_ascii_lowercase().as_str() {
@@ -110,7 +110,8 @@ impl Proxy {
         redacted_url(&self.url)
     }
 
-    /// Makes an error of a failure of this proxy; `what` is its own words, or empty.
+    /// Returns the error for a failure of this proxy. `what` is the message of the proxy, and may
+    /// be empty.
     pub(super) fn failed(&self, failure: ProxyFailure, what: &str) -> ConnectError {
         let mut detail = self.shown();
         if !what.is_empty() {
@@ -120,7 +121,7 @@ impl Proxy {
     }
 }
 
-/// Splits `host:port`; the brackets of an IPv6 address are removed.
+/// Splits `host:port`, and removes the brackets of an IPv6 address.
 pub(super) fn split_port(address: &str) -> (&str, Option<&str>) {
     match address.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
         Some((host, port)) => (host, port.strip_prefix(':')),
@@ -132,7 +133,7 @@ pub(super) fn split_port(address: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Decodes `%41` and the like.
+/// Decodes percent-encoded bytes, such as `%41`.
 fn decoded(text: &str) -> Result<String, &'static str> {
     let fault = "its user name or password has a `%` that is not followed by two digits";
     let mut bytes = Vec::with_capacity(text.len());
@@ -156,7 +157,7 @@ fn decoded(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "its user name or password is not UTF-8")
 }
 
-/// Returns the proxy for connections to `host`, which has no brackets.
+/// Returns the proxy for connections to `host`, which is given without brackets.
 ///
 /// # Errors
 ///
@@ -185,14 +186,14 @@ pub(super) fn choose(
     Proxy::parse(url.trim()).map(Some).map_err(invalid)
 }
 
-/// Returns the proxy that the environment names for a host, and the variable.
+/// Returns the name and value of the environment variable with the proxy for a host.
 fn from_variables(
     variable: impl Fn(&str) -> Option<String>,
     secure: bool,
     host: &str,
     port: u16,
 ) -> Option<(&'static str, String)> {
-    // This machine is not behind a proxy.
+    // Connections to this machine never use a proxy.
     if host.eq_ignore_ascii_case("localhost") || address(host).is_some_and(|ip| ip.is_loopback()) {
         return None;
     }
@@ -211,15 +212,15 @@ fn from_variables(
     }
     let own = match secure {
         true => either("https_proxy", "HTTPS_PROXY"),
-        // In a CGI program that variable is a header of the request.
+        // In a CGI program, `HTTP_PROXY` is a header of the request, which an attacker can set.
         false if variable("REQUEST_METHOD").is_some() => Some(("http_proxy", value("http_proxy")?)),
         false => either("http_proxy", "HTTP_PROXY"),
     };
     own.or_else(|| either("all_proxy", "ALL_PROXY"))
 }
 
-/// Returns whether `NO_PROXY` lists the host: by its name or that of a domain above it, by its
-/// address or a network (`10.0.0.0/8`), each perhaps with a port; or all hosts (`*`).
+/// Returns whether `NO_PROXY` lists the host. An entry is a host name, a domain above the host, an
+/// address or a network (`10.0.0.0/8`), or `*` for all hosts. Names and addresses may have a port.
 fn is_exempt(exceptions: &str, host: &str, port: u16) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let ip = address(&host);

@@ -1,5 +1,5 @@
-//! The WebSocket link (`docs/protocol/01-transport-websocket.md`): the socket, TLS, and frames with
-//! their maximum sizes.
+//! The WebSocket link (`docs/protocol/01-transport-websocket.md`): opens the socket with TLS, and
+//! carries frames up to a maximum size.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,11 +23,11 @@ use super::redirect::Redirects;
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, proxy, tunnel};
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// Size of the read buffer, in bytes. The library clears the buffer for every read, so a larger one
-/// would cost time. Larger frames get a separate buffer.
+/// Size of the read buffer, in bytes. A larger buffer would be slower, because the library clears
+/// it for every read. Larger frames get a separate buffer.
 const READ_BUFFER: usize = 32 << 10;
 
-/// Maximum size in bytes of received frames that are copied. Frames share the read buffer of the
+/// Received frames below this size are copied, in bytes. Frames share the read buffer of the
 /// socket, so a small frame that is kept would otherwise keep the whole buffer.
 const COPY_BELOW: usize = 512;
 
@@ -63,8 +63,8 @@ pub(crate) struct WebSocketLink {
     socket: Socket,
 }
 
-/// Opens a socket to `url` (`ws://` or `wss://`), or where redirects lead to. The caller sets the
-/// time limit.
+/// Opens a socket to `url` (`ws://` or `wss://`) and follows redirects. The caller sets the
+/// timeout.
 ///
 /// # Errors
 ///
@@ -87,17 +87,17 @@ pub(crate) async fn connect(
     }
 }
 
-/// Outcome of one request for a socket.
+/// Outcome of one attempt to open a socket.
 enum Opened {
     Link(Box<WebSocketLink>),
     Redirect {
         location: String,
-        /// As an error, without its headers and body.
+        /// Error for the response, without its headers and body.
         answer: tungstenite::Error,
     },
 }
 
-/// Opens a socket to `url`, without redirects.
+/// Opens a socket to `url` without following redirects.
 async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError> {
     let invalid =
         |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(url);
@@ -140,8 +140,8 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
     let (Some(host), Some(port)) = (uri.host(), port) else {
         return Err(invalid("it is not `ws://host` or `wss://host`".into()));
     };
-    // Resolve in a separate step, because a connect that also resolves reports an unknown host
-    // without a specific kind.
+    // Resolve the name in a separate step, because a connect that also resolves reports an unknown
+    // host without a specific kind.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let failed = |error| failure::connect_error(url, error);
     let secure = uri.scheme_str() == Some("wss");
@@ -168,8 +168,8 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
         Err(tungstenite::Error::Http(answer)) => {
             let location = answer.headers().get(header::LOCATION);
             let location = location.and_then(|location| location.to_str().ok());
-            // Only the status is kept, because `Debug` of the library's error shows the headers,
-            // which may hold tokens.
+            // Keep only the status, because `Debug` of the library's error shows the headers, which
+            // may contain tokens.
             let mut kept = Response::new(None);
             *kept.status_mut() = answer.status();
             let kept = tungstenite::Error::Http(Box::new(kept));
@@ -186,7 +186,7 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
                 }
             }
         }
-        // Its text is that of the cause, with two words in front.
+        // Use the inner error, because the message of the outer one only adds a prefix.
         Err(tungstenite::Error::Io(e)) => Err(failed(e.into())),
         Err(e) => Err(failed(e.into())),
     }
@@ -194,12 +194,12 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
 
 type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
 
-/// Without TLS nothing is set up.
+/// Placeholder for the TLS configuration in builds without TLS.
 #[cfg(not(feature = "tls"))]
 struct Connector;
 
-/// Sets up TLS if the connection is `secure`. Done before the server is reached, so that an option
-/// that cannot be used is reported in any case.
+/// Creates the TLS configuration if the connection is `secure`. Called before the server is
+/// contacted, so that an invalid option is always reported.
 #[cfg(feature = "tls")]
 fn connector(secure: bool, options: &SocketOptions) -> Result<Connector, ConnectError> {
     Ok(match secure {
@@ -254,14 +254,14 @@ impl Stream for WebSocketLink {
                     frame.map(|f| (u16::from(f.code), f.reason.as_str().to_owned())),
                 ))),
                 Some(Ok(Message::Pong(_))) => Some(Ok(Frame::Pong)),
-                // The library answers pings.
+                // Nothing to do for a ping: the library replies to it.
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
             });
         }
     }
 }
 
-/// Copies a small frame out of the read buffer. See [`COPY_BELOW`].
+/// Copies a small frame, so that it does not keep the read buffer. See [`COPY_BELOW`].
 fn own_small(data: Bytes) -> Bytes {
     if data.len() <= COPY_BELOW {
         Bytes::copy_from_slice(&data)
@@ -300,7 +300,7 @@ impl Sink<Frame> for WebSocketLink {
     }
 }
 
-/// Returns the error of a link that had been open.
+/// Returns the error for the loss of an open link.
 fn broken(error: tungstenite::Error) -> LinkError {
     match error {
         tungstenite::Error::Io(e) => LinkError::new("the network failed").with_source(e),
