@@ -19,8 +19,8 @@ where
     /// Creates a callback from a closure that may block.
     ///
     /// The closure runs on a thread for blocking work. It handles one call at a time, in order of
-    /// arrival, so it can change the variables that it captures. It must not wait for a call of itself,
-    /// because that call would never start. A panic becomes an error of that call.
+    /// arrival, so it can change the variables that it captures. It must not wait for a call of
+    /// itself, because that call would never start. A panic becomes an error of the call.
     ///
     /// # Examples
     ///

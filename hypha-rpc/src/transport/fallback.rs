@@ -26,7 +26,7 @@ pub(crate) struct Fallback {
 impl Fallback {
     /// Creates a dialer that tries `socket` first for each link, because a proxy that blocked
     /// WebSockets may be gone. `limit` is the timeout of the whole attempt to connect; the
-    /// WebSocket gets only a part of it, so that HTTP has time left if a proxy swallows the
+    /// WebSocket gets half of it, so that HTTP has time left if a proxy swallows the
     /// WebSocket.
     pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer, limit: Duration) -> Self {
         Fallback {

@@ -1,4 +1,5 @@
-//! State of the file being written: its content, the names of its types, and types in Rust syntax.
+//! State of the Rust file being written: its content, the names of its types, and the translation
+//! of types to Rust.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -9,7 +10,7 @@ use crate::names::{Names, pascal};
 use crate::types::{Elements, Finder, Type};
 use hypha_wire::DType;
 
-/// Names that the file uses or imports, so no definition can have them.
+/// Names that the file uses or imports, so no definition may have them.
 const TYPES: [&str; 46] = [
     "Box",
     "Binary",
@@ -64,13 +65,13 @@ pub(super) struct Writer<'a> {
     pub(super) model: &'a Model,
     /// Names of the definitions.
     pub(super) names: Vec<String>,
-    /// Pairs of definitions where the second is boxed inside the first.
+    /// Pairs of definitions. In each, the first contains the second in a `Box`.
     pub(super) boxes: HashSet<(usize, usize)>,
-    /// Finds types that cannot be cloned.
+    /// Finds types that do not implement `Clone`.
     pub(super) owned: Finder,
-    /// Names of functions that return defaults.
+    /// Names of the functions that return default values.
     pub(super) functions: Names,
-    /// Definitions that are used. `waiting` contains those not written yet, in order of use.
+    /// Definitions in use. `waiting` contains those not written yet, in order of use.
     pub(super) used: HashSet<usize>,
     pub(super) waiting: VecDeque<usize>,
     pub(super) text: String,
@@ -81,7 +82,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(model: &'a Model) -> (Writer<'a>, String) {
         let mut taken = Names::new(&TYPES);
         let service = taken.fresh(&pascal(&model.header.short_id));
-        // The macro generates these types beside the trait, so no definition can have their names.
+        // The macro generates these types beside the trait, so no definition may have their names.
         for generated in ["Service", "Proxy"] {
             taken.fresh(&format!("{service}{generated}"));
         }
@@ -104,7 +105,7 @@ impl<'a> Writer<'a> {
         (writer, service)
     }
 
-    /// Removes and returns the next definition that is used and not yet written.
+    /// Removes and returns the next definition that is in use but not written yet.
     pub(super) fn next_definition(&mut self) -> Option<usize> {
         self.waiting.pop_front()
     }
@@ -127,12 +128,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns whether a type is boxed inside the definition `within`.
+    /// Returns whether the definition `within` contains the type in a `Box`.
     pub(super) fn is_boxed(&self, within: Option<usize>, index: usize) -> bool {
         within.is_some_and(|within| self.boxes.contains(&(within, index)))
     }
 
-    /// Returns a type inside the definition `within`. A named type is queued for writing.
+    /// Returns a type in Rust syntax, as part of the definition `within`. Queues a named type for
+    /// writing.
     pub(super) fn ty(&mut self, ty: &Type, within: Option<usize>) -> String {
         match ty {
             Type::Any => "Value".to_owned(),
@@ -184,7 +186,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Returns the type of an array. Elements that the library has with a feature only are left out.
+/// Returns the type of an array. It is `NdArray` if the element type or the number of dimensions is
+/// unknown, or if the element type needs a feature of the library.
 fn array(elements: &Elements) -> String {
     let element = match elements.dtype {
         Some(DType::Bool) => "bool",
@@ -206,7 +209,7 @@ fn array(elements: &Elements) -> String {
     }
 }
 
-/// Returns the type that has all of these values.
+/// Returns the type that includes all of these values.
 pub(super) fn literals(values: &[serde_json::Value]) -> Type {
     match values {
         values if values.iter().all(|value| value.is_boolean()) => Type::Bool,
@@ -216,8 +219,8 @@ pub(super) fn literals(values: &[serde_json::Value]) -> Type {
     }
 }
 
-/// Returns the integer type with these bounds. Schemas of 64-bit types have no bounds, because JSON
-/// numbers cannot represent them exactly.
+/// Returns the integer type with these bounds. Schemas of 64-bit types have no bounds, because a
+/// JSON number, which is usually an `f64`, cannot represent them exactly.
 pub(super) fn integer(least: Option<f64>, most: Option<f64>) -> &'static str {
     let all: [(&str, f64, f64); 6] = [
         ("u8", 0.0, u8::MAX.into()),

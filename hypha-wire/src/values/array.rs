@@ -11,13 +11,13 @@ pub(crate) const MAX_DIMENSIONS: usize = 64;
 
 /// Array of any shape, such as an image: a numpy array in Python (`_rtype: "ndarray"`).
 ///
-/// The data of a received array shares the memory of its message, and a `Vec` becomes the data of
-/// an array without a copy. Cloning shares the data.
+/// A received array shares the memory of its message. Creating an array from a `Vec` does not copy.
+/// Cloning shares the data.
 ///
-/// A method that takes an `NdArray` accepts numpy arrays, JavaScript typed arrays, plain bytes, and
-/// nested lists of numbers, as in JSON. Lists of integers become `int64`, or `uint64` if one is too
-/// large; lists with other numbers become `float64`.
-/// The feature `ndarray` adds conversions to and from `ndarray::Array`.
+/// An argument of this type accepts numpy arrays, JavaScript typed arrays, plain bytes, and nested
+/// lists of numbers, as in JSON. Lists of integers become `int64`, or `uint64` if one is too large.
+/// Lists with other numbers become `float64`. The feature `ndarray` adds conversions to and from
+/// `ndarray::Array`.
 ///
 /// ```
 /// # use hypha_wire::NdArray;
@@ -35,16 +35,16 @@ pub(crate) const MAX_DIMENSIONS: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct NdArray {
     dtype: DType,
-    /// Byte order of `data`. `Little` if the order is irrelevant, so that equal arrays compare
-    /// equal.
+    /// Byte order of `data`. Always `Little` if the elements have no byte order, so that equal
+    /// arrays compare equal.
     order: ByteOrder,
     shape: Vec<usize>,
     /// Bytes of the elements in C order. The constructors check that their number fits the shape.
     data: bytes::Bytes,
 }
 
-/// Error returned if shape, type and data of an array do not fit together, or if its elements do
-/// not have the requested type.
+/// Error returned if shape, type and data of an array do not fit together, or if its elements
+/// cannot be converted to the requested type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayError(String);
 
@@ -109,7 +109,7 @@ impl NdArray {
     /// # Errors
     ///
     /// Returns an error if the length of `data` does not fit shape and type, or if elements of this
-    /// type cannot be sent, which applies to Python objects and records.
+    /// type cannot be sent: Python objects and records.
     pub fn from_bytes(
         dtype: DType,
         shape: impl Into<Vec<usize>>,
@@ -118,7 +118,7 @@ impl NdArray {
         Self::new(dtype, ByteOrder::Little, shape.into(), data.into())
     }
 
-    /// Creates an array and checks its length, for every type and byte order.
+    /// Creates an array of any type and byte order, and checks its length.
     pub(crate) fn new(
         dtype: DType,
         order: ByteOrder,
@@ -140,7 +140,8 @@ impl NdArray {
                     "an array of dtype {dtype} cannot be sent between programs"
                 )));
             }
-            // The size of such elements is unknown, so only divisibility can be checked.
+            // The size of such elements is unknown, so only check that their number divides the
+            // length.
             (_, None) => {
                 let len = count(&shape, 1)?;
                 if got.checked_rem(len).unwrap_or(got) != 0 {
@@ -239,7 +240,7 @@ impl NdArray {
     }
 
     /// Returns the data with every number in this byte order: borrowed if it already has that
-    /// order, otherwise a copy.
+    /// order, otherwise copied.
     pub(crate) fn data_in(&self, order: ByteOrder) -> Cow<'_, [u8]> {
         let size = self.dtype.number_size();
         if self.order == order || size == 1 {
@@ -252,10 +253,11 @@ impl NdArray {
     }
 
     /// Returns the elements in C order: borrowed if they have the type `T`, are aligned and in
-    /// native byte order, otherwise a copy.
+    /// native byte order, otherwise copied.
     ///
-    /// Integers are converted to another type of integers, `f32` or `f64`, if that has every one of
-    /// them exactly: numpy makes `int64` of whole numbers. Floats are converted to a wider type.
+    /// Integers are converted to another integer type, `f32` or `f64`, if that type represents
+    /// every one of them exactly. This is useful because numpy uses `int64` for whole numbers.
+    /// Floats are converted to a wider type.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -268,8 +270,8 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements are of another type, or an integer does not fit.
-    /// [`cast`](Self::cast) and [`iter_f64`](Self::iter_f64) read every type of real numbers.
+    /// Returns an error if the elements have another type, or an integer does not fit.
+    /// [`cast`](Self::cast) and [`iter_f64`](Self::iter_f64) accept every type of real numbers.
     pub fn elements<T: Element>(&self) -> Result<Cow<'_, [T]>, ArrayError> {
         if self.dtype != T::DTYPE {
             return self.converted().map(Cow::Owned);
@@ -285,7 +287,7 @@ impl NdArray {
         Ok(Cow::Owned(T::copied(&data)))
     }
 
-    /// Converts the elements to `T` if none of them changes.
+    /// Converts the elements to `T`. Fails if a conversion would change a value.
     fn converted<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
         let error = |reason: &str| {
             let hint = match self.dtype.is_real() {
@@ -315,8 +317,9 @@ impl NdArray {
         elements.collect()
     }
 
-    /// Returns an array of the same shape with elements of type `T`, converted like `as`: integers
-    /// lose the fraction and saturate at the bounds of their type, floats are rounded.
+    /// Returns an array of the same shape with its elements converted to `T` like `as`: for
+    /// integers, fractions are cut off and values saturate at the bounds of the type; floats are
+    /// rounded.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -329,7 +332,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if one of both types is not of real numbers.
+    /// Returns an error if the type of the elements or `T` is not one of real numbers.
     pub fn cast<T: Element>(&self) -> Result<NdArray, ArrayError> {
         if !T::DTYPE.is_real() {
             return Err(ArrayError(format!(
@@ -376,15 +379,15 @@ impl NdArray {
         let size = self.real_size()?;
         Ok(self.data.chunks_exact(size).map(|item| {
             let number = self.dtype.read(item, self.order);
-            // `real_size` has checked the type, so `number` is never `None`.
+            // `real_size` has checked the type, so `number` is always `Some`.
             number.map_or(f64::NAN, |number| number.to_f64())
         }))
     }
 
     /// Returns an array of the same shape and type with `f` applied to every element.
     ///
-    /// Integers lose the fraction and saturate at the bounds of their type, like `as`. A `bool` is
-    /// true if the result is not 0.
+    /// For integer types, fractions are cut off and values saturate at the bounds of the type, like
+    /// `as`. A `bool` becomes true if the result is not 0.
     ///
     /// # Errors
     ///
@@ -397,7 +400,7 @@ impl NdArray {
         Self::from_bytes(self.dtype.clone(), self.shape.clone(), data)
     }
 
-    /// Returns the bytes per element, or an error if the elements are not real numbers.
+    /// Returns the number of bytes per element. Fails if the elements are not real numbers.
     fn real_size(&self) -> Result<usize, ArrayError> {
         match self.dtype.item_size() {
             Some(size) if self.dtype.is_real() => Ok(size),
@@ -411,8 +414,8 @@ impl NdArray {
 
 /// Returns the number of elements of an array of this shape, with elements of `size` bytes.
 ///
-/// Returns an error if the product of the lengths does not fit into memory. Lengths of zero are
-/// left out of the product, as in numpy, which could not receive the array otherwise.
+/// Returns an error if the product of the lengths does not fit into memory. The check skips lengths
+/// of zero, like numpy, which could otherwise not receive the array.
 pub(super) fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     if shape.len() > MAX_DIMENSIONS {
         return Err(ArrayError(format!(
@@ -429,7 +432,7 @@ pub(super) fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
 }
 
 /// Returns whether numpy's name of a type denotes Python objects, whose bytes are memory addresses,
-/// or records, whose name numpy itself cannot parse.
+/// or records, whose names numpy itself cannot parse.
 fn is_opaque(dtype: &str) -> bool {
     matches!(dtype, "object" | "O" | "|O") || dtype.starts_with(['[', '{', '('])
 }

@@ -14,8 +14,8 @@ use super::array_typed;
 use super::element::Element;
 
 impl NdArray {
-    /// Returns the array as an `ndarray` array: a view if the elements have the type `T`, are
-    /// aligned and in native byte order, otherwise a copy, with the conversions of
+    /// Returns the array as an `ndarray` array. It is a view if the elements have the type `T`, are
+    /// aligned and in native byte order. Otherwise it is a copy, converted as by
     /// [`elements`](Self::elements).
     ///
     /// ```
@@ -35,12 +35,12 @@ impl NdArray {
             Cow::Borrowed(elements) => ArrayViewD::from_shape(shape, elements).map(Into::into),
             Cow::Owned(elements) => ArrayD::from_shape_vec(shape, elements).map(Into::into),
         };
-        // The number of elements is right, so `ndarray` can only reject the total size.
+        // The number of elements fits the shape, so `ndarray` can only reject the total size.
         array.map_err(|_| ArrayError::too_large(shape))
     }
 }
 
-/// Copies the elements. Fails if they have another type or the number of dimensions differs.
+/// Copies the elements. Fails if they cannot be converted or the number of dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -56,7 +56,7 @@ impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     }
 }
 
-/// Copies the elements. Fails if they have another type or the number of dimensions differs.
+/// Copies the elements. Fails if they cannot be converted or the number of dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -65,14 +65,14 @@ impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     }
 }
 
-/// Moves the elements if the array owns exactly these, in C order; otherwise copies them.
+/// Moves the elements if the array owns no others and they are in C order; otherwise copies them.
 impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
     fn from(array: Array<T, D>) -> NdArray {
         if !array.is_standard_layout() {
             return (&array).into();
         }
         let (shape, len) = (array.shape().to_vec(), array.len());
-        // A slice of a larger array owns the elements of the whole array.
+        // An array that is a slice of a larger one owns all elements of the larger one.
         let (elements, offset) = array.into_raw_vec_and_offset();
         match offset {
             None | Some(0) if elements.len() == len => with_shape(shape, elements),
@@ -96,8 +96,8 @@ fn with_shape<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> NdArray {
     NdArray::from(elements).reshaped(shape)
 }
 
-/// Array of the crate `ndarray` as an argument or result by itself. Inside of other types, serde's
-/// form of it is converted (`array_structs`).
+/// Array of the crate `ndarray` that is itself an argument or result. The module `array_structs`
+/// converts arrays inside of other types.
 #[derive(Debug)]
 pub struct ArrayOf<T, D: Dimension>(
     /// The array.

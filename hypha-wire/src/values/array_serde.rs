@@ -1,9 +1,9 @@
 //! Arrays and buffers on the wire: maps with `_rtype`, and the elements as bytes
 //! (`docs/protocol/03-values.md`).
 //!
-//! There are three forms: `ndarray`, `typedarray` and `memoryview`. Every type here is sent in one
-//! of them, but read from all, because Python callers can only send Python's forms, and JavaScript
-//! callers only JavaScript's.
+//! There are three forms: `ndarray`, `typedarray` and `memoryview`. Every type in this module is
+//! sent in one form but accepts all three, because Python callers can only send Python's forms, and
+//! JavaScript callers only JavaScript's.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,8 +21,8 @@ use super::value::{Map, Value};
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
-/// The keys are in the order of the Python client, so that messages can be compared with recorded
-/// ones.
+/// The keys have the same order as in the Python client, so that messages can be compared with
+/// recorded ones.
 impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
@@ -34,7 +34,7 @@ impl Serialize for NdArray {
     }
 }
 
-/// Creates the map that a peer would receive. It shares the data.
+/// Creates the map that a peer would receive. Shares the data.
 impl From<NdArray> for Value {
     fn from(array: NdArray) -> Value {
         let (dtype, order, shape, data) = array.into_parts();
@@ -61,11 +61,11 @@ impl JsonSchema for NdArray {
     }
 }
 
-/// Returns the schema of arrays with elements of this type, by numpy's name, and this number of
+/// Returns the schema of arrays with this element type, given by numpy's name, and this number of
 /// dimensions.
 ///
-/// It has no `properties`: a schema is sent as a value too, and a map with a member `_rtype` would
-/// be taken for a typed value.
+/// It has no `properties`, because a schema is also sent as a value: a map with a member `_rtype`
+/// would be decoded as a typed value.
 #[doc(hidden)]
 #[must_use]
 pub fn array_schema(dtype: Option<&str>, dimensions: Option<usize>) -> Schema {
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for NdArray {
     }
 }
 
-/// Visitor that accepts every form of arrays and buffers, and numbers and lists of numbers.
+/// Visitor that accepts every form of arrays and buffers, numbers, and lists of numbers.
 pub(crate) struct ArrayVisitor;
 
 impl<'de> Visitor<'de> for ArrayVisitor {
@@ -148,8 +148,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NdArray, A::Error> {
-        // Peers may send the keys in any order, so check the parts after all are read. Unknown keys
-        // are skipped, because a later version may add some.
+        // Peers may send the keys in any order, so check the parts after reading all of them. Skip
+        // unknown keys, because a later version may add some.
         let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
@@ -186,8 +186,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
     }
 }
 
-/// Creates an array without dimensions from a plain number, because Python sends a `numpy.float64`
-/// as a plain number.
+/// Creates an array without dimensions from a number, because Python sends a `numpy.float64` as a
+/// plain number.
 fn single<E: de::Error>(number: Number) -> Result<NdArray, E> {
     let mut lists = Lists::default();
     lists.number(0, number)?;
@@ -225,8 +225,8 @@ enum ArrayForm {
     Memory,
 }
 
-/// Seed that reads `_rtype`. For an unknown one, it reports a mismatch of the whole map, which
-/// lists the expected types.
+/// Seed that reads `_rtype`. An unknown one is reported as a wrong type of the whole map, so that
+/// the error lists the expected types.
 struct ArrayFormSeed<'a>(&'a ArrayVisitor);
 
 impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
@@ -242,7 +242,7 @@ impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
     }
 }
 
-/// Bytes of the elements. A peer may send them as a list of pieces; text formats use a list of
+/// Bytes of the elements. A peer may send them as a list of pieces, and a text format as a list of
 /// numbers.
 struct Data(bytes::Bytes);
 
@@ -265,7 +265,8 @@ impl<'de> Visitor<'de> for DataVisitor {
         Ok(share(bytes))
     }
 
-    /// Copies, because bytes that are not borrowed belong to the buffer of another deserializer.
+    /// Copies the bytes: if they are not borrowed, they belong to the buffer of another
+    /// deserializer.
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<bytes::Bytes, E> {
         Ok(bytes::Bytes::copy_from_slice(bytes))
     }
@@ -275,8 +276,8 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<bytes::Bytes, A::Error> {
-        // Hold the first piece until a second one arrives, so that a single piece is shared and not
-        // copied.
+        // Hold the first piece until a second one arrives, so that a single piece is shared instead
+        // of copied.
         let Some(first) = pieces.next_element::<Piece>()? else {
             return Ok(bytes::Bytes::new());
         };
@@ -288,7 +289,7 @@ impl<'de> Visitor<'de> for DataVisitor {
             piece.append_to(&mut all);
         }
         match first {
-            // There is almost always a single piece, which is not copied.
+            // Share the only piece: almost all peers send a single one.
             Piece::Bytes(only) if all.is_empty() => Ok(only),
             Piece::Byte(only) if all.is_empty() => Ok(vec![only].into()),
             _ => Ok(all.into()),
@@ -342,7 +343,7 @@ impl<'de> Visitor<'de> for PieceVisitor {
     }
 }
 
-/// Returns whether elements of this `_rdtype` are plain bytes.
+/// Returns whether elements with this `_rdtype` are plain bytes.
 pub(crate) fn is_bytes(dtype: &[u8]) -> bool {
     std::str::from_utf8(dtype).is_ok_and(|dtype| DType::parse(dtype).0 == DType::UInt8)
 }
@@ -371,8 +372,8 @@ impl TypedArray {
     }
 }
 
-/// Uses all elements in C order, and drops the shape. Fails if the JavaScript client cannot read a
-/// typed array of this type: it reads integers up to 32 bits, `float32` and `float64`.
+/// Uses all elements in C order and drops the shape. Fails if the JavaScript client has no typed
+/// array for this type: it has integers of up to 32 bits, `float32` and `float64`.
 impl TryFrom<NdArray> for TypedArray {
     type Error = crate::ArrayError;
 
@@ -392,7 +393,7 @@ impl TryFrom<NdArray> for TypedArray {
                 )));
             }
         }
-        // A typed array does not specify its byte order, and receivers assume little-endian.
+        // A typed array does not declare its byte order, and receivers assume little-endian.
         let data = match array.data_in(ByteOrder::Little) {
             Cow::Borrowed(_) => array.data().clone(),
             Cow::Owned(swapped) => swapped.into(),
@@ -444,7 +445,7 @@ impl JsonSchema for TypedArray {
 
 /// Bytes that arrive in JavaScript as an `ArrayBuffer` and in Python as a `memoryview`.
 ///
-/// Use it for a function that requires one of these types; a plain [`Binary`] arrives as
+/// Use it for a function that requires one of these types. A plain [`Binary`] arrives as
 /// `Uint8Array` and `bytes`. Both Rust types accept every form of bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryView(

@@ -1,8 +1,8 @@
 //! Arrays of the crate `ndarray` inside of other types.
 //!
-//! serde makes a struct of each, `{v, dim, data}`, with a list of numbers that says nothing of
-//! their type. Its name and its fields tell it from other structs, and the elements say their type
-//! to the serializer.
+//! serde converts such an array to a struct `{v, dim, data}`, with a plain list of numbers that has
+//! no element type. The name and the fields of this struct distinguish it from other structs. The
+//! serializer learns the element type from the elements.
 
 use serde::de::value::SeqDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
@@ -14,7 +14,7 @@ use super::decode::{self, Decoder};
 use super::dtype::{ByteOrder, DType};
 use super::encode::EncodeError;
 
-/// Version of serde's form.
+/// Value of the field `v`, the version of serde's struct.
 const VERSION: u8 = 1;
 const FIELDS: [&str; 3] = ["v", "dim", "data"];
 
@@ -28,7 +28,8 @@ pub(super) fn is_array(name: &str, fields: &[&str]) -> bool {
     name == "Array" && *fields == FIELDS
 }
 
-/// Returns the array whose elements are in the field `name`, if `head` holds the fields before it.
+/// Returns the array if `name` is the field with the elements, and `head` contains the fields
+/// before it.
 pub(super) fn array_of<T: Serialize + ?Sized>(
     head: &[u8],
     name: &str,
@@ -59,14 +60,14 @@ trait Read: for<'de> de::Deserialize<'de> {
 impl Read for u8 {}
 impl Read for Vec<usize> {}
 
-/// Elements as bytes, little-endian.
+/// Elements of an array as little-endian bytes, collected by serializing them.
 #[derive(Default)]
 struct Elements {
     dtype: Option<DType>,
     data: Vec<u8>,
-    /// The parts of a complex number have a type of their own.
+    /// Whether the current number is a part of a complex number.
     is_complex: bool,
-    /// `half::f16` is a newtype of its bits.
+    /// Whether the current number is the content of a `half::f16`, which serializes as its bits.
     is_half: bool,
 }
 
@@ -174,7 +175,7 @@ impl<'a> Serializer for &'a mut Elements {
         Ok(self)
     }
 
-    /// A complex number is a tuple of its parts.
+    /// A complex number serializes as a tuple of its parts.
     fn serialize_tuple(self, len: usize) -> Result<Self, EncodeError> {
         if len != 2 || self.is_complex {
             return Err(unfit());
@@ -243,7 +244,7 @@ impl ser::SerializeTuple for &mut Elements {
     }
 }
 
-/// Visits an array as the struct that serde makes of it: version, shape and elements.
+/// Visits an array as serde's struct: version, shape and elements.
 pub(super) fn visit<'de, V: Visitor<'de>>(
     decoder: &mut Decoder<'de>,
     array: &NdArray,

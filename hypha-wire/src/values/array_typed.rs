@@ -18,12 +18,12 @@ use super::value::Value;
 
 /// Array of elements `T` with `N` dimensions, such as an image: a numpy array in Python.
 ///
-/// Type and number of dimensions are part of the contract and its schema, and are checked before a
-/// method runs. [`NdArray`] takes every array.
+/// The contract and its schema contain the element type and the number of dimensions. Both are
+/// checked before a method runs. [`NdArray`] accepts every array.
 ///
-/// A method that takes one accepts every form that an [`NdArray`] is read from, also nested lists
-/// of numbers. Integers of another type are converted if each of them fits, floats to a wider type.
-/// The data of a received array share the memory of its message if they are aligned there.
+/// An argument of this type accepts every form that an [`NdArray`] accepts, including nested lists
+/// of numbers. Integers of another type are converted if every one fits, floats to a wider type. A
+/// received array shares the memory of its message if its elements are aligned there.
 ///
 /// ```
 /// # use hypha_wire::Array;
@@ -43,13 +43,14 @@ pub struct Array<T, const N: usize> {
 
 #[derive(Clone)]
 enum Elements<T> {
-    /// Aligned elements in native byte order, of a type of which every bit pattern is valid.
+    /// Aligned elements in native byte order. Every bit pattern is valid for their type.
     Shared(bytes::Bytes),
     Own(Arc<Vec<T>>),
 }
 
 impl<T: Element, const N: usize> Array<T, N> {
-    /// Creates an array of this shape from its elements in C order: the last index runs fastest.
+    /// Creates an array of this shape from its elements in C order, in which the last index changes
+    /// fastest.
     ///
     /// # Errors
     ///
@@ -101,7 +102,7 @@ impl<T: Element, const N: usize> Array<T, N> {
         }
     }
 
-    /// Returns an element, or `None` outside of the shape.
+    /// Returns an element, or `None` if the index is outside of the shape.
     pub fn get(&self, index: [usize; N]) -> Option<&T> {
         let mut flat = 0;
         for (at, length) in index.into_iter().zip(self.shape) {
@@ -123,7 +124,7 @@ impl<T: Element, const N: usize> Array<T, N> {
 
 /// # Panics
 ///
-/// If the index is outside of the shape, as with a slice.
+/// Panics if the index is outside of the shape, as for a slice.
 impl<T: Element, const N: usize> Index<[usize; N]> for Array<T, N> {
     type Output = T;
 
@@ -141,7 +142,7 @@ impl<T: Element + PartialEq, const N: usize> PartialEq for Array<T, N> {
     }
 }
 
-/// Shows type and shape. The data can be very long.
+/// Shows type and shape, but omits the data, which may be very long.
 impl<T: Element, const N: usize> fmt::Debug for Array<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Array")
@@ -178,8 +179,8 @@ impl<T: Element, const N: usize> From<Array<T, N>> for Value {
     }
 }
 
-/// Shares the data if they are aligned and in native byte order. Fails if the number of dimensions
-/// differs, or the elements are of another type and not each of them fits.
+/// Shares the data if it is aligned and in native byte order. Fails if the number of dimensions
+/// differs, or if the elements have another type and one does not fit.
 impl<T: Element, const N: usize> TryFrom<NdArray> for Array<T, N> {
     type Error = ArrayError;
 
@@ -187,7 +188,8 @@ impl<T: Element, const N: usize> TryFrom<NdArray> for Array<T, N> {
         let shape =
             <[usize; N]>::try_from(array.shape()).map_err(|_| misfit::<T>(Some(N), &array))?;
         let elements = match array.elements::<T>()? {
-            // Each byte of a `bool` would have to be checked each time.
+            // A `bool` must be checked byte by byte, so sharing would repeat the check on each
+            // access.
             Cow::Borrowed(_) if T::DTYPE != DType::Bool => Elements::Shared(array.data().clone()),
             elements => Elements::Own(Arc::new(elements.into_owned())),
         };
@@ -222,7 +224,8 @@ impl<T: Element, const N: usize> JsonSchema for Array<T, N> {
     }
 }
 
-/// Reads an array with this number of dimensions, whose elements are or fit `T`.
+/// Reads an array with this number of dimensions, whose elements have the type `T` or are converted
+/// to it.
 pub(super) fn read<'de, T: Element, D: Deserializer<'de>>(
     deserializer: D,
     dimensions: Option<usize>,
@@ -233,7 +236,7 @@ pub(super) fn read<'de, T: Element, D: Deserializer<'de>>(
     })
 }
 
-/// Returns the error for an array that is not of the type.
+/// Returns the error for an array with another type or number of dimensions.
 fn misfit<T: Element>(dimensions: Option<usize>, array: &NdArray) -> ArrayError {
     let shape = match dimensions {
         None => String::new(),
@@ -253,11 +256,12 @@ struct Typed<T> {
 }
 
 impl<T: Element> Typed<T> {
-    /// Checks an array. Numbers of lists have no type of their own: they take that of the elements.
+    /// Checks and converts an array. Numbers in a list have no declared type, so they are converted
+    /// to `T`.
     fn fit<E: de::Error>(&self, mut array: NdArray, is_list: bool) -> Result<NdArray, E> {
         let wanted = self.dimensions.unwrap_or(array.shape().len());
         if is_list && array.is_empty() && array.shape().len() < wanted {
-            // The lists inside of an empty list are not there.
+            // An empty list has no inner lists, so its inner lengths are unknown; use 0.
             let mut shape = array.shape().to_vec();
             shape.resize(wanted, 0);
             array = array.reshaped(shape);
@@ -269,7 +273,7 @@ impl<T: Element> Typed<T> {
             return Ok(array);
         }
         if array.is_empty() && array.dtype().is_real() {
-            // No element is of a wrong type, and what has none is often made without a type.
+            // Accept any type, because programs often create empty arrays without setting one.
             return Ok(NdArray::of_elements::<T>(
                 array.shape().to_vec(),
                 bytes::Bytes::new(),

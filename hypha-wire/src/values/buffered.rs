@@ -1,10 +1,11 @@
-//! Values that serde reads into a buffer before it knows their types: the content of internally
-//! tagged, untagged and flattened types.
+//! Decodes values that serde buffers before it knows their types: the content of internally tagged,
+//! untagged and flattened types.
 //!
-//! A buffer holds the key `"12"` as a string and `1.5` as a float, and serde then refuses to make
-//! an integer of the one and a `Duration` of the other. The decoder cannot know better at first:
-//! the same bytes may be meant for a `String` and an `f64`. So serde's refusals are written down,
-//! and the value is decoded again with the places that want another form.
+//! A buffer holds the key `"12"` as a string and `1.5` as a float. serde then refuses to convert
+//! the string to an integer, or the float to a `Duration`. The decoder cannot choose the form in
+//! advance, because the same bytes may be meant for a `String` and an `f64`. Therefore this module
+//! records serde's refusals, and decodes the value again with another form at the places that were
+//! refused.
 
 use std::cell::{Cell, RefCell};
 
@@ -13,35 +14,36 @@ use serde::de::Unexpected;
 use super::decode_error::{DecodeError, is_integer_type};
 use super::times::Time;
 
-/// Most times that one value is decoded. Each kind of place needs two; a value that fits in no way
-/// must not cost more.
+/// Maximum number of times that one value is decoded. Each kind of place needs two attempts;
+/// without a maximum, a value that never fits would cost too much time.
 const MAX_ATTEMPTS: usize = 32;
-/// Most refusals, and most places of refused values, that are written down in one attempt.
+/// Maximum number of recorded refusals, and of recorded places, in one attempt.
 const MAX_NOTES: usize = 256;
 
-/// Form in which the buffer gets what is at a place.
+/// Form in which a value is put into serde's buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Form {
-    /// Keys of a map that are the text of an integer, as integers.
+    /// Map keys that are the digits of an integer, as integers.
     Integers,
-    /// Keys of a map that are `true` or `false`, as `bool`.
+    /// Map keys `true` and `false`, as `bool`.
     Bools,
-    /// A number or timestamp, as the struct that serde makes of it.
+    /// A number or timestamp, as serde's struct of the time type.
     Time(Time),
 }
 
-/// Place that wants another form.
+/// Form to use for the values at one place.
 #[derive(Clone, Debug, PartialEq)]
 struct Hint {
     place: Place,
     form: Form,
 }
 
-/// Name of the member that a value is in, also inside of lists; empty outside of maps. All members
-/// of that name get the same form: a list may hold thousands of them.
+/// Name of the map member that contains a value, directly or in nested lists; empty outside of
+/// maps. All members with the same name get the same form, because a list may contain thousands of
+/// them.
 type Place = Box<str>;
 
-/// Value in the buffer, as serde shows it in a refusal.
+/// Buffered value, as serde's refusal describes it.
 #[derive(Clone, Debug, PartialEq)]
 enum Shown {
     Text(Box<str>),
@@ -55,30 +57,30 @@ enum Shown {
 #[derive(Default)]
 struct Notes {
     hints: Vec<Hint>,
-    /// Values whose places are looked for.
+    /// Refused values whose places are searched for.
     watched: Vec<(Shown, Form)>,
     seen: Vec<(Shown, Hint)>,
     refused: Vec<(Shown, Form)>,
 }
 
-/// What is written down.
+/// Recording mode of this thread.
 #[derive(Clone, Copy, PartialEq)]
 enum Taking {
     Nothing,
     Refusals,
-    /// Values in the buffer, too.
+    /// Refusals, and the places of the watched values.
     Values,
 }
 
 thread_local! {
     static NOTES: RefCell<Notes> = RefCell::default();
-    /// The only cost for values that serde does not buffer.
+    /// Recording mode. Values that serde does not buffer cost only one read of this cell.
     static TAKING: Cell<Taking> = const { Cell::new(Taking::Nothing) };
-    /// Number of remote functions and streams that this thread has made.
+    /// Number of remote functions and streams that this thread has decoded.
     static HANDLES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Notes of the value around this one, which are taken on afterwards.
+/// Mode and notes of the enclosing value. Restored on drop.
 struct Outer {
     taking: Taking,
     notes: Option<Notes>,
@@ -101,13 +103,13 @@ impl Drop for Outer {
     }
 }
 
-/// Counts a function or stream of a peer, which is told when the last handle is dropped: what has
-/// made one is not decoded again.
+/// Counts a decoded function or stream of a peer. A value that contains one is not decoded again,
+/// because dropping the first handle releases the function at its owner.
 pub(super) fn handle_made() {
     HANDLES.set(HANDLES.get().wrapping_add(1));
 }
 
-/// Begins to write down refusals, at the first value that is decoded without knowledge of its type.
+/// Starts to record refusals. Called when serde first decodes a value without knowing its type.
 pub(super) fn begin() {
     if TAKING.get() == Taking::Nothing {
         NOTES.set(Notes::default());
@@ -115,7 +117,7 @@ pub(super) fn begin() {
     }
 }
 
-/// Decodes a value, again if serde's buffers need it.
+/// Decodes a value, and decodes it again with other forms if serde refused a buffered value.
 pub(super) fn decode<T>(
     mut attempt: impl FnMut() -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
@@ -147,7 +149,7 @@ struct Search<A> {
 }
 
 impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
-    /// Decodes once with these hints.
+    /// Decodes once with these hints. Returns `None` if no attempt is left.
     fn attempt(&mut self, hints: &[Hint], watched: &[(Shown, Form)]) -> Option<Result<T, Notes>> {
         self.left = self.left.checked_sub(1)?;
         NOTES.set(Notes {
@@ -165,7 +167,7 @@ impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
         Some(found.ok_or(notes))
     }
 
-    /// Tries the hints, then each of them with one more that serde has asked for.
+    /// Tries these hints, then adds each hint that serde's refusals suggest, one at a time.
     fn find(&mut self, hints: &mut Vec<Hint>, mut watched: Vec<(Shown, Form)>) -> Option<T> {
         let mut notes = match self.attempt(hints, &watched)? {
             Ok(found) => return Some(found),
@@ -204,7 +206,7 @@ impl Notes {
         hint.map(|hint| hint.form)
     }
 
-    /// Writes down the place of a value that was refused.
+    /// Records the place of a watched value.
     fn see(&mut self, shown: &Shown, place: &str) {
         let watched = self.watched.iter().filter(|(other, _)| other == shown);
         for (_, form) in watched {
@@ -220,13 +222,13 @@ impl Notes {
     }
 }
 
-/// Returns whether the values in serde's buffers are looked at.
+/// Returns whether the places of buffered values are being recorded.
 #[inline]
 pub(super) fn is_watching() -> bool {
     TAKING.get() == Taking::Values
 }
 
-/// Returns the type that the buffered number or timestamp at `place` is meant for.
+/// Returns the time type to use for the buffered number or timestamp at `place`, if there is one.
 pub(super) fn time_at(place: &str, shown: Unexpected<'_>) -> Option<Time> {
     NOTES.with_borrow_mut(|notes| {
         if let Some(shown) = Shown::of(shown) {
@@ -239,7 +241,7 @@ pub(super) fn time_at(place: &str, shown: Unexpected<'_>) -> Option<Time> {
     })
 }
 
-/// Returns the form of the buffered key in a map at `place`, if it is not a string.
+/// Returns the form to use for a key of a buffered map at `place`; `None` for a string.
 pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
     let is_integer = key.parse::<i64>().is_ok() || key.parse::<u64>().is_ok();
     let is_bool = matches!(key, "true" | "false");
@@ -256,7 +258,7 @@ pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
     })
 }
 
-/// Writes down what serde refuses to make another type of.
+/// Records a value that serde refused to convert to another type.
 pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
     if TAKING.get() == Taking::Nothing {
         return;

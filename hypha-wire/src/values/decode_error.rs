@@ -9,20 +9,20 @@ use serde::de;
 
 use super::buffered;
 
-/// Longest key or name from a peer that an error quotes, in bytes. A longer one is cut, because
-/// errors go to logs and back to the caller.
+/// Maximum size of a peer's key or name in an error, in bytes. A longer one is truncated, because
+/// errors are logged and sent back to the caller.
 const MAX_QUOTED: usize = 64;
 
-/// Error for a received value that cannot be decoded: the path in the value and the reason, such as
-/// `person.tags[2]: expected string, got integer`.
+/// Error for a received value that cannot be decoded. Shows the path in the value and the reason,
+/// such as `person.tags[2]: expected string, got integer`.
 // Boxed, so that the results of the decoder stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
-    /// Steps from the innermost to the outermost, because each level adds its own step while the
-    /// error is returned.
+    /// Steps of the path, the innermost first, because each level adds its own step while the error
+    /// is returned.
     path: Vec<Step>,
     message: String,
 }
@@ -42,19 +42,20 @@ impl DecodeError {
         }))
     }
 
-    /// Creates the error `expected …, got …`.
+    /// Creates the error `expected .., got ..`.
     pub(crate) fn expected(expected: impl fmt::Display, got: impl fmt::Display) -> Self {
         Self::new(format!("expected {expected}, got {got}"))
     }
 
-    /// Adds a step in front of the path: the member `key` of a map, or the argument with that name.
+    /// Adds a step to the front of the path: the member `key` of a map, or the argument with that
+    /// name.
     #[must_use]
     pub fn in_key(mut self, key: &str) -> Self {
         self.0.path.push(Step::Key(shorten(key).into_owned()));
         self
     }
 
-    /// Adds a step in front of the path: the item `index` of a list.
+    /// Adds a step to the front of the path: the item `index` of a list.
     #[must_use]
     pub fn in_index(mut self, index: usize) -> Self {
         self.0.path.push(Step::Index(index));
@@ -67,7 +68,8 @@ impl DecodeError {
         &self.0.message
     }
 
-    /// Returns the path in the value, such as `person.tags[2]`. Empty for the value itself.
+    /// Returns the path in the value, such as `person.tags[2]`. Empty if the error concerns the
+    /// whole value.
     #[must_use]
     pub fn path(&self) -> String {
         let mut path = String::new();
@@ -102,7 +104,7 @@ impl de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         let message = message.to_string();
         Self::new(match &*message {
-            // serde has no room for them in its buffers.
+            // serde's buffers cannot hold integers of 128 bits.
             "i128 is not supported" | "u128 is not supported" => {
                 format!("{message} inside of tagged, untagged and flattened types; use 64 bits")
             }
@@ -156,7 +158,7 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        // As part of the path, so that the path names the missing member.
+        // Put the name into the path, so that the path leads to the missing member.
         Self::new("missing").in_key(field)
     }
 
@@ -177,7 +179,7 @@ pub(crate) fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
-/// Returns the end of an error about a name that is not among `allowed`.
+/// Returns the part of an error message that lists the `allowed` names.
 fn choice(allowed: &[&str]) -> String {
     match allowed {
         [] => "none are allowed".to_owned(),
@@ -186,7 +188,7 @@ fn choice(allowed: &[&str]) -> String {
     }
 }
 
-/// Returns whether serde's name of an expected type is one of a Rust integer.
+/// Returns whether `name`, serde's name of an expected type, is that of a Rust integer.
 pub(super) fn is_integer_type(name: &str) -> bool {
     // serde describes `NonZeroU8` as "a nonzero u8".
     let name = name.strip_prefix("a nonzero ").unwrap_or(name);
@@ -194,8 +196,8 @@ pub(super) fn is_integer_type(name: &str) -> bool {
         .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
 }
 
-/// Returns the length in serde's description of a list with a fixed length: `tuple struct Pair with
-/// 2 elements`, `a tuple of size 2`, `an array of length 2`.
+/// Returns the length in serde's description of a list with a fixed length, such as `tuple struct
+/// Pair with 2 elements`, `a tuple of size 2` or `an array of length 2`.
 fn wanted_length(expected: &str) -> Option<usize> {
     let is_list = ["tuple ", "a tuple ", "an array "];
     let is_list = is_list.iter().any(|begin| expected.starts_with(begin));
@@ -203,8 +205,8 @@ fn wanted_length(expected: &str) -> Option<usize> {
     words.find_map(|word| word.parse().ok())
 }
 
-/// Returns the protocol's word for the type that a serde visitor expects. Omits names of Rust
-/// types, which mean nothing to a caller.
+/// Returns the protocol's name of the type that a serde visitor expects. Omits names of Rust types,
+/// which a caller does not know.
 fn expected_kind(expected: &str) -> &str {
     let bare = ["a ", "an ", "any "]
         .iter()
@@ -223,12 +225,12 @@ fn expected_kind(expected: &str) -> &str {
         _ if bare.starts_with("adjacently tagged enum ") => "map",
         _ if bare.starts_with("tuple ") || bare.starts_with("array of length ") => "list",
         _ if bare.starts_with("unit struct ") => "null",
-        // Names of our own visitors, and messages of handwritten ones.
+        // Names of this crate's visitors, and messages of handwritten visitors.
         _ => bare,
     }
 }
 
-/// Returns the protocol's word for the value that serde found.
+/// Returns the protocol's name of the value that serde found.
 fn unexpected_kind(unexpected: de::Unexpected<'_>) -> String {
     match unexpected {
         de::Unexpected::Bool(_) => "bool".into(),

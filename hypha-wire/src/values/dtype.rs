@@ -1,7 +1,7 @@
 //! Element types of arrays: numpy's names, sizes, and the conversion of numbers to and from bytes.
 //!
-//! 16-bit floats are converted here, because stable Rust has no such type and the feature `half` is
-//! optional.
+//! This module converts 16-bit floats itself, because stable Rust has no such type, and the feature
+//! `half` is optional.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -40,7 +40,7 @@ pub enum DType {
     /// `complex128`: real and imaginary part as `float64`.
     Complex128,
     /// Any other type, with its numpy name, such as `<U2` or `datetime64[D]`. A program can receive
-    /// and send such an array and read its bytes, but cannot convert its elements.
+    /// and send such an array and read its bytes, but not convert its elements.
     Other(String),
 }
 
@@ -107,7 +107,7 @@ impl DType {
             .iter()
             .find(|known| known.1 == text || known.2 == code);
         match known {
-            // Byte order is irrelevant for a single byte, and equal types must compare equal.
+            // A single byte has no byte order. Use one value, so that equal types compare equal.
             Some((dtype, _, _, 1)) => (dtype.clone(), ByteOrder::Little),
             Some((dtype, ..)) => (dtype.clone(), order),
             None => (DType::Other(text.to_owned()), ByteOrder::Little),
@@ -119,14 +119,14 @@ impl DType {
         TYPES.iter().find(|known| known.0 == *self)
     }
 
-    /// Returns the bytes per element, or `None` for [`DType::Other`].
+    /// Returns the number of bytes per element, or `None` for [`DType::Other`].
     #[must_use]
     pub fn item_size(&self) -> Option<usize> {
         self.entry().map(|known| known.3)
     }
 
-    /// Returns the bytes per number: half an element for complex types. 1 for [`DType::Other`],
-    /// whose bytes are never swapped.
+    /// Returns the number of bytes per number, which is half an element for complex types. Returns
+    /// 1 for [`DType::Other`], so that its bytes are never swapped.
     pub(crate) fn number_size(&self) -> usize {
         match (self, self.item_size()) {
             (DType::Complex64 | DType::Complex128, Some(size)) => size / 2,
@@ -165,7 +165,7 @@ impl DType {
         )
     }
 
-    /// Returns whether every element of the type `narrow` is one of this type, both of floats.
+    /// Returns whether both types are floats, and this one represents every value of `narrow`.
     pub(crate) fn widens(&self, narrow: &DType) -> bool {
         match self {
             DType::Float32 => *narrow == DType::Float16,
@@ -174,7 +174,7 @@ impl DType {
         }
     }
 
-    /// Reads one element. Returns `None` if the type is not one of real numbers or `item` has
+    /// Reads one element. Returns `None` if it is not a real number or `bool`, or if `item` has
     /// another length.
     pub(crate) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
         Some(match self {
@@ -206,7 +206,7 @@ impl DType {
         Some([read(real)?, read(imaginary)?])
     }
 
-    /// Appends `number` as [`write`](Self::write) does, and integers of 64 bits exactly.
+    /// Appends `number` like [`write`](Self::write), but writes 64-bit integers exactly.
     pub(crate) fn write_number(&self, number: Number, out: &mut Vec<u8>) {
         match (self, number) {
             (DType::Int64, Number::Int(value)) => out.extend(value.to_le_bytes()),
@@ -221,8 +221,8 @@ impl DType {
         }
     }
 
-    /// Appends `number`, little-endian. Integers lose the fraction and saturate at the bounds of
-    /// their type.
+    /// Appends `number` in little-endian order. For integer types, cuts off the fraction and
+    /// saturates at the bounds of the type.
     pub(crate) fn write(&self, number: f64, out: &mut Vec<u8>) {
         match self {
             // `as` saturates and converts NaN to 0, so no result of a calculation causes a panic.
@@ -246,12 +246,12 @@ impl DType {
 /// Writes numpy's name.
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Truncate it, because the name may come from a peer and be long.
+        // Truncate the name, because it may come from a peer and be long.
         f.write_str(&shorten(&self.wire_name(ByteOrder::Little)))
     }
 }
 
-/// Real number or `bool`, lossless.
+/// Real number or `bool`, without loss of precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     Bool(bool),
@@ -296,7 +296,8 @@ fn f16_to_f64(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// Returns the bits of the nearest 16-bit float; if two are equally near, those of the even one.
+/// Returns the bits of the nearest 16-bit float. If two are equally near, returns the one with an
+/// even fraction.
 fn f16_from_f64(number: f64) -> u16 {
     let size = number.abs();
     let bits = if number.is_nan() {
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(f16_to_f64(0xfbff), -65504.0);
     }
 
-    /// Rounds to the nearer neighbor; a value in the middle, to the even one.
+    /// Tests rounding to the nearest float, and to the even one in the middle between two.
     #[test]
     fn half_floats_are_rounded_to_the_nearest() {
         for bits in 0..0x7bffu16 {

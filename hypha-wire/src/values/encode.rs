@@ -1,9 +1,9 @@
-//! Encoder: any `Serialize` value to msgpack, byte for byte like the Python client.
+//! Encodes any `Serialize` value as msgpack, byte for byte like the Python client.
 //!
-//! Numbers take their smallest form, and `f32` is sent as `f64`. Structs are maps with string keys,
-//! and enums are externally tagged. Types with a textual form, such as addresses and dates, are
-//! sent as text, which matches their JSON Schema. `Duration` and `SystemTime` of the standard
-//! library are numbers and timestamps, see `times`.
+//! Numbers take their smallest form, and `f32` is sent as `f64`. Structs become maps with string
+//! keys, and enums are externally tagged. Types with a textual form, such as addresses and dates,
+//! are sent as strings, which matches their JSON Schema. `Duration` and `SystemTime` become numbers
+//! and timestamps, see `times`.
 
 use std::fmt;
 
@@ -68,9 +68,9 @@ impl ser::Error for EncodeError {
 ///
 /// # Errors
 ///
-/// Returns an error if the value cannot be sent: an integer of more than 64 bits, a map key other
-/// than a string, integer or `bool`, more than [`MAX_DEPTH`] levels of lists and maps, or an error
-/// of its `Serialize` implementation. `out` is then unchanged.
+/// Returns an error if the value contains an integer of more than 64 bits, a map key other than a
+/// string, integer or `bool`, or more than [`MAX_DEPTH`] levels of lists and maps, or if its
+/// `Serialize` implementation fails. `out` is then unchanged.
 pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     let start = out.len();
     let splices = None;
@@ -79,7 +79,7 @@ pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(),
         splices,
         depth: 0,
     });
-    // The buffer may contain other values, which must stay valid.
+    // Remove the partial value, because the values before it must stay valid.
     if result.is_err() {
         out.truncate(start);
     }
@@ -106,7 +106,7 @@ pub(crate) fn encode_spliced<T: Serialize + ?Sized>(
     result
 }
 
-/// Contents stored outside the buffer, each with its position there, in ascending order.
+/// Contents stored outside of the buffer. Each has its position in the buffer, in ascending order.
 pub(crate) type Splices = Vec<(usize, Splice)>;
 
 /// Replaces a range of the buffer with `new`, and updates the positions of later splices.
@@ -116,7 +116,7 @@ pub(crate) fn replace(
     range: std::ops::Range<usize>,
     new: Vec<u8>,
 ) {
-    // Iterate from the end, because only the last splices are after the range.
+    // Iterate backwards and stop early, because the splices are sorted by position.
     for (position, _) in splices.iter_mut().rev() {
         if *position < range.end {
             break;
@@ -137,8 +137,8 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
     Ok(out)
 }
 
-/// Name of the newtype with which [`Value`] passes an extension value to the encoder: the type
-/// byte, then the data.
+/// Name of the newtype in which [`Value`] passes an extension value to the encoder: its type byte,
+/// then its data.
 pub(crate) const EXT: &str = "$hypha_rpc::ext";
 
 /// Serializer that appends to a buffer.
@@ -146,13 +146,13 @@ struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     /// Receives large binary data and handles. `None` if everything is written into the buffer.
     splices: Option<&'a mut Splices>,
-    /// Number of lists and maps that are open.
+    /// Number of open lists and maps.
     depth: usize,
 }
 
 impl<'a> Encoder<'a> {
-    /// Enters one more level of lists and maps. Rust receivers reject deeper values, so the sender
-    /// fails first, with an error that names the argument.
+    /// Enters one more level of lists and maps. Fails at the depth that Rust receivers would
+    /// reject, because the sender's error can name the argument.
     fn enter(&mut self) -> Result<(), EncodeError> {
         if self.depth == MAX_DEPTH {
             return Err(EncodeError::new(format!(
@@ -163,7 +163,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Starts the map with one entry that represents an enum variant with content.
+    /// Starts the map with one entry in which an enum variant with content is sent.
     fn variant(&mut self, name: &str) -> Result<(), EncodeError> {
         self.enter()?;
         pack::put_map_head(self.out, 1);
@@ -213,7 +213,7 @@ impl Kind {
     }
 }
 
-/// Checks that a length fits into msgpack's 32 bits.
+/// Converts a length to the 32 bits of msgpack. Fails if it is larger.
 fn length(len: usize) -> Result<u32, EncodeError> {
     u32::try_from(len)
         .map_err(|_| EncodeError::new(format!("length {len} does not fit the 32 bits of msgpack")))
@@ -221,8 +221,8 @@ fn length(len: usize) -> Result<u32, EncodeError> {
 
 /// List or map that is being written.
 ///
-/// The length that serde passes is a hint, which is missing with `#[serde(flatten)]`. If the number
-/// of items differs, the header is replaced at the end.
+/// The length that serde passes is only a hint, and missing with `#[serde(flatten)]`. If the number
+/// of items differs, `close` replaces the header.
 struct Compound<'b, 'a> {
     encoder: &'b mut Encoder<'a>,
     kind: Kind,
@@ -232,12 +232,12 @@ struct Compound<'b, 'a> {
     written: u32,
     /// Number of items so far.
     count: usize,
-    /// Number of levels to leave at the end: two for a variant, whose content is inside another
+    /// Number of levels to leave at the end. Two for a variant, whose content is inside of another
     /// map.
     levels: usize,
-    /// Type of the standard library that the struct seems to be.
+    /// Time type that the struct may be, judging by its name.
     time: Option<Time>,
-    /// Whether the struct seems to be an array of the crate `ndarray`, and the array.
+    /// Whether the struct may be an array of the crate `ndarray`. The array is in the next field.
     is_array: bool,
     array: Option<NdArray>,
 }
@@ -249,13 +249,12 @@ impl Compound<'_, '_> {
     }
 
     /// Writes a key. Integers and `bool` are written as strings, as in JSON and in the schema of
-    /// such a map: other clients drop a message whose keys are not strings.
+    /// such a map, because other clients drop a message whose keys are not strings.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.count += 1;
         let start = self.encoder.out.len();
         key.serialize(&mut *self.encoder)?;
-        // Encode the key first and then examine it, because serde does not provide its type in
-        // advance.
+        // Encode the key first and then examine it, because serde does not say its type in advance.
         let written = &self.encoder.out[start..];
         if decode::is_string(written) {
             return Ok(());
@@ -289,12 +288,12 @@ impl Compound<'_, '_> {
             }
         }
         self.count += 1;
-        // Write it directly, because the name of a field is always a string and needs no check.
+        // Skip the check of `key`, because the name of a field is always a string.
         pack::put_str(self.encoder.out, name);
         value.serialize(&mut *self.encoder)
     }
 
-    /// Ends the list or map, and updates the length in its header.
+    /// Ends the list or map, and corrects the length in its header.
     fn close(self) -> Result<(), EncodeError> {
         self.encoder.depth -= self.levels;
         let count = length(self.count)?;
@@ -303,7 +302,7 @@ impl Compound<'_, '_> {
             self.kind.put_head(&mut head, count);
             let end = self.start + pack::head_len(self.written);
             let Encoder { out, splices, .. } = self.encoder;
-            // Without splices there are no positions to update.
+            // Without splices, there are no positions to update.
             let mut none = Splices::new();
             let splices = splices.as_deref_mut().unwrap_or(&mut none);
             replace(out, splices, self.start..end, head);
@@ -448,16 +447,16 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
                     splices.push((self.out.len(), splice));
                     return Ok(());
                 }
-                // Without an offer, or if everything is written into the buffer, the content is an
-                // ordinary value.
+                // Encode the content as an ordinary value, if nothing was offered or no content may
+                // be stored outside of the buffer.
                 _ => return value.serialize(self),
             }
         }
         if name != EXT {
             return value.serialize(self);
         }
-        // serde has no extension values. Encode the content as bytes and read it back, because that
-        // is the only way to get the type byte.
+        // serde has no extension values, so the type byte is only available in the encoded content.
+        // Encode the content as bytes and read them back.
         let packed = bytes::Bytes::from(to_vec(value)?);
         match decode::from_slice::<&[u8]>(&packed) {
             Ok([code, data @ ..]) => {

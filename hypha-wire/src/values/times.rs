@@ -1,7 +1,7 @@
-//! `Duration` and `SystemTime` of the standard library: seconds as a number, and a timestamp.
+//! Conversion of `Duration` and `SystemTime` to a number of seconds and a timestamp.
 //!
-//! serde makes a struct of each, `{secs, nanos}`, for which no other language has a type. Their
-//! name and their fields tell them from other structs, at any depth of a value.
+//! serde converts both to a struct `{secs, nanos}`, for which other languages have no type. The
+//! name and the fields of this struct distinguish it from other structs, at any depth of a value.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::decode_error::DecodeError;
 use super::timestamp::{self, Timestamp};
 use crate::pack;
 
-/// Seconds from which on a float has no room for a fraction.
+/// From this number of seconds on, an `f64` cannot represent fractions.
 const WHOLE: u64 = 1 << 53;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Type of the standard library that serde makes a struct of.
+/// Type of the standard library that serde converts to a struct.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Time {
     Duration,
@@ -36,7 +36,7 @@ impl Time {
         Time::named(name, fields.len()).filter(|time| time.fields()[..] == *fields)
     }
 
-    /// Returns the type in the words of serde's expectation, as `struct Duration`.
+    /// Returns the type from serde's description of an expected type, such as `struct Duration`.
     pub(super) fn expected(text: &str) -> Option<Time> {
         Time::named(text.strip_prefix("struct ")?, 2)
     }
@@ -48,10 +48,10 @@ impl Time {
         }
     }
 
-    /// Puts the number or timestamp in the place of the struct that was written from `start` on.
-    /// Another struct of the same name stays as it is.
+    /// Replaces the struct that starts at `start` with the number or timestamp. Does nothing if it
+    /// is another struct with the same name.
     ///
-    /// Below 50 days, the number has every nanosecond.
+    /// The number is exact to the nanosecond below 50 days.
     pub(super) fn replace(self, out: &mut Vec<u8>, start: usize) {
         let Some((seconds, nanoseconds)) = self.written(&out[start..]) else {
             return;
@@ -63,7 +63,7 @@ impl Time {
                     0..WHOLE => {
                         pack::put_f64(out, Duration::new(seconds, nanoseconds).as_secs_f64());
                     }
-                    // As a float it would lose seconds.
+                    // An `f64` would round the seconds.
                     WHOLE.. => pack::put_uint(out, seconds),
                 }
             }
@@ -77,7 +77,7 @@ impl Time {
         }
     }
 
-    /// Reads the two fields.
+    /// Reads the two fields of the encoded struct; `None` if `bytes` is another struct.
     fn written(self, bytes: &[u8]) -> Option<(u64, u32)> {
         let mut decoder = Decoder::of_span(bytes, 0, bytes.len()).ok()?;
         let Ok(Token::Map(2)) = decoder.token() else {
@@ -96,7 +96,7 @@ impl Time {
         is_all.then_some((seconds, u32::try_from(nanoseconds).ok()?))
     }
 
-    /// Returns the two fields of the value that `token` is, as a list of seconds and nanoseconds.
+    /// Converts a received value to the two fields of the struct: seconds and nanoseconds.
     pub(super) fn parts(self, token: &Token<'_>) -> Result<[u64; 2], DecodeError> {
         let parts = |seconds: u64, nanoseconds: u32| [seconds, nanoseconds.into()];
         match (self, token) {

@@ -1,5 +1,5 @@
-//! [`Timestamp`]: points in time, in the format of msgpack's extension type -1, which JavaScript
-//! uses for a `Date`.
+//! [`Timestamp`]: a point in time, in the format of msgpack's extension type -1, which JavaScript
+//! uses for `Date`.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -18,8 +18,8 @@ pub(super) const CODE: i8 = -1;
 
 /// Point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
 ///
-/// Can also be read from a number of seconds since 1970 (`time.time()`), because Python clients
-/// cannot send a timestamp.
+/// Also accepts a number of seconds since 1970 (`time.time()`), because Python clients cannot send
+/// a timestamp.
 ///
 /// ```
 /// # use hypha_wire::Timestamp;
@@ -36,9 +36,9 @@ pub struct Timestamp {
 
 impl Timestamp {
     /// Creates the time `seconds` and `nanoseconds` after 1970-01-01 00:00 UTC. Negative seconds
-    /// are before that.
+    /// denote earlier times.
     ///
-    /// Returns `None` if `nanoseconds` is a second or more.
+    /// Returns `None` if `nanoseconds` is 1,000,000,000 or more.
     #[must_use]
     pub fn new(seconds: i64, nanoseconds: u32) -> Option<Timestamp> {
         (nanoseconds < NANOS_PER_SECOND).then_some(Timestamp {
@@ -59,14 +59,14 @@ impl Timestamp {
         self.seconds
     }
 
-    /// Returns the nanoseconds after [`seconds`](Self::seconds), less than a second.
+    /// Returns the nanoseconds after [`seconds`](Self::seconds), at most 999,999,999.
     #[must_use]
     pub fn nanoseconds(&self) -> u32 {
         self.nanoseconds
     }
 
     /// Returns the data in the smallest of msgpack's three forms: 32 bits of seconds; 30 bits of
-    /// nanoseconds and 34 of seconds; or 32 bits of nanoseconds and 64 of seconds.
+    /// nanoseconds and 34 bits of seconds; or 32 bits of nanoseconds and 64 bits of seconds.
     pub(super) fn pack(&self) -> Vec<u8> {
         match (u32::try_from(self.seconds), u64::try_from(self.seconds)) {
             (Ok(seconds), _) if self.nanoseconds == 0 => seconds.to_be_bytes().to_vec(),
@@ -88,7 +88,7 @@ impl Timestamp {
             (u32::from_be_bytes(seconds).into(), 0)
         } else if let Ok(both) = data.try_into() {
             let both = u64::from_be_bytes(both);
-            // The parts have 34 and 30 bits, so both casts are lossless.
+            // The two parts have 34 and 30 bits, so both casts are lossless.
             ((both & ((1 << 34) - 1)) as i64, (both >> 34) as u32)
         } else if let Some((Ok(seconds), nanoseconds)) = data
             .split_first_chunk()
@@ -108,14 +108,15 @@ impl Timestamp {
             .ok_or_else(|| format!("{nanoseconds} nanoseconds are more than a second"))
     }
 
-    /// Reads the type byte and the data of an extension value.
+    /// Reads a timestamp from the type byte and data of an extension value. Returns `None` for
+    /// other types.
     pub(super) fn of_extension(value: &[u8]) -> Option<Timestamp> {
         let (code, data) = value.split_first()?;
         let data = (*code as i8 == CODE).then_some(data)?;
         Self::unpack(data).ok()
     }
 
-    /// Returns the seconds since 1970 with their fraction.
+    /// Returns the seconds since 1970, including the fraction.
     #[must_use]
     pub fn as_secs_f64(&self) -> f64 {
         self.seconds as f64 + f64::from(self.nanoseconds) / f64::from(NANOS_PER_SECOND)
@@ -124,8 +125,8 @@ impl Timestamp {
     /// Converts seconds since 1970. Returns `None` if they do not fit 64 bits.
     pub(super) fn from_seconds(seconds: f64) -> Option<Timestamp> {
         let whole = seconds.floor();
-        // The upper bound is exact as a float, and is the first value that does not fit. NaN is in
-        // no range.
+        // The upper bound is exact as a float, and is the first value that does not fit. NaN is
+        // outside of every range.
         if !(-(2f64.powi(63))..2f64.powi(63)).contains(&whole) {
             return None;
         }
@@ -135,7 +136,7 @@ impl Timestamp {
     }
 }
 
-/// A time that does not fit into 64 bits of seconds becomes the nearest one that does.
+/// Saturates a time that does not fit into 64 bits of seconds.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -163,7 +164,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Error returned when a [`Timestamp`] is out of range of `SystemTime`.
+/// Error returned when a [`Timestamp`] is out of the range of `SystemTime`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimestampError(Timestamp);
 
@@ -183,7 +184,7 @@ impl TryFrom<Timestamp> for SystemTime {
     type Error = TimestampError;
 
     fn try_from(time: Timestamp) -> Result<Self, TimestampError> {
-        // `unsigned_abs`, because `-i64::MIN` would overflow.
+        // Use `unsigned_abs`, because `-i64::MIN` would overflow.
         let seconds = Duration::from_secs(time.seconds.unsigned_abs());
         let base = if time.seconds < 0 {
             SystemTime::UNIX_EPOCH.checked_sub(seconds)

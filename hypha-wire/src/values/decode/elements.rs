@@ -1,5 +1,5 @@
-//! Decodes the elements of an array as a list of numbers or rows, for example if a numpy array
-//! arrives where a contract has a `Vec<f64>` or a `Vec<Vec<f64>>`.
+//! Decodes the elements of an array as a list of numbers or rows, for example when a numpy array
+//! arrives for a `Vec<f64>` or a `Vec<Vec<f64>>`.
 
 use serde::de::value::SeqDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
@@ -11,7 +11,7 @@ use crate::values::decode_error::DecodeError;
 use crate::values::dtype::Number;
 use crate::values::times::Time;
 
-/// Returns the number in the bytes `item` if they are one element of an array of real numbers.
+/// Returns the number in `item`, if that is one element of an array of real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {
     let number = array.dtype().read(item, array.byte_order())?;
     Some(match number {
@@ -22,14 +22,15 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
     })
 }
 
-/// Maximum number of rows without elements that become lists, as in an array of shape `(2, 0)`.
+/// Maximum number of empty rows that are converted to lists, for example of an array with shape
+/// `(2, 0)`.
 const MAX_EMPTY_ROWS: usize = 4096;
 
-/// Rows of an array along one dimension. In the last dimension they are numbers.
+/// Iterates over an array along one dimension. Yields rows, or numbers in the last dimension.
 pub(in crate::values) struct Rows<'a, 'd, 'de> {
-    /// Decoder to which the memory of the elements is charged. It reads nothing.
+    /// Decoder that is charged for the memory of the elements. It reads nothing.
     decoder: &'d mut Decoder<'de>,
-    /// Factor by which the elements occupy more memory than their size.
+    /// Ratio of the memory of the decoded elements to their size in the array.
     copies: usize,
     array: &'a NdArray,
     /// Lengths of the dimensions below this one.
@@ -53,8 +54,8 @@ impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let (shape, dtype) = (array.shape(), array.dtype());
-        // Rows without elements take no bytes on the wire, so a peer could otherwise turn a few
-        // bytes into any number of empty lists.
+        // Empty rows take no bytes on the wire, so a peer could otherwise turn a few bytes into any
+        // number of empty lists.
         let rows = shape.iter().filter(|length| **length != 0);
         let is_short = rows.product::<usize>() <= MAX_EMPTY_ROWS;
         let is_list = !shape.is_empty() && (shape[0] == 0 || !array.is_empty() || is_short);
@@ -121,7 +122,8 @@ impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
         }
     }
 
-    /// Not limited, because the bytes of all rows have already arrived.
+    /// Returns the exact length. It need not be limited, because the bytes of all rows have already
+    /// arrived.
     fn size_hint(&self) -> Option<usize> {
         Some(self.len - self.next)
     }
@@ -137,7 +139,7 @@ struct Part<'a, 'd, 'de> {
 }
 
 impl<'de> Part<'_, '_, 'de> {
-    /// Visits the number of a part without dimensions, after `read` has converted it.
+    /// Visits the number of a part without dimensions, converted by `read`.
     fn visit_number<V: Visitor<'de>>(
         self,
         visitor: V,
@@ -200,7 +202,7 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
 
-    /// A number of seconds may be a `Duration`.
+    /// Decodes a number of seconds as a `Duration`, and anything else like `deserialize_any`.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -224,13 +226,13 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match (self.shape, name) {
-            // `half::f16` would take the number for its bits.
+            // Convert the number, because `half::f16` would use it as its bits.
             ([], "f16") => self.visit_number(visitor, |token| token),
             _ => visitor.visit_newtype_struct(self),
         }
     }
 
-    /// A complex number is a tuple of its parts.
+    /// Passes a complex number to the visitor as a tuple of its parts.
     fn deserialize_tuple<V: Visitor<'de>>(
         self,
         len: usize,

@@ -1,7 +1,8 @@
 //! Keys of maps, which are strings on the wire.
 //!
-//! Integer and `bool` keys of Rust types are parsed from string keys, as in JSON. Integer keys on
-//! the wire are also accepted, because Python sends them. Only an ordered map has keys of any type.
+//! Integer and `bool` keys of Rust types are parsed from strings, as in JSON. Integer keys on the
+//! wire are also accepted, because Python sends them. Only an ordered map may have keys of any
+//! type.
 
 use rmp::Marker;
 use serde::de::{self, Visitor};
@@ -10,12 +11,12 @@ use super::{Decoder, Token, bad_key, is_string_marker, text};
 use crate::values::buffered::{self, Form};
 use crate::values::decode_error::{DecodeError, shorten};
 
-/// Deserializer of one key.
+/// Deserializer of one map key.
 pub(super) struct Key<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Whether the key may be of any type, as in an ordered map.
     pub(super) of_any_type: bool,
-    /// The member that the map is in.
+    /// Name of the member that contains the map.
     pub(super) around: Option<usize>,
 }
 
@@ -28,14 +29,14 @@ impl<'a, 'de> Key<'a, 'de> {
         Err(bad_key(self.decoder.token()?.kind()))
     }
 
-    /// Reads an integer, or a string that represents one.
+    /// Reads an integer, or a string with the digits of one.
     fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.decoder.token()? {
             Token::Str(key) => {
                 let key = text(key)?;
                 let read = match (key.parse(), key.parse()) {
-                    // `parse` accepts a plus sign, but no client writes one, and two different keys
-                    // would become the same integer.
+                    // `parse` would accept a plus sign. Reject it, because no client writes one,
+                    // and two different keys would become the same integer.
                     _ if key.starts_with('+') => None,
                     (Ok(number), _) => Some(visitor.visit_u64(number)),
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
@@ -66,7 +67,7 @@ fn is_integer(marker: Marker) -> bool {
     )
 }
 
-/// Visits a key whose type is not known, in the form that its map wants.
+/// Visits a key of unknown type, in the form that the module `buffered` has found for its map.
 fn buffered<'de, V: Visitor<'de>>(
     decoder: &Decoder<'de>,
     around: Option<usize>,
@@ -84,7 +85,7 @@ fn buffered<'de, V: Visitor<'de>>(
     }
 }
 
-/// Returns the error for a string that is not the text of the expected type.
+/// Returns the error for a string that cannot be parsed as the expected type.
 fn unfit(expected: &str, key: &str) -> DecodeError {
     let key = shorten(key);
     DecodeError::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
@@ -119,7 +120,7 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
             let key = self.decoder.key()?;
             return buffered(self.decoder, around, key, visitor);
         }
-        // The key of a buffered map may be meant for an integer, as Python sends it.
+        // A buffered map may have integer keys, because Python sends them as integers.
         match Marker::from_u8(self.decoder.peek()?) {
             marker if is_integer(marker) => self.decoder.deserialize_any(visitor),
             _ => self.checked()?.deserialize_any(visitor),
@@ -159,8 +160,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         }
     }
 
-    /// Accepts only strings. An ordered map may have numbers as keys, which serde would accept as
-    /// the index of a field.
+    /// Accepts only strings, because serde would accept a number, as in an ordered map, as the
+    /// index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;
         match buffered::is_watching() {

@@ -1,9 +1,9 @@
 //! Accepts typed values where a plain type is expected: a Python set for a `Vec`, a JavaScript
 //! `Map` for a struct, a numpy number for a float.
 //!
-//! A typed value is a map with the key `_rtype`, its tag. The decoder searches for a tag only in
-//! maps whose first key starts with `_r`, so that lists and numbers cost nothing, and an ordinary
-//! map costs one comparison.
+//! A typed value is a map with the key `_rtype`, its tag. The decoder searches for a tag only if
+//! the first key of a map starts with `_r`. Lists and numbers therefore cost nothing extra, and an
+//! ordinary map costs one comparison.
 
 use serde::de::{self, Deserializer as _, Visitor};
 
@@ -15,15 +15,16 @@ use crate::values::array_serde::{ArrayVisitor, is_bytes};
 use crate::values::decode_error::DecodeError;
 
 /// Maximum nesting depth of typed values whose tag is not the first key. On each level, the search
-/// for such a tag skips everything before it again: without a limit, its time would grow with the
-/// depth times the length of the frame.
+/// for such a tag skips everything before it again. Without a maximum, the time of the search would
+/// be proportional to the depth times the length of the frame.
 pub(super) const MAX_LATE_TAGS: usize = 4;
 
 impl<'de> Decoder<'de> {
     /// Returns the tag of the map whose `len` entries come next, or `b""` for an ordinary map. Does
-    /// not advance.
+    /// not consume input.
     fn tag(&self, len: u32) -> Result<&'de [u8], DecodeError> {
-        // All keys of typed values start with `_r` and are short, so their header is one byte.
+        // All keys of typed values start with `_r` and are short, so the header of such a key is
+        // one byte.
         let rest = self.input.get(self.pos..).unwrap_or_default();
         if len == 0 || !matches!(rest, [0xa0..=0xbf, b'_', b'r', ..]) {
             return Ok(b"");
@@ -35,7 +36,8 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// Returns the first token of the member `name` among the next `len` entries. Does not advance.
+    /// Returns the first token of the member `name` among the next `len` entries. Does not consume
+    /// input.
     fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
         // Use a copy, so that the caller can still read the map from its start.
         let mut ahead = Decoder { ..*self };
@@ -48,8 +50,8 @@ impl<'de> Decoder<'de> {
         Ok(None)
     }
 
-    /// Reads `_rvalue`, with `read`, from the map whose `len` entries come next. Skips the other
-    /// entries.
+    /// Calls `read` for the member `_rvalue` of the map whose `len` entries come next. Skips the
+    /// other entries.
     fn content<T>(
         &mut self,
         len: u32,
@@ -60,8 +62,8 @@ impl<'de> Decoder<'de> {
         let (mut read, mut content) = (Some(read), None);
         for index in 0..len {
             let key = self.key()?;
-            // The search for the tag has already skipped the content, so a typed value in the
-            // content gets one search less.
+            // The search for the tag has already skipped the content once, so allow typed values in
+            // the content one search less.
             if index == 0 && key != keys::RTYPE {
                 self.late_tags_left = late_tags_left.saturating_sub(1);
             }
@@ -87,8 +89,8 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// Visits a map where a list is expected. The visitor sees the items of a set, the pairs of an
-    /// ordered map, the bytes of a buffer, or the numbers or rows of an array.
+    /// Visits a map where a list is expected. Passes to the visitor the items of a set, the pairs
+    /// of an ordered map, the bytes of a buffer, or the numbers or rows of an array.
     pub(super) fn tagged_list<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -100,8 +102,8 @@ impl<'de> Decoder<'de> {
                 self.content(len, |decoder| decoder.items(items, visitor))
             }
             b"ndarray" | b"typedarray" => {
-                // Read the whole array before visiting its rows, because its shape and type may
-                // come after its data.
+                // Read the whole array before visiting its rows, because shape and type may come
+                // after the data.
                 let array = self.map(len, ArrayVisitor)?;
                 Rows::visit(self, &array, copies(items, usize::MAX), visitor)
             }
@@ -109,8 +111,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where a map is expected. Passes the pairs of an ordered map to the visitor as
-    /// entries, and the fields of a pydantic model.
+    /// Visits a map where a map is expected. Passes to the visitor the pairs of an ordered map as
+    /// entries, or the fields of a pydantic model.
     pub(super) fn tagged_map<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -130,8 +132,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where bytes are expected. Passes the bytes of a buffer or of an array of
-    /// `uint8` to the visitor.
+    /// Visits a map where bytes are expected. Passes to the visitor the bytes of a buffer or of an
+    /// array of `uint8`.
     pub(super) fn tagged_bytes<V: Visitor<'de>>(
         &mut self,
         len: u32,
