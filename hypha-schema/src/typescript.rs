@@ -1,14 +1,14 @@
-//! Writes TypeScript declarations for the service object of the JavaScript client.
+//! Writes TypeScript declarations of the service object in the JavaScript client.
 //!
-//! Methods return promises. A stream becomes an asynchronous generator, and a callback any
-//! function. An array becomes the map that the client returns if no library for arrays is loaded.
+//! Methods return promises. A stream becomes an asynchronous generator, and a callback becomes any
+//! function. An array becomes the map that the client returns if no array library is loaded.
 
 use crate::model::{Member, MemberKind, Method, Model};
 use crate::names::{Names, identifier, is_identifier, pascal};
 use crate::text::{comment_lines, literal};
 use crate::types::{Body, Definition, Elements, Field, Type};
 
-/// Words that cannot be names of parameters in strict mode.
+/// Words that strict mode reserves, so no parameter may have them as its name.
 const WORDS: [&str; 50] = [
     "arguments",
     "await",
@@ -62,7 +62,7 @@ const WORDS: [&str; 50] = [
     "async",
 ];
 
-/// Global types that declarations use.
+/// Global types that declarations use, so no definition may have their names.
 const TYPES: [&str; 9] = [
     "Array",
     "AsyncGenerator",
@@ -75,7 +75,7 @@ const TYPES: [&str; 9] = [
     "Uint8Array",
 ];
 
-/// Declaration of arrays, for services that use them.
+/// Declaration of the array type, written only for services that use arrays.
 const ND_ARRAY: &str = "\
 /** An array of numbers, as the client returns it if neither `nj` nor `tf` is loaded. */
 export interface NdArray {
@@ -88,7 +88,7 @@ export interface NdArray {
 }
 ";
 
-/// Entries that the client adds to every service object.
+/// Members that the client adds to every service object.
 const ENTRIES: [(&str, &str); 6] = [
     ("id", "string"),
     ("name", "string"),
@@ -98,8 +98,8 @@ const ENTRIES: [(&str, &str); 6] = [
     ("config", "any"),
 ];
 
-/// Position of a type. Some types differ by position: a stream may be sent as either kind of
-/// generator, but is received as an asynchronous one.
+/// Position of a type, because some types differ by position: a stream may be sent as either kind
+/// of generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Argument,
@@ -132,7 +132,7 @@ pub(crate) fn write(model: &Model) -> String {
         writer.text.push('\n');
     }
     for (index, name) in writer.names.clone().into_iter().enumerate() {
-        // A single string is written as a literal where it is used.
+        // Skip a definition with a single string, which is written as a literal where it is used.
         if model.types.only_word(&Type::Named(index)).is_some() {
             continue;
         }
@@ -173,7 +173,7 @@ impl Writer<'_> {
                 lines.push(format!("@param {name} - {text}"));
             }
         }
-        // Only `*/` ends a comment.
+        // Escape `*/`, the only sequence that ends a comment.
         for line in &mut lines {
             *line = line.replace("*/", "*\\/");
         }
@@ -202,8 +202,8 @@ impl Writer<'_> {
                 for field in &body.fields {
                     self.field(field);
                 }
-                // An index signature must also allow the types of the named members, so it is
-                // `any`.
+                // Use `any`, because an index signature must also allow the types of the named
+                // members.
                 if body.others.is_some() {
                     self.line(1, "[key: string]: any;");
                 }
@@ -256,7 +256,7 @@ impl Writer<'_> {
                 for (index, parameter) in parameters.iter().enumerate() {
                     let name = taken.fresh(&identifier(&parameter.name));
                     let ty = self.ty(&parameter.ty, Place::Argument);
-                    // TypeScript allows no required argument after an optional one.
+                    // TypeScript permits no required argument after an optional one.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);
@@ -280,8 +280,8 @@ impl Writer<'_> {
         }
         match ty {
             Type::Any | Type::File | Type::Object => "any".to_owned(),
-            // A function without a result returns null or undefined, depending on its owner's
-            // language.
+            // A function without a result returns null or undefined, depending on the language of
+            // its owner.
             Type::Null if place == Place::Result => "null | undefined".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Bool => "boolean".to_owned(),
@@ -313,7 +313,7 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the type of an array whose elements may be known.
+/// Returns the type of an array, with its element type if that is known.
 fn array(elements: &Elements) -> String {
     let mut members = Vec::new();
     if let Some(dtype) = &elements.dtype {
@@ -333,7 +333,7 @@ fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(" | ")
 }
 
-/// Returns the name of a member, in quotes if it needs them.
+/// Returns the name of a member, in quotes if necessary.
 fn key(name: &str) -> String {
     // A method with one of these names would declare a constructor.
     if is_identifier(name) && name != "new" && name != "constructor" {
