@@ -1,8 +1,8 @@
-//! Writes Python stubs for the service object of the asynchronous Python client.
+//! Writes Python stubs of the service object in the asynchronous Python client.
 //!
 //! A service becomes a `Protocol` with asynchronous methods, a map a `TypedDict`, a stream an
-//! asynchronous generator, and an array a numpy array. A member whose name is not an identifier
-//! becomes a `__getitem__`.
+//! asynchronous generator, and an array a numpy array. If the name of a member is not a Python
+//! identifier, the stub declares a `__getitem__` overload for it.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::names::{Names, identifier, is_identifier, pascal, snake};
 use crate::text::{comment_lines, literal};
 use crate::types::{Body, Definition, Struct, Type};
 
-/// Keywords of Python, which cannot be names.
+/// Keywords of Python, which no name may be.
 const WORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
     "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
@@ -50,7 +50,7 @@ const MODULES: [(&str, &[&str]); 6] = [
     ("numpy.typing", &["NDArray"]),
 ];
 
-/// numpy's types of elements.
+/// Names of numpy's element types.
 const DTYPES: [&str; 14] = [
     "bool_",
     "complex128",
@@ -68,7 +68,7 @@ const DTYPES: [&str; 14] = [
     "uint8",
 ];
 
-/// Entries that the client adds to every service.
+/// Members that the client adds to every service.
 const ENTRIES: [(&str, &str); 4] = [
     ("id", "str"),
     ("name", "str"),
@@ -76,8 +76,8 @@ const ENTRIES: [(&str, &str); 4] = [
     ("config", "Any"),
 ];
 
-/// Position of a type. Some types differ by position: a stream may be sent as either kind of
-/// generator, but is received as an asynchronous one.
+/// Position of a type, because some types differ by position: a stream may be sent as either kind
+/// of generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Argument,
@@ -88,11 +88,11 @@ struct Writer<'a> {
     model: &'a Model,
     /// Names of the definitions.
     names: Vec<String>,
-    /// The same names, for lookups.
+    /// The same names as in `names`, for lookups.
     types: HashSet<String>,
-    /// Names of members anywhere in the service. Inside a class, they hide names of the module.
+    /// Names of all members of the service. Inside a class, a member hides a module-level name.
     members: HashSet<String>,
-    /// Names of the module.
+    /// Module-level names that are in use.
     taken: Names,
     text: String,
 }
@@ -107,7 +107,8 @@ pub(crate) fn write(model: &Model) -> String {
         .copied()
         .collect();
     reserved.extend(WORDS);
-    // Inside a class, a member would hide a type with the same name in later annotations.
+    // Reserve the names of members: inside a class, a member would hide a type with the same name
+    // in later annotations.
     reserved.extend(members.iter().map(String::as_str));
     let mut taken = Names::new(&reserved);
     let service = taken.fresh(&pascal(&model.header.short_id));
@@ -124,7 +125,7 @@ pub(crate) fn write(model: &Model) -> String {
         text: String::new(),
     };
     for (index, name) in writer.names.clone().into_iter().enumerate() {
-        // A single string is written as a literal where it is used.
+        // Skip a definition with a single string, which is written as a literal where it is used.
         if model.types.only_word(&Type::Named(index)).is_some() {
             continue;
         }
@@ -151,7 +152,7 @@ pub(crate) fn write(model: &Model) -> String {
     )
 }
 
-/// Adds the names of members and nested members.
+/// Adds the names of members, including nested ones, to `found`.
 fn member_names(members: &[Member], found: &mut HashSet<String>) {
     for member in members {
         found.insert(member.name.clone());
@@ -161,14 +162,14 @@ fn member_names(members: &[Member], found: &mut HashSet<String>) {
     }
 }
 
-/// A member that callers access with `service["name"]`.
+/// Member that callers access as `service["name"]`, because its name is not an identifier.
 struct Keyed {
     key: String,
     ty: String,
 }
 
 impl Writer<'_> {
-    /// Returns the local name of an import. It differs from every member of the service.
+    /// Returns the local name of an import, which no member of the service has.
     fn known(&self, name: &str) -> String {
         match self.members.contains(name) {
             true => format!("_{name}"),
@@ -176,16 +177,17 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the imports of the names that the stub uses, so that only stubs with arrays need
-    /// numpy.
+    /// Returns the imports of the names that the stub uses, so that only a stub with arrays
+    /// requires numpy.
     fn imports(&self) -> String {
         let mut imports = String::new();
         for (module, names) in MODULES {
             let used = names.iter().map(|name| (*name, self.known(name)));
             let used = used.filter(|(name, known)| {
-                // The name may occur in a text only; the import is then superfluous but harmless.
+                // May also match inside a string literal or docstring. The import is then unused,
+                // but harmless.
                 let is_used = match module {
-                    // One name is the end of another.
+                    // Match with brackets, because one name is the end of another.
                     "numpy" => self.text.contains(&format!("[{known}]")),
                     _ => self.text.contains(known.as_str()),
                 };
@@ -210,7 +212,7 @@ impl Writer<'_> {
         self.text.push('\n');
     }
 
-    /// Writes a docstring. Returns whether there is one.
+    /// Writes a docstring, if `text` is not empty. Returns whether it did.
     fn doc(&mut self, depth: usize, text: &str) -> bool {
         let lines: Vec<String> = comment_lines(text)
             .iter()
@@ -272,7 +274,7 @@ impl Writer<'_> {
                 }
             })
             .collect();
-        // Inside a class, a field hides a type with the same name.
+        // Inside a class, a field hides a module-level type with the same name.
         let hides = |name: &String| {
             self.types.contains(name)
                 || MODULES
@@ -302,9 +304,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the class of a service or group, after those of its groups.
+    /// Writes the class of a service or group, after the classes of its nested groups.
     fn class(&mut self, name: &str, description: &str, members: &[Member], entries: &[String]) {
-        // The classes of groups must come before the class that uses them.
+        // Write the classes of nested groups first, because this class uses them.
         let groups: Vec<Option<String>> = members
             .iter()
             .map(|member| match &member.kind {
@@ -376,18 +378,20 @@ impl Writer<'_> {
             Some(parameters) => {
                 let mut positional = 0;
                 for (index, parameter) in parameters.iter().enumerate() {
-                    // Inside a class, Python mangles names with two leading `_`.
+                    // Rename the argument, because Python mangles names with two leading `_` inside
+                    // a class.
                     let wanted = match parameter.name.starts_with("__") {
                         true => snake(&parameter.name),
                         false => identifier(&parameter.name),
                     };
                     let name = taken.fresh(&wanted);
                     if name != parameter.name {
-                        // A renamed argument must be positional, and so must all before it.
+                        // A renamed argument must be positional, and so must all arguments before
+                        // it.
                         positional = written.len() + 1;
                     }
                     let ty = self.ty(&parameter.ty, Place::Argument);
-                    // Python allows no required argument after an optional one.
+                    // Python permits no required argument after an optional one.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);
@@ -420,7 +424,7 @@ impl Writer<'_> {
         self.line(2, "...");
     }
 
-    /// Returns a type as it is written in Python.
+    /// Returns a type in Python syntax.
     fn ty(&self, ty: &Type, place: Place) -> String {
         let of = |inner: &Type| self.ty(inner, place);
         let known = |name| self.known(name);
@@ -437,8 +441,8 @@ impl Writer<'_> {
             Type::Number | Type::Duration => known("float"),
             Type::Text => known("str"),
             Type::Bytes => known("bytes"),
-            // The client sends a number as seconds, and receives the timestamp type of its msgpack
-            // library.
+            // The client sends a time as a number of seconds, and receives the timestamp type of
+            // its msgpack library.
             Type::Timestamp if place == Place::Argument => known("float"),
             Type::Timestamp => known("Any"),
             Type::Literals(values) => {
@@ -497,7 +501,8 @@ fn escaped(line: &str) -> String {
     escaped
 }
 
-/// Returns a value for `Literal`, which does not accept fractions; `None` for other values.
+/// Returns a value in `Literal` syntax; `None` for values that `Literal` does not accept, such as
+/// fractions.
 fn literal_value(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value as Json;
     match value {
@@ -510,8 +515,8 @@ fn literal_value(value: &serde_json::Value) -> Option<String> {
     }
 }
 
-/// Returns whether a member of a class can have this name. Python mangles names with two leading
-/// `_`, or gives them a special meaning.
+/// Returns whether a class member can have this name. Python mangles names with two leading `_`, or
+/// gives them a special meaning.
 fn is_name(name: &str) -> bool {
     is_identifier(name) && !name.starts_with("__") && !WORDS.contains(&name)
 }

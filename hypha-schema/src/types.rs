@@ -1,9 +1,9 @@
-//! Types of values, independent of any language. The module `read` builds them from schemas, and
-//! every format writes them.
+//! Types of values, independent of any language. The module `read` builds them from schemas; the
+//! writer of each language reads them.
 //!
-//! Types named by their author, and unnamed ones that need a name, share one list of definitions,
-//! with the named ones first. If an index is less than the number of schemas, the name must be
-//! kept; other definitions may be inlined or renamed.
+//! One list holds all definitions: first the types named by their author, then unnamed types that
+//! need a name. If an index is less than the number of schemas, the name must be kept; other
+//! definitions may be inlined or renamed.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ pub(crate) enum Type {
     Bytes,
     Timestamp,
     Duration,
-    /// One of these values, which are not all strings.
+    /// One of these values, not all of which are strings.
     Literals(Vec<Json>),
     Optional(Box<Type>),
     List(Box<Type>),
@@ -41,24 +41,24 @@ pub(crate) enum Type {
     Object,
 }
 
-/// The elements of an array, as far as they are known.
+/// Properties of an array, if they are known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Elements {
-    /// Their type.
+    /// Type of the elements.
     pub(crate) dtype: Option<DType>,
-    /// The number of dimensions.
+    /// Number of dimensions.
     pub(crate) dimensions: Option<usize>,
 }
 
 impl Elements {
-    /// Reads the annotations of a schema.
+    /// Reads the element type and number of dimensions from a schema.
     pub(crate) fn of(schema: &Map<String, Json>) -> Elements {
         let dtype = schema.get(keys::SCHEMA_DTYPE).and_then(Json::as_str);
         let dtype = dtype.map(|name| DType::parse(name).0);
         let dimensions = schema.get(keys::SCHEMA_DIMENSIONS).and_then(Json::as_u64);
         Elements {
             dtype: dtype.filter(|dtype| dtype.item_size().is_some()),
-            // The largest number of numpy.
+            // Ignore more than numpy's maximum number of dimensions.
             dimensions: dimensions
                 .filter(|dimensions| *dimensions <= 64)
                 .and_then(|dimensions| usize::try_from(dimensions).ok()),
@@ -66,7 +66,7 @@ impl Elements {
     }
 }
 
-/// A type with a name.
+/// Type with a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
     /// Name given by the author, or derived from the names around the type. Not unique.
@@ -85,15 +85,15 @@ pub(crate) enum Body {
     Alias(Type),
 }
 
-/// An object with known members.
+/// Object with known members.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Struct {
     pub(crate) fields: Vec<Field>,
-    /// Definition that has all fields except the first ones.
+    /// Definition that contains all fields except the first ones.
     pub(crate) base: Option<usize>,
-    /// Whether other members are rejected.
+    /// Whether members other than these are rejected.
     pub(crate) closed: bool,
-    /// Type of other members, if known.
+    /// Type of members other than these, if known.
     pub(crate) others: Option<Type>,
 }
 
@@ -112,10 +112,10 @@ pub(crate) struct Word {
     pub(crate) description: String,
 }
 
-/// One of several types.
+/// Union of several types.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
-    /// Whether the schema requires that a value fits only one of them (`oneOf`).
+    /// Whether a value must match exactly one type (`oneOf`).
     pub(crate) exactly_one: bool,
     pub(crate) variants: Vec<Variant>,
 }
@@ -133,13 +133,13 @@ pub(crate) struct Types {
     pub(crate) definitions: Vec<Definition>,
     /// Schemas of the definitions named by their authors.
     pub(crate) schemas: Vec<Json>,
-    /// Number of unnamed types that contain the one being read.
+    /// Nesting depth of unnamed types around the type being read.
     pub(crate) depth: usize,
 }
 
 impl Types {
-    /// Replaces definitions that consist only of themselves with any value, and returns their
-    /// indices. No language accepts an alias of itself.
+    /// Replaces each definition that consists only of itself with the type of any value, because no
+    /// language accepts an alias of itself. Returns the indices of these definitions.
     pub(crate) fn finish(&mut self) -> Vec<usize> {
         let mut endless = Vec::new();
         for index in 0..self.definitions.len() {
@@ -159,8 +159,8 @@ impl Types {
         endless
     }
 
-    /// Returns the definitions that are the value itself, rather than a part of it: the target of
-    /// an alias, or the variants of a choice.
+    /// Returns the definitions whose value is that of this definition, not a part of it: the target
+    /// of an alias, or the variants of a choice.
     fn direct(&self, index: usize) -> Vec<usize> {
         fn visit(ty: &Type, found: &mut Vec<usize>) {
             match ty {
@@ -182,10 +182,10 @@ impl Types {
         found
     }
 
-    /// Returns a [`Finder`] for types whose values may contain a `wanted` type.
+    /// Returns a [`Finder`] for types whose values may contain a type that `wanted` accepts.
     pub(crate) fn finder(&self, wanted: fn(&Type) -> bool) -> Finder {
-        // Propagate the result from the definitions that contain such a type to those that refer to
-        // them.
+        // Propagate the result from the definitions that contain such a type to the definitions
+        // that refer to them.
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.definitions.len()];
         let mut found = vec![false; self.definitions.len()];
         let mut waiting = Vec::new();
@@ -211,7 +211,7 @@ impl Types {
         Finder { wanted, found }
     }
 
-    /// Returns the definition of a type that its author has not named.
+    /// Returns the body of the type's definition, if its author has not named the type.
     pub(crate) fn unnamed(&self, ty: &Type) -> Option<&Body> {
         match ty {
             Type::Named(index) if *index >= self.schemas.len() => {
@@ -221,7 +221,7 @@ impl Types {
         }
     }
 
-    /// Returns the only value of an unnamed type, if that is a string.
+    /// Returns the string, if the type is unnamed and has a single string as its only value.
     pub(crate) fn only_word(&self, ty: &Type) -> Option<&str> {
         match self.unnamed(ty)? {
             Body::Words(words) => match &words[..] {
@@ -232,7 +232,7 @@ impl Types {
         }
     }
 
-    /// Returns the types in a definition.
+    /// Returns the types that the definition consists of.
     pub(crate) fn parts(&self, index: usize) -> Vec<&Type> {
         match &self.definitions[index].body {
             Body::Struct(body) => {
@@ -246,7 +246,7 @@ impl Types {
     }
 }
 
-/// Finds types, see [`Types::finder`].
+/// Finds types whose values may contain a wanted type, see [`Types::finder`].
 pub(crate) struct Finder {
     wanted: fn(&Type) -> bool,
     /// Result for each definition.
@@ -254,7 +254,7 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
-    /// Returns whether a value of the type may contain a wanted one.
+    /// Returns whether a value of the type may contain a wanted type.
     pub(crate) fn is_in(&self, ty: &Type) -> bool {
         (self.wanted)(ty)
             || match ty {
@@ -265,7 +265,7 @@ impl Finder {
 }
 
 impl Type {
-    /// Returns whether the value stays at its owner, and is used by calling the owner.
+    /// Returns whether the value stays at its owner and is used by calling the owner.
     pub(crate) fn is_live(&self) -> bool {
         matches!(
             self,
@@ -279,7 +279,7 @@ impl Type {
     }
 }
 
-/// Returns the types that are parameters of this type.
+/// Returns the type parameters of this type, such as the items of a list.
 pub(crate) fn inner(ty: &Type) -> &[Type] {
     match ty {
         Type::Optional(inner)
