@@ -13,8 +13,8 @@ pub(super) const METHOD: &str = "method";
 /// The `_rtype` of a stream.
 pub(super) const GENERATOR: &str = "generator";
 
-/// A function, stream or interface of this program in a value: the content of a local
-/// [`Handle`](hypha_wire::Handle).
+/// A local function, stream or interface that a [`Handle`](hypha_wire::Handle) in a value refers
+/// to.
 pub(crate) enum Resident {
     Function(LocalFunction),
     Stream(LocalStream),

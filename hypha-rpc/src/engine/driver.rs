@@ -25,7 +25,7 @@ use crate::transport::movable::Place;
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::Message;
 
-/// Timeout for closing a link in order: 5 s.
+/// Timeout for the graceful close of a link: 5 s.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Maximum number of frames handled in one direction before the other has its turn. Tokio makes a

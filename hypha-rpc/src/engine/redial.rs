@@ -269,7 +269,7 @@ impl<H: Handlers> RedialLoop<H> {
                 _ = &mut closed => return Ok(None),
                 () = pause => {}
             }
-            // Without a link there is no driver, which would call this.
+            // The driver calls `tidy` only while a link is open, so call it here between links.
             engine.tidy();
             engine.lifecycle.set_state(State::Connecting);
             count(&engine.counters.attempts);

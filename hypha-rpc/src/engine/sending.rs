@@ -17,15 +17,16 @@ use super::session_table::LastSeen;
 use super::sessions::Response;
 use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
 
-/// Number of bytes by which a message may exceed the chunk size and still be sent whole. A chunk
-/// with its envelope is that large, so every receiver of chunks accepts such a frame.
+/// Number of bytes by which a message may exceed the chunk size and still be sent whole. A frame
+/// with one chunk exceeds the chunk size by its envelope, so every receiver of chunks accepts a
+/// frame of this size.
 const CHUNK_MARGIN: usize = 1024;
 
 /// Maximum idle timeout: clocks and peers cannot represent much longer times.
 pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Config key of a built-in service under which a peer announces its maximum frame size, in bytes.
-/// An extension: clients in other languages do not announce it, and get frames of the common size.
+/// Clients in other languages do not announce it; messages to them are split at `chunk_bytes`.
 pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
 
 /// The chunks of one message at its receiver. If dropped before the message is complete, because a

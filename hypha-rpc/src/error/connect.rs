@@ -162,7 +162,7 @@ pub enum ProxyFailure {
 }
 
 impl ProxyFailure {
-    /// Returns two parts of the error message: the predicate of the proxy, and a fix.
+    /// Returns the failure, worded to follow "the proxy …", and a fix.
     fn texts(self) -> (&'static str, &'static str) {
         const RULES: &str = "ask its operator, or list the host in NO_PROXY if it is reachable \
                              without a proxy";

@@ -498,7 +498,7 @@ fn refusal_frame(engine: &Engine, message: &Message, error: &WireError) -> Optio
     error_frame(engine, error, &answer_to).ok()
 }
 
-/// Handler of a call. The driver finds it; the task of the call runs it.
+/// Handler found for an incoming call. The driver looks it up; the call's task runs it.
 pub(crate) struct Callee {
     handler: Handler,
     /// `service.method`, or the name of a callback.

@@ -11,10 +11,10 @@ use super::failure;
 use super::proxy::{Protocol, Proxy};
 use crate::error::{ConnectError, ProxyFailure};
 
-/// Longest answer of a proxy to `CONNECT`, in bytes.
+/// Maximum length of a proxy's response to `CONNECT`, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 
-/// The proxy has broken the rules of its protocol.
+/// The proxy violated its protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct BadAnswer(&'static str);
@@ -48,7 +48,8 @@ pub(super) async fn open(proxy: &Proxy, host: &str, port: u16) -> Result<TcpStre
                 Err(_) => {
                     let found = failure::look_up(host, port).await;
                     let found = found.map_err(|error| failure::connect_error("", error))?;
-                    // The look-up has found at least one.
+                    // `look_up` returns at least one address, so the fallback to the name is never
+                    // used.
                     found.first().map_or(Target::Name(host, port), |&address| {
                         Target::Address(address)
                     })
@@ -60,7 +61,7 @@ pub(super) async fn open(proxy: &Proxy, host: &str, port: u16) -> Result<TcpStre
     Ok(socket)
 }
 
-/// Makes an error of a failure while the proxy is talked to.
+/// Returns the error for an I/O failure on the connection to the proxy.
 fn broken(proxy: &Proxy, error: io::Error) -> ConnectError {
     proxy.failed(ProxyFailure::Protocol, "").with_source(error)
 }
@@ -90,7 +91,7 @@ async fn connect(
     request.push_str("\r\n");
     let io = |error| broken(proxy, error);
     socket.write_all(request.as_bytes()).await.map_err(io)?;
-    // The server does not speak first, so nothing of it is behind the answer.
+    // The server does not send first, so none of its bytes can follow the response.
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -120,7 +121,7 @@ async fn connect(
     Err(proxy.failed(failure, format!("status {status} {reason}").trim_end()))
 }
 
-/// The server, as it is named to a SOCKS proxy.
+/// The address of the server in a request to a SOCKS proxy.
 enum Target<'a> {
     Name(&'a str, u16),
     Address(SocketAddr),
@@ -207,7 +208,7 @@ async fn socks(
         };
         return Err(proxy.failed(failure, what));
     }
-    // The address of the proxy's end, which is of no use here.
+    // Skip the address from which the proxy connects to the server.
     let length = match kind {
         1 => 4,
         4 => 16,

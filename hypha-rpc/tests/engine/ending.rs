@@ -1,4 +1,4 @@
-//! Tests the end of a connection, in order and otherwise, and that nothing outlives it.
+//! Tests graceful shutdown and lost connections, and that no task or handler outlives a connection.
 
 use std::sync::Arc;
 use std::time::Duration;

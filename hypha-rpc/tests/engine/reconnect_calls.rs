@@ -465,7 +465,7 @@ async fn a_handler_is_told_that_its_caller_has_left() {
     breathe().await;
     assert_eq!(stopped.load(Ordering::SeqCst), 1);
 
-    // The handler also learns, after the grace period, that this program disconnects.
+    // After the grace period, `shutdown` cancels the handler of the other call, `O`.
     let begin = Instant::now();
     client.shutdown(seconds(3)).await;
     assert_passed(begin, seconds(3));
