@@ -157,12 +157,13 @@ pub(crate) fn tidy(schema: &mut Map<String, Json>) {
     schema.retain(|word, value| has_form(word, value));
 }
 
-/// Returns whether a value is plain JSON, without the marks that represent other kinds of values.
+/// Returns whether a value is plain JSON, without the tags (`$float`, `$bytes`, `$ext`, `$live`)
+/// for values that JSON cannot represent.
 pub(crate) fn is_plain(value: &Json) -> bool {
     match value {
         Json::Array(items) => items.iter().all(is_plain),
         Json::Object(map) => {
-            // The marks of `Value::to_json` for values that JSON does not have.
+            // The tags that `Value::to_json` uses for values that JSON cannot represent.
             let marks = ["$float", "$bytes", "$ext", "$live"];
             let is_mark = map.len() == 1 && map.keys().all(|key| marks.contains(&key.as_str()));
             !is_mark && map.values().all(is_plain)

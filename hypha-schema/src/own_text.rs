@@ -1,4 +1,5 @@
-//! Distinguishes descriptions of the service's author from those of `hypha-rpc`'s own types.
+//! Distinguishes descriptions written by the service's author from the default ones of
+//! `hypha-rpc`'s types.
 
 use hypha_rpc::{Function, Object, RemoteFile, RemoteService, RemoteStream};
 use hypha_wire::keys::{self, SCHEMA_KIND};
@@ -10,7 +11,7 @@ use serde_json::Value as Json;
 /// function or stream.
 pub(crate) fn own_text(schema: &Json) -> String {
     let text = schema["description"].as_str().unwrap_or("");
-    // The text of what may also be null stands beside the alternatives.
+    // The description of a nullable type is beside `anyOf`, not in its alternatives.
     let kinds = schema["anyOf"].as_array();
     let marked = kinds.and_then(|kinds| kinds.iter().find(|kind| kind.get(SCHEMA_KIND).is_some()));
     let schema = marked.unwrap_or(schema);

@@ -33,7 +33,8 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let doc =
         format!("An implementation of [`{contract}`] as a service, ready to be registered.\n");
     let details = details(service);
-    // A wrong contract may have type parameters, so its name alone would not be a valid bound.
+    // A contract with errors (`with_methods` is false) may have type parameters, so its name alone
+    // would not be a valid bound.
     let bound = with_methods.then_some(contract).into_iter();
     let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| one_method(service, method));

@@ -455,8 +455,8 @@ impl Args {
         // The longest header of a list has five bytes.
         let mut out = Vec::with_capacity(5);
         pack::put_list_head(&mut out, args);
-        // Without a message there is no routing. The header of the list replaces the headroom, so
-        // that the bytes are one value.
+        // Local arguments have no routing data. Replace the headroom with the list header, so that
+        // the buffer holds exactly one msgpack list.
         replace(&mut self.buf, &mut self.splices, 0..HEADROOM, out);
         let (frame, table) = local::join(self.buf, self.splices);
         IncomingArgs::local(frame, with_kwargs, table)

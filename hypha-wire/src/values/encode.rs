@@ -213,7 +213,7 @@ impl Kind {
     }
 }
 
-/// Converts a length to the 32 bits of msgpack. Fails if it is larger.
+/// Converts a length to the `u32` of a msgpack header. Fails if it does not fit.
 fn length(len: usize) -> Result<u32, EncodeError> {
     u32::try_from(len)
         .map_err(|_| EncodeError::new(format!("length {len} does not fit the 32 bits of msgpack")))

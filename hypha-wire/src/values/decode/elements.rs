@@ -139,7 +139,7 @@ struct Part<'a, 'd, 'de> {
 }
 
 impl<'de> Part<'_, '_, 'de> {
-    /// Visits the number of a part without dimensions, converted by `read`.
+    /// Converts the number of a zero-dimensional part with `read` and passes it to the visitor.
     fn visit_number<V: Visitor<'de>>(
         self,
         visitor: V,
