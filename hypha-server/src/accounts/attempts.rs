@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use super::Refusal;
 use crate::rate_limit::RateLimit;
 
-/// Maximum number of token buckets: one for each client that made an attempt recently, or one for
-/// each account with a recent failed sign-in.
+/// Maximum number of token buckets in one [`Attempts`], which has a bucket per client or per
+/// account.
 const BUCKETS_MAX: usize = 20_000;
 
 /// Token buckets by name of the client or account. A bucket holds `per_minute` attempts and is

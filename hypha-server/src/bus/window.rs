@@ -37,8 +37,8 @@ const DOUBLINGS: u32 = 6;
 /// Interval at which a server repeats that a client does not keep up. Less than [`PATIENCE`], so
 /// that the sending server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
-/// Time without any reply after which the bytes are no longer counted, because the client's server
-/// may have ended.
+/// Time after a probe, or after the last reply that the client does not keep up, when the window is
+/// reset to zero because the client's server may have ended.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Time after which the bytes of a window count as read without a probe, if there are too few for a
 /// probe.
@@ -94,7 +94,7 @@ struct Probe {
     bytes: usize,
     /// Time at which the probe is repeated.
     until: Instant,
-    /// Time after which its bytes are no longer counted.
+    /// Time at which the window is reset to zero if the client's server has not replied.
     end: Instant,
 }
 

@@ -157,8 +157,8 @@ struct Running {
 
 /// Parts of a request that must live until the application has returned.
 struct Held {
-    // The application responds through the client of the request, which the service keeps
-    // connected.
+    // This handle keeps the request's client connected; the application responds through that
+    // client.
     _service: RemoteService,
     _visitor: Visitor,
     // Dropped when the visitor has disconnected or has the whole response. The application's

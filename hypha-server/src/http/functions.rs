@@ -50,7 +50,7 @@ impl Format {
     }
 }
 
-/// The function that a request names.
+/// Workspace, service id and function name from the URL of a request.
 pub(super) struct Place {
     workspace: String,
     id: String,
@@ -165,7 +165,7 @@ async fn answer(
             .map_err(|error| request_client::refusal(&error))?,
     };
     if !service.has_method(function) {
-        // A member of a service that is not a function is itself the result.
+        // If the member is data, not a function, respond with its value.
         let member = member(&service, function).ok_or_else(|| not_found(function))?;
         return constant(&member, format);
     }

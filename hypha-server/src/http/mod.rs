@@ -66,7 +66,7 @@ use crate::{event_log, process};
 /// Timeout for the head of a request. Without it, slow heads would occupy connections that no
 /// account is charged for.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Maximum number of bytes read from a connection before its request needs them, including headers.
+/// Maximum size of hyper's read buffer per connection, in bytes. Also limits the request headers.
 /// hyper's default is 400 KB, with which a thousand waiting requests would exceed the memory
 /// budget.
 const READ_AHEAD: usize = 64 * 1024;
@@ -211,7 +211,7 @@ pub(crate) fn mounted(state: &Arc<State>, origins: &[HeaderValue]) -> Router {
     routes(front(state), origins).layer(from_fn(identified))
 }
 
-/// Notes where a request comes from, as [`serve`] does.
+/// Stores the address of a request's sender in the request, as [`serve`] does.
 async fn identified(mut request: Request<Body>, next: Next) -> Response {
     let Some(ConnectInfo(remote)) = request.extensions().get().copied() else {
         let fault = "serve the router with `into_make_service_with_connect_info::<SocketAddr>()`: \

@@ -137,8 +137,8 @@ impl Visits {
     ///
     /// Fails if the manager does not respond.
     pub(super) async fn introduce(&self, client: &Client) -> Result<(), hypha_rpc::Error> {
-        // Several first requests may fetch the methods at the same time. The last result is kept;
-        // all results are equal.
+        // Concurrent requests may each find no cached methods and fetch them. The last result is
+        // kept; all results are equal.
         let known = self.manager.lock().clone();
         if let Some(known) = known {
             client.adopt_manager(&known);

@@ -85,7 +85,7 @@ pub(super) struct Admitted {
     pub(super) place: Place,
 }
 
-/// The slots and the standing memory of a client. Dropping it releases them.
+/// The slots and the base memory charge ([`STANDING`]) of a client. Dropping it releases both.
 pub(super) struct Place {
     /// The slots of its user and its workspace.
     _seats: (Seat, Seat),

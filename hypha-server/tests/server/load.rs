@@ -13,7 +13,8 @@ use crate::support::{self, Raw, server_with};
 
 const MIB: usize = 1024 * 1024;
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
-/// Timeout for a response of the server, unless the server waits for a rate of nearly zero.
+/// Time to wait for a server response. A server that has throttled the connection to almost zero
+/// does not respond in time.
 const SOON: Duration = Duration::from_millis(300);
 
 struct Desk;
@@ -43,7 +44,8 @@ async fn a_loop_of_calls_beyond_the_rate_is_slowed_and_completes() -> Result<()>
     for number in 0..150 {
         ensure!(desk.add(number, 1).await? == number + 1);
     }
-    // Each call is two messages of the caller.
+    // The server charges both request and response to the caller, so each call counts as two
+    // messages.
     assert!(begun.elapsed() >= Duration::from_millis(400), "not slowed");
     assert!(server.stats().slowed_rate > 0);
     assert_eq!(server.stats().connections_open, 2);

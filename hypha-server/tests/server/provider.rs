@@ -1,4 +1,4 @@
-//! Tokens of an identity provider, which publishes its keys.
+//! Tests tokens of an identity provider, which publishes its keys as a JWKS.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,8 @@ const KEYS: &str = include_str!("data/jwks.json");
 const PRIVATE_KEY: &[u8] = include_bytes!("data/rsa_test_key.der");
 const ISSUER: &str = "https://provider.example.org/";
 
-/// Starts a server of keys. Returns its URL, and a counter of its requests.
+/// Starts an HTTP server that serves the provider's JWKS. Returns its URL, and a counter of its
+/// requests.
 async fn provider() -> Result<(String, Arc<AtomicUsize>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/keys", listener.local_addr()?);

@@ -174,7 +174,7 @@ impl Raw {
         self.binary(frame).await
     }
 
-    /// Returns the next frame that does not concern keeping the connection alive.
+    /// Returns the next frame, without keep-alive frames.
     pub async fn next(&mut self) -> Result<Frame> {
         loop {
             let frame = timeout(LIMIT, self.socket.next())
@@ -212,7 +212,7 @@ impl Raw {
         }
     }
 
-    /// Returns whether the next frame is the response to a ping, so that no other frame is in
+    /// Sends a ping and returns whether the next frame is the pong. If so, no other frame is in
     /// transit and the server has processed everything sent before.
     pub async fn is_quiet(&mut self) -> bool {
         if self.text(r#"{"type":"ping"}"#).await.is_err() {

@@ -559,7 +559,8 @@ impl Index {
             .await?)
     }
 
-    /// Returns whether searches must scan.
+    /// Returns whether a server without indexes is, or recently was, in the cluster, so that
+    /// searches must scan all keys.
     pub(super) async fn is_mixed(&self) -> Result<bool, RegistryError> {
         let mut connection = self.connection.clone();
         let keys = [LEASE.to_owned(), format!("{PREFIX}mixed")];

@@ -578,7 +578,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.put(TEXT, text.as_bytes(), Bytes::new()).await
     }
 
-    /// Queues a message as a binary frame. A large part of the message is written without a copy.
+    /// Queues a message as a binary frame. A payload larger than [`COPY_MAX`] is written without a
+    /// copy.
     pub(super) async fn binary(&mut self, message: Stamped) -> Result<(), WriteError> {
         let Stamped { head, rest } = message;
         if rest.is_empty() && head.len() > COPY_MAX {
