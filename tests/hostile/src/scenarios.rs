@@ -767,7 +767,8 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
             let sent = timeout(SECOND, peer.send(&message)).await;
             match sent {
                 Ok(sent) => sent?,
-                // A frame that was started must be completed, so this connection waits as well.
+                // The timeout may have cut a frame, and no frame can follow a partial one. Stop
+                // sending and keep the connection open.
                 Err(_) => break,
             }
         }

@@ -21,13 +21,13 @@ struct Options {
     /// Number of idle clients.
     #[arg(long, default_value_t = 2000)]
     clients: usize,
-    /// Seconds per figure of routing.
+    /// Duration of each routing measurement, in seconds.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Number of rounds of routing; the best counts.
+    /// Number of routing measurements. The best rates are printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds in which clients connect, register, call and leave. Default: skips this measurement.
+    /// Duration of the run in which clients connect and disconnect, in seconds. 0 skips it.
     #[arg(long, default_value_t = 0.0)]
     soak: f64,
 }
@@ -79,7 +79,7 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-/// Measures small messages between two clients, and bare frames through a relay.
+/// Measures the rates of small calls between two clients, and of bare frames through a relay.
 fn routing(options: &Options) -> Result<()> {
     let peer = executable("bench_peer")?;
     let seconds = options.seconds.to_string();

@@ -105,7 +105,7 @@ const FREE_CRATES: [FreeCrate; 1] = [FreeCrate {
     of: &["tokio", "tokio-util", "tokio-tungstenite", "futures-util"],
 }];
 
-/// Checks the arrows of every package of the workspace.
+/// Checks the dependencies between the modules and packages of the workspace.
 ///
 /// # Errors
 ///
@@ -117,8 +117,8 @@ pub(crate) fn check() -> Result<()> {
         "--locked",
         "--format-version",
         "1",
-        // The features of all packages count together: the server turns on `chrono` for the schemas
-        // of hypha-wire, whose way to the clock of a browser is none of hypha-wire.
+        // Ignore dependencies for other targets, such as browsers. Cargo unifies the features of
+        // all packages, so hypha-wire would seem to have dependencies that other packages enable.
         "--filter-platform",
         "x86_64-unknown-linux-gnu",
     ]))?;

@@ -257,7 +257,7 @@ fn unreadable_constructs_are_forbidden() {
         let expected = "any: an included file hides arrows: declare a module\n    src/a.rs:1";
         assert_eq!(found("any", &files), expected, "{way}");
     }
-    // Variants, associated items and paths of other crates lead to no module.
+    // Paths to variants, associated items or other crates create no module dependency.
     let a = "use crate::b::Kind; const TEXT: &str = include_str!(\"a.md\");\n\
              macro_rules! m { ($v:ident, $m:ident) => {\n\
              (Kind::$v, crate::b::Kind::$v, std::$m::X, Self::$m()) }; }";
