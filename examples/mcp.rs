@@ -26,7 +26,7 @@ struct Stage(Mutex<Position>);
 /// A stage that carries a sample below a camera.
 #[hypha_service(id = "stage", visibility = "public")]
 impl Stage {
-    /// Move the sample, and return where it is then.
+    /// Move the sample and return its new position.
     pub async fn move_to(
         &self,
         /// Millimetres from the left.

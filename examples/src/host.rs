@@ -29,7 +29,7 @@ impl Host {
     }
 }
 
-/// Increments a count as long as this value exists.
+/// Increments a count when created and decrements it when dropped.
 struct Open(Arc<AtomicUsize>);
 
 impl Open {
