@@ -35,7 +35,9 @@ impl Doubling {
 /// Policy for reconnecting: the pauses between attempts and the maximum number of attempts.
 ///
 /// Set it with [`ConnectOptions::reconnect`](crate::ConnectOptions::reconnect). It applies to a
-/// connection that was lost, not to the first attempt of [`connect`](crate::connect()).
+/// connection that was lost, and with
+/// [`retry_on_initial_connect`](crate::ConnectOptions::retry_on_initial_connect) also to the first
+/// attempt of [`connect`](crate::connect()).
 ///
 /// The first attempt starts after a random part of [`spread`](Self::spread), so that the clients of
 /// a restarting server do not all connect at once. After each failed attempt the pause doubles,

@@ -23,9 +23,10 @@
 //! | `accounts` | yes | accounts of the server itself, with passwords |
 //! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
 //! | `compression` | yes | compressed HTTP responses, HTTP calls in gzip; needs a C compiler |
-//! | `jwks` | yes | tokens of an identity provider, whose keys are fetched over HTTPS |
+//! | `jwks` | yes | tokens of an identity provider and e-mails of accounts, both over HTTPS |
 //! | `mcp` | yes | services as tools of language models: the Model Context Protocol |
 //! | `mimalloc` | yes | the allocator mimalloc for the binary; needs a C compiler |
+//! | `openapi` | yes | the HTTP interface as OpenAPI, with a page that shows it |
 //! | `redis` | yes | workspaces that several servers share through Redis |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

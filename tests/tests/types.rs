@@ -88,7 +88,7 @@ impl Table<'_> {
             Language::Python => (seen.replace("ObjectProxy", "dict"), python),
             _ => (javascript_name(seen), javascript),
         };
-        // What is sent back may be written after it.
+        // The value sent back may follow it.
         let wanted = wanted.split(", ").next().unwrap_or_default();
         if seen != wanted {
             wrong.push(format!("{name}: {seen}, the table has {wanted}"));

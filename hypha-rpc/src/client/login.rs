@@ -196,14 +196,15 @@ impl LoginOptions {
         self
     }
 
-    /// Sets the workspace of the token. Default: none, and the token is for the user's own
-    /// workspace.
+    /// Sets the workspace of the token. Default: none, and the token is for all workspaces of the
+    /// user.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
     }
 
-    /// Sets the lifetime of the token, in whole seconds. Default: set by the server, one hour.
+    /// Sets the lifetime of the token, in whole seconds. Default: set by the server, usually
+    /// one hour, or one day with accounts of `hypha-server`.
     /// Awaiting fails with [`Error::Invalid`] if no [`workspace`](Self::workspace) is set.
     pub fn expires_in(mut self, life: Duration) -> Self {
         self.expires_in = Some(life);

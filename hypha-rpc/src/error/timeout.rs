@@ -7,8 +7,8 @@ use super::CallSite;
 
 /// The call exceeded its idle timeout or its total timeout.
 ///
-/// Retryable. If [`sent`](Self::sent) is true, the method may have run or may still be running: the
-/// callee does not stop when the caller's timeout elapses.
+/// Retryable. If [`sent`](Self::sent) is true, the method may have run or may still be running. A
+/// callee in Rust is notified through its cancellation token; others run to their end.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeout {

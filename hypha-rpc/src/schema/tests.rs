@@ -290,7 +290,7 @@ fn times_are_numbers_of_seconds() {
     #[derive(JsonSchema)]
     #[allow(dead_code)]
     struct Exposure {
-        /// How long.
+        /// Duration of the exposure.
         time: Duration,
         #[serde(default = "second")]
         pause: Duration,
@@ -326,7 +326,10 @@ fn times_are_numbers_of_seconds() {
     let definitions = parameters["$defs"].as_object().expect("definitions");
     assert_eq!(definitions.keys().collect::<Vec<_>>(), ["Exposure"]);
     let exposure = &definitions["Exposure"]["properties"];
-    assert_eq!(exposure["time"], with("description", "How long.".into()));
+    assert_eq!(
+        exposure["time"],
+        with("description", "Duration of the exposure.".into())
+    );
     assert_eq!(exposure["pause"], with("default", json!(1.5)));
     assert_eq!(exposure["until"]["anyOf"][0][KIND], "timestamp");
     assert_eq!(schema["returns"], seconds);

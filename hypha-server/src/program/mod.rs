@@ -390,7 +390,7 @@ mod tests {
         ] {
             assert!(EnvFilter::try_new(filter_of(level)).is_ok(), "{level}");
         }
-        assert_eq!(filter_of("WARNING"), "warn");
+        assert_eq!(filter_of("WARNING"), "warn,rmcp=error");
         assert_eq!(filter_of("hyper=warn,info"), "hyper=warn,info");
     }
 }

@@ -227,12 +227,15 @@ mod tests {
         ];
         let warnings = given(
             &arguments,
-            &[("HYPHA_ENABLE_MCP", "yes"), ("HYPHA_ENABLE_A2A", "0")],
+            &[
+                ("HYPHA_ENABLE_A2A", "yes"),
+                ("HYPHA_ENABLE_TERMINAL_WORKER", "0"),
+            ],
         );
         let starts = [
             "--enable-s3 has",
             "--startup-functions has",
-            "HYPHA_ENABLE_MCP has",
+            "HYPHA_ENABLE_A2A has",
         ];
         assert_eq!(warnings.len(), starts.len(), "{warnings:?}");
         for (warning, start) in warnings.iter().zip(starts) {

@@ -168,9 +168,9 @@ impl Builder {
 
     /// Sets the folder for data that survives a restart. Default: none.
     ///
-    /// The folder contains the workspaces and the revoked tokens, and also the server's id and the
-    /// secret for tokens unless these are set. The server creates the folder if it does not exist.
-    /// Each server needs its own folder.
+    /// The folder contains the workspaces, the accounts and the revoked tokens, and also the
+    /// server's id and the secret for tokens unless these are set. The server creates the folder if
+    /// it does not exist. Each server needs its own folder.
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.data_dir = Some(folder.into());
         self

@@ -257,8 +257,8 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_timeout: Duration,
-    /// Time for which a workspace that is not persistent stays without clients before it is removed.
-    /// A client that connects meanwhile keeps it. Default: 0.
+    /// Time for which a workspace that is not persistent stays without clients before it is
+    /// removed. A client that connects meanwhile keeps it. Default: 0.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_WORKSPACE_UNLOAD_GRACE_PERIOD", value_parser = seconds)

@@ -151,8 +151,8 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
 }
 
 /// Removes a client whose connection has ended. Also removes the client's workspace if it is empty
-/// and not persistent, at once or after the grace period. Does nothing if a newer connection has taken
-/// the client's address, or if the client was already removed.
+/// and not persistent, at once or after the grace period. Does nothing if a newer connection has
+/// taken the client's address, or if the client was already removed.
 ///
 /// The order matters. The client is detached first, so that it receives no more messages. Its
 /// services are removed before the event, so that subscribers do not find them. Partners that the
@@ -423,8 +423,8 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     }
 }
 
-/// Unloads workspaces when their grace period ends, unless a client has connected meanwhile. Returns
-/// at once if there is no grace period.
+/// Unloads workspaces when their grace period ends, unless a client has connected meanwhile.
+/// Returns at once if there is no grace period.
 pub(crate) async fn unload_emptied(state: &State) {
     let grace = state.settings.limits.unload_grace;
     if grace.is_zero() {

@@ -448,8 +448,8 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
         let listed = manager.list_services(Some(everywhere.into()), false, false, false);
         let listed = listed.await?;
         if listed.iter().all(|service| !service.id.contains("ghost")) {
-            // The remaining services are the two of the client, and the login service.
-            assert_eq!(listed.len(), 3);
+            // The remaining services are the two of the client, the login service and the queue.
+            assert_eq!(listed.len(), 4);
             let workspaces: Vec<String> =
                 redis::AsyncCommands::hkeys(&mut connection, "workspaces").await?;
             assert!(workspaces.contains(&living.workspace().to_owned()));
@@ -603,7 +603,8 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
         .manager()
         .await?
         .list_services(Some("public".into()), false, false, false);
-    assert_eq!(public.await?.len(), 1);
+    // The login service and the queue.
+    assert_eq!(public.await?.len(), 2);
     Ok(())
 }
 

@@ -689,8 +689,8 @@ async fn nothing_is_left_when_everybody_has_gone() -> Result<()> {
         let query = Some(ServiceQuery::from(everywhere));
         let services = manager.list_services(query, false, false, false).await?;
         let workspaces = manager.list_workspaces(None, 0, 256).await?;
-        // Only the services of this client and the server's own two remain.
-        if services.len() == 3 && workspaces.len() == 3 {
+        // Only the services of this client and the server's own three remain.
+        if services.len() == 4 && workspaces.len() == 3 {
             assert_eq!(server.stats().connections_open, 1);
             return Ok(());
         }

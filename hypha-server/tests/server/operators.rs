@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 #[cfg(feature = "openapi")]
 use hypha_rpc::hypha_service;
-use hypha_rpc::workspace::{TokenConfig, WorkspaceConfig};
+use hypha_rpc::workspace::{TokenConfig, WorkspaceConfig, WorkspaceProperties};
 use hypha_rpc::{Client, RemoteService, Value, args, connect};
 use hypha_server::{Limits, Server};
 use serde_json::json;
@@ -167,7 +167,7 @@ async fn parts_of_the_platform_that_are_not_there_are_named() -> Result<()> {
     }
     for (path, reason) in [
         ("/ws-lab/artifacts/a", "this server has no artifacts"),
-        ("/ws-lab/mcp/a/mcp", "this server has no MCP gateway"),
+        ("/ws-lab/a2a/a", "this server has no A2A gateway"),
         ("/ws-lab/nothing/a", "nothing at"),
     ] {
         let (status, _, text) = get(&server, path).await?;
@@ -333,6 +333,10 @@ async fn an_unloaded_workspace_is_not_listed() -> Result<()> {
     let manager = root.manager().await?;
     let lab = WorkspaceConfig {
         id: Some("root-lab".into()),
+        properties: WorkspaceProperties {
+            persistent: true,
+            ..WorkspaceProperties::default()
+        },
         ..WorkspaceConfig::default()
     };
     manager.create_workspace(lab, false).await?;

@@ -148,7 +148,7 @@ async fn tasks_are_bounded_and_end_with_their_workspace() -> Result<()> {
     for one in waiting {
         match one.await? {
             Ok(found) => got += usize::from(found == task(1)),
-            Err(error) => displaced += usize::from(error.to_string().contains("given way")),
+            Err(error) => displaced += usize::from(error.to_string().contains("evicted")),
         }
     }
     assert_eq!((got, displaced), (1, 1));

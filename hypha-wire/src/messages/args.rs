@@ -84,7 +84,7 @@ pub struct Head<'a> {
     pub session: Option<&'a str>,
 }
 
-/// How the caller wants the response: the `promise` entry of the second segment (EXTRA).
+/// Form of the response that the caller wants: the `promise` entry of the second segment (EXTRA).
 #[derive(Clone, Copy, Debug)]
 pub enum ReplyMode<'a> {
     /// No response is requested.

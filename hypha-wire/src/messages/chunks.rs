@@ -153,7 +153,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// How a chunk changes the memory of its message.
+/// Change of the memory of a message by a chunk.
 #[derive(Clone, Copy)]
 struct Growth {
     /// Bytes that the message no longer occupies.

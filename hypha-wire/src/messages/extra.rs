@@ -24,7 +24,7 @@ use crate::values::value::Handle;
 pub struct Extra {
     /// Arguments of the call.
     pub args: IncomingArgs,
-    /// How to respond, if the caller expects a response.
+    /// Form of the response, if the caller expects one.
     pub promise: Option<Promise>,
     /// Heartbeat interval in seconds (`t`), given with [`Promise::Star`].
     pub interval: Option<f64>,
@@ -75,7 +75,7 @@ impl EncryptedExtra {
     }
 }
 
-/// How the caller expects the response: the `promise` entry of the second segment.
+/// Form of the response that the caller expects: the `promise` entry of the second segment.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Promise {
     /// Responses go to `<session>.heartbeat`, `.resolve` and `.reject` of the caller (`"*"`).

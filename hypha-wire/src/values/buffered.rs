@@ -11,8 +11,7 @@ use std::cell::{Cell, RefCell};
 
 use serde::de::Unexpected;
 
-use super::decode_error::{DecodeError, is_integer_type};
-use super::times::Time;
+use super::time_type::Time;
 
 /// Maximum number of times that one value is decoded. Each kind of place needs two attempts;
 /// without a maximum, a value that never fits would cost too much time.
@@ -118,9 +117,7 @@ pub(super) fn begin() {
 }
 
 /// Decodes a value, and decodes it again with other forms if serde refused a buffered value.
-pub(super) fn decode<T>(
-    mut attempt: impl FnMut() -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
+pub(super) fn decode<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let _outer = Outer::leave();
     let handles = HANDLES.get();
     let error = match attempt() {
@@ -278,6 +275,14 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
             notes.refused.push(refused);
         }
     });
+}
+
+/// Returns whether `name`, serde's name of an expected type, is that of a Rust integer.
+pub(super) fn is_integer_type(name: &str) -> bool {
+    // serde describes `NonZeroU8` as "a nonzero u8".
+    let name = name.strip_prefix("a nonzero ").unwrap_or(name);
+    name.strip_prefix(['i', 'u'])
+        .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
 }
 
 impl Shown {

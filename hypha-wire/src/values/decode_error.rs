@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de;
 
-use super::buffered;
+use super::buffered::{self, is_integer_type};
 
 /// Maximum size of a peer's key or name in an error, in bytes. A longer one is truncated, because
 /// errors are logged and sent back to the caller.
@@ -186,14 +186,6 @@ fn choice(allowed: &[&str]) -> String {
         [only] => format!("expected `{only}`"),
         many => format!("expected one of `{}`", many.join("`, `")),
     }
-}
-
-/// Returns whether `name`, serde's name of an expected type, is that of a Rust integer.
-pub(super) fn is_integer_type(name: &str) -> bool {
-    // serde describes `NonZeroU8` as "a nonzero u8".
-    let name = name.strip_prefix("a nonzero ").unwrap_or(name);
-    name.strip_prefix(['i', 'u'])
-        .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
 }
 
 /// Returns the length in serde's description of a list with a fixed length, such as `tuple struct

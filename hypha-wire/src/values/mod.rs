@@ -14,7 +14,6 @@ mod array_lists;
 #[cfg(feature = "ndarray")]
 pub(crate) mod array_ndarray;
 pub(crate) mod array_serde;
-mod array_structs;
 pub(crate) mod array_typed;
 pub(crate) mod binary;
 pub(crate) mod buffered;
@@ -33,6 +32,7 @@ pub(crate) mod method;
 pub(crate) mod raw;
 pub(crate) mod scope;
 pub(crate) mod splice;
+pub(crate) mod time_type;
 pub(crate) mod times;
 pub(crate) mod timestamp;
 pub(crate) mod value;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::decode::{Decoder, Token};
 use super::decode_error::DecodeError;
+use super::time_type::Time;
 use super::timestamp::{self, Timestamp};
 use crate::pack;
 
@@ -14,40 +15,7 @@ use crate::pack;
 const WHOLE: u64 = 1 << 53;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Type of the standard library that serde converts to a struct.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Time {
-    Duration,
-    SystemTime,
-}
-
 impl Time {
-    /// Returns the type that serializes as a struct of this name and number of fields.
-    pub(super) fn named(name: &str, len: usize) -> Option<Time> {
-        match (len, name) {
-            (2, "Duration") => Some(Time::Duration),
-            (2, "SystemTime") => Some(Time::SystemTime),
-            _ => None,
-        }
-    }
-
-    /// Returns the type that deserializes from a struct of this name and these fields.
-    pub(super) fn of_fields(name: &str, fields: &[&str]) -> Option<Time> {
-        Time::named(name, fields.len()).filter(|time| time.fields()[..] == *fields)
-    }
-
-    /// Returns the type from serde's description of an expected type, such as `struct Duration`.
-    pub(super) fn expected(text: &str) -> Option<Time> {
-        Time::named(text.strip_prefix("struct ")?, 2)
-    }
-
-    fn fields(self) -> [&'static str; 2] {
-        match self {
-            Time::Duration => ["secs", "nanos"],
-            Time::SystemTime => ["secs_since_epoch", "nanos_since_epoch"],
-        }
-    }
-
     /// Replaces the struct that starts at `start` with the number or timestamp. Does nothing if it
     /// is another struct with the same name.
     ///

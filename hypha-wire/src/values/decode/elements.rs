@@ -9,7 +9,7 @@ use super::{ALLOCATION, Decoder, Token};
 use crate::values::array::NdArray;
 use crate::values::decode_error::DecodeError;
 use crate::values::dtype::Number;
-use crate::values::times::Time;
+use crate::values::time_type::Time;
 
 /// Returns the number in `item`, if that is one element of an array of real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {

@@ -5,10 +5,11 @@
 //!
 //! The submodules are parts of the deserializer: `access` visits lists, maps and variants, `key`
 //! decodes the keys of maps, `tagged` accepts typed values where plain ones are expected, and
-//! `elements` visits arrays as lists. The memory of a value is charged before its visitor creates
-//! it.
+//! `elements` and `arrays` visit arrays. The memory of a value is charged before its visitor
+//! creates it.
 
 mod access;
+pub(super) mod arrays;
 pub(super) mod elements;
 mod key;
 mod tagged;
@@ -20,12 +21,11 @@ use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
 use serde::de::{self, Deserialize, Visitor};
 
 use super::array_serde::ArrayVisitor;
-use super::array_structs;
 use super::buffered;
 pub(super) use super::decode_error::DecodeError;
 use super::memory::{self, Meter};
 use super::scope::{Origin, Scope};
-use super::times::Time;
+use super::time_type::Time;
 use super::value::Handle;
 use crate::{MAX_DEPTH, keys};
 use access::{Bytes, List, Map, Variant};
@@ -109,7 +109,7 @@ fn decode<'de, T: Deserialize<'de>>(
     buffered::decode(|| {
         let mut decoder = decoder()?;
         let value = T::deserialize(&mut decoder);
-        // What is decoded again counts once.
+        // A value that is decoded again counts once.
         if value.is_ok() || !decoder.is_buffered {
             decoder.finish();
         }
@@ -833,9 +833,9 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 token => Decoder::time(time, &token, visitor),
             };
         }
-        if array_structs::is_array(name, fields) && self.is_array_next()? {
+        if arrays::is_array(name, fields) && self.is_array_next()? {
             let array = self.deserialize_any(ArrayVisitor)?;
-            return array_structs::visit(self, &array, visitor);
+            return arrays::visit(self, &array, visitor);
         }
         match self.token()? {
             Token::Map(len) if fields.contains(&keys::RTYPE) => {

@@ -5,15 +5,16 @@
 //! are sent as strings, which matches their JSON Schema. `Duration` and `SystemTime` become numbers
 //! and timestamps, see `times`.
 
+mod arrays;
+
 use std::fmt;
 
 use serde::ser::{self, Serialize};
 
 use super::array::NdArray;
-use super::array_structs;
 use super::decode;
 use super::splice::{SPLICE, Splice, Taking, offered};
-use super::times::Time;
+use super::time_type::Time;
 use super::value::Value;
 use crate::MAX_DEPTH;
 use crate::pack::{self, Sink};
@@ -282,7 +283,7 @@ impl Compound<'_, '_> {
     ) -> Result<(), EncodeError> {
         if self.is_array && self.count == 2 {
             let head = &self.encoder.out[self.start..];
-            self.array = array_structs::array_of(head, name, value);
+            self.array = arrays::array_of(head, name, value);
             if self.array.is_some() {
                 return Ok(());
             }
@@ -518,7 +519,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
     ) -> Result<Compound<'b, 'a>, EncodeError> {
         let mut compound = self.open(Kind::Map, Some(len), false)?;
         compound.time = Time::named(name, len);
-        compound.is_array = array_structs::is_named(name, len);
+        compound.is_array = decode::arrays::is_named(name, len);
         Ok(compound)
     }
 

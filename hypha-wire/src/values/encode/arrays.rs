@@ -1,32 +1,14 @@
-//! Arrays of the crate `ndarray` inside of other types.
-//!
-//! serde converts such an array to a struct `{v, dim, data}`, with a plain list of numbers that has
-//! no element type. The name and the fields of this struct distinguish it from other structs. The
-//! serializer learns the element type from the elements.
+//! Arrays of the crate `ndarray` inside of other types: the struct `{v, dim, data}` that serde makes
+//! of one becomes an array. The serializer learns the element type from the elements.
 
-use serde::de::value::SeqDeserializer;
-use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
+use serde::de;
 use serde::ser::{self, Impossible, Serialize, Serializer};
 
-use super::array::NdArray;
-use super::decode::elements::Rows;
-use super::decode::{self, Decoder};
-use super::dtype::{ByteOrder, DType};
-use super::encode::EncodeError;
-
-/// Value of the field `v`, the version of serde's struct.
-const VERSION: u8 = 1;
-const FIELDS: [&str; 3] = ["v", "dim", "data"];
-
-/// Returns whether a struct of this name and number of fields may be an array.
-pub(super) fn is_named(name: &str, len: usize) -> bool {
-    len == FIELDS.len() && name == "Array"
-}
-
-/// Returns whether the struct of this name and these fields is an array.
-pub(super) fn is_array(name: &str, fields: &[&str]) -> bool {
-    name == "Array" && *fields == FIELDS
-}
+use super::EncodeError;
+use crate::values::array::NdArray;
+use crate::values::decode::arrays::{FIELDS, VERSION};
+use crate::values::decode::{self, Decoder};
+use crate::values::dtype::{ByteOrder, DType};
 
 /// Returns the array if `name` is the field with the elements, and `head` contains the fields
 /// before it.
@@ -241,72 +223,5 @@ impl ser::SerializeTuple for &mut Elements {
     fn end(self) -> Result<(), EncodeError> {
         self.is_complex = false;
         Ok(())
-    }
-}
-
-/// Visits an array as serde's struct: version, shape and elements.
-pub(super) fn visit<'de, V: Visitor<'de>>(
-    decoder: &mut Decoder<'de>,
-    array: &NdArray,
-    visitor: V,
-) -> Result<V::Value, decode::DecodeError> {
-    visitor.visit_seq(Parts {
-        decoder,
-        array,
-        next: 0,
-    })
-}
-
-struct Parts<'a, 'd, 'de> {
-    decoder: &'d mut Decoder<'de>,
-    array: &'a NdArray,
-    next: usize,
-}
-
-impl<'de> SeqAccess<'de> for Parts<'_, '_, 'de> {
-    type Error = decode::DecodeError;
-
-    fn next_element_seed<S: de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Self::Error> {
-        self.next += 1;
-        let shape = self.array.shape();
-        match self.next {
-            1 => seed.deserialize(VERSION.into_deserializer()),
-            2 => {
-                let lengths = SeqDeserializer::<_, Self::Error>::new(shape.iter().copied());
-                seed.deserialize(lengths).map_err(|_| {
-                    Self::Error::new(format!(
-                        "expected an array of another number of dimensions, got shape {shape:?}"
-                    ))
-                })
-            }
-            3 => seed.deserialize(Flat {
-                decoder: self.decoder,
-                array: self.array,
-            }),
-            _ => return Ok(None),
-        }
-        .map(Some)
-    }
-}
-
-/// Deserializer of all elements as one list.
-struct Flat<'a, 'd, 'de> {
-    decoder: &'d mut Decoder<'de>,
-    array: &'a NdArray,
-}
-
-impl<'de> Deserializer<'de> for Flat<'_, '_, 'de> {
-    type Error = decode::DecodeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        Rows::visit_flat(self.decoder, self.array, visitor)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
