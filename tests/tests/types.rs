@@ -142,7 +142,7 @@ impl Table<'_> {
             .await?;
         self.check("Timestamp", Timestamp::from(SystemTime::UNIX_EPOCH + half))
             .await?;
-        self.check("PathBuf", PathBuf::from("/tmp/x")).await?;
+        self.check("PathBuf", PathBuf::from("/data/x")).await?;
         self.check("IpAddr", IpAddr::from(Ipv4Addr::LOCALHOST))
             .await?;
         self.check_crates().await

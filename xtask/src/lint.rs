@@ -80,13 +80,16 @@ fn each_feature_alone() -> Result<()> {
         if !alone.is_empty() {
             alone.push("");
         }
+        let targets = package["targets"].as_array().context("no targets")?;
+        let has_library = targets.iter().any(|target| target["kind"][0] == "lib");
         for feature in alone {
             println!("{name}: [{feature}]");
             let mut command = cargo(&["clippy", "--package", name, "--quiet"]);
             command.args(["--no-default-features", "--features", feature]);
             command.args(match feature {
                 "" => &["--all-targets"][..],
-                _ => &["--lib", "--bins"],
+                _ if has_library => &["--lib", "--bins"],
+                _ => &["--bins"],
             });
             perform(command.args(["--", "-D", "warnings"]))?;
         }

@@ -353,6 +353,10 @@ mod tests {
     }
 
     #[test]
+    #[allow(
+        clippy::field_reassign_with_default,
+        reason = "as programs set the fields, for which the struct is not exhaustive"
+    )]
     fn options_set_the_fields_of_the_settings() {
         let cli = parse(&[
             "hypha-server",

@@ -1,5 +1,7 @@
-//! Arrays of the crate `ndarray` inside of other types: the struct `{v, dim, data}` that serde makes
-//! of one becomes an array. The serializer learns the element type from the elements.
+//! Arrays of the crate `ndarray` inside of other types.
+//!
+//! serde converts such an array to the struct `{v, dim, data}`, which becomes an array here. The
+//! serializer learns the element type from the elements.
 
 use serde::de;
 use serde::ser::{self, Impossible, Serialize, Serializer};
