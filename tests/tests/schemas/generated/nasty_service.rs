@@ -1337,7 +1337,7 @@ fn default_open_others() -> i64 {
 pub struct Open {
     #[serde(default = "default_open_others")]
     pub others: i64,
-    /// All other members.
+    /// Everything else.
     #[serde(flatten)]
     pub others2: std::collections::BTreeMap<String, String>,
 }
