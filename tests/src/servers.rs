@@ -161,6 +161,9 @@ impl Server {
         for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
+        // On a busy machine a client over HTTP may be silent for a minute. The original pings such
+        // clients, and may end one that is slow to respond.
+        command.env("HYPHA_STREAM_IDLE_THRESHOLD", "600");
         command.env("JWT_SECRET", setup.secret.as_deref().unwrap_or(JWT_SECRET));
         if let Some(port) = setup.port {
             wait_until_free(port)?;
