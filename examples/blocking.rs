@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let options = Options::parse();
-    // The server inside of this program is asynchronous, so it gets a runtime.
+    // The embedded server is asynchronous, so it needs a runtime.
     let runtime = tokio::runtime::Runtime::new()?;
     let embedded = match &options.server_url {
         Some(_) => None,

@@ -18,11 +18,9 @@ use crate::internal_client;
 use crate::peer::{CloseOrder, Peer};
 use crate::registry::{RegistryError, ServicePattern};
 use crate::router::SERVER_WORKSPACE;
-use crate::state::State;
+use crate::state::{ADMINISTRATION, State};
 use crate::workspace;
 
-/// Workspace of the service. Its administrators may call the methods.
-const WORKSPACE: &str = "ws-user-root";
 /// Maximum number of calls that the service runs at the same time. Operators make few.
 const CONCURRENT_CALLS: usize = 64;
 /// Maximum size of the calls that wait for the service, in bytes.
@@ -43,9 +41,10 @@ type Answer<T> = Result<T, ManagerError>;
 pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<(), Error> {
     let id = &state.info.server_id;
     let client =
-        internal_client::connect_shared(state, WORKSPACE, id, QUEUE_BYTES, CONCURRENT_CALLS).await;
-    let client =
-        client.ok_or_else(|| Error::Invalid(format!("the address {WORKSPACE}/{id} is in use")))?;
+        internal_client::connect_shared(state, ADMINISTRATION, id, QUEUE_BYTES, CONCURRENT_CALLS)
+            .await;
+    let client = client
+        .ok_or_else(|| Error::Invalid(format!("the address {ADMINISTRATION}/{id} is in use")))?;
     let admin = Admin {
         state: Arc::downgrade(state),
     };
@@ -68,7 +67,10 @@ pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<()
 /// does not remove its records.
 pub(crate) async fn stop(state: &State) -> Result<(), RegistryError> {
     let id = &state.info.server_id;
-    state.registry.remove_client(WORKSPACE, id, None).await?;
+    state
+        .registry
+        .remove_client(ADMINISTRATION, id, None)
+        .await?;
     Ok(())
 }
 
@@ -79,19 +81,13 @@ struct Admin {
 }
 
 impl Admin {
-    /// Returns the state of the server if the caller is an administrator of [`WORKSPACE`].
+    /// Returns the state of the server if the caller is an administrator of [`ADMINISTRATION`].
     ///
     /// # Errors
     ///
     /// Fails if the caller is not an administrator, or if the server is shutting down.
     fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
-        if !ctx.user().may(Permission::Admin, WORKSPACE) {
-            return Err(ManagerError::Permission(format!(
-                "Permission denied for workspace {WORKSPACE}"
-            )));
-        }
-        let state = self.state.upgrade();
-        state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
+        State::for_administrator(&self.state, ctx)
     }
 }
 

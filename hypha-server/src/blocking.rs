@@ -14,8 +14,6 @@ use crate::peer::CloseOrder;
 use crate::registry::Block;
 use crate::state::{Blockable, State};
 
-/// The workspace whose administrators may block.
-const WORKSPACE: &str = "ws-user-root";
 /// Interval in which a server of a cluster reads the blocks that others have made.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// Longest block in seconds, also that of the duration 0, as with the original.
@@ -80,13 +78,7 @@ struct Blocking {
 impl Blocking {
     /// Returns the state, if the caller may look after the server.
     fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
-        if !ctx.user().may(Permission::Admin, WORKSPACE) {
-            return Err(ManagerError::Permission(format!(
-                "Permission denied for workspace {WORKSPACE}"
-            )));
-        }
-        let state = self.state.upgrade();
-        state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
+        State::for_administrator(&self.state, ctx)
     }
 
     /// Adds a block of `duration` seconds, or removes it. Returns the number of clients that it has

@@ -121,7 +121,7 @@ impl Host {
         output(self.command(arguments), b"").await
     }
 
-    /// Runs the program, which has to succeed, and returns what it prints.
+    /// Runs the program and returns its standard output. Fails if the program fails.
     pub(crate) async fn stdout(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.run(arguments).await?;
         anyhow::ensure!(output.status.success(), "{arguments:?}: {output:?}");

@@ -14,8 +14,6 @@ use crate::auth;
 use crate::registry::AccountChange;
 use crate::state::State;
 
-/// Workspace of the service. Its administrators may use the service.
-const WORKSPACE: &str = "ws-user-root";
 /// Lifetime of a token if the caller sets none, in seconds.
 const DEFAULT_LIFE: u64 = 3600;
 /// Maximum number of roles of an account.
@@ -50,12 +48,7 @@ struct Administration {
 impl Administration {
     /// Returns the server's state. Fails if the caller may not manage the accounts.
     fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
-        if !ctx.user().may(Permission::Admin, WORKSPACE) {
-            return Err(ManagerError::Permission(format!(
-                "Permission denied for workspace {WORKSPACE}"
-            )));
-        }
-        Ok(self.accounts.state()?)
+        State::for_administrator(&self.accounts.state, ctx)
     }
 
     /// Returns the account with this id or e-mail address.

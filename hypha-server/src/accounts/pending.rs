@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::Refusal;
+use crate::auth;
 use crate::memory::{Account, Charge};
 use crate::metrics::Counters;
 use crate::settings::Limits;
@@ -148,7 +149,7 @@ impl Pending {
                     .into(),
             );
         };
-        if is_equal(&entry.code, code) {
+        if auth::is_secret(&entry.code, code) {
             return Ok(entry.new.clone());
         }
         entry.wrong += 1;
@@ -187,12 +188,6 @@ fn new_code() -> String {
     use rand::RngExt;
     let number = rand::rng().random_range(0..10_u32.pow(DIGITS));
     format!("{number:0width$}", width = DIGITS as usize)
-}
-
-/// Compares two strings in constant time.
-fn is_equal(expected: &str, given: &str) -> bool {
-    let pairs = expected.bytes().zip(given.bytes());
-    expected.len() == given.len() && pairs.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
 #[cfg(test)]

@@ -43,6 +43,13 @@ const ANONYMOUS_LIFE: u64 = 600;
 /// is that of the Python server.
 const ANONYMOUS_HTTP: &str = "anonymouz-http";
 
+/// Returns whether a client has given the right secret. Compares in constant time, so that its
+/// characters cannot be guessed one by one; the length is not secret.
+pub(crate) fn is_secret(secret: &str, given: &str) -> bool {
+    let pairs = secret.bytes().zip(given.bytes());
+    secret.len() == given.len() && pairs.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+}
+
 /// Returns a random secret for signing tokens: 256 bits as hexadecimal digits.
 pub(crate) fn new_secret() -> String {
     use rand::RngExt;

@@ -332,16 +332,8 @@ impl Issuer {
     }
 
     fn is_root(&self, token: &str) -> bool {
-        // Compared in constant time, so that its characters cannot be guessed one by one. The
-        // length is not secret.
-        self.root_token.as_ref().is_some_and(|root| {
-            root.len() == token.len()
-                && root
-                    .bytes()
-                    .zip(token.bytes())
-                    .fold(0, |diff, (a, b)| diff | (a ^ b))
-                    == 0
-        })
+        let root = self.root_token.as_ref();
+        root.is_some_and(|root| super::is_secret(root, token))
     }
 }
 

@@ -165,7 +165,7 @@ async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result
     }
     Err(problem(
         StatusCode::NOT_FOUND,
-        format!("Workspace {workspace} does not exist or is not accessible"),
+        format!("Workspace {workspace} not found: it does not exist or is not accessible"),
     ))
 }
 

@@ -14,7 +14,7 @@ use hypha_wire as wire;
 use hypha_wire::keys::BUILT_IN;
 
 use super::{Answer, allowed, charged, resolve, unavailable};
-use crate::registry::{Record, RegistryError, ServicePattern, encoded_list, encoded_summaries};
+use crate::registry::{Record, RegistryError, ServicePattern, encode_list, encode_summaries};
 use crate::state::State;
 
 /// Records, each with a flag that says whether the caller is a member of the record's workspace.
@@ -36,12 +36,12 @@ pub(super) async fn services(
     include_unlisted: bool,
 ) -> Answer<Bytes> {
     let listed = find(state, ctx, query, include_unlisted).await?;
-    held(state, ctx, &listed, Vec::new(), encoded_list)
+    held(state, ctx, &listed, Vec::new(), encode_list)
 }
 
 /// Encodes records into at most the given number of bytes. The flag says whether the caller is a
 /// member of the record's workspace.
-type Encode = fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>;
+type Encode = fn(&[(Arc<Record>, bool)], usize, &mut Vec<u8>) -> Result<(), RegistryError>;
 
 /// Encodes a list after `head`. Charges `head` and the list to the caller until the returned bytes
 /// are dropped.
@@ -49,7 +49,7 @@ fn held(
     state: &State,
     ctx: &Context,
     listed: &[(Arc<Record>, bool)],
-    mut head: Vec<u8>,
+    head: Vec<u8>,
     encode: Encode,
 ) -> Answer<Bytes> {
     let refused = |error: ManagerError| {
@@ -63,14 +63,9 @@ fn held(
         // Charged before the list is encoded. A list above `max` is never fully encoded.
         .try_charge(head.len() + bytes.min(max))
         .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;
-    let list = encode(listed, max).map_err(|error| refused(unavailable(error)))?;
-    let bytes = if head.is_empty() {
-        list
-    } else {
-        head.extend_from_slice(&list);
-        head
-    };
-    Ok(charged(bytes, charge))
+    let mut out = head;
+    encode(listed, max, &mut out).map_err(|error| refused(unavailable(error)))?;
+    Ok(charged(out, charge))
 }
 
 /// Returns the records that match a query and that the caller may see.
@@ -333,7 +328,7 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
         Ok(out)
     };
     let head = head().map_err(|error| ManagerError::Value(error.to_string()))?;
-    held(state, ctx, &listed, head, encoded_summaries)
+    held(state, ctx, &listed, head, encode_summaries)
 }
 
 #[cfg(test)]

@@ -735,7 +735,9 @@ mod tests {
                 .into_iter()
                 .map(|record| (record, true))
                 .collect();
-            let bytes = super::super::encoded_list(&all, usize::MAX).unwrap().len();
+            let mut out = Vec::new();
+            super::super::encode_list(&all, usize::MAX, &mut out).unwrap();
+            let bytes = out.len();
             let list = begun.elapsed();
             println!("{size}: find {found:?}, put {put:?}, list {list:?} ({bytes} bytes)");
         }

@@ -36,7 +36,7 @@ pub(crate) use self::redis::RedisRegistry;
 pub(crate) use accounts::AccountChange;
 pub(crate) use memory::MemoryRegistry;
 pub(crate) use pattern::ServicePattern;
-pub(crate) use record::{Record, encoded_list, encoded_summaries};
+pub(crate) use record::{Record, encode_list, encode_summaries};
 pub(crate) use service_key::ServiceKey;
 pub(crate) use tasks::task_bytes;
 

@@ -223,38 +223,41 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
     None
 }
 
-/// Encodes a list of records. The flag says whether the caller is a member of the record's
+/// Appends a list of records to `out`. The flag says whether the caller is a member of the record's
 /// workspace.
 ///
 /// # Errors
 ///
 /// Fails if the complete records have more than `max` bytes, before anything is encoded.
-pub(crate) fn encoded_list(
+pub(crate) fn encode_list(
     listed: &[(Arc<Record>, bool)],
     max: usize,
-) -> Result<Vec<u8>, RegistryError> {
-    encode(listed, max, Record::write)
+    out: &mut Vec<u8>,
+) -> Result<(), RegistryError> {
+    encode(listed, max, Record::write, out)
 }
 
-/// Encodes a list of summaries of records, like [`encoded_list`]. The limit applies to the complete
+/// Appends a list of summaries of records, like [`encode_list`]. The limit applies to the complete
 /// records here too.
 ///
 /// # Errors
 ///
-/// Fails like [`encoded_list`].
-pub(crate) fn encoded_summaries(
+/// Fails like [`encode_list`].
+pub(crate) fn encode_summaries(
     listed: &[(Arc<Record>, bool)],
     max: usize,
-) -> Result<Vec<u8>, RegistryError> {
-    encode(listed, max, Record::write_summary)
+    out: &mut Vec<u8>,
+) -> Result<(), RegistryError> {
+    encode(listed, max, Record::write_summary, out)
 }
 
-/// Encodes a list of records. `write` appends one record.
+/// Appends a list of records. `write` appends one record.
 fn encode(
     listed: &[(Arc<Record>, bool)],
     max: usize,
     write: fn(&Record, bool, &mut Vec<u8>),
-) -> Result<Vec<u8>, RegistryError> {
+    out: &mut Vec<u8>,
+) -> Result<(), RegistryError> {
     let bytes: usize = listed.iter().map(|(record, _)| record.len()).sum();
     if bytes > max {
         return Err(RegistryError::ListTooLarge {
@@ -263,7 +266,7 @@ fn encode(
             max,
         });
     }
-    let mut out = Vec::with_capacity(5 + bytes);
+    out.reserve_exact(5 + bytes);
     match u8::try_from(listed.len()) {
         // The headers of a short list and of one with up to 2^32 - 1 items.
         Ok(count @ ..=0x0f) => out.push(0x90 | count),
@@ -274,9 +277,9 @@ fn encode(
         }
     }
     for (record, is_member) in listed {
-        write(record, *is_member, &mut out);
+        write(record, *is_member, out);
     }
-    Ok(out)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -285,6 +288,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    type Encode = fn(&[(Arc<Record>, bool)], usize, &mut Vec<u8>) -> Result<(), RegistryError>;
+
+    fn encoded(
+        encode: Encode,
+        listed: &[(Arc<Record>, bool)],
+        max: usize,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let mut out = Vec::new();
+        encode(listed, max, &mut out).map(|()| out)
+    }
 
     fn service() -> ServiceInfo {
         let text = r#"{"id":"w/a:x","name":"X","type":"t","app_id":"app","description":null,
@@ -306,18 +320,18 @@ mod tests {
     fn strangers_see_neither_the_creator_nor_the_authorized() {
         let record = Arc::new(Record::new(&service()).unwrap());
         let list = [(record.clone(), true), (record, false)];
-        let bytes = Bytes::from(encoded_list(&list, 10_000).unwrap());
+        let bytes = Bytes::from(encoded(encode_list, &list, 10_000).unwrap());
         let listed: Vec<ServiceInfo> = wire::from_slice(&bytes).unwrap();
         assert_eq!(listed[0], service());
         let mut reduced = service();
         reduced.config.authorized_workspaces = None;
         reduced.config.created_by = Some(json!({"id": "ann"}).into());
         assert_eq!(listed[1], reduced);
-        let bytes = Bytes::from(encoded_summaries(&list, 10_000).unwrap());
+        let bytes = Bytes::from(encoded(encode_summaries, &list, 10_000).unwrap());
         let listed: Vec<ServiceSummary> = wire::from_slice(&bytes).unwrap();
         assert_eq!(listed, [service().into(), ServiceSummary::from(reduced)]);
         assert!(matches!(
-            encoded_list(&list, 100),
+            encoded(encode_list, &list, 100),
             Err(RegistryError::ListTooLarge { services: 2, .. })
         ));
     }
@@ -353,7 +367,7 @@ mod tests {
         let record = Arc::new(Record::new(&service()).unwrap());
         for count in [0, 15, 16, 300, 70_000] {
             let list = vec![(record.clone(), true); count];
-            let bytes = encoded_list(&list, usize::MAX).unwrap();
+            let bytes = encoded(encode_list, &list, usize::MAX).unwrap();
             assert_eq!(wire::skip(&bytes).unwrap(), bytes.len());
         }
     }

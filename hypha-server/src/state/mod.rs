@@ -16,10 +16,11 @@ mod server_clients;
 mod shutdown;
 mod waiting;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use hypha_rpc::Context;
+use hypha_rpc::workspace::{ManagerError, Permission};
 use hypha_wire::absolute_address;
 use tokio::sync::{Mutex, mpsc};
 
@@ -45,6 +46,9 @@ pub(crate) const HYPHA_VERSION: &str = "0.21.137";
 
 /// Name of the memory owner for calls of clients that have disconnected.
 const DEPARTED: &str = "departed";
+
+/// Workspace whose administrators administer the whole server. It contains the services for that.
+pub(crate) const ADMINISTRATION: &str = "ws-user-root";
 
 /// The names and URLs of the server, as clients see them.
 #[derive(Clone, Debug)]
@@ -158,23 +162,26 @@ impl State {
 
     /// Returns the user or IP address to which the memory and the slots of a caller are charged.
     pub(crate) fn account_owner(&self, ctx: &Context) -> String {
-        let address = absolute_address(ctx.from(), ctx.workspace());
-        match self.router.find_address(&address) {
+        match self.caller(ctx) {
             Some(caller) => caller.owner().to_owned(),
-            // Charged to the user, because the caller may be connected to another server, and only
-            // that server knows its IP address.
-            None if self.router.bus().has_others() => payer(ctx.user()).to_owned(),
             // The caller has disconnected since it sent the call. All such callers share one
             // account, because no client waits for their results.
-            None => DEPARTED.to_owned(),
+            None if self.has_departed(ctx) => DEPARTED.to_owned(),
+            // Charged to the user, because only the other server knows the IP address.
+            None => payer(ctx.user()).to_owned(),
         }
     }
 
-    /// Returns whether the caller has disconnected, as far as this server knows: not if there are
-    /// other servers, to one of which it may be connected.
-    pub(crate) fn has_departed(&self, ctx: &Context) -> bool {
+    /// Returns the caller if it is connected to this server.
+    fn caller(&self, ctx: &Context) -> Option<Arc<Peer>> {
         let address = absolute_address(ctx.from(), ctx.workspace());
-        self.router.find_address(&address).is_none() && !self.router.bus().has_others()
+        self.router.find_address(&address)
+    }
+
+    /// Returns whether the caller has disconnected, as far as this server knows: a caller may be
+    /// connected to another server of the cluster.
+    pub(crate) fn has_departed(&self, ctx: &Context) -> bool {
+        self.caller(ctx).is_none() && !self.router.bus().has_others()
     }
 
     /// Waits until the caller has disconnected.
@@ -185,6 +192,24 @@ impl State {
         if !self.has_departed(ctx) {
             ctx.cancellation().cancelled().await;
         }
+    }
+
+    /// Returns the state of a server if the caller is an administrator of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the caller is not, or if the server is shutting down.
+    pub(crate) fn for_administrator(
+        state: &Weak<State>,
+        ctx: &Context,
+    ) -> Result<Arc<State>, ManagerError> {
+        if !ctx.user().may(Permission::Admin, ADMINISTRATION) {
+            return Err(ManagerError::Permission(format!(
+                "Permission denied for workspace {ADMINISTRATION}"
+            )));
+        }
+        let state = state.upgrade();
+        state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
     }
 
     /// Disconnects the clients of a user whose credentials have changed, and those with tokens that

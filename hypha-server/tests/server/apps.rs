@@ -148,7 +148,7 @@ async fn calls_come_from_the_workspace_in_the_url() -> Result<()> {
     let text = missing.text().await?;
     assert_eq!(
         text,
-        "Workspace ws-nowhere does not exist or is not accessible"
+        "Workspace ws-nowhere not found: it does not exist or is not accessible"
     );
     Ok(())
 }

@@ -262,6 +262,37 @@ async fn nobody_waits_for_the_login_of_a_client_that_is_gone() -> Result<()> {
     used(&|bytes| bytes <= before).await
 }
 
+/// Calls that wait in the queue of the service while their client leaves begin after the service has
+/// learned that the client is gone.
+#[tokio::test]
+async fn calls_that_begin_after_their_client_has_left_end() -> Result<()> {
+    let server = support::server().await?;
+    let honest = hypha_rpc::connect(server.url()).await?;
+    let login = honest.get_service("public/hypha-login").await?;
+    let key = text(&start(&login).await?, "key").to_owned();
+    let address = login.id().split(':').next().unwrap_or_default();
+    let before = server.stats().memory_used;
+    for _ in 0..5 {
+        let mut client = Raw::anonymous(&server, "client").await?;
+        for _ in 0..200 {
+            let args = Value::List(vec![key.as_str().into()]);
+            call_blindly(&mut client, address, "check", args).await?;
+        }
+        client.close().await?;
+    }
+    for _ in 0..3000 {
+        let stats = server.stats();
+        if stats.connections_open == 1 && stats.memory_used <= before {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    anyhow::bail!(
+        "{} bytes are charged, {before} before",
+        server.stats().memory_used
+    )
+}
+
 /// With these numbers, one client once blocked the login of all others.
 #[tokio::test]
 async fn floods_of_logins_lock_nobody_out() -> Result<()> {
