@@ -262,8 +262,8 @@ async fn nobody_waits_for_the_login_of_a_client_that_is_gone() -> Result<()> {
     used(&|bytes| bytes <= before).await
 }
 
-/// Calls that wait in the queue of the service while their client leaves begin after the service has
-/// learned that the client is gone.
+/// Calls that wait in the queue of the service while their client leaves begin after the service
+/// has learned that the client is gone.
 #[tokio::test]
 async fn calls_that_begin_after_their_client_has_left_end() -> Result<()> {
     let server = support::server().await?;
