@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hypha_rpc::service::{IntoService, Service};
-use hypha_rpc::workspace::{ManagerError, Permission, Visibility, WorkspaceInfo};
+use hypha_rpc::workspace::{ManagerError, Visibility, WorkspaceInfo};
 use hypha_rpc::{Context, Error, Map, Value, hypha_service};
 use serde_json::json;
 use tokio::time::{sleep, timeout};

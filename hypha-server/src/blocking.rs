@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hypha_rpc::service::{IntoService, Service};
-use hypha_rpc::workspace::{ManagerError, Permission};
+use hypha_rpc::workspace::ManagerError;
 use hypha_rpc::{Context, Value, hypha_service};
 use serde_json::json;
 
