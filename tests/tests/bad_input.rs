@@ -147,7 +147,7 @@ async fn workspace_does_not_exist(server: &Server) -> Outcome {
     end.expect(1001, "Failed to establish connection: ");
     end.expect(
         1001,
-        "Workspace no-such-workspace not found: it does not exist or is not accessible",
+        "Workspace no-such-workspace does not exist or is not accessible",
     );
     Ok(())
 }

@@ -27,6 +27,10 @@ EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Timeout)\b.*)$", r
 # The text that the clients put in front of an error of a server.
 WRAPPING = re.compile(r"^(?:\w+: )?(?:Failed to notify workspace manager: )?RemoteError: ?")
 ABSENT = "<absent>"
+# The id of a client or service in a list, with or without its workspace.
+RECORD = re.compile(r"\[(?:([^\[\]/]+)/)?([^\[\]/:]+)(?::[^\[\]]*)?\]$")
+# What a deviation is about; each member of an entry is a pattern, `*` if it is left out.
+KEYS = ("run", "step", "path", "client", "original", "ours")
 
 
 class Normal:
@@ -92,16 +96,23 @@ def records(items):
 
 
 def steps(path, urls):
-    """Return the outcomes of a run by the name of the step, with a number for a repeated step."""
+    """Return the outcomes of a run by the name of the step, with a number for a repeated step.
+
+    Each comes with the clients that were gone before.
+    """
     lines = [json.loads(line) for line in Path(path).read_text().splitlines() if line.startswith("{")]
     known = {text: name for line in lines for text, name in line.get("known", {}).items()}
-    normal, outcomes = Normal(urls.split(), known), {}
-    for line in (line for line in lines if "step" in line):
+    normal, outcomes, gone = Normal(urls.split(), known), {}, ()
+    for line in lines:
+        if "gone" in line:
+            gone = (*gone, normal.text(line["gone"]))
+        if "step" not in line:
+            continue
         name, count = line["step"], 1
         while name in outcomes:
             count += 1
             name = f"{line['step']} #{count}"
-        outcomes[name] = normal.value(line["outcome"])
+        outcomes[name] = normal.value(line["outcome"]), gone
     return outcomes
 
 
@@ -128,10 +139,22 @@ def matcher(pattern):
     return re.compile(expression, re.DOTALL).fullmatch
 
 
+def client_of(path, gone):
+    """Return whether the client of the record at the end of a path is gone or present."""
+    found = RECORD.search(path)
+    if not found:
+        return ""
+    workspace, client = found.groups()
+    # Some lists are those of one workspace, which their ids leave out.
+    known = (place.split("/", 1) for place in gone)
+    left = any(name == client and (not workspace or where in (workspace, "*")) for where, name in known)
+    return "gone" if left else "present"
+
+
 class Deviation:
     def __init__(self, entry):
         self.entry = entry
-        self.matches = [matcher(entry.get(key, "*")) for key in ("run", "step", "path", "original", "ours")]
+        self.matches = [matcher(entry.get(key, "*")) for key in KEYS]
         self.met = 0
 
     def allows(self, difference):
@@ -159,15 +182,16 @@ def main():
         original, ours = steps(*outcomes[:2]), steps(*outcomes[2:])
         count += len(original)
         for step in {**original, **ours}:
-            for difference in differences("", original.get(step, ABSENT), ours.get(step, ABSENT)):
-                path, *values = difference
-                difference = (run, step, NUMBER.sub("]", path), *values)
+            (left, gone), (right, _) = (side.get(step, (ABSENT, ())) for side in (original, ours))
+            for path, *values in differences("", left, right):
+                path = NUMBER.sub("]", path)
+                difference = (run, step, path, client_of(path, gone), *values)
                 # Marks every deviation that applies, so that none counts as gone because another one
                 # applied first.
                 if not any([deviation.allows(difference) for deviation in deviations]):
                     problems += 1
-                    *_, path, left, right = difference
-                    print(f"{run}: {step}\n  at {path or 'the step'}\n    original: {left}\n    ours:     {right}")
+                    print(f"{run}: {step}\n  at {path or 'the step'}")
+                    print("    original: {}\n    ours:     {}".format(*values))
     runs = {run for run, *_ in options.run}
     for deviation in deviations:
         # A deviation caused by a race in the original occurs in some runs only.

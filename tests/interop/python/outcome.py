@@ -24,6 +24,13 @@ class Recorder:
         """Name a text that differs between runs, so that the comparison can replace it."""
         peer.say(json.dumps({"known": {text: f"<{name}>" for name, text in names.items()}}))
 
+    def gone(self, workspace, client):
+        """Say that a client is not connected any more, `*` for any workspace.
+
+        The comparison can then tell what the original keeps of it.
+        """
+        peer.say(json.dumps({"gone": f"{workspace}/{client}"}))
+
     async def step(self, step, action):
         """Await an action, and print its result or error."""
         try:

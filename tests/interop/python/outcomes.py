@@ -25,8 +25,9 @@ LIMIT = 20
 class Sessions:
     """The connections of one run, by the name of the user."""
 
-    def __init__(self, options, secret):
+    def __init__(self, options, secret, recorder):
         self.options = options
+        self.recorder = recorder
         self.secret = secret
         self.clients = {}
 
@@ -52,12 +53,16 @@ class Sessions:
         # With two servers every second client connects to the second one.
         if self.options.second_url and len(self.clients) % 2:
             more.setdefault("server_url", self.options.second_url)
+        # Over HTTP, the client reads its stream with this timeout, and the original writes to an
+        # idle stream only every 30 s, which is the default.
+        more.setdefault("method_timeout", 120)
         self.clients[name] = await peer.connect(self.options, **more)
         return self.clients[name]
 
     async def disconnect(self):
-        for client in self.clients.values():
+        for name, client in self.clients.items():
             await client.disconnect()
+            self.recorder.gone(client.config["workspace"], name)
 
 
 def fill(value, names):
@@ -227,6 +232,7 @@ async def events(recorder, sessions):
     await during("a workspace", alice.create_workspace({"id": "alice-event"}))
     await during("the workspace goes", alice.delete_workspace("alice-event"))
     await during("a client goes", client.disconnect())
+    recorder.gone(client.config["workspace"], guest)
     del sessions.clients[guest]
 
 
@@ -261,8 +267,8 @@ async def refusals(recorder, sessions, tokens):
         "an id with a slash": {"client_id": "a/b"},
         "an id in use": {"token": sessions.token_of("dave"), "client_id": "present"},
     }
-    # Over HTTP, the client is not notified of a rejection, and waits until its timeout.
-    limit = 2 if sessions.options.transport == "http" else 5
+    # Over HTTP, the client is not notified of a rejection, and waits until this timeout.
+    limit = 10
 
     async def attempt(options):
         client = await peer.connect(sessions.options, method_timeout=limit, **options)
@@ -273,13 +279,16 @@ async def refusals(recorder, sessions, tokens):
         finally:
             await client.disconnect()
 
-    # All at once: the original ends the other clients over HTTP if they are idle for too long.
+    # All at once, because some take until the timeout.
     running = {}
     for number, (name, options) in enumerate(attempts.items()):
         options.setdefault("client_id", f"comer-{number}")
         running[name] = asyncio.ensure_future(attempt(options))
     for name, result in running.items():
         await recorder.step(f"connect: {name}", result)
+    for options in attempts.values():
+        # A refused client knows no workspace.
+        recorder.gone("*", options["client_id"])
 
 
 async def administration(recorder, sessions):
@@ -306,6 +315,7 @@ async def administration(recorder, sessions):
     }
     for name, call in calls.items():
         await recorder.step(f"root: admin: {name}", call())
+    recorder.gone("ws-user-erin", "unwanted")
     for who in ("admin", "anonymous"):
         found = sessions.clients[who].get_service("ws-user-root/admin-utils")
         await recorder.step(f"{who}: admin: get_service", found)
@@ -385,7 +395,7 @@ async def main():
     options = parser.parse_args()
     calls = json.loads(TABLE.read_text())
     recorder = Recorder("python", LIMIT)
-    sessions = Sessions(options, options.secret)
+    sessions = Sessions(options, options.secret, recorder)
     host = await host_services(sessions)
     tokens = await users(recorder, sessions, host)
     await manager_contract(recorder, host)
