@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::command::{Steps, cargo, metadata, output, perform, root};
-use crate::{arrows, imports, package, prose};
+use crate::{arrows, imports, oldest, package, prose};
 
 /// Pattern of paths that only exist on their author's machine.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
@@ -50,6 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         )
     });
     steps.step("each feature alone", each_feature_alone);
+    steps.step("oldest compiler", oldest::check);
     steps.step("documentation", || {
         perform(
             cargo(&["doc", "--workspace", "--no-deps", "--all-features"])

@@ -7,6 +7,7 @@ mod compile_time;
 mod fuzz;
 mod imports;
 mod lint;
+mod oldest;
 mod package;
 mod prose;
 mod setup;

@@ -134,7 +134,7 @@ impl de::Error for DecodeError {
 
     fn invalid_length(len: usize, expected: &dyn de::Expected) -> Self {
         let expected = expected.to_string();
-        let got = format_args!("length {len}");
+        let got = format!("length {len}");
         match wanted_length(&expected) {
             Some(wanted) => Self::expected(format_args!("a list of length {wanted}"), got),
             None => Self::expected(expected, got),
