@@ -1,5 +1,5 @@
-//! The step `oldest compiler` of `cargo xtask lint`: checks the crates that promise to build with an
-//! old compiler with that compiler.
+//! The step `oldest compiler` of `cargo xtask lint`: checks the crates that promise to build with
+//! an old compiler with that compiler.
 
 use std::process::Command;
 
