@@ -1,9 +1,9 @@
 //! Parser of the attributes `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`, which
 //! are lists of `key` and `key = value`.
 //!
-//! Called by `lower`, `inherent` and `error_derive`. It reports syntax errors and unknown keys; the
-//! caller checks whether a value makes sense. All spans are those of the user's tokens, so that an
-//! error underlines the key or value and not the whole attribute.
+//! The modules `lower`, `inherent` and `error_derive` call this module, which reports syntax errors
+//! and unknown keys. The callers check the values. All spans are those of the user's tokens, so
+//! that an error underlines the key or value and not the whole attribute.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -13,7 +13,7 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::diag::Errors;
 
-/// Keys and values of the attributes on one item that have not been read yet.
+/// Unread keys and values of the attributes on one item.
 ///
 /// Each method that reads a key also removes it, so a key can be read only once. If a value has the
 /// wrong form, the method reports that and treats the key as absent.
@@ -35,7 +35,7 @@ impl Parse for Entry {
             Some(_) => Some(bare(input.parse()?)),
             None => None,
         };
-        // `id: "desk"` and `id("desk")` get the hint to write `=`. If another word follows, a comma
+        // Suggest `=` for `id: "desk"` and `id("desk")`. If another word follows the key, a comma
         // is missing, and the parser of the list reports that better.
         let ends = input.is_empty() || input.peek(Token![,]);
         if value.is_none() && !ends && !input.peek(Ident::peek_any) {
@@ -226,8 +226,8 @@ pub(crate) const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
 /// Keys of `#[hypha(..)]` on a parameter.
 pub(crate) const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
-/// Returns where a key is valid, if it is not among the `known` keys but valid elsewhere in a
-/// contract.
+/// Returns the place where a contract accepts `key`, to name it in the error. Returns `None` if
+/// there is none, or if the `known` keys are not those of a contract.
 fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
     let places = [
         (&SERVICE_KEYS[..], "into `#[hypha_service(..)]`"),
@@ -251,8 +251,8 @@ pub(crate) fn is_doc(attr: &Attribute) -> bool {
     attr.path().is_ident("doc")
 }
 
-/// Returns the attributes that must be repeated on every item generated from this one: conditions,
-/// lint levels and deprecation.
+/// Returns those of an item's attributes that every generated item must repeat: conditions, lint
+/// levels and deprecation.
 pub(crate) fn carried(attrs: &[Attribute]) -> Vec<Attribute> {
     // `cfg_attr` is included because it may contain any of the others. `must_use`, `doc` and
     // attributes of other macros would be wrong on generated items.

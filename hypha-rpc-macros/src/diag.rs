@@ -5,8 +5,8 @@
 //! become a lint, because rustc has usually reported the same error.
 //!
 //! All generated code has mixed-site hygiene, so that its local names cannot clash with those of
-//! the user, and so that lints know that the user did not write it. [`located`] adds the position
-//! of the user's tokens; errors then underline these.
+//! the user, and so that lints treat it as generated. [`located`] adds the position of the user's
+//! tokens, which errors then underline.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -73,8 +73,8 @@ impl Errors {
     }
 }
 
-/// Reports a syntax error as a lint, because rustc runs lints only if the program has no other
-/// error. So the user does not see the same mistake twice.
+/// Reports a syntax error as a lint. rustc runs lints only if the program has no other error, so
+/// the user does not see the same mistake twice.
 fn unless_reported(error: &syn::Error) -> TokenStream {
     let message = format!("`#[hypha_service]` cannot read this: {error}");
     let at = quote_spanned!(error.span()=> Unread);
@@ -97,8 +97,8 @@ pub(crate) fn located(user: Span) -> Span {
     Span::mixed_site().located_at(user)
 }
 
-/// Returns a generated name with another span. An error about a path that begins with it then
-/// underlines only `span`, instead of everything between two positions.
+/// Returns the generated `name` with the span `span`. An error about a path that begins with `name`
+/// then underlines only `span`; otherwise it could underline everything between two positions.
 pub(crate) fn shown(name: &Ident, span: Span) -> Ident {
     let mut name = name.clone();
     name.set_span(span);

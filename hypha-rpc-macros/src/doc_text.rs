@@ -49,8 +49,8 @@ pub(crate) enum Text {
 }
 
 impl Text {
-    /// Returns the description for `attrs`. `literal` is the description that the macro computed
-    /// from them. It is used if all of them are literals.
+    /// Returns the description for `attrs`. `literal` is the text that the macro computed from
+    /// them; it is used unless one of them is an expression that only rustc can evaluate.
     pub(crate) fn new(attrs: &[Attribute], literal: String) -> Text {
         if let Some(computed) = computed(attrs) {
             return Text::Computed(computed);

@@ -162,9 +162,9 @@ fn variant(
                 from_message(&path, &field.ty, &member, private, ident)
             }
             (Some((field, member)), None, None) => {
-                perhaps_from_message(&path, &field.ty, &member, private)
+                from_message_if_possible(&path, &field.ty, &member, private)
             }
-            // Only the data of an error have all fields.
+            // A message alone cannot fill several fields.
             (Some(_), Some(_), None) => quote_spanned!(span=> |_| ::core::option::Option::None),
             (Some(_), Some(_), Some(key)) => {
                 errors.push(
@@ -206,8 +206,9 @@ fn from_message(
     }
 }
 
-/// Makes the variant of a message, if the type of its field can be made of a text: rustc decides.
-fn perhaps_from_message(
+/// Returns the expression that builds a variant with one field from a message. The expression
+/// returns `None` if the type of the field cannot hold a message, which rustc decides.
+fn from_message_if_possible(
     path: &TokenStream,
     ty: &syn::Type,
     member: &Member,

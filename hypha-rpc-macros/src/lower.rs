@@ -1,8 +1,8 @@
 //! Checks a contract and builds its model.
 //!
-//! Called by `parse` and `inherent`. It continues after an error, so that all errors are reported
-//! at once and the rest of the user's program still finds the generated items. A method that cannot
-//! be called becomes a [`Stub`].
+//! The modules `parse` and `inherent` call this module. The check continues after an error, so that
+//! all errors are reported at once and the rest of the user's program still finds the generated
+//! items. A method that cannot be called becomes a [`Stub`].
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
@@ -59,8 +59,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             format!("a description has at most {DESCRIPTION_LIMIT} characters"),
         );
     }
-    // A doc comment may be longer than a description may be, so it is shortened. A long string in
-    // the attribute is an error instead, because the user wrote it as the description.
+    // Shorten a doc comment that is too long for a description. A string in the attribute that is
+    // too long is an error, because the user wrote it as the description.
     let description = given_description
         .map(|text| text.value())
         .unwrap_or_else(|| {
@@ -162,7 +162,7 @@ fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
     }
 }
 
-/// Reads all members of the trait. Methods that a proxy cannot have become stubs.
+/// Reads all members of the trait. Methods that cannot be called become stubs.
 fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, Vec<Stub>) {
     let mut methods: Vec<Method> = Vec::new();
     let mut stubs = Vec::new();
@@ -232,8 +232,8 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
     (methods, stubs)
 }
 
-/// Returns whether the contract is without async: all its methods are plain `fn`s, and block.
-/// Beside an `async fn`, a plain `fn` is more likely a forgotten `async`.
+/// Returns whether all methods of the contract are plain `fn`s, which then run on blocking threads.
+/// In a contract that also has an `async fn`, a plain `fn` is more likely a forgotten `async`.
 fn no_async(item: &ItemTrait) -> bool {
     item.items.iter().all(|item| match item {
         TraitItem::Fn(TraitItemFn { sig, .. }) => {
@@ -337,7 +337,7 @@ impl Stub {
     }
 }
 
-/// Returns the name on the wire, and the tokens that it comes from.
+/// Returns the name on the wire, and the tokens to underline in errors about the name.
 fn wire_name(
     options: &mut Options,
     ident: &Ident,
@@ -356,7 +356,8 @@ fn wire_name(
     }
 }
 
-/// Returns whether the method runs on a blocking thread. Default: `no_async`.
+/// Returns whether the method runs on a blocking thread: the value of its key `blocking`, by
+/// default `no_async`.
 ///
 /// If `understood` is false, a key of the method was wrong. A plain `fn` is then not reported,
 /// because the wrong key may be a misspelled `blocking`.
@@ -377,7 +378,7 @@ fn blocking(
             "a blocking method is a plain `fn`, which runs on a thread of its own; leave out \
              `async` or `blocking`",
         ),
-        // `signature_shape` reports `const`, and `results` an `impl Future`.
+        // `signature_shape` reports `const`, and `results` reports `impl Future`.
         None if !blocking
             && understood
             && sig.constness.is_none()

@@ -58,14 +58,14 @@ pub(crate) struct Method {
     pub(crate) output: Output,
 }
 
-/// Method with an error because of which it cannot be called. Its proxy still has a method with
-/// that name; otherwise every use would cause another error.
+/// Method that cannot be called because of an error. The proxy still has a method with its name;
+/// otherwise every use would cause another error.
 pub(crate) struct Stub {
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
     pub(crate) carried: Vec<Attribute>,
     pub(crate) args: Vec<Type>,
-    /// `None` if the return type has the error.
+    /// Return type. `None` if the error is in the return type.
     pub(crate) output: Option<Output>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
         Some(stream) => Some(Box::new(stream_items(&whole, stream, errors)?)),
         None => None,
     };
-    may_leave(found, errors)?;
+    check_sendable(found, errors)?;
     let kind = output_kind(&whole);
     Some(Output {
         whole,
@@ -38,7 +38,7 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
         let message = if types::is_future(stream) {
             "write `async fn`, and the output of the future as the result"
         } else {
-            "results leave the process: the only `impl` here is `impl Stream<Item = ..>`; return an \
+            "results are sent to another process: the only `impl` here is `impl Stream<Item = ..>`; return an \
              owned value"
         };
         errors.push(stream, message);
@@ -47,7 +47,7 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
     if !types::is_stream_or_result(whole) {
         errors.push(
             stream,
-            "a stream is the whole result, or what a `Result` holds; inside of other types, return \
+            "return a stream directly or in a `Result`; inside of other types, return \
              `RemoteStream::new(stream)`",
         );
         return None;
@@ -57,7 +57,7 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
         errors.push(found, "items have a fixed type; use an enum or `Value`");
         return None;
     }
-    may_leave(found, errors)?;
+    check_sendable(found, errors)?;
     let kind = output_kind(&item);
     Some(Output {
         whole: item,
@@ -66,14 +66,17 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
     })
 }
 
-/// Reports a type that cannot be sent to another program, and then returns `None`.
-fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
+/// Reports a type that cannot be sent to another program. Returns `None` for a wrong type.
+fn check_sendable(found: types::Found, errors: &mut Errors) -> Option<()> {
     if let Some((found, message)) = found.stays {
         errors.push(found, message);
         return None;
     }
     if let Some(found) = found.reference {
-        errors.push(found, "results leave the process; return an owned value");
+        errors.push(
+            found,
+            "results are sent to another process; return an owned value",
+        );
         return None;
     }
     if let Some(found) = found.self_path {

@@ -151,8 +151,8 @@ fn split(tokens: TokenStream) -> Vec<Member> {
     members
 }
 
-/// Returns the index, at the end of `tokens`, where the attributes and the visibility of the next
-/// member begin.
+/// Returns the index where the attributes and the visibility of the next member begin. These are
+/// the last of the `tokens`.
 fn beginning(tokens: &[TokenTree]) -> usize {
     let is_word = |at: usize, word| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word);
     let is_hash =
@@ -279,8 +279,8 @@ impl Member {
     }
 }
 
-/// Puts the unparsed body into the block. The body has its own braces, whose span rustc reports, so
-/// [`body`] omits those of the block.
+/// Puts the unparsed body, with its own braces, into the block. rustc reports the span of these
+/// braces, so [`body`] omits those of the block.
 fn fill(block: &mut Block, body: &Group) {
     let group = TokenTree::Group(body.clone()).into();
     block.stmts = vec![Stmt::Expr(Expr::Verbatim(group), None)];

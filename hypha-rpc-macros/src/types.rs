@@ -61,8 +61,8 @@ pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
     optional(ty).is_some_and(is_byte_slice)
 }
 
-/// Whether it, or what it may hold as an `Option`, is called as `bytes::Bytes` or an array of the
-/// crate `ndarray` is.
+/// Returns whether the name of the type, or of the `T` of `Option<T>`, is that of `bytes::Bytes` or
+/// of an array of the crate `ndarray`.
 pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     const NAMES: [&str; 10] = [
         "Bytes", "Array", "Array0", "Array1", "Array2", "Array3", "Array4", "Array5", "Array6",
@@ -108,14 +108,14 @@ pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
     }
 }
 
-/// Is its name `Result`, or does it end with that, as the names of aliases of `Result` do?
+/// Returns whether the name of the type ends with `Result`, as the names of aliases of `Result` do.
 pub(crate) fn is_called_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident.to_string().ends_with("Result"))
 }
 
-/// Whether this is certainly no alias of `Result`. Names of the prelude count as certain: an alias
-/// of `Result` that is named `String` is an error in the generated code. The answer improves
-/// documentation and messages, so an uncertain type is never treated as plain.
+/// Returns whether the type is certainly no alias of `Result`. A name of the prelude counts as
+/// certain: an alias of `Result` named `String` would be an error in the generated code. Plain
+/// types get better documentation and messages. `false` is always safe.
 pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     const NAMES: [&str; 20] = [
         "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
@@ -199,7 +199,7 @@ pub(crate) fn with_named(ty: &Type, named: &Type) -> Type {
     ty
 }
 
-/// Adds a bound to every `impl` that does not have it by name.
+/// Adds `bound` to every `impl Trait` type without a bound named `name`.
 pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     struct Bind<'a>(&'a str, &'a TypeParamBound);
     impl VisitMut for Bind<'_> {
@@ -212,9 +212,10 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     Bind(name, bound).visit_type_mut(ty);
 }
 
-/// Replaces every `str`, slice and `dyn` that is not behind a pointer, as far as names show, with a
-/// sized type. Returns the replaced types. Otherwise rustc would report each use of such a type in
-/// the generated code.
+/// Replaces every `str`, slice and `dyn` that is not behind a pointer with a sized type, and
+/// returns the replaced types. Otherwise rustc would report each use of such a type in the
+/// generated code. Looks only into types that are known by name not to be pointers, such as
+/// `Option`.
 pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     struct Give(Vec<Type>);
     impl VisitMut for Give {
@@ -228,9 +229,9 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
                 }
-                // A service cannot use a trait object, so it becomes `Verbatim`: see
-                // `Found::refused`. Written as `impl`, the type accepts any trait, and the body of
-                // a method may use it.
+                // A service cannot use a trait object, so it is replaced by `impl`, as `Verbatim`
+                // (see `Found::refused`). The `impl` accepts any trait, and the body of a method
+                // may use it.
                 Type::TraitObject(object) => {
                     let bounds = &object.bounds;
                     Type::Verbatim(quote_spanned!(span=> impl #bounds))
@@ -280,7 +281,7 @@ pub(crate) struct Found {
     pub(crate) static_lifetime: Option<Lifetime>,
 }
 
-/// Returns those types inside a type that contracts restrict.
+/// Finds the parts of a type that contracts restrict, such as references.
 ///
 /// Visits a copy mutably: the visitor of `syn` for shared references needs another feature, which
 /// would make the build of every user longer.
@@ -362,8 +363,8 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
     })
 }
 
-/// Returns the type with every lifetime replaced by `'static`, as a function without parameters
-/// returns it. Among types with a hidden lifetime, only `Cow` is recognized by name.
+/// Returns the type with every lifetime replaced by `'static`, for a function without parameters.
+/// Among types with a hidden lifetime, only `Cow` is recognized by name.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {

@@ -45,9 +45,9 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
 
 /// Returns the trait with `<>` after its name.
 ///
-/// Without `<>`, for an unknown type in the trait rustc suggests to add a type parameter, but not
-/// for the same type in the proxy. The two reports would differ, and rustc merges only equal
-/// reports.
+/// For an unknown type in a trait without `<>`, rustc suggests adding a type parameter. It suggests
+/// nothing for the same type in the proxy. The two reports would differ, and rustc merges only
+/// equal reports.
 fn without_parameters(item: &ItemTrait) -> TokenStream {
     let mut tokens = TokenStream::new();
     for token in item.to_token_stream() {
@@ -60,7 +60,8 @@ fn without_parameters(item: &ItemTrait) -> TokenStream {
     tokens
 }
 
-/// Rewrites the attributes and the signature. Returns the body, or the semicolon in its place.
+/// Rewrites the attributes and signature of a method. Returns its body, or its semicolon if it has
+/// none.
 fn method(function: &mut TraitItemFn) -> TokenStream {
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let docs = lower::documentation(function, &text);
@@ -91,7 +92,7 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
         ReturnType::Type(_, ty) => {
             let (span, mut ty) = (located(ty.span()), (**ty).clone());
             let send = parse_quote_spanned!(span=> ::core::marker::Send);
-            // The runtime polls streams on any thread, like futures.
+            // Streams must be `Send`, because the runtime polls them on any thread.
             types::bound_impls(&mut ty, "Send", &send);
             (span, ty.into_token_stream())
         }

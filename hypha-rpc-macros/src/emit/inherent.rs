@@ -14,7 +14,7 @@ use crate::model::Service;
 use crate::{attrs, inherent, source};
 
 /// Generates the block and its registration. If `with_methods` is false, the service has no
-/// methods, because those of a wrong block would only cause more errors.
+/// methods, because the methods of a wrong block would only cause more errors.
 pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let mut tokens = stripped(block);
     tokens.extend(registration(service, block, with_methods));
@@ -25,7 +25,7 @@ pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> T
 /// rustc rejects.
 pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     let mut block = block.clone();
-    // If the span were the user's own, rustc would suggest to add type parameters after `impl`: see
+    // With the user's own span, rustc would suggest adding type parameters after `impl`: see
     // `contract`.
     block.impl_token.span = located(block.impl_token.span);
     for item in &mut block.items {

@@ -1,8 +1,8 @@
 //! Generates `FooProxy`, whose methods call those of a remote service.
 //!
-//! It has no inherent methods except those of the contract, so that no name can clash: everything
-//! else is in the trait `Proxy`. A method returns a `Call`, which is lazy, accepts options such as
-//! a timeout, and becomes a future with `.await`.
+//! The only inherent methods of the proxy are those of the contract, so that no name can clash.
+//! Everything else is in the trait `Proxy`. A method returns a `Call`, which is lazy, accepts
+//! options such as a timeout, and becomes a future with `.await`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -94,8 +94,8 @@ fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
     }
 }
 
-/// Generates one method. It encodes the arguments before it returns, so that the call borrows
-/// nothing.
+/// Generates one method. The generated method encodes the arguments before it returns, so that the
+/// call borrows nothing.
 fn one_method(service: &Service, method: &Method) -> TokenStream {
     let vis = &service.vis;
     let Method {

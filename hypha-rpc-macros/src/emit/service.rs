@@ -195,7 +195,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         index += usize::from(matches!(arg.kind, ArgKind::Value(_)));
     }
     let answer = answer(private, &method.output);
-    // Needed even without arguments, because `args` rejects a call with too many.
+    // Generate this even for a method without arguments, because `args` rejects a call with too
+    // many.
     let args = quote_spanned!(span=> __incoming.args(&[#(#wire_names),*])?;);
     let args = if index == 0 {
         args
@@ -304,7 +305,8 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     }
 }
 
-/// Returns the type of the result if it is named like `bytes::Bytes`, which is sent without a copy.
+/// Returns the type of the result if its name may be that of `bytes::Bytes` or an `ndarray` array,
+/// whose bytes are sent without a copy.
 fn shared_bytes(private: &Ident, output: &Output) -> Option<TokenStream> {
     let ok = match &output.kind {
         OutputKind::Fallible(parts) => &parts.0,

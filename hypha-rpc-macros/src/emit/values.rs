@@ -40,8 +40,8 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     }
 }
 
-/// Returns the output with `RemoteStream<..>` instead of `impl Stream`, because that type can be
-/// written anywhere.
+/// Returns the output with every `impl Stream` replaced by `RemoteStream<..>`, which is allowed in
+/// more positions than `impl`.
 pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let Some(item) = &output.stream else {
         return output.clone();
@@ -79,9 +79,9 @@ pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, Toke
     output_types(private, &received(&named(private, output)))
 }
 
-/// Returns the same types for the documentation, where rustdoc would print the expression by which
-/// rustc finds out whether the output is a `Result`: a type that is not called so is taken for
-/// none. `None` if there is no such expression in them.
+/// Returns the types of [`call_types`] for the documentation, or `None` if they need no change. A
+/// type whose name does not end with `Result` counts as plain here. Otherwise rustdoc would print
+/// the expression by which rustc decides whether the type is a `Result`.
 pub(super) fn documented_types(
     private: &Ident,
     output: &Output,
@@ -90,7 +90,8 @@ pub(super) fn documented_types(
     changed.then(|| call_types(private, &plain))
 }
 
-/// The output with all unknown kinds taken for plain ones, and whether there was one.
+/// Returns the output with unknown kinds replaced by plain ones, and whether there was an unknown
+/// kind. A type whose name ends with `Result` stays unknown.
 fn written(output: &Output) -> (Output, bool) {
     let stream = output.stream.as_deref().map(written);
     let is_unknown = matches!(output.kind, OutputKind::Unknown)

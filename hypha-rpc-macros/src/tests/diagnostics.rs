@@ -67,7 +67,8 @@ fn not_async() {
         in_trait("fn f(&self); #[hypha(blocking)] fn g(&self);"),
         nothing
     );
-    // A future is a mistake of its own, and says that the contract is not without async.
+    // `impl Future` is an error itself. The contract is then not without async, so the plain `fn`
+    // is another error.
     let future = "fn f(&self); fn g(&self) -> impl Future<Output = u8>;";
     assert_eq!(in_trait(future).len(), 2);
 }
@@ -193,7 +194,7 @@ fn types_of_arguments() {
 
 #[test]
 fn results_that_borrow() {
-    let message = "results leave the process; return an owned value";
+    let message = "results are sent to another process; return an owned value";
     assert_eq!(
         in_trait("async fn f(&self) -> &str;"),
         [format!("&str => {message}")]
@@ -214,7 +215,7 @@ fn streams() {
         ),
         [""; 0]
     );
-    let only = "results leave the process: the only `impl` here is `impl Stream<Item = ..>`; return an \
+    let only = "results are sent to another process: the only `impl` here is `impl Stream<Item = ..>`; return an \
                 owned value";
     assert_eq!(
         in_trait("async fn f(&self) -> impl Iterator<Item = u8>;"),
@@ -227,13 +228,13 @@ fn streams() {
     assert_eq!(
         in_trait("async fn f(&self) -> Vec<impl Stream<Item = u8>>;"),
         [
-            "impl Stream<Item = u8> => a stream is the whole result, or what a `Result` holds; inside of \
+            "impl Stream<Item = u8> => return a stream directly or in a `Result`; inside of \
              other types, return `RemoteStream::new(stream)`"
         ]
     );
     assert_eq!(
         in_trait("async fn f(&self) -> impl Stream<Item = &str>;"),
-        ["&str => results leave the process; return an owned value"]
+        ["&str => results are sent to another process; return an owned value"]
     );
 }
 

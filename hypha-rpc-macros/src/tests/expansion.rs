@@ -210,7 +210,8 @@ fn half_typed() {
     insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
 }
 
-/// Syntax that `syn` cannot parse is a lint: rustc has reported it, unless it knows newer syntax.
+/// Syntax that `syn` cannot parse becomes a lint: rustc has reported it, unless it knows newer
+/// syntax.
 #[test]
 fn unknown_syntax() {
     let (tokens, errors) = run("", "trait Lab { async gen fn size(&self) -> u8; }");

@@ -25,7 +25,7 @@ use hypha_wire::{Args, Binary, DecodeError, Value, WireError};
 /// A type that can be an argument of a service method.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a service argument",
-    label = "arguments travel between processes and are described by a schema",
+    label = "arguments are sent to another process and described by a schema",
     note = "add `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]` to the type, if it is yours",
     note = "only `&str` and `&[u8]` can be borrowed from a call; take anything else by value",
     note = "`bytes::Bytes` is known by that name only: behind an alias and inside of another type write `Binary`, or on a field `#[schemars(with = \"hypha_rpc::Binary\")]`",
@@ -40,7 +40,7 @@ impl<'de, T: Serialize + Deserialize<'de> + JsonSchema + Send> ServiceArgument<'
 /// A type that a service method can return.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a service method",
-    label = "results travel between processes",
+    label = "results are sent to another process",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type",
     note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `impl Stream<Item = T>`"
 )]
@@ -77,26 +77,26 @@ pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a IncomingCall) -> T {
     T::from_incoming(incoming)
 }
 
-/// Functions that generated code uses for arguments of type `T`. The methods have no bounds on `T`.
-/// Only the function that creates the codec has them, so that a mistake is reported once, there.
+/// Functions that generated code uses for arguments of type `T`. Their bounds on `T` are not here,
+/// but on the functions that create a codec, so that rustc reports a wrong type only once.
 #[derive(Debug)]
 pub struct ArgumentCodec<'de, T> {
     /// Decodes the argument; `None` if the caller omitted it.
     given: fn(&Arguments<'de>, usize) -> Result<Option<T>, WireError>,
     required: fn(&Arguments<'de>, usize) -> Result<T, WireError>,
-    /// Returns the value of an omitted argument that follows from its type, such as `None` for an
-    /// `Option`.
+    /// Returns the value of an omitted argument if the type defines one, such as `None` for an
+    /// `Option<T>`.
     absent: fn() -> Option<T>,
-    push: fn(&mut Args, &'static str, &T, May),
+    push: fn(&mut Args, &'static str, &T, Nil),
     describe: fn(FunctionSchema, &str, &str, Presence) -> FunctionSchema,
     to_json: fn(&T) -> Option<serde_json::Value>,
 }
 
 /// Whether an argument that encodes to nil may be omitted from the message.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum May {
-    BeLeftOut,
-    NotBeLeftOut,
+enum Nil {
+    Omit,
+    Send,
 }
 
 /// Whether an argument may be omitted, according to its schema.
@@ -107,9 +107,9 @@ enum Presence {
     Default(serde_json::Value),
 }
 
-/// Finds the [`ArgumentCodec`] of a type that is called `Bytes` or `Array`. The functions for
-/// `bytes::Bytes` and `ndarray::Array`, which have no schema of their own and which serde copies,
-/// hide that of [`AnyArgument`].
+/// Selects the [`ArgumentCodec`] of a type named `Bytes` or `Array`. The functions for
+/// `bytes::Bytes` and `ndarray::Array` hide that of [`AnyArgument`]. They are needed because these
+/// types have no schema of their own, and serde copies their data.
 #[derive(Debug)]
 pub struct ArgumentOf<T>(PhantomData<T>);
 
@@ -125,7 +125,7 @@ impl ArgumentOf<bytes::Bytes> {
             },
             required: |args, index| args.required(index).map(|Binary(bytes)| bytes),
             absent: || None,
-            push: |args, name, value, may| push(args, name, &Binary(value.clone()), may),
+            push: |args, name, value, nil| push(args, name, &Binary(value.clone()), nil),
             describe: describe::<Binary>,
             to_json,
         }
@@ -147,7 +147,7 @@ impl ArgumentOf<Option<bytes::Bytes>> {
                 Ok(binary.map(|Binary(bytes)| bytes))
             },
             absent: || Some(None),
-            push: |args, name, value, may| push(args, name, &value.clone().map(Binary), may),
+            push: |args, name, value, nil| push(args, name, &value.clone().map(Binary), nil),
             describe: describe::<Option<Binary>>,
             to_json,
         }
@@ -156,7 +156,8 @@ impl ArgumentOf<Option<bytes::Bytes>> {
 
 #[cfg(feature = "ndarray")]
 impl<T: Element, D: Dimension> ArgumentOf<ndarray::Array<T, D>> {
-    /// Arguments are read from the frame, and sent without serde's list of numbers.
+    /// Returns a codec that reads the elements from the frame, and sends them without serde's list
+    /// of numbers.
     #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, ndarray::Array<T, D>> {
         ArgumentCodec {
@@ -166,7 +167,7 @@ impl<T: Element, D: Dimension> ArgumentOf<ndarray::Array<T, D>> {
             },
             required: |args, index| args.required(index).map(|ArrayOf(array)| array),
             absent: || None,
-            push: |args, name, value, may| push(args, name, &NdArray::from(value), may),
+            push: |args, name, value, nil| push(args, name, &NdArray::from(value), nil),
             describe: describe::<ArrayOf<T, D>>,
             to_json: |_| None,
         }
@@ -189,8 +190,8 @@ impl<T: Element, D: Dimension> ArgumentOf<Option<ndarray::Array<T, D>>> {
                 Ok(array.map(|ArrayOf(array)| array))
             },
             absent: || Some(None),
-            push: |args, name, value, may| {
-                push(args, name, &value.as_ref().map(NdArray::from), may)
+            push: |args, name, value, nil| {
+                push(args, name, &value.as_ref().map(NdArray::from), nil)
             },
             describe: describe::<Option<ArrayOf<T, D>>>,
             to_json: |_| None,
@@ -198,7 +199,7 @@ impl<T: Element, D: Dimension> ArgumentOf<Option<ndarray::Array<T, D>>> {
     }
 }
 
-/// Codec of a type called `Bytes` that is not `bytes::Bytes`. See [`ArgumentOf`].
+/// Codec of any other type named `Bytes` or `Array`. See [`ArgumentOf`].
 pub trait AnyArgument<T> {
     /// Returns the codec based on serde and schemars.
     #[must_use]
@@ -239,7 +240,7 @@ fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
 pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
     ArgumentCodec {
         given: |args, index| args.bytes(index, locate::<Binary>),
-        push: |args, name, value, may| push(args, name, &RawBytes(value), may),
+        push: |args, name, value, nil| push(args, name, &RawBytes(value), nil),
         describe: describe::<Binary>,
         ..argument()
     }
@@ -250,7 +251,7 @@ pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
 pub fn optional_byte_argument<'de>() -> ArgumentCodec<'de, Option<&'de [u8]>> {
     ArgumentCodec {
         given: |args, index| args.optional_bytes(index, locate::<Option<Binary>>),
-        push: |args, name, value, may| push(args, name, &value.map(RawBytes), may),
+        push: |args, name, value, nil| push(args, name, &value.map(RawBytes), nil),
         describe: describe::<Option<Binary>>,
         ..argument()
     }
@@ -264,10 +265,10 @@ impl Serialize for RawBytes<'_> {
     }
 }
 
-fn push<T: Serialize>(args: &mut Args, name: &'static str, value: &T, may: May) {
-    match may {
-        May::BeLeftOut => args.push_optional(name, value),
-        May::NotBeLeftOut => args.push(name, value),
+fn push<T: Serialize>(args: &mut Args, name: &'static str, value: &T, nil: Nil) {
+    match nil {
+        Nil::Omit => args.push_optional(name, value),
+        Nil::Send => args.push(name, value),
     }
 }
 
@@ -311,18 +312,14 @@ impl<'de, T> ArgumentCodec<'de, T> {
     /// Encodes an argument without a default.
     pub fn push(self, args: &mut Args, name: &'static str, value: &T) {
         let optional = (self.absent)().is_some();
-        let may = if optional {
-            May::BeLeftOut
-        } else {
-            May::NotBeLeftOut
-        };
-        (self.push)(args, name, value, may);
+        let nil = if optional { Nil::Omit } else { Nil::Send };
+        (self.push)(args, name, value, nil);
     }
 
     /// Encodes an argument with a default. Sends nil explicitly, because the callee would use the
     /// default for an omitted argument.
     pub fn push_always(self, args: &mut Args, name: &'static str, value: &T) {
-        (self.push)(args, name, value, May::NotBeLeftOut);
+        (self.push)(args, name, value, Nil::Send);
     }
 
     /// Describes an argument without a default.
@@ -490,12 +487,12 @@ pub trait AnyReturn: Sized {
 
 impl<T> AnyReturn for &ReturnOf<T> {}
 
-/// Output of a method as a `Result`: either a `Result`, or another type combined with an error that
-/// cannot occur.
+/// Output of a method, as a `Result`. A type that is not a `Result` gets an error type without
+/// values.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` stands where only a `Result` can be",
-    label = "this is another type",
-    note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
+    message = "`{Self}` is not a `Result`",
+    label = "expected a `Result`",
+    note = "return a stream directly or in a `Result`; inside of other types, return `RemoteStream::new(stream)`"
 )]
 pub trait Output<const FALLIBLE: bool> {
     /// Type of the result.
@@ -533,13 +530,13 @@ where
     output.into_result()
 }
 
-/// Type that the contract writes as `Result<T, E>`, or a stream's return type, which must be a
-/// `Result`.
+/// Return type that can only be a `Result`: the contract writes it as `Result<T, E>`, or it
+/// contains a stream and must therefore be a `Result`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` stands where only a `Result` can be",
-    label = "this is another type",
-    note = "if it has the name of `Result`, give it another one in this contract, for example with `use .. as ..`",
-    note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
+    message = "`{Self}` is not a `Result`",
+    label = "expected a `Result`",
+    note = "if the type is named `Result`, use another name for it in this contract, for example with `use .. as ..`",
+    note = "return a stream directly or in a `Result`; inside of other types, return `RemoteStream::new(stream)`"
 )]
 pub trait WrittenResult<T, E> {
     /// Returns the value itself.
@@ -578,8 +575,8 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
     incoming.reply(value)
 }
 
-/// Encodes a result of a type that is called `Bytes` or `Array`. The functions for `bytes::Bytes`,
-/// which serde copies, and for `ndarray::Array` hide that of [`AnyResult`].
+/// Selects the encoding of a result type named `Bytes` or `Array`. The functions for
+/// `bytes::Bytes`, which serde would copy, and for `ndarray::Array` hide that of [`AnyResult`].
 #[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 
@@ -592,13 +589,13 @@ impl ResultOf<bytes::Bytes> {
 
 #[cfg(feature = "ndarray")]
 impl<T: Element, D: Dimension> ResultOf<ndarray::Array<T, D>> {
-    /// Sends the elements as they are, not one after another.
+    /// Encodes the elements as one block of bytes, not one by one.
     pub fn reply(incoming: &IncomingCall, value: &ndarray::Array<T, D>) -> Result<Args, WireError> {
         incoming.reply(&NdArray::from(value))
     }
 }
 
-/// Encoding of a type called `Bytes` that is not `bytes::Bytes`. See [`ResultOf`].
+/// Encoding of any other type named `Bytes` or `Array`. See [`ResultOf`].
 pub trait AnyResult<T> {
     /// Encodes the value with serde.
     fn reply(incoming: &IncomingCall, value: &T) -> Result<Args, WireError>
