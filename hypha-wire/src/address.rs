@@ -1,5 +1,4 @@
-//! Service ids, client addresses and server URLs. This module only parses and formats them; it
-//! looks nothing up.
+//! Parses and formats service ids, client addresses and server URLs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -124,8 +123,7 @@ pub fn valid_client_id(id: &str) -> bool {
 
 /// Returns whether `name` is a valid service name: not empty, and without `.`, `:`, `@` and `/`.
 ///
-/// A name must not contain a dot, because method paths are split at dots, so no call could reach
-/// the service.
+/// Method paths are split at dots, so no call could reach a service with a dot in its name.
 #[must_use]
 pub fn valid_service_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['.', ':', '@', '/'])
@@ -133,8 +131,8 @@ pub fn valid_service_name(name: &str) -> bool {
 
 /// Returns a new random id of 22 characters from the alphabet of Python's `shortuuid`.
 ///
-/// It has 128 bits of randomness, so that a peer cannot guess the id of a session. Used for client
-/// ids, sessions and objects.
+/// The id has 128 bits of randomness, so that a peer cannot guess the id of a session. Used for
+/// client ids, sessions and objects.
 #[must_use]
 pub fn random_id() -> String {
     const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";

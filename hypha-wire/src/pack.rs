@@ -18,8 +18,8 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes that would be written, so that a front can be placed directly before the
-/// following bytes.
+/// Counts the bytes that would be written. Used to measure a header, so that it can end exactly
+/// where the following bytes start.
 pub(super) struct Count(pub(super) usize);
 
 impl Sink for Count {

@@ -78,7 +78,7 @@ pub struct Head<'a> {
     pub to: &'a str,
     /// Path of the called method at the receiver.
     pub method: &'a str,
-    /// Session at the receiver in which it handed out the called function.
+    /// Session in which the receiver handed out the called function.
     pub parent: Option<&'a str>,
     /// Session of this call at the sender. `None` if no response is expected.
     pub session: Option<&'a str>,
@@ -248,7 +248,7 @@ impl Args {
         match decoder.token()? {
             Token::Nil => Ok(Args::new(0, 0)),
             Token::Map(len) => {
-                // Check before memory is reserved for the declared number.
+                // Check the number before reserving memory for it.
                 let entries = checked_len(len)?;
                 let mut args = Args::new(0, len as usize);
                 for _ in entries {
@@ -613,7 +613,7 @@ mod tests {
     use crate::Message;
 
     fn is_encoded_in_place(parent: &str, size: usize) -> bool {
-        // Not a byte string but a list, because large binary data is never copied into the buffer.
+        // Use a list, because large binary data is never copied into the buffer.
         let payload = vec![5u8; size];
         let mut args = Args::with_capacity(1, 0, payload.len() + 64);
         args.push("payload", &payload);
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_stands_for_arguments() {
+    fn arguments_are_created_from_a_value() {
         let raw = |json: serde_json::Value| {
             let bytes = crate::to_vec(&json).expect("encodes");
             RawValue::new(bytes.into()).expect("a value")

@@ -139,7 +139,7 @@ struct Entry {
     /// Bytes charged to the account of the peer. At least `cost`, because a charge is only returned
     /// as a whole, when the message is removed from the store.
     charged: usize,
-    /// The charges, which end when dropped.
+    /// Charges to the account of the peer, released when dropped.
     charges: Vec<MemoryCharge>,
 }
 
@@ -178,7 +178,8 @@ impl Entry {
     }
 
     /// Returns the effects of the chunk `index` of `len` bytes: first with room reserved for later
-    /// chunks, then without. The caller uses the second if there is no memory for the first.
+    /// chunks, then without. The caller uses the second `Growth` if there is no memory for the
+    /// first.
     fn growth(&self, index: u64, len: usize) -> [Growth; 2] {
         let replaced = self.early.get(&index).map(bytes::Bytes::len);
         let capacity = self.joined.capacity();
@@ -216,7 +217,7 @@ impl Entry {
         [with(ample.max(needed)), with(needed)]
     }
 
-    /// Returns the index after the highest chunk so far. `append` uses it.
+    /// Returns the index that follows the highest chunk so far, for `append`.
     fn next(&self) -> u64 {
         match self.early.last_key_value() {
             Some((last, _)) => last.saturating_add(1),
@@ -346,9 +347,9 @@ impl ChunkStore {
     /// # Errors
     ///
     /// - [`ChunkError::Unknown`] if the peer has no message with this key.
-    /// - [`ChunkError::Differs`] if it replaces a chunk of a different length, and all chunks
-    ///   before that have arrived. Such a chunk is already joined, and the joined bytes cannot
-    ///   move.
+    /// - [`ChunkError::Differs`] if the chunk replaces one of a different length that is already
+    ///   joined, because the joined bytes cannot move. A chunk is joined when all chunks before it
+    ///   have arrived.
     /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
     /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn set(
@@ -432,8 +433,8 @@ impl ChunkStore {
         Ok(entry.joined.into())
     }
 
-    /// Drops all messages that have not received a chunk in the five minutes before `now`. Owners
-    /// call this periodically, because otherwise only [`create`](Self::create) drops them.
+    /// Drops all messages that have not received a chunk in the five minutes before `now`. Call
+    /// this periodically, because otherwise only [`create`](Self::create) drops them.
     pub fn expire(&mut self, now: Instant) {
         let total = &mut self.used;
         self.peers.retain(|_, peer| {
@@ -698,7 +699,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reserved_is_charged_and_given_back() {
+    fn reserved_memory_is_charged_and_released() {
         let now = Instant::now();
         let account = Arc::new(Account::default());
         let used = || account.0.load(Ordering::Relaxed);

@@ -30,8 +30,8 @@ pub struct Extra {
     pub interval: Option<f64>,
     /// Raw msgpack of `data`, the content of an event.
     pub data: Option<bytes::Bytes>,
-    /// Encrypted second segment (`_enc`). If present, ignore the other fields, because anyone on
-    /// the way could have added them.
+    /// Encrypted second segment (`_enc`). If present, ignore the other fields, because anyone
+    /// between the sender and this program could have added them.
     pub encrypted: Option<EncryptedExtra>,
 }
 
@@ -226,7 +226,7 @@ pub(super) fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError>
     Ok(0..len)
 }
 
-/// Reads `with_kwargs`. Nil counts as `false`, which JavaScript may send for an absent value.
+/// Reads `with_kwargs`. Nil counts as `false`, because JavaScript may send nil for an absent value.
 fn flag(value: &bytes::Bytes) -> Result<bool, DecodeError> {
     Ok(from_slice::<Option<bool>>(value)?.unwrap_or(false))
 }
@@ -479,8 +479,8 @@ impl<'a> SeqAccess<'a> for Items<'a> {
         let _scope = Scope::enter(frame, origin.as_ref(), table, meter.limit());
         let mut decoder = Decoder::of_span(frame, start, end)?.metered(meter);
         let value = seed.deserialize(&mut decoder);
-        // Report before the error is returned, so that failed attempts also count against the
-        // limit.
+        // Report the used memory before returning an error, so that failed attempts also count
+        // against the limit.
         decoder.finish();
         let value = value.map_err(|error| error.in_index(self.next))?;
         self.next += 1;
@@ -504,7 +504,7 @@ mod tests {
         assert_eq!(parsed(json!({"data": 1})), None);
         assert_eq!(parsed(json!({"_enc": null, "data": 1})), None);
         assert_eq!(parsed(json!({"_enc": false})), None);
-        // Another version may have other fields. Its number identifies it.
+        // Another version may have other fields, so only its number is read.
         let other = parsed(json!({"_enc": {"v": 3, "key": 1}})).expect("encrypted");
         assert_eq!((other.version, other.data.len()), (3, 0));
 

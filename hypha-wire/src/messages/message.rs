@@ -192,7 +192,7 @@ impl Message {
         self.text(METHOD)
     }
 
-    /// Returns the session at the receiver in which it handed out the called function.
+    /// Returns the session in which the receiver handed out the called function.
     pub fn parent(&self) -> Option<&str> {
         self.text(PARENT)
     }
@@ -258,8 +258,8 @@ impl Message {
     /// session (`"*"`) without a session or a heartbeat interval.
     pub fn extra(&self) -> Result<Extra, DecodeError> {
         let extra = Extra::parse(self.extra_raw())?;
-        // Both are needed to respond. Reject a message without them here, and not after the method
-        // has run.
+        // A response needs both. Reject a message without them here, and not after the method has
+        // run.
         if matches!(extra.promise, Some(Promise::Star)) {
             if self.session().is_none() {
                 return Err(DecodeError::new("promise `*` without a session"));

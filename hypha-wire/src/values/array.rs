@@ -414,8 +414,8 @@ impl NdArray {
 
 /// Returns the number of elements of an array of this shape, with elements of `size` bytes.
 ///
-/// Returns an error if the product of the lengths does not fit into memory. The check skips lengths
-/// of zero, like numpy, which could otherwise not receive the array.
+/// Returns an error if the product of the lengths does not fit into memory. Like numpy, checks the
+/// product of the lengths that are not zero, because numpy could not receive any other array.
 pub(super) fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     if shape.len() > MAX_DIMENSIONS {
         return Err(ArrayError(format!(

@@ -4,8 +4,8 @@
 //! A buffer holds the key `"12"` as a string and `1.5` as a float. serde then refuses to convert
 //! the string to an integer, or the float to a `Duration`. The decoder cannot choose the form in
 //! advance, because the same bytes may be meant for a `String` and an `f64`. Therefore this module
-//! records serde's refusals, and decodes the value again with another form at the places that were
-//! refused.
+//! records the values that serde refuses, and decodes the whole value again with another form for
+//! these.
 
 use std::cell::{Cell, RefCell};
 
@@ -33,14 +33,14 @@ pub(super) enum Form {
 /// Form to use for the values at one place.
 #[derive(Clone, Debug, PartialEq)]
 struct Hint {
-    place: Place,
+    place: MemberName,
     form: Form,
 }
 
 /// Name of the map member that contains a value, directly or in nested lists; empty outside of
 /// maps. All members with the same name get the same form, because a list may contain thousands of
 /// them.
-type Place = Box<str>;
+type MemberName = Box<str>;
 
 /// Buffered value, as serde's refusal describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ struct Notes {
 
 /// Recording mode of this thread.
 #[derive(Clone, Copy, PartialEq)]
-enum Taking {
+enum Recording {
     Nothing,
     Refusals,
     /// Refusals, and the places of the watched values.
@@ -74,28 +74,28 @@ enum Taking {
 thread_local! {
     static NOTES: RefCell<Notes> = RefCell::default();
     /// Recording mode. Values that serde does not buffer cost only one read of this cell.
-    static TAKING: Cell<Taking> = const { Cell::new(Taking::Nothing) };
+    static RECORDING: Cell<Recording> = const { Cell::new(Recording::Nothing) };
     /// Number of remote functions and streams that this thread has decoded.
     static HANDLES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Mode and notes of the enclosing value. Restored on drop.
 struct Outer {
-    taking: Taking,
+    recording: Recording,
     notes: Option<Notes>,
 }
 
 impl Outer {
     fn leave() -> Outer {
-        let taking = TAKING.replace(Taking::Nothing);
-        let notes = (taking != Taking::Nothing).then(|| NOTES.take());
-        Outer { taking, notes }
+        let recording = RECORDING.replace(Recording::Nothing);
+        let notes = (recording != Recording::Nothing).then(|| NOTES.take());
+        Outer { recording, notes }
     }
 }
 
 impl Drop for Outer {
     fn drop(&mut self) {
-        TAKING.set(self.taking);
+        RECORDING.set(self.recording);
         if let Some(notes) = self.notes.take() {
             NOTES.set(notes);
         }
@@ -110,9 +110,9 @@ pub(super) fn handle_made() {
 
 /// Starts to record refusals. Called when serde first decodes a value without knowing its type.
 pub(super) fn begin() {
-    if TAKING.get() == Taking::Nothing {
+    if RECORDING.get() == Recording::Nothing {
         NOTES.set(Notes::default());
-        TAKING.set(Taking::Refusals);
+        RECORDING.set(Recording::Refusals);
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) fn decode<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<
     let _outer = Outer::leave();
     let handles = HANDLES.get();
     let error = match attempt() {
-        Err(error) if TAKING.get() != Taking::Nothing && HANDLES.get() == handles => error,
+        Err(error) if RECORDING.get() != Recording::Nothing && HANDLES.get() == handles => error,
         result => return result,
     };
     let watched = NOTES.take().refused;
@@ -154,9 +154,9 @@ impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
             watched: watched.to_vec(),
             ..Notes::default()
         });
-        TAKING.set(Taking::Values);
+        RECORDING.set(Recording::Values);
         let (found, may_repeat) = (self.attempt)();
-        TAKING.set(Taking::Nothing);
+        RECORDING.set(Recording::Nothing);
         let notes = NOTES.take();
         if !may_repeat {
             self.left = 0;
@@ -222,7 +222,7 @@ impl Notes {
 /// Returns whether the places of buffered values are being recorded.
 #[inline]
 pub(super) fn is_watching() -> bool {
-    TAKING.get() == Taking::Values
+    RECORDING.get() == Recording::Values
 }
 
 /// Returns the time type to use for the buffered number or timestamp at `place`, if there is one.
@@ -257,7 +257,7 @@ pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
 
 /// Records a value that serde refused to convert to another type.
 pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
-    if TAKING.get() == Taking::Nothing {
+    if RECORDING.get() == Recording::Nothing {
         return;
     }
     let form = match (unexpected, Time::expected(expected)) {

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_come_first() {
+    fn the_name_can_be_the_first_key() {
         let json = serde_json::json!({"_rtype": "colour", "r": 1.0, "g": 2, "b": 3});
         assert_eq!(read::<Colour>(json), Ok(Colour(1, 2, 3)));
     }

@@ -64,8 +64,8 @@ impl<C: Serialize> Serialize for Set<C> {
 
 impl<'de, C: Deserialize<'de>> Deserialize<'de> for Set<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_seq`, because other formats represent a set as the map that it is on the
-        // wire.
+        // Not `deserialize_seq`, because other formats present a set as a map with `_rtype`, as on
+        // the wire.
         deserializer.deserialize_any(SetVisitor(PhantomData))
     }
 }

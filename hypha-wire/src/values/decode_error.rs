@@ -217,7 +217,7 @@ fn expected_kind(expected: &str) -> &str {
         _ if bare.starts_with("adjacently tagged enum ") => "map",
         _ if bare.starts_with("tuple ") || bare.starts_with("array of length ") => "list",
         _ if bare.starts_with("unit struct ") => "null",
-        // Names of this crate's visitors, and messages of handwritten visitors.
+        // The name of a visitor of this crate, or the message of a handwritten visitor.
         _ => bare,
     }
 }

@@ -303,8 +303,8 @@ fn f16_from_f64(number: f64) -> u16 {
     let bits = if number.is_nan() {
         0x7e00
     } else if size >= 65520.0 {
-        // At least halfway between the largest float, 65504, and the next power of two, so it
-        // rounds up to infinity.
+        // The number is at least halfway between the largest float, 65504, and the next power of
+        // two, so it rounds up to infinity.
         0x7c00
     } else {
         // Below 2^-14 all neighbors have the same distance, so the exponent stops there. Scaling by

@@ -19,7 +19,7 @@ pub struct WireError {
     pub trace: String,
     /// Name of the class of the error, for programs (`_rname`). Only Rust peers send it.
     pub name: Option<String>,
-    /// Data of the error (`_rdata`). Only Rust peers send them.
+    /// Data of the error (`_rdata`). Only Rust peers send this.
     pub data: Option<Box<Value>>,
     /// Messages of the causes, the nearest cause first (`_rcauses`). Only Rust peers send them.
     pub causes: Vec<String>,

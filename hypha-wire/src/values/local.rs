@@ -1,5 +1,5 @@
-//! [`Packed`]: encoded values that are not yet part of a message. Their handles keep their
-//! identity.
+//! [`Packed`]: encoded values that are not yet part of a message. They contain the handles
+//! themselves, not the names of handles on the wire.
 
 use std::sync::Arc;
 

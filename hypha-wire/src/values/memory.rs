@@ -1,8 +1,9 @@
 //! Memory of decoded values. Values may need many times their size on the wire, so decoding has a
 //! limit.
 //!
-//! The decoder estimates the memory of each value before creating it, and takes that from the
-//! [`Meter`] of the message. Each message has one meter, which is dropped with its arguments.
+//! The decoder estimates the memory of each value before creating the value, and takes this memory
+//! from the [`Meter`] of the message. Each message has one meter, which is dropped with its
+//! arguments.
 
 use std::any::Any;
 use std::fmt;
@@ -14,10 +15,9 @@ use super::decode_error::DecodeError;
 /// Default maximum memory of the decoded values of one message: 192 MiB.
 pub const MAX_DECODED_BYTES: usize = 192 << 20;
 
-/// The values of a message may always occupy this many times its length, even above the limit:
-/// otherwise a large message of numbers or strings, which need less, would be refused. As a
-/// [`Value`](crate::Value), a list of nulls needs 72 times its length; the limit exists for such
-/// messages.
+/// The values of a message may occupy this many times its length, even above the limit, so that a
+/// large message of numbers or strings is accepted. The limit exists for other messages: a list of
+/// nulls, for example, needs 72 times its length as a [`Value`](crate::Value).
 const DECODED_PER_BYTE: usize = 2;
 
 /// Bytes that a message may occupy in addition to twice its length, for the headers of its values.
@@ -44,7 +44,7 @@ pub trait PeerMemory: fmt::Debug + Send + Sync {
     fn charge(&self, peer: &str, bytes: usize) -> Result<MemoryCharge, String>;
 }
 
-/// Memory charged to a peer. Dropping this returns it.
+/// Memory charged to a peer, released when this is dropped.
 pub type MemoryCharge = Box<dyn Any + Send + Sync>;
 
 /// Limit on the memory that the values of one message occupy.
@@ -121,7 +121,8 @@ impl Meter {
                 "the value needs more memory than its sender may occupy: {reason}"
             ))
         })?;
-        // Charge before taking this lock, so that no lock of the account is taken while holding it.
+        // Charge before taking this lock, so that the locks of the account are never taken while
+        // this lock is held.
         let charges = account.charges.lock();
         charges.unwrap_or_else(PoisonError::into_inner).push(charge);
         self.granted.fetch_add(bytes, Ordering::Relaxed);
@@ -144,7 +145,7 @@ impl Default for Meter {
     }
 }
 
-/// The copy has the same account, and as much room as the original has now.
+/// The copy has the same account, and as much memory left as the original at this time.
 impl Clone for Meter {
     fn clone(&self) -> Self {
         Self {

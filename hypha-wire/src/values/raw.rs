@@ -248,7 +248,7 @@ impl std::fmt::Debug for RawValue {
 }
 
 /// Decodes the value and encodes it again, because a deserializer does not provide its bytes.
-/// `hypha-rpc` gets the result of a call without this detour.
+/// `hypha-rpc` gets the result of a call directly.
 impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -452,7 +452,7 @@ impl JsonWriter {
             Token::Float(_) => self.unfit("a number that is not finite")?,
             Token::Bin(_) => self.unfit("binary data")?,
             Token::Ext(value) => match Timestamp::of_extension(value) {
-                // As its schema says.
+                // The schema of a timestamp is a number of seconds.
                 Some(time) => put_number(out, &time.as_secs_f64()),
                 None => self.unfit("an extension value")?,
             },

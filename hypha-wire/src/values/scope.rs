@@ -79,7 +79,7 @@ impl Origin {
 
 /// Context of the value that is being decoded.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct DecodeContext {
     /// Buffer that is being decoded. Bytes of the value become slices of it.
     frame: bytes::Bytes,
     /// Origin of functions and streams. `None` if the value was not received.
@@ -92,7 +92,7 @@ pub(crate) struct Surroundings {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Surroundings>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<DecodeContext>> = const { RefCell::new(None) };
 }
 
 /// Returns the table of a value without handles. Shared, so that decoding does not allocate one.
@@ -103,7 +103,7 @@ pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
 
 /// Guard of the current context. Restores the previous context when dropped, because `Deserialize`
 /// implementations may decode another value in between, and may panic.
-pub(crate) struct Scope(Option<Surroundings>);
+pub(crate) struct Scope(Option<DecodeContext>);
 
 impl Scope {
     /// Sets the context until the guard is dropped.
@@ -113,7 +113,7 @@ impl Scope {
         table: &Arc<[Handle]>,
         limit: usize,
     ) -> Self {
-        Self(CURRENT.replace(Some(Surroundings {
+        Self(CURRENT.replace(Some(DecodeContext {
             frame: frame.clone(),
             origin: origin.cloned(),
             table: Arc::clone(table),
@@ -126,14 +126,14 @@ impl Scope {
     /// peer could exceed that limit with nested values.
     pub(crate) fn inside(frame: &bytes::Bytes, limit: usize) -> (Self, usize) {
         let outer = CURRENT.with_borrow(Clone::clone);
-        let outer = outer.unwrap_or_else(|| Surroundings {
+        let outer = outer.unwrap_or_else(|| DecodeContext {
             frame: bytes::Bytes::new(),
             origin: None,
             table: Arc::clone(no_handles()),
             limit,
         });
         let limit = outer.limit.min(limit);
-        let scope = Self(CURRENT.replace(Some(Surroundings {
+        let scope = Self(CURRENT.replace(Some(DecodeContext {
             frame: frame.clone(),
             limit,
             ..outer
@@ -148,11 +148,10 @@ impl Drop for Scope {
     }
 }
 
-/// Returns `slice` as shared bytes: a slice of the current frame if it is part of it, otherwise a
-/// copy.
+/// Returns `slice` as shared bytes. Copies `slice` only if it is not part of the current frame.
 pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     CURRENT.with_borrow(|current| match current {
-        Some(Surroundings { frame, .. }) if lies_in(slice, frame) => frame.slice_ref(slice),
+        Some(DecodeContext { frame, .. }) if lies_in(slice, frame) => frame.slice_ref(slice),
         _ => bytes::Bytes::copy_from_slice(slice),
     })
 }

@@ -22,7 +22,7 @@ pub(crate) enum Splice {
 }
 
 /// Name of the newtype that announces a [`Splice`] to the encoder of this crate. Other serializers
-/// write its content.
+/// write the content of the newtype.
 pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
 
 /// Minimum size of binary data that is spliced, in bytes. Copying shorter data is cheaper than
@@ -34,23 +34,23 @@ thread_local! {
     /// serializable data to a serializer.
     static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
     /// Whether an encoder that accepts splices is running on this thread.
-    static TAKING: Cell<bool> = const { Cell::new(false) };
+    static ACCEPTS_SPLICES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Guard of an encoder that accepts splices. Stores whether another was running before, because a
-/// `Serialize` implementation may encode another value in between.
-pub(crate) struct Taking(bool);
+/// Guard of an encoder that accepts splices. Stores whether such an encoder was running before,
+/// because a `Serialize` implementation may encode another value in between.
+pub(crate) struct AcceptSplices(bool);
 
-impl Taking {
+impl AcceptSplices {
     /// Makes the types of this crate offer splices until the guard is dropped.
     pub(crate) fn begin() -> Self {
-        Self(TAKING.replace(true))
+        Self(ACCEPTS_SPLICES.replace(true))
     }
 }
 
-impl Drop for Taking {
+impl Drop for AcceptSplices {
     fn drop(&mut self) {
-        TAKING.set(self.0);
+        ACCEPTS_SPLICES.set(self.0);
         // An offer may be left if a wrapper of the serializer did not pass on the newtype. It must
         // not be used for the next value, and would keep its memory.
         OFFER.take();
@@ -73,7 +73,7 @@ pub(crate) fn serialize_bytes<S: Serializer>(
             serializer.serialize_bytes(self.0)
         }
     }
-    if bytes.len() < SPLICED_BYTES || !TAKING.get() {
+    if bytes.len() < SPLICED_BYTES || !ACCEPTS_SPLICES.get() {
         return serializer.serialize_bytes(bytes);
     }
     OFFER.set(Some(Splice::Bytes(bytes.clone())));
@@ -94,7 +94,7 @@ impl Serialize for Handle {
                 }
             }
         }
-        if TAKING.get() {
+        if ACCEPTS_SPLICES.get() {
             OFFER.set(Some(Splice::Handle(self.clone())));
         }
         serializer.serialize_newtype_struct(SPLICE, &Raw(self))

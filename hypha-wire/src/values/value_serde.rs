@@ -75,7 +75,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Int(value))
     }
 
-    /// Through `From`, so that a number that fits is a [`Value::Int`].
+    /// Converts with `From`, so that a number that fits becomes a [`Value::Int`].
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
         Ok(value.into())
     }

@@ -100,7 +100,7 @@ impl<'de> de::SeqAccess<'de> for Bytes<'_, 'de> {
         seed.deserialize(byte.into_deserializer()).map(Some)
     }
 
-    /// Not limited, because all bytes have arrived.
+    /// Returns the number of remaining bytes without a limit, because all of them have arrived.
     fn size_hint(&self) -> Option<usize> {
         Some(self.bytes.len() - self.next)
     }
@@ -118,7 +118,7 @@ pub(super) struct Map<'a, 'de> {
     pub(super) pairs: bool,
     /// Factor by which the entries occupy more memory than their size.
     pub(super) copies: usize,
-    /// The member that the map is in.
+    /// Position of the key of the member that contains the map.
     pub(super) around: Option<usize>,
 }
 

@@ -12,7 +12,7 @@ use crate::values::array::NdArray;
 
 /// Value of the field `v`, the version of serde's struct.
 pub(in crate::values) const VERSION: u8 = 1;
-/// Names of the fields of that struct.
+/// Names of the fields of the struct to which serde converts an array.
 pub(in crate::values) const FIELDS: [&str; 3] = ["v", "dim", "data"];
 
 /// Returns whether a struct of this name and number of fields may be an array.

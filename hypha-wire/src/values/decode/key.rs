@@ -16,7 +16,7 @@ pub(super) struct Key<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Whether the key may be of any type, as in an ordered map.
     pub(super) of_any_type: bool,
-    /// Name of the member that contains the map.
+    /// Position of the key of the member that contains the map.
     pub(super) around: Option<usize>,
 }
 

@@ -34,10 +34,11 @@ use access::{Bytes, List, Map, Variant};
 /// nested lists, each level could reserve memory for as many items as the frame has bytes.
 const MAX_RESERVED: usize = 4096;
 
-/// Bytes that an allocation occupies in addition to its content. An estimate, like the next two:
-/// allocators, `HashMap`, `BTreeMap` and `IndexMap` differ.
+/// Bytes that an allocation occupies in addition to its content. An estimate, because allocators
+/// differ.
 const ALLOCATION: usize = 16;
-/// Bytes that a map occupies in addition to its entries: its structure and the smallest table.
+/// Bytes that a map occupies in addition to its entries: its structure and the smallest table. An
+/// estimate, because types of maps differ.
 const MAP: usize = 80;
 /// Bytes that a map entry occupies in addition to key and value: hash, index and unused slots.
 const MAP_ENTRY: usize = 16;
@@ -210,7 +211,7 @@ pub(crate) struct Decoder<'de> {
     pub(crate) pos: usize,
     /// Number of further lists and maps that may be nested.
     depth_left: usize,
-    /// Number of levels on which the decoder may still search for a tag after the first key.
+    /// Number of levels on which a tag may still follow other keys of its map.
     late_tags_left: usize,
     /// Bytes that values may occupy until the decoder must request more from `meter`.
     memory_left: usize,
@@ -621,7 +622,8 @@ impl<'de> Decoder<'de> {
                 &visitor,
             )),
             Token::Map(len) => self.tagged_bytes(len, visitor),
-            // As text formats have them; a visitor of bytes need not know lists.
+            // Text formats represent bytes as a list. Read the list here, because a visitor of
+            // bytes need not accept lists.
             Token::List(len) => {
                 let bytes = self.list(len, Items::Apart, BytesOfList)?;
                 visitor.visit_byte_buf(bytes)
@@ -642,7 +644,7 @@ impl<'de> Decoder<'de> {
         self.visit(token, visitor)
     }
 
-    /// Visits a number or timestamp as the struct that serde makes of it.
+    /// Visits a number or timestamp as the struct to which serde converts this time type.
     fn time<V: Visitor<'de>>(
         time: Time,
         token: &Token<'de>,
@@ -664,7 +666,7 @@ impl<'de> Decoder<'de> {
         buffered::time_at(self.name_of(self.member), shown)
     }
 
-    /// Returns the key at this position, or nothing if it is none.
+    /// Returns the key at the position `member`, or an empty string if there is none.
     fn name_of(&self, member: Option<usize>) -> &'de str {
         let key = member.and_then(|member| Decoder::of_message(self.input, member).key().ok());
         key.unwrap_or_default()
@@ -678,9 +680,10 @@ fn signed<'de>(value: impl Into<i64>) -> Token<'de> {
     u64::try_from(value).map_or(Token::Int(value), Token::UInt)
 }
 
-/// Returns the factor by which items occupy more memory than their size. 0 for items stored inline,
-/// because they are charged with the value that contains them. 2 for a list longer than what is
-/// reserved, because both the old and the new buffer exist while it grows.
+/// Returns the factor by which items occupy more memory than their size. The factor is 0 for items
+/// stored inline, because they are charged with the value that contains them. It is 2 for a list
+/// that exceeds its reserved memory, because the old and the new buffer exist at the same time
+/// while it grows.
 fn copies(items: Items, len: usize) -> usize {
     match items {
         Items::Inline => 0,

@@ -13,7 +13,7 @@ use serde::ser::{self, Serialize};
 
 use super::array::NdArray;
 use super::decode;
-use super::splice::{SPLICE, Splice, Taking, offered};
+use super::splice::{AcceptSplices, SPLICE, Splice, offered};
 use super::time_type::Time;
 use super::value::Value;
 use crate::MAX_DEPTH;
@@ -94,7 +94,7 @@ pub(crate) fn encode_spliced<T: Serialize + ?Sized>(
     value: &T,
 ) -> Result<(), EncodeError> {
     let (start, before) = (out.len(), splices.len());
-    let _taking = Taking::begin();
+    let _accept = AcceptSplices::begin();
     let result = value.serialize(&mut Encoder {
         out,
         splices: Some(splices),
@@ -448,7 +448,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
                     splices.push((self.out.len(), splice));
                     return Ok(());
                 }
-                // Encode the content as an ordinary value, if nothing was offered or no content may
+                // Encode the content as an ordinary value, if no splice was offered or nothing may
                 // be stored outside of the buffer.
                 _ => return value.serialize(self),
             }

@@ -1,4 +1,5 @@
-//! [`Handle`]: functions and streams as values. They stay in their process and are referenced.
+//! [`Handle`]: functions and streams as values. They stay in the process of their owner; messages
+//! contain references to them.
 //!
 //! On the wire they are maps with the `_rtype` `method` or `generator`. A received handle keeps its
 //! connection, so that it can be called. A local handle gets its map when a message that contains
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Map, Value};
 use crate::keys;
 
-/// Connection that a received handle keeps. Implemented by `hypha-rpc`; this crate has no I/O.
+/// Connection of a received handle. Implemented by `hypha-rpc`, because this crate has no I/O.
 pub trait ConnectionRef: Any + Send + Sync {
     /// Called when the last clone of a received handle is dropped, unless the function or stream
     /// has ended or was passed on.
@@ -61,8 +62,8 @@ pub struct RemoteHandle {
     pub connection: Arc<dyn ConnectionRef>,
     /// Session of the call that had the handle as an argument. `None` for a handle in a result.
     pub parent: Option<String>,
-    /// Whether dropping the handle needs no release at its owner. Relaxed is enough, because the
-    /// flag guards no other data, and `Arc` orders the last drop after all other uses.
+    /// Whether the owner needs no release when the handle is dropped. Relaxed is enough, because
+    /// the flag guards no other data, and `Arc` orders the last drop after all other uses.
     done: AtomicBool,
 }
 
@@ -125,8 +126,8 @@ impl Handle {
         };
         let mut raw = remote.raw.clone();
         edit(&mut raw);
-        // The edited handle takes over the duty to release. Otherwise dropping the replaced one
-        // would release a function that is still in use.
+        // The edited handle takes over the duty to release. Otherwise dropping the original would
+        // release a function that is still in use.
         let done = AtomicBool::new(remote.done.swap(true, Ordering::Relaxed));
         Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw,
