@@ -86,14 +86,15 @@ fn has_form(word: &str, value: &Json) -> bool {
     }
 }
 
-/// Applies `change` to each schema in the value of a keyword. Returns `None` if there is none.
+/// Applies `change` to each schema in the value of a keyword. Returns `None` if the value contains
+/// no schema.
 pub(crate) fn map_inner(
     word: &str,
     value: &Json,
     change: &mut impl FnMut(&Json) -> Json,
 ) -> Option<Json> {
     Some(match (form(word)?, value) {
-        // A boolean only allows or forbids other members; it is kept as it is.
+        // Keep a boolean, which only allows or forbids other members.
         (Form::Schema, Json::Bool(_)) => return None,
         // A tuple in the notation of older drafts.
         (Form::Schemas, Json::Array(schemas)) => schemas.iter().map(change).collect(),

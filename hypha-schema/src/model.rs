@@ -1,6 +1,6 @@
-//! A service as types, independent of its language.
+//! A service as types, independent of any language.
 //!
-//! [`Description`](crate::Description) builds it for each output; every format reads it.
+//! [`Description`](crate::Description) builds a model for each output. All formats read it.
 
 use serde_json::{Map, Value as Json};
 
@@ -47,8 +47,8 @@ pub(crate) struct Model {
     pub(crate) header: Header,
     pub(crate) members: Vec<Member>,
     pub(crate) types: Types,
-    /// Schemas of the definitions that their author has named. Their indices are the same as in
-    /// `types`, where unnamed definitions follow.
+    /// Schemas of the definitions that have a name from their author. Each has the same index in
+    /// `types`, where the unnamed definitions follow.
     pub(crate) table: Table,
 }
 
@@ -115,8 +115,8 @@ impl Model {
     ) -> Model {
         let mut table = Table::default();
         let mut raw = raw_members(tree, "", trust, &mut table);
-        // Collect all schemas before equal definitions are merged, and merge before they become
-        // types, because each type is an index into the merged table.
+        // The order matters: collect all schemas, then merge equal definitions, then convert to
+        // types. A type contains the index of its definition in the merged table.
         let places = table.unify();
         each_schema(&mut raw, &mut |schema| *schema = moved(schema, &places));
         let mut types = Types::new(&table);
@@ -163,8 +163,8 @@ impl Model {
     }
 }
 
-/// A member whose schemas are not converted to types yet, because the table of definitions must be
-/// complete first.
+/// A member whose schemas are still JSON. They become types when the table of definitions is
+/// complete.
 enum Raw {
     Method(Method),
     Group(Vec<(String, Raw)>),

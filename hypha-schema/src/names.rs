@@ -7,8 +7,8 @@ use heck::ToSnakeCase as _;
 /// Names already used in one scope: a file, a class or a list of parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// Used names, each with the number to try next for the same name. Without that number, many
-    /// equal names would take quadratic time.
+    /// Used names, each with the number to try next for the same name. Starting at 2 each time
+    /// would take quadratic time for many equal names.
     taken: HashMap<String, u64>,
 }
 
@@ -57,8 +57,8 @@ const LONGEST: usize = 60;
 
 /// Returns `text` as a type name: its ASCII words, each capitalized.
 ///
-/// Not the conversion of `heck`, which converts `HTTPServer` to `HttpServer`: a type must keep the
-/// name that its author chose.
+/// Does not use `heck`, which converts `HTTPServer` to `HttpServer`: a type must keep the name that
+/// its author chose.
 pub(crate) fn pascal(text: &str) -> String {
     let mut name = String::new();
     for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {

@@ -23,7 +23,7 @@ const FAILURES: [(&str, &str); 6] = [
     ("403", "The caller may not use the service."),
     ("404", "There is no such service or function."),
     ("500", "The function failed."),
-    ("504", "The service did not answer in time."),
+    ("504", "The service did not respond in time."),
 ];
 
 /// Returns the document.

@@ -11,7 +11,7 @@ use crate::names::{Names, identifier, is_identifier, pascal, snake};
 use crate::text::{comment_lines, literal};
 use crate::types::{Body, Definition, Struct, Type};
 
-/// Keywords of Python, which no name may be.
+/// Keywords of Python. No name may be one of them.
 const WORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
     "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
@@ -79,7 +79,7 @@ const ENTRIES: [(&str, &str); 4] = [
 /// Position of a type, because some types differ by position: a stream may be sent as either kind
 /// of generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum Position {
     Argument,
     Result,
 }
@@ -169,7 +169,8 @@ struct Keyed {
 }
 
 impl Writer<'_> {
-    /// Returns the local name of an import, which no member of the service has.
+    /// Returns the local name of the import `name`, which is different from the names of all
+    /// members of the service.
     fn known(&self, name: &str) -> String {
         match self.members.contains(name) {
             true => format!("_{name}"),
@@ -177,8 +178,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the imports of the names that the stub uses, so that only a stub with arrays
-    /// requires numpy.
+    /// Returns the imports of the names that the stub uses. A stub without arrays does not need
+    /// numpy.
     fn imports(&self) -> String {
         let mut imports = String::new();
         for (module, names) in MODULES {
@@ -187,7 +188,7 @@ impl Writer<'_> {
                 // May also match inside a string literal or docstring. The import is then unused,
                 // but harmless.
                 let is_used = match module {
-                    // Match with brackets, because one name is the end of another.
+                    // Match with brackets, because one name of a type can be the end of another.
                     "numpy" => self.text.contains(&format!("[{known}]")),
                     _ => self.text.contains(known.as_str()),
                 };
@@ -212,7 +213,7 @@ impl Writer<'_> {
         self.text.push('\n');
     }
 
-    /// Writes a docstring, if `text` is not empty. Returns whether it did.
+    /// Writes a docstring, if `text` is not empty. Returns whether it wrote one.
     fn doc(&mut self, depth: usize, text: &str) -> bool {
         let lines: Vec<String> = comment_lines(text)
             .iter()
@@ -249,11 +250,11 @@ impl Writer<'_> {
             Body::Choice(choice) => {
                 let variants = choice.variants.iter();
                 let variants: Vec<_> = variants
-                    .map(|variant| self.ty(&variant.ty, Place::Result))
+                    .map(|variant| self.ty(&variant.ty, Position::Result))
                     .collect();
                 format!("{}[{}]", self.known("Union"), variants.join(", "))
             }
-            Body::Alias(ty) => self.ty(ty, Place::Result),
+            Body::Alias(ty) => self.ty(ty, Position::Result),
         };
         self.line(0, &format!("{name}: {} = {alias}", self.known("TypeAlias")));
         self.doc(0, &definition.description);
@@ -264,7 +265,7 @@ impl Writer<'_> {
             .fields
             .iter()
             .map(|field| {
-                let ty = self.ty(&field.ty, Place::Result);
+                let ty = self.ty(&field.ty, Position::Result);
                 match field.optional {
                     true => (
                         field.name.clone(),
@@ -333,11 +334,11 @@ impl Writer<'_> {
                     continue;
                 }
                 (MemberKind::Method(method), _) => {
-                    let returns = self.ty(&method.returns, Place::Result);
+                    let returns = self.ty(&method.returns, Position::Result);
                     let (callable, awaitable) = (self.known("Callable"), self.known("Awaitable"));
                     format!("{callable}[..., {awaitable}[{returns}]]")
                 }
-                (MemberKind::Value(ty), _) => self.ty(ty, Place::Result),
+                (MemberKind::Value(ty), _) => self.ty(ty, Position::Result),
                 (MemberKind::Group(_), group) => group.unwrap_or_else(|| self.known("Any")),
             };
             empty = false;
@@ -390,7 +391,7 @@ impl Writer<'_> {
                         // it.
                         positional = written.len() + 1;
                     }
-                    let ty = self.ty(&parameter.ty, Place::Argument);
+                    let ty = self.ty(&parameter.ty, Position::Argument);
                     // Python permits no required argument after an optional one.
                     let last = parameters[index..]
                         .iter()
@@ -406,7 +407,7 @@ impl Writer<'_> {
                 }
             }
         }
-        let returns = self.ty(&method.returns, Place::Result);
+        let returns = self.ty(&method.returns, Position::Result);
         let head = format!("async def {name}({}) -> {returns}:", written.join(", "));
         let mut text = method.description.trim().to_owned();
         if !texts.is_empty() {
@@ -425,10 +426,10 @@ impl Writer<'_> {
     }
 
     /// Returns a type in Python syntax.
-    fn ty(&self, ty: &Type, place: Place) -> String {
+    fn ty(&self, ty: &Type, place: Position) -> String {
         let of = |inner: &Type| self.ty(inner, place);
         let known = |name| self.known(name);
-        // `name[..]`
+        // Formats `name[..]`.
         let made = |name, of: &[String]| format!("{}[{}]", self.known(name), of.join(", "));
         if let Some(word) = self.model.types.only_word(ty) {
             return made("Literal", &[literal(word)]);
@@ -443,7 +444,7 @@ impl Writer<'_> {
             Type::Bytes => known("bytes"),
             // The client sends a time as a number of seconds, and receives the timestamp type of
             // its msgpack library.
-            Type::Timestamp if place == Place::Argument => known("float"),
+            Type::Timestamp if place == Position::Argument => known("float"),
             Type::Timestamp => known("Any"),
             Type::Literals(values) => {
                 let written: Option<Vec<_>> = values.iter().map(literal_value).collect();
@@ -453,7 +454,7 @@ impl Writer<'_> {
             Type::List(inner) => made("list", &[of(inner)]),
             Type::Set(inner) => made("set", &[of(inner)]),
             // Tuples arrive as lists.
-            Type::Tuple(_) if place == Place::Result => made("list", &[known("Any")]),
+            Type::Tuple(_) if place == Position::Result => made("list", &[known("Any")]),
             Type::Tuple(items) if items.is_empty() => made("tuple", &["()".to_owned()]),
             Type::Tuple(items) => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
             Type::Map(inner) => made("dict", &[known("str"), of(inner)]),
@@ -473,14 +474,14 @@ impl Writer<'_> {
             }
             Type::Function => made("Callable", &["...".to_owned(), known("Any")]),
             Type::Stream(inner) => match place {
-                Place::Argument => {
+                Position::Argument => {
                     let generators = [
                         made("AsyncGenerator", &[of(inner), known("Any")]),
                         made("Generator", &[of(inner), known("Any"), known("Any")]),
                     ];
                     made("Union", &generators)
                 }
-                Place::Result => made("AsyncGenerator", &[of(inner), "None".to_owned()]),
+                Position::Result => made("AsyncGenerator", &[of(inner), "None".to_owned()]),
             },
         }
     }

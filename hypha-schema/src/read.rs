@@ -1,7 +1,7 @@
 //! Converts JSON schemas to types.
 //!
-//! A schema that no type fits becomes any value, because an incomplete description is useful and a
-//! wrong one is not. This applies to each part of a schema separately, so that one unusual member
+//! A schema that matches no type becomes any value, because an incomplete description is useful and
+//! a wrong one is not. This applies to each part of a schema separately, so that one unusual member
 //! does not affect the others.
 //!
 //! The schemas come from `schemars`, pydantic, the Python client's guesses and hand-written code,
@@ -20,7 +20,7 @@ use crate::table::{self, Table, table_index};
 use crate::types::{Body, Choice, Definition, Elements, Field, Struct, Type, Types, Variant, Word};
 use hypha_wire::keys::SCHEMA_KIND;
 
-/// Maximum nesting depth of unnamed types. Compilers have such limits, and a malicious schema must
+/// Maximum nesting depth of unnamed types. Compilers limit the depth, and a malicious schema must
 /// not overflow the stack.
 const DEEPEST: usize = 24;
 
@@ -176,7 +176,7 @@ impl Types {
         }
     }
 
-    /// Returns the type of a member or an argument. It is optional if its default is null.
+    /// Returns the type of a member or an argument, which is an `Optional` if the default is null.
     pub(crate) fn read_place(&mut self, schema: &Json, hint: &str) -> Type {
         match self.read(schema, hint) {
             ty @ (Type::Any | Type::Null | Type::Optional(_)) => ty,
@@ -215,7 +215,7 @@ impl Types {
         });
         match self.body(schema, hint) {
             None | Some(Body::Alias(Type::Any)) => {
-                // Only this definition uses those after it.
+                // Remove this definition and all after it, because only this definition uses those.
                 self.definitions.truncate(index);
                 Type::Any
             }
@@ -455,6 +455,6 @@ fn has_members(map: &Map<String, Json>) -> bool {
 /// Returns whether an object has known fields, and is not a map with arbitrary keys.
 fn has_fields(map: &Map<String, Json>) -> bool {
     has_members(map)
-        // A pattern for names allows additional members.
+        // With a pattern for names, additional members are allowed.
         || map.get("additionalProperties") == Some(&Json::Bool(false)) && !map.contains_key("patternProperties")
 }

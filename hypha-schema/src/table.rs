@@ -24,7 +24,7 @@ pub(crate) struct Definition {
     pub(crate) schema: Json,
 }
 
-/// All definitions. References are indices into it.
+/// All definitions of a service. A reference contains an index into this table.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) definitions: Vec<Definition>,
@@ -198,7 +198,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Decodes the percent escapes and those of JSON pointers.
+/// Decodes percent escapes, and then the escapes of JSON pointers.
 fn unescaped(name: &str) -> String {
     decoded(name).replace("~1", "/").replace("~0", "~")
 }

@@ -86,7 +86,7 @@ fn values_outside_json_have_types() {
     contains(&array.typescript(), "f(it: NdArray)");
     contains(&array.python(), "from numpy.typing import NDArray\n");
     contains(&array.rust(), "it: NdArray,");
-    // The description that all arrays have is omitted.
+    // The default description of arrays is omitted.
     assert!(!array.rust().contains("///"), "{}", array.rust());
 
     let stream = argument::<RemoteStream<u8>>();
@@ -104,7 +104,7 @@ fn values_outside_json_have_types() {
         "it?: ((...args: any[]) => any) | null",
     );
     contains(&optional.rust(), "it: Option<Function>,");
-    // Other formats omit it.
+    // The list for language models omits the function argument.
     let without = &optional.functions()[0]["function"]["parameters"]["properties"];
     assert_eq!(*without, json!({}));
     contains(&argument::<Timestamp>().typescript(), "it: Date");
@@ -119,7 +119,7 @@ fn values_outside_json_have_types() {
 fn functions_with_callbacks_are_not_offered_as_json() {
     assert_eq!(argument::<Function>().functions(), json!([]));
     assert_eq!(argument::<Function>().openapi()["paths"], json!({}));
-    // msgpack holds an array, JSON does not.
+    // msgpack can represent an array, JSON cannot.
     assert_eq!(argument::<NdArray>().functions(), json!([]));
     assert!(argument::<NdArray>().openapi()["paths"]["/f"].is_object());
 }
@@ -396,7 +396,8 @@ fn names_with_dots_are_not_groups() {
     assert_eq!(tree["f"]["g"]["function"]["name"], "g");
 }
 
-/// Schemas by other authors are written for validators, which accept only valid schemas.
+/// Output schemas are valid even if those of the author are unusual, because validators reject
+/// invalid schemas.
 #[test]
 fn written_schemas_are_valid() {
     // The schemas that Python generates for a dictionary with enum keys, and for a union that a
@@ -456,7 +457,7 @@ fn members_beside_a_choice_belong_to_each_variant() {
                 "properties": {"kind": {"const": "point"}}, "required": ["kind"]},
         ],
     }));
-    // The reference points to nothing, but the other members are known.
+    // The reference has no target, but the other members are known.
     let rust = described.rust();
     contains(&rust, "#[serde(tag = \"kind\")]\npub enum FIt {");
     contains(&rust, "    None {\n        id: i64,\n    },");

@@ -24,9 +24,8 @@ pub(crate) fn comment_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// Returns whether `c` changes the text direction or separates lines without
-/// . Compilers warn about such characters, because source code with them looks different from the
-/// code that runs.
+/// Returns whether `c` is a Unicode line separator or changes the text direction. Compilers warn
+/// about such characters, because source code with them looks different from the code that runs.
 pub(crate) fn is_direction(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }

@@ -28,8 +28,7 @@ pub(crate) fn add_function(
             let entry = place
                 .entry(rest)
                 .or_insert_with(|| Json::Object(Map::new()));
-            // If the record has another kind of member with that name, it is older than the
-            // service.
+            // A record with another kind of member at this name is outdated, so replace the member.
             if entry["type"] != "function" {
                 *entry = serde_json::json!({ "type": "function" });
             }
@@ -51,7 +50,7 @@ pub(crate) fn add_function(
             .or_insert_with(|| Json::Object(Map::new()));
         match group {
             Json::Object(group) => place = group,
-            // Skips a function whose parent is not a map, such as a list: generated code could not
+            // Skip a function whose parent is not a map, such as a list: generated code could not
             // name it.
             _ => return,
         }

@@ -2,8 +2,8 @@
 //! writer of each language reads them.
 //!
 //! One list holds all definitions: first the types named by their author, then unnamed types that
-//! need a name. If an index is less than the number of schemas, the name must be kept; other
-//! definitions may be inlined or renamed.
+//! need a name. A definition whose index is less than the number of `schemas` must keep its name;
+//! others may be inlined or renamed.
 
 use std::collections::HashSet;
 
@@ -89,7 +89,7 @@ pub(crate) enum Body {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Struct {
     pub(crate) fields: Vec<Field>,
-    /// Definition that contains all fields except the first ones.
+    /// Definition that contributes all fields except the first ones.
     pub(crate) base: Option<usize>,
     /// Whether members other than these are rejected.
     pub(crate) closed: bool,
@@ -159,8 +159,8 @@ impl Types {
         endless
     }
 
-    /// Returns the definitions whose value is that of this definition, not a part of it: the target
-    /// of an alias, or the variants of a choice.
+    /// Returns the definitions that may be the whole value of this definition, and not only a part:
+    /// the target of an alias, or the variants of a choice.
     fn direct(&self, index: usize) -> Vec<usize> {
         fn visit(ty: &Type, found: &mut Vec<usize>) {
             match ty {

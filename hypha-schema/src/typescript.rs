@@ -8,7 +8,7 @@ use crate::names::{Names, identifier, is_identifier, pascal};
 use crate::text::{comment_lines, literal};
 use crate::types::{Body, Definition, Elements, Field, Type};
 
-/// Words that strict mode reserves, so no parameter may have them as its name.
+/// Words that strict mode reserves. No parameter may be named like one of them.
 const WORDS: [&str; 50] = [
     "arguments",
     "await",
@@ -101,7 +101,7 @@ const ENTRIES: [(&str, &str); 6] = [
 /// Position of a type, because some types differ by position: a stream may be sent as either kind
 /// of generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum Position {
     Argument,
     Result,
 }
@@ -214,9 +214,9 @@ impl Writer<'_> {
                 choice
                     .variants
                     .iter()
-                    .map(|variant| self.ty(&variant.ty, Place::Result)),
+                    .map(|variant| self.ty(&variant.ty, Position::Result)),
             ),
-            Body::Alias(ty) => self.ty(ty, Place::Result),
+            Body::Alias(ty) => self.ty(ty, Position::Result),
         };
         self.line(0, &format!("export type {name} = {alias};"));
     }
@@ -224,7 +224,7 @@ impl Writer<'_> {
     fn field(&mut self, field: &Field) {
         self.comment(1, &field.description, &[]);
         let mark = if field.optional { "?" } else { "" };
-        let ty = self.ty(&field.ty, Place::Result);
+        let ty = self.ty(&field.ty, Position::Result);
         self.line(1, &format!("{}{mark}: {ty};", key(&field.name)));
     }
 
@@ -239,7 +239,7 @@ impl Writer<'_> {
                     self.line(depth, "};");
                 }
                 MemberKind::Value(ty) => {
-                    let ty = self.ty(ty, Place::Result);
+                    let ty = self.ty(ty, Position::Result);
                     self.line(depth, &format!("{key}: {ty};"));
                 }
             }
@@ -255,7 +255,7 @@ impl Writer<'_> {
             Some(parameters) => {
                 for (index, parameter) in parameters.iter().enumerate() {
                     let name = taken.fresh(&identifier(&parameter.name));
-                    let ty = self.ty(&parameter.ty, Place::Argument);
+                    let ty = self.ty(&parameter.ty, Position::Argument);
                     // TypeScript permits no required argument after an optional one.
                     let last = parameters[index..]
                         .iter()
@@ -267,12 +267,12 @@ impl Writer<'_> {
             }
         }
         self.comment(depth, &method.description, &texts);
-        let returns = self.ty(&method.returns, Place::Result);
+        let returns = self.ty(&method.returns, Position::Result);
         let parameters = written.join(", ");
         self.line(depth, &format!("{key}({parameters}): Promise<{returns}>;"));
     }
 
-    fn ty(&self, ty: &Type, place: Place) -> String {
+    fn ty(&self, ty: &Type, place: Position) -> String {
         let of = |inner: &Type| self.ty(inner, place);
         let list = |inner: &Type| format!("Array<{}>", of(inner));
         if let Some(word) = self.model.types.only_word(ty) {
@@ -282,7 +282,7 @@ impl Writer<'_> {
             Type::Any | Type::File | Type::Object => "any".to_owned(),
             // A function without a result returns null or undefined, depending on the language of
             // its owner.
-            Type::Null if place == Place::Result => "null | undefined".to_owned(),
+            Type::Null if place == Position::Result => "null | undefined".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Bool => "boolean".to_owned(),
             Type::Integer(..) | Type::Number | Type::Duration => "number".to_owned(),
@@ -303,11 +303,11 @@ impl Writer<'_> {
             Type::NdArray(elements) => array(elements),
             Type::Function => "((...args: any[]) => any)".to_owned(),
             Type::Stream(inner) => match place {
-                Place::Argument => {
+                Position::Argument => {
                     let inner = of(inner);
                     format!("AsyncGenerator<{inner}> | Generator<{inner}>")
                 }
-                Place::Result => format!("AsyncGenerator<{}, void, void>", of(inner)),
+                Position::Result => format!("AsyncGenerator<{}, void, void>", of(inner)),
             },
         }
     }

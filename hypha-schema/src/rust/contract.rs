@@ -12,8 +12,8 @@ use crate::text::comment_lines;
 use crate::types::Type;
 use hypha_wire::keys::RESERVED;
 
-/// Number of arguments of a method whose parameters are unknown. The proxy does not send omitted
-/// ones.
+/// Number of arguments in the trait for a method whose parameters are unknown. The proxy does not
+/// send trailing `None`s.
 const UNKNOWN: usize = 4;
 
 /// Maximum length of a description, in characters. Servers reject more than 1024.

@@ -1,8 +1,8 @@
 //! Writes definitions of structs and enums.
 //!
-//! The goal is a type whose schema, derived by `schemars`, equals the one that it was read from.
-//! Therefore the form of the schema determines the serde attributes, and a test compares both
-//! schemas.
+//! The schema that `schemars` derives from a written type should equal the schema that the type was
+//! read from. Therefore the form of the schema determines the serde attributes, and a test compares
+//! both schemas.
 
 use super::member_names::{field_names, variants};
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
@@ -87,7 +87,7 @@ impl Writer<'_> {
             self.with_default(&field.ty, field.optional, &field.default, Some(within));
         match default.as_deref() {
             None => {}
-            // Omits the field instead of sending null, because the service may reject null.
+            // Omit the field instead of sending null, because the service may reject null.
             Some("None") if !matches!(field.ty, Type::Optional(_)) => {
                 keys.push("default, skip_serializing_if = \"Option::is_none\"".to_owned());
             }
@@ -188,7 +188,7 @@ impl Writer<'_> {
         self.line(0, "}");
     }
 
-    /// Returns whether a definition has all these fields.
+    /// Returns whether `body` has no fields besides those of the definition `base`.
     fn is_all_of(&self, body: &Struct, base: usize) -> bool {
         match &self.model.types.definitions[base].body {
             Body::Struct(base) => body.fields.len() == base.fields.len(),

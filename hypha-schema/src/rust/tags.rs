@@ -54,8 +54,8 @@ pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option
     }
 }
 
-/// Returns pairs of definitions where the second must be boxed inside the first, because otherwise
-/// the first would have infinite size.
+/// Returns pairs of definitions. In each pair, the first must contain the second in a `Box`,
+/// because it would otherwise have infinite size.
 pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let absorbed = absorbed(types);
     // Definitions that a definition stores inline, not behind a pointer.
