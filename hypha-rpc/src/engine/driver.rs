@@ -21,7 +21,7 @@ use super::outbound::OUTBOUND_FRAMES;
 use super::stats::{add, count};
 use super::{Engine, Handlers, KeepAlive, QueuedFrame, Sessions};
 use crate::error::LinkError;
-use crate::transport::movable::Place;
+use crate::transport::movable::RuntimeTracker;
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::Message;
 
@@ -135,7 +135,7 @@ pub(super) struct Driver<'a, H: Handlers> {
     dirty: bool,
     clock: Clock,
     /// Detects that the watchdog has moved this task, because timers belong to one runtime.
-    place: Place,
+    runtime: RuntimeTracker,
     /// Last error that the server sent. It explains why the server closes the link; the reason in
     /// the close frame may be missing or truncated.
     last_error: Option<String>,
@@ -245,7 +245,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
             engine,
             dirty: false,
             clock: Clock::new(keep_alive),
-            place: Place::here(),
+            runtime: RuntimeTracker::new(),
             last_error: None,
         }
     }
@@ -294,7 +294,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
 
     /// Reads, checks the clock and writes, once each. Returns `Ready` when the link has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if self.place.has_changed() {
+        if self.runtime.has_changed() {
             self.clock.move_here();
         }
         let mut again = false;

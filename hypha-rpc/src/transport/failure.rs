@@ -1,7 +1,7 @@
 //! Maps errors of the libraries to [`ConnectError`].
 //!
-//! The kind depends on the innermost error with a known meaning, not on the step that failed. This
-//! makes the kind the same for all transports.
+//! The kind depends on the innermost error with a known meaning, not on the step that failed. So
+//! all transports report the same kind for the same failure.
 
 use std::error::Error;
 use std::io;
@@ -62,8 +62,8 @@ pub(super) fn connect_error(
     }
 }
 
-/// Returns the kind of a failure. Also returns the cause to keep, if it is not in the chain of
-/// sources of `error`.
+/// Returns the kind of a failure, and its cause unless the cause is already in the chain of sources
+/// of `error`.
 fn classify(
     error: &(dyn Error + 'static),
 ) -> (ConnectErrorKind, Option<Box<dyn Error + Send + Sync>>) {
@@ -73,7 +73,7 @@ fn classify(
         #[cfg(feature = "tls")]
         if let Some(error) = rustls_error(error) {
             let kind = ConnectErrorKind::Tls(tls_failure(error));
-            // Keep this error itself, because the `source` of the `io::Error` around it skips it.
+            // Keep this error, because the `source` of the `io::Error` around it skips it.
             return (kind, Some(Box::new(error.clone())));
         }
         if error.is::<UnknownHost>() {
@@ -119,7 +119,7 @@ fn is_unexpected_message(error: &hyper::Error) -> bool {
         .starts_with("received unexpected message from connection")
 }
 
-/// Returns the kind of an I/O error; `None` if another error of the chain has the kind.
+/// Returns the kind of an I/O error; `None` if another error of the chain determines the kind.
 fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(ConnectErrorKind::ConnectionRefused),
@@ -131,7 +131,7 @@ fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Returns the kind of an error of the WebSocket library; `None` if the cause has the kind.
+/// Returns the kind of an error of the WebSocket library; `None` if its cause determines the kind.
 fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     use tungstenite::error::ProtocolError;
     match error {
@@ -150,9 +150,9 @@ fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Returns the [`ConnectError`] for a failed attempt to open a link to `url` through a proxy.
-/// Searches the messages, because the library opens the connection to the proxy and has no error
-/// types for its failures.
+/// Returns the [`ConnectError`] for a failed attempt to open a link to `url` through a proxy. The
+/// library connects to the proxy and has no error types for the failures, so this function searches
+/// the messages.
 #[cfg(feature = "http")]
 pub(super) fn through_proxy(proxy: &Proxy, url: &str, error: reqwest::Error) -> ConnectError {
     let mut texts = String::new();

@@ -24,10 +24,10 @@ pub(crate) struct Fallback {
 }
 
 impl Fallback {
-    /// Creates a dialer that tries `socket` first for each link, because a proxy that blocked
-    /// WebSockets may be gone. `limit` is the timeout of the whole attempt to connect; the
-    /// WebSocket gets half of it, so that HTTP has time left if a proxy swallows the
-    /// WebSocket.
+    /// Creates a dialer. For each link it tries `socket` first, because a proxy that blocked
+    /// WebSockets may have been removed. `limit` is the timeout of the whole attempt to connect.
+    /// The WebSocket gets half of it, so that time is left for HTTP if a proxy never responds to
+    /// the WebSocket.
     pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer, limit: Duration) -> Self {
         Fallback {
             socket,

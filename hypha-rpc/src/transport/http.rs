@@ -30,10 +30,10 @@ use crate::error::{ConnectError, ConnectErrorKind, ProxyFailure, report};
 use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
 /// Maximum number of concurrent POSTs.
-const POSTS: usize = 16;
+const MAX_POSTS: usize = 16;
 
 /// Maximum number of frames that wait to be posted. The sender waits while the queue is full.
-const WAITING: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// Pauses before the retries of a POST that the server has not accepted
 /// (`docs/protocol/05-http-transport.md#sa3`).
@@ -145,8 +145,8 @@ impl Dialer {
         moved.map_err(|e| e.with_url(shown.as_str()))
     }
 
-    /// Returns a link that its first frame opens. If that fails, the error includes the `earlier`
-    /// error of another transport.
+    /// Returns a link that is opened by its first frame. If opening fails, the error includes the
+    /// `earlier` error of another transport.
     pub(super) fn link_after(&self, earlier: Option<ConnectError>) -> super::BoxLink {
         let mut link = HttpLink::new(self.clone());
         link.earlier = earlier;
@@ -168,8 +168,8 @@ impl reqwest::dns::Resolve for Resolver {
     }
 }
 
-/// Adds the TLS configuration. Plain `http` also needs one, because reqwest cannot build a client
-/// without; that configuration trusts no certificate.
+/// Adds the TLS configuration. reqwest cannot build a client without one, so `http` URLs get a
+/// configuration that trusts no certificate.
 #[cfg(feature = "tls")]
 fn with_tls(
     builder: reqwest::ClientBuilder,
@@ -348,7 +348,7 @@ impl HttpLink {
 
     /// Starts queued POSTs, as far as the maximum number and their orders allow.
     fn begin_posts(&mut self) {
-        while self.posts.len() < POSTS {
+        while self.posts.len() < MAX_POSTS {
             let free = |post: &Post| {
                 let order = post.order.as_ref();
                 order.is_none_or(|order| !self.busy.contains(order))
@@ -373,8 +373,8 @@ impl HttpLink {
         }
     }
 
-    /// Polls the POSTs in flight and starts queued ones. Converts a failed request to a rejection,
-    /// so that its caller does not wait for the timeout.
+    /// Polls the POSTs in flight and starts queued ones. Converts a failed POST of a call to a
+    /// rejection, so that the call fails before its timeout.
     fn poll_posts(&mut self, cx: &mut Context<'_>) {
         self.begin_posts();
         while let Poll::Ready(Some(posted)) = self.posts.poll_next_unpin(cx) {
@@ -389,7 +389,7 @@ impl HttpLink {
             }
             self.begin_posts();
         }
-        if self.waiting.len() < WAITING {
+        if self.waiting.len() < MAX_WAITING {
             if let Some(blocked) = self.blocked.take() {
                 blocked.wake();
             }
@@ -401,7 +401,7 @@ impl HttpLink {
         let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
         let len = u32::from_be_bytes(head) as usize;
         if len > MAX_FRAME && !self.is_hypha {
-            // Such a length is really the beginning of text, for example `<htm`.
+            // The length is really the beginning of text, for example `<htm`.
             return Some(Err(self.not_hypha()));
         }
         if len > MAX_FRAME {
@@ -486,8 +486,8 @@ impl HttpLink {
 
     /// Ends a link whose response ended before the first frame. Returns the error.
     fn ended_early(&mut self, failure: Option<reqwest::Error>) -> LinkError {
-        // If a Hypha server stops, the response is incomplete or empty. A complete response with
-        // other bytes comes from another program.
+        // If a Hypha server stops, the response is incomplete or empty. If the response is complete
+        // and has other bytes, the peer is another program.
         if failure.is_none() && !self.buffer.is_empty() {
             return self.not_hypha();
         }
@@ -499,8 +499,8 @@ impl HttpLink {
         })
     }
 
-    /// Opens the stream and reads from it. Returns `Ready` with the next frame, an error, or the
-    /// end.
+    /// Opens the stream and reads from it. Returns `Ready` with the next frame, with an error, or
+    /// with `None` at the end.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
@@ -594,12 +594,12 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
             Ok(response) if response.status().is_success() => break None,
             Ok(response) => {
                 let status = response.status();
-                // A server responds with 400 if a load balancer chose it, but another server holds
-                // the stream of this client. It has not accepted the message then.
+                // A server responds with 400 if the stream of this client is at another server,
+                // which a load balancer can cause. The message was not accepted then.
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
-            // A server that was reached may have accepted the message. Do not retry, because the
-            // message must not be handled twice.
+            // A server that was reached may have accepted the message. A retry could deliver the
+            // message twice.
             Err(e) => {
                 let taken = !e.is_connect();
                 (report(&e.without_url()), taken)
@@ -665,8 +665,8 @@ async fn detail(response: reqwest::Response) -> String {
     failure::detail(&body).unwrap_or_else(|| status.to_string())
 }
 
-/// Returns the rejection of a request that could not be sent. It looks as if the callee had sent
-/// it.
+/// Returns the rejection of a request that could not be sent, in the form in which the callee would
+/// send it.
 fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     let message = Message::parse(request.clone()).ok()?;
     let (session, method) = (message.session()?, message.method()?);
@@ -717,7 +717,7 @@ impl Sink<Frame> for HttpLink {
     type Error = LinkError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
-        if self.waiting.len() < WAITING {
+        if self.waiting.len() < MAX_WAITING {
             return Poll::Ready(Ok(()));
         }
         self.blocked = Some(cx.waker().clone());
@@ -797,7 +797,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_together_keeps_its_order() {
+    fn messages_of_one_session_share_an_order() {
         let order = |method| order_of(&message(method, None));
         assert_eq!(order("services.a.b"), None);
         assert_eq!(order("S.heartbeat"), order("S.resolve"));

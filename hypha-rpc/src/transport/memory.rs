@@ -1,5 +1,4 @@
-//! A link between two ends in one process, with bounded queues: for clients inside a server, and
-//! for tests.
+//! An in-process link with bounded queues, for clients inside a server and for tests.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -61,8 +60,8 @@ impl Sink<Frame> for MemoryLink {
 
     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), LinkError> {
         if matches!(frame, Frame::Ping | Frame::Pong) {
-            // Nothing to send: there is no network that a ping could test. Return the reserved slot
-            // of the queue.
+            // Ignore the ping, because there is no network to test. Return the reserved slot of the
+            // queue.
             self.outgoing.abort_send();
             return Ok(());
         }

@@ -59,7 +59,7 @@ impl Default for SocketOptions {
     }
 }
 
-/// Options for encrypted connections.
+/// TLS options: the certificates to accept, and the certificate of this client.
 #[derive(Clone, Default)]
 #[cfg_attr(not(feature = "tls"), allow(dead_code))]
 pub(crate) struct TlsOptions {
@@ -83,7 +83,7 @@ impl fmt::Debug for TlsOptions {
     }
 }
 
-/// Returns the error for a URL that needs TLS.
+/// Returns the error for a URL that needs TLS, in builds without TLS.
 #[cfg(not(feature = "tls"))]
 fn no_tls() -> ConnectError {
     ConnectError::new(
@@ -149,8 +149,8 @@ pub enum Frame {
     Binary(Bytes),
     /// JSON control object.
     Text(String),
-    /// Ping below the protocol, which keeps proxies from closing an idle link. A link without pings
-    /// ignores it.
+    /// Ping below the protocol, which keeps proxies from closing an idle link. Ignored by links
+    /// without pings.
     Ping,
     /// Response to a ping.
     Pong,
@@ -160,10 +160,9 @@ pub enum Frame {
 
 /// Carries frames in order in both directions.
 ///
-/// The stream ends when the link has ended or after an error. Sending follows the rules of
-/// [`Sink`]: a frame is sent when a flush completes. The task that polls a link may move to another
-/// runtime. If a link does not move its sockets to that runtime, it makes no progress until the
-/// task returns.
+/// The stream ends when the link has ended, or after an error. As with any [`Sink`], a frame is
+/// sent when a flush completes. The task that polls a link may move to another runtime. A link that
+/// does not register its sockets there makes no progress until the task moves back.
 #[doc(hidden)]
 pub trait Link:
     Stream<Item = Result<Frame, LinkError>> + Sink<Frame, Error = LinkError> + Send + Unpin + 'static

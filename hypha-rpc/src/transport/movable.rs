@@ -15,19 +15,19 @@ use tokio::net::TcpStream;
 
 thread_local! {
     /// Whether this is the watchdog's thread.
-    static AWAY: Cell<bool> = const { Cell::new(false) };
+    static IS_WATCHDOG: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Number of moves of tasks to the watchdog and back. Sockets check their thread only when this has
-/// changed, so that most polls cost one load.
+/// Number of moves of tasks to the watchdog and back. Sockets check their thread only when this
+/// number has changed, so that most polls cost one load.
 ///
-/// Release and acquire, so that a poll in the new place sees the move. The lock of the task orders
-/// them as well. A move of another connection's task only costs an unnecessary check.
+/// Release and acquire order a move before the next poll in the new runtime. A move of another
+/// connection's task only costs an unnecessary check.
 static MOVES: AtomicU64 = AtomicU64::new(0);
 
 /// Marks this thread as the watchdog's.
 pub(crate) fn enter_watchdog() {
-    AWAY.set(true);
+    IS_WATCHDOG.set(true);
 }
 
 /// Records that a task has moved to the watchdog or back.
@@ -35,20 +35,19 @@ pub(crate) fn set_moved() {
     MOVES.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Place where a part of a task was last polled. Used to detect that the task has moved to another
-/// runtime.
+/// Tracks the runtime that polls a task, to detect that the task has moved to another.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct RuntimeTracker {
     moves: u64,
-    away: bool,
+    on_watchdog: bool,
 }
 
-impl Place {
-    /// Returns the current place.
-    pub(crate) fn here() -> Self {
-        Place {
+impl RuntimeTracker {
+    /// Creates a tracker for the runtime of this thread.
+    pub(crate) fn new() -> Self {
+        RuntimeTracker {
             moves: MOVES.load(Ordering::Acquire),
-            away: AWAY.get(),
+            on_watchdog: IS_WATCHDOG.get(),
         }
     }
 
@@ -59,8 +58,8 @@ impl Place {
             return false;
         }
         self.moves = moves;
-        let away = AWAY.get();
-        std::mem::replace(&mut self.away, away) != away
+        let on_watchdog = IS_WATCHDOG.get();
+        std::mem::replace(&mut self.on_watchdog, on_watchdog) != on_watchdog
     }
 }
 
@@ -70,20 +69,20 @@ pub(super) struct MovableSocket {
     /// `None` if it could not be registered with another runtime. All operations then fail, which
     /// ends the link.
     socket: Option<TcpStream>,
-    place: Place,
+    runtime: RuntimeTracker,
 }
 
 impl MovableSocket {
     pub(super) fn new(socket: TcpStream) -> Self {
         MovableSocket {
             socket: Some(socket),
-            place: Place::here(),
+            runtime: RuntimeTracker::new(),
         }
     }
 
     /// Returns the socket, registered with the current runtime.
     fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        if self.place.has_changed() {
+        if self.runtime.has_changed() {
             if let Some(socket) = self.socket.take() {
                 self.socket = Some(TcpStream::from_std(socket.into_std()?)?);
             }

@@ -121,7 +121,7 @@ impl Proxy {
     }
 }
 
-/// Splits `host:port`, and removes the brackets of an IPv6 address.
+/// Splits `host:port`, and removes the brackets around an IPv6 address.
 pub(super) fn split_port(address: &str) -> (&str, Option<&str>) {
     match address.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
         Some((host, port)) => (host, port.strip_prefix(':')),
@@ -157,7 +157,7 @@ fn decoded(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "its user name or password is not UTF-8")
 }
 
-/// Returns the proxy for connections to `host`, which is given without brackets.
+/// Returns the proxy for connections to `host`, an address without brackets or a name.
 ///
 /// # Errors
 ///
@@ -186,7 +186,7 @@ pub(super) fn choose(
     Proxy::parse(url.trim()).map(Some).map_err(invalid)
 }
 
-/// Returns the name and value of the environment variable with the proxy for a host.
+/// Returns the name and the value of the environment variable that sets the proxy for a host.
 fn from_variables(
     variable: impl Fn(&str) -> Option<String>,
     secure: bool,
@@ -212,15 +212,16 @@ fn from_variables(
     }
     let own = match secure {
         true => either("https_proxy", "HTTPS_PROXY"),
-        // In a CGI program, `HTTP_PROXY` is a header of the request, which an attacker can set.
+        // In a CGI program, an attacker can set `HTTP_PROXY`, because it is the request's header
+        // `Proxy`.
         false if variable("REQUEST_METHOD").is_some() => Some(("http_proxy", value("http_proxy")?)),
         false => either("http_proxy", "HTTP_PROXY"),
     };
     own.or_else(|| either("all_proxy", "ALL_PROXY"))
 }
 
-/// Returns whether `NO_PROXY` lists the host. An entry is a host name, a domain above the host, an
-/// address or a network (`10.0.0.0/8`), or `*` for all hosts. Names and addresses may have a port.
+/// Returns whether `NO_PROXY` exempts the host. An entry is a host name, a parent domain, an
+/// address, a network (`10.0.0.0/8`), or `*` for all hosts. Names and addresses may have a port.
 fn is_exempt(exceptions: &str, host: &str, port: u16) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let ip = address(&host);

@@ -1,7 +1,8 @@
-//! The redirects of a handshake that are followed.
+//! Decides which redirects of a handshake are followed.
 //!
-//! Browsers drop credentials when a redirect leads to another origin. Without the token this client
-//! would be somebody else, so a redirect to another host is an error that names the target.
+//! A redirect to another host is an error that names the target. Like a browser, this client would
+//! have to drop its credentials there, and without its token the server would not recognize the
+//! user.
 
 use hypha_wire::redacted_url;
 
@@ -22,7 +23,7 @@ pub(super) enum NotFollowed {
     NoTarget,
 }
 
-/// Scheme, authority and path of a URL, the latter with the query.
+/// Returns the scheme, the authority, and the path with the query of a URL.
 fn split(url: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -43,8 +44,8 @@ fn is_secure(scheme: &str) -> Option<bool> {
     }
 }
 
-/// Returns the URL to which `from` is redirected by the header `location`, with a scheme of the
-/// same family.
+/// Returns the target of a redirect: `location`, relative to the URL `from`. The target keeps the
+/// kind of scheme, `ws` or `http`, of `from`.
 ///
 /// # Errors
 ///
@@ -94,7 +95,7 @@ pub(super) fn target(from: &str, location: &str) -> Result<String, NotFollowed> 
 pub(super) struct Redirects(usize);
 
 impl Redirects {
-    /// Returns [`target`], at most `most` times.
+    /// Returns the [`target`] of the next redirect. Fails after `most` redirects.
     pub(super) fn follow(
         &mut self,
         from: &str,

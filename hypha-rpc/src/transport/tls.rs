@@ -11,7 +11,7 @@ use crate::error::{ConnectError, ConnectErrorKind};
 
 type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
 
-/// This machine has no trusted root certificates.
+/// Error: this machine has no trusted root certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("no root certificates on this machine")]
 struct NoRoots {
@@ -24,8 +24,8 @@ fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
     ConnectError::new(ConnectErrorKind::InvalidUrl, "TLS cannot be set up").with_source(error)
 }
 
-/// Returns a configuration builder, and its provider. The provider is set explicitly, because
-/// rustls would otherwise panic at the first connection of a program that links two providers.
+/// Returns a configuration builder and its provider. If a program links two providers, rustls
+/// panics at the first connection unless the provider is set explicitly.
 fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
@@ -33,8 +33,8 @@ fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectEr
     Ok((builder.map_err(unusable)?, provider))
 }
 
-/// Returns a configuration that accepts no certificate, for a library that requires one even for
-/// unencrypted connections. Does not read the certificates of the machine.
+/// Returns a configuration that trusts no certificate, for unencrypted connections of a library
+/// that always requires a configuration. Does not read the certificates of this machine.
 #[cfg(feature = "http")]
 pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
     let roots = rustls::RootCertStore::empty();
@@ -44,7 +44,7 @@ pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
         .with_no_client_auth())
 }
 
-/// Makes a [`ConnectError`] of an option with a certificate or key that cannot be used.
+/// Returns the [`ConnectError`] for an option whose certificate or key cannot be used.
 fn invalid(option: &str, fault: &str) -> ConnectError {
     ConnectError::new(
         ConnectErrorKind::InvalidOption,
@@ -52,7 +52,7 @@ fn invalid(option: &str, fault: &str) -> ConnectError {
     )
 }
 
-/// Returns the certificates of a text in PEM format, at least one.
+/// Returns the certificates in a PEM string. Fails if there are none.
 fn certificates(pem: &[u8], option: &str) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let read =

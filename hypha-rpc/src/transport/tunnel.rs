@@ -14,12 +14,12 @@ use crate::error::{ConnectError, ProxyFailure};
 /// Maximum length of a proxy's response to `CONNECT`, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 
-/// The proxy violated its protocol.
+/// Error: the proxy violated its protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct BadAnswer(&'static str);
 
-/// Opens a connection to `host`, which has no brackets, through the proxy.
+/// Opens a connection through the proxy to `host`, an address without brackets or a name.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ fn bad_answer(proxy: &Proxy, fault: &'static str) -> ConnectError {
         .with_source(BadAnswer(fault))
 }
 
-/// Asks an HTTP proxy for a tunnel.
+/// Requests a tunnel from an HTTP proxy.
 async fn connect(
     proxy: &Proxy,
     socket: &mut TcpStream,
@@ -91,15 +91,21 @@ async fn connect(
     request.push_str("\r\n");
     let io = |error| broken(proxy, error);
     socket.write_all(request.as_bytes()).await.map_err(io)?;
-    // The server does not send first, so none of its bytes can follow the response.
+    // The server does not send before the client, so no bytes of the server can follow the
+    // response.
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() > MAX_HEAD {
-            return Err(bad_answer(proxy, "its answer has no end"));
+            return Err(bad_answer(proxy, "its response has no end"));
         }
         match socket.read(&mut buffer).await.map_err(io)? {
-            0 => return Err(bad_answer(proxy, "the connection ended before its answer")),
+            0 => {
+                return Err(bad_answer(
+                    proxy,
+                    "the connection ended before its response",
+                ));
+            }
             read => head.extend_from_slice(&buffer[..read]),
         }
     }
@@ -109,7 +115,7 @@ async fn connect(
     let is_http = parts.next().is_some_and(|v| v.starts_with("HTTP/1."));
     let status = parts.next().and_then(|status| status.parse::<u16>().ok());
     let (true, Some(status)) = (is_http, status) else {
-        return Err(bad_answer(proxy, "its answer is not HTTP"));
+        return Err(bad_answer(proxy, "its response is not HTTP"));
     };
     let failure = match status {
         200..=299 => return Ok(()),
@@ -127,7 +133,7 @@ enum Target<'a> {
     Address(SocketAddr),
 }
 
-/// Asks a SOCKS 5 proxy for a connection (RFC 1928, RFC 1929).
+/// Requests a connection from a SOCKS 5 proxy (RFC 1928, RFC 1929).
 async fn socks(
     proxy: &Proxy,
     socket: &mut TcpStream,
@@ -164,7 +170,7 @@ async fn socks(
             }
         }
         ([VERSION, _], _) => return Err(proxy.failed(ProxyFailure::Credentials, "")),
-        _ => return Err(bad_answer(proxy, "its answer is not SOCKS 5")),
+        _ => return Err(bad_answer(proxy, "its response is not SOCKS 5")),
     }
     let mut request = vec![VERSION, 1, 0];
     let port = match target {
@@ -193,7 +199,7 @@ async fn socks(
     socket.read_exact(&mut head).await.map_err(io)?;
     let [version, status, _, kind] = head;
     if version != VERSION {
-        return Err(bad_answer(proxy, "its answer is not SOCKS 5"));
+        return Err(bad_answer(proxy, "its response is not SOCKS 5"));
     }
     if status != 0 {
         let (failure, what) = match status {
@@ -213,7 +219,7 @@ async fn socks(
         1 => 4,
         4 => 16,
         3 => usize::from(socket.read_u8().await.map_err(io)?),
-        _ => return Err(bad_answer(proxy, "its answer is not SOCKS 5")),
+        _ => return Err(bad_answer(proxy, "its response is not SOCKS 5")),
     };
     let mut bound = vec![0; length + 2];
     socket.read_exact(&mut bound).await.map_err(io)?;

@@ -24,11 +24,11 @@ use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, 
 use crate::error::{ConnectError, ConnectErrorKind};
 
 /// Size of the read buffer, in bytes. A larger buffer would be slower, because the library clears
-/// it for every read. Larger frames get a separate buffer.
+/// the buffer for every read. Larger frames get a separate buffer.
 const READ_BUFFER: usize = 32 << 10;
 
-/// Received frames below this size are copied, in bytes. Frames share the read buffer of the
-/// socket, so a small frame that is kept would otherwise keep the whole buffer.
+/// Received frames below this size, in bytes, are copied. Frames are slices of the socket's read
+/// buffer, so without the copy, keeping a small frame would keep the whole buffer.
 const COPY_BELOW: usize = 512;
 
 /// Opens WebSocket connections to one URL.
@@ -92,7 +92,7 @@ enum Opened {
     Link(Box<WebSocketLink>),
     Redirect {
         location: String,
-        /// Error for the response, without its headers and body.
+        /// Error for the response. Omits the headers and the body.
         answer: tungstenite::Error,
     },
 }
@@ -140,8 +140,8 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
     let (Some(host), Some(port)) = (uri.host(), port) else {
         return Err(invalid("it is not `ws://host` or `wss://host`".into()));
     };
-    // Resolve the name in a separate step, because a connect that also resolves reports an unknown
-    // host without a specific kind.
+    // Resolve the name in a separate step. A connect that also resolves reports an unknown host as
+    // an error without a specific kind.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let failed = |error| failure::connect_error(url, error);
     let secure = uri.scheme_str() == Some("wss");
@@ -198,8 +198,8 @@ type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
 #[cfg(not(feature = "tls"))]
 struct Connector;
 
-/// Creates the TLS configuration if the connection is `secure`. Called before the server is
-/// contacted, so that an invalid option is always reported.
+/// Creates the TLS configuration if the connection is `secure`. Call this before contacting the
+/// server, so that an invalid option is always reported.
 #[cfg(feature = "tls")]
 fn connector(secure: bool, options: &SocketOptions) -> Result<Connector, ConnectError> {
     Ok(match secure {
@@ -254,14 +254,14 @@ impl Stream for WebSocketLink {
                     frame.map(|f| (u16::from(f.code), f.reason.as_str().to_owned())),
                 ))),
                 Some(Ok(Message::Pong(_))) => Some(Ok(Frame::Pong)),
-                // Nothing to do for a ping: the library replies to it.
+                // Do nothing for a ping, because the library replies to it.
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
             });
         }
     }
 }
 
-/// Copies a small frame, so that it does not keep the read buffer. See [`COPY_BELOW`].
+/// Copies a small frame, so that it does not keep the read buffer alive. See [`COPY_BELOW`].
 fn own_small(data: Bytes) -> Bytes {
     if data.len() <= COPY_BELOW {
         Bytes::copy_from_slice(&data)
