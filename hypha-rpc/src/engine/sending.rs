@@ -245,8 +245,11 @@ impl<H: Handlers> Engine<H> {
             },
             _ => ReplyMode::Star { interval },
         };
-        let nothing =
-            &mut |_: &Handle| Err(EncodeError::new("nothing can be handed out with this"));
+        let nothing = &mut |_: &Handle| {
+            Err(EncodeError::new(
+                "this message cannot contain functions or streams",
+            ))
+        };
         let message = args.finish_with(&head, reply, nothing)?;
         let (reply, mut answer) = oneshot::channel();
         let seen = LastSeen::default();

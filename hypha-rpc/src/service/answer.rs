@@ -1,4 +1,4 @@
-//! Where to send the responses to incoming calls (`docs/protocol/02-messages.md#s5`).
+//! Destinations of the responses to incoming calls (`docs/protocol/02-messages.md#s5`).
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute_address, split_address};
 
-/// Minimum heartbeat interval: ten per second. Otherwise a caller could request so many that they
+/// Minimum interval between heartbeats. Without it, a caller could request enough heartbeats to
 /// fill the link.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -43,7 +43,8 @@ impl AnswerTo {
         }
     }
 
-    /// Creates the destination of a call whose promise is `*`: the paths follow from its session.
+    /// Creates the destination of a call whose promise is `*`. Its paths are derived from
+    /// `session`.
     pub(super) fn star(from: &str, session: &str, interval: Option<Duration>) -> Self {
         AnswerTo {
             to: from.to_owned(),

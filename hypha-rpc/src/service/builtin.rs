@@ -1,5 +1,6 @@
-//! The service `built-in` that every client offers: ping, its other services, and the receiving end
-//! of chunked messages (`docs/protocol/04-services.md#s10`, `docs/protocol/02-messages.md#s9`).
+//! The service `built-in` that every client offers: it responds to pings, returns the client's
+//! other services, and receives messages in chunks (`docs/protocol/04-services.md#s10`,
+//! `docs/protocol/02-messages.md#s9`).
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -45,18 +46,15 @@ pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
         .visibility(Visibility::Public)
         .config("api_version", 3i64)
         .config(MAX_FRAME_KEY, MAX_FRAME_BYTES)
-        .method(method("ping", ping).doc("Answer `pong` to `ping`."))
+        .method(method("ping", ping).doc("Return `pong` for `ping`."))
         .method(method("get_service", get_service).doc("Get a service of this client by its id."))
-        .method(
-            method("release", release)
-                .doc("Take back a function of a result: it is not used any more."),
-        )
-        .method(method("cancel", cancel).doc("Stop a call: its caller does not wait any more."))
-        .method(chunk_method("create", create).doc("Begin a message sent in chunks."))
+        .method(method("release", release).doc("Release a function of a result."))
+        .method(method("cancel", cancel).doc("Cancel a call whose caller has stopped waiting."))
+        .method(chunk_method("create", create).doc("Start a message that is sent in chunks."))
         .method(chunk_method("append", append).doc("Add the next chunk."))
         .method(chunk_method("set", set).doc("Add the chunk of a given index."))
         .method(chunk_method("process", process).doc("Dispatch the complete message."))
-        .method(chunk_method("remove", remove).doc("Give up a message."));
+        .method(chunk_method("remove", remove).doc("Discard an incomplete message."));
     Registered::trusted(service)
 }
 
@@ -94,7 +92,7 @@ fn get_service(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireE
                     "workspace mismatch: {} != {}",
                     identity.workspace, caller.workspace
                 ),
-                Denied::HandedToAnother(_) => "it was handed to another client".to_owned(),
+                Denied::HandedToAnother(_) => "it was sent to another client".to_owned(),
             };
             refusal(
                 RejectKind::PermissionDenied,

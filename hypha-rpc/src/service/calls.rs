@@ -1,5 +1,5 @@
-//! The incoming calls whose handlers are running. The table is used to cancel the contexts of calls
-//! whose callers stop waiting, and to show the progress of handlers to the watchdog.
+//! The incoming calls whose handlers are running. Through this table, a call is cancelled when its
+//! caller stops waiting, and the watchdog checks the progress of handlers.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -88,8 +88,8 @@ impl Calls {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // The guard is dropped at the end of this statement, so that the call is dropped without
-        // the lock.
+        // The lock guard is dropped at the end of this statement, so that the call is dropped
+        // without the lock.
         let call = self.calls.running.lock().remove(&self.id);
         drop(call);
     }
@@ -129,7 +129,7 @@ impl<F: Future + Unpin> Future for Within<F> {
     }
 }
 
-/// The handler that a thread polls, for the work that it passes to another thread.
+/// The handler that this thread polls, to be passed to another thread that runs a part of it.
 pub(super) struct WithinHandler(usize);
 
 /// Returns the handler that this thread polls.

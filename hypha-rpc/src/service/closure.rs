@@ -9,9 +9,9 @@ use hypha_wire::{Args, Binary, WireError};
 /// Creates a [`Method`](crate::service::Method) from a closure with typed arguments, for services
 /// without a contract.
 ///
-/// Takes the name of the method, after an optional doc comment, and the closure. The method has the
-/// argument names and types of the closure. The macro generates the schema from them and from the
-/// doc comments. Callers pass arguments by position or by name.
+/// Takes an optional doc comment, the name of the method, and the closure. The macro generates the
+/// schema from the argument names and types of the closure and from the doc comments. Callers pass
+/// arguments by position or by name.
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -213,8 +213,8 @@ impl<T> ClosureReturn for &ReturnOf<T> {
 
 /// Output of a closure, encoded by `reply`. Method lookup chooses [`ClosureOutcome`] for a
 /// `Result`, [`ClosureBytes`] for `bytes::Bytes`, and [`ClosureValue`] for all others. The bounds
-/// are on the methods instead of the impls, so that the compiler reports a type that violates them,
-/// and does not try the next trait.
+/// are on the methods, so that the compiler reports a type that violates them. With bounds on the
+/// impls, it would try the next trait.
 #[derive(Debug)]
 pub struct ClosureOutput<T>(pub T);
 

@@ -133,10 +133,11 @@ impl Context {
     /// case if the caller disconnects, a Rust caller drops its future or reaches its timeout, or
     /// this program disconnects.
     ///
-    /// The handler decides whether to stop. It is dropped only when this program disconnects, after
-    /// the grace periods of [`Client::disconnect`](crate::Client::disconnect). Clones of the
-    /// context share the token, so a task started by the handler can observe it. Callers in other
-    /// languages send no cancellation.
+    /// The handler decides whether to stop. Its future is dropped only when this program
+    /// disconnects, after the grace periods of
+    /// [`Client::disconnect`](crate::Client::disconnect). Clones of the context share the token, so
+    /// a task started by the handler can observe it. Callers in other languages send no
+    /// cancellation.
     ///
     /// # Examples
     ///

@@ -30,8 +30,8 @@ use hypha_wire::{
     WireError, absolute_address, random_id,
 };
 
-/// Time to the first heartbeat, unless the caller requests a shorter interval. A method that ends
-/// earlier sends none. Callers wait for at least twice the interval that they request.
+/// Time to the first heartbeat, unless the caller requests a shorter interval. No heartbeat is sent
+/// for a method that ends earlier. Callers wait for at least twice the interval that they request.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// Size in bytes from which requests are decoded on a blocking thread. Decoding takes milliseconds,
@@ -114,7 +114,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     };
     let answer_to = match AnswerTo::new(&message, &extra, key.clone()) {
         Ok(answer_to) => answer_to.map(Arc::new),
-        // Not rejected: an invalid promise does not say where to send a rejection.
+        // Send no rejection: its destination would be in the promise, which is invalid.
         Err(reason) => {
             count(&engine.counters.dropped_malformed);
             return tracing::debug!("dropped a call: {reason}");
@@ -210,7 +210,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     };
     if let Err(e) = sent {
         count(&engine.counters.undelivered);
-        tracing::debug!("the answer of {} was not delivered: {e}", answer_to.label);
+        tracing::debug!("the response of {} was not delivered: {e}", answer_to.label);
     }
 }
 
@@ -462,7 +462,11 @@ fn answer_frame(
     answer_to: &AnswerTo,
 ) -> Result<Rope, EncodeError> {
     let address = engine.identity().address();
-    let nothing = &mut |_: &Handle| Err(EncodeError::new("nothing can be handed out with this"));
+    let nothing = &mut |_: &Handle| {
+        Err(EncodeError::new(
+            "this message cannot contain functions or streams",
+        ))
+    };
     let message = args.finish_with(&answer_to.head(&address, path), ReplyMode::None, nothing)?;
     sealed(engine, message, answer_to)
 }

@@ -1,10 +1,9 @@
-//! Exports of a message: gives functions, streams and interfaces a path under which the receiver
+//! Exports of a message: assigns functions, streams and interfaces a path under which the receiver
 //! can call them (`docs/protocol/03-values.md#s6` to `#s8`).
 //!
 //! [`Exports`] collects objects while a message is encoded. [`Exports::keep`] opens their session
-//! just before the message is sent, so that the receiver can use them immediately. The
-//! [`HandedOut`] that it returns withdraws the objects if the message is not sent, or when the call
-//! ends.
+//! just before the message is sent, so that the receiver can use them immediately. It returns a
+//! [`HandedOut`], which withdraws the objects if the message is not sent, or when the call ends.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -25,8 +24,8 @@ pub(crate) struct Exported(Arc<Inner>);
 struct Inner {
     handler: Handler,
     name: String,
-    /// Resolves when the previous call has started. Locked while holding the lock of the sessions,
-    /// so this lock is the inner one; it is never held while other code runs.
+    /// Resolves when the previous call has started. Lock order: after the lock of the sessions. No
+    /// other code runs while this lock is held.
     before: Mutex<Option<oneshot::Receiver<()>>>,
     /// Dropped when the object is removed from its session, even while a call of the object runs.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
@@ -70,8 +69,8 @@ impl Exported {
         Turn { before, begun }
     }
 
-    /// Returns the handler of one call. It starts when the previous calls have started, that is,
-    /// when their first poll has returned.
+    /// Returns the handler of one call. The handler waits until the previous calls have started,
+    /// that is, until their first poll has returned.
     pub(crate) fn handler(&self, turn: Turn) -> Handler {
         let handler = Arc::clone(&self.0.handler);
         let turn = Mutex::new(Some(turn));
@@ -81,8 +80,8 @@ impl Exported {
                 let begun = match turn {
                     Some(Turn { before, begun }) => {
                         if let Some(before) = before {
-                            // The sender is only ever dropped, so the result is always an error. It
-                            // means that the previous call has started or ended.
+                            // The sender is only ever dropped, so the result is always an error.
+                            // The error means that the previous call has started or ended.
                             let _ = before.await;
                         }
                         Some(begun)
@@ -134,7 +133,7 @@ impl HandedOut {
     }
 
     /// Keeps the objects of a response. Their session ends when they are released or unused for too
-    /// long, not with a response.
+    /// long. Unlike the session of a request, it does not end with a response.
     pub(crate) fn stays(mut self) {
         self.sent();
         self.session = None;
@@ -192,8 +191,8 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Opens the session if a waiting `call` or an exported object needs one. Called before the
-    /// message is sent, because the receiver may use an object before this program runs again.
+    /// Opens the session if a waiting `call` or an exported object needs one. Call this before
+    /// sending the message, because the receiver may use an object before this program runs again.
     pub(crate) fn keep(
         self,
         call: Option<(LastSeen, oneshot::Sender<Response>)>,
@@ -234,7 +233,7 @@ impl<'a> Exports<'a> {
         Ok(())
     }
 
-    /// Checks that peers may hold one more object.
+    /// Fails if one more object would exceed the maximum number that peers may hold.
     pub(crate) fn room_for_one(&self) -> Result<(), EncodeError> {
         self.engine.room_for(self.objects.len() + 1)
     }

@@ -38,7 +38,8 @@ pub struct IncomingCall {
     context: Context,
     args: IncomingArgs,
     label: String,
-    /// Bytes that are not part of the frame, such as those of a list of numbers, by parameter.
+    /// Decoded bytes that are not a slice of the frame, such as those from a list of numbers.
+    /// Indexed by parameter.
     kept: OnceLock<Box<[OnceLock<Binary>]>>,
 }
 
@@ -165,8 +166,8 @@ impl IncomingCall {
     }
 }
 
-/// Creates the error of a call that is rejected before its method runs. Other languages find
-/// `class` in the trace, in the form of Python's own rejections
+/// Creates the error of a call that is rejected before its method runs. Writes `class` into the
+/// trace, where other languages look for it, in the form of Python's own rejections
 /// (`docs/protocol/02-messages.md#s8`).
 pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
     let trace = format!("{class}: {message}\n");
@@ -203,7 +204,7 @@ impl<'a> Arguments<'a> {
 
     /// Decodes the argument of the parameter with this index; `None` if the caller omitted it.
     ///
-    /// Null counts as given: decode an `Option<T>` if callers may send it.
+    /// Null counts as given: decode an `Option<T>` if callers may send null.
     ///
     /// # Errors
     ///
@@ -212,16 +213,16 @@ impl<'a> Arguments<'a> {
         self.located(index, |error, _| error)
     }
 
-    /// Decodes like [`optional`](Self::optional). If that fails, `look` gets the error and the
-    /// whole value, and may return a more precise error.
+    /// Decodes like [`optional`](Self::optional). If that fails, calls `locate` with the error and
+    /// the whole value, and returns its error, which may be more precise.
     pub(crate) fn located<T: Deserialize<'a>>(
         &self,
         index: usize,
-        look: impl FnOnce(DecodeError, &Value) -> DecodeError,
+        locate: impl FnOnce(DecodeError, &Value) -> DecodeError,
     ) -> Result<Option<T>, WireError> {
         self.raw(index).transpose().map_err(|error| {
             let error = match self.raw::<Value>(index) {
-                Some(Ok(value)) => look(error, &value),
+                Some(Ok(value)) => locate(error, &value),
                 _ => error,
             };
             let error = error.in_key(self.name(index));
@@ -230,16 +231,16 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// Decodes bytes, in each form that a [`Binary`] is read from.
+    /// Decodes bytes in any form that [`Binary`] accepts.
     pub(crate) fn bytes(
         &self,
         index: usize,
-        look: impl FnOnce(DecodeError, &Value) -> DecodeError,
+        locate: impl FnOnce(DecodeError, &Value) -> DecodeError,
     ) -> Result<Option<&'a [u8]>, WireError> {
         match self.raw(index) {
             Some(Ok(bytes)) => Ok(Some(bytes)),
             _ => {
-                let made = self.located(index, look)?;
+                let made = self.located(index, locate)?;
                 Ok(made.and_then(|bytes| self.keep(index, bytes)))
             }
         }
@@ -250,12 +251,12 @@ impl<'a> Arguments<'a> {
     pub(crate) fn optional_bytes(
         &self,
         index: usize,
-        look: impl FnOnce(DecodeError, &Value) -> DecodeError,
+        locate: impl FnOnce(DecodeError, &Value) -> DecodeError,
     ) -> Result<Option<Option<&'a [u8]>>, WireError> {
         match self.raw(index) {
             Some(Ok(bytes)) => Ok(Some(bytes)),
             _ => {
-                let made: Option<Option<Binary>> = self.located(index, look)?;
+                let made: Option<Option<Binary>> = self.located(index, locate)?;
                 Ok(made.map(|made| made.and_then(|bytes| self.keep(index, bytes))))
             }
         }

@@ -143,7 +143,7 @@ impl Service {
     }
 
     /// Returns the schemas of the members by name, in the form that the workspace manager stores in
-    /// its record (`service_schema`).
+    /// the service record (`service_schema`).
     ///
     /// A function is `{type: "function", function: {name, description, parameters, returns}}`. A
     /// dot in the path of a member creates a nested map.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Handler, IncomingCall, Member, Service};
 use hypha_wire::{Args, WireError};
 
-/// Rest of the chain: the inner interceptors, and then the method.
+/// Remaining interceptors of a call, followed by its method.
 pub struct Next(Handler);
 
 impl Next {

@@ -157,7 +157,7 @@ impl Search<'_> {
         };
         // An array also accepts a list of numbers, but its schema does not say so.
         let is_array = schema.get(SCHEMA_KIND).and_then(Schema::as_str) == Some("ndarray");
-        if depth > MAX_DEPTH || is_array || stands_for_another(value) {
+        if depth > MAX_DEPTH || is_array || may_have_another_kind(value) {
             return Ok(());
         }
         kind(value, schema)?;
@@ -247,7 +247,7 @@ impl Search<'_> {
             };
             if let Err(misfit) = fit {
                 let misfit = misfit.within(Step::Key(key.to_owned()));
-                // A wrong tag explains the faults that follow from it.
+                // Prefer a wrong tag, because it explains the faults that follow from it.
                 let is_tag = misfit.likelihood().0 == 1;
                 if is_tag || first.is_none() {
                     first = Some(misfit);
@@ -282,9 +282,9 @@ fn unknown(properties: &Object<String, Schema>) -> String {
     }
 }
 
-/// Returns whether a value may decode as a type other than its own kind. If so, the schema says
-/// nothing about it.
-fn stands_for_another(value: &Value) -> bool {
+/// Returns whether a value may decode as a type of another kind. The schema does not describe the
+/// value then.
+fn may_have_another_kind(value: &Value) -> bool {
     match value {
         Value::Bytes(_) | Value::Ext(..) | Value::Handle(_) => true,
         Value::Map(map) => map.contains_key(RTYPE),
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn schemas_that_never_end_are_left() {
+    fn recursive_schemas_and_long_lists_end_the_search() {
         let itself = json!({"$ref": "#"});
         assert_eq!(fault_of(Value::from(1), &itself), "wrong");
         let twice = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}], "type": "string"});
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_another_type_fits() {
+    fn tagged_values_fit_any_schema() {
         let schema = json!({"properties": {"a": {"type": "number"}}});
         let map = |value| Value::Map([("a".to_owned(), value)].into_iter().collect());
         let scalar = Value::Map(

@@ -14,7 +14,7 @@
 //   permission           the rule for calling a service
 //   dispatch, answer     from a request to its handler and its response
 //   calls                the running handlers, for cancellation and the watchdog
-//   export               functions, streams and interfaces that leave with a message
+//   export               functions, streams and interfaces in a sent message
 //   builtin              the service that every client offers
 //   info, record         descriptions of a service
 //   thread               threads for methods and closures that block
@@ -74,7 +74,7 @@ pub(crate) type Connection = crate::engine::Connection<Services>;
 /// Default service type.
 pub(crate) const GENERIC: &str = "generic";
 
-/// Type that can be registered with [`Client::register_service`](crate::Client::register_service).
+/// Value that can be registered with [`Client::register_service`](crate::Client::register_service).
 ///
 /// Implemented by [`Service`], by the `FooService<T>` that [`hypha_service`](crate::hypha_service)
 /// generates for a trait `Foo`, and by a type with `#[hypha_service]` on its `impl` block.
@@ -245,7 +245,7 @@ impl Service {
         self
     }
 
-    /// Allows only one service with this id in the workspace. Default: `false`.
+    /// Sets whether the workspace may contain only one service with this id. Default: `false`.
     ///
     /// The manager refuses the registration if another client has a service with this id, and
     /// refuses other registrations while this service is registered.
@@ -277,10 +277,10 @@ impl Service {
         self
     }
 
-    /// Sets the config key that says that the service's methods use the caller's context. Default:
-    /// `false`, or `true` if a method [needs it](Method::needs_context).
+    /// Sets the config key that tells readers whether the service's methods use the caller's
+    /// context. Default: `false`, or `true` if a method [needs it](Method::needs_context).
     ///
-    /// Handlers in this program always get the context; the key only informs readers of the config.
+    /// The key has no effect in this program: handlers always get the context.
     #[must_use]
     pub fn require_context(mut self, required: bool) -> Self {
         self.require_context = required;
@@ -306,7 +306,7 @@ impl Service {
         self
     }
 
-    /// Replaces the handler of the method `name`, if it exists; its description stays.
+    /// Replaces the handler of the method `name`, if that exists, and keeps its description.
     #[doc(hidden)]
     #[must_use]
     pub fn with_handler<F, Fut>(mut self, name: &str, handler: F) -> Self
@@ -361,8 +361,9 @@ impl Method {
     ///
     /// # Cancellation
     ///
-    /// The future is dropped when the connection ends, at any await. If only the caller stops
-    /// waiting, the future keeps running, and can observe that with [`Context::cancellation`].
+    /// The future is dropped at its current await when the connection ends. If only the caller
+    /// stops waiting, the future keeps running, and can observe that with
+    /// [`Context::cancellation`].
     pub fn new<F, Fut>(name: impl Into<String>, handler: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -383,8 +384,8 @@ impl Method {
     }
 
     /// Creates a method that blocks its thread, for example for a long computation, or to wait for
-    /// a file or an instrument. It runs in tokio's pool of blocking threads, and heartbeats keep
-    /// the caller waiting.
+    /// a file or an instrument. The method runs in tokio's pool of blocking threads, and heartbeats
+    /// keep the caller waiting.
     ///
     /// At most `max_blocking_threads` of the runtime (default: 512) run at the same time; further
     /// calls wait for a thread. A panic becomes the error of its call.
@@ -392,7 +393,7 @@ impl Method {
     /// # Cancellation
     ///
     /// A blocking method cannot be cancelled. If the connection ends, the method still runs to its
-    /// end, and its result is lost. The shutdown of the runtime waits for it.
+    /// end, and its result is lost. The shutdown of the runtime waits for the method.
     ///
     /// # Examples
     ///

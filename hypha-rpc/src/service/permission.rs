@@ -1,6 +1,6 @@
-//! Permission to use a service. Depends on its visibility, the peer that it was sent to, and the
-//! caller's key (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
-//! `docs/protocol/07-auth-login-encryption.md#s6`).
+//! Permission to use a service. Depends on the service's visibility, for an interface on the peer
+//! that it was sent to, and on the caller's key (`docs/protocol/02-messages.md#s7-6`,
+//! `docs/protocol/04-services.md#s3`, `docs/protocol/07-auth-login-encryption.md#s6`).
 //!
 //! The same code checks the rule twice: when a peer fetches a service (`builtin.rs`), and for each
 //! call (`dispatch.rs`), because a peer may call a service without fetching it.
@@ -30,12 +30,12 @@ pub(super) enum Denied<'a> {
     OtherWorkspace,
 }
 
-/// Returns whether a client of the workspace `caller` may use a service. Clients and servers apply
-/// the same rule.
+/// Returns whether a client of the workspace `caller` may use a service. Clients and servers use
+/// this function.
 ///
-/// A protected service can be used by members, and by clients of the workspaces in `authorized`.
-/// Any other service can be used by all clients. Servers determine membership from the caller's
-/// permissions, clients from the caller's address.
+/// A protected service can be used by members of its workspace, and by clients of the workspaces in
+/// `authorized`. Any other service can be used by all clients. Servers determine membership from
+/// the caller's permissions, clients from the caller's address.
 #[must_use]
 pub fn is_open_to(
     visibility: Visibility,
@@ -88,7 +88,7 @@ pub(super) fn may_use<'a>(
 /// Number of hexadecimal digits of a public key.
 const KEY_DIGITS: usize = 64;
 
-/// Checks that all strings are public keys. The error names the first that is not.
+/// Fails unless all strings are public keys. The error names the first that is not.
 pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
     let is_key =
         |key: &String| key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_is_for_its_callers() {
+    fn only_permitted_callers_may_use_a_service() {
         let service = |visibility| Service::new("s").visibility(visibility);
         let public = || Registered::trusted(service(Visibility::Public));
         let unlisted = || Registered::trusted(service(Visibility::Unlisted));

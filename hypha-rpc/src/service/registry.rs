@@ -1,5 +1,5 @@
-//! The services of this client, looked up by the path of an incoming call. `services.rs` puts a
-//! lock around it.
+//! The services of this client, looked up by the path of an incoming call. `services.rs` adds the
+//! lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use hypha_wire::keys::{BUILT_IN, RESERVED};
 use hypha_wire::{self as wire};
 
 /// One registered service. Replacing a service replaces this whole entry, so a call in progress
-/// keeps the service with which it started.
+/// continues with the service in which it started.
 pub(crate) struct Registered {
     pub(crate) service: Service,
     methods: HashMap<String, Handler>,
     /// Absolute address of the only client that may call the service. Set for interfaces.
     pub(crate) only_caller: Option<String>,
-    /// Whether the service is registered with the manager, now and after a reconnect.
+    /// Whether the service is registered with the manager, and again after each reconnect.
     pub(crate) listed: bool,
 }
 
@@ -114,7 +114,7 @@ impl Registered {
         Registered { listed, ..self }
     }
 
-    /// Checks that a caller may fetch and call the service: [`permission::may_use`].
+    /// Checks that a caller may fetch and call the service. See [`permission::may_use`].
     pub(super) fn check(
         &self,
         caller: Caller<'_>,
@@ -135,8 +135,7 @@ impl Registered {
         self.methods.get(path)
     }
 
-    /// Returns whether `path` is that of a member that is not a method: a value, or a map of
-    /// members.
+    /// Returns whether `path` is the path of a value or of a map of members, and not of a method.
     pub(crate) fn has_value(&self, path: &str) -> bool {
         // The empty path denotes the service itself, which is a map.
         path.is_empty()
@@ -162,8 +161,8 @@ fn methods(service: &Service) -> HashMap<String, Handler> {
     handlers.collect()
 }
 
-/// All services of one client, in the order of registration. They are registered again in this
-/// order after a reconnect.
+/// All services of one client, in the order of registration, which is also their order after a
+/// reconnect.
 #[derive(Default)]
 pub(crate) struct Registry {
     services: IndexMap<String, Arc<Registered>>,
@@ -193,7 +192,7 @@ impl Registry {
     }
 
     /// Removes and returns the interfaces of a caller that has disconnected.
-    pub(crate) fn caller_gone(&mut self, caller: &str) -> Vec<Arc<Registered>> {
+    pub(crate) fn remove_interfaces_of(&mut self, caller: &str) -> Vec<Arc<Registered>> {
         let theirs = |s: &Registered| s.only_caller.as_deref() == Some(caller);
         let (gone, kept) = std::mem::take(&mut self.services)
             .into_iter()

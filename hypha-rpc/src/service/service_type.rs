@@ -7,12 +7,12 @@ use hypha_wire::keys::RESERVED;
 use hypha_wire::{Map, Value};
 
 impl Service {
-    /// Returns the schema of the whole service: the `definition` of a service type, with this
-    /// service as the example.
+    /// Returns the schema of the whole service: the `definition` of a service type that has this
+    /// service as its example.
     ///
-    /// Clients in other languages compare all of it: every service of the type must have a `name`,
-    /// a `description`, `docs` or a `config` key if and only if this example has it. Rust clients
-    /// compare only the members.
+    /// Clients in other languages compare the whole schema. A service of the type must have a
+    /// `name`, a `description`, `docs` or a `config` key if and only if this example has it. Rust
+    /// clients compare only the members.
     ///
     /// # Examples
     ///
@@ -103,12 +103,12 @@ impl Service {
     }
 }
 
-/// Functions of a definition, with the path of the member that each describes.
+/// Functions of a definition, each with the path of its member.
 type Found<'a> = Vec<(String, &'a Map)>;
 
 /// Compares the members of two maps, and collects the functions of the definition. `shown` is the
-/// path in error messages, `path` the prefix of the members' paths. The messages are those of the
-/// Python client.
+/// path in error messages, and `path` the prefix of the members' paths. The messages are those of
+/// the Python client.
 fn compare_maps<'a>(
     own: &Map,
     defined: &'a Map,
@@ -182,7 +182,7 @@ fn compare<'a>(
     }
 }
 
-/// Kind of member that a schema describes.
+/// Kind of the member that a schema describes.
 enum Kind<'a> {
     Function,
     Map(&'a Map),

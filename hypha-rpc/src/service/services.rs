@@ -13,9 +13,9 @@ use super::{Calls, Exports, Registered};
 use crate::engine::Lifecycle;
 use crate::error::{CallSite, Error};
 
-/// Returns the map that represents a function, stream or object for the receiver of a message. The
-/// layer above (`call/live.rs`) knows these kinds, and passes this function in when the connection
-/// is created.
+/// Returns the map that represents a function, stream or object for the receiver of a message.
+/// Passed in when the connection is created, because only the layer above (`call/live.rs`) knows
+/// these kinds of objects.
 pub(crate) type NameHandle = fn(&mut Exports<'_>, &Handle) -> Result<Value, EncodeError>;
 
 /// Services of a connection, and their running calls. The engine owns them as its handlers.
@@ -61,8 +61,9 @@ impl Services {
         lifecycle: &Lifecycle,
     ) -> Result<(), Error> {
         let mut registry = self.registry.write();
-        // Check while holding the lock: the end of the connection is marked before the table is
-        // cleared under this lock, so a service is either refused here or removed there.
+        // Check while holding the lock. When a connection ends, it is marked as closed first, and
+        // the table is cleared under this lock afterwards. So a service is either refused here or
+        // removed there.
         if lifecycle.is_closed() {
             return Err(Error::Disconnected(lifecycle.over_at(CallSite {
                 method: format!("register_service({})", service.service.id()),
@@ -98,7 +99,7 @@ impl Services {
     /// Removes the interfaces of a disconnected peer, and cancels the handlers of its calls.
     pub(super) fn peer_gone(&self, peer: &str) {
         self.calls.cancel(|call| call.from() == peer);
-        let interfaces = self.registry.write().caller_gone(peer);
+        let interfaces = self.registry.write().remove_interfaces_of(peer);
         drop(interfaces);
     }
 

@@ -1,11 +1,11 @@
-//! Code of the program that blocks: it runs on the threads for blocking work of the runtime.
+//! Runs blocking code of the program on the runtime's threads for blocking work.
 
 use super::calls;
 use hypha_wire::WireError;
 
-/// Runs `run` on a thread for blocking work, as a part of the handler that is being polled, if one
-/// is. A panic goes on in the caller, where `dispatch` reports it like any other. `label` names the
-/// work in the error of a runtime that shuts down.
+/// Runs `run` on a thread for blocking work, as part of the handler that this thread polls, if any.
+/// A panic of `run` is resumed in this task, where `dispatch` reports it. If the runtime shuts
+/// down, the error names the work by `label`.
 pub(crate) async fn on_thread<T, F>(label: &str, run: F) -> Result<T, WireError>
 where
     T: Send + 'static,
