@@ -13,7 +13,8 @@ pub mod client;
 pub mod crypto;
 mod engine;
 pub mod error;
-// The examples in these pages use the contracts of the tests, which run them.
+// Only for rustdoc. The examples in these pages use contracts of the tests, which also run the
+// examples.
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;
 pub mod schema;

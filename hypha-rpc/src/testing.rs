@@ -51,7 +51,7 @@ use hypha_wire::{
 /// send queue.
 const CAPACITY: usize = 1024;
 
-/// Workspace of the service, and also of the caller unless the test sets another.
+/// Workspace of the service, and of the caller unless the test sets another one.
 const WORKSPACE: &str = "test";
 
 /// Serves `service` in this process and connects its typed proxy, without a server or a network.
@@ -59,7 +59,7 @@ const WORKSPACE: &str = "test";
 /// Everything else works as with a server: encoding, checks of arguments and permissions,
 /// heartbeats, chunks, callbacks, streams, the caller's [`Context`](crate::Context). With tokio's
 /// paused clock (`start_paused = true`), timeouts elapse immediately. The service ends when the
-/// last clone of the proxy, and of every value received through it, is dropped.
+/// proxy, all its clones, and all values received through it are dropped.
 ///
 /// # Errors
 ///
@@ -111,8 +111,8 @@ pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
     }
 }
 
-/// Service in this process that has not started. Awaiting it returns the proxy. Returned by
-/// [`in_process`].
+/// Service to serve in this process, with the settings of its caller. Awaiting this value starts
+/// the service and returns its proxy. Returned by [`in_process`].
 #[must_use = "the service begins when this is awaited"]
 #[derive(Debug)]
 pub struct InProcess<S> {
@@ -190,8 +190,8 @@ where
     }
 }
 
-/// The server's end of the link to one client, with the data that a server writes into that
-/// client's messages.
+/// The server's end of the link to one client. Contains the data that a server writes into the
+/// messages of that client.
 struct Side {
     link: MemoryLink,
     /// Absolute address, `workspace/client`.
@@ -209,8 +209,8 @@ impl Side {
         })
     }
 
-    /// Returns a message of this client with the fields that a server adds, and its receiver.
-    /// `None` if the frame is not a message or has no receiver.
+    /// Adds the fields that a server adds to a message of this client. Returns the receiver and the
+    /// new message; `None` if the frame is not a message or has no receiver.
     fn stamp(&self, frame: Frame) -> Option<(String, Frame)> {
         let Frame::Binary(data) = frame else {
             return None;
@@ -239,7 +239,7 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             frame = host.link.next() => (false, frame),
         };
         let Some(Ok(frame)) = frame else { break };
-        // The client waits for the end of the link after its close frame.
+        // After its close frame, the client waits until this end of the link is dropped.
         if matches!(frame, Frame::Close(_)) {
             break;
         }

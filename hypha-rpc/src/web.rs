@@ -41,9 +41,9 @@ use crate::service::{Context, IncomingCall, Method, Service};
 use crate::workspace::Visibility;
 use hypha_wire::{Args, Binary, WireError};
 
-/// Time from the beginning of a response until a disconnect of the HTTP client is watched for.
-/// Short responses do not need the extra call.
-const PRESENCE_AFTER: Duration = Duration::from_secs(1);
+/// Time after the start of a response at which the service begins to wait for a disconnect of the
+/// HTTP client. Short responses do not need the extra call.
+const WATCH_DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 
 /// Creates a service from an HTTP application. Its visibility is public, so anyone who knows the
 /// address can open it; [`RegisterService::visibility`](crate::client::RegisterService::visibility)
@@ -72,7 +72,7 @@ where
         .method(serve)
 }
 
-/// Argument of `serve`.
+/// Argument of the method `serve`.
 #[derive(Deserialize)]
 struct Visit {
     scope: Scope,
@@ -93,7 +93,7 @@ struct Scope {
     headers: Vec<(Content, Content)>,
 }
 
-/// Bytes. Some servers send them as a string.
+/// Bytes, which some servers send as a string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Content {
@@ -140,11 +140,10 @@ enum Message {
     Body { body: Binary, more_body: bool },
 }
 
-/// Body of a request to an [`app`]. Its pieces are fetched from the server as the application reads
-/// them.
+/// Body of a request to an [`app`]. Fetches pieces from the server as the application reads them.
 pub struct Body {
     pieces: BoxStream<'static, io::Result<Bytes>>,
-    /// Dropped with the body, which signals that the application no longer reads it.
+    /// Dropped with the body, so that `serve` learns that the application no longer reads it.
     _unread: oneshot::Sender<()>,
 }
 
@@ -222,8 +221,9 @@ where
         .map_err(failed)?;
     let response = app.call(request).await.map_err(failed)?;
     let gone = async {
-        tokio::time::sleep(PRESENCE_AFTER).await;
-        // Until the body is dropped, the application itself receives the events.
+        tokio::time::sleep(WATCH_DISCONNECT_AFTER).await;
+        // Until the body is dropped, the application itself receives the events, so wait for the
+        // drop.
         let _ = read.await;
         has_left(&receive).await;
     };

@@ -27,7 +27,7 @@ impl<T, E> Call<T, E> {
     ///
     /// # Cancellation
     ///
-    /// The wait ends when the call ends. Set a [`timeout`](Self::timeout) to limit both.
+    /// The wait ends only when the call ends. Set a [`timeout`](Self::timeout) to limit both.
     ///
     /// # Examples
     ///

@@ -55,10 +55,11 @@ pub fn connect(options: impl Into<ConnectOptions>) -> Result<Client, Error> {
 
 /// Connection to a Hypha server, for programs without async.
 ///
-/// Returned by [`connect`]. It is a [`hypha_rpc::Client`](crate::Client) whose `async fn`s are
-/// plain methods; calls, lookups and registrations end with `.wait()`. Clones share the connection.
-/// It closes when [`disconnect`](Client::disconnect) is called or the last clone is dropped;
-/// proxies and fetched services hold a clone.
+/// Returned by [`connect`]. Has the methods of the asynchronous
+/// [`hypha_rpc::Client`](crate::Client) as plain functions; calls, lookups and registrations end
+/// with `.wait()`. Clones share the connection, which closes when
+/// [`disconnect`](Client::disconnect) is called or the last clone is dropped. Proxies and fetched
+/// services hold a clone.
 ///
 /// # Examples
 ///
@@ -164,7 +165,8 @@ impl Client {
         self.client.stats()
     }
 
-    /// Registers a service in the workspace when [`RegisterService::wait`] is called.
+    /// Prepares the registration of a service in the workspace; [`RegisterService::wait`] registers
+    /// it.
     ///
     /// A service whose methods are plain `fn`s runs on threads for blocking work, see the
     /// [module](super). The client registers the service again after each reconnect.
@@ -197,15 +199,15 @@ impl Client {
         wait_as("unregister_service", unregistering)
     }
 
-    /// Finds a service through the workspace manager when [`ServiceLookup::wait`] is called.
+    /// Prepares a lookup through the workspace manager; [`ServiceLookup::wait`] returns the
+    /// service.
     ///
     /// [`Client::get_service`](crate::Client::get_service) documents ids and errors.
     pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
         self.client.get_service(id)
     }
 
-    /// Finds a service when [`ServiceLookup::wait`] is called, which returns the typed proxy of a
-    /// contract.
+    /// Prepares a lookup of a contract's service; [`ServiceLookup::wait`] returns the typed proxy.
     ///
     /// The methods of the proxy return calls. [`wait`](crate::Call::wait) makes such a call:
     /// `calculator.add(1.0, 2.0).wait()?`.
@@ -213,16 +215,16 @@ impl Client {
         self.client.proxy(id)
     }
 
-    /// Fetches a service from the client that offers it, without the workspace manager, when
-    /// [`DirectServiceLookup::wait`] is called.
+    /// Prepares a lookup at the client that offers the service, without the workspace manager;
+    /// [`DirectServiceLookup::wait`] returns the service.
     ///
     /// [`Client::get_remote_service`](crate::Client::get_remote_service) documents ids and errors.
     pub fn get_remote_service(&self, id: &str) -> DirectServiceLookup {
         self.client.get_remote_service(id)
     }
 
-    /// Lists the services that match `query` and are visible to this client, when
-    /// [`ListServices::wait`] is called. `None` lists those of the client's own workspace.
+    /// Prepares a list of the services that match `query` and are visible to this client;
+    /// [`ListServices::wait`] fetches it. `None` lists those of the client's own workspace.
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         self.client.list_services(query)
     }
@@ -334,8 +336,8 @@ impl Client {
 
     /// Waits at most `grace` for the running handlers, then closes the connection.
     ///
-    /// Returns immediately in a handler of this connection. A plain `fn` that still runs after the
-    /// grace period runs to its end, but its result is lost.
+    /// Returns immediately if called from a handler of this connection. A plain `fn` that still
+    /// runs after the grace period runs to its end, but its result is lost.
     /// [`Client::shutdown`](crate::Client::shutdown) documents the steps.
     ///
     /// # Errors
@@ -362,7 +364,7 @@ impl Client {
     }
 }
 
-/// Waits for `future`, the result of the method `method` of the asynchronous client.
+/// Waits for `future`, the result of the asynchronous client's method named `method`.
 fn wait_as<T>(method: &str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let what = format!("`blocking::Client::{method}`");
     wait(&what, &format!("`Client::{method}`"), future)

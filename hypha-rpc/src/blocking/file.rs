@@ -12,7 +12,7 @@ use crate::call::RemoteFile;
 use crate::service::on_thread;
 
 /// Number of bytes read from a blocking reader at once.
-const PIECE: usize = 256 << 10;
+const READ_SIZE: usize = 256 << 10;
 
 /// Waits on this thread for data from the owner of the file. Fails on a thread of a tokio runtime.
 #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
@@ -116,9 +116,9 @@ impl RemoteFile {
     }
 }
 
-/// Reads the next piece. Returns an empty one at the end.
+/// Reads the next piece. Returns an empty one at the end of the reader.
 fn piece(reader: &mut impl Read) -> io::Result<Bytes> {
-    let mut piece = vec![0; PIECE];
+    let mut piece = vec![0; READ_SIZE];
     loop {
         match reader.read(&mut piece) {
             Ok(len) => {

@@ -14,8 +14,8 @@ use crate::client::{Event, EventStream, State, StateWatcher};
 use crate::error::{CallSite, Error, ServiceError, Timeout, TimeoutKind};
 use crate::service::on_thread;
 
-/// Waits at most `limit` for the next item of `source`, and drops the source when it ends. `what`
-/// names the items in errors, and `instead` the asynchronous method.
+/// Waits at most `limit` for the next item of `source`, and drops `source` after its last item.
+/// Errors name the item (`what`) and the asynchronous method (`instead`).
 fn advance<S, T, E>(
     source: &mut Option<S>,
     [what, instead]: [&str; 2],
@@ -94,8 +94,8 @@ impl<S, T, E> Items<S>
 where
     S: Stream<Item = Result<T, Error<E>>> + Unpin,
 {
-    /// Returns the next item, or [`Error::Timeout`] if none arrives within `limit`. No item is lost
-    /// after a timeout: the next call continues.
+    /// Returns the next item, or [`Error::Timeout`] if none arrives within `limit`. A timeout loses
+    /// no item: the next call continues.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<T, Error<E>>> {
         self.next_of(Some(limit))
     }
@@ -186,8 +186,8 @@ impl<T, E> RemoteStream<T, E> {
 
 /// Iterator over the events of one type. Waits for each event on the calling thread.
 ///
-/// Returned by [`Client::events`](super::Client::events). Ends with the connection. On a thread of
-/// a tokio runtime, [`Error::Invalid`] is the only item.
+/// Returned by [`Client::events`](super::Client::events). Ends when the connection closes. On a
+/// thread of a tokio runtime, [`Error::Invalid`] is the only item.
 #[must_use = "events are lost unless they are read"]
 #[derive(Debug)]
 pub struct Events(
@@ -202,8 +202,8 @@ impl Events {
 }
 
 impl Events {
-    /// Returns the next event, or [`Error::Timeout`] if none arrives within `limit`. No event is
-    /// lost after a timeout: the next call continues.
+    /// Returns the next event, or [`Error::Timeout`] if none arrives within `limit`. A timeout
+    /// loses no event: the next call continues.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<Event, Error>> {
         self.next_of(Some(limit))
     }
@@ -244,8 +244,8 @@ impl States {
 }
 
 impl States {
-    /// Returns the next state, or [`Error::Timeout`] if none arrives within `limit`. No state is
-    /// lost after a timeout: the next call continues.
+    /// Returns the next state, or [`Error::Timeout`] if none arrives within `limit`. A timeout
+    /// loses no state: the next call continues.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<State, Error>> {
         self.next_of(Some(limit))
     }

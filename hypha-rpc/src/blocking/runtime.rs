@@ -20,8 +20,8 @@ use crate::client::State;
 use crate::error::Error;
 use crate::service::Engine;
 
-/// Number of threads for connections and asynchronous handlers. With two, one still runs the
-/// connections if a handler blocks the other.
+/// Number of threads for connections and asynchronous handlers. If a handler blocks one of the two,
+/// the other still runs the connections.
 const WORKERS: usize = 2;
 
 /// The running background runtime, if there is one.
@@ -58,8 +58,8 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Do not wait for its threads, because this may be one of them. Methods that still run
-            // reach their end, and their results are lost.
+            // Do not wait for the threads of the runtime, because this may be one of them. Running
+            // methods still finish, but their results are lost.
             runtime.shutdown_background();
         }
     }
@@ -67,7 +67,7 @@ impl Drop for Background {
 
 /// Keeps the background runtime alive for a connection until that connection has ended.
 ///
-/// Runs inside of [`wait`], which holds the runtime.
+/// Call this inside of [`wait`], which keeps the runtime alive meanwhile.
 pub(super) fn keep(engine: &Arc<Engine>) {
     let Some(background) = CURRENT.lock().upgrade() else {
         return;
@@ -88,8 +88,8 @@ pub(super) fn keep(engine: &Arc<Engine>) {
     });
 }
 
-/// Waits for a future on this thread. On a thread of a runtime it fails, and the error names the
-/// caller (`what`) and its asynchronous counterpart (`instead`).
+/// Waits for a future on this thread. Fails on a thread of a tokio runtime; the error names the
+/// called function (`what`) and its asynchronous counterpart (`instead`).
 pub(super) fn wait<T, E>(
     what: &str,
     instead: &str,
@@ -132,8 +132,8 @@ fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, Str
     Ok(block_on(future))
 }
 
-/// Returns whether this thread polls a future for a tokio runtime. Waiting there would block the
-/// runtime, or wait for itself.
+/// Returns whether this thread polls a future for a tokio runtime. A wait on such a thread would
+/// block the runtime, and could wait for itself.
 ///
 /// Tokio has no function for this. `Handle::try_current` also succeeds in `spawn_blocking`, in
 /// `block_in_place` and after `Handle::enter`, where waiting is right. The budget of
@@ -155,8 +155,8 @@ fn polls_for_a_runtime() -> bool {
 /// Waker of the waiting thread.
 struct Parked {
     thread: Thread,
-    /// Whether the future was woken since its last poll. The token of `unpark` alone is not enough,
-    /// because the future may run code that also parks this thread and thereby takes the token.
+    /// Whether the future was woken since its last poll. The token of `unpark` is not enough,
+    /// because the future may run code that parks this thread and so consumes the token.
     woken: AtomicBool,
 }
 
@@ -235,7 +235,7 @@ mod tests {
             many.block_on(async { tokio::spawn(task).await.unwrap() }),
             None
         );
-        // The background runtime is treated like any other.
+        // Threads of the background runtime cannot wait either.
         let own: Result<_, Error> = wait_for("f", "`g`", async {
             tokio::spawn(async { refused() }).await.unwrap()
         });
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_the_future_goes_on() {
+    fn a_panic_of_the_future_propagates() {
         let panics = || -> Result<(), Error> { wait_for("f", "`g`", async { panic!("asked to") }) };
         let panic = std::panic::catch_unwind(panics).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"asked to"));

@@ -61,8 +61,8 @@ const KEY_DIGITS: usize = 2 * KEY_LEN;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
-/// Maximum number of cached shared keys. Bounded, because peers determine how many are computed.
-/// The oldest is evicted first; computing one takes 0.1 ms.
+/// Maximum number of cached shared keys. The limit is needed because peers determine the number of
+/// computed keys. The oldest key is evicted first; computing a key takes 0.1 ms.
 const MAX_SHARED_KEYS: usize = 256;
 
 /// Error of encryption or decryption, or an invalid key.

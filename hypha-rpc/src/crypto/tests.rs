@@ -139,7 +139,7 @@ fn weak_keys_are_refused() {
     let normal = KeyPair::from_private_key([7; 32]).public_key();
     assert_eq!(tags(normal.0), 39);
     for point in SMALL_ORDER {
-        // The shared key is one of a few, for every private key.
+        // For every private key, the shared key is one of the same few keys.
         assert!(tags(point) < 10, "{point:?}");
         let mut high = point;
         high[31] |= 0x80;
@@ -196,7 +196,7 @@ fn every_change_is_found() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn errors_name_the_fault() {
     let (ann, ben) = two();
     let good = sealed(&ann, &ben, b"\x80");
     let refused = |change: fn(&mut EncryptedExtra)| {
@@ -235,7 +235,7 @@ fn equal_texts_differ_on_the_wire() {
 }
 
 #[test]
-fn shared_keys_are_kept_and_bounded_and_strangers_displace_none() {
+fn invalid_messages_evict_no_cached_keys() {
     let ben = Encryption::new(KeyPair::from_private_key([9; 32]));
     let known = |n: usize| assert_eq!(ben.shared.lock().len(), n);
     let stranger = |n: u16| {

@@ -10,7 +10,7 @@
 //!   generates with pydantic: a named type is a `$ref` into `$defs` of the same object, and an
 //!   `Option` is `anyOf` with `null` and has the default `null`.
 //! * `returns` is the schema of the result, with its own `$defs`. Absent if the type of the result
-//!   has no schema. Clients that do not know the key ignore it.
+//!   has no schema. Clients that do not know `returns` ignore it.
 //!
 //! The key [`KIND`] marks types that JSON does not have: numeric arrays, functions, streams.
 //!
@@ -81,7 +81,7 @@ impl FunctionSchema {
         self
     }
 
-    /// Adds an argument with a default, which is used if callers omit it.
+    /// Adds an argument with a default for callers that omit it.
     #[must_use]
     pub fn argument_with_default<T: JsonSchema + ?Sized>(
         self,
@@ -162,7 +162,7 @@ fn generator() -> SchemaGenerator {
         settings.meta_schema = None;
         let transforms = &mut settings.transforms;
         transforms.push(Box::new(RecursiveTransform(normalise)));
-        // Must come second, because it reads the `anyOf` that the first transform writes.
+        // Must run second, because it reads the `anyOf` that the first transform writes.
         transforms.push(Box::new(RecursiveTransform(say_null)));
     });
     settings.into_generator()
@@ -191,7 +191,7 @@ fn with_definitions(schema: Schema, mut generator: SchemaGenerator) -> Value {
     schema
 }
 
-/// Sets the description. The description in the contract replaces that of the type.
+/// Sets the description from the contract, which replaces the description of the type.
 fn describe(schema: &mut Schema, description: &str) {
     if !description.is_empty() {
         // Also converts `true`, which matches any value, to an object that can hold the
@@ -218,7 +218,7 @@ fn normalise(schema: &mut Schema) {
         let limits = match format {
             "int32" => Some((json!(i32::MIN), json!(i32::MAX))),
             "uint32" => Some((json!(u32::MIN), json!(u32::MAX))),
-            // Larger ones cannot be sent.
+            // Larger integers cannot be sent.
             "int128" => Some((json!(i64::MIN), json!(u64::MAX))),
             "uint128" => Some((json!(u64::MIN), json!(u64::MAX))),
             _ => None,
@@ -231,7 +231,7 @@ fn normalise(schema: &mut Schema) {
             schema.entry("maximum").or_insert(most);
         }
     }
-    // Only in these places does schemars write `true` as the schema of any value; pydantic writes
+    // schemars writes `true` as the schema of any value, but only under these keys. pydantic writes
     // `{}`.
     for key in ["items", "properties", "prefixItems", "anyOf"] {
         match schema.get_mut(key) {
@@ -252,7 +252,7 @@ fn normalise(schema: &mut Schema) {
 }
 
 /// Restores the `f32` numbers of a default to the digits of the Rust source. serde_json widens them
-/// to `f64`, so that 0.1 becomes 0.10000000149011612.
+/// to `f64`: 0.1 becomes 0.10000000149011612.
 fn shorten(default: &mut Value, schema: &Map<String, Value>) {
     match default {
         Value::Number(number) => {
@@ -293,7 +293,7 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
     Some(exact)
 }
 
-/// Takes numbers that were sent for the structs that serde made.
+/// Replaces the structs to which serde converts times by the numbers that are sent on the wire.
 fn take_sent(exact: &mut Value, sent: &hypha_wire::Value) {
     match (&mut *exact, sent) {
         (Value::Array(exact), hypha_wire::Value::List(sent)) => {
@@ -320,8 +320,9 @@ fn take_sent(exact: &mut Value, sent: &hypha_wire::Value) {
 }
 
 fn to_exact_json<T: Serialize>(value: &T) -> Option<Value> {
-    // Two forms are joined. The text has the short form of an `f32`, which `to_value` widens to
-    // `f64`; but the text alone would round large integers and some `f64`.
+    // Convert twice and combine the results. The string has the short form of an `f32`, which
+    // `to_value` widens to `f64`. The string alone is not enough, because it rounds large integers
+    // and some `f64`.
     let mut exact = serde_json::to_value(value).ok()?;
     let text = serde_json::to_string(value).ok()?;
     let short: Value = serde_json::from_str(&text).ok()?;
@@ -353,7 +354,7 @@ fn take_short(exact: &mut Value, short: Value) {
     }
 }
 
-/// Writes the schema of any value as `{}`.
+/// Replaces `true`, the schema of any value, with `{}`.
 fn any_value(schema: &mut Value) {
     if *schema == Value::Bool(true) {
         *schema = json!({});

@@ -31,7 +31,7 @@ fn property<T: JsonSchema>(description: &str) -> Value {
     let parameters = &schema["parameters"];
     let property = &parameters["properties"]["it"];
     match property["$ref"].as_str() {
-        // A reference has only itself and the description of the contract.
+        // Beside a reference there is at most the description in the contract.
         Some(reference) => {
             let mut whole = parameters
                 .pointer(&reference[1..])
@@ -128,7 +128,7 @@ fn formats_of_rust_are_left_out_and_others_kept() {
 }
 
 #[test]
-fn titles_go_but_properties_with_such_names_stay() {
+fn titles_are_removed_but_properties_of_that_name_are_kept() {
     assert_eq!(
         property::<Point>(""),
         json!({
@@ -140,13 +140,13 @@ fn titles_go_but_properties_with_such_names_stay() {
 }
 
 #[test]
-fn the_text_of_the_contract_wins_over_the_text_of_the_type() {
+fn the_description_in_the_contract_takes_precedence() {
     assert_eq!(property::<Node>("")["description"], "A tree of numbers.");
     assert_eq!(property::<Node>("Its root.")["description"], "Its root.");
 }
 
 #[test]
-fn any_value_can_have_a_text() {
+fn any_value_can_have_a_description() {
     assert_eq!(
         property::<Value>("Anything."),
         json!({"description": "Anything."})
@@ -154,7 +154,7 @@ fn any_value_can_have_a_text() {
 }
 
 #[test]
-fn tuples_are_written_as_draft_2020_12_has_them() {
+fn tuples_follow_draft_2020_12() {
     let schema = property::<(u8, String)>("");
     assert!(schema["prefixItems"].is_array(), "{schema}");
     assert_eq!(
@@ -189,7 +189,7 @@ fn references_of_recursive_types_resolve_inside_the_parameters() {
 }
 
 #[test]
-fn a_text_and_a_default_stand_beside_a_reference() {
+fn a_reference_can_have_a_description_and_a_default() {
     let schema = FunctionSchema::new("f", "")
         .argument_with_default::<Point>("it", "Text.", 1.into())
         .finish();
@@ -200,7 +200,7 @@ fn a_text_and_a_default_stand_beside_a_reference() {
 }
 
 #[test]
-fn what_may_be_nothing_is_written_as_pydantic_does() {
+fn optional_types_are_written_as_in_pydantic() {
     #[derive(JsonSchema)]
     #[allow(dead_code)]
     struct Person {
@@ -225,7 +225,7 @@ fn what_may_be_nothing_is_written_as_pydantic_does() {
 }
 
 #[test]
-fn what_is_returned_has_definitions_of_its_own() {
+fn results_have_their_own_definitions() {
     let schema = FunctionSchema::new("f", "").returns::<Vec<Node>>().finish();
     assert_eq!(schema["parameters"].get("$defs"), None);
     let returns = &schema["returns"];

@@ -1,6 +1,6 @@
 //! Schemas of `Duration` and `SystemTime`: a number of seconds, as on the wire.
 //!
-//! schemars describes the structs into which serde converts both types, so these are replaced.
+//! schemars describes the structs into which serde converts both types. These schemas are replaced.
 
 use hypha_wire::Timestamp;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -11,7 +11,8 @@ use super::KIND;
 const DURATION: [&str; 2] = ["secs", "nanos"];
 const SYSTEM_TIME: [&str; 2] = ["secs_since_epoch", "nanos_since_epoch"];
 
-/// Removes the definitions of both types, and replaces references to them with the number.
+/// Removes the definitions of both types, and replaces each reference to them with the schema of a
+/// number.
 pub(super) fn inline(schema: &mut Value, definitions: &mut Map<String, Value>) {
     let mut numbers: Vec<(String, Map<String, Value>)> = Vec::new();
     definitions.retain(|name, definition| match number_of(name, definition) {
@@ -29,7 +30,7 @@ pub(super) fn inline(schema: &mut Value, definitions: &mut Map<String, Value>) {
     }
 }
 
-/// Returns the schema of the number on the wire, if the definition is that of `Duration` or
+/// Returns the schema of a number of seconds if the definition is that of `Duration` or
 /// `SystemTime`.
 fn number_of(name: &str, definition: &Value) -> Option<Map<String, Value>> {
     // schemars appends a digit to the name if several types have the same one.
@@ -84,8 +85,8 @@ fn replace(schema: &mut Value, numbers: &[(String, Map<String, Value>)]) {
     }
 }
 
-/// Moves the description of an optional time from its alternative to the schema itself, where other
-/// optional types have it.
+/// Moves the description of a time from its alternative in `anyOf` to the schema itself, which
+/// holds the description of all other optional types.
 fn lift(members: &mut Map<String, Value>) {
     let Some(Value::Array(kinds)) = members.get_mut("anyOf") else {
         return;

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_with_the_class_name_and_back() {
+    fn errors_are_one_line_with_the_class_name() {
         let missing = ManagerError::Key("Service not found: w/*:s@*".into());
         assert_eq!(
             missing.to_string(),
@@ -98,7 +98,7 @@ mod tests {
             ManagerError::from_wire(&missing.clone().to_wire()),
             Some(missing.clone())
         );
-        // Clients in other languages get nothing but this message.
+        // Clients in other languages get only this message.
         let sent = missing.to_wire();
         assert_eq!(
             (sent.trace.as_str(), sent.name.as_deref()),

@@ -18,10 +18,10 @@ pub trait Words: Sized {
     fn word(&self) -> &'static str;
 }
 
-/// Word of the fixed set `T`, or another string.
+/// Member of the fixed set `T`, or another string.
 ///
-/// Another string decodes without an error, so that the manager can refuse it with its own error,
-/// which lists the accepted words.
+/// Another string decodes without an error, so that the manager can reject it with a message that
+/// lists the accepted words.
 ///
 /// # Examples
 ///
@@ -80,7 +80,7 @@ impl<'de, T: Words> Deserialize<'de> for Keyword<T> {
     }
 }
 
-/// The schema of a string, because other strings also decode.
+/// Has the schema of any string, because strings outside of the set also decode.
 impl<T> JsonSchema for Keyword<T> {
     fn schema_name() -> Cow<'static, str> {
         String::schema_name()
@@ -100,8 +100,8 @@ impl Words for Permission {
         Permission::parse(text)
     }
 
-    /// Returns the word instead of the letters of tokens, because the manager of the Python server
-    /// accepts only words.
+    /// Returns a word, and not the letters that tokens use, because the manager of the Python
+    /// server accepts only words.
     fn word(&self) -> &'static str {
         match self {
             Permission::Read => "read",
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_keeps_its_meaning() {
+    fn every_string_survives_a_round_trip() {
         fn check<T: Words + PartialEq + fmt::Debug>(words: &[&str], other: &[&str]) {
             for word in words {
                 let keyword = Keyword::<T>::from(*word);

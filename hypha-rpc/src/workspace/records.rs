@@ -1,8 +1,8 @@
 //! Records of workspaces, clients, tokens and events.
 //!
 //! The docs of types with `JsonSchema` become descriptions in published schemas, which other
-//! languages show. Therefore they contain no examples. They contain no links either, except in
-//! types that are flattened into others, whose own description is not published.
+//! languages show. Therefore they contain no examples. Only types that are flattened into others
+//! contain links, because their own descriptions are not published.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

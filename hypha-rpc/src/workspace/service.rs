@@ -1,8 +1,8 @@
 //! Queries for services, and their results.
 //!
 //! The docs of types with `JsonSchema` become descriptions in published schemas, which other
-//! languages show. Therefore they contain no examples. They contain no links either, except in
-//! types that are flattened into others, whose own description is not published.
+//! languages show. Therefore they contain no examples. Only types that are flattened into others
+//! contain links, because their own descriptions are not published.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use hypha_wire::{Case, Map};
 
 /// A service in the summary of a workspace.
 //
-// Not a part of `ServiceInfo`, because the default of `type` and the required keys differ, and
+// Not flattened into `ServiceInfo`, because the default of `type` and the required keys differ, and
 // users would have to write `info.summary.id`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSummary {
@@ -94,7 +94,7 @@ pub struct ServiceFilter {
     /// Application that the service belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
-    /// Other keys. The manager refuses them and names them in the error.
+    /// Other keys. The manager rejects such a query, and names the keys in the error.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: Map,
@@ -116,11 +116,11 @@ pub enum SelectionMode {
     First,
     /// `last`: the last in the server's list, whose order is unspecified.
     Last,
-    /// `native:random`: any one that is connected to the caller's server; if there is none, any
-    /// one.
+    /// `native:random`: any one that is connected to the caller's server; if there is none, any one
+    /// of all.
     NativeRandom,
     /// `min_load`: the one that sends the fewest messages per minute. The server only measures
-    /// clients whose id ends with `__rlb`; the others count as idle.
+    /// clients whose id ends with `__rlb`; all other clients count as idle.
     MinLoad,
     /// `select:min:<method>`: the one whose `<method>`, called without arguments, returns the
     /// smallest number.
@@ -158,7 +158,7 @@ impl From<&str> for SelectionMode {
     fn from(mode: &str) -> Self {
         let rule = mode.strip_prefix("select:");
         let rule = rule.and_then(|rule| rule.split_once(':'));
-        // The manager refuses a second colon, so a mode with one is `Other`.
+        // The manager rejects a mode with a second colon, so it is `Other`.
         match (mode, rule.filter(|(_, method)| !method.contains(':'))) {
             ("exact", _) => SelectionMode::Exact,
             ("random", _) => SelectionMode::Random,
