@@ -123,7 +123,7 @@ fn elements_are_of_the_type_that_was_sent() {
 }
 
 #[test]
-fn big_endian_arrays_stay_so_and_are_read_right() {
+fn big_endian_arrays_keep_their_byte_order() {
     let sent = ndarray(">i4", vec![2], bin(&[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xfe]));
     let array: NdArray = decode(&sent).expect("an array");
     assert_eq!(
@@ -155,7 +155,7 @@ fn short_codes_are_written_as_names() {
 }
 
 #[test]
-fn types_that_are_not_known_are_sent_on() {
+fn unknown_types_can_be_forwarded() {
     for (dtype, size) in [("<U2", 8), ("datetime64[D]", 8), ("|S5", 5), (">M8[s]", 8)] {
         let sent = ndarray(dtype, vec![2], Binary::from(vec![1; 2 * size]));
         let array: NdArray = decode(&sent).expect("an array");
@@ -188,7 +188,7 @@ fn every_buffer_is_read() {
         ("int16".to_owned(), vec![2])
     );
 
-    // Also accepted as plain bytes.
+    // All these forms are also accepted as plain bytes.
     let clamped = typedarray((), b"abcd");
     let pixels = ndarray("uint8", vec![2, 2], bin(b"abcd"));
     for buffer in [
@@ -232,7 +232,7 @@ fn data_in_pieces_are_put_together() {
 }
 
 #[test]
-fn errors_say_what_was_expected_and_what_came() {
+fn errors_name_the_expected_and_the_received_type() {
     let error = |value: Value| decode::<NdArray>(value).expect_err("no array");
     let float =
         |shape: Vec<i64>, len: usize| error(ndarray("float32", shape, Binary::from(vec![0; len])));
@@ -643,7 +643,7 @@ fn numbers_and_lists_are_arrays() {
 }
 
 #[test]
-fn typed_arrays_take_what_fits() {
+fn typed_arrays_accept_elements_that_fit() {
     use hypha_wire::{Array, Element};
     use serde_json::json;
 
@@ -660,7 +660,7 @@ fn typed_arrays_take_what_fits() {
     assert_eq!(decode::<NdArray>(&image), Ok(NdArray::from(image.clone())));
     assert_eq!(image.map(f32::from).into_vec()[5], 600.0);
 
-    // numpy makes `int64` of whole numbers.
+    // numpy stores whole numbers as `int64`.
     let counts = NdArray::from_vec([1, 2], vec![1i64, 600]).expect("two");
     assert_eq!(array::<u16, 2>(&counts).expect("fit").as_slice(), [1, 600]);
     assert_eq!(
@@ -688,7 +688,7 @@ fn typed_arrays_take_what_fits() {
         [f64::from(0.1f32)]
     );
 
-    // Lists have no type of their own.
+    // The numbers of a list have no declared type.
     let lists = json!([[0.1, 2], [3, 4.5]]);
     assert_eq!(
         array::<f32, 2>(&lists).expect("floats").as_slice(),

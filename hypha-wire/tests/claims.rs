@@ -1,8 +1,8 @@
 //! Tests that no memory is reserved for a declared length alone, because a peer may declare any
 //! length.
 //!
-//! The only test of its program, because it measures the program's address space: memory that is
-//! reserved but not used only appears there.
+//! This program contains no other test, because the test measures the program's address space:
+//! memory that is reserved but not used only appears there.
 #![cfg(target_os = "linux")]
 
 #[path = "fuzz/targets/shapes.rs"]
@@ -10,7 +10,7 @@ mod shapes;
 
 use hypha_wire::{Extra, Message, Value, from_slice, skip};
 
-/// Returns the maximum address space that this program has had.
+/// Returns the peak size of this program's address space, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
@@ -35,8 +35,8 @@ fn decode(input: &[u8]) {
 }
 
 #[test]
-fn claims_are_not_believed() {
-    // Make the allocations that happen only once and are kept.
+fn no_memory_is_reserved_for_declared_lengths() {
+    // Run the decoders once for the allocations that happen only once and are kept.
     decode(b"\x93\x01\xa1a\xc4\x01a");
     let before = peak();
     let mut inputs = 0;

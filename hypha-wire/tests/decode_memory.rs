@@ -1,6 +1,6 @@
 //! Tests that decoded values occupy a bounded multiple of their encoded size.
 //!
-//! The only test of its program, because it measures the program's memory.
+//! This program contains no other test, because the test measures the program's memory.
 #![cfg(target_os = "linux")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,7 +125,7 @@ fn small_values() {
         assert!(text.contains("more than 204106 bytes of memory"), "{text}");
     }
     assert!(from_slice::<Value>(&list(100_000, &[0xc0])).is_ok());
-    // A message that needs more memory in total than each of its arguments alone.
+    // Decoding the same argument twice needs more memory than the message may use.
     let args = received(&list(4_000, &[0xc0])).within(500_000);
     let first: Value = args.get(0).expect("is there").expect("fits");
     assert_eq!(first.as_list().map(<[_]>::len), Some(4_000));
@@ -200,7 +200,7 @@ fn an_account_is_charged_until_the_arguments_are_dropped() {
     assert!(text.contains("more than 100000 bytes"), "{text}");
 }
 
-/// Each of these values once needed 8 to 144 times its length.
+/// Without a limit, each of these values would need 8 to 144 times its length.
 fn hostile_values_do_not_fit() {
     const LEN: usize = 4 << 20;
     let nulls = list(LEN, &[0xc0]);

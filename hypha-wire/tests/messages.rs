@@ -99,7 +99,7 @@ fn a_routing_key_given_twice_is_refused() {
 }
 
 #[test]
-fn extra_has_the_promise_that_was_asked_for() {
+fn extra_contains_the_requested_promise() {
     let reply = ReplyMode::Full {
         target: "caller",
         session: "S",
@@ -147,7 +147,7 @@ fn extra_has_the_promise_that_was_asked_for() {
 
 /// Parsed intervals are valid for a timer without another check.
 #[test]
-fn intervals_are_sound() {
+fn intervals_are_valid_for_timers() {
     for t in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
         let extra = to_vec(&BTreeMap::from([("t", t)])).expect("encodes");
         let error = Extra::parse(extra.into())
@@ -271,7 +271,7 @@ fn a_second_segment_that_overrides_the_first_is_found() {
     let mut bytes = vec![0x82, 0xa1, b'b', 0xc6];
     bytes.extend((data.len() as u32).to_be_bytes());
     bytes.extend(data);
-    // Encodes the key in a longer form than necessary.
+    // Encode the key in a longer form than necessary.
     bytes.extend([0xdb, 0, 0, 0, 3, b'c', b't', b'x', 0xc0]);
     assert_eq!(found(&bytes).as_deref(), Some("ctx"));
     for ext in [
@@ -289,7 +289,7 @@ fn a_second_segment_that_overrides_the_first_is_found() {
     assert_eq!(found(&[0, 0]), None);
     // Python also merges a list of pairs.
     assert_eq!(of(value!([["ctx", {}]])).as_deref(), Some(""));
-    // A receiver also cannot read past the fault.
+    // Receivers cannot read past the fault either, so the keys after it need no check.
     for malformed in [
         &[0x81_u8][..],
         &[0x82, 0xa1, b'a', 0xc1],

@@ -68,7 +68,7 @@ fn the_order_of_elements_is_that_of_the_indices() {
 
 /// A slice that owns the memory of the whole array.
 #[test]
-fn only_the_part_is_taken() {
+fn only_the_slice_is_sent() {
     let mut given = Array1::from_iter(0..10);
     given.slice_axis_inplace(Axis(0), Slice::from(3..5));
     assert_eq!(NdArray::from(given), NdArray::from(vec![3, 4]));
@@ -109,7 +109,7 @@ fn memory_is_shared_where_it_can_be() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error() {
+fn arrays_that_do_not_fit_are_errors() {
     let array = NdArray::from_vec([2, 1], vec![1.5f32, 2.5]).expect("two");
     let error = Array1::<f32>::try_from(&array).expect_err("two dimensions");
     assert_eq!(
@@ -124,7 +124,8 @@ fn what_does_not_fit_is_an_error() {
     );
 }
 
-/// serde's form of an array, at any depth, is the form of other languages.
+/// An array inside of another type, at any depth, is sent in the form of other languages, not in
+/// serde's.
 #[test]
 fn arrays_inside_of_other_types_are_arrays() {
     use hypha_wire::Value;

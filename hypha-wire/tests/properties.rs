@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_are_an_error_at_worst(input in hostile_bytes()) {
+    fn hostile_bytes_cause_only_errors(input in hostile_bytes()) {
         let input = bytes::Bytes::from(input);
         if let Ok(len) = skip(&input) {
             prop_assert!(0 < len && len <= input.len());
@@ -171,7 +171,7 @@ macro_rules! value {
 }
 
 #[test]
-fn errors_name_the_place_and_the_kinds() {
+fn errors_name_the_path_and_the_types() {
     let person = error::<BTreeMap<String, Person>>;
     let tags = value!({"person": {"name": "a", "tags": ["x", "y", 3]}});
     assert_eq!(person(tags), "person.tags[2]: expected string, got integer");
@@ -243,7 +243,7 @@ fn errors_are_short() {
 /// Integer keys are written as strings, as in JSON and in the schema of such a map. Python also
 /// sends integer keys.
 #[test]
-fn keys_that_are_no_texts_are_written_out() {
+fn integer_and_bool_keys_become_strings() {
     #[derive(Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
     struct Id(u16);
     let map = BTreeMap::from([(-5i64, "a".to_owned()), (7, "b".to_owned())]);
@@ -518,7 +518,7 @@ fn nesting_is_bounded_both_ways() {
 
 /// A header may declare 4 GiB of content, but nothing is reserved for it.
 #[test]
-fn huge_claims_are_cheap() {
+fn large_declared_lengths_reserve_no_memory() {
     for marker in [0xdb, 0xc6, 0xc9, 0xdd, 0xdf] {
         let nested = [
             [0x91].repeat(100),

@@ -260,7 +260,8 @@ proptest! {
         arguments.check(whole)?;
     }
 
-    /// The innermost value also has large bytes. Both sides reject a nesting that is too deep.
+    /// Tests nesting near the limit, with large bytes in the innermost value. Sender and receiver
+    /// reject a value that is nested too deep.
     #[test]
     fn nesting_has_a_bound(
         kinds in prop::collection::vec(any::<bool>(), MAX_DEPTH - 3..MAX_DEPTH + 3),
@@ -293,7 +294,7 @@ proptest! {
             prop_assert_eq!(arrived, Some(Ok(value)));
         }
 
-        // Encoded by a sender without that limit.
+        // Encode the value like a sender without the limit.
         let mut packed = Vec::new();
         for &list in &kinds {
             packed.extend_from_slice(if list { b"\x91" } else { b"\x81\xa1k" });
@@ -329,7 +330,7 @@ fn every_size_of_pieces() {
         }
         assert_eq!(store.assemble("ws/a", "k").expect("is complete"), frame);
     }
-    // The public wrapper is also spliced.
+    // The data of a `Binary` is not copied into the buffer either.
     let mut args = Args::new(1, 0);
     args.push("data", &Binary(large(SPLICED)));
     let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
@@ -341,10 +342,10 @@ fn every_size_of_pieces() {
     assert_eq!(args.get(0), Some(Ok(Binary(large(SPLICED)))));
 }
 
-/// The buffer contains no part of a function, not even a header, and a function may be where a
-/// length is corrected.
+/// Functions leave no bytes in the buffer, so their positions can coincide with those of other
+/// values and of a header whose length is corrected.
 #[test]
-fn functions_keep_their_place() {
+fn functions_keep_their_position() {
     let function = Handle::local(std::sync::Arc::new(()));
     let function = Value::encode_from(&function).expect("stays in this program");
     for lie in 0..50 {

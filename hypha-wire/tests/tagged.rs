@@ -70,7 +70,7 @@ fn a_set_is_a_list_where_one_is_wanted() {
 }
 
 #[test]
-fn errors_name_the_place_as_if_there_were_no_tag() {
+fn error_paths_omit_the_tag() {
     let points = value!({"points": set(value!([{"x": 1}, {"x": "y"}])).to_json()});
     assert_eq!(
         error::<HashMap<String, Vec<Point>>>(points),
@@ -182,7 +182,7 @@ fn rows_of_an_array_are_lists() {
     assert_eq!(decode::<Vec<[f64; 2]>>(empty([0, 0])), Ok(vec![]));
     assert_eq!(decode::<Vec<Vec<f64>>>(empty([2, 0])), Ok(vec![vec![]; 2]));
     assert_eq!(decode::<[[f64; 0]; 2]>(empty([2, 0])), Ok([[]; 2]));
-    // Otherwise, rows without bytes could have any number.
+    // Empty rows are limited, because a few bytes could declare any number of them.
     let many = error::<Vec<Vec<f64>>>(empty([1 << 40, 0]));
     assert_eq!(
         many,
@@ -226,7 +226,7 @@ fn an_ordered_map_is_a_map_where_one_is_wanted() {
     assert_eq!(decode::<BTreeMap<String, u8>>(&map), Ok(typed));
     let list = vec![("x".to_owned(), 1), ("y".to_owned(), 2)];
     assert_eq!(decode::<Vec<(String, u8)>>(&map), Ok(list));
-    // Keys that are not strings are accepted here, but no field is named 0.
+    // Integer keys are accepted for a map, but not as names of fields.
     let numbered = pairs(vec![(0, 1)]);
     assert_eq!(
         decode::<HashMap<u8, u8>>(&numbered),
@@ -264,7 +264,7 @@ fn the_fields_of_a_pydantic_model_are_found() {
 
 /// A map that only resembles a tagged one is an ordinary map.
 #[test]
-fn keys_that_begin_alike_are_no_tags() {
+fn keys_with_a_similar_beginning_are_not_tags() {
     let odd = value!({"_rvalue": 1, "_rest": 2});
     assert_eq!(
         decode::<HashMap<String, u8>>(&odd).map(|map| map.len()),
@@ -280,7 +280,7 @@ fn keys_that_begin_alike_are_no_tags() {
 /// Searching for a tag costs one pass over the preceding keys. That is not repeated on every level
 /// of a nested value.
 #[test]
-fn late_tags_are_looked_for_only_so_deep() {
+fn the_depth_of_late_tags_is_limited() {
     #[derive(Deserialize)]
     struct Tree(Vec<Tree>);
     fn depth(tree: &Tree) -> usize {
@@ -320,7 +320,7 @@ fn late_tags_are_looked_for_only_so_deep() {
 }
 
 #[test]
-fn collections_are_sent_as_what_they_are() {
+fn collections_keep_their_type_on_the_wire() {
     assert_eq!(
         Value::encode_from(&Set(BTreeSet::from([1, 2]))),
         Ok(value!({"_rtype": "set", "_rvalue": [1, 2]}))

@@ -15,7 +15,7 @@ fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
     from_slice(&bytes).map_err(|error| error.to_string())
 }
 
-/// Checks that a value comes back, and looks like `json` on the wire.
+/// Checks that a value survives a round trip, and that its form on the wire is `json`.
 fn travels<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, json: serde_json::Value) {
     let bytes = bytes::Bytes::from(to_vec(&value).expect("encoded"));
     let seen: Value = from_slice(&bytes).expect("a value");
@@ -40,7 +40,7 @@ fn durations_are_seconds_at_any_depth() {
         pauses: vec![None, Some(Duration::from_secs(1))],
     };
     travels(exposure, json!({"time": 0.00025, "pauses": [null, 1.0]}));
-    // Each nanosecond of fifty days.
+    // Nanoseconds are exact up to fifty days.
     for secs in [1, 59, 86_400, 4_000_000] {
         for nanos in [0, 1, 333_333_333, 999_999_999] {
             let duration = Duration::new(secs, nanos);
@@ -181,7 +181,7 @@ fn wells() -> Wells {
 }
 
 #[test]
-fn what_serde_buffers_keeps_its_types() {
+fn buffered_values_keep_their_types() {
     let wells_json = json!({"1": 0.5, "12": 1.5});
     let names = BTreeMap::from([("1".to_owned(), 1), ("true".to_owned(), 2)]);
     let fill = Step::Fill {
@@ -190,7 +190,7 @@ fn what_serde_buffers_keeps_its_types() {
     };
     let fill_json = json!({"kind": "fill", "wells": wells_json, "names": {"1": 1, "true": 2}});
     travels(fill.clone(), fill_json.clone());
-    // The numbers of both are the same, and only one of them is a duration.
+    // `gain` and one of the durations are the same number on the wire.
     let wait = Step::Wait {
         gain: 1.5,
         time: Duration::from_millis(1500),
@@ -251,7 +251,7 @@ fn what_serde_buffers_keeps_its_types() {
     assert!(decode::<Vec<Step>>(&many) == Ok(many));
 }
 
-/// Python sends integer keys as such.
+/// Python sends integer keys as integers, not as strings.
 #[test]
 fn integer_keys_are_kept_in_buffers() {
     use hypha_wire::OrderedMap;
@@ -270,7 +270,7 @@ fn integer_keys_are_kept_in_buffers() {
 }
 
 #[test]
-fn what_fits_in_no_way_is_refused_as_before() {
+fn values_that_fit_in_no_form_are_rejected() {
     let error = |value: serde_json::Value| decode::<Step>(value).expect_err("does not fit");
     let wells = json!({"kind": "fill", "wells": {"a": 0.5}, "names": {}});
     assert_eq!(error(wells), "expected integer, got string");

@@ -106,7 +106,7 @@ fn recorded_bytes_pass() {
                 continue;
             };
             run("texts", &bytes);
-            // Uses some of the types; the stored inputs cover all of them.
+            // Decode as three types only, because the stored inputs cover all types.
             for _ in 0..3 {
                 kind = (kind + 1) % targets::shapes::COUNT;
                 let input = [&[kind], &*bytes].concat();

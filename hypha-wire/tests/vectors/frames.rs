@@ -90,8 +90,8 @@ pub(crate) fn check_frame(file: &str, entry: &Json, frame: bytes::Bytes) -> Cove
     if let Some(rendering) = parts.get(1) {
         let value = check_value(&raw, rendering, true).expect("string keys");
         check_extra(&extra, &value);
-        // Only functions and promises of the Python client have our order of keys and our float
-        // form.
+        // Only functions and promises of the Python client have the order of keys and the form of
+        // floats that this crate writes.
         let python = !file.contains("javascript");
         check_tagged(&value, python);
         encode(&mut again, &value).expect("encodes");
@@ -210,7 +210,7 @@ fn whole(message: &Message) -> Vec<u8> {
 
 /// The sent and the received frame differ only by the server's stamp.
 #[test]
-fn stamping_what_was_sent_gives_what_arrived() {
+fn a_stamped_request_equals_the_received_one() {
     let mut pairs = 0;
     for file in FILES
         .iter()

@@ -105,7 +105,7 @@ pub(crate) fn check_encode(file: &str, name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Checks values that the client of their language refuses to send, with the nearest value in Rust.
+/// Checks values that a client refuses to send, each replaced by the nearest value in Rust.
 fn check_refused(name: &str, entry: &Json) -> Coverage {
     #[derive(Serialize)]
     struct Nothing;
@@ -133,7 +133,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
             sent(Binary::from(b"ab")),
             Ok(Value::Bytes(b"ab"[..].into())),
         ),
-        // serde sends it as a list. To arrive as a set, it must be wrapped.
+        // serde sends a set as a list. To arrive as a set, it must be wrapped in `Set`.
         "frozenset" => {
             let set = BTreeSet::from([1]);
             let tagged = serde_json::json!({"_rtype": "set", "_rvalue": [1]});
@@ -229,7 +229,7 @@ pub(crate) fn check_tagged(value: &Value, exact: bool) {
                 Some("orderedmap") => (through::<OrderedMap<Value, Value>>(value), true),
                 _ => return,
             };
-            // A map that a user wrote by hand, or a key without a value.
+            // A handwritten map, or a map with a null member, need not be equal.
             let odd = map.first().is_none_or(|(key, _)| key != "_rtype")
                 || ["_rserver", "_rschema"]
                     .iter()
