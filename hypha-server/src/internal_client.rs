@@ -30,8 +30,9 @@ const LINK_FRAMES: usize = 64;
 const BATCH: usize = 64;
 /// Chunk size for large responses of the server's services, in bytes.
 const REPLY_CHUNK_BYTES: usize = 256 * 1024;
-/// Maximum number of such chunks that wait for one caller, which is 2 MiB. The frames of a service
-/// never wait for room, so without this limit a response of any size would be queued at once.
+/// Maximum number of chunks that wait for one caller, of [`REPLY_CHUNK_BYTES`] each: 2 MiB. The
+/// frames of a service never wait for room, so without this limit a whole response of any size
+/// would be queued.
 const REPLY_CHUNKS_AT_ONCE: usize = 8;
 
 /// Maximum size of the unfinished messages from one sender to a client inside the server, in bytes.
@@ -193,7 +194,8 @@ async fn attach(
                     .await
                     .is_err()
                 {
-                    // The client is gone. The other task notices too, and detaches the peer.
+                    // The client has closed the link. The other task also sees this, and detaches
+                    // the peer.
                     return;
                 }
                 // Dropped only now, because the frame occupied the queue until the link took it.

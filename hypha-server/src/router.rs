@@ -51,7 +51,7 @@ const PART_MIN: usize = 16 * 1024;
 /// them.
 const RESPONSES: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
-/// The error of [`Router::attach`] if the address belongs to a connection that keeps it.
+/// The error of [`Router::attach`]: another connection has the address and must not be replaced.
 #[derive(Debug)]
 pub(crate) struct Taken;
 
@@ -199,8 +199,8 @@ impl Router {
             if inside.is_empty() {
                 peers.remove(&peer.workspace);
             }
-            // The bus checks whether the address is in use again, and needs the lock of the peers
-            // for this.
+            // Released first, because the bus locks the peers to check whether the address is in
+            // use again.
             drop(peers);
             self.bus.unsubscribe_address(&peer.address);
         }
@@ -213,42 +213,44 @@ impl Router {
         present.is_some_and(|present| present.generation == peer.generation)
     }
 
-    /// Notifies the partners of a detached client that it is gone. A caller that is added as a
-    /// partner later finds the client detached, and its call is rejected.
+    /// Notifies the partners of a detached client that it has disconnected. A call to the client
+    /// that is recorded later finds the client detached, and is rejected.
     ///
     /// Pass `announced` if the subscribers of the client's workspace have already received the
-    /// event. They are not notified twice.
-    pub(crate) async fn tell_partners(&self, gone: &Peer, announced: bool) {
+    /// event. The method then skips these subscribers.
+    pub(crate) async fn notify_partners(&self, gone: &Peer, announced: bool) {
         let (partners, incomplete) = gone.partners.take();
         for partner in partners {
             match self.find_address(&partner) {
                 Some(partner) => {
                     if partner.partners.forget(&gone.address)
-                        && !(announced && hears_of(&partner, &gone.workspace))
+                        && !(announced && is_notified_of_departures(&partner, &gone.workspace))
                     {
-                        self.tell(&partner, gone.generation, &gone.workspace, &gone.client_id);
+                        self.notify(&partner, gone.generation, &gone.workspace, &gone.client_id);
                     }
                 }
                 None => {
-                    if let Some(event) = gone_event(&partner, &gone.workspace, &gone.client_id) {
+                    if let Some(event) =
+                        disconnect_event(&partner, &gone.workspace, &gone.client_id)
+                    {
                         self.bus.send_at_once(&partner, event).await;
                     }
                 }
             }
         }
-        // Some partners were not recorded, so all clients of all servers are searched for the
+        // Some partners were not recorded, so all servers search their clients for partners of this
         // address.
         if incomplete {
-            self.tell_partners_of(&gone.address, announced);
+            self.notify_partners_of(&gone.address, announced);
             self.bus.announce(Notice::Left {
                 address: gone.address.clone(),
             });
         }
     }
 
-    /// Notifies the clients of this server that have `address` as a partner that it is gone. With
-    /// `announced`, subscribers of the client's workspace are left out.
-    pub(crate) fn tell_partners_of(&self, address: &str, announced: bool) {
+    /// Notifies the clients of this server that have `address` as a partner that it has
+    /// disconnected. If `announced`, skips the subscribers of the client's workspace.
+    pub(crate) fn notify_partners_of(&self, address: &str, announced: bool) {
         let Some((workspace, client_id)) = address.split_once('/') else {
             return;
         };
@@ -258,18 +260,20 @@ impl Router {
             peers.values().flat_map(HashMap::values).cloned().collect()
         };
         for peer in all {
-            if peer.partners.forget(address) && !(announced && hears_of(&peer, workspace)) {
-                self.tell(&peer, NOBODY, workspace, client_id);
+            if peer.partners.forget(address)
+                && !(announced && is_notified_of_departures(&peer, workspace))
+            {
+                self.notify(&peer, NOBODY, workspace, client_id);
             }
         }
     }
 
-    /// Notifies one peer that a client is gone. The event is queued behind the messages of the
-    /// client's connection `subject`, because it must not overtake a last response.
-    fn tell(&self, peer: &Peer, subject: u64, workspace: &str, client_id: &str) {
-        if let Some(event) = gone_event(&peer.address, workspace, client_id) {
+    /// Notifies one peer that a client has disconnected. The event is queued behind the messages of
+    /// the client's connection `subject`, because it must not overtake a last response.
+    fn notify(&self, peer: &Peer, subject: u64, workspace: &str, client_id: &str) {
+        if let Some(event) = disconnect_event(&peer.address, workspace, client_id) {
             self.counters.told_gone.add();
-            // Fails only if the peer itself is gone, so the error is ignored.
+            // Fails only if the peer itself has disconnected, so the error is ignored.
             let _ = peer.outbox.push_behind(subject, event);
         }
     }
@@ -331,7 +335,8 @@ impl Router {
             if sending.await {
                 return self.counters.messages_routed.add();
             }
-            // Removed at once, so that calls to missing addresses do not fill the list of partners.
+            // Removed immediately, so that calls to missing addresses do not fill the list of
+            // partners.
             if is_new {
                 sender.partners.forget(&address);
             }
@@ -344,20 +349,20 @@ impl Router {
         match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
-                // Recorded before the delivery: if one of the two disconnects after the delivery,
-                // the other one is among its partners and is notified.
+                // Recorded before the delivery: if one of the two clients disconnects later, the
+                // other is among its partners and is notified.
                 let is_new = message.session().is_some() && note_call(sender, &target);
                 match self.deliver(sender, &target, frame).await {
                     Ok(()) => self.counters.messages_routed.add(),
                     Err(Unsent::OverBudget(error)) => {
                         return self.refuse_memory(sender, &message, &target.address, &error);
                     }
-                    Err(Unsent::Gone) => {
+                    Err(Unsent::Disconnected) => {
                         return self.refuse_absent(sender, &message, &target.address);
                     }
                 }
-                // If the target was detached before the call was recorded, it has already notified
-                // its partners. This caller would then wait for a response without end.
+                // If the target was detached before the call was recorded, its partners were
+                // notified without this caller, which would wait for a response without end.
                 if is_new && !self.is_attached(&target) {
                     self.refuse_absent(sender, &message, &target.address);
                 }
@@ -370,13 +375,13 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone, has no memory for the frame, or was disconnected because it
-    /// made no progress within the timeout.
+    /// Fails if the receiver has disconnected, has no memory for the frame, or was disconnected
+    /// because it made no progress within the timeout.
     async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Unsent> {
         // A server service never waits, because one slow receiver would delay the responses to all
         // others.
         if sender.serves_all {
-            return target.outbox.push(frame).map_err(|_| Unsent::Gone);
+            return target.outbox.push(frame).map_err(|_| Unsent::Disconnected);
         }
         let mut sending = std::pin::pin!(target.outbox.send(sender.generation, frame));
         // Tried without a timer first, because there is usually room, and reading the clock costs
@@ -395,7 +400,7 @@ impl Router {
                 Err(_) => {
                     self.counters.closed_slow.add();
                     target.outbox.close_unread();
-                    return Err(Unsent::Gone);
+                    return Err(Unsent::Disconnected);
                 }
             }
         }
@@ -551,7 +556,7 @@ impl Router {
             return;
         };
         match rejection(&sender.address, session, target, problem) {
-            // Fails only if the caller is gone, so the error is ignored.
+            // Fails only if the caller has disconnected, so the error is ignored.
             Ok(frame) => drop(sender.outbox.push(frame)),
             Err(error) => tracing::error!(%error, "cannot encode a rejection"),
         }
@@ -568,9 +573,9 @@ fn charge_message(sender: &Peer, bytes: usize) {
 /// Charges a message to the rates of the connection that has caused it: a response to the caller,
 /// any other message to the sender. Otherwise callers could use up the rates of a callee.
 ///
-/// Charges a response to the sender if the target has never sent anything to this sender, or
-/// already pays for its maximum number of responses. Otherwise responses to no call could use up
-/// the rates of any client.
+/// Charges a response to the sender if the target has never sent anything to this sender, or if the
+/// target is already charged for its maximum number of responses. Otherwise responses to no call
+/// could use up the rates of any client.
 fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     if sender.pace.is_none() && target.is_none_or(|target| target.pace.is_none()) {
         return;
@@ -632,7 +637,7 @@ fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped
 }
 
 /// Returns whether a peer subscribes to the events about clients that leave a workspace.
-fn hears_of(peer: &Peer, workspace: &str) -> bool {
+fn is_notified_of_departures(peer: &Peer, workspace: &str) -> bool {
     peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED)
 }
 
@@ -653,7 +658,7 @@ fn note_call(caller: &Peer, target: &Peer) -> bool {
 
 /// Returns the event that tells the client `to` that another client has disconnected. Like all
 /// events of the server, it has no sender. Returns `None` if it cannot be encoded.
-fn gone_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
+fn disconnect_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
     #[derive(Serialize)]
     struct Event<'a> {
         r#type: &'a str,

@@ -64,7 +64,7 @@ pub(crate) enum Notice {
         number: u64,
         /// Id of the server that has sent the probe.
         server: String,
-        /// The client's queue is too full. Another reply will follow.
+        /// Whether the client's queue is too full. If true, another reply will follow.
         held: bool,
     },
     /// A workspace was deleted. Every server disconnects its clients in it.

@@ -29,17 +29,17 @@ const SMALL: usize = 16 * 1024;
 /// Timeout for a reply. After it, a server that has replied before is probed again. A server that
 /// has never replied counts as one without support for probes.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time for which a server that has not replied is not probed again. Doubles with each missed
-/// probe, so that clients of a server that never replies are hardly delayed.
-const SILENT: Duration = Duration::from_secs(10);
-/// Maximum number of doublings of [`SILENT`]: 640 s.
+/// Pause before a server that has not replied is probed again. Doubles with each missed probe, so
+/// that clients of a server that never replies are hardly delayed.
+const SILENT_PAUSE: Duration = Duration::from_secs(10);
+/// Maximum number of doublings of [`SILENT_PAUSE`]: 640 s.
 const DOUBLINGS: u32 = 6;
-/// Interval at which a server repeats that a client does not keep up. Less than [`PATIENCE`], so
+/// Interval at which a server repeats that a client does not keep up. Less than [`RESET_TIMEOUT`], so
 /// that the sending server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
 /// Time after a probe, or after the last reply that the client does not keep up, when the window is
 /// reset to zero because the client's server may have ended.
-const PATIENCE: Duration = Duration::from_secs(15);
+const RESET_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time after which the bytes of a window count as read without a probe, if there are too few for a
 /// probe.
 const IDLE: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ struct Window {
     /// and not in Redis.
     held: bool,
     /// Whether the client's server has replied to a probe of this window. Reset when a reply is
-    /// missing for [`PATIENCE`].
+    /// missing for [`RESET_TIMEOUT`].
     replies: bool,
     /// Until this time nothing is counted, because the client's server does not reply.
     silent_until: Option<Instant>,
@@ -86,9 +86,9 @@ struct Window {
 
 /// A probe that waits for a reply of a client's server.
 struct Probe {
-    /// Number of the last repetition.
+    /// Number of the latest transmission of this probe.
     number: u64,
-    /// Number of the first transmission. A reply to any number in between counts.
+    /// Number of the first transmission. A reply to any number from this to `number` counts.
     first: u64,
     /// Bytes that the probe covers.
     bytes: usize,
@@ -103,7 +103,7 @@ struct Probe {
 #[derive(Debug, PartialEq)]
 pub(super) struct ProbeNumber(pub(super) u64);
 
-/// The permission to send bytes, which are counted. Dropping it before [`sent`](Self::sent)
+/// The permission to send bytes, which are already counted. Dropping it before [`sent`](Self::sent)
 /// subtracts them again.
 pub(super) struct Passage<'a> {
     windows: &'a Windows,
@@ -190,7 +190,7 @@ impl Windows {
         if held {
             // The server is alive, so the bytes must still be counted.
             let now = Instant::now();
-            (probe.until, probe.end) = (now + PATIENCE, now + PATIENCE);
+            (probe.until, probe.end) = (now + RESET_TIMEOUT, now + RESET_TIMEOUT);
             if !window.held {
                 window.held = true;
                 inner.bytes -= window.bytes;
@@ -222,7 +222,7 @@ impl Passage<'_> {
         let bytes = std::mem::take(&mut self.bytes);
         let mut inner = self.windows.inner.lock();
         let window = inner.windows.get_mut(self.address)?;
-        // Limited to the bytes of the window, because the new ones may no longer be counted.
+        // Limited to the bytes of the window, because it may no longer count the new bytes.
         window.unprobed = (window.unprobed + bytes).min(window.bytes);
         let is_due = window.probe.is_none() && window.unprobed >= CLIENT_BYTES / 2;
         is_due.then(|| inner.start_probe(self.address, Instant::now()))?
@@ -306,7 +306,7 @@ impl Inner {
             first: self.probes,
             bytes: std::mem::take(&mut window.unprobed),
             until: now + REPLY_TIMEOUT,
-            end: now + PATIENCE,
+            end: now + RESET_TIMEOUT,
         });
         Some(ProbeNumber(self.probes))
     }
@@ -327,7 +327,7 @@ impl Inner {
             return Some(ProbeNumber(self.probes));
         }
         if !window.replies {
-            window.silent_until = Some(now + SILENT * 2_u32.pow(window.missed));
+            window.silent_until = Some(now + SILENT_PAUSE * 2_u32.pow(window.missed));
             window.missed = (window.missed + 1).min(DOUBLINGS);
         }
         window.probe = None;
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn senders_wait_for_the_reply() {
+    async fn senders_wait_for_the_reply_to_a_probe() {
         let sender = Arc::new(Sender::default());
         let begun = Instant::now();
         sender.send_many(SLOW, CLIENT_BYTES).await;
@@ -429,13 +429,13 @@ mod tests {
         let waiting = tokio::spawn(async move { waits.send(SLOW, 1024).await });
         sender.reply(true);
         assert_eq!(sender.bytes(), 1024, "a slow client delays no other");
-        tokio::time::sleep(PATIENCE / 2).await;
+        tokio::time::sleep(RESET_TIMEOUT / 2).await;
         sender.reply(true);
-        tokio::time::sleep(PATIENCE / 2).await;
+        tokio::time::sleep(RESET_TIMEOUT / 2).await;
         assert!(!waiting.is_finished());
         sender.reply(false);
         waiting.await.unwrap();
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), RESET_TIMEOUT);
         assert_eq!(sender.bytes(), CLIENT_BYTES / 2 + 2 * 1024);
     }
 
@@ -454,7 +454,7 @@ mod tests {
         // A reply to the first of the probes counts as well.
         sender.windows.replied(SLOW, first, false);
         waiting.await.unwrap();
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < RESET_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
@@ -473,24 +473,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn servers_without_probes_get_everything() {
+    async fn servers_without_support_for_probes_get_all_messages() {
         let sender = Sender::default();
         let begun = Instant::now();
         sender.send_many(SLOW, 4 * CLIENT_BYTES).await;
         assert_eq!(begun.elapsed(), REPLY_TIMEOUT);
-        tokio::time::sleep(SILENT).await;
+        tokio::time::sleep(SILENT_PAUSE).await;
         sender.send_many(SLOW, CLIENT_BYTES).await;
         assert_eq!(sender.bytes(), CLIENT_BYTES, "probed again");
         let begun = Instant::now();
         sender.send_many(SLOW, CLIENT_BYTES).await;
-        tokio::time::sleep(2 * SILENT - Duration::from_secs(1)).await;
+        tokio::time::sleep(2 * SILENT_PAUSE - Duration::from_secs(1)).await;
         sender.send_many(SLOW, 4 * CLIENT_BYTES).await;
-        let waited = begun.elapsed() + Duration::from_secs(1) - 2 * SILENT;
+        let waited = begun.elapsed() + Duration::from_secs(1) - 2 * SILENT_PAUSE;
         assert_eq!(waited, REPLY_TIMEOUT, "but less often");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_clients_share_what_redis_holds() {
+    async fn all_clients_share_the_limit_on_bytes_in_transit() {
         let sender = Sender::default();
         for client in 0..ALL_BYTES / SMALL {
             sender.send(&format!("w/{client}"), SMALL).await;
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn windows_that_are_not_used_are_forgotten() {
+    async fn unused_windows_are_removed() {
         let sender = Sender::default();
         for client in 0..5000 {
             sender.send(&format!("v/{client}"), 1).await;

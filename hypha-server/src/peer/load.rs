@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn load_fades() {
+    async fn load_decreases_over_time() {
         let meter = LoadMeter::default();
         (0..60).for_each(|_| meter.count());
         assert_eq!(meter.load(), 60.0);

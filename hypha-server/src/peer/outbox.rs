@@ -40,15 +40,15 @@ const COVERED: usize = 8 * 1024;
 const STEP: usize = 64 * 1024;
 /// Bytes that a lane may send per turn.
 const QUANTUM: usize = 64 * 1024;
-/// Maximum number of bytes that the writer takes at once. A frame of another lane that arrives
-/// meanwhile waits for these bytes, so a larger limit would delay it more.
+/// Maximum number of bytes that the writer takes at once. A frame that arrives while they are
+/// written waits for them, so a larger limit would delay it more.
 const BATCH_BYTES: usize = 128 * 1024;
 /// Maximum size of the server's own small frames that are queued when the account has no memory
 /// left, in bytes. Without this allowance, a pong or an error could not reach a client whose
 /// account is full.
 const SPARE: usize = 64 * 1024;
 /// Maximum number of waiting senders that are examined when room becomes free, because the lock is
-/// held meanwhile.
+/// held during the examination.
 const EXAMINED_MAX: usize = 32;
 /// Upper bound on the empty lanes kept for reuse, so that a sender of single frames does not
 /// allocate each time.
@@ -59,21 +59,21 @@ const SPARE_FRAMES: usize = 16;
 /// The lane of the server's own frames: a generation that no connection has.
 const SERVER: u64 = 0;
 
-/// The receiver is gone.
+/// The receiver has disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gone;
+pub(crate) struct Disconnected;
 
 /// The reason why a frame was not queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unsent {
-    /// The receiver is gone.
-    Gone,
+    /// The receiver has disconnected.
+    Disconnected,
     /// The account of the receiver has no memory for the frame.
     OverBudget(OverBudget),
 }
 
-/// The error of a frame that was dropped because the receiver has no room or no memory for it, or
-/// is gone.
+/// The error of a frame that was dropped, because the receiver has no room or no memory for it, or
+/// has disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
@@ -148,7 +148,7 @@ pub(crate) struct Held {
     room: usize,
     /// Memory of the frame, in bytes.
     cost: usize,
-    /// Whether the frame is charged together with the other small ones. `charge` is then `None`.
+    /// Whether the frame is charged together with other small frames. `charge` is then `None`.
     pooled: bool,
     charge: Option<Arc<Charge>>,
 }
@@ -286,7 +286,8 @@ impl Lanes {
         })
     }
 
-    /// Returns whether the queue has this much room. An empty queue always has.
+    /// Returns whether the queue has this much room. A queue in which no room is taken fits any
+    /// frame.
     fn fits(&self, room: usize) -> bool {
         self.room == 0 || self.room + room <= self.capacity
     }
@@ -382,8 +383,8 @@ impl Lanes {
     }
 
     /// Takes the next frame by deficit round robin. Each turn adds [`QUANTUM`] to the bytes that a
-    /// lane may send. A lane whose next frame costs more passes its turn and keeps the bytes. A
-    /// lane that is the only one with frames sends at once.
+    /// lane may send. A lane whose next frame costs more passes its turn and keeps the bytes. If
+    /// only one lane has frames, it sends immediately.
     fn pop(&mut self) -> Option<Queued> {
         loop {
             let lane_id = *self.turns.front()?;
@@ -440,7 +441,7 @@ impl Lanes {
 
     /// Reserves room for the waiting senders that may continue now, and returns them. The caller
     /// sends the grants after it has released the lock, because dropping an unreceived grant takes
-    /// it.
+    /// the lock.
     ///
     /// A sender whose own lane is full moves to the end of the waiters, so that it does not block
     /// others. A sender that waits for room of other lanes stays first and ends the search.
@@ -542,7 +543,8 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone, or if its account gets no memory within the budget's timeout.
+    /// Fails if the receiver has disconnected, or if its account gets no memory within the budget's
+    /// timeout.
     ///
     /// # Cancellation
     ///
@@ -560,7 +562,7 @@ impl Outbox {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
         if lanes.closed {
-            return Err(Unsent::Gone);
+            return Err(Unsent::Disconnected);
         }
         let room = lanes.room_for(cost);
         if !lanes.admits(sender, room, cost) {
@@ -583,7 +585,7 @@ impl Outbox {
         let room = {
             let mut lanes = self.shared.lanes.lock();
             if lanes.closed {
-                return Err(Unsent::Gone);
+                return Err(Unsent::Disconnected);
             }
             let room = lanes.room_for(cost);
             let (grant, granted) = oneshot::channel();
@@ -604,7 +606,7 @@ impl Outbox {
             }
             granted
         };
-        let mut held = room.await.map_err(|_| Unsent::Gone)?;
+        let mut held = room.await.map_err(|_| Unsent::Disconnected)?;
         // Charged separately even if it is small, because the lock of the shared charge must not be
         // held during a wait.
         let charge = self.shared.account.charge(cost).await;
@@ -613,7 +615,7 @@ impl Outbox {
         // Checked again, because the receiver may have disconnected during the waits.
         if lanes.closed {
             drop(lanes);
-            return Err(Unsent::Gone);
+            return Err(Unsent::Disconnected);
         }
         self.put(lanes, Queued { frame, held });
         Ok(())
@@ -633,7 +635,8 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails, and drops the frame, if there is no room or no memory, or the receiver is gone.
+    /// Fails, and drops the frame, if there is no room or no memory, or the receiver has
+    /// disconnected.
     pub(crate) fn offer(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), NoRoom> {
         match self.queue_now(sender, Outgoing::Binary(frame.into())) {
             Ok(None) => Ok(()),
@@ -646,8 +649,8 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone or was disconnected by this call.
-    pub(crate) fn push(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
+    /// Fails if the receiver has disconnected, or was disconnected by this call.
+    pub(crate) fn push(&self, frame: impl Into<Stamped>) -> Result<(), Disconnected> {
         self.push_frame(SERVER, Outgoing::Binary(frame.into()))
     }
 
@@ -656,8 +659,12 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone or was disconnected by this call.
-    pub(crate) fn push_behind(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Gone> {
+    /// Fails if the receiver has disconnected, or was disconnected by this call.
+    pub(crate) fn push_behind(
+        &self,
+        sender: u64,
+        frame: impl Into<Stamped>,
+    ) -> Result<(), Disconnected> {
         self.push_frame(sender, Outgoing::Binary(frame.into()))
     }
 
@@ -665,17 +672,17 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails if the receiver is gone or was disconnected by this call.
-    pub(crate) fn push_text(&self, text: String) -> Result<(), Gone> {
+    /// Fails if the receiver has disconnected, or was disconnected by this call.
+    pub(crate) fn push_text(&self, text: String) -> Result<(), Disconnected> {
         self.push_frame(SERVER, Outgoing::Text(text))
     }
 
     /// Queues a frame that takes no room in its lane.
-    fn push_frame(&self, lane: u64, frame: Outgoing) -> Result<(), Gone> {
+    fn push_frame(&self, lane: u64, frame: Outgoing) -> Result<(), Disconnected> {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
         if lanes.closed {
-            return Err(Gone);
+            return Err(Disconnected);
         }
         let mut held = lanes.reserve(lane, 0, cost, &self.shared);
         if let Err(error) = lanes.charge(&mut held, self.account()) {
@@ -683,7 +690,7 @@ impl Outbox {
                 drop(lanes);
                 drop(held);
                 self.close(CloseOrder::over_budget(error));
-                return Err(Gone);
+                return Err(Disconnected);
             }
             held.charge = Some(Arc::new(self.shared.account.force_charge(cost)));
         }
@@ -692,7 +699,8 @@ impl Outbox {
     }
 
     /// Returns a channel that completes when the server's own frames cost at most half of the
-    /// queue's capacity, or when the receiver is gone. Returns `None` if they do so already.
+    /// queue's capacity, or when the receiver has disconnected. Returns `None` if the frames
+    /// already cost at most half.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")

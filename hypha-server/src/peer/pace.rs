@@ -96,8 +96,8 @@ impl Pace {
     /// Remembers that another connection has sent a message to this one.
     pub(crate) fn add_requester(&self, generation: u64) {
         let requesters = &mut self.0.lock().requesters;
-        // All are forgotten at once, because keeping their order would cost more than charging a
-        // few responses to the wrong end.
+        // All are removed together, because keeping their order would cost more than charging a few
+        // responses to the wrong end.
         if requesters.len() >= REQUESTERS_MAX && !requesters.contains(&generation) {
             requesters.clear();
         }
@@ -157,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_nothing_is_counted() {
+    fn without_a_rate_there_is_no_pace() {
         assert!(Pace::limited(&Limits::default()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn parts_and_their_acknowledgements_are_no_messages() {
+    async fn chunks_and_acknowledgements_count_as_no_messages() {
         let pace = pace(1.0, 2.0);
         for _ in 0..100 {
             pace.part(1000);
@@ -177,14 +177,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_cannot_silence_a_peer() {
+    async fn responses_cannot_increase_the_debt_without_limit() {
         let pace = pace(1.0, 5.0);
         assert_eq!((0..1000).filter(|_| pace.response(10)).count(), 10);
         assert_eq!(pace.debt(), Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_have_a_bucket_of_their_own() {
+    async fn bytes_have_a_separate_bucket() {
         let limits = Limits {
             bytes_per_second: 1000.0,
             byte_burst: 1000.0,
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn askers_are_remembered_within_a_bound() {
+    async fn the_number_of_requesters_is_limited() {
         let pace = pace(1.0, 5.0);
         pace.add_requester(7);
         assert!(pace.is_requester(7) && !pace.is_requester(8));

@@ -1,10 +1,11 @@
-//! The partners of a client: the peers that it has calls with. The server notifies them when the
-//! client is gone.
+//! The partners of a client: the peers with which it has calls. The server notifies them when the
+//! client disconnects.
 //!
-//! A caller must not wait for a callee that is gone, and a handler must not work for a caller that
-//! is gone. The event `client_disconnected` is not enough, because it reaches only the subscribers
-//! of one workspace, and calls cross workspaces. So the router records both ends of each message
-//! with a session. Other messages belong to no call, so their ends need not be notified.
+//! A caller must not wait for a callee that has disconnected, and a handler must not work for a
+//! caller that has. The event `client_disconnected` is not enough, because it reaches only the
+//! subscribers of one workspace, and calls cross workspaces. So the router records both ends of
+//! each message with a session. Other messages belong to no call, so their ends need not be
+//! notified.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +32,7 @@ pub(crate) struct Partners {
 /// The recorded partners.
 #[derive(Default)]
 struct Noted {
-    /// Their addresses, `workspace/client`.
+    /// Addresses of the partners, `workspace/client`.
     addresses: HashSet<Box<str>>,
     /// Whether there may be partners that are not in `addresses`.
     incomplete: bool,
@@ -70,7 +71,7 @@ impl Partners {
         true
     }
 
-    /// Removes a partner that is gone. Returns false if it was not recorded.
+    /// Removes a partner that has disconnected. Returns false if it was not recorded.
     pub(crate) fn forget(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
         // Also reset if another partner was called last, because the generation of the removed one
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partner_is_noted_once_and_forgotten() {
+    fn a_partner_is_recorded_once_and_removed() {
         let partners = Partners::default();
         assert!(partners.note("w/a"));
         assert!(!partners.note("w/a"));
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_with_too_many_partners_knows_that_it_has_more() {
+    fn a_client_with_too_many_partners_is_marked_incomplete() {
         let partners = Partners::default();
         for number in 0..=PARTNERS_MAX {
             assert!(partners.note(&number.to_string()));

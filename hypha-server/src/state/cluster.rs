@@ -22,25 +22,25 @@ use crate::router::{NOBODY, Origin};
 
 /// Replies to a probe of another server after the client has read most of its queue. Until then,
 /// repeats at intervals that the client has not, so that the other server keeps waiting.
-/// Disconnects a client that reads nothing for `patience`.
+/// Disconnects a client that reads nothing for `read_timeout`.
 async fn reply_later(
     peer: Arc<Peer>,
     mut relieved: oneshot::Receiver<()>,
     reply: impl Fn(bool),
-    patience: Duration,
+    read_timeout: Duration,
     counters: Arc<Counters>,
 ) {
     let (mut before, mut since) = (peer.outbox.progress(), Instant::now());
     loop {
         reply(true);
-        let pause = REPEAT.min(patience);
+        let pause = REPEAT.min(read_timeout);
         if tokio::time::timeout(pause, &mut relieved).await.is_ok() {
             return reply(false);
         }
         let progress = peer.outbox.progress();
         if progress != before {
             (before, since) = (progress, Instant::now());
-        } else if since.elapsed() >= patience {
+        } else if since.elapsed() >= read_timeout {
             // Closing the queue completes `relieved`, so the loop ends with a reply.
             counters.closed_slow.add();
             peer.outbox.close_unread();
@@ -123,14 +123,14 @@ impl Recipient for State {
                     return reply(false);
                 };
                 self.counters.congested.add();
-                let patience = self.settings.limits.deliver_timeout;
+                let read_timeout = self.settings.limits.deliver_timeout;
                 let counters = self.counters.clone();
                 self.shutdown
-                    .spawn(reply_later(peer, relieved, reply, patience, counters));
+                    .spawn(reply_later(peer, relieved, reply, read_timeout, counters));
             }
             // The bus handles the replies to its own probes.
             Notice::ProbeReply { .. } => {}
-            Notice::Left { address } => self.router.tell_partners_of(&address, true),
+            Notice::Left { address } => self.router.notify_partners_of(&address, true),
             Notice::Unloaded { workspace } => {
                 let reason = format!("Workspace unloaded: {workspace}");
                 for member in self.router.members(&workspace) {

@@ -198,7 +198,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// Fails if the caller is not, or if the server is shutting down.
+    /// Fails if the caller is not an administrator, or if the server is shutting down.
     pub(crate) fn for_administrator(
         state: &Weak<State>,
         ctx: &Context,
@@ -212,8 +212,8 @@ impl State {
         state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
     }
 
-    /// Disconnects the clients of a user whose credentials have changed, and those with tokens that
-    /// the user has made.
+    /// Disconnects the clients of a user whose credentials have changed, and the clients with
+    /// tokens that the user has issued.
     #[cfg_attr(
         not(any(feature = "accounts", feature = "redis")),
         allow(dead_code, reason = "there are no accounts")

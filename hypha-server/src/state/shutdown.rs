@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 /// Signals tasks to stop, and holds the tasks that must not outlive the server.
 pub(crate) struct Shutdown {
     stopping: watch::Sender<bool>,
-    /// `None` after the server has stopped. No task is spawned any more.
+    /// `None` after the server has stopped. No more tasks are spawned then.
     tasks: Mutex<Option<JoinSet<()>>>,
     /// Each connection holds a sender. `server::run` drops its own sender and then waits until the
     /// channel closes.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Counters;
 use crate::seats::{Admit, Seat, Seats};
 use crate::settings::Limits;
-use crate::shares::{Place, Places};
+use crate::shares::{Slot, Slots};
 
 /// Maximum number of waiting calls of one client.
 const PER_CLIENT: usize = 256;
@@ -27,14 +27,14 @@ pub(crate) struct WaitingCalls {
     /// Slots by the caller's user or IP address.
     of_owner: Arc<Seats>,
     /// Slots for the calls of all clients together.
-    places: Arc<Places>,
+    slots: Arc<Slots>,
     counters: Arc<Counters>,
 }
 
 /// A call that may wait for other clients. Dropping it frees its slots.
 pub(crate) struct WaitingCall {
     _seats: (Seat, Seat),
-    place: Place,
+    slot: Slot,
     /// Canceled when the caller has disconnected.
     caller_gone: CancellationToken,
 }
@@ -45,7 +45,7 @@ impl WaitingCalls {
         WaitingCalls {
             of_client: Seats::new(PER_CLIENT),
             of_owner: Seats::new(limits.waiting_calls_per_client),
-            places: Places::new(limits.waiting_calls, limits.waiting_calls),
+            slots: Slots::new(limits.waiting_calls, limits.waiting_calls),
             counters,
         }
     }
@@ -71,16 +71,16 @@ impl WaitingCalls {
                 ))
             })
         };
-        // If the second slot is refused, the first one is dropped and so freed. The slot in
-        // `places` is taken last, so that a refused call evicts none.
+        // If the second slot is refused, the first one is dropped, which frees it. The slot in
+        // `slots` is taken last, so that a refused call evicts no other call.
         let seats = (seat(&self.of_client, caller)?, seat(&self.of_owner, owner)?);
-        let (place, displaced) = self.places.take(owner);
+        let (slot, displaced) = self.slots.take(owner);
         if displaced {
             self.counters.displaced_calls.add();
         }
         Ok(WaitingCall {
             _seats: seats,
-            place,
+            slot,
             caller_gone,
         })
     }
@@ -92,18 +92,18 @@ impl WaitingCall {
     ///
     /// # Errors
     ///
-    /// Fails if a newer call has evicted this one, or the caller is gone.
+    /// Fails if a newer call has evicted this call, or the caller has disconnected.
     pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Answer<T> {
         tokio::select! {
             // Polled in this order, so that a finished result is returned even if the call was
             // evicted.
             biased;
             done = work => Ok(done),
-            () = self.place.lost() => Err(ManagerError::Runtime(
+            () = self.slot.evicted() => Err(ManagerError::Runtime(
                 "the call was evicted by newer ones: too many wait at the manager".into(),
             )),
             () = self.caller_gone.cancelled() => {
-                Err(ManagerError::Runtime("the caller is gone".into()))
+                Err(ManagerError::Runtime("the caller has disconnected".into()))
             }
         }
     }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn many_clients_of_one_owner_leave_places_to_others() {
+    async fn many_clients_of_one_owner_leave_slots_for_others() {
         let limits = Limits {
             waiting_calls_per_client: 300,
             waiting_calls: 400,

@@ -55,7 +55,7 @@ async fn a_sender_waits_for_room_and_the_server_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_sender_finds_room_beside_one_that_fills_its_share() {
+async fn a_small_frame_passes_a_lane_that_has_filled_its_share() {
     let (outbox, mut queue) = outbox(2 << 20);
     while let Ok(None) = outbox.queue_now(A, Outgoing::Binary(frame(100_000).into())) {}
     assert!(blocks(outbox.send(A, frame(100_000))).await);
@@ -90,7 +90,7 @@ async fn lanes_take_turns_by_bytes_and_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_notice_about_a_sender_does_not_overtake_its_frames() {
+async fn an_event_about_a_sender_does_not_overtake_its_frames() {
     let (outbox, mut queue) = outbox(8 << 20);
     outbox.send(A, frame(900_000)).await.unwrap();
     outbox.send(A, frame(900_000)).await.unwrap();
@@ -139,7 +139,7 @@ async fn frames_larger_than_the_queue_come_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_waiting_senders_get_their_turn() {
+async fn all_waiting_senders_are_served() {
     let (outbox, mut queue) = outbox(10_000);
     let outbox = Arc::new(outbox);
     let senders: Vec<_> = (1..200)
@@ -184,7 +184,7 @@ async fn queued_frames_are_charged_to_the_receiver() {
     outbox.send(B, frame(300_000)).await.unwrap();
     drop(queue);
     assert_eq!(budget.stats().used, 0);
-    assert_eq!(outbox.send(A, frame(1)).await, Err(Unsent::Gone));
+    assert_eq!(outbox.send(A, frame(1)).await, Err(Unsent::Disconnected));
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +198,7 @@ async fn a_receiver_without_memory_refuses_peers_and_is_closed_by_the_server() {
     let order = queue.closed().await;
     assert_eq!((order.code, order.error_frame), (1013, true));
     assert!(order.reason.contains("memory limit"), "{}", order.reason);
-    assert_eq!(outbox.send(A, frame(1)).await, Err(Unsent::Gone));
+    assert_eq!(outbox.send(A, frame(1)).await, Err(Unsent::Disconnected));
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn an_offer_without_room_is_dropped() {
 }
 
 #[tokio::test]
-async fn closing_frees_the_senders_that_wait() {
+async fn closing_fails_the_waiting_senders() {
     let (outbox, queue) = outbox(1000);
     let outbox = Arc::new(outbox);
     outbox.send(A, frame(1000)).await.unwrap();
@@ -225,12 +225,12 @@ async fn closing_frees_the_senders_that_wait() {
     });
     tokio::task::yield_now().await;
     outbox.close(CloseOrder::new(1001, "bye"));
-    assert_eq!(waiting.await.unwrap(), Err(Unsent::Gone));
+    assert_eq!(waiting.await.unwrap(), Err(Unsent::Disconnected));
     assert_eq!(queue.closed().await.reason, "bye");
 }
 
 #[tokio::test]
-async fn the_queue_ends_with_its_senders() {
+async fn the_queue_ends_when_its_outbox_is_dropped() {
     let (outbox, mut queue) = outbox(1000);
     outbox.send(A, frame(10)).await.unwrap();
     drop(outbox);
