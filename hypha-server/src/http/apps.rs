@@ -96,7 +96,7 @@ pub(super) async fn page(
     }
 }
 
-/// Returns the ASGI scope of a request, without the functions.
+/// Returns the ASGI scope of a request, without the functions `receive` and `send`.
 ///
 /// The scheme is always `http`, and the port is 80 if the header `Host` names none.
 fn scope(parts: &Parts, path: &str, remote: Remote) -> Map {
@@ -150,7 +150,7 @@ struct Running {
     failure: Option<Error>,
     /// Messages from the application that the visitor has not received yet.
     messages: mpsc::Receiver<RawValue>,
-    /// `None` only while the value is dropped.
+    /// `None` only in the destructor.
     held: Option<Held>,
     state: Arc<State>,
 }
@@ -167,8 +167,8 @@ struct Held {
 }
 
 impl Running {
-    /// Returns the next message of the application, or `None` when the application has returned and
-    /// all messages are read.
+    /// Returns the next message of the application. Returns `None` when the application has
+    /// returned and all messages are read.
     async fn next(&mut self) -> Option<RawValue> {
         while let Some(serving) = &mut self.serving {
             tokio::select! {
@@ -382,12 +382,12 @@ fn event<const N: usize>(kind: &str, fields: [(&str, Value); N]) -> Value {
     Value::Map(event)
 }
 
-/// Returns the name of the function for a path: `a.b` for `a/b`, then `a.b.index`, then `default`,
-/// which gets the path from `function_path` in the scope.
+/// Returns the name of the function for a path: for `a/b`, the first of `a.b`, `a.b.index` and
+/// `default` that the service has. `default` receives the path as `function_path` in the scope.
 ///
 /// # Errors
 ///
-/// Fails with 404 if the service has none of them.
+/// Fails with 404 if the service has none of these functions.
 fn function_of(service: &RemoteService, path: &str, scope: &mut Map) -> Result<String, Problem> {
     let path = path.trim_matches('/');
     let path = if path.is_empty() { "index" } else { path };

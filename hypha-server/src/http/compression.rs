@@ -13,29 +13,31 @@ pub(super) fn requests() -> RequestDecompressionLayer {
 
 /// Minimum size of a response that is compressed, in bytes. Smaller responses fit into one packet
 /// anyway.
-const WORTH_IT: u64 = 1000;
+const BYTES_MIN: u64 = 1000;
 /// Compression level. Higher levels take more than twice the time and save only a few percent.
 const LEVEL: CompressionLevel = CompressionLevel::Precise(4);
 
 /// Returns the layer that compresses responses with the best of zstd, brotli and gzip that the
 /// client accepts.
-pub(super) fn layer() -> CompressionLayer<Worth> {
-    CompressionLayer::new().quality(LEVEL).compress_when(Worth)
+pub(super) fn layer() -> CompressionLayer<CompressText> {
+    CompressionLayer::new()
+        .quality(LEVEL)
+        .compress_when(CompressText)
 }
 
-/// Selects the responses to compress: text of a known size of at least [`WORTH_IT`].
+/// Selects the responses to compress: text of a known size of at least [`BYTES_MIN`].
 ///
 /// A stream has no known size and is not compressed, because an item must not wait in the
 /// compressor for the next one.
 #[derive(Clone, Copy)]
-pub(super) struct Worth;
+pub(super) struct CompressText;
 
-impl Predicate for Worth {
+impl Predicate for CompressText {
     fn should_compress<B: Body>(&self, response: &axum::http::Response<B>) -> bool {
         let size = response.body().size_hint().exact();
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok());
-        size.is_some_and(|size| size >= WORTH_IT) && kind.is_some_and(is_text)
+        size.is_some_and(|size| size >= BYTES_MIN) && kind.is_some_and(is_text)
     }
 }
 
@@ -49,13 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_texts_are_compressed() {
+    fn large_text_is_compressed() {
         use axum::body::Body;
         let of = |kind: &str, body: Body| {
             let mut response = axum::http::Response::new(body);
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
-            Worth.should_compress(&response)
+            CompressText.should_compress(&response)
         };
         let sized = |size: usize| Body::from("x".repeat(size));
         let pieces = || Body::from_stream(futures_util::stream::empty::<Result<String, String>>());

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_carry_a_token_is_understood() {
+    fn tokens_are_found_in_all_supported_headers() {
         for value in ["Bearer t0k", "bearer  t0k", "t0k", "Basic dTp0MGs="] {
             let found = of(header::AUTHORIZATION, value);
             assert_eq!(found.as_deref(), Some("t0k"), "{value}");

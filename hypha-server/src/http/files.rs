@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_outside_of_a_folder_is_reached() {
+    fn files_outside_the_folder_are_not_served() {
         let folder = FilePath::new("/srv/pages");
         assert_eq!(inside(folder, "a/b.js"), Some("/srv/pages/a/b.js".into()));
         assert_eq!(inside(folder, ""), Some("/srv/pages/".into()));

@@ -108,7 +108,7 @@ async fn answer(
     let posts = method == Method::POST;
     let format = match Format::of(headers) {
         Some(format) => format,
-        // A request without a body needs no content type: browsers and tools send arbitrary ones.
+        // A request without a body needs no content type: browsers and tools send arbitrary types.
         None if !posts => Format::Json,
         None => {
             return Err(problem(
@@ -315,7 +315,7 @@ async fn respond(
     if result.is_stream()
         && let Ok(items) = result.decode::<RemoteStream<RawValue>>()
     {
-        let going = Going {
+        let going = StreamBody {
             front: front.clone(),
             items,
             item: None,
@@ -368,9 +368,7 @@ fn unfit(error: JsonError) -> String {
 
 /// Returns the error text for a kind of value that JSON does not have.
 fn cannot_be_json(what: &str) -> String {
-    format!(
-        "The result contains {what}, which JSON has no form for; ask with Content-Type {MSGPACK}"
-    )
+    format!("The result contains {what}, which JSON cannot represent; use Content-Type {MSGPACK}")
 }
 
 /// Converts a value to JSON. Fails with the first kind of value that JSON does not have.
@@ -404,8 +402,8 @@ fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
     ))
 }
 
-/// A response with the items of a stream, while it is sent.
-struct Going {
+/// The body of a response with the items of a stream.
+struct StreamBody {
     front: Front,
     items: RemoteStream<RawValue>,
     /// The item that is being sent in JSON.
@@ -419,13 +417,13 @@ struct Going {
     _visit: Visit,
 }
 
-impl Going {
+impl StreamBody {
     /// Returns the next piece of the response, and whether more may follow. `None` ends the
     /// response.
     async fn next(&mut self) -> Option<(Vec<u8>, bool)> {
         let mut piece = Vec::new();
         if self.item.is_some() {
-            return Some(self.go_on(piece));
+            return Some(self.write_item(piece));
         }
         self.charge = None;
         let item = match self.items.next().await {
@@ -456,11 +454,11 @@ impl Going {
         }
         piece.extend_from_slice(b"data: ");
         self.item = Some(JsonWriter::new(item));
-        Some(self.go_on(piece))
+        Some(self.write_item(piece))
     }
 
     /// Writes more of the current item.
-    fn go_on(&mut self, mut piece: Vec<u8>) -> (Vec<u8>, bool) {
+    fn write_item(&mut self, mut piece: Vec<u8>) -> (Vec<u8>, bool) {
         let more = match &mut self.item {
             // Cannot fail, because the item was checked before its first piece was written.
             Some(item) => item.write(&mut piece, PIECE).unwrap_or(false),
@@ -485,7 +483,7 @@ impl Going {
 
 /// Responds with the items of a stream: server-sent events for JSON, consecutive values for
 /// MessagePack. Ends with an error if the request is evicted from memory.
-fn respond_stream(going: Going) -> Response {
+fn respond_stream(going: StreamBody) -> Response {
     let kind = match going.format {
         Format::Json => "text/event-stream",
         Format::Msgpack => MSGPACK,
@@ -517,7 +515,7 @@ mod tests {
     use crate::memory::{Budget, MemoryLimits};
 
     #[test]
-    fn texts_in_a_url_become_numbers_and_objects() {
+    fn query_values_become_numbers_and_objects() {
         let of = |text: &str| from_text(text.into()).ok();
         assert_eq!(of("3"), Some(Value::Int(3)));
         assert_eq!(of("-3"), Some(Value::Float(-3.0)));
@@ -531,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_keywords_positions_or_nothing() {
+    fn bodies_are_named_or_positional_arguments_or_empty() {
         let budget = Budget::new(MemoryLimits {
             process: 1000,
             owner: 1000,

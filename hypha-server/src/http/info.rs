@@ -204,8 +204,8 @@ pub(super) async fn record(
     info.map_err(request_client::manager_refusal)
 }
 
-/// Returns the metrics of the server: in the format of OpenMetrics if the request accepts it, in
-/// that of Prometheus otherwise, as the original does.
+/// Returns the metrics of the server. Uses the format of OpenMetrics if the request accepts it,
+/// otherwise that of Prometheus, like the Python server.
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
     let mut accepted = headers.get_all(header::ACCEPT).iter();
     let (format, kind) = if accepted.any(|kinds| {

@@ -292,7 +292,7 @@ async fn liveness(Shared(state): Shared<Arc<State>>) -> Response {
 }
 
 /// Returns whether the server accepts clients and can store changes. Without a working disk the
-/// server still accepts clients, because calls between them need none.
+/// server still accepts clients, because calls between clients need no disk.
 async fn readiness(Shared(state): Shared<Arc<State>>) -> Response {
     let mut detail = json!({"server_id": state.info.server_id});
     let stored = state.store.is_writable().await;

@@ -28,7 +28,7 @@ use crate::state::State;
 /// Ratio of the limits of a token to those of an IP address.
 const USER_FACTOR: f64 = 10.0;
 /// Maximum delay of a request above the rate. A request that would wait longer is refused.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Maximum number of token buckets in each map.
 const BUCKETS_MAX: usize = 20_000;
 /// Paths without a limit: the monitoring paths, and the WebSocket, whose connections `session`
@@ -93,27 +93,32 @@ impl<K: Eq + Hash> Rates<K> {
     ///
     /// # Errors
     ///
-    /// Takes nothing and returns the time if it exceeds [`PATIENCE`].
+    /// Takes nothing and returns the time if it exceeds [`MAX_DELAY`].
     fn reserve(&self, key: K) -> Result<Duration, Duration> {
-        self.with(key, |rate| rate.reserve(PATIENCE))
+        self.with(key, |rate| rate.reserve(MAX_DELAY))
     }
 
     /// Returns the time until the bucket of `key` has a token, and takes none.
     ///
     /// # Errors
     ///
-    /// Returns the time as an error if it exceeds [`PATIENCE`].
+    /// Returns the time as an error if it exceeds [`MAX_DELAY`].
     fn check(&self, key: K) -> Result<Duration, Duration> {
         let wait = self.with(key, |rate| rate.until(1.0));
-        if wait > PATIENCE { Err(wait) } else { Ok(wait) }
+        if wait > MAX_DELAY {
+            Err(wait)
+        } else {
+            Ok(wait)
+        }
     }
 }
 
 /// Middleware that delays requests above the limits, and refuses those that would wait for too
 /// long.
 ///
-/// A request with a token waits for its address too, which is in debt if other requests from there
-/// had invalid tokens. Only a response 401 charges the address.
+/// A request with a token also waits for the bucket of its address, which is in debt if other
+/// requests from the address had invalid tokens. Only a response 401 charges the bucket of the
+/// address.
 pub(super) async fn limit(
     Shared(front): Shared<Front>,
     request: Request<Body>,
@@ -196,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counts_do_not_grow_without_end() {
+    fn the_number_of_buckets_is_limited() {
         let rates = Rates::new(0.001, 2.0);
         for key in 0..BUCKETS_MAX + 10 {
             assert!(rates.reserve(key).is_ok());

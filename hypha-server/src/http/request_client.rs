@@ -38,7 +38,7 @@ pub(super) struct Visitor {
     pub(super) user: Authenticated,
     /// The memory held for the request.
     pub(super) account: Account,
-    /// The slot of the request among those of its user, or of its address if it has no credentials.
+    /// The slot of the request. Slots are limited per user, or per IP address without credentials.
     pub(super) visit: Visit,
 }
 
@@ -125,8 +125,8 @@ pub(super) async fn enter_any(
 
 /// Returns the service `id` of `workspace` for a page of the workspace.
 ///
-/// The client is in `workspace`, even if the user could not enter it, because applications separate
-/// the data of workspaces by the caller's workspace. The permissions are still those of the user.
+/// The client enters `workspace`, even if the user may not, because applications separate the data
+/// of workspaces by the caller's workspace. The permissions are still those of the user.
 ///
 /// # Errors
 ///
@@ -232,7 +232,7 @@ pub(super) async fn service(
     service_by_id(client, id, mode).await
 }
 
-/// Returns the service of that full id, if the client may use it.
+/// Returns the service with the full id `id`, if the client may use it.
 pub(super) async fn service_by_id(
     client: &Client,
     id: impl Into<String>,
@@ -251,7 +251,7 @@ pub(super) fn refusal(error: &Error) -> Problem {
     problem(status, format!("RemoteException: {detail}"))
 }
 
-/// Returns class and text of a failure.
+/// Returns the class and the text of an error.
 #[cfg(feature = "mcp")]
 pub(super) fn text_of(error: &Error) -> String {
     classify(error).1

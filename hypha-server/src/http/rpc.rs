@@ -26,7 +26,7 @@ const UNCHARGED: usize = 8 * 1024;
 
 /// The query of the URL: the address of the client.
 #[derive(Deserialize)]
-pub(super) struct Place {
+pub(super) struct ClientQuery {
     #[serde(default)]
     client_id: String,
     workspace: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Place {
 pub(super) async fn stream(
     Shared(sessions): Shared<Arc<Sessions>>,
     Extension(remote): Extension<Remote>,
-    Query(place): Query<Place>,
+    Query(place): Query<ClientQuery>,
     headers: HeaderMap,
 ) -> Response {
     let state = &sessions.state;
@@ -88,7 +88,7 @@ pub(super) async fn stream(
 pub(super) async fn message(
     Shared(sessions): Shared<Arc<Sessions>>,
     Extension(remote): Extension<Remote>,
-    Query(place): Query<Place>,
+    Query(place): Query<ClientQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(), Problem> {

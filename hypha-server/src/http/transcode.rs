@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_holds_and_the_bytes_are_those_of_a_tree() {
+    fn the_size_bound_holds_and_the_bytes_equal_those_of_a_decoded_value() {
         for json in [
             "null",
             "-0",

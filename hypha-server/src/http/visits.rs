@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn requests_beyond_the_limit_wait_and_are_refused_in_the_end() {
+    async fn requests_above_the_limit_wait_and_are_then_refused() {
         let limits = Limits {
             http_concurrent_requests: 2,
             ..Limits::default()
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refused_bodies_share_one_pace() {
+    async fn refused_bodies_share_one_rate_limit() {
         let visits = Visits::new(&Limits::default());
         let begun = tokio::time::Instant::now();
         let read = async || {

@@ -148,7 +148,7 @@ fn write(
                 return Ok(());
             }
             return Err(format!(
-                "the result contains {what}, which JSON has no form for"
+                "the result contains {what}, which JSON cannot represent"
             ));
         }
         Err(JsonError::Unfit(_)) => text.truncate(start),
@@ -199,7 +199,9 @@ fn whole(value: &RawValue, text: &mut Vec<u8>) -> Result<(), JsonError> {
 pub(super) fn json_text(value: &RawValue) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     whole(value, &mut text).map_err(|error| match error {
-        JsonError::Unfit(what) => format!("the result contains {what}, which JSON has no form for"),
+        JsonError::Unfit(what) => {
+            format!("the result contains {what}, which JSON cannot represent")
+        }
         JsonError::Invalid(error) => format!("the result is unreadable: {error}"),
     })?;
     Ok(text)
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn items_of_a_list_are_contents_of_their_own() {
+    fn items_of_a_list_become_separate_blocks() {
         let list = json!([1, "b", {"type": "text", "text": "hi"}, {"type": "x"}]);
         let texts = |texts: &[&str]| {
             let texts = texts.iter();
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn values_without_a_form_are_named() {
+    fn values_that_cannot_be_converted_are_named() {
         for value in [
             Value::Float(f64::NAN),
             Value::encode_from(&NdArray::from_vec([5000], vec![0.5_f64; 5000]).unwrap()).unwrap(),

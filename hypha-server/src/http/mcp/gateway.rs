@@ -35,9 +35,9 @@ pub(super) struct Gateway {
     pub(super) visitor: Visitor,
     /// Whether the client reads notifications that precede a response.
     pub(super) notifies: bool,
-    /// Memory of the offer.
+    /// Charge for the memory of the offer.
     pub(super) _offer: Charge,
-    /// Memory of the requests and their responses. Released when the response is sent.
+    /// Charges for the memory of the requests and responses. Released when the response is sent.
     pub(super) charges: Mutex<HashMap<RequestId, Vec<Charge>>>,
 }
 

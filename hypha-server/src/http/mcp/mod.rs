@@ -1,7 +1,7 @@
 //! Services for language models: the Model Context Protocol (MCP) at `/{workspace}/mcp/{service}`.
 //!
 //! The streamable HTTP transport (`…/mcp`) has no sessions: requests are independent, as in the
-//! original server. The older SSE transport (`…/sse`) has a session per open stream.
+//! Python server. The older SSE transport (`…/sse`) has a session per open stream.
 
 mod content;
 mod gateway;

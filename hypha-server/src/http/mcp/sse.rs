@@ -27,7 +27,7 @@ use crate::http::problem::problem;
 use crate::http::{Front, Remote, body};
 use crate::memory::Charge;
 use crate::settings::Limits;
-use crate::shares::Places;
+use crate::shares::Slots;
 use crate::state::State;
 
 /// Maximum number of received messages that wait for the session.
@@ -36,11 +36,11 @@ const MESSAGES: usize = 8;
 const EVENTS: usize = 8;
 /// Memory charged for a message and its call in addition to the message's size, in bytes.
 const CALL: usize = 16 * 1024;
-const GONE: &str = "SSE session not found. Please reconnect.";
+const SESSION_NOT_FOUND: &str = "SSE session not found. Please reconnect.";
 
 /// The open sessions.
 pub(in crate::http) struct McpSessions {
-    places: Arc<Places>,
+    places: Arc<Slots>,
     open: Mutex<HashMap<String, Session>>,
 }
 
@@ -66,7 +66,7 @@ struct Event {
 impl McpSessions {
     pub(in crate::http) fn new(limits: &Limits) -> Arc<McpSessions> {
         Arc::new(McpSessions {
-            places: Places::new(limits.mcp_sessions_per_user, limits.mcp_sessions),
+            places: Slots::new(limits.mcp_sessions_per_user, limits.mcp_sessions),
             open: Mutex::default(),
         })
     }
@@ -137,7 +137,7 @@ pub(super) async fn open(
             tokio::select! {
                 () = serve(handler, transport, end.clone()) => {}
                 () = is_idle(activity, idle) => state.counters.mcp_sessions_idle.add(),
-                () = place.lost() => {}
+                () = place.evicted() => {}
                 () = account.gives_way() => state.counters.http_refused_memory.add(),
                 () = stopped => {}
                 () = end.cancelled() => {}
@@ -148,7 +148,7 @@ pub(super) async fn open(
     });
     let endpoint = format!("{}/messages/?session_id={id}", place.path);
     let first = Bytes::from(format!("event: endpoint\r\ndata: {endpoint}\r\n\r\n"));
-    let going = Going {
+    let going = SessionBody {
         first: Some(first),
         outgoing,
         ping,
@@ -192,7 +192,7 @@ async fn is_idle(mut activity: watch::Receiver<Instant>, limit: Duration) {
 }
 
 /// The response body of a session. Dropping it ends the session.
-struct Going {
+struct SessionBody {
     first: Option<Bytes>,
     outgoing: mpsc::Receiver<Event>,
     ping: Duration,
@@ -200,7 +200,7 @@ struct Going {
     _guard: DropGuard,
 }
 
-impl Going {
+impl SessionBody {
     /// Returns the next part of the body, or `None` if the session ended.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(first) = self.first.take() {
@@ -320,7 +320,7 @@ pub(super) async fn message(
     let found = front.mcp.open.lock().get(&id).cloned();
     let found = found.filter(|found| found.gateway.visitor.user.id == visitor.user.id);
     let Some(session) = found else {
-        return Err(problem(StatusCode::NOT_FOUND, GONE).into());
+        return Err(problem(StatusCode::NOT_FOUND, SESSION_NOT_FOUND).into());
     };
     let (state, account) = (&front.state, &session.gateway.visitor.account);
     let mut received = body::read(state, account, body.take().unwrap_or_default()).await?;
@@ -337,6 +337,6 @@ pub(super) async fn message(
         charge: received.charge,
     };
     let sent = session.messages.send(incoming).await;
-    sent.map_err(|_| problem(StatusCode::NOT_FOUND, GONE))?;
+    sent.map_err(|_| problem(StatusCode::NOT_FOUND, SESSION_NOT_FOUND))?;
     Ok((StatusCode::ACCEPTED, "Accepted").into_response())
 }

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn services_of_a_workspace_do_not_share_names() {
+    fn schemas_of_different_services_have_different_names() {
         let built_in = record("a:built-in");
         let records = vec![record("a:stage"), record("b:stage"), built_in];
         let document = merged("ws-lab", "https://example.org/ws-lab", records);
