@@ -87,9 +87,9 @@ counters! {
     dropped_garbage,
     /// Copies of broadcasts dropped because a receiver had no room.
     dropped_slow,
-    /// Times that a client was too slow for the messages from other servers.
+    /// Number of times that a client was too slow for the messages from other servers.
     congested,
-    /// Clients notified that a client that they had calls with has disconnected.
+    /// Notices to clients that another client, with which they had calls, has disconnected.
     told_gone,
     /// Connections closed by the write timeout.
     closed_stalled,
@@ -97,9 +97,9 @@ counters! {
     closed_slow,
     /// Connections closed by the idle timeout.
     closed_idle,
-    /// Times that a connection or HTTP request waited for a rate limit.
+    /// Number of times that a connection or HTTP request waited for a rate limit.
     slowed_rate,
-    /// Total duration of these waits, in milliseconds.
+    /// Total time that connections and HTTP requests waited for rate limits, in milliseconds.
     slowed_rate_milliseconds,
     /// HTTP requests refused by a rate limit.
     refused_rate,
@@ -121,11 +121,11 @@ counters! {
     http_refused_apps,
     /// Applications stopped because they did not return after their response.
     apps_ended,
-    /// Tools of services that MCP clients have called.
+    /// Calls of MCP clients to tools of services.
     mcp_calls,
     /// Sessions of MCP over server-sent events that are open now.
     mcp_sessions_open,
-    /// Sessions of MCP that gave way to newer ones.
+    /// Sessions of MCP evicted by newer ones.
     mcp_sessions_displaced,
     /// Sessions of MCP ended by the idle timeout.
     mcp_sessions_idle,
@@ -139,27 +139,27 @@ counters! {
     servers_lost,
     /// Logins in progress evicted by newer ones.
     displaced_logins,
-    /// Calls that waited for a login, evicted by newer ones.
+    /// Calls that waited for a login and were evicted by newer ones.
     displaced_checks,
-    /// Connections and HTTP requests of users and addresses that are blocked.
+    /// Connections and HTTP requests refused because their user or IP address is blocked.
     refused_blocked,
-    /// Tasks refused because they, or those of their workspace, are too large.
+    /// Tasks refused because of their size, or because of a memory limit.
     tasks_refused,
-    /// Calls that waited for a task and gave way to newer ones.
+    /// Calls that waited for a task and were evicted by newer ones.
     displaced_task_waits,
     /// Sign-ups refused because there are too many accounts, or too many that are not verified.
     sign_ups_refused,
-    /// New accounts that gave way to newer ones before they were verified.
+    /// Unverified accounts evicted by newer ones.
     displaced_sign_ups,
-    /// Sign-ins with a wrong password, or for an account that is not there.
+    /// Sign-ins with a wrong password, or for an account that does not exist.
     sign_ins_failed,
     /// Attempts to sign up, sign in or change an account that were refused by a rate limit.
     account_attempts_refused,
-    /// Passwords that waited to be hashed and gave way to newer ones.
+    /// Passwords that waited to be hashed and were evicted by newer ones.
     displaced_passwords,
     /// Calls to the manager refused because their client or its user had too many waiting calls.
     refused_waiting,
-    /// Calls to the manager that waited for other clients, evicted by newer ones.
+    /// Calls to the manager that waited for other clients and were evicted by newer ones.
     displaced_calls,
     /// Connections replaced by a newer one with the same address.
     replaced;
@@ -272,7 +272,7 @@ impl Stats {
 pub(crate) enum Format {
     /// `application/openmetrics-text; version=1.0.0`.
     OpenMetrics,
-    /// `text/plain; version=0.0.4`, the format of the original server.
+    /// `text/plain; version=0.0.4`, the format of the Python server.
     Prometheus,
 }
 

@@ -70,7 +70,7 @@ impl Cli {
     /// An option that is not set keeps the default of [`Settings`]: clap only updates a value that
     /// already holds the defaults, so clap needs no defaults of its own.
     fn read(arguments: Vec<OsString>) -> (Cli, Vec<String>) {
-        // `hypha serve` passes both words as the name.
+        // `hypha serve` passes the two words as one name.
         let name = arguments
             .first()
             .map(|name| name.to_string_lossy().into_owned());
@@ -92,8 +92,8 @@ impl Cli {
         (cli.unwrap_or_else(|error| error.exit()), warnings)
     }
 
-    /// Resolves the conflict if both `--in-memory` and `--data-dir` are set: the one on the command
-    /// line wins.
+    /// Resolves the conflict if both `--in-memory` and `--data-dir` are set: an option on the
+    /// command line overrides an environment variable.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Cli {
         Ok(self)
     }
 
-    /// Returns the defaults, updated with the options that are set.
+    /// Returns the defaults, updated with the options that the user has set.
     fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
         let mut cli = Cli {
             settings: Settings::default(),
@@ -260,7 +260,7 @@ async fn serve(
     let server = server.map_err(with_advice)?;
     server.count_process_memory();
 
-    // Flushed at once, because a parent process waits for the line.
+    // Flushed immediately, because a parent process waits for the line.
     writeln!(stdout, "READY {}", server.url())?;
     stdout.flush()?;
     stop.recv().await;
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_understood_in_pythons_spelling() {
+    fn log_levels_of_python_are_accepted() {
         for level in [
             "WARNING",
             "INFO",

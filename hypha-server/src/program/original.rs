@@ -140,8 +140,8 @@ pub(crate) fn add_options(command: Command) -> Command {
         })
 }
 
-/// Returns a warning for each option of the Python server that was given and has no effect.
-/// `variable` looks up an environment variable.
+/// Returns a warning for each option of the Python server that is set and has no effect. `variable`
+/// looks up an environment variable.
 pub(crate) fn ignored(
     matches: &ArgMatches,
     variable: impl Fn(&str) -> Option<String>,
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_the_original_are_accepted_and_reported() {
+    fn options_of_the_python_server_are_accepted_and_reported() {
         let arguments = ["hypha-server", "--from-env", "--in-docker", "--port=1"];
         assert!(given(&arguments, &[]).is_empty());
         let arguments = [
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_the_words_of_the_original() {
+    fn flags_accept_the_words_of_the_python_server() {
         for word in ["1", "true", "TRUE", "yes", "Y", " on "] {
             assert!(is_on(word), "{word}");
         }

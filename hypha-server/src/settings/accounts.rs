@@ -23,7 +23,7 @@ pub enum Verification {
     Code,
     /// An administrator verifies the account.
     Administrator,
-    /// Nobody can sign up. An administrator creates the accounts, which are usable immediately.
+    /// Nobody can sign up. Administrators create the accounts, which are usable immediately.
     Closed,
 }
 

@@ -22,8 +22,8 @@ const LOGIN_CHECKS_MAX: usize = 2048;
 /// Maximum for the limit on waiting calls to the manager: half of its concurrent calls, so that the
 /// other half stays for calls that do not wait.
 const WAITING_CALLS_MAX: usize = 8192;
-/// Largest number of calls that wait for a task: a quarter of the places for calls of the services
-/// in `public`.
+/// Maximum for the limit on calls that wait for a task: a quarter of the concurrent calls of the
+/// services in `public`.
 const TASK_WAITS_MAX: usize = 1024;
 /// The resolution of tokio's timers. A shorter timeout would expire immediately.
 const TIME_MIN: Duration = Duration::from_millis(1);
@@ -162,16 +162,17 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
-    /// Sessions of MCP over server-sent events of one user, or of one IP address without
-    /// credentials. The oldest gives way to a new one. Default: 64.
+    /// Maximum number of sessions of MCP over server-sent events of one user, or of one IP address
+    /// without credentials. A new session evicts the oldest. Default: 64.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS_PER_USER"))]
     pub mcp_sessions_per_user: usize,
-    /// Sessions of MCP over server-sent events of all. The oldest of the user or address with the
-    /// most gives way to a new one. Default: 1024.
+    /// Maximum number of sessions of MCP over server-sent events of all users together. A new
+    /// session evicts the oldest session of the user or address with the most sessions. Default:
+    /// 1024.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS"))]
     pub mcp_sessions: usize,
-    /// Time without a message or a call in progress after which a session of MCP ends. Default: 600
-    /// s.
+    /// Idle timeout of a session of MCP: the maximum time without a message or a call in progress.
+    /// Default: 600 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_IDLE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub mcp_idle_timeout: Duration,
@@ -249,8 +250,8 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
-    /// Timeout for a client's response to a ping of that search, after which its services are
-    /// removed. Default: 3 s.
+    /// Timeout for a client's response to a ping of the search for services without a client. After
+    /// it, the client's services are removed. Default: 3 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ORPHAN_REAP_PING_TIMEOUT", value_parser = seconds)
@@ -258,7 +259,7 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub orphan_timeout: Duration,
     /// Time for which a workspace that is not persistent stays without clients before it is
-    /// removed. A client that connects meanwhile keeps it. Default: 0.
+    /// removed. It is kept if a client connects in this time. Default: 0.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_WORKSPACE_UNLOAD_GRACE_PERIOD", value_parser = seconds)
@@ -285,69 +286,72 @@ pub struct Limits {
     /// call evicts the oldest call of the user or address with the most calls. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
     pub login_checks: usize,
-    /// Users and IP addresses that administrators may block. Default: 10,000.
+    /// Maximum number of users and IP addresses that administrators may block. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_BLOCKS"))]
     pub blocks: usize,
-    /// Size of the largest task in a queue, in bytes. Default: 256 KiB.
+    /// Maximum size of a task in a queue, in bytes. Default: 256 KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_TASK_BYTES"))]
     pub task_bytes: usize,
-    /// Tasks in the queues of one workspace, in bytes; each counts 128 more than its JSON. Default:
-    /// 8 MiB.
+    /// Maximum size of all tasks in the queues of one workspace, in bytes; each counts 128 bytes
+    /// more than its JSON. Default: 8 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_TASKS_BYTES"))]
     pub workspace_tasks_bytes: usize,
-    /// Calls of one user, or of one IP address without credentials, that wait for a task. The
-    /// oldest gives way to a new one. Default: 128.
+    /// Maximum number of calls of one user, or of one IP address without credentials, that wait for
+    /// a task. A new call evicts the oldest. Default: 128.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS_PER_CLIENT"))]
     pub task_waits_per_client: usize,
-    /// Calls of all that wait for a task, 1024 at most. The oldest of the user or address with the
-    /// most gives way to a new one. Default: 1024.
+    /// Maximum number of calls of all users together that wait for a task, 1024 at most. A new call
+    /// evicts the oldest call of the user or address with the most calls. Default: 1024.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS"))]
     pub task_waits: usize,
-    /// Accounts of the server itself, if they are enabled. Default: 10,000.
+    /// Maximum number of accounts of the server itself, if they are enabled. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ACCOUNTS"))]
     pub accounts: usize,
-    /// New accounts that are not verified yet. Beyond it the oldest that waits for its code gives
-    /// way, and no other can wait for an administrator. Default: 10,000.
+    /// Maximum number of new accounts that are not verified yet. Above it, a new account that waits
+    /// for its code evicts the oldest one, and no further account can wait for an administrator.
+    /// Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING"))]
     pub pending_accounts: usize,
-    /// New accounts of one user, or of one IP address without credentials, that wait for their
-    /// codes. The oldest gives way to a new one. Default: 64.
+    /// Maximum number of new accounts of one user, or of one IP address without credentials, that
+    /// wait for their codes. A new account evicts the oldest. Default: 64.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING_PER_CLIENT")
     )]
     pub pending_accounts_per_client: usize,
-    /// Time for a new account to be verified with its code. Default: 600 s.
+    /// Time for a user to verify a new account with its code. Default: 600 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_CODE_TTL", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub verification_time: Duration,
-    /// Wrong codes after which a new account is discarded. Default: 5.
+    /// Number of wrong codes after which a new account is discarded. Default: 5.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_MAX_ATTEMPTS"))]
     pub verification_attempts: usize,
-    /// Shortest interval between two codes for one e-mail address. Default: 30 s.
+    /// Minimum interval between two codes for one e-mail address. Default: 30 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_VERIFICATION_RESEND_THROTTLE", value_parser = interval)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub verification_interval: Duration,
-    /// Attempts to sign up, sign in or change an account per minute of one user, or of one IP
-    /// address without credentials, on average and at once; 0 for no limit. Default: 30.
+    /// Maximum number of attempts per minute to sign up, sign in or change an account, of one user,
+    /// or of one IP address without credentials; 0 for no limit. They may come in one burst.
+    /// Default: 30.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_ACCOUNT_ATTEMPTS_PER_CLIENT"))]
     pub account_attempts_per_client: f64,
-    /// Wrong passwords per minute for one account, on average and at once; 0 for no limit. Default:
-    /// 10.
+    /// Maximum number of wrong passwords per minute for one account; 0 for no limit. They may come
+    /// in one burst. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_FAILED_SIGN_INS_PER_ACCOUNT"))]
     pub failed_sign_ins_per_account: f64,
-    /// Passwords that are hashed at the same time; each takes 19 MiB of memory. Default: 2.
+    /// Maximum number of passwords that are hashed at the same time; each takes 19 MiB of memory.
+    /// Default: 2.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONCURRENT_HASHES"))]
     pub concurrent_hashes: usize,
-    /// Passwords of one user, or of one IP address without credentials, that wait to be hashed. The
-    /// oldest gives way to a new one. Default: 16.
+    /// Maximum number of passwords of one user, or of one IP address without credentials, that wait
+    /// to be hashed. A new one evicts the oldest. Default: 16.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING_PER_CLIENT"))]
     pub hashes_waiting_per_client: usize,
-    /// Passwords of all that wait to be hashed. The oldest of the user or address with the most
-    /// gives way to a new one. Default: 256.
+    /// Maximum number of passwords of all users together that wait to be hashed. A new one evicts
+    /// the oldest of the user or address with the most. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING"))]
     pub hashes_waiting: usize,
     /// Maximum number of calls to the manager of one user, or of one IP address without

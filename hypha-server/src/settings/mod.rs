@@ -392,7 +392,7 @@ impl Settings {
         let mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
         for (index, mount) in mounts.iter().enumerate() {
             if mounts[..index].iter().any(|other| other.path == mount.path) {
-                return invalid(format!("`static_mounts`: {} is there twice", mount.path));
+                return invalid(format!("`static_mounts`: {} is listed twice", mount.path));
             }
         }
         Ok(mounts)
@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_cut_every_client_are_refused() {
+    fn limits_that_would_disconnect_every_client_are_refused() {
         let refused = |set: &dyn Fn(&mut Settings)| {
             let mut settings = Settings::default();
             set(&mut settings);
