@@ -47,7 +47,7 @@ const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
 const FORMER_MAX: usize = 32;
 
 /// Connects the manager at its current address, and registers the function with which the router
-/// connects it at former ones.
+/// connects it at its former addresses.
 ///
 /// # Errors
 ///
@@ -82,8 +82,8 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
     if !plausible || state.shutdown.is_stopping() {
         return None;
     }
-    // Held until the address is attached, because two messages for it may arrive at the same time.
-    // The second then finds the peer of the first.
+    // Held until the address is attached. If two messages for the address arrive at the same time,
+    // the second then finds the peer that the first has created.
     let mut former = state.clients.former_managers().await;
     let present = || state.router.find(SERVER_WORKSPACE, manager_id);
     if let Some(present) = present() {

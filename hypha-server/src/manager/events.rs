@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_workspaces_events_are_out_of_reach() {
+    fn events_of_other_workspaces_are_refused() {
         for event in ["service_added", "x", "w/x", "a:b", "", "w:x"] {
             assert!(subscribable(event, "w").is_ok(), "{event}");
         }

@@ -118,8 +118,8 @@ async fn find(
             .find_services(&pattern)
             .await
             .map_err(unavailable)?;
-        // The second search finds the records of the caller's workspace again, together with the
-        // hidden ones.
+        // The second search finds the records of the caller's workspace again, including the hidden
+        // records.
         found.retain(|record| record.workspace() != own);
         pattern.visibility = asked;
         pattern.workspace = own.to_owned();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_understood_as_the_original_does() {
+    fn query_strings_are_parsed_as_by_the_python_server() {
         let expect = |a: &str, b: &str, c: &str, d: &str| {
             (a.to_owned(), b.to_owned(), c.to_owned(), d.to_owned())
         };

@@ -80,7 +80,10 @@ pub(super) async fn register(
         && !is_introduced(state, &workspace, key.client).await?
         && !matches!(workspace.as_str(), "public" | "ws-user-root")
     {
-        tracing::debug!(service = service.id, "not registered: the client is gone");
+        tracing::debug!(
+            service = service.id,
+            "not registered: the client has disconnected"
+        );
         return Ok(());
     }
     store(state, ctx, service, &name, &client, waiting).await
@@ -211,8 +214,8 @@ async fn store(
     waiting: &mut WaitingCall,
 ) -> Answer<()> {
     let workspace = ctx.workspace();
-    // The connection may have ended while this call was in transit. The records of the connection
-    // were then already removed, so nothing would remove this one.
+    // The connection may have ended while this call was in transit. Its records were then already
+    // removed, so nothing would remove this record.
     let peer = state
         .router
         .find_address(client)
@@ -226,7 +229,7 @@ async fn store(
     let replaced = state.registry.put_service(record, &owner).await;
     let replaced = replaced.map_err(|error| refused(unavailable(error)))?;
     // The connection may have ended while the record was stored. The removal detaches the client
-    // first, and may have searched for records before this one was stored.
+    // first, and may have searched for records before this record was stored.
     if state.router.find_address(client).is_none() {
         state
             .registry

@@ -171,7 +171,8 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
 /// The services among which a selection mode chooses, in the order of their ids.
 type Candidates = Vec<Arc<Record>>;
 
-/// Returns the error for an unknown mode. Names the wrong part, in the words of the Python server.
+/// Returns the error for an unknown mode, with the text of the Python server. It names the wrong
+/// part.
 fn invalid_mode(mode: &str) -> ManagerError {
     let Some(rule) = mode.strip_prefix("select:") else {
         return ManagerError::Value(format!(
@@ -282,7 +283,7 @@ fn load(state: &State, record: &Record) -> f64 {
 }
 
 /// Calls a function of all candidates concurrently, and selects one by the results. Ignores
-/// candidates that fail or do not respond in time. Returns `None` if none is left.
+/// candidates that fail or do not respond in time. Returns `None` if no candidate is left.
 async fn select<'a>(
     state: &State,
     mode: &SelectionMode,

@@ -210,7 +210,8 @@ pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<U
     Ok(user)
 }
 
-/// Converts an error of the token check to one with the texts of the Python server.
+/// Converts an error of the token check to an error of the manager, with the text of the Python
+/// server.
 fn invalid(error: TokenError) -> ManagerError {
     match error {
         TokenError::Invalid(detail) => ManagerError::Value(format!("Invalid token: {detail}")),
@@ -224,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_role_that_opens_everything_is_not_passed_on() {
+    fn the_role_admin_is_not_passed_to_children() {
         let root = crate::auth::root_user();
         assert!(root.has_role("admin"));
         assert!(!child_of(&root).has_role("admin"));

@@ -242,7 +242,7 @@ pub(super) async fn create(
 ///
 /// # Errors
 ///
-/// Fails if the child token of the caller grants less.
+/// Fails if the caller has a child token without this permission.
 fn principal(user: &UserInfo) -> Answer<UserInfo> {
     let Some(parent) = &user.parent else {
         return Ok(user.clone());

@@ -1,5 +1,5 @@
-//! Admits a client: acquires a handshake permit, checks the token, reserves connection slots of its
-//! user and workspace, and claims its address.
+//! Admits a client: acquires a handshake permit, checks the token, takes connection slots of the
+//! client's user and workspace, and claims its address.
 //!
 //! `handshake` (WebSocket) and `http_stream` (HTTP) call the steps in this order:
 //! [`Admission::enter`], [`user_of`] or [`reconnection`], [`workspace_of`], [`connect`]. Each step
@@ -25,7 +25,8 @@ use crate::seats::{Admit, Seat};
 use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
 
-/// Maximum time that a handshake waits for a permit, or for a permit of its IP address.
+/// Maximum time that a handshake waits for a permit of the server, and for a permit of its IP
+/// address.
 pub(super) const ADMISSION_WAIT: Duration = Duration::from_secs(30);
 /// Memory of an idle connection, in bytes: its tasks, its buffers and a short queue. Measured as
 /// 8.3 kB.
@@ -72,8 +73,8 @@ pub(super) struct Applicant<'a> {
     pub(super) reconnecting: bool,
 }
 
-/// A client that was admitted. The router already sends messages to it, so `queue` may not be
-/// empty.
+/// A client that was admitted. The router already sends messages to it, so `queue` may already
+/// contain frames.
 pub(super) struct Admitted {
     pub(super) peer: Arc<Peer>,
     /// The receiving half of the client's outbox.
@@ -82,11 +83,11 @@ pub(super) struct Admitted {
     pub(super) connection_info: String,
     /// The account for all memory that the server holds for the client.
     pub(super) account: Account,
-    pub(super) place: Place,
+    pub(super) place: ClientSlots,
 }
 
 /// The slots and the base memory charge ([`STANDING`]) of a client. Dropping it releases both.
-pub(super) struct Place {
+pub(super) struct ClientSlots {
     /// The slots of its user and its workspace.
     _seats: (Seat, Seat),
     /// The charge of [`STANDING`] bytes.
@@ -152,8 +153,8 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated,
 ///
 /// # Errors
 ///
-/// Refuses a token that is invalid, or that was issued for another client than `client_id` or for
-/// another workspace than the client has named.
+/// Refuses a token that is invalid, or that was issued for a client other than `client_id` or for a
+/// workspace other than the one that the client has named.
 pub(super) async fn reconnection(
     state: &State,
     token: &str,
@@ -214,9 +215,9 @@ pub(super) async fn workspace_of(
         ..
     } = applicant;
     let found = workspace::find_or_plan(state, user, workspace).await?;
-    // The error is the same for a missing workspace and for one that the client may not enter:
-    // otherwise clients could find out which workspaces exist. It contains the texts of the Python
-    // server for both cases, because clients match on them.
+    // The error is the same for a missing workspace and for one that the client may not enter.
+    // Otherwise clients could find out which workspaces exist. The error contains the texts of the
+    // Python server for both cases, because clients match on them.
     let closed = || {
         Refusal::new(
             RefusalKind::Denied,
@@ -269,7 +270,7 @@ pub(super) async fn connect(
     let account = state
         .memory
         .open(&owner(&applicant.user, applicant.address));
-    let place = Place {
+    let place = ClientSlots {
         _seats: seats,
         _standing: account.charge(STANDING).await?,
     };
@@ -298,7 +299,7 @@ fn take_seats(
     client_id: &str,
 ) -> Result<(Seat, Seat), Refusal> {
     // Another user with the same client id does not count as a replacement, because the incumbent
-    // keeps the address if it responds.
+    // keeps the address if it responds to a ping.
     let incumbent = sessions.state.router.find(&workspace.id, client_id);
     let admit = match incumbent {
         Some(incumbent) if incumbent.user.id == user.id => Admit::Replacement,
@@ -330,7 +331,7 @@ fn take_seats(
     Ok((of_user, of_workspace))
 }
 
-/// The connection that a new one may displace.
+/// The connections that a new one may displace.
 enum Displaces {
     /// Any connection: the reconnection token proves that the client is the same.
     Anyone,
@@ -364,7 +365,7 @@ async fn remove_unresponsive(
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
     // Pinged even if it is not connected here, because it may be connected to another server. A
-    // ping to a disconnected client fails at once.
+    // ping to a disconnected client fails immediately.
     if workspace::ping(
         state,
         workspace,
@@ -441,7 +442,7 @@ async fn attach(
     workspace: WorkspaceInfo,
     client_id: &str,
     displaces: Displaces,
-    (account, place): (Account, Place),
+    (account, place): (Account, ClientSlots),
 ) -> Result<Admitted, Refusal> {
     // One session for the whole connection, so that all of its reconnection tokens can be revoked
     // together.
@@ -510,7 +511,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn client_ids_keep_addresses_readable() {
+    fn client_ids_contain_no_separators() {
         for id in ["c", "a-b_c.1", "k3jh2__rlb"] {
             assert!(usable_client_id(id), "{id}");
         }

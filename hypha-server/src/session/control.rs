@@ -64,7 +64,7 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
             }
         }
     };
-    // Ignored, because an error means that the client is gone.
+    // Ignored, because an error means that the client has disconnected.
     let _ = peer.outbox.push_text(answer.to_string());
 }
 
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_short_objects_with_a_known_type_count() {
+    fn only_short_objects_of_a_known_type_are_control_messages() {
         assert_eq!(read(r#"{"type":"ping"}"#), Some(Control::Ping));
         assert_eq!(
             read(r#"{"type":"refresh_token","x":1}"#),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_cut_between_characters() {
+    fn close_reasons_are_cut_between_characters() {
         assert_eq!(reason("short"), "short");
         assert_eq!(reason(&"x".repeat(200)).len(), 123);
         let umlauts = "ü".repeat(100);

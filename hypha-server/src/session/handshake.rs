@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_frame_is_an_object_of_texts() {
+    fn the_first_frame_is_an_object_of_strings() {
         let hello = Hello::parse(r#"{"client_id":"c","workspace":null,"token":"","x":1}"#).unwrap();
         assert_eq!(
             hello,

@@ -50,7 +50,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_FAILURES: u32 = 3;
 /// Maximum time that a POST waits for the rate limit. A POST that would wait longer is refused,
 /// because a waiting request occupies a connection and the memory of its body.
-const PACE_PATIENCE: Duration = Duration::from_secs(5);
+const RATE_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Timeout of the error message at the end of a stream. Short, because a stalled reader is often
 /// the reason for the end.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -127,8 +127,8 @@ struct Response {
     progress: Option<Progress>,
 }
 
-/// The reader of a GET accepts no bytes, or is gone.
-struct ReaderGone;
+/// The reader of a GET accepts no bytes, or has disconnected.
+struct ReaderDisconnected;
 
 impl Streams {
     /// Returns the session of a client over HTTP.
@@ -189,7 +189,7 @@ impl Session {
             };
         };
         // The token of the GET is not checked again, because it may have expired while the stream
-        // is open. Its revocation is checked anyway.
+        // is open. Only its revocation is checked.
         if matches!(credential, Credential::Token(own) if own == auth::token_hash(token)) {
             return match state.issuer.is_revoked(token) {
                 true => Err(Refusal::new(RefusalKind::Revoked, "Token has been revoked")),
@@ -210,7 +210,7 @@ impl Session {
     /// # Errors
     ///
     /// Refuses as [`RefusalKind::TooMany`] if the rate limit requires a wait of more than
-    /// [`PACE_PATIENCE`].
+    /// [`RATE_DELAY_MAX`].
     ///
     /// # Cancellation
     ///
@@ -224,7 +224,7 @@ impl Session {
         *self.heard.lock() = Instant::now();
         // Checked before the frame is parsed, so that a flood of refused POSTs costs little.
         let debt = self.peer.pace.as_ref().map(Pace::debt).unwrap_or_default();
-        if debt > PACE_PATIENCE {
+        if debt > RATE_DELAY_MAX {
             state.counters.refused_rate.add();
             return Err(Refusal::new(
                 RefusalKind::TooMany,
@@ -340,7 +340,7 @@ pub(crate) async fn open(
     state.shutdown.spawn({
         let sessions = sessions.clone();
         async move {
-            // Held until the client is gone, because the shutdown of the server waits for it.
+            // Held until the client is removed, because the shutdown of the server waits for this.
             let _alive = alive;
             serve(&sessions, admitted, &session, first, responses).await;
         }
@@ -376,7 +376,7 @@ async fn authenticate(
         )));
     }
     let bound = scope.current_workspace;
-    // `public` was filtered out above: it stands for the workspace of the token, or the user's own.
+    // `public` was filtered out above, and means the workspace of the token, or the user's own.
     let other = named
         .as_ref()
         .filter(|named| Some(*named) != bound.as_ref());
@@ -420,7 +420,7 @@ async fn serve(
         () = session.account.gives_way() => Some(CloseOrder::over_budget(EVICTED)),
         () = feed(state, queue, &mut responses, &mut response) => None,
         () = until_unresponsive(state, session) => {
-            let order = CloseOrder::new(code::GOING_AWAY, "The client does not answer");
+            let order = CloseOrder::new(code::GOING_AWAY, "The client does not respond");
             Some(order.with_error_frame())
         }
     };
@@ -431,7 +431,7 @@ async fn serve(
     state.counters.connections_open.sub();
     let reason = end
         .as_ref()
-        .map_or("the client is gone", |order| &order.reason);
+        .map_or("the client has disconnected", |order| &order.reason);
     if end
         .as_ref()
         .is_some_and(|order| order.code == code::TRY_AGAIN)
@@ -476,13 +476,13 @@ async fn feed(
             // Detected even if there is nothing to send, so that the grace period starts when the
             // reader disconnects.
             () = pieces.closed() => None,
-            ReaderGone = write(current, queue, &mut waiting, limits) => None,
+            ReaderDisconnected = write(current, queue, &mut waiting, limits) => None,
         };
     }
 }
 
-/// Writes the greeting, the frames in `waiting` and the queue to one GET until its reader is gone.
-/// Sends a ping whenever the stream is quiet for `stream_ping`.
+/// Writes the greeting, the frames in `waiting` and the queue to one GET until its reader
+/// disconnects. Sends a ping whenever the stream is quiet for `stream_ping`.
 ///
 /// # Cancellation
 ///
@@ -492,7 +492,7 @@ async fn write(
     queue: &mut Queue,
     waiting: &mut VecDeque<Queued>,
     limits: &Limits,
-) -> ReaderGone {
+) -> ReaderDisconnected {
     let sending = async {
         let stall = limits.stall_timeout;
         let greeting = Outgoing::Text(response.greeting.clone());
@@ -508,7 +508,7 @@ async fn write(
             tokio::select! {
                 more = queue.take(&mut batch, BATCH) => {
                     if !more {
-                        return Err(ReaderGone);
+                        return Err(ReaderDisconnected);
                     }
                     waiting.extend(batch.drain(..));
                 }
@@ -519,7 +519,7 @@ async fn write(
             }
         }
     };
-    let result: Result<std::convert::Infallible, ReaderGone> = sending.await;
+    let result: Result<std::convert::Infallible, ReaderDisconnected> = sending.await;
     match result {
         Ok(never) => match never {},
         Err(lost) => lost,
@@ -535,15 +535,15 @@ impl Response {
         frame: &Outgoing,
         charge: Option<Arc<Charge>>,
         stall: Duration,
-    ) -> Result<(), ReaderGone> {
+    ) -> Result<(), ReaderDisconnected> {
         let payload = match frame {
             Outgoing::Binary(message) => message.clone().into_bytes(),
             Outgoing::Text(text) => {
-                let map: Value = serde_json::from_str(text).map_err(|_| ReaderGone)?;
-                wire::to_vec(&map).map_err(|_| ReaderGone)?.into()
+                let map: Value = serde_json::from_str(text).map_err(|_| ReaderDisconnected)?;
+                wire::to_vec(&map).map_err(|_| ReaderDisconnected)?.into()
             }
         };
-        let length = u32::try_from(payload.len()).map_err(|_| ReaderGone)?;
+        let length = u32::try_from(payload.len()).map_err(|_| ReaderDisconnected)?;
         // The length and the first piece share a buffer, so that a small frame is one piece.
         let first = payload.slice(..payload.len().min(PIECE));
         let mut head = BytesMut::with_capacity(4 + first.len());
@@ -563,7 +563,7 @@ impl Response {
         bytes: Bytes,
         charge: &Option<Arc<Charge>>,
         stall: Duration,
-    ) -> Result<(), ReaderGone> {
+    ) -> Result<(), ReaderDisconnected> {
         // Each piece holds the charge, because the socket may take the last one long after the
         // frame has left the queue.
         let piece = match charge.clone() {
@@ -576,7 +576,7 @@ impl Response {
         }
         match sent {
             Ok(Ok(())) => Ok(()),
-            _ => Err(ReaderGone),
+            _ => Err(ReaderDisconnected),
         }
     }
 }

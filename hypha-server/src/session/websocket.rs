@@ -142,7 +142,7 @@ pub(crate) async fn serve<R, W>(
     }
 }
 
-/// Reads the first frame and admits the client. Returns `None` if the client is gone.
+/// Reads the first frame and admits the client. Returns `None` if the client has disconnected.
 ///
 /// The timeout covers only the first frame. The admission has its own timeouts.
 async fn shake_hands<R, W>(
@@ -301,7 +301,7 @@ where
                 continue;
             }
         };
-        // The end of a connection is not delayed, because it costs no other client anything.
+        // Only frames wait for the rate limit: the end of a connection costs other clients nothing.
         if !matches!(incoming, Ok(Some(Incoming::Close(_)) | None) | Err(_)) {
             keep_pace(state, peer).await;
         }
@@ -406,7 +406,7 @@ where
     W: AsyncWrite + Unpin,
 {
     if !matches!(end, Ending::ClosedByServer(_)) {
-        // No more frames will be parsed, so incomplete ones need no memory.
+        // No more frames will be parsed, so incomplete frames need no memory.
         reader.forget();
     }
     let reason = match &end {

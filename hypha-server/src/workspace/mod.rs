@@ -151,8 +151,8 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
 }
 
 /// Removes a client whose connection has ended. Also removes the client's workspace if it is empty
-/// and not persistent, at once or after the grace period. Does nothing if a newer connection has
-/// taken the client's address, or if the client was already removed.
+/// and not persistent, immediately or after the grace period. Does nothing if a newer connection
+/// has taken the client's address, or if the client was already removed.
 ///
 /// The order matters. The client is detached first, so that it receives no more messages. Its
 /// services are removed before the event, so that subscribers do not find them. Partners that the
@@ -175,7 +175,7 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     state
         .router
         .event_about(workspace, kind, &data, peer.generation);
-    state.router.tell_partners(peer, true).await;
+    state.router.notify_partners(peer, true).await;
     if !state.settings.limits.unload_grace.is_zero() {
         state.emptied.add(&peer.workspace);
         return;
@@ -204,7 +204,7 @@ pub(crate) async fn registered_clients(
 /// Removes an unresponsive client, even if it is connected to another server or to none.
 pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     if let Some(peer) = state.router.find_address(address) {
-        let order = CloseOrder::new(1001, "The client does not answer");
+        let order = CloseOrder::new(1001, "The client does not respond");
         peer.outbox.close(order);
         return client_left(state, &peer).await;
     }
@@ -220,7 +220,7 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     }
     let data = json!({"id": client_id, "workspace": workspace});
     state.router.event(workspace, CLIENT_DISCONNECTED, &data);
-    state.router.tell_partners_of(address, true);
+    state.router.notify_partners_of(address, true);
     state.router.bus().announce(Notice::Left {
         address: address.to_owned(),
     });
@@ -238,8 +238,8 @@ pub(crate) async fn remove_orphans(state: &State) {
         pause = pause.min(interval);
     }
     let mut empty = HashSet::new();
-    // Two searches even without a repetition, because `remove_empty` removes only workspaces that
-    // were empty in two consecutive searches.
+    // At least two searches, because `remove_empty` removes only workspaces that were empty in two
+    // consecutive searches.
     let mut searches_left = 2;
     loop {
         tokio::time::sleep(pause).await;
@@ -318,7 +318,7 @@ async fn remove_empty(
 #[cfg(feature = "redis")]
 pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut beats = tokio::time::interval(BEAT);
-    // After a pause, missed beats are not made up: one beat is as good as several.
+    // Missed beats are not made up after a pause, because one beat has the effect of several.
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut missed_notices = false;
     loop {
@@ -348,19 +348,20 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         if pulse.was_removed {
-            // Another server considered this one dead. All connections are closed, because clients
-            // register their services only when they connect.
+            // Another server considered this server dead. All connections are closed, because
+            // clients register their services only when they connect.
             tracing::warn!("another server has removed the records of this one; clients reconnect");
             let own = &state.info.server_id;
             let internal =
                 |peer: &Peer| peer.workspace == SERVER_WORKSPACE || peer.client_id == *own;
             for peer in state.router.all(internal) {
-                let order = CloseOrder::new(1001, "The server was out of touch with the others");
+                let order =
+                    CloseOrder::new(1001, "The server has lost contact with the other servers");
                 peer.outbox.close(order);
             }
         }
         for server in pulse.dead {
-            // In a separate task, because the next beat must not wait for it.
+            // In a separate task, because the next beat must not wait for the removal.
             let cleaning = state.clone();
             state
                 .shutdown
@@ -369,8 +370,8 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
     }
 }
 
-/// Removes the records that a server has left behind, and announces that its clients are gone. Does
-/// nothing if another server has already done so.
+/// Removes the records that a server has left behind, and announces that its clients have
+/// disconnected. Does nothing if another server has already done so.
 #[cfg(feature = "redis")]
 async fn remove_server(state: &State, server_id: &str) {
     let clients = match state.registry.remove_server(server_id).await {
@@ -395,7 +396,7 @@ async fn remove_server(state: &State, server_id: &str) {
         };
         let data = json!({"id": client_id, "workspace": workspace});
         state.router.event(workspace, CLIENT_DISCONNECTED, &data);
-        state.router.tell_partners_of(&address, true);
+        state.router.notify_partners_of(&address, true);
         state.router.bus().announce(Notice::Left {
             address: address.clone(),
         });
@@ -416,7 +417,7 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     // usable: the next message to it connects another client on demand.
     if peer.workspace != SERVER_WORKSPACE {
         // All partners are notified, because there was no event.
-        state.router.tell_partners(peer, false).await;
+        state.router.notify_partners(peer, false).await;
     }
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
@@ -424,7 +425,7 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
 }
 
 /// Unloads workspaces when their grace period ends, unless a client has connected meanwhile.
-/// Returns at once if there is no grace period.
+/// Returns immediately if there is no grace period.
 pub(crate) async fn unload_emptied(state: &State) {
     let grace = state.settings.limits.unload_grace;
     if grace.is_zero() {

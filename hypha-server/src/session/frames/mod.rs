@@ -52,7 +52,7 @@ const RESERVE_FIRST: usize = 320 * 1024;
 /// MiB needs two steps.
 const GROWTH: usize = 8;
 /// Payloads up to this size, in bytes, are combined with their neighbors into one write. Larger
-/// ones are written without a copy.
+/// payloads are written without a copy.
 const COPY_MAX: usize = 8 * 1024;
 /// Size of the combined frames that triggers a write, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -73,7 +73,7 @@ const PONG: u8 = 0xa;
 pub(super) enum Incoming {
     /// A text message.
     Text(String),
-    /// A binary message. Small ones may share memory with the read buffer.
+    /// A binary message. A small message may share memory with the read buffer.
     Binary(Bytes),
     /// A ping, which requires a pong with the same content.
     Ping(Bytes),
@@ -291,7 +291,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mask = self.buffer.get_u32().to_be_bytes();
         match kind {
             CONTINUATION if self.message.is_none() => {
-                return Err(ReadError::Protocol("a frame continues no message"));
+                return Err(ReadError::Protocol("a continuation frame has no message"));
             }
             TEXT | BINARY if self.message.is_some() => {
                 return Err(ReadError::Protocol("a message begins inside another"));
@@ -299,7 +299,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             CONTINUATION | TEXT | BINARY => {}
             CLOSE | PING | PONG if !last || length > CONTROL_MAX as u64 => {
                 return Err(ReadError::Protocol(
-                    "a control frame is too long or in pieces",
+                    "a control frame is too long or fragmented",
                 ));
             }
             CLOSE | PING | PONG => {}
@@ -362,7 +362,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn join(&mut self) -> Result<Option<Incoming>, ReadError> {
         let (Some((_, message, charge)), Some((_, more))) = (&mut self.message, &self.joining)
         else {
-            return Err(ReadError::Protocol("a frame continues no message"));
+            return Err(ReadError::Protocol("a continuation frame has no message"));
         };
         let needed = message.len() + more.len();
         if needed > message.capacity() {
@@ -408,7 +408,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         match String::from_utf8(payload.into()) {
             Ok(text) => Ok(Incoming::Text(text)),
-            Err(_) => Err(ReadError::Protocol("a text is not UTF-8")),
+            Err(_) => Err(ReadError::Protocol("a text frame is not UTF-8")),
         }
     }
 

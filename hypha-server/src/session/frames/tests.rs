@@ -250,18 +250,18 @@ async fn protocol_violations_are_named() {
     for (what, input) in [
         ("a frame has a reserved bit set", frame(0xc2, b"x")),
         ("a frame is not masked", unmasked),
-        ("a frame continues no message", frame(0x80, b"x")),
+        ("a continuation frame has no message", frame(0x80, b"x")),
         ("a message begins inside another", inside),
         (
-            "a control frame is too long or in pieces",
+            "a control frame is too long or fragmented",
             frame(0x89, &[0; 126]),
         ),
         (
-            "a control frame is too long or in pieces",
+            "a control frame is too long or fragmented",
             frame(0x09, b"x"),
         ),
         ("a frame has an unknown opcode", frame(0x83, b"x")),
-        ("a text is not UTF-8", frame(0x81, &[0xff])),
+        ("a text frame is not UTF-8", frame(0x81, &[0xff])),
     ] {
         for at_once in [1, 1000] {
             match all(&input, at_once).await {
@@ -351,7 +351,7 @@ async fn a_slow_peer_is_served_and_a_stalled_one_is_not() {
 
 /// Invalid frames: the result does not depend on how the bytes are split, and nothing panics.
 #[tokio::test]
-async fn any_bytes_are_frames_or_an_error() {
+async fn any_bytes_result_in_frames_or_an_error() {
     let mut rng = StdRng::seed_from_u64(7);
     for round in 0..500 {
         let mut input = Vec::new();
@@ -384,7 +384,7 @@ fn head(first: u8, length: usize) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_is_charged_as_data_arrives_and_until_the_message_is_gone() {
+async fn memory_is_charged_as_data_arrives_and_until_the_message_is_dropped() {
     let budget = budget(1 << 30);
     let (near, mut far) = duplex(8 << 20);
     let mut reader = Reader::new(near, Bytes::new(), LIMIT, budget.open("peer"));
