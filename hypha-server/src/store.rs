@@ -30,7 +30,7 @@ const FILE: &str = "hypha-server.redb";
 const SETTINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("settings");
 /// The table of workspaces: records by id, as MessagePack.
 const WORKSPACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workspaces");
-/// Records by e-mail address, in JSON.
+/// The table of accounts: records by e-mail address, as JSON.
 #[cfg(feature = "accounts")]
 const ACCOUNTS: TableDefinition<'_, &str, &str> = TableDefinition::new("accounts");
 /// Name of a setting that is written to check whether the file is writable.
@@ -81,8 +81,8 @@ struct Inner {
     /// Opens the file, at the start and after each failure. Tests replace the storage backend.
     open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
     database: Mutex<State>,
-    /// Whether the last operation succeeded. Read without the lock, which is held for as long as a
-    /// disk hangs.
+    /// Whether the last operation succeeded. Read without the lock, because the lock is held while
+    /// a disk hangs.
     works: AtomicBool,
 }
 
@@ -92,7 +92,7 @@ enum State {
     /// The last operation failed. The next one opens the file again, because redb refuses all
     /// operations on a database that has failed.
     Failed,
-    /// The server has ended.
+    /// The file was closed when the server stopped.
     Closed,
 }
 
@@ -233,7 +233,7 @@ impl Store {
         Ok(stored.unwrap_or_default())
     }
 
-    /// Stores the record of a workspace. Completes when it is on the disk.
+    /// Stores the record of a workspace. Completes when the record is on the disk.
     ///
     /// # Errors
     ///
@@ -323,8 +323,8 @@ impl Store {
         .await
     }
 
-    /// Returns whether changes can be stored. After a failure, writes a setting to check, which
-    /// also opens the file again.
+    /// Returns whether changes can be stored. After a failure, checks this by writing a setting,
+    /// which also reopens the file.
     pub(crate) async fn is_writable(&self) -> bool {
         match &self.inner {
             Some(inner) if !inner.works.load(Ordering::Relaxed) => {
@@ -374,7 +374,7 @@ impl Store {
 
 impl Inner {
     /// Runs `work` on the database. Opens the database first if the last operation failed. Returns
-    /// `None` if it is closed.
+    /// `None` if the database is closed.
     fn work<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_is_an_error() {
+    fn an_invalid_folder_is_an_error() {
         let folder = Folder::new();
         std::fs::write(&folder.0, "a file").unwrap();
         let error = Store::open(&folder.0.join("below")).err().unwrap();
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_written_again_when_there_is_room() {
+    async fn writes_succeed_again_after_a_full_disk() {
         let folder = Folder::new();
         std::fs::create_dir(&folder.0).unwrap();
         let path = folder.0.join(FILE);
@@ -592,7 +592,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_file_is_reported_as_such() {
+    async fn a_damaged_file_is_reported_as_damaged() {
         let folder = Folder::new();
         let store = Store::open(&folder.0).unwrap();
         for number in 0..100_u8 {

@@ -11,8 +11,8 @@
 //! connection. If the account that needs memory itself belongs to the largest owner, its charge is
 //! refused instead.
 //!
-//! A sixteenth of the budget is reserved for owners that hold little. They do not have to wait for
-//! the eviction of a large account.
+//! A sixteenth of the budget is reserved for small owners, which hold little memory. They do not
+//! have to wait for the eviction of a large account.
 //!
 //! If the server has its process to itself, it also counts the memory that no account is charged
 //! for (`overhead`).
@@ -34,28 +34,29 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 /// The owner of the memory that the server holds for all clients together, such as calls that wait
-/// for the manager. It is never evicted, and always counts as an owner that holds little. No user
-/// has this id, because ids must not contain `*`.
+/// for the manager. It is never evicted, and always counts as a small owner. No user has this id,
+/// because ids must not contain `*`.
 pub(crate) const SERVER_OWNER: &str = "*";
 
-/// The reserve for owners that hold little is the budget divided by this number.
+/// The reserve for small owners is the budget divided by this number.
 const RESERVE: usize = 16;
-/// An owner holds little if its memory is at most the budget divided by this number.
-const LITTLE: usize = 256;
+/// An owner is small if its memory is at most the budget divided by this number, and large
+/// otherwise.
+const SMALL_OWNER: usize = 256;
 
 /// At least the budget divided by this number stays for peers, however large the overhead is.
 /// Otherwise memory that the allocator never returns would stop the service.
-const FOR_PEERS: usize = 2;
-/// The overhead takes at most the budget divided by this number from owners that hold little.
-const OF_LITTLE: usize = 4;
+const PEER_SHARE: usize = 2;
+/// The overhead takes at most the budget divided by this number from small owners.
+const SMALL_OWNER_OVERHEAD: usize = 4;
 /// While the memory of the process is counted, the budget divided by this number is withheld from
-/// owners that hold much. Charged memory becomes resident a moment later, so the measured overhead
-/// lags behind.
+/// large owners. Charged memory becomes resident a moment later, so the measured overhead lags
+/// behind.
 const MARGIN: usize = 5;
 
 /// An eviction frees at least the budget divided by this number, because an account that needs
 /// memory usually needs more soon.
-const NEXT_STEPS: usize = 32;
+const EVICTION_MIN: usize = 32;
 /// Interval at which a task that waits for memory of the process tries again. Each try evicts one
 /// more large account, until there is room.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
@@ -292,15 +293,15 @@ impl Budget {
         }
     }
 
-    /// Returns the limit on the bytes of all accounts together, for a charge of an owner that holds
-    /// `little` or much. The overhead reduces the limit less for owners that hold little, because
-    /// they have not caused it.
-    fn room(&self, little: bool, overhead: usize) -> usize {
+    /// Returns the limit on the bytes of all accounts together, for a charge of a small or large
+    /// owner. The overhead reduces the limit less for small owners, because they have not caused
+    /// it.
+    fn room(&self, is_small: bool, overhead: usize) -> usize {
         let process = self.limits.process;
-        if little {
-            return process - overhead.min(process / OF_LITTLE);
+        if is_small {
+            return process - overhead.min(process / SMALL_OWNER_OVERHEAD);
         }
-        let room = process - overhead.min(process - process / FOR_PEERS) - process / RESERVE;
+        let room = process - overhead.min(process - process / PEER_SHARE) - process / RESERVE;
         match self.counts_process.load(Ordering::Relaxed) {
             true => room - process / MARGIN,
             false => room,
@@ -308,15 +309,16 @@ impl Budget {
     }
 
     /// Returns [`room`](Self::room) with the current overhead.
-    fn room_now(&self, little: bool) -> usize {
-        self.room(little, self.overhead.load(Ordering::Relaxed))
+    fn room_now(&self, is_small: bool) -> usize {
+        self.room(is_small, self.overhead.load(Ordering::Relaxed))
     }
 
     /// Evicts the largest account of the largest owner, in favor of `asking`, which needs `bytes`.
     ///
     /// Does nothing if `asking` itself belongs to the largest owner, because its charge is then
-    /// refused. Does nothing while the accounts already evicted hold enough; one that has not
-    /// closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips accounts without a task
+    /// refused. Does nothing while the accounts already evicted hold enough memory; one that has
+    /// not closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips accounts without a
+    /// task
     /// in [`Account::gives_way`].
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut evicted = self.evicted.lock();
@@ -328,7 +330,7 @@ impl Budget {
             soon += if counts { used } else { 0 };
             counts
         });
-        if soon >= bytes.max(self.limits.process / NEXT_STEPS) {
+        if soon >= bytes.max(self.limits.process / EVICTION_MIN) {
             return;
         }
         let owners: Vec<_> = self.owners.lock().values().cloned().collect();
@@ -384,7 +386,7 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let mut owners = self.budget.owners.lock();
         // Checked, because `open` may have inserted a new owner of this name after the last account
-        // of this one was dropped and before the lock was taken.
+        // of this owner was dropped and before the lock was taken.
         if owners
             .get(&self.name)
             .is_some_and(|o| o.strong_count() == 0)
@@ -522,15 +524,15 @@ impl Account {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             return Err(self.over(Level::Owner, bytes, limits.owner));
         }
-        let little = owner.used.load(Ordering::Relaxed) <= limits.process / LITTLE
+        let is_small = owner.used.load(Ordering::Relaxed) <= limits.process / SMALL_OWNER
             || owner.name == SERVER_OWNER;
-        let room = budget.room_now(little);
+        let room = budget.room_now(is_small);
         if !add(&budget.used, bytes, room) {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             owner.used.fetch_sub(bytes, Ordering::AcqRel);
             // Reports the limit without any overhead, because a charge that exceeds even this limit
             // need not wait.
-            let most = budget.room(little, 0);
+            let most = budget.room(is_small, 0);
             return Err(self.over(Level::Process, bytes, most));
         }
         let used = budget.used.load(Ordering::Relaxed);

@@ -16,11 +16,11 @@ use std::time::Duration;
 use super::Budget;
 
 /// Interval of the comparisons while less than a quarter of the budget is in use.
-const CALM: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(100);
 /// Interval of the comparisons otherwise. A server receives about a megabyte per millisecond.
-const CLOSE: Duration = Duration::from_millis(10);
+const SHORT_INTERVAL: Duration = Duration::from_millis(10);
 /// The short interval applies while more than the budget divided by this number is in use.
-const PART: usize = 4;
+const SHORT_INTERVAL_FROM: usize = 4;
 
 /// Starts a thread that counts the memory of this process above its current use towards `budget`.
 /// The thread ends after the budget is dropped. Returns false on systems that do not report it.
@@ -43,7 +43,7 @@ pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
 /// Compares resident memory with the accounts at intervals. `idle` is the resident memory at the
 /// start.
 fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
-    let mut pause = CALM;
+    let mut pause = INTERVAL;
     loop {
         thread::sleep(pause);
         let Some(budget) = budget.upgrade() else {
@@ -56,9 +56,9 @@ fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
         };
         let more = resident.saturating_sub(idle);
         budget.set_overhead(more.saturating_sub(budget.used.load(Ordering::Relaxed)));
-        pause = match more > budget.limits().process / PART {
-            true => CLOSE,
-            false => CALM,
+        pause = match more > budget.limits().process / SHORT_INTERVAL_FROM {
+            true => SHORT_INTERVAL,
+            false => INTERVAL,
         };
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_tells_the_resident_memory() {
+    fn the_system_reports_the_resident_memory() {
         let mut status = File::open("/proc/self/status").unwrap();
         let before = resident(&mut status).unwrap();
         let memory = std::hint::black_box(vec![1_u8; 64 << 20]);

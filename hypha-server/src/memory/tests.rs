@@ -4,7 +4,7 @@ use super::*;
 
 fn budget() -> Arc<Budget> {
     Budget::new(MemoryLimits {
-        // 1000 bytes for owners that hold much, because they may not use the reserve.
+        // 1000 bytes for large owners, because they may not use the reserve.
         process: 1066,
         owner: 600,
         account: 400,
@@ -28,7 +28,7 @@ fn a_charge_counts_on_every_level_until_it_is_dropped() {
 }
 
 #[test]
-fn each_level_refuses_by_name_and_charges_nothing() {
+fn the_error_names_the_full_level_and_nothing_is_charged() {
     let budget = budget();
     let (first, second) = (budget.open("ada"), budget.open("ada"));
     let _held = first.try_charge(400).unwrap();
@@ -56,7 +56,7 @@ async fn an_exhausted_account_waits_for_its_own_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_ends_with_a_refusal() {
+async fn a_charge_fails_after_the_timeout() {
     let budget = budget();
     let account = budget.open("ada");
     let _held = account.try_charge(400).unwrap();
@@ -69,7 +69,7 @@ async fn the_wait_ends_with_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_account_gives_way_to_a_small_one() {
+async fn the_largest_account_is_evicted_for_a_small_one() {
     let budget = budget();
     let (large, larger) = (budget.open("ada"), budget.open("bob"));
     let _one = large.try_charge(400).unwrap();
@@ -90,7 +90,7 @@ async fn the_largest_account_gives_way_to_a_small_one() {
 }
 
 #[test]
-fn the_last_part_of_the_budget_is_for_owners_with_little() {
+fn the_reserve_is_for_small_owners() {
     let budget = Budget::new(MemoryLimits {
         process: 256_000,
         owner: 256_000,
@@ -108,7 +108,7 @@ fn the_last_part_of_the_budget_is_for_owners_with_little() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_that_no_account_shows_leaves_less_for_large_accounts() {
+async fn the_overhead_reduces_the_budget_of_large_accounts() {
     let budget = budget();
     let (ada, bob) = (budget.open("ada"), budget.open("bob"));
     let _held = ada.try_charge(400).unwrap();
@@ -126,16 +126,16 @@ async fn memory_that_no_account_shows_leaves_less_for_large_accounts() {
     budget.set_overhead(usize::MAX);
     assert!(bob.try_charge(60).is_ok());
     assert!(bob.try_charge(100).is_err());
-    // Owners that hold little have not caused the overhead.
+    // Small owners have not caused the overhead.
     let _more = bob.try_charge(60).unwrap();
     let eve = budget.open("eve");
     assert!(eve.try_charge(4).is_ok());
-    // The server counts as an owner that holds little.
+    // The server counts as a small owner.
     assert!(budget.open(SERVER_OWNER).try_charge(200).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_accounts_that_wait_for_each_other_give_way_in_turn() {
+async fn large_accounts_that_wait_for_each_other_are_evicted_in_turn() {
     let budget = budget();
     let begun = Instant::now();
     let owners = ["ada", "bob", "cyd", "dan", "eve"].map(|name| budget.open(name));
@@ -155,7 +155,7 @@ async fn large_accounts_that_wait_for_each_other_give_way_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_itself_does_not_give_way() {
+async fn the_server_itself_is_never_evicted() {
     let budget = budget();
     let (own, ada) = (budget.open(SERVER_OWNER), budget.open("ada"));
     let _own = own.try_charge(400).unwrap();
@@ -169,7 +169,7 @@ async fn the_server_itself_does_not_give_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_owner_is_refused_itself() {
+async fn the_largest_owner_is_refused_without_an_eviction() {
     let budget = budget();
     let (ada, bob) = (budget.open("ada"), budget.open("bob"));
     let _one = ada.try_charge(400).unwrap();

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_account_changes_only_from_what_it_was() {
+    async fn an_account_changes_only_from_the_expected_record() {
         let (accounts, store) = (Accounts::default(), Store::default());
         let text = |text: &str| Some(text.to_owned());
         let change = |email, former, record| accounts.change(&store, email, former, record, 2);

@@ -260,8 +260,8 @@ pub(crate) struct MemoryRegistry {
     services: RwLock<Services>,
     /// Records of workspaces by id. Sorted, because lists are returned in pages.
     workspaces: RwLock<BTreeMap<String, WorkspaceInfo>>,
-    /// Workspaces and revoked tokens on disk. Services are not stored, because they end with their
-    /// connections.
+    /// Workspaces and revoked tokens on disk. Services are not stored, because a service ends with
+    /// the connection of its client.
     store: Store,
     limits: RecordLimits,
     tasks: Tasks,
@@ -448,7 +448,7 @@ impl Registry for MemoryRegistry {
         charge: Charge,
         max: usize,
     ) -> Answer<'a, ()> {
-        // Held meanwhile, so that the workspace is not removed before its task is there.
+        // Held until the task is added, so that the workspace is not removed in between.
         let workspaces = self.workspaces.read();
         let pushed = match workspaces.contains_key(workspace) {
             true => self.tasks.push(workspace, queue, text, charge, max),
@@ -598,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn services_are_replaced_and_leave_with_their_client() {
+    fn services_are_replaced_and_are_removed_with_their_client() {
         let registry = registry();
         for id in ["w/a:x", "w/a:y", "w/ab:x", "v/a:x"] {
             assert!(!put(&registry, &service(id)).unwrap());
@@ -624,7 +624,7 @@ mod tests {
     }
 
     #[test]
-    fn a_singleton_is_the_only_one_of_its_name() {
+    fn a_singleton_excludes_services_with_its_name() {
         let registry = registry();
         let single = |id: &str| {
             let mut service = service(id);

@@ -2,16 +2,16 @@
 //!
 //! A single server holds the records in memory ([`MemoryRegistry`]) and stores workspaces on disk;
 //! the servers of a cluster share the records through Redis (`RedisRegistry`). The workspace
-//! manager registers and finds services here, `workspace` removes the records of clients and
-//! servers that are gone, and `session` reads the records of workspaces.
+//! manager registers and finds services here, `workspace` removes the records of disconnected
+//! clients and failed servers, and `session` reads the records of workspaces.
 //!
 //! Invariants of both:
 //!
 //! * Limits and singletons are checked atomically with a change, so that two registrations cannot
 //!   both take the last free slot. The exception is a cluster with a server that keeps no indexes
 //!   in Redis: there the check is a search before the change.
-//! * Searches return records in encoded form ([`Record`]). Callers decode only those whose values
-//!   they need.
+//! * Searches return records in encoded form ([`Record`]). Callers decode only the records whose
+//!   values they need.
 //! * Permissions are checked by the callers, not here.
 
 #[cfg(feature = "accounts")]
@@ -47,7 +47,7 @@ use crate::settings::Limits;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
     /// Redis does not respond. The in-memory registry never fails this way.
-    #[error("the registry does not answer: {0}")]
+    #[error("the registry does not respond: {0}")]
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -102,7 +102,7 @@ pub(crate) enum RegistryError {
         bytes: usize,
         max: usize,
     },
-    /// The tasks of a workspace would take too much room.
+    /// The tasks of a workspace would exceed the limit on their size.
     #[error(
         "a task does not fit into the queue `{queue}`: its {bytes} bytes would exceed the limit of \
          {max} bytes for all tasks of {workspace}"
@@ -123,7 +123,7 @@ pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Block {
     pub(crate) reason: String,
-    /// Its end in seconds since 1970.
+    /// End of the block, in seconds since 1970.
     pub(crate) until: u64,
 }
 
@@ -219,8 +219,8 @@ pub(crate) trait Registry: Send + Sync {
     /// workspace.
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
 
-    /// Stores a block of a user or an IP address for all servers, or removes it. The registry in
-    /// memory stores none: the server has them.
+    /// Stores a block of a user or an IP address for all servers, or removes it. The in-memory
+    /// registry stores no blocks, because the server keeps its own.
     fn put_block<'a>(&'a self, _key: &'a str, _block: Option<Block>) -> Answer<'a, ()> {
         ready(Ok(())).boxed()
     }
@@ -230,8 +230,8 @@ pub(crate) trait Registry: Send + Sync {
         ready(Ok(Vec::new())).boxed()
     }
 
-    /// Adds a task at the end of a queue. The tasks of a workspace have at most `max` bytes.
-    /// `charge` is held as long as the task is in the memory of this server.
+    /// Adds a task at the end of a queue. `max` limits the size of all tasks of the workspace, in
+    /// bytes. `charge` is held while the task is in the memory of this server.
     fn push_task<'a>(
         &'a self,
         workspace: &'a str,
@@ -241,13 +241,13 @@ pub(crate) trait Registry: Send + Sync {
         max: usize,
     ) -> Answer<'a, ()>;
 
-    /// Takes the first task of a queue.
+    /// Removes and returns the first task of a queue.
     fn pop_task<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, Option<String>>;
 
     /// Returns the number of tasks in a queue.
     fn count_tasks<'a>(&'a self, workspace: &'a str, queue: &'a str) -> Answer<'a, usize>;
 
-    /// Returns the first tasks of a queue, at most `count`, and leaves them there.
+    /// Returns up to `count` tasks from the front of a queue, without removing them.
     fn peek_tasks<'a>(
         &'a self,
         workspace: &'a str,
@@ -263,8 +263,8 @@ pub(crate) trait Registry: Send + Sync {
     #[cfg(feature = "accounts")]
     fn accounts(&self) -> Answer<'_, Vec<String>>;
 
-    /// Replaces the record `former` of an account by `record`, if it is still there; none is
-    /// `None`. There are at most `max` accounts.
+    /// Replaces the record of an account by `record` if the stored record equals `former`. `None`
+    /// means that there is no record. The total number of accounts is limited to `max`.
     #[cfg(feature = "accounts")]
     fn change_account<'a>(
         &'a self,

@@ -31,8 +31,8 @@ pub(crate) struct Record {
     /// Other workspaces whose clients may use the service although it is protected.
     pub(crate) authorized: Vec<String>,
     bytes: Bytes,
-    /// Parts that only members of the workspace may see, each with its replacement for others:
-    /// positions in `bytes`, ascending and disjoint.
+    /// Positions in `bytes` of the parts that only members of the workspace may see, each with its
+    /// replacement for other callers. Ascending and disjoint.
     private: Vec<(Range<usize>, Vec<u8>)>,
     _charge: Option<Charge>,
 }
@@ -310,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_as_it_was() {
+    fn a_record_decodes_to_its_service() {
         let record = Record::new(&service()).unwrap();
         assert_eq!(record.service(true).unwrap(), service());
         assert_eq!((record.workspace(), record.address()), ("w", "w/a"));
     }
 
     #[test]
-    fn strangers_see_neither_the_creator_nor_the_authorized() {
+    fn strangers_see_neither_the_creator_nor_the_authorized_workspaces() {
         let record = Arc::new(Record::new(&service()).unwrap());
         let list = [(record.clone(), true), (record, false)];
         let bytes = Bytes::from(encoded(encode_list, &list, 10_000).unwrap());

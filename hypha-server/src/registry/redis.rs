@@ -73,7 +73,7 @@ const ALIVE_FOR: Duration = Duration::from_secs(5);
 /// missing at first, and the other servers need time to refresh theirs.
 const BEATS_MISSED: u32 = 3;
 /// Time without a successful beat after which Redis counts as unreachable.
-const SILENCE: Duration = Duration::from_millis(2500);
+const UNREACHABLE_AFTER: Duration = Duration::from_millis(2500);
 /// Timeout of a beat. Short, so that a beat without a response does not delay the next one.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -87,9 +87,9 @@ pub(crate) struct RedisRegistry {
     limits: RecordLimits,
     counters: Arc<Counters>,
     pulse: Mutex<Monitor>,
-    /// Services of the server itself, by id, each with its connection. If other servers have
-    /// removed them because they considered this server dead, the server stores them again, because
-    /// no client would reconnect and register them.
+    /// Services of this server itself, by id, each with its connection. If other servers have
+    /// considered this server dead and removed these services, this server stores them again,
+    /// because no client registers them.
     own: Mutex<HashMap<String, (ServiceInfo, String)>>,
 }
 
@@ -194,8 +194,8 @@ fn retain_client(keys: &mut Vec<String>, workspace: &str, client_id: &str) {
     keys.retain(|key| key.contains(&id));
 }
 
-/// Returns the error for a name that belongs to a singleton. If the new service is a singleton, the
-/// error is the same for a name that another service has.
+/// Returns the error for a name that belongs to a singleton, or for a new singleton whose name
+/// another service has.
 fn singleton(key: ServiceKey<'_>) -> RegistryError {
     RegistryError::Singleton {
         name: key.name.to_owned(),
@@ -474,8 +474,8 @@ impl RedisRegistry {
         if let Some(listed) = self.listed(pattern, false).await? {
             return Ok(listed.into_iter().map(|entry| entry.key).collect());
         }
-        // The scan finds records that are in no index. The indexes contain entries whose records a
-        // server without indexes has removed.
+        // Both are needed: the scan finds records that are in no index, and the indexes contain
+        // entries whose records were removed by a server without indexes.
         let known = self.listed(pattern, true).await?.unwrap_or_default();
         let known = known.into_iter().map(|entry| entry.key).collect();
         Ok(either(self.keys(scanned).await?, known))
@@ -516,8 +516,8 @@ impl RedisRegistry {
         Ok(keys)
     }
 
-    /// Removes the records at these keys, whatever connection owns them, in several steps. Returns
-    /// whether any record existed.
+    /// Removes the records at these keys, regardless of the connections that own them, in several
+    /// steps. Returns whether any record existed.
     async fn remove(&self, keys: &[String]) -> Result<bool, RegistryError> {
         let mut removed = false;
         for some in keys.chunks(RECORDS_AT_ONCE) {
@@ -584,7 +584,7 @@ impl RedisRegistry {
     }
 
     /// Checks the limit of the client and the singletons by a scan, for records that are in no
-    /// index. The script that stores the record checks the indexed ones.
+    /// index. The script that stores the record checks the records in the indexes.
     ///
     /// The check and the change are not atomic: if a server without indexes is part of the cluster,
     /// two conflicting registrations at the same time may both succeed, as in the Python server.
@@ -736,8 +736,8 @@ impl RedisRegistry {
                 if server.is_none_or(|(server, _)| server != server_id) {
                     continue;
                 }
-                // Removed only if the owner is still the one that was read: the client may have
-                // registered the service at another server meanwhile.
+                // Removed only if the owner is still the one that was read, because the client may
+                // since have registered the service at another server.
                 let removed = self.index.remove(std::slice::from_ref(key), Some(&owner));
                 if removed.await?.is_empty() {
                     continue;
@@ -920,7 +920,7 @@ impl Registry for RedisRegistry {
     ) -> Answer<'a, ()> {
         async move {
             let pushed = tasks::push(self.connection.clone(), workspace, queue, text, max).await;
-            // The task is in Redis now.
+            // The task is no longer in the memory of this server.
             drop(charge);
             pushed
         }
@@ -998,8 +998,8 @@ impl Registry for RedisRegistry {
 
     fn remove_server<'a>(&'a self, server_id: &'a str) -> Answer<'a, Option<Vec<String>>> {
         async move {
-            // Several servers detect a dead one at the same time. The one that removes the dead
-            // server from the set also removes its records.
+            // Several servers detect a dead server at the same time. The one that removes it from
+            // the set also removes its records.
             let mut connection = self.connection.clone();
             let mut asked = pipe();
             asked.atomic().srem(SERVERS, server_id);
@@ -1018,6 +1018,6 @@ impl Registry for RedisRegistry {
     }
 
     fn is_up(&self) -> bool {
-        self.pulse.lock().last.elapsed() < SILENCE
+        self.pulse.lock().last.elapsed() < UNREACHABLE_AFTER
     }
 }

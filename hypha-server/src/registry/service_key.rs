@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_taken_apart_or_refused() {
+    fn ids_are_split_or_refused() {
         let key = ServiceKey::parse("w/c:n").unwrap();
         assert_eq!((key.workspace, key.client, key.name), ("w", "c", "n"));
         for bad in [

@@ -7,21 +7,22 @@ use parking_lot::Mutex;
 use super::RegistryError;
 use crate::memory::Charge;
 
-/// Bytes that a task counts beside its text: its places in collections, and its charge.
+/// Size that is counted for a task in addition to its string, in bytes: entries in collections, and
+/// its charge.
 const TASK_BYTES: usize = 128;
 
-/// Returns the bytes that a task counts.
+/// Returns the size that is counted for a task, in bytes.
 pub(crate) fn task_bytes(text: &str) -> usize {
     text.len() + TASK_BYTES
 }
 
-/// A task with the memory of the user who has added it.
+/// A task, with the charge of the user who has added it.
 struct Task {
     text: String,
     _charge: Charge,
 }
 
-/// The queues of one workspace, by name. None is empty.
+/// The queues of one workspace, by name. Empty queues are removed.
 #[derive(Default)]
 struct Queues {
     by_name: HashMap<Box<str>, VecDeque<Task>>,
@@ -32,7 +33,8 @@ struct Queues {
 pub(super) struct Tasks(Mutex<HashMap<Box<str>, Queues>>);
 
 impl Tasks {
-    /// Adds a task at the end of a queue. The tasks of the workspace have at most `max` bytes.
+    /// Adds a task at the end of a queue. `max` limits the size of all tasks of the workspace, in
+    /// bytes.
     pub(super) fn push(
         &self,
         workspace: &str,
@@ -60,7 +62,7 @@ impl Tasks {
         Ok(())
     }
 
-    /// Takes the first task of a queue.
+    /// Removes and returns the first task of a queue.
     pub(super) fn pop(&self, workspace: &str, queue: &str) -> Option<String> {
         let mut all = self.0.lock();
         let inside = all.get_mut(workspace)?;
@@ -84,7 +86,7 @@ impl Tasks {
         tasks.map_or(0, VecDeque::len)
     }
 
-    /// Returns the first tasks of a queue, at most `count`.
+    /// Returns up to `count` tasks from the front of a queue.
     pub(super) fn peek(&self, workspace: &str, queue: &str, count: usize) -> Vec<String> {
         let all = self.0.lock();
         let tasks = all
@@ -97,7 +99,7 @@ impl Tasks {
     /// Removes the queues of a workspace.
     pub(super) fn remove(&self, workspace: &str) {
         let removed = self.0.lock().remove(workspace);
-        // The charges are given back without the lock.
+        // Releases the charges of the tasks after the lock is released.
         drop(removed);
     }
 }
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_come_out_in_order_and_free_their_memory() {
+    fn tasks_are_returned_in_order_and_free_their_memory() {
         let (tasks, (budget, account)) = (Tasks::default(), account());
         let push = |workspace: &str, text: &str| {
             let charge = account.try_charge(task_bytes(text)).unwrap();

@@ -8,10 +8,10 @@ use ::redis::aio::ConnectionManager;
 use super::script::Script;
 use crate::registry::{AccountChange, RegistryError};
 
-/// Key of the hash. The original server does not use it, because it stores its accounts elsewhere.
+/// Key of the hash. The Python server does not use it, because it stores its accounts elsewhere.
 const ACCOUNTS: &str = "hypha-server:accounts";
 
-/// Replaces the field ARGV[1] if its value is ARGV[2] by ARGV[3]. An empty string means that the
+/// Replaces the field ARGV[1] by ARGV[3] if its value is ARGV[2]. An empty string means that the
 /// field does not exist. ARGV[4] is the maximum number of fields.
 static CHANGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"

@@ -1,4 +1,4 @@
-//! The blocks of users and IP addresses in Redis: one hash of JSON texts, by key.
+//! The blocks of users and IP addresses in Redis: one hash of JSON strings, by key.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// Returns the blocks, and removes those that have ended.
+/// Returns the blocks, and removes those that have expired.
 pub(super) async fn all(
     mut connection: ConnectionManager,
     now: u64,

@@ -10,8 +10,8 @@
 //! scripts. The scripts read keys that are not among their `KEYS`, so they need a single Redis, not
 //! Redis Cluster.
 //!
-//! The Python server does not maintain the indexes. While such a server, or a version of this one
-//! without indexes, is part of the cluster, a key with an expiry marks the cluster as mixed, and
+//! The Python server does not maintain the indexes, and neither do earlier versions of this server.
+//! While such a server is part of the cluster, a key with an expiry marks the cluster as mixed, and
 //! searches scan all keys.
 
 use std::time::Duration;
@@ -50,8 +50,8 @@ local function id_of(key) return string.match(key, '^services:[^|]*|[^:]*:([^@]*
 local function server_of(owner)
     return owner and string.match(owner, '^(.*)#') or ''
 end
--- Returns the fields of a record. A key that has no hash gives itself as the id, so that the log
--- names it: an error would make every search fail that meets it.
+-- Returns the fields of a record. For a key without a hash, returns the key as the id, so that the
+-- log names it. An error would make every search that reads the key fail.
 local function fields_of(key)
     local fields = redis.pcall('HGETALL', key)
     if fields.err then return {'id', key} end
@@ -112,7 +112,8 @@ local function leave(workspace, member, client, name, entry)
     charge(workspace, client, -entry.bytes)
     redis.call('SREM', PREFIX .. 'server:' .. entry.server, workspace .. '/' .. member)
 end
--- Removes a record from the indexes that is gone, or that a server without indexes has replaced.
+-- Removes the index entries of a record that was removed, or that a server without indexes has
+-- replaced.
 local function forget(key)
     local id = id_of(key)
     local workspace, member, client, name = split(id or '')
@@ -167,7 +168,8 @@ return records
 "#;
 
 /// Returns whether searches must scan, and the current keys and fields of the members' records,
-/// without those of dead servers. The arguments are the own server, the workspace and the members.
+/// without those of dead servers. The arguments are the id of this server, the workspace and the
+/// members.
 const FETCH: &str = r#"
 if mixed() then return {1, {}, {}} end
 local keys, records = {}, {}
@@ -194,10 +196,11 @@ end
 return {0, keys, records}
 "#;
 
-/// Stores a record, unless a limit or a singleton forbids it. The first key is that of the record,
-/// the others are former keys of the service. The arguments are whether to store it although
-/// searches must scan (the caller has then checked for conflicts by a scan), the id, the bytes,
-/// whether it is a singleton, the server, the four limits, and the fields.
+/// Stores a record, unless a limit or a singleton forbids it.
+///
+/// The first key is that of the record, the others are former keys of the service. The arguments
+/// are whether to store the record even if searches must scan, the id, the bytes, whether the
+/// service is a singleton, the server, the four limits, and the fields.
 const PUT: &str = r#"
 if ARGV[1] == '0' and mixed() then return 'mixed' end
 local id, key = ARGV[2], KEYS[1]
@@ -243,7 +246,7 @@ enter(workspace, member, client, name, entry)
 return replaced and 'replaced' or 'new'
 "#;
 
-/// Removes records. Returns the keys of the removed ones.
+/// Removes records. Returns the keys of the removed records.
 ///
 /// The argument is the connection that has ended, or empty for any connection. Every client
 /// registers its built-in service first. If that service is among the records and belongs to
@@ -264,7 +267,7 @@ for _, key in ipairs(KEYS) do
         if redis.call('DEL', key) == 1 then removed[#removed + 1] = key end
         forget(key)
     elseif not present then
-        -- The record is gone, or a server of the original has replaced it.
+        -- The record was removed, or a Python server has replaced it.
         forget(key)
     end
 end
@@ -281,7 +284,7 @@ for _, id in ipairs(found) do
     local workspace, member, client, name = split(id)
     local entry = workspace and entry_of(workspace, member)
     if entry and entry.server == ARGV[1] then
-        -- A server of the original may have replaced the record.
+        -- A Python server may have replaced the record.
         if server_of(redis.call('HGET', entry.key, OWNER)) == ARGV[1] then
             redis.call('DEL', entry.key)
             if name == BUILT_IN then clients[#clients + 1] = workspace .. '/' .. client end

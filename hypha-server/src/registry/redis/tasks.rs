@@ -1,4 +1,4 @@
-//! The queues of tasks in Redis: lists, under the names and in the order of the original server.
+//! The queues of tasks in Redis: lists with the names and the order of the Python server.
 
 use std::sync::LazyLock;
 
@@ -12,8 +12,8 @@ use crate::registry::tasks::{full, task_bytes};
 /// Bytes of the tasks of each workspace, by its id.
 const BYTES: &str = "hypha-server:queue-bytes";
 
-/// Adds the task ARGV[2] to the list KEYS[1] of the workspace ARGV[1]. It counts ARGV[3] of at most
-/// ARGV[4] bytes.
+/// Adds the task ARGV[2] to the list KEYS[1] of the workspace ARGV[1]. ARGV[3] is the size that is
+/// counted for the task, ARGV[4] the limit of the workspace, in bytes.
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         if redis.call('HEXISTS', KEYS[4], ARGV[1]) == 0 then return 2 end
@@ -26,7 +26,8 @@ static PUSH: LazyLock<Script> = LazyLock::new(|| {
     "])
 });
 
-/// Takes the first task of the list. ARGV[2] is what a task counts beside its text.
+/// Removes and returns the first task of the list. ARGV[2] is the size that is counted for a task
+/// in addition to its string.
 static POP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         local task = redis.call('RPOP', KEYS[1])

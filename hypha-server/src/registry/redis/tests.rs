@@ -228,7 +228,7 @@ async fn services_are_found_by_every_property() {
 }
 
 #[tokio::test]
-async fn services_are_replaced_and_leave_no_index() {
+async fn replaced_and_removed_services_leave_no_index() {
     let redis = redis_or_skip!();
     let registry = redis.server("one").await;
     for id in ["w/a:x", "w/a:y", "w/ab:x", "v/a:x"] {
@@ -259,7 +259,7 @@ async fn services_are_replaced_and_leave_no_index() {
 }
 
 #[tokio::test]
-async fn a_singleton_is_the_only_one_of_its_name() {
+async fn a_singleton_excludes_services_with_its_name() {
     let redis = redis_or_skip!();
     let registry = redis.server("one").await;
     let refused = async |service: &ServiceInfo| {
@@ -454,7 +454,7 @@ async fn a_record_removed_by_hand_is_not_found_and_makes_room() {
 }
 
 #[tokio::test]
-async fn broken_records_break_no_list() {
+async fn invalid_records_do_not_break_lists() {
     let redis = redis_or_skip!();
     let registry = redis.server("one").await;
     let mut connection = redis.connect().await;
@@ -476,7 +476,7 @@ async fn broken_records_break_no_list() {
 }
 
 #[tokio::test]
-async fn records_of_the_original_are_found_and_kept() {
+async fn records_of_the_python_server_are_found_and_kept() {
     let redis = redis_or_skip!();
     let registry = redis.server("one").await;
     for name in ["built-in", "x", "y"] {
@@ -549,7 +549,7 @@ async fn calls(connection: &mut MultiplexedConnection, command: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_look_up_reads_the_records_that_it_returns() {
+async fn a_search_reads_only_the_records_that_it_returns() {
     let redis = redis_or_skip!();
     let registry = redis.server("one").await;
     let mut connection = redis.connect().await;
@@ -653,7 +653,7 @@ async fn times_beside_other_records() {
 }
 
 #[test]
-fn a_record_survives_its_fields() {
+fn fields_decode_to_the_same_record() {
     let record = ServiceInfo {
         id: "w/c:n".into(),
         kind: Some("generic".into()),
@@ -673,7 +673,7 @@ fn a_record_survives_its_fields() {
 }
 
 #[test]
-fn types_are_no_separators() {
+fn separators_in_types_are_escaped() {
     let record = ServiceInfo {
         id: "w/c:n".into(),
         kind: Some("a:v/x:y@z|*".into()),
@@ -688,7 +688,7 @@ fn types_are_no_separators() {
 }
 
 #[test]
-fn names_are_no_patterns() {
+fn stars_in_names_are_escaped() {
     assert_eq!(escaped("a[b]?*"), "a\\[b\\]\\?*");
     assert_eq!(all_keys_of("w/c:*"), "services:*|*:w/c:\\*@*");
 }
