@@ -36,7 +36,7 @@ pub(crate) fn service(accounts: Arc<Accounts>) -> Service {
     Administration { accounts }
         .into_service()
         .name("Accounts")
-        .description("Look after the accounts of this server.")
+        .description("Manage the accounts of this server.")
         .visibility(Visibility::Protected)
         .require_context(false)
 }

@@ -38,7 +38,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const REMEMBERED: u64 = 366 * 86_400;
 /// Maximum number of attempts to change a record that others change at the same time.
 const CHANGES_MAX: usize = 8;
-/// Role of every account, the same as in the original server.
+/// Role of every account, the same as in the Python server.
 const ROLE: &str = "user";
 /// Error text for a wrong password and for an unknown account. It is the same, so that it does not
 /// reveal which accounts exist.
@@ -214,7 +214,7 @@ impl Accounts {
             AccountChange::Full => {
                 state.counters.sign_ups_refused.add();
                 tracing::warn!(max, "a sign-up was refused: there are too many accounts");
-                Err("This server has as many accounts as it may have.".into())
+                Err("This server has reached its maximum number of accounts.".into())
             }
         }
     }

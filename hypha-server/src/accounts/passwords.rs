@@ -11,7 +11,7 @@ use super::Refusal;
 use crate::memory::Account;
 use crate::metrics::Counters;
 use crate::settings::{HASH_KIB, Limits};
-use crate::shares::Places;
+use crate::shares::Slots;
 
 /// Iterations of Argon2id. OWASP recommends this number with one lane and [`HASH_KIB`] of memory.
 const PASSES: u32 = 2;
@@ -26,7 +26,7 @@ const SALT_BYTES: usize = 16;
 pub(super) struct Passwords {
     permits: Arc<Semaphore>,
     /// Slots of the calls that wait for a permit.
-    waiting: Arc<Places>,
+    waiting: Arc<Slots>,
     counters: Arc<Counters>,
 }
 
@@ -34,7 +34,7 @@ impl Passwords {
     pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> Passwords {
         Passwords {
             permits: Arc::new(Semaphore::new(limits.concurrent_hashes)),
-            waiting: Places::new(limits.hashes_waiting_per_client, limits.hashes_waiting),
+            waiting: Slots::new(limits.hashes_waiting_per_client, limits.hashes_waiting),
             counters,
         }
     }
@@ -69,7 +69,7 @@ impl Passwords {
         account: &Account,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let (mut place, displaced) = self.waiting.take(account.owner());
+        let (mut slot, displaced) = self.waiting.take(account.owner());
         if displaced {
             self.counters.displaced_passwords.add();
         }
@@ -78,10 +78,10 @@ impl Passwords {
             // Checks for the eviction first, so that an evicted call fails even if a permit becomes
             // free at the same time.
             biased;
-            () = place.lost() => return Err(busy.into()),
+            () = slot.evicted() => return Err(busy.into()),
             permit = self.permits.clone().acquire_owned() => permit,
         };
-        drop(place);
+        drop(slot);
         let permit = permit.map_err(|error| Refusal::from(error.to_string()))?;
         let charge = account.charge(HASH_KIB as usize * 1024).await;
         let charge = charge.map_err(|error| Refusal::from(error.to_string()))?;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_is_recognized_and_never_stored() {
+    async fn passwords_are_verified_and_stored_only_as_hashes() {
         let passwords = Passwords::new(&Limits::default(), Arc::default());
         let budget = budget(64 << 20);
         let account = budget.open("ann");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hashes_are_charged_and_few_run_at_once() {
+    async fn hashes_are_charged_and_few_run_concurrently() {
         let limits = Limits {
             concurrent_hashes: 1,
             hashes_waiting_per_client: 1,
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn short_and_endless_passwords_are_refused() {
+    fn too_short_and_too_long_passwords_are_refused() {
         assert!(check("1234567", "Password").is_err());
         assert!(check("12345678", "Password").is_ok());
         assert!(check(&"x".repeat(1025), "Password").is_err());

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_code_is_good_for_some_attempts_and_some_time() {
+    async fn a_code_is_valid_for_some_attempts_and_some_time() {
         let pending = pending(|limits| limits.verification_attempts = 3);
         let budget = budget();
         let ann = budget.open("ann");

@@ -1,9 +1,10 @@
-//! The credentials of an account of the server itself, among the ancestors of its tokens: the
-//! tokens end when the credentials are revoked.
+//! The credentials of an account of the server, as an ancestor of the tokens of its user. Revoking
+//! the credentials revokes these tokens.
 
 const PREFIX: &str = "account:";
 
-/// Returns the text that stands for the credentials of a user until they change.
+/// Returns the string that identifies the credentials of a user. A new `generation`, for example
+/// after a change of the password, makes new credentials.
 #[cfg_attr(
     not(feature = "accounts"),
     allow(dead_code, reason = "there are no accounts")
@@ -12,7 +13,7 @@ pub(crate) fn account_credentials(user_id: &str, generation: &str) -> String {
     format!("{PREFIX}{user_id}:{generation}")
 }
 
-/// Returns the user whose credentials these are, unless they are a token.
+/// Returns the user of these credentials, or `None` if the string is a token.
 #[cfg_attr(
     not(feature = "redis"),
     allow(dead_code, reason = "only a cluster uses it")

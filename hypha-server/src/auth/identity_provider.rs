@@ -1,7 +1,7 @@
 //! Checks the tokens of an external identity provider with the keys that the provider publishes.
 //!
-//! Lock order: `tried`, then `keys`. `keys` is held only to read or replace the map; `tried` is
-//! also held during a request to the provider. Only tokens with an unknown key lock it.
+//! Lock order: `tried`, then `keys`. `keys` is locked only to read or replace the map. `tried`
+//! stays locked during a request to the provider, and only tokens with an unknown key lock it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -41,7 +41,7 @@ pub(crate) struct Authenticated {
 }
 
 impl From<UserInfo> for Authenticated {
-    /// Returns a user that has connected without a token.
+    /// Returns a user with the lineage of a client without a token.
     fn from(user: UserInfo) -> Self {
         Authenticated {
             user,
@@ -116,12 +116,12 @@ impl Lineage {
     pub(super) fn life_of_child(&self, wanted: u64) -> Result<u64, TokenError> {
         if self.ancestors.len() >= ANCESTORS_MAX {
             return Err(TokenError::Invalid(format!(
-                "it would be made of more than {ANCESTORS_MAX} others"
+                "it would have more than {ANCESTORS_MAX} ancestors"
             )));
         }
         match self.left() {
             Some(0) => Err(TokenError::Invalid(
-                "Your own token has expired, it cannot make others.".into(),
+                "Your own token has expired, so it cannot issue others.".into(),
             )),
             left => Ok(left.map_or(wanted, |left| wanted.min(left))),
         }
@@ -176,7 +176,7 @@ fn put_ancestors(claims: &mut Map<String, Value>, hashes: &[TokenHash]) {
 }
 
 /// Returns the hashes to revoke for a token: its own and, for a reconnection token, the id of its
-/// session. The latter also revokes the reconnection tokens that have replaced this one.
+/// session. Revoking the session revokes the reconnection tokens that have replaced this one too.
 pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     let mut hashes = vec![token_hash(token)];
     hashes.extend(session(&claims(token)));
@@ -221,8 +221,8 @@ fn session(claims: &Map<String, Value>) -> Option<TokenHash> {
     claims.get(SESSION).and_then(hash)
 }
 
-/// Returns the hash in a claim. For a string of another issuer, which need not be a hash, returns
-/// its SHA-256 hash, so that such a session can be revoked too.
+/// Returns the hash in a claim. A session id of another issuer need not be a hash: returns its
+/// SHA-256 hash, so that such a session can be revoked too.
 fn hash(text: &Value) -> Option<TokenHash> {
     let text = text.as_str()?;
     let decoded = URL_SAFE_NO_PAD.decode(text).ok();

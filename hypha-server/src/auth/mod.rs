@@ -43,8 +43,8 @@ const ANONYMOUS_LIFE: u64 = 600;
 /// is that of the Python server.
 const ANONYMOUS_HTTP: &str = "anonymouz-http";
 
-/// Returns whether a client has given the right secret. Compares in constant time, so that its
-/// characters cannot be guessed one by one; the length is not secret.
+/// Returns whether `given` is the `secret`. Compares in constant time, so that a client cannot
+/// guess the secret character by character. The length is not secret.
 pub(crate) fn is_secret(secret: &str, given: &str) -> bool {
     let pairs = secret.bytes().zip(given.bytes());
     secret.len() == given.len() && pairs.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
@@ -185,7 +185,7 @@ mod tests {
     use hypha_rpc::workspace::WorkspaceProperties;
 
     #[test]
-    fn anonymous_users_look_as_clients_expect() {
+    fn anonymous_users_have_the_format_of_the_python_server() {
         let user = anonymous_user();
         let parts: Vec<_> = user.id.split('-').collect();
         assert_eq!(parts.len(), 4, "{}", user.id);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_not_widened_by_ownership() {
+    fn ownership_does_not_extend_the_permission_of_a_token() {
         let workspace = WorkspaceInfo {
             id: "ws-lab".into(),
             properties: WorkspaceProperties {

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_word_survives() {
+    fn every_kind_of_word_is_kept() {
         let text = "ws:lab#rw ws:other#r cid:c1 wid:lab openid file:download";
         let scope = parse(text).unwrap();
         assert_eq!(scope.workspaces["lab"], Permission::ReadWrite);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_permission_spoils_the_token() {
+    fn an_unknown_permission_invalidates_the_scope() {
         assert!(parse("ws:lab#everything").is_none());
         assert!(parse("ws:lab").is_none());
     }

@@ -17,7 +17,7 @@ use super::lineage::{self, Lineage};
 use super::{Authenticator, authenticator, jwt, now, root_user, scope};
 use crate::settings::TokenSettings;
 
-/// Issues and checks tokens, and stores the revoked ones.
+/// Issues and checks tokens, and stores which tokens are revoked.
 ///
 /// Three parties can accept a token, in this order: the authenticator of the embedding program, the
 /// identity provider (RS256 tokens only), and the server itself. None of them can accept a revoked
@@ -32,7 +32,7 @@ pub(crate) struct Issuer {
     root_token: Option<String>,
     authenticator: Option<Arc<dyn Authenticator>>,
     /// Expiry of the revoked tokens and sessions in seconds since 1970, by hash. Each insertion
-    /// removes the expired ones.
+    /// removes the expired entries.
     revoked: Mutex<HashMap<TokenHash, u64>>,
 }
 
@@ -100,9 +100,10 @@ impl Issuer {
         match authenticator::ask("generate_token", asked).await? {
             // Clients add `Bearer` and servers remove it together with blanks, so a token with
             // blanks would not come back unchanged.
-            Some(token) if bare(&token) != Ok(&token) => {
-                Err(authenticator::failed("generate_token", "this is no token"))
-            }
+            Some(token) if bare(&token) != Ok(&token) => Err(authenticator::failed(
+                "generate_token",
+                "the result is not a token",
+            )),
             decision => Ok(decision),
         }
     }
@@ -204,7 +205,10 @@ impl Issuer {
                 Some(_) if self.is_revoked(token) => return Err(TokenError::Revoked),
                 Some(user) if usable_id(&user.id) => return Ok(with_own_permissions(user)),
                 Some(_) => {
-                    return Err(authenticator::failed("parse_token", "this is no user's id"));
+                    return Err(authenticator::failed(
+                        "parse_token",
+                        "the id of the user is not valid",
+                    ));
                 }
                 None => {}
             }
@@ -256,11 +260,11 @@ impl Issuer {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
             return Err(TokenError::Invalid(
-                "a token that does not end cannot be revoked".into(),
+                "a token without an expiry cannot be revoked".into(),
             ));
         };
-        // The end of the session if that is later, because the reconnection tokens that have
-        // replaced this one live longer and are revoked with it.
+        // Until the end of the session if that is later, because the reconnection tokens that have
+        // replaced this one may live longer, and are revoked with it.
         let end = lineage::end_of_session(token)
             .unwrap_or_default()
             .max(end as u64);
@@ -393,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_back_as_the_user_it_was_made_for() {
+    fn a_token_parses_to_its_user() {
         let issuer = with(Some("s3cret"), None);
         let token = issuer.sign(&user(), 60, |_| ());
         let parsed = issuer.parse(&format!("Bearer {token}")).unwrap();
@@ -456,7 +460,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_ends_with_those_it_was_made_with() {
+    async fn a_token_is_revoked_with_its_ancestors() {
         let issuer = with(None, None);
         let lineage = |token: &str| {
             let user = issuer.parse(token).unwrap();
@@ -505,7 +509,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_client_without_credentials_reconnects_for_ever() {
+    async fn only_a_client_without_credentials_reconnects_without_limit() {
         let issuer = with(None, None);
         let anonymous = super::super::anonymous_user();
         let none = Lineage::default();
@@ -534,7 +538,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_root_token_is_the_root_user() {
+    async fn the_root_token_belongs_to_the_root_user() {
         let root = "0123456789abcdef0123456789abcdef";
         let issuer = with(None, Some(root.into()));
         let user = issuer.parse(root).unwrap();

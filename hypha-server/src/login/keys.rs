@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::memory::{Account, Charge};
 use crate::metrics::Counters;
 use crate::settings::Limits;
-use crate::shares::{Places, Shares};
+use crate::shares::{Shares, Slots};
 
 /// Memory charged for a login, in bytes: its map entries. Its strings are charged separately.
 const LOGIN_BYTES: usize = 1024;
@@ -50,7 +50,7 @@ pub(super) enum LoginOutcome {
     Reported(Map),
     /// The timeout has passed. The login continues.
     TimedOut,
-    /// A newer call has evicted this one.
+    /// A newer call has evicted this call.
     Displaced,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Keys {
     life: Duration,
     entries: Mutex<Entries>,
     /// The slots of the waiting calls.
-    waiting: Arc<Places>,
+    waiting: Arc<Slots>,
     /// Notified with each report.
     reported: Notify,
     counters: Arc<Counters>,
@@ -97,7 +97,7 @@ impl Keys {
                 in_order: Shares::new(limits.logins_per_client, limits.logins),
                 numbers: HashMap::new(),
             }),
-            waiting: Places::new(limits.login_checks_per_client, limits.login_checks),
+            waiting: Slots::new(limits.login_checks_per_client, limits.login_checks),
             reported: Notify::new(),
             counters,
         }
@@ -118,8 +118,8 @@ impl Keys {
         entries
     }
 
-    /// Removes the expired logins. Every other method does so too, but without calls the memory of
-    /// the expired logins would stay charged.
+    /// Removes the expired logins. Every other method also removes them, but without calls their
+    /// memory would stay charged.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }
@@ -229,7 +229,7 @@ impl Keys {
         }
         let charge = account.try_charge(CHECK_BYTES);
         let _charge = charge.map_err(|error| no_memory("check", &error))?;
-        let (mut place, displaced) = self.waiting.take(account.owner());
+        let (mut slot, displaced) = self.waiting.take(account.owner());
         if displaced {
             self.counters.displaced_checks.add();
         }
@@ -244,7 +244,7 @@ impl Keys {
             }
             tokio::select! {
                 () = reported => {}
-                () = place.lost() => return Ok(LoginOutcome::Displaced),
+                () = slot.evicted() => return Ok(LoginOutcome::Displaced),
                 () = &mut deadline => return Ok(LoginOutcome::TimedOut),
             }
         }
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_report_is_given_out_once() {
+    async fn a_report_is_returned_once() {
         let keys = keys(|_| ());
         let budget = budget();
         let ann = budget.open("ann");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn logins_are_charged_to_those_who_begin_them() {
+    async fn logins_are_charged_to_the_clients_that_start_them() {
         let keys = keys(|_| ());
         let budget = budget();
         let (ann, mallory) = (budget.open("ann"), budget.open("mallory"));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn keys_end() {
+    async fn keys_expire() {
         let keys = keys(|_| ());
         let key = keys.begin(&budget().open("ann"), TokenRequest::default());
         let key = key.unwrap();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_caller_takes_the_places_of_others() {
+    async fn no_caller_takes_the_slots_of_others() {
         let keys = keys(|limits| {
             limits.logins_per_client = 10;
             limits.logins = 20;

@@ -1,5 +1,5 @@
 //! The login service of a server with accounts: users sign up, sign in and change their passwords.
-//! Names, arguments and results of the methods equal those of the original server.
+//! Names, arguments and results of the methods equal those of the Python server.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ struct Local {
     keys: Arc<Keys>,
 }
 
-/// Converts a result to the form of the original server, which returns refusals as values, not as
+/// Converts a result to the form of the Python server, which returns refusals as values, not as
 /// errors.
 fn answer(result: Result<serde_json::Value, Refusal>) -> Value {
     match result {

@@ -1,4 +1,4 @@
-//! The login service `public/hypha-login`: a program asks for a key, its user logs in on a page,
+//! The login service `public/hypha-login`: a program requests a key, its user logs in on a page,
 //! and the program receives the user's token.
 //!
 //! `start` returns a key, `check` waits for the report of a key, and the page calls `report` with
@@ -53,8 +53,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 type Answer<T> = Result<T, ManagerError>;
 
 /// Registers the service `public/hypha-login`. The `methods` of the embedding program replace
-/// methods with the same name. With accounts users sign in on its page, otherwise they enter a
-/// token.
+/// methods with the same name. With accounts, users sign in on the login page with a password,
+/// otherwise they enter a token there.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) async fn start(
     let id = &state.info.server_id;
     let client =
         internal_client::connect_shared(state, "public", id, QUEUE_BYTES, CONCURRENT_CALLS).await;
-    let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
+    let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} already exists")))?;
     let limits = &state.settings.limits;
     let keys = Arc::new(Keys::new(limits, state.counters.clone()));
     let interval = limits.login_time.min(SWEEP_INTERVAL);
@@ -113,7 +113,7 @@ pub(crate) async fn start(
 
 /// The login service.
 struct Login {
-    // Weak, because the state holds the client that holds this service.
+    // Weak, because the state owns the client, which owns this service.
     state: Weak<State>,
     keys: Arc<Keys>,
 }
@@ -210,7 +210,7 @@ impl Login {
         let outcome = tokio::select! {
             outcome = self.keys.wait(&account, &key, limit) => outcome?,
             () = state.departure(ctx) => {
-                return Err(ManagerError::Runtime("the caller is gone".into()));
+                return Err(ManagerError::Runtime("the caller has disconnected".into()));
             }
         };
         match outcome {
@@ -315,7 +315,7 @@ impl Login {
     }
 }
 
-/// Gives the program that waits for a login the report of it.
+/// Passes the report of a login to the program that waits for it.
 fn deliver(keys: &Keys, key: &str, report: Map) -> Answer<()> {
     let length = hypha_wire::to_vec(&report).map_or(usize::MAX, |report| report.len());
     if length > REPORT_MAX {
