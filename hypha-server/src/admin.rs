@@ -32,8 +32,7 @@ const UNLOAD_MAX: f64 = 60.0;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Connects the client of the service and registers the service, with `others` for administrators
-/// beside it.
+/// Connects the client of the service and registers the service, and also the services `others`.
 ///
 /// # Errors
 ///
@@ -52,9 +51,9 @@ pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<()
         .into_service()
         .name("Admin Utilities")
         .visibility(Visibility::Protected)
+        .with_members_of(blocking::service(state))
         // As in the Python server, the schema does not mention the context. The methods receive it
         // anyway.
-        .with_members_of(blocking::service(state))
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;
@@ -63,8 +62,8 @@ pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<()
     Ok(())
 }
 
-/// Removes the record of the service when the server ends. The end of a client inside the server
-/// does not remove its records.
+/// Removes the record of the service when the server stops, because closing a client inside the
+/// server does not remove its records.
 pub(crate) async fn stop(state: &State) -> Result<(), RegistryError> {
     let id = &state.info.server_id;
     state
@@ -145,7 +144,7 @@ impl Admin {
         reason: String,
     ) -> Answer<()> {
         let state = self.state(ctx)?;
-        // The other codes are reserved, or report protocol errors, of which there was none.
+        // The other codes are reserved, or report protocol errors that have not occurred.
         if !(matches!(code, 1000 | 1001 | 1008 | 1011..=1013) || (3000..5000).contains(&code)) {
             return Err(ManagerError::Value(format!(
                 "argument `code` of `admin-utils.kickout_client`: {code} is no code that a server \
@@ -162,7 +161,7 @@ impl Admin {
         }
     }
 
-    /// Lists the loaded workspaces: not those of which only the stored record is left.
+    /// Lists the loaded workspaces. Omits workspaces of which only the stored record exists.
     pub(crate) async fn list_workspaces(&self, ctx: &Context) -> Answer<Vec<WorkspaceInfo>> {
         let state = self.state(ctx)?;
         let mut all = state.registry.workspaces().await.map_err(unavailable)?;
@@ -217,7 +216,7 @@ impl Admin {
         timeout(limit, empty).await.map_err(|_| {
             ManagerError::Timeout(format!("some clients of {workspace} are still connected"))
         })?;
-        // A workspace that had no clients is not unloaded by the last one.
+        // Needed if the workspace had no clients: otherwise the last client that leaves unloads it.
         let unloaded = workspace::unload_if_empty(&state, &workspace).await;
         unloaded.map_err(unavailable)
     }

@@ -14,18 +14,19 @@ use crate::peer::CloseOrder;
 use crate::registry::Block;
 use crate::state::{Blockable, State};
 
-/// Interval in which a server of a cluster reads the blocks that others have made.
+/// Interval at which a server of a cluster reads the blocks that other servers have added.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
-/// Longest block in seconds, also that of the duration 0, as with the original.
+/// Maximum duration of a block in seconds. A duration of 0 means the maximum, as in the Python
+/// server.
 const LONGEST: u64 = 30 * 86_400;
-/// Code with which the WebSocket of a client that is blocked is closed.
+/// Close code of the WebSocket of a blocked client.
 const POLICY_VIOLATION: u16 = 1008;
-/// Bound on the name and the reason of a block, in bytes.
+/// Maximum length of the name and of the reason of a block, in bytes.
 const TEXT_MAX: usize = 256;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Returns the methods. In a cluster, begins to read the blocks of other servers.
+/// Returns the methods. In a cluster, also starts to read the blocks of other servers.
 pub(crate) fn service(state: &Arc<State>) -> Service {
     if state.router.bus().has_others() {
         let reader = Arc::downgrade(state);
@@ -43,7 +44,7 @@ pub(crate) fn service(state: &Arc<State>) -> Service {
     Blocking { state }.into_service()
 }
 
-/// Reads the blocks that the servers share, and disconnects those that are blocked.
+/// Reads the blocks that the servers share, and disconnects the blocked clients.
 async fn read(state: &State) {
     match state.registry.blocks(auth::now()).await {
         Ok(blocks) => {
@@ -54,8 +55,8 @@ async fn read(state: &State) {
     }
 }
 
-/// Disconnects the clients that are blocked. Returns their number. The address of a client with
-/// credentials is not known any more.
+/// Disconnects the blocked clients, and returns their number. Checks the IP address only of clients
+/// without credentials, because a client with credentials is recorded by its user only.
 fn disconnect(state: &State) -> usize {
     let mut count = 0;
     for peer in state.router.all(|peer| peer.serves_all) {
@@ -71,18 +72,18 @@ fn disconnect(state: &State) -> usize {
 }
 
 struct Blocking {
-    // Weak: the state holds the client that holds this.
+    // Weak, because the state owns the client, which owns this service.
     state: Weak<State>,
 }
 
 impl Blocking {
-    /// Returns the state, if the caller may look after the server.
+    /// Returns the state of the server if the caller is an administrator.
     fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
         State::for_administrator(&self.state, ctx)
     }
 
-    /// Adds a block of `duration` seconds, or removes it. Returns the number of clients that it has
-    /// disconnected here.
+    /// Adds a block of `duration` seconds, or removes it. Returns the number of clients of this
+    /// server that were disconnected.
     async fn set(
         state: &State,
         kind: Blockable,
@@ -92,7 +93,7 @@ impl Blocking {
         let reason_length = block.as_ref().map_or(0, |(_, reason)| reason.len());
         if name.is_empty() || name.len() > TEXT_MAX || reason_length > TEXT_MAX {
             return Err(ManagerError::Value(format!(
-                "a block needs a name, and it and the reason have at most {TEXT_MAX} bytes"
+                "a block needs a name; the name and the reason may each have {TEXT_MAX} bytes"
             )));
         }
         let block = block.map(|(duration, reason)| Block {
@@ -120,7 +121,7 @@ impl Blocking {
     }
 }
 
-/// Returns an IP address as the server writes it.
+/// Returns an IP address in canonical form, as the server writes it.
 fn address(text: &str) -> Answer<String> {
     let address: Result<IpAddr, _> = text.trim().parse();
     let address = address
@@ -130,23 +131,23 @@ fn address(text: &str) -> Answer<String> {
 
 #[hypha_service(id = "admin-utils")]
 impl Blocking {
-    /// Blocks a user, with the tokens that the user has made, and disconnects its clients.
+    /// Blocks a user, including the tokens that the user has issued, and disconnects its clients.
     pub(crate) async fn block_user(
         &self,
         ctx: &Context,
         /// Id of the user.
         user_id: String,
-        /// Duration in seconds; 0 for 30 days, which is the longest.
+        /// Duration in seconds, at most 30 days. 0 means 30 days.
         #[hypha(default = 3600)]
         duration: u64,
-        /// Reason that the user is told.
+        /// Reason, which is sent to the user.
         #[hypha(default = String::new())]
         reason: String,
     ) -> Answer<String> {
         let state = self.state(ctx)?;
         if user_id == "root" || user_id == auth::payer(ctx.user()) {
             return Err(ManagerError::Value(format!(
-                "argument `user_id` of `admin-utils.block_user`: {user_id} could not undo it"
+                "argument `user_id` of `admin-utils.block_user`: {user_id} is root or the caller"
             )));
         }
         let block = Some((duration, reason));
@@ -168,16 +169,16 @@ impl Blocking {
         Ok(format!("Unblocked user {user_id}"))
     }
 
-    /// Blocks an IP address. Clients with credentials that are connected from it stay.
+    /// Blocks an IP address, and disconnects its clients without credentials.
     pub(crate) async fn block_ip(
         &self,
         ctx: &Context,
         /// The IP address.
         ip: String,
-        /// Duration in seconds; 0 for 30 days, which is the longest.
+        /// Duration in seconds, at most 30 days. 0 means 30 days.
         #[hypha(default = 3600)]
         duration: u64,
-        /// Reason that its clients are told.
+        /// Reason, which is sent to the clients.
         #[hypha(default = String::new())]
         reason: String,
     ) -> Answer<String> {
@@ -199,7 +200,7 @@ impl Blocking {
         Ok(format!("Unblocked IP {ip}"))
     }
 
-    /// Lists the users and the IP addresses that are blocked.
+    /// Lists the blocked users and IP addresses.
     pub(crate) async fn list_blocked(&self, ctx: &Context) -> Answer<Value> {
         let blocks = self.state(ctx)?.blocked.all();
         let of = |kind: Blockable| -> Vec<serde_json::Value> {

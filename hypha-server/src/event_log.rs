@@ -55,7 +55,7 @@ struct SizedEntry {
 
 impl Log {
     /// Appends an entry, and drops the oldest entries until the log is within its limits. An entry
-    /// above the limit on bytes drops all others and itself.
+    /// larger than [`BYTES_MAX`] empties the log and is dropped too.
     fn push(&mut self, entry: SizedEntry) {
         self.bytes += entry.bytes;
         self.entries.push_back(entry);
@@ -74,7 +74,7 @@ pub(crate) struct NewEvent {
     pub(crate) user_id: String,
     pub(crate) event_type: String,
     pub(crate) data: RawValue,
-    /// Encoded size of the type and the data, counted against the log's bound.
+    /// Encoded size of the type and the data, counted towards [`BYTES_MAX`].
     pub(crate) bytes: usize,
     /// Charge for the memory of the entry. Released when the log drops the entry.
     pub(crate) charge: Option<Charge>,
@@ -93,7 +93,7 @@ pub(crate) struct EventFilter {
 impl EventFilter {
     /// Returns whether the filter selects an entry.
     fn matches(&self, entry: &StoredEvent) -> bool {
-        // ISO 8601 strings in UTC of one precision sort like the times.
+        // ISO 8601 strings in UTC with the same precision sort by time.
         self.event_type
             .as_ref()
             .is_none_or(|kind| *kind == entry.event_type)
@@ -130,7 +130,7 @@ impl EventLog {
         });
     }
 
-    /// Returns the entries of a user in a workspace that `filter` selects, oldest first.
+    /// Returns the entries that `filter` selects from those of a user in a workspace, oldest first.
     pub(crate) fn read(
         &self,
         workspace: &str,
@@ -151,8 +151,8 @@ impl EventLog {
         self.select(workspace, user_id, filter, kind)
     }
 
-    /// Applies `part` to each entry of a user in a workspace that `filter` selects, and returns the
-    /// results.
+    /// Applies `part` to each entry that `filter` selects from those of a user in a workspace, and
+    /// returns the results.
     fn select<T>(
         &self,
         workspace: &str,

@@ -39,13 +39,13 @@
 //   peer (auth, memory)
 //   registry (auth, store), router (bus, metrics, peer)
 //   state: the parts of one server, each with its own lock
-//   workspace: workspaces begin and end with their clients
+//   workspace: creation of workspaces, removal of empty ones
 //   internal_client: clients inside the server
 //   manager (the workspace manager), session (connections of clients), accounts (of users)
-//   blocking: users and addresses
+//   blocking: blocks of users and IP addresses
 //   admin (blocking, internal_client), login (accounts, manager), http (session, internal_client),
 //     queue
-//   server: starts and stops all of it
+//   server: starts and stops all parts
 //   program: the command line
 #[cfg(feature = "accounts")]
 mod accounts;

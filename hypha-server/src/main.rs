@@ -25,8 +25,8 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 /// mimalloc returns its page to the operating system, together with other unused pages.
 #[cfg(feature = "mimalloc")]
 const OWN_PAGE: usize = 8 * 1024 * 1024;
-/// mimalloc collects the unused memory of a thread after this many allocations of at least this
-/// size.
+/// Number and minimum size in bytes of the allocations after which mimalloc collects the unused
+/// memory of a thread.
 #[cfg(feature = "mimalloc")]
 const COLLECTS_AFTER: (usize, usize) = (10_000, 2 * 1024);
 
@@ -58,7 +58,7 @@ fn set_allocator_options() {
 async fn purge() {
     loop {
         tokio::time::sleep(PURGE_INTERVAL).await;
-        // Each task wakes a worker thread, because `collect` runs only before a worker parks again.
+        // Each task wakes a worker thread. The worker runs `collect` before it parks again.
         for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
             tokio::spawn(tokio::task::yield_now());
         }

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_known_by_their_names() {
+    fn missing_features_are_recognized_by_name() {
         assert_eq!(lacks_service("artifact-manager"), Some(ARTIFACTS));
         assert_eq!(lacks_service("artifact"), None);
         assert_eq!(lacks_page("/ws-lab/artifacts/a/files/b"), Some(ARTIFACTS));

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_by_name() {
+    fn numbers_are_found_by_name() {
         let text = "VmPeak:\t  10 kB\nVmRSS:\t 2048 kB\nVmRSSx: 1 kB\n";
         assert_eq!(kilobytes(text, "VmRSS"), Some(2048));
         assert_eq!(kilobytes(text, "VmSize"), None);
@@ -44,7 +44,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_process_occupies_memory() {
+    fn the_memory_of_the_process_is_reported() {
         let memory = memory().unwrap();
         assert!(memory.resident > 1 << 20 && memory.virtual_size >= memory.resident);
         assert!((0.0..=100.0).contains(&memory.machine_percent));

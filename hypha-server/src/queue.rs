@@ -12,18 +12,18 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::registry::{RegistryError, task_bytes};
-use crate::shares::Places;
+use crate::shares::Slots;
 use crate::state::State;
 
 /// Maximum time that a call waits for a task.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Interval at which a waiting call checks for tasks that other servers added.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Memory charged for a waiting call, in bytes: its task and its slot.
 const WAIT_BYTES: usize = 4096;
 /// Maximum length of the name of a queue, in bytes.
 const NAME_MAX: usize = 128;
-/// Maximum number of tasks that a call returns without removing them.
+/// Maximum number of tasks that `peek` returns.
 const PEEK_MAX: usize = 100;
 
 type Answer<T> = Result<T, ManagerError>;
@@ -33,7 +33,7 @@ pub(crate) fn service(state: &Arc<State>) -> Service {
     let limits = &state.settings.limits;
     let queue = TaskQueue {
         state: Arc::downgrade(state),
-        places: Places::new(limits.task_waits_per_client, limits.task_waits),
+        slots: Slots::new(limits.task_waits_per_client, limits.task_waits),
         arrivals: Mutex::default(),
     };
     queue
@@ -50,9 +50,8 @@ struct TaskQueue {
     // Weak, because the state owns the client that owns this service.
     state: Weak<State>,
     /// Slots of the waiting calls.
-    places: Arc<Places>,
-    /// Notifies the calls that wait for a queue of a new task. Only queues with waiting calls have
-    /// an entry.
+    slots: Arc<Slots>,
+    /// Wakes the calls that wait for a task, by queue. A queue without waiting calls has no entry.
     arrivals: Mutex<HashMap<Key, Arc<Notify>>>,
 }
 
@@ -122,7 +121,7 @@ fn check(name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Returns the workspace of the caller. Fails if the caller may not read there.
+/// Returns the workspace of the caller. Fails if the caller may not read in it.
 fn workspace(ctx: &Context) -> Answer<&str> {
     let workspace = ctx.workspace();
     if !ctx.user().may(Permission::Read, workspace) {
@@ -160,7 +159,8 @@ impl TaskQueue {
         let state = self.state()?;
         if !matches!(task, Value::Map(_)) || !is_json(&task) {
             return Err(ManagerError::Type(
-                "argument `task` of `queue.push`: expected a map of values that JSON has".into(),
+                "argument `task` of `queue.push`: expected a map of values that JSON can represent"
+                    .into(),
             ));
         }
         let text = serde_json::to_string(&task);
@@ -224,7 +224,7 @@ impl TaskQueue {
         let charge = account.try_charge(WAIT_BYTES);
         let _charge =
             charge.map_err(|error| ManagerError::Runtime(format!("`queue.pop`: {error}")))?;
-        let (mut place, displaced) = self.places.take(account.owner());
+        let (mut slot, displaced) = self.slots.take(account.owner());
         if displaced {
             state.counters.displaced_task_waits.add();
         }
@@ -242,12 +242,12 @@ impl TaskQueue {
                 return Ok(None);
             }
             let look = match has_others {
-                true => deadline.min(Instant::now() + LOOK),
+                true => deadline.min(Instant::now() + POLL_INTERVAL),
                 false => deadline,
             };
             tokio::select! {
                 _ = timeout_at(look, arrival.notify.notified()) => {}
-                () = place.lost() => return Err(ManagerError::Runtime(
+                () = slot.evicted() => return Err(ManagerError::Runtime(
                     "`queue.pop` was evicted by newer calls: too many wait for a task".into(),
                 )),
                 () = state.departure(ctx) => return Ok(None),

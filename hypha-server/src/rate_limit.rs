@@ -51,22 +51,22 @@ impl RateLimit {
         fits
     }
 
-    /// Takes a token if one will be available within `patience`, and returns the time until then.
+    /// Takes a token if one will be available within `max_wait`, and returns the time until then.
     /// The caller must wait for that time.
     ///
     /// # Errors
     ///
-    /// Returns the time and takes no token if the time exceeds `patience`.
-    pub(crate) fn reserve(&mut self, patience: Duration) -> Result<Duration, Duration> {
+    /// Returns the time and takes no token if the time exceeds `max_wait`.
+    pub(crate) fn reserve(&mut self, max_wait: Duration) -> Result<Duration, Duration> {
         let wait = self.until(1.0);
-        if wait > patience {
+        if wait > max_wait {
             return Err(wait);
         }
         self.left -= 1.0;
         Ok(wait)
     }
 
-    /// Returns the time until the bucket has this many tokens. Takes none.
+    /// Returns the time until the bucket has this many tokens. Takes no tokens.
     pub(crate) fn until(&mut self, tokens: f64) -> Duration {
         // Returns before reading the clock, because the clock costs more than the rest of this
         // function.
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_passes_and_then_the_rate_counts() {
+    async fn a_burst_passes_and_then_the_rate_applies() {
         let mut limit = RateLimit::new(10.0, 5.0);
         let none = Duration::ZERO;
         assert!((0..5).all(|_| limit.reserve(none).is_ok()));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn credit_ends_at_one_burst() {
+    async fn debt_is_limited_to_one_burst() {
         let mut limit = RateLimit::new(1.0, 5.0);
         assert_eq!((0..100).filter(|_| limit.take_on_credit(1.0)).count(), 10);
         assert_eq!(limit.until(0.0), Duration::from_secs(5));

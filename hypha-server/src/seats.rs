@@ -1,5 +1,5 @@
-//! Limits the use of a resource by name. [`Seats`] refuses a use above the limit; [`Turns`] makes
-//! the caller wait.
+//! Limits the concurrent uses of a resource per name, such as a user id. [`Seats`] refuses a use
+//! above the limit; [`Turns`] makes the caller wait.
 //!
 //! [`Seats`] limits, for example, the connections of each user, and [`Turns`] the handshakes of
 //! each IP address. A name costs memory only while it is in use.
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// A fixed number of slots for each name. A name without a free slot is refused.
 pub(crate) struct Seats {
     limit: usize,
-    /// Slots in use, by name. Names without any are removed.
+    /// Number of slots in use, by name. A name without used slots is removed.
     taken: Mutex<HashMap<String, usize>>,
 }
 
@@ -25,13 +25,13 @@ pub(crate) struct Seat {
     name: String,
 }
 
-/// The rule for a name without a free slot.
+/// Decides whether a request may exceed the limit if its name has no free slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admit {
     /// Refuses the request.
     WithinLimit,
-    /// Exceeds the limit: the request replaces a connection of the same name, whose slot becomes
-    /// free soon.
+    /// Exceeds the limit, because the request replaces a connection of the same name, which will
+    /// free its slot soon.
     Replacement,
 }
 
@@ -106,12 +106,12 @@ impl Turns {
         self.limit
     }
 
-    /// Waits up to `patience` for a permit of `name`. Returns `None` after that.
+    /// Waits up to `max_wait` for a permit of `name`. Returns `None` after that time.
     ///
     /// # Cancellation
     ///
     /// If the future is dropped, the task leaves the queue.
-    pub(crate) async fn wait(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Turn> {
+    pub(crate) async fn wait(self: &Arc<Self>, name: &str, max_wait: Duration) -> Option<Turn> {
         let queue = {
             let mut queues = self.queues.lock();
             let fresh = || Arc::new(Semaphore::new(self.limit));
@@ -124,7 +124,7 @@ impl Turns {
             name: name.to_owned(),
             permit: None,
         };
-        let permit = timeout(patience, queue.acquire_owned()).await;
+        let permit = timeout(max_wait, queue.acquire_owned()).await;
         turn.permit = Some(permit.ok()?.ok()?);
         Some(turn)
     }
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seats_are_given_back() {
+    fn dropped_seats_can_be_taken_again() {
         let seats = Seats::new(2);
         let take = |name, admit| seats.take(name, admit);
         let first = take("u", Admit::WithinLimit).unwrap();
@@ -163,15 +163,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn turns_come_in_order_and_end() {
+    async fn permits_are_granted_in_order() {
         let turns = Turns::new(1);
-        let patience = Duration::from_secs(5);
-        let first = turns.wait("u", patience).await.unwrap();
-        assert!(turns.wait("u", patience).await.is_none());
-        assert!(turns.wait("v", patience).await.is_some());
+        let max_wait = Duration::from_secs(5);
+        let first = turns.wait("u", max_wait).await.unwrap();
+        assert!(turns.wait("u", max_wait).await.is_none());
+        assert!(turns.wait("v", max_wait).await.is_some());
         let order = Mutex::new(Vec::new());
         let next = async |number| {
-            let turn = turns.wait("u", patience).await;
+            let turn = turns.wait("u", max_wait).await;
             order.lock().push(number);
             turn.is_some()
         };

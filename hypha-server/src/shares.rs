@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 /// Items of owners, in the order of their insertion.
 ///
 /// A new item is always accepted. If its owner then exceeds the limit per owner, the owner's oldest
-/// item is evicted. If all items exceed the total limit, the oldest item of the owner with the most
+/// item is evicted. If the total limit is exceeded, the oldest item of the owner with the most
 /// items is evicted. So an owner evicts only its own items, or items of owners that have at least
 /// as many.
 pub(crate) struct Shares<T> {
@@ -38,7 +38,7 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Inserts an item. Returns its number, and the item that it has evicted, if any.
+    /// Inserts an item. Returns its number, and the evicted item, if any.
     pub(crate) fn insert(&mut self, owner: &str, item: T) -> (u64, Option<T>) {
         let own = self.owners.get(owner);
         let displaced = if own.is_some_and(|own| own.len() >= self.per_owner) {
@@ -89,36 +89,36 @@ impl<T> Shares<T> {
 }
 
 /// Slots for waiting calls. A call that is evicted by a newer one is notified through
-/// [`Place::lost`].
-pub(crate) struct Places(Mutex<Shares<oneshot::Sender<()>>>);
+/// [`Slot::evicted`].
+pub(crate) struct Slots(Mutex<Shares<oneshot::Sender<()>>>);
 
 /// The slot of a waiting call. Dropping it frees the slot.
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
     number: u64,
-    /// Completes on eviction: the sender in `places` is then dropped.
+    /// Completes on eviction, because the eviction drops the sender in `slots`.
     displaced: oneshot::Receiver<()>,
-    is_lost: bool,
+    is_evicted: bool,
 }
 
-impl Places {
+impl Slots {
     /// Creates the slots: at most `per_owner` for each owner, and `in_all` for all owners.
-    pub(crate) fn new(per_owner: usize, in_all: usize) -> Arc<Places> {
-        Arc::new(Places(Mutex::new(Shares::new(per_owner, in_all))))
+    pub(crate) fn new(per_owner: usize, in_all: usize) -> Arc<Slots> {
+        Arc::new(Slots(Mutex::new(Shares::new(per_owner, in_all))))
     }
 
-    /// Takes a slot for a call of `owner`. The flag says whether another call was evicted.
-    pub(crate) fn take(self: &Arc<Self>, owner: &str) -> (Place, bool) {
+    /// Takes a slot for a call of `owner`. Returns the slot, and whether another call was evicted.
+    pub(crate) fn take(self: &Arc<Self>, owner: &str) -> (Slot, bool) {
         let (sender, displaced) = oneshot::channel();
         let (number, other) = self.0.lock().insert(owner, sender);
-        let place = Place {
-            places: self.clone(),
+        let slot = Slot {
+            slots: self.clone(),
             number,
             displaced,
-            is_lost: false,
+            is_evicted: false,
         };
         // `other` is the sender of the evicted call, which is notified by the drop here.
-        (place, other.is_some())
+        (slot, other.is_some())
     }
 
     /// Returns whether all slots are free.
@@ -128,25 +128,25 @@ impl Places {
     }
 }
 
-impl Place {
-    /// Waits until another call evicts this one. Completes immediately after that.
+impl Slot {
+    /// Waits until another call evicts this one. Returns immediately if this has already happened.
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any time, and called again.
-    pub(crate) async fn lost(&mut self) {
-        // Remembered, because a oneshot receiver panics if it is polled after its completion.
-        if !self.is_lost {
+    /// Dropping the future has no effect: the method can be called again.
+    pub(crate) async fn evicted(&mut self) {
+        // Stored, because a oneshot receiver panics if it is polled after its completion.
+        if !self.is_evicted {
             // Always an error, because the sender is dropped without a value.
             let _ = (&mut self.displaced).await;
-            self.is_lost = true;
+            self.is_evicted = true;
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.places.0.lock().remove(self.number);
+        self.slots.0.lock().remove(self.number);
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_takes_places_from_itself_first() {
+    fn an_owner_above_its_limit_evicts_its_own_items() {
         let mut shares = Shares::new(2, 100);
         let (first, none) = shares.insert("a", 1);
         assert_eq!((none, shares.insert("a", 2).1), (None, None));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_with_the_most_gives_way() {
+    fn the_owner_with_the_most_items_loses_one() {
         let mut shares = Shares::new(3, 4);
         for item in 1..=3 {
             shares.insert("greedy", item);
@@ -174,7 +174,7 @@ mod tests {
         shares.insert("modest", 4);
         assert_eq!(shares.insert("newcomer", 5).1, Some(1));
         assert_eq!(shares.insert("another", 6).1, Some(2));
-        // Each of them now has one item, so the oldest of all is evicted.
+        // Each owner now has one item, so the oldest item of all is evicted.
         assert_eq!(shares.insert("last", 7).1, Some(3));
         assert_eq!(shares.owners.len(), 4);
         for number in 3..7 {

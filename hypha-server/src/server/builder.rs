@@ -230,7 +230,7 @@ impl Builder {
     }
 
     /// Adds a service of the embedding program, which the server registers in the workspace
-    /// `public` before it accepts clients, as startup functions of the original server do.
+    /// `public` before it accepts clients, as startup functions of the Python server do.
     ///
     /// Its visibility decides who may call it; `Public` opens it to everybody. At most 4096 calls
     /// of all services of the server in `public` run at the same time. The memory of a call is
@@ -260,12 +260,14 @@ impl Builder {
     /// Starts the server without a listener of its own, and returns its routes for the router of a
     /// program that listens on `address`.
     ///
-    /// With a [`base_path`](Self::base_path) the routes are merged. Without one they are the
-    /// fallback of the router: what the program does not answer itself goes to the server. The
-    /// router is served with the addresses of its clients, by which the server limits them. It
-    /// applies its own limits to connections, in place of those of the server: the time for the
-    /// head of a request, and for a client that does not read. [`Server::shutdown`] closes the
-    /// connections of clients, and requests that come later are refused.
+    /// The program merges the routes into its router if a [`base_path`](Self::base_path) is set.
+    /// Otherwise it uses them as the fallback of its router. It must serve the router with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`, because the server limits clients by
+    /// their IP addresses.
+    ///
+    /// The program must limit its connections itself: the server's timeouts for the head of a
+    /// request and for a client that does not read do not apply. [`Server::shutdown`] closes the
+    /// connections of clients. Later requests are refused.
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -285,7 +287,7 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// Fails if a setting, the data folder or the Redis cannot be used.
+    /// Fails if a setting, the data folder or Redis cannot be used.
     pub async fn mount(self, address: SocketAddr) -> Result<(Server, Router), StartError> {
         self.check()?;
         super::mount(self.settings, self.extensions, address).await

@@ -62,11 +62,11 @@ pub enum StartError {
     Manager(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The way in which requests come in.
-enum Entrance {
-    /// Through a listener of the server.
+/// The source of the requests.
+enum RequestSource {
+    /// A listener of the server.
     Listener(TcpListener),
-    /// Through the program that mounts the routes.
+    /// The router of the embedding program.
     Mounted,
 }
 
@@ -80,8 +80,8 @@ async fn start(settings: Settings, extensions: Extensions) -> Result<Server, Sta
         address: listen_address(&settings),
         source,
     })?;
-    let entrance = Entrance::Listener(listener);
-    let (server, _) = start_at(settings, extensions, address, entrance).await?;
+    let source = RequestSource::Listener(listener);
+    let (server, _) = start_at(settings, extensions, address, source).await?;
     Ok(server)
 }
 
@@ -91,7 +91,7 @@ async fn mount(
     extensions: Extensions,
     address: SocketAddr,
 ) -> Result<(Server, Router), StartError> {
-    let (server, origins) = start_at(settings, extensions, address, Entrance::Mounted).await?;
+    let (server, origins) = start_at(settings, extensions, address, RequestSource::Mounted).await?;
     let routes = http::mounted(&server.state, &origins);
     Ok((server, routes))
 }
@@ -101,7 +101,7 @@ async fn start_at(
     mut settings: Settings,
     extensions: Extensions,
     address: SocketAddr,
-    entrance: Entrance,
+    source: RequestSource,
 ) -> Result<(Server, Vec<HeaderValue>), StartError> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
@@ -168,15 +168,16 @@ async fn start_at(
         issuer,
         alive: alive.downgrade(),
     }));
-    // Started before the services of the server, because the receiver subscribes their addresses.
+    // Started before the services of the server, because the receiver subscribes to their
+    // addresses.
     #[cfg(feature = "redis")]
     if let Some(receiver) = backend.receiver {
         let recipient = Arc::downgrade(&state);
         tokio::spawn(receiver.run(recipient));
         let watching = state.clone();
         state.shutdown.spawn(async move {
-            // Aborted at the end instead of being stopped by the signal: until then this server has
-            // records, which the other servers would remove if its beats stopped.
+            // Aborted at the end, not stopped by the signal, because the other servers would remove
+            // the records of this server if its beats stopped earlier.
             workspace::watch_servers(&watching).await;
         });
         let searching = state.clone();
@@ -222,13 +223,7 @@ async fn start_at(
     let data = state.settings.data_dir.as_deref();
     let data = data.map_or_else(|| "none".to_owned(), |folder| folder.display().to_string());
     tracing::info!(%address, server_id = state.info.server_id, data, "listening");
-    let running = tokio::spawn(run(
-        entrance,
-        state.clone(),
-        origins.clone(),
-        alive,
-        all_gone,
-    ));
+    let running = tokio::spawn(run(source, state.clone(), origins.clone(), alive, all_gone));
     let server = Server {
         state,
         address,
@@ -284,15 +279,15 @@ fn server_info(
 /// then stops everything else. `alive` is the last token besides those of the connections.
 /// `all_gone` completes when all tokens are dropped.
 async fn run(
-    entrance: Entrance,
+    source: RequestSource,
     state: Arc<State>,
     origins: Vec<HeaderValue>,
     alive: mpsc::Sender<()>,
     mut all_gone: mpsc::Receiver<()>,
 ) {
-    match entrance {
-        Entrance::Listener(listener) => http::serve(listener, state.clone(), origins).await,
-        Entrance::Mounted => state.shutdown.stopped().await,
+    match source {
+        RequestSource::Listener(listener) => http::serve(listener, state.clone(), origins).await,
+        RequestSource::Mounted => state.shutdown.stopped().await,
     }
     // Dropped, so that no new connection gets a token and the channel closes with the last token.
     drop(alive);
@@ -420,7 +415,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nothing_of_a_server_outlives_it() {
+    async fn the_state_of_a_stopped_server_is_freed() {
         for shut_down in [true, false] {
             let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
             // Without `None`, the client would try to reconnect without end.
