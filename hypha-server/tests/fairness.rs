@@ -9,7 +9,7 @@ use serde_json::json;
 use support::{Raw, server};
 
 #[tokio::test]
-async fn one_client_cannot_take_all_places_at_the_manager() -> Result<()> {
+async fn one_client_cannot_take_all_slots_of_the_manager() -> Result<()> {
     let server = server().await?;
     let mut deaf = Raw::anonymous(&server, "deaf").await?;
     deaf.register("built-in", json!({})).await?;
@@ -78,7 +78,7 @@ async fn rejected(caller: &mut Raw) -> Result<(String, String)> {
 }
 
 #[tokio::test]
-async fn many_clients_of_one_address_do_not_take_all_places_at_the_manager() -> Result<()> {
+async fn many_clients_of_one_address_cannot_take_all_slots_of_the_manager() -> Result<()> {
     let root = "0123456789abcdef0123456789abcdef";
     let mut limits = Limits::default();
     limits.waiting_calls_per_client = 25;
@@ -120,7 +120,7 @@ async fn many_clients_of_one_address_do_not_take_all_places_at_the_manager() -> 
 }
 
 #[tokio::test]
-async fn a_stranger_does_not_have_services_asked() -> Result<()> {
+async fn a_stranger_causes_no_calls_of_candidates() -> Result<()> {
     let server = server().await?;
     let mut a = Raw::anonymous(&server, "a").await?;
     let mut b = a.colleague(&server, "b", "read_write").await?;

@@ -237,7 +237,7 @@ async fn calls_that_never_end_cost_little_and_end_with_the_visitor() -> Result<(
     Ok(())
 }
 
-/// Waits until `is_so`.
+/// Waits until `is_so` returns true.
 async fn until<F: Future<Output = Result<bool>>>(is_so: impl Fn() -> F) -> Result<()> {
     let waiting = async {
         while !is_so().await? {

@@ -21,11 +21,11 @@ const CALLS: usize = 200;
 /// Maximum factor by which the offender may slow down calls. Both share two cores.
 const FACTOR: u32 = 4;
 /// Added to the limit, because a factor alone is too strict for short times.
-const PLUS: Duration = Duration::from_millis(10);
+const TOLERANCE: Duration = Duration::from_millis(10);
 /// Maximum number of measurements. One of them must be within the bounds.
 const ROUNDS: usize = 3;
 /// Timeout for an offender to reach its limit.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Desk;
 
@@ -108,8 +108,9 @@ impl Drop for Offender {
     }
 }
 
-/// Measures calls alone, and beside an offender at its limit, which it has reached when `count` has
-/// grown by `enough`. Repeated, because other programs on the machine can disturb a measurement.
+/// Compares the latency of calls without and with an offender at its limit. The offender is at its
+/// limit when `count` has grown by `enough`. Repeated, because other programs on the machine can
+/// disturb a measurement.
 async fn beside<F>(what: &str, count: fn(&Stats) -> u64, enough: u64, offend: F) -> Result<()>
 where
     F: AsyncFn(&Server) -> Result<()> + Copy + Send + 'static,
@@ -144,7 +145,7 @@ where
     let offender = Offender::start(&server, offend);
     let begun = Instant::now();
     while count(&server.stats()) < before + enough {
-        ensure!(begun.elapsed() < PATIENCE, "{what}: nobody is at a limit");
+        ensure!(begun.elapsed() < TIMEOUT, "{what}: nobody is at a limit");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let beside = measure(&desk, &client).await?;
@@ -159,7 +160,7 @@ where
          in after {entering:.1?}",
         beside.median, alone.median, beside.p99, alone.p99,
     );
-    let bound = alone.median * FACTOR + PLUS;
+    let bound = alone.median * FACTOR + TOLERANCE;
     ensure!(
         beside.median <= bound,
         "{what}: a median of more than {bound:.1?}"

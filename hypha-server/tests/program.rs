@@ -77,7 +77,7 @@ fn settings_with(
 }
 
 #[test]
-fn values_that_the_original_accepts_do_not_stop_the_start() -> Result<()> {
+fn values_of_the_python_server_do_not_prevent_the_start() -> Result<()> {
     for (word, on) in [("1", true), ("yes", true), ("on", true), ("TRUE", true)]
         .into_iter()
         .chain([
@@ -128,7 +128,7 @@ fn values_that_the_original_accepts_do_not_stop_the_start() -> Result<()> {
 }
 
 #[test]
-fn the_command_line_wins_over_the_environment() -> Result<()> {
+fn options_override_the_environment() -> Result<()> {
     let environment = [
         ("HYPHA_PORT", "7000"),
         ("HYPHA_HOST", "::1"),
@@ -218,7 +218,7 @@ impl Drop for Running {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn readiness_tells_whether_changes_can_be_stored() -> Result<()> {
+async fn readiness_reports_whether_changes_can_be_stored() -> Result<()> {
     let server = Running::start()?;
     let readiness = async || -> Result<(u16, String)> {
         let url = format!("{}/health/readiness", server.url);

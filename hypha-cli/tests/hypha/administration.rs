@@ -41,7 +41,7 @@ async fn workspaces_are_created_chosen_and_deleted() -> anyhow::Result<()> {
             .any(|line| line.starts_with("*  ws-user-root ")),
         "{list}"
     );
-    // The root token opens one workspace only.
+    // The root token is valid for one workspace only.
     let said = host.failure(&["workspace", "use", "scopes"], 5).await?;
     assert!(
         said.contains("does not match the specified workspace"),

@@ -16,7 +16,7 @@ async fn arguments_are_values_files_and_the_standard_input() -> anyhow::Result<(
     assert_eq!(call("divide", &["1", "b=4"]).await?, "0.25\n");
     assert_eq!(call("divide", &["-3"]).await?, "-3.0\n");
     assert_eq!(call("greet", &["Ada"]).await?, "Hello Ada\n");
-    // A parameter of texts gets a text, whatever it looks like.
+    // A parameter of type string receives a string, even if the argument is also a number.
     assert_eq!(call("greet", &["42"]).await?, "Hello 42\n");
     assert_eq!(
         call("echo", &["{\"a\": [1, null]}", "--json"]).await?,
@@ -38,7 +38,7 @@ async fn arguments_are_values_files_and_the_standard_input() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn arrays_come_from_files_and_go_to_files() -> anyhow::Result<()> {
+async fn arrays_are_read_from_and_written_to_files() -> anyhow::Result<()> {
     let host = Host::start().await?;
     // Written by `numpy.save` for `numpy.array([[1, 2], [3, 4]], dtype="<f4")`.
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
@@ -83,10 +83,10 @@ async fn arrays_come_from_files_and_go_to_files() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn functions_streams_and_files_are_shown_as_they_come() -> anyhow::Result<()> {
+async fn functions_streams_and_files_are_shown_as_they_arrive() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let target = host.target("count");
-    // The schema declares the function, so it need not be given.
+    // The schema declares the function, so the argument may be omitted.
     for arguments in [&[][..], &["on_number=@callback"], &["@callback"]] {
         let output = host.run(&[&["call", &target], arguments].concat()).await?;
         assert!(output.status.success(), "{output:?}");
@@ -123,7 +123,7 @@ async fn functions_streams_and_files_are_shown_as_they_come() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn failures_have_codes() -> anyhow::Result<()> {
+async fn failures_have_exit_codes() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let (divide, wait) = (host.target("divide"), host.target("wait"));
     let said = host.failure(&["call", &divide, "1", "0"], 6).await?;
@@ -169,7 +169,7 @@ async fn ctrl_c_ends_a_call_and_its_handler() -> anyhow::Result<()> {
 
     #[hypha_service(id = "clock", visibility = "public")]
     impl Clock {
-        /// Wait until the caller has gone.
+        /// Wait until the caller has disconnected.
         pub(crate) async fn run(&self, ctx: &Context) {
             let _ = self.0.send("begun");
             ctx.cancellation().cancelled().await;

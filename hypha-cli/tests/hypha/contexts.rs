@@ -118,7 +118,7 @@ async fn a_login_stores_the_token_for_the_user_only() -> anyhow::Result<()> {
     let line = lines.next_line().await?.unwrap_or_default();
     let page = line.strip_prefix("Log in at ").unwrap_or_default();
     let (_, key) = page.split_once("key=").unwrap_or_default();
-    // The same report as that of the login page.
+    // Sends the same report as the login page.
     let login = host.client.get_service("public/hypha-login").await?;
     let args = hypha_rpc::args!(key = key, token = &token);
     login.call::<hypha_rpc::Value>("report", args).await?;
@@ -169,7 +169,7 @@ async fn a_token_from_the_standard_input_is_checked() -> anyhow::Result<()> {
         said,
         format!("Logged in as root in ws-user-root (context {name})\n")
     );
-    // A new context is for the server of the variable.
+    // A new context gets the server of the environment variable.
     let lab = host.command(&["login", "--with-token", "--context", "lab"]);
     let accepted = output(lab, ROOT_TOKEN.as_bytes()).await?;
     assert!(accepted.status.success(), "{accepted:?}");
@@ -186,7 +186,7 @@ async fn a_token_from_the_standard_input_is_checked() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_named() -> anyhow::Result<()> {
+async fn a_damaged_file_is_named_in_the_error() -> anyhow::Result<()> {
     let host = Host::start().await?;
     std::fs::write(host.folder.path("config.json"), "{")?;
     let said = error(&output(host.command(&["context", "ls"]), b"").await?, 1)?;

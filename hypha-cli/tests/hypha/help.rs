@@ -54,7 +54,7 @@ async fn every_subcommand_has_an_example() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn completions_know_the_options_of_the_server() -> anyhow::Result<()> {
+async fn completions_include_the_options_of_the_server() -> anyhow::Result<()> {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = stdout(&["completions", shell]).await?;
         for word in ["describe", "concurrency", "redis-uri"] {

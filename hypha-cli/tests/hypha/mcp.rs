@@ -77,7 +77,7 @@ async fn an_assistant_uses_the_methods_as_tools() -> anyhow::Result<()> {
     let divide = tool("divide").unwrap_or_default();
     assert_eq!(divide["description"], "Divide one number by another.");
     assert_eq!(divide["inputSchema"]["required"], json!(["a"]));
-    // The program gives the function.
+    // The program supplies the function, so it is not a parameter of the tool.
     let count = tool("count").unwrap_or_default();
     assert_eq!(count["inputSchema"]["properties"], json!({}));
 
@@ -96,7 +96,7 @@ async fn an_assistant_uses_the_methods_as_tools() -> anyhow::Result<()> {
     let counted = assistant.call("count", json!({})).await?;
     let lines = ["null", "on_number: 1", "on_number: 2", "on_number: 3"].map(text);
     assert_eq!(counted["content"], json!(lines));
-    // The end of the input ends the program.
+    // The program exits at the end of its input.
     drop(assistant);
     assert!(child.wait().await?.success());
     host.stop().await;

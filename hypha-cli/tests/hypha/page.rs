@@ -21,7 +21,7 @@ fn blocks() -> Vec<&'static str> {
         .collect()
 }
 
-/// Sets the variables that the page speaks of.
+/// Sets the environment variables that the page mentions.
 fn set_variables(command: &mut Command, folder: &Folder, url: &str) {
     let program = Path::new(env!("CARGO_BIN_EXE_hypha"));
     let mut path = program
@@ -62,7 +62,8 @@ async fn stop(mut child: Child) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plays the user who logs in. The workspace of the user ends with the returned client.
+/// Logs in as a user, in the place of the login page. The user's workspace exists until the
+/// returned client disconnects.
 async fn log_in(line: &str, folder: &Folder, url: &str) -> anyhow::Result<Client> {
     let user = hypha_rpc::connect(url).await?;
     let config = TokenConfig {
@@ -83,7 +84,7 @@ async fn log_in(line: &str, folder: &Folder, url: &str) -> anyhow::Result<Client
     Ok(user)
 }
 
-/// Waits until the client that was disconnected has come back.
+/// Waits until the disconnected client has reconnected.
 async fn is_back(url: &str) -> anyhow::Result<()> {
     let client = hypha_rpc::connect(url).await?;
     while client.get_service("public/sample").await.is_err() {
@@ -131,14 +132,15 @@ async fn every_command_of_the_page_works() -> anyhow::Result<()> {
                 stop(child).await?;
             }
             block => {
-                // The lines of a block depend on each other, but for one that stays.
+                // The commands of a block run in one shell, except for a command that keeps
+                // running.
                 let (stays, ends): (Vec<&str>, Vec<&str>) =
                     block.lines().partition(|line| line.ends_with(" --watch"));
                 let mut shell = Command::new("bash");
                 shell.args(["-euo", "pipefail", "-c", &ends.join("\n")]);
                 set_variables(&mut shell, &folder, &url);
                 if block.contains("--context lab") {
-                    // The token of the context counts, not the variable.
+                    // Removed, so that the command uses the token of the context.
                     shell.env_remove("HYPHA_TOKEN");
                 }
                 let output = shell.output().await?;

@@ -13,7 +13,7 @@ async fn hypha(arguments: &[&str]) -> anyhow::Result<std::process::Output> {
 }
 
 #[tokio::test]
-async fn every_format_is_what_the_library_writes() -> anyhow::Result<()> {
+async fn formats_equal_the_output_of_the_library() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let live = Description::fetch(&host.client, &host.id).await?;
     for format in Format::ALL {
@@ -32,7 +32,7 @@ async fn every_format_is_what_the_library_writes() -> anyhow::Result<()> {
     let error = String::from_utf8(output.stderr)?;
     assert!(
         error.starts_with(
-            "`count` is left out: argument `on_number` needs a function, which JSON cannot hold\n"
+            "`count` is omitted: argument `on_number` needs a function, which JSON cannot hold\n"
         ),
         "{error}"
     );
@@ -53,7 +53,7 @@ async fn an_empty_variable_counts_as_not_set() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_description_goes_into_a_file() -> anyhow::Result<()> {
+async fn the_description_is_written_to_a_file() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let file = std::env::temp_dir().join(format!("hypha-schema-{}.rs", std::process::id()));
     let path = file.display().to_string();
@@ -106,7 +106,7 @@ async fn errors_are_one_line_with_their_causes() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_told_from_failures() -> anyhow::Result<()> {
+async fn wrong_arguments_exit_with_2() -> anyhow::Result<()> {
     let output = hypha(&["schema", "--service", "desk", "--format", "cobol"]).await?;
     let said = error(&output, 2)?;
     assert!(

@@ -51,7 +51,7 @@ async fn colors_are_for_terminals() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_watch_prints_services_that_come_and_go() -> anyhow::Result<()> {
+async fn watch_prints_added_and_removed_services() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let workspace = host.client.workspace();
     let mut command = host.command(&["services", &workspace, "--watch", "--id", "lamp"]);

@@ -10,7 +10,7 @@ use hypha_server::Server;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// Time after which a program that has not ended counts as hanging.
+/// Timeout of a run of the program.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The root token of the server.
@@ -128,7 +128,7 @@ impl Host {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Runs the program, which has to fail with this code, and returns the error.
+    /// Runs the program, which must fail with this exit code. Returns the error text.
     pub(crate) async fn failure(&self, arguments: &[&str], code: i32) -> anyhow::Result<String> {
         error(&self.run(arguments).await?, code)
     }
@@ -150,7 +150,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     for variable in ["SERVER_URL", "TOKEN", "WORKSPACE", "CONTEXT"] {
         command.env_remove(format!("HYPHA_{variable}"));
     }
-    // No contexts of the user who runs the tests.
+    // Hides the contexts of the user who runs the tests.
     command
         .env("HYPHA_CONFIG", "/nowhere/hypha.json")
         .args(arguments);
@@ -172,7 +172,7 @@ pub(crate) async fn output(mut command: Command, input: &[u8]) -> anyhow::Result
     Ok(tokio::time::timeout(LIMIT, child.wait_with_output()).await??)
 }
 
-/// Asks a program to end, as Ctrl-C does.
+/// Sends the program the signal of Ctrl-C.
 #[cfg(unix)]
 pub(crate) async fn interrupt(child: &tokio::process::Child) -> anyhow::Result<()> {
     let pid = child.id().unwrap_or_default().to_string();
@@ -181,14 +181,15 @@ pub(crate) async fn interrupt(child: &tokio::process::Child) -> anyhow::Result<(
     Ok(())
 }
 
-/// The text on the standard error, after checks that there is nothing else.
+/// Returns the text on the standard error. Asserts the exit code, and that the standard output is
+/// empty.
 pub(crate) fn error(output: &Output, code: i32) -> anyhow::Result<String> {
     anyhow::ensure!(output.status.code() == Some(code), "not {code}: {output:?}");
     anyhow::ensure!(output.stdout.is_empty(), "{output:?}");
     Ok(String::from_utf8(output.stderr.clone())?)
 }
 
-/// A folder that is removed with its content.
+/// A folder that is deleted with its content when dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use crate::support::Host;
 
 #[tokio::test]
-async fn events_are_printed_as_they_come() -> anyhow::Result<()> {
+async fn events_are_printed_as_they_arrive() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let workspace = host.client.workspace();
     let token = host.client.manager().await?.generate_token(None).await?;
@@ -61,7 +61,7 @@ async fn the_log_of_a_workspace_is_printed() -> anyhow::Result<()> {
     let token = manager.generate_token(None).await?;
     let workspace = host.client.workspace();
     let place = ["--token", &token, "--workspace", &workspace];
-    // Entries are those of the user, and a token that was made for a program has another.
+    // `logs` shows only the entries of the user of its token, and a created token has another user.
     let text = host.stdout(&[&["logs"], &place[..]].concat()).await?;
     assert!(!text.contains("stage"), "{text}");
     let json = host

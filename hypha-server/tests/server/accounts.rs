@@ -264,7 +264,7 @@ async fn a_new_password_ends_all_tokens() -> Result<()> {
 }
 
 #[tokio::test]
-async fn administrators_verify_and_look_after_accounts() -> Result<()> {
+async fn administrators_verify_and_manage_accounts() -> Result<()> {
     let server = server(|settings| {
         settings.accounts.verification = Verification::Administrator;
         settings.limits.pending_accounts = 1;
@@ -359,7 +359,7 @@ async fn administrators_verify_and_look_after_accounts() -> Result<()> {
 }
 
 #[tokio::test]
-async fn guesses_are_slowed_down() -> Result<()> {
+async fn guesses_of_passwords_are_slowed_down() -> Result<()> {
     let server = server(|settings| {
         settings.limits.failed_sign_ins_per_account = 3.0;
         settings.limits.account_attempts_per_client = 20.0;
@@ -389,7 +389,7 @@ async fn guesses_are_slowed_down() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_number_of_accounts_is_bounded() -> Result<()> {
+async fn the_number_of_accounts_is_limited() -> Result<()> {
     let server = server(|settings| settings.limits.accounts = 1).await?;
     sign_up(&server, "ann@x").await?;
     let person = json!({"name": "Bob", "email": "bob@x", "password": PASSWORD});
@@ -411,7 +411,7 @@ impl Drop for Folder {
 }
 
 #[tokio::test]
-async fn accounts_survive_a_restart_and_so_does_the_end_of_their_tokens() -> Result<()> {
+async fn accounts_and_revocations_survive_a_restart() -> Result<()> {
     let name = format!("hypha-accounts-{}", hypha_wire::random_id());
     let folder = Folder(std::env::temp_dir().join(name));
     let start = async |folder: &Path| {

@@ -154,7 +154,7 @@ async fn calls_come_from_the_workspace_in_the_url() -> Result<()> {
 }
 
 #[tokio::test]
-async fn framing_is_the_servers() -> Result<()> {
+async fn applications_cannot_set_the_framing() -> Result<()> {
     let server = server().await?;
     let injected = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";
     let answer = json!({"status": 200, "body": format!("first{injected}"), "headers": {
@@ -209,7 +209,7 @@ async fn a_response_without_content_has_no_length() -> Result<()> {
 }
 
 #[tokio::test]
-async fn answers_that_cannot_be_passed_on_are_refused_by_name() -> Result<()> {
+async fn invalid_responses_of_applications_are_refused() -> Result<()> {
     let server = server().await?;
     let many: Map = (0..40_000)
         .map(|number| (format!("x-{number}"), Value::from("y")))
@@ -236,7 +236,7 @@ async fn answers_that_cannot_be_passed_on_are_refused_by_name() -> Result<()> {
 }
 
 #[tokio::test]
-async fn applications_do_not_speak_for_the_origin() -> Result<()> {
+async fn applications_cannot_set_headers_of_the_origin() -> Result<()> {
     let server = server().await?;
     let answer = json!({"status": 200, "body": "x", "headers": {
         "Set-Cookie": "access_token=theirs; Path=/", "Service-Worker-Allowed": "/",
@@ -346,7 +346,7 @@ async fn an_application_that_does_not_return_is_ended() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_response_that_is_not_finished_is_broken_off() -> Result<()> {
+async fn an_unfinished_response_is_aborted() -> Result<()> {
     let server = server().await?;
     let client = hypha_rpc::connect(server.url()).await?;
     let serve = Method::new("serve", |call: IncomingCall| async move {

@@ -43,7 +43,7 @@ fn seconds_from_now(seconds: i64) -> i64 {
 }
 
 #[tokio::test]
-async fn a_user_does_not_multiply_its_memory_with_tokens_of_its_own() -> Result<()> {
+async fn child_tokens_do_not_multiply_the_memory_of_a_user() -> Result<()> {
     let builder = Server::builder().bind("127.0.0.1:0").jwt_secret(SECRET);
     let server = builder.start().await?;
     let connect = async |user: &str| {
@@ -62,7 +62,7 @@ async fn a_user_does_not_multiply_its_memory_with_tokens_of_its_own() -> Result<
 }
 
 #[tokio::test]
-async fn forged_tokens_open_nothing_on_any_way_in() -> Result<()> {
+async fn forged_tokens_are_refused_by_all_transports() -> Result<()> {
     let builder = Server::builder().bind("127.0.0.1:0").jwt_secret(SECRET);
     let server = builder.start().await?;
     let names = TokenSettings::default();
@@ -203,7 +203,7 @@ async fn a_client_cannot_forge_its_sender() -> Result<()> {
 }
 
 #[tokio::test]
-async fn other_workspaces_stay_closed() -> Result<()> {
+async fn other_workspaces_are_inaccessible() -> Result<()> {
     let server = server().await?;
     let mut victim = Raw::anonymous(&server, "victim").await?;
     victim
@@ -361,7 +361,7 @@ async fn too_large_or_too_deep_values_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_length_that_is_a_lie_takes_no_memory() -> Result<()> {
+async fn a_false_length_takes_no_memory() -> Result<()> {
     let server = server().await?;
     let mut mallory = Raw::anonymous(&server, "mallory").await?;
     // A list, a map, a string and binary data with a declared length of four billion.
@@ -379,7 +379,7 @@ async fn a_length_that_is_a_lie_takes_no_memory() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_slow_sender_does_not_hold_a_place() -> Result<()> {
+async fn a_slow_sender_is_disconnected_by_a_timeout() -> Result<()> {
     let server = server_with(|limits| {
         limits.body_timeout = Duration::from_millis(200);
         limits.handshake_timeout = Duration::from_millis(200);
@@ -400,7 +400,7 @@ async fn a_slow_sender_does_not_hold_a_place() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_second_segment_cannot_pose_as_the_server() -> Result<()> {
+async fn the_second_segment_cannot_override_the_stamps() -> Result<()> {
     let server = server().await?;
     let mut victim = Raw::anonymous(&server, "victim").await?;
     let mut forger = Raw::anonymous(&server, "forger").await?;
@@ -425,7 +425,7 @@ async fn the_second_segment_cannot_pose_as_the_server() -> Result<()> {
 
 /// Names become parts of addresses and keys, in which these characters are separators.
 #[tokio::test]
-async fn no_name_can_pass_for_two() -> Result<()> {
+async fn names_with_separators_are_refused() -> Result<()> {
     let server = server().await?;
     for id in ["a/b", "a:b", "a@b", "*", "a b"] {
         let hello = json!({"client_id": id});

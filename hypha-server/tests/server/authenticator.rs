@@ -110,7 +110,7 @@ async fn answer(request: RequestBuilder) -> Result<(StatusCode, String)> {
 }
 
 #[tokio::test]
-async fn own_tokens_are_good_wherever_tokens_are() -> Result<()> {
+async fn tokens_of_the_embedding_program_are_accepted_everywhere() -> Result<()> {
     let server = server().await?;
     let ann = hypha_rpc::connect(server.url()).token("badge.ann").await?;
     assert_eq!(ann.workspace(), "ws-user-ann");
@@ -165,7 +165,7 @@ async fn own_tokens_are_good_wherever_tokens_are() -> Result<()> {
 }
 
 #[tokio::test]
-async fn clients_come_back_with_tokens_of_the_host() -> Result<()> {
+async fn clients_reconnect_with_tokens_of_the_embedding_program() -> Result<()> {
     let server = server().await?;
     let hello = json!({"client_id": "c", "token": "badge.ann"});
     let mut raw = Raw::connect(&server, hello).await?;
@@ -211,7 +211,7 @@ async fn the_refusal_of_the_authenticator_reaches_the_client() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_hook_that_fails_does_so_for_its_client_only() -> Result<()> {
+async fn a_failed_hook_affects_only_its_client() -> Result<()> {
     let server = server().await?;
     let ann = hypha_rpc::connect(server.url()).token("badge.ann").await?;
     for badge in ["panic", "nobody"] {
@@ -239,7 +239,7 @@ async fn a_hook_that_fails_does_so_for_its_client_only() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_login_service_is_the_hosts_as_far_as_it_wants() -> Result<()> {
+async fn the_embedding_program_may_replace_login_methods() -> Result<()> {
     let server = server().await?;
     let program = hypha_rpc::connect(server.url()).await?;
     let login = program.get_service("public/hypha-login").await?;

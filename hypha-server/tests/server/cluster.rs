@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::gone::{self, PatienceService, Reports};
+use crate::gone::{self, Reports, WaitingService};
 use crate::support::{self, Raw, refused};
 
 const SECRET: &str = "a secret that all of them share";
@@ -195,7 +195,7 @@ async fn services_of_one_server_are_used_at_the_other() -> Result<()> {
     let begun: Value = login.call("start", args!()).await?;
     assert!(begun.get("key").is_some());
 
-    // After a client disconnects, all servers consider it gone immediately.
+    // After a client disconnects, calls to it fail immediately at all servers.
     host.disconnect().await;
     let begin = std::time::Instant::now();
     let late = desk.call::<i64>("add", args!(2, 3)).await;
@@ -207,7 +207,7 @@ async fn services_of_one_server_are_used_at_the_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn messages_stay_in_order_and_events_are_heard_everywhere() -> Result<()> {
+async fn messages_keep_their_order_and_events_reach_all_servers() -> Result<()> {
     let redis = redis_or_skip!();
     let (one, two) = (redis.server("one").await?, redis.server("two").await?);
     let mut a = Raw::anonymous(&one, "a").await?;
@@ -255,7 +255,7 @@ async fn messages_stay_in_order_and_events_are_heard_everywhere() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_client_moves_and_its_id_stays_its_own() -> Result<()> {
+async fn a_client_keeps_its_id_when_it_moves_to_another_server() -> Result<()> {
     let redis = redis_or_skip!();
     let (one, two) = (redis.server("one").await?, redis.server("two").await?);
     let mut old = Raw::anonymous(&one, "c").await?;
@@ -298,7 +298,7 @@ async fn a_client_moves_and_its_id_stays_its_own() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_slow_client_holds_back_those_who_send_from_other_servers() -> Result<()> {
+async fn a_slow_client_slows_down_senders_at_other_servers() -> Result<()> {
     const MESSAGES: u32 = 96;
     let redis = redis_or_skip!();
     let (one, two) = (redis.server("one").await?, redis.server("two").await?);
@@ -334,7 +334,7 @@ async fn a_slow_client_holds_back_those_who_send_from_other_servers() -> Result<
 }
 
 #[tokio::test]
-async fn a_callee_that_has_moved_is_missed_by_its_callers() -> Result<()> {
+async fn callers_are_notified_of_a_callee_that_moved_to_another_server() -> Result<()> {
     let redis = redis_or_skip!();
     let (one, two) = (redis.server("one").await?, redis.server("two").await?);
     let mut callee = Raw::anonymous(&one, "callee").await?;
@@ -353,7 +353,7 @@ async fn a_callee_that_has_moved_is_missed_by_its_callers() -> Result<()> {
 }
 
 #[tokio::test]
-async fn workspaces_and_revoked_tokens_are_everybodys() -> Result<()> {
+async fn workspaces_and_revoked_tokens_are_shared_by_all_servers() -> Result<()> {
     let redis = redis_or_skip!();
     let (one, two) = (redis.server("one").await?, redis.server("two").await?);
     let mut a = Raw::anonymous(&one, "a").await?;
@@ -511,7 +511,7 @@ impl Waiting {
     async fn begin(caller: &str, callee: &str) -> Result<Waiting> {
         let (report, mut reports) = mpsc::unbounded_channel();
         let callee = hypha_rpc::connect(callee).await?;
-        let service = PatienceService::new(Reports(report));
+        let service = WaitingService::new(Reports(report));
         let info = callee.register_service(service).await?;
         let caller = hypha_rpc::connect(caller).await?;
         let service = caller.get_service(&info.id).await?;
@@ -533,7 +533,7 @@ async fn logins(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec<
 }
 
 #[tokio::test]
-async fn a_killed_server_leaves_nothing_and_keeps_nobody_waiting() -> Result<()> {
+async fn records_and_calls_of_a_killed_server_end() -> Result<()> {
     const AT_ONCE: Duration = Duration::from_secs(10);
     let redis = redis_or_skip!();
     let mut database = redis::Client::open(redis.uri())?
@@ -579,7 +579,7 @@ async fn a_killed_server_leaves_nothing_and_keeps_nobody_waiting() -> Result<()>
 }
 
 #[tokio::test]
-async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
+async fn conflicting_servers_do_not_start() -> Result<()> {
     let redis = redis_or_skip!();
     let one = redis.server("one").await?;
     let again = redis.server("one").await.err().context("started")?;
@@ -609,7 +609,7 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
 }
 
 #[tokio::test]
-async fn clients_may_retry_while_redis_is_gone() -> Result<()> {
+async fn clients_may_retry_while_redis_is_unreachable() -> Result<()> {
     let redis = redis_or_skip!();
     let server = redis.server("one").await?;
     let health = || support::http().get(format!("{}/health/readiness", server.url()));
@@ -617,7 +617,7 @@ async fn clients_may_retry_while_redis_is_gone() -> Result<()> {
     drop(redis);
     for _ in 0..500 {
         if health().send().await?.status() == 503 {
-            // Refused before the upgrade, because clients retry then.
+            // Refused before the upgrade, because clients then retry.
             assert!(Raw::open(&server, "").await.is_err());
             return Ok(());
         }
@@ -636,7 +636,8 @@ async fn records(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec
 }
 
 #[tokio::test]
-async fn services_registered_elsewhere_survive_a_former_connection() -> Result<()> {
+async fn services_registered_at_another_server_survive_the_end_of_a_former_connection() -> Result<()>
+{
     let redis = redis_or_skip!();
     let server = redis.server("one").await?;
     let database = redis::Client::open(redis.uri())?;
@@ -680,7 +681,7 @@ async fn services_registered_elsewhere_survive_a_former_connection() -> Result<(
 
 #[cfg(feature = "accounts")]
 #[tokio::test]
-async fn servers_share_accounts_and_the_end_of_their_tokens() -> Result<()> {
+async fn servers_share_accounts_and_revocations() -> Result<()> {
     let redis = redis_or_skip!();
     let start = async |id: &str| -> Result<Server> {
         let mut settings = hypha_server::Settings::default();

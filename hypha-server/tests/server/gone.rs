@@ -16,7 +16,8 @@ pub(crate) async fn call(from: &mut Raw, to: &mut Raw) -> Result<()> {
     to.message().await.map(drop)
 }
 
-/// Reads the event about the client `gone`, which has no sender.
+/// Asserts that the next message is the event that the client `gone` has disconnected, without a
+/// sender.
 pub(crate) async fn told(peer: &mut Raw, gone: (&str, &str)) -> Result<()> {
     let message = peer.message().await?;
     let main = Value::Map(message.main()?).to_json();
@@ -27,7 +28,7 @@ pub(crate) async fn told(peer: &mut Raw, gone: (&str, &str)) -> Result<()> {
 }
 
 #[tokio::test]
-async fn callers_and_callees_are_told_and_strangers_are_not() -> Result<()> {
+async fn callers_and_callees_are_notified_and_strangers_are_not() -> Result<()> {
     let server = server().await?;
     let mut callee = Raw::anonymous(&server, "callee").await?;
     let mut caller = Raw::anonymous(&server, "caller").await?;
@@ -46,7 +47,7 @@ async fn callers_and_callees_are_told_and_strangers_are_not() -> Result<()> {
     told(&mut target, (&workspace, "callee")).await?;
     assert!(stranger.is_quiet().await);
 
-    // Notified only once, and not for the next client with the same id.
+    // The caller is notified only once, and not when the next client with the same id disconnects.
     assert!(caller.is_quiet().await);
     assert_eq!(server.stats().told_gone, 2);
     server.shutdown().await;
@@ -54,7 +55,7 @@ async fn callers_and_callees_are_told_and_strangers_are_not() -> Result<()> {
 }
 
 #[tokio::test]
-async fn partners_stay_partners_when_a_client_comes_back() -> Result<()> {
+async fn partners_are_kept_when_a_client_reconnects() -> Result<()> {
     let server = server().await?;
     let callee = Raw::anonymous(&server, "callee").await?;
     let mut caller = Raw::anonymous(&server, "caller").await?;
@@ -76,7 +77,7 @@ async fn partners_stay_partners_when_a_client_comes_back() -> Result<()> {
 
 /// A stream is dropped while its owner is disconnected.
 #[tokio::test]
-async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<()> {
+async fn the_owner_of_a_dropped_stream_is_notified_when_it_reconnects() -> Result<()> {
     let server = server().await?;
     let mut owner = Raw::anonymous(&server, "owner").await?;
     let hello = json!({
@@ -128,7 +129,7 @@ async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<(
 
 /// Methods that run until they are cancelled.
 #[hypha_service(id = "patience", visibility = "public")]
-pub(crate) trait Patience {
+pub(crate) trait Waiting {
     /// Waits until the call is cancelled.
     async fn wait(&self, ctx: &Context) -> u32;
 }
@@ -136,7 +137,7 @@ pub(crate) trait Patience {
 /// Reports when a call has started, and when it was cancelled.
 pub(crate) struct Reports(pub(crate) mpsc::UnboundedSender<&'static str>);
 
-impl Patience for Reports {
+impl Waiting for Reports {
     async fn wait(&self, ctx: &Context) -> u32 {
         let _ = self.0.send("begun");
         ctx.cancellation().cancelled().await;
@@ -156,7 +157,7 @@ struct Pair {
 async fn pair(server: &Server) -> Result<Pair> {
     let (report, reports) = mpsc::unbounded_channel();
     let callee = hypha_rpc::connect(server.url()).await?;
-    let service = PatienceService::new(Reports(report));
+    let service = WaitingService::new(Reports(report));
     let info = callee.register_service(service).await?;
     Ok(Pair {
         caller: hypha_rpc::connect(server.url()).await?,
@@ -177,7 +178,7 @@ async fn a_call_fails_when_its_callee_in_another_workspace_is_killed() -> Result
     let (report, mut reports) = mpsc::unbounded_channel();
     let callee = process.spawn(async move {
         let callee = hypha_rpc::connect(url).await?;
-        let service = PatienceService::new(Reports(report));
+        let service = WaitingService::new(Reports(report));
         let info = callee.register_service(service).await?;
         Ok::<_, Error>((callee, info.id))
     });
@@ -186,7 +187,7 @@ async fn a_call_fails_when_its_callee_in_another_workspace_is_killed() -> Result
     let service = caller.get_service(&id).await?;
     let calling = tokio::spawn(async move { service.call::<u32>("wait", args!()).await });
     assert_eq!(reports.recv().await, Some("begun"));
-    // All tasks of the callee stop where they are, like those of a killed process.
+    // All tasks of the callee stop, like those of a killed process.
     process.shutdown_background();
     let error = calling.await?.err().context("the call has ended well")?;
     assert!(matches!(error, Error::Disconnected(_)), "{error}");
@@ -195,7 +196,7 @@ async fn a_call_fails_when_its_callee_in_another_workspace_is_killed() -> Result
 }
 
 #[tokio::test]
-async fn a_handler_is_cancelled_when_its_caller_in_another_workspace_is_gone() -> Result<()> {
+async fn a_handler_is_cancelled_when_its_caller_in_another_workspace_disconnects() -> Result<()> {
     let server = server().await?;
     let mut pair = pair(&server).await?;
     let service = pair.caller.get_service(&pair.id).await?;

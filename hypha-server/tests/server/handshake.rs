@@ -39,7 +39,7 @@ async fn an_anonymous_client_gets_a_workspace_of_its_own() -> Result<()> {
 }
 
 #[tokio::test]
-async fn frames_that_are_no_hello_are_named() -> Result<()> {
+async fn invalid_first_frames_are_refused_with_a_reason() -> Result<()> {
     let server = server().await?;
     let text = "Failed to decode authentication information";
     for first in ["nonsense", "[]", "3", r#"{"client_id": 3}"#] {
@@ -83,7 +83,7 @@ async fn a_first_frame_is_limited_in_size() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_newcomer_that_waits_for_another_client_holds_up_nobody() -> Result<()> {
+async fn a_handshake_that_waits_for_a_ping_blocks_no_other_client() -> Result<()> {
     let server = server_with(|limits| {
         limits.concurrent_handshakes = 1;
         limits.incumbent_timeout = Duration::from_secs(3600);
@@ -161,7 +161,7 @@ async fn tokens_that_do_not_fit_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn workspaces_that_are_not_the_callers_are_refused() -> Result<()> {
+async fn workspaces_of_other_users_are_refused() -> Result<()> {
     let server = server().await?;
     let other = Raw::anonymous(&server, "other").await?;
     let hello = |workspace: &str| json!({"client_id": "c", "workspace": workspace});
@@ -181,7 +181,7 @@ async fn workspaces_that_are_not_the_callers_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn client_ids_that_would_confuse_addresses_are_refused() -> Result<()> {
+async fn client_ids_with_separators_are_refused() -> Result<()> {
     let server = server().await?;
     for id in ["", "a/b", "a:b", "a b", "*"] {
         let end = refused(&server, json!({"client_id": id})).await?;
@@ -220,7 +220,7 @@ async fn the_root_token_opens_the_root_workspace_only() -> Result<()> {
 }
 
 #[tokio::test]
-async fn limits_on_connections_count_and_are_given_back() -> Result<()> {
+async fn connection_slots_are_limited_and_freed() -> Result<()> {
     let server = server_with(|limits| limits.clients_per_workspace = 2).await?;
     let mut first = Raw::anonymous(&server, "c1").await?;
     let second = first.colleague(&server, "c2", "read_write").await?;
@@ -240,7 +240,7 @@ async fn limits_on_connections_count_and_are_given_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn silence_and_giants_end_the_connection_and_floods_do_not() -> Result<()> {
+async fn idle_clients_and_large_frames_are_disconnected_and_floods_are_not() -> Result<()> {
     let server = server_with(|limits| limits.idle_timeout = Duration::from_millis(400)).await?;
     let mut silent = Raw::anonymous(&server, "silent").await?;
     said(&silent.end().await?, 1001, "Idle timeout (0s)");
@@ -275,7 +275,7 @@ async fn silence_and_giants_end_the_connection_and_floods_do_not() -> Result<()>
 }
 
 #[tokio::test]
-async fn control_messages_are_answered_and_nonsense_is_ignored() -> Result<()> {
+async fn control_messages_get_responses_and_invalid_ones_are_ignored() -> Result<()> {
     let server = server().await?;
     let mut client = Raw::anonymous(&server, "c").await?;
     for text in ["nonsense", "[]", "null", r#"{"type":"strange"}"#] {
@@ -296,14 +296,14 @@ async fn control_messages_are_answered_and_nonsense_is_ignored() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_revoked_reconnection_token_takes_its_successors_with_it() -> Result<()> {
+async fn revoking_a_reconnection_token_revokes_its_successors() -> Result<()> {
     let server = server().await?;
     let mut client = Raw::anonymous(&server, "c").await?;
     let first = client.info["reconnection_token"].clone();
     client.text(r#"{"type":"refresh_token"}"#).await?;
     let second = client.control().await?["reconnection_token"].clone();
-    // The claim by which both are revoked together. The tokens themselves may be equal, if they
-    // were issued in the same second.
+    // Returns the session id, with which both tokens are revoked together. The tokens themselves
+    // may be equal, if they were issued in the same second.
     let session = |token: &serde_json::Value| -> Result<serde_json::Value> {
         let claims = token.as_str().and_then(|token| token.split('.').nth(1));
         let claims = URL_SAFE_NO_PAD.decode(claims.context("no claims")?)?;
@@ -341,7 +341,7 @@ async fn shutdown_closes_connections_and_refuses_new_ones() -> Result<()> {
 }
 
 #[tokio::test]
-async fn health_is_told_over_http() -> Result<()> {
+async fn health_is_reported_over_http() -> Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = server().await?;
     for (path, expected) in [
@@ -365,7 +365,7 @@ async fn health_is_told_over_http() -> Result<()> {
 }
 
 #[tokio::test]
-async fn servers_do_not_know_each_other() -> Result<()> {
+async fn servers_with_different_secrets_refuse_tokens_of_each_other() -> Result<()> {
     let (one, two) = (server().await?, server().await?);
     let client = Raw::anonymous(&one, "c").await?;
     let hello = json!({"client_id": "c", "reconnection_token": client.field("reconnection_token")});
@@ -379,7 +379,7 @@ async fn servers_do_not_know_each_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_token_was_made_with_ends_it() -> Result<()> {
+async fn a_token_ends_with_its_ancestors() -> Result<()> {
     let server = server().await?;
     let mut owner = Raw::anonymous(&server, "owner").await?;
     let config = json!({"permission": "admin", "expires_in": 60});

@@ -111,7 +111,7 @@ async fn functions_are_called_with_keywords() -> Result<()> {
 }
 
 #[tokio::test]
-async fn streams_come_item_by_item() -> Result<()> {
+async fn streams_arrive_item_by_item() -> Result<()> {
     let server = server().await?;
     let (_host, url) = host(&server, Visibility::Public).await?;
     let http = support::http();
@@ -174,7 +174,7 @@ async fn strangers_reach_public_services_only() -> Result<()> {
 }
 
 #[tokio::test]
-async fn visitors_leave_nothing_behind() -> Result<()> {
+async fn requests_leave_no_clients_behind() -> Result<()> {
     let server = server().await?;
     let (owner, url) = host(&server, Visibility::Public).await?;
     let http = support::http();
@@ -224,7 +224,7 @@ async fn serve(call: IncomingCall) -> Result<hypha_wire::Args, hypha_wire::WireE
 }
 
 #[tokio::test]
-async fn applications_answer_for_themselves() -> Result<()> {
+async fn requests_reach_applications_of_both_types() -> Result<()> {
     let server = server().await?;
     let client = hypha_rpc::connect(server.url()).await?;
     let asgi = Service::new("app")
@@ -283,7 +283,7 @@ async fn applications_answer_for_themselves() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_server_tells_about_itself() -> Result<()> {
+async fn the_server_describes_itself() -> Result<()> {
     let server = server().await?;
     let http = support::http();
     let get = |path: &str| http.get(format!("{}{path}", server.url()));
@@ -321,7 +321,7 @@ async fn the_server_tells_about_itself() -> Result<()> {
 }
 
 #[tokio::test]
-async fn strangers_may_not_ask_without_end_and_users_more() -> Result<()> {
+async fn anonymous_requests_have_a_lower_rate_limit_than_users() -> Result<()> {
     let server = server_with(|limits| {
         limits.http_per_second = 0.001;
         limits.http_burst = 5.0;
@@ -364,7 +364,7 @@ async fn large_answers_are_compressed_on_request() -> Result<()> {
         .visibility(Visibility::Public)
         .await?;
     let http = support::http();
-    // The response has two quotes in addition.
+    // The response also contains two quotes.
     let echo = |http: &reqwest::Client, size: usize| {
         let body = json!({"value": "x".repeat(size - 2)});
         http.post(format!("{url}/desk/echo")).json(&body)
@@ -460,7 +460,7 @@ async fn calls_may_be_compressed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_question_for_the_head_runs_nothing() -> Result<()> {
+async fn a_head_request_calls_no_function() -> Result<()> {
     let server = server().await?;
     let (_host, url) = host(&server, Visibility::Public).await?;
     let head = support::http().head(format!("{url}/desk/add?a=1&b=2"));
@@ -469,7 +469,7 @@ async fn a_question_for_the_head_runs_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_body_may_choose_among_services() -> Result<()> {
+async fn the_body_may_contain_the_selection_mode() -> Result<()> {
     let server = server().await?;
     let (owner, url) = host(&server, Visibility::Public).await?;
     let token = owner.manager().await?.generate_token(None).await?;
@@ -524,7 +524,7 @@ async fn a_request_is_refused_before_its_body_is_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn bodies_and_results_beyond_the_memory_of_a_request_are_refused() -> Result<()> {
+async fn bodies_and_results_above_the_memory_limit_are_refused() -> Result<()> {
     const MIB: usize = 1024 * 1024;
     let server = server_with(|limits| {
         limits.frame_bytes = 2 * MIB;
@@ -552,7 +552,7 @@ async fn bodies_and_results_beyond_the_memory_of_a_request_are_refused() -> Resu
 }
 
 #[tokio::test]
-async fn a_visitor_that_leaves_ends_its_call_and_makes_room() -> Result<()> {
+async fn a_disconnected_visitor_ends_its_call_and_frees_its_slot() -> Result<()> {
     const ROOT: &str = "0123456789abcdef0123456789abcdef";
     let mut limits = hypha_server::Limits::default();
     limits.http_concurrent_requests = 1;

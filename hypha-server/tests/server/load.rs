@@ -15,7 +15,7 @@ const MIB: usize = 1024 * 1024;
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
 /// Time to wait for a server response. A server that has throttled the connection to almost zero
 /// does not respond in time.
-const SOON: Duration = Duration::from_millis(300);
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
 
 struct Desk;
 
@@ -28,7 +28,7 @@ impl Desk {
 }
 
 #[tokio::test]
-async fn a_loop_of_calls_beyond_the_rate_is_slowed_and_completes() -> Result<()> {
+async fn calls_above_the_rate_are_delayed_and_complete() -> Result<()> {
     let server = server_with(|limits| {
         limits.messages_per_second = 400.0;
         limits.message_burst = 50.0;
@@ -53,7 +53,7 @@ async fn a_loop_of_calls_beyond_the_rate_is_slowed_and_completes() -> Result<()>
 }
 
 #[tokio::test]
-async fn floods_of_pings_and_texts_are_slowed_like_messages() -> Result<()> {
+async fn floods_of_pings_and_text_frames_are_slowed_like_messages() -> Result<()> {
     let server = server_with(|limits| {
         limits.messages_per_second = 1000.0;
         limits.message_burst = 10.0;
@@ -78,11 +78,11 @@ async fn floods_of_pings_and_texts_are_slowed_like_messages() -> Result<()> {
 async fn is_read(client: &mut Raw) -> Result<bool> {
     client.text(r#"{"type":"ping"}"#).await?;
     let answered = async { while client.control().await.is_err() {} };
-    Ok(timeout(SOON, answered).await.is_ok())
+    Ok(timeout(RESPONSE_TIMEOUT, answered).await.is_ok())
 }
 
 #[tokio::test]
-async fn an_answer_is_charged_to_the_client_that_asked() -> Result<()> {
+async fn a_response_is_charged_to_the_caller() -> Result<()> {
     // The rate is so low that no tokens are refilled during the test.
     let server = server_with(|limits| {
         limits.messages_per_second = 0.001;
@@ -115,7 +115,7 @@ async fn an_answer_is_charged_to_the_client_that_asked() -> Result<()> {
 }
 
 #[tokio::test]
-async fn parts_of_a_large_message_and_their_acknowledgements_are_no_messages() -> Result<()> {
+async fn chunks_and_acknowledgements_do_not_count_as_messages() -> Result<()> {
     let server = server_with(|limits| {
         limits.messages_per_second = 0.001;
         limits.message_burst = 5.0;
@@ -169,7 +169,7 @@ async fn small_server(change: impl FnOnce(&mut hypha_server::Limits)) -> Result<
 }
 
 #[tokio::test]
-async fn partial_frames_of_many_keep_within_the_budget_and_the_largest_gives_way() -> Result<()> {
+async fn partial_frames_stay_within_the_budget_and_the_largest_account_is_evicted() -> Result<()> {
     let server = small_server(|_| ()).await?;
     let idle = server.stats().memory_used;
     let hello = json!({"client_id": "victim", "token": ROOT});
@@ -202,7 +202,7 @@ async fn partial_frames_of_many_keep_within_the_budget_and_the_largest_gives_way
 }
 
 #[tokio::test]
-async fn a_connection_beyond_its_memory_is_told_to_try_again() -> Result<()> {
+async fn a_connection_without_memory_is_closed_with_try_again() -> Result<()> {
     let server = small_server(|limits| {
         limits.user_memory_bytes = 8 * MIB;
         limits.memory_timeout = Duration::from_millis(50);
@@ -226,7 +226,7 @@ async fn a_connection_beyond_its_memory_is_told_to_try_again() -> Result<()> {
     timeout(Duration::from_secs(10), waiting).await?;
     let mut codes = Vec::new();
     for mut raw in others {
-        if let Ok(Ok(end)) = timeout(SOON, raw.end()).await {
+        if let Ok(Ok(end)) = timeout(RESPONSE_TIMEOUT, raw.end()).await {
             assert!(
                 end.error
                     .is_some_and(|text| text.contains("memory limit of"))
@@ -242,7 +242,7 @@ async fn a_connection_beyond_its_memory_is_told_to_try_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_waits_for_receivers_is_charged_until_they_leave() -> Result<()> {
+async fn queued_messages_are_charged_until_the_receiver_disconnects() -> Result<()> {
     let server = small_server(|limits| limits.queue_bytes = MIB).await?;
     let idle = server.stats().memory_used;
     let mut sender = Raw::anonymous(&server, "sender").await?;
@@ -275,7 +275,7 @@ async fn what_waits_for_receivers_is_charged_until_they_leave() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_small_caller_passes_beside_an_uploader() -> Result<()> {
+async fn a_small_message_passes_a_waiting_upload() -> Result<()> {
     let server = server_with(|_| ()).await?;
     let mut host = Raw::anonymous(&server, "host").await?;
     let mut uploader = host.colleague(&server, "uploader", "read_write").await?;
@@ -310,7 +310,7 @@ async fn a_small_caller_passes_beside_an_uploader() -> Result<()> {
 }
 
 #[tokio::test]
-async fn requests_beyond_the_rate_wait_for_their_turn() -> Result<()> {
+async fn requests_above_the_rate_wait() -> Result<()> {
     let server = server_with(|limits| {
         limits.http_per_second = 20.0;
         limits.http_burst = 2.0;

@@ -85,7 +85,7 @@ async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_for_one_workspace_is_made_of_the_reported_one() -> Result<()> {
+async fn a_workspace_token_is_issued_from_the_reported_token() -> Result<()> {
     let server = server().await?;
     let user = hypha_rpc::connect(server.url()).await?;
     let config = hypha_rpc::workspace::TokenConfig {
@@ -115,7 +115,7 @@ async fn a_token_for_one_workspace_is_made_of_the_reported_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_page_is_there_and_runs_nothing_foreign() -> Result<()> {
+async fn the_login_page_allows_only_its_own_script() -> Result<()> {
     let server = server().await?;
     // Through the redirect of `/login`.
     let page = support::http()
@@ -193,7 +193,7 @@ async fn call_blindly(client: &mut Raw, login: &str, method: &str, args: Value) 
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_stop_no_login() -> Result<()> {
+async fn clients_that_do_not_read_block_no_login() -> Result<()> {
     let large = Method::new("large", |_: IncomingCall| async {
         let mut result = Args::new(1, 0);
         result.push("result", &"x".repeat(200_000));
@@ -232,7 +232,7 @@ async fn clients_that_do_not_read_stop_no_login() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_the_login_of_a_client_that_is_gone() -> Result<()> {
+async fn waiting_calls_end_when_their_client_disconnects() -> Result<()> {
     let server = support::server().await?;
     let honest = hypha_rpc::connect(server.url()).await?;
     let login = honest.get_service("public/hypha-login").await?;
@@ -262,10 +262,10 @@ async fn nobody_waits_for_the_login_of_a_client_that_is_gone() -> Result<()> {
     used(&|bytes| bytes <= before).await
 }
 
-/// Calls that wait in the queue of the service while their client leaves begin after the service
-/// has learned that the client is gone.
+/// A call may wait in the queue of the service until after its client has disconnected. It must
+/// then end when it begins.
 #[tokio::test]
-async fn calls_that_begin_after_their_client_has_left_end() -> Result<()> {
+async fn calls_that_begin_after_their_client_disconnected_end() -> Result<()> {
     let server = support::server().await?;
     let honest = hypha_rpc::connect(server.url()).await?;
     let login = honest.get_service("public/hypha-login").await?;
@@ -293,9 +293,9 @@ async fn calls_that_begin_after_their_client_has_left_end() -> Result<()> {
     )
 }
 
-/// With these numbers, one client once blocked the login of all others.
+/// Regression test: with these numbers of calls, one client blocked the logins of all others.
 #[tokio::test]
-async fn floods_of_logins_lock_nobody_out() -> Result<()> {
+async fn floods_of_logins_do_not_block_other_clients() -> Result<()> {
     const STARTS: u64 = 10_200;
     const CHECKS: u64 = 4_500;
     let root = "0123456789abcdef0123456789abcdef";
@@ -333,7 +333,7 @@ async fn floods_of_logins_lock_nobody_out() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_client_cannot_begin_so_many_logins_that_others_cannot() -> Result<()> {
+async fn one_client_cannot_use_up_the_logins_of_others() -> Result<()> {
     let root = "0123456789abcdef0123456789abcdef";
     let mut limits = Limits::default();
     limits.logins_per_client = 5;

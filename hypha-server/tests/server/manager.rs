@@ -40,7 +40,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
 }
 
 #[tokio::test]
-async fn services_are_used_with_permission() -> Result<()> {
+async fn services_require_permission() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     let friend = member(&server, &owner, with(Permission::ReadWrite)).await?;
@@ -129,7 +129,7 @@ async fn services_are_used_with_permission() -> Result<()> {
 }
 
 #[tokio::test]
-async fn services_that_cannot_be_are_refused_by_name() -> Result<()> {
+async fn invalid_services_are_refused_with_a_reason() -> Result<()> {
     let server = server_with(|limits| limits.services_per_client = 2).await?;
     let mut client = Raw::anonymous(&server, "c").await?;
     let mut other = client.colleague(&server, "d", "read_write").await?;
@@ -272,7 +272,7 @@ async fn several_services_of_one_name_are_chosen_by_mode() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_makes_nothing_stronger_than_itself() -> Result<()> {
+async fn a_token_cannot_issue_a_stronger_token() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).await?;
     let home = owner.workspace();
@@ -348,7 +348,7 @@ async fn a_token_makes_nothing_stronger_than_itself() -> Result<()> {
 }
 
 #[tokio::test]
-async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
+async fn workspaces_are_created_kept_and_deleted_by_their_owners() -> Result<()> {
     let server = Server::builder()
         .bind("127.0.0.1:0")
         .root_token(ROOT)
@@ -449,7 +449,7 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_remaining_methods_answer() -> Result<()> {
+async fn the_remaining_methods_respond() -> Result<()> {
     let server = server().await?;
     let client = connect(server.url()).client_id("c").await?;
     let manager = client.manager().await?;
@@ -523,7 +523,7 @@ async fn the_remaining_methods_answer() -> Result<()> {
 
 /// The records in the format that Python clients read, which differs from the types of this crate.
 #[tokio::test]
-async fn records_are_as_clients_of_the_original_expect() -> Result<()> {
+async fn records_have_the_format_of_the_python_server() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     let stranger = connect(server.url()).await?;
@@ -581,7 +581,7 @@ async fn records_are_as_clients_of_the_original_expect() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_left_out_has_the_value_that_the_original_takes() -> Result<()> {
+async fn omitted_arguments_have_the_defaults_of_the_python_server() -> Result<()> {
     let root = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
     let server = root.start().await?;
     let root = connect(server.url()).token(ROOT).await?;
@@ -633,7 +633,7 @@ async fn what_is_left_out_has_the_value_that_the_original_takes() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_service_may_be_registered_under_its_whole_id() -> Result<()> {
+async fn a_service_may_be_registered_under_its_full_id() -> Result<()> {
     let server = server().await?;
     let mut client = Raw::anonymous(&server, "c").await?;
     client.register("built-in", json!({})).await?;
@@ -665,7 +665,7 @@ async fn large_values_pass_through_the_manager() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nothing_is_left_when_everybody_has_gone() -> Result<()> {
+async fn nothing_remains_after_all_clients_disconnect() -> Result<()> {
     let server = Server::builder()
         .bind("127.0.0.1:0")
         .root_token(ROOT)
@@ -700,7 +700,7 @@ async fn nothing_is_left_when_everybody_has_gone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn deleting_the_own_workspace_answers_and_disconnects() -> Result<()> {
+async fn deleting_the_own_workspace_responds_and_then_disconnects() -> Result<()> {
     let root = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
     let server = root.start().await?;
     let root = connect(server.url()).token(ROOT).await?;
@@ -714,7 +714,7 @@ async fn deleting_the_own_workspace_answers_and_disconnects() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_misfit_in_a_shared_part_of_a_record_is_named_with_its_key() -> Result<()> {
+async fn a_wrong_type_in_a_record_is_reported_with_its_key() -> Result<()> {
     let server = server().await?;
     let client = connect(server.url()).await?;
     let manager = client.get_service("~").await?;

@@ -218,7 +218,7 @@ async fn functions_are_tools() -> Result<()> {
 }
 
 #[tokio::test]
-async fn clients_that_ask_for_progress_see_the_items_of_a_stream() -> Result<()> {
+async fn clients_that_request_progress_receive_the_items_of_a_stream() -> Result<()> {
     let server = server().await?;
     let (_host, url) = host(&server, Visibility::Public).await?;
     let params = json!({"name": "count", "arguments": {"to": 2, "fails": false},
@@ -291,7 +291,7 @@ async fn permissions_are_those_of_functions_over_http() -> Result<()> {
 }
 
 #[tokio::test]
-async fn addresses_are_as_everywhere() -> Result<()> {
+async fn urls_accept_every_form_of_a_service_id() -> Result<()> {
     let server = server().await?;
     let (host, url) = host(&server, Visibility::Public).await?;
     let list = message("tools/list", json!({}));
@@ -326,7 +326,7 @@ async fn addresses_are_as_everywhere() -> Result<()> {
 }
 
 #[tokio::test]
-async fn requests_that_are_none_are_refused() -> Result<()> {
+async fn invalid_mcp_requests_are_refused() -> Result<()> {
     let server = server_with(|limits| limits.frame_bytes = 4096).await?;
     let (_host, url) = host(&server, Visibility::Public).await?;
     let url = format!("{url}/desk/mcp");
@@ -379,7 +379,7 @@ async fn requests_that_are_none_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_cancels_its_call() -> Result<()> {
+async fn a_disconnected_client_cancels_its_call() -> Result<()> {
     let server = server().await?;
     let desk = Desk::default();
     let (begun, ended) = (desk.begun.clone(), desk.ended.clone());
@@ -520,7 +520,7 @@ async fn a_session_lasts_as_long_as_its_stream() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_session_takes_messages_of_its_user_only() -> Result<()> {
+async fn a_session_accepts_messages_of_its_user_only() -> Result<()> {
     let server = server().await?;
     let (owner, url) = host(&server, Visibility::Protected).await?;
     let token = owner.manager().await?.generate_token(None).await?;
@@ -546,7 +546,7 @@ async fn a_session_takes_messages_of_its_user_only() -> Result<()> {
 }
 
 #[tokio::test]
-async fn sessions_are_bounded_and_idle_ones_end() -> Result<()> {
+async fn sessions_are_limited_and_idle_ones_end() -> Result<()> {
     let server = server_with(|limits| {
         limits.mcp_sessions_per_user = 1;
         limits.mcp_idle_timeout = Duration::from_millis(200);
@@ -657,7 +657,7 @@ fn native() -> Service {
 }
 
 #[tokio::test]
-async fn services_of_type_mcp_say_what_they_offer() -> Result<()> {
+async fn services_of_type_mcp_define_their_offer() -> Result<()> {
     let server = server().await?;
     let host = hypha_rpc::connect(server.url()).await?;
     host.register_service(listing()).await?;
@@ -720,7 +720,7 @@ async fn services_of_type_mcp_say_what_they_offer() -> Result<()> {
 }
 
 #[tokio::test]
-async fn texts_of_a_service_are_resources() -> Result<()> {
+async fn strings_of_a_service_are_resources() -> Result<()> {
     let server = server().await?;
     let host = hypha_rpc::connect(server.url()).await?;
     let about = json!({"how_to": "turn it on", "parts": ["lamp"], "count": 5});

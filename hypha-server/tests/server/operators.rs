@@ -52,7 +52,7 @@ async fn get(server: &Server, path: &str) -> Result<(u16, String, String)> {
 }
 
 #[tokio::test]
-async fn the_javascript_client_comes_from_a_folder() -> Result<()> {
+async fn the_javascript_client_is_served_from_a_folder() -> Result<()> {
     let none = server().await?;
     let (status, _, text) = get(&none, "/assets/hypha-rpc-websocket.mjs").await?;
     assert_eq!(status, 404);
@@ -116,7 +116,7 @@ async fn folders_are_served_with_their_index() -> Result<()> {
 }
 
 #[tokio::test]
-async fn monitoring_finds_the_names_of_the_original() -> Result<()> {
+async fn metrics_keep_the_names_of_the_python_server() -> Result<()> {
     let server = server().await?;
     let _client = Raw::anonymous(&server, "c").await?;
     let (status, _, text) = get(&server, "/health").await?;
@@ -162,7 +162,7 @@ async fn monitoring_finds_the_names_of_the_original() -> Result<()> {
 }
 
 #[tokio::test]
-async fn parts_of_the_platform_that_are_not_there_are_named() -> Result<()> {
+async fn missing_features_of_the_python_server_are_named_in_the_error() -> Result<()> {
     let server = server().await?;
     let client = connect(server.url()).await?;
     for (name, reason) in [
@@ -269,7 +269,7 @@ async fn admin(client: &Client) -> Result<RemoteService> {
 }
 
 #[tokio::test]
-async fn administrators_look_after_clients_and_workspaces() -> Result<()> {
+async fn administrators_manage_clients_and_workspaces() -> Result<()> {
     let server = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
     let server = server.server_id("one").start().await?;
     let root = connect(server.url()).token(ROOT).await?;
@@ -358,7 +358,7 @@ async fn an_unloaded_workspace_is_not_listed() -> Result<()> {
     let args = args!("root-lab", wait = true, timeout = 5);
     admin_utils.call::<()>("unload_workspace", args).await?;
     assert!(!listed().await?);
-    // It is stored, and loaded again with its next client.
+    // The workspace is stored, and is loaded again when its next client connects.
     let config = TokenConfig {
         workspace: Some("root-lab".into()),
         ..TokenConfig::default()
@@ -372,7 +372,8 @@ async fn an_unloaded_workspace_is_not_listed() -> Result<()> {
 
 #[tokio::test]
 async fn an_empty_workspace_stays_for_the_grace_period() -> Result<()> {
-    // Neither depends on the speed of the machine: one never ends here, the other soon.
+    // Neither grace period depends on the speed of the machine: the first does not end during the
+    // test, the second ends almost immediately.
     for (grace, stays) in [(3600.0, true), (0.05, false)] {
         let mut limits = Limits::default();
         limits.unload_grace = Duration::from_secs_f64(grace);
@@ -393,7 +394,8 @@ async fn an_empty_workspace_stays_for_the_grace_period() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let mut is_listed = true;
-        // Ends early if the workspace goes. It goes a moment after its client at the earliest.
+        // Ends early if the workspace is removed, which happens only after its client has
+        // disconnected.
         for _ in 0..if stays { 20 } else { 2000 } {
             is_listed = listed().await?;
             if !is_listed {

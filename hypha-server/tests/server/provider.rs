@@ -65,7 +65,7 @@ fn sign(key_id: &str, claims: &Value) -> Result<String> {
 }
 
 #[tokio::test]
-async fn users_of_the_provider_come_in() -> Result<()> {
+async fn users_of_the_identity_provider_are_admitted() -> Result<()> {
     let (url, asked) = provider().await?;
     let server = server(&url).await?;
     let token = sign("test-key", &claims())?;

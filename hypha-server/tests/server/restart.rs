@@ -43,7 +43,7 @@ async fn shut_down(server: Server, clients: impl IntoIterator<Item = Raw>) -> Re
 }
 
 #[tokio::test]
-async fn clients_return_to_their_services() -> Result<()> {
+async fn clients_reconnect_after_a_restart() -> Result<()> {
     let folder = Folder::new();
     let server = start(&folder, "127.0.0.1:0").await?;
     let address = server.local_addr().to_string();
@@ -126,7 +126,7 @@ async fn workspaces_survive_with_their_contents() -> Result<()> {
 }
 
 #[tokio::test]
-async fn several_servers_in_one_process_do_not_meet() -> Result<()> {
+async fn several_servers_in_one_process_are_independent() -> Result<()> {
     let (one, two) = (support::server().await?, support::server().await?);
     let client = Raw::anonymous(&one, "c").await?;
     let hello = json!({

@@ -42,7 +42,7 @@ async fn the_server_stamps_the_sender_and_forwards_the_rest() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_address_without_a_workspace_is_in_the_senders() -> Result<()> {
+async fn an_address_without_a_workspace_is_in_the_workspace_of_the_sender() -> Result<()> {
     let server = server().await?;
     let mut alice = Raw::anonymous(&server, "alice").await?;
     let mut bob = alice.colleague(&server, "bob", "read_write").await?;
@@ -62,7 +62,7 @@ async fn an_address_without_a_workspace_is_in_the_senders() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_call_to_an_absent_peer_is_rejected_at_once() -> Result<()> {
+async fn a_call_to_a_disconnected_peer_is_rejected_immediately() -> Result<()> {
     let server = server().await?;
     let mut alice = Raw::anonymous(&server, "alice").await?;
     let bob = Raw::anonymous(&server, "bob").await?;
@@ -207,8 +207,8 @@ async fn garbage_is_ignored_and_counted() -> Result<()> {
         Value::from("still here")
     );
     assert_eq!(server.stats().dropped_garbage, 5);
-    // No valid address is that long, and it would be stored as a partner until the client
-    // disconnects.
+    // The address is longer than any valid one. If it were accepted, it would be stored as a
+    // partner until the client disconnects.
     let long = json!({"type": "method", "to": "x".repeat(2000), "method": "m", "session": "s"});
     client.send(long, None).await?;
     client.ask("echo", json!(["still here"])).await?;
@@ -217,7 +217,7 @@ async fn garbage_is_ignored_and_counted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stalled_reader_is_dropped_and_delays_only_its_senders() -> Result<()> {
+async fn a_stalled_reader_is_disconnected_and_delays_only_its_senders() -> Result<()> {
     let server = server_with(|limits| {
         limits.stall_timeout = Duration::from_millis(500);
         limits.message_burst = 1e6;
@@ -255,7 +255,7 @@ async fn a_stalled_reader_is_dropped_and_delays_only_its_senders() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_receiver_without_room_does_not_freeze_its_senders() -> Result<()> {
+async fn a_receiver_that_does_not_read_is_disconnected() -> Result<()> {
     let server = server_with(|limits| {
         limits.deliver_timeout = Duration::from_millis(300);
         limits.stall_timeout = Duration::from_secs(3600);
@@ -276,7 +276,7 @@ async fn a_receiver_without_room_does_not_freeze_its_senders() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_broadcast_is_dropped_where_there_is_no_room() -> Result<()> {
+async fn a_broadcast_is_dropped_for_a_receiver_without_room() -> Result<()> {
     let server = server_with(|limits| {
         limits.queue_bytes = 1 << 20;
         limits.stall_timeout = Duration::from_secs(3600);

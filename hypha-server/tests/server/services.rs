@@ -49,7 +49,7 @@ async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>)
 }
 
 #[tokio::test]
-async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
+async fn a_longer_timeout_waits_for_slow_responses() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     // Longer than the default timeout of two seconds.
@@ -69,10 +69,10 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     Ok(())
 }
 
-/// A service whose result is not a number cannot be the smallest or largest, and slow services are
-/// not waited for.
+/// A service whose result is not a number cannot be the smallest or largest, and the selection does
+/// not wait for slow services.
 #[tokio::test]
-async fn only_numbers_in_time_are_compared() -> Result<()> {
+async fn candidates_without_a_timely_number_are_skipped() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     let home = owner.workspace();
@@ -109,7 +109,7 @@ async fn only_numbers_in_time_are_compared() -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_are_converted_as_asked() -> Result<()> {
+async fn keys_are_converted_on_request() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).await?;
     let method = Method::new("get_it", |call| async move { call.reply(&1i64) });

@@ -155,7 +155,7 @@ async fn messages_go_both_ways() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stream_takes_messages_from_its_user_only() -> Result<()> {
+async fn a_stream_accepts_messages_of_its_user_only() -> Result<()> {
     let server = server().await?;
     let (mut owner, token) = workspace(&server).await?;
     let (mut stranger, foreign) = workspace(&server).await?;
@@ -223,7 +223,7 @@ async fn a_returning_client_gets_the_messages_sent_meanwhile() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_absent_client_is_removed() -> Result<()> {
+async fn a_disconnected_client_is_removed_after_the_grace_period() -> Result<()> {
     let server = server_with(|limits| limits.stream_grace = Duration::from_millis(100)).await?;
     let (mut owner, token) = workspace(&server).await?;
     let home = owner.workspace().to_owned();
@@ -267,7 +267,7 @@ async fn both_transports_share_the_addresses() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_anonymous_client_is_known_by_where_it_comes_from() -> Result<()> {
+async fn an_anonymous_client_is_identified_by_its_ip_address() -> Result<()> {
     let server = server().await?;
     let line = Line::open(&server, &[("client_id", "victim")], None).await?;
     let own = line.field("workspace").to_owned();
@@ -279,7 +279,7 @@ async fn an_anonymous_client_is_known_by_where_it_comes_from() -> Result<()> {
         anyhow::Ok(request.body(message.clone()).send().await?.status())
     };
     assert_eq!(post([127, 0, 0, 1]).await?, StatusCode::OK);
-    // The client's address is not secret: every client that it has called knows it.
+    // The client's address is not secret: every client that it calls receives it.
     assert_eq!(post([127, 0, 0, 2]).await?, StatusCode::FORBIDDEN);
     Ok(())
 }
@@ -321,7 +321,7 @@ async fn anonymous_clients_have_a_workspace_each_and_keep_their_ids() -> Result<
 }
 
 #[tokio::test]
-async fn floods_and_giants_are_refused() -> Result<()> {
+async fn posts_that_are_too_many_or_too_large_are_refused() -> Result<()> {
     let server = server_with(|limits| {
         limits.messages_per_second = 0.001;
         limits.message_burst = 3.0;

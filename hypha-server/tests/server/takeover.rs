@@ -52,7 +52,7 @@ async fn a_reconnection_displaces_the_former_connection_and_keeps_services() -> 
 }
 
 #[tokio::test]
-async fn an_anonymous_client_comes_back_to_a_workspace_that_is_gone() -> Result<()> {
+async fn an_anonymous_client_reconnects_to_a_removed_workspace() -> Result<()> {
     let server = server().await?;
     let client = Raw::anonymous(&server, "c").await?;
     let (workspace, hello) = (client.workspace().to_owned(), again(&client));
@@ -91,7 +91,7 @@ async fn reconnection_tokens_serve_their_own_client_only() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_living_client_keeps_its_address_and_does_not_notice() -> Result<()> {
+async fn a_responsive_client_keeps_its_address() -> Result<()> {
     let server = server().await?;
     let mut owner = Raw::anonymous(&server, "owner").await?;
     let token = owner.ask("generate_token", json!([])).await?;
@@ -118,7 +118,7 @@ async fn a_living_client_keeps_its_address_and_does_not_notice() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_dead_client_loses_its_address_to_a_newcomer() -> Result<()> {
+async fn an_unresponsive_client_loses_its_address() -> Result<()> {
     let limit = Duration::from_millis(300);
     let server = server_with(|limits| limits.incumbent_timeout = limit).await?;
     let mut owner = Raw::anonymous(&server, "owner").await?;

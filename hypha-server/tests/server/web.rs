@@ -22,7 +22,7 @@ fn router(left: mpsc::Sender<()>) -> Router {
     let endless = move || {
         let left = left.clone();
         async move {
-            // Dropped when the visitor has left.
+            // The stream, which holds `left`, is dropped when the visitor has disconnected.
             let pieces = stream::iter(["first"]).chain(stream::pending());
             let pieces = pieces.map(move |piece| {
                 let _held = &left;
@@ -109,7 +109,7 @@ async fn a_router_is_an_application_of_the_workspace() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_response_ends_when_its_visitor_leaves() -> Result<()> {
+async fn a_response_ends_when_its_visitor_disconnects() -> Result<()> {
     let server = server().await?;
     let client = hypha_rpc::connect(server.url()).await?;
     let (url, mut left) = offered(&client, server.url()).await?;
@@ -117,7 +117,7 @@ async fn a_response_ends_when_its_visitor_leaves() -> Result<()> {
     let mut pieces = response.bytes_stream();
     let first = timeout(LIMIT, pieces.next()).await?.context("a piece")??;
     assert_eq!(first, "first");
-    // The service goes as well, so that the response holds the last sender.
+    // Removes the service too, so that the response holds the last sender.
     client.unregister_service("dashboard").await?;
     drop(pieces);
     assert!(timeout(LIMIT, left.recv()).await?.is_none());
