@@ -111,8 +111,9 @@ fn style(template: &str) -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Returns the progress that the arguments report, as done and total: a fraction, if `progress` is
-/// part of the function's name; a number of steps and their total; or a map with such values.
+/// Returns the progress that the arguments report, as done and total. The arguments are a fraction
+/// if the function's name contains `progress`, a number of steps and their total, or a map with
+/// such values.
 fn fraction(name: &str, given: &[Value]) -> Option<(f64, f64)> {
     let within = |done: f64, total: f64| {
         let fits = total.is_finite() && total > 0.0 && (0.0..=total).contains(&done);
@@ -146,7 +147,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_progress_is_recognised() {
+    fn progress_is_recognized() {
         let of = |name: &str, given: serde_json::Value| {
             let Value::List(given) = Value::from(given) else {
                 return None;

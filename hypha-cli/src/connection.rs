@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_before_variables_and_those_before_the_context() {
+    fn options_override_variables_and_variables_override_the_context() {
         let none = [None; 3];
         assert_eq!(of(none, &[]), "lab http://lab lab-token ws-lab-token");
         let token = [("HYPHA_TOKEN", "t")];
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_goes_to_its_own_server_only() {
+    fn a_token_is_sent_only_to_its_own_server() {
         let other = [None, Some("http://other"), None];
         assert_eq!(of(other, &[]), "- http://other - -");
         assert_eq!(

@@ -47,7 +47,7 @@ impl std::fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Returns whether the reader of the output has closed the pipe, as in `hypha services | head`.
-pub(crate) fn reader_has_gone(error: &Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &Error) -> bool {
     let is_pipe = |cause: &(dyn std::error::Error + 'static)| {
         let cause = cause.downcast_ref::<io::Error>();
         cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_code() {
+    fn each_kind_of_failure_has_its_exit_code() {
         let usage = Error::new(Failure::Usage("a".into())).context("b");
         assert_eq!(code(&usage), 2);
         let manager = hypha_rpc::Error::Service(ManagerError::Permission("no".into()));
@@ -125,6 +125,6 @@ mod tests {
         let invalid: hypha_rpc::Error = hypha_rpc::Error::Invalid("no".into());
         assert_eq!(code(&Error::new(invalid).context("cannot")), 1);
         let pipe = Error::new(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
-        assert!(reader_has_gone(&pipe));
+        assert!(is_broken_pipe(&pipe));
     }
 }

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     output::set_color(arguments.color);
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if failure::reader_has_gone(&error) => ExitCode::SUCCESS,
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::report(&error);
             failure::exit_code(&error)

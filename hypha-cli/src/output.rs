@@ -136,7 +136,7 @@ pub(crate) fn note(text: &str) {
 /// Fails if the standard input or the standard error is not a terminal.
 pub(crate) fn confirm(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        let text = "nobody can be asked without a terminal; `--yes` answers in advance";
+        let text = "cannot ask for confirmation without a terminal; use `--yes`";
         return Err(Failure::Usage(text.into()).into());
     }
     let mut err = std::io::stderr();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_peers_do_not_control_the_terminal() {
+    fn strings_of_peers_do_not_control_the_terminal() {
         assert_eq!(clean("a\x1b[2Jb\tc\n"), "a\u{fffd}[2Jb\tc\n");
         assert_eq!(clean("\u{202e}evil"), "\u{fffd}evil");
         assert!(matches!(clean("größer"), Cow::Borrowed(_)));

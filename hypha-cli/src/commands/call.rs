@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_service_and_a_method() {
+    fn targets_are_split_into_service_and_method() {
         for (target, service, method) in [
             ("desk.add", "desk", "add"),
             ("client.1:desk.camera.snap", "client.1:desk", "camera.snap"),

@@ -91,7 +91,7 @@ fn tools(service: &RemoteService) -> BTreeMap<String, Callable> {
     for method in service.methods() {
         let Some(schema) = service.schema(method).map(|schema| schema.to_json()) else {
             output::note(&format!(
-                "`{}` is left out: it has no schema",
+                "`{}` is omitted: it has no schema",
                 output::line(method)
             ));
             continue;
@@ -159,7 +159,7 @@ impl Bridge {
             while let Some(item) = stream.try_next().await? {
                 if content.len() == ITEMS {
                     content.push(ContentBlock::text(format!(
-                        "the stream goes on after {ITEMS}"
+                        "the stream has more than {ITEMS} items"
                     )));
                     break;
                 }

@@ -45,7 +45,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         options.output.as_deref(),
     )?;
     for (method, reason) in description.omitted(options.format) {
-        eprintln!("`{method}` is left out: {reason}");
+        eprintln!("`{method}` is omitted: {reason}");
     }
     Ok(())
 }

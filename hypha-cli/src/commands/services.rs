@@ -16,10 +16,10 @@ use crate::output::{self, Style, paint};
 
 /// Interval at which `--watch` lists the services again without an event, because other workspaces
 /// send no events to this client.
-const LOOK: Duration = Duration::from_secs(2);
+const LIST_INTERVAL: Duration = Duration::from_secs(2);
 /// Time to wait after an event before listing, because a client adds or removes all its services at
 /// once.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 /// Maximum length of a description in the table, in characters.
 const DESCRIPTION: usize = 60;
 
@@ -156,7 +156,7 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
         }
         let happened = |event: Option<Event>| async move {
             match event {
-                Some(_) => tokio::time::sleep(SETTLE).await,
+                Some(_) => tokio::time::sleep(SETTLE_TIME).await,
                 None => std::future::pending().await,
             }
         };
@@ -164,7 +164,7 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
             event = added.next() => happened(event).await,
             event = removed.next() => happened(event).await,
             event = gone.next() => happened(event).await,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(LIST_INTERVAL) => {}
             reason = client.closed() => anyhow::bail!("the connection is closed: {reason}"),
         }
     }

@@ -51,7 +51,7 @@ pub(crate) fn parse(words: &[String], properties: Option<&Json>) -> Result<Vec<A
         };
         if name.is_none() && arguments.last().is_some_and(|last| last.name.is_some()) {
             return Err(usage(format!(
-                "argument `{word}` by position follows one by name"
+                "positional argument `{word}` follows a named argument"
             )));
         }
         if text == "-" && std::mem::replace(&mut reads_input, true) {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_json_or_text() {
+    fn words_are_json_or_strings() {
         let found = values(
             &["1", "-2.5", "true", "Ada", "\"1\"", "[1,2]", "a b=c"],
             json!({}),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_of_texts_gets_texts() {
+    fn a_string_parameter_gets_strings() {
         let schema = json!({"n": {"type": "number"}, "name": {"type": "string"}});
         let expected = [
             (None, Source::Value(1.into())),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_and_files_have_words() {
+    fn callbacks_and_files_have_their_own_syntax() {
         let schema = json!({"f": {"anyOf": [{"x-hypha-type": "file"}, {"type": "null"}]}});
         assert_eq!(
             values(&["@callback", "x=@file:a.bin", "f=@b.bin"], schema),
@@ -213,12 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_by_position_cannot_follow() {
+    fn a_positional_argument_cannot_follow_a_named_one() {
         let words = ["a=1".to_owned(), "2".to_owned()];
         let error = parse(&words, None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "argument `2` by position follows one by name"
+            "positional argument `2` follows a named argument"
         );
         let words = ["a=@/nowhere/a.json".to_owned()];
         let error = format!("{:#}", parse(&words, None).unwrap_err());

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arrays_come_back() {
+    fn arrays_are_read_as_they_were_written() {
         for array in [
             NdArray::from_vec([2, 3], vec![1.5f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap(),
             NdArray::from_vec([4], vec![1u8, 2, 3, 4]).unwrap(),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_fortran_is_turned() {
+    fn fortran_order_is_converted() {
         let file = file("'|u1'", "True", "(2, 3)", &[1, 4, 2, 5, 3, 6]);
         let array = read(&file).unwrap();
         assert_eq!(array.shape(), [2, 3]);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn invalid_files_are_refused_with_a_reason() {
         for (file, text) in [
             (b"PNG".to_vec(), "not a file of numpy"),
             (b"\x93NUMPY\x01".to_vec(), "the header is cut off"),

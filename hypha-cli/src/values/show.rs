@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_are_summed_up_for_people_and_listed_for_programs() {
+    fn arrays_are_summarized_for_people_and_listed_for_programs() {
         let short = NdArray::from_vec([2, 2], vec![1u8, 2, 3, 255]).unwrap();
         assert_eq!(
             text(&encoded(&short)),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_are_like_json() {
+    fn values_are_formatted_like_json() {
         assert_eq!(text(&Value::from("plain")), "plain");
         assert_eq!(text(&Value::Null), "null");
         assert_eq!(text(&Value::from(2.5)), "2.5");
