@@ -165,8 +165,8 @@ counters! {
     replaced;
     /// Memory charged to all accounts, in bytes.
     memory_used,
-    /// Memory of the process above its idle state that no account is charged for, in bytes. 0 if
-    /// the server does not measure it.
+    /// Memory of the process above its use when idle, without the memory charged to accounts, in
+    /// bytes. 0 if the server does not measure it.
     memory_overhead,
     /// Highest value of `memory_used` since the start, in bytes.
     memory_peak,
@@ -276,8 +276,8 @@ pub(crate) enum Format {
     Prometheus,
 }
 
-/// Converts a text of OpenMetrics to the older format of Prometheus, in which the name of a counter
-/// includes `_total` in the lines `HELP` and `TYPE` as well, and which has no end mark.
+/// Converts metrics from the OpenMetrics format to the older Prometheus format, which repeats the
+/// `_total` of a counter in the lines `HELP` and `TYPE`, and has no end mark.
 fn classic(text: &str) -> String {
     let counters: HashSet<&str> = text
         .lines()

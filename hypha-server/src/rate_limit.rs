@@ -1,7 +1,7 @@
 //! Limits a rate with bursts, by a token bucket.
 //!
-//! The crate governor 0.10 has two gaps. It cannot test whether a bucket is empty without taking a
-//! token, so each valid request would be charged to its address. It does not allow debt, so a
+//! The crate governor 0.10 is not used, because it cannot test whether a bucket is empty without
+//! taking a token, and allows no debt. Each valid request would be charged to its address, and a
 //! message larger than the burst would never pass. The layers of tower limit all callers together.
 
 use std::time::Duration;

@@ -58,10 +58,10 @@ pub(crate) struct Taken;
 /// The sender of a broadcast. Decides whether a copy for a receiver without room is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A client. Its copy for a receiver without room is dropped, so that the client neither waits
+    /// A client. A copy for a receiver without room is dropped, so that the client neither waits
     /// for other subscribers nor disconnects them.
     Client,
-    /// The server itself. Its copy is queued even if the receiver has no room, because subscribers
+    /// The server itself. A copy is queued even if the receiver has no room, because subscribers
     /// rely on the server's events.
     Server,
 }
@@ -86,8 +86,8 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Creates a router without peers. `deliver_timeout` is the time without progress after which a
-    /// receiver that holds up a sender is disconnected.
+    /// Creates a router without peers. A receiver for which a sender waits is disconnected after
+    /// `deliver_timeout` without progress.
     pub(crate) fn new(
         counters: Arc<Counters>,
         deliver_timeout: Duration,
@@ -159,7 +159,7 @@ impl Router {
 
     /// Routes messages to `peer` from now on, and returns the peer that it replaces.
     ///
-    /// The new peer inherits the partners of the replaced one: the partners are notified when the
+    /// The new peer inherits the partners of the replaced peer, so that they are notified when the
     /// new connection ends. `may_be_displaced` is called under the lock of the peers.
     ///
     /// # Errors
@@ -248,8 +248,8 @@ impl Router {
         }
     }
 
-    /// Notifies the clients of this server that have `address` as a partner that it has
-    /// disconnected. If `announced`, skips the subscribers of the client's workspace.
+    /// Notifies the clients of this server with the partner `address` that this partner has
+    /// disconnected. If `announced`, skips the subscribers of the partner's workspace.
     pub(crate) fn notify_partners_of(&self, address: &str, announced: bool) {
         let Some((workspace, client_id)) = address.split_once('/') else {
             return;
@@ -279,7 +279,7 @@ impl Router {
     }
 
     /// Delivers a message of `sender`, or rejects its call. Waits for room at the receiver while
-    /// the receiver makes progress. The caller reads no further messages from the sender meanwhile.
+    /// the receiver makes progress. During the wait, no further messages of the sender are read.
     ///
     /// `charge` pays for the memory of a large frame. It is released when the message is dropped or
     /// queued for the receiver, whose own account then pays.
@@ -446,7 +446,7 @@ impl Router {
     }
 
     /// Sends an event of the server to the subscribers of a workspace, at all servers. The message
-    /// has no `from`, `ws` and `user`.
+    /// has no `from`, `ws` or `user`.
     pub(crate) fn event<T: Serialize + ?Sized>(&self, workspace: &str, kind: &str, data: &T) {
         self.event_about(workspace, kind, data, NOBODY);
     }

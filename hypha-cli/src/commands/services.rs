@@ -17,8 +17,8 @@ use crate::output::{self, Style, paint};
 /// Interval at which `--watch` lists the services again without an event, because other workspaces
 /// send no events to this client.
 const LIST_INTERVAL: Duration = Duration::from_secs(2);
-/// Time to wait after an event before listing, because a client adds or removes all its services at
-/// once.
+/// Time to wait after an event before listing, because a client adds or removes all its services in
+/// quick succession.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 /// Maximum length of a description in the table, in characters.
 const DESCRIPTION: usize = 60;

@@ -144,7 +144,7 @@ async fn inspect(connection: &ConnectionOptions, token: String) -> Result<UserIn
     client.disconnect().await;
     match user {
         // A server only parses tokens for the workspace of the connection. For a token of another
-        // workspace, this connects with the token itself.
+        // workspace, this function connects with the token itself.
         Err(hypha_rpc::Error::Service(ManagerError::Permission(_))) => {
             let server_url = connection.resolve()?.server_url;
             let client = hypha_rpc::connect(server_url)

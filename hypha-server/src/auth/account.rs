@@ -4,7 +4,7 @@
 const PREFIX: &str = "account:";
 
 /// Returns the string that identifies the credentials of a user. A new `generation`, for example
-/// after a change of the password, makes new credentials.
+/// after a change of the password, results in new credentials.
 #[cfg_attr(
     not(feature = "accounts"),
     allow(dead_code, reason = "there are no accounts")

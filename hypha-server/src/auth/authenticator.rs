@@ -136,8 +136,9 @@ pub trait Authenticator: Send + Sync + 'static {
 ///
 /// # Errors
 ///
-/// [`TokenError::Invalid`] with the error text of the hook; [`TokenError::Failed`] if the hook
-/// panics or exceeds the timeout, so that a bug in the hook does not count as a refusal.
+/// Fails with [`TokenError::Invalid`] and the error text of the hook. Fails with
+/// [`TokenError::Failed`] if the hook panics or exceeds the timeout, so that a bug in the hook does
+/// not count as a refusal.
 pub(super) async fn ask<'a, T>(
     name: &str,
     hook: impl FnOnce() -> Decision<'a, T>,

@@ -70,7 +70,7 @@ impl DerefMut for Authenticated {
 /// session, so that the list does not grow when the client reconnects.
 ///
 /// The default is the lineage of a client without a token, and of the root token: no revocation
-/// affects the tokens that they make.
+/// affects the tokens that such clients make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lineage {
     ancestors: Vec<TokenHash>,
@@ -156,8 +156,8 @@ impl Lineage {
         }
     }
 
-    /// Adds this lineage to the claims of any other token. The session is added as an ancestor, so
-    /// that the token is revoked with it.
+    /// Adds this lineage to the claims of a token that is not a reconnection token. The session is
+    /// added as an ancestor, so that the token is revoked with it.
     pub(super) fn put_child(&self, claims: &mut Map<String, Value>) {
         let mut ancestors = self.ancestors.clone();
         ancestors.extend(self.session);
@@ -193,7 +193,7 @@ pub(super) fn end_of_session(token: &str) -> Option<u64> {
 }
 
 /// Returns the hashes of a token, of its session and of its ancestors. The token is revoked if one
-/// of them is.
+/// of these hashes is.
 pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     let claims = claims(token);
     let mut hashes = ancestors(&claims);

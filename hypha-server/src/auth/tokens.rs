@@ -99,7 +99,7 @@ impl Issuer {
         let asked = || hooks.generate_token(user, Duration::from_secs(life));
         match authenticator::ask("generate_token", asked).await? {
             // Clients add `Bearer` and servers remove it together with blanks, so a token with
-            // blanks would not come back unchanged.
+            // blanks would not arrive unchanged.
             Some(token) if bare(&token) != Ok(&token) => Err(authenticator::failed(
                 "generate_token",
                 "the result is not a token",

@@ -92,8 +92,8 @@ pub(crate) enum Notice {
 
 /// Receives the messages and notices of other servers. Implemented by `State`.
 ///
-/// The methods are not asynchronous, because one task delivers the messages for all clients, so
-/// that waiting for a slow client would delay all others.
+/// The methods are not asynchronous, because one task delivers the messages for all clients:
+/// waiting for a slow client would delay all others.
 #[cfg(feature = "redis")]
 pub(crate) trait Recipient: Send + Sync {
     /// Returns whether a client with this address is connected here.

@@ -52,8 +52,8 @@ pub(crate) struct RedisBus {
     /// Publishes messages for single clients. Clones share one connection.
     connection: ConnectionManager,
     commands: mpsc::Sender<Command>,
-    /// Separate from the commands, because a flood of broadcasts must not delay them.
-    /// `broadcast_room` limits its size.
+    /// The queue of broadcasts. Separate from the commands, because a flood of broadcasts must not
+    /// delay them. `broadcast_room` limits the size of this queue.
     broadcasts: mpsc::UnboundedSender<Broadcast>,
     /// One permit for each byte of a broadcast that may wait.
     broadcast_room: Arc<Semaphore>,
@@ -450,8 +450,8 @@ impl Receiver {
                 None => {}
             }
         } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
-            // Ignored by the server that has announced it, because that server has already closed
-            // its own connections.
+            // The server that has announced the deletion ignores the notice, because it has already
+            // closed its own connections.
             if data != self.server_id.as_bytes() {
                 let workspace = workspace.to_owned();
                 recipient.notice(Notice::Unloaded { workspace });

@@ -203,9 +203,9 @@ impl Running {
 /// Lets a running application finish in the background, after its response is complete or the
 /// visitor has disconnected.
 ///
-/// The application gets `http.disconnect`, responses to its last messages, and `app_grace` to
-/// return. Otherwise the client of the request would close, and the application would fail in the
-/// middle of its cleanup.
+/// The application receives `http.disconnect` and the responses to its last messages, and has
+/// `app_grace` to return. Otherwise the client of the request would close, and the application
+/// would fail in the middle of its cleanup.
 impl Drop for Running {
     fn drop(&mut self) {
         // The application has returned, so there is nothing to wait for.

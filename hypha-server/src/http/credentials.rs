@@ -19,8 +19,8 @@ pub(super) enum Links {
     AreNoCalls,
 }
 
-/// Returns the token of a request, from the authenticator of the embedding program or from the
-/// usual places. `None` means an anonymous request.
+/// Returns the token of a request: from the authenticator of the embedding program, otherwise as
+/// [`usual_token`] does. `None` means an anonymous request.
 ///
 /// # Errors
 ///
@@ -36,8 +36,8 @@ pub(super) fn token(
     Ok(found.or_else(usual))
 }
 
-/// Returns the token of a request from the usual places: the header `Authorization` as `Bearer`, as
-/// `Basic` with the token as the password, or alone; otherwise the cookie `access_token`.
+/// Returns the token of a request from the header `Authorization` (as `Bearer`, as `Basic` with the
+/// token as the password, or alone), otherwise from the cookie `access_token`.
 ///
 /// The cookie is ignored in requests of pages of other origins. The browser adds the cookie to such
 /// requests automatically, but these pages must not act for the user.
@@ -56,8 +56,8 @@ fn usual_token(
 
 /// Returns whether a page of an origin that is not trusted made the request.
 ///
-/// Browsers send `Origin` with most requests, and `Sec-Fetch-*` with the others. A request with
-/// neither comes from a program, or from a page of the server.
+/// Browsers send `Origin` with most requests, and `Sec-Fetch-*` with the rest. A request with
+/// neither header comes from a program, or from a page of the server.
 fn is_of_foreign_page(
     headers: &HeaderMap,
     links: Links,

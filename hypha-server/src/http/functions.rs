@@ -33,8 +33,8 @@ use crate::memory::{Account, Charge};
 const MSGPACK: &str = "application/msgpack";
 
 impl Format {
-    /// Returns the format for the content type of a request: JSON if there is none, `None` if it is
-    /// neither JSON nor MessagePack.
+    /// Returns the format for the content type of a request: JSON without a content type, `None`
+    /// for any type other than JSON or MessagePack.
     fn of(headers: &HeaderMap) -> Option<Format> {
         let Some(value) = headers.get(header::CONTENT_TYPE) else {
             return Some(Format::Json);
@@ -240,7 +240,7 @@ fn member(service: &RemoteService, path: &str) -> Option<Value> {
         .cloned()
 }
 
-/// Reads named arguments from the query of a URL, as in [`from_text`].
+/// Reads named arguments from the query of a URL. [`from_text`] converts each value.
 ///
 /// # Errors
 ///

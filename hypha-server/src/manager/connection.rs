@@ -42,8 +42,9 @@ const LIST_SERVICES: [&str; 4] = [
 /// Names of the parameters of `get_service_info`, in the order of the contract.
 const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
 
-/// Maximum number of former addresses at which the manager serves calls. Messages of clients create
-/// them, so their number must be limited. The oldest address is dropped.
+/// Maximum number of former addresses at which the manager serves calls. Any client can cause the
+/// manager to connect at such an address, so their number is limited. The oldest address is
+/// dropped.
 const FORMER_MAX: usize = 32;
 
 /// Connects the manager at its current address, and registers the function with which the router

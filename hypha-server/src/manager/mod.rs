@@ -11,8 +11,8 @@
 //! * Access to a workspace that the caller may not read fails with the same error whether the
 //!   workspace exists or not. Only `create_workspace` reveals that an id is in use.
 //! * A method that reads, changes and stores the record of a workspace holds
-//!   [`State::workspace_records`](crate::state::State::workspace_records) meanwhile. The lock is
-//!   not reentrant: a method releases it before it calls another one that takes it.
+//!   [`State::workspace_records`](crate::state::State::workspace_records) throughout. The lock is
+//!   not reentrant: a method releases it before it calls another method that takes it.
 //! * A method that waits for another client takes a slot in
 //!   [`State::waiting`](crate::state::State::waiting), so that slow clients cannot occupy the
 //!   manager.

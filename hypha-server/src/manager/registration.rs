@@ -99,8 +99,8 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     if !service.id.contains('/') {
         service.id = format!("{workspace}/{}", service.id);
     }
-    // Clients prepend their address to the id that they were given, which may already contain it.
-    // All copies but one are removed.
+    // Clients prepend their address to the id of the service, which may already contain the
+    // address. All copies but one are removed.
     let prefix = format!("{}:", caller(ctx));
     while let Some(id) = service.id.strip_prefix(&prefix)
         && id.starts_with(&prefix)

@@ -234,11 +234,11 @@ pub(super) async fn create(
     Ok(workspace)
 }
 
-/// Returns the user that owns the lasting things that a caller creates, such as workspaces and
-/// bookmarks.
+/// Returns the user that owns the workspaces and bookmarks that a caller creates.
 ///
 /// This is the caller itself. For the user of a child token, which ceases to exist with the token,
-/// it is the issuer, if the token grants admin permission in the issuer's own workspace.
+/// it is the user that has issued the token, if the token grants admin permission in that user's
+/// own workspace.
 ///
 /// # Errors
 ///

@@ -318,8 +318,7 @@ impl Budget {
     /// Does nothing if `asking` itself belongs to the largest owner, because its charge is then
     /// refused. Does nothing while the accounts already evicted hold enough memory; one that has
     /// not closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips accounts without a
-    /// task
-    /// in [`Account::gives_way`].
+    /// task in [`Account::gives_way`].
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut evicted = self.evicted.lock();
         let mut soon = 0;
@@ -462,8 +461,8 @@ impl Account {
         self.charged(bytes)
     }
 
-    /// Waits until the account is evicted because the process is out of memory. The caller then
-    /// ends the connection or request as soon as it can. Completes immediately after that.
+    /// Waits until the account is evicted because the process is out of memory. Returns immediately
+    /// if this has already happened. The caller must then end the connection or request.
     ///
     /// # Cancellation
     ///

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Counts the messages that a client has sent in the last minute. Two fixed windows approximate a
-/// sliding one, so that no timestamps are stored. `None` before the first message.
+/// sliding window, so that no timestamps are stored. `None` before the first message.
 #[derive(Default)]
 pub(crate) struct LoadMeter(Mutex<Option<Window>>);
 

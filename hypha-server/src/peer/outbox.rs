@@ -286,8 +286,7 @@ impl Lanes {
         })
     }
 
-    /// Returns whether the queue has this much room. A queue in which no room is taken fits any
-    /// frame.
+    /// Returns whether the queue has this much room. If no room is taken, any frame fits.
     fn fits(&self, room: usize) -> bool {
         self.room == 0 || self.room + room <= self.capacity
     }

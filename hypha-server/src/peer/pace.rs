@@ -97,7 +97,7 @@ impl Pace {
     pub(crate) fn add_requester(&self, generation: u64) {
         let requesters = &mut self.0.lock().requesters;
         // All are removed together, because keeping their order would cost more than charging a few
-        // responses to the wrong end.
+        // responses to their senders.
         if requesters.len() >= REQUESTERS_MAX && !requesters.contains(&generation) {
             requesters.clear();
         }

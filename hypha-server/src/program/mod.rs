@@ -172,8 +172,8 @@ fn default_data_dir(port: u16) -> Option<PathBuf> {
     Some(folder.join("hypha-server").join(port.to_string()))
 }
 
-/// Converts a log level in the spelling of Python, which the Python server takes, to a log filter.
-/// Returns any other string unchanged, because it may already be a filter.
+/// Converts a log level of the Python server, such as `warning`, to a log filter. Returns any other
+/// string unchanged, because it may already be a filter.
 fn filter_of(level: &str) -> &str {
     match level.trim().to_ascii_lowercase().as_str() {
         "critical" | "fatal" | "error" => "error",

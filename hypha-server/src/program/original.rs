@@ -1,5 +1,5 @@
 //! Accepts the command line and the environment of the Python server, so that its deployments can
-//! start this program unchanged. Contains only the differences between the two.
+//! start this program unchanged. Contains only the differences between the two servers.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};

@@ -7,7 +7,7 @@
 //! index.
 //!
 //! Each server refreshes a key with an expiry once a second. A server whose key is missing for
-//! several beats is dead, and one of the others removes its records.
+//! several beats is dead, and one of the other servers removes its records.
 //!
 //! The two locks guard data of this server only. They are never held together or across an await.
 

@@ -1,6 +1,6 @@
 //! Splits full ids of services into their parts.
 
-/// The parts of a full id `workspace/client:name`, without `@app`. None is empty or contains a
+/// The parts of a full id `workspace/client:name`, without `@app`. No part is empty or contains a
 /// separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceKey<'a> {

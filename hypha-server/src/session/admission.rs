@@ -68,8 +68,8 @@ pub(super) struct Applicant<'a> {
     pub(super) client_id: &'a str,
     /// IP address of the client. Behind a proxy, the address that the proxy reports.
     pub(super) address: &'a str,
-    /// Whether the client has presented a reconnection token. If so, a connection that holds the
-    /// client's address is the client's own earlier one, and may be displaced without a ping.
+    /// Whether the client has presented a reconnection token. If so, a connection with the client's
+    /// address is the client's own earlier connection, and may be displaced without a ping.
     pub(super) reconnecting: bool,
 }
 
@@ -196,7 +196,7 @@ pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     )
 }
 
-/// Returns the record of the applicant's workspace, and fixes the permissions there in the
+/// Returns the record of the applicant's workspace, and stores the permissions for it in the
 /// applicant's user. A later change of owners does not affect the connection.
 ///
 /// Stores nothing: the record of a user's own workspace may be new.
@@ -244,7 +244,7 @@ pub(super) async fn workspace_of(
 /// Connects the applicant under the address `info.id/client_id`.
 ///
 /// Releases `permit` before waiting for memory or for a ping of another client. Otherwise a few
-/// waiting handshakes would block those of all other clients.
+/// waiting handshakes would block the handshakes of all other clients.
 ///
 /// # Errors
 ///
@@ -291,7 +291,7 @@ fn usable_client_id(id: &str) -> bool {
 }
 
 /// Takes the slots of a connection for its user and its workspace. Always succeeds for a connection
-/// that replaces one of the same user, so that a user at the limit can reconnect.
+/// that replaces a connection of the same user, so that a user at the limit can reconnect.
 fn take_seats(
     sessions: &Sessions,
     user: &UserInfo,

@@ -410,8 +410,8 @@ async fn serve(
     let mut response = Some(first);
     let ordered = queue.closed();
     let end = tokio::select! {
-        // An order to close has priority: otherwise the client could get another reason than the
-        // one that caused the end.
+        // An order to close has priority: otherwise the client could get a reason other than the
+        // cause.
         biased;
         order = ordered => Some(order),
         () = state.shutdown.stopped() => {
@@ -564,7 +564,7 @@ impl Response {
         charge: &Option<Arc<Charge>>,
         stall: Duration,
     ) -> Result<(), ReaderDisconnected> {
-        // Each piece holds the charge, because the socket may take the last one long after the
+        // Each piece holds the charge, because the socket may take the last piece long after the
         // frame has left the queue.
         let piece = match charge.clone() {
             Some(_charge) => Bytes::from_owner(Piece { bytes, _charge }),

@@ -74,8 +74,8 @@ impl Sessions {
 async fn keep_pace(state: &State, peer: &Peer) {
     let Some(pace) = &peer.pace else { return };
     let mut waited = Duration::ZERO;
-    // Repeated, because responses from other connections may be charged to this one during the
-    // sleep.
+    // Repeated, because responses from other connections may be charged to this connection during
+    // the sleep.
     loop {
         let debt = pace.debt();
         if debt.is_zero() {

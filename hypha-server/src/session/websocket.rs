@@ -228,7 +228,7 @@ async fn exchange<R, W>(
 
     // The client is removed before it receives the close frame. Otherwise it could reconnect while
     // its address is still taken, and subscribers could receive the event about its new connection
-    // before the event about the end of the old one.
+    // before the event about the end of the old connection.
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {
@@ -259,8 +259,8 @@ async fn exchange<R, W>(
 
 /// Reads and routes messages until the connection ends.
 ///
-/// Passes the content of each ping to the writer through `pings`. A newer ping replaces one without
-/// a pong yet, as RFC 6455 (section 5.5.3) permits, so pings cannot accumulate.
+/// Passes the content of each ping to the writer through `pings`. A newer ping replaces a ping that
+/// has no pong yet, as RFC 6455 (section 5.5.3) permits, so pings cannot accumulate.
 async fn read<R>(
     state: &State,
     peer: &Peer,

@@ -347,11 +347,11 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONCURRENT_HASHES"))]
     pub concurrent_hashes: usize,
     /// Maximum number of passwords of one user, or of one IP address without credentials, that wait
-    /// to be hashed. A new one evicts the oldest. Default: 16.
+    /// to be hashed. A new password evicts the oldest. Default: 16.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING_PER_CLIENT"))]
     pub hashes_waiting_per_client: usize,
-    /// Maximum number of passwords of all users together that wait to be hashed. A new one evicts
-    /// the oldest of the user or address with the most. Default: 256.
+    /// Maximum number of passwords of all users together that wait to be hashed. A new password
+    /// evicts the oldest of the user or address with the most. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING"))]
     pub hashes_waiting: usize,
     /// Maximum number of calls to the manager of one user, or of one IP address without

@@ -6,8 +6,8 @@
 //! comment of a field is also its text in `--help`. Do not use Markdown links in it. `docs/operate`
 //! lists the settings by hand.
 //!
-//! [`Settings::check`] is the only place that refuses settings. Code that reads them later relies
-//! on it.
+//! [`Settings::check`] is the only place that refuses settings. Code that reads settings later
+//! relies on this check.
 
 mod accounts;
 mod limits;

@@ -155,7 +155,8 @@ impl State {
 
     /// Returns the name of the connection that owns records in the registry:
     /// `<server>#<generation>`, unique in the cluster. A newer connection of the same client has
-    /// another name, so the end of the old connection does not remove the records of the new one.
+    /// another name, so the end of the old connection does not remove the records of the new
+    /// connection.
     pub(crate) fn owner(&self, peer: &Peer) -> String {
         format!("{}#{}", self.info.server_id, peer.generation)
     }
@@ -186,8 +187,8 @@ impl State {
 
     /// Waits until the caller has disconnected.
     ///
-    /// The context alone does not suffice: a call that waited in a queue while its caller
-    /// disconnected begins only after the server has announced that, and is not canceled.
+    /// The cancellation in the context does not suffice: a call is not canceled if it waited in a
+    /// queue and begins after the server has announced the disconnect of its caller.
     pub(crate) async fn departure(&self, ctx: &Context) {
         if !self.has_departed(ctx) {
             ctx.cancellation().cancelled().await;

@@ -20,7 +20,7 @@ type Answer<T> = Result<T, ManagerError>;
 ///
 /// Above the limit of a client, or of its user or IP address, a call is refused. Above the limit of
 /// all calls, a new call evicts the oldest call of the owner with the most calls. So an owner with
-/// few waiting calls can always add one.
+/// few waiting calls can always add another.
 pub(crate) struct WaitingCalls {
     /// Slots by the caller's address.
     of_client: Arc<Seats>,

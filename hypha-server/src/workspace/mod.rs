@@ -406,8 +406,8 @@ async fn remove_server(state: &State, server_id: &str) {
     }
 }
 
-/// Removes a client inside the server whose connection has ended. Sends no event about its
-/// disconnect, because there was none about its connect. Does nothing if the client was already
+/// Removes a client inside the server whose connection has ended. Sends no event about the
+/// disconnect, because the connect was not announced either. Does nothing if the client was already
 /// removed.
 pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     if !state.router.detach(peer) {

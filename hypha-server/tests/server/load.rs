@@ -380,8 +380,8 @@ async fn unfinished_messages_have_one_account_and_end_with_their_sender() -> Res
     for to in [&manager, &login, &former, &manager, &login, &former] {
         taken += usize::from(begin_chunks(&mut sender, to, 900 * 1024).await?);
     }
-    // Two of the messages fill the account, whatever their addresses are. A new message may replace
-    // one to the same address.
+    // Two of the messages fill the account, regardless of their addresses. A new message may
+    // replace a message to the same address.
     assert!((1..=3).contains(&taken), "{taken}");
     let held = server.stats().memory_used;
     assert!(held > 900 * 1024 && held < 4 * MIB as u64, "{held}");

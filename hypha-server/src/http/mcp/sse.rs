@@ -2,7 +2,7 @@
 //! URL. `rmcp` no longer has this transport, so this module implements it; `rmcp` still handles the
 //! messages.
 //!
-//! A session lasts as long as its stream. One task owns its client and its calls.
+//! A session lasts as long as its stream. One task owns the client and the calls of a session.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -27,8 +27,8 @@ use crate::registry::{RecordLimits, RegistryError, ServicePattern};
 /// Prefix of the keys of the indexes. No workspace has a slash in its id, so none of these keys
 /// looks like data of a workspace, which the Python server removes together with the workspace.
 const PREFIX: &str = "hypha-server/index:";
-/// The key of the leader among the Python servers. One of them acquires it before it serves any
-/// client, and renews it, so the key shows that a Python server is part of the cluster.
+/// The key of the leader among the Python servers. One of these servers acquires the key before it
+/// serves any client, and renews it, so the key shows that a Python server is part of the cluster.
 pub(super) const LEASE: &str = "hypha:leader";
 /// The set of the ids of the servers that keep the indexes.
 pub(super) const INDEXED: &str = "hypha-server/index:servers";
@@ -123,8 +123,8 @@ end
 "#;
 
 /// Returns whether searches must scan, and the members that may match, with their entries. Reads
-/// only the smallest group that contains all matches. The arguments are whether to list them even
-/// if searches must scan, the workspace, and the values of the client, name, type, app and
+/// only the smallest group that contains all matches. The arguments are whether to list the members
+/// even if searches must scan, the workspace, and the values of the client, name, type, app and
 /// `public`, with `*` for any.
 const LIST: &str = r#"
 local is_mixed = mixed()
@@ -248,8 +248,8 @@ return replaced and 'replaced' or 'new'
 
 /// Removes records. Returns the keys of the removed records.
 ///
-/// The argument is the connection that has ended, or empty for any connection. Every client
-/// registers its built-in service first. If that service is among the records and belongs to
+/// The argument is the connection that has ended, or an empty string for any connection. Every
+/// client registers its built-in service first. If that service is among the records and belongs to
 /// another connection by now, the client has reconnected, and only the records of the ended
 /// connection are removed.
 const REMOVE: &str = r#"

@@ -426,8 +426,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             let own = match own {
                 Some(own) => own,
                 None => {
-                    // More than `first` only if this makes no other account wait and evicts none,
-                    // because the declared length is only announced by the client and need not be
+                    // Reserves more than `first` only if no other account has to wait or is
+                    // evicted, because the client announces the declared length and it need not be
                     // true.
                     let first = length.min(RESERVE_FIRST);
                     let hoped = length.min(self.expected).max(first);
