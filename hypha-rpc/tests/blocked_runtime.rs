@@ -29,7 +29,7 @@ const BLOCKED: Duration = Duration::from_millis(1200);
 /// Minimum heartbeat interval of callees.
 const INTERVAL: f64 = 0.1;
 
-/// Lines of the log.
+/// Collects the log output.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -78,7 +78,7 @@ fn service(id: &str) -> Service {
 /// Time after which a blocking method is reported.
 const WARNING: Duration = Duration::from_millis(400);
 
-/// Other end of the client's link, on a separate runtime.
+/// Peer at the other end of the client's link. Runs on a separate runtime.
 struct Peer {
     id: &'static str,
     send: mpsc::UnboundedSender<Bytes>,
@@ -86,7 +86,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// Moves frames between this peer and a link.
+    /// Copies frames between this peer and a link.
     fn over<E>(
         id: &'static str,
         link: impl Stream<Item = Bytes> + Sink<Bytes, Error = E> + Send + 'static,
@@ -124,14 +124,14 @@ impl Peer {
         self.send.send(message).unwrap();
     }
 
-    /// Calls the method that does not block, and waits for its response.
+    /// Calls the non-blocking method `quick`, and waits for its response.
     async fn quick(&mut self) {
         self.call("quick");
         let answer = timeout(BLOCKED * 5, self.received("quick.resolve")).await;
         answer.expect("no other method runs");
     }
 
-    /// Returns the methods that arrive until `last` does, with the time of each.
+    /// Returns the methods of received messages up to and including `last`, with the time of each.
     async fn received(&mut self, last: &str) -> Vec<(String, Duration)> {
         let begin = Instant::now();
         let mut all = Vec::new();
@@ -145,8 +145,8 @@ impl Peer {
         panic!("the link ended: {all:?}");
     }
 
-    /// Waits as long as the handlers block, and asserts that heartbeats continue.
-    async fn heartbeats_go_on(&mut self) {
+    /// Receives until the blocked handler responds, and asserts that heartbeats arrived meanwhile.
+    async fn assert_heartbeats_while_blocked(&mut self) {
         let came = self.received("block.resolve").await;
         let beats = came.iter().filter(|(m, _)| m == "block.heartbeat").count();
         let gaps = came.windows(2).map(|w| w[1].1 - w[0].1);
@@ -156,7 +156,7 @@ impl Peer {
     }
 }
 
-/// Plays the server's side of a WebSocket: the handshake, and a manager that accepts everything.
+/// Acts as the server of a WebSocket: performs the handshake, and accepts every manager request.
 async fn accept<S>(id: &'static str, socket: S) -> Peer
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -262,7 +262,7 @@ fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Connects to the server at `url` and offers the service.
+/// Connects to the server at `url` and registers the service.
 async fn connect(id: &'static str, url: String) -> Client {
     let client = hypha_rpc::connect(url)
         .client_id("me")
@@ -276,8 +276,8 @@ async fn connect(id: &'static str, url: String) -> Client {
     client
 }
 
-/// Checks the reports about `blocked` handlers.
-fn check(id: &str, stats: Stats, blocked: u64) {
+/// Asserts that `blocked` handlers were reported, in the statistics and in the log.
+fn assert_reported(id: &str, stats: Stats, blocked: u64) {
     assert_eq!(stats.blocked_handlers, blocked, "{stats:?}");
     assert!(stats.stalls >= 1, "{stats:?}");
     let log = Log::start();
@@ -287,7 +287,7 @@ fn check(id: &str, stats: Stats, blocked: u64) {
 
 /// Blocks first one worker, then both.
 async fn block_workers(peer: &mut Peer) {
-    // One of two workers is blocked: other methods still run.
+    // One of two workers is blocked. The other must still run methods.
     peer.call("block");
     tokio::time::sleep(Duration::from_millis(50)).await;
     for _ in 0..3 {
@@ -296,11 +296,11 @@ async fn block_workers(peer: &mut Peer) {
         assert!(asked.elapsed() < BLOCKED / 3, "{:?}", asked.elapsed());
     }
     peer.received("block.resolve").await;
-    // Both workers are blocked: heartbeats continue.
+    // Both workers are blocked. Heartbeats must continue.
     peer.call("block");
     peer.call("block");
-    peer.heartbeats_go_on().await;
-    // The connection is back in its own runtime, and works.
+    peer.assert_heartbeats_while_blocked().await;
+    // The connection is back on its own runtime, and works.
     peer.received("block.resolve").await;
     tokio::time::sleep(Duration::from_millis(150)).await;
     peer.quick().await;
@@ -330,11 +330,11 @@ fn blocked_handlers_stop_neither_heartbeats_nor_other_methods() {
             );
         let mut peer = Peer::over("memory", Box::pin(frames));
         block_workers(&mut peer).await;
-        check("memory", program.client.stats(), 3);
+        assert_reported("memory", program.client.stats(), 3);
     });
 }
 
-/// Starts a program that connects to this test over TCP. Also returns the socket.
+/// Starts a program that connects to this test over TCP. Returns it with the accepted socket.
 async fn over_tcp(id: &'static str, scheme: &str, runtime: Runtime) -> (Starting, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("{scheme}://{}/ws", listener.local_addr().unwrap());
@@ -352,7 +352,7 @@ fn a_socket_moves_from_a_blocked_runtime_and_back() {
         let mut peer = accept("tcp", socket).await;
         let program = starting.await.unwrap();
         block_workers(&mut peer).await;
-        check("tcp", program.client.stats(), 3);
+        assert_reported("tcp", program.client.stats(), 3);
     });
 }
 
@@ -379,7 +379,7 @@ fn an_encrypted_socket_moves_from_a_blocked_runtime_and_back() {
         let mut peer = accept("tls", acceptor.accept(socket).await.unwrap()).await;
         let program = starting.await.unwrap();
         block_workers(&mut peer).await;
-        check("tls", program.client.stats(), 3);
+        assert_reported("tls", program.client.stats(), 3);
     });
 }
 
@@ -392,11 +392,11 @@ fn a_blocked_handler_on_the_only_thread_sends_heartbeats() {
         let program = starting.await.unwrap();
         for _ in 0..2 {
             peer.call("block");
-            peer.heartbeats_go_on().await;
-            // The connection is back in its own runtime, and works.
+            peer.assert_heartbeats_while_blocked().await;
+            // The connection is back on its own runtime, and works.
             tokio::time::sleep(Duration::from_millis(150)).await;
             peer.quick().await;
         }
-        check("single", program.client.stats(), 2);
+        assert_reported("single", program.client.stats(), 2);
     });
 }

@@ -1,4 +1,4 @@
-//! The API without async, with services in the same process.
+//! Tests the blocking API, with services in the same process.
 
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use hypha_rpc::error::{ErrorKind, RejectKind};
 use hypha_rpc::prelude::*;
 use hypha_rpc::testing::in_process;
 
-/// Errors of the desk.
+/// Error type of [`Desk`].
 #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
 enum DeskError {
     /// The divisor is zero.
@@ -17,7 +17,7 @@ enum DeskError {
     DivisionByZero,
 }
 
-/// A contract without async.
+/// A contract whose methods are not async.
 #[hypha_service]
 trait Desk {
     /// Divide one number by another.
@@ -94,7 +94,7 @@ impl Desk for Plain {
     fn each(&self, numbers: Vec<u32>, run: Callback<u32, u32, String>) -> Result<u32, String> {
         let mut sum = 0;
         for number in numbers {
-            // A method waits for a call of its caller.
+            // The service calls the caller back, and waits for the result.
             sum += run.call(number).wait().map_err(|e| e.to_string())?;
         }
         Ok(sum)
@@ -137,7 +137,7 @@ impl Desk for Plain {
     }
 }
 
-/// Starts the service; dropping the sender ends `wait_for_test`.
+/// Starts the service. Dropping the sender makes `wait_for_test` return.
 fn desk() -> (DeskProxy, mpsc::Sender<()>) {
     let (open, gate) = mpsc::channel();
     let gate = std::sync::Mutex::new(gate);
@@ -173,17 +173,17 @@ fn calls_wait_for_their_results() {
 }
 
 #[test]
-fn plain_methods_run_on_threads_for_blocking_work() {
+fn blocking_methods_run_on_blocking_threads() {
     let (desk, gate) = desk();
     assert_eq!(desk.thread().wait().unwrap(), "hypha-blocking");
-    // More of them than the runtime has threads for connections.
+    // More blocked methods than the runtime has worker threads.
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let desk = desk.clone();
             std::thread::spawn(move || desk.wait_for_test().wait())
         })
         .collect();
-    // Other calls are answered meanwhile.
+    // The service still responds to other calls.
     assert_eq!(desk.divide(1.0, 1.0).wait().unwrap(), 1.0);
     drop(gate);
     for thread in waiting {
@@ -238,7 +238,7 @@ fn calls_of_a_blocking_callback_keep_their_order() {
         }
         let _ = seen.send(number);
     });
-    /// Sends that many numbers without waiting for responses.
+    /// Calls `to` this many times without waiting for responses.
     struct Sender(u32);
 
     #[hypha_service]
@@ -382,7 +382,7 @@ async fn a_wait_on_a_thread_of_a_runtime_is_an_error() {
 }
 
 #[test]
-fn a_service_with_async_methods_waits_in_none_of_them() {
+fn async_services_cannot_wait_in_methods() {
     struct Mixed;
 
     #[hypha_service]
@@ -398,7 +398,7 @@ fn a_service_with_async_methods_waits_in_none_of_them() {
 }
 
 #[test]
-fn errors_of_connecting_are_those_of_the_asynchronous_api() {
+fn connect_errors_equal_those_of_the_async_api() {
     let error = hypha_rpc::blocking::connect("nonsense").unwrap_err();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let other = runtime.block_on(async { hypha_rpc::connect("nonsense").await });

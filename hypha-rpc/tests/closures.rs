@@ -1,4 +1,4 @@
-//! Services made of closures: `method!`.
+//! Tests services that are built from closures with `method!`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hypha_rpc::prelude::*;
 use hypha_rpc::testing;
 
-/// A part of the picture.
+/// A part of an image.
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Region {
     width: u16,
@@ -98,7 +98,7 @@ async fn closures_are_called_by_position_and_by_name() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_fit_are_named() -> anyhow::Result<()> {
+async fn invalid_arguments_are_named() -> anyhow::Result<()> {
     let lab = testing::in_process(lab()).await?;
     for (args, text) in [
         (args!(1), "missing argument `b`"),
@@ -116,7 +116,7 @@ async fn arguments_that_do_not_fit_are_named() -> anyhow::Result<()> {
 }
 
 #[test]
-fn schemas_are_made_of_the_types() {
+fn schemas_follow_the_types() {
     let all = lab().schema().to_json();
     let schema_of = |name: &str| all[name]["function"].clone();
     let schema = schema_of("divide");

@@ -1,4 +1,5 @@
-//! Tests a contract from end to end: both ends generated from one trait, connected in memory.
+//! Tests a contract from end to end: service and proxy are generated from one trait, and connected
+//! in memory.
 
 // Contracts may elide lifetimes, and methods need not use `self`.
 #![allow(elided_lifetimes_in_paths, clippy::unused_self)]
@@ -179,7 +180,7 @@ impl Sampler for Desk {
     }
 }
 
-/// Returns two clients, `ws/desk` and `ws/user`, that are connected to each other.
+/// Returns two connected clients, `ws/desk` and `ws/user`.
 fn clients() -> (Client, Client) {
     let (left, right) = memory::pair(64);
     let left = Client::from_link(
@@ -195,7 +196,7 @@ fn clients() -> (Client, Client) {
     (left, right)
 }
 
-/// Returns both ends; the first provides the service.
+/// Returns the provider's client, and the service and proxy of the other client.
 async fn connected() -> (Client, RemoteService, SamplerProxy) {
     let (left, right) = clients();
     let service = left
@@ -269,7 +270,7 @@ async fn blocking_methods_are_like_others() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The error type of the proxy is that of the contract, even if an alias hides it.
+/// An alias for `Result` does not hide the error type from the proxy.
 #[tokio::test]
 async fn errors_of_all_kinds() {
     let (_desk, _, proxy) = connected().await;
@@ -318,7 +319,8 @@ async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
         .await?;
     assert_eq!(joined.as_deref(), Some("97-98"));
 
-    // An absent argument means the default. Nil is a separate value, which the proxy sends.
+    // A missing argument gets its default. Nil is a separate value, which the proxy sends for
+    // `None`.
     let absent: Option<u32> = remote.call("maybe", hypha_rpc::args!()).await?;
     assert_eq!(absent, Some(7));
     assert_eq!(proxy.maybe(None).await?, None);
@@ -363,7 +365,7 @@ async fn wrong_arguments_are_named() {
 }
 
 #[tokio::test]
-async fn the_service_as_others_see_it() {
+async fn the_service_is_described_to_peers() {
     let (_desk, remote, _) = connected().await;
     assert_eq!(SamplerProxy::SERVICE_ID, "sampler");
     assert_eq!(
@@ -462,14 +464,14 @@ async fn results_outlive_the_proxy() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_implementation_can_be_shared() {
+fn an_implementation_can_be_an_arc() {
     let desk = std::sync::Arc::new(Desk);
     let service = SamplerService::from_arc(std::sync::Arc::clone(&desk)).into_service();
     assert_eq!(service.id(), "sampler");
     assert_eq!(std::sync::Arc::strong_count(&desk), 17);
 }
 
-/// A service without a contract of its own.
+/// A service that is an `impl` block, not a trait.
 struct Ledger {
     total: std::sync::Mutex<f64>,
 }
@@ -666,7 +668,7 @@ impl Results for Constants {
 }
 
 #[test]
-fn results_are_described_if_they_have_a_schema() {
+fn only_results_with_a_schema_are_described() {
     let service = ResultsService::new(Constants).into_service();
     let returns = |method: &str| {
         let schema = service.schema();

@@ -9,7 +9,7 @@ fn bytes(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = B
     prop::collection::vec(any::<u8>(), len).prop_map(Binary::from)
 }
 
-/// Generates bytes that often have the expected length.
+/// Generates bytes, often of length `len`.
 fn nearly(len: usize) -> impl Strategy<Value = Binary> {
     prop_oneof![bytes(len), bytes(0..len * 2)]
 }
@@ -23,7 +23,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_sealed_opens(plain in bytes(0..70_000)) {
+    fn sealed_data_opens(plain in bytes(0..70_000)) {
         let (ann, ben) = ends();
         let sealed: bytes::Bytes = ann.seal(&ben.public_key(), &plain).expect("seals").into();
         prop_assert_eq!(skip(&sealed), Ok(sealed.len()));
@@ -33,7 +33,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_makes_it_panic(
+    fn hostile_input_does_not_panic(
         version in prop_oneof![Just(2u64), any::<u64>()],
         sender in nearly(32),
         nonce in nearly(24),

@@ -1,5 +1,5 @@
-//! Tests `bytes::Bytes` in contracts: sent and described like `Binary`, and not copied if it is the
-//! whole argument or result.
+//! Tests `bytes::Bytes` in contracts: it is sent and described like `Binary`, and not copied if it
+//! is the whole argument or result.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -16,18 +16,18 @@ struct Named {
     data: Bytes,
 }
 
-/// Binary data in all places.
+/// Binary data as arguments, results, items and fields.
 #[hypha_service]
 trait Store {
     /// Returns its argument.
     async fn echo(&self, data: Bytes) -> Bytes;
-    /// The length of what is there.
+    /// Returns the total length of both arguments, or `None` without `data`.
     async fn len(
         &self,
         data: Option<Bytes>,
         #[hypha(default = Bytes::from_static(b"!"))] end: Bytes,
     ) -> Result<Option<usize>, Error>;
-    /// Returns whether both arguments share one frame, without a copy of either.
+    /// Returns whether both arguments are slices of the same received frame.
     async fn share_a_frame(&self, first: Bytes, second: Bytes) -> bool;
     async fn same(&self, data: Binary) -> Option<Binary>;
     async fn maybe(&self) -> Option<Bytes>;
@@ -49,7 +49,7 @@ impl Store for Impl {
     }
 
     async fn share_a_frame(&self, first: Bytes, second: Bytes) -> bool {
-        // Between them is the msgpack header of the second, of at most five bytes.
+        // Only the msgpack header of the second argument, at most five bytes, lies between them.
         let end = first.as_ptr() as usize + first.len();
         (end..=end + 5).contains(&(second.as_ptr() as usize))
     }
@@ -85,7 +85,7 @@ impl Store for Impl {
 }
 
 #[tokio::test]
-async fn it_travels_everywhere() -> anyhow::Result<()> {
+async fn bytes_are_sent_in_all_positions() -> anyhow::Result<()> {
     let store = in_process(StoreService::new(Impl)).await?;
     let large = Bytes::from((0..1 << 20).map(|n| n as u8).collect::<Vec<u8>>());
     assert_eq!(store.echo(large.clone()).await?, large);
@@ -111,7 +111,7 @@ async fn it_travels_everywhere() -> anyhow::Result<()> {
     let back = Callback::new(|data: Bytes| async move { data });
     assert_eq!(store.through(back, large.clone()).await?, large);
 
-    // Without the contract, and interchangeable with `Binary`.
+    // Called without the contract, where `Bytes` and `Binary` are interchangeable.
     let service = store.service();
     let echoed: Bytes = service.call("echo", args!(large)).await?;
     assert_eq!(echoed, large);
@@ -148,7 +148,7 @@ async fn arguments_are_slices_of_the_frame() -> anyhow::Result<()> {
 }
 
 #[test]
-fn it_is_described_as_binary_data() {
+fn bytes_are_described_as_binary_data() {
     let service = StoreService::new(Impl).into_service();
     let schema = |method: &str| {
         let schema = service.schema();

@@ -1,4 +1,4 @@
-//! Arrays of the crate `ndarray`, typed arrays and times in contracts.
+//! Tests arrays of the crate `ndarray`, typed arrays, and times in contracts.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -26,7 +26,7 @@ enum Step {
     Fill { wells: BTreeMap<u32, f64> },
 }
 
-/// Images in all places.
+/// Images as arguments, results, items and fields.
 #[hypha_service]
 trait Camera {
     async fn transposed(&self, image: Array2<u16>) -> Array2<u16>;
@@ -94,7 +94,7 @@ impl Camera for Impl {
 }
 
 #[tokio::test]
-async fn arrays_of_ndarray_travel_in_all_places() -> anyhow::Result<()> {
+async fn ndarray_arrays_are_sent_in_all_positions() -> anyhow::Result<()> {
     let camera = in_process(CameraService::new(Impl)).await?;
     let image = array![[1, 2, 3], [4, 5, 6]];
     let transposed = camera.transposed(image.clone()).await?;
@@ -114,7 +114,7 @@ async fn arrays_of_ndarray_travel_in_all_places() -> anyhow::Result<()> {
     assert_eq!(camera.frame(frame.clone()).await?, frame);
     let mut live = camera.live(2).await?;
     assert_eq!(live.try_next().await?, Some(array![[0]]));
-    // As callers without arrays write them.
+    // Callers without an array type send nested lists.
     let json: Array2<u16> = camera
         .service()
         .call("transposed", args!(json!([[1], [2]])))
@@ -123,7 +123,7 @@ async fn arrays_of_ndarray_travel_in_all_places() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The refusal of a call with these arguments.
+/// Returns the error message of a call whose arguments are rejected.
 async fn refusal(camera: &CameraProxy, method: &'static str, args: hypha_rpc::Args) -> String {
     let called: Result<Value, Error> = camera.service().call(method, args).await;
     match called {
@@ -140,7 +140,7 @@ async fn arrays_are_checked_before_the_method_runs() -> anyhow::Result<()> {
     let camera = in_process(CameraService::new(Impl)).await?;
     let image = Array::from_vec([1, 2], vec![1, 2])?;
     assert_eq!(camera.typed(image, 5).await?.as_slice(), [6, 7]);
-    // numpy's integers.
+    // numpy integers are 64-bit. They are converted.
     let image = NdArray::from_vec([1, 2], vec![1i64, 2])?;
     let typed: Array<u16, 2> = camera.service().call("typed", args!(image)).await?;
     assert_eq!(typed.as_slice(), [2, 3]);
@@ -225,7 +225,7 @@ async fn times_are_seconds_also_where_serde_buffers() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn byte_slices_take_what_bytes_take() -> anyhow::Result<()> {
+async fn byte_slices_accept_the_same_values_as_bytes() -> anyhow::Result<()> {
     let camera = in_process(CameraService::new(Impl)).await?;
     let size = |data: Value, more: Value| camera.service().call("size", args!(data, more));
     let list = || Value::from(vec![1, 2, 3]);

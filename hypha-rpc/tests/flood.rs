@@ -1,6 +1,7 @@
-//! Tests a peer that calls faster than the client can respond: the memory of the client is bounded.
+//! Tests that the memory of a client stays bounded when a peer calls faster than the client
+//! responds.
 //!
-//! The only test of its program, because it measures the program's memory.
+//! This test has its own program, because it measures the memory of the whole program.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hypha_rpc::transport::Frame;
 use hypha_rpc::transport::memory::{MemoryLink, pair};
 use hypha_wire::{Args, Head, ReplyMode};
 
-/// Returns the maximum memory that this program has had, in bytes.
+/// Returns the peak memory of this program, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -36,7 +37,7 @@ fn call(session: usize, size: usize) -> Frame {
         session: Some(&format!("S{session}")),
     };
     let message = args.finish(&head, ReplyMode::Star { interval: 10.0 });
-    // A separate buffer, as received from a socket.
+    // Copied, so that each frame has its own buffer, like frames from a socket.
     Frame::Binary(Bytes::from(message.expect("encodes").to_vec()))
 }
 
@@ -48,14 +49,14 @@ async fn flood(link: &mut MemoryLink, calls: usize, size: usize) {
     }
 }
 
-/// Waits until this many calls have arrived.
-async fn seen(client: &Client, link: &mut MemoryLink, calls: u64) -> Stats {
+/// Waits until the client has received `calls` calls.
+async fn wait_for_calls(client: &Client, link: &mut MemoryLink, calls: u64) -> Stats {
     let came = async {
         while client.stats().calls_received < calls {
             let _ = link.next().now_or_never();
             tokio::task::yield_now().await;
         }
-        // Accepted calls start a moment later.
+        // An accepted call starts its handler a moment after it is counted.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -79,17 +80,17 @@ async fn a_flood_of_calls_has_a_bound() {
 
     flood(&mut link, 10, 1 << 20).await;
     let before = peak();
-    // Two gigabytes in total.
+    // 2 GB in total: more than the client could store.
     flood(&mut link, 2000, 1 << 20).await;
-    let stats = seen(&client, &mut link, 2010).await;
+    let stats = wait_for_calls(&client, &mut link, 2010).await;
     let grown = peak() - before;
     assert!(grown < 64 << 20, "{} MiB", grown >> 20);
     assert!((20..=32).contains(&stats.running), "{stats:?}");
     assert_eq!(stats.refused_busy, 2010 - stats.running as u64);
 
-    // And many calls too small to count in the byte budget.
+    // Small calls are limited by their number, not their bytes.
     flood(&mut link, 30_000, 10).await;
-    let stats = seen(&client, &mut link, 32_010).await;
+    let stats = wait_for_calls(&client, &mut link, 32_010).await;
     let grown = peak() - before;
     assert!(grown < 128 << 20, "{} MiB", grown >> 20);
     assert_eq!(stats.running, 4096);

@@ -1,5 +1,5 @@
-//! Tests that generated code compiles wherever the user puts it: without the prelude, beside types
-//! with the names it uses, with another crate path, in a function body, with the strictest lints.
+//! Tests that generated code compiles in unfavorable surroundings: without the prelude, beside
+//! types with the same names, with a renamed crate, in a function body, with the strictest lints.
 
 #![deny(
     missing_docs,
@@ -11,7 +11,8 @@
 #![deny(clippy::all, clippy::pedantic)]
 #![allow(dead_code, missing_debug_implementations)]
 
-/// Types that travel; derives of others need the prelude.
+/// Serializable types. They are defined outside the modules without a prelude, because serde's
+/// derives need one.
 pub mod plain {
     /// A type.
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -37,7 +38,7 @@ pub mod plain {
     }
 }
 
-/// Types of the user with famous names.
+/// User types with the names of types in the standard library and `hypha-rpc`.
 #[no_implicit_prelude]
 pub mod shadows {
     pub use crate::plain::{Context, Error, T, Vec};
@@ -106,10 +107,10 @@ pub mod shadows {
     pub trait Sync {}
     /// A trait.
     pub trait Future {}
-    /// A contract among them.
+    /// A contract beside these types.
     #[::hypha_rpc::hypha_service(crate = crate::renamed)]
     pub trait Shadowed {
-        /// Uses them, and parameters named as locals of generated code.
+        /// Uses these types, and parameters with the names of locals in generated code.
         async fn all(
             &self,
             service: Vec,
@@ -117,12 +118,12 @@ pub mod shadows {
             #[hypha(context = false)] incoming: Context,
             #[hypha(default = 3)] output: u8,
         ) -> ::core::result::Result<Error, ::std::string::String>;
-        /// A method named like one of the proxy's own trait.
+        /// A method with the name of one in the trait `Proxy`.
         async fn service(&self, value: ::core::option::Option<u8>, error: u8) -> T;
-        /// A method named like another one.
+        /// A method with the name of a generated one.
         #[allow(clippy::wrong_self_convention)]
         async fn from_service(&self);
-        /// A method named like one of a common trait.
+        /// A method with the name of one in a common trait.
         async fn clone(&self) -> ::core::primitive::u8;
         /// A blocking method.
         #[hypha(blocking)]
@@ -137,7 +138,8 @@ pub mod shadows {
     }
 }
 
-/// Constants and statics with the names of locals in generated code, where they would be patterns.
+/// Constants and statics with the names of locals in generated code. A pattern with such a name
+/// would match the constant instead of binding a variable.
 #[allow(non_upper_case_globals)]
 pub mod constants {
     use hypha_rpc::prelude::*;
@@ -150,7 +152,7 @@ pub mod constants {
     constants!(arg0 arg1 error f feed incoming inner output schema service value);
     static args: u8 = inner;
 
-    /// A contract among them.
+    /// A contract beside these constants.
     #[hypha_service]
     pub trait Among {
         /// Arguments of all kinds.
@@ -164,7 +166,7 @@ pub mod constants {
         fn block(&self, a: u8) -> u8;
     }
 
-    /// A service among them.
+    /// A service beside these constants.
     pub struct Block;
 
     #[hypha_service]
@@ -174,7 +176,7 @@ pub mod constants {
             a
         }
 
-        /// A blocking method without advice from clippy.
+        /// A blocking method for which clippy must not suggest changes.
         #[hypha(blocking)]
         pub fn block(&self, a: u8) -> u8 {
             a
@@ -188,8 +190,8 @@ pub mod constants {
     }
 }
 
-/// Errors among types of the user with famous names. Traits that other derives implement are
-/// written by hand.
+/// Error types beside user types with the names of common ones. The traits of other derives are
+/// implemented by hand.
 pub mod errors {
     use crate::plain::Text;
 
@@ -278,7 +280,7 @@ pub mod errors {
     }
     error!(Made, "made", "MadeError");
 
-    /// Without the prelude.
+    /// Derives without the prelude.
     #[no_implicit_prelude]
     pub mod bare {
         #[derive(::hypha_rpc::RemoteError)]
@@ -314,7 +316,7 @@ pub mod errors {
 
 use hypha_rpc as renamed;
 
-/// Lints and attributes.
+/// Contracts with strict lints and with attributes.
 #[no_implicit_prelude]
 pub mod strict {
     /// A private contract.
@@ -323,7 +325,7 @@ pub mod strict {
         async fn undocumented(&self, name: &str);
     }
 
-    /// A contract of the crate.
+    /// A contract that is visible in the crate.
     #[::hypha_rpc::hypha_service]
     pub(crate) trait Restricted: ::core::fmt::Debug {
         /// A method with a body.

@@ -1,5 +1,4 @@
-//! Tests services in this process: the proxy works like a remote one, and nothing remains
-//! afterwards.
+//! Tests in-process services: the proxy works like a remote one, and nothing is leaked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +10,7 @@ use hypha_rpc::prelude::*;
 use hypha_rpc::testing::in_process;
 use hypha_rpc::workspace::UserInfo;
 
-/// Everything that a proxy does.
+/// Methods that use each capability of a proxy.
 #[hypha_service]
 trait Desk {
     async fn divide(&self, a: f64, #[hypha(default = 2.0)] b: f64) -> anyhow::Result<f64>;
@@ -64,7 +63,7 @@ fn desk() -> (DeskService<Impl>, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_proxy_is_a_real_one() {
+async fn the_proxy_works_like_a_remote_one() {
     let (service, dropped) = desk();
     let desk = in_process(service).await.expect("begins");
     assert_eq!(desk.divide(1.0, 4.0).await.expect("divides"), 0.25);
@@ -105,7 +104,7 @@ async fn the_proxy_is_a_real_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_caller_is_who_the_test_says() {
+async fn the_test_chooses_the_user() {
     let desk = in_process(desk().0).await.expect("begins");
     let anonymous = desk.who().await.expect("answers");
     assert_eq!(anonymous, ("test/caller".into(), String::new(), true));
@@ -178,7 +177,7 @@ fn calls_outside_of_a_runtime_are_errors() {
         .now_or_never();
     let error = connect.unwrap().unwrap_err();
     assert!(error.to_string().contains("no tokio runtime"), "{error}");
-    // Still usable within the runtime.
+    // The call still works within the runtime.
     assert_eq!(runtime.block_on(desk.divide(1.0, 2.0)).unwrap(), 0.5);
 }
 
@@ -206,7 +205,7 @@ fn a_client_is_closed_outside_of_a_runtime() {
     assert!(client.closed().now_or_never().is_some());
 }
 
-/// Descriptions that only the compiler can evaluate.
+/// Contract whose descriptions are macro calls, which only the compiler can expand.
 #[hypha_service]
 trait Documented {
     /// Counts.
@@ -231,7 +230,7 @@ impl Documented for Counter {
 }
 
 #[tokio::test]
-async fn texts_and_names_reach_the_schema() {
+async fn descriptions_and_names_reach_the_schema() {
     let proxy = in_process(DocumentedService::new(Counter)).await.unwrap();
     let schema = proxy.service().schema("count").unwrap();
     let text = |pointer: &str| {

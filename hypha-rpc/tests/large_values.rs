@@ -1,7 +1,7 @@
-//! Tests that a client rejects a value that needs far more memory than bytes, without using that
-//! memory.
+//! Tests that a client rejects a value whose decoded form is far larger than its encoding, before
+//! it allocates that memory.
 //!
-//! The only test of its program, because it measures the program's memory.
+//! This test has its own program, because it measures the memory of the whole program.
 #![cfg(target_os = "linux")]
 
 use hypha_rpc::client::{Identity, Settings};
@@ -9,7 +9,7 @@ use hypha_rpc::service::{Method, Visibility};
 use hypha_rpc::transport::memory::pair;
 use hypha_rpc::{Client, Service, Value, args};
 
-/// Returns a memory field of this program's status, in bytes.
+/// Returns a field of `/proc/self/status`, such as `VmHWM:`, in bytes.
 fn memory(field: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -22,13 +22,13 @@ fn memory(field: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_of_nulls_is_refused_before_it_is_large() {
-    // Use `LARGE_VALUE_MB=100` for a measurement with the original size.
+    // Set `LARGE_VALUE_MB=100` to measure with a large value.
     let size = std::env::var("LARGE_VALUE_MB").ok();
     let size = size.map_or(8, |size| size.parse().expect("a number")) << 20;
     let (a, b) = pair(64);
     let mut settings = Settings::in_process();
     if size < 64 << 20 {
-        // Only the length of the message counts, as for large messages by default.
+        // Turns off the limit on decoded values. The length of the message still limits the memory.
         settings.max_decoded_bytes = 0;
     }
     let a = Client::from_link(Box::new(a), Identity::new("ws", "a"), settings.clone());
@@ -51,6 +51,7 @@ async fn a_list_of_nulls_is_refused_before_it_is_large() {
     );
     let grown = memory("VmHWM:") - before;
     println!("{} MB for {} MB", grown >> 20, size >> 20);
-    // Twice for the sender, which is also in this program, and whose buffer has grown.
+    // The sender, in the same program, also keeps the message in a buffer, which doubled when it
+    // grew.
     assert!(grown < 6 * size + (16 << 20), "{grown} for {size}");
 }

@@ -1,7 +1,7 @@
-//! Tests that invalid arguments are rejected with a precise message, however serde represents their
-//! types, and that valid ones are accepted.
+//! Tests that invalid arguments are rejected with a precise message for every enum and struct
+//! representation of serde, and that valid arguments are accepted.
 
-// Most methods are called by name, like by other clients.
+// Most methods are called by name, as other clients do.
 #![allow(dead_code, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -107,9 +107,8 @@ impl Desk {
     }
 }
 
-/// Returns the result, or the message of the rejection, of a call with these arguments, given as
-/// JSON.
-async fn said(method: &str, args: Json) -> String {
+/// Calls a method with JSON arguments. Returns the result, or the message of the rejection.
+async fn outcome(method: &str, args: Json) -> String {
     let desk = in_process(Desk).await.expect("a service");
     let mut given = hypha_wire::Args::new(0, 0);
     for arg in args.as_array().expect("a list of arguments") {
@@ -126,7 +125,7 @@ async fn said(method: &str, args: Json) -> String {
 }
 
 #[tokio::test]
-async fn tags_that_are_wrong_are_what_is_named() {
+async fn wrong_tags_are_named() {
     for (method, args, wanted) in [
         ("tagged", json!(["empty"]), "`it`: expected map, got string"),
         (
@@ -154,7 +153,7 @@ async fn tags_that_are_wrong_are_what_is_named() {
             json!([{"id": 1, "nam": "x"}]),
             "`it.nam`: unknown (expected: id, name)",
         ),
-        // The message must not say that a variant is missing.
+        // The message must not claim that a variant is missing.
         (
             "outside",
             json!([{}]),
@@ -178,14 +177,18 @@ async fn tags_that_are_wrong_are_what_is_named() {
             "`it`: expected integer or map, got string",
         ),
     ] {
-        assert_eq!(said(method, args.clone()).await, wanted, "{method} {args}");
+        assert_eq!(
+            outcome(method, args.clone()).await,
+            wanted,
+            "{method} {args}"
+        );
     }
     let place = json!([{"id": 1, "kind": "place", "x": 1, "name": "a"}]);
-    assert!(said("flattened", place).await.contains("Place"));
+    assert!(outcome("flattened", place).await.contains("Place"));
 }
 
 #[tokio::test]
-async fn lists_of_a_wrong_length_are_lists() {
+async fn lists_of_a_wrong_length_are_named() {
     for (args, wanted) in [
         (
             json!([[1], [1, 2, 3], [1, 2]]),
@@ -200,14 +203,14 @@ async fn lists_of_a_wrong_length_are_lists() {
             "`two`: expected a list of length 2, got length 3",
         ),
     ] {
-        assert_eq!(said("lists", args.clone()).await, wanted, "{args}");
+        assert_eq!(outcome("lists", args.clone()).await, wanted, "{args}");
     }
 }
 
 #[tokio::test]
 async fn maps_have_keys_of_their_type() {
     let fitting = json!([{"7": "a"}, {"fast": 1}]);
-    assert_eq!(said("maps", fitting).await, "{7: \"a\"} {Fast: 1}");
+    assert_eq!(outcome("maps", fitting).await, "{7: \"a\"} {Fast: 1}");
     for (args, wanted) in [
         (
             json!([{"x": "a"}, {}]),
@@ -226,7 +229,7 @@ async fn maps_have_keys_of_their_type() {
             "`modes.gone`: unknown (expected: fast, slow)",
         ),
     ] {
-        assert_eq!(said("maps", args.clone()).await, wanted, "{args}");
+        assert_eq!(outcome("maps", args.clone()).await, wanted, "{args}");
     }
     // A Rust caller sends values that fit the schema.
     let desk = in_process(Desk).await.expect("a service");
@@ -238,17 +241,17 @@ async fn maps_have_keys_of_their_type() {
 #[tokio::test]
 async fn a_number_that_would_become_infinite_is_refused() {
     assert_eq!(
-        said("small", json!([1e39])).await,
+        outcome("small", json!([1e39])).await,
         "`number`: 1e39 is out of range for f32"
     );
 }
 
 #[tokio::test]
-async fn null_is_left_out_where_it_cannot_be_meant() {
-    assert_eq!(said("defaults", json!([null, 5])).await, "3 Some(5)");
-    assert_eq!(said("defaults", json!([2, null])).await, "2 None");
+async fn null_means_a_missing_argument_if_the_type_excludes_null() {
+    assert_eq!(outcome("defaults", json!([null, 5])).await, "3 Some(5)");
+    assert_eq!(outcome("defaults", json!([2, null])).await, "2 None");
     assert_eq!(
-        said("defaults", json!(["x"])).await,
+        outcome("defaults", json!(["x"])).await,
         "`times`: expected integer, got string"
     );
 }

@@ -1,4 +1,4 @@
-//! Tests Ctrl-C: the first cancels the handlers, the second ends the process.
+//! Tests Ctrl-C: the first one cancels the handlers, the second one ends the process.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ struct Stubborn;
 
 #[hypha_service(id = "stubborn")]
 impl Stubborn {
-    /// Never end.
+    /// Ignores cancellation and never returns.
     pub async fn run(&self, ctx: &Context) {
         println!("\nrunning");
         ctx.cancellation().cancelled().await;
@@ -32,7 +32,7 @@ impl Stubborn {
     }
 }
 
-/// The process that the test below starts.
+/// Runs in the child process that the test below starts.
 #[tokio::test]
 async fn serves_until_it_is_stopped() {
     if std::env::var_os(SERVING).is_none() {

@@ -1,4 +1,4 @@
-//! Runs one test case against one server, if the needed peers are installed.
+//! Runs one test case against one server, if the required peers are installed.
 
 use anyhow::Result;
 
@@ -6,12 +6,13 @@ use crate::conformance::Language;
 use crate::peers::or_skip;
 use crate::servers::{Kind, Server};
 
-/// Runs `case` against the shared server of this kind. Skips it with a message if a language in
-/// `languages` is not installed, or if Python is not installed but the server needs it.
+/// Runs `case` against the shared server of this kind. Skips the case with a message if a language
+/// in `languages` is not installed, or if the server is the Python server and Python is not
+/// installed.
 ///
 /// # Panics
 ///
-/// Panics if the case fails, after printing the output of the server.
+/// Panics if the case fails, after printing the server's output.
 pub fn run_blocking(kind: Kind, languages: &[Language], case: impl FnOnce(&Server) -> Result<()>) {
     for language in languages {
         if or_skip(language.installed()).is_none() {

@@ -1,5 +1,5 @@
-//! Starts the conformance programs: one hosts a service, and another calls all its methods, in any
-//! pair of languages.
+//! Starts the conformance programs, in any pair of languages: a host with a service, and a client
+//! that calls all its methods.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::process::Process;
 
 /// Timeout for a host to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Timeout for a client to run all its checks. Each check also has its own timeout.
+/// Timeout for a client to run all checks. Each check also has its own timeout.
 const CLIENT_LIMIT: Duration = Duration::from_secs(300);
-/// Timeout for a host to terminate when told to.
+/// Timeout for a host to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Language of a peer.
@@ -71,12 +71,12 @@ pub struct Host {
     language: Language,
     /// Full id of the service.
     pub service: String,
-    /// The program.
+    /// Process of the host.
     pub process: Process,
 }
 
 impl Host {
-    /// Starts the service, with `options` in addition to the server, and waits until it is
+    /// Starts a host with the server URL and `options` as arguments, and waits until its service is
     /// registered.
     pub fn start(language: Language, server_url: &str, options: &[&str]) -> Result<Host> {
         let mut command = language.host()?;
@@ -98,8 +98,8 @@ impl Host {
         })
     }
 
-    /// Runs a client in `language` that checks the service with the id `service`. Returns the
-    /// number of passed checks.
+    /// Runs a client in `language` that checks the service with id `service`. Returns the number of
+    /// passed checks.
     pub fn call_from(
         &self,
         language: Language,
@@ -112,7 +112,7 @@ impl Host {
             .map_err(|error| anyhow!("{error:#}\n{}", self.process.transcript(0)))
     }
 
-    /// Tells the program to terminate, and checks its exit status.
+    /// Sends SIGTERM to the program, and checks its exit status.
     pub fn stop(self) -> Result<()> {
         ensure!(
             self.process.try_wait()?.is_none(),
@@ -137,7 +137,7 @@ struct Check {
     detail: serde_json::Value,
 }
 
-/// Starts a client in `language` that checks a service in the language `host`.
+/// Starts a client in `language`. It checks a service that is implemented in the language `host`.
 pub fn start_client(
     language: Language,
     host: Language,
@@ -152,14 +152,14 @@ pub fn start_client(
     Process::start(format!("the {language:?} client"), &command)
 }
 
-/// Waits until a program that prints a line per check has ended. Returns the number of passed
-/// checks. Fails if a check failed or none passed.
+/// Waits until the client has ended. Returns the number of passed checks. Fails if a check failed,
+/// or if none passed.
 pub fn passed_checks(process: &Process) -> Result<usize> {
     let status = process.wait(CLIENT_LIMIT)?;
     let mut passed = 0;
     let mut failed = Vec::new();
     for line in process.stdout() {
-        // Libraries may print other lines.
+        // Ignore lines that libraries print.
         let Ok(check) = serde_json::from_str::<Check>(&line) else {
             continue;
         };

@@ -1,4 +1,5 @@
-//! Programs of this workspace. cargo builds all of them when a test needs the first.
+//! Builds and finds the programs of this workspace. The first test that needs a program builds all
+//! of them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 
 use crate::project_root;
 
-/// Programs that tests start.
+/// Examples that tests start.
 const EXAMPLES: [&str; 10] = [
     "blocking",
     "conformance",
@@ -25,10 +26,10 @@ const EXAMPLES: [&str; 10] = [
 ];
 const BINARIES: [&str; 2] = ["hypha", "hypha-server"];
 
-/// Returns the path of a binary or example of this workspace.
+/// Returns the path of a binary or example of this workspace, building it if necessary.
 ///
-/// `HYPHA_TEST_PROGRAMS` may name a folder with built programs and a subfolder `examples`. Without
-/// it, cargo builds them.
+/// If `HYPHA_TEST_PROGRAMS` is set, nothing is built: it names a folder with the programs, and with
+/// the examples in its subfolder `examples`.
 pub fn executable(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
         let folder = PathBuf::from(folder);
@@ -58,15 +59,14 @@ struct Target {
     name: String,
 }
 
-/// Builds all programs with cargo. If the tests were built with them, as by `cargo test` for the
-/// whole workspace, cargo only prints their paths.
+/// Builds all programs with cargo. If they were built together with the tests, as `cargo test
+/// --workspace` does, cargo only prints their paths.
 fn build() -> Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(project_root());
-    // Variables that cargo sets for this package must not reach build scripts of other packages.
-    // Some build scripts watch these variables, and cargo would rebuild them and all dependents
-    // each time.
+    // Remove the variables that cargo sets for this package. Build scripts of other packages watch
+    // some of them, so cargo would rebuild these packages and all their dependents each time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

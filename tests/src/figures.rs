@@ -1,33 +1,33 @@
-//! Measurements of a stack in the benchmark, in any language.
+//! Results of the benchmark for one stack, in any language.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Measurements of one stack, which is a service, a server and a caller.
+/// Measurements of one stack: a service, a server and a caller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls per second, one at a time.
     pub serial_rate: f64,
-    /// Latency of these calls in microseconds: the median and the 99th percentile.
+    /// Latency of serial calls, in microseconds: median and 99th percentile.
     pub serial_us: (f64, f64),
     /// Calls per second, 64 at once.
     pub parallel_rate: f64,
-    /// Latency of these calls in microseconds: the median and the 99th percentile.
+    /// Latency of these 64 concurrent calls, in microseconds: median and 99th percentile.
     pub parallel_us: (f64, f64),
-    /// Echoes of 1 MB, in MB per second.
+    /// Throughput of echoes of 1 MB, in MB per second.
     pub mb_1: f64,
-    /// Echoes of 16 MB, in MB per second.
+    /// Throughput of echoes of 16 MB, in MB per second.
     pub mb_16: f64,
-    /// Echoes of arrays of 16 MB, in MB per second; 0 if the stack has no arrays.
+    /// Throughput of echoes of 16 MB arrays, in MB per second. Zero if the stack has no arrays.
     #[serde(default)]
     pub mb_array: f64,
-    /// Small stream items per second at the consumer; 0 if the stack has no streams.
+    /// Stream items per second at the consumer. Zero if the stack has no streams.
     #[serde(default)]
     pub items: f64,
 }
 
-/// Sorts the samples, and returns the median and the 99th percentile in microseconds.
+/// Sorts the samples. Returns the median and the 99th percentile, in microseconds.
 pub fn percentiles(samples: &mut [Duration]) -> (f64, f64) {
     samples.sort_unstable();
     let at = |share: f64| {

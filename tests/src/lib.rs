@@ -1,8 +1,8 @@
-//! Support for the whole-system tests. Starts the Python server, `hypha-server`, and programs in
-//! Rust, Python and JavaScript, each on a free port, collects their output, and kills them when
-//! dropped.
+//! Support for the whole-system tests. Starts servers and programs in Rust, Python and JavaScript,
+//! each server on a free port; collects their output; and kills them when dropped.
 //!
-//! This crate uses no internals of other crates: servers and examples are external programs.
+//! This crate uses no internals of other crates. It starts servers and examples as separate
+//! programs.
 
 pub mod cases;
 pub mod conformance;

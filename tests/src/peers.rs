@@ -1,7 +1,7 @@
-//! Finds the Python and JavaScript peers, and skips tests without them.
+//! Finds the Python and JavaScript peers, and skips tests whose peers are not installed.
 //!
-//! `cargo xtask setup` installs both. Without it, tests that need them are skipped with a message,
-//! or fail if `CI` or `HYPHA_TEST_REQUIRE_PEERS` is set.
+//! `cargo xtask setup` installs both. If they are missing, tests that need them print a message and
+//! pass, or fail if `CI` or `HYPHA_TEST_REQUIRE_PEERS` is set.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -16,14 +16,14 @@ use crate::project_root;
 /// Environment variable with the path of a Python interpreter that has the packages of
 /// `tests/interop/requirements.lock`.
 pub const PYTHON_VARIABLE: &str = "HYPHA_TEST_PYTHON";
-/// Variable with the path of a Python interpreter that has the packages of
+/// Environment variable with the path of a Python interpreter that has the packages of
 /// `tests/interop/requirements-mcp.lock`.
 pub const MCP_PYTHON_VARIABLE: &str = "HYPHA_TEST_MCP_PYTHON";
-/// Variable with the path of Chromium.
+/// Environment variable with the path of Chromium.
 pub const CHROMIUM_VARIABLE: &str = "HYPHA_TEST_CHROMIUM";
 /// Environment variable with the path of a file to which each skipped test appends a line.
 pub const SKIPPED_VARIABLE: &str = "HYPHA_TEST_SKIPPED";
-/// Environment variable that makes a missing peer a failure, if set.
+/// Environment variable that, if set, makes tests fail when their peers are missing.
 pub const REQUIRE_VARIABLE: &str = "HYPHA_TEST_REQUIRE_PEERS";
 
 /// Returns the folder of the peers' programs and lock files.
@@ -32,7 +32,7 @@ pub fn interop_folder() -> PathBuf {
     project_root().join("tests").join("interop")
 }
 
-/// Returns the Python interpreter of the tests.
+/// Returns the Python interpreter for the peers.
 pub fn python() -> Result<PathBuf> {
     let installed = || project_root().join("target/interop/venv/bin/python");
     let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(installed, PathBuf::from);
@@ -44,8 +44,8 @@ pub fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Returns the Python interpreter of MCP clients, whose packages do not fit those of the original
-/// server.
+/// Returns the Python interpreter for MCP clients. It is separate, because the packages of MCP
+/// clients conflict with those of the Python server.
 pub fn mcp_python() -> Result<PathBuf> {
     let installed = || project_root().join("target/interop/mcp-venv/bin/python");
     let python = std::env::var_os(MCP_PYTHON_VARIABLE).map_or_else(installed, PathBuf::from);
@@ -57,7 +57,7 @@ pub fn mcp_python() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Returns Node, if the packages of the JavaScript peers are installed.
+/// Returns Node.js, if the packages of the JavaScript peers are installed.
 pub fn node() -> Result<PathBuf> {
     let modules = interop_folder().join("js").join("node_modules");
     ensure!(
@@ -73,7 +73,7 @@ pub fn node() -> Result<PathBuf> {
     Ok(node)
 }
 
-/// Returns the browser.
+/// Returns Chromium.
 pub fn chromium() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(CHROMIUM_VARIABLE) {
         return Ok(named.into());
@@ -84,33 +84,33 @@ pub fn chromium() -> Result<PathBuf> {
     found.context("`chromium` is not installed")
 }
 
-/// Returns a program of the Python peers.
+/// Returns a command that runs a script of the Python peers.
 pub fn python_program(script: &str) -> Result<Command> {
     Ok(program_of(&python()?, script))
 }
 
-/// Returns a program of the MCP clients in Python.
+/// Returns a command that runs a script of the Python MCP clients.
 pub fn mcp_program(script: &str) -> Result<Command> {
     Ok(program_of(&mcp_python()?, script))
 }
 
 fn program_of(python: &Path, script: &str) -> Command {
     let mut command = Command::new(python);
-    // `-u` writes lines without a delay. `-B` writes no files beside the sources.
+    // `-u` prints lines without buffering. `-B` writes no bytecode beside the sources.
     command
         .args(["-u", "-B"])
         .arg(interop_folder().join("python").join(script));
     command
 }
 
-/// Returns a program of the JavaScript peers.
+/// Returns a command that runs a script of the JavaScript peers.
 pub fn javascript_program(script: &str) -> Result<Command> {
     let mut command = Command::new(node()?);
     command.arg(interop_folder().join("js").join(script));
     Ok(command)
 }
 
-/// Returns the peer, or prints a message that this test is skipped and returns `None`.
+/// Returns the peer, or prints that the test is skipped and returns `None`.
 ///
 /// # Panics
 ///
@@ -119,8 +119,8 @@ pub fn or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI") || is_set(REQUIRE_VARIABLE))
 }
 
-/// Like [`or_skip`], for a system program. `cargo xtask setup` installs these only if `CI` is set,
-/// so they are required only then.
+/// Like [`or_skip`], for a program of the operating system. It is required only if `CI` is set,
+/// because only then does `cargo xtask setup` install it.
 pub fn program_or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI"))
 }
@@ -135,15 +135,15 @@ fn found_or_skipped<T>(found: Result<T>, required: bool) -> Option<T> {
                 "{test} needs a peer: {error:#}; run `cargo xtask setup`"
             );
             let line = format!("{test}: {error:#}; run `cargo xtask setup`\n");
-            // `cargo xtask test` prints these lines at the end. An error here must not fail the
-            // test.
+            // `cargo xtask test` prints the lines of this file at the end. A write error must not
+            // fail the test.
             let file = std::env::var_os(SKIPPED_VARIABLE);
             let file = file.and_then(|file| OpenOptions::new().append(true).open(file).ok());
             if let Some(mut file) = file {
                 let _ = file.write_all(line.as_bytes());
             }
-            // Bypass the output capture of the test runner, which would hide the message. The
-            // runner may have printed a part of a line, hence the line break.
+            // Written to `stderr` directly, because the test runner captures `eprintln!`. The
+            // runner may have printed a partial line, hence the line break.
             let line = format!("\nskipped: {line}");
             let _ = std::io::stderr().write_all(line.as_bytes());
             None

@@ -12,12 +12,12 @@ use std::{fmt, thread};
 
 use anyhow::{Context, Result, bail};
 
-/// Shell script that runs `"$@"` in the shell's own process group.
+/// Shell script that runs `"$@"` in the process group of the shell.
 ///
-/// A line on standard input tells the program to terminate; the end of standard input kills the
-/// whole group. The kernel closes the pipe when the process that holds it dies for any reason. So
-/// no program survives a test that is killed, and no server in a `static` survives, although it is
-/// never dropped.
+/// A line on standard input makes it terminate the program. The end of standard input makes it kill
+/// the whole process group. The kernel closes that pipe when the test process ends for any reason,
+/// so no program survives a killed test, and no server in a `static` survives although it is never
+/// dropped.
 const SUPERVISE: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -34,17 +34,18 @@ kill -KILL "$watcher"
 exit "$status"
 "#;
 
-/// Prefix of the user's environment variables that would change the behavior of a child.
+/// Prefix of environment variables that are not passed on, because they would change the child's
+/// behavior.
 const FOREIGN_PREFIX: &str = "HYPHA_";
 
-/// Interval of checks for the end of a child.
+/// Interval at which a child is checked for its end.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running program.
 pub struct Process {
     name: String,
     child: Mutex<Child>,
-    /// Standard input of the shell; the program lives as long as it is open.
+    /// Standard input of the shell. The program runs while it is open.
     control: Mutex<Option<ChildStdin>>,
     output: Arc<Output>,
 }
@@ -58,9 +59,9 @@ struct Output {
 #[derive(Default)]
 struct Lines {
     all: Vec<Line>,
-    /// Number of streams that have ended, of two.
+    /// Number of the two output streams that have ended.
     ended: usize,
-    /// File that also gets every line.
+    /// File to which each line is also written.
     copy: Option<File>,
 }
 
@@ -86,7 +87,7 @@ enum Stream {
 }
 
 impl Process {
-    /// Starts `command`, which is called `name` in messages. Replaces its standard streams and
+    /// Starts `command`. Messages call it `name`. Replaces the command's standard streams and
     /// process group.
     pub fn start(name: impl Into<String>, command: &Command) -> Result<Process> {
         let name = name.into();
@@ -103,9 +104,9 @@ impl Process {
                 supervised.env_remove(key);
             }
         }
-        // All connections are local, so a proxy would break them.
+        // All connections are local. A proxy could not reach them.
         supervised.env("NO_PROXY", "*").env("no_proxy", "*");
-        // People read the output in a log.
+        // The output is shown in logs, where escape sequences for colors would be visible.
         supervised.env("NO_COLOR", "1");
         for (key, value) in command.get_envs() {
             match value {
@@ -117,8 +118,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Use a separate group, so that the end of the test also kills the children of the
-            // program.
+            // A process group of its own, so that the end of the test also kills the children of
+            // the program.
             .process_group(0);
         let mut child = supervised
             .spawn()
@@ -139,8 +140,8 @@ impl Process {
         })
     }
 
-    /// Waits for the first line on standard output for which `find` returns a value, including
-    /// lines before the call.
+    /// Waits for a line on standard output for which `find` returns a value. Includes lines that
+    /// were printed before the call.
     ///
     /// # Errors
     ///
@@ -189,7 +190,7 @@ impl Process {
         .with_context(|| format!("waiting for a line {prefix:?}"))
     }
 
-    /// Waits until the program and its output have ended.
+    /// Waits until the program has ended and its output is complete.
     pub fn wait(&self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -216,12 +217,12 @@ impl Process {
         }
     }
 
-    /// Returns the process id of the program, not that of the shell.
+    /// Returns the process id of the program, which is a child of the shell.
     pub fn program(&self) -> Result<u32> {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let group = child.id();
         let children = std::fs::read_to_string(format!("/proc/{group}/task/{group}/children"))?;
-        // The program is the first child of the shell.
+        // The program is the shell's first child.
         let first = children.split_whitespace().next();
         Ok(first.context("the program has ended")?.parse()?)
     }
@@ -242,7 +243,7 @@ impl Process {
         Ok(control.flush()?)
     }
 
-    /// Also writes all output to a file, past and future.
+    /// Writes all output to `file`, including what was printed before.
     pub fn copy_output(&self, file: &Path) -> Result<()> {
         let mut copy = File::create(file)?;
         let mut lines = self.output.lock();
@@ -253,19 +254,19 @@ impl Process {
         Ok(())
     }
 
-    /// Returns the lines of standard output so far.
+    /// Returns the lines printed to standard output so far.
     pub fn stdout(&self) -> Vec<String> {
         let lines = self.output.lock();
         let out = lines.all.iter().filter(|line| line.stream == Stream::Out);
         out.map(|line| line.text.clone()).collect()
     }
 
-    /// Returns the current number of lines, as an argument for [`Process::transcript`].
+    /// Returns the current number of output lines, as an argument for [`Process::transcript`].
     pub fn mark(&self) -> usize {
         self.output.lock().all.len()
     }
 
-    /// Returns both output streams from a mark on, in readable form.
+    /// Returns the lines of both output streams after `mark`, as readable text.
     pub fn transcript(&self, mark: usize) -> String {
         let lines = self.output.lock();
         let mut text = format!("--- output of {} ---\n", self.name);
@@ -282,7 +283,7 @@ impl Output {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a stream to its end in a thread.
+    /// Starts a thread that reads a stream to its end.
     fn collect(self: Arc<Self>, stream: Stream, source: impl Read + Send + 'static) {
         thread::spawn(move || {
             let mut source = BufReader::new(source);
@@ -293,7 +294,7 @@ impl Output {
                 let line = Line { stream, text };
                 let mut lines = self.lock();
                 if let Some(copy) = &mut lines.copy {
-                    // The copy is optional; other errors show a full disk.
+                    // The copy is optional, so a write error is ignored.
                     let _ = writeln!(copy, "{line}");
                 }
                 lines.all.push(line);
@@ -319,7 +320,7 @@ impl Drop for Process {
         if thread::panicking() {
             eprint!("{}", self.transcript(0));
         }
-        // When its standard input ends, the shell kills its process group and itself.
+        // When standard input is closed, the shell kills its process group.
         drop(
             self.control
                 .lock()

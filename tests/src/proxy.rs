@@ -1,4 +1,4 @@
-//! A TCP proxy between clients and a server, which simulates network faults.
+//! A TCP proxy between clients and a server that simulates network faults.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,22 +12,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Behavior of the network.
+/// Simulated state of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
+pub enum NetworkState {
     /// All bytes arrive.
-    Fair,
-    /// All bytes arrive with this delay.
+    Normal,
+    /// All bytes arrive, with this delay.
     Slow(Duration),
-    /// No bytes arrive, and neither side is notified, as with a half-open connection.
+    /// No bytes arrive, and neither side notices, as with a half-open connection.
     Stalled,
-    /// New connections are closed immediately.
+    /// The proxy closes new connections immediately.
     Refusing,
-    /// Like `Fair`, but requests for a WebSocket are rejected, as by an old proxy.
+    /// Like `Normal`, but the proxy rejects WebSocket handshakes, like an old HTTP proxy.
     OnlyHttp,
 }
 
-/// A proxy in front of one server. Dropping it ends all connections.
+/// A proxy in front of one server. Dropping it closes all connections.
 #[derive(Debug)]
 pub struct Proxy {
     /// URL for clients.
@@ -39,11 +39,11 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     target: Mutex<SocketAddr>,
-    weather: watch::Sender<Weather>,
-    /// Generation of connections. Changing it closes the existing ones.
-    age: watch::Sender<u64>,
-    /// Number of bytes from clients after which all connections are closed. Negative: no limit.
-    fuse: AtomicI64,
+    network: watch::Sender<NetworkState>,
+    /// Generation of the connections. A change closes the existing ones.
+    generation: watch::Sender<u64>,
+    /// Number of bytes from clients until all connections are closed. Negative: unlimited.
+    bytes_left: AtomicI64,
     accepted: Mutex<Vec<Instant>>,
 }
 
@@ -62,9 +62,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let shared = Arc::new(Shared {
             target: Mutex::new(address(url)?),
-            weather: watch::Sender::new(Weather::Fair),
-            age: watch::Sender::new(0),
-            fuse: AtomicI64::new(-1),
+            network: watch::Sender::new(NetworkState::Normal),
+            generation: watch::Sender::new(0),
+            bytes_left: AtomicI64::new(-1),
             accepted: Mutex::default(),
         });
         Ok(Proxy {
@@ -74,28 +74,32 @@ impl Proxy {
         })
     }
 
-    /// Connects new connections to another server.
+    /// Forwards new connections to the server at `url`.
     pub fn redirect(&self, url: &str) -> Result<()> {
         *lock(&self.shared.target) = address(url)?;
         Ok(())
     }
 
-    /// Changes the behavior of existing and new connections.
-    pub fn weather(&self, weather: Weather) {
-        self.shared.weather.send_replace(weather);
+    /// Sets the behavior of existing and new connections.
+    pub fn set_network(&self, network: NetworkState) {
+        self.shared.network.send_replace(network);
     }
 
     /// Closes all connections.
     pub fn cut(&self) {
-        self.shared.age.send_modify(|age| *age += 1);
+        self.shared
+            .generation
+            .send_modify(|generation| *generation += 1);
     }
 
-    /// Closes all connections after clients have sent this number of further bytes.
+    /// Closes all connections after clients have sent `bytes` more bytes.
     pub fn cut_after(&self, bytes: u32) {
-        self.shared.fuse.store(i64::from(bytes), Ordering::SeqCst);
+        self.shared
+            .bytes_left
+            .store(i64::from(bytes), Ordering::SeqCst);
     }
 
-    /// Returns the times of all connection attempts, including refused ones.
+    /// Returns the times at which connections were accepted, including those closed immediately.
     #[must_use]
     pub fn accepted(&self) -> Vec<Instant> {
         lock(&self.shared.accepted).clone()
@@ -115,7 +119,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             continue;
         };
         lock(&shared.accepted).push(Instant::now());
-        if *shared.weather.borrow() == Weather::Refusing {
+        if *shared.network.borrow() == NetworkState::Refusing {
             continue;
         }
         tokio::spawn(connect(client, Arc::clone(&shared)));
@@ -123,16 +127,16 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
-    let mut age = shared.age.subscribe();
+    let mut generation = shared.generation.subscribe();
     let target = *lock(&shared.target);
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
-    // An error here only adds latency. Without `nodelay`, small frames would wait for
-    // acknowledgements.
+    // Errors are ignored, because they only add latency: without `nodelay`, small frames would wait
+    // for acknowledgements.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_server, mut to_server) = server.into_split();
-    if *shared.weather.borrow() == Weather::OnlyHttp {
+    if *shared.network.borrow() == NetworkState::OnlyHttp {
         let mut head = vec![0; 4096];
         let Ok(read) = client.read(&mut head).await else {
             return;
@@ -150,26 +154,26 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
     }
     let (from_client, to_client) = client.into_split();
     tokio::select! {
-        _ = age.changed() => {}
+        _ = generation.changed() => {}
         () = carry(from_client, to_server, &shared, true) => {}
         () = carry(from_server, to_client, &shared, false) => {}
     }
 }
 
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, counted: bool) {
-    let mut weather = shared.weather.subscribe();
+    let mut network = shared.network.subscribe();
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = match from.read(&mut buffer).await {
             Ok(read @ 1..) => read,
             _ => return,
         };
-        let now = *weather.borrow_and_update();
+        let now = *network.borrow_and_update();
         match now {
-            Weather::Slow(time) => tokio::time::sleep(time).await,
-            Weather::Stalled => {
-                // Delayed bytes arrive after the fault ends, as with TCP.
-                let clear = weather.wait_for(|weather| *weather != Weather::Stalled);
+            NetworkState::Slow(time) => tokio::time::sleep(time).await,
+            NetworkState::Stalled => {
+                // Hold the bytes until the fault ends. Like TCP, the proxy loses none.
+                let clear = network.wait_for(|network| *network != NetworkState::Stalled);
                 if clear.await.is_err() {
                     return;
                 }
@@ -178,15 +182,15 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared,
         }
         let mut part = &buffer[..read];
         if counted {
-            let fuse = shared.fuse.load(Ordering::SeqCst);
-            if fuse >= 0 {
-                let left = fuse - read as i64;
-                shared.fuse.store(left.max(-1), Ordering::SeqCst);
+            let bytes_left = shared.bytes_left.load(Ordering::SeqCst);
+            if bytes_left >= 0 {
+                let left = bytes_left - read as i64;
+                shared.bytes_left.store(left.max(-1), Ordering::SeqCst);
                 if left <= 0 {
-                    part = &part[..usize::try_from(fuse).unwrap_or(0).min(read)];
+                    part = &part[..usize::try_from(bytes_left).unwrap_or(0).min(read)];
                     let _ = to.write_all(part).await;
-                    shared.fuse.store(-1, Ordering::SeqCst);
-                    shared.age.send_modify(|age| *age += 1);
+                    shared.bytes_left.store(-1, Ordering::SeqCst);
+                    shared.generation.send_modify(|generation| *generation += 1);
                     return;
                 }
             }

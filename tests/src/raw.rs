@@ -1,4 +1,4 @@
-//! A WebSocket client that can send any bytes and returns everything that it receives.
+//! A WebSocket client that sends arbitrary frames and returns everything that it receives.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-/// Timeout for every expected reaction of a server.
+/// Timeout for each expected reaction of a server.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection to a server's `/ws`.
@@ -20,7 +20,7 @@ pub struct RawClient {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// The message `connection_info` of a server.
+/// Message `connection_info` of a server.
 #[derive(Clone, Debug)]
 pub struct Info(Value);
 
@@ -31,12 +31,13 @@ pub enum Event {
     Text(String),
     /// A binary frame.
     Binary(Bytes),
-    /// End of the connection, with the code and reason of the close frame. 1006 if there was none.
+    /// The connection ended with this code and reason. The code is 1006 if there was no close
+    /// frame.
     Closed(u16, String),
 }
 
 impl Info {
-    /// Returns a string of the `connection_info`, or an empty string if it is missing.
+    /// Returns a string in `connection_info`, or an empty string if there is none.
     #[must_use]
     pub fn text(&self, key: &str) -> &str {
         self.0[key].as_str().unwrap_or_default()
@@ -50,12 +51,12 @@ impl Info {
 }
 
 impl RawClient {
-    /// Opens a WebSocket to the server at `url`, with `query` after the path, without sending a
+    /// Opens a WebSocket to `/ws` of the server at `url`, with `query` after the path. Sends no
     /// frame.
     pub async fn open(url: &str, query: &str) -> Result<RawClient> {
         let address = url.strip_prefix("http://").context("not an http URL")?;
-        // Accept frames of any size, because the server adds data to a message that it forwards, so
-        // a frame of the maximum size becomes larger.
+        // No limit on received frames, because the server adds data to a message when it forwards
+        // it. A frame of the maximum size then exceeds the limit.
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -93,7 +94,7 @@ impl RawClient {
         Ok(self.socket.send(Message::binary(bytes)).await?)
     }
 
-    /// Sends an RPC message with its first segment and an optional second one.
+    /// Sends an RPC message: a first segment, and optionally a second one.
     pub async fn send_message(&mut self, main: &Value, extra: Option<&Value>) -> Result<()> {
         let mut frame = rmp_serde::to_vec_named(main)?;
         if let Some(extra) = extra {
@@ -102,14 +103,14 @@ impl RawClient {
         self.send_binary(frame).await
     }
 
-    /// Sends a call of `method`, whose response goes to `session`.
+    /// Calls `method`. The response goes to `session`.
     pub async fn send_call(&mut self, to: &str, method: &str, session: &str) -> Result<()> {
         let main = json!({ "type": "method", "to": to, "method": method, "session": session });
         let extra = json!({ "args": [], "promise": "*", "t": 15.0 });
         self.send_message(&main, Some(&extra)).await
     }
 
-    /// Closes the connection and waits until the server has also closed it.
+    /// Closes the connection and waits until the server has closed it, too.
     pub async fn close(mut self) -> Result<()> {
         self.socket.close(None).await?;
         while !matches!(self.next().await?, Event::Closed(..)) {}
@@ -152,10 +153,10 @@ impl RawClient {
         }
     }
 
-    /// Sends a control ping and waits for the pong. Returns the RPC messages that arrived before
-    /// the pong.
+    /// Sends a ping in a text frame and waits for the pong. Returns the RPC messages that arrived
+    /// before the pong.
     ///
-    /// A server handles the frames of a connection in order, so the pong also shows that the server
+    /// The server handles the frames of a connection in order. So when the pong arrives, the server
     /// has handled everything sent before.
     pub async fn ping(&mut self) -> Result<Vec<(Value, Option<Value>)>> {
         self.send_text(r#"{"type":"ping"}"#).await?;

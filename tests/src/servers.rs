@@ -18,19 +18,19 @@ use crate::process::Process;
 
 /// Timeout for a server to start. The Python server takes about ten seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// Interval of checks of a server that is starting.
+/// Interval at which a starting server is checked.
 const POLL: Duration = Duration::from_millis(100);
-/// Maximum number of attempts to start a server, because another program may take a free port
-/// before the server binds it.
+/// Maximum number of attempts to start a server. An attempt fails if another program takes the free
+/// port before the server binds it.
 const START_ATTEMPTS: usize = 3;
 
-/// Environment variable with the folder of the servers that all test programs share.
+/// Environment variable with the folder that describes the servers shared by all test programs.
 pub const SERVERS_VARIABLE: &str = "HYPHA_TEST_SERVERS";
 
 /// Token of the user `root` of every server.
 pub const ROOT_TOKEN: &str = "c4b1f09a7d3e62858f1d0b6ac79e3542";
 
-/// Secret with which servers sign tokens, unless their setup has another.
+/// Secret with which servers sign tokens, unless [`Setup::secret`] is set.
 pub const JWT_SECRET: &str = "a secret that all servers of the tests share";
 
 /// Kind of server.
@@ -58,28 +58,28 @@ pub struct Server {
     pub kind: Kind,
     /// URL, `http://127.0.0.1:<port>`.
     pub url: String,
-    /// The program. `None` if another process started it.
+    /// Process of the server. `None` if another process started it.
     pub process: Option<Process>,
 }
 
-/// Options of the start of a server.
+/// Options for starting a server.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
-    /// Port. Default: any free one.
+    /// Port. Default: any free port.
     pub port: Option<u16>,
-    /// Secret of its tokens. Default: [`JWT_SECRET`].
+    /// Secret for tokens. Default: [`JWT_SECRET`].
     pub secret: Option<String>,
-    /// Program of `hypha-server`. Default: that of this build.
+    /// Path of `hypha-server`. Default: the program of this build.
     pub program: Option<PathBuf>,
-    /// Additional arguments of the command line. Default: none.
+    /// Additional command-line arguments. Default: none.
     pub arguments: Vec<String>,
-    /// Whether the Python server has a gateway for MCP; `hypha-server` always has. Default: no.
+    /// Whether the Python server has an MCP gateway. `hypha-server` always has one. Default: false.
     pub mcp: bool,
 }
 
 impl Setup {
-    /// Returns a setup with a free port, to start several servers one after the other at the same
-    /// address.
+    /// Returns a setup with a fixed free port, so that several servers can be started at the same
+    /// address in turn.
     pub fn restartable() -> Result<Setup> {
         Ok(Setup {
             port: Some(free_port()?),
@@ -87,11 +87,11 @@ impl Setup {
         })
     }
 
-    /// Returns the setup of a server in a cluster. The servers of one Redis need different ids.
+    /// Returns the setup of a server in a cluster. Each server of the cluster needs a different id.
     #[must_use]
     pub fn in_cluster(redis: &Redis, id: &str) -> Setup {
         let shared = ["--redis-uri", &redis.uri, "--server-id", id];
-        // URL of the whole cluster, behind a load balancer that the tests do not need.
+        // URL of the cluster's load balancer, which the tests do not use.
         let public = ["--public-base-url", "http://hypha.example.org"];
         Setup {
             arguments: [shared.as_slice(), &public]
@@ -152,17 +152,17 @@ impl Server {
             }),
         };
         if kind == Kind::Python && !setup.mcp {
-            // `-P` keeps the working directory out of the path of modules.
+            // `-P` removes the working directory from Python's module path.
             command.args(["-u", "-B", "-P", "-m", "hypha.server"]);
         }
         command.args(["--host=127.0.0.1", "--root-token", ROOT_TOKEN]);
         command.args(&setup.arguments);
-        // The tests send as fast as they can, and would exceed rate limits.
+        // The tests send as fast as they can, which would exceed the default rate limits.
         for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
-        // On a busy machine a client over HTTP may be silent for a minute. The original pings such
-        // clients, and may end one that is slow to respond.
+        // On a busy machine, an HTTP client may be silent for a minute. The Python server pings
+        // such clients, and may disconnect one that responds slowly.
         command.env("HYPHA_STREAM_IDLE_THRESHOLD", "600");
         command.env("JWT_SECRET", setup.secret.as_deref().unwrap_or(JWT_SECRET));
         if let Some(port) = setup.port {
@@ -211,11 +211,11 @@ impl Server {
         })
     }
 
-    /// Returns the server that all tests share: the one that `cargo xtask test` has started for the
-    /// run, or that of this process, which the first test starts. Prints a message and returns
-    /// `None` if the test must be skipped.
+    /// Returns the server that all tests share: the one that `cargo xtask test` has started, or
+    /// else one that the first test starts in this process. Prints a message and returns `None` if
+    /// the test must be skipped.
     ///
-    /// Tests do not interfere with each other there, because each peer gets its own anonymous
+    /// Tests on this server do not affect each other, because each peer gets its own anonymous
     /// workspace.
     ///
     /// # Panics
@@ -228,7 +228,7 @@ impl Server {
                 Err(error) => panic!("{kind} is not shared: {error:#}"),
             }
         }
-        // Hold the lock while a server starts, so that concurrent tests do not start several.
+        // Locked while a server starts, so that concurrent tests do not start several.
         static PYTHON: Mutex<Option<&'static Server>> = Mutex::new(None);
         static OURS: Mutex<Option<&'static Server>> = Mutex::new(None);
         if kind == Kind::Python {
@@ -239,8 +239,8 @@ impl Server {
         let server = match *place {
             Some(server) => server,
             None => match Server::start(kind) {
-                // The server must live as long as this process. When the process ends, its pipe
-                // closes, which ends the server.
+                // Leaked, because the server must run as long as this process. When the process
+                // ends, its pipe to the server closes, which ends the server.
                 Ok(server) => *place.insert(Box::leak(Box::new(server))),
                 Err(error) => panic!("{kind} does not start: {error:#}"),
             },
@@ -257,15 +257,15 @@ impl Server {
     }
 }
 
-/// A shared server, used by one test. If the test fails, dropping this prints the output that the
-/// server has written since the start of the test.
+/// A shared server that is used by one test. If the test fails, the drop prints the output that the
+/// server has written since the test started.
 #[derive(Debug)]
 pub struct ServerInUse {
     server: Server,
     output: ServerOutput,
 }
 
-/// Output of a shared server, and its length at the start of the test.
+/// Output of a shared server, and its length when the test started.
 #[derive(Debug)]
 enum ServerOutput {
     Process(&'static Process, usize),
@@ -273,7 +273,7 @@ enum ServerOutput {
 }
 
 impl ServerInUse {
-    /// Returns a server that another process has published in this folder.
+    /// Returns the server that another process has described in this folder.
     fn published(kind: Kind, folder: &Path) -> Result<ServerInUse> {
         let output = folder.join(format!("{kind:?}.output"));
         let mark = fs::metadata(&output)?.len();
@@ -313,7 +313,8 @@ impl Drop for ServerInUse {
     }
 }
 
-/// Starts a server for test programs whose [`SERVERS_VARIABLE`] is this folder.
+/// Starts a server and describes it in `folder`, for test programs whose [`SERVERS_VARIABLE`] is
+/// this folder.
 pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     let server = Server::start(kind)?;
     if let Some(process) = &server.process {
@@ -323,8 +324,8 @@ pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// Returns a free port. It is below the range for outgoing connections; otherwise such a connection
-/// could take the port while its server is down.
+/// Returns a free port below the range of ports for outgoing connections. Otherwise such a
+/// connection could take the port while its server is stopped.
 fn free_port() -> Result<u16> {
     let random = || RandomState::new().build_hasher().finish();
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -332,8 +333,7 @@ fn free_port() -> Result<u16> {
     ports.take(100).find(free).context("no port is free")
 }
 
-/// Waits until the previous server on the port has ended, because a killed server closes its socket
-/// only after some time.
+/// Waits until the port is free, because a killed server closes its socket only after some time.
 fn wait_until_free(port: u16) -> Result<()> {
     let deadline = Instant::now() + START_LIMIT;
     while let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
@@ -372,13 +372,13 @@ pub fn http_get(url: &str, path: &str) -> Result<(u16, String)> {
     Ok((answer.status, String::from_utf8(answer.body)?))
 }
 
-/// An HTTP response, with its body still encoded.
+/// An HTTP response. Its body is not decoded.
 #[derive(Debug)]
 pub struct Answer {
     /// Status code.
     pub status: u16,
     head: String,
-    /// Bytes after the empty line, in any encoding.
+    /// Bytes after the head, in the encoding of the response.
     pub body: Vec<u8>,
 }
 

@@ -1,5 +1,5 @@
-//! Accounts of our server: the programs of the chapter on them, one after the other, and the login
-//! of the other clients.
+//! Tests accounts of `hypha-server`: runs the programs of `docs/operate/accounts.md` in order, and
+//! logs in with the Python and JavaScript clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "correct horse";
-/// The address in the chapter.
+/// Address of the server in the chapter.
 const ADDRESS: &str = "http://localhost:9527";
 
-/// A folder that goes with the test.
+/// Temporary folder, deleted when dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -37,7 +37,7 @@ fn chapter() -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// The program of the chapter in the fence with this info string, for the server at `url`.
+/// Returns the code block of the chapter with this info string, with the server's URL filled in.
 fn program(info: &str, url: &str) -> Result<String> {
     let text = chapter()?;
     let begin = format!("\n```{info}\n");
@@ -52,7 +52,7 @@ fn variables(command: &mut Command) -> &mut Command {
         .env("PASSWORD", PASSWORD)
 }
 
-/// Runs shell lines. `server` and `stage` are our own programs.
+/// Runs shell lines in which `server` and `stage` stand for the programs of this build.
 fn shell(name: &str, lines: &str) -> Result<Process> {
     let mut command = Command::new("sh");
     command.args(["-e", "-c", lines]);
@@ -67,14 +67,14 @@ fn python_lines(name: &str, lines: &str, more: &[(&str, &str)]) -> Result<Proces
     Process::start(name, variables(&mut command))
 }
 
-/// The lines that a program prints until its end.
+/// Waits until a program ends, and returns the lines that it printed.
 fn printed(process: &Process) -> Result<Vec<String>> {
     let status = process.wait(LIMIT)?;
     ensure!(status.success(), "{status}\n{}", process.transcript(0));
     Ok(process.stdout())
 }
 
-/// Starts the server as the chapter does, on any port.
+/// Starts the server as the chapter does, but on a free port.
 fn serve(folder: &Folder) -> Result<(Process, String)> {
     let server = executable("hypha-server")?;
     let lines = program("sh server", ADDRESS)?
@@ -88,7 +88,7 @@ fn serve(folder: &Folder) -> Result<(Process, String)> {
     Ok((process, url))
 }
 
-/// Calls a method of the login service as the page does.
+/// Calls a method of the login service like the login page.
 fn post(url: &str, method: &str, arguments: &Value) -> Result<Value> {
     let address = url.strip_prefix("http://").context("not an http URL")?;
     let mut stream = TcpStream::connect(address)?;
@@ -104,14 +104,14 @@ fn post(url: &str, method: &str, arguments: &Value) -> Result<Value> {
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{answer}");
-    // The answer is one chunk, or none.
+    // The body may be chunked, so find the JSON object in it.
     let begin = body.find('{').context("no object")?;
     let end = body.rfind('}').context("no object")?;
     Ok(serde_json::from_str(&body[begin..=end])?)
 }
 
-/// Runs the last program of the chapter in the name of a user. Returns what it prints and whether
-/// it succeeds.
+/// Runs the last program of the chapter as the user `name`. Returns its output and whether it
+/// succeeded.
 fn move_stage(url: &str, stage: &str, name: &str) -> Result<(String, bool)> {
     let moving = program("python move", url)?;
     let moving = python_lines(name, &moving, &[("STAGE", stage)])?;
@@ -128,7 +128,7 @@ fn move_stage(url: &str, stage: &str, name: &str) -> Result<(String, bool)> {
 }
 
 #[test]
-fn the_chapter_shows_the_example() -> Result<()> {
+fn the_chapter_contains_the_example() -> Result<()> {
     let source = std::fs::read_to_string(project_root().join("examples/stage.rs"))?;
     let shown = chapter()?.contains(&format!("```rust,no_run\n{source}```"));
     ensure!(
@@ -193,7 +193,7 @@ fn one_named_user_moves_the_stage() -> Result<()> {
     server.wait(LIMIT).map(drop)
 }
 
-/// A server with an account that anybody may sign up for.
+/// Starts a server with local accounts, and signs up a user.
 fn with_account() -> Result<(Process, String)> {
     let mut command = Command::new(executable("hypha-server")?);
     command.args(["--port=0", "--in-memory", "--enable-local-auth"]);
@@ -227,10 +227,10 @@ fn the_other_clients_log_in() -> Result<()> {
     Ok(())
 }
 
-/// The original keeps its accounts in artifacts, which need S3. Without it, it answers what needs
-/// no account.
+/// The Python server stores accounts in S3, which the tests do not have. So this test compares only
+/// steps that fail before an account is needed.
 #[test]
-fn both_servers_refuse_alike() -> Result<()> {
+fn both_servers_reject_invalid_account_requests_alike() -> Result<()> {
     if or_skip(python()).is_none() {
         return Ok(());
     }

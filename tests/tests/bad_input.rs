@@ -1,7 +1,7 @@
-//! Tests the responses of servers to a client that violates the protocol, at the level of frames.
+//! Tests the reactions of servers to a client that violates the protocol.
 //!
-//! Both servers are tested. If `hypha-server` does not copy a defect of the Python server, the
-//! expectations differ, and a comment says so.
+//! Each case runs on both servers. Where `hypha-server` does not copy a defect of the Python
+//! server, the expectations differ, and a comment explains the difference.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const FRAME_LIMIT: usize = 16 * 1024 * 1024;
 /// Maximum length of the reason in a close frame, in bytes.
 const REASON_LIMIT: usize = 123;
 
-/// End of a connection: the error message, if one arrived, then the close frame.
+/// How a connection ended: an error message, if one arrived, and the close frame.
 #[derive(Debug)]
 struct End {
     error: Option<String>,
@@ -25,7 +25,7 @@ struct End {
     reason: String,
 }
 
-/// Collects everything until the connection ends.
+/// Receives until the connection ends.
 async fn end_of(client: &mut RawClient) -> anyhow::Result<End> {
     let mut error = None;
     loop {
@@ -48,8 +48,8 @@ async fn end_of(client: &mut RawClient) -> anyhow::Result<End> {
 }
 
 impl End {
-    /// Expects an error message that contains `text`, and a close frame with `code` that repeats
-    /// it.
+    /// Asserts that the error message contains `text`, and that the close frame has `code` and the
+    /// same message.
     #[track_caller]
     fn expect(&self, code: u16, text: &str) {
         let error = self.error.as_deref().unwrap_or_default();
@@ -63,14 +63,14 @@ impl End {
         assert!(repeated, "the reason should repeat the error: {self:?}");
     }
 
-    /// Expects that the connection ended without an error message or close frame.
+    /// Asserts that the connection ended without an error message or close frame.
     #[track_caller]
     fn expect_drop(&self) {
         assert_eq!((self.error.as_deref(), self.code), (None, 1006), "{self:?}");
     }
 }
 
-/// Opens a connection, sends one text frame, and returns the end of the connection.
+/// Opens a connection, sends one text frame, and returns how the connection ended.
 async fn after_first_text(server: &Server, text: &str) -> anyhow::Result<End> {
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(text).await?;
@@ -105,7 +105,7 @@ async fn first_frame_is_binary(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn first_frame_never_comes(server: &Server) -> Outcome {
+async fn no_first_frame(server: &Server) -> Outcome {
     let mut client = RawClient::open(&server.url, "").await?;
     let start = Instant::now();
     end_of(&mut client)
@@ -117,7 +117,7 @@ async fn first_frame_never_comes(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn peer_leaves_before_the_first_frame(server: &Server) -> Outcome {
+async fn peer_disconnects_before_the_first_frame(server: &Server) -> Outcome {
     RawClient::open(&server.url, "").await?.close().await?;
     drop(RawClient::open(&server.url, "").await?);
     let (mut client, _) = RawClient::connect(&server.url, "after-the-others").await?;
@@ -125,8 +125,8 @@ async fn peer_leaves_before_the_first_frame(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn token_is_no_token(server: &Server) -> Outcome {
-    // The signature is not the server's: the token was created for this test.
+async fn token_is_invalid(server: &Server) -> Outcome {
+    // This token was created for the test, so its signature does not match the server's secret.
     let foreign = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
         eyJzdWIiOiJtYWxsb3J5IiwiZXhwIjo0MTAyNDQ0ODAwfQ.\
         c2lnbmVkLWJ5LW5vYm9keS1hdC1hbGwtcmVhbGx5LW5vdA";
@@ -152,8 +152,8 @@ async fn workspace_does_not_exist(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn workspace_is_not_ours(server: &Server) -> Outcome {
-    // The owner stays connected, so that its workspace exists.
+async fn workspace_of_another_user(server: &Server) -> Outcome {
+    // The owner stays connected, because its workspace exists only as long as it does.
     let (_owner, info) = RawClient::connect(&server.url, "owner").await?;
     for workspace in ["public", info.text("workspace")] {
         let first = json!({ "client_id": "stranger", "workspace": workspace }).to_string();
@@ -166,7 +166,7 @@ async fn workspace_is_not_ours(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn long_reasons_are_cut(server: &Server) -> Outcome {
+async fn long_reasons_are_truncated(server: &Server) -> Outcome {
     let workspace = "ř".repeat(100);
     let first = json!({ "client_id": "stranger", "workspace": workspace }).to_string();
     if server.kind == Kind::Ours {
@@ -175,8 +175,8 @@ async fn long_reasons_are_cut(server: &Server) -> Outcome {
             .expect(1001, &workspace);
         return Ok(());
     }
-    // The Python server tries to send a close frame that is too long, fails, and leaves the socket
-    // open.
+    // The Python server tries to send a close frame whose reason is too long. That fails, and the
+    // socket stays open.
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(&first).await?;
     let Event::Text(text) = client.next().await? else {
@@ -193,7 +193,7 @@ async fn long_reasons_are_cut(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn client_id_is_unusable(server: &Server) -> Outcome {
+async fn client_id_is_invalid(server: &Server) -> Outcome {
     let slash = json!({ "client_id": "a/b" }).to_string();
     let end = after_first_text(server, &slash).await?;
     end.expect(
@@ -215,7 +215,7 @@ async fn credentials_in_the_url(server: &Server) -> Outcome {
     ] {
         let mut client = match RawClient::open(&server.url, query).await {
             Ok(client) => client,
-            // A server may also reject the upgrade.
+            // `hypha-server` may reject the WebSocket upgrade instead.
             Err(error) if server.kind == Kind::Ours => {
                 assert!(error.to_string().contains("400"), "{query}: {error:#}");
                 continue;
@@ -233,20 +233,21 @@ async fn credentials_in_the_url(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// Returns frames that are not RPC messages, or cannot be delivered.
+/// Returns frames that are not valid RPC messages, or have no receiver.
 fn undeliverable() -> Vec<Vec<u8>> {
     let pack = |value: Value| rmp_serde::to_vec_named(&value).unwrap_or_default();
     vec![
         vec![],
         vec![0xc1],
         b"plain text, not msgpack".to_vec(),
-        // Headers of a map, an array and a string that declare four billion entries or bytes.
+        // Headers of a map, an array and a string that declare four billion entries or bytes,
+        // without the data.
         vec![0xdf, 0xff, 0xff, 0xff, 0xff],
         vec![0xdd, 0xff, 0xff, 0xff, 0xff],
         vec![0xdb, 0xff, 0xff, 0xff, 0xff],
         // A truncated map.
         vec![0x82, 0xa2, b't', b'o'],
-        // A hundred thousand nested arrays.
+        // 100,000 nested arrays.
         vec![0x91; 100_000],
         pack(json!(null)),
         pack(json!([1, 2, 3])),
@@ -290,7 +291,7 @@ async fn garbage_does_not_disturb_others(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn control_texts_that_mean_nothing_are_ignored(server: &Server) -> Outcome {
+async fn unknown_control_messages_are_ignored(server: &Server) -> Outcome {
     let (mut client, _) = RawClient::connect(&server.url, "chatty").await?;
     let long = json!({ "type": "ping", "padding": "x".repeat(1000) }).to_string();
     for text in [
@@ -310,7 +311,7 @@ async fn control_texts_that_mean_nothing_are_ignored(server: &Server) -> Outcome
     Ok(())
 }
 
-async fn control_texts_that_are_no_objects(server: &Server) -> Outcome {
+async fn control_messages_that_are_not_objects(server: &Server) -> Outcome {
     for text in ["[1]", "\"ping\"", "null", "17"] {
         let (mut client, _) = RawClient::connect(&server.url, "odd").await?;
         client.send_text(text).await?;
@@ -329,7 +330,7 @@ async fn largest_frame_is_accepted(server: &Server) -> Outcome {
     let (mut client, info) = RawClient::connect(&server.url, "large").await?;
     let greeting = json!({ "type": "greeting", "to": info.address() });
     let mut frame = rmp_serde::to_vec_named(&greeting)?;
-    // The server forwards everything after the first segment unchanged.
+    // After the first segment, the server forwards all bytes unchanged.
     frame.resize(FRAME_LIMIT, 0xc0);
     client.send_binary(frame).await?;
     client.ping().await.map(drop)
@@ -338,13 +339,13 @@ async fn largest_frame_is_accepted(server: &Server) -> Outcome {
 async fn oversized_frame_closes_the_connection(server: &Server) -> Outcome {
     let (mut bystander, _) = RawClient::connect(&server.url, "bystander").await?;
     let (mut client, _) = RawClient::connect(&server.url, "oversized").await?;
-    // The server may stop reading before the frame is complete, so ignore the result.
+    // The server may stop reading before the frame is complete, so a send error is ignored.
     let _ = client.send_binary(vec![0xc0; FRAME_LIMIT + 1]).await;
     assert_eq!(end_of(&mut client).await?.code, 1009);
     bystander.ping().await.map(drop)
 }
 
-/// Calls `to` until the server responds that it is not connected. Returns the rejection, or `None`
+/// Calls `to` until the server responds that it is not connected. Returns that rejection, or `None`
 /// if none arrives within `limit`.
 async fn rejection(
     caller: &mut RawClient,
@@ -371,20 +372,19 @@ async fn rejection(
         if Instant::now() > deadline {
             break;
         }
-        // The server may notice the end of the peer, which is on another connection, only after the
-        // call.
+        // The server may process this call before the end of the peer's connection.
         sleep(Duration::from_millis(50)).await;
     }
     Ok(None)
 }
 
-/// Calls a peer that has disconnected. Returns its address and the rejection.
-async fn rejection_of_a_gone_peer(
+/// Calls a peer that has disconnected. Returns the peer's address and the rejection.
+async fn rejection_of_a_disconnected_peer(
     server: &Server,
     caller: &mut RawClient,
 ) -> anyhow::Result<(String, Value, Value)> {
-    // The Python server forgets that a peer has disconnected if its own delayed event about the
-    // peer's arrival follows. Then the test tries another peer.
+    // If the Python server's delayed event about the peer's arrival follows the peer's disconnect,
+    // the server believes that the peer is connected. In that case, repeat with another peer.
     let attempts = if server.kind == Kind::Python { 10 } else { 1 };
     for attempt in 0..attempts {
         let (mut peer, info) = RawClient::connect(&server.url, &format!("gone{attempt}")).await?;
@@ -402,14 +402,14 @@ async fn rejection_of_a_gone_peer(
     anyhow::bail!("calls of a peer that has left are not answered")
 }
 
-async fn call_of_a_peer_that_is_gone(server: &Server) -> Outcome {
+async fn call_of_a_disconnected_peer(server: &Server) -> Outcome {
     let (mut caller, own) = RawClient::connect(&server.url, "caller").await?;
-    let (address, main, extra) = rejection_of_a_gone_peer(server, &mut caller).await?;
+    let (address, main, extra) = rejection_of_a_disconnected_peer(server, &mut caller).await?;
     assert_eq!(main["type"], "method");
-    // The caller accepts responses only from the address that it called.
+    // The client under test accepts responses only from the address that it called.
     assert_eq!(main["from"], json!(address));
     if server.kind == Kind::Ours {
-        // The Python server copies the `from` of the call, which had none.
+        // The Python server responds to the `from` of the call, which had none.
         assert_eq!(main["to"], json!(own.address()));
     }
     let error = &extra["args"][0];
@@ -418,7 +418,7 @@ async fn call_of_a_peer_that_is_gone(server: &Server) -> Outcome {
         error["_rvalue"],
         format!("Target peer {address} is not connected")
     );
-    // The connection stays usable.
+    // The connection still works.
     caller
         .send_message(&json!({ "type": "note", "to": own.address() }), None)
         .await?;
@@ -426,11 +426,11 @@ async fn call_of_a_peer_that_is_gone(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn call_of_a_peer_that_never_was(server: &Server) -> Outcome {
+async fn call_of_an_unknown_peer(server: &Server) -> Outcome {
     let (mut caller, own) = RawClient::connect(&server.url, "caller").await?;
     let nobody = format!("{}/nobody", own.text("workspace"));
     match server.kind {
-        // The Python server sends nothing, so the caller times out.
+        // The Python server does not respond, so the caller times out.
         Kind::Python => {
             caller.send_call(&nobody, "services.x.y", "session").await?;
             assert_eq!(caller.ping().await?, []);
@@ -451,15 +451,15 @@ async fn call_of_a_peer_that_never_was(server: &Server) -> Outcome {
     Ok(())
 }
 
-async fn message_without_session_to_a_peer_that_is_gone(server: &Server) -> Outcome {
+async fn message_without_session_to_a_disconnected_peer(server: &Server) -> Outcome {
     let (mut caller, _) = RawClient::connect(&server.url, "caller").await?;
-    // A rejected call shows that the server knows that the peer has disconnected.
-    let (address, ..) = rejection_of_a_gone_peer(server, &mut caller).await?;
+    // After a rejected call, the server is known to have noticed that the peer disconnected.
+    let (address, ..) = rejection_of_a_disconnected_peer(server, &mut caller).await?;
     let main = json!({ "type": "method", "to": address, "method": "services.x.y" });
     caller
         .send_message(&main, Some(&json!({ "args": [1] })))
         .await?;
-    // A message without a session gets no response.
+    // There is no session to which a response could be sent.
     assert_eq!(caller.ping().await?, []);
     Ok(())
 }
@@ -490,7 +490,7 @@ macro_rules! against_both_servers {
             use super::*;
             $(#[tokio::test] async fn $name() {
                 let Some(server) = Server::shared(Kind::Python) else { return };
-                // Panic, so that the server's output is shown.
+                // A panic makes the drop of the server print its output.
                 if let Err(error) = super::$name(&server).await {
                     panic!("{error:#}");
                 }
@@ -500,7 +500,7 @@ macro_rules! against_both_servers {
             use super::*;
             $(#[tokio::test] async fn $name() {
                 let Some(server) = Server::shared(Kind::Ours) else { return };
-                // Panic, so that the server's output is shown.
+                // A panic makes the drop of the server print its output.
                 if let Err(error) = super::$name(&server).await {
                     panic!("{error:#}");
                 }
@@ -513,22 +513,22 @@ against_both_servers! {
     first_frame_is_not_json,
     first_frame_is_not_an_object,
     first_frame_is_binary,
-    first_frame_never_comes,
-    peer_leaves_before_the_first_frame,
-    token_is_no_token,
+    no_first_frame,
+    peer_disconnects_before_the_first_frame,
+    token_is_invalid,
     workspace_does_not_exist,
-    workspace_is_not_ours,
-    long_reasons_are_cut,
-    client_id_is_unusable,
+    workspace_of_another_user,
+    long_reasons_are_truncated,
+    client_id_is_invalid,
     credentials_in_the_url,
     garbage_frames_are_ignored,
     garbage_does_not_disturb_others,
-    control_texts_that_mean_nothing_are_ignored,
-    control_texts_that_are_no_objects,
+    unknown_control_messages_are_ignored,
+    control_messages_that_are_not_objects,
     largest_frame_is_accepted,
     oversized_frame_closes_the_connection,
-    call_of_a_peer_that_is_gone,
-    call_of_a_peer_that_never_was,
-    message_without_session_to_a_peer_that_is_gone,
+    call_of_a_disconnected_peer,
+    call_of_an_unknown_peer,
+    message_without_session_to_a_disconnected_peer,
     forged_sender_is_overwritten,
 }

@@ -1,4 +1,4 @@
-//! A service without async, called by Python.
+//! Tests a blocking service that is called from Python.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Tests the errors of the Rust client, on both servers: each mistake has its own error within its
-//! timeout, and the connection and other calls continue.
+//! Tests the errors of the Rust client on both servers. Each mistake must cause its own error
+//! before a timeout, and must not affect the connection or other calls.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ struct Person {
     tags: Vec<String>,
 }
 
-/// Service of the tests.
+/// Service that the tests call.
 #[hypha_service(id = "target")]
 trait Target {
     /// Divide two numbers.
@@ -47,7 +47,7 @@ impl Target for Service {
     }
 }
 
-/// A host, a caller in another workspace, and the caller's proxy.
+/// A host, a caller in another workspace, and the caller's proxy of the host's service.
 struct Pair {
     host: Client,
     caller: Client,
@@ -72,7 +72,7 @@ impl Pair {
         })
     }
 
-    /// Checks that the connection works, and that nothing remains of the failed call.
+    /// Checks that the connection works, and that the failed call left no state behind.
     async fn still_works(&self) -> Result<()> {
         ensure!(self.target.divide(6.0, 3.0).await? == 2.0);
         ensure!(
@@ -177,7 +177,7 @@ async fn ambiguous_service(server: &Server) -> Result<()> {
 
 async fn unknown_method(server: &Server) -> Result<()> {
     let pair = Pair::new(server).await?;
-    // The service description has no such method, so nothing is sent.
+    // The service description lists no such method, so the client sends nothing.
     let text = rejected(
         pair.call("multiply", args!(1, 2)).await,
         RejectKind::UnknownMethod,
@@ -186,8 +186,8 @@ async fn unknown_method(server: &Server) -> Result<()> {
         text.contains("target.multiply") && text.contains("divide"),
         "{text}"
     );
-    // When the description was fetched, the service existed. It was removed since, so the host
-    // rejects the call.
+    // The caller has the description of a service that was then removed, so the host rejects the
+    // call.
     let temporary = pair
         .host
         .register_service(TargetService::new(Service))
@@ -281,13 +281,13 @@ async fn not_permitted(server: &Server) -> Result<()> {
         pair.caller.get_service(&private.id).await,
         RejectKind::PermissionDenied,
     )?;
-    // The host also rejects calls that bypass the manager.
+    // The host also rejects a client that fetches the service directly, without the manager.
     let direct = pair.caller.get_remote_service(&private.id).await;
     rejected(direct, RejectKind::PermissionDenied)?;
     pair.still_works().await
 }
 
-/// A client with a read-only token can connect and call services, but not register any.
+/// A client with a read-only token can connect and call services, but cannot register any.
 async fn read_only_token(server: &Server) -> Result<()> {
     let owner = hypha_rpc::connect(&server.url).await?;
     owner.register_service(TargetService::new(Service)).await?;
@@ -306,15 +306,15 @@ async fn read_only_token(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The peer disconnects while a call runs, so the next call fails as well.
-async fn peer_gone(server: &Server) -> Result<()> {
+/// The peer disconnects while a call runs: that call fails, and so does the next one.
+async fn peer_disconnects(server: &Server) -> Result<()> {
     let first = hypha_rpc::connect(&server.url).await?;
     let token = first.manager().await?.generate_token(None).await?;
     let host = hypha_rpc::connect(&server.url).token(token).await?;
     host.register_service(TargetService::new(Service)).await?;
     let target: TargetProxy = first.proxy("target").await?;
     let pending = tokio::spawn(target.hang().into_future());
-    // The response shows that the previous call was received.
+    // The response to this call shows that the previous call was received.
     target.divide(1.0, 1.0).await?;
     host.shutdown(Duration::ZERO).await;
     match timeout(Duration::from_secs(10), pending).await?? {
@@ -334,9 +334,9 @@ async fn peer_gone(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// No client ever had this address: `hypha-server` rejects the call, the Python server sends
-/// nothing.
-async fn peer_never_there(server: &Server) -> Result<()> {
+/// No client ever had this address. `hypha-server` rejects the call; the Python server does not
+/// respond.
+async fn unknown_peer(server: &Server) -> Result<()> {
     let caller = hypha_rpc::connect(&server.url)
         .idle_timeout(Duration::from_secs(3))
         .await?;
@@ -397,7 +397,7 @@ async fn refused_connection() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing() -> Result<()> {
+async fn a_silent_server() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let limit = Duration::from_millis(200);
@@ -438,7 +438,7 @@ both_servers! {
     oversized_event
     not_permitted
     read_only_token
-    peer_gone
-    peer_never_there
+    peer_disconnects
+    unknown_peer
     call_after_disconnect
 }

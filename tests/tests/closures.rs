@@ -1,4 +1,5 @@
-//! A service made of closures and an axum application, called from Python, on both servers.
+//! Tests a service that is built from closures, and an axum application, both called from Python,
+//! on both servers.
 
 use anyhow::{Result, ensure};
 use axum::body::Bytes;

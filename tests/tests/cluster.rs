@@ -1,17 +1,17 @@
-//! Tests a Python server and a `hypha-server` that share a Redis: clients of each use services of
-//! clients of the other. Needs the program `redis-server`.
+//! Tests a cluster of a Python server and a `hypha-server` on one Redis: clients of each server use
+//! services on the other. Needs the program `redis-server`.
 
 use anyhow::{Context, Result};
 use hypha_rpc_tests::conformance::{Host, Language};
 use hypha_rpc_tests::peers::{self, or_skip, program_or_skip};
 use hypha_rpc_tests::servers::{Kind, Redis, Server, Setup};
 
-fn across() -> Result<()> {
+fn run_in_cluster() -> Result<()> {
     let redis = Redis::start()?;
     let python = Server::start_as(Kind::Python, &Setup::in_cluster(&redis, "python"))?;
     let ours = Server::start_as(Kind::Ours, &Setup::in_cluster(&redis, "ours"))?;
-    // Skipped, because after a client has disconnected, the servers may take longer to respond than
-    // this check waits.
+    // Skipped, because in a cluster the notice that a client has disconnected may arrive later than
+    // this check allows.
     let skip = ["--skip", "an_interface_ends_with_its_owner"];
     for (host, host_at, client, client_at) in [
         (Language::Python, &ours.url, Language::Python, &python.url),
@@ -34,7 +34,7 @@ fn clients_of_both_servers_use_each_others_services() {
     if program_or_skip(Redis::installed()).is_none() {
         return;
     }
-    if let Err(error) = across() {
+    if let Err(error) = run_in_cluster() {
         panic!("{error:#}");
     }
 }

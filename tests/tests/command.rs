@@ -1,4 +1,4 @@
-//! The program `hypha` at both servers, with services in Rust and Python.
+//! Tests the program `hypha` on both servers, with services in Rust and Python.
 
 use std::process::{Command, Output};
 
@@ -9,7 +9,7 @@ use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN};
 use serde_json::Value as Json;
 
-/// The program at one server.
+/// Runs the program `hypha` with the URL of a server.
 struct Hypha<'a> {
     url: &'a str,
 }

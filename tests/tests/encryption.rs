@@ -1,5 +1,5 @@
-//! Tests encrypted calls between Rust, Python and JavaScript, through both servers: calls,
-//! callbacks, functions in results, streams, messages in chunks, and trusted keys.
+//! Tests encrypted calls between Rust, Python and JavaScript through both servers: calls,
+//! callbacks, returned functions, streams, chunked messages, and trusted keys.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Methods whose arguments and results are encrypted.
+/// Service whose arguments and results are encrypted.
 #[hypha_service(id = "safe", visibility = "public")]
 trait Safe {
     async fn whisper(&self, text: String, ctx: &Context) -> (String, Option<String>);
@@ -135,7 +135,7 @@ async fn call(language: Language, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tests a service in `language` that trusts one key.
+/// Tests a service in `language` that accepts callers with one trusted key.
 async fn trust(language: Language, url: &str) -> Result<()> {
     let client = connect(url).await?;
     let mut command = program(language, url)?;

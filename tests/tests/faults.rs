@@ -1,6 +1,6 @@
-//! Tests faults that a connection survives: killed servers, closed, stalled or slow links, and a
-//! thousand clients that reconnect at once. The servers are real; the clients run in this process,
-//! and their tasks are counted.
+//! Tests that connections survive faults: killed servers, closed, stalled or slow links, and a
+//! thousand clients that reconnect at once. The servers are separate programs. The clients run in
+//! this process, so that the test can count their tasks.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use hypha_rpc::service::{Method, Service};
 use hypha_rpc::transport::Transport;
 use hypha_rpc::workspace::WorkspaceConfig;
 use hypha_rpc_tests::peers::{self, or_skip};
-use hypha_rpc_tests::proxy::{Proxy, Weather};
+use hypha_rpc_tests::proxy::{NetworkState, Proxy};
 use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, Setup};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
-/// Timeout for events that must happen soon.
+/// Timeout for events that are expected soon.
 const SOON: Duration = Duration::from_secs(90);
 
 /// Runs `work` in a new runtime, and checks that no task remains afterwards.
@@ -68,20 +68,20 @@ async fn kill(server: Server) -> Result<()> {
     Ok(spawn_blocking(move || drop(server)).await?)
 }
 
-/// Duration after which a connection counts as stable in these tests.
+/// `Backoff::stable` of the clients: time after which a connection resets the backoff.
 const STABLE: Duration = Duration::from_millis(100);
 
-/// Waits until the existing connections are stable.
+/// Waits until the existing connections count as stable.
 async fn settle() {
     tokio::time::sleep(STABLE * 2).await;
 }
 
-/// Returns a policy with short pauses, randomized as usual.
+/// Returns a backoff with short, randomized pauses.
 fn quick(kind: Kind) -> Backoff {
     let mut backoff = Backoff::default().longest(Duration::from_secs(2));
     backoff.stable = STABLE;
-    // The Python server loses a call to a client that has not yet reconnected, without an error. A
-    // caller that reconnects much sooner than the host would then wait for its idle timeout.
+    // The Python server drops a call to a client that has not reconnected yet, without an error. A
+    // caller that reconnects much sooner than the host would wait for its idle timeout.
     if kind == Kind::Ours {
         backoff.spread = Duration::from_millis(300);
         backoff.first = Duration::from_millis(300);
@@ -100,7 +100,8 @@ fn echo() -> Service {
         .method(echo)
 }
 
-/// Connects a client that offers the service `echo`. Returns the client and the full id.
+/// Connects a client that provides the service `echo`. Returns the client and the full id of the
+/// service.
 async fn host(server: &Server) -> Result<(Client, String)> {
     let host = hypha_rpc::connect(&server.url)
         .reconnect(quick(server.kind))
@@ -109,15 +110,15 @@ async fn host(server: &Server) -> Result<(Client, String)> {
     Ok((host, id))
 }
 
-/// Waits until nothing remains, because a call of the server that has just arrived may still be
-/// ending.
+/// Waits until the client has no calls, sessions or exported objects. A call from the server may
+/// have arrived just before.
 async fn nothing_is_left(client: &Client) -> Result<()> {
     let left = async || {
         let stats = client.stats();
         let left = (stats.sessions, stats.running, stats.waiting, stats.objects);
         Ok(left == (0, 0, 0, 0))
     };
-    let outcome = eventually("something is left", left).await;
+    let outcome = eventually("the client is not idle", left).await;
     outcome.with_context(|| format!("{:?}", client.stats()))
 }
 
@@ -129,7 +130,7 @@ async fn leave(clients: impl IntoIterator<Item = Client>) -> Result<()> {
     Ok(())
 }
 
-/// Results of 64 callers.
+/// Counters shared by 64 callers.
 #[derive(Default)]
 struct Seen {
     made: AtomicU64,
@@ -156,7 +157,7 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
                 seen.answered.fetch_add(1, Ordering::SeqCst);
                 seen.each[caller].fetch_add(1, Ordering::SeqCst);
             }
-            // The host or this client may not have reconnected yet.
+            // The host or this client has perhaps not reconnected yet.
             Err(error) if error.is_retryable() || matches!(error, Error::Rejected(_)) => {
                 seen.failed.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -167,14 +168,14 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
     Ok(())
 }
 
-/// Tests that keep all processors busy must not overlap, because they would slow each other down.
-/// If each test is a process, the group `busy` in `.config/nextest.toml` has the same effect.
+/// Held by tests that keep all processors busy, so that they do not run at the same time. Where
+/// each test is a process, the group `busy` in `.config/nextest.toml` has the same effect.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn killed_under_callers(kind: Kind) -> Result<()> {
     let _turn = BUSY.lock().await;
     const CALLERS: usize = 64;
-    // The Python server takes ten seconds for each start.
+    // The Python server takes ten seconds to start.
     let rounds = if kind == Kind::Python { 4 } else { 20 };
     let setup = Setup::restartable()?;
     let mut server = start(kind, &setup).await?;
@@ -190,7 +191,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     let callers = (0..CALLERS).map(|n| call_on(service.clone(), n, Arc::clone(&seen)));
     let callers: Vec<_> = callers.map(tokio::spawn).collect();
     for round in 0..rounds {
-        // The last pause is longer than any pause of the clients (see `quick`).
+        // The last pause is longer than the longest pause of the clients (see `quick`).
         let pause = Duration::from_secs([0, 1, 0, 1, 0, 1, 0, 1, 0, 3][round % 10]);
         settle().await;
         kill(server).await?;
@@ -207,8 +208,8 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
         });
         all.await
             .with_context(|| format!("round {round}: {:?}, {:?}", host.state(), caller.state()))?;
-        // Calls succeed before a client counts itself as connected.
-        eventually("a client has not counted its return", async || {
+        // Calls can succeed before the client counts the reconnect.
+        eventually("a client has not counted its reconnect", async || {
             let returns = [&host, &caller].map(|client| client.stats().reconnects);
             Ok(returns.iter().all(|returns| *returns > round as u64))
         })
@@ -232,7 +233,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Closes a link in every part of a message sent in chunks.
+/// Closes a link at each position of a chunked message.
 async fn cut_in_the_middle(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -241,7 +242,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
         .reconnect(quick(kind))
         .await?;
     let service = caller.get_service(&id).await?;
-    // 1.5 MB in chunks of 256 KiB, with the messages around them.
+    // The size of 1.5 MB in chunks of 256 KiB, and of the messages around them.
     let payload: Binary = (0..1_500_000u32)
         .map(|n| n as u8)
         .collect::<Vec<u8>>()
@@ -254,7 +255,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
             Err(Error::Disconnected(error)) if error.lost == Lost::Link => {}
             other => bail!("cut after {cut} bytes: {:?}", other.map(|b| b.len())),
         }
-        // The next call waits until the link is restored.
+        // The next call waits until the client has reconnected.
         proxy.cut_after(cut);
         let echoed = service
             .call::<Binary>("echo", args!(payload))
@@ -272,7 +273,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Stalls a link without closing it, then slows it down.
+/// Stalls a link without closing it, and later makes it slow.
 async fn stalled_and_slow(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -287,14 +288,14 @@ async fn stalled_and_slow(kind: Kind) -> Result<()> {
     let service = caller.get_service(&id).await?;
     let call = |n: u64| service.call::<u64>("echo", args!(n)).timeout(SOON);
 
-    proxy.weather(Weather::Slow(Duration::from_millis(200)));
+    proxy.set_network(NetworkState::Slow(Duration::from_millis(200)));
     for n in 0..10 {
         ensure!(call(n).await? == n);
     }
     tokio::time::sleep(limit * 3).await;
     ensure!(caller.stats().reconnects == 0, "slow is not gone");
 
-    proxy.weather(Weather::Stalled);
+    proxy.set_network(NetworkState::Stalled);
     let begin = Instant::now();
     match call(1).await {
         Err(Error::Disconnected(error)) => {
@@ -312,17 +313,17 @@ async fn stalled_and_slow(kind: Kind) -> Result<()> {
         Ok(caller.stats().attempts >= 1)
     })
     .await?;
-    proxy.weather(Weather::Fair);
+    proxy.set_network(NetworkState::Normal);
     ensure!(call(2).await? == 2);
 
-    proxy.weather(Weather::Refusing);
+    proxy.set_network(NetworkState::Refusing);
     let before = proxy.accepted().len();
     proxy.cut();
     eventually("no attempt is refused", async || {
         Ok(proxy.accepted().len() > before)
     })
     .await?;
-    proxy.weather(Weather::Fair);
+    proxy.set_network(NetworkState::Normal);
     ensure!(call(3).await? == 3);
     drop(service);
     leave([caller, host]).await?;
@@ -330,12 +331,12 @@ async fn stalled_and_slow(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Closes a link over HTTP, where a proxy rejects WebSockets.
+/// Closes a link over HTTP, behind a proxy that rejects WebSockets.
 async fn over_http(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
     let (host, id) = host(&server).await?;
-    proxy.weather(Weather::OnlyHttp);
+    proxy.set_network(NetworkState::OnlyHttp);
     let plain = hypha_rpc::connect(&proxy.url).await.err();
     ensure!(
         matches!(&plain, Some(Error::Connect(error)) if error.kind() == ConnectErrorKind::HttpStatus(403)),
@@ -368,7 +369,7 @@ async fn over_http(kind: Kind) -> Result<()> {
             .timeout(SOON);
         ensure!(here.await? == n);
     }
-    proxy.weather(Weather::Fair);
+    proxy.set_network(NetworkState::Normal);
     proxy.cut();
     eventually("it does not go back to the WebSocket", async || {
         Ok(caller.state() == State::Connected && caller.identity().connection_type == "websocket")
@@ -380,7 +381,7 @@ async fn over_http(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server with one that rejects the tokens of the first.
+/// Replaces the server with one that has another secret, so that it rejects the client's tokens.
 async fn rejected_on_return(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -388,7 +389,7 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     let service = client.get_service(&id).await?;
     kill(server).await?;
     let lost = async || Ok(client.state() != State::Connected);
-    eventually("the link stands", lost).await?;
+    eventually("the link is still open", lost).await?;
     let waiting = service
         .call::<u64>("echo", args!(1))
         .timeout(SOON)
@@ -413,8 +414,8 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server with one that does not have the workspace.
-async fn workspace_gone(kind: Kind) -> Result<()> {
+/// Replaces the server with one on which the workspace does not exist.
+async fn workspace_missing(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
     let root = hypha_rpc::connect(&server.url).token(ROOT_TOKEN).await?;
@@ -444,7 +445,7 @@ fn from_value<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result
     Ok(serde_json::from_value(json)?)
 }
 
-/// Connects another program with the same id and a reconnection token.
+/// Connects another program with the same client id and a reconnection token.
 async fn taken_over(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let first = hypha_rpc::connect(&server.url).client_id("same").await?;
@@ -461,8 +462,9 @@ async fn taken_over(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Runs two programs with the same id, on a server that does not tell a replaced client the reason.
-/// They replace each other at growing intervals, and when one disconnects, the other stays.
+/// Runs two programs with one client id, on a server that does not tell a client that it was
+/// replaced. The programs replace each other at growing intervals. When one disconnects, the other
+/// stays connected.
 async fn two_with_one_id(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let connect = || hypha_rpc::connect(&server.url).client_id("same");
@@ -477,12 +479,12 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
         Ok(changes() == before)
     };
     eventually("they do not get slower", quiet).await?;
-    // Each pause is twice as long as the previous: 1, 2 and 4 seconds, randomized by ±50 %.
+    // Each pause is twice as long as the previous one: 1, 2 and 4 s, randomized by ±50 %.
     ensure!((1..=10).contains(&changes()), "{} times", changes());
     let before = first.stats().reconnects;
     leave([second]).await?;
-    // The second program may have replaced the first once more just before it disconnected, and the
-    // first notices that only later.
+    // The second program may have replaced the first once more just before it disconnected. The
+    // first notices that later.
     let stays = async || {
         let before = first.stats().reconnects;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -496,11 +498,11 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Maximum number of attempts per client in any second (see [`Backoff`]).
+/// Maximum number of attempts per client and second (see [`Backoff`]).
 const ATTEMPTS_PER_CLIENT: f64 = 1.5;
 
-/// Returns the number of clients of the restart test. With the Python server, a thousand clients
-/// need minutes to reconnect. `HYPHA_TEST_CLIENTS` sets another number.
+/// Returns the number of clients of the restart test. It is smaller with the Python server, on
+/// which a thousand clients need minutes to reconnect. `HYPHA_TEST_CLIENTS` sets another number.
 fn clients(kind: Kind) -> Result<usize> {
     match std::env::var("HYPHA_TEST_CLIENTS") {
         Ok(number) => Ok(number.parse()?),
@@ -509,7 +511,7 @@ fn clients(kind: Kind) -> Result<usize> {
     }
 }
 
-async fn many_come_back(kind: Kind) -> Result<()> {
+async fn many_clients_reconnect(kind: Kind) -> Result<()> {
     let _turn = BUSY.lock().await;
     let number = clients(kind)?;
     let setup = Setup::restartable()?;
@@ -531,7 +533,7 @@ async fn many_come_back(kind: Kind) -> Result<()> {
     let begin = Instant::now();
     kill(server).await?;
     let calls = services.iter().map(|service| async {
-        // The host may reconnect later than the caller.
+        // The host may reconnect later than the caller, so the call is retried.
         let retry = hypha_rpc::Retry::times(100).first(Duration::from_millis(500));
         let call = service
             .call::<u64>("echo", args!(7))
@@ -592,7 +594,7 @@ macro_rules! faults {
 
 faults! {
     python_server Python: killed_under_callers cut_in_the_middle stalled_and_slow over_http rejected_on_return
-        workspace_gone two_with_one_id many_come_back;
+        workspace_missing two_with_one_id many_clients_reconnect;
     our_server Ours: killed_under_callers cut_in_the_middle stalled_and_slow over_http rejected_on_return
-        workspace_gone taken_over many_come_back;
+        workspace_missing taken_over many_clients_reconnect;
 }

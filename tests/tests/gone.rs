@@ -1,4 +1,4 @@
-//! Tests a call between two workspaces when one end is killed: the other end is notified
+//! Tests calls between two workspaces when one end is killed. The other end must be notified
 //! immediately, in all languages and over both transports.
 
 use std::time::{Duration, Instant};
@@ -18,13 +18,12 @@ use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Time within which the other end must be notified. Without a notification, callers would wait for
-/// 30 s.
+/// Time within which the other end must be notified. Without a notice, callers would wait for 30 s.
 const AT_ONCE: Duration = Duration::from_secs(4);
-/// Time within which a client over HTTP may reopen its stream (`HYPHA_STREAM_GRACE`).
+/// Time that a client over HTTP has to reopen its stream (`HYPHA_STREAM_GRACE`).
 const STREAM_GRACE: Duration = Duration::from_secs(5);
 
-/// Methods that never end by themselves.
+/// Methods that never return by themselves.
 #[hypha_service(id = "gone", visibility = "public")]
 trait Endless {
     /// Waits forever.
@@ -65,7 +64,7 @@ impl Endless for Reports {
 
 type Seen = mpsc::UnboundedReceiver<&'static str>;
 
-/// A client with its own runtime. Killing it stops all its tasks where they are.
+/// A client with its own runtime. Killing the program stops all its tasks without cleanup.
 struct Program {
     runtime: Runtime,
     client: Client,
@@ -79,7 +78,7 @@ impl Program {
         Ok(Program { runtime, client })
     }
 
-    /// Registers the service, and returns its id and its reports.
+    /// Registers the service. Returns its id and the receiver of its reports.
     fn offer(&self) -> Result<(String, Seen)> {
         let (report, reports) = mpsc::unbounded_channel();
         let service = EndlessService::new(Reports(report));
@@ -89,7 +88,7 @@ impl Program {
     }
 
     fn kill(self) -> Instant {
-        // Dropping the last handle would disconnect in order, so it must outlive the runtime.
+        // Never drop the last handle, because that would disconnect gracefully.
         #[expect(clippy::mem_forget, reason = "a killed program runs no destructor")]
         std::mem::forget(self.client);
         self.runtime.shutdown_background();
@@ -97,7 +96,7 @@ impl Program {
     }
 }
 
-/// Waits for a report.
+/// Waits for the report `expected`.
 fn wait_for(runtime: &Runtime, reports: &mut Seen, expected: &str) -> Result<()> {
     let waiting = async {
         while let Some(report) = reports.recv().await {
@@ -113,7 +112,7 @@ fn wait_for(runtime: &Runtime, reports: &mut Seen, expected: &str) -> Result<()>
         .with_context(|| format!("not {expected}"))?
 }
 
-/// Starts the program of another language.
+/// Starts a peer in another language.
 fn start(language: Language, url: &str, options: &[&str]) -> Result<Process> {
     let mut command = match language {
         Language::Python => python_program("gone_peer.py")?,
@@ -123,7 +122,7 @@ fn start(language: Language, url: &str, options: &[&str]) -> Result<Process> {
     Process::start(format!("{language:?}"), &command)
 }
 
-/// Checks that the end of a client with this transport was noticed in time.
+/// Checks that the disconnect of a client with this transport was noticed in time.
 fn in_time(killed: Instant, transport: Transport) -> Result<()> {
     let limit = match transport {
         Transport::WebSocket => AT_ONCE,
@@ -185,7 +184,7 @@ fn caller_is_killed(language: Language, caller_over: Transport, callee: Transpor
         read(&id)?;
         wait_for(&host.runtime, &mut reports, "begun")?;
         let killed = caller.kill();
-        // The two reports arrive in any order.
+        // The two reports may arrive in either order.
         for _ in 0..2 {
             let next = async { tokio::time::timeout(LIMIT, reports.recv()).await };
             let report = host.runtime.block_on(next)?;

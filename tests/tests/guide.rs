@@ -1,5 +1,5 @@
-//! Tests the chapters on Python and JavaScript: extracts their programs and runs them together with
-//! the Rust examples that the chapters show.
+//! Tests the chapters on Python and JavaScript. Extracts their programs, and runs them with the
+//! Rust examples that the chapters show.
 
 use std::process::Command;
 use std::time::Duration;
@@ -18,10 +18,10 @@ fn chapter(name: &str) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// Returns the fenced blocks that start with this line, joined.
+/// Returns the joined content of all fenced blocks with this info string.
 fn blocks(text: &str, info: &str) -> Result<String> {
     let mut found = String::new();
-    // Info string of the block that contains the current line, if any.
+    // Info string of the block around the current line. `None` outside a block.
     let mut around: Option<&str> = None;
     for line in text.lines() {
         match (line.strip_prefix("```"), around) {
@@ -39,7 +39,7 @@ fn blocks(text: &str, info: &str) -> Result<String> {
 }
 
 #[test]
-fn the_chapters_show_the_examples() -> Result<()> {
+fn the_chapters_contain_the_examples() -> Result<()> {
     let text = chapter("python.md")?;
     for example in ["microscope.rs", "segmenter.rs"] {
         let source = std::fs::read_to_string(project_root().join("examples").join(example))?;
@@ -79,7 +79,7 @@ impl Language {
         }
     }
 
-    /// Runs a program.
+    /// Starts a program in this language.
     fn start(self, program: &str) -> Result<Process> {
         let command = match self {
             Language::Python => {
@@ -92,7 +92,7 @@ impl Language {
             }
             Language::JavaScript => {
                 let mut command = Command::new(node()?);
-                // Node must run in the folder of the packages, and older versions have no
+                // Node.js must run in the folder with its packages. Older versions have no built-in
                 // WebSocket.
                 command.current_dir(interop_folder().join("js"));
                 command.args([
@@ -109,7 +109,7 @@ impl Language {
     }
 }
 
-/// Runs the callers of the chapter, with the service in Rust.
+/// Runs the chapter's callers against a service in Rust.
 fn calls_rust(language: Language, server: Kind) -> Result<()> {
     if or_skip(language.installed()).is_none() {
         return Ok(());
@@ -125,7 +125,7 @@ fn calls_rust(language: Language, server: Kind) -> Result<()> {
     let caller = language.start(&language.program("", &server.url, &id)?)?;
     let status = caller.wait(LIMIT)?;
     let transcript = caller.transcript(0);
-    // `console.assert` only prints, and does not fail.
+    // `console.assert` prints a message, but does not fail.
     let failed = !status.success() || transcript.contains("Assertion failed");
     ensure!(!failed, "{status}\n{transcript}");
     let called_as = caller.stdout().join("\n");
@@ -137,7 +137,7 @@ fn calls_rust(language: Language, server: Kind) -> Result<()> {
     microscope.wait(LIMIT).map(drop)
 }
 
-/// Runs the service of the chapter, with the caller in Rust.
+/// Runs the chapter's service, with a caller in Rust.
 fn serves_rust(language: Language, server: Kind) -> Result<()> {
     if or_skip(language.installed()).is_none() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Tests the RPC transport over HTTP: services are hosted and called in all languages with
-//! `transport: "http"`, among themselves and with peers on a WebSocket, through both servers.
+//! Tests the HTTP transport on both servers: clients in all languages provide and call services
+//! with `transport: "http"`, with each other and with peers on a WebSocket.
 
 use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::{Host, Language};
@@ -7,23 +7,23 @@ use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
-/// Checks to skip over HTTP, because POST requests arrive in any order, and because a client that
-/// disconnects does not notify the server, which waits for it.
+/// Checks to skip over HTTP. POST requests arrive in any order. A client does not tell the server
+/// when it disconnects, so the server waits for it.
 const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
-/// Checks to skip on the Python server, which does not report the user, and loses messages if more
-/// than a hundred arrive at once.
+/// Checks to skip on the Python server over HTTP. It does not report the user, and loses messages
+/// if more than a hundred arrive at once.
 const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\
     large_payloads_at_once,make_counter,count,sum,use_stored,nothing_is_left,\
     nobody_else_uses_what_was_handed_out,fail_after,blocks,streams_of_ours_that_fail,dispose_stored";
 
-/// Checks to skip for the Rust client, because other clients send callbacks in any order, and no
-/// client is notified when another disconnects.
+/// Checks that the Rust client skips. Other clients send callbacks in any order, and no client
+/// tells the server when it disconnects.
 const SKIP_RUST: &str = "progress,an_interface_ends_with_its_owner";
-/// Like [`SKIP_RUST`], on the Python server, which does not report the user.
+/// Like [`SKIP_RUST`], on the Python server, which does not report the user either.
 const SKIP_RUST_PYTHON: &str = "progress,an_interface_ends_with_its_owner,whoami";
 
-/// Returns the checks that a client in this language skips.
-fn left_out(client: Language, kind: Kind) -> Vec<String> {
+/// Returns the checks that a client in this language must skip.
+fn skipped_checks(client: Language, kind: Kind) -> Vec<String> {
     let skip = match (client, kind) {
         (Language::Rust, Kind::Ours) => SKIP_RUST.into(),
         (Language::Rust, Kind::Python) => SKIP_RUST_PYTHON.into(),
@@ -40,9 +40,9 @@ fn left_out(client: Language, kind: Kind) -> Vec<String> {
 fn check(kind: Kind, client: (Language, &[&str]), host: (Language, &[&str])) {
     run_blocking(kind, &[client.0, host.0], |server| {
         let service = Host::start(host.0, &server.url, host.1)?;
-        let left_out = left_out(client.0, kind);
-        let left_out: Vec<&str> = left_out.iter().map(String::as_str).collect();
-        let options = [client.1, &left_out].concat();
+        let skipped_checks = skipped_checks(client.0, kind);
+        let skipped_checks: Vec<&str> = skipped_checks.iter().map(String::as_str).collect();
+        let options = [client.1, &skipped_checks].concat();
         service.call_from(client.0, &server.url, &service.service, &options)?;
         service.stop()
     });

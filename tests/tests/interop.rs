@@ -1,5 +1,5 @@
-//! Tests in which every language calls every other through both servers, with the conformance
-//! service in one and the conformance client in the other.
+//! Tests every pair of languages on both servers: one runs the conformance service, the other the
+//! conformance client.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn direction(client: Language, host: Language, url: &str) -> Result<()> {
     service.stop()
 }
 
-/// Runs service and client in one workspace, to which both connect with a token.
+/// Runs service and client in one workspace. Both connect with a token.
 fn with_tokens(url: &str) -> Result<()> {
     let mut command = python_program("workspace_owner.py")?;
     command.args(["--server-url", url]);
@@ -33,7 +33,7 @@ fn with_tokens(url: &str) -> Result<()> {
             "{} is not in {workspace} with the client id {id}",
             service.service
         );
-        // The full id, and the short id within the workspace.
+        // Rust calls the service by its full id, other clients by its id within the workspace.
         let short = format!("{id}:conformance");
         let name = if language == Language::Rust {
             &service.service
@@ -78,7 +78,7 @@ directions! {
     python_calls_rust: Python calls Rust;
     rust_calls_javascript: Rust calls JavaScript;
     javascript_calls_rust: JavaScript calls Rust;
-    // The other clients among themselves: if these fail, the Rust client is not the cause.
+    // Pairs without Rust. If these fail, the Rust client is not the cause.
     python_calls_javascript: Python calls JavaScript;
     javascript_calls_python: JavaScript calls Python;
 }

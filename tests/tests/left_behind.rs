@@ -1,5 +1,5 @@
-//! Tests a service after clients in all languages have used it: it keeps no state of their calls or
-//! of the functions that they received, however they disconnected.
+//! Tests that a service keeps no state of its callers: after clients in all languages have used it
+//! and disconnected or were killed, no calls and no exported functions remain.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::runtime::Runtime;
 
-/// Timeout. A client abandons calls that run for 15 s, and these run to their end.
+/// Timeout for the service to become idle. Clients leave calls behind whose methods run for 15 s.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The service, in a workspace that its callers share, because only there does the server report
-/// disconnected clients.
+/// A service in a workspace that its callers share, because the server reports disconnected clients
+/// only within a workspace.
 struct Here<'a> {
     runtime: Runtime,
     url: &'a str,
@@ -57,7 +57,7 @@ impl<'a> Here<'a> {
         (stats.sessions, stats.objects, stats.running)
     }
 
-    /// Checks that no call waits, no function is exported, and no method runs.
+    /// Waits until no call waits, no function is exported, and no method runs.
     fn nothing_is_left(&self, of: &str) -> Result<()> {
         let begun = Instant::now();
         while self.counts() != (0, 0, 0) {
@@ -69,7 +69,7 @@ impl<'a> Here<'a> {
     }
 }
 
-/// Runs `work` against a server, unless `language` is not installed.
+/// Runs `work` against a server. Skips the test if `language` is not installed.
 fn check(server: Kind, language: Language, work: impl FnOnce(&Here<'_>, Language) -> Result<()>) {
     if or_skip(language.installed()).is_none() {
         return;
@@ -87,24 +87,24 @@ fn check(server: Kind, language: Language, work: impl FnOnce(&Here<'_>, Language
     }
 }
 
-/// Runs a client that passes all checks and disconnects.
+/// A client passes all checks, and disconnects.
 fn after_all_checks(here: &Here<'_>, language: Language) -> Result<()> {
     let client = here.start(language)?;
     passed_checks(&client)?;
     here.nothing_is_left("a client that has disconnected")
 }
 
-/// Kills a client while it holds functions.
+/// A client is killed while functions are exported to it.
 fn after_a_kill(here: &Here<'_>, language: Language) -> Result<()> {
     let client = here.start(language)?;
     let counter = |line: &str| line.contains("\"make_counter\"").then_some(());
     client
         .wait_for_line(LIMIT, counter)
-        .context("it does not get to the counters")?;
-    // Rust releases functions that it no longer uses; other clients still hold some at this point.
+        .context("it does not reach the check `make_counter`")?;
+    // Rust releases functions that it no longer uses. Other clients still have some at this point.
     ensure!(
         language == Language::Rust || here.client.stats().objects > 0,
-        "it holds nothing"
+        "no function is exported to it"
     );
     drop(client);
     here.nothing_is_left("a client that was killed")

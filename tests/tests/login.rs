@@ -1,4 +1,4 @@
-//! Logging in and out with `hypha_rpc::login` and `logout`, at both servers.
+//! Tests `hypha_rpc::login` and `logout` on both servers.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use hypha_rpc::{Error, Value, args};
 use hypha_rpc_tests::cases::run;
 use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server};
 
-/// Does what the login page does when the user has logged in.
+/// Acts as the login page after the user has logged in: reports the token.
 async fn report(url: String, page: LoginPage, token: String) -> Result<()> {
     let client = hypha_rpc::connect(url).await?;
     let login = client.get_service("public/hypha-login").await?;
-    // The page takes the workspace from its URL.
+    // Like the page, take the workspace from the URL.
     let (_, query) = page.login_url.split_once('?').unwrap_or_default();
     let workspace = query
         .split('&')
@@ -55,7 +55,7 @@ async fn logging_in(server: &Server) -> Result<()> {
         "{profile:?}"
     );
 
-    // A token for one workspace, with a lifetime.
+    // Request a token for one workspace, with a lifetime.
     let root = hypha_rpc::connect(&url).token(ROOT_TOKEN).await?;
     let own = root.manager().await?.generate_token(None).await?;
     let profile = hypha_rpc::login(&url)
@@ -73,7 +73,7 @@ async fn logging_in(server: &Server) -> Result<()> {
             );
             ensure!(profile.token != own, "the token was not exchanged");
         }
-        // A token that was made for a program is no owner's, and may not be exchanged.
+        // The Python server refuses to exchange a token that does not belong to an owner.
         Err(error) => ensure!(error.to_string().contains("ermission"), "{error}"),
     }
     root.disconnect().await;
@@ -81,7 +81,7 @@ async fn logging_in(server: &Server) -> Result<()> {
     Ok(())
 }
 
-async fn waiting_in_vain(server: &Server) -> Result<()> {
+async fn login_times_out(server: &Server) -> Result<()> {
     let login = hypha_rpc::login(&server.url).timeout(Duration::from_millis(300));
     let error = login
         .on_url(|_| async {})
@@ -127,8 +127,8 @@ macro_rules! at_both_servers {
 at_both_servers! {
     logging_in_at_the_python_server: logging_in at Python;
     logging_in_at_our_server: logging_in at Ours;
-    waiting_in_vain_at_the_python_server: waiting_in_vain at Python;
-    waiting_in_vain_at_our_server: waiting_in_vain at Ours;
+    login_times_out_at_the_python_server: login_times_out at Python;
+    login_times_out_at_our_server: login_times_out at Ours;
     logging_out_at_the_python_server: logging_out at Python;
     logging_out_at_our_server: logging_out at Ours;
 }

@@ -1,4 +1,4 @@
-//! Test of the login page of `hypha-server` in a real browser.
+//! Tests the login page of `hypha-server` in a browser.
 
 use anyhow::{Context, Result};
 use hypha_rpc_tests::cases::run_blocking;

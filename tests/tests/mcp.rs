@@ -1,5 +1,5 @@
-//! Language-model clients use a service in Rust: those of the packages `mcp` and `fastmcp`, through
-//! both servers.
+//! Tests that MCP clients in Python, with the packages `mcp` and `fastmcp`, can use a service in
+//! Rust through both servers.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use hypha_rpc_tests::servers::{Kind, Server, Setup};
 use serde_json::{Value as Json, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// Steps whose answers differ on purpose: the original shows results as Python prints them.
+/// Steps with intended differences: the Python server returns Python's `str` of a result.
 const DIFFERENT: [&str; 4] = ["http: count", "sse: count", "http: snap", "sse: snap"];
 
 struct Desk;
 
-/// A desk for models.
+/// Service for language models.
 #[hypha_service(id = "desk")]
 impl Desk {
     /// Divides one number by another.
@@ -36,12 +36,12 @@ impl Desk {
         Ok(a / b)
     }
 
-    /// Returns what it gets.
+    /// Returns its argument.
     pub(crate) async fn echo(&self, value: Value) -> Value {
         value
     }
 
-    /// Counts.
+    /// Counts up to a number.
     pub(crate) async fn count(&self, to: u32) -> RemoteStream<u32> {
         RemoteStream::new(futures_util::stream::iter(0..to))
     }
@@ -52,7 +52,7 @@ impl Desk {
     }
 }
 
-/// The answers of all steps at a server.
+/// Runs all steps on a server, and returns the name and outcome of each.
 async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
     let setup = Setup {
         mcp: true,
@@ -83,7 +83,7 @@ async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
 }
 
 #[test]
-fn the_chapter_is_run() -> Result<()> {
+fn the_programs_of_the_chapter_work() -> Result<()> {
     let folder = project_root();
     let chapter = std::fs::read_to_string(folder.join("docs/guide/mcp.md"))?;
     let example = std::fs::read_to_string(folder.join("examples/mcp.rs"))?;

@@ -1,4 +1,4 @@
-//! The handbook for operators names options, variables, metrics and files that exist.
+//! Tests that the options, variables, metrics and paths in the operator's handbook exist.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -62,7 +62,7 @@ fn check() -> Result<()> {
 }
 
 #[test]
-fn the_handbook_names_what_exists() {
+fn the_handbook_is_correct() {
     if let Err(error) = check() {
         panic!("{error:#}");
     }

@@ -1,5 +1,5 @@
-//! Tests service options, service types and the selection among several services, with providers
-//! and callers in all languages, on both servers.
+//! Tests service options, service types, and the selection among several services, on both servers,
+//! with providers and callers in all languages.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use hypha_wire::Case;
 use serde_json::json;
 use std::time::Duration;
 
-/// Time for a peer to connect and register.
+/// Timeout for a peer to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// Service that the peers call.
@@ -52,7 +52,7 @@ impl Desk for Here {
     }
 }
 
-/// Contract with the names of the providers in other languages.
+/// Contract that matches the providers in other languages.
 #[hypha_service(id = "number")]
 trait Number {
     async fn get_value(&self) -> i64;
@@ -77,7 +77,7 @@ impl Number for Always {
     }
 }
 
-/// A workspace, and the token needed to connect to it.
+/// A workspace, and the token to connect to it.
 struct ConnectionRef {
     url: String,
     owner: Client,
@@ -97,7 +97,7 @@ impl ConnectionRef {
         Ok(connecting.client_id(client_id).await?)
     }
 
-    /// Starts the program in Python or JavaScript.
+    /// Starts the peer program in Python or JavaScript.
     fn peer(&self, language: Language, client_id: &str, options: &[&str]) -> Result<Process> {
         let mut command = match language {
             Language::Python => python_program("options_peer.py")?,
@@ -122,13 +122,13 @@ impl ConnectionRef {
         .await
     }
 
-    /// Runs a peer that checks the service of `host`.
+    /// Runs a peer that checks the service of the client `host`.
     async fn checked_by(&self, language: Language, host: &str) -> Result<usize> {
         let process = self.peer(language, &format!("checks-{language:?}"), &["--host", host])?;
         waiting(move || passed_checks(&process)).await
     }
 
-    /// Returns the clients that a mode selects in several lookups.
+    /// Looks a service up several times. Returns the ids of the clients that `mode` selected.
     async fn chosen(&self, id: &str, mode: &str) -> Result<BTreeSet<String>> {
         let mut chosen = BTreeSet::new();
         for _ in 0..8 {
@@ -158,7 +158,7 @@ impl ConnectionRef {
     }
 }
 
-/// Waits for a program in another thread, so that the connections of this thread continue.
+/// Runs `work` on a blocking thread, so that the connections of this thread continue.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -174,7 +174,7 @@ async fn selection(server: &Server) -> Result<()> {
     let rust = home.member("rust").await?;
     rust.register_service(NumberService::new(Always(20)))
         .await?;
-    // With one provider, nothing needs to be selected, but the mode must still be valid.
+    // With one provider, there is no selection, but the mode must still be valid.
     for mode in ["exact", "random", "min_load", "select:least:get_value"] {
         ensure!(
             home.chosen("number", mode).await? == set(&["rust"]),
@@ -230,7 +230,7 @@ async fn selection(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::Ambiguous),
         other => bail!("{other:?}"),
     }
-    // With a client in the id, only one provider matches.
+    // An id that names a client matches only the service of that client.
     let only = home.owner.get_service("javascript:number").await?;
     ensure!(only.call::<i64>("get_value", args!()).await? == 30);
     let typed: NumberProxy = home
@@ -243,7 +243,7 @@ async fn selection(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The server counts the messages of a client only if its id ends with `__rlb`.
+/// The server counts the messages only of clients whose id ends with `__rlb`.
 async fn least_load(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let (busy, idle) = (
@@ -270,10 +270,10 @@ async fn least_load(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// In the workspace `public`, the default selects any one of several providers.
+/// In the workspace `public`, the default mode selects a random provider.
 async fn public_services(server: &Server) -> Result<()> {
     let root = hypha_rpc::connect(&server.url).token(ROOT_TOKEN).await?;
-    // The service is visible in all workspaces, so its id must be unique to this test.
+    // All workspaces see this service, so the id must be unique to this test.
     let id = format!("number-{}", root.client_id());
     let config = TokenConfig {
         workspace: Some("public".into()),
@@ -305,7 +305,7 @@ async fn public_services(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests that keys of services in other languages are converted for Rust.
+/// Tests that keys of services in other languages are converted to those of Rust.
 async fn converted_keys(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let _python = home.provider(Language::Python, "python", "10").await?;
@@ -333,7 +333,7 @@ async fn converted_keys(server: &Server) -> Result<()> {
                 "{client}: {names:?}"
             );
             ensure!(service.call::<i64>("readNumber", args!(true)).await? == 11);
-            // The contract uses other names.
+            // A proxy finds the methods by the snake-case names of its contract.
             let number = NumberProxy::from_service(service);
             ensure!(number.read_number(false).await? == 10);
             ensure!(number.read_it().await? == 10);
@@ -349,9 +349,8 @@ async fn converted_keys(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests the options of a Rust service as seen by other clients, and service types in all
-/// directions.
-async fn options_elsewhere(server: &Server) -> Result<()> {
+/// Tests how other clients see the options of a Rust service, and service types in all directions.
+async fn options_seen_by_other_clients(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     home.owner.register_service(DeskService::new(Here)).await?;
     let guarded = Service::new("guarded")
@@ -385,7 +384,7 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
     home.checked_by(Language::Python, "owner").await?;
     home.checked_by(Language::JavaScript, "owner").await?;
 
-    // Service types defined in the other language, implemented in Rust.
+    // The peer has defined a service type. A Rust service implements it.
     let types = manager.list_service_types(None).await?;
     let ids: BTreeSet<String> = types.into_iter().map(|info| info.id).collect();
     ensure!(
@@ -441,7 +440,7 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Example of a service type.
+/// Contract that serves as a service type.
 #[hypha_service(id = "shutter", service_type = "shutter")]
 trait Shutter {
     /// See whether it is open.
@@ -458,7 +457,7 @@ fn shutter() -> Service {
     ShutterService::new(Here).into_service()
 }
 
-/// Tests options of a registration: access, and the record at the manager.
+/// Tests the options of a registration: access, and the stored record.
 async fn registration(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let other = home.member("other").await?;
@@ -490,7 +489,7 @@ async fn registration(server: &Server) -> Result<()> {
     home.owner.unregister_service("desk").await?;
     other.register_service(desk()).await?;
 
-    // Entries that the manager does not know are also stored.
+    // The manager also stores entries that it does not know.
     let number = || NumberService::new(Always(1));
     home.owner.register_service(number()).notify(false).await?;
     match other.get_service("number").await {
@@ -503,7 +502,7 @@ async fn registration(server: &Server) -> Result<()> {
     home.owner.unregister_service("number").await?;
     ensure!(other.get_remote_service(&address).await.is_err());
 
-    // Clients of authorized workspaces may use a protected service.
+    // Clients of an authorized workspace may use a protected service.
     let friend = hypha_rpc::connect(&server.url).await?;
     let stranger = hypha_rpc::connect(&server.url).await?;
     let shared = home
@@ -517,7 +516,7 @@ async fn registration(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::PermissionDenied),
         found => bail!("{found:?}"),
     }
-    // A read-only token allows lookups and calls, but no registration.
+    // With a read-only token, a client can look services up and call them, but not register any.
     let config = TokenConfig {
         permission: Some(Permission::Read.into()),
         ..TokenConfig::default()
@@ -559,6 +558,6 @@ both_servers! {
     least_load with [];
     public_services with [];
     converted_keys with [Python, JavaScript];
-    options_elsewhere with [Python, JavaScript];
+    options_seen_by_other_clients with [Python, JavaScript];
     registration with [];
 }

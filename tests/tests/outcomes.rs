@@ -16,22 +16,22 @@ use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Redis, Server, Setu
 
 const LIMIT: Duration = Duration::from_secs(480);
 
-/// Transport and servers of a run, as named in the deviations.
+/// Transport and servers of a run. The deviations name it.
 #[derive(Clone, Copy, Debug)]
 enum Run {
     Websocket,
     Http,
-    /// Two servers that share a Redis; every second client connects to the second server.
+    /// Two servers that share a Redis. Every second client connects to the second one.
     Redis,
 }
 
-/// File with the outcomes of a run on servers of one kind, and the URLs of the servers.
+/// Outcomes of a run on one kind of server: the file with them, and the servers' URLs.
 struct Outcomes {
     file: PathBuf,
     urls: String,
 }
 
-/// The original has its gateway for MCP only if it is asked for.
+/// Enables the MCP gateway, which the Python server has only on request.
 fn with_mcp(setup: Setup) -> Setup {
     Setup { mcp: true, ..setup }
 }

@@ -1,5 +1,5 @@
-//! Tests both servers without an RPC client: services over plain HTTP, login, and tokens of each
-//! server on the other.
+//! Tests both servers with plain HTTP requests instead of an RPC client: services, login, and
+//! tokens that each server accepts from the other.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the Python services. Returns their workspace and a token for it.
+/// Starts the services in Python. Returns the process, the workspace, and a token for it.
 fn host(url: &str) -> Result<(Process, String, String)> {
     let mut command = python_program("http_services.py")?;
     command.args(["--server-url", url]);
@@ -109,7 +109,7 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     ensure!(get("info")?.0 == 403, "strangers do not see the workspace");
     ensure!(http_get(url, "/health/liveness")?.0 == 200);
     if kind == Kind::Ours {
-        // The Python server ends every generator with an error.
+        // The Python server sends an error event at the end of each generator.
         let (_, text) = get("services/functions/count?to=2")?;
         let events = "data: 0\n\ndata: 1\n\ndata: [DONE]\n\n";
         let got: String = text
@@ -122,11 +122,11 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Large responses are compressed with the best method that the caller accepts; small responses and
-/// those of applications are not compressed.
+/// Large responses are compressed with the best method that the caller accepts. Small responses,
+/// and those of applications, are not compressed.
 fn compression(url: &str) -> Result<()> {
     let (_host, workspace, _) = host(url)?;
-    // The length includes the quotes.
+    // The response is the string with its two quotes.
     let echo = |size: usize| {
         let value = "x".repeat(size - 2);
         format!("/{workspace}/services/functions/echo?value={value}")
@@ -154,9 +154,9 @@ fn compression(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the body of a response, with the chunks of a chunked body joined.
+/// Returns the body of a response. If the body is chunked, joins the chunks.
 fn unchunked(body: &str) -> String {
-    // The responses here are short, so every second line is a chunk, and the others are sizes.
+    // The chunks contain no line breaks here, so their sizes and contents are alternating lines.
     match body.split_once("\r\n") {
         Some((size, rest)) if usize::from_str_radix(size, 16).is_ok() => {
             let whole: Vec<&str> = rest.split("\r\n").step_by(2).collect();
@@ -222,7 +222,8 @@ fn tokens_are_valid_at_both_servers() {
             let (workspace, token) = ready.split_once(' ').context("no token")?;
             let mut user = python_program("workspace_owner.py")?;
             user.args(["--server-url", there, "--token", token, "--client-id", "x"]);
-            // The user of the token may also create this workspace on the other server.
+            // The user of the token also has the right to create this workspace on the other
+            // server.
             let user = Process::start("who uses it elsewhere", &user)?;
             let ready = user.wait_for_prefix(READY_LIMIT, "READY ");
             let ready = ready.with_context(|| format!("{here} to {there}"))?;

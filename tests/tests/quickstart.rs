@@ -1,4 +1,4 @@
-//! Tests the quickstart of the README, with its own server and with each running server, and the
+//! Tests the quickstart of the README with its own server and on both running servers, and the
 //! Python lines that it prints.
 
 use std::process::Command;
@@ -20,17 +20,17 @@ fn start(options: &[&str]) -> Result<Process> {
     )
 }
 
-/// Returns a text without indentation, to compare code at different depths.
+/// Returns the string without indentation, to compare code at different depths.
 fn unindented(text: &str) -> String {
     text.lines()
         .map(|line| line.trim().to_owned() + "\n")
         .collect()
 }
 
-/// The code blocks of the README do not compile alone, because they have no hidden lines. So they
-/// must be parts of an example that compiles.
+/// The code blocks of the README do not compile alone. They must be parts of an example that
+/// compiles.
 #[test]
-fn the_readme_shows_the_example() -> Result<()> {
+fn the_readme_contains_the_example() -> Result<()> {
     let read = |path| std::fs::read_to_string(project_root().join(path));
     let example = unindented(&read("examples/quickstart.rs")?);
     let readme = unindented(&read("README.md")?);
@@ -66,7 +66,7 @@ fn with_its_own_server() -> Result<()> {
     Ok(())
 }
 
-/// Runs the quickstart on a running server until told to stop. Meanwhile, Python calls it.
+/// Runs the quickstart on a running server, and calls it from Python.
 fn with(server: Kind) -> Result<()> {
     let Some(python) = or_skip(python()) else {
         return Ok(());

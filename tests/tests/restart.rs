@@ -1,6 +1,6 @@
-//! Tests a server that stops and starts again at the same address: all clients reconnect
-//! automatically, register their services, and call the manager. Tested once with the data of the
-//! previous server, and once with a new server that only has the same secret.
+//! Tests a server that is restarted at the same address. All clients must reconnect, register their
+//! services again, and call the manager. Runs once with the stored data of the previous server, and
+//! once with an empty server that has the same secret.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ fn now() -> u128 {
     since.unwrap_or_default().as_millis()
 }
 
-/// A client, its name for messages, and its workspace.
+/// A client process, its name for messages, and its workspace.
 struct Returning {
     name: String,
     process: Process,
@@ -67,7 +67,7 @@ impl Returning {
         })
     }
 
-    /// Waits until the manager responds to this client, and this client responds to others.
+    /// Waits until the manager responds to this client, and this client responds to another one.
     fn is_back(&self, url: &str, since: u128) -> Result<()> {
         let echo = self.process.wait_for_line(LIMIT, |line| {
             let at = line.strip_prefix("ECHO ")?.trim().parse::<u128>().ok()?;

@@ -1,4 +1,4 @@
-//! Certificates of authorities and of the client.
+//! Tests trusted CA certificates, client certificates, and IPv6 addresses.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::{TRANSPORTS, refused, servers, tls};
 
 const BOTH: [Transport; 2] = [Transport::WebSocket, Transport::Http];
 
-/// A server that wants a certificate of the client.
-fn demanding(authority: &tls::Authority) -> Arc<ServerConfig> {
+/// Returns the configuration of a server that requires a client certificate.
+fn requires_client_certificate(authority: &tls::Authority) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     let signed = tls::names(&["localhost"]).signed_by(&key, authority);
     let chain = vec![signed.expect("a certificate").der().clone()];
@@ -35,9 +35,9 @@ fn demanding(authority: &tls::Authority) -> Arc<ServerConfig> {
 }
 
 #[tokio::test]
-async fn of_authorities_and_clients_are_used() {
+async fn valid_certificates_are_used() {
     let authority = tls::authority(KeyPair::generate().expect("a key"));
-    let server = hypha::encrypted(demanding(&authority)).await;
+    let server = hypha::encrypted(requires_client_certificate(&authority)).await;
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["microscope".to_owned()]).expect("names");
     let chain = params.signed_by(&key, &authority).expect("a certificate");
@@ -47,7 +47,7 @@ async fn of_authorities_and_clients_are_used() {
         let trusting = || connect().ca_certificate(authority.pem());
         connected(trusting().identity(chain.pem(), key.serialize_pem())).await;
 
-        // A file that holds both.
+        // One PEM string can contain both the key and the certificate.
         let both = format!("{}{}", key.serialize_pem(), chain.pem());
         connected(trusting().identity(both.clone(), both)).await;
 
@@ -64,7 +64,7 @@ async fn of_authorities_and_clients_are_used() {
 }
 
 #[tokio::test]
-async fn that_cannot_be_used_are_invalid_options() {
+async fn unusable_certificates_are_invalid_options() {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["microscope".to_owned()]).expect("names");
     let chain = params.self_signed(&key).expect("a certificate").pem();
@@ -91,8 +91,8 @@ async fn that_cannot_be_used_are_invalid_options() {
 }
 
 #[tokio::test]
-async fn addresses_of_version_6_are_hosts() {
-    // Some machines have none.
+async fn ipv6_addresses_are_hosts() {
+    // Skip the test on a machine without IPv6.
     let Ok(listener) = TcpListener::bind("[::1]:0").await else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The first attempt to connect, which can wait for the server.
+//! Tests retries of the first attempt to connect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 use super::servers::{self, Server, answer};
 use super::{hypha, refused};
 
-/// Answers so many requests with a status, and the following ones as a Hypha server.
-async fn late(status: &'static str, requests: usize) -> (Server, Arc<AtomicUsize>) {
+/// Rejects the first `requests` requests with `status`, and then acts as a Hypha server. Also
+/// returns the number of requests.
+async fn rejecting_first(status: &'static str, requests: usize) -> (Server, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let server = servers::serve(move |mut socket| {
@@ -36,9 +37,9 @@ fn quick() -> Backoff {
 }
 
 #[tokio::test]
-async fn is_repeated_if_that_is_wanted() {
+async fn it_is_retried_on_request() {
     for transport in [Transport::WebSocket, Transport::Http] {
-        let (server, count) = late("503 Service Unavailable", 3).await;
+        let (server, count) = rejecting_first("503 Service Unavailable", 3).await;
         let base = format!("http://127.0.0.1:{}", server.port);
         let connect = hypha_rpc::connect(base).transport(transport).silent(true);
         let error = refused(connect.clone()).await;
@@ -50,9 +51,9 @@ async fn is_repeated_if_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn is_repeated_as_often_as_the_backoff_says_and_only_where_it_helps() {
+async fn the_backoff_limits_retries_of_retryable_errors() {
     for (status, attempts) in [("503 Service Unavailable", 2), ("404 Not Found", 1)] {
-        let (server, count) = late(status, usize::MAX).await;
+        let (server, count) = rejecting_first(status, usize::MAX).await;
         let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
         let connect = connect.reconnect(quick().attempts(2));
         refused(connect.retry_on_initial_connect(true)).await;
@@ -60,9 +61,10 @@ async fn is_repeated_as_often_as_the_backoff_says_and_only_where_it_helps() {
     }
 }
 
-/// A proxy that swallows the WebSocket leaves time for HTTP, and both failures are in the error.
+/// A proxy that does not respond to the WebSocket handshake leaves time for an attempt over HTTP.
+/// The error contains both failures.
 #[tokio::test]
-async fn over_http_follows_a_websocket_that_says_nothing() {
+async fn http_is_tried_after_a_silent_websocket() {
     let silent = |head: &str| head.contains("GET /ws");
     let server = servers::serve(move |mut socket| async move {
         let head = servers::request(&mut socket).await;

@@ -1,4 +1,4 @@
-//! Tests HTTP responses that do not come from a Hypha server.
+//! Tests HTTP responses from servers that are not Hypha servers.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use tokio_tungstenite::tungstenite;
 
 use super::{find, over_each, refused, servers};
 
-/// Returns whether the causes include an HTTP response of the library.
+/// Returns whether the error's causes include an HTTP response, in the type of the transport's
+/// library.
 fn has_answer(error: &ConnectError) -> bool {
     match error.url().is_some_and(|url| url.starts_with("ws")) {
         true => matches!(find(error), Some(tungstenite::Error::Http(_))),
@@ -18,7 +19,7 @@ fn has_answer(error: &ConnectError) -> bool {
 }
 
 #[tokio::test]
-async fn a_status_is_told_and_decides() {
+async fn the_status_determines_the_error() {
     for (status, text, retryable) in [
         (404, "404 Not Found", false),
         (405, "405 Method Not Allowed", false),
@@ -34,7 +35,7 @@ async fn a_status_is_told_and_decides() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_but_told() {
+async fn a_redirect_is_reported_and_not_followed() {
     let to = "Location: https://elsewhere.example/hypha\r\n";
     for status in ["301 Moved Permanently", "307 Temporary Redirect"] {
         let server = servers::plain(servers::answer(status, to, "")).await;
@@ -48,7 +49,7 @@ async fn a_redirect_is_not_followed_but_told() {
 }
 
 #[tokio::test]
-async fn the_words_of_a_server_are_shown_and_pages_are_not() {
+async fn messages_are_shown_and_pages_are_not() {
     for (body, shown) in [
         ("the backend sleeps\nmore", true),
         ("<html>the backend sleeps", false),
@@ -61,8 +62,7 @@ async fn the_words_of_a_server_are_shown_and_pages_are_not() {
     }
 }
 
-/// If the transports fail for different reasons, the error is that of the attempt with more
-/// progress.
+/// If the transports fail for different reasons, the client reports the attempt that got further.
 #[tokio::test]
 async fn auto_keeps_both_failures() {
     let server = servers::by_request(|head| match head.contains("GET /ws") {
@@ -92,7 +92,7 @@ async fn auto_keeps_both_failures() {
     );
 }
 
-/// Lets no WebSocket through; the server behind it rejects the token.
+/// Rejects WebSockets with an HTTP error. The server behind this proxy rejects the token.
 fn broken_proxy(head: &str) -> String {
     match head.contains("GET /ws") {
         true => servers::answer("502 Bad Gateway", "", ""),
@@ -100,8 +100,8 @@ fn broken_proxy(head: &str) -> String {
     }
 }
 
-/// After a server has rejected the token, the client does not retry, whatever error the other
-/// transport had.
+/// The client does not retry after a server has rejected the token, even if the other transport
+/// failed with a retryable error.
 #[tokio::test]
 async fn a_rejected_token_is_final_behind_a_broken_proxy() {
     let server = servers::by_request(broken_proxy).await;

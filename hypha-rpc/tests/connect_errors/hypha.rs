@@ -1,4 +1,4 @@
-//! A server that accepts the handshake of every client, over both transports.
+//! A fake Hypha server that accepts every handshake, over both transports.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::servers::{Server, answer, request, serve, write};
 
-/// The heads of the requests that a server has got.
+/// Heads of the HTTP requests that a server has received.
 #[derive(Clone, Default)]
 pub(crate) struct Heads(Arc<Mutex<Vec<String>>>);
 
@@ -32,7 +32,7 @@ impl Heads {
     }
 }
 
-/// Serves one connection, whose first request has this head.
+/// Serves one connection whose first request has the head `head`.
 pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, head: &str) {
     let info = [
         ("type", "connection_info"),
@@ -75,7 +75,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, hea
     }
 }
 
-/// A Hypha server.
+/// Starts a fake Hypha server without TLS.
 pub(crate) async fn server(heads: Heads) -> Server {
     serve(move |mut socket| {
         let heads = heads.clone();
@@ -88,7 +88,7 @@ pub(crate) async fn server(heads: Heads) -> Server {
     .await
 }
 
-/// A Hypha server that is encrypted.
+/// Starts a fake Hypha server with TLS.
 pub(crate) async fn encrypted(config: Arc<ServerConfig>) -> Server {
     let acceptor = tokio_rustls::TlsAcceptor::from(config);
     serve(move |socket| {
@@ -103,7 +103,7 @@ pub(crate) async fn encrypted(config: Arc<ServerConfig>) -> Server {
     .await
 }
 
-/// Connects, which succeeds.
+/// Connects, and panics if that fails.
 pub(crate) async fn connected(connect: ConnectOptions) -> Client {
     match connect.silent(true).reconnect(None).await {
         Ok(client) => client,

@@ -1,6 +1,6 @@
-//! Every way in which a server cannot be reached, over every transport: the kind follows the cause,
-//! the error names the URL, says whether a repetition helps, and leads to the error below it. And
-//! the ways that lead there: proxies, redirects, certificates.
+//! Tests every cause of a failed connection, over every transport. The error's kind matches the
+//! cause; the error names the URL, says whether a retry can help, and has the underlying error as
+//! its source. Also tests proxies, redirects and certificates.
 
 mod certificates;
 mod first_attempt;
@@ -21,7 +21,7 @@ use hypha_rpc::{ConnectOptions, Error};
 
 const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::Http, Transport::Auto];
 
-/// Connects. Expects and returns the error.
+/// Connects, and returns the error. Panics if the connection succeeds.
 async fn refused(connect: ConnectOptions) -> ConnectError {
     match connect.await {
         Err(Error::Connect(error)) => error,
@@ -29,8 +29,8 @@ async fn refused(connect: ConnectOptions) -> ConnectError {
     }
 }
 
-/// Expects that connecting to `base` (`http://..`) fails over each transport, and checks the common
-/// properties of all errors. `cause` searches for the underlying error.
+/// Asserts that connecting to `base` (an `http://` URL) fails over each transport, and checks the
+/// error. `cause` must find the underlying error in it.
 async fn over_each(
     base: &str,
     kind: ConnectErrorKind,
@@ -57,7 +57,7 @@ fn check(
     let http = format!("{base}/rpc");
     let url = match transport {
         Transport::Http => &http,
-        // Both attempts made equal progress, so the first counts.
+        // Neither attempt got further than the other, so the client reports the first one.
         _ => &socket,
     };
     assert_eq!(error.url(), Some(url.as_str()), "{transport:?}: {error:?}");
@@ -73,7 +73,7 @@ fn check(
     assert_eq!(other, wanted, "{error:?}");
 }
 
-/// Returns the first cause with this type.
+/// Returns the first error of type `T` in the chain of sources.
 fn find<T: std::error::Error + 'static>(error: &ConnectError) -> Option<&T> {
     let mut next = error.source();
     while let Some(cause) = next {

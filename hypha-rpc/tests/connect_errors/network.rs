@@ -1,4 +1,4 @@
-//! Tests failures below TLS and HTTP.
+//! Tests failures of name resolution and TCP.
 
 use std::io;
 use std::time::Duration;
@@ -50,9 +50,9 @@ async fn the_answer_is_not_http() {
     .await;
 }
 
-/// SSH and mail servers send data first.
+/// Servers for SSH and mail send data before the client does.
 #[tokio::test]
-async fn the_server_speaks_before_the_request() {
+async fn the_server_sends_data_before_the_request() {
     let server = servers::talkative("SSH-2.0-OpenSSH_9.6\r\n").await;
     let base = format!("http://127.0.0.1:{}", server.port);
     over_each(&base, ConnectErrorKind::NotHypha, false, |error| {
@@ -67,7 +67,7 @@ async fn the_server_is_killed_during_a_call() {
     let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
     let client = connect.silent(true).reconnect(None).await;
     let client = client.expect("the handshake succeeds");
-    // Calls a service of the other client.
+    // The server drops the connection when it receives this call.
     let error = client.ping("ws/other", Duration::from_secs(60)).await;
     let error = error.expect_err("the connection is lost");
     let text = report(&error);
@@ -77,7 +77,7 @@ async fn the_server_is_killed_during_a_call() {
 }
 
 #[tokio::test]
-async fn the_server_says_nothing() {
+async fn the_server_does_not_respond() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     for transport in TRANSPORTS {

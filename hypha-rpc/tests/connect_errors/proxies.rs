@@ -1,5 +1,5 @@
-//! Proxies between client and server. The names of the servers lead nowhere: only the proxy knows
-//! where they are.
+//! Tests proxies between client and server. The host names of the servers do not resolve; only the
+//! proxy can reach them.
 
 use std::io;
 use std::process::Command;
@@ -14,7 +14,8 @@ use super::hypha::{self, Heads, connected};
 use super::servers::{self, Server, answer, request, serve, write};
 use super::{TRANSPORTS, find, refused, tls};
 
-/// An HTTP proxy for a user, which takes every server for the one at `port`.
+/// Starts an HTTP proxy that requires credentials, and connects every client to `port`, whatever
+/// server it requests.
 async fn http_proxy(port: u16, heads: Heads) -> Server {
     serve(move |mut socket| {
         let heads = heads.clone();
@@ -25,7 +26,7 @@ async fn http_proxy(port: u16, heads: Heads) -> Server {
             }
             let head = request(&mut socket).await;
             heads.push(&head);
-            // me:se@cret
+            // Base64 of the end of `me:se@cret`.
             if !head.contains("asic bWU6c2VAY3JldA==\r\n") {
                 let wanted = "Proxy-Authenticate: Basic\r\n";
                 let status = "407 Proxy Authentication Required";
@@ -51,7 +52,7 @@ async fn tunnel(mut socket: TcpStream, port: u16) {
     }
 }
 
-/// A SOCKS proxy with the same user.
+/// Starts a SOCKS proxy that requires the same credentials.
 async fn socks_proxy(port: u16, heads: Heads) -> Server {
     serve(move |socket| {
         let heads = heads.clone();
@@ -90,7 +91,7 @@ async fn socks(mut socket: TcpStream, port: u16, heads: Heads) -> io::Result<()>
 }
 
 #[tokio::test]
-async fn an_http_proxy_is_asked_for_a_tunnel() {
+async fn an_http_proxy_opens_a_tunnel() {
     let server = hypha::server(Heads::default()).await;
     for (transport, request) in [
         (Transport::WebSocket, "CONNECT hypha.invalid:9527 HTTP/1.1"),
@@ -108,7 +109,7 @@ async fn an_http_proxy_is_asked_for_a_tunnel() {
 }
 
 #[tokio::test]
-async fn encryption_goes_through_the_tunnel() {
+async fn tls_works_through_the_tunnel() {
     let authority = tls::authority(KeyPair::generate().expect("a key"));
     let config = tls::signed(tls::names(&["hypha.invalid"]), Some(&authority));
     let server = hypha::encrypted(config).await;
@@ -125,7 +126,7 @@ async fn encryption_goes_through_the_tunnel() {
 }
 
 #[tokio::test]
-async fn a_socks_proxy_gets_the_name() {
+async fn a_socks_proxy_receives_the_host_name() {
     let server = hypha::server(Heads::default()).await;
     for transport in [Transport::WebSocket, Transport::Http] {
         let heads = Heads::default();
@@ -138,7 +139,7 @@ async fn a_socks_proxy_gets_the_name() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_not_there_is_named() {
+async fn an_unreachable_proxy_is_named() {
     let port = servers::closed_port().await;
     for scheme in ["http", "socks5h"] {
         for (server, transport) in TRANSPORTS.map(|transport| ("https://h.invalid", transport)) {
@@ -148,7 +149,7 @@ async fn a_proxy_that_is_not_there_is_named() {
             let kind = ConnectErrorKind::Proxy(ProxyFailure::Unreachable);
             assert_eq!(error.kind(), kind, "{error:?}");
             assert!(error.is_retryable());
-            // The library that speaks SOCKS over HTTP keeps no cause.
+            // The library used for SOCKS with the HTTP transport does not keep the cause.
             let has_cause = find::<io::Error>(&error).is_some();
             assert!(has_cause || scheme == "socks5h", "{error:?}");
             let text = error.to_string();
@@ -167,7 +168,7 @@ async fn a_proxy_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn other_credentials_are_wanted() {
+async fn wrong_credentials_are_reported() {
     let (http, socks) = (
         http_proxy(0, Heads::default()).await,
         socks_proxy(0, Heads::default()).await,
@@ -216,7 +217,7 @@ async fn other_credentials_are_wanted() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_proxy_is_told() {
+async fn a_refusal_by_the_proxy_is_reported() {
     let http = http_proxy(0, Heads::default()).await;
     let socks = socks_proxy(0, Heads::default()).await;
     for proxy in [
@@ -248,7 +249,7 @@ async fn a_proxy_of_an_unknown_kind_is_an_invalid_option() {
     }
 }
 
-/// Variables must be set before the process starts.
+/// The proxy variables must be set before the process starts, so the test starts a child process.
 #[tokio::test]
 async fn the_environment_names_a_proxy_and_exceptions() {
     let heads = Heads::default();
@@ -286,7 +287,7 @@ async fn with_variables() {
     for transport in [Transport::WebSocket, Transport::Http] {
         let connect = |url: &str| hypha_rpc::connect(url).transport(transport);
         connected(connect("http://hypha.invalid")).await;
-        // This machine is not behind a proxy.
+        // A client connects to loopback addresses without the proxy.
         connected(connect(&server)).await;
         let error = refused(connect("http://direct.invalid")).await;
         assert_eq!(error.kind(), ConnectErrorKind::Dns, "{error:?}");

@@ -1,4 +1,4 @@
-//! Redirects of the handshake.
+//! Tests redirects of the handshake.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use super::{TRANSPORTS, refused, tls};
 
 const BOTH: [Transport; 2] = [Transport::WebSocket, Transport::Http];
 
-/// Redirects `/ws` to `to/ws`, and everything else with its path and query.
+/// Starts a server that redirects `/ws` to `to/ws`, and other requests to `to` with their path and
+/// query.
 async fn redirecting(to: String) -> Server {
     servers::by_request(move |head| {
         let path = head.split(' ').nth(1).unwrap_or_default();
@@ -23,7 +24,7 @@ async fn redirecting(to: String) -> Server {
 }
 
 #[tokio::test]
-async fn on_the_same_host_they_are_followed() {
+async fn redirects_on_the_same_host_are_followed() {
     for transport in BOTH {
         let heads = Heads::default();
         let server = hypha::server(heads.clone()).await;
@@ -40,7 +41,7 @@ async fn on_the_same_host_they_are_followed() {
                 head.contains("client_id=") && head.contains("Bearer secret"),
                 "{head}"
             );
-            // Messages go to the same place.
+            // Later messages are sent to the new URL, too.
             let _ = client.ping("ws/other", Duration::from_millis(50)).await;
             let posts = heads.all();
             let post = posts.iter().find(|head| head.starts_with("POST"));
@@ -53,7 +54,7 @@ async fn on_the_same_host_they_are_followed() {
 }
 
 #[tokio::test]
-async fn to_encryption_they_are_followed() {
+async fn redirects_to_tls_are_followed() {
     let authority = tls::authority(KeyPair::generate().expect("a key"));
     let config = tls::signed(tls::names(&["localhost"]), Some(&authority));
     let server = hypha::encrypted(config).await;
@@ -66,7 +67,7 @@ async fn to_encryption_they_are_followed() {
 }
 
 #[tokio::test]
-async fn from_encryption_to_none_they_are_not_followed() {
+async fn redirects_from_tls_to_plain_are_not_followed() {
     let authority = tls::authority(KeyPair::generate().expect("a key"));
     let config = tls::signed(tls::names(&["localhost"]), Some(&authority));
     let acceptor = tokio_rustls::TlsAcceptor::from(config);
@@ -101,7 +102,7 @@ async fn from_encryption_to_none_they_are_not_followed() {
 }
 
 #[tokio::test]
-async fn their_number_is_bounded() {
+async fn the_number_of_redirects_is_bounded() {
     for transport in BOTH {
         for most in [0, 3, 10] {
             let heads = Heads::default();

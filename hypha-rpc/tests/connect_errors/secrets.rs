@@ -1,4 +1,4 @@
-//! Tests that credentials and queries of URLs appear in no form of an error.
+//! Tests that an error never shows the credentials or the query of a URL.
 
 use std::error::Error;
 
@@ -6,7 +6,8 @@ use hypha_rpc::error::{ConnectError, ConnectErrorKind, report};
 
 use super::{TRANSPORTS, refused, servers};
 
-/// Asserts that the secret is in no message of the error, its causes and the other attempt.
+/// Asserts that no message contains the secret: of the error, of its causes, and of the other
+/// attempt.
 fn assert_hidden(error: &ConnectError) {
     assert!(!error.detail().contains("SECRET"), "{error:?}");
     assert!(!report(error).contains("SECRET"), "{}", report(error));
@@ -27,7 +28,7 @@ fn assert_hidden(error: &ConnectError) {
 }
 
 #[tokio::test]
-async fn of_the_target_of_a_redirect() {
+async fn redirect_targets_show_no_secret() {
     for (to, shown) in [
         ("https://o/ws?token=SECRET", "https://o/ws"),
         ("https://u:SECRET@o/ws#SECRET", "https://o/ws"),
@@ -46,7 +47,7 @@ async fn of_the_target_of_a_redirect() {
 }
 
 #[tokio::test]
-async fn of_an_invalid_url() {
+async fn invalid_urls_show_no_secret() {
     for url in [
         "https://h:bad/ws?token=SECRET",
         "http://u:SECRET@h:99999/",
@@ -68,7 +69,7 @@ async fn of_an_invalid_url() {
 }
 
 #[tokio::test]
-async fn of_a_url_that_is_tried() {
+async fn attempted_urls_show_no_secret() {
     let server = servers::plain(servers::answer("404 Not Found", "", "")).await;
     for port in [server.port, servers::closed_port().await] {
         let url = format!("ws://u:SECRET@127.0.0.1:{port}/ws?token=SECRET");

@@ -1,4 +1,4 @@
-//! Servers other than Hypha servers, on a port chosen by the system.
+//! Fake servers that are not Hypha servers, each on a port chosen by the system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ impl Drop for Server {
     }
 }
 
-/// Answers each connection with what `answer` makes of the socket.
+/// Passes each accepted socket to `answer`, in its own task.
 pub(crate) async fn serve<A>(answer: impl Fn(TcpStream) -> A + Send + 'static) -> Server
 where
     A: Future<Output = ()> + Send + 'static,
@@ -30,7 +30,7 @@ where
     serve_at(listener, answer)
 }
 
-/// The same on a listener.
+/// Like [`serve`], on this listener.
 pub(crate) fn serve_at<A>(
     listener: TcpListener,
     answer: impl Fn(TcpStream) -> A + Send + 'static,
@@ -47,7 +47,7 @@ where
     Server { port, task }
 }
 
-/// Reads the head of a request.
+/// Reads a request up to the end of its head, and returns the head.
 pub(crate) async fn request(socket: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
@@ -61,7 +61,7 @@ pub(crate) async fn request(socket: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 pub(crate) async fn write(socket: &mut (impl AsyncWrite + Unpin), answer: &str) {
-    // The client may have given up already.
+    // The client may have closed the connection already.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;
 }
@@ -74,13 +74,13 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Sends the same bytes as the response to each request.
+/// Starts a server that sends the same bytes as the response to each request.
 pub(crate) async fn plain(text: impl Into<String>) -> Server {
     let text: Arc<str> = text.into().into();
     by_request(move |_| text.to_string()).await
 }
 
-/// Sends `of(head)` as the response to each request.
+/// Starts a server that sends `of(head)` as the response to each request.
 pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
     let of = Arc::new(of);
     serve(move |mut socket| {
@@ -93,7 +93,8 @@ pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'stat
     .await
 }
 
-/// Sends the string before the client has sent a byte, then reads until the client closes.
+/// Starts a server that sends `text` before it receives anything, then reads until the client
+/// closes.
 pub(crate) async fn talkative(text: &'static str) -> Server {
     serve(move |mut socket| async move {
         let _ = socket.write_all(text.as_bytes()).await;
@@ -102,9 +103,9 @@ pub(crate) async fn talkative(text: &'static str) -> Server {
     .await
 }
 
-/// Accepts the first client on a WebSocket, and drops the TCP connection at its first message
-/// without a closing handshake, like a killed process. From then on, sends `of(head)` as the
-/// response to each request, like a proxy.
+/// Starts a server that fails like a killed process: it accepts a client on a WebSocket, and drops
+/// the TCP connection at the first message, without a closing handshake. From then on, it sends
+/// `of(head)` as the response to each request, like a proxy.
 pub(crate) async fn killed_then(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
     let of = Arc::new(of);
     let killed = Arc::new(AtomicBool::new(false));
@@ -121,7 +122,7 @@ pub(crate) async fn killed_then(of: impl Fn(&str) -> String + Send + Sync + 'sta
     .await
 }
 
-/// Performs the handshake of a Hypha server, and reads one more message.
+/// Performs the handshake of a Hypha server, reads one message, and drops the socket.
 async fn one_message(socket: TcpStream) {
     let Ok(mut socket) = tokio_tungstenite::accept_async(socket).await else {
         return;
@@ -132,8 +133,8 @@ async fn one_message(socket: TcpStream) {
     let _ = socket.next().await;
 }
 
-/// Reads the first bytes, of a TLS handshake or a request, and responds in plain HTTP, like web
-/// servers do.
+/// Starts a web server without TLS: it responds in plain HTTP to any first bytes, including those
+/// of a TLS handshake.
 pub(crate) async fn plain_to_tls() -> Server {
     serve(|mut socket| async move {
         let _ = socket.read(&mut [0; 1024]).await;
@@ -142,7 +143,7 @@ pub(crate) async fn plain_to_tls() -> Server {
     .await
 }
 
-/// Closes each connection after the request, without a response.
+/// Starts a server that closes each connection after the request, without a response.
 pub(crate) async fn silent() -> Server {
     serve(|mut socket| async move {
         request(&mut socket).await;
@@ -150,7 +151,7 @@ pub(crate) async fn silent() -> Server {
     .await
 }
 
-/// Responds to TLS requests with 404.
+/// Starts a server with TLS that responds with 404.
 pub(crate) async fn encrypted(config: Arc<tokio_rustls::rustls::ServerConfig>) -> Server {
     let acceptor = tokio_rustls::TlsAcceptor::from(config);
     serve(move |socket| {

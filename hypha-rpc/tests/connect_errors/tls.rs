@@ -1,5 +1,5 @@
-//! Tests TLS failures. An environment variable selects the trusted authorities, and must be set
-//! before the process starts. So the tests run themselves in a child process that has it.
+//! Tests TLS failures. The trusted CA is set with an environment variable, which must exist before
+//! the process starts, so the tests run in a child process.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::{find, over_each, servers, tls};
 
-/// Environment variable that contains the key of the trusted authority, for the child process.
+/// Environment variable with the private key of the trusted CA, for the child process.
 const KEY: &str = "HYPHA_TEST_AUTHORITY_KEY";
 
 pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -42,7 +42,7 @@ fn config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConf
     )
 }
 
-/// A server's certificate, signed by the authority, or by itself.
+/// Returns the configuration of a server whose certificate is signed by the CA, or self-signed.
 pub(crate) fn signed(params: CertificateParams, by: Option<&Authority>) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     let certificate = match by {
@@ -62,7 +62,7 @@ fn certificate_error(error: &ConnectError) -> bool {
 }
 
 #[test]
-fn failures_of_tls_are_told_apart() {
+fn tls_failures_are_distinguished() {
     let key = KeyPair::generate().expect("a key");
     let trusted = authority(KeyPair::from_pem(&key.serialize_pem()).expect("a key"));
     let folder = std::env::temp_dir().join(format!("hypha-authority-{}", std::process::id()));
@@ -90,10 +90,10 @@ fn failures_of_tls_are_told_apart() {
 }
 
 #[tokio::test]
-#[ignore = "`failures_of_tls_are_told_apart` runs it with an authority of its own"]
+#[ignore = "`tls_failures_are_distinguished` runs it with an authority of its own"]
 async fn with_an_authority() {
-    // Useless default cryptography provider of the process: the client must use the one that it
-    // sets itself.
+    // Makes the process's default cryptography provider useless. The client must use the one that
+    // it selects itself.
     let useless = rustls::crypto::CryptoProvider {
         cipher_suites: Vec::new(),
         kx_groups: Vec::new(),
@@ -134,15 +134,15 @@ async fn with_an_authority() {
     })
     .await;
 
-    // A valid certificate, but the server is not a Hypha server.
+    // The certificate is valid, but the server is not a Hypha server.
     let server = servers::encrypted(signed(names(&["localhost"]), Some(&trusted))).await;
     let base = format!("https://localhost:{}", server.port);
     over_each(&base, ConnectErrorKind::HttpStatus(404), false, |_| true).await;
 }
 
-/// An `http://` URL of a server that requires TLS: the error suggests `https://`.
+/// A server that requires TLS, with an `http://` URL. The error suggests `https://`.
 #[tokio::test]
-async fn a_server_that_wants_tls_is_not_one_of_hypha() {
+async fn plain_http_to_a_tls_server_suggests_https() {
     let server = servers::encrypted(signed(names(&["localhost"]), None)).await;
     let base = format!("http://localhost:{}", server.port);
     over_each(&base, ConnectErrorKind::NotHypha, false, |error| {

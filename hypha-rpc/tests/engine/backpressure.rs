@@ -1,5 +1,5 @@
-//! Tests a peer that does not read: senders wait, the queue is bounded, and the client continues to
-//! read.
+//! Tests a peer that does not read: senders wait, the outbound queue stays bounded, and the client
+//! continues to read.
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -23,10 +23,11 @@ use crate::support::{
     service, settled,
 };
 
-/// Number of frames that wait inside a client before senders wait.
+/// Capacity of the client's outbound queue, in frames. When it is full, senders wait.
 const QUEUE: usize = 1024;
 
-/// Makes calls without responses until one must wait. Returns their number.
+/// Makes up to `most` calls without responses, until one must wait. Returns the number of calls
+/// sent.
 async fn fill(service: &RemoteService, most: usize, size: usize) -> usize {
     for sent in 0..most {
         let call = service.call::<Value>("call", args!(payload(size))).send();
@@ -64,7 +65,7 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
     assert!(!timeout.sent);
     assert_eq!(client.stats().sessions, 0);
 
-    // A waiting caller continues when there is room. Its idle timeout only starts then.
+    // A waiting caller continues when the queue has room. Its idle timeout starts only then.
     let begin = Instant::now();
     let calling = service
         .call::<i64>("call", args!(-1))
@@ -74,7 +75,7 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
         for _ in 0..filled {
             peer.receive().await;
         }
-        // Two callers gave up, but none of their requests was sent.
+        // Two callers timed out before their requests were sent.
         assert_eq!(peer.receive().await.arg(0), Value::from(-1i64));
     };
     let (outcome, ()) = tokio::join!(calling.into_future(), reading);
@@ -96,7 +97,7 @@ async fn large_frames_are_bounded_by_their_size() {
         filled * size <= 40 << 20,
         "{filled} frames of {size} bytes wait"
     );
-    // There is still room for small requests.
+    // The queue still has room for small requests.
     service
         .call::<Value>("call", args!())
         .send()
@@ -106,9 +107,10 @@ async fn large_frames_are_bounded_by_their_size() {
     settled(&client).await;
 }
 
-/// A call that waits for room fails when the connection ends, and reports that nothing was sent.
+/// If the connection ends while a call waits for room in the queue, the call fails and reports that
+/// it was not sent.
 #[tokio::test(start_paused = true)]
-async fn waiting_for_room_ends_with_the_connection() {
+async fn a_call_waiting_for_room_fails_with_the_connection() {
     for size in [0, 100 << 10] {
         let (client, mut peer) = client_with(Settings::in_process(), 4);
         let service = peer.offer(&client).await;
@@ -129,8 +131,8 @@ async fn waiting_for_room_ends_with_the_connection() {
     }
 }
 
-/// Fills the outbound queue of a client with responses.
-async fn stuffed() -> (Client, Peer, Arc<Probe>) {
+/// Returns a client whose outbound queue is full of responses.
+async fn with_full_queue() -> (Client, Peer, Arc<Probe>) {
     let (client, mut peer) = client_with(Settings::in_process(), 4);
     let probe = Arc::new(Probe::default());
     let registering = client.register_service(service(&probe));
@@ -141,8 +143,8 @@ async fn stuffed() -> (Client, Peer, Arc<Probe>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_cannot_write_still_reads_and_works() {
-    let (client, mut peer, probe) = stuffed().await;
+async fn a_client_that_cannot_write_still_reads() {
+    let (client, mut peer, probe) = with_full_queue().await;
     let mut events = client.events("news");
     for n in 0..100i64 {
         peer.send(map! {"type": "news", "data": n}, Value::Null)
@@ -169,10 +171,10 @@ async fn a_client_that_cannot_write_still_reads_and_works() {
     settled(&client).await;
 }
 
-/// A heartbeat that cannot be sent must not stop the method.
+/// A method must continue while its heartbeats cannot be sent.
 #[tokio::test(start_paused = true)]
-async fn a_method_goes_on_while_its_heartbeats_wait() {
-    let (client, mut peer, _) = stuffed().await;
+async fn a_method_continues_while_its_heartbeats_wait() {
+    let (client, mut peer, _) = with_full_queue().await;
     let done = Arc::new(Notify::new());
     let told = Arc::clone(&done);
     let method = Method::new("work", move |call| {
@@ -193,9 +195,9 @@ async fn a_method_goes_on_while_its_heartbeats_wait() {
     assert_passed(begin, seconds(60));
 }
 
-/// Rejections must not accumulate for a peer that does not read them.
+/// A peer that does not read its rejections must not make them accumulate.
 #[tokio::test(start_paused = true)]
-async fn refusals_that_nobody_reads_do_not_pile_up() {
+async fn unread_rejections_do_not_accumulate() {
     let mut settings = Settings::in_process();
     settings.max_concurrent_calls = 1;
     let (client, mut peer) = client_with(settings, 4);
@@ -218,8 +220,8 @@ async fn refusals_that_nobody_reads_do_not_pile_up() {
     settled(&client).await;
 }
 
-/// Link that always has another frame. Like with a socket, each read consumes the budget after
-/// which a task must yield.
+/// Link that always has another frame to read. Like a socket, each read consumes the task's tokio
+/// budget, after which the task must yield.
 struct Flood {
     frame: Frame,
     left: usize,
@@ -260,9 +262,9 @@ impl Sink<Frame> for Flood {
     }
 }
 
-/// Outgoing frames are sent even if there is always more to read.
+/// Outgoing frames are sent even while the link always has more to read.
 #[tokio::test(start_paused = true)]
-async fn a_flood_does_not_keep_frames_from_going_out() {
+async fn a_flood_does_not_block_outgoing_frames() {
     let (sent, mut received) = mpsc::unbounded_channel();
     let link = Flood {
         frame: Frame::Binary(message(map! {"type": "noise"}, Value::Null)),
@@ -277,9 +279,9 @@ async fn a_flood_does_not_keep_frames_from_going_out() {
     assert!(read < 10_000, "only after {read} frames");
 }
 
-/// A destructor cannot wait to send its message, but the message is not lost.
+/// A destructor cannot wait until the queue has room. Its message must still be sent later.
 #[tokio::test(start_paused = true)]
-async fn messages_of_destructors_wait_behind_a_full_queue() {
+async fn messages_of_destructors_survive_a_full_queue() {
     let (client, mut peer) = client_with(Settings::in_process(), 4);
     let service = peer.offer(&client).await;
     let mut functions = Vec::new();

@@ -15,7 +15,7 @@ use crate::support::{breathe, calling, seconds, text};
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Records everything that this thread logs from now on.
+    /// Captures everything that this thread logs until the guard is dropped.
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -125,7 +125,7 @@ async fn credentials_are_not_logged() {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn the_numbers_go_to_the_recorder() {
+fn metrics_go_to_the_recorder() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     let recorder = DebuggingRecorder::new();
@@ -178,7 +178,7 @@ fn the_numbers_go_to_the_recorder() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_ends_for_good_is_logged() {
+async fn a_permanently_lost_connection_is_logged() {
     let log = Log::default();
     let _guard = log.listen();
     let lines = || {

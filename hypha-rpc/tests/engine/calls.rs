@@ -1,5 +1,5 @@
-//! Tests outgoing calls: the request, what counts as a response, and that nothing remains after a
-//! call.
+//! Tests outgoing calls: the form of requests, which messages are accepted as responses, and that
+//! no state remains after a call.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::support::{
 trait Calc {
     /// Divide.
     async fn divide(&self, a: f64, #[hypha(default = 2.0)] b: f64) -> anyhow::Result<f64>;
-    /// Returns the length of the text.
+    /// Returns the length of `text`, and the caller.
     async fn length(&self, text: &str, ctx: &Context) -> (usize, String);
 }
 
@@ -67,7 +67,7 @@ async fn typed_and_dynamic_calls_reach_the_same_method() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_calls_itself_through_whoever_carries_its_frames() {
+async fn a_client_calls_itself_through_its_link() {
     let (client, mut peer) = client();
     let fetching = client.get_remote_service("built-in");
     let carrying = async {
@@ -105,7 +105,7 @@ async fn a_request_has_the_form_of_the_protocol() {
         };
         assert_eq!(call.extra.clone().map(Value::Map), Some(expected));
         assert_eq!(client.stats().sessions, 1);
-        // A response without a value is null.
+        // A `resolve` without arguments is a null result.
         peer.reply(&call, "resolve", Value::Null).await;
     };
     let (answer, ()) = tokio::join!(calling.into_future(), answering);
@@ -114,7 +114,7 @@ async fn a_request_has_the_form_of_the_protocol() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_to_the_built_in_service_spells_its_promise_out() {
+async fn a_call_to_the_built_in_service_has_an_explicit_promise() {
     let (client, mut peer) = client();
     let ping = client.ping("peer", seconds(100));
     let answering = async {
@@ -164,7 +164,7 @@ async fn dropping_a_call_frees_its_session_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_an_answer_has_no_session() {
+async fn a_call_without_a_response_has_no_session() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     service
@@ -185,7 +185,7 @@ async fn a_call_without_an_answer_has_no_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_answers_and_strangers_are_counted_and_ignored() {
+async fn late_and_foreign_responses_are_counted_and_ignored() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let calling = service.call::<i64>("call", args!()).into_future();
@@ -207,7 +207,7 @@ async fn late_answers_and_strangers_are_counted_and_ignored() {
     assert_eq!(answer.expect("answers"), 1);
     breathe().await;
     let stats = client.stats();
-    // An address without a workspace is not valid.
+    // An address without a workspace is invalid.
     assert_eq!((stats.dropped_stranger, stats.dropped_malformed), (4, 2));
     assert_eq!(stats.dropped_late, 4);
     peer.nothing_for(seconds(100)).await;
@@ -215,7 +215,7 @@ async fn late_answers_and_strangers_are_counted_and_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_is_given_to_reject_is_a_failure() {
+async fn any_value_given_to_reject_is_a_failure() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let error = map! {"_rtype": "error", "_rvalue": "bad",
@@ -242,7 +242,7 @@ async fn whatever_is_given_to_reject_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_servers_word_that_a_peer_is_gone_is_a_rejection() {
+async fn a_missing_peer_reported_by_the_server_is_a_rejection() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let calling = service.call::<Value>("call", args!()).into_future();
@@ -260,7 +260,7 @@ async fn the_servers_word_that_a_peer_is_gone_is_a_rejection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_of_another_type_names_the_place() {
+async fn a_result_of_another_type_names_the_path() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let calling = service.call::<HashMap<String, Vec<u8>>>("call", args!());
@@ -283,7 +283,7 @@ async fn a_result_of_another_type_names_the_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_sent_is_not_sent() {
+async fn values_that_cannot_be_encoded_are_not_sent() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let keys = HashMap::from([((1, 2), 3)]);
@@ -306,7 +306,7 @@ async fn what_cannot_be_sent_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_calls_at_once_each_get_their_own_answer() {
+async fn concurrent_calls_get_their_own_responses() {
     let (a, b, service, _) = calling(hypha_rpc::client::Settings::in_process()).await;
     let calls = (0..500i64).map(|n| service.call::<i64>("add", args!(n, n)).into_future());
     let sums = futures_util::future::join_all(calls).await;

@@ -18,7 +18,7 @@ use hypha_rpc::{Client, Error, Service, Value, args};
 use crate::net::{Net, Plan};
 use crate::support::{Peer, seconds, two_clients};
 
-/// Link that ends with a network failure.
+/// Link that fails with a network error.
 struct Breaking(MemoryLink);
 
 impl Stream for Breaking {
@@ -60,7 +60,7 @@ fn reset(error: &dyn std::error::Error) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_call_of_a_broken_link_leads_to_the_failure_of_the_network() {
+async fn the_network_error_is_the_source_of_failed_calls() {
     let (ours, link) = pair(1024);
     let identity = Identity::new("ws", "me");
     let client = Client::from_link(Box::new(Breaking(ours)), identity, Settings::in_process());
@@ -82,7 +82,7 @@ async fn every_call_of_a_broken_link_leads_to_the_failure_of_the_network() {
              connection reset"
         );
     }
-    // The stored reason and later calls also have that cause.
+    // `closed` and later calls report the same cause.
     let reason = client.closed().await;
     assert!(reset(&*reason), "{reason:?}");
     let late = service.call::<Value>("call", args!()).await;
@@ -95,7 +95,7 @@ async fn every_call_of_a_broken_link_leads_to_the_failure_of_the_network() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_return_leads_to_the_refusal() {
+async fn the_refusal_is_the_source_of_failed_reconnects() {
     let (net, _others) = Net::new();
     let client = net.connect().await.expect("connects");
     let words = r#"{"type":"error","message":"Authentication error: expired"}"#;
@@ -111,16 +111,16 @@ async fn a_refused_return_leads_to_the_refusal() {
     assert_eq!(kind, Some(ConnectErrorKind::TokenRejected), "{error:?}");
 }
 
-/// A handler that fails with a chain of causes and stack frames.
+/// A handler fails with an error that has a chain of causes and a stack trace.
 #[tokio::test(start_paused = true)]
-async fn callers_get_the_causes_of_a_handler_and_frames_only_if_it_says_so() {
+async fn callers_get_the_causes_and_the_stack_trace_only_if_it_is_set() {
     let (a, b) = two_clients(Settings::in_process());
     for (id, send) in [("silent", false), ("open", true)] {
         let fail = Method::new("fail", |call| async move {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             let error = anyhow::Error::from(cause).context("the door is shut");
             let mut error = call.fail(error.context("cannot enter"));
-            // As if `RUST_BACKTRACE` were set.
+            // Set by hand, because errors only capture a stack trace if `RUST_BACKTRACE` is set.
             error.backtrace = Some("\nStack backtrace:\n  at src/secret.rs:1\n".into());
             Err(error)
         });
@@ -152,9 +152,11 @@ async fn callers_get_the_causes_of_a_handler_and_frames_only_if_it_says_so() {
     }
 }
 
-/// A proxy without a server behind it responds with 404, a hotspot with its own certificate.
+/// After a connection has worked, the client retries even errors that are permanent for a first
+/// attempt: a proxy may respond with 404 while its server restarts, a hotspot with another
+/// certificate.
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_stood_is_tried_again_after_what_a_proxy_says() {
+async fn reconnects_continue_after_a_proxy_error() {
     let (net, _others) = Net::new();
     let client = net.connect().await.expect("connects");
     net.otherwise(Plan::Fail(ConnectErrorKind::HttpStatus(404)));
@@ -167,7 +169,7 @@ async fn a_connection_that_stood_is_tried_again_after_what_a_proxy_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_that_cannot_be_sent_leads_to_the_reason() {
+async fn the_encoder_error_is_the_source_of_unsendable_values() {
     let (client, mut peer) = crate::support::client();
     let service = peer.offer(&client).await;
     let keys = std::collections::HashMap::from([((1, 2), 3)]);

@@ -1,4 +1,4 @@
-//! Tests messages in chunks, in both directions (`docs/protocol/02-messages.md#s9`).
+//! Tests messages that are sent in chunks, in both directions (`docs/protocol/02-messages.md#s9`).
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn large_arguments_and_results_arrive_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_messages_at_the_same_time_do_not_mix() {
+async fn concurrent_large_messages_do_not_mix() {
     let (a, b, service, _) = calling(tiny()).await;
     let calls = (0..20usize).map(|n| {
         let call = service.call::<hypha_rpc::Binary>("echo", args!(payload(3_000 + n)));
@@ -56,7 +56,7 @@ async fn large_messages_at_the_same_time_do_not_mix() {
 /// Chunks do not count as running calls: a client that runs one call at a time can still receive
 /// large messages.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
+async fn chunks_do_not_count_as_running_calls() {
     let mut settings = tiny();
     settings.max_concurrent_calls = 1;
     let (a, b, service, _) = calling(settings).await;
@@ -68,8 +68,8 @@ async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
     settled(&b).await;
 }
 
-/// The envelope of a chunk grows with the addresses. A chunk must not be split again because of
-/// that.
+/// The envelope of a chunk contains the addresses, so long addresses make the frame larger. The
+/// frame must not be split into chunks again.
 #[tokio::test(start_paused = true)]
 async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let name = "n".repeat(2000);
@@ -86,13 +86,13 @@ async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let call = service
         .call::<usize>("bytes", args!(5_000))
         .timeout(seconds(10));
-    // The type does not fit, but the test only needs a result to arrive.
+    // The result has the wrong type. The test only checks that one arrives.
     assert!(matches!(call.await, Err(Error::Codec(_))));
     settled(&a).await;
     settled(&b).await;
 }
 
-/// Plays a peer's built-in service.
+/// Responds as the peer's built-in service to a request for its description.
 async fn describe(peer: &mut Peer, version: f64) -> Received {
     let asked = peer.receive().await;
     assert_eq!(asked.text("method"), "services.built-in.get_service");
@@ -156,7 +156,7 @@ async fn a_large_request_is_chunked_as_the_protocol_says() {
             let call = crate::support::read(&whole.into());
             assert_eq!(call.text("method"), "services.svc.call");
             assert_eq!(call.arg(0).as_bytes().map(|b| b.len()), Some(1_500));
-            // The response may arrive before the last chunk is acknowledged.
+            // The call's response may arrive before the response to `process`.
             peer.reply(&call, "resolve", list![7i64]).await;
             peer.reply(&process, "resolve", list![Value::Null]).await;
         };
@@ -183,9 +183,9 @@ async fn the_built_in_service_of_a_peer_is_fetched_once() {
             outcome = call => panic!("{outcome:?}"),
             () = playing => {}
         }
-        // The caller has given up: nothing of the call remains here.
+        // The caller has timed out, and the client keeps no state of the call.
         assert_eq!(client.stats().sessions, 0);
-        // Frames sent together are read before the next round.
+        // Read the frames that were sent together before the next round.
         breathe().await;
         while let Ok(Some(_)) = tokio::time::timeout(seconds(1), peer.frame()).await {}
     }
@@ -212,9 +212,10 @@ async fn a_peer_without_a_message_cache_cannot_be_sent_large_messages() {
     settled(&client).await;
 }
 
-/// The caller gets an error, and does not wait for its timeout.
+/// If a result is too large for the caller, the caller gets an error immediately, instead of a
+/// timeout.
 #[tokio::test(start_paused = true)]
-async fn a_result_that_the_caller_cannot_take_is_told() {
+async fn a_result_too_large_for_the_caller_is_an_error() {
     let (client, mut peer, _) = serving(tiny()).await;
     peer.call("services.svc.bytes", list![1_500i64]).await;
     let asked = peer.receive().await;
@@ -232,7 +233,7 @@ async fn a_result_that_the_caller_cannot_take_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chunk_that_is_refused_ends_the_call_and_clears_the_peer() {
+async fn a_refused_chunk_fails_the_call_and_removes_the_chunks() {
     let (client, mut peer, service) = fetched().await;
     let begin = Instant::now();
     let calling = service
@@ -258,7 +259,7 @@ async fn a_chunk_that_is_refused_ends_the_call_and_clears_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_request_that_never_got_through_did_not_run() {
+async fn an_incomplete_request_did_not_run() {
     let (client, mut peer, service) = fetched().await;
     let calling = service
         .call::<i64>("call", args!(payload(1_500)))
@@ -274,8 +275,8 @@ async fn a_large_request_that_never_got_through_did_not_run() {
     };
     assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Total, false));
 
-    // When the last step was sent, the method may have run. The chunks of the first call are
-    // removed.
+    // The timeout passes after `process` was sent, so the method may have run. The client removes
+    // the chunks of the first call from the peer.
     let mut given_up = false;
     let calling = service
         .call::<i64>("call", args!(payload(1_200)))
@@ -314,7 +315,7 @@ async fn a_large_request_that_never_got_through_did_not_run() {
 pub(crate) const CACHE: &str = "services.built-in.message_cache";
 
 #[tokio::test(start_paused = true)]
-async fn a_large_result_keeps_its_caller_waiting() {
+async fn heartbeats_continue_while_a_large_result_is_sent() {
     let (client, mut peer, service) = fetched().await;
     let begin = Instant::now();
     let calling = service
@@ -359,13 +360,13 @@ async fn a_large_result_keeps_its_caller_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_result_goes_under_the_session_of_its_caller() {
+async fn chunks_of_a_result_use_the_session_of_the_call() {
     let (client, mut peer, _) = serving(tiny()).await;
     peer.call("services.svc.bytes", list![1_250i64]).await;
     describe(&mut peer, 3.0).await;
     let create = accept(&mut peer, "create").await;
     assert_eq!((create.arg(0), create.arg(1)), ("S".into(), true.into()));
-    // The result, and about 50 bytes of addresses.
+    // 14 chunks: the result, and about 50 bytes of addresses.
     let mut whole = vec![Vec::new(); 14];
     for _ in 0..whole.len() {
         let set = accept(&mut peer, "set").await;
@@ -382,9 +383,9 @@ async fn a_large_result_goes_under_the_session_of_its_caller() {
 }
 
 /// A peer that announces a maximum frame size gets frames up to that size; other peers get the
-/// common size. The announcement expires.
+/// default size. The announcement expires after a minute.
 #[tokio::test(start_paused = true)]
-async fn larger_frames_go_to_those_who_ask_for_them() {
+async fn larger_frames_go_to_peers_that_announce_them() {
     let (client, mut peer) = client_with(Settings::in_process(), 64);
     let service = peer.offer(&client).await;
     let sends = |n: usize| {
@@ -404,7 +405,7 @@ async fn larger_frames_go_to_those_who_ask_for_them() {
         assert_eq!(call.arg(0).as_bytes().map(|bytes| bytes.len()), Some(n));
         peer.reply(&call, "resolve", list![Value::Null]).await;
     };
-    // A peer that accepts 600,000 bytes, asked once for two messages.
+    // The peer accepts frames of 600,000 bytes. The client asks it once, and sends two messages.
     let large = async {
         says(
             &mut peer,
@@ -421,7 +422,7 @@ async fn larger_frames_go_to_those_who_ask_for_them() {
     };
     let ((), mut peer) = tokio::join!(calls, large);
 
-    // One minute later another program has the address, and announces nothing.
+    // After a minute, another program may have the address. It announces no frame size.
     tokio::time::advance(seconds(61)).await;
     let common = async {
         says(&mut peer, map! {"api_version": 3i64}).await;

@@ -1,4 +1,4 @@
-//! Tests received chunks: their owner, faults in them, and when they are dropped.
+//! Tests received chunks: which peer may change them, invalid chunks, and when they are dropped.
 
 use hypha_rpc::client::Settings;
 use hypha_rpc::{Value, args};
@@ -43,7 +43,7 @@ async fn another_peer_cannot_touch_chunks() {
         )
     );
     peer.call(&ask("process"), list!["k"]).await;
-    // The assembled call may respond before `process` does.
+    // The response to the assembled call may arrive before the response to `process`.
     let mut answers = [peer.receive().await, peer.receive().await];
     answers.sort_by_key(|answer| answer.text("parent").len());
     assert_eq!(answers[1].text("method"), "BIG.resolve");
@@ -51,9 +51,9 @@ async fn another_peer_cannot_touch_chunks() {
     settled(&client).await;
 }
 
-/// The server writes the sender into the call of `process`; a sender inside the chunks is ignored.
+/// The server sets the sender of the call to `process`. A sender inside the chunks is ignored.
 #[tokio::test(start_paused = true)]
-async fn chunks_cannot_forge_who_sent_them() {
+async fn chunks_cannot_forge_the_sender() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let forged = map! {
         "type": "method", "from": "*/manager", "to": "elsewhere/me", "ws": "victim",
@@ -78,7 +78,7 @@ async fn chunks_cannot_forge_who_sent_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forged_event_in_chunks_is_nobodys_word() {
+async fn a_forged_event_in_chunks_is_ignored() {
     let (client, mut peer, service) = fetched().await;
     let calling = tokio::spawn(service.call::<Value>("call", args!()).into_future());
     peer.receive().await;
@@ -103,7 +103,7 @@ async fn a_forged_event_in_chunks_is_nobodys_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_chunks_are_told_so() {
+async fn invalid_chunks_are_rejected() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let ask = |member: &str| format!("{CACHE}.{member}");
     let gone = Err("session does not exist anymore: k".to_owned());
@@ -149,9 +149,9 @@ async fn bad_chunks_are_told_so() {
     settled(&client).await;
 }
 
-/// An incomplete message of a peer that stopped sending is dropped after a while.
+/// If a peer stops in the middle of a message, its chunks are dropped after a timeout.
 #[tokio::test(start_paused = true)]
-async fn chunks_that_nobody_comes_back_for_are_forgotten() {
+async fn abandoned_chunks_are_dropped() {
     let mut settings = Settings::in_process();
     settings.ping_interval = seconds(20);
     settings.ping_timeout = seconds(20);
@@ -173,9 +173,9 @@ async fn chunks_that_nobody_comes_back_for_are_forgotten() {
     settled(&client).await;
 }
 
-/// An incomplete message of a disconnected peer is dropped.
+/// If a peer disconnects in the middle of a message, its chunks are dropped.
 #[tokio::test(start_paused = true)]
-async fn chunks_of_a_peer_that_leaves_are_forgotten() {
+async fn chunks_of_a_disconnected_peer_are_dropped() {
     let identity = hypha_rpc::client::Identity::new("ws", "me");
     let (client, mut peer) = client_as(identity, hypha_rpc::client::Settings::in_process(), 64);
     peer.ask(&format!("{CACHE}.create"), list!["k"])

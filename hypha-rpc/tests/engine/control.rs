@@ -1,4 +1,4 @@
-//! Tests text frames: pings, tokens, errors of the server, and a silent server.
+//! Tests text frames (pings, tokens, errors of the server), and a server that stops responding.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::support::{Peer, assert_passed, breathe, client_with, list, seconds};
 
-fn keeping(ping: u64, patience: u64, refresh: u64) -> (Client, Peer) {
+fn client_with_intervals(ping: u64, patience: u64, refresh: u64) -> (Client, Peer) {
     let mut settings = Settings::in_process();
     settings.ping_interval = seconds(ping);
     settings.ping_timeout = seconds(patience);
@@ -56,7 +56,7 @@ async fn control_messages_are_understood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_servers_error_is_the_reason() {
+async fn an_error_of_the_server_is_the_close_reason() {
     for last in [Some(Frame::Close(Some((1008, "short".into())))), None] {
         let (client, mut peer) = client_with(Settings::in_process(), 64);
         peer.push(text(r#"{"type":"error","message":"You are banned"}"#))
@@ -77,7 +77,7 @@ async fn the_servers_error_is_the_reason() {
 #[tokio::test(start_paused = true)]
 async fn pings_and_refreshes_go_out_in_time() {
     let begin = Instant::now();
-    let (client, mut peer) = keeping(20, 20, 100);
+    let (client, mut peer) = client_with_intervals(20, 20, 100);
     let mut pings = Vec::new();
     let mut refreshes = Vec::new();
     while begin.elapsed() < seconds(300) {
@@ -99,9 +99,9 @@ async fn pings_and_refreshes_go_out_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_server_is_given_up() {
+async fn a_silent_server_is_disconnected() {
     let begin = Instant::now();
-    let (client, mut peer) = keeping(20, 15, 0);
+    let (client, mut peer) = client_with_intervals(20, 15, 0);
     let reading = async { while peer.frame().await.is_some() {} };
     let (reason, ()) = tokio::join!(client.closed(), reading);
     assert_eq!(
@@ -112,7 +112,7 @@ async fn a_silent_server_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_neither_reads_nor_writes_is_given_up() {
+async fn a_server_that_neither_reads_nor_writes_is_disconnected() {
     let mut settings = Settings::in_process();
     settings.ping_interval = seconds(20);
     settings.ping_timeout = seconds(15);
@@ -126,10 +126,10 @@ async fn a_server_that_neither_reads_nor_writes_is_given_up() {
     assert_passed(begin, seconds(35));
 }
 
-/// Any received frame is a sign of life.
+/// Every received frame, not only a pong, shows that the server is alive.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_anything_is_there() {
-    let (client, mut peer) = keeping(20, 15, 0);
+async fn any_frame_shows_that_the_server_is_alive() {
+    let (client, mut peer) = client_with_intervals(20, 15, 0);
     for _ in 0..20 {
         tokio::time::sleep(seconds(34)).await;
         peer.call("services.built-in.ping", list!["ping"]).await;
@@ -143,20 +143,20 @@ async fn a_server_that_says_anything_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn timers_that_are_off_do_nothing() {
-    let (client, mut peer) = keeping(0, 0, 0);
+async fn disabled_timers_do_nothing() {
+    let (client, mut peer) = client_with_intervals(0, 0, 0);
     peer.nothing_for(seconds(100_000)).await;
     assert_eq!(client.state(), State::Connected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn endless_intervals_are_as_good_as_off() {
+async fn infinite_intervals_disable_the_timers() {
     let mut settings = Settings::in_process();
     settings.ping_interval = Duration::MAX;
     settings.ping_timeout = Duration::MAX;
     settings.token_refresh_interval = Duration::MAX;
     let (client, mut peer) = client_with(settings, 64);
-    // The first control messages still come early.
+    // The first control messages are still sent early.
     for _ in 0..2 {
         assert!(matches!(peer.frame().await, Some(Frame::Text(_))));
     }
@@ -164,7 +164,7 @@ async fn endless_intervals_are_as_good_as_off() {
     assert_eq!(client.state(), State::Connected);
 }
 
-/// Link that records frames below the protocol.
+/// Link that records the WebSocket pings that the client requests.
 struct Below {
     link: hypha_rpc::transport::memory::MemoryLink,
     pings: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Tests encrypted calls: which parts are hidden, which peer gets the response, and which calls are
+//! Tests encrypted calls: which parts of a message are hidden, who may respond, and which calls are
 //! rejected.
 
 use hypha_rpc::client::{Identity, Settings};
@@ -57,7 +57,7 @@ fn with_keys(n: u8) -> Settings {
     settings
 }
 
-/// Two clients with keys, and a copy of every byte between them.
+/// Returns two connected clients. The second provides the service `safe`.
 async fn encrypting(a: Settings, b: Settings) -> (Client, Client) {
     let (to_a, to_b) = pair(1024);
     let a = Client::from_link(Box::new(to_a), Identity::new("ws", "a"), a);
@@ -76,7 +76,7 @@ async fn safe(client: &Client, key: PublicKey) -> SafeProxy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_is_said_is_hidden() {
+async fn all_content_is_encrypted() {
     let (a, b) = encrypting(with_keys(1), with_keys(2)).await;
     assert_eq!(a.public_key(), Some(keys(1).public_key()));
     let safe = safe(&a, keys(2).public_key()).await;
@@ -95,7 +95,7 @@ async fn everything_that_is_said_is_hidden() {
     assert_eq!(add.call(2).await.expect("adds"), 3);
     let error = safe.fail().await.expect_err("fails");
     assert!(error.to_string().contains("secret reason"), "{error}");
-    // Large enough for chunks.
+    // Large enough to be sent in chunks.
     let long = "word".repeat(200_000);
     let (said, _) = safe.whisper(long.clone()).await.expect("answers");
     assert_eq!(said.len(), long.len() + 7);
@@ -103,7 +103,7 @@ async fn everything_that_is_said_is_hidden() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_carrier_sees() {
+async fn routing_data_is_visible_to_the_server() {
     let (client, mut peer) = client_as(Identity::new("ws", "me"), with_keys(1), 1024);
     client
         .register_service(SafeService::new(Impl))
@@ -148,7 +148,7 @@ async fn without_a_key_calls_are_plain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_goes_out_in_the_clear_that_was_meant_to_be_hidden() {
+async fn encrypted_calls_are_never_sent_unencrypted() {
     let (a, _b) = encrypting(Settings::in_process(), with_keys(2)).await;
     let fetching = a
         .get_remote_service("ws/b:safe")
@@ -158,7 +158,7 @@ async fn nothing_goes_out_in_the_clear_that_was_meant_to_be_hidden() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_cannot_be_read_is_refused_at_once() {
+async fn a_call_that_cannot_be_decrypted_is_rejected() {
     for b in [with_keys(3), Settings::in_process()] {
         let (a, b) = encrypting(with_keys(1), b).await;
         let safe = safe(&a, keys(2).public_key()).await;
@@ -173,7 +173,7 @@ async fn a_call_that_cannot_be_read_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_owner_of_the_key_answers() {
+async fn only_the_owner_of_the_key_may_respond() {
     let (client, mut peer) = client_as(Identity::new("ws", "me"), with_keys(1), 1024);
     let fetching = async {
         let service = client.get_remote_service("ws/peer:svc");
@@ -193,7 +193,7 @@ async fn only_the_owner_of_the_key_answers() {
     };
     let (service, ()) = tokio::join!(fetching, serving);
 
-    // An unencrypted response.
+    // The peer responds without encryption.
     let answering = async {
         let asked = peer.receive().await;
         assert!(asked.extra("_enc").is_some() && asked.extra("args").is_none());
@@ -209,7 +209,7 @@ async fn only_the_owner_of_the_key_answers() {
         "{error}"
     );
 
-    // A response encrypted by another client.
+    // A client with another key responds.
     let stranger = hypha_rpc::crypto::Encryption::new(keys(9));
     let answering = async {
         let asked = peer.receive().await;
@@ -231,7 +231,8 @@ async fn only_the_owner_of_the_key_answers() {
     let error = answer.expect_err("is refused").to_string();
     assert!(error.contains("another key than the callee's"), "{error}");
 
-    // The server reports a missing peer unencrypted. Such a report can only end the call.
+    // The server reports a missing peer without encryption. An unencrypted message can end the
+    // call, but not provide a result.
     let answering = async {
         let asked = peer.receive().await;
         let gone = map! {
@@ -271,7 +272,7 @@ async fn an_encrypted_answer_to_a_plain_call_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trusted_keys_are_asked_for() {
+async fn trusted_keys_are_required() {
     let (a, b) = encrypting(with_keys(1), with_keys(2)).await;
     let service = |id: &str, key: PublicKey| {
         Service::new(id)

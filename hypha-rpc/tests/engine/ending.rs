@@ -23,7 +23,7 @@ fn lost<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Disconnected {
 }
 
 /// Waits for the client's close frame (code 1000), and replies with a close frame.
-async fn farewell(peer: &mut Peer) {
+async fn complete_close(peer: &mut Peer) {
     loop {
         match peer.frame().await {
             Some(Frame::Close(reason)) => {
@@ -31,13 +31,13 @@ async fn farewell(peer: &mut Peer) {
                 return peer.push(Frame::Close(None)).await;
             }
             Some(_) => {}
-            None => panic!("ended without a farewell"),
+            None => panic!("ended without a close frame"),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_link_fails_what_waits() {
+async fn a_lost_link_fails_waiting_calls() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let begin = Instant::now();
@@ -66,7 +66,7 @@ async fn a_cut_link_fails_what_waits() {
     assert_eq!(client.closed().await.to_string(), "Connection lost");
     assert_eq!(client.stats().sessions, 0);
 
-    // Nothing can be sent after that, and the error contains the reason.
+    // From then on, calls are not sent, and their error contains the reason.
     let error = lost(service.call::<Value>("call", args!()).await);
     assert!(!error.may_have_run);
     assert_eq!(error.to_string(), "svc.call on ws/peer: Connection lost");
@@ -86,7 +86,7 @@ async fn a_cut_link_fails_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_servers_reason_is_told() {
+async fn the_servers_reason_is_reported() {
     for (frame, expected) in [
         (
             Frame::Close(Some((1008, "too slow".into()))),
@@ -128,7 +128,7 @@ async fn disconnecting_waits_for_handlers() {
     let leaving = client.clone();
     let leaving = tokio::spawn(async move { leaving.disconnect().await });
     breathe().await;
-    // A new call is rejected immediately, so that its caller can try another provider.
+    // A new call is rejected immediately, so that its caller can call another provider.
     peer.call_as(PEER, "S2", "services.svc.add", list![1i64])
         .await;
     assert_eq!(
@@ -137,17 +137,17 @@ async fn disconnecting_waits_for_handlers() {
     );
     probe.gate.notify_one();
     assert_eq!(peer.answer_of("S1").await, Ok("waited".into()));
-    farewell(&mut peer).await;
+    complete_close(&mut peer).await;
     leaving.await.expect("ends");
     assert_passed(begin, seconds(0));
     assert_eq!(client.closed().await.to_string(), "RPC connection closed");
     settled(&client).await;
-    // Disconnecting again, even concurrently, is harmless.
+    // Calling `disconnect` again, even concurrently, is harmless.
     tokio::join!(client.disconnect(), client.disconnect());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_method_that_disconnects_its_own_client_answers_first() {
+async fn a_method_can_disconnect_its_own_client() {
     for (grace, large) in [
         (seconds(5), false),
         (Duration::ZERO, false),
@@ -159,7 +159,7 @@ async fn a_method_that_disconnects_its_own_client_answers_first() {
             let client = leaving.clone();
             async move {
                 client.shutdown(grace).await;
-                // The handler takes some time, less than the grace period.
+                // The handler continues for a while, less than the grace period.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 call.reply(&Value::from("bye"))
             }
@@ -167,12 +167,12 @@ async fn a_method_that_disconnects_its_own_client_answers_first() {
         let service = Service::new("own").method(leave);
         client.register_service(service).await.expect("registers");
         let begin = Instant::now();
-        // The first poll of a handler with a large request runs on another thread.
+        // If the request is large, the handler is first polled on another thread.
         let arg = Value::Bytes(vec![0; if large { 2 << 20 } else { 0 }].into());
         peer.call_as(PEER, "S1", "services.own.leave", list![arg])
             .await;
         assert_eq!(peer.answer_of("S1").await, Ok("bye".into()));
-        farewell(&mut peer).await;
+        complete_close(&mut peer).await;
         assert_eq!(client.closed().await.to_string(), "RPC connection closed");
         assert_passed(begin, Duration::from_millis(100));
         settled(&client).await;
@@ -180,7 +180,7 @@ async fn a_method_that_disconnects_its_own_client_answers_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_may_disconnect_at_once() {
+async fn both_sides_may_disconnect_at_once() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call_as(PEER, "S1", "services.svc.wait", list![]).await;
     breathe().await;
@@ -190,7 +190,7 @@ async fn two_may_disconnect_at_once() {
         breathe().await;
         probe.gate.notify_one();
         assert_eq!(peer.answer_of("S1").await, Ok("waited".into()));
-        farewell(&mut peer).await;
+        complete_close(&mut peer).await;
     };
     tokio::join!(leave, playing);
     assert_passed(begin, seconds(0));
@@ -203,8 +203,8 @@ async fn handlers_that_take_too_long_are_dropped() {
     peer.call("services.svc.hang", list![]).await;
     breathe().await;
     let begin = Instant::now();
-    tokio::join!(client.disconnect(), farewell(&mut peer));
-    // One second more than the grace period, because the handlers are cancelled first.
+    tokio::join!(client.disconnect(), complete_close(&mut peer));
+    // Handlers are first cancelled, and dropped one second after the grace period.
     assert_passed(begin, seconds(6));
     settled(&client).await;
     assert_eq!(probe.dropped(), 1);
@@ -213,14 +213,14 @@ async fn handlers_that_take_too_long_are_dropped() {
     peer.call("services.svc.hang", list![]).await;
     breathe().await;
     let begin = Instant::now();
-    tokio::join!(client.shutdown(seconds(60)), farewell(&mut peer));
+    tokio::join!(client.shutdown(seconds(60)), complete_close(&mut peer));
     assert_passed(begin, seconds(61));
     settled(&client).await;
     assert_eq!(probe.dropped(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_say_goodbye_is_left_after_a_while() {
+async fn disconnecting_does_not_wait_long_for_the_close_reply() {
     let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let begin = Instant::now();
     client.disconnect().await;
@@ -233,7 +233,7 @@ async fn disconnecting_fails_own_calls() {
     let service = peer.offer(&client).await;
     let call = tokio::spawn(service.call::<Value>("call", args!()).into_future());
     peer.receive().await;
-    tokio::join!(client.disconnect(), farewell(&mut peer));
+    tokio::join!(client.disconnect(), complete_close(&mut peer));
     let error = lost(call.await.expect("runs"));
     assert_eq!(
         (error.reason.as_str(), error.may_have_run),
@@ -248,7 +248,7 @@ async fn disconnecting_fails_own_calls() {
 
 /// Waits until the connection is dropped. Only the connection owns the services, so `probe` has one
 /// reference left then.
-async fn gone(probe: &Arc<Probe>) {
+async fn wait_until_dropped(probe: &Arc<Probe>) {
     for _ in 0..1000 {
         if Arc::strong_count(probe) == 1 {
             return;
@@ -267,20 +267,20 @@ async fn dropping_the_last_handle_closes_the_link_and_ends_every_task() {
     drop(client.clone());
     drop(client);
     breathe().await;
-    // A fetched service also counts as a handle.
+    // A fetched service keeps the connection open, too.
     assert_eq!(probe.dropped(), 0);
     peer.ask_as(PEER, "services.svc.add", list![1i64])
         .await
         .expect("still there");
     drop(service);
-    farewell(&mut peer).await;
+    complete_close(&mut peer).await;
     assert!(peer.frame().await.is_none(), "the link is closed");
-    gone(&probe).await;
+    wait_until_dropped(&probe).await;
     assert_eq!(probe.dropped(), 1);
 }
 
-/// A service that calls others holds a handle of its own connection. Ending the connection breaks
-/// that cycle.
+/// A service that calls others holds a handle of its own connection. This reference cycle is broken
+/// when the connection ends.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_holds_its_client_is_freed_with_the_connection() {
     struct Caller {
@@ -304,13 +304,13 @@ async fn a_service_that_holds_its_client_is_freed_with_the_connection() {
         peer.ask("services.caller.state", list![]).await,
         Ok(true.into())
     );
-    tokio::join!(client.disconnect(), farewell(&mut peer));
+    tokio::join!(client.disconnect(), complete_close(&mut peer));
     drop(client);
-    gone(&probe).await;
+    wait_until_dropped(&probe).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_queued_goes_out_before_the_farewell() {
+async fn queued_frames_are_sent_before_the_close_frame() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     for n in 0..100i64 {
@@ -324,11 +324,11 @@ async fn what_was_queued_goes_out_before_the_farewell() {
     for n in 0..100i64 {
         assert_eq!(peer.receive().await.arg(0), Value::from(n));
     }
-    farewell(&mut peer).await;
+    complete_close(&mut peer).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_leaves_takes_its_calls_along() {
+async fn calls_to_a_disconnected_peer_fail() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let data = map! {"id": "peer", "workspace": "ws"};
@@ -344,7 +344,7 @@ async fn a_peer_that_leaves_takes_its_calls_along() {
         let begin = Instant::now();
         let call = tokio::spawn(service.call::<Value>("call", args!()).into_future());
         peer.receive().await;
-        // Any client can send an event of that type, but only events of the server have no sender.
+        // Any client can send an event of this type. Only events of the server have no sender.
         for bad in [
             with(event(&data), "from", "ws/other"),
             with(with(event(&data), "from", PEER), "user", user()),
@@ -371,9 +371,9 @@ async fn a_peer_that_leaves_takes_its_calls_along() {
     settled(&client).await;
 }
 
-/// A service registered after the end would never be called.
+/// Registration fails after the connection has ended, because the service could never be called.
 #[tokio::test(start_paused = true)]
-async fn nothing_is_registered_after_the_end() {
+async fn registration_fails_after_the_end() {
     let (client, peer) = client();
     drop(peer);
     client.closed().await;
@@ -383,10 +383,10 @@ async fn nothing_is_registered_after_the_end() {
     assert_eq!(Arc::strong_count(&probe), 1);
 }
 
-/// Calls that start on several threads while the connection ends: each gets an error, and none
-/// keeps waiting.
+/// Several threads start calls while the connection ends. Each call must complete with an error or
+/// a result; none may hang.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_call_is_lost_in_the_instant_of_the_end() {
+async fn no_call_hangs_when_the_connection_ends() {
     for round in 0..50 {
         let (a, b, service, probe) = calling(hypha_rpc::client::Settings::in_process()).await;
         let callers: Vec<_> = (0..8)
@@ -395,7 +395,8 @@ async fn no_call_is_lost_in_the_instant_of_the_end() {
                 tokio::spawn(async move {
                     loop {
                         let outcome = service.call::<i64>("add", args!(1)).await;
-                        // A peer that is disconnecting rejects the call, and the call is repeated.
+                        // A peer that is disconnecting rejects the call. Try again until the
+                        // connection ends.
                         if !matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
                             return lost(outcome);
                         }
@@ -403,7 +404,7 @@ async fn no_call_is_lost_in_the_instant_of_the_end() {
                 })
             })
             .collect();
-        // Some calls are in flight in either direction.
+        // Disconnect while calls are in flight in both directions.
         while b.stats().calls_received < 20 + round {
             tokio::task::yield_now().await;
         }

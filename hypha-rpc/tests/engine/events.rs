@@ -1,4 +1,4 @@
-//! Tests events: their readers, the queue, and how they are sent.
+//! Tests events: subscribers, the event queue, and how events are sent.
 
 use futures_util::{FutureExt, StreamExt};
 use hypha_rpc::Value;
@@ -7,7 +7,7 @@ use hypha_rpc::client::Event;
 use crate::support::{PEER, breathe, client, list, map, seconds, settled};
 
 #[tokio::test(start_paused = true)]
-async fn events_go_to_those_who_read_them() {
+async fn events_go_to_their_readers() {
     let (client, mut peer) = client();
     let mut first = client.events("news");
     let mut second = client.events("news");
@@ -21,7 +21,7 @@ async fn events_go_to_those_who_read_them() {
         assert_eq!(event.data(), &map! {"n": 1i64});
         assert_eq!(Value::Map(event.message().clone()), news);
     }
-    // The payload of a client's event may be in the second segment.
+    // A client may send the payload of an event in the second segment.
     peer.send(
         map! {"type": "weather", "to": "*"},
         map! {"data": "rain", "from": PEER},
@@ -32,7 +32,7 @@ async fn events_go_to_those_who_read_them() {
     assert!(first.next().now_or_never().is_none());
     assert_eq!(client.stats().dropped_events, 0);
 
-    // No reader exists for these.
+    // No reader is subscribed to these types.
     peer.send(map! {"type": "sports"}, Value::Null).await;
     drop((first, second));
     peer.send(map! {"type": "news"}, Value::Null).await;
@@ -53,7 +53,7 @@ async fn a_slow_reader_loses_events_and_the_others_do_not() {
         assert_eq!(event.data(), &Value::from(n));
     }
     assert_eq!(client.stats().dropped_events, 1500 - 1024);
-    // Meanwhile, calls still work.
+    // Calls still work while a reader is slow.
     assert_eq!(
         peer.ask("services.built-in.ping", list!["ping"]).await,
         Ok("pong".into())

@@ -1,4 +1,4 @@
-//! Tests files: they can be read, sought and written at the receiver, and are dropped in time.
+//! Tests files: the receiver can read, seek and write them, and the owner closes them in time.
 
 use std::io::{Cursor, ErrorKind, SeekFrom};
 use std::pin::Pin;
@@ -78,7 +78,7 @@ impl Desk for Impl {
     }
 }
 
-/// Operations performed on a file.
+/// Counts the operations on a file.
 #[derive(Default)]
 struct Seen {
     open: AtomicUsize,
@@ -178,7 +178,7 @@ struct Both {
     a: Client,
     b: Client,
     desk: DeskProxy,
-    /// Records of the files that the service opened.
+    /// Counters of the files that the service opened.
     seen: Arc<Seen>,
 }
 
@@ -222,7 +222,7 @@ async fn a_file_in_an_argument_is_read_and_ends_with_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_is_read_than_was_asked_for() {
+async fn only_requested_data_is_read() {
     let both = both().await;
     let seen = Arc::default();
     both.desk
@@ -230,11 +230,11 @@ async fn no_more_is_read_than_was_asked_for() {
         .await
         .expect("keeps");
     assert_eq!(seen.read(), 0);
-    // One piece is read, but not the next.
+    // Only the first chunk of the file is requested.
     let content = both.desk.beginning(watched(5_000_000, &seen), 10).await;
     assert_eq!(content.expect("reads"), payload(10));
     assert_eq!(seen.read(), 262_144);
-    // A sequential reader requests one piece ahead, however long that takes.
+    // A sequential read also requests one chunk ahead, however long the caller takes to read it.
     let mut file = both.desk.open(5_000_000).await.expect("opens");
     file.read_exact(&mut [0; 262_145]).await.expect("reads");
     tokio::time::sleep(seconds(60)).await;
@@ -242,7 +242,7 @@ async fn no_more_is_read_than_was_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_up_loses_nothing() {
+async fn dropped_operations_lose_no_data() {
     let both = both().await;
     let mut file = both.desk.open(1_000_000).await.expect("opens");
     let (mut all, mut buf, mut given_up) = (Vec::new(), vec![0; 400_000], 0);
@@ -258,7 +258,7 @@ async fn what_is_given_up_loses_nothing() {
     }
     assert_eq!(all, *payload(1_000_000));
     assert!(given_up > 0);
-    // A seek and a write are still performed before the next operation.
+    // A seek and a write whose futures were dropped are still performed before the next operation.
     assert!(file.seek(SeekFrom::Start(7)).now_or_never().is_none());
     file.write_all(b"x").await.expect("writes");
     assert!(file.flush().now_or_never().is_none());
@@ -267,7 +267,7 @@ async fn what_is_given_up_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn places_are_those_of_the_reader() {
+async fn positions_are_those_of_the_reader() {
     let both = both().await;
     let whole = payload(1_000_000);
     let part = both
@@ -283,7 +283,7 @@ async fn places_are_those_of_the_reader() {
 
     let mut file = both.desk.open(1_000_000).await.expect("opens");
     let (mut at, mut buf) = (0, vec![0; 300_000]);
-    // Seeks into data that was already read, backwards, far ahead, and with a read in flight.
+    // Seeks into buffered data, backwards, far ahead, and while a read is in flight.
     for (by, len) in [
         (0, 10),
         (100, 10),
@@ -303,7 +303,7 @@ async fn places_are_those_of_the_reader() {
         assert_eq!(buf[..len], whole[from..from + len], "{by}");
         at = there + len as u64;
     }
-    // After a failure, the position is unchanged, and no received data is lost.
+    // A failed seek changes neither the position nor the buffered data.
     let error = file
         .seek(SeekFrom::End(-2_000_000))
         .await
@@ -316,7 +316,7 @@ async fn places_are_those_of_the_reader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_arrive_where_the_reader_was() {
+async fn writes_start_at_the_read_position() {
     let both = both().await;
     let seen = Arc::default();
     both.desk
@@ -339,7 +339,7 @@ async fn writes_arrive_where_the_reader_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_fails_is_told_at_the_latest_by_flush() {
+async fn flush_reports_failed_writes() {
     let both = both().await;
     let full = Binary::from(vec![0xff; 3]);
     let call = both
@@ -352,7 +352,7 @@ async fn a_write_that_fails_is_told_at_the_latest_by_flush() {
     file.write_all(&full).await.expect("is on its way");
     let error = file.write_all(b"more").await.expect_err("fails");
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    // The error was reported; the file can still be used.
+    // The failure was reported once. The file can still be used.
     file.write_all(b"more").await.expect("is on its way");
     file.flush().await.expect("writes");
 
@@ -366,7 +366,7 @@ async fn a_write_that_fails_is_told_at_the_latest_by_flush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_of_a_call_that_has_ended_says_so_at_once() {
+async fn a_file_of_an_ended_call_fails_immediately() {
     let both = both().await;
     let seen = Arc::default();
     both.desk.keep(watched(5, &seen)).await.expect("keeps");
@@ -403,7 +403,7 @@ async fn a_file_of_a_result_is_closed_with_its_last_reader() {
     breathe().await;
     assert_eq!(both.seen.open(), 0, "in the middle");
 
-    // Another handle exists.
+    // The value still refers to the file after the first reader is dropped.
     let value: Value = both
         .desk
         .service()
@@ -422,7 +422,7 @@ async fn a_file_of_a_result_is_closed_with_its_last_reader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_is_sent_on_is_read_through_this_program() {
+async fn a_forwarded_file_is_read_through_this_program() {
     let both = both().await;
     let file = both.desk.open(600_000).await.expect("opens");
     let content = both.desk.read_all(file).await.expect("reads");
@@ -442,7 +442,7 @@ async fn a_file_that_is_sent_on_is_read_through_this_program() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_of_this_program_is_used_in_place() {
+async fn a_local_file_is_used_directly() {
     let seen = Arc::default();
     let mut file = watched(600_000, &seen);
     let mut all = Vec::new();
@@ -454,7 +454,7 @@ async fn a_file_of_this_program_is_used_in_place() {
     assert_eq!(seen.content()[..4], [b'n', b'e', b'w', 3]);
 }
 
-/// Methods that other languages call.
+/// Calls the methods that clients in other languages use.
 #[tokio::test(start_paused = true)]
 async fn the_functions_of_a_file_are_those_of_python() {
     let both = both().await;
@@ -529,7 +529,7 @@ async fn the_functions_of_a_file_are_those_of_python() {
 }
 
 #[tokio::test]
-async fn a_file_is_opened_by_its_path() {
+async fn a_file_is_opened_by_path() {
     let path = std::env::temp_dir().join(format!("hypha-rpc-{}", std::process::id()));
     std::fs::write(&path, "content").expect("writes");
     let mut file = RemoteFile::open(&path).await.expect("opens");

@@ -1,4 +1,4 @@
-//! Tests handwritten files of other languages, whose responses sometimes differ from ours.
+//! Tests files that other programs implement by hand, with responses that differ from `RemoteFile`.
 
 use std::io::{ErrorKind, SeekFrom};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::support::{payload, two_clients};
 
-/// A service with a handwritten file.
+/// Registers a service that returns a file with these members, and fetches that file.
 async fn offered(members: Vec<(&'static str, Value)>) -> (Client, Client, RemoteFile) {
     let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let mut map = hypha_rpc::Map::from_iter(members.into_iter().map(|(k, v)| (k.to_owned(), v)));
@@ -43,8 +43,8 @@ fn function(
     .into()
 }
 
-/// As in JavaScript: without `tell`, and with a `seek` that only works from the start and returns
-/// nothing.
+/// A file like a JavaScript `Blob`: it has no `tell`, and its `seek` only works from the start and
+/// returns nothing.
 #[tokio::test(start_paused = true)]
 async fn a_blob_is_read_and_sought() {
     let at = Arc::new(AtomicUsize::new(0));
@@ -111,7 +111,7 @@ async fn a_text_file_is_utf_8() {
     let mut text = String::new();
     file.read_to_string(&mut text).await.expect("reads");
     assert_eq!(text, "kůň žluťoučký ");
-    // Byte counts are not positions in a text file.
+    // Positions in a text file are opaque, so byte counts cannot be added to them.
     let error = file.stream_position().await.expect_err("fails");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     file.rewind().await.expect("seeks");
@@ -119,7 +119,7 @@ async fn a_text_file_is_utf_8() {
     file.write_all("漢字 ž".as_bytes()).await.expect("writes");
     file.flush().await.expect("writes");
     assert_eq!(*written.lock().expect("lock"), "漢字 ž");
-    // Truncated inside a character.
+    // The data ends inside a character.
     let error = file
         .write_all(&"a漢".as_bytes()[..2])
         .await
@@ -128,7 +128,7 @@ async fn a_text_file_is_utf_8() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_answers_nonsense_is_an_error() {
+async fn invalid_responses_of_a_file_are_errors() {
     let (_a, _b, mut file) = offered(vec![
         ("name", 5.into()),
         ("size", (-5).into()),

@@ -1,4 +1,4 @@
-//! Tests input that violates the rules: every recorded vector, and cases that the vectors lack.
+//! Tests invalid input: every recorded vector, and further cases.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::support::{
     settled,
 };
 
-/// Reaction of the client to an input.
+/// Expected reaction of the client to an input.
 enum Reaction {
-    /// The method runs. It sends `resolve` to this address, or nothing.
+    /// The client calls the method, and sends `resolve` to this address, or no response.
     Runs(Option<&'static str>),
-    /// A rejection with this message is sent to the caller.
+    /// The client sends the caller a rejection with this message.
     Rejects(&'static str),
-    /// Nothing is sent. The message is counted as malformed or late, or as an event.
+    /// The client sends nothing, and counts the message as malformed, late or an event.
     Drops(Count),
 }
 use Reaction::{Drops, Rejects, Runs};
@@ -32,7 +32,7 @@ enum Count {
 
 const B: &str = "vec-ws/client-b";
 
-/// The reaction to every entry of `frames-malformed.json` (`docs/protocol/02-messages.md#s13`,
+/// Expected reaction to every entry of `frames-malformed.json` (`docs/protocol/02-messages.md#s13`,
 /// `#s15`, `#s16`).
 const WANTED: &[(&str, Reaction)] = &[
     ("valid", Runs(Some(B))),
@@ -148,7 +148,7 @@ fn vectors() -> Vec<(String, bytes::Bytes)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_malformed_message_gets_what_it_deserves() {
+async fn every_malformed_message_gets_its_reaction() {
     let mut identity = Identity::new("vec-ws", "client-a");
     identity.manager_id = Some("manager-1".into());
     let (client, mut peer) = client_as(identity, hypha_rpc::client::Settings::in_process(), 64);
@@ -228,7 +228,7 @@ async fn every_malformed_message_gets_what_it_deserves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_second_segment_cannot_speak_for_the_first() {
+async fn the_second_segment_cannot_replace_routing_data() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let extra = map! {
         "from": "*/manager", "to": "x/y", "ws": "victim", "user": map!{"id": "root"},
@@ -247,7 +247,7 @@ async fn the_second_segment_cannot_speak_for_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strange_promises_do_no_harm() {
+async fn invalid_promises_do_no_harm() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let good = map! {"_rtype": "method", "_rtarget": "peer", "_rmethod": "S.resolve"};
     let without_reject = map! {"resolve": good.clone()};
@@ -278,7 +278,7 @@ async fn strange_promises_do_no_harm() {
 #[tokio::test(start_paused = true)]
 async fn deep_and_long_input_is_refused() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
-    // Deeply nested lists, and a list whose declared length exceeds the memory.
+    // Deeply nested lists. Below: a list whose declared length exceeds the memory.
     let mut deep = vec![0x91; 100_000];
     deep.push(1);
     let huge = [0xdd, 0xff, 0xff, 0xff, 0xff];
@@ -300,7 +300,7 @@ async fn deep_and_long_input_is_refused() {
     settled(&client).await;
 }
 
-/// Tests every prefix of a message, and every change of a single byte.
+/// Sends every prefix of a message, and the message with each single byte changed.
 #[tokio::test(start_paused = true)]
 async fn damaged_messages_do_not_stop_the_client() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -319,7 +319,7 @@ async fn damaged_messages_do_not_stop_the_client() {
     let frames: Vec<bytes::Bytes> = prefixes.chain(damaged).collect();
     for frame in frames {
         peer.push(Frame::Binary(frame)).await;
-        // Read every response, so that a full pipe never blocks the client.
+        // Read every response, because the client blocks when its link is full.
         while let Ok(Some(_)) = tokio::time::timeout(seconds(1), peer.frame()).await {}
     }
     assert_eq!(

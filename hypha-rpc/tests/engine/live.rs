@@ -1,4 +1,4 @@
-//! Tests callbacks, objects and interfaces: they can be used at the receiver, and are dropped in
+//! Tests callbacks, objects and interfaces: the receiver can use them, and they are dropped in
 //! time.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::support::{
     PEER, breathe, client, list, map, method_main, seconds, settled, two_clients, with,
 };
 
-/// A counter as an object.
+/// An object that counts.
 #[hypha_service]
 pub(crate) trait Counter {
     async fn increment(&self, by: i64) -> i64;
@@ -54,7 +54,7 @@ pub(crate) trait Desk {
     async fn counter(&self) -> Object<CounterProxy>;
     async fn keep(&self, counter: Object<CounterProxy>);
     async fn use_kept(&self) -> Result<i64, Error>;
-    async fn let_go(&self) -> Result<(), Error>;
+    async fn dispose_kept(&self) -> Result<(), Error>;
 
     async fn count(&self, from: u32, to: u32) -> impl Stream<Item = u32>;
     async fn fail_after(&self, n: u32) -> impl Stream<Item = anyhow::Result<u32>> + Send;
@@ -128,7 +128,7 @@ impl Desk for Impl {
         counter.proxy().increment(1).await
     }
 
-    async fn let_go(&self) -> Result<(), Error> {
+    async fn dispose_kept(&self) -> Result<(), Error> {
         let kept = self.kept.lock().expect("lock").clone();
         match kept {
             Some(counter) => counter.dispose().await,
@@ -250,7 +250,7 @@ async fn a_callback_that_fails_fails_its_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reports_without_an_answer_come_in_order_and_none_is_lost() {
+async fn callbacks_without_a_response_arrive_in_order() {
     let both = both().await;
     let (on_step, mut steps) = Callback::channel(4);
     let reading = async {
@@ -271,7 +271,7 @@ async fn reports_without_an_answer_come_in_order_and_none_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn functions_lie_anywhere_in_a_value() {
+async fn functions_may_be_nested_in_values() {
     let both = both().await;
     let called = Arc::new(AtomicUsize::new(0));
     let other = {
@@ -344,7 +344,7 @@ async fn functions_of_results_end_with_their_last_handle() {
     assert_eq!(proxy.increment(1).await.expect("counts"), 1);
     drop(proxy);
     both.settled().await;
-    // A call keeps its function alive.
+    // A pending call keeps its function alive.
     let call = both.desk.adder(2).await.expect("answers").call(3);
     assert_eq!(call.await.expect("adds"), 5);
     both.settled().await;
@@ -392,7 +392,7 @@ async fn an_interface_outlives_the_call_until_it_is_disposed_of() {
     tokio::time::sleep(seconds(10_000)).await;
     assert_eq!(both.desk.use_kept().await.expect("is there"), 1);
     assert_eq!(both.a.stats().objects, 1);
-    both.desk.let_go().await.expect("disposes");
+    both.desk.dispose_kept().await.expect("disposes");
     both.desk.use_kept().await.expect_err("is gone");
     both.settled().await;
 
@@ -404,7 +404,7 @@ async fn an_interface_outlives_the_call_until_it_is_disposed_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_else_may_use_what_was_handed_out() {
+async fn other_clients_cannot_use_exported_functions() {
     let (client, mut peer) = client();
     let service = DeskService::new(Impl::default());
     client.register_service(service).await.expect("registers");
@@ -424,7 +424,7 @@ async fn nobody_else_may_use_what_was_handed_out() {
         "{refused}"
     );
     assert!(refused.contains("to target ws/peer"), "{refused}");
-    // Another client also cannot release the function.
+    // Another client cannot release the function either.
     let release = "services.built-in.release";
     peer.ask_as(stranger, release, list![method])
         .await
@@ -437,7 +437,7 @@ async fn nobody_else_may_use_what_was_handed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_peer_was_handed_ends_with_it() {
+async fn objects_exported_to_a_peer_end_when_it_disconnects() {
     let (client, mut peer) = client();
     let service = DeskService::new(Impl::default());
     client.register_service(service).await.expect("registers");
@@ -494,7 +494,7 @@ async fn what_a_peer_was_handed_ends_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callback_whose_call_is_over_says_so() {
+async fn a_callback_of_an_ended_call_is_rejected() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let callback = Callback::new(|n: i64| async move { 2 * n });
@@ -525,7 +525,7 @@ async fn a_callback_whose_call_is_over_says_so() {
     let refused = peer.ask(&unknown, list![]).await.expect_err("is refused");
     assert!(refused.contains("Method expired or not found"), "{refused}");
 
-    // Called just before its end, the function still exists.
+    // The session still exists while this call arrives, so the function is called.
     peer.send(with_parent(&session), extra.clone()).await;
     peer.reply(&asked, "resolve", list![1i64]).await;
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(8i64)));
@@ -536,7 +536,7 @@ async fn a_callback_whose_call_is_over_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_peers_may_hold_is_bounded() {
+async fn exported_objects_are_limited() {
     let settings = {
         let mut settings = hypha_rpc::client::Settings::in_process();
         settings.max_objects = 3;
@@ -556,7 +556,7 @@ async fn what_peers_may_hold_is_bounded() {
     assert!(report(&error).contains("may not hold more"), "{error:?}");
     assert_eq!(kept[0].call(5).await.expect("adds"), 5);
 
-    // Also for interfaces, which do not belong to a session.
+    // The limit includes interfaces, which belong to no session.
     let interface = || Object::interface(CounterService::new(Count::default()));
     for _ in 0..3 {
         desk.keep(interface()).await.expect("keeps");

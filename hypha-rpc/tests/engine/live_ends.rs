@@ -1,5 +1,5 @@
-//! Tests that callbacks, streams and messages in chunks end when one side disconnects in the
-//! middle.
+//! Tests that callbacks, streams and chunked messages end if one side disconnects while they are in
+//! use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::support::{
     PEER, Peer, Received, assert_passed, breathe, client, client_with, list, map, seconds, settled,
 };
 
-/// A counter as an object.
+/// An object that counts.
 #[hypha_service]
 trait Counter {
     async fn increment(&self, by: i64) -> i64;
@@ -33,7 +33,7 @@ impl Counter for Plus {
     }
 }
 
-/// Counts a stream as long as it exists.
+/// Increments a count when created and decrements it when dropped.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -49,7 +49,7 @@ impl Drop for Alive {
     }
 }
 
-/// Returns a stream that never has an item.
+/// Returns a stream that never yields an item.
 fn stuck(alive: &Arc<AtomicUsize>) -> RemoteStream<u32> {
     RemoteStream::new(stream::unfold(Alive::count(alive), async |_| {
         std::future::pending().await
@@ -57,7 +57,7 @@ fn stuck(alive: &Arc<AtomicUsize>) -> RemoteStream<u32> {
 }
 
 /// Asserts that the client has no sessions or exported objects left.
-async fn all_over(client: &Client) {
+async fn assert_settled(client: &Client) {
     breathe().await;
     settled(client).await;
     assert_eq!(client.stats().objects, 0);
@@ -69,12 +69,12 @@ async fn leave(peer: &mut Peer) {
     peer.send(event, Value::Null).await;
 }
 
-/// Returns a function of the peer as a map on the wire.
+/// Returns the wire form of a function of the peer.
 fn function(method: &str) -> Value {
     map! {"_rtype": "method", "_rtarget": "peer", "_rmethod": method, "_rpromise": "*"}
 }
 
-/// Returns a stream of the peer as a map on the wire.
+/// Returns the wire form of a stream of the peer.
 fn generator() -> Value {
     map! {
         "_rtype": "generator", "_rtarget": "peer", "_rmethod": "T.next",
@@ -88,7 +88,7 @@ fn path<'a>(value: &'a Value, key: &str) -> &'a str {
 
 type Calling = JoinHandle<Result<Value, Error>>;
 
-/// Makes `client` call the peer with these arguments.
+/// Makes `client` call the peer with these arguments, without waiting for the response.
 async fn begin(client: &Client, peer: &mut Peer, args: hypha_wire::Args) -> Calling {
     let service = peer.offer(client).await;
     tokio::spawn(service.call::<Value>("call", args).into_future())
@@ -99,7 +99,7 @@ async fn aborted(calling: Calling) {
     assert!(calling.await.expect_err("is aborted").is_cancelled());
 }
 
-/// Returns a callback that waits for the gate.
+/// Returns a callback that waits for `gate`.
 fn gated(gate: &Arc<Notify>) -> Callback<i64, i64> {
     let gate = Arc::clone(gate);
     Callback::new(move |n| {
@@ -112,7 +112,7 @@ fn gated(gate: &Arc<Notify>) -> Callback<i64, i64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_leaves_while_its_callback_runs() {
+async fn a_caller_disconnects_while_its_callback_runs() {
     let (client, mut peer) = client();
     let gate = Arc::new(Notify::new());
     let calling = begin(&client, &mut peer, args!(gated(&gate))).await;
@@ -124,16 +124,16 @@ async fn a_caller_leaves_while_its_callback_runs() {
     aborted(calling).await;
     let stats = client.stats();
     assert_eq!((stats.sessions, stats.objects, stats.running), (0, 0, 1));
-    // Running calls end in order and are answered; no other call starts.
+    // Running callbacks complete in order and their responses are sent; no further callback starts.
     gate.notify_one();
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(3i64)));
     let gone = peer.ask(&callback, list![3i64]).await.expect_err("is gone");
     assert!(gone.contains("Session not found"), "{gone}");
-    all_over(&client).await;
+    assert_settled(&client).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_stops_waiting_for_the_callback_of_a_peer_that_leaves() {
+async fn a_callback_fails_when_its_peer_disconnects() {
     let (client, mut peer) = client();
     let service = Service::new("svc").method(Method::new("twice", |call| async move {
         let callback: Callback<i64, i64> = call.args(&["callback"])?.required(0)?;
@@ -154,11 +154,11 @@ async fn a_service_stops_waiting_for_the_callback_of_a_peer_that_leaves() {
         "{refused}"
     );
     assert_passed(begun, Duration::ZERO);
-    all_over(&client).await;
+    assert_settled(&client).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_ends_with_the_peer_that_reads_it() {
+async fn a_stream_ends_when_its_reader_disconnects() {
     let (client, mut peer) = client();
     let alive = Arc::new(AtomicUsize::new(0));
     let service = Service::new("svc").method({
@@ -169,7 +169,7 @@ async fn a_stream_ends_with_the_peer_that_reads_it() {
         })
     });
     client.register_service(service).await.expect("registers");
-    // One stream has not been read yet; the reader of the other waits for an item.
+    // One stream was never read; the reader of the second one waits for an item.
     peer.ask("services.svc.stuck", list![])
         .await
         .expect("a stream");
@@ -184,12 +184,12 @@ async fn a_stream_ends_with_the_peer_that_reads_it() {
     breathe().await;
     assert_eq!(alive.load(Ordering::Relaxed), 2);
     leave(&mut peer).await;
-    all_over(&client).await;
+    assert_settled(&client).await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_reader_of_a_stream_hears_at_once_that_its_owner_has_left() {
+async fn a_stream_fails_when_its_owner_disconnects() {
     let (client, mut peer) = client();
     let calling = begin(&client, &mut peer, args!()).await;
     let asked = peer.receive().await;
@@ -207,12 +207,13 @@ async fn the_reader_of_a_stream_hears_at_once_that_its_owner_has_left() {
         "{error:?}"
     );
     assert_passed(begun, Duration::ZERO);
-    all_over(&client).await;
+    assert_settled(&client).await;
 }
 
-/// JavaScript drops the streams of a call after its response, without running their `finally`.
+/// JavaScript drops the streams of a call after its response, without running their `finally`
+/// blocks. So the close notice must precede the response.
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
+async fn a_stream_of_an_argument_is_closed_before_the_response() {
     let (client, mut peer) = client();
     let service = Service::new("svc").method(Method::new("first", |call| async move {
         let mut numbers: RemoteStream<i64> = call.args(&["numbers"])?.required(0)?;
@@ -228,7 +229,7 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
         ("T.next", "S")
     );
     peer.reply(&asked, "resolve", list![4i64]).await;
-    // The next item is requested before it is needed.
+    // The client requests the next item in advance.
     loop {
         asked = peer.receive().await;
         if asked.text("method") != "T.next" {
@@ -240,13 +241,13 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
         ("T.close", "S")
     );
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(4i64)));
-    // The end of the call would also close the stream, so this notice is not repeated.
+    // This close notice is not repeated, because the end of the call also closes the stream.
     assert!(asked.main.get("session").is_none());
     peer.nothing_for(seconds(100)).await;
-    all_over(&client).await;
+    assert_settled(&client).await;
 }
 
-/// Makes `client` drop a stream of the peer. Returns the first notice about that.
+/// Makes `client` drop a stream of the peer. Returns the first close notice.
 async fn dropped_stream(client: &Client, peer: &mut Peer) -> Received {
     let calling = begin(client, peer, args!()).await;
     let asked = peer.receive().await;
@@ -257,7 +258,7 @@ async fn dropped_stream(client: &Client, peer: &mut Peer) -> Received {
     close
 }
 
-/// Returns the time until a notice is repeated.
+/// Returns the time until `notice` is sent again.
 async fn again(peer: &mut Peer, notice: &Received) -> Duration {
     let begin = Instant::now();
     let repeated = peer.receive().await;
@@ -266,14 +267,14 @@ async fn again(peer: &mut Peer, notice: &Received) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_hears_of_a_dropped_stream_until_it_says_so() {
+async fn close_notices_are_repeated_until_acknowledged() {
     let (client, mut peer) = client();
     for end in ["resolve", "reject"] {
         let close = dropped_stream(&client, &mut peer).await;
-        // The peer or its link is too slow, or the notice was lost.
+        // No response: the peer or its link is slow, or the notice was lost.
         assert_eq!(again(&mut peer, &close).await.as_secs(), 5);
         assert_eq!(again(&mut peer, &close).await.as_secs(), 10);
-        // The server reports that the peer is not connected, or the peer that it is busy.
+        // The server reports that the peer is not connected, or the peer reports that it is busy.
         for reason in [
             "Target peer ws/peer is not connected",
             "hypha.Busy: too many calls in progress",
@@ -284,7 +285,8 @@ async fn a_peer_hears_of_a_dropped_stream_until_it_says_so() {
             let pause = again(&mut peer, &close).await;
             assert!(pause <= seconds(2), "{pause:?}");
         }
-        // Python has no such method, and JavaScript drops streams with their call.
+        // A rejection also acknowledges the notice: Python has no `close`, and JavaScript has
+        // dropped the stream with its call.
         let unknown = map! {"_rtype": "error", "_rvalue": "Method not found: T.close"};
         peer.reply(&close, end, list![unknown]).await;
         peer.nothing_for(seconds(100)).await;
@@ -292,11 +294,11 @@ async fn a_peer_hears_of_a_dropped_stream_until_it_says_so() {
     let stats = client.stats();
     assert_eq!((stats.notices_repeated, stats.undelivered), (8, 0));
     assert_eq!(stats.dropped_late, 0);
-    all_over(&client).await;
+    assert_settled(&client).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_stays_away_is_told_for_as_long_as_it_keeps_streams() {
+async fn close_notices_expire_like_streams() {
     let (client, mut peer) = client();
     let close = dropped_stream(&client, &mut peer).await;
     let begin = Instant::now();
@@ -315,7 +317,7 @@ async fn a_peer_that_stays_away_is_told_for_as_long_as_it_keeps_streams() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_so_many_notices_are_kept() {
+async fn the_number_of_close_notices_is_limited() {
     let mut settings = Settings::in_process();
     settings.max_unacknowledged = 1;
     let (client, mut peer) = client_with(settings, 1024);
@@ -332,7 +334,7 @@ fn tiny() -> Settings {
     settings
 }
 
-/// Plays the peer's built-in service up to the first chunk.
+/// Acts as the peer's built-in service until it receives the first chunk.
 async fn first_chunk(peer: &mut Peer) -> Received {
     let asked = peer.receive().await;
     assert_eq!(asked.text("method"), "services.built-in.get_service");
@@ -348,7 +350,7 @@ async fn first_chunk(peer: &mut Peer) -> Received {
     chunk
 }
 
-/// A large argument, in addition to functions and streams.
+/// Returns a large argument, with functions and streams beside it.
 fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_wire::Args {
     let interface = Object::interface(CounterService::new(Plus));
     let large = Binary::from(vec![7; 5000]);
@@ -356,16 +358,16 @@ fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_wire::Args {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_a_half_sent_message_ends_with_its_caller() {
+async fn objects_in_a_partial_request_end_with_the_caller() {
     let (client, mut peer) = client_with(tiny(), 1024);
     let (gate, alive) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let calling = begin(&client, &mut peer, large(&gate, &alive)).await;
     first_chunk(&mut peer).await;
     assert_eq!(client.stats().objects, 1 + 3 + 1);
     aborted(calling).await;
-    all_over(&client).await;
+    assert_settled(&client).await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
-    // The peer may drop the chunks that it has received.
+    // The client may tell the peer to remove the received chunks.
     loop {
         let last = peer.receive().await;
         if last.text("method") == "services.built-in.message_cache.remove" {
@@ -375,7 +377,7 @@ async fn what_is_in_a_half_sent_message_ends_with_its_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_a_half_sent_message_ends_with_its_receiver() {
+async fn objects_in_a_partial_request_end_with_the_receiver() {
     let (client, mut peer) = client_with(tiny(), 1024);
     let (gate, alive) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let calling = begin(&client, &mut peer, large(&gate, &alive)).await;
@@ -386,12 +388,12 @@ async fn what_is_in_a_half_sent_message_ends_with_its_receiver() {
         matches!(&error, Error::Disconnected(d) if d.lost == Lost::Peer && !d.may_have_run),
         "{error:?}"
     );
-    all_over(&client).await;
+    assert_settled(&client).await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_a_half_sent_answer_ends_with_its_receiver() {
+async fn objects_in_a_partial_response_end_with_the_receiver() {
     let (client, mut peer) = client_with(tiny(), 1024);
     let alive = Arc::new(AtomicUsize::new(0));
     let service = Service::new("svc").method({
@@ -413,7 +415,7 @@ async fn what_is_in_a_half_sent_answer_ends_with_its_receiver() {
     first_chunk(&mut peer).await;
     assert_eq!(client.stats().objects, 3 + 1 + 1);
     leave(&mut peer).await;
-    all_over(&client).await;
+    assert_settled(&client).await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
 
@@ -437,6 +439,6 @@ async fn nothing_outlives_the_connection() {
     drop(peer);
     let error = calling.await.expect("no panic").expect_err("is lost");
     assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
-    all_over(&client).await;
+    assert_settled(&client).await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }

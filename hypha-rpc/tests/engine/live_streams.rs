@@ -1,4 +1,4 @@
-//! Tests streams: they can be read at the receiver, and end with their last reader.
+//! Tests streams: the receiver can read them, and they end when their last reader is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ async fn streams_are_read_to_their_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_error_says_why_a_stream_ended() {
+async fn the_last_error_explains_the_end_of_a_stream() {
     let both = both().await;
     let mut stream = both.desk.fail_after(2).await.expect("answers");
     for n in 0..2 {
@@ -71,9 +71,9 @@ async fn a_stream_of_another_type_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_dropped_ends_at_its_owner() {
+async fn a_dropped_stream_ends_at_its_owner() {
     let both = both().await;
-    // Streams that were never read, that wait for an item, and that are partly read.
+    // Drops a stream that was never read, one that waits for an item, and one that is partly read.
     drop(both.desk.slow().await.expect("answers"));
     let mut waiting = both.desk.slow().await.expect("answers");
     assert!(
@@ -90,7 +90,7 @@ async fn a_stream_that_is_dropped_ends_at_its_owner() {
     drop(read);
     both.settled().await;
     assert_eq!(both.slow.load(Ordering::Relaxed), 0);
-    // A value that is dropped unread.
+    // Drops a value that contains a stream, without decoding it.
     let value: Value = both
         .desk
         .service()
@@ -114,7 +114,7 @@ async fn streams_of_arguments_end_with_the_call() {
         .desk
         .sum(RemoteStream::new(endless))
         .timeout(seconds(1));
-    // The sum never completes; its caller gives up.
+    // The numbers never end, so the caller cancels the call.
     sum.await.expect_err("takes for ever");
     breathe().await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
@@ -135,8 +135,7 @@ async fn streams_of_streams() {
         );
     }
     assert_eq!(all, Vec::from_iter(0..5));
-    // The item is requested after the call with the numbers in its arguments has ended, so they
-    // have ended, too.
+    // The streams of an argument end with the call, which has ended before this item is requested.
     let mut doubled = both
         .desk
         .doubled(RemoteStream::from_iter([1, 2]))

@@ -1,5 +1,5 @@
-//! Tests the runtime over links in memory, with a paused clock: every frame is visible to the test,
-//! and no test waits for real time.
+//! Tests the engine over in-memory links with a paused clock. The tests see every frame, and never
+//! wait in real time.
 
 mod backpressure;
 mod call_spans;

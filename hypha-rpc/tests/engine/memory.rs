@@ -1,4 +1,4 @@
-//! Tests that values held for peers are limited, and charged to the accounts of the peers.
+//! Tests that data received from peers is limited and charged to the peers' accounts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,13 +13,13 @@ use crate::support::{
     PEER, breathe, calling, client_with, list, map, payload, service, settled, text, two_clients,
 };
 
-/// Returns a list of nulls, which needs far more memory than bytes on the wire.
+/// Returns a list of nulls, whose decoded `Value` needs far more memory than its encoding.
 fn nulls(len: usize) -> Vec<()> {
     vec![(); len]
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
+async fn a_value_that_needs_too_much_memory_is_rejected() {
     let mut settings = Settings::in_process();
     settings.max_decoded_bytes = 1 << 20;
     let (a, b, remote, probe) = calling(settings).await;
@@ -33,7 +33,7 @@ async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
     let begin = "svc.echo on ws/b: svc.echo: argument `value[7281]`: the value needs more than \
                  1048576 bytes of memory when it is decoded";
     assert!(rejection.to_string().starts_with(begin), "{rejection}");
-    // Decoded as a typed list, it needs no memory.
+    // A typed list of nulls needs no memory, so it is accepted.
     let method = Method::new("count", |call| async move {
         let value: Vec<()> = call.args(&["value"])?.required(0)?;
         call.reply(&value)
@@ -44,7 +44,7 @@ async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
     let counter = a.get_remote_service("ws/b:counter").await.expect("fetches");
     let counted = counter.call::<Vec<()>>("count", args!(nulls(50_000))).await;
     assert_eq!(counted.expect("fits").len(), 50_000);
-    // The same applies to the result, which the caller receives.
+    // The limit also applies to a result, at the caller.
     let error = text(counter.call::<Value>("count", args!(nulls(50_000))).await);
     assert!(error.contains("counter.count on ws/b"), "{error}");
     assert!(
@@ -54,7 +54,7 @@ async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
     assert_eq!(probe.started(), 2);
 }
 
-/// Bytes charged to each peer, at most `limit` each.
+/// Bytes charged to each peer, up to `limit` per peer.
 #[derive(Debug, Default)]
 struct Accounts {
     used: Mutex<BTreeMap<String, usize>>,
@@ -68,7 +68,7 @@ impl Accounts {
     }
 }
 
-/// The accounts in the form that the settings need.
+/// Implements the trait that the settings require. The test keeps the other reference.
 #[derive(Debug)]
 struct Shared(Arc<Accounts>);
 
@@ -147,7 +147,7 @@ async fn requests_and_values_are_charged_while_their_handlers_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn chunks_are_charged_until_their_sender_is_gone() {
+async fn chunks_are_charged_until_their_sender_disconnects() {
     let (accounts, settings) = accounts(200_000);
     let (client, mut peer) = client_with(settings, 64);
     let chunk = |len: usize| Value::Bytes(vec![7; len].into());
@@ -178,7 +178,7 @@ async fn chunks_are_charged_until_their_sender_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn chunks_have_a_limit_of_their_own() {
+async fn chunks_have_a_separate_limit() {
     let mut settings = Settings::in_process();
     settings.max_chunk_bytes = 100_000;
     let (client, mut peer) = client_with(settings, 64);

@@ -1,5 +1,5 @@
-//! A server for tests that can be disconnected and sends prepared responses. A client reconnects to
-//! it like to a real server.
+//! A fake server that sends prepared responses and can be disconnected. Clients reconnect to it
+//! like to a real server.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,38 +25,38 @@ pub(crate) enum Plan {
     Unreachable,
     /// No link can be opened, for this reason.
     Fail(ConnectErrorKind),
-    /// The link opens, and this is the response to the handshake request; then the link ends.
+    /// The link opens, the server responds to the handshake with this frame, and the link ends.
     Say(Frame),
-    /// The link ends before the response to the handshake request.
+    /// The link ends before the server responds to the handshake.
     HangUp,
-    /// No frame ever arrives.
+    /// The link opens, but no frame ever arrives.
     Silence,
-    /// The server assigns another workspace than before.
+    /// The server assigns a different workspace.
     Elsewhere,
 }
 
-/// Server that the test controls.
+/// A fake server that the test controls.
 #[derive(Clone)]
 pub(crate) struct Net(Arc<Inner>);
 
 struct Inner {
     plans: Mutex<VecDeque<Plan>>,
-    /// Outcome of attempts for which nothing else is planned.
+    /// Outcome of an attempt when `plans` is empty.
     otherwise: Mutex<Plan>,
     attempts: Mutex<Vec<Instant>>,
     hellos: Mutex<Vec<serde_json::Value>>,
     manager: Mutex<String>,
     /// Requests to the manager, in order: `register svc`, `subscribe [..]`.
     asked: Mutex<Vec<String>>,
-    /// Services whose registration the manager refuses.
+    /// Ids of the services whose registration the manager refuses.
     refused: Mutex<Vec<String>>,
-    /// Time that each registration takes.
+    /// Time that the manager takes for each registration.
     slowness: Mutex<Duration>,
-    /// Maximum number of frames that a link holds.
+    /// Capacity of each link, in frames.
     capacity: Mutex<usize>,
-    /// Whether the server sends no responses at all.
+    /// Whether the manager ignores requests.
     deaf: Mutex<bool>,
-    /// Address of the service's owner, which the manager's `get_service` returns.
+    /// Address of the service that the manager's `get_service` returns.
     owner: Mutex<String>,
     line: Mutex<Option<Line>>,
     others: mpsc::UnboundedSender<Received>,
@@ -72,7 +72,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Messages of the client to peers other than the manager.
+/// Messages that the client sends to peers other than the manager.
 pub(crate) type Others = mpsc::UnboundedReceiver<Received>;
 
 impl Dial for Net {
@@ -144,14 +144,14 @@ impl Net {
         *lock(&self.0.otherwise) = plan;
     }
 
-    /// Disconnects the link: the client sees its end.
+    /// Drops the link. The client sees its end.
     pub(crate) fn cut(&self) {
         if let Some(line) = lock(&self.0.line).take() {
             line.task.abort();
         }
     }
 
-    /// Disconnects the link after everything sent so far was read and answered.
+    /// Drops the link after the client has read, and responded to, everything sent so far.
     pub(crate) async fn cut_after_all(&self) {
         crate::support::breathe().await;
         self.cut();
@@ -167,7 +167,7 @@ impl Net {
         self.push(Frame::Binary(message(main, extra)));
     }
 
-    /// Responds to a call that was received from [`Others`].
+    /// Responds to a call from [`Others`].
     pub(crate) fn reply(&self, call: &Received, member: &str, args: Value) {
         let session = call.text("session");
         let main = map! {
@@ -181,7 +181,7 @@ impl Net {
         lock(&self.0.attempts).len()
     }
 
-    /// Returns the times between the attempts, in seconds.
+    /// Returns the pauses between the attempts, in seconds.
     pub(crate) fn pauses(&self) -> Vec<f64> {
         let attempts = lock(&self.0.attempts);
         let pairs = attempts.windows(2);
@@ -204,7 +204,7 @@ impl Net {
         *lock(&self.0.slowness) = time;
     }
 
-    /// Sets the maximum number of frames that later links hold.
+    /// Sets the capacity of later links, in frames.
     pub(crate) fn capacity(&self, frames: usize) {
         *lock(&self.0.capacity) = frames;
     }
@@ -217,7 +217,7 @@ impl Net {
         *lock(&self.0.owner) = address.into();
     }
 
-    /// Returns the requests to the manager since the previous call of this function.
+    /// Returns the manager requests since the previous call.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.0.asked))
     }
@@ -280,7 +280,7 @@ impl Net {
         }
     }
 
-    /// Plays the workspace manager.
+    /// Responds as the workspace manager.
     async fn managed(&self, link: &mut MemoryLink, call: &Received, manager: &str) {
         if *lock(&self.0.deaf) {
             return;
@@ -293,7 +293,7 @@ impl Net {
             .to_owned();
         let address = format!("*/{manager}");
         if call.text("to") != address {
-            // The previous manager is gone, and sends no response.
+            // The previous manager no longer exists, and does not respond.
             return;
         }
         let mut member = "resolve";
@@ -368,16 +368,16 @@ impl Net {
     }
 }
 
-/// A connected client and its server.
+/// Returns a connected client and its server.
 pub(crate) async fn connected() -> (Client, Net, Others) {
     let (net, others) = Net::new();
     let client = net.connect().await.expect("connects");
     (client, net, others)
 }
 
-/// Waits until the client is connected, for at most one (paused) hour.
+/// Waits until the client is connected, for at most an hour of paused time.
 pub(crate) async fn back(client: &Client) {
-    // The client must first detect that the link is lost.
+    // Let the client detect first that the link is lost.
     crate::support::breathe().await;
     let mut states = client.states();
     let wait = async {

@@ -1,4 +1,4 @@
-//! Tests metadata of services, blocking methods, service types, and converted keys.
+//! Tests service metadata, blocking methods, service types, and converted keys.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -14,9 +14,9 @@ use crate::support::{
     breathe, calling, client_as, client_with, list, map, seconds, settled, two_clients,
 };
 
-/// Returns a service with a method `wait` that blocks until the sender sends its result. If the
-/// sender is dropped, the method panics.
-fn waiting() -> (Service, mpsc::Sender<i64>) {
+/// Returns a service whose method `wait` blocks until the sender provides its result. The method
+/// panics if the sender is dropped.
+fn blocking_service() -> (Service, mpsc::Sender<i64>) {
     let (say, hear) = mpsc::channel();
     let hear = Mutex::new(hear);
     let home = thread::current().id();
@@ -38,17 +38,16 @@ fn waiting() -> (Service, mpsc::Sender<i64>) {
 #[tokio::test(start_paused = true)]
 async fn a_blocking_method_sends_heartbeats_while_it_runs() {
     let (client, mut peer) = client_with(Settings::in_process(), 1024);
-    let (service, say) = waiting();
+    let (service, say) = blocking_service();
     client.register_service(service).await.expect("registers");
     peer.call("services.slow.wait", list!["x"]).await;
-    // While a thread is blocked, waiting does not advance the paused clock, so the test advances
-    // it.
+    // tokio does not advance the paused clock while a blocking task runs, so the test advances it.
     for pause in [1, 10, 10] {
         breathe().await;
         tokio::time::advance(seconds(pause)).await;
         assert_eq!(peer.receive().await.text("method"), "S.heartbeat");
     }
-    // Meanwhile the connection handles other calls.
+    // The connection handles other calls while the method blocks.
     peer.call_as("ws/peer", "P", "services.built-in.ping", list!["ping"])
         .await;
     assert_eq!(peer.answer_of("P").await, Ok("pong".into()));
@@ -63,7 +62,7 @@ async fn blocking_methods_are_bounded_and_may_panic() {
     let mut settings = Settings::in_process();
     settings.max_concurrent_calls = 1;
     let (client, mut peer) = client_with(settings, 1024);
-    let (service, say) = waiting();
+    let (service, say) = blocking_service();
     client.register_service(service).await.expect("registers");
     peer.call_as("ws/peer", "S1", "services.slow.wait", list!["x"])
         .await;
@@ -76,7 +75,7 @@ async fn blocking_methods_are_bounded_and_may_panic() {
         "{panicked}"
     );
     settled(&client).await;
-    // A slot is free again.
+    // The panic freed a slot for a blocking method.
     let error = peer.ask("services.slow.wait", list![1i64]).await;
     let text = "slow.wait: argument `who`: expected string, got integer";
     assert_eq!(error, Err(text.into()));
@@ -133,7 +132,7 @@ async fn every_option_is_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_said_is_not_published() {
+async fn unset_options_are_not_published() {
     let (client, mut peer) = client_with(Settings::in_process(), 1024);
     client
         .register_service(Service::new("s"))
@@ -149,7 +148,7 @@ async fn what_is_not_said_is_not_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn options_that_cannot_be_are_refused_in_the_words_of_the_other_clients() {
+async fn invalid_options_are_rejected_with_the_messages_of_other_clients() {
     let (client, _peer) = client_with(Settings::in_process(), 1024);
     let refused = async |service: Service| {
         let error = client.register_service(service).await;
@@ -197,7 +196,7 @@ async fn options_that_cannot_be_are_refused_in_the_words_of_the_other_clients() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_without_a_trusted_key_is_served() {
+async fn callers_without_a_trusted_key_are_rejected() {
     let (a, b) = two_clients(Settings::in_process());
     let ran = Arc::new(Mutex::new(false));
     let probe = Arc::clone(&ran);
@@ -224,7 +223,7 @@ async fn nobody_without_a_trusted_key_is_served() {
     assert!(!*ran.lock().expect("nobody panicked"));
 }
 
-/// Contract whose names are written differently in another language.
+/// Contract whose keys are in camel case for callers in other languages.
 #[hypha_service(visibility = "public")]
 trait Desk {
     /// Read the number.
@@ -287,7 +286,7 @@ async fn keys_are_converted_and_methods_found_by_both_names() {
     for name in ["read_numbe", "number", "desk.read_number", "", "deepPart"] {
         assert!(!camel.has_method(name), "{name}");
     }
-    // The methods of a contract are still found.
+    // A proxy still finds the methods of its contract.
     let desk = DeskProxy::from_service(camel);
     assert_eq!(desk.read_number(false).await.expect("answers"), 4);
     assert_eq!(desk.read_it().await.expect("answers"), 7);
@@ -300,7 +299,7 @@ async fn keys_are_converted_and_methods_found_by_both_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_direct_fetch_has_a_limit_and_an_app() {
+async fn a_direct_fetch_has_a_timeout_and_an_app() {
     let (a, _b, _, _) = calling(Settings::in_process()).await;
     let mut settings = Settings::in_process();
     settings.app_id = "mine".into();
@@ -322,11 +321,12 @@ async fn a_direct_fetch_has_a_limit_and_an_app() {
         other.expect_err("refused").to_string(),
         "App id mismatch: theirs != mine"
     );
-    // A service without an app id accepts any app id.
+    // A service without an app matches any app.
     assert!(a.get_remote_service("ws/b:svc@theirs").await.is_ok());
 }
 
-/// Checks a service with a client whose manager, played by the test, knows one service type.
+/// Registers `service` with `check_type`. The test acts as the manager, which knows one service
+/// type.
 async fn check(service: Service, definition: Value) -> Result<Value, String> {
     let mut identity = Identity::new("ws", "me");
     identity.manager_id = Some("boss".into());
@@ -363,7 +363,7 @@ async fn check(service: Service, definition: Value) -> Result<Value, String> {
     }
 }
 
-/// Returns the error of the registration. Never returns if the service is accepted.
+/// Returns the error of the registration. Waits forever if the service is accepted.
 async fn register(client: &Client, service: Service) -> String {
     match client.register_service(service).check_type(true).await {
         Err(error) => error.to_string(),
@@ -388,7 +388,7 @@ fn thing() -> Service {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_takes_over_what_its_type_says() {
+async fn a_service_inherits_from_its_type() {
     let example = thing().schema().to_json();
     assert_eq!(
         example,
@@ -442,7 +442,7 @@ async fn a_service_takes_over_what_its_type_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_not_of_its_type_is_refused() {
+async fn a_service_that_contradicts_its_type_is_rejected() {
     let wrong = async |service: Service, change: fn(&mut serde_json::Value)| {
         let mut definition = thing().schema().to_json();
         change(&mut definition);

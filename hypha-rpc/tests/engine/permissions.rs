@@ -30,7 +30,7 @@ async fn guarded() -> (hypha_rpc::Client, Peer) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn methods_are_called_by_those_who_may() {
+async fn permissions_are_checked_for_each_method() {
     let (client, mut peer) = guarded().await;
     let denied = |from: &str, service: &str| {
         let ws = from.split('/').next().unwrap_or_default();
@@ -68,7 +68,7 @@ async fn methods_are_called_by_those_who_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_is_described_to_those_who_may_see_it() {
+async fn permissions_are_checked_for_descriptions() {
     let (client, mut peer) = guarded().await;
     for (from, protected, shared) in [
         ("ws/anybody", true, true),
@@ -112,7 +112,8 @@ async fn a_service_is_described_to_those_who_may_see_it() {
     settled(&client).await;
 }
 
-/// The manager asks on behalf of a client of the workspace, which the server names in `ws`.
+/// The manager fetches services for the clients of a workspace. The server names that workspace in
+/// `ws`.
 #[tokio::test(start_paused = true)]
 async fn the_manager_sees_everything() {
     let (client, mut peer) = guarded().await;
@@ -144,7 +145,7 @@ async fn a_message_for_another_workspace_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ping_wants_its_word() {
+async fn ping_requires_its_argument() {
     let (client, mut peer) = guarded().await;
     let ping = "services.built-in.ping";
     assert_eq!(

@@ -1,5 +1,4 @@
-//! Tests that a lost connection is restored with everything that it offered, or ends with the
-//! reason.
+//! Tests reconnects: the client restores its services after a lost link, or reports why it cannot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ async fn offer(client: &Client, id: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn services_are_back_before_the_state_says_so() {
+async fn services_are_restored_before_the_state_is_connected() {
     let (client, net, _others) = connected().await;
     assert_eq!(
         net.asked(),
@@ -57,7 +56,7 @@ async fn services_are_back_before_the_state_says_so() {
     assert_eq!(states.next().await, Some(State::Connecting));
     let begin = Instant::now();
     assert_eq!(states.next().await, Some(State::Connected));
-    // One after the other, because this server handles registrations sequentially.
+    // Three seconds for three registrations: this server handles one at a time.
     assert_eq!(begin.elapsed().as_secs(), 3);
     let asked = net.asked();
     assert_eq!(
@@ -110,7 +109,7 @@ async fn the_newest_reconnection_token_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_keep_their_distance() {
+async fn attempts_follow_the_backoff() {
     let (client, net, _others) = connected().await;
     // Longer than `Backoff::stable` (5 s), so the loss starts the backoff from its first pause.
     tokio::time::sleep(seconds(10)).await;
@@ -133,7 +132,7 @@ async fn attempts_keep_their_distance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_dies_young_is_no_success() {
+async fn a_short_connection_does_not_reset_the_backoff() {
     let (client, net, _others) = connected().await;
     for _ in 0..6 {
         net.cut();
@@ -141,7 +140,7 @@ async fn a_connection_that_dies_young_is_no_success() {
     }
     let pauses = net.pauses();
     assert!(pauses[5] >= 16.0, "{pauses:?}");
-    // A stable connection resets the number of failures.
+    // After `Backoff::stable`, the failure count is reset.
     tokio::time::sleep(seconds(6)).await;
     net.cut();
     back(&client).await;
@@ -149,7 +148,7 @@ async fn a_connection_that_dies_young_is_no_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_server_refuses_is_final() {
+async fn a_refusal_by_the_server_is_final() {
     let cases: [(&str, ConnectErrorKind); 5] = [
         (
             "Authentication error: Signature verification failed",
@@ -205,7 +204,7 @@ async fn another_workspace_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_reconnection_token_leaves_the_token() {
+async fn the_access_token_replaces_an_expired_reconnection_token() {
     let (net, _others) = Net::new();
     let client = net.connect().token("T").await.expect("connects");
     net.plan([Plan::Say(error_frame(
@@ -222,7 +221,7 @@ async fn an_expired_reconnection_token_leaves_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_breaks_off_in_the_handshake_is_tried_again() {
+async fn an_interrupted_handshake_is_retried() {
     let (client, net, _others) = connected().await;
     let codes = [1000, 1001, 1003, 1006, 1008, 1009, 1011, 1012, 1013];
     let closes = codes.map(|code| Plan::Say(Frame::Close(Some((code, String::new())))));
@@ -235,7 +234,7 @@ async fn what_breaks_off_in_the_handshake_is_tried_again() {
             "Server busy, please retry".into(),
         )))),
         Plan::Say(error_frame("Server busy, please retry")),
-        // Our first frame arrived too late for the server.
+        // The server reports that the first frame was late.
         Plan::Say(error_frame("Authentication payload timeout")),
         Plan::Silence,
     ]);
@@ -245,7 +244,7 @@ async fn what_breaks_off_in_the_handshake_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_close_code_afterwards_is_survived() {
+async fn the_client_reconnects_after_every_close_code() {
     let (client, net, _others) = connected().await;
     let codes = [
         1000, 1001, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4000,
@@ -267,7 +266,7 @@ async fn every_close_code_afterwards_is_survived() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_that_is_lost_while_services_are_offered_again_is_another_attempt() {
+async fn losing_the_link_during_registration_is_retried() {
     let (client, net, _others) = connected().await;
     offer(&client, "svc").await;
     tokio::time::sleep(seconds(10)).await;
@@ -287,7 +286,7 @@ async fn a_link_that_is_lost_while_services_are_offered_again_is_another_attempt
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_that_does_not_answer_is_another_attempt() {
+async fn a_silent_manager_is_retried() {
     let (client, net, _others) = connected().await;
     net.deaf(true);
     net.cut();
@@ -298,7 +297,7 @@ async fn a_manager_that_does_not_answer_is_another_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_refused_does_not_keep_the_others_away() {
+async fn other_services_are_restored_if_one_is_refused() {
     let (client, net, _others) = connected().await;
     for id in ["a", "b", "c"] {
         offer(&client, id).await;
@@ -336,7 +335,7 @@ async fn a_service_that_is_refused_does_not_keep_the_others_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_gives_up_where_it_may() {
+async fn the_number_of_attempts_is_limited() {
     let (net, _others) = Net::new();
     let client = net
         .connect()
@@ -364,7 +363,7 @@ async fn it_gives_up_where_it_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_replaced_stays_away() {
+async fn a_replaced_client_does_not_reconnect() {
     let (client, net, _others) = connected().await;
     let words = "Replaced by a newer connection with the same id";
     net.push(Frame::Close(Some((1001, words.into()))));
@@ -373,7 +372,7 @@ async fn who_is_replaced_stays_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_told_to_leave_leaves() {
+async fn a_dismissed_client_does_not_reconnect() {
     let (client, net, _others) = connected().await;
     let exit = |from: &str| map! {"type": "force-exit", "from": from, "reason": "out of order"};
     for stranger in ["ws/peer", "*/m0"] {
@@ -390,7 +389,7 @@ async fn who_is_told_to_leave_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn disconnecting_ends_the_attempts_at_once() {
+async fn disconnecting_stops_the_attempts() {
     for plan in [Plan::Unreachable, Plan::Silence] {
         let (client, net, _others) = connected().await;
         net.otherwise(plan);
@@ -436,7 +435,7 @@ async fn no_task_outlives_the_last_handle() {
             assert_ne!(client.state(), State::Connected);
         }
         drop(client);
-        // The client sends a close frame, which this server answers.
+        // The client sends a close frame, and the server replies.
         tokio::time::sleep(seconds(6)).await;
         net.cut();
         while others.try_recv().is_ok() {}
@@ -446,7 +445,7 @@ async fn no_task_outlives_the_last_handle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_attempt_that_fails_is_told_and_not_repeated() {
+async fn a_failed_first_attempt_is_reported_and_not_retried() {
     let (net, _others) = Net::new();
     net.otherwise(Plan::Unreachable);
     let error = text(net.connect().await);
@@ -456,7 +455,7 @@ async fn a_first_attempt_that_fails_is_told_and_not_repeated() {
     );
     assert_eq!(net.attempts(), 1);
 
-    // Also if the link is lost between the handshake and the end of the registration.
+    // The first attempt also fails if the link is lost before the registration completes.
     let (net, _others) = Net::new();
     net.slowness(seconds(5));
     let connecting = tokio::spawn(net.connect().into_future());
@@ -471,9 +470,9 @@ async fn a_first_attempt_that_fails_is_told_and_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_nothing_is_left() {
+async fn a_silent_server_is_reconnected() {
     let (client, net, _others) = connected().await;
-    // The clock advances while no frame arrives: 20 s after the last ping the link counts as lost.
+    // No frame arrives, so 20 s after its last ping the client drops the link.
     tokio::time::sleep(seconds(60)).await;
     assert!(client.stats().reconnects >= 1, "{:?}", client.stats());
     assert!(net.attempts() >= 2);
@@ -481,7 +480,7 @@ async fn a_server_that_says_nothing_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaving_takes_the_services_back_first() {
+async fn disconnecting_unregisters_the_services_first() {
     let (client, net, _others) = connected().await;
     offer(&client, "a").await;
     offer(&client, "b").await;

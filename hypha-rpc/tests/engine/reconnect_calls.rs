@@ -1,4 +1,4 @@
-//! Tests calls whose link is lost: each completes, and is repeated only if the caller asks for it.
+//! Tests calls whose link is lost: each call completes, and only idempotent calls are repeated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::{
     Received, assert_passed, breathe, calling, list, map, seconds, settled, text, two_clients,
 };
 
-/// Fetches the service `svc` of `ws/peer`, for calls.
+/// Fetches the service `svc` of `ws/peer`.
 async fn found(client: &Client) -> RemoteService {
     client.get_service("svc").await.expect("finds")
 }
@@ -53,7 +53,7 @@ async fn a_call_in_flight_fails_at_once() {
         "svc.call on ws/peer: Connection lost (it may have run)"
     );
 
-    // A new call waits, and is sent on the next link, with the same service.
+    // A new call on the same service waits, and is sent over the next link.
     let waiting = spawn(call(&service));
     breathe().await;
     assert_eq!(client.stats().waiting, 1);
@@ -65,7 +65,7 @@ async fn a_call_in_flight_fails_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idempotent_call_is_made_again() {
+async fn an_idempotent_call_is_repeated() {
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     let told = Arc::new(AtomicUsize::new(0));
@@ -80,7 +80,7 @@ async fn an_idempotent_call_is_made_again() {
     net.cut();
     let second = next(&mut others).await;
     assert_ne!(first.text("session"), second.text("session"));
-    // The exported function exists again, under its new name.
+    // The callback argument is exported again, under a new name.
     let function = second.arg(0);
     let path = function
         .get("_rmethod")
@@ -101,7 +101,7 @@ async fn an_idempotent_call_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idempotent_call_has_limits() {
-    // The call has its own total timeout.
+    // The total timeout of the call includes its repetitions.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     let waiting = spawn(call(&service).idempotent().timeout(seconds(7)));
@@ -113,7 +113,7 @@ async fn an_idempotent_call_has_limits() {
     assert!(matches!(error, Error::Timeout(_)), "{error:?}");
     assert_passed(begin, seconds(7));
 
-    // The number of repetitions is limited, because the call may be what crashes the server.
+    // The number of repetitions is limited, because the call itself may crash the server.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     let waiting = spawn(call(&service).idempotent().idle_timeout(seconds(1000)));
@@ -131,7 +131,7 @@ async fn an_idempotent_call_has_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_has_a_limit() {
+async fn waiting_for_a_link_has_a_timeout() {
     let (net, mut others) = Net::new();
     let connecting = net
         .connect()
@@ -156,7 +156,7 @@ async fn who_waits_has_a_limit() {
         "{error:?}"
     );
     assert_passed(begin, seconds(3));
-    // Without its own timeout, the call waits for the idle timeout.
+    // Without a total timeout, the call waits for its idle timeout.
     let error = disconnected(patient.await.expect("runs"));
     assert_passed(begin, seconds(30));
     assert_eq!(error.reason, "not connected for 30s");
@@ -166,7 +166,7 @@ async fn who_waits_has_a_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_those_who_wait() {
+async fn closing_fails_waiting_calls() {
     let (client, net, _others) = connected().await;
     let service = found(&client).await;
     net.otherwise(Plan::Unreachable);
@@ -183,12 +183,12 @@ async fn closing_ends_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_told_to_have_failed_is_not_sent_later() {
+async fn a_call_that_failed_is_not_sent_later() {
     let (net, mut others) = Net::new();
     net.capacity(1);
     let client = net.connect().await.expect("connects");
     let service = found(&client).await;
-    // While the server handles this, nothing reads the link, which holds one frame.
+    // The server does not read while it handles this registration, and the link holds one frame.
     net.slowness(seconds(1000));
     let busy = client.register_service(Service::new("late")).into_future();
     let busy = tokio::spawn(busy);
@@ -211,7 +211,7 @@ async fn what_was_told_to_have_failed_is_not_sent_later() {
     }
     back(&client).await;
     breathe().await;
-    // A message without a response is also sent once.
+    // A message without a response is sent once, too.
     assert_eq!(next(&mut others).await.arg(0), Value::from("sent"));
     assert!(others.try_recv().is_err());
 }
@@ -246,14 +246,14 @@ async fn a_handler_answers_over_the_next_link() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_manager_in_hand_is_the_present_one() {
+async fn a_manager_handle_follows_reconnects() {
     let (client, net, _others) = connected().await;
     let manager = client.manager().await.expect("a manager");
     for id in ["m2", "m3"] {
         net.manager(id);
         net.cut();
         back(&client).await;
-        // The old address no longer has the service.
+        // The service is no longer at its old address.
         manager
             .unregister_service("x".into())
             .await
@@ -289,14 +289,14 @@ async fn a_service_that_has_moved_is_found_again() {
         "asked once for both"
     );
 
-    // From then on, calls go to the new address immediately.
+    // Later calls go to the new address directly.
     let waiting = spawn(call(&service.clone()));
     let asked = next(&mut others).await;
     assert_eq!(asked.text("to"), "ws/other");
     net.reply(&asked, "resolve", list![2i64]);
     waiting.await.expect("runs").expect("answered");
 
-    // If no other client provides the service, the call fails with the rejection.
+    // If no client provides the service any more, the call fails with the rejection.
     let waiting = spawn(call(&service));
     let asked = next(&mut others).await;
     let error = map! {"_rtype": "error", "_rvalue": "Target peer ws/other is not connected"};
@@ -309,7 +309,7 @@ async fn a_service_that_has_moved_is_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_have_run_is_not_made_again_elsewhere() {
+async fn a_call_that_may_have_run_is_not_repeated_elsewhere() {
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     net.owner("ws/other");
@@ -331,7 +331,7 @@ async fn what_may_have_run_is_not_made_again_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_policy_outlasts_what_passes() {
+async fn a_retry_policy_retries_temporary_errors() {
     let (net, mut others) = Net::new();
     let connect = net.connect().retry(Retry::times(3).first(seconds(1)));
     let client = connect.await.expect("connects");
@@ -349,8 +349,8 @@ async fn a_retry_policy_outlasts_what_passes() {
     let passed = begin.elapsed().as_secs_f64();
     assert!((3.5..10.6).contains(&passed), "{passed}");
 
-    // No further retries, and none for a call that may have run, a permanent error, a pause beyond
-    // the timeout, or a call that sets no retries.
+    // The call fails without a retry in these cases: its retries are used up, it may have run, the
+    // error is permanent, the pause would exceed its timeout, or it has no retry policy.
     let waiting = spawn(call(&service));
     for _ in 0..4 {
         let asked = next(&mut others).await;
@@ -393,7 +393,7 @@ async fn a_retry_policy_outlasts_what_passes() {
     ));
     assert!(others.try_recv().is_err());
 
-    // An idempotent call is also retried if it may have run.
+    // An idempotent call is retried even if it may have run.
     let waiting = spawn(call(&service).idle_timeout(seconds(1)).idempotent());
     next(&mut others).await;
     let asked = next(&mut others).await;
@@ -402,7 +402,7 @@ async fn a_retry_policy_outlasts_what_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_has_forgotten_the_client_is_called_anew() {
+async fn manager_calls_are_repeated_after_the_server_lost_the_client() {
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     tokio::time::sleep(seconds(10)).await;
@@ -424,7 +424,8 @@ async fn a_server_that_has_forgotten_the_client_is_called_anew() {
     back(&client).await;
 }
 
-/// A service whose method waits until it is cancelled, and a counter of the cancelled calls.
+/// Returns a service whose method waits until it is cancelled. `stopped` counts the cancelled
+/// calls.
 fn stoppable(stopped: &Arc<AtomicUsize>) -> Service {
     let stopped = Arc::clone(stopped);
     let run = Method::new("run", move |call| {
@@ -441,7 +442,7 @@ fn stoppable(stopped: &Arc<AtomicUsize>) -> Service {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_is_told_that_its_caller_has_left() {
+async fn a_handler_is_cancelled_when_its_caller_disconnects() {
     let (client, net, mut others) = connected().await;
     let stopped = Arc::new(AtomicUsize::new(0));
     client
@@ -465,7 +466,7 @@ async fn a_handler_is_told_that_its_caller_has_left() {
     breathe().await;
     assert_eq!(stopped.load(Ordering::SeqCst), 1);
 
-    // After the grace period, `shutdown` cancels the handler of the other call, `O`.
+    // The second call, `O`, still runs. `shutdown` cancels its handler after the grace period.
     let begin = Instant::now();
     client.shutdown(seconds(3)).await;
     assert_passed(begin, seconds(3));
@@ -478,7 +479,7 @@ async fn a_handler_is_told_that_its_caller_has_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_is_told_that_nobody_waits_for_it() {
+async fn a_handler_is_cancelled_when_its_call_is_dropped() {
     let (a, b) = two_clients(Settings::in_process());
     let stopped = Arc::new(AtomicUsize::new(0));
     b.register_service(stoppable(&stopped))
@@ -504,7 +505,7 @@ async fn a_handler_is_told_that_nobody_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_answered_stops_nothing() {
+async fn a_completed_call_cancels_nothing() {
     let (a, b, remote, _probe) = calling(Settings::in_process()).await;
     let before = b.stats().calls_received;
     for _ in 0..3 {
@@ -516,7 +517,8 @@ async fn a_call_that_is_answered_stops_nothing() {
     drop(a);
 }
 
-/// Plays the peer for a message in chunks, for up to `steps` messages. Returns their number.
+/// Acts as the receiver of a chunked message, for up to `steps` messages. Returns how many it
+/// received.
 async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
     for taken in 0..steps {
         let message = tokio::time::timeout(seconds(1), others.recv()).await;
@@ -539,7 +541,7 @@ async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_may_break_at_every_step_of_a_large_message() {
-    // The peer's built-in service, the start, four chunks, and the end.
+    // One request for the built-in service, one to create the message, four chunks, and `process`.
     const STEPS: usize = 7;
     let codes = [
         None,
@@ -565,7 +567,7 @@ async fn a_link_may_break_at_every_step_of_a_large_message() {
             }
             let error = disconnected(waiting.await.expect("runs"));
             assert_eq!(error.lost, Lost::Link, "{error:?}");
-            // The method cannot have run before `process` is sent.
+            // Before `process` is sent, the method cannot have run.
             assert_eq!(
                 error.may_have_run,
                 steps >= STEPS - 1,
@@ -581,7 +583,7 @@ async fn a_link_may_break_at_every_step_of_a_large_message() {
     }
 }
 
-/// Makes the caller drop a stream of a peer.
+/// Makes the client drop a stream of a peer.
 async fn dropped_stream(client: &Client, net: &Net, others: &mut Others) {
     let service = found(client).await;
     let calling = tokio::spawn(service.call::<Value>("call", args!()).into_future());
@@ -595,12 +597,12 @@ async fn dropped_stream(client: &Client, net: &Net, others: &mut Others) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_owner_of_a_dropped_stream_hears_of_it_over_the_next_link() {
+async fn close_notices_are_repeated_over_the_next_link() {
     let (client, net, mut others) = connected().await;
     dropped_stream(&client, &net, &mut others).await;
     let close = others.recv().await.expect("a notice");
     assert_eq!(close.text("method"), "T.close");
-    // The notice may be lost with the link.
+    // The close notice may have been lost with the link, so the client repeats it.
     net.cut_after_all().await;
     back(&client).await;
     let again = others.recv().await.expect("a notice");

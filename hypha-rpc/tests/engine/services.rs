@@ -1,4 +1,4 @@
-//! Tests incoming calls: arguments, results, errors, panics, and too many calls at once.
+//! Tests incoming calls: arguments, results, errors, panics, and the limit on concurrent calls.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_has_the_form_of_the_protocol() {
+async fn a_response_has_the_form_of_the_protocol() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call("services.svc.nothing", list![]).await;
     let answer = peer.receive().await;
@@ -39,7 +39,7 @@ async fn an_answer_has_the_form_of_the_protocol() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_exist_is_told_in_the_words_of_the_protocol() {
+async fn missing_methods_are_reported_with_the_messages_of_the_protocol() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     for (method, expected) in [
         (
@@ -224,7 +224,7 @@ async fn a_panic_is_an_error_to_its_caller_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_that_cannot_be_sent_is_told() {
+async fn a_result_that_cannot_be_encoded_is_an_error() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let outcome = peer.ask("services.svc.unencodable", list![]).await;
     let text = outcome.expect_err("rejected");
@@ -246,7 +246,7 @@ fn at_most(calls: usize) -> Settings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_calls_are_refused_and_the_others_go_on() {
+async fn excess_calls_are_rejected() {
     let (client, mut peer, probe) = serving(at_most(3)).await;
     for session in ["S1", "S2", "S3"] {
         peer.call_as(PEER, session, "services.svc.wait", list![])
@@ -290,9 +290,9 @@ async fn a_rust_caller_knows_that_a_busy_peer_did_not_run_it() {
     settled(&b).await;
 }
 
-/// The server pings clients and fetches their services: a busy client must still respond.
+/// A busy client must still respond to the server, which pings clients and fetches their services.
 #[tokio::test(start_paused = true)]
-async fn a_busy_client_still_answers_for_itself() {
+async fn a_busy_client_still_responds_to_the_server() {
     let (a, b, service, probe) = calling(at_most(1)).await;
     let waiting = tokio::spawn(service.call::<String>("wait", args!()).into_future());
     breathe().await;
@@ -305,7 +305,7 @@ async fn a_busy_client_still_answers_for_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replaced_service_answers_what_it_began() {
+async fn a_replaced_service_completes_its_running_calls() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call_as(PEER, "S1", "services.svc.wait", list![]).await;
     breathe().await;
@@ -345,7 +345,7 @@ async fn a_replaced_service_answers_what_it_began() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_services_are_not_registered() {
+async fn invalid_services_are_not_registered() {
     let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     for id in ["", "a.b", "a:b", "a@b", "a/b"] {
         let error = client
@@ -363,7 +363,7 @@ async fn bad_services_are_not_registered() {
     client.register_service(open).await.expect_err("refused");
 }
 
-/// JavaScript clients send an additional argument with their pings.
+/// JavaScript clients send pings with an additional argument.
 #[tokio::test(start_paused = true)]
 async fn a_ping_with_more_arguments_is_answered() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -376,9 +376,10 @@ async fn a_ping_with_more_arguments_is_answered() {
     settled(&client).await;
 }
 
-/// A member that contradicts the service, or replaces one of its own keys, is rejected.
+/// A service with a member that contradicts the service, or replaces one of its reserved keys, is
+/// rejected.
 #[tokio::test(start_paused = true)]
-async fn services_that_cannot_be_are_refused() {
+async fn contradictory_services_are_rejected() {
     let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let method = |name: &str| Method::new(name, |call| async move { call.reply(&()) });
     for service in [

@@ -1,4 +1,4 @@
-//! Shared by the tests: a peer whose frames the test writes and reads, and a service to call.
+//! Test support: a peer whose frames the test reads and writes, and a service to call.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// Address of the client under test.
 pub(crate) const ME: &str = "ws/me";
-/// Address of the peer that the tests play.
+/// Address of the peer that the test acts as.
 pub(crate) const PEER: &str = "ws/peer";
 
 macro_rules! map {
@@ -36,7 +36,7 @@ macro_rules! list {
 }
 pub(crate) use list;
 
-/// Other end of a client's link.
+/// The peer at the far end of a client's link.
 pub(crate) struct Peer {
     pub(crate) link: MemoryLink,
 }
@@ -76,7 +76,7 @@ pub(crate) fn two_clients(settings: Settings) -> (Client, Client) {
 
 impl Peer {
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
-        // With a paused clock, this ends a test that would otherwise wait forever.
+        // Fails a test that would otherwise wait forever, because the paused clock advances.
         let frame = tokio::time::timeout(seconds(10_000_000), self.link.next()).await;
         let frame = frame.expect("a frame in time");
         frame.map(|frame| frame.expect("a frame"))
@@ -89,7 +89,7 @@ impl Peer {
         }
     }
 
-    /// Fails if a frame arrives within `time`.
+    /// Panics if a frame arrives within `time`.
     pub(crate) async fn nothing_for(&mut self, time: Duration) {
         let came = tokio::time::timeout(time, self.frame()).await;
         if let Ok(Some(Frame::Binary(data))) = &came {
@@ -102,12 +102,12 @@ impl Peer {
         self.link.send(frame).await.expect("the client reads");
     }
 
-    /// Sends one message, without a second segment if `extra` is null.
+    /// Sends one message. A null `extra` means no second segment.
     pub(crate) async fn send(&mut self, main: Value, extra: Value) {
         self.push(Frame::Binary(message(main, extra))).await;
     }
 
-    /// Calls `method` as [`PEER`] in the session `S`, with a heartbeat interval of 10 s.
+    /// Calls `method` as [`PEER`] in session `S`, and requests heartbeats every 10 s.
     pub(crate) async fn call(&mut self, method: &str, args: Value) {
         self.call_as(PEER, "S", method, args).await;
     }
@@ -117,7 +117,7 @@ impl Peer {
         self.send(method_main(from, session, method), extra).await;
     }
 
-    /// Like [`Peer::call`], but also returns the response.
+    /// Like [`Peer::call`], and returns the response.
     pub(crate) async fn ask(&mut self, method: &str, args: Value) -> Result<Value, String> {
         self.call(method, args).await;
         self.answer_of("S").await
@@ -133,7 +133,7 @@ impl Peer {
         self.answer_of("S").await
     }
 
-    /// Returns the next message, which must be a response to `session`.
+    /// Returns the next message, which must be a response in `session`.
     pub(crate) async fn answer_of(&mut self, session: &str) -> Result<Value, String> {
         let answer = self.receive().await;
         assert_eq!(answer.text("parent"), session);
@@ -176,7 +176,7 @@ impl Peer {
         self.send(main, extra).await;
     }
 
-    /// Makes `client` fetch a service `svc` with one method, `call`.
+    /// Makes `client` fetch a service `svc` that has one method, `call`.
     pub(crate) async fn offer(&mut self, client: &Client) -> RemoteService {
         let fetching = client.get_remote_service("ws/peer:svc");
         let serving = async {
@@ -202,7 +202,7 @@ pub(crate) fn method_main(from: &str, session: &str, method: &str) -> Value {
     }
 }
 
-/// Returns the map with one entry added or replaced.
+/// Returns the map with `key` added or replaced.
 pub(crate) fn with(map: Value, key: &str, value: impl Into<Value>) -> Value {
     let Value::Map(mut map) = map else {
         panic!("not a map: {map}")
@@ -250,7 +250,7 @@ impl Received {
     }
 }
 
-/// Lets other tasks run until no call waits and no handler runs.
+/// Waits until no call is pending and no handler runs. Panics if that does not happen.
 pub(crate) async fn settled(client: &Client) {
     for _ in 0..1000 {
         let stats = client.stats();
@@ -262,14 +262,14 @@ pub(crate) async fn settled(client: &Client) {
     panic!("something is left: {:?}", client.stats());
 }
 
-/// Lets all other tasks run as far as they can without the clock advancing.
+/// Lets all other tasks run until they wait, without advancing the clock.
 pub(crate) async fn breathe() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Asserts that this time has passed. Timers have a resolution of one millisecond.
+/// Asserts that `expected` has passed since `since`. Timers have a resolution of 1 ms.
 pub(crate) fn assert_passed(since: Instant, expected: Duration) {
     let passed = since.elapsed();
     assert!(
@@ -282,13 +282,13 @@ pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Counters that the methods of [`service`] update for the test.
+/// Counters that the methods of [`service`] update.
 #[derive(Default)]
 pub(crate) struct Probe {
     pub(crate) started: AtomicUsize,
-    /// Number of dropped futures of `hang`.
+    /// Number of dropped futures of the method `hang`.
     pub(crate) dropped: AtomicUsize,
-    /// Lets one call of `wait` continue.
+    /// Lets one call of the method `wait` return.
     pub(crate) gate: Notify,
 }
 
@@ -312,8 +312,8 @@ impl Probe {
     }
 }
 
-/// Returns a public service `svc`; see the methods below. Every handler holds a clone of the probe,
-/// so the number of clones shows whether the service was dropped.
+/// Returns a public service `svc` with the methods below. Each method holds a clone of `probe`, so
+/// the reference count shows whether the service was dropped.
 pub(crate) fn service(probe: &Arc<Probe>) -> Service {
     fn method<F, Fut>(name: &str, probe: &Arc<Probe>, f: F) -> Method
     where
@@ -396,7 +396,7 @@ pub(crate) fn service(probe: &Arc<Probe>) -> Service {
         )
 }
 
-/// Returns bytes that differ by position.
+/// Returns `n` bytes in a repeating pattern, so that misplaced data is detected.
 pub(crate) fn payload(n: usize) -> hypha_rpc::Binary {
     let bytes: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
     bytes.into()
@@ -413,7 +413,7 @@ pub(crate) async fn serving(settings: Settings) -> (Client, Peer, Arc<Probe>) {
     (client, peer, probe)
 }
 
-/// Returns two clients; the second provides [`service`], which the first has fetched.
+/// Returns two clients. The second provides [`service`], which the first has fetched.
 pub(crate) async fn calling(settings: Settings) -> (Client, Client, RemoteService, Arc<Probe>) {
     let (a, b) = two_clients(settings);
     let probe = Arc::new(Probe::default());

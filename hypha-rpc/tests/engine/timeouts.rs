@@ -1,4 +1,4 @@
-//! Tests idle timeouts, total timeouts and heartbeats on both sides, to the millisecond.
+//! Tests idle timeouts, total timeouts and heartbeats of callers and callees, to the millisecond.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn timeout<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Timeout {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_callee_is_given_up() {
+async fn a_silent_callee_times_out() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let begin = Instant::now();
@@ -54,7 +54,7 @@ async fn heartbeats_keep_a_call_alive_until_they_stop() {
             peer.reply(&call, "heartbeat", Value::Null).await;
         }
         sleep(seconds(10)).await;
-        // A heartbeat of another client says nothing about the callee.
+        // Heartbeats of other clients do not keep the call alive.
         peer.reply_as("ws/other", &call, "heartbeat", Value::Null)
             .await;
     };
@@ -65,7 +65,7 @@ async fn heartbeats_keep_a_call_alive_until_they_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_total_limit_holds_whatever_the_callee_says() {
+async fn heartbeats_do_not_extend_the_total_timeout() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let begin = Instant::now();
@@ -95,7 +95,7 @@ async fn a_total_limit_holds_whatever_the_callee_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_limit_is_no_limit() {
+async fn an_infinite_timeout_is_no_timeout() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     for limit in [Duration::MAX, seconds(10_000_000_000)] {
@@ -142,7 +142,7 @@ async fn the_first_heartbeat_is_not_later_than_the_interval() {
     for n in 1..5 {
         assert_eq!(peer.receive().await.text("method"), "S.heartbeat");
         let passed = begin.elapsed();
-        // Every timer may be up to one millisecond late.
+        // Each timer may be up to 1 ms late.
         let ideal = Duration::from_millis(100 * n);
         assert!(
             ideal <= passed && passed < ideal + Duration::from_millis(2 * n),
@@ -155,7 +155,7 @@ async fn the_first_heartbeat_is_not_later_than_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_heartbeats_without_need() {
+async fn no_heartbeats_after_rejection_panic_or_without_request() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     // No heartbeats after a rejection.
     for method in [
@@ -188,7 +188,7 @@ async fn no_heartbeats_without_need() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_promise_that_is_spelled_out_is_kept_to_the_letter() {
+async fn an_explicit_promise_is_followed() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let function = |name: &str| {
         map! {
@@ -216,9 +216,9 @@ async fn a_promise_that_is_spelled_out_is_kept_to_the_letter() {
     settled(&client).await;
 }
 
-/// A promise whose functions belong to another client would make us call that client.
+/// A promise that refers to functions of a third client must not make this client call them.
 #[tokio::test(start_paused = true)]
-async fn a_promise_that_points_elsewhere_is_not_executed() {
+async fn a_promise_of_another_client_is_not_executed() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let function = |target: &str, name: &str| {
         map! {"_rtype": "method", "_rtarget": target, "_rmethod": format!("S.{name}")}
@@ -243,7 +243,7 @@ async fn a_promise_that_points_elsewhere_is_not_executed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_made_while_time_stands_still_is_not_late() {
+async fn a_new_call_does_not_time_out_immediately() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let calling = service.call::<i64>("call", args!()).timeout(Duration::ZERO);
@@ -253,10 +253,10 @@ async fn a_call_made_while_time_stands_still_is_not_late() {
     settled(&client).await;
 }
 
-/// A caller gets at most ten heartbeats per second, whatever it requests; otherwise one call could
-/// fill the link.
+/// A caller gets at most ten heartbeats per second, even if it requests more. Otherwise one call
+/// could fill the link.
 #[tokio::test(start_paused = true)]
-async fn heartbeats_have_a_shortest_interval() {
+async fn heartbeats_have_a_minimum_interval() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let main = method_main(PEER, "S", "services.svc.sleep");
     let extra = map! {"args": list![1.05], "promise": "*", "t": 1e-9};
@@ -273,9 +273,9 @@ async fn heartbeats_have_a_shortest_interval() {
     settled(&client).await;
 }
 
-/// An attempt has only the remaining time, but the error contains the whole timeout.
+/// Each attempt has only the remaining time, but the error names the timeout of the whole call.
 #[tokio::test(start_paused = true)]
-async fn a_late_retry_names_the_limit_of_the_call() {
+async fn a_late_retry_names_the_timeout_of_the_call() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
     let calling = service

@@ -1,4 +1,4 @@
-//! Tests errors of contracts: the variants that a caller matches on, with services in any language.
+//! Tests typed errors: callers match on their variants, whatever the language of the service.
 
 use hypha_rpc::error::{RejectKind, RemoteError as Remote};
 use hypha_rpc::prelude::*;
@@ -40,7 +40,7 @@ impl Calc for Impl {
     }
 }
 
-/// The same service, as seen by a caller that knows fewer errors.
+/// The same contract in an older version, whose error type has fewer variants.
 mod older {
     use super::*;
 
@@ -57,8 +57,8 @@ mod older {
     }
 }
 
-/// As seen by a caller whose error type accepts every failure, including that of a missing method.
-mod careless {
+/// A contract whose error type accepts every failure, including that of a missing method.
+mod catch_all {
     use super::*;
 
     #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
@@ -74,7 +74,7 @@ mod careless {
     }
 }
 
-/// Method of a service that the test plays.
+/// Contract of a service whose responses the test writes.
 #[hypha_service]
 #[allow(dead_code)]
 trait Foreign {
@@ -125,7 +125,7 @@ fn remote<E: std::fmt::Debug>(outcome: Result<f64, Error<E>>) -> Remote {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_caller_does_not_know_can_be_read() {
+async fn unknown_variants_can_be_read() {
     let (a, _b, service) = fetched().await;
     let calc = older::CalcProxy::from_service(service.clone());
     let known = calc.divide(1.0, 0.0).await.expect_err("fails");
@@ -149,7 +149,7 @@ async fn what_the_caller_does_not_know_can_be_read() {
     let again: CalcError = data.decode_as().expect("the error");
     assert!(matches!(again, CalcError::TooLarge { value: 500.0, .. }));
 
-    // Without a contract, errors have the class that other languages see.
+    // Without a contract, the error has the class that clients in other languages see.
     let args = hypha_rpc::args!(1.0, 0.0);
     let untyped = remote(service.call::<f64>("divide", args).await);
     assert_eq!(untyped.class.as_deref(), Some("ZeroDivisionError"));
@@ -158,11 +158,11 @@ async fn what_the_caller_does_not_know_can_be_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_catch_all_takes_failures_but_no_refusals() {
+async fn a_catch_all_matches_failures_and_no_rejections() {
     let (a, _b, service) = fetched().await;
-    let calc = careless::CalcProxy::from_service(service);
+    let calc = catch_all::CalcProxy::from_service(service);
     match calc.divide(500.0, 1.0).await {
-        Err(Error::Service(careless::Failed(text))) => {
+        Err(Error::Service(catch_all::Failed(text))) => {
             assert_eq!(text, "CalcError.TooLarge: 500 is larger than 100");
         }
         other => panic!("{other:?}"),
@@ -170,7 +170,7 @@ async fn a_catch_all_takes_failures_but_no_refusals() {
     settled(&a).await;
 
     let (client, mut peer) = client();
-    let calc = careless::CalcProxy::from_service(peer.offer(&client).await);
+    let calc = catch_all::CalcProxy::from_service(peer.offer(&client).await);
     for (text, name) in [
         ("Method not found: ws/peer:services.svc.call", Value::Null),
         ("it is gone", "hypha.UnknownMethod".into()),
@@ -184,7 +184,7 @@ async fn a_catch_all_takes_failures_but_no_refusals() {
     settled(&client).await;
 }
 
-/// Returns the error of the call after the peer rejects it with `error`.
+/// Makes the peer reject the call with `error`, and returns the caller's error.
 async fn rejected<E>(peer: &mut Peer, call: Call<f64, E>, error: Value) -> Error<E>
 where
     E: ServiceError + std::fmt::Debug + Send + 'static,
@@ -197,9 +197,9 @@ where
     outcome.expect_err("fails")
 }
 
-/// Exceptions of Python and JavaScript, in the forms in which these send them.
+/// Exceptions in the formats that Python and JavaScript send.
 #[tokio::test(start_paused = true)]
-async fn exceptions_of_other_languages_are_variants_too() {
+async fn exceptions_of_other_languages_are_variants() {
     let (client, mut peer) = client();
     let foreign = ForeignProxy::from_service(peer.offer(&client).await);
     let head = "Traceback (most recent call last):\n  File \"x.py\", line 3, in call\n";

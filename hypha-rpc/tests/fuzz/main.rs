@@ -1,5 +1,5 @@
-//! Runs the fuzz targets on the fuzzer's stored inputs and the recorded vectors, so that old faults
-//! do not return, and so that the targets are compiled with the tests.
+//! Runs the fuzz targets on stored inputs and recorded vectors, as regression tests, and so that
+//! the targets are compiled with the tests.
 //!
 //! `cargo xtask fuzz` searches for more inputs. The inputs of a target are in
 //! `corpus/<target>.hex`, one per line.
@@ -18,7 +18,8 @@ thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts panics, because a panic in a task of the crate only ends that task.
+/// Counts panics. A panic in a task of the client only ends that task, and would otherwise go
+/// unnoticed.
 fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -57,7 +58,7 @@ fn kept_inputs_pass() {
     }
 }
 
-/// Fuzzes briefly in every test run.
+/// Fuzzes briefly, by damaging stored inputs.
 #[test]
 fn damaged_inputs_pass() {
     let corpora = corpora();

@@ -1,5 +1,5 @@
-//! Checks recorded encrypted segments, decrypted with the keys of the recording. Tests beside the
-//! code, where the nonce can be chosen, check that encryption produces the same bytes.
+//! Decrypts recorded encrypted segments with the recorded keys. The unit tests of the crate, where
+//! the nonce can be chosen, check that encryption produces the same bytes.
 
 use hypha_rpc::crypto::{Encryption, KeyPair, PublicKey};
 use hypha_rpc::{Binary, Value};
@@ -58,7 +58,8 @@ fn recorded_segments_open() {
     assert!(opened > 0, "no encrypted message is recorded");
 }
 
-/// Checks the encrypted second segment of a message between the two recorded clients.
+/// Decrypts the second segment of a message between the two recorded clients, and checks its
+/// content.
 fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
     let meta = &whole_file("frames-encryption.json")["meta"];
     let key = |whose: &str| -> PublicKey {
@@ -73,7 +74,7 @@ fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
     let (plain, from) = receiver.open(received).expect("opens");
     assert_eq!(from, key(sender));
     assert_eq!(plain, unhex(&entry["plaintext_hex"]));
-    // The decrypted data is an ordinary second segment.
+    // The decrypted data has the form of an unencrypted second segment.
     let value: Value = from_slice(&plain).expect("decodes");
     let expected = from_rendering(&entry["plaintext_decoded"]).expect("string keys");
     assert!(same(&value, &expected), "{value}");

@@ -1,5 +1,5 @@
-//! Checks the recorded text frames: the first and the periodic messages of our client, and its
-//! reaction to the responses.
+//! Checks recorded text frames: the client's first and periodic messages, and its reaction to the
+//! server's responses.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ async fn say(socket: &mut WebSocketStream<TcpStream>, recorded: &Json) {
     socket.send(Message::text(text)).await.expect("sent");
 }
 
-/// Connects with the recorded options, checks the first frame, and sends the recorded response.
+/// Connects with the recorded options, checks the client's first frame, and sends the recorded
+/// response.
 async fn handshake(
     file: &str,
     step: &str,
@@ -41,7 +42,7 @@ async fn handshake(
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let hello = entry(file, &format!("{step}/01"))["decoded"].clone();
     let answer = entry(file, &format!("{step}/02"));
-    // Short, for the recorded control messages.
+    // A short interval, so that the recorded control messages are sent soon.
     let soon = Duration::from_millis(20);
     let mut connect = hypha_rpc::connect(url)
         .silent(true)
@@ -68,7 +69,7 @@ async fn handshake(
             assert_eq!(said[key], hello[key], "{step}: {key}");
         }
         match &hello["client_id"] {
-            // Our client generates an id itself.
+            // The client generated its id itself.
             Json::Null => assert!(said["client_id"].as_str().is_some_and(valid_client_id)),
             id => assert_eq!(said["client_id"], *id, "{step}"),
         }
@@ -118,7 +119,7 @@ async fn recorded_refusals() {
     assert_eq!(error.kind(), ConnectErrorKind::TokenRejected, "{error:?}");
     let error = refused("error_wrong_workspace").await;
     assert_eq!(error.kind(), ConnectErrorKind::WrongWorkspace, "{error:?}");
-    // Error of a server that requires an id if the client sent none.
+    // The server requires a client id, and the client sent none.
     let error = refused("error_client_id_missing").await;
     assert_eq!(error.kind(), ConnectErrorKind::Refused, "{error:?}");
     let error = refused("reconnect_auth").await;
@@ -142,7 +143,7 @@ async fn recorded_control_messages() {
     say(&mut socket, &token).await;
     let newest = token["decoded"]["reconnection_token"].as_str();
     while client.reconnection_token().as_deref() != newest {
-        // The client's task must read it first; its next ping shows that it is still connected.
+        // Wait until the client has read the frame: its next ping shows that it is still connected.
         next_text(&mut socket).await;
     }
 }

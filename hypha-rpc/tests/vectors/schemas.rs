@@ -1,5 +1,5 @@
-//! Checks recorded schemas of Python functions and values: our service records keep them unchanged,
-//! and a Rust contract with the same arguments has the same schema.
+//! Checks recorded schemas of Python functions and values: service records preserve them, and a
+//! Rust contract with the same arguments has the same schema.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ enum Letter {
     B,
 }
 
-/// The recorded functions, with the types that their authors meant.
+/// The recorded functions, with the argument types that their authors intended.
 #[hypha_service(id = "recorded")]
 trait Recorded {
     /// Docs of typed.
@@ -134,7 +134,7 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     let service = RecordedService::new(Desk).into_service();
     let mut ours = service.schema().to_json()[method].clone();
     if name == "pydantic_renamed" {
-        // In both clients, the key in the service is the name.
+        // In Rust and Python, the key in the service overrides the function's name.
         let renamed = Method::new("renamed", async |call: IncomingCall| call.reply(&()));
         let renamed = renamed.schema(ours["function"].take());
         ours = Service::new("renamed").method(renamed).schema().to_json()["renamed"].take();
@@ -143,7 +143,7 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     for schema in [&mut recorded, &mut ours] {
         inline(&mut schema["function"]["parameters"]);
     }
-    // Only Rust describes the result.
+    // Only Rust publishes a schema of the result.
     assert!(ours["function"]["returns"]["type"].is_string(), "{ours}");
     ours["function"]
         .as_object_mut()
@@ -151,9 +151,9 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
         .shift_remove("returns");
     let mut found = Vec::new();
     differences("", &recorded, &ours, &mut found);
-    // Only Python writes empty descriptions.
+    // Only Python publishes empty descriptions.
     found.retain(|line| !line.ends_with(r#".description: "", ours none"#));
-    // The remaining differences, without the common ones.
+    // Differences that remain without the common ones above.
     let found: Vec<&str> = found
         .iter()
         .map(|line| line.trim_start_matches("function.parameters.properties."))
@@ -161,28 +161,29 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     assert_eq!(found, wanted_differences(name));
 }
 
-/// Returns the intended differences of our schema.
+/// Returns the known differences between the recorded schema and ours.
 fn wanted_differences(name: &str) -> Vec<&'static str> {
-    // Their authors wrote `p: P = None`, although `None` is not a valid value of that type.
+    // The authors of these functions wrote `p: P = None`, although `None` is not of type `P`.
     let typed = ["p: ours may be null", "l: ours may be null"];
-    // The context is not an argument. Python includes it unless the whole service requires one.
+    // The context is not an argument. Python publishes it unless the whole service requires a
+    // context.
     let context = "context: {\"default\":null}, ours none";
     match name {
         "pydantic" | "pydantic_renamed" => [&typed[..], &[context]].concat(),
         "pydantic_skip_context" => typed.to_vec(),
-        // Only the schemas that Python guesses have an empty list there. Those from pydantic have
-        // none, like ours.
+        // Only schemas that Python infers have an empty `required` list. Those of pydantic, like
+        // ours, have none.
         "bare" => vec!["function.parameters.required: [], ours none"],
         "native" => vec![
-            // JSON Schema does not know Python types.
+            // Python publishes the name of the Python type, which JSON Schema does not define.
             r#"x.type: "int", ours "integer""#,
             r#"y.type: "float", ours "number""#,
             "z: ours may be null",
             r#"z.type: "dict", ours "object""#,
             "z.additionalProperties: none, ours true",
         ],
-        // For a function without a decorator, Python publishes neither defaults, nor nullability,
-        // nor the item types of lists and maps, and describes bytes as a string.
+        // For a function without a decorator, Python does not publish defaults, nullability or item
+        // types, and describes bytes as a string.
         "plain" => vec![
             "c.default: none, ours 1.0",
             "d.default: none, ours true",
@@ -201,7 +202,7 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
     }
 }
 
-/// Inlines named types where they are used, because the two languages name different types.
+/// Replaces references with the definitions, because Python and Rust name different types.
 fn inline(parameters: &mut Json) {
     let definitions = parameters
         .as_object_mut()
@@ -240,7 +241,7 @@ fn check_kept(name: &str, recorded: &Json) {
     assert_eq!(to_vec(&again).expect("encodes"), packed);
 }
 
-/// Checks the schemas of plain members.
+/// Checks the schemas of members that are values.
 fn check_values(recorded: &Json) {
     let service = Service::new("values")
         .value("n", 1i64)
@@ -255,11 +256,11 @@ fn check_values(recorded: &Json) {
     for (name, schema) in recorded.as_object().expect("a map") {
         differences(name, schema, &ours[name], &mut found);
     }
-    // A boolean is described as a number in Python.
+    // Python describes a boolean as a number.
     assert_eq!(found, [r#"b.type: "number", ours "boolean""#]);
 }
 
-/// Adds every path at which the two schemas differ.
+/// Appends a line for each path at which the two schemas differ.
 fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>) {
     let (Json::Object(left), Json::Object(right)) = (recorded, ours) else {
         if recorded != ours {
@@ -286,7 +287,7 @@ fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>
     }
 }
 
-/// Returns the schema of `T` from that of `Option<T>`.
+/// Returns the schema of `T`, if this is the schema of `Option<T>`.
 fn not_null(schema: &serde_json::Map<String, Json>) -> Option<serde_json::Map<String, Json>> {
     let kinds = schema.get("anyOf")?.as_array()?;
     let [Json::Object(inner), null] = &kinds[..] else {

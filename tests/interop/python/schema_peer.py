@@ -30,9 +30,9 @@ class Mode(str, Enum):
 
 
 class Point(BaseModel):
-    """A place."""
+    """A position."""
 
-    x: float = Field(description="To the right.")
+    x: float = Field(description="Distance to the right.")
     label: Optional[str] = None
     weight: int = 1
     tags: List[str]
@@ -48,9 +48,9 @@ class Node(BaseModel):
 
 @schema_function
 def sample(
-    count: int = Field(..., ge=0, le=255, description="The number."),
+    count: int = Field(..., ge=0, le=255, description="Number of samples."),
     mode: Mode = Field("fast", description="The speed."),
-    place: Optional[Point] = Field(None, description="Where, if not here."),
+    place: Optional[Point] = Field(None, description="Position, if not the current one."),
 ):
     """Take some samples."""
     step = 1.0 if mode == "fast" else 0.5
@@ -64,30 +64,30 @@ def add_up(tree):
 
 
 @schema_function
-def total(tree: Node = Field(..., description="The root.")):
+def total(tree: Node = Field(..., description="Root of the tree.")):
     """Add up a tree."""
     return add_up(tree)
 
 
 @schema_function
 def rename(
-    names: Dict[str, str] = Field(..., description="New names by old ones."),
-    pairs: List[Tuple[Number, str]] = Field(..., description="With their numbers."),
-    others: Optional[Dict[str, Any]] = Field(None, description="Anything else."),
+    names: Dict[str, str] = Field(..., description="New names by old names."),
+    pairs: List[Tuple[Number, str]] = Field(..., description="Items with their numbers."),
+    others: Optional[Dict[str, Any]] = Field(None, description="Other entries."),
     share: float = Field(0.5, description="The amount."),
     data: Optional[bytes] = Field(None, description="Raw data."),
-    dry: bool = Field(False, description="Whether to try only."),
+    dry: bool = Field(False, description="Whether to only simulate."),
 ):
-    """Rename what has a number."""
+    """Rename numbered items."""
     return {names.get(name, name): number for number, name in pairs}
 
 
 @schema_function
 def settings(
-    level: int = Field(1, ge=0, le=255, description="Of the light."),
-    note: Optional[str] = Field(None, description="For the next user."),
+    level: int = Field(1, ge=0, le=255, description="Level of the light."),
+    note: Optional[str] = Field(None, description="Note for the next user."),
 ):
-    """Change what may be changed."""
+    """Change the settings."""
 
 
 def add(a, b=2):

@@ -1,5 +1,6 @@
-//! The program of `cargo xtask bench`: measures calls, the Python stack and a bare WebSocket relay
-//! in one run. Absolute numbers vary between runs, so compare the ratios within a run.
+//! The program of `cargo xtask bench`. In one run, it measures `hypha-server` with Rust clients,
+//! the Python stack, and a WebSocket relay without RPC. Absolute numbers vary between runs, so
+//! compare the ratios within a run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,13 +17,13 @@ use hypha_rpc_tests::servers::{Kind, Server, Setup};
 /// Measures calls and payloads, and prints a table.
 #[derive(Parser)]
 struct Options {
-    /// Seconds per figure; there are six per stack.
+    /// Duration of each measurement, in seconds. Each stack has six.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Number of rounds; the best of each figure counts.
+    /// Number of rounds. The best value of each measurement counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// Folder with the release programs of another build of this project, measured in the same run.
+    /// Folder with release programs of another build of this project, to measure in the same run.
     #[arg(long)]
     beside: Option<PathBuf>,
 }
@@ -107,7 +108,7 @@ fn through_python(url: &str, seconds: f64) -> Result<Figures> {
     )
 }
 
-/// Returns the items per second of a Python generator, read by Rust and by Python.
+/// Measures a Python generator: returns the items per second read by Rust and by Python.
 fn python_stream(url: &str, rounds: usize) -> Result<(f64, f64)> {
     let mut host = python_program("bench_host.py")?;
     let host = start("the Python host", host.args(["--server-url", url]))?;
@@ -211,7 +212,7 @@ fn print(rows: &[(&str, Option<Figures>)]) {
         let (Some(ours), Some(other)) = (ours, find(beside)) else {
             continue;
         };
-        // The other stacks send an array like any other payload.
+        // The other stacks have no arrays. Compare with their echo of 16 MB.
         let (array, items) = if beside == OTHER_BUILD {
             (other.mb_array, other.items)
         } else {

@@ -1,5 +1,5 @@
-//! The Rust programs of the benchmark: a service and its caller, and the same measurements for bare
-//! frames through a WebSocket relay. `bench` starts them; each prints one line.
+//! The Rust programs of the benchmark: a service and its caller, and the same measurements for
+//! frames without RPC through a WebSocket relay. `bench` starts them. Each prints one line.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -17,9 +17,9 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
 };
 
-/// Allocator of the benchmark. That of glibc returns large blocks to the system and requests new
-/// ones, and the first access to new memory costs as much as copying it: messages of 16 MB take
-/// twice as long.
+/// mimalloc instead of glibc's allocator, which returns large blocks to the system and requests new
+/// ones. The first access to new memory costs as much as copying it, so with glibc messages of 16
+/// MB take twice as long.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -31,29 +31,30 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Host the service; prints `READY <id>`.
+    /// Provide the service. Prints `READY <id>`.
     Host { server_url: String },
-    /// Measure the service; prints the figures as JSON.
+    /// Measure the service. Prints the figures as JSON.
     Call {
         server_url: String,
         service: String,
         seconds: f64,
     },
-    /// Read a stream with this number of items; prints items per second.
+    /// Read a stream of `items` numbers. Prints items per second.
     Stream {
         server_url: String,
         service: String,
         items: u32,
     },
-    /// Relay frames between two connections; prints `READY <url>`.
+    /// Relay frames between two connections. Prints `READY <url>`.
     Relay,
-    /// Return every frame of a relay; prints `READY`.
+    /// Send each frame of a relay back. Prints `READY`.
     RelayHost { url: String },
-    /// Measure the relay; prints the figures as JSON.
+    /// Measure the relay. Prints the figures as JSON.
     RelayCall { url: String, seconds: f64 },
-    /// Answer every message that a server routes here, undecoded; prints `READY <address>`.
+    /// Respond to each message that a server routes to this client, without decoding it. Prints
+    /// `READY <address>`.
     RouteHost { server_url: String },
-    /// Send messages to that client; prints exchanges per second, one at a time and 64 at once.
+    /// Send messages to a `route-host`. Prints exchanges per second, one at a time and 64 at once.
     RouteCall {
         server_url: String,
         address: String,
@@ -96,8 +97,8 @@ impl Bench for Service {
 
 const AT_ONCE: usize = 64;
 const MB: usize = 1 << 20;
-/// Number of echoes of each size that do not count, because the first ones get new memory from the
-/// system.
+/// Number of echoes of each size to ignore. The first ones are slow, because they get new memory
+/// from the system.
 const WARM_UP: usize = 3;
 /// Number of items of a stream.
 const ITEMS: u32 = 100_000;
@@ -243,8 +244,7 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
     })
 }
 
-/// Reads a stream of numbers, checks that none is missing, and returns the number of items per
-/// second.
+/// Reads a stream of numbers, checks that none is missing, and returns the items per second.
 async fn stream(bench: &BenchProxy, items: u32) -> Result<f64> {
     let started = Instant::now();
     let mut numbers = bench.numbers(items).await?;
@@ -267,7 +267,7 @@ fn config() -> WebSocketConfig {
         .max_message_size(Some(32 * MB))
 }
 
-/// Accepts two connections, that of the host first, and forwards the frames of each to the other.
+/// Accepts two connections, first from the host, and forwards the frames of each to the other.
 async fn relay() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     say(&format!("READY ws://{}", listener.local_addr()?))?;
@@ -287,7 +287,7 @@ async fn accept(listener: &TcpListener) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Forwards frames. All that have arrived are sent with one flush.
+/// Forwards frames. All frames that have arrived are sent with one flush.
 async fn pass(
     mut from: impl futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>>
     + Unpin,
@@ -317,7 +317,7 @@ async fn relay_host(url: &str) -> Result<()> {
     pass(from, to).await
 }
 
-/// Rates and latencies of exchanges of small frames.
+/// Rate and latencies of exchanges of small frames.
 struct Exchanges {
     rate: f64,
     took: Vec<Duration>,
@@ -345,7 +345,7 @@ async fn one_at_a_time(
     Ok(Exchanges::new(took, started))
 }
 
-/// The replies arrive in order, so the next one belongs to the oldest frame.
+/// Keeps 64 frames in flight. Replies arrive in order, so each belongs to the oldest frame.
 async fn many_at_once(
     socket: &mut Socket,
     frame: &bytes::Bytes,
@@ -366,7 +366,7 @@ async fn many_at_once(
         socket.next().await.context("the other end is gone")??;
         took.push(begun.elapsed());
         room += 1;
-        // Frames that have arrived in the meantime are answered with the same flush.
+        // Replace all frames whose replies have arrived with one flush.
         while let Some(next) = futures_util::FutureExt::now_or_never(socket.next()) {
             next.context("the other end is gone")??;
             let begun: Instant = out.pop_front().context("a frame that was not sent")?;
@@ -430,7 +430,7 @@ async fn client(server_url: &str) -> Result<(Socket, String)> {
     Ok((socket, address))
 }
 
-/// Returns a message of about 100 bytes, the size of a call with two numbers or of its response.
+/// Returns a message of about 100 bytes: the size of a call with two numbers, and of its response.
 fn message(to: &str, method: &str, session: Option<&str>) -> Result<bytes::Bytes> {
     let main =
         serde_json::json!({ "type": "method", "to": to, "method": method, "session": session });

@@ -1,6 +1,6 @@
-//! The program of `cargo xtask server-figures`: measures the start of `hypha-server`, idle clients,
-//! the routing of messages compared with a bare relay, and a long run in which clients connect and
-//! disconnect.
+//! The program of `cargo xtask server-figures`. Measures `hypha-server`: its start, its memory for
+//! idle clients, its routing compared with a relay without RPC, and a long run in which clients
+//! connect and disconnect.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ struct Options {
     /// Number of routing measurements. The best rates are printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Duration of the run in which clients connect and disconnect, in seconds. 0 skips it.
+    /// Duration of the run in which clients connect and disconnect, in seconds. Zero skips this
+    /// run.
     #[arg(long, default_value_t = 0.0)]
     soak: f64,
 }
@@ -62,7 +63,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Measures the time from the start of the program to its line `READY`.
+/// Measures the time from the start of the program until it prints `READY`.
 fn start() -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..STARTS {
@@ -79,7 +80,7 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-/// Measures the rates of small calls between two clients, and of bare frames through a relay.
+/// Measures the rate of small calls between two clients, and of frames through a relay.
 fn routing(options: &Options) -> Result<()> {
     let peer = executable("bench_peer")?;
     let seconds = options.seconds.to_string();
@@ -125,7 +126,7 @@ fn routing(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns the resident memory of the server's program, in KiB.
+/// Returns the resident memory of the server process, in KiB.
 fn resident(server: &Server) -> Result<u64> {
     let program = server.process.as_ref().context("no process")?.program()?;
     let status = std::fs::read_to_string(format!("/proc/{program}/status"))?;
@@ -134,7 +135,7 @@ fn resident(server: &Server) -> Result<u64> {
     Ok(size.context("no resident memory")?.parse()?)
 }
 
-/// Returns a number from the server's metrics.
+/// Returns the value of a metric of the server.
 fn count(server: &Server, name: &str) -> Result<f64> {
     let (status, text) = http_get(&server.url, "/metrics")?;
     ensure!(status == 200, "metrics: {status}");
@@ -179,8 +180,9 @@ async fn idle_clients(clients: usize) -> Result<()> {
     Ok(())
 }
 
-/// Runs one client: it connects, registers a service, is called by another client, and disconnects.
-async fn life(url: &str, number: u64) -> Result<()> {
+/// Connects a client that registers a service, and a second one that calls it. Then both
+/// disconnect.
+async fn connect_call_disconnect(url: &str, number: u64) -> Result<()> {
     let host = hypha_rpc::connect(url).await?;
     let service = AdderService::new(Sum);
     let info = host
@@ -193,7 +195,7 @@ async fn life(url: &str, number: u64) -> Result<()> {
         let sum = adder.add(f64::from(n), 1.0).await?;
         ensure!(sum == f64::from(n) + 1.0, "{n} + 1 is not {sum}");
     }
-    // One client disconnects, the other is dropped.
+    // Alternate between a graceful disconnect and a dropped client.
     if number.is_multiple_of(2) {
         caller.disconnect().await;
     } else {
@@ -212,7 +214,7 @@ async fn soak(time: Duration) -> Result<()> {
             let (url, lives, stop) = (server.url.clone(), Arc::clone(&lives), Arc::clone(&stop));
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    life(&url, lives.fetch_add(1, Ordering::Relaxed)).await?;
+                    connect_call_disconnect(&url, lives.fetch_add(1, Ordering::Relaxed)).await?;
                 }
                 anyhow::Ok(())
             })

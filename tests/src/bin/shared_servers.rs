@@ -1,7 +1,7 @@
-//! Runs the Python server and `hypha-server` that all tests of a run share.
+//! Runs the Python server and the `hypha-server` that all tests of a run share.
 //!
 //! `cargo xtask test` starts it as `shared_servers FOLDER`, and passes the folder to the tests in
-//! `HYPHA_TEST_SERVERS`. Both servers end with the standard input of this program.
+//! `HYPHA_TEST_SERVERS`. Both servers end when the standard input of this program is closed.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let ours = publish(Kind::Ours, &folder)?;
     let python = python.join().map_err(|_| anyhow::anyhow!("a panic"))??;
     println!("READY");
-    // Blocks until the parent closes the pipe; nothing is ever written to it.
+    // Waits until the parent closes the pipe. The parent never writes to it.
     std::io::stdin().read_to_end(&mut Vec::new())?;
     drop((python, ours));
     Ok(())

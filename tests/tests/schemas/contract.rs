@@ -1,5 +1,5 @@
-//! Contract whose description is compared, validated and generated again.
-//! `tests/interop/python/schema_peer.py` contains the same service in Python.
+//! Contract from which descriptions and code are generated. `tests/interop/python/schema_peer.py`
+//! contains the same service in Python.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,10 +16,10 @@ pub(crate) enum Mode {
     Slow,
 }
 
-/// A place.
+/// A position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Point {
-    /// To the right.
+    /// Distance to the right.
     pub(crate) x: f64,
     pub(crate) label: Option<String>,
     #[serde(default = "one")]
@@ -42,19 +42,19 @@ pub(crate) struct Node {
 /// A shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum Shape {
-    /// Of no size.
+    /// A shape without a size.
     Dot,
     Circle(f64),
     Line(f64, f64),
-    /// With four sides.
+    /// A rectangle.
     Box {
-        /// From left to right.
+        /// Width, from left to right.
         width: f64,
         height: Option<f64>,
     },
 }
 
-/// The event.
+/// An event of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Happening {
@@ -62,7 +62,7 @@ pub(crate) enum Happening {
     GoneWrong {
         text: String,
     },
-    /// It is there.
+    /// The stage has arrived.
     Arrived(Point),
 }
 
@@ -80,37 +80,37 @@ pub(crate) trait Measure {
     /// Take some samples.
     async fn sample(
         &self,
-        /// The number.
+        /// Number of samples.
         count: u8,
         /// The speed.
         #[hypha(default = Mode::Fast)]
         mode: Mode,
-        /// Where, if not here.
+        /// Position, if not the current one.
         place: Option<Point>,
     ) -> Vec<f64>;
 
     /// Add up a tree.
     async fn total(
         &self,
-        /// The root.
+        /// Root of the tree.
         tree: Node,
     ) -> u64;
 
-    /// Rename what has a number.
+    /// Rename numbered items.
     async fn rename(
         &self,
-        /// New names by old ones.
+        /// New names by old names.
         names: BTreeMap<String, String>,
-        /// With their numbers.
+        /// Items with their numbers.
         pairs: Vec<(i32, String)>,
-        /// Anything else.
+        /// Other entries.
         others: Option<BTreeMap<String, Value>>,
         /// The amount.
         #[hypha(default = 0.5)]
         share: f64,
         /// Raw data.
         data: Option<Binary>,
-        /// Whether to try only.
+        /// Whether to only simulate.
         #[hypha(default = false)]
         dry: bool,
     ) -> BTreeMap<String, i64>;
@@ -121,33 +121,33 @@ pub(crate) trait Measure {
     /// Blur an image.
     async fn blur(&self, image: NdArray, #[hypha(default = 1.0)] sigma: f64) -> NdArray;
 
-    /// Take an image of what is there.
+    /// Take an image.
     async fn expose(
         &self,
         background: Array<u16, 2>,
-        /// Between the images.
+        /// Pauses between the images.
         pauses: Vec<Duration>,
-        /// Of one image.
+        /// Exposure time of one image.
         #[hypha(default = Duration::from_millis(1500))]
         time: Duration,
-        /// The end.
+        /// Time of the end.
         until: Option<SystemTime>,
     ) -> Option<Array<f32, 1>>;
 
-    /// Tell how far it is.
+    /// Report the progress.
     async fn watch(&self, listener: Function) -> Option<String>;
 
     /// Change a shape.
     async fn reshape(&self, shape: Shape, number: Number, r#type: Option<i8>)
     -> (Shape, Happening);
 
-    /// Change what may be changed.
+    /// Change the settings.
     async fn settings(
         &self,
-        /// Of the light.
+        /// Level of the light.
         #[hypha(default = 1)]
         level: u8,
-        /// For the next user.
+        /// Note for the next user.
         note: Option<String>,
     );
 

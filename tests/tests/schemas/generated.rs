@@ -1,7 +1,8 @@
-//! Tests descriptions for other languages: their compilers accept them, and calls with them work.
+//! Tests generated descriptions in other languages: compilers accept them, and calls with them
+//! work.
 //!
-//! The contracts in `generated/` are the Rust output. They are compiled and used here, and compared
-//! with the current output; if `HYPHA_TEST_BLESS` is set, they are overwritten.
+//! The contracts in `generated/` are generated Rust code. This program compiles and uses them, and
+//! compares them with the current output. It overwrites them if `HYPHA_TEST_BLESS` is set.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,9 +37,9 @@ generated! { measure python_measure python_plain javascript_plain nasty_service 
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 
-/// Compares a contract with the file that is compiled here, except for the first line, which
-/// contains the id of the service.
-fn is_compiled_here(name: &str, text: &str) -> Result<()> {
+/// Compares a generated contract with its compiled file. Ignores the first line, which contains the
+/// id of the service.
+fn assert_matches_compiled_file(name: &str, text: &str) -> Result<()> {
     let (_, text) = text.split_once('\n').context("one line")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/generated");
     let path = path.join(format!("{name}.rs"));
@@ -58,7 +59,7 @@ fn desk() -> Description {
     Description::of(contract::MeasureService::new(Desk))
 }
 
-/// Implementation of the generated contract, used to get its schema.
+/// Implementation of the generated contract. It only provides the schema.
 struct Empty;
 
 impl measure::Measure for Empty {
@@ -120,7 +121,7 @@ impl measure::Measure for Empty {
 
 #[test]
 fn a_generated_contract_has_the_same_schema() {
-    is_compiled_here("measure", &desk().rust()).expect("the same");
+    assert_matches_compiled_file("measure", &desk().rust()).expect("the same");
     let ours = contract::MeasureService::new(Desk)
         .into_service()
         .schema()
@@ -130,7 +131,7 @@ fn a_generated_contract_has_the_same_schema() {
         .schema()
         .to_json();
     for (name, member) in ours.as_object().expect("members") {
-        // Visibility is not part of the contract.
+        // The contract does not contain the visibility.
         if name != "config" {
             assert_eq!(again[name], *member, "{name}");
         }
@@ -141,15 +142,15 @@ fn a_generated_contract_has_the_same_schema() {
     );
 }
 
-/// Fetches a Rust service from a server, compares its contract with the compiled-in one, and calls
-/// the service with it.
+/// Fetches a Rust service from a server, compares its generated contract with the compiled one, and
+/// calls the service through it.
 async fn rust_service(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
         .register_service(contract::MeasureService::new(Desk))
         .await?;
     let live = Description::fetch(&client, &info.id).await?;
-    is_compiled_here("measure", &live.rust())?;
+    assert_matches_compiled_file("measure", &live.rust())?;
     let after_origin = |text: String| text.split_once('\n').map(|(_, rest)| rest.to_owned());
     for format in [Format::TypeScript, Format::Python] {
         ensure!(
@@ -189,17 +190,17 @@ fn generated_declarations_call_a_rust_service_on_our_server() {
     run(Kind::Ours, &BOTH, rust_service);
 }
 
-/// Tests Python services, with and without schemas.
+/// Tests services in Python, with and without schemas.
 async fn python_services(server: &Server) -> Result<()> {
     use python_measure::{MeasureProxy, Mode, Node, Point};
 
     let (_python, ids) = host(Language::Python, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;
-    is_compiled_here(
+    assert_matches_compiled_file(
         "python_measure",
         &Description::fetch(&client, &ids[0]).await?.rust(),
     )?;
-    is_compiled_here(
+    assert_matches_compiled_file(
         "python_plain",
         &Description::fetch(&client, &ids[1]).await?.rust(),
     )?;
@@ -251,12 +252,12 @@ fn a_service_in_python_is_called_with_its_generated_contract_on_our_server() {
     run(Kind::Ours, &[Language::Python], python_services);
 }
 
-/// Tests a JavaScript service, which has no schemas but unusual names.
+/// Tests a service in JavaScript, which has unusual names and no schemas.
 async fn javascript_service(server: &Server) -> Result<()> {
     let (_javascript, ids) = host(Language::JavaScript, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;
     let description = Description::fetch(&client, &ids[0]).await?;
-    is_compiled_here("javascript_plain", &description.rust())?;
+    assert_matches_compiled_file("javascript_plain", &description.rust())?;
     let plain: javascript_plain::PlainProxy = client.proxy(&*ids[0]).await?;
     let sum = plain
         .add(Some(1.into()), Some(4.into()), None, None)
@@ -279,8 +280,8 @@ fn a_service_in_javascript_is_called_with_its_generated_contract() {
     run(Kind::Python, &BOTH, javascript_service);
 }
 
-/// Checks that the compilers of both languages accept the declarations and correct programs, and
-/// reject wrong ones.
+/// Checks that the compilers of Python and TypeScript accept the declarations and correct programs,
+/// and reject wrong programs.
 fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Result<()> {
     let place = folder(&format!("{name}-{}", usages.len()))?;
     let (types, stub) = (format!("{name}.d.ts"), format!("{name}.pyi"));
@@ -295,7 +296,7 @@ fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Resu
         let source = fs::read_to_string(source)?;
         fs::write(place.join(usage), &source)?;
         let wrong = format!("wrong_{usage}");
-        // A string instead of a number.
+        // A program with a string instead of a number.
         fs::write(
             place.join(&wrong),
             source.replace("sample(3,", "sample(\"3\","),
@@ -328,12 +329,12 @@ fn compilers_accept_generated_declarations() {
 fn compilers_accept_hostile_names_and_texts() {
     run(Kind::Ours, &BOTH, async |_: &Server| {
         let nasty = nasty::description();
-        is_compiled_here("nasty_service", &nasty.rust())?;
+        assert_matches_compiled_file("nasty_service", &nasty.rust())?;
         check(&nasty, "nasty", &[])
     });
 }
 
-/// Calls a service over HTTP as described by its OpenAPI document.
+/// Calls a service over HTTP, using its OpenAPI document.
 async fn over_http(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
@@ -384,7 +385,8 @@ fn a_server_can_be_called_as_its_openapi_document_says() {
     run(Kind::Python, &[Language::Python], over_http);
 }
 
-/// Checks the output of the command, and its error messages.
+/// Compares the output of the command with that of the library, and checks the command's error
+/// messages.
 #[test]
 fn the_command_writes_the_output_of_the_library() {
     run(Kind::Ours, &[], async |server: &Server| {
@@ -430,7 +432,7 @@ fn the_command_writes_the_output_of_the_library() {
     });
 }
 
-/// Checks the output of the example `describe`, in every format.
+/// Checks the output of the example `describe` in every format.
 #[test]
 fn the_example_describes_its_service() -> Result<()> {
     for (format, part) in [

@@ -1,8 +1,8 @@
-//! Fuzz target for a whole client with a hostile peer. The peer calls, responds, sends text frames,
-//! chunks and noise, in any order, while the client serves and makes calls.
+//! Fuzz target for a whole client with a hostile peer. The peer sends calls, responses, text
+//! frames, chunks and noise in any order, while the client serves and makes calls.
 //!
-//! Nothing may panic, every frame of the client must be valid, and when the connection is closed,
-//! nothing of it may remain.
+//! The client must not panic, must send only valid frames, and must keep no state after the
+//! connection is closed.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ use hypha_wire::{Message, from_slice, skip, to_vec};
 
 use super::input::Input;
 
-/// An argument with members.
+/// An argument that is a struct.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Person {
     name: String,
@@ -29,7 +29,7 @@ struct Person {
     address: Option<Box<Person>>,
 }
 
-/// An argument with variants.
+/// An argument that is an enum.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 enum Shape {
     Empty,
@@ -42,7 +42,7 @@ enum Shape {
     Group(Vec<Shape>),
 }
 
-/// A counter as an object.
+/// An object that counts.
 #[hypha_service]
 trait Counter {
     async fn increment(&self, by: i64) -> i64;
@@ -56,7 +56,7 @@ impl Counter for Count {
     }
 }
 
-/// Methods with arguments and results of all kinds.
+/// Methods with all kinds of arguments and results.
 #[hypha_service(id = "svc", visibility = "public")]
 trait Everything {
     async fn echo(&self, value: Value) -> Value;
@@ -71,7 +71,7 @@ trait Everything {
     async fn methods(&self, service: Object<RemoteService>) -> Vec<String>;
 }
 
-/// Created once, because its schemas take time.
+/// Created once, because generating its schemas takes time.
 static SERVICE: LazyLock<Service> = LazyLock::new(|| EverythingService::new(Impl).into_service());
 
 struct Impl;
@@ -145,12 +145,12 @@ const METHODS: &[&str] = &[
 
 const PEERS: &[&str] = &["ws/peer", "ws/other", "other/peer", "*/manager"];
 
-/// State of the client that the peer knows from its messages.
+/// Names that the peer has learned from the client's messages.
 #[derive(Default)]
 struct Known {
-    /// Sessions that wait for a response, and the callee of each.
+    /// Sessions of pending calls, with the callee of each.
     sessions: Vec<(String, String)>,
-    /// Functions and streams that the peer may call.
+    /// Functions and streams of the client, which the peer can call.
     methods: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ async fn play(mut input: Input<'_>) {
         }
         peer.listen().await;
     }
-    // By then all tasks have given up: handlers that wait for a response, and calls without one.
+    // By then all handlers that wait for a response, and all calls without one, have timed out.
     for task in own {
         task.abort();
     }
@@ -197,7 +197,7 @@ async fn play(mut input: Input<'_>) {
 }
 
 impl Peer {
-    /// Takes the next step. Returns `false` if the connection has ended.
+    /// Takes the next step of the input. Returns `false` if the connection has ended.
     async fn act(
         &mut self,
         client: &Client,
@@ -208,24 +208,24 @@ impl Peer {
             0 => Frame::Binary(input.bytes().to_vec().into()),
             1 => Frame::Text(String::from_utf8_lossy(input.bytes()).into_owned()),
             2 => Frame::Close(None),
-            // A call whose second segment is arbitrary bytes.
+            // A call whose second segment is random bytes.
             3 => {
                 let (from, method) = (input.pick(PEERS), input.pick(METHODS));
                 message(from, method, None, input.bytes())
             }
-            // A call whose arguments are arbitrary values.
+            // A call whose arguments are random values.
             4 | 5 => {
                 let (from, method) = (input.pick(PEERS), input.pick(METHODS));
                 message(from, method, None, &arguments(input))
             }
-            // A call of the client's functions and streams.
+            // A call of one of the client's functions and streams.
             6 => {
                 let Some(method) = choose(&self.known.methods, input.byte()) else {
                     return true;
                 };
                 message(input.pick(PEERS), method, None, &arguments(input))
             }
-            // A response, mostly from the right callee.
+            // A response, usually from the correct callee.
             7 => {
                 let Some((session, asked)) = choose(&self.known.sessions, input.byte()) else {
                     return true;
@@ -251,9 +251,10 @@ impl Peer {
         self.link.send(frame).await.is_ok() && !over
     }
 
-    /// Reads the client's frames until it sends no more.
+    /// Reads frames until the client sends no more.
     async fn listen(&mut self) {
-        // A paused clock advances when all tasks wait.
+        // The paused clock advances only when all tasks wait, so this timeout means that the client
+        // is idle.
         let quiet = Duration::from_nanos(1);
         while let Ok(Some(Ok(frame))) = tokio::time::timeout(quiet, self.link.next()).await {
             let Frame::Binary(frame) = frame else {
@@ -261,7 +262,7 @@ impl Peer {
             };
             let message = Message::parse(frame).expect("the client sends messages");
             if message.kind() != "method" {
-                // An event: the server writes the sender.
+                // An event has no `from`, because the server adds it.
                 continue;
             }
             let (from, to) = (message.from().expect("from"), message.to().expect("to"));
@@ -281,7 +282,7 @@ impl Peer {
 }
 
 fn choose<T>(of: &[T], which: u8) -> Option<&T> {
-    // The newest ones first.
+    // Prefers the newest ones.
     let newest = of
         .len()
         .checked_sub(1 + usize::from(which) % of.len().max(1))?;
@@ -322,7 +323,7 @@ fn call(client: &Client, what: u8) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// Stores the functions and streams in a value.
+/// Adds the names of the functions and streams in `value` to `found`.
 fn find_methods(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::List(items) => items.iter().for_each(|item| find_methods(item, found)),
@@ -336,7 +337,8 @@ fn find_methods(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Returns a second segment with a promise and these arguments, as far as they are valid values.
+/// Returns a second segment with a promise and up to 15 arguments: the valid values at the start of
+/// the input.
 fn arguments(input: &mut Input<'_>) -> Vec<u8> {
     let names = input.byte() % 4 == 3;
     let raw = input.bytes();

@@ -1,4 +1,4 @@
-//! Fuzz target for encrypted content: none of it is trusted before decryption.
+//! Fuzz target for encrypted content, which is untrusted until it is decrypted.
 
 use std::sync::LazyLock;
 
@@ -16,14 +16,14 @@ pub(crate) fn run(input: &[u8]) {
     let (ann, ben) = &*ENDS;
     let mut input = Input(input);
     match input.byte() % 3 {
-        // The form in which a peer sends it.
+        // Encrypted content in the form in which a peer sends it.
         0 => {
             let extra = Extra::parse(bytes::Bytes::copy_from_slice(input.0));
             if let Some(encrypted) = extra.ok().and_then(|extra| extra.encrypted) {
                 let _ = ben.open(&encrypted);
             }
         }
-        // Parts of any length.
+        // The parts of encrypted content, each of any length.
         1 => {
             let mut part = || hypha_rpc::Binary::from(input.bytes().to_vec());
             let (sender, nonce, data) = (part(), part(), part());
@@ -36,7 +36,7 @@ pub(crate) fn run(input: &[u8]) {
             });
             assert!(opened.is_err(), "nobody made this");
         }
-        // Valid content, changed at one position.
+        // Valid encrypted content with one changed byte.
         _ => {
             let (at, flip) = (input.byte(), input.byte());
             let mut sealed = ann.seal(&ben.public_key(), input.0).expect("seals");
@@ -48,7 +48,7 @@ pub(crate) fn run(input: &[u8]) {
                 return;
             };
             match ben.open(&encrypted) {
-                // The highest bit of a public key is ignored.
+                // Decryption may succeed, because the highest bit of a public key is ignored.
                 Ok((plain, _)) => assert_eq!(plain, input.0),
                 Err(error) => assert_ne!(flip, 0, "what was not changed opens: {error}"),
             }

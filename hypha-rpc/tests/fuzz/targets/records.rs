@@ -1,5 +1,5 @@
-//! Fuzz target for records of services and users, and handles of functions and streams, from
-//! hostile bytes. The first byte selects the type.
+//! Fuzz target that decodes service records, user records, and handles of functions and streams
+//! from hostile bytes. The first byte selects the type.
 
 use hypha_rpc::workspace::{
     ServiceConfig, ServiceInfo, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,
@@ -32,13 +32,13 @@ pub(crate) fn run(input: &[u8]) {
     TYPES[usize::from(*kind) % TYPES.len()](&input);
 }
 
-/// Checks that a decoded value can be encoded, and decodes to the same value again.
+/// Decodes a value, and checks that encoding and decoding preserve it.
 fn decode<T: DeserializeOwned + Serialize>(packed: &bytes::Bytes) {
     let name = std::any::type_name::<T>();
     let value: T = match from_slice(packed) {
         Ok(value) => value,
         Err(error) => {
-            // An error is sent back to the peer that caused it, and must not repeat long input.
+            // The client sends the error to the peer, so the message must not repeat long input.
             let text = error.to_string();
             assert!(!text.is_empty() && text.len() < 16 << 10, "{text}");
             return;
@@ -49,7 +49,7 @@ fn decode<T: DeserializeOwned + Serialize>(packed: &bytes::Bytes) {
     assert_eq!(to_vec(&again).expect(name), written, "{name}");
 }
 
-/// Parses text frames of a server, with users and services in them, and keys.
+/// Parses text frames of a server, which contain user and service records, and keys.
 fn text(input: &bytes::Bytes) {
     let text = String::from_utf8_lossy(input);
     #[cfg(feature = "encryption")]

@@ -9,37 +9,37 @@ pub trait Measure {
     /// Take some samples.
     async fn sample(
         &self,
-        /// The number.
+        /// Number of samples.
         count: u8,
         /// The speed.
         #[hypha(default = Mode::Fast)]
         mode: Mode,
-        /// Where, if not here.
+        /// Position, if not the current one.
         place: Option<Point>,
     ) -> Vec<f64>;
 
     /// Add up a tree.
     async fn total(
         &self,
-        /// The root.
+        /// Root of the tree.
         tree: Node,
     ) -> u64;
 
-    /// Rename what has a number.
+    /// Rename numbered items.
     async fn rename(
         &self,
-        /// New names by old ones.
+        /// New names by old names.
         names: std::collections::BTreeMap<String, String>,
-        /// With their numbers.
+        /// Items with their numbers.
         pairs: Vec<(i32, String)>,
-        /// Anything else.
+        /// Other entries.
         others: Option<std::collections::BTreeMap<String, Value>>,
         /// The amount.
         #[hypha(default = 0.5)]
         share: f64,
         /// Raw data.
         data: Option<Binary>,
-        /// Whether to try only.
+        /// Whether to only simulate.
         #[hypha(default = false)]
         dry: bool,
     ) -> std::collections::BTreeMap<String, i64>;
@@ -58,20 +58,20 @@ pub trait Measure {
         sigma: f64,
     ) -> NdArray;
 
-    /// Take an image of what is there.
+    /// Take an image.
     async fn expose(
         &self,
         background: hypha_rpc::Array<u16, 2>,
-        /// Between the images.
+        /// Pauses between the images.
         pauses: Vec<std::time::Duration>,
-        /// Of one image.
+        /// Exposure time of one image.
         #[hypha(default = std::time::Duration::from_secs_f64(1.5))]
         time: std::time::Duration,
-        /// The end.
+        /// Time of the end.
         until: Option<hypha_rpc::Timestamp>,
     ) -> Option<hypha_rpc::Array<f32, 1>>;
 
-    /// Tell how far it is.
+    /// Report the progress.
     async fn watch(
         &self,
         listener: Function,
@@ -85,13 +85,13 @@ pub trait Measure {
         r#type: Option<i8>,
     ) -> (Shape, Happening);
 
-    /// Change what may be changed.
+    /// Change the settings.
     async fn settings(
         &self,
-        /// Of the light.
+        /// Level of the light.
         #[hypha(default = 1)]
         level: u8,
-        /// For the next user.
+        /// Note for the next user.
         note: Option<String>,
     );
 
@@ -117,10 +117,10 @@ fn default_point_weight() -> i64 {
     1
 }
 
-/// A place.
+/// A position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
-    /// To the right.
+    /// Distance to the right.
     pub x: f64,
     pub label: Option<String>,
     #[serde(default = "default_point_weight")]
@@ -139,19 +139,19 @@ pub struct Node {
 /// A shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Shape {
-    /// Of no size.
+    /// A shape without a size.
     Dot,
     Circle(f64),
     Line(f64, f64),
-    /// With four sides.
+    /// A rectangle.
     Box {
-        /// From left to right.
+        /// Width, from left to right.
         width: f64,
         height: Option<f64>,
     },
 }
 
-/// The event.
+/// An event of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]
 pub enum Happening {
@@ -161,7 +161,7 @@ pub enum Happening {
     GoneWrong {
         text: String,
     },
-    /// It is there.
+    /// The stage has arrived.
     #[serde(rename = "arrived")]
     Arrived(Point),
 }

@@ -9,48 +9,48 @@ pub trait Measure {
     /// Take some samples.
     async fn sample(
         &self,
-        /// The number.
+        /// Number of samples.
         count: u8,
         /// The speed.
         #[hypha(default = Mode::Fast)]
         mode: Mode,
-        /// Where, if not here.
+        /// Position, if not the current one.
         place: Option<Point>,
     ) -> Value;
 
     /// Add up a tree.
     async fn total(
         &self,
-        /// The root.
+        /// Root of the tree.
         tree: Node,
     ) -> Value;
 
-    /// Rename what has a number.
+    /// Rename numbered items.
     async fn rename(
         &self,
-        /// New names by old ones.
+        /// New names by old names.
         names: std::collections::BTreeMap<String, String>,
-        /// With their numbers.
+        /// Items with their numbers.
         pairs: Vec<(i32, String)>,
-        /// Anything else.
+        /// Other entries.
         others: Option<std::collections::BTreeMap<String, Value>>,
         /// The amount.
         #[hypha(default = 0.5)]
         share: f64,
         /// Raw data.
         data: Option<Binary>,
-        /// Whether to try only.
+        /// Whether to only simulate.
         #[hypha(default = false)]
         dry: bool,
     ) -> Value;
 
-    /// Change what may be changed.
+    /// Change the settings.
     async fn settings(
         &self,
-        /// Of the light.
+        /// Level of the light.
         #[hypha(default = 1)]
         level: u8,
-        /// For the next user.
+        /// Note for the next user.
         note: Option<String>,
     ) -> Value;
 }
@@ -68,10 +68,10 @@ fn default_point_weight() -> i64 {
     1
 }
 
-/// A place.
+/// A position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
-    /// To the right.
+    /// Distance to the right.
     pub x: f64,
     pub label: Option<String>,
     #[serde(default = "default_point_weight")]
