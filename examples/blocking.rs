@@ -1,7 +1,8 @@
-//! A service and its caller without async: plain methods, closures, iterators and files.
+//! Provides and calls a service without async: plain methods, closures, iterators and files.
 //!
-//! `cargo run -p hypha-rpc-examples --example blocking` needs nothing else. `-- --server-url URL`
-//! uses another server, `--serve` keeps the service up for others.
+//! Run `cargo run -p hypha-rpc-examples --example blocking`, which needs no other program. With `--
+//! --server-url URL` it uses a running server; with `--serve` it keeps the service available until
+//! Ctrl-C.
 
 use std::io::{BufRead, BufReader};
 use std::thread;
@@ -17,10 +18,10 @@ pub trait Spectrometer {
     /// Measure the intensity at a wavelength, in nanometres.
     fn measure(&self, wavelength: f64) -> Result<f64, String>;
 
-    /// Measure a range of wavelengths, and report each.
+    /// Measure a range of wavelengths, and report each value.
     fn scan(&self, from: u32, to: u32, on_value: Callback<(u32, f64)>) -> anyhow::Result<u32>;
 
-    /// Measure again and again.
+    /// Measure repeatedly.
     fn live(&self, wavelength: f64, count: u32) -> RemoteStream<f64>;
 
     /// Return the log of the instrument.
@@ -29,7 +30,7 @@ pub trait Spectrometer {
 
 struct Instrument;
 
-/// Waits for the instrument as a driver would.
+/// Simulates the delay of an instrument's driver.
 fn intensity(wavelength: f64) -> f64 {
     thread::sleep(Duration::from_millis(5));
     (-((wavelength - 550.0) / 60.0).powi(2)).exp()
@@ -63,10 +64,10 @@ impl Spectrometer for Instrument {
 
 #[derive(Parser)]
 struct Options {
-    /// A Hypha server; one is started in this process if none is given.
+    /// URL of a Hypha server. Default: starts one in this process.
     #[arg(long)]
     server_url: Option<String>,
-    /// Stay up until Ctrl-C.
+    /// Keep the service available until Ctrl-C.
     #[arg(long)]
     serve: bool,
 }

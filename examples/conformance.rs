@@ -1,4 +1,4 @@
-//! Hosts the conformance service, which is used to check any Hypha client.
+//! Provides the conformance service, which is used to check Hypha clients in any language.
 //!
 //! `cargo run -p hypha-rpc-examples --example conformance -- --server-url URL`
 
@@ -10,7 +10,7 @@ use hypha_rpc::transport::Transport;
 use hypha_rpc_examples::conformance::ConformanceService;
 use hypha_rpc_examples::host::Host;
 
-/// Hosts the service `conformance` and prints `READY <full service id>`. Runs until Ctrl-C or
+/// Provides the service `conformance`, prints `READY <full service id>`, and runs until Ctrl-C or
 /// SIGTERM.
 #[derive(Parser)]
 struct Options {
@@ -49,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
         connect = connect.client_id(client_id);
     }
     let hypha = connect.await?;
-    // Public, so that a caller in another workspace only needs the full id.
+    // Public, so that callers in other workspaces can call the service by its full id.
     let info = hypha
         .register_service(ConformanceService::new(Host::default()))
         .visibility(Visibility::Public)

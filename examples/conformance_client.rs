@@ -1,4 +1,4 @@
-//! Checks a conformance service, written in any language.
+//! Checks a conformance service in any language.
 //!
 //! `cargo run -p hypha-rpc-examples --example conformance_client -- --server-url URL --service ID`
 

@@ -31,7 +31,7 @@ impl Microscope {
     /// Take an image.
     pub(crate) async fn snap(
         &self,
-        /// In seconds.
+        /// Exposure time, in seconds.
         #[hypha(default = 0.1)]
         exposure: f64,
     ) -> NdArray {

@@ -1,4 +1,4 @@
-//! Serves a stage with a camera to language models, which the guide shows.
+//! Provides a stage with a camera to language models. The guide shows this program.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example mcp`
 
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use futures_util::stream;
 use hypha_rpc::prelude::*;
 
-/// A place on the stage, in millimetres.
+/// A position on the stage, in millimetres.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Position {
     x: f64,
@@ -29,9 +29,9 @@ impl Stage {
     /// Move the sample and return its new position.
     pub async fn move_to(
         &self,
-        /// Millimetres from the left.
+        /// Distance from the left, in millimetres.
         x: f64,
-        /// Millimetres from the front.
+        /// Distance from the front, in millimetres.
         #[hypha(default = 0.0)]
         y: f64,
     ) -> Result<Position, StageError> {
@@ -49,7 +49,7 @@ impl Stage {
         NdArray::from_vec([16, 16], pixels).map_err(|error| error.to_string())
     }
 
-    /// Measure the brightness at some places, one after the other.
+    /// Measure the brightness at several places in turn.
     pub async fn survey(&self, places: u16) -> impl Stream<Item = f64> {
         stream::iter((1..=places).map(|place| 1.0 / f64::from(place)))
     }

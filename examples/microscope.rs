@@ -1,11 +1,11 @@
-//! Serves a microscope. Its callers are the Python and JavaScript programs in the guide.
+//! Provides a microscope. The guide shows Python and JavaScript programs that call it.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example microscope`
 
 use futures_util::stream;
 use hypha_rpc::prelude::*;
 
-/// A part of the picture.
+/// A part of the image.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Region {
     width: u16,
@@ -27,7 +27,7 @@ impl Microscope {
     /// Take an image.
     pub async fn snap(
         &self,
-        /// Seconds.
+        /// Exposure time, in seconds.
         #[hypha(default = 0.1)]
         exposure: f64,
         region: Option<Region>,
@@ -38,12 +38,12 @@ impl Microscope {
         Ok(image(exposure, region))
     }
 
-    /// Take images, one after the other.
+    /// Take images in turn.
     pub async fn live(&self, frames: u16) -> impl Stream<Item = NdArray> {
         stream::iter((0..frames).map(|frame| image(f64::from(frame), None)))
     }
 
-    /// Focus, report every step, and return the final height.
+    /// Focus, report each step, and return the final height.
     pub async fn focus(&self, steps: u32, on_step: Callback<(u32, f64)>) -> Result<f64, Error> {
         for step in 1..=steps {
             on_step.call((step, 1.0 / f64::from(step))).await?;

@@ -1,10 +1,10 @@
-//! Calls a Python or JavaScript service shown in the guide, through a typed proxy.
+//! Calls a Python or JavaScript service through a typed proxy. The guide shows that service.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example segmenter -- SERVICE_ID`
 
 use hypha_rpc::prelude::*;
 
-/// The errors that the service raises.
+/// Errors of the service.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
 enum SegmentError {
     #[error("{0}")]
@@ -15,7 +15,7 @@ enum SegmentError {
     Other(String),
 }
 
-/// The service as a Rust contract; only its proxy is used.
+/// Contract of the service. Only its proxy is used.
 #[hypha_service]
 trait Segmenter {
     /// Find the pixels that are brighter than the threshold.

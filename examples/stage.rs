@@ -1,4 +1,4 @@
-//! Serves a stage that one user may move, which the chapter on accounts shows.
+//! Provides a stage that one user may move. The chapter on accounts shows this program.
 //!
 //! `HYPHA_SERVER_URL=.. HYPHA_TOKEN=.. cargo run -p hypha-rpc-examples --example stage -- USER_ID`
 
@@ -9,7 +9,7 @@ use hypha_rpc::service::IntoService;
 
 /// A motorized stage.
 struct Stage {
-    /// Id of the user who may move it.
+    /// Id of the user who may move the stage.
     operator: String,
     position: Mutex<f64>,
 }
@@ -23,9 +23,9 @@ enum StageError {
 
 #[hypha_service(id = "stage")]
 impl Stage {
-    /// Moves the stage. Returns its position in millimetres.
+    /// Moves the stage, and returns its new position in millimetres.
     pub async fn move_by(&self, ctx: &Context, distance: f64) -> Result<f64, StageError> {
-        // A token that the operator has made names the operator as its parent.
+        // The parent of a token that the operator has created is the operator.
         let user = ctx.user();
         let user = user.parent.as_ref().unwrap_or(&user.id);
         if *user != self.operator {
@@ -57,7 +57,7 @@ async fn main() -> anyhow::Result<()> {
     let [operator, viewers @ ..] = arguments.as_slice() else {
         anyhow::bail!("the ids of the operator, and of users who may look, are missing");
     };
-    // Users are known by their own workspaces; nobody else can enter them.
+    // Only a user can enter the user's own workspace, so access is granted to these workspaces.
     let workspaces = [operator].into_iter().chain(viewers);
     let workspaces = workspaces.map(|user| format!("ws-user-{user}"));
     let stage = Stage {

@@ -10,7 +10,7 @@ use clap::Parser;
 use hypha_rpc::client::State;
 use hypha_rpc::prelude::*;
 
-/// Calls its own service in a loop and shows the state of the connection, on one line.
+/// Calls its own service in a loop, and shows the state of the connection on one line.
 #[derive(Parser)]
 struct Options {
     /// URL of the Hypha server.
@@ -102,7 +102,7 @@ async fn main() -> anyhow::Result<()> {
         let mut number = 0;
         while options.calls.is_none_or(|most| number < most) {
             let begin = Instant::now();
-            // Running the method twice is harmless, so the call is sent again if the link is lost.
+            // The method is idempotent, so the call may be repeated if the link is lost.
             match survivor.next(number).idempotent().await {
                 Ok(next) => number = next,
                 Err(error) if error.is_retryable() => eprintln!("\n{error}"),

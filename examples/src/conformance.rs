@@ -13,7 +13,7 @@ pub struct Person {
     /// Age, in years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<i64>,
-    /// Reason for the person's fame.
+    /// Keywords about the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
 }
@@ -61,7 +61,7 @@ pub trait Conformance {
     /// Return the value.
     async fn echo(
         &self,
-        /// Anything.
+        /// Value to return.
         value: Value,
     ) -> Value;
 
@@ -80,7 +80,7 @@ pub trait Conformance {
         &self,
         /// The number to divide.
         a: f64,
-        /// The number to divide by; zero is an error.
+        /// The number to divide by. Zero is an error.
         b: f64,
     ) -> anyhow::Result<f64>;
 
@@ -118,7 +118,7 @@ pub trait Conformance {
     /// Panic. The caller gets an error, and the service continues.
     async fn panic_now(&self);
 
-    /// Multiply every element of an array; the type of the elements stays.
+    /// Multiply every element of an array, keeping the element type.
     async fn scale(
         &self,
         /// The array.
@@ -243,7 +243,7 @@ pub trait Conformance {
     ) -> anyhow::Result<Binary>;
 }
 
-/// The result of `make_counter`.
+/// Object that `make_counter` returns.
 #[hypha_service]
 pub trait Counter {
     /// Add to the counter and return its value.
@@ -258,10 +258,10 @@ pub trait Counter {
     async fn value(&self) -> i64;
 }
 
-/// The argument of `store`.
+/// Object that `store` accepts.
 #[hypha_service(rename_all = "camelCase")]
 pub trait Items {
-    /// Return the item of a key.
+    /// Return the item with a key.
     async fn get_item(
         &self,
         /// The key.

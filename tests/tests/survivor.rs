@@ -10,7 +10,7 @@ use hypha_rpc_tests::servers::{Kind, Server, Setup};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Returns the number after `name`.
+/// Returns the number that follows `name` in the line.
 fn number(line: &str, name: &str) -> Option<u64> {
     let rest = line.split(&format!("{name} ")).nth(1)?;
     rest.split(' ').next()?.parse().ok()

@@ -1,5 +1,5 @@
-//! The table of types in the guide, `docs/guide/data.md`: each row is a value that is sent to both
-//! other languages, which say its type and return it.
+//! Tests the table of types in `docs/guide/data.md`. Sends a value for each row to Python and
+//! JavaScript, which report its type and send it back.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -21,13 +21,13 @@ use ndarray::array;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-/// A peer connects and registers.
+/// Timeout for a peer to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// Row of the table in the guide: Rust, Python, JavaScript, JSON Schema.
+/// Row of the table: Rust, Python, JavaScript, JSON Schema.
 type Row = [String; 4];
 
-/// The rows of the table, without the marks of Markdown.
+/// Returns the rows of the table as plain text.
 fn rows() -> Result<Vec<Row>> {
     let page = std::fs::read_to_string(project_root().join("docs/guide/data.md"))?;
     let (_, table) = page.split_once("| Rust | Python |").context("no table")?;
@@ -46,19 +46,19 @@ fn rows() -> Result<Vec<Row>> {
     lines.map(cells).collect()
 }
 
-/// One value for each row, checked in one language.
+/// The table, checked in one language with a value for each row.
 struct Table<'a> {
     rows: Vec<Row>,
     language: Language,
     service: &'a RemoteService,
     checked: Vec<String>,
-    /// All that differs from the table.
+    /// Messages about differences from the table.
     wrong: Vec<String>,
 }
 
 impl Table<'_> {
-    /// Sends a value, compares its type there and its schema with the row of `name`, and takes it
-    /// back.
+    /// Sends a value, and compares its type at the peer and its schema with the row `name`. Checks
+    /// that the peer can send the value back.
     async fn check<T>(&mut self, name: &str, value: T) -> Result<()>
     where
         T: Serialize + DeserializeOwned + JsonSchema + PartialEq + Debug + 'static,
@@ -84,11 +84,11 @@ impl Table<'_> {
         let seen: String = self.service.call("seen", args!(&value)).await?;
         let seen = seen.split(' ').next().unwrap_or_default();
         let (seen, wanted) = match self.language {
-            // It is a `dict`.
+            // `ObjectProxy` is the Python client's subclass of `dict`.
             Language::Python => (seen.replace("ObjectProxy", "dict"), python),
             _ => (javascript_name(seen), javascript),
         };
-        // The value sent back may follow it.
+        // After a comma, the cell names the type of the value that is sent back.
         let wanted = wanted.split(", ").next().unwrap_or_default();
         if seen != wanted {
             wrong.push(format!("{name}: {seen}, the table has {wanted}"));
@@ -148,7 +148,7 @@ impl Table<'_> {
         self.check_crates().await
     }
 
-    /// Types of other crates.
+    /// Checks types of other crates.
     async fn check_crates(&mut self) -> Result<()> {
         let time: chrono::DateTime<chrono::Utc> = "2001-02-03T04:05:06.5Z".parse()?;
         self.check("chrono::DateTime<Utc>", time).await?;
@@ -181,7 +181,7 @@ impl Table<'_> {
     }
 }
 
-/// The keywords of a schema in one line.
+/// Returns the keywords of a schema in one line, as the table shows them.
 fn shown(schema: &Json) -> String {
     let mut words = Vec::new();
     if let Some(kinds) = schema["anyOf"].as_array() {
@@ -215,11 +215,11 @@ fn shown(schema: &Json) -> String {
     words.join(", ")
 }
 
-/// The name of a JavaScript type, from that of its constructor.
+/// Converts the name of a JavaScript constructor to that of the type.
 fn javascript_name(constructor: &str) -> String {
     match constructor {
         "Number" | "String" | "Boolean" => constructor.to_lowercase(),
-        // Neither has a constructor.
+        // `null` and `undefined` have no constructor.
         "undefined" => "null".to_owned(),
         other => other.to_owned(),
     }

@@ -1,5 +1,5 @@
-//! Tests values beyond plain data, to and from the other languages: files, types with a codec,
-//! models, sets, dates. Both servers are tested.
+//! Tests values beyond plain data in both directions, on both servers: files, types with a codec,
+//! pydantic models, sets and dates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, ErrorKind, SeekFrom};
@@ -17,12 +17,12 @@ use hypha_rpc_tests::servers::{Kind, Server};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-/// Time for a peer to connect and register.
+/// Timeout for a peer to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Size of the peers' files, in bytes.
 const SIZE: usize = 700_000;
 
-/// A point, for which all languages have a codec.
+/// A type for which every language has a codec.
 #[derive(Clone, Debug, PartialEq)]
 struct Point(f64, f64);
 
@@ -52,7 +52,7 @@ impl Codec for Point {
     }
 }
 
-/// A type for which only Rust has a codec.
+/// A type for which only the Rust program has a codec.
 struct Shape;
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -80,7 +80,7 @@ impl Codec for Shape {
 
 hypha_rpc::codec!(Point, Shape);
 
-/// A pydantic model in Python.
+/// Counterpart of a pydantic model.
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Person {
     name: String,
@@ -92,7 +92,7 @@ struct Given {
     given: Option<u8>,
 }
 
-/// Why the stage does not move.
+/// Reason why the stage does not move.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
 enum StageError {
     #[error("{position} is outside of 0 to {limit}")]
@@ -128,7 +128,7 @@ struct Here {
     kept: Mutex<Option<RemoteFile>>,
 }
 
-/// Returns 3 February 2001, the date that the peers send.
+/// Returns the date that the peers send, 3 February 2001.
 fn date() -> Result<Timestamp> {
     Timestamp::new(981_173_106, 500_000_000).context("no date")
 }
@@ -233,7 +233,7 @@ fn program(language: Language, server: &Server, options: &[&str]) -> Result<Proc
     Process::start(format!("the {language:?} peer"), &command)
 }
 
-/// Waits for a program in another thread, so that the connections of this thread continue.
+/// Runs `work` on a blocking thread, so that the connections of this thread continue.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -260,7 +260,7 @@ async fn javascript_checks(server: &Server) -> Result<()> {
     checked_by(Language::JavaScript, server).await
 }
 
-/// A service in another language, checked by Rust.
+/// A service in another language. The Rust program checks it.
 struct There {
     client: Client,
     service: RemoteService,
@@ -308,7 +308,7 @@ impl There {
             members == json!({"_rtype": "rust-shape", "edges": 3, "hole": null}),
             "{members}"
         );
-        // Types without a codec in Rust.
+        // The Rust program has no codec for these types.
         let shape: Value = self.service.call("shape", args!()).await?;
         ensure!(
             shape.to_json() == json!({"edges": 3, "hole": null, "_rtype": "shape"}),
@@ -364,8 +364,8 @@ impl There {
         Ok(file)
     }
 
-    /// Lets the peer read and write files of this program.
-    async fn lends(&self) -> Result<()> {
+    /// Passes files of this program to the peer, which reads and writes them.
+    async fn passes_files(&self) -> Result<()> {
         let file = RemoteFile::from_bytes(payload(SIZE)).named("some file");
         let read: Binary = self.service.call("read", args!(file)).await?;
         ensure!(*read == payload(SIZE));
@@ -443,7 +443,7 @@ async fn python_values(server: &Server) -> Result<()> {
     ensure!(changed.starts_with("žluťoučký"));
     file.close().await?;
     ensure!(there.service.call::<bool>("closed", args!()).await?);
-    there.lends().await?;
+    there.passes_files().await?;
     there.settled()
 }
 
@@ -471,7 +471,7 @@ async fn javascript_values(server: &Server) -> Result<()> {
     let error = file.write(b"x").await.err().context("writes")?;
     ensure!(error.kind() == ErrorKind::Unsupported, "{error}");
     file.close().await?;
-    there.lends().await?;
+    there.passes_files().await?;
     there.settled()
 }
 

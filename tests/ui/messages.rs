@@ -1,14 +1,14 @@
-//! Tests of the compiler messages for wrong contracts. Every case uses the generated items
-//! afterwards, because a mistake must not lead to further errors about missing items.
+//! Tests the compiler messages for invalid contracts. Each case also uses the generated items,
+//! because a mistake must not cause further errors about missing items.
 //!
-//! After a deliberate change of a message: `TRYBUILD=overwrite cargo test -p hypha-rpc-ui`.
+//! After a deliberate change of a message, run `TRYBUILD=overwrite cargo test -p hypha-rpc-ui`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::Command;
 
-/// Version of the compiler whose messages were recorded. Other versions have other messages, so
-/// they skip the test.
+/// Compiler version whose messages were recorded. Other versions skip the test, because their
+/// messages differ.
 const RUSTC: &str = "rustc 1.95.";
 
 #[test]
@@ -24,7 +24,7 @@ fn messages() {
         if let Some(mut file) = file {
             let _ = file.write_all(line.as_bytes());
         }
-        // Bypasses the capture of the test runner, which would hide the message.
+        // Written to `stderr` directly, because the test runner captures `eprintln!`.
         let _ = std::io::stderr().write_all(format!("\nskipped: {line}").as_bytes());
         return;
     }

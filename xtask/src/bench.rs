@@ -1,6 +1,6 @@
-//! The commands that measure. `cargo xtask bench` compares calls with the Python stack and a bare
-//! relay in one run, `cargo xtask server-figures` measures the server, and `cargo xtask hostile`
-//! measures the effect of attacks on the server.
+//! The commands that measure: `cargo xtask bench` compares calls with the Python stack and a relay
+//! without RPC, `cargo xtask server-figures` measures the server, and `cargo xtask hostile`
+//! measures the effects of attacks.
 
 use std::process::Command;
 
@@ -13,12 +13,12 @@ use crate::setup;
 /// Options of the benchmarks.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Arguments of the measuring program, such as `--seconds 2`; `-- --help` lists them.
+    /// Arguments of the measuring program, such as `--seconds 2`. `-- --help` lists them.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Sets up the peers and runs the benchmark.
+/// Installs the peers and runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
     measure("hypha-rpc-tests", "bench", options)
@@ -29,12 +29,12 @@ pub(crate) fn server(options: &Options) -> Result<()> {
     measure("hypha-rpc-tests", "server_figures", options)
 }
 
-/// Attacks the server.
+/// Runs the attacks on the server.
 pub(crate) fn hostile(options: &Options) -> Result<()> {
     measure("hypha-hostile", "hostile", options)
 }
 
-/// Builds the programs of a package and the server with optimization, and runs `program`.
+/// Builds the programs of `package` and the server in release mode, and runs `program`.
 fn measure(package: &str, program: &str, options: &Options) -> Result<()> {
     let packages = ["--package", package, "--package", "hypha-server"];
     perform(cargo(&["build", "--release", "--bins"]).args(packages))?;

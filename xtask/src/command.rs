@@ -1,4 +1,4 @@
-//! Runs external commands, and named steps with a final summary. Used by all other modules.
+//! Runs commands, and steps with a summary. All other modules use this one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,9 +17,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(root()).args(arguments);
-    // The variables that cargo sets for xtask must not reach build scripts of other packages. Some
-    // build scripts watch these variables, and cargo would rebuild them and all dependents each
-    // time.
+    // Remove the variables that cargo sets for xtask. Build scripts of other packages watch some of
+    // them, so cargo would rebuild these packages and all their dependents each time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -29,7 +28,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command that shares the output of this process.
+/// Runs a command. Its output is shown.
 ///
 /// # Errors
 ///
@@ -43,11 +42,11 @@ pub(crate) fn perform(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and returns its standard output.
+/// Runs a command, and returns its standard output.
 ///
 /// # Errors
 ///
-/// Fails if the command cannot be started or does not succeed; the error contains its standard
+/// Fails if the command cannot be started or does not succeed. The error contains its standard
 /// error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
@@ -75,23 +74,24 @@ fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Returns the packages of the workspace as `cargo metadata` describes them, without dependencies.
+/// Returns the output of `cargo metadata` for the packages of the workspace, without dependencies.
 pub(crate) fn metadata() -> Result<serde_json::Value> {
     let arguments = ["metadata", "--no-deps", "--format-version", "1"];
     Ok(serde_json::from_str(&output(&mut cargo(&arguments))?)?)
 }
 
-/// Named steps. All run even if one fails.
+/// Named steps with a summary. After a failed step, the other steps still run.
 #[derive(Default)]
 pub(crate) struct Steps {
-    /// Words, of which the name of a step must contain at least one. If empty, all steps run.
+    /// Words that select steps: a name must contain at least one. If empty, all steps run.
     only: Vec<String>,
     /// Name, time and result of each step that ran.
     done: Vec<(String, Duration, Result<()>)>,
 }
 
 impl Steps {
-    /// Skips every step whose name contains none of these words. Without words, all steps run.
+    /// Returns steps of which only those run whose name contains one of `words`. If empty, all
+    /// steps run.
     pub(crate) fn only(words: &[String]) -> Steps {
         Steps {
             only: words.to_vec(),
@@ -99,7 +99,7 @@ impl Steps {
         }
     }
 
-    /// Runs a step, and returns whether it succeeded. A skipped step counts as a success.
+    /// Runs a step if it is selected. Returns false if it failed.
     pub(crate) fn step(
         &mut self,
         name: impl Into<String>,

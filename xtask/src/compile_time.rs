@@ -1,8 +1,7 @@
-//! The command `cargo xtask compile-time`: measures the time to compile a contract.
+//! The command `cargo xtask compile-time`: measures how long a contract takes to compile.
 //!
-//! It writes a small crate below `target`, once with an empty contract and once with a large one.
-//! The difference of the two times is the cost of the contract. Run it while nothing else is
-//! running.
+//! Writes a small crate below `target`, with an empty contract and with a large one. The difference
+//! between their compile times is the cost of the contract. Run it on an idle machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,12 +19,12 @@ pub(crate) struct Options {
     /// Number of methods of the large contract.
     #[arg(long, default_value_t = 50)]
     methods: usize,
-    /// Number of times that each contract is compiled; the fastest counts.
+    /// Number of times to compile each contract. The fastest counts.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
 }
 
-/// Maximum additional time of a large contract compared with an empty one.
+/// Maximum difference between the compile times of a large and an empty contract.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Form of the contract: a trait with an implementation, or an `impl` block.
@@ -53,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let mut too_slow = Vec::new();
     for command in ["check", "build"] {
-        // Compile the dependencies first, because they must not count.
+        // Compile the dependencies first, so that they do not count.
         compile(&folder, command, &source(Form::Trait, 0))?;
         let empty = fastest(&folder, command, Form::Trait, 0, options.rounds)?;
         println!(
@@ -81,8 +80,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns the shortest time of several rounds, because other programs can only make a round
-/// longer.
+/// Returns the shortest compile time of several rounds. Other programs can only make a round
+/// slower.
 fn fastest(
     folder: &Path,
     command: &str,
@@ -96,12 +95,12 @@ fn fastest(
     times.into_iter().min().context("no rounds")
 }
 
-/// Returns the time that cargo takes for a newly written source.
+/// Writes the source, and returns the time that cargo needs to compile it.
 fn compile(folder: &Path, command: &str, source: &str) -> Result<Duration> {
     fs::write(folder.join("src/lib.rs"), source)?;
     let mut cargo = cargo(&[command, "--quiet"]);
     cargo.current_dir(folder);
-    // Every round must compile everything, without the caches of the workspace.
+    // Each round must compile everything, without caches.
     cargo.env("CARGO_INCREMENTAL", "0");
     cargo.env("CARGO_TARGET_DIR", folder.join("target"));
     let start = Instant::now();
@@ -152,7 +151,7 @@ pub enum LabError {
 pub struct Desk;
 "#;
 
-/// Kinds of methods, used in turn: the part between name and body, and the body.
+/// Methods that a contract repeats in turn: the part between name and body, and the body.
 const METHODS: [(&str, &str); 5] = [
     (
         "(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> Result<f64, LabError>",
@@ -197,7 +196,7 @@ fn source(form: Form, methods: usize) -> String {
             ),
         };
     }
-    // The crate must create the service; otherwise rustc would not compile its code.
+    // Without an instance of the service, rustc would not compile its code.
     match form {
         Form::Trait => format!(
             "{TYPES}

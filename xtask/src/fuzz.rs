@@ -1,8 +1,8 @@
-//! The command `cargo xtask fuzz`: fuzzes everything that parses received bytes.
+//! The command `cargo xtask fuzz`: fuzzes all parsers of received bytes.
 //!
-//! Inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one per
-//! line, and an ordinary test runs them. libFuzzer needs one file per input, so they are unpacked
-//! beside the targets.
+//! The stored inputs of a target are in `tests/fuzz/corpus/<target>.hex` of its crate, one per
+//! line, and an ordinary test runs them. libFuzzer needs one file per input, so this command
+//! unpacks them beside the targets.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,10 +18,10 @@ use crate::command::{Steps, cargo, output, perform, root};
 /// Options of the fuzzing.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Time that each target runs, in seconds.
+    /// Time to run each target, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Afterwards, keep the smallest set of inputs with the same coverage.
+    /// Afterwards, store the smallest set of inputs with the same coverage.
     #[arg(long)]
     keep: bool,
     /// Targets to run. Default: all.
@@ -30,13 +30,13 @@ pub(crate) struct Options {
 
 /// Maximum length of inputs, in bytes. Longer inputs rarely find more.
 const MAX_LEN: &str = "-max_len=4096";
-/// Maximum length of kept inputs, in bytes. Short, because people read them, and every test run
+/// Maximum length of stored inputs, in bytes. Short, because people read them and every test run
 /// executes them.
 const MAX_KEPT_LEN: &str = "-max_len=256";
-/// Limits in MiB and seconds. If an input of a few kilobytes exceeds one of them, that is a bug.
+/// Limits in MiB and seconds. An input of a few kilobytes that exceeds one has found a bug.
 const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=20"];
 
-/// Fuzzes each selected target. Runs all of them; fails if any found a bug.
+/// Fuzzes each selected target. A failed target does not stop the others.
 pub(crate) fn run(options: &Options) -> Result<()> {
     output(&mut cargo(&["fuzz", "--version"]))
         .context("cargo-fuzz is missing: `cargo install cargo-fuzz` (it needs a C++ compiler)")?;
@@ -73,10 +73,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.finish()
 }
 
-/// Crates with fuzz targets, in their folder `fuzz`.
+/// Crates with a folder `fuzz` that contains fuzz targets.
 pub(crate) const CRATES: [&str; 2] = ["hypha-wire", "hypha-rpc"];
 
-/// A fuzz target, which is a file in its crate's `fuzz/fuzz_targets`.
+/// A fuzz target: a file in `fuzz/fuzz_targets` of its crate.
 struct Target {
     krate: &'static str,
     name: String,
@@ -112,9 +112,10 @@ impl Target {
 fn libfuzzer(target: &Target) -> Command {
     let mut command = cargo(&["fuzz", "run", "--fuzz-dir"]);
     command.arg(target.folder()).arg(&target.name);
-    // Sanitizers are unstable, but the stable compiler contains them.
+    // The stable compiler supports sanitizers, but only with this variable.
     command.env("RUSTC_BOOTSTRAP", "1");
-    // Recording the origin of each allocation takes half of the time, and is not needed.
+    // libFuzzer does not need the origin of each allocation, which takes half of the time to
+    // record.
     command.env(
         "ASAN_OPTIONS",
         "malloc_context_size=0:quarantine_size_mb=16",
@@ -122,7 +123,8 @@ fn libfuzzer(target: &Target) -> Command {
     command
 }
 
-/// Returns the folder with the inputs of a target: the kept ones, and those found by earlier runs.
+/// Writes the stored inputs of a target as files, and returns their folder, which also contains the
+/// inputs found by earlier runs.
 fn unpack(target: &Target) -> Result<PathBuf> {
     let corpus = target.folder().join("corpus").join(&target.name);
     fs::create_dir_all(&corpus)?;
@@ -136,15 +138,15 @@ fn unpack(target: &Target) -> Result<PathBuf> {
     Ok(corpus)
 }
 
-/// Replaces the kept inputs with the smallest set that covers the same code as the kept and the new
-/// ones.
+/// Replaces the stored inputs with the smallest set that covers the same code as the stored and new
+/// inputs.
 fn keep(target: &Target, corpus: &Path) -> Result<()> {
     let smallest = target
         .folder()
         .join("corpus")
         .join(format!("{}.smallest", target.name));
     fs::create_dir_all(&smallest)?;
-    // Coverage only counts whether a line is reached, not the number of times.
+    // Compare which lines an input reaches, not how often.
     let merge = [
         "--",
         "-merge=1",

@@ -1,5 +1,5 @@
-//! Checks the style of imports: one `use` per module. rustfmt has this check
-//! (`imports_granularity = "Module"`) only on nightly.
+//! Checks that each `use` imports from one module only. rustfmt supports this (`imports_granularity
+//! = "Module"`) only on nightly.
 
 use std::fs;
 use std::process::Command;
@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 
 use crate::command::{output, root};
 
-/// Code whose format is part of a test.
+/// Folders to skip: tests compare the exact text of these files.
 const FOREIGN: [&str; 2] = ["tests/ui/cases/", "tests/tests/schemas/generated/"];
 
-/// Checks all sources that git tracks.
+/// Checks all Rust files that git tracks.
 pub(crate) fn check() -> Result<()> {
     let mut git = Command::new("git");
     git.current_dir(root()).args(["ls-files", "*.rs"]);
@@ -32,7 +32,7 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Returns the lines of imports that name items of several modules.
+/// Returns the lines of imports from several modules.
 fn nested(source: &str) -> Vec<usize> {
     let mut found = Vec::new();
     let mut lines = source.lines().enumerate();

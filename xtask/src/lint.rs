@@ -1,4 +1,4 @@
-//! The command `cargo xtask lint`: all checks that do not run the sources.
+//! The command `cargo xtask lint`: all checks that do not run the project's programs.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::command::{Steps, cargo, metadata, output, perform, root};
 use crate::{arrows, imports, oldest, package, prose};
 
-/// Pattern of paths that only exist on their author's machine.
+/// Pattern of absolute paths, which only exist on their author's machine.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
 
 /// The checks to run.
@@ -18,11 +18,11 @@ const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|far
   cargo xtask lint prose links   width, words and links of comments and Markdown, in a second
   cargo xtask lint arrows        layers of the modules")]
 pub(crate) struct Options {
-    /// Words in the names of the steps to run, for example `arrows`. Default: every step.
+    /// Words that select steps by name, such as `arrows`. Default: every step.
     steps: Vec<String>,
 }
 
-/// Runs all selected checks, even after one has failed.
+/// Runs all selected checks. A failed check does not stop the others.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::only(&options.steps);
     steps.step("formatting", || {
@@ -61,15 +61,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.finish()
 }
 
-/// Fails with the command that installs a missing component of the toolchain.
+/// Checks that a component of the toolchain is installed. The error contains the command to install
+/// it.
 fn component(name: &str, subcommand: &str) -> Result<()> {
     output(&mut cargo(&[subcommand, "--version"]))
         .with_context(|| format!("{name} is missing: `rustup component add {name}`"))
         .map(drop)
 }
 
-/// Checks that every crate with features compiles, including its tests, without features and with
-/// each feature alone. Test runs always enable all features.
+/// Checks that each crate compiles, with its tests, without features and with each feature alone.
+/// Test runs always enable all features, so they do not check this.
 fn each_feature_alone() -> Result<()> {
     let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("no packages")?;
@@ -98,13 +99,13 @@ fn each_feature_alone() -> Result<()> {
     Ok(())
 }
 
-/// Checks that no file contains a path of the machine on which it was written.
+/// Checks that no file contains an absolute path of its author's machine.
 fn machine_paths() -> Result<()> {
     let mut grep = Command::new("git");
     grep.current_dir(root());
     grep.args(["grep", "-nIE", MACHINE_PATHS, "--", ":!*.lock", ":!vectors"]);
     let found = grep.output().context("git cannot be run")?;
-    // `git grep` exits with 1 if nothing matches. Any other status except 0 means that the search
+    // `git grep` exits with 1 if nothing matches. A status other than 0 or 1 means that the search
     // failed.
     let text = String::from_utf8_lossy(&found.stdout);
     ensure!(

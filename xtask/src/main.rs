@@ -19,8 +19,7 @@ use clap::{Parser, Subcommand};
 
 /// Runs checks, tests and measurements of the project.
 ///
-/// Run `cargo xtask lint` and `cargo xtask test` before a change is merged. CONTRIBUTING.md says
-/// more.
+/// Run `cargo xtask lint` and `cargo xtask test` before a change is merged. See CONTRIBUTING.md.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
@@ -34,24 +33,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Routine {
-    /// Installs the Python and JavaScript peers of the tests; with CI set, also Redis and Chromium.
+    /// Installs the Python and JavaScript peers of the tests. With CI set, also Redis and Chromium.
     Setup,
-    /// Runs all tests, or those of a package, of a test program, or with a name.
+    /// Runs all tests, or those of a package, a test program, or a name.
     Test(test::Options),
     /// Checks the sources: format, layers, prose, spelling, links, packages, clippy, docs.
     Lint(lint::Options),
-    /// Fuzzes all parsers of received bytes, and keeps inputs that reach new code.
+    /// Fuzzes all parsers of received bytes, and can store inputs that reach new code.
     Fuzz(fuzz::Options),
-    /// Measures calls and payloads, beside the Python stack and a bare relay.
+    /// Measures calls and payloads, and compares them with the Python stack and a relay without
+    /// RPC.
     Bench(bench::Options),
-    /// Measures the server: start, idle clients, routing, hours under load.
+    /// Measures the server: start, idle clients, routing, and hours under load.
     ServerFigures(bench::Options),
     /// Runs each attack on the server with 1,000 connections, and measures memory, recovery and
     /// latency.
     Hostile(bench::Options),
     /// Measures the compile time of a contract with 50 methods.
     CompileTime(compile_time::Options),
-    /// Checks metadata and contents of the packages, and runs their publication without an upload.
+    /// Checks metadata and contents of the packages, and simulates their publication.
     Package(package::PackageOptions),
     /// Compares the public API with that of an earlier version, or lists it.
     Api(package::ApiOptions),

@@ -1,5 +1,5 @@
-//! The command `cargo xtask package`, which checks the packages in the form in which they are
-//! published, and the command `cargo xtask api`, which checks their public API.
+//! The commands `cargo xtask package`, which checks the packages as they will be published, and
+//! `cargo xtask api`, which checks their public API.
 
 use std::process::Command;
 
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::command::{Steps, cargo, metadata, output, perform};
 
-/// Paths that a package may contain; folders end with `/`. Other files are useless to its users.
+/// Paths that a package may contain. Folders end with `/`. Users of a package do not need other
+/// files.
 const CONTENT: [&str; 9] = [
     ".cargo_vcs_info.json",
     "Cargo.lock",
@@ -25,7 +26,7 @@ const CONTENT: [&str; 9] = [
 /// Files that every package must contain.
 const NEEDED: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Fields of a manifest that a registry page shows.
+/// Fields of a manifest that the registry shows.
 const FIELDS: [&str; 7] = [
     "description",
     "license",
@@ -39,7 +40,7 @@ const FIELDS: [&str; 7] = [
 /// Options of `cargo xtask package`.
 #[derive(Args)]
 pub(crate) struct PackageOptions {
-    /// Do not build the packages from their contents, which takes some minutes.
+    /// Do not build the packages from their contents. The build takes some minutes.
     #[arg(long)]
     no_verify: bool,
     /// Accept uncommitted changes.
@@ -47,14 +48,13 @@ pub(crate) struct PackageOptions {
     allow_dirty: bool,
 }
 
-/// Checks metadata and content of all published packages, and runs their publication without an
-/// upload.
+/// Checks metadata and contents of all published packages, and simulates their publication.
 pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     let mut steps = Steps::default();
     steps.step("metadata and content", content);
     steps.step("rehearsal", || {
-        // With `--workspace`, cargo publishes in the order of dependencies, and verifies each
-        // package with the others of this workspace instead of those in the registry.
+        // With `--workspace`, cargo publishes in dependency order, and verifies each package with
+        // the other packages of this workspace instead of those in the registry.
         let mut command = cargo(&["publish", "--workspace", "--dry-run", "--locked"]);
         if options.no_verify {
             command.arg("--no-verify");
@@ -67,8 +67,7 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     steps.finish()
 }
 
-/// Checks that every published package has metadata, contains the needed files, and contains no
-/// others.
+/// Checks that each published package has all metadata and the needed files, and no other files.
 pub(crate) fn content() -> Result<()> {
     let mut faults = Vec::new();
     for package in published()? {
@@ -88,7 +87,7 @@ pub(crate) fn content() -> Result<()> {
     Ok(())
 }
 
-/// Returns the packages of the workspace that are published, as cargo describes them.
+/// Returns the metadata of the packages that are published.
 fn published() -> Result<Vec<Value>> {
     let mut metadata = metadata()?;
     let Value::Array(packages) = metadata["packages"].take() else {
@@ -99,7 +98,7 @@ fn published() -> Result<Vec<Value>> {
     Ok(packages.collect())
 }
 
-/// Returns the fields that the manifest lacks or leaves empty.
+/// Returns the fields of a manifest that are missing or empty.
 fn missing_fields(package: &Value) -> impl Iterator<Item = &'static str> + '_ {
     FIELDS.into_iter().filter(|field| match &package[*field] {
         Value::String(text) => text.is_empty(),
@@ -108,7 +107,7 @@ fn missing_fields(package: &Value) -> impl Iterator<Item = &'static str> + '_ {
     })
 }
 
-/// Returns the files that do not belong into a package.
+/// Returns the files that a package should not contain.
 fn misplaced<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     let expected = |file: &str| {
         CONTENT
@@ -121,7 +120,7 @@ fn misplaced<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     files.iter().copied().filter(move |file| !expected(file))
 }
 
-/// Returns the needed files that a package lacks.
+/// Returns the needed files that a package does not contain.
 fn absent<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'static str> + 'a {
     NEEDED.into_iter().filter(|needed| !files.contains(needed))
 }
@@ -140,7 +139,7 @@ pub(crate) struct ApiOptions {
 /// Crates with a stable API (docs/compatibility.md).
 const STABLE: [&str; 2] = ["hypha-rpc", "hypha-server"];
 
-/// Compares the public API with an earlier one, or lists it.
+/// Compares the public API with an earlier version, or lists it.
 pub(crate) fn api(options: &ApiOptions) -> Result<()> {
     if options.list {
         installed("cargo-public-api", "public-api")?;
@@ -162,7 +161,7 @@ pub(crate) fn api(options: &ApiOptions) -> Result<()> {
     perform(&mut command)
 }
 
-/// Fails with the command that installs a missing subcommand of cargo.
+/// Checks that a cargo subcommand is installed. The error contains the command to install it.
 fn installed(krate: &str, subcommand: &str) -> Result<()> {
     let found = Command::new(krate).args([subcommand, "--version"]).output();
     ensure!(

@@ -1,7 +1,7 @@
-//! The command `cargo xtask setup`: installs what the tests need besides Rust: the Python and
-//! JavaScript peers from their lock files, a browser and Redis.
+//! The command `cargo xtask setup`: installs the Python and JavaScript peers of the tests from
+//! their lock files, and a browser and Redis.
 //!
-//! A stamp file beside each installation contains its lock file. So a second run does nothing, and
+//! A stamp file beside each installation is a copy of its lock file. A second run does nothing, and
 //! a changed lock file causes a new installation.
 
 use std::fs;
@@ -20,11 +20,11 @@ pub(crate) fn run() -> Result<()> {
     programs(&PROGRAMS)
 }
 
-/// Programs that tests start, other than the peers: the executable, and its Debian package.
+/// System programs that tests start. Each name is that of the executable and of the Debian package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
-/// Installs system programs if `CI` is set; otherwise lists the missing ones, and the tests that
-/// need them are skipped. On a developer's machine, nothing may be installed without a request.
+/// Installs system programs if `CI` is set. Otherwise lists the missing ones, whose tests are then
+/// skipped, because nothing may be installed on a developer's machine without a request.
 pub(crate) fn programs(names: &[&str]) -> Result<()> {
     let (found, missing): (Vec<&str>, Vec<&str>) = names
         .iter()
@@ -51,23 +51,23 @@ pub(crate) fn programs(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Installs the Python peers, unless they are up to date.
+/// Installs the Python peers if they are missing or out of date.
 pub(crate) fn python() -> Result<()> {
     install_python("venv", "requirements.lock").context("the Python peers cannot be installed")
 }
 
-/// Installs the MCP clients in Python, unless they are up to date.
+/// Installs the MCP clients in Python if they are missing or out of date.
 pub(crate) fn mcp_clients() -> Result<()> {
     install_python("mcp-venv", "requirements-mcp.lock")
         .context("the MCP clients cannot be installed")
 }
 
-/// Installs the JavaScript peers, unless they are up to date.
+/// Installs the JavaScript peers if they are missing or out of date.
 pub(crate) fn javascript() -> Result<()> {
     install_javascript().context("the JavaScript peers cannot be installed")
 }
 
-/// Installs one environment from its lock file.
+/// Installs a Python environment from its lock file.
 fn install_python(environment: &str, lock: &str) -> Result<()> {
     let environment = root().join("target/interop").join(environment);
     let lock = root().join("tests/interop").join(lock);
@@ -95,7 +95,7 @@ fn install_python(environment: &str, lock: &str) -> Result<()> {
     println!("installing the packages of {}", lock.display());
     perform(
         Command::new("python3")
-            // An environment of another Python version cannot be updated, so replace it.
+            // Create a new environment, because one of another Python version cannot be updated.
             .args(["-m", "venv", "--clear"])
             .arg(&environment),
     )?;
@@ -107,13 +107,13 @@ fn install_python(environment: &str, lock: &str) -> Result<()> {
                 "install",
                 "--quiet",
                 "--disable-pip-version-check",
-                // The lock file lists all packages, so pip must not add others.
+                // pip must install only what the lock file lists.
                 "--no-deps",
             ])
             .arg("--requirement")
             .arg(&lock),
     )?;
-    // The lock file must list all dependencies. A missing one fails here instead of inside a test.
+    // A dependency that the lock file lacks fails here, instead of in a test.
     perform(Command::new(environment.join("bin/python")).args(["-m", "pip", "check"]))?;
     Ok(fs::write(stamp, wanted)?)
 }
@@ -150,7 +150,7 @@ fn install_javascript() -> Result<()> {
     Ok(fs::write(stamp, wanted)?)
 }
 
-/// Returns whether the stamp file of an installation has the wanted content.
+/// Returns whether the stamp file has the content `wanted`.
 fn is_current(stamp: &Path, wanted: &str) -> bool {
     fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
 }

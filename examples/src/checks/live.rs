@@ -1,4 +1,4 @@
-//! Checks functions, streams and objects as arguments and results.
+//! Checks of functions, streams and objects in arguments and results.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{AT_ONCE, Checks, MEGABYTE, Outcome, eventually, fails_at_once, same};
 use crate::conformance::{Items, ItemsProxy, ItemsService};
 
-/// Error messages of calls to functions whose session or owner no longer exists.
+/// Error messages of functions whose session has ended or whose owner has disconnected.
 const GONE: &[&str] = &[
     "Session not found",
     "Parent session was closed",
@@ -24,7 +24,7 @@ const GONE: &[&str] = &[
     "Client disconnected",
 ];
 
-/// Returns its number and the key.
+/// Object whose items consist of its number and the key.
 struct Numbered(u32);
 
 impl Items for Numbered {
@@ -38,7 +38,7 @@ fn items(number: u32) -> ItemsService<Numbered> {
     ItemsService::new(Numbered(number))
 }
 
-/// Decrements the number of streams when a stream is dropped.
+/// Decrements a count when dropped.
 struct Alive(Arc<AtomicUsize>);
 
 impl Drop for Alive {
@@ -47,7 +47,7 @@ impl Drop for Alive {
     }
 }
 
-/// Returns an endless stream of ones, and the number of such streams that exist.
+/// Returns an endless stream of ones, and a count that is zero after the stream was dropped.
 fn endless() -> (RemoteStream<f64>, Arc<AtomicUsize>) {
     let alive = Arc::new(AtomicUsize::new(1));
     let ones = stream::unfold(Alive(Arc::clone(&alive)), async |alive| {
@@ -261,10 +261,10 @@ impl Checks {
                 async { Value::from("nobody reads this") }
             }
         });
-        // The protocol does not specify the result.
+        // The protocol does not specify the result, so ignore it.
         let _: Value = self.untyped("progress", args!(record, 200)).await?;
-        // All calls of the callback were sent before the call ended; the last may start slightly
-        // later.
+        // All calls of the callback were sent before the call ended. The last ones may start
+        // slightly later.
         eventually("not all steps came", async || {
             Ok(seen.lock().unwrap_or_else(PoisonError::into_inner).len() == 200)
         })
@@ -273,7 +273,7 @@ impl Checks {
         same(&*seen, &Vec::from_iter(0..200))
     }
 
-    /// Functions passed to a call end with that call. Later calls of them fail immediately.
+    /// Functions in arguments end with their call. Later calls of them must fail immediately.
     async fn ended_callbacks(&self) -> Outcome {
         let double: Callback<i64, i64> = Callback::new(|i| async move { 2 * i });
         let back: Function = self.untyped("echo", args!(double)).await?;
@@ -297,7 +297,7 @@ impl Checks {
         same(counter.call::<i64>("increment", args!(by = 4)).await?, 5)
     }
 
-    /// Checks that only the client that received a function can call it.
+    /// Checks that a client cannot call a function that another client received.
     async fn strangers(&self) -> Outcome {
         let other = self.options.another().await?;
         let desk = Service::new("stranger")
@@ -322,11 +322,11 @@ impl Checks {
         let counter: RemoteService = self.untyped("make_counter", args!()).await?;
         refused(counter.function("increment")).await?;
         if self.options.host_language.as_deref() != Some("rust") {
-            // Hosts in other languages return their own interface.
+            // Hosts in other languages return an interface of their own.
             other.disconnect().await;
             return Ok(());
         }
-        // The host returns the interface of this client unchanged.
+        // The Rust host returns this client's interface unchanged.
         let interface = Object::interface(items(1));
         let known: RemoteService = self.untyped("echo", args!(interface)).await?;
         refused(known.function("getItem")).await?;
@@ -351,7 +351,7 @@ impl Checks {
         same(self.service.open_streams().await?, 1)?;
         drop(counted);
         none_is_left().await?;
-        // Drops the stream while it waits for an item.
+        // Drop the stream while it waits for an item.
         let mut counted = self.service.count(1_000_000, 0.3).await?;
         same(counted.try_next().await?, Some(0))?;
         let waited = tokio::time::timeout(Duration::from_millis(50), counted.next()).await;
@@ -385,7 +385,7 @@ impl Checks {
             has_ended(&alive).await?;
         }
 
-        // Disconnects a caller in the middle of a stream.
+        // The caller cancels the call in the middle of a stream.
         let (ones, alive) = endless();
         let call = self.service.sum(ones, None).into_future();
         let waited = tokio::time::timeout(Duration::from_millis(100), call).await;

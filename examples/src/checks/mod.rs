@@ -1,4 +1,4 @@
-//! Checks of the conformance client, and their report.
+//! Checks of the conformance client, and the report of their results.
 
 mod live;
 mod plain;
@@ -40,19 +40,19 @@ pub struct Options {
     /// Names of checks to skip, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
-    /// Number of concurrent calls in checks of concurrency. An HTTP stream of the Python server
-    /// loses messages when more than 100 arrive at once.
+    /// Number of concurrent calls in checks of concurrency. Over HTTP, the Python server loses
+    /// messages when more than 100 arrive at once.
     #[arg(long, default_value_t = 300)]
     pub burst: u32,
-    /// Language of the service: `rust`, `python` or `js`. Skips checks that do not apply to it;
-    /// without this option, only checks that apply to all languages run.
+    /// Language of the service: `rust`, `python` or `js`. Checks that do not apply to it are
+    /// skipped. Default: run only checks that apply to all languages.
     #[arg(long)]
     pub host_language: Option<String>,
 }
 
 /// Timeout of a check.
 const LIMIT: Duration = Duration::from_secs(90);
-/// Maximum time in which a call that fails "immediately" must fail, even on the slowest machine.
+/// Maximum time for a call to fail that must fail immediately. Generous, for slow machines.
 const AT_ONCE: Duration = Duration::from_secs(5);
 const MEGABYTE: usize = 1 << 20;
 
@@ -83,14 +83,14 @@ impl Options {
         connect.await
     }
 
-    /// Connects another client, in the same workspace if one was given.
+    /// Connects another client, in the workspace of the options if one is set.
     async fn another(&self) -> Result<Client, Error> {
         let mut options = self.clone();
         options.client_id = None;
         options.connect().await
     }
 
-    /// Returns whether the service checks its arguments. JavaScript functions accept any.
+    /// Returns whether the service rejects unknown arguments. JavaScript functions accept them.
     fn knows_parameters(&self) -> bool {
         matches!(self.host_language.as_deref(), Some("rust" | "python"))
     }
@@ -100,7 +100,7 @@ impl Options {
     }
 }
 
-/// Prints the line of a check.
+/// Prints the result of a check.
 pub fn report(name: &str, outcome: &Outcome) {
     let detail = outcome
         .as_ref()
@@ -131,14 +131,14 @@ fn short(value: &impl std::fmt::Debug) -> String {
     text
 }
 
-/// Returns bytes that differ from every shifted or repeated copy of their parts.
+/// Returns bytes whose pattern shows whether parts were shifted or repeated.
 fn pattern(size: usize) -> Vec<u8> {
     (0..size)
         .map(|i| ((i * 7) ^ (i >> 8) ^ (i >> 16)) as u8)
         .collect()
 }
 
-/// Polls until the condition holds. After some seconds, fails with `what`.
+/// Waits until the condition is true. Fails with the message `what` after some seconds.
 async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     what: &str,
     is_so: impl Fn() -> F,
@@ -151,7 +151,7 @@ async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     Ok(())
 }
 
-/// Returns the error of `call`, which must fail immediately with a message that contains one of
+/// Returns the error of `call`, which must fail immediately. Its message must contain one of
 /// `words`.
 async fn fails_at_once<T: std::fmt::Debug, E: std::fmt::Display>(
     call: impl IntoFuture<Output = Result<T, E>>,
@@ -217,13 +217,13 @@ impl Checks {
         report(name, &outcome);
     }
 
-    /// Returns whether the service has a method that is optional for conformance services.
+    /// Returns whether the service has this optional method.
     fn has(&self, method: &str) -> bool {
         self.service.service().has_method(method)
     }
 
-    /// Returns whether the service is one of this project, whose error messages and additional
-    /// arguments are known.
+    /// Returns whether the service belongs to this project, so that its error messages and
+    /// additional arguments are known.
     fn knows_texts(&self) -> bool {
         self.options.host_language.is_some()
     }

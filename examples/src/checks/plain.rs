@@ -1,4 +1,4 @@
-//! Checks ordinary calls: arguments, results, errors, large messages, heartbeats.
+//! Checks of ordinary calls: arguments, results, errors, large messages and heartbeats.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn person(name: &str, age: Option<i64>, tags: Option<&[&str]>) -> Person {
     }
 }
 
-/// Returns named values of every plain kind.
+/// Returns plain values of every kind, with their names.
 fn plain_values() -> Vec<(String, Value)> {
     let mut values = vec![
         ("null".to_owned(), Value::Null),
@@ -194,7 +194,7 @@ impl Checks {
         })
         .await;
         self.check("sleep_longer_than_the_silence_limit", async |c| {
-            // Heartbeats keep the call alive; without them it would fail after 2 s.
+            // The idle timeout is 2 s, so the call only succeeds if heartbeats arrive.
             let started = tokio::time::Instant::now();
             let slept = c
                 .service

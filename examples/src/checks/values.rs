@@ -1,4 +1,4 @@
-//! Checks arrays, typed errors and files.
+//! Checks of arrays, typed errors and files.
 
 use anyhow::{bail, ensure};
 use hypha_rpc::prelude::*;

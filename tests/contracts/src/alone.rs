@@ -1,4 +1,4 @@
-//! The methods of `shared` as an `impl` block: a service without a trait.
+//! The contract of [`shared`](crate::shared) in the form of an `impl` block.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use hypha_rpc::prelude::*;
 use crate::shared::{Counter, CounterProxy, CounterService};
 use crate::types::{Content, Id, LabError, Material, Order, Outcome, Plate, Size, Tree};
 
-/// Laboratory.
+/// A laboratory, whose contract is its `impl` block.
 #[derive(Debug)]
 pub struct Alone {
     /// Title of the laboratory.
@@ -27,7 +27,7 @@ impl Alone {
     }
 }
 
-/// Counter.
+/// Counter object.
 #[derive(Debug)]
 struct Count(AtomicI64);
 
@@ -37,7 +37,7 @@ impl Counter for Count {
     }
 }
 
-/// Awaits, so that arguments are held across an await.
+/// Yields once, so that arguments are held across an `await`.
 async fn pause() {
     let mut steps = pin!(stream::iter(0..2));
     while steps.next().await.is_some() {}

@@ -1,4 +1,4 @@
-//! The chapters of the guide, whose snippets are compiled and run as documentation tests.
+//! The chapters of the guide. Their snippets are compiled and run as documentation tests.
 
 macro_rules! chapters {
     ($($name:ident $file:literal;)*) => {

@@ -1,5 +1,6 @@
-//! Contracts with every feature, in both forms, under the strictest lints, because users must not
-//! see lints of generated code. Services and callers are in `tests/`, which are other crates.
+//! Contracts with every feature, as traits and as `impl` blocks. They compile under the strictest
+//! lints, because generated code must not cause warnings in a user's crate. The programs in
+//! `tests/` implement and call them from other crates.
 
 #![deny(
     deprecated_in_future,
@@ -47,18 +48,18 @@
     clippy::single_call_fn,
     clippy::unwrap_used
 )]
-// These lints apply to the methods themselves, which users write.
+// These lints also apply to methods that users write.
 #![allow(clippy::missing_errors_doc)]
 
 pub mod alone;
 pub mod shared;
 pub mod types;
 
-/// A contract that this crate does not use, because its callers and services are in other crates.
+/// A private contract that nothing uses. It must not cause warnings about dead code.
 mod private {
     use hypha_rpc::hypha_service;
 
-    /// Contract without uses.
+    /// Contract that nothing uses.
     #[hypha_service]
     trait Unused {
         /// Do nothing.

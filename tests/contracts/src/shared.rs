@@ -1,4 +1,4 @@
-//! A contract that other crates implement and call.
+//! A contract in the form of a trait, which other crates implement and call.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

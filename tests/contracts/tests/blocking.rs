@@ -1,4 +1,4 @@
-//! The API without async against a server in this process.
+//! Tests the blocking API with a server in this process.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 struct Desk;
 
-/// A service without async.
+/// A service whose methods are not async.
 #[hypha_service(id = "desk", visibility = "public")]
 impl Desk {
     /// Double a number.
@@ -25,7 +25,7 @@ impl Desk {
     }
 }
 
-/// A service that ends its own client.
+/// A service that disconnects its own client.
 struct Quitter(std::sync::Mutex<Option<Client>>);
 
 #[hypha_service(id = "quitter")]
@@ -67,7 +67,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn a_client_does_what_the_asynchronous_one_does() -> Result<()> {
+fn a_blocking_client_works_like_an_async_one() -> Result<()> {
     let server = Server::start()?;
     let host = blocking::connect(server.url()?)?;
     ensure!(host.state() == State::Connected);
@@ -124,14 +124,14 @@ fn a_client_does_what_the_asynchronous_one_does() -> Result<()> {
 }
 
 #[test]
-fn errors_equal_those_of_the_asynchronous_client() -> Result<()> {
+fn errors_equal_those_of_the_async_client() -> Result<()> {
     let server = Server::start()?;
     let client = blocking::connect(server.url()?)?;
     let find = || client.get_service("nobody:missing");
     let waited = find().wait().expect_err("nobody");
     let awaited = server.runtime.block_on(async { find().await });
     ensure!(waited.to_string() == awaited.expect_err("nobody").to_string());
-    // A client of an asynchronous program works on its threads as well.
+    // The blocking client also works on blocking threads of an async program.
     let own = server.runtime.block_on(async {
         let client = hypha_rpc::connect(server.url()?).await?;
         client.register_service(Desk).await?;
@@ -174,7 +174,8 @@ fn a_proxy_keeps_the_connection_and_a_method_may_disconnect() -> Result<()> {
     Ok(())
 }
 
-/// Returns whether this process handles SIGTERM, the second of the signals that are watched.
+/// Returns whether this process handles SIGTERM. The client watches it after Ctrl-C, so then both
+/// are watched.
 #[cfg(target_os = "linux")]
 fn signals_are_watched() -> Result<bool> {
     const SIGTERM: u64 = 1 << (15 - 1);

@@ -1,7 +1,7 @@
-//! The background runtime ends with the last blocking client. Alone in its program, because other
-//! tests would keep it.
+//! Tests that the background runtime ends with the last blocking client. This test has its own
+//! program, because clients of other tests would keep the runtime.
 
-// The threads of a process are listed by Linux.
+// Only Linux lists the threads of a process in `/proc`.
 #![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hypha_rpc::prelude::*;
 use hypha_rpc::testing;
 
-/// Below the time that a client waits for the other side to close its link, 5 s.
+/// Shorter than the 5 s for which a client waits for the other side to close the link.
 const LIMIT: Duration = Duration::from_secs(4);
 
 struct Desk;
@@ -22,7 +22,7 @@ impl Desk {
     }
 }
 
-/// Counts the threads of the background runtime.
+/// Returns the number of threads of the background runtime.
 fn threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("a list of threads");
     let names =
@@ -41,7 +41,7 @@ fn wait_until_ended() {
 }
 
 #[test]
-fn it_ends_with_the_last_client_and_starts_again() {
+fn the_runtime_ends_with_the_last_client_and_starts_again() {
     for _ in 0..2 {
         assert_eq!(threads(), 0);
         let desk = testing::in_process(Desk).wait().expect("starts");

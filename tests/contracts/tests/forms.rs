@@ -1,4 +1,4 @@
-//! Tests that every feature of a contract works the same in a trait and in an `impl` block.
+//! Tests that each feature of a contract works the same in a trait and in an `impl` block.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,7 @@ use hypha_rpc_contracts::types::{
 };
 use serde_json::json;
 
-/// Implementation of the contract of the other crate.
+/// Implements the trait `Everything` with the methods of [`Alone`].
 struct Served(Alone);
 
 impl Everything for Served {
@@ -119,7 +119,7 @@ impl Everything for Served {
     }
 }
 
-/// A counter of the caller.
+/// A counter object of the caller.
 struct Ten;
 
 impl Counter for Ten {
@@ -160,7 +160,7 @@ fn plate() -> Plate {
     }
 }
 
-/// Generates the tests of a service, which is created by `$service`.
+/// Defines the tests of the service that the expression `$service` creates.
 macro_rules! tests {
     ($form:ident, $service:expr) => {
         mod $form {
@@ -252,7 +252,7 @@ macro_rules! tests {
                 assert_eq!(none, (None, Some(7), "none".into()));
                 let last: Three = service.call("optional", args!(lastWord = "x", first = 1)).await?;
                 assert_eq!(last, (Some(1), Some(7), "x".into()));
-                // The proxy sends every argument.
+                // The proxy sends every argument, including `None`.
                 assert_eq!(lab.optional(None, None, "").await?, (None, None, String::new()));
                 let moved: (f64, f64) = service.call("stage.moveTo", args!(1.0, y = 2.0)).await?;
                 assert_eq!(moved, (1.0, 2.0));
@@ -444,7 +444,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
             plate(&["note"], json!(3)),
             "argument `plate.note`: expected string, got integer",
         ),
-        // Errors inside values that serde first reads into a buffer.
+        // serde buffers these values before it decodes them. The error must still name the field.
         (
             "plate",
             plate(&["room"], json!(3)),

@@ -1,4 +1,4 @@
-//! The attacking process: many connections that repeat the same attempt.
+//! The attacking process: many connections, each of which repeats one kind of attempt.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,13 +17,12 @@ use crate::peer::{Peer, Reply};
 
 /// Pause of a connection after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Maximum number of different outcomes that are counted separately. Further ones are counted
-/// together.
+/// Maximum number of different outcomes to count. Further ones are counted as `others`.
 const OUTCOMES: usize = 24;
 /// Maximum length of an outcome, in characters.
 const OUTCOME: usize = 70;
 
-/// Line that is printed when every connection has completed an attempt or was refused.
+/// Line printed when every connection has reached its goal. See [`Attack::reached`].
 pub const READY: &str = "READY";
 /// Prefix of the last line, which contains the outcomes as JSON.
 pub const OUTCOMES_PREFIX: &str = "OUTCOMES ";
@@ -111,7 +110,7 @@ impl Attack {
 
     /// Counts an outcome.
     pub fn count(&self, outcome: &str) {
-        // Numbers differ between attempts, so replace their digits with `#`. A string of three
+        // Replace digits with `#`, because numbers differ between attempts. A string of three
         // characters is an HTTP status, and stays.
         let mut text: String = outcome.chars().take(OUTCOME).collect();
         if text.len() > 3 {
@@ -125,7 +124,8 @@ impl Attack {
         *outcomes.entry(text).or_default() += 1;
     }
 
-    /// Records that a connection has reached its goal.
+    /// Records that a connection has reached its goal: an attempt has succeeded or was refused, or
+    /// the connection waits.
     pub fn reached(&self, n: usize) {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         if reached.insert(n) && reached.len() == self.options.connections {
@@ -133,7 +133,7 @@ impl Attack {
         }
     }
 
-    /// Records that a connection is now waiting.
+    /// Records that a connection waits with its attempt in progress. This also reaches its goal.
     pub fn held(&self, n: usize) {
         self.count("held");
         self.reached(n);
@@ -143,10 +143,10 @@ impl Attack {
 /// Public name of the login service.
 const LOGIN: &str = "public/hypha-login";
 
-/// An attempt of a connection, which is repeated. Returns its outcome.
+/// One attempt of a connection. Each connection repeats it. Returns the outcome.
 pub type Attempt = fn(Arc<Attack>, usize) -> BoxFuture<'static, Result<String>>;
 
-/// Attacks until SIGTERM, then prints the outcomes.
+/// Runs the attack until SIGTERM, then prints the outcomes.
 pub async fn run(attempt: Attempt, options: Options) -> Result<()> {
     let mut stop = signal(SignalKind::terminate())?;
     let attack = Arc::new(Attack {

@@ -1,9 +1,9 @@
-//! Attacks on `hypha-server`, and their effect on the server and on other clients.
+//! Attacks `hypha-server`, and measures the effects on the server and on other clients.
 //!
-//! [`scenarios`] is the table of attacks. For each, the [`runner`] starts a server, lets an honest
-//! pair of clients call each other ([`victims`]), starts the attackers in a separate process, and
-//! measures memory, latency and recovery. The client ([`peer`]) and its frames ([`wire`]) do not
-//! use a library, because a library would follow the protocol.
+//! [`scenarios`] is the table of attacks. For each attack, the [`runner`] starts a server, a pair
+//! of honest clients that call each other ([`victims`]), and the attackers in a separate process.
+//! It measures memory, latency and recovery. The attackers' client ([`peer`]) encodes its frames
+//! itself ([`wire`]), because a library would only send valid ones.
 
 pub mod attack;
 pub mod peer;

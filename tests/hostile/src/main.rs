@@ -1,4 +1,4 @@
-//! The program of `cargo xtask hostile`: runs every attack at full size, and prints a table of the
+//! The program of `cargo xtask hostile`. Runs each attack at full size, and prints a table of the
 //! effects.
 
 use anyhow::{Context, Result, ensure};
@@ -12,9 +12,9 @@ use hypha_hostile::scenarios::{self, SCENARIOS};
 struct Cli {
     #[command(subcommand)]
     command: Option<Role>,
-    /// Words in the names of the scenarios to run. Default: all scenarios.
+    /// Parts of the names of the scenarios to run. Default: all scenarios.
     scenarios: Vec<String>,
-    /// Use the small form: a quarter of all sizes, limits included.
+    /// Run the small form, in which sizes and limits are a quarter or less.
     #[arg(long)]
     small: bool,
     /// Print the outcomes of the attempts.

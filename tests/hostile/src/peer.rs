@@ -1,4 +1,4 @@
-//! A minimal client that can make and receive calls.
+//! A minimal client that makes and receives calls.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,27 +10,28 @@ use hypha_wire::{Message, random_id};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::wire::{self, BINARY, Frame, PATIENCE, Reader, TEXT, Writer};
+use crate::wire::{self, BINARY, Frame, Reader, TEXT, TIMEOUT, Writer};
 
 /// Maximum size of a chunk, in bytes.
 const CHUNK: usize = 480 * 1024;
-/// Number of bytes of the first chunk that are kept: enough for the first segment of the message.
+/// Number of bytes to keep of the first chunk: enough for the first segment of the message.
 const HEAD: usize = 4096;
 
-/// Time after which a receiver has usually handled a call.
-const SIDE_BY_SIDE: Duration = Duration::from_millis(200);
+/// Time to wait until the receiver has probably handled a call. It handles calls concurrently, so a
+/// later call could otherwise overtake.
+const SETTLE_TIME: Duration = Duration::from_millis(200);
 
-/// Id of the service of every peer.
+/// Id of the public service of every peer.
 const SERVICE: &str = "desk";
 /// Functions of the service.
 const FUNCTIONS: [&str; 4] = ["swallow", "wait", "nils", "default"];
 
-/// Result of a function of a peer.
+/// Result of a function of this peer.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// This value, in msgpack.
+    /// Respond with this value, in msgpack.
     Value(Bytes),
-    /// No response.
+    /// Do not respond.
     Never,
 }
 
@@ -38,13 +39,13 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Peer {
     reader: Reader,
-    /// Sending half. Public, for invalid frames.
+    /// Sending half. Public, so that attacks can send invalid frames.
     pub writer: Writer,
     /// Address, `workspace/client`.
     pub address: String,
     /// Address of the manager.
     pub manager: String,
-    /// Results of its functions, by name. Other functions return null.
+    /// Results of this peer's functions, by name. Functions without an entry return null.
     pub replies: HashMap<&'static str, Reply>,
     heads: HashMap<String, Bytes>,
 }
@@ -52,21 +53,21 @@ pub struct Peer {
 /// A received event.
 #[derive(Debug)]
 pub enum Event {
-    /// End of a call by this peer: its session, and the result or the error.
+    /// A call by this peer has ended: its session, and the result or error.
     Answer(String, Result<Value, String>),
-    /// Another message, which this peer has already handled.
+    /// Another message. This peer has already handled it.
     Other,
     /// End of the connection.
     Closed(String),
 }
 
 impl Peer {
-    /// Connects without credentials.
+    /// Connects as an anonymous client.
     pub async fn enter(from: Ipv4Addr, server: SocketAddr) -> Result<Peer> {
         let (mut reader, mut writer) = wire::open(from, server).await?;
         let hello = json!({ "client_id": random_id() }).to_string();
         writer.frame(TEXT, hello.as_bytes()).await?;
-        match timeout(PATIENCE, reader.next())
+        match timeout(TIMEOUT, reader.next())
             .await
             .context("no greeting")?
         {
@@ -90,7 +91,7 @@ impl Peer {
         }
     }
 
-    /// Drops the receiving half.
+    /// Splits the client into its receiving and sending half.
     #[must_use]
     pub fn into_halves(self) -> (Reader, Writer) {
         (self.reader, self.writer)
@@ -122,18 +123,18 @@ impl Peer {
                 }
             }
         };
-        timeout(PATIENCE, waiting).await.context("no answer")?
+        timeout(TIMEOUT, waiting).await.context("no answer")?
     }
 
-    /// Calls the manager.
+    /// Calls a method of the manager.
     pub async fn ask(&mut self, method: &str, args: &[&[u8]]) -> Result<Value> {
         let manager = self.manager.clone();
         self.call(&manager, &format!("services.default.{method}"), args)
             .await
     }
 
-    /// Registers the built-in service and a public service of `kind`. Returns the path of the
-    /// public service below the server's URL.
+    /// Registers the built-in service, and a public service of type `kind`. Returns the URL path of
+    /// the public service.
     pub async fn offer(&mut self, kind: &str) -> Result<String> {
         for (name, kind) in [("built-in", "built-in"), (SERVICE, kind)] {
             let id = format!("{}:{name}", self.address);
@@ -151,7 +152,7 @@ impl Peer {
         Ok(format!("/{workspace}/{place}/{client}:{SERVICE}"))
     }
 
-    /// Returns the next event. Calls of this peer are answered before.
+    /// Returns the next event. If it is a call, responds to it first.
     pub async fn next(&mut self) -> Result<Event> {
         match self.reader.next().await {
             Frame::Closed(code, reason) => {
@@ -181,7 +182,7 @@ impl Peer {
             && !method.starts_with("services.")
         {
             let result = message.extra()?.args.get::<Value>(0).transpose();
-            // A result with binary data is not JSON, but no attack uses such a result.
+            // The result is not JSON if it contains binary data, but no attack uses such a result.
             let result = result.ok().flatten().unwrap_or_default();
             return Ok(match end {
                 "resolve" => Event::Answer(session.to_owned(), Ok(result)),
@@ -226,7 +227,7 @@ impl Peer {
         Ok(Event::Other)
     }
 
-    /// Handles a message that arrived in chunks, of which only the start was kept.
+    /// Handles a message that arrived in chunks. Only its start was kept.
     async fn assembled(&mut self, from: &str, head: &Bytes) -> Result<Event> {
         let message = Message::parse(head.clone())?;
         let method = message.method().unwrap_or_default();
@@ -254,18 +255,18 @@ impl Peer {
         if answer.len() <= CHUNK {
             return self.send(&answer).await;
         }
-        // Do not wait for acknowledgements of chunks: a receiver that rejects one rejects all.
+        // Chunks are not acknowledged one by one: a receiver that rejects one rejects all.
         self.send_chunks(to, &answer).await
     }
 
-    /// Sends a message in chunks. Waits for a fixed time instead of their acknowledgements, because
-    /// the receiver handles calls concurrently.
+    /// Sends a message in chunks. Waits for a fixed time instead of acknowledgements, because the
+    /// receiver handles calls concurrently.
     pub async fn send_chunks(&mut self, to: &str, message: &[u8]) -> Result<()> {
         let key = wire::pack(&random_id().into());
         let path = |name: &str| format!("services.built-in.message_cache.{name}");
         self.send(&wire::message(to, &path("create"), None, &[&key]))
             .await?;
-        sleep(SIDE_BY_SIDE).await;
+        sleep(SETTLE_TIME).await;
         for (index, part) in message.chunks(CHUNK).enumerate() {
             let mut data = vec![0xc6];
             data.extend((part.len() as u32).to_be_bytes());
@@ -275,7 +276,7 @@ impl Peer {
             self.send(&wire::message(to, &path("set"), None, &args))
                 .await?;
         }
-        sleep(SIDE_BY_SIDE).await;
+        sleep(SETTLE_TIME).await;
         self.send(&wire::message(to, &path("process"), None, &[&key]))
             .await
     }

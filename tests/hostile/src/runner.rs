@@ -1,4 +1,4 @@
-//! Runs scenarios one after the other, and checks their effects against limits.
+//! Runs scenarios in turn, and compares their effects with limits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,48 +16,48 @@ use crate::victims::{Latency, Victims};
 
 /// One million bytes, the unit of the report.
 const MB: u64 = 1_000_000;
-/// Maximum time until memory has returned to the idle state.
+/// Maximum time after an attack until memory has returned to the idle state.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// Interval of measurements of the server.
+/// Interval at which the server is measured.
 const POLL: Duration = Duration::from_millis(50);
-/// Priority of the attackers. Low, because they must not take processor time from the server;
-/// attackers on other machines would not.
+/// Priority (`nice`) of the attackers. Low, because attackers on other machines would not compete
+/// with the server for its processors.
 const NICE: &str = "19";
 
-/// Sizes, times and limits of all attacks.
+/// Sizes, durations and limits of all attacks.
 #[derive(Clone, Debug)]
 pub struct Form {
     /// Whether this is the full form.
     pub full: bool,
     /// Options of the server.
     pub server: Vec<String>,
-    /// Memory limit in bytes, for attacks that are not limited by the size of an input.
+    /// Memory limit of attacks with [`MemoryLimit::Budget`], in bytes.
     pub budget: u64,
-    /// Memory that an attack may cost in addition to four times the input, in bytes.
+    /// Additional memory allowed for an attack with [`MemoryLimit::Input`], in bytes.
     pub slack: u64,
-    /// Memory that a server may keep beyond the idle state, in bytes.
+    /// Memory that the server may keep after an attack, compared with the idle state, in bytes.
     pub kept: u64,
-    /// Maximum time until memory is released, if less than that of the scenario.
+    /// Maximum time until memory is released. The smaller of this and the scenario's limit applies.
     pub released: Duration,
-    /// Duration of the measurement without attack.
+    /// Duration of the measurement before the attack.
     pub quiet: Duration,
-    /// Duration of the attack, once every connection has reached its goal.
+    /// Duration of the attack after every connection has reached its goal.
     pub attack: Duration,
     /// Maximum time until every connection has reached its goal.
     pub setup: Duration,
-    /// Maximum latency of the victims under attack: this multiple of the latency without attack, or
-    /// this number of microseconds, whichever is more.
+    /// Maximum latency of the victims under attack: the larger of a multiple of the latency before
+    /// the attack, and a number of microseconds.
     pub latency: (f64, f64),
     /// Maximum time for a new client to connect, call the manager and start a login.
     pub newcomer: Duration,
 }
 
 impl Form {
-    /// Returns the full form: default settings, full sizes, 1,000 connections per attack. Only
+    /// Returns the full form: full sizes, 1,000 connections per attack, and default settings. Only
     /// logins expire earlier, because by default the server keeps their keys for three minutes.
     ///
-    /// Server, victims and attackers share the processors, so the scheduler alone delays a thread
-    /// by some milliseconds.
+    /// Server, victims and attackers share the processors, so scheduling alone delays a thread by
+    /// some milliseconds.
     #[must_use]
     pub fn full() -> Form {
         Form {
@@ -75,8 +75,8 @@ impl Form {
         }
     }
 
-    /// Returns the small form: a quarter of all sizes or less, including the limits. Latency is not
-    /// meaningful for a debug build beside other tests.
+    /// Returns the small form, in which sizes and limits are a quarter or less. It hardly limits
+    /// the latency, which means little in a debug build beside other tests.
     #[must_use]
     pub fn small() -> Form {
         let limits = [
@@ -88,23 +88,23 @@ impl Form {
         let mut server = limits
             .map(|(name, mib)| format!("--{name}={}", mib << 20))
             .to_vec();
-        // Until these times have passed, the server keeps messages for clients over HTTP, and keys
-        // of logins.
+        // Short times, because the server keeps messages for HTTP clients and keys of logins until
+        // these times have passed.
         server.extend(["--stream-grace=1".into(), "--login-time=1".into()]);
         Form {
             full: false,
             server,
-            // Buffers, frames in transit and the reserves of the allocator are not smaller in this
+            // Buffers, frames in transit and reserves of the allocator are as large as in the full
             // form.
             budget: (64 << 20) + 48 * MB,
-            // The memory for decoded values is not smaller in this form.
+            // Decoded values need as much memory as in the full form.
             slack: 48 * MB,
-            // The allocator keeps memory for each thread, independent of the budget.
+            // The allocator keeps memory for each thread, regardless of the budget.
             kept: 40 * MB,
             released: RECOVERY,
             quiet: Duration::from_millis(150),
             attack: Duration::from_millis(300),
-            // The attackers have the lowest priority, so all other tests run before them.
+            // The attackers have the lowest priority, so the processors run all other tests first.
             setup: Duration::from_secs(60),
             latency: (3.0, 30_000_000.0),
             newcomer: Duration::from_secs(20),
@@ -132,17 +132,17 @@ impl Form {
 pub struct Report {
     /// Name of the scenario.
     pub name: &'static str,
-    /// Maximum resident memory beyond the idle state, in bytes.
+    /// Peak resident memory, compared with the idle state, in bytes.
     pub peak: u64,
     /// Limit of `peak`, in bytes.
     pub memory_limit: u64,
-    /// Maximum number of bytes charged to the accounts of the server.
+    /// Peak of the bytes charged to the server's accounts.
     pub charged: u64,
     /// Time from the end of the attack until memory has returned to the idle state.
     pub recovery: Option<Duration>,
     /// Time from the end of the attack until no memory is charged to the attackers.
     pub released: Option<Duration>,
-    /// Latency of the victims without attack.
+    /// Latency of the victims before the attack.
     pub quiet: Latency,
     /// Latency of the victims under attack.
     pub attacked: Latency,
@@ -154,12 +154,12 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
-/// Head of the table.
+/// Header of the table.
 pub const HEAD: &str = "scenario                   conns  peak MB  limit MB  charged MB  back s  freed s  \
                         quiet p50/p99 ms  attack p50/p99 ms  new s";
 
 impl Report {
-    /// Returns a line of the table.
+    /// Returns the line of the table for this scenario.
     #[must_use]
     pub fn row(&self, form: &Form, scenario: &Scenario) -> String {
         let mb = |bytes: u64| bytes as f64 / MB as f64;
@@ -189,14 +189,14 @@ impl Report {
     }
 }
 
-/// Runs a scenario. `program` is the attacking program.
+/// Runs a scenario. `program` is the path of the attacking program.
 pub fn run(program: &Path, scenario: &Scenario, form: &Form) -> Result<Report> {
     let server = Server::start(&form.server)?;
     attack(program, scenario, form, &server)
         .with_context(|| format!("{}\n{}", scenario.name, tail(&server.transcript())))
 }
 
-/// Returns the end of a long string.
+/// Returns the last 30 lines of a string.
 fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
@@ -204,7 +204,8 @@ fn tail(text: &str) -> String {
 
 fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> Result<Report> {
     let mut victims = Victims::enter(server)?;
-    // Load code and buffers that every server needs at some time, so that they do not count.
+    // Warm up: this memory is needed on every server, so it must not count as an effect of the
+    // attack.
     victims.newcomer(server)?;
     let quiet = victims.measure(|elapsed| Ok(elapsed >= form.quiet))?;
     let idle = server.resident()?;
@@ -282,7 +283,7 @@ fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> 
     Ok(report)
 }
 
-/// Returns the exceeded limits.
+/// Returns a message for each exceeded limit.
 fn failures(report: &Report, scenario: &Scenario, form: &Form) -> Vec<String> {
     let mut failures = Vec::new();
     let mut check = |holds: bool, what: String| {

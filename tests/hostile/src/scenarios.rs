@@ -1,4 +1,4 @@
-//! The table of attacks, and the attempts of each.
+//! The table of attacks, and their attempts.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::attack::{Attack, Attempt};
 use crate::peer::{Peer, Reply};
 use crate::wire::{self, BINARY, PING, TEXT};
 
-/// Number of connections of an attack, and number of bytes that each sends.
+/// Size of an attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     /// Number of concurrent connections.
@@ -28,10 +28,11 @@ pub struct Size {
     pub bytes: usize,
 }
 
-/// Memory limit of an attack, beyond the idle state.
+/// Memory limit of an attack, compared with the idle state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLimit {
-    /// (4 × size of one input) + slack (16 MB), regardless of the number of connections.
+    /// Four times the size of one input, plus [`Form::slack`](crate::runner::Form::slack), for any
+    /// number of connections.
     Input,
     /// The memory budget of the process.
     Budget,
@@ -42,8 +43,8 @@ pub enum MemoryLimit {
 pub struct Scenario {
     /// Name, in kebab case.
     pub name: &'static str,
-    /// Size in the small form. With 0 connections, the small form skips the attack, because another
-    /// one is similar.
+    /// Size in the small form. Zero connections: the small form skips this attack, because it has a
+    /// similar one.
     pub small: Size,
     /// Size in the full form.
     pub full: Size,
@@ -53,17 +54,17 @@ pub struct Scenario {
     pub memory_limit: MemoryLimit,
     /// Maximum time until the memory of closed connections is released.
     pub released: Duration,
-    /// Whether the attack calls the victims' service. That service serves callers in turn, so the
-    /// victims then get a smaller share.
+    /// Whether the attack calls the victims' service. The victims are then slower, because that
+    /// service handles callers in turn.
     pub shares_receiver: bool,
-    /// Strings of which at least one outcome must contain one; otherwise the attack has not taken
+    /// At least one outcome must contain one of these strings. Otherwise the attack did not take
     /// place.
     pub expect: &'static [&'static str],
-    /// Attempt of a connection, which is repeated. Returns its outcome.
+    /// One attempt. Each connection repeats it. Returns the outcome.
     pub attempt: Attempt,
 }
 
-/// Finds a scenario.
+/// Returns the scenario with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
@@ -76,10 +77,10 @@ const SECOND: Duration = Duration::from_secs(1);
 const MANY: usize = 1000;
 /// Number of services that one client registers.
 const RECORDS: usize = 70;
-/// Size of each record, in bytes.
+/// Size of the record of each such service, in bytes.
 const RECORD: usize = 250_000;
 
-/// Returns a scenario with connections and bytes in the small and in the full form.
+/// Returns a scenario with these connections and bytes in the small and the full form.
 const fn scenario(
     name: &'static str,
     small: (usize, usize),
@@ -104,25 +105,25 @@ const fn scenario(
 }
 
 impl Scenario {
-    /// Makes all connections come from one address.
+    /// All connections come from one address.
     const fn one_address(mut self) -> Scenario {
         self.addresses = 1;
         self
     }
 
-    /// Limits memory by the size of one input.
+    /// The size of one input limits the memory.
     const fn by_input(mut self) -> Scenario {
         self.memory_limit = MemoryLimit::Input;
         self
     }
 
-    /// Requires that memory is released within one second.
+    /// The memory must be released within one second.
     const fn at_once(mut self) -> Scenario {
         self.released = SECOND;
         self
     }
 
-    /// Directs the attack at the victims' service.
+    /// The attack calls the victims' service.
     const fn to_the_victims(mut self) -> Scenario {
         self.shares_receiver = true;
         self
@@ -461,10 +462,10 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Path of a function that does not exist.
 const NOBODY: &str = "/public/services/nobody/nothing";
-/// Pause between two bytes of a slow body, frame or request.
+/// Pause between two bytes of a body, frame or request that is sent slowly.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// Formats of a list of nils as the body of a request.
+/// Format of a list of nils in the body of a request.
 #[derive(Clone, Copy)]
 enum Body {
     Json,
@@ -505,8 +506,8 @@ impl Body {
     }
 }
 
-/// Posts a list of nils to a function, given by its path or, for a function of the attackers, by
-/// its name.
+/// Posts a list of nils to a function. `function` is a path, or the name of one of the attackers'
+/// functions.
 async fn post(attack: Arc<Attack>, n: usize, body: Body, function: &str) -> Result<String> {
     let path = match function.starts_with('/') {
         true => function.to_owned(),
@@ -518,7 +519,8 @@ async fn post(attack: Arc<Attack>, n: usize, body: Body, function: &str) -> Resu
     Ok(exchange.await?.0.to_string())
 }
 
-/// Registers the attackers' service: `wait` never ends, `nils` returns many nils.
+/// Registers the attackers' service. Its function `wait` never responds, and `nils` returns many
+/// nils.
 async fn desk(attack: &Attack) -> Result<String> {
     let replies = |bytes| {
         let nils = Reply::Value(Bytes::from(wire::nils(bytes)));
@@ -527,7 +529,7 @@ async fn desk(attack: &Attack) -> Result<String> {
     attack.desk("generic", replies).await
 }
 
-/// Posts to a function that never ends.
+/// Posts to a function that never responds.
 async fn post_and_wait(attack: Arc<Attack>, n: usize) -> Result<String> {
     let path = format!("{}/wait", desk(&attack).await?);
     let payload = attack.payload(|len| Body::Msgpack.encode(len)).await;
@@ -578,10 +580,10 @@ async fn chunked(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok("answered".into())
 }
 
-/// Calls a function that returns many nils, and reads them.
+/// Calls a function that returns many nils, and reads the response.
 async fn nils_read(attack: Arc<Attack>, n: usize) -> Result<String> {
     let head = wire::request("GET", &format!("{}/nils", desk(&attack).await?), "", 0);
-    // One response takes longer than the attack.
+    // Counted as waiting, because one response takes longer than the attack.
     attack.held(n);
     let exchange = wire::exchange(attack.address(n), attack.options.server, &head, b"");
     Ok(match exchange.await? {
@@ -590,7 +592,7 @@ async fn nils_read(attack: Arc<Attack>, n: usize) -> Result<String> {
     })
 }
 
-/// Calls a function that returns many nils, and reads none of them.
+/// Calls a function that returns many nils, and does not read the response.
 async fn nils_unread(attack: Arc<Attack>, n: usize) -> Result<String> {
     let head = wire::request("GET", &format!("{}/nils", desk(&attack).await?), "", 0);
     let mut stream = wire::connect(attack.address(n), attack.options.server).await?;
@@ -634,9 +636,9 @@ async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<Str
     peer.serve().await
 }
 
-/// Lists the services of a client with the maximum number of large records.
+/// Lists the services of a client that has registered the maximum number of large records.
 async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
-    // One client registers the records, and all connections list its workspace.
+    // One client registers the records. All connections list its workspace.
     let owner = desk_with_records(&attack).await?;
     let mut peer = attack.enter(n).await?;
     let query = wire::pack(&json!({ "workspace": owner, "visibility": "public" }));
@@ -650,7 +652,7 @@ async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok("done".into())
 }
 
-/// Registers the records once, and returns their workspace.
+/// Registers the records once. Returns their workspace.
 async fn desk_with_records(attack: &Attack) -> Result<String> {
     let path = desk(attack).await?;
     static ONCE: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
@@ -670,7 +672,7 @@ async fn desk_with_records(attack: &Attack) -> Result<String> {
     ONCE.get_or_try_init(register).await.cloned()
 }
 
-/// Registers large records until there are enough or one is rejected.
+/// Registers large records, up to [`RECORDS`] or until one is rejected.
 async fn register_all(attack: &Attack, peer: &mut Peer) -> Result<()> {
     peer.offer("generic").await?;
     let docs = "x".repeat(RECORD);
@@ -749,7 +751,7 @@ async fn partial_frame(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Sends messages to another attacker that reads none of them, over a WebSocket or an HTTP stream.
+/// Sends messages to another attacker that never reads, over a WebSocket or an HTTP stream.
 async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String> {
     let payload = attack.payload(wire::zeros).await;
     let (deaf, to) = match over_http {
@@ -757,7 +759,7 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
         false => {
             let peer = attack.enter(n).await?;
             let address = peer.address.clone();
-            (Deaf::Socket(Box::new(peer)), address)
+            (Unread::Socket(Box::new(peer)), address)
         }
     };
     let mut peer = attack.enter(n).await?;
@@ -767,8 +769,8 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
             let sent = timeout(SECOND, peer.send(&message)).await;
             match sent {
                 Ok(sent) => sent?,
-                // The timeout may have cut a frame, and no frame can follow a partial one. Stop
-                // sending and keep the connection open.
+                // The timeout may have interrupted a frame. No frame can follow a partial one, so
+                // stop sending and keep the connection open.
                 Err(_) => break,
             }
         }
@@ -780,22 +782,22 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
     end
 }
 
-/// A connection that stays open and is not read.
+/// A connection that stays open and is never read.
 #[allow(dead_code, reason = "they are only held")]
-enum Deaf {
+enum Unread {
     Socket(Box<Peer>),
     Stream(TcpStream),
 }
 
-/// Opens a stream of a client over HTTP, and returns it with its address.
-async fn stream(attack: &Attack, n: usize) -> Result<(Deaf, String)> {
+/// Opens an HTTP stream of a client. Returns the stream and the address of the client.
+async fn stream(attack: &Attack, n: usize) -> Result<(Unread, String)> {
     let path = format!("/rpc?client_id={}", random_id());
     let mut stream = wire::connect(attack.address(n), attack.options.server).await?;
     let head = format!("GET {path} HTTP/1.1\r\nHost: hostile\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let status = wire::status(&mut stream).await?;
     anyhow::ensure!(status == 200, "the stream is refused: {status}");
-    // The first chunk contains the first frame; the server sends the next one later.
+    // The first chunk contains the first frame. The server sends later frames in other chunks.
     let mut buffer = vec![0; 16 * KIB];
     let mut all = Vec::new();
     loop {
@@ -804,12 +806,12 @@ async fn stream(attack: &Attack, n: usize) -> Result<(Deaf, String)> {
         all.extend_from_slice(&buffer[..len]);
         let text = |key: &str| text_field(&all, key);
         if let (Some(workspace), Some(client)) = (text("workspace"), text("client_id")) {
-            return Ok((Deaf::Stream(stream), format!("{workspace}/{client}")));
+            return Ok((Unread::Stream(stream), format!("{workspace}/{client}")));
         }
     }
 }
 
-/// Finds a short string in a msgpack map by its key.
+/// Returns the value of `key` in a msgpack map, if it is a short string.
 fn text_field(bytes: &[u8], key: &str) -> Option<String> {
     let mut wanted = vec![0xa0 | key.len() as u8];
     wanted.extend_from_slice(key.as_bytes());
@@ -825,7 +827,7 @@ fn text_field(bytes: &[u8], key: &str) -> Option<String> {
     Some(String::from_utf8_lossy(text).into_owned())
 }
 
-/// Calls a function that never ends.
+/// Calls a function that never responds.
 async fn never(attack: Arc<Attack>, n: usize) -> Result<String> {
     let head = wire::request("GET", &format!("{}/wait", desk(&attack).await?), "", 0);
     let mut stream = wire::connect(attack.address(n), attack.options.server).await?;
@@ -834,7 +836,7 @@ async fn never(attack: Arc<Attack>, n: usize) -> Result<String> {
     ended(stream).await
 }
 
-/// Calls missing clients with a long name, which the rejections repeat, and reads no response.
+/// Calls clients that do not exist, with a long name that the rejections repeat. Reads no response.
 async fn rejections(attack: Arc<Attack>, n: usize) -> Result<String> {
     let message = attack.payload(|len| {
         let method = format!("services.{}.x", "n".repeat(len));
@@ -863,7 +865,7 @@ enum Content {
     Upload,
 }
 
-/// Sends the same frame as fast as possible.
+/// Sends one frame again and again, as fast as possible.
 async fn flood(
     attack: Arc<Attack>,
     n: usize,
@@ -953,12 +955,12 @@ async fn half_a_request(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Calls the login service as fast as possible.
+/// Calls a function of the login service as fast as possible.
 async fn login(attack: Arc<Attack>, n: usize, function: &str, reads: bool) -> Result<String> {
     let mut peer = attack.enter(n).await?;
     let to = attack.login(&mut peer).await?;
     let key = match function {
-        // A valid key, so that each call waits for the user.
+        // With a valid key, each call waits for the user.
         "check" => {
             let start = peer.call(&to, "services.hypha-login.start", &[]).await;
             let start = start.context("start")?;

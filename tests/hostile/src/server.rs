@@ -1,4 +1,4 @@
-//! The server under attack, as a process whose memory the kernel reports.
+//! The server under attack. The kernel reports the memory of its process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::http_get;
 
-/// Timeout of the start of a server.
+/// Timeout for a server to start.
 const START: Duration = Duration::from_secs(30);
 
 /// A running `hypha-server`.
@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server without persistent data, with default settings except for these options.
+    /// Starts a server that stores nothing, with default settings except for `options`.
     pub fn start(options: &[String]) -> Result<Server> {
         let mut command = Command::new(executable("hypha-server")?);
         command
@@ -44,18 +44,18 @@ impl Server {
         self.memory("VmRSS:")
     }
 
-    /// Returns the maximum resident memory since the last reset, in bytes.
+    /// Returns the peak resident memory since the last reset, in bytes.
     pub fn peak(&self) -> Result<u64> {
         self.memory("VmHWM:")
     }
 
-    /// Resets the maximum of the resident memory.
+    /// Resets the peak of the resident memory.
     pub fn reset_peak(&self) -> Result<()> {
         let file = format!("/proc/{}/clear_refs", self.id);
         fs::write(&file, "5").with_context(|| format!("cannot write {file}"))
     }
 
-    /// Returns a number from the server's metrics.
+    /// Returns the value of a metric of the server.
     pub fn metric(&self, name: &str) -> Result<u64> {
         let (_, text) = http_get(&format!("http://{}", self.address), "/metrics")?;
         let mut values = text.lines().filter_map(|line| line.split_once(' '));
@@ -63,7 +63,7 @@ impl Server {
         Ok(value.with_context(|| format!("no {name}"))?.1.parse()?)
     }
 
-    /// Returns all output of the server.
+    /// Returns all output of the server so far.
     pub fn transcript(&self) -> String {
         self.process.transcript(0)
     }

@@ -1,4 +1,4 @@
-//! An honest pair of clients. An attack must not affect their calls.
+//! A pair of honest clients. An attack must not affect their calls.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::server::Server;
 use crate::wire;
 
-/// Interval of calls. A call that takes longer delays the next.
+/// Interval between calls. A call that takes longer delays the next one.
 const PACE: Duration = Duration::from_millis(2);
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const CALLER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
@@ -30,7 +30,7 @@ pub struct Latency {
     pub calls: usize,
 }
 
-/// A caller in the measuring thread, and its host in another thread.
+/// The caller, in the measuring thread. Its host runs in another thread.
 #[derive(Debug)]
 pub struct Victims {
     runtime: Runtime,
@@ -51,7 +51,7 @@ impl Victims {
         let at_host = runtime()?;
         let host = at_host.block_on(Peer::enter(HOST, server.address))?;
         let address = host.address.clone();
-        // The thread ends with the connection, so it is not joined.
+        // Not joined, because the thread ends when the connection is closed.
         thread::spawn(move || at_host.block_on(host.serve()));
         let runtime = runtime()?;
         let caller = runtime.block_on(Peer::enter(CALLER, server.address))?;
@@ -62,8 +62,8 @@ impl Victims {
         })
     }
 
-    /// Calls at a steady rate until `done` returns true. The latency of a call counts from its
-    /// scheduled time, so that a slow call does not hide the delay of later ones.
+    /// Calls at a fixed rate until `done` returns true. Latency counts from the scheduled time of a
+    /// call, so that a slow call also counts as a delay of the next ones.
     pub fn measure(&mut self, mut done: impl FnMut(Duration) -> Result<bool>) -> Result<Latency> {
         let Victims {
             runtime,
@@ -76,8 +76,7 @@ impl Victims {
             let mut due = tokio::time::Instant::now();
             while !done(begun.elapsed())? {
                 sleep_until(due).await;
-                // The timer has a resolution of 1 ms. That error must not count as latency of the
-                // server.
+                // The timer may be up to 1 ms late, which must not count as latency of the server.
                 let from = if due.elapsed() < PACE {
                     tokio::time::Instant::now()
                 } else {

@@ -1,4 +1,4 @@
-//! WebSocket frames, RPC messages and HTTP requests, encoded by hand so that they can be invalid.
+//! WebSocket frames, RPC messages and HTTP requests. Encoded by hand, so that they can be invalid.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,8 +12,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// Timeout of each step of a connection.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout for each step of a connection.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Opcode of a text frame.
 pub const TEXT: u8 = 1;
@@ -24,7 +24,7 @@ pub const CLOSE: u8 = 8;
 /// Opcode of a ping.
 pub const PING: u8 = 9;
 
-/// Connects to the server at `to` from a loopback address.
+/// Connects to the server at `to` from the loopback address `from`.
 pub async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((from, 0)))?;
@@ -33,7 +33,7 @@ pub async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Opens a WebSocket.
+/// Opens a WebSocket. Returns its receiving and sending half.
 pub async fn open(from: Ipv4Addr, to: SocketAddr) -> Result<(Reader, Writer)> {
     let (read, mut write) = connect(from, to).await?.into_split();
     let request = format!(
@@ -42,7 +42,7 @@ pub async fn open(from: Ipv4Addr, to: SocketAddr) -> Result<(Reader, Writer)> {
     );
     write.write_all(request.as_bytes()).await?;
     let mut reader = Reader(BufReader::new(read));
-    let head = timeout(PATIENCE, head(&mut reader.0)).await??;
+    let head = timeout(TIMEOUT, head(&mut reader.0)).await??;
     ensure!(head.starts_with("HTTP/1.1 101"), "no upgrade: {head}");
     Ok((reader, Writer(write)))
 }
@@ -63,18 +63,18 @@ impl Writer {
         self.0.write_all(payload).await
     }
 
-    /// Sends the header of a frame with a payload of `len` bytes.
+    /// Sends only the header of a frame with a payload of `len` bytes.
     pub async fn announce(&mut self, opcode: u8, len: usize) -> io::Result<()> {
         self.0.write_all(&frame_head(opcode, len)).await
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes without a frame header.
     pub async fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes).await
     }
 }
 
-/// Returns the header of a frame. Its mask is zero, so the payload is sent unchanged.
+/// Returns the header of a masked frame. The mask is zero, so the payload is sent unchanged.
 fn frame_head(opcode: u8, len: usize) -> Vec<u8> {
     let mut head = vec![0x80 | opcode];
     match (u8::try_from(len), u16::try_from(len)) {
@@ -99,18 +99,19 @@ pub struct Reader(BufReader<OwnedReadHalf>);
 /// A received frame.
 #[derive(Clone, Debug)]
 pub enum Frame {
-    /// Text.
+    /// A text frame.
     Text(String),
-    /// One RPC message.
+    /// A binary frame, which contains one RPC message.
     Binary(Bytes),
     /// A ping or a pong.
     Control,
-    /// End of the connection, with code and reason; 1006 without a close frame.
+    /// The connection ended with this code and reason. The code is 1006 if there was no close
+    /// frame.
     Closed(u16, String),
 }
 
 impl Reader {
-    /// Returns the next frame. Every end of the connection also counts as a frame.
+    /// Returns the next frame. The end of the connection counts as a frame.
     pub async fn next(&mut self) -> Frame {
         match self.read().await {
             Ok(frame) => frame,
@@ -141,20 +142,20 @@ impl Reader {
         })
     }
 
-    /// Reads and discards everything until the connection ends.
+    /// Reads and discards bytes until the connection ends.
     pub async fn drain(mut self) {
         let mut buffer = vec![0; 64 * 1024];
         while matches!(self.0.read(&mut buffer).await, Ok(1..)) {}
     }
 }
 
-/// Returns a value in msgpack.
+/// Encodes a value in msgpack.
 #[must_use]
 pub fn pack(value: &Value) -> Vec<u8> {
     hypha_wire::to_vec(value).unwrap_or_default()
 }
 
-/// Returns a list of nils, of `len` bytes, in msgpack.
+/// Returns a list of nils in msgpack, `len` bytes long.
 #[must_use]
 pub fn nils(len: usize) -> Vec<u8> {
     let count = len.saturating_sub(5);
@@ -164,7 +165,7 @@ pub fn nils(len: usize) -> Vec<u8> {
     list
 }
 
-/// Returns binary data of `len` zeros, in msgpack.
+/// Returns binary data in msgpack, `len` bytes long, all zero.
 #[must_use]
 pub fn zeros(len: usize) -> Vec<u8> {
     let mut data = vec![0xc6];
@@ -173,7 +174,7 @@ pub fn zeros(len: usize) -> Vec<u8> {
     data
 }
 
-/// Returns the bytes of binary data in msgpack.
+/// Returns the content of binary data in msgpack.
 pub fn unpacked(data: &Bytes) -> Bytes {
     let head = match data.first() {
         Some(0xc4) => 2,
@@ -183,7 +184,7 @@ pub fn unpacked(data: &Bytes) -> Bytes {
     data.slice(head.min(data.len())..)
 }
 
-/// Returns an RPC message with arguments in msgpack. If `session` is set, it requests a response.
+/// Returns an RPC message with arguments in msgpack. It requests a response if `session` is set.
 #[must_use]
 pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) -> Vec<u8> {
     let mut main = serde_json::json!({ "type": "method", "to": to, "method": method });
@@ -219,7 +220,7 @@ pub fn resolution(to: &str, session: &str, result: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Reads the head of an HTTP message, including the empty line.
+/// Reads the head of an HTTP message, up to and including the empty line.
 async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -232,7 +233,7 @@ async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<String> {
 
 /// Reads the status of an HTTP response.
 pub async fn status(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<u16> {
-    let head = timeout(PATIENCE, head(stream))
+    let head = timeout(TIMEOUT, head(stream))
         .await
         .context("no response")??;
     let status = head.split(' ').nth(1).context("no status")?;
@@ -257,7 +258,8 @@ pub async fn exchange(
 ) -> Result<(u16, Vec<u8>)> {
     let (read, mut write) = connect(from, to).await?.into_split();
     let mut read = BufReader::new(read);
-    // A server that rejects a request may respond and close before it has read the body.
+    // Send and read concurrently: a server that rejects a request may close before it has read the
+    // body.
     let sending = async {
         if write.write_all(head.as_bytes()).await.is_ok() {
             let _ = write.write_all(body).await;
@@ -271,7 +273,7 @@ pub async fn exchange(
         loop {
             match read.read(&mut buffer).await {
                 Ok(0) | Err(_) => return anyhow::Ok((status, all)),
-                // The start of a long body is enough.
+                // Keep only the start of a long body.
                 Ok(len) if all.len() < 64 * 1024 => all.extend_from_slice(&buffer[..len]),
                 Ok(_) => {}
             }

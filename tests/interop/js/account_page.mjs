@@ -21,7 +21,7 @@ const browser = await chromium.launchPersistentContext(folder, {
 });
 browser.setDefaultTimeout(10000);
 
-/** Opens an address; the page, and what the browser complains about there. */
+/** Opens a URL. Returns the page, and an array of the browser's errors and warnings. */
 async function open(address) {
   const page = await browser.newPage();
   const complaints = [];
@@ -62,7 +62,7 @@ async function signUp() {
   check("no complaints", complaints.length === 0, complaints);
 }
 
-/** A program begins to log in; its user enters a wrong and the right password. */
+/** Starts a login, and enters a wrong and then the right password. */
 async function logIn(password) {
   let opened;
   const address = new Promise((resolve) => (opened = resolve));

@@ -24,13 +24,13 @@ export function expectSame(got, wanted) {
   expect(found === null, found);
 }
 
-/** Fails the check unless `call` fails with a text that contains one of `words`, as a word. */
+/** Fails the check unless `call` fails with a message that contains one of `words` as a word. */
 export async function expectError(call, ...words) {
   let got;
   try {
     got = await call;
   } catch (error) {
-    // Services can throw any value; users see its text.
+    // Services can throw any value. Users see it as a string.
     const message = String(error?.message ?? error);
     expect(
       words.some((word) => new RegExp(`(?<![A-Za-z])${word}`, "i").test(message)),
@@ -41,7 +41,7 @@ export async function expectError(call, ...words) {
   throw new Error(`should have failed, answered ${short(got)}`);
 }
 
-/** As `expectError`, but fails also if the error does not come at once. */
+/** Like `expectError`, but the call must fail within `AT_ONCE`. */
 export async function expectFailureAtOnce(call, ...words) {
   const begun = Date.now();
   await expectError(call, ...words);
@@ -51,7 +51,7 @@ export async function expectFailureAtOnce(call, ...words) {
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Polls until the condition holds, and fails the check after some seconds. */
+/** Waits until the condition is true. Fails the check after some seconds. */
 export async function eventually(what, isSo) {
   const begun = Date.now();
   while (!(await isSo())) {
@@ -69,7 +69,7 @@ export async function collect(stream) {
   return items;
 }
 
-/** Returns an array of several dimensions in its encoded form. */
+/** Returns the wire form of an array with several dimensions. */
 export const ndarray = (elements, shape, dtype) => ({
   _rtype: "ndarray",
   _rvalue: new Uint8Array(elements.buffer),
@@ -77,5 +77,5 @@ export const ndarray = (elements, shape, dtype) => ({
   _rdtype: dtype,
 });
 
-/** Returns named arguments in the form of callers in JavaScript. */
+/** Returns named arguments in the form that JavaScript callers use. */
 export const named = (args) => ({ ...args, _rkwargs: true });

@@ -14,16 +14,16 @@ const LIMIT = 90_000;
 /** The checks, in the order in which they run. */
 function allChecks(options, server, service) {
   const host = options["host-language"];
-  // Python and Rust functions reject surplus arguments; JavaScript ignores them.
+  // Python and Rust functions reject additional arguments. JavaScript functions ignore them.
   const knowsParameters = host === "python" || host === "rust";
 
-  // Sessions of abandoned calls.
+  // Sessions of abandoned calls, which may remain.
   const leftAlone = new Set();
 
-  /** Connects another client, in the same workspace if one was given. */
+  /** Connects another client, in the workspace of the options if one is set. */
   const another = (more) => connect({ ...options, "client-id": undefined }, more);
 
-  /** A method of the service that its description does not list. */
+  /** Returns a method that the service description does not list. */
   async function member(name) {
     const listed = service.echo.__rpc_object__;
     const path = listed._rmethod.slice(0, listed._rmethod.lastIndexOf("."));
@@ -133,7 +133,7 @@ function allChecks(options, server, service) {
     },
 
     async sleep_longer_than_the_silence_limit() {
-      // Heartbeats keep the call alive; without them it would fail after `method_timeout`.
+      // Without heartbeats, the call would fail after `method_timeout`.
       const second = await another({ method_timeout: 3 });
       try {
         const sleeper = await second.getService(options.service);
@@ -165,7 +165,7 @@ function allChecks(options, server, service) {
 
     async calls_do_not_wait_for_each_other() {
       let ended = false;
-      // The call still runs when this program ends, so nothing waits for it.
+      // Not awaited, because the call still runs when this program ends.
       const before = Object.keys(server.rpc._object_store);
       service.sleep(15).then(() => (ended = true), () => {});
       await pause(0);

@@ -52,7 +52,7 @@ function describe(person) {
   return `${sentence}.`;
 }
 
-/** Describe the caller; the context is the last argument. */
+/** Describe the caller. The context is the last argument. */
 function whoami(context) {
   return {
     user_id: context.user.id,
@@ -109,12 +109,12 @@ function expectArray(value, name) {
   }
   const type = value?._rtype === "ndarray" && TYPED_ARRAYS[value._rdtype];
   if (!type) throw new TypeError(`${name}: expected an array`);
-  // A copy, because a typed array needs aligned bytes, and these may be anywhere in the message.
+  // Copied, because a typed array needs aligned bytes, and these may be unaligned.
   const elements = new type(value._rvalue.slice().buffer);
   return { dtype: value._rdtype, shape: value._rshape, elements };
 }
 
-/** Multiply every element of an array; the type of the elements stays, and the kind of array. */
+/** Multiply every element of an array, keeping the element type and the form of the array. */
 function scale(image, factor) {
   const { elements } = expectArray(image, "image");
   const scaled = elements.map((element) => element * expectType(factor, "number", "factor"));
@@ -127,7 +127,7 @@ function array_info(array) {
   return { dtype, shape, sum: elements.reduce((sum, element) => sum + element, 0) };
 }
 
-/** Error of a class that other languages map to a variant. */
+/** Error whose class other languages map to a variant. */
 function failure(name, message) {
   return Object.assign(new Error(message), { name });
 }
@@ -255,7 +255,7 @@ async function dispose_stored() {
   await stored._dispose();
 }
 
-/** Read a file to its end. Files of JavaScript arrive as a Blob. */
+/** Read a file to its end. Files of JavaScript clients arrive as a Blob. */
 async function read_all(file) {
   return file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : await file.read();
 }
@@ -270,7 +270,7 @@ const info = await server.registerService({
   id: "conformance",
   name: "Conformance",
   description: "The methods that every Hypha client is checked with",
-  // Public, so that a caller in its own anonymous workspace needs only the full id.
+  // Public, so that callers in other workspaces can call the service by its full id.
   config: { visibility: "public", require_context: ["whoami"] },
   echo,
   add,

@@ -8,12 +8,12 @@ globalThis.self ??= globalThis;
 
 const { connect, onTermination, parse, say } = await import("./peer.mjs");
 
-/** Return the text, and the key of its sender. */
+/** Return the string, and the key of its sender. */
 function whisper(text, context) {
   return [`secret ${text}`, context.caller_public_key ?? null];
 }
 
-/** Return the result of the listener for a text. */
+/** Call the listener with a string, and return its result. */
 async function tell(listener, _context) {
   return await listener("secret rumour");
 }
@@ -23,7 +23,7 @@ function adder(n, _context) {
   return (m) => n + m;
 }
 
-/** Tell some stories. */
+/** Stream `n` strings. */
 function* stories(n, _context) {
   for (let index = 0; index < n; index++) yield `secret story ${index}`;
 }

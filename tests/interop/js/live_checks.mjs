@@ -16,9 +16,9 @@ import {
 } from "./checks.mjs";
 import { short } from "./sample_values.mjs";
 
-/** The second part of the checks. `another` connects one more client. */
+/** Returns the checks of live objects. `another` connects one more client. */
 export function liveChecks({ options, server, service, another, leftAlone }) {
-  /** Waits until no stream of `count` is open at the host. */
+  /** Waits until the host has no open stream of `count`. */
   const noStreamIsLeft = () =>
     eventually(
       "the host's stream has not been closed",
@@ -51,7 +51,7 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
     },
 
     async scale() {
-      // A typed array returns as one, or as an array of one dimension.
+      // The service returns a typed array, or an array with one dimension.
       const typed = await service.scale(Float32Array.of(1.5, -2), 2);
       const elements = typed._rtype ? new Float32Array(typed._rvalue.slice().buffer) : typed;
       expect(elements instanceof Float32Array, `got ${short(typed)}`);
@@ -150,8 +150,8 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
         await withInterface(
           (key) => key,
           async (id) => {
-            // The reference to an interface is known only in its owner's workspace, so this client
-            // builds one.
+            // Only clients in the owner's workspace receive a reference to an interface, so
+            // this client builds one.
             const getItem = await other.rpc.decode({
               ...counter.value.__rpc_object__,
               _rtarget: `${workspace}/${client_id}`,
@@ -307,8 +307,8 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
     },
 
     async nothing_is_left() {
-      // Sessions in which calls wait or functions are stored. Responses leave others
-      // behind.
+      // Only sessions in which calls wait or functions are stored. Responses leave empty
+      // ones behind.
       const holds = (entry) =>
         typeof entry === "function" ||
         (entry?.constructor === Object && Object.values(entry).some(holds));

@@ -11,7 +11,7 @@ const LIMIT = 20_000;
 const options = parse("root-token", "secret", "second-url");
 const table = JSON.parse(readFileSync(new URL("../outcomes.json", import.meta.url), "utf8"));
 
-/** Returns a value as JSON, without losing anything that a user would see. */
+/** Converts a value to JSON, keeping everything that a user can see. */
 function plain(value) {
   if (typeof value === "function") return { function: value.__name__ ?? null };
   if (value instanceof Uint8Array) return { bytes: Buffer.from(value).toString("hex") };
@@ -19,7 +19,7 @@ function plain(value) {
   if (value && typeof value === "object") {
     const entries = Object.entries(value).map(([key, item]) => [key, plain(item)]);
     const shown = Object.fromEntries(entries);
-    // Each server documents its own services in its own words.
+    // The documentation of the servers' own services differs.
     if (/:(hypha-login|queue)$/.test(value.id)) {
       shown.service_schema = Object.keys(value.service_schema ?? {}).sort();
     }
@@ -32,7 +32,7 @@ function write(step, outcome) {
   say(JSON.stringify({ step: `javascript: ${step}`, outcome }));
 }
 
-/** Runs an action, and prints its result or error. */
+/** Runs an action, and prints its result or error as the outcome of the step. */
 async function step(name, action) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -47,7 +47,7 @@ async function step(name, action) {
   }
 }
 
-/** Returns a token of a registered user without a workspace, as the operator could create it. */
+/** Returns a token of a registered user without a workspace, as an operator can create it. */
 function tokenOf(user) {
   const now = Math.floor(Date.now() / 1000);
   const names = "https://amun.ai/";
@@ -68,7 +68,7 @@ function tokenOf(user) {
   return `${signed}.${signature}`;
 }
 
-/** Returns a value of the table with the names in braces replaced. */
+/** Returns a value of the table, with the names in braces replaced. */
 function fill(value, names) {
   if (typeof value === "string") {
     return Object.entries(names).reduce((text, [name, by]) => text.replaceAll(`{${name}}`, by), value);
@@ -99,7 +99,7 @@ async function calls(who, client, names) {
 
 let connected = 0;
 
-/** Connect as a user; with two servers every second client connects to the second one. */
+/** Connects as a user. With two servers, every second client connects to the second one. */
 function user(name, id) {
   const second = connected++ % 2 && options["second-url"];
   const more = { client_id: id, ...(name && { token: tokenOf(name) }), ...(second && { server_url: second }) };
@@ -140,7 +140,7 @@ const token = await host.generateToken({ permission: "read" });
 for (const [name, client] of Object.entries(clients)) {
   say(JSON.stringify({ known: { [client.config.server_id]: "<server>" } }));
   if (name === "anonymous") {
-    // Over HTTP the original's connection info has no user: a service says who calls it.
+    // Over HTTP, the connection info of the original has no user, so a service reports it.
     const { id } = (await (await client.getService("ws-user-jane/host:open")).who()).user;
     say(JSON.stringify({ known: { [id]: "<user anonymous>" } }));
   }

@@ -14,7 +14,7 @@ const { connectToServer } = await import("hypha-rpc");
 
 const COMMON = ["server-url", "workspace", "token", "client-id", "transport"];
 
-/** Returns the options of the command line: the common ones, and those named `more`. */
+/** Returns the command-line options: the common ones, and those in `more`. */
 export function parse(...more) {
   const names = [...COMMON, ...more];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
@@ -23,7 +23,7 @@ export function parse(...more) {
   return values;
 }
 
-/** Connects with the options of the command line and `more`. */
+/** Connects with the command-line options and `more`. */
 export function connect(options, more = {}) {
   return connectToServer({
     server_url: options["server-url"],
@@ -40,7 +40,7 @@ export function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
-/** Runs `action` when the program is asked to stop. */
+/** Runs `action` when the program receives SIGINT or SIGTERM. */
 export function onTermination(action) {
   process.once("SIGINT", action);
   process.once("SIGTERM", action);

@@ -14,7 +14,7 @@ const FLOATS = [
 // Lengths on both sides of every length prefix of the encoding.
 const LENGTHS = [0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536];
 
-/** Returns `size` bytes that differ from each shifted or repeated copy of their parts. */
+/** Returns bytes whose pattern shows whether parts were shifted or repeated. */
 export function pattern(size, seed = 0) {
   return new Uint8Array(size).map((_, i) => {
     const place = i % 65521;
@@ -57,14 +57,14 @@ export function* plain() {
   yield ["deep", deep];
 }
 
-/** Returns a value as a short text for errors. */
+/** Returns a value as a short string for error messages. */
 export function short(value) {
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   const shown = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? "undefined");
   return shown.length <= 200 ? shown : `${shown.slice(0, 200)}... (${shown.length} characters)`;
 }
 
-/** Returns the first difference of two values as text, or null if they are equal. */
+/** Returns a message about the first difference, or null if the values are equal. */
 export function difference(got, wanted, path = "value") {
   const complaint = `${path}: wanted ${short(wanted)}, got ${short(got)}`;
   if (wanted instanceof Uint8Array) {

@@ -5,7 +5,7 @@ import { connect, onTermination, parse, say } from "./peer.mjs";
 
 const SIZE = 700_000;
 
-/** Returns bytes with a pattern. */
+/** Returns bytes in a pattern. */
 const payload = (size) => Uint8Array.from({ length: size }, (_, index) => index % 251);
 
 class Point {
@@ -15,7 +15,7 @@ class Point {
   }
 }
 
-/** A type for which only one side has a codec. */
+/** A type for which only this program has a codec. */
 class Shape {}
 
 function register(server) {
@@ -28,7 +28,7 @@ function register(server) {
   server.registerCodec({ name: "shape", type: Shape, encoder: () => ({ edges: 3, hole: null }) });
 }
 
-/** Keys in order. */
+/** Converts a value to JSON with sorted keys. */
 const json = (value) =>
   JSON.stringify(value, (_, v) =>
     v?.constructor === Object ? Object.fromEntries(Object.entries(v).sort()) : v,
@@ -48,7 +48,7 @@ async function provide(server) {
     absent: {},
     numbered: { 12: 0.5 },
     date: new Date(981173106500),
-    // The codec applies to points inside the map as well.
+    // The codec also decodes points inside a map.
     points: new Map([["p", new Point(1, 2)]]),
   };
   const info = await server.registerService({
@@ -63,7 +63,7 @@ async function provide(server) {
       kind === "blob"
         ? new Blob([payload(SIZE)], { type: "image/png" })
         : new File([payload(SIZE)], "some file"),
-    // Reads a file in parts, then its end again, and then all of it at once.
+    // Read a file in parts, then its end again, and then the whole file.
     async read(file) {
       const parts = [];
       for (let part; (part = await file.read(100_000)).length > 0; ) parts.push(part);

@@ -1,4 +1,4 @@
-"""Logs in as the library does it, with a user who has an account; one JSON line per check."""
+"""Logs in through the library as a user with an account, and prints one JSON line per check."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ options = parser.parse_args()
 
 
 def post(context, method, arguments):
-    """What the page does."""
+    """Call a method of the login service like the login page."""
     url = context["report_url"].replace("/report", f"/{method}")
     body = json.dumps(arguments).encode()
     headers = {"Content-Type": "application/json"}

@@ -8,7 +8,7 @@ import peer
 
 AT_ONCE = 64
 MB = 1024 * 1024
-# Echoes of each size that do not count, as in the Rust caller.
+# Number of echoes of each size to ignore, as in the Rust caller.
 WARM_UP = 3
 
 
@@ -20,7 +20,7 @@ def percentiles(samples):
 
 
 async def calls(service, seconds, latencies):
-    """Call for this time, one call at a time."""
+    """Make one call at a time for `seconds`, and append the latencies."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Hosts the service that the benchmark measures, and prints `READY <full service id>`."""
+"""Provides the service that the benchmark measures, and prints `READY <full service id>`."""
 
 import asyncio
 

@@ -20,7 +20,7 @@ async def main():
     else:
         raise AssertionError("divided by zero")
 
-    # Methods that sleep run at the same time.
+    # Calls of a blocking method run concurrently.
     begin = time.monotonic()
     sleeping = [instrument.sleep(0.5) for _ in range(8)]
     assert set(await asyncio.gather(*sleeping)) == {server.config.workspace}

@@ -7,10 +7,10 @@ import time
 import sample_values
 
 MEGABYTE = 1024 * 1024
-# Time in seconds within which a call must fail that fails without a timeout, on the slowest
-# machine.
+# Maximum time in seconds for a call to fail that must fail immediately. Generous, for slow
+# machines.
 AT_ONCE = 5
-# Error texts of calls of functions whose session or owner is gone.
+# Error messages of functions whose session has ended or whose owner has disconnected.
 GONE = (
     "session not found",
     "parent session was closed",
@@ -25,22 +25,22 @@ class Failed(Exception):
 
 
 def expect(condition, detail):
-    """Fail the check with `detail` unless `condition` holds."""
+    """Fail the check with `detail` unless `condition` is true."""
     if not condition:
         raise Failed(detail)
 
 
 def expect_same(got, wanted):
-    """Fail the check unless the two values are the same."""
+    """Fail the check unless the values are equal."""
     difference = sample_values.difference(got, wanted)
     expect(difference is None, difference)
 
 
 async def expect_error(call, *words):
-    """Fail the check unless `call` fails with a text that contains one of `words`, as a word."""
+    """Fail the check unless `call` fails with a message that contains one of `words` as a word."""
     try:
         got = await call
-    except Exception as error:  # whatever the client raises, its text is what users see
+    except Exception as error:  # any class: users see its message
         message = str(error)
         expect(
             any(re.search(rf"(?<![A-Za-z]){word}", message, re.IGNORECASE) for word in words),
@@ -51,7 +51,7 @@ async def expect_error(call, *words):
 
 
 async def expect_failure_at_once(call, *words):
-    """Fail the check also if the error does not come at once."""
+    """Like `expect_error`, but the call must fail within `AT_ONCE`."""
     begun = time.monotonic()
     await expect_error(call, *words)
     took = time.monotonic() - begun
@@ -59,7 +59,7 @@ async def expect_failure_at_once(call, *words):
 
 
 async def eventually(what, is_so):
-    """Poll until the condition holds, and fail the check after some seconds."""
+    """Wait until the condition is true. Fail the check after some seconds."""
     begun = time.monotonic()
     while not await is_so():
         expect(time.monotonic() - begun < 2 * AT_ONCE, what)
@@ -67,6 +67,6 @@ async def eventually(what, is_so):
 
 
 def short(value):
-    """Return a value as a short text for errors."""
+    """Return a value as a short string for error messages."""
     shown = repr(value)
     return shown if len(shown) <= 200 else f"{shown[:200]}... ({len(shown)} characters)"

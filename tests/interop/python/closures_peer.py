@@ -1,6 +1,6 @@
-"""Checks what a Rust service made of closures, and an application in Rust, are to Python.
+"""Checks a Rust service that is built from closures, and a web application in Rust.
 
-`--host` is the id of the Rust client; prints a line of JSON per check: `{name, ok, detail}`.
+`--host` is the id of the Rust client. Prints one JSON line `{name, ok, detail}` per check.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ import peer
 
 
 def same(got, wanted):
-    """Fail unless they are equal."""
+    """Fail unless the values are equal."""
     if got != wanted:
         raise AssertionError(f"got {got!r}, not {wanted!r}")
 
 
 async def refused(call, text):
-    """Fail unless the call fails with this text."""
+    """Fail unless the call fails with a message that contains `text`."""
     try:
         result = await call
     except Exception as error:
@@ -30,13 +30,13 @@ async def refused(call, text):
 
 
 def fetched(url, data=None):
-    """The status and the text of a page."""
+    """Return the status and the body of a page."""
     with urllib.request.urlopen(url, data=data, timeout=30) as answer:
         return answer.status, answer.headers.get("x-lab"), answer.read().decode()
 
 
 async def checks(options, server):
-    """The checks, each a coroutine function."""
+    """Return the checks, each a coroutine function."""
     lab = await server.get_service(f"{options.host}:lab")
     app = f"{options.server_url}/{options.workspace}/apps/dashboard"
 

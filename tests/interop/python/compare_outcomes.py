@@ -1,6 +1,6 @@
-"""Compares the outcomes of the same steps at two servers, as `outcomes.py` and `outcomes.mjs` print
-them. Prints every difference that is not in the table of deviations, and every deviation of the
-table that no longer occurs.
+"""Compares the outcomes of the same steps on two servers, in the format of `outcomes.py` and
+`outcomes.mjs`. Prints each difference that the table of deviations does not list, and each listed
+deviation that does not occur.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-# Texts that differ between runs. Users get numbers in the order of their appearance.
+# Patterns of strings that differ between runs. Users are numbered in order of appearance.
 NAMED = {
     "token": r"eyJ[\w-]+\.[\w-]+\.[\w-]+",
     "user": r"\banonymouz-[a-z]+-[a-z]+-\d{8}\b|\b[a-z]+-[a-z]+-\d{8}\b",
@@ -18,23 +18,23 @@ NAMED = {
     "id": r"(?<![\w-])[A-Za-z0-9_-]{22}(?![\w-])|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
 }
 PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in NAMED.items()))
-# Times in seconds since 1970, in these years.
+# Range of numbers that count as times, in seconds since 1970.
 TIMES = (1.7e9, 4e9)
-# Suffix of a record whose id is that of another record.
+# Suffix of a record whose id was already used by another record.
 NUMBER = re.compile(r" #\d+\]")
 # The last line of a Python exception, which both servers use for errors.
 EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Timeout)\b.*)$", re.MULTILINE)
-# The text that the clients put in front of an error of a server.
+# Prefix that the clients add to an error of a server.
 WRAPPING = re.compile(r"^(?:\w+: )?(?:Failed to notify workspace manager: )?RemoteError: ?")
 ABSENT = "<absent>"
-# The id of a client or service in a list, with or without its workspace.
+# Id of a client or service in a path, with or without its workspace.
 RECORD = re.compile(r"\[(?:([^\[\]/]+)/)?([^\[\]/:]+)(?::[^\[\]]*)?\]$")
-# What a deviation is about; each member of an entry is a pattern, `*` if it is left out.
+# Properties of a difference. A deviation has a pattern for each; the default is `*`.
 KEYS = ("run", "step", "path", "client", "original", "ours")
 
 
 class Normal:
-    """Makes the outcomes of one run comparable with those of another."""
+    """Replaces values that differ between runs, so that outcomes can be compared."""
 
     def __init__(self, urls, known):
         self.places = [place for url in urls for place in ((url, "<url>"), (url.removeprefix("http://"), "<host>"))]
@@ -81,9 +81,9 @@ class Normal:
 
 
 def records(items):
-    """Return a list of records by their ids, because lists have no order.
+    """Return a list of records as a map from their ids, because the order of lists may differ.
 
-    Two servers of a cluster have some records with the same id, which get a number.
+    In a cluster, two records may have the same id. The id of the second one gets a number.
     """
     found = {}
     for item in sorted(items, key=text_of):
@@ -96,9 +96,9 @@ def records(items):
 
 
 def steps(path, urls):
-    """Return the outcomes of a run by the name of the step, with a number for a repeated step.
+    """Return the outcomes of a run by step. The name of a repeated step gets a number.
 
-    Each comes with the clients that were gone before.
+    Each outcome comes with the clients that were disconnected before that step.
     """
     lines = [json.loads(line) for line in Path(path).read_text().splitlines() if line.startswith("{")]
     known = {text: name for line in lines for text, name in line.get("known", {}).items()}
@@ -117,7 +117,7 @@ def steps(path, urls):
 
 
 def differences(path, original, ours):
-    """Yield the differences of two outcomes, each as its path and the two values."""
+    """Yield the differences between two outcomes, each with its path and both values."""
     if isinstance(original, dict) and isinstance(ours, dict):
         for key in sorted({**original, **ours}):
             below = f"{path}.{key}" if path else key
@@ -134,18 +134,18 @@ def text_of(value):
 
 
 def matcher(pattern):
-    """Return whether a text matches a pattern, in which `*` stands for any text."""
+    """Return a function that matches strings with a pattern. `*` matches any string."""
     expression = ".*".join(map(re.escape, pattern.split("*")))
     return re.compile(expression, re.DOTALL).fullmatch
 
 
 def client_of(path, gone):
-    """Return whether the client of the record at the end of a path is gone or present."""
+    """Return the state of the client in the last record of a path: `gone` or `present`."""
     found = RECORD.search(path)
     if not found:
         return ""
     workspace, client = found.groups()
-    # Some lists are those of one workspace, which their ids leave out.
+    # The ids in lists of one workspace do not contain the workspace.
     known = (place.split("/", 1) for place in gone)
     left = any(name == client and (not workspace or where in (workspace, "*")) for where, name in known)
     return "gone" if left else "present"
@@ -186,19 +186,19 @@ def main():
             for path, *values in differences("", left, right):
                 path = NUMBER.sub("]", path)
                 difference = (run, step, path, client_of(path, gone), *values)
-                # Marks every deviation that applies, so that none counts as gone because another one
-                # applied first.
+                # A list, not a generator: mark every deviation that applies, because each unmarked
+                # one is reported.
                 if not any([deviation.allows(difference) for deviation in deviations]):
                     problems += 1
                     print(f"{run}: {step}\n  at {path or 'the step'}")
                     print("    original: {}\n    ours:     {}".format(*values))
     runs = {run for run, *_ in options.run}
     for deviation in deviations:
-        # A deviation caused by a race in the original occurs in some runs only.
+        # A deviation that is caused by a race in the original occurs only in some runs.
         expected = deviation.entry.get("run", "*") in {"*", *runs} and not deviation.entry.get("sometimes")
         if expected and not deviation.met:
             problems += 1
-            print(f"a deviation that is not there: {json.dumps(deviation.entry)}")
+            print(f"a listed deviation does not occur: {json.dumps(deviation.entry)}")
     print(f"{count} steps, {problems} problems")
     sys.exit(problems > 0)
 

@@ -1,4 +1,4 @@
-"""Checks every method of a `conformance` service, which may be in any language.
+"""Checks every method of a `conformance` service in any language.
 
 Prints one JSON line `{"name", "ok", "detail"}` per check. The exit status is 1 if a check failed.
 """
@@ -19,22 +19,22 @@ LIMIT = 90
 
 
 class Checks(LiveChecks):
-    """The checks: each public coroutine method is one, in the order of the source."""
+    """The checks. Each public coroutine method is one. They run in the order of the source."""
 
     def __init__(self, options, server, service):
         self.options = options
         self.host = options.host_language
-        # Python and Rust functions reject surplus arguments; JavaScript ignores them.
+        # Python and Rust functions reject additional arguments. JavaScript functions ignore them.
         self.knows_parameters = self.host in ("python", "rust")
         self.server = server
         self.service = service
-        # Abandoned calls.
+        # Sessions of abandoned calls, which may remain.
         self.left_alone = set()
 
     def _sessions(self):
         """Return the sessions in which calls wait or functions are stored.
 
-        Answers of callbacks leave others behind, with nothing in them but the name of the peer.
+        Responses to callbacks also leave sessions behind, which contain only the name of the peer.
         """
 
         def holds(entry):
@@ -152,7 +152,7 @@ class Checks(LiveChecks):
             expect_same(await self.service.sleep(seconds), seconds)
 
     async def sleep_longer_than_the_silence_limit(self):
-        # Heartbeats keep the call alive; without them it would fail after `method_timeout`.
+        # Without heartbeats, the call would fail after `method_timeout`.
         server = await peer.connect(self._second_client(), method_timeout=3)
         try:
             service = await server.get_service(self.options.service)
@@ -206,7 +206,7 @@ class Checks(LiveChecks):
         )
 
     def _member(self, name):
-        """Call a method of the service that its description does not list."""
+        """Call a method that the service description does not list."""
         listed = self.service.echo.__rpc_object__
         method = listed["_rmethod"].rpartition(".")[0] + "." + name
         return self.server.rpc.decode({**listed, "_rmethod": method, "_rname": name})
@@ -280,7 +280,7 @@ class Checks(LiveChecks):
 
 
 def report(name, ok, detail):
-    """Print the line of a check."""
+    """Print the result of a check."""
     peer.say(json.dumps({"name": name, "ok": ok, "detail": detail}))
 
 

@@ -1,8 +1,8 @@
-"""Hosts the service `conformance`.
+"""Provides the service `conformance`.
 
-Prints `READY <full service id>`, and runs until it is asked to stop.
+Prints `READY <full service id>`, and runs until it is terminated.
 
-Every method is as strict as the contract: an argument of another type is an error that names it.
+The methods check types like the Rust contract: the error for a wrong type names the argument.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import peer
 
 
 def number(value, name):
-    """Return `value` if it is a number, which a bool is not."""
+    """Return `value` if it is a number. Python counts a bool as an int, the contract does not."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     return value
@@ -112,7 +112,7 @@ def expect_array(value, name):
 
 
 def scale(image, factor: float):
-    """Multiply every element of an array; the type of the elements stays."""
+    """Multiply every element of an array, keeping the element type."""
     expect_array(image, "image")
     return (image * number(factor, "factor")).astype(image.dtype)
 
@@ -224,7 +224,7 @@ def make_counter():
 
 
 class Stored:
-    """The object of `store`."""
+    """The object that `store` has received."""
 
     interface = None
 
@@ -264,7 +264,7 @@ async def main():
             "id": "conformance",
             "name": "Conformance",
             "description": "The methods that every Hypha client is checked with",
-            # Public, so that a caller in its own anonymous workspace needs only the full id.
+            # Public, so that callers in other workspaces can call the service by its full id.
             "config": {"visibility": "public", "require_context": ["whoami"]},
             **methods,
             "sum": sum_numbers,

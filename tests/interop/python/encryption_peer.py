@@ -1,7 +1,7 @@
-"""Hosts the service `safe` with encryption, or calls one, and prints values for the Rust test.
+"""Provides the service `safe` with encryption, or calls it.
 
-As a host: `READY <full service id> <public key>`, and runs until it is asked to stop.
-As a caller, with `--service` and `--key`: one line of JSON.
+As a provider, prints `READY <full service id> <public key>`, and runs until it is terminated.
+As a caller, with `--service` and `--key`, prints the results as one line of JSON.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ import peer
 
 
 def whisper(text, context=None):
-    """Return the text, and the key of its sender."""
+    """Return the string, and the key of its sender."""
     return [f"secret {text}", context.get("caller_public_key")]
 
 
 async def tell(listener, context=None):
-    """Return the result of the listener for a text."""
+    """Call the listener with a string, and return its result."""
     return await listener("secret rumour")
 
 
@@ -26,7 +26,7 @@ def adder(n, context=None):
 
 
 def stories(n, context=None):
-    """Tell some stories."""
+    """Stream `n` strings."""
     for index in range(int(n)):
         yield f"secret story {index}"
 

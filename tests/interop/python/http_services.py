@@ -1,4 +1,4 @@
-"""Hosts services for plain HTTP: functions, a generator, an ASGI application and pages.
+"""Provides services for plain HTTP: functions, a generator, an ASGI application and pages.
 
 Prints `READY <workspace>`, and runs until it is killed.
 """
@@ -9,7 +9,7 @@ import peer
 
 
 async def application(args):
-    """An ASGI application that describes the request, in two pieces."""
+    """ASGI application that describes the request, in a response of two chunks."""
     scope, receive, send = args["scope"], args["receive"], args["send"]
     body = b""
     while True:

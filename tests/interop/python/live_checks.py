@@ -1,4 +1,4 @@
-"""Checks of arrays, functions, streams, objects and files as arguments and results."""
+"""Checks of arrays, functions, streams, objects and files in arguments and results."""
 
 import asyncio
 import gc
@@ -14,13 +14,13 @@ from checks import expect_same, short
 
 
 class Endless:
-    """Endless streams of ones, and the number of open ones."""
+    """Endless streams of ones, with a count of the open streams."""
 
     def __init__(self):
         self.open = 0
 
     def plain(self):
-        """A generator."""
+        """Return an endless generator."""
         self.open += 1
         try:
             while True:
@@ -29,7 +29,7 @@ class Endless:
             self.open -= 1
 
     async def waiting(self):
-        """An asynchronous generator."""
+        """Return an endless asynchronous generator."""
         self.open += 1
         try:
             while True:
@@ -42,7 +42,7 @@ class Endless:
         """Fail unless the stream is closed soon."""
 
         async def is_so():
-            # A generator that was not closed ends when it is collected.
+            # Garbage collection closes a generator that was not closed.
             gc.collect()
             return self.open == 0
 
@@ -50,7 +50,7 @@ class Endless:
 
 
 class LiveChecks:
-    """The second part of the checks of a client. `Checks` is the first."""
+    """Checks that the class `Checks` inherits."""
 
     async def array_info(self):
         for array in (
@@ -169,8 +169,8 @@ class LiveChecks:
         interface = {"_rintf": True, "getItem": lambda key: key}
         await self.service.store(interface)
         own = self.server.config
-        # The reference to an interface is known only in its owner's workspace, so this client
-        # builds one.
+        # Only clients in the owner's workspace receive a reference to an interface, so this
+        # client builds one.
         known = {
             **counter.value.__rpc_object__,
             "_rtarget": f"{own['workspace']}/{own['client_id']}",
@@ -209,7 +209,7 @@ class LiveChecks:
         expect_same(await self.service.open_streams(), 1)
         await stream.aclose()
         await self._no_stream_is_left()
-        # Dropped without a close; the collector closes it.
+        # Not closed: garbage collection must close it.
         async for item in await self.service.count(1_000_000):
             break
         await self._no_stream_is_left()

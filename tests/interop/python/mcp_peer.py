@@ -1,6 +1,6 @@
-"""Uses a service as language-model clients do, with the packages `mcp` and `fastmcp`.
+"""Uses a service through MCP, with the packages `mcp` and `fastmcp`.
 
-`mcp_peer.py URL` prints what each step answered as JSON, and DONE.
+`mcp_peer.py URL` prints the outcome of each step as JSON, and `DONE`.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ def say(step, answer):
 
 
 def contents(result):
-    """The content of a result, an image without its data."""
+    """Return the content of a result, without the data of images."""
     shown = []
     for block in result.content:
         shown.append({"text": block.text} if block.type == "text" else {"type": block.type})
@@ -28,7 +28,7 @@ def contents(result):
 
 
 async def session(kind, streams):
-    """One session of the package `mcp`."""
+    """Run one session of the package `mcp`."""
     seen = []
 
     async def progress(done, _total, message):

@@ -1,8 +1,8 @@
 """Registers a service `number`, or checks the options of a Rust service in Python.
 
-With `--value` it registers `number`, whose `get_value` returns that JSON value, prints
-`READY <full service id>` and runs until it is asked to stop. With `--host`, the id of a Rust client,
-it runs the checks, and prints a line of JSON per check: `{name, ok, detail}`.
+With `--value`, it registers `number`, whose `get_value` returns that JSON value, prints
+`READY <full service id>`, and runs until it is terminated. With `--host`, the id of a Rust client,
+it runs the checks, and prints one JSON line `{name, ok, detail}` per check.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import peer
 
 
 async def provide(server, value):
-    """Offer the number."""
+    """Register the service `number`, and run until terminated."""
 
     def get_value():
         return json.loads(value)
@@ -86,7 +86,7 @@ async def check(server, host):
         same(info["docs"], "More of it.")
 
     async def blocking():
-        # The idle timeout of its caller is one second.
+        # The caller's idle timeout is one second.
         service = await server.get_service(desk)
         same(await service.nap(2.5), "2.5 s")
         await refused(service.nap(-1.0), "cannot sleep for -1 s")
@@ -96,7 +96,7 @@ async def check(server, host):
             server.register_service({"id": "desk", "f": lambda: 1}),
             "A singleton service with the same name",
         )
-        # The client keeps a rejected service, and would register it again after a reconnect.
+        # The client keeps a rejected service, which it would register again after a reconnect.
         server.rpc._services.pop("desk")
 
     async def trusted():

@@ -1,7 +1,6 @@
-"""Starts the original server with its gateway for MCP, and without the worker that comes with it.
+"""Starts the original server with its MCP gateway, and without the MCP worker.
 
-The worker launches MCP servers for others. It would need a browser, and registers services of its
-own.
+The worker starts other MCP servers. It needs a browser, and registers services.
 """
 
 import runpy
@@ -10,13 +9,13 @@ import types
 
 
 async def hypha_startup(server):
-    """Nothing to do."""
+    """Replaces the startup function of the worker. Does nothing."""
 
 
 worker = types.ModuleType("hypha.workers.mcp_proxy")
 worker.hypha_startup = hypha_startup
 sys.modules[worker.__name__] = worker
-# The folder of this file is not a place for modules.
+# Modules must not be imported from the folder of this file.
 del sys.path[0]
 sys.argv.append("--enable-mcp")
 runpy.run_module("hypha.server", run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Outcomes of steps as JSON, for the comparison of two servers."""
+"""Prints outcomes of steps as JSON, for the comparison of two servers."""
 
 import asyncio
 import inspect
@@ -21,39 +21,39 @@ class Recorder:
         peer.say(json.dumps(line, sort_keys=True))
 
     def knows(self, **names):
-        """Name a text that differs between runs, so that the comparison can replace it."""
+        """Print strings that differ between runs. The comparison replaces each with its name."""
         peer.say(json.dumps({"known": {text: f"<{name}>" for name, text in names.items()}}))
 
     def gone(self, workspace, client):
-        """Say that a client is not connected any more, `*` for any workspace.
+        """Print that a client has disconnected. `*` stands for any workspace.
 
-        The comparison can then tell what the original keeps of it.
+        The comparison then recognizes records of this client that the original has not removed.
         """
         peer.say(json.dumps({"gone": f"{workspace}/{client}"}))
 
     async def step(self, step, action):
-        """Await an action, and print its result or error."""
+        """Await an action, and print its result or error as the outcome of the step."""
         try:
             if inspect.isawaitable(action):
                 action = await asyncio.wait_for(action, self.limit)
             outcome = {"answer": plain(action)}
-        except Exception as error:  # whatever the client raises is what its user sees
+        except Exception as error:  # any class: the user sees it
             outcome = {"error": error_of(error)}
         self.write(step, outcome)
 
 
 def error_of(error):
-    """Return the text of an error as its user sees it."""
+    """Return the class and message of an error, as users see them."""
     return f"{type(error).__name__}: {error}"
 
 
 def plain(value):
-    """Return a value as JSON, without losing anything that a user would see."""
+    """Convert a value to JSON, keeping everything that a user can see."""
     if callable(value):
         return {"function": getattr(value, "__name__", None)}
     if isinstance(value, dict):
         if str(value.get("id")).endswith((":hypha-login", ":admin-utils", ":queue")):
-            # Each server documents its own services in its own words.
+            # The documentation of the servers' own services differs.
             schemas = value.get("service_schema") or {}
             value = {**value, "service_schema": sorted(schemas)}
         return {str(key): plain(item) for key, item in value.items()}

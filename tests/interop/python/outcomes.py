@@ -1,7 +1,7 @@
-"""Uses all functions of a server through the Python client and over plain HTTP, as several users.
+"""Uses all functions of a server as several users, through the Python client and plain HTTP.
 
-Prints one line of JSON with `step` and `outcome` per step. The outcomes of two servers are compared;
-this program does not judge them.
+Prints one JSON line with `step` and `outcome` per step. `compare_outcomes.py` compares the outcomes
+of two servers.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ LIMIT = 20
 
 
 class Sessions:
-    """The connections of one run, by the name of the user."""
+    """Connections of a run, by the name of the user."""
 
     def __init__(self, options, secret, recorder):
         self.options = options
@@ -32,7 +32,7 @@ class Sessions:
         self.clients = {}
 
     def token_of(self, user, email=None, roles=()):
-        """Return a token of a registered user without a workspace, as of the operator."""
+        """Return a token of a registered user without a workspace, as an operator can create it."""
         now = int(time.time())
         names = "https://amun.ai/"
         claims = {
@@ -50,11 +50,11 @@ class Sessions:
 
     async def connect(self, name, **more):
         more.setdefault("client_id", name)
-        # With two servers every second client connects to the second one.
+        # With two servers, every second client connects to the second one.
         if self.options.second_url and len(self.clients) % 2:
             more.setdefault("server_url", self.options.second_url)
-        # Over HTTP, the client reads its stream with this timeout, and the original writes to an
-        # idle stream only every 30 s, which is the default.
+        # Over HTTP, the client's stream has this timeout, which is 30 s by default. The
+        # original writes to an idle stream only every 30 s.
         more.setdefault("method_timeout", 120)
         self.clients[name] = await peer.connect(self.options, **more)
         return self.clients[name]
@@ -66,7 +66,7 @@ class Sessions:
 
 
 def fill(value, names):
-    """Return a value of the table with the names in braces replaced."""
+    """Return a value of the table, with the names in braces replaced."""
     if isinstance(value, str):
         for name, text in names.items():
             value = value.replace("{" + name + "}", text)
@@ -94,7 +94,7 @@ async def table(recorder, who, client, calls, names):
 async def host_services(sessions):
     """Register the services of the user alice, which all others call."""
     host = await sessions.connect("host", token=sessions.token_of("alice", "alice@example.org"))
-    # Another client will connect with the id of this one.
+    # Later, another client connects with the id of this one.
     await sessions.connect("present", token=sessions.token_of("dave"))
     other = await sessions.connect("other", token=sessions.token_of("alice", "alice@example.org"))
 
@@ -187,7 +187,7 @@ async def manager_contract(recorder, client):
 
 
 async def events(recorder, sessions):
-    """Record the events that a client receives while others connect, work and leave."""
+    """Record the events that a client receives while others connect, work and disconnect."""
     heard = []
     alice, names = sessions.clients["admin"], ["client_connected", "client_updated"]
     names += ["client_disconnected", "service_added", "service_removed", "workspace_changed"]
@@ -267,7 +267,7 @@ async def refusals(recorder, sessions, tokens):
         "an id with a slash": {"client_id": "a/b"},
         "an id in use": {"token": sessions.token_of("dave"), "client_id": "present"},
     }
-    # Over HTTP, the client is not notified of a rejection, and waits until this timeout.
+    # Over HTTP, the client is not notified of a rejection, so it waits for this timeout.
     limit = 10
 
     async def attempt(options):
@@ -279,7 +279,7 @@ async def refusals(recorder, sessions, tokens):
         finally:
             await client.disconnect()
 
-    # All at once, because some take until the timeout.
+    # Concurrently, because some wait for the timeout.
     running = {}
     for number, (name, options) in enumerate(attempts.items()):
         options.setdefault("client_id", f"comer-{number}")
@@ -287,15 +287,15 @@ async def refusals(recorder, sessions, tokens):
     for name, result in running.items():
         await recorder.step(f"connect: {name}", result)
     for options in attempts.values():
-        # A refused client knows no workspace.
+        # A rejected client does not know its workspace.
         recorder.gone("*", options["client_id"])
 
 
 async def administration(recorder, sessions):
-    """Manage clients and workspaces as the operator."""
+    """Manage clients and workspaces as an operator."""
     root = sessions.clients["root"]
-    # Each server has one, so the test uses that of root's server, to which the unwanted client is
-    # connected as well.
+    # Each server has this service. Use that of the server to which both root and the client to be
+    # blocked are connected.
     admin = await root.get_service(f"{root.config['server_id']}:admin-utils")
     erin = sessions.token_of("erin")
     await sessions.connect("unwanted", token=erin, server_url=sessions.options.server_url)
@@ -322,7 +322,7 @@ async def administration(recorder, sessions):
 
 
 async def queues(recorder, sessions):
-    """Tasks that the clients of a workspace share."""
+    """Use a task queue that the clients of a workspace share."""
     root = sessions.clients["root"]
     alice = sessions.clients["admin"]
     queue = await alice.get_service(f"public/{root.config['server_id']}:queue")
@@ -351,7 +351,7 @@ async def ids(listed):
 
 
 async def blocked(listed):
-    """Who is blocked, without the time that is left."""
+    """Return the blocked clients and users, without the exact remaining time."""
     return {
         kind: [(item["id"], item["reason"], item["ttl_seconds"] in range(50, 61)) for item in items]
         for kind, items in (await listed).items()

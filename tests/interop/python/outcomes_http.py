@@ -1,4 +1,4 @@
-"""The part of `outcomes.py` over plain HTTP: services, pages, the login."""
+"""The steps of `outcomes.py` over plain HTTP: services, pages and login."""
 
 import base64
 import gzip
@@ -16,7 +16,7 @@ OPEN = f"{ALICE}/services/host:open"
 
 
 async def application(args):
-    """An ASGI application that describes the request, in two pieces."""
+    """ASGI application that describes the request, in a response of two chunks."""
     scope, receive, send = args["scope"], args["receive"], args["send"]
     body = b""
     while True:
@@ -42,7 +42,7 @@ async def application(args):
 
 
 async def register_pages(host):
-    """Register an application and pages, which respond to HTTP themselves."""
+    """Register an application and pages, which respond to HTTP requests themselves."""
     public = {"visibility": "public"}
     asgi = {"id": "application", "type": "asgi", "config": public, "serve": application}
     await host.register_service(asgi)
@@ -79,7 +79,7 @@ async def register_pages(host):
 
 
 def shown(response):
-    """Return a response as its caller sees it."""
+    """Return the parts of a response to compare."""
     kind = response.headers.get("content-type", "")
     headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
     body = response.content
@@ -119,11 +119,11 @@ async def title(http):
 
 
 async def requests(recorder, http, tokens):
-    """Request every endpoint, with valid and invalid requests, anonymously and as users."""
+    """Send valid and invalid requests to every endpoint, anonymously and as users."""
 
     async def ask(step, method, path, **more):
         async def answer():
-            # On a connection of its own, because a server may close one after an error.
+            # On a new connection, because a server may close a connection after an error.
             headers = {**more.pop("headers", {}), "Connection": "close"}
             return shown(await http.request(method, path, headers=headers, **more))
 
@@ -205,7 +205,7 @@ async def requests(recorder, http, tokens):
         await ask(f"{method} {add}", method, f"{add}?a=1")
     for path in ("/ws-user-alice/services", "/no/such/page/at/all", "/health/nonsense"):
         await get(path)
-    # Requests with different credentials.
+    # Requests with other credentials.
     basic = base64.b64encode(f"x:{tokens['bob']}".encode()).decode()
     who = f"{OPEN}/who"
     for name, headers in {
@@ -251,7 +251,7 @@ async def login(recorder, sessions, tokens):
     await recorder.step("login: check at once", service.check(keys["key"], timeout=0))
     await recorder.step("login: check too late", service.check(keys["key"], timeout=1))
     async with httpx.AsyncClient(base_url=url) as http:
-        # Of two servers, one knows the key: its address of `report` works at both.
+        # In a cluster, only one server has the key. The URL in `report` works at both.
         plain = "/public/services/hypha-login/report"
         report = keys["report"] if sessions.options.second_url else plain
 

@@ -1,4 +1,4 @@
-"""The part of `outcomes.py` that is MCP: services as tools, resources and prompts of language models."""
+"""The steps of `outcomes.py` over MCP: services as tools, resources and prompts."""
 
 from hypha_rpc.utils.schema import schema_function
 from pydantic import Field
@@ -19,7 +19,7 @@ def divide(a: float = Field(..., description="dividend"), b: float = Field(1.0, 
 
 @schema_function
 def results(kind: str) -> object:
-    """Return something of a kind."""
+    """Return a value of a kind."""
     block = {"type": "text", "text": "hi"}
     kinds = {"text": "plain", "int": 5, "float": 3.0, "list": [1, "b", block], "empty": [], "map": {"a": None}}
     return {**kinds, "true": True, "none": None}[kind]
@@ -44,7 +44,7 @@ async def call_tool(name, arguments):
 
 
 def native():
-    """The functions of the protocol."""
+    """Return a service that implements the functions of MCP."""
     tool = {"name": "t", "description": "d", "inputSchema": {"type": "object", "properties": {}}}
     resource = {"uri": "resource://r", "name": "r", "mimeType": "text/plain"}
     template = {"uriTemplate": "resource://{x}", "name": "rt"}
@@ -69,7 +69,7 @@ def native():
 
 
 async def register(host):
-    """Services of all forms."""
+    """Register services of all forms."""
     public = {"visibility": "public"}
     about = {"text": "some text", "parts": ["x", "y"], "count": 5}
     nested = {"inner": {"divide": divide}, "all": [divide]}
@@ -89,7 +89,7 @@ async def register(host):
 
 
 async def requests(recorder, http, tokens):
-    """What a client of a language model asks, rightly and wrongly."""
+    """Send valid and invalid requests."""
 
     async def ask(service, method, who=None, **params):
         async def answer():

@@ -5,8 +5,7 @@ import os
 import signal
 import sys
 
-# Connect options that the command line leaves out must not come from the environment of the user
-# who runs the tests.
+# Options that the command line does not set must not come from the environment of the developer.
 for name in ("HYPHA_SERVER_URL", "HYPHA_TOKEN", "HYPHA_CLIENT_ID", "HYPHA_WORKSPACE"):
     os.environ.pop(name, None)
 
@@ -14,7 +13,7 @@ from hypha_rpc import connect_to_server  # noqa: E402  (reads the environment wh
 
 
 def arguments(description):
-    """Return the parser of the options that service and client share."""
+    """Return a parser with the options that all peers share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--server-url", required=True)
     parser.add_argument("--workspace")
@@ -25,7 +24,7 @@ def arguments(description):
 
 
 def connect(options, **more):
-    """Return an awaitable that connects with the options of the command line and `more`."""
+    """Return an awaitable that connects with the command-line options and `more`."""
     config = {
         "server_url": options.server_url,
         "workspace": options.workspace,
@@ -44,6 +43,6 @@ def say(line):
 
 
 def on_termination(loop, action):
-    """Run `action` when the program is asked to stop."""
+    """Run `action` when the program receives SIGINT or SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, action)

@@ -1,11 +1,11 @@
-"""Offers a public service, and calls the manager once whenever its services have been registered.
+"""Registers a public service, and calls the manager after each registration.
 
 Prints `READY <workspace>`, and `ECHO <milliseconds since 1970>` after each response of the manager.
 
-It makes no call while the connection is lost. A call at the moment of the loss, before the library
-starts to reconnect, opens a connection by itself. If the server is still down, its failure cancels
-the reconnection that has started meanwhile, and every later call waits for that one without end
-(seen in 0.21.47).
+It makes no call while the connection is lost, because of a fault of the library (seen in 0.21.47).
+A call at the moment of the loss, before the library reconnects, opens a connection itself. If that
+fails, the failure cancels the reconnect that has started meanwhile. Later calls then wait forever
+for the canceled reconnect.
 """
 
 import asyncio

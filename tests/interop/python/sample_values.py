@@ -1,4 +1,4 @@
-"""Values that every client and every host must carry unchanged."""
+"""Values that every client and host must send and return unchanged."""
 
 import math
 
@@ -11,12 +11,12 @@ INTEGERS = (
     + [2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**32 - 1, 2**32, 2**53 - 1, -(2**53) + 1]
 )
 FLOATS = [0.5, -0.25, 0.1, 1e300, -1e-300, 5e-324, math.pi, math.inf, -math.inf, math.nan]
-# Lengths on both sides of every length prefix of the encoding.
+# Lengths around each limit at which msgpack uses a longer length prefix.
 LENGTHS = [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536]
 
 
 def pattern(size, seed=0):
-    """Return `size` bytes that differ from each shifted or repeated copy of their parts."""
+    """Return bytes whose pattern shows whether parts were shifted or repeated."""
     block = bytes((i * 7 + (i >> 8) + seed) % 256 for i in range(65_521))
     return (block * (size // len(block) + 1))[:size]
 
@@ -53,7 +53,7 @@ def plain():
 
 
 def difference(got, wanted, path="value"):
-    """Return the first difference of two values as text, or None. 1 and 1.0 count as equal."""
+    """Return a message about the first difference, or None. 1 and 1.0 count as equal."""
     if isinstance(wanted, bool) or wanted is None or isinstance(wanted, (str, bytes)):
         same = type(got) is type(wanted) and got == wanted
     elif isinstance(wanted, (int, float)):

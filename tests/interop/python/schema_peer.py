@@ -1,9 +1,9 @@
-"""The Python peer of the tests of schemas.
+"""Python peer of the schema tests.
 
-Without options it hosts two services and prints `READY <id> <id>`: `measure`, which equals the Rust
-contract and has schemas, and `plain`, ordinary functions without schemas. With `--service` it uses a
-service `measure` as `schema_usage.py` does. With `--validate` it validates the JSON schemas in a
-file, and with `--openapi` it prints the responses of the functions of an OpenAPI document.
+Without options, it provides two services and prints `READY <id> <id>`: `measure`, which has the
+schemas of the Rust contract, and `plain`, with functions without schemas. With `--service`, it runs
+`schema_usage.py` on a service `measure`. With `--validate`, it validates the JSON schemas in a file.
+With `--openapi`, it calls the functions in an OpenAPI document and prints their responses.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ def settings(
 
 
 def add(a, b=2):
-    """Add two things, whatever they are."""
+    """Add two values of any type."""
     return a + b
 
 
@@ -118,7 +118,7 @@ async def host(server):
 
 
 def openapi(path):
-    """Call every function of an OpenAPI document as it describes, with the given arguments."""
+    """Call each function as its OpenAPI document describes, with the given arguments."""
     with open(path, encoding="utf-8") as file:
         document, calls = json.load(file)
     answers = {}
@@ -135,7 +135,7 @@ def openapi(path):
 
 
 def validate(path):
-    """Check that every schema is valid, and accepts and rejects these values."""
+    """Check that each schema is valid, and accepts and rejects the given values."""
     with open(path, encoding="utf-8") as file:
         cases = json.load(file)
     problems = []

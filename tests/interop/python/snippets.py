@@ -1,4 +1,4 @@
-"""Runs the Python of a chapter of the guide, with `await` at the top level, as in a notebook.
+"""Runs the Python code of a chapter of the guide. It may use `await` at the top level.
 
 The argument is the source text.
 """

@@ -1,8 +1,8 @@
 """Registers a service `values`, or checks the service `values` of a Rust client.
 
-With `--host`, the full id of the service, it runs the checks, and prints a line of JSON per check:
-`{name, ok, detail}`. Without it, it registers its own, prints `READY <full service id>` and runs
-until it is asked to stop.
+With `--host`, the full id of the Rust service, it runs the checks, and prints one JSON line
+`{name, ok, detail}` per check. Otherwise it registers its own service, prints
+`READY <full service id>`, and runs until it is terminated.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ SIZE = 700_000
 
 
 def payload(size):
-    """Return bytes with a pattern."""
+    """Return bytes in a pattern."""
     return bytes(i % 251 for i in range(size))
 
 
@@ -31,7 +31,7 @@ class Point:
 
 
 class Shape:
-    """A type for which only one side has a codec."""
+    """A type for which only this program has a codec."""
 
 
 class Person(BaseModel):
@@ -51,7 +51,7 @@ def register(server):
     server.register_codec(
         {"name": "shape", "type": Shape, "encoder": lambda shape: {"edges": 3, "hole": None}}
     )
-    # The client sends the result of an encoder unchanged if it is not a map.
+    # If the result of an encoder is not a map, the client sends it unchanged.
     server.register_codec({"name": "complex", "type": complex, "encoder": str})
 
 
@@ -60,7 +60,7 @@ async def provide(server):
     opened = []
 
     def mirrored(points):
-        """Mirror points, which the codec has decoded."""
+        """Mirror points. The codec has decoded them."""
         return [Point(-point.x, point.y) for point in points]
 
     def seen(value):
@@ -68,7 +68,7 @@ async def provide(server):
         return f"{type(value).__name__} {json.dumps(value, sort_keys=True, default=str)}"
 
     def returned(value):
-        """Returns what it was given; a time as seconds, since Python sends no other one."""
+        """Return the argument. A time is returned in seconds: the client cannot send a time."""
         return value.to_unix() if type(value).__name__ == "Timestamp" else value
 
     def shape():
@@ -103,12 +103,12 @@ async def provide(server):
         return opened[-1].closed
 
     def content():
-        """Return the content of the file that was opened last."""
+        """Return the content of the last opened file."""
         opened[-1].seek(0)
         return opened[-1].read()
 
     async def read(file):
-        """Read a file in parts, then its end again, and all of it at once."""
+        """Read a file in parts, then its end again, and then the whole file."""
         parts = []
         while part := await file.read(100_000):
             parts.append(part)

@@ -1,5 +1,5 @@
-//! Tests published schemas and descriptions for other languages, with the Python client, a
-//! validator, the compilers of the languages, and calls of real services.
+//! Tests published schemas and generated descriptions with the Python client, a validator,
+//! compilers of other languages, and calls of real services.
 
 mod contract;
 mod generated;

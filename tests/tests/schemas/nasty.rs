@@ -1,4 +1,4 @@
-//! Hostile and unusual names and descriptions, which must not become code in any language.
+//! Hostile and unusual names and descriptions. No generator may turn their content into code.
 
 use hypha_rpc::Map;
 use hypha_rpc::prelude::*;
@@ -6,12 +6,12 @@ use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_schema::Description;
 use serde_json::{Value as Json, json};
 
-/// Ends of comments, literals and lines in every language, each followed by code.
+/// Ends of comments, literals and lines in each language, each followed by code.
 pub(crate) const TEXT: &str = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\r\
     os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n\
     -     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"";
 
-/// Names of members, which callers see.
+/// Names of methods and fields.
 const NAMES: [&str; 22] = [
     "class",
     "type_",
@@ -47,7 +47,7 @@ fn method(name: &str, schema: Json) -> Method {
         .schema(schema)
 }
 
-/// Returns the description of a service with all these names and descriptions.
+/// Returns the description of a service with all these names, whose descriptions are [`TEXT`].
 pub(crate) fn description() -> Description {
     let properties: serde_json::Map<String, Json> = NAMES
         .into_iter()

@@ -1,4 +1,4 @@
-//! Starts servers, clients and programs of other languages for the tests of schemas.
+//! Starts servers, clients and compilers for the tests of schemas.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ fn program(language: Language, options: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Starts a peer. Returns its services by their full ids; they exist as long as the process.
+/// Starts a peer. Returns its process and the full ids of its services, which exist while the
+/// process runs.
 pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process, Vec<String>)> {
     let command = program(language, &["--server-url", &server.url])?;
     tokio::task::spawn_blocking(move || {
@@ -33,7 +34,7 @@ pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process
     .await?
 }
 
-/// Runs a program to its end. Returns its line with this prefix.
+/// Runs a program to its end. Returns the rest of its output line that starts with a prefix.
 pub(crate) async fn finished(
     language: Language,
     options: &[&str],
@@ -65,8 +66,7 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Returns the messages of the TypeScript compiler for the files in a folder; empty if there are
-/// none.
+/// Returns the messages of the TypeScript compiler for these files. Empty if there are none.
 pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     let compiler = interop_folder().join("js/node_modules/typescript/bin/tsc");
     let mut command = Command::new("node");
@@ -79,7 +79,7 @@ pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     complaint(command.args(files))
 }
 
-/// Returns the messages of mypy for the files in a folder.
+/// Returns the messages of mypy for these files. Empty if there are none.
 pub(crate) fn mypy(folder: &Path, files: &[&str]) -> Result<String> {
     let mut command = Command::new(python()?);
     command

@@ -1,4 +1,5 @@
-//! Tests published schemas: they equal those of the Python client, and validators accept them.
+//! Tests published schemas: they equal those of the Python client, and a validator agrees with
+//! them.
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::Client;
@@ -11,21 +12,21 @@ use crate::contract::{Desk, MeasureService};
 use crate::peers::{finished, folder, host};
 use hypha_rpc_tests::cases::run;
 
-/// Returns the record of a service at the server.
-async fn kept(client: &Client, id: &str) -> Result<Json> {
+/// Returns the record of a service that the server stores.
+async fn stored_record(client: &Client, id: &str) -> Result<Json> {
     let manager = client.manager().await?;
     let info = manager.get_service_info(id.to_owned(), None).await;
     let info = info.map_err(hypha_rpc::Error::untyped::<std::convert::Infallible>)?;
     Ok(info.service_schema.context("no schema")?.to_json())
 }
 
-/// Compares a Rust service with a Python service that has the same types.
-async fn as_python_does(server: &Server) -> Result<()> {
+/// Compares a Rust service with a Python service that has the same argument types.
+async fn schemas_equal_those_of_python(server: &Server) -> Result<()> {
     let (_python, ids) = host(Language::Python, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client.register_service(MeasureService::new(Desk)).await?;
-    let ours = kept(&client, &info.id).await?;
-    let theirs = kept(&client, &ids[0]).await?;
+    let ours = stored_record(&client, &info.id).await?;
+    let theirs = stored_record(&client, &ids[0]).await?;
     let service = client.get_service(&ids[0]).await?;
     let own = client.get_service(&info.id).await?;
     let functions = theirs.as_object().context("no members")?;
@@ -36,7 +37,7 @@ async fn as_python_does(server: &Server) -> Result<()> {
             .context("no function")?
             .shift_remove("returns");
         ensure!(ours == theirs, "{name}\nRust:   {ours}\nPython: {theirs}");
-        // Attributes of the function itself.
+        // Also compare the attributes of the functions themselves.
         let theirs = service.schema(name).context("no schema")?.to_json();
         let mut ours = own.schema(name).context("no schema")?.to_json();
         ours.as_object_mut()
@@ -49,15 +50,23 @@ async fn as_python_does(server: &Server) -> Result<()> {
 
 #[test]
 fn schemas_are_those_of_the_python_client() {
-    run(Kind::Python, &[Language::Python], as_python_does);
+    run(
+        Kind::Python,
+        &[Language::Python],
+        schemas_equal_those_of_python,
+    );
 }
 
 #[test]
 fn schemas_are_those_of_the_python_client_on_our_server() {
-    run(Kind::Ours, &[Language::Python], as_python_does);
+    run(
+        Kind::Ours,
+        &[Language::Python],
+        schemas_equal_those_of_python,
+    );
 }
 
-/// Returns valid and invalid arguments of a method.
+/// Returns valid and invalid arguments for a method.
 fn samples(method: &str) -> (Vec<Json>, Vec<Json>) {
     let node = json!({"value": 1, "children": [{"value": 2, "children": []}], "next": null});
     let (good, bad) = match method {
@@ -124,7 +133,7 @@ fn samples(method: &str) -> (Vec<Json>, Vec<Json>) {
     (list(good), list(bad))
 }
 
-/// Adds every schema in the tree of a service, with the name of its function.
+/// Collects every schema in the tree of a service, with the name of its function.
 fn schemas(tree: &Json, found: &mut Vec<(String, Json)>) {
     for (name, member) in tree.as_object().into_iter().flatten() {
         match member["type"].as_str() {

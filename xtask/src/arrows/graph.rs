@@ -1,17 +1,17 @@
-//! Graph of the modules inside one module: the root of a crate, or any module below it.
+//! Graph of the dependencies between the child modules of one module, which may be the crate root.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use super::source::{Reference, Source};
 
-/// Arrows from module to module, each with the references that cause it.
+/// Arrows (dependencies) between modules, each with the references that cause it.
 #[derive(Debug)]
 pub(crate) struct Graph<'a> {
     arrows: BTreeMap<(String, String), Vec<&'a Reference>>,
 }
 
-/// One arrow. `Display` lists the file and line of each reference.
+/// One arrow: the module `from` depends on the module `to`. `Display` lists the references.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrow<'a> {
     pub(crate) from: &'a str,
@@ -19,17 +19,18 @@ pub(crate) struct Arrow<'a> {
     references: &'a [&'a Reference],
 }
 
-/// Set of modules that reach each other: a shortest cycle, and all arrows between the modules.
+/// Modules that depend on each other: a shortest cycle, and all arrows among them.
 pub(crate) struct Cycle<'a> {
-    way: Vec<&'a str>,
+    cycle: Vec<&'a str>,
     arrows: Vec<Arrow<'a>>,
 }
 
 impl<'a> Graph<'a> {
-    /// Returns the graph of the child modules of `parent`. Each child includes everything below it.
+    /// Returns the graph of the child modules of `parent`. References from or to a descendant of a
+    /// child count as those of the child.
     ///
-    /// The parent's own code is excluded, because a parent may use its children, and the children
-    /// may use its items.
+    /// Excludes the code of `parent` itself, because a module may use its children and they may use
+    /// its items.
     pub(crate) fn of(source: &'a Source, parent: &[String]) -> Graph<'a> {
         let mut arrows: BTreeMap<_, Vec<&Reference>> = BTreeMap::new();
         let child_of = |module: &[String]| {
@@ -48,7 +49,7 @@ impl<'a> Graph<'a> {
             }
         }
         for references in arrows.values_mut() {
-            // Report a name that a `use` declares only once, not at each place where it is used.
+            // Report only the `use` that imports a name, not each place where the name is used.
             if references.iter().any(|reference| reference.is_rooted()) {
                 references.retain(|reference| reference.is_rooted());
             }
@@ -56,7 +57,7 @@ impl<'a> Graph<'a> {
         Graph { arrows }
     }
 
-    /// Returns all arrows, by name.
+    /// Returns all arrows, sorted by name.
     pub(crate) fn arrows(&self) -> Vec<Arrow<'_>> {
         let arrows = self.arrows.iter();
         arrows
@@ -68,7 +69,7 @@ impl<'a> Graph<'a> {
             .collect()
     }
 
-    /// Returns a cycle for each set of modules that reach each other.
+    /// Returns one cycle for each set of modules that depend on each other.
     pub(crate) fn cycles(&self) -> Vec<Cycle<'_>> {
         let arrows = self.arrows();
         let modules: BTreeSet<&str> = arrows.iter().flat_map(|a| [a.from, a.to]).collect();
@@ -78,7 +79,7 @@ impl<'a> Graph<'a> {
             if known.contains(module) {
                 continue;
             }
-            let Some(way) = way_round(&arrows, module) else {
+            let Some(cycle) = shortest_cycle(&arrows, module) else {
                 continue;
             };
             let together: BTreeSet<&str> = modules
@@ -90,7 +91,7 @@ impl<'a> Graph<'a> {
                 .iter()
                 .filter(|a| together.contains(a.from) && together.contains(a.to));
             cycles.push(Cycle {
-                way,
+                cycle,
                 arrows: among.copied().collect(),
             });
             known.extend(together);
@@ -99,19 +100,19 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Returns the shortest cycle through a module.
-fn way_round<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> {
+/// Returns the modules of a shortest cycle through `module`, which comes first and last.
+fn shortest_cycle<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = VecDeque::from([module]);
     while let Some(at) = open.pop_front() {
         for arrow in arrows.iter().filter(|arrow| arrow.from == at) {
             if arrow.to == module {
-                let mut way = vec![module, at];
-                while let Some(earlier) = before.get(way[way.len() - 1]) {
-                    way.push(earlier);
+                let mut cycle = vec![module, at];
+                while let Some(earlier) = before.get(cycle[cycle.len() - 1]) {
+                    cycle.push(earlier);
                 }
-                way.reverse();
-                return Some(way);
+                cycle.reverse();
+                return Some(cycle);
             }
             if !before.contains_key(arrow.to) {
                 before.insert(arrow.to, at);
@@ -122,7 +123,7 @@ fn way_round<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> 
     None
 }
 
-/// Returns whether a path of arrows leads from one module to another.
+/// Returns whether the module `from` depends on `to`, directly or indirectly.
 fn reaches(arrows: &[Arrow<'_>], from: &str, to: &str) -> bool {
     let mut seen = BTreeSet::from([from]);
     let mut open = vec![from];
@@ -154,7 +155,7 @@ impl fmt::Display for Arrow<'_> {
 
 impl fmt::Display for Cycle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.way.join(" -> "))?;
+        f.write_str(&self.cycle.join(" -> "))?;
         for arrow in &self.arrows {
             write!(f, "\n  {arrow}")?;
         }

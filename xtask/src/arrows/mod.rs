@@ -1,16 +1,16 @@
 //! Checks the dependencies between modules and crates, for `cargo xtask lint`.
 //!
-//! An arrow leads from a module to another module that it names. If that module only re-exports the
-//! name, another arrow leads to the module that defines it. The rules:
+//! An arrow is a dependency: it leads from a module to another module that it names. If that module
+//! only re-exports the name, a second arrow leads to the module that defines it. The rules:
 //!
-//! - The child modules of one module, each including everything below it, form no cycle. The same
+//! - The child modules of a module form no cycle. Each child includes its descendants. The same
 //!   applies to the top-level modules of a crate. So no two files form a cycle, except a `mod.rs`
-//!   and the files in its folder: it uses these files, and they may use its items.
-//! - A module names only modules of lower layers ([`LAYERS`]). A module added to a crate with
-//!   layers must also be added there.
+//!   and the files in its folder: the `mod.rs` uses these files, and they may use its items.
+//! - A module only names modules of lower layers ([`LAYERS`]). Every module of a crate with layers
+//!   must be in that table.
 //! - Paths and dependencies across crates: [`FORBIDDEN_PATHS`] and [`FREE_CRATES`].
-//! - No construct hides an arrow: no alias or glob of the root of a crate, no `include!`, no macro
-//!   variable instead of a module.
+//! - No construct hides an arrow: aliases and globs of the crate root, `include!`, and macro
+//!   variables in place of a module are forbidden.
 
 mod graph;
 mod source;
@@ -26,13 +26,13 @@ use crate::command::{cargo, output, root};
 use graph::Graph;
 use source::{Reference, Source};
 
-/// The layers of a crate. A module may only name modules of lower layers.
+/// Layers of a crate. A module may only name modules in lower layers.
 struct Layers {
     package: &'static str,
     layers: &'static [&'static [&'static str]],
 }
 
-/// Crates with layers, lowest layer first. `hypha-wire` is below all of them.
+/// Crates with layers, the lowest layer first. `hypha-wire`, which all of them use, has no layers.
 const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-rpc",
@@ -41,7 +41,7 @@ const LAYERS: [Layers; 2] = [
             &["crypto", "schema"],
             &["transport"],
             &["engine"],
-            // Calls of a callback are handled like calls of a method, so `call` uses `service`.
+            // Calls of a callback are dispatched like calls of a method, so `call` uses `service`.
             &["service"],
             &["call"],
             &["workspace"],
@@ -79,7 +79,7 @@ const LAYERS: [Layers; 2] = [
     },
 ];
 
-/// A path of another crate that a package must not name.
+/// Path of another crate that a package must not name.
 struct ForbiddenPath {
     package: &'static str,
     path: &'static [&'static str],
@@ -95,11 +95,11 @@ const FORBIDDEN_PATHS: [ForbiddenPath; 1] = [ForbiddenPath {
 /// A package whose dependencies are restricted, including indirect ones.
 struct FreeCrate {
     package: &'static str,
-    /// Packages that it must not depend on, in addition to those of this workspace.
+    /// Forbidden packages, in addition to those of this workspace.
     of: &'static [&'static str],
 }
 
-/// The wire format must be usable without a runtime, and must not depend on the crates above it.
+/// The wire format must be usable without an async runtime, and must not depend on crates above it.
 const FREE_CRATES: [FreeCrate; 1] = [FreeCrate {
     package: "hypha-wire",
     of: &["tokio", "tokio-util", "tokio-tungstenite", "futures-util"],
@@ -117,8 +117,8 @@ pub(crate) fn check() -> Result<()> {
         "--locked",
         "--format-version",
         "1",
-        // Ignore dependencies for other targets, such as browsers. Cargo unifies the features of
-        // all packages, so hypha-wire would seem to have dependencies that other packages enable.
+        // Ignore dependencies for other targets, such as browsers. Cargo unifies features across
+        // packages, so features that other packages enable would add dependencies to `hypha-wire`.
         "--filter-platform",
         "x86_64-unknown-linux-gnu",
     ]))?;
@@ -132,7 +132,7 @@ pub(crate) fn check() -> Result<()> {
     report(&problems)
 }
 
-/// Fails with a list of all problems, if there are any.
+/// Fails with all problems, if there are any.
 fn report(problems: &[String]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
@@ -197,8 +197,8 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Returns arrows that do not lead to a lower layer, modules without a layer, and items of the root
-/// through which a module could reach a higher layer.
+/// Returns arrows that do not lead to a lower layer, modules without a layer, and items of the
+/// crate root, through which a module could use a higher layer.
 fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
@@ -226,7 +226,7 @@ fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Returns names in [`LAYERS`] that are not modules of the package.
+/// Returns entries of [`LAYERS`] that are not modules of the package.
 fn unused_layers(package: &str, source: &Source) -> Vec<String> {
     let rules = LAYERS.iter().filter(|rule| rule.package == package);
     let names = rules.flat_map(|rule| rule.layers.iter().copied().flatten());
@@ -236,8 +236,8 @@ fn unused_layers(package: &str, source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// Returns the root file of each package of the workspace: that of its library, otherwise that of
-/// its binary.
+/// Returns the root file of each package of the workspace: that of the library if there is one,
+/// otherwise that of the binary.
 fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
     let mut roots = Vec::new();
     for package in members(metadata)? {
@@ -250,7 +250,7 @@ fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
         };
         let library = targets.iter().find(|t| is(t, &["lib", "proc-macro"]));
         let target = library.or_else(|| targets.iter().find(|t| is(t, &["bin"])));
-        // Packages that only have tests have neither a library nor a binary.
+        // A package that contains only tests has neither.
         if let Some(file) = target.and_then(|target| target["src_path"].as_str()) {
             roots.push((name.to_owned(), Path::new(file).to_path_buf()));
         }
@@ -261,14 +261,15 @@ fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
 /// Returns the packages of the workspace.
 fn members(metadata: &Value) -> Result<Vec<&Value>> {
     let packages = metadata["packages"].as_array().context("no packages")?;
-    // Only packages of the workspace have no source.
+    // Only packages of the workspace have no `source`.
     let ours = packages
         .iter()
         .filter(|package| package["source"].is_null());
     Ok(ours.collect())
 }
 
-/// Returns forbidden dependencies of restricted packages, with the chain that leads to each.
+/// Returns the forbidden dependencies of restricted packages, each with the chain of packages that
+/// leads to it.
 fn free_crates(metadata: &Value, rules: &[FreeCrate]) -> Result<Vec<String>> {
     let ours = members(metadata)?;
     let ours: Vec<&str> = ours.iter().filter_map(|p| p["name"].as_str()).collect();
@@ -293,7 +294,7 @@ fn free_crates(metadata: &Value, rules: &[FreeCrate]) -> Result<Vec<String>> {
         while let Some((node, chain)) = open.pop() {
             for dependency in node["deps"].as_array().into_iter().flatten() {
                 let kinds = dependency["dep_kinds"].as_array();
-                // Tests and build scripts are not restricted.
+                // Dependencies of tests and build scripts are allowed.
                 let normal = kinds
                     .into_iter()
                     .flatten()

@@ -1,7 +1,7 @@
-//! Finds the references between the modules of one crate in its sources.
+//! Finds the references between the modules of a crate in its source files.
 //!
-//! The sources are read as tokens, not as syntax trees: a path has the same meaning in a `use`, in
-//! an expression and among the tokens passed to a macro, and the check must find all of them.
+//! Reads tokens instead of syntax trees, because a path must also be found among the tokens passed
+//! to a macro.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,74 +10,75 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-/// A path that a module names, with its position.
+/// A path in the source of a module, with its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
-    /// Module that contains the path, relative to the crate: `["client", "driver"]`.
+    /// Module that contains the path, relative to the crate root: `["client", "driver"]`.
     pub(crate) from: Vec<String>,
-    /// Segments of the path as written, except that `$crate` is `crate`. `*` represents a glob.
+    /// Segments of the path as written, with `crate` for `$crate`. `*` is a glob.
     pub(crate) path: Vec<String>,
-    /// File, relative to the folder given to the reader.
+    /// File, relative to the `base` of [`Source::read`].
     pub(crate) file: String,
     /// Line in the file, from 1.
     pub(crate) line: usize,
 }
 
 impl Reference {
-    /// Returns whether the path starts with `crate`, or with a module relative to the one that
-    /// contains it.
+    /// Returns whether the path starts with `crate`, `self` or `super`.
     pub(crate) fn is_rooted(&self) -> bool {
         let first = self.path.first().map(String::as_str);
         matches!(first, Some("crate" | "self" | "super"))
     }
 }
 
-/// Modules and references of one crate, excluding `#[cfg(test)]` code and documentation.
+/// Modules and references of a crate, without `#[cfg(test)]` code and documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
-    /// Top-level modules that are nodes of the graph.
+    /// Top-level modules of the crate, without facades.
     pub(crate) modules: Vec<String>,
     /// Every path of the crate, in the order of the sources.
     pub(crate) references: Vec<Reference>,
-    /// Aliases and globs of the root of the crate. Names that they import are not resolved.
+    /// Aliases and globs of the crate root. The names that they import are not resolved.
     pub(crate) root_aliases: Vec<Reference>,
-    /// Items of the root other than modules and `use` declarations, each with file and line.
+    /// Items of the crate root other than modules and `use` declarations, each with its file and
+    /// line.
     pub(crate) root_items: Vec<(String, usize)>,
     /// Invocations of `include!`. The included files are not read.
     pub(crate) includes: Vec<Reference>,
-    /// The names of each module; the root is the empty path.
+    /// Names in each module. The crate root is the empty path.
     scopes: BTreeMap<Vec<String>, Scope>,
-    /// Macros with `#[macro_export]`, which are at the root, and the modules that define them.
+    /// Modules that define the `#[macro_export]` macros, by name. Such macros belong to the crate
+    /// root.
     exported: BTreeMap<String, Vec<String>>,
 }
 
-/// The names of a module.
+/// Names in a module.
 #[derive(Debug, Default)]
 struct Scope {
-    /// Whether the module is inline and contains nothing but `use`, such as a prelude.
+    /// Whether the module is inline and contains only `use` declarations, such as a prelude.
     facade: bool,
     /// Items that the module defines.
     items: BTreeSet<String>,
-    /// Written paths of each name that a `use` imports.
+    /// Paths of the `use` declarations that import each name.
     named: BTreeMap<String, Vec<Vec<String>>>,
-    /// Paths whose items a glob imports.
+    /// Paths of the module's globs.
     globs: Vec<Vec<String>>,
 }
 
-/// Target of a path.
+/// Kind of a path's target.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum End {
-    /// Another crate, or a name that no file of this crate defines.
+    /// Another crate, or an unknown name.
     Nowhere,
     Item,
     Module,
 }
 
-/// Maximum number of re-exports that are followed, because they may form a cycle.
+/// Maximum number of re-exports to follow, because re-exports may form a cycle.
 const MAX_REEXPORTS: usize = 16;
 
 impl Source {
-    /// Reads the crate whose root file is `root`; files are named relative to `base`.
+    /// Reads the crate with the root file `root`. Paths of files are relative to `base`.
     pub(crate) fn read(base: &Path, root: &Path) -> Result<Source> {
         let folder = root.parent().context("a crate root without a folder")?;
         let mut reader = Reader {
@@ -89,18 +90,17 @@ impl Source {
         Ok(reader.source)
     }
 
-    /// Returns the modules of this crate to which a reference leads: the named module and, if it
-    /// re-exports the name, those on the way to the definition.
+    /// Returns the modules of this crate to which a reference leads: the module that it names and,
+    /// if that module re-exports the name, all modules up to the definition.
     ///
-    /// Facades are excluded, because they only re-export. A path into another crate leads to no
-    /// module.
+    /// Omits facades, because they only re-export. Empty for a path into another crate.
     pub(crate) fn targets(&self, reference: &Reference) -> BTreeSet<Vec<String>> {
         let mut found = BTreeSet::new();
         self.follow_written(&reference.from, &reference.path, MAX_REEXPORTS, &mut found);
         found
     }
 
-    /// Returns the modules that contain modules, including the root.
+    /// Returns the modules that have child modules, including the crate root.
     pub(crate) fn parents(&self) -> BTreeSet<&[String]> {
         let modules = self.scopes.keys();
         modules
@@ -108,7 +108,7 @@ impl Source {
             .collect()
     }
 
-    /// Returns references that end with a macro variable instead of a module or an item.
+    /// Returns references whose last segment, after a module, is a macro variable.
     pub(crate) fn variables(&self) -> Vec<&Reference> {
         let names = |reference: &&Reference| match reference.path.split_last() {
             Some((last, path)) if last == VARIABLE => {
@@ -120,12 +120,12 @@ impl Source {
         self.references.iter().filter(names).collect()
     }
 
-    /// Returns whether a module contains nothing but `use`.
+    /// Returns whether a module contains only `use` declarations.
     pub(crate) fn is_facade(&self, module: &[String]) -> bool {
         self.scopes.get(module).is_some_and(|scope| scope.facade)
     }
 
-    /// Follows a path as written in the module `from`.
+    /// Follows a path as written in the module `from`, and adds the modules on the way to `found`.
     fn follow_written(
         &self,
         from: &[String],
@@ -136,8 +136,8 @@ impl Source {
         if let Some(path) = absolute(from, written) {
             return self.follow(&[], &path, left, found);
         }
-        // A name in scope, unless it comes from a glob: then it is usually that of a crate or a
-        // type.
+        // Names from a glob are ignored here, because a name without a prefix is usually a crate or
+        // a type.
         let Some((first, scope)) = written.first().zip(self.scopes.get(from)) else {
             return End::Nowhere;
         };
@@ -151,7 +151,7 @@ impl Source {
         }
     }
 
-    /// Follows a path relative to `module`.
+    /// Follows a path relative to `module`, and adds the modules on the way to `found`.
     fn follow(
         &self,
         module: &[String],
@@ -184,7 +184,7 @@ impl Source {
             let mut end = End::Nowhere;
             for target in targets {
                 let target = [target, rest].concat();
-                // If there is a crate of that name, `use name;` leads to no module.
+                // `use name;` may import a crate of that name instead of a module.
                 if target != path {
                     end = end.max(self.follow_written(module, &target, left, found));
                 }
@@ -200,7 +200,8 @@ impl Source {
         self.follow_globs(module, scope, path, left, found)
     }
 
-    /// Follows a name that can only come from a glob.
+    /// Follows a path whose first name is not defined in `module`, so that it can only come from a
+    /// glob.
     fn follow_globs(
         &self,
         module: &[String],
@@ -220,12 +221,13 @@ impl Source {
             }
             possible.extend(reached);
         }
-        // A macro may have defined the name, so any of the globs may contain it.
+        // The name is unknown, perhaps because a macro defines it, so any of the globs may lead to
+        // it.
         found.extend(possible);
         End::Nowhere
     }
 
-    /// Records that a path leads to `module`.
+    /// Adds `module` to `found`, unless it is the crate root or a facade.
     fn reach(&self, module: &[String], found: &mut BTreeSet<Vec<String>>) {
         if !module.is_empty() && !self.is_facade(module) {
             found.insert(module.to_vec());
@@ -239,7 +241,7 @@ fn child(module: &[String], name: &str) -> Vec<String> {
     path
 }
 
-/// Converts a path that starts with `crate`, `self` or `super` to one relative to the crate.
+/// Converts a path that starts with `crate`, `self` or `super` to one relative to the crate root.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, mut rest) = path.split_first()?;
     let mut base = match first.as_str() {
@@ -258,7 +260,7 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     Some(base)
 }
 
-/// Returns the content of a file.
+/// Function that returns the content of a file.
 type Load<'a> = &'a dyn Fn(&Path) -> Result<String>;
 
 struct Reader<'a> {
@@ -267,7 +269,7 @@ struct Reader<'a> {
     source: Source,
 }
 
-/// Position of the tokens that are being read.
+/// Position in the sources: file and module of the tokens being read.
 struct Place<'a> {
     file: &'a Path,
     /// Folder with the files of child modules.
@@ -278,7 +280,7 @@ struct Place<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file as the module `module`, whose child modules are in `children`.
+    /// Reads a file as the module `module`. The files of its child modules are in `children`.
     fn file(&mut self, file: &Path, children: &Path, module: &[String]) -> Result<()> {
         let shown = || format!("cannot read {}", file.display());
         let text = (self.load)(file).with_context(shown)?;
@@ -296,8 +298,8 @@ impl Reader<'_> {
         self.tokens(tokens, &place, true)
     }
 
-    /// Reads the tokens of a module. `items` is true at the level of its items, because only there
-    /// can modules be declared.
+    /// Reads the tokens of a module. `items` is true outside of functions, where modules can be
+    /// declared.
     fn tokens(&mut self, tokens: TokenStream, place: &Place<'_>, items: bool) -> Result<()> {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -318,7 +320,7 @@ impl Reader<'_> {
                 at = after;
                 continue;
             }
-            // `pub(in crate::x)` restricts the visibility of an item, but uses nothing.
+            // `pub(in crate::x)` names a module, but does not depend on it.
             if is_ident(tokens.get(at), "pub") && group(tokens.get(at + 1), Delimiter::Parenthesis)
             {
                 at += 2;
@@ -335,12 +337,12 @@ impl Reader<'_> {
                 path_attribute = None;
                 continue;
             }
-            // Precise capturing, `impl Trait + use<'a>`, declares nothing.
+            // `impl Trait + use<'a>` is a bound, not a declaration.
             if is_ident(tokens.get(at), "use") && !is_punct(tokens.get(at + 1), '<') {
-                // Names of a `use` inside a function count as names of the whole module. Its paths
-                // are read like those of an expression.
+                // A name imported inside a function counts as a name of the module. Paths of such a
+                // `use` are read like those in expressions.
                 let mut leaves = Vec::new();
-                // `$crate` in a macro.
+                // Skip the `$` of `$crate` in a macro.
                 let path = at + 1 + usize::from(is_punct(tokens.get(at + 1), '$'));
                 leaves_of(&tokens[path..], &[], &mut leaves);
                 self.check_aliases(&leaves, place);
@@ -352,7 +354,7 @@ impl Reader<'_> {
                 at += 3;
                 continue;
             }
-            // Also finds `std::include!`, whose path ends here.
+            // Also finds `std::include!`, because only the last segment is compared.
             if is_ident(tokens.get(at), "include") && is_punct(tokens.get(at + 1), '!') {
                 self.source.includes.push(Reference {
                     from: place.module.clone(),
@@ -387,7 +389,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the module `name`. `body` is its block, or the semicolon if it is in another file.
+    /// Reads the module `name`. `body` is its block, or the semicolon if the module is in another
+    /// file.
     fn module(
         &mut self,
         name: &str,
@@ -428,7 +431,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the tokens after `use`. Returns the index after them.
+    /// Reads a `use` declaration after the keyword. Returns the index after it.
     fn declaration(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> usize {
         let end = end_of_statement(tokens, at);
         let mut leaves = Vec::new();
@@ -441,7 +444,7 @@ impl Reader<'_> {
         end + 1
     }
 
-    /// Reads a path if one starts at `at`. Returns the index after it.
+    /// Reads a path that starts at `at`. Returns the index after it, or `None` if there is no path.
     fn path(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> Option<usize> {
         let TokenTree::Ident(_) = tokens.get(at)? else {
             return None;
@@ -454,11 +457,11 @@ impl Reader<'_> {
         for leaf in leaves {
             self.refer(leaf.path, leaf.line, place);
         }
-        // The reader handles the names of macros.
+        // Leave `!` to the caller, which handles macros.
         Some(after - usize::from(is_punct(tokens.get(after), '!')))
     }
 
-    /// Reads an attribute. Attributes of serde and others name paths in strings.
+    /// Reads an attribute. Attributes of serde and other crates contain paths in strings.
     fn attribute(&mut self, attribute: TokenStream, place: &Place<'_>) -> Result<()> {
         let first = attribute.clone().into_iter().next();
         if is_ident(first.as_ref(), "doc") {
@@ -474,7 +477,7 @@ impl Reader<'_> {
         self.tokens(attribute, place, false)
     }
 
-    /// Records the paths of a `use` that lead to the root itself, or to all of its items.
+    /// Records the paths of a `use` that import the crate root itself, or all of its items.
     fn check_aliases(&mut self, leaves: &[Leaf], place: &Place<'_>) {
         for leaf in leaves {
             let path = absolute(&place.module, &leaf.path);
@@ -484,7 +487,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Records `extern crate self`, which makes the name of the crate an alias of its root.
+    /// Records `extern crate self`, which makes the crate's name an alias of its root.
     fn is_extern_self(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> bool {
         let words = ["extern", "crate", "self"];
         let found = (0..)
@@ -535,18 +538,18 @@ impl Scope {
     }
 }
 
-/// One of the paths of a tree such as `crate::{a, b::c as d}`.
+/// One path of a `use` tree such as `crate::{a, b::c as d}`.
 struct Leaf {
     path: Vec<String>,
-    /// Name that is imported.
+    /// Name under which the path is imported.
     name: String,
     line: usize,
 }
 
-/// Segment that replaces a macro variable in a path.
+/// Segment that stands for a macro variable in a path.
 const VARIABLE: &str = "$";
 
-/// Reads the tree of paths at the start of `tokens`. Returns the index after it.
+/// Reads the `use` tree at the start of `tokens`. Returns the index after it.
 fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) -> usize {
     let mut path = prefix.to_vec();
     let mut line = 0;
@@ -578,7 +581,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
                 }
                 return at + 1;
             }
-            // `crate::$module::X`: the reader does not expand macros.
+            // `crate::$module::X`. The reader does not expand macros, so the segment is unknown.
             Some(TokenTree::Punct(dollar)) if dollar.as_char() == '$' => {
                 if line == 0 {
                     line = dollar.span().start().line;
@@ -586,7 +589,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
                 path.push(VARIABLE.to_owned());
                 break;
             }
-            // `::<T>`, or the end of tokens that are not a path.
+            // The end of the path, such as `::<T>`.
             _ => break,
         }
         if !separator(tokens, at) {
@@ -594,7 +597,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
         }
         at += 2;
     }
-    // `a::{self}` means `a`.
+    // `a::{self}` imports `a`.
     if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
         path.pop();
     }
@@ -634,8 +637,8 @@ fn only_uses(tokens: TokenStream) -> bool {
     true
 }
 
-/// Returns whether an item that is neither a module nor a `use` declaration starts at `at`. The
-/// reader skips preceding words such as `pub` and `unsafe`.
+/// Returns whether an item other than a module or a `use` declaration starts at `at`, after words
+/// such as `pub` and `unsafe`.
 fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
     let words = [
         "const",
@@ -650,7 +653,7 @@ fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
         "union",
     ];
     let ident = words.iter().any(|word| is_ident(tokens.get(at), word));
-    // A macro invocation may declare anything.
+    // A macro invocation, which may define items.
     let macro_call = matches!(tokens.get(at), Some(TokenTree::Ident(_)))
         && is_punct(tokens.get(at + 1), '!')
         && matches!(tokens.get(at + 2), Some(TokenTree::Group(_)));
@@ -681,7 +684,7 @@ fn is_macro_export(attribute: &TokenStream) -> bool {
     is_ident(first.as_ref(), "macro_export")
 }
 
-/// Returns the content of the attribute at `at`, and the index after it.
+/// Returns the content of the attribute at `at`, and the index after the attribute.
 fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
     if !is_punct(tokens.get(at), '#') {
         return None;
@@ -733,12 +736,12 @@ fn strings(tokens: TokenStream) -> Vec<(String, usize)> {
     found
 }
 
-/// Returns the index after the item, field or statement at `at`, including its other attributes.
+/// Returns the index after the item, field or statement at `at`. Skips further attributes first.
 fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
     while let Some((_, after)) = attribute(tokens, at) {
         at = after;
     }
-    // A comma between angle brackets, as in `fn f<A, B>()`, does not end the item.
+    // A comma inside angle brackets, as in `fn f<A, B>()`, does not end the item.
     let mut depth = 0;
     while at < tokens.len() {
         let arrow =
@@ -753,7 +756,7 @@ fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
             || group(tokens.get(at), Delimiter::Brace);
         at += 1;
         if ends {
-            // `use a::{b};` continues after the block.
+            // A `use` such as `use a::{b};` ends after the block.
             return at + usize::from(is_punct(tokens.get(at), ';'));
         }
     }

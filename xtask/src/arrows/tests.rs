@@ -1,17 +1,17 @@
-//! Tests with deliberate violations. Each must be reported with its arrow, file and line.
+//! Tests with deliberate violations. Each violation must be reported with its arrow, file and line.
 
 use serde_json::json;
 
 use super::source::{Source, from_files};
 use super::{FREE_CRATES, LAYERS, free_crates, report, unused_layers, violations};
 
-fn planted(files: &[(&str, &str)]) -> Source {
+fn source_of(files: &[(&str, &str)]) -> Source {
     from_files(files).expect("sources that can be read")
 }
 
-/// Returns the violations of a package with this name and these sources.
+/// Returns the violations in a package with these source files.
 fn found(package: &str, files: &[(&str, &str)]) -> String {
-    violations(package, &planted(files)).join("\n")
+    violations(package, &source_of(files)).join("\n")
 }
 
 const ROOT: (&str, &str) = ("src/lib.rs", "mod a;\nmod b;\nmod c;\n");
@@ -47,7 +47,7 @@ fn a_cycle_is_named_with_all_its_arrows() {
            b -> c\n    src/b.rs:2  crate::c::g\n  \
            c -> a\n    src/c/deep.rs:3  super::super::a\n    src/c/deep.rs:3  super::super::a::X"
     );
-    let error = report(&violations("any", &planted(&files))).expect_err("a violation");
+    let error = report(&violations("any", &source_of(&files))).expect_err("a violation");
     assert!(
         error
             .to_string()
@@ -55,7 +55,7 @@ fn a_cycle_is_named_with_all_its_arrows() {
     );
 }
 
-/// Each way to name `b` from `a` causes a cycle, because `b` names `a`.
+/// `b` names `a`, so a cycle shows that a reference from `a` to `b` was found.
 #[test]
 fn every_way_to_name_a_module_is_seen() {
     let ways = [
@@ -75,7 +75,7 @@ fn every_way_to_name_a_module_is_seen() {
         "#[derive(crate::b::Derive)] struct S;",
         "mod inner { use super::super::b; }",
         "mod inner { fn f() { super::super::b::f() } }",
-        // Through a name that the root or a facade re-exports.
+        // References through a name that the crate root or a facade re-exports.
         "use crate::B;",
         "use super::Renamed;",
         "use crate::facade::B;",
@@ -98,14 +98,15 @@ fn every_way_to_name_a_module_is_seen() {
     }
 }
 
-/// Tests files below the top level: siblings and their descendants may not form a cycle.
+/// Tests modules below the top level: siblings must not form a cycle, with their descendants
+/// included.
 #[test]
 fn files_of_one_folder_form_no_cycle() {
     let root = ("src/lib.rs", "mod a;");
     let folder = "mod b; mod c; mod d;\npub use b::{B, Renamed as R}; pub use c::C;\n\
                   fn own() { b::f(); c::f() }\npub struct Own;";
     let d = ("src/a/d.rs", "use super::{B, C};");
-    // An item that is only re-exported counts for the file that defines it.
+    // A name that is only re-exported counts as a reference to the module that defines it.
     for way in [
         "use super::C;",
         "use super::c::C;",
@@ -134,7 +135,7 @@ fn files_of_one_folder_form_no_cycle() {
         let back = "\n  a::c -> a::b\n    src/a/c.rs:1  super::R";
         assert!(found.ends_with(back), "{way}: {found}");
     }
-    // A file may use the items of its parent module, which uses the file.
+    // A module may use the items of its parent, which also uses the module.
     let files = [
         root,
         ("src/a/mod.rs", folder),
@@ -171,7 +172,8 @@ fn folders_with_all_that_is_in_them_form_no_cycle() {
     );
 }
 
-/// A facade has no layer of its own, so its names count as those of the modules that define them.
+/// A facade has no layer. A reference through it counts as a reference to the module that defines
+/// the name.
 #[test]
 fn an_alias_of_a_facade_hides_nothing() {
     let root = "mod client; mod engine; mod error;\npub use client::Client;\n\
@@ -184,7 +186,7 @@ fn an_alias_of_a_facade_hides_nothing() {
         "use crate::prelude as p; use p::Client;",
         "use crate::prelude as p; use self::p::args as a;",
         "use crate::prelude as p; mod inner { use super::p as up; fn f() { up::Client::new() } }",
-        // A macro exported by a module is in the root.
+        // A macro with `#[macro_export]` belongs to the crate root.
         "fn f() { crate::args!(1) }",
         "use crate::args;",
         "use crate::prelude::args;",
@@ -257,7 +259,7 @@ fn unreadable_constructs_are_forbidden() {
         let expected = "any: an included file hides arrows: declare a module\n    src/a.rs:1";
         assert_eq!(found("any", &files), expected, "{way}");
     }
-    // Paths to variants, associated items or other crates create no module dependency.
+    // A path to a variant, an associated item or another crate is not a dependency between modules.
     let a = "use crate::b::Kind; const TEXT: &str = include_str!(\"a.md\");\n\
              macro_rules! m { ($v:ident, $m:ident) => {\n\
              (Kind::$v, crate::b::Kind::$v, std::$m::X, Self::$m()) }; }";
@@ -278,12 +280,12 @@ fn a_layer_of_a_missing_module_is_reported() {
     for name in names.filter(|name| *name != "crypto") {
         root.push_str(&format!("mod {name} {{ fn f() {{}} }}\n"));
     }
-    let found = unused_layers("hypha-rpc", &planted(&[("src/lib.rs", &root)]));
+    let found = unused_layers("hypha-rpc", &source_of(&[("src/lib.rs", &root)]));
     assert_eq!(
         found,
         ["hypha-rpc: a layer names `crypto`, which is not a module"]
     );
-    assert!(unused_layers("any", &planted(&[("src/lib.rs", "")])).is_empty());
+    assert!(unused_layers("any", &source_of(&[("src/lib.rs", "")])).is_empty());
 }
 
 #[test]
@@ -340,7 +342,7 @@ fn an_arrow_to_a_layer_that_is_not_below_is_forbidden() {
         "hypha-rpc: modules in a cycle: call -> engine -> call\n",
         "hypha-rpc: the layer of `call` is not below that of `engine`: engine -> call\n    \
          src/engine.rs:2  crate::Call",
-        // Modules of one layer must not name each other.
+        // A module must not name another module of its own layer.
         "hypha-rpc: the layer of `schema` is not below that of `crypto`: crypto -> schema\n    \
          src/crypto.rs:2  crate::schema::Schema\n    \
          src/crypto.rs:2  crate::schema::kind",
@@ -400,7 +402,7 @@ fn aliases_and_globs_of_the_root_are_forbidden() {
         );
         assert!(found.contains(&expected), "{way}: {found}");
     }
-    // Aliases in the root itself are allowed, because its modules need them.
+    // Aliases and globs of the root are also forbidden in the root itself.
     for root in [
         "extern crate self as hypha_rpc; mod error;",
         "mod error; mod prelude { pub use crate::*; }",
@@ -412,7 +414,7 @@ fn aliases_and_globs_of_the_root_are_forbidden() {
             "{root}: {found}"
         );
     }
-    // Aliases of another crate, and of a module below the root, hide nothing.
+    // Aliases of another crate, or of a module below the crate root, are allowed.
     let a = "mod b { use super as up; use super::*; fn f<'a>() -> impl Sized + use<'a> {} }\n\
              use hypha_wire as wire;\nuse std::*;";
     let files = [("src/lib.rs", "mod error;"), ("src/error.rs", a)];

@@ -1,4 +1,4 @@
-//! Checks links within the project: between pages, to anchors, and from comments to the protocol.
+//! Checks links within the project: links between pages, anchors, and paths in comments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::{File, comment};
 use crate::command::{output, root};
 
-/// Pages that docs.rs and the registry also show. There, only absolute links work.
+/// Pages that docs.rs and the registry also show. Relative links do not work there.
 const READMES: [&str; 6] = [
     "README.md",
     "hypha-cli/README.md",
@@ -19,13 +19,13 @@ const READMES: [&str; 6] = [
     "hypha-wire/README.md",
 ];
 
-/// Folder of the chapters that are also rustdoc pages.
+/// Folder of the chapters that rustdoc also shows.
 const GUIDE: &str = "docs/guide/";
 
-/// File that defines the links between chapters for rustdoc.
+/// File with the link definitions that rustdoc uses for links between chapters.
 const GUIDE_LINKS: &str = "hypha-rpc/src/guide_links.md";
 
-/// All possible targets of links.
+/// Everything in the project to which a link can lead.
 pub(super) struct Tree {
     /// Tracked files and their folders.
     paths: BTreeSet<String>,
@@ -33,11 +33,11 @@ pub(super) struct Tree {
     anchors: BTreeMap<String, BTreeSet<String>>,
     /// URL of the repository, from the manifest of the workspace.
     repository: String,
-    /// Labels of [`GUIDE_LINKS`].
+    /// Labels defined in [`GUIDE_LINKS`].
     guide: BTreeSet<String>,
 }
 
-/// A link: its path or URL, its line, and its label if it is a definition.
+/// A link: its line, its path or URL, and its label if it is a definition.
 struct Link {
     line: usize,
     target: String,
@@ -60,7 +60,7 @@ impl Tree {
         let mut paths = BTreeSet::new();
         for path in listed {
             let mut path = path;
-            // The parents of a known folder are already known.
+            // If the folder is known, so are its parents.
             while paths.insert(path.to_owned()) {
                 let Some((parent, _)) = path.rsplit_once('/') else {
                     break;
@@ -80,7 +80,7 @@ impl Tree {
         }
     }
 
-    /// Returns the links of a file whose target does not exist.
+    /// Returns the links of a file that have no target.
     pub(super) fn violations(&self, file: &File) -> Vec<String> {
         let mut found = Vec::new();
         if !file.is_markdown() {
@@ -114,7 +114,7 @@ impl Tree {
         if target.contains("://") || target.starts_with("mailto:") {
             return None;
         }
-        // These pages are part of rustdoc, which checks links to items itself.
+        // rustdoc checks links in these pages itself.
         if path.contains("/src/") {
             return None;
         }
@@ -134,8 +134,8 @@ impl Tree {
         self.fault(path, target)
     }
 
-    /// Returns the path within the project to which an absolute link leads; `None` if it leads
-    /// elsewhere.
+    /// Returns the path in the project to which an absolute link leads, or `None` if it leads out
+    /// of the project.
     fn inside<'a>(&self, target: &'a str) -> Option<&'a str> {
         let name = self.repository.strip_prefix("https://github.com/")?;
         let page = || {
@@ -150,7 +150,7 @@ impl Tree {
         page().or_else(raw)
     }
 
-    /// Returns the reason why the target of a link does not exist; `None` if it exists.
+    /// Returns the reason why a link has no target, or `None` if it has one.
     fn fault(&self, page: &str, target: &str) -> Option<String> {
         let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
         let path = if path.is_empty() {
@@ -167,7 +167,7 @@ impl Tree {
     }
 }
 
-/// Converts a path relative to a page to a path from the root.
+/// Converts a path relative to a page to a path relative to the project root.
 fn joined(page: &str, path: &str) -> String {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
@@ -201,7 +201,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Returns the anchor of a heading. GitHub omits punctuation and link targets.
+/// Returns the anchor that GitHub derives from a heading: without punctuation and link targets.
 fn slug(heading: &str) -> String {
     let mut out = String::new();
     let mut rest = heading.trim();
@@ -218,7 +218,7 @@ fn slug(heading: &str) -> String {
     out
 }
 
-/// Returns the lines of a page. Lines of code blocks are empty.
+/// Returns the lines of a page, with empty lines in place of code blocks.
 fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     text.lines().map(move |line| {
@@ -228,7 +228,7 @@ fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the links of a page and the labels used in it, with their lines.
+/// Returns the links of a page, and the labels used in it with their lines.
 fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
     let mut links = Vec::new();
     let mut body = String::new();
@@ -272,7 +272,7 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     (!target.contains(' ')).then_some((label, target.trim_matches(['<', '>'])))
 }
 
-/// Returns a text without brackets in code spans. Labels in code keep their text.
+/// Replaces brackets inside code spans with spaces, so that they are not parsed as links.
 fn hide_code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts: Vec<String> = parts
@@ -284,7 +284,7 @@ fn hide_code(text: &str) -> String {
     parts.join("`")
 }
 
-/// Returns the paths into `docs/` that comments contain, with their lines.
+/// Returns the paths into `docs/` in comments, with their lines.
 fn citations(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -295,7 +295,7 @@ fn citations(text: &str) -> Vec<(usize, &str)> {
             let outside = |c: char| !(c.is_alphanumeric() || "/-_.#".contains(c));
             let path = prose[at..].split(outside).next().unwrap_or_default();
             let before = prose[..at].chars().next_back();
-            // Other projects may also have a folder with that name.
+            // Not a path into this project's `docs/` if more of a path precedes it.
             let whole = before.is_none_or(|c| !(c.is_alphanumeric() || "/.".contains(c)));
             if whole && path.contains(".md") {
                 found.push((index + 1, path.trim_end_matches(['.', '#'])));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_hold() {
+    fn valid_links() {
         let page = "[a](a.md) [b](a.md#s1) [c](../docs/a.md#first-page) [d](a.md#a-b-c) [e](#f)\n\
                     [g](a.md#a-b-c-1) [h](../src) [i][k] [l\nm](b.md) `[x](y.md)` [`n`][k]\n\
                     [o](https://github.com/o/r/blob/main/docs/a.md#s1) [p](https://o.org/q)\n\
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_nowhere() {
+    fn broken_links() {
         let page = "[a](c.md)\n[b](a.md#s2) [d][e]\n\n[f]: ../b.md\n\
                     [g](https://raw.githubusercontent.com/o/r/main/c.svg)\n";
         let expected = [

@@ -1,6 +1,7 @@
-//! Checks prose, which is the comments in the sources and Markdown.
+//! Checks prose: comments in the sources, and Markdown.
 //!
-//! Each rule is a function from a file to its violations, so that tests can pass their own content.
+//! Each rule is a function from a file to its violations, so that unit tests can pass a file in
+//! memory.
 
 mod links;
 mod spelling;
@@ -29,15 +30,15 @@ impl File {
     }
 }
 
-/// Returns the sources and Markdown files that git tracks. Skips symbolic links, because their
-/// targets are tracked as well.
+/// Returns the sources and Markdown files that git tracks. Skips symbolic links, because git tracks
+/// their targets, too.
 fn files() -> Result<Vec<File>> {
     let mut git = Command::new("git");
     git.current_dir(root()).args(["ls-files", "*.rs", "*.md"]);
     let mut files = Vec::new();
     for path in output(&mut git)?.lines() {
         let absolute = root().join(path);
-        // A tracked file may have been deleted without a commit.
+        // Git still lists a deleted file until the deletion is committed.
         if absolute.is_file() && !absolute.is_symlink() {
             files.push(File {
                 path: path.to_owned(),
@@ -53,7 +54,7 @@ pub(crate) fn width() -> Result<()> {
     report(files()?.iter().flat_map(width::violations))
 }
 
-/// Checks words and the subjects of sentences.
+/// Checks for excluded words, and for sentences whose subject does not act.
 pub(crate) fn words() -> Result<()> {
     report(files()?.iter().flat_map(words::violations))
 }
@@ -77,18 +78,18 @@ fn report(violations: impl Iterator<Item = String>) -> Result<()> {
     Ok(())
 }
 
-/// A paragraph, list item, heading or cell of a table, without its code.
+/// A paragraph, list item, heading or table cell, without code.
 struct Paragraph {
     /// First line, from 1.
     line: usize,
     text: String,
 }
 
-/// Returns the prose of a file. Code spans become a single backquote.
+/// Returns the paragraphs of a file. Each code span is replaced by a backquote.
 fn paragraphs(file: &File) -> Vec<Paragraph> {
     let mut found: Vec<Paragraph> = Vec::new();
     let mut fenced = false;
-    // Comment marker of the previous line, if its paragraph may continue.
+    // Comment marker of the previous line, if its paragraph may continue on this line.
     let mut open: Option<&str> = None;
     for (index, line) in file.text.lines().enumerate() {
         let prose = if file.is_markdown() {
@@ -140,7 +141,7 @@ fn paragraphs(file: &File) -> Vec<Paragraph> {
     found
 }
 
-/// Returns the marker and the text of a line if it is a comment.
+/// Returns the marker and the content of a comment line.
 fn comment(line: &str) -> Option<(&'static str, &str)> {
     let line = line.trim_start();
     ["//!", "///", "//"]
@@ -148,7 +149,7 @@ fn comment(line: &str) -> Option<(&'static str, &str)> {
         .find_map(|marker| Some((marker, line.strip_prefix(marker)?)))
 }
 
-/// Returns the text of a list item or heading, which starts a paragraph.
+/// Returns the content of a list item or heading, which starts a new paragraph.
 fn item(prose: &str) -> Option<&str> {
     let list = prose.strip_prefix("* ").or(prose.strip_prefix("- "));
     let heading = || {
@@ -166,7 +167,7 @@ fn item(prose: &str) -> Option<&str> {
     list.or_else(heading).or_else(numbered)
 }
 
-/// Returns the text with a backquote instead of each code span.
+/// Replaces each code span with a backquote.
 fn without_code(text: &str) -> String {
     let mut out = String::new();
     for (index, part) in text.split('`').enumerate() {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::{File, files, paragraphs, report};
 use crate::command::{perform, root};
 
-/// Version that CI installs. Other versions accept other words.
+/// Version that CI installs. Other versions have other dictionaries.
 const VERSION: &str = "1.52.0";
 
 /// Frequent misspellings and their corrections.
@@ -59,7 +59,7 @@ fn environment() -> PathBuf {
     root().join("target/typos")
 }
 
-/// Installs `typos` from PyPI, which has binaries: cargo would need minutes to compile it.
+/// Installs `typos` as a binary from PyPI, because cargo would need minutes to compile it.
 fn install() -> Result<PathBuf> {
     let environment = environment();
     let mut create = Command::new("python3");

@@ -1,12 +1,12 @@
-//! Checks the width of comments and Markdown. rustfmt only wraps code.
+//! Checks the width of comments and Markdown. rustfmt only checks code.
 
 use super::{File, comment};
 
 /// Maximum number of characters per line.
 const COLUMNS: usize = 100;
 
-/// Returns lines of comments and prose that are too wide. Tables, code and lines of a single word,
-/// which cannot be wrapped, may be wider.
+/// Returns lines that are too wide. Tables, code, and single words, which cannot be wrapped, may be
+/// wider.
 pub(super) fn violations(file: &File) -> Vec<String> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -23,7 +23,8 @@ pub(super) fn violations(file: &File) -> Vec<String> {
         if prose.starts_with("```") {
             fenced = !fenced;
         }
-        // Code in a comment is formatted by hand, so the limit also applies to it.
+        // In Markdown, code may be wider. In a comment, it may not, because rustfmt does not wrap
+        // it.
         let code = fenced && file.is_markdown();
         let columns = line.chars().count();
         if columns > COLUMNS && !code && !prose.starts_with('|') && can_be_broken(prose) {
@@ -33,7 +34,7 @@ pub(super) fn violations(file: &File) -> Vec<String> {
     found
 }
 
-/// Returns whether a break would make the line shorter. Definitions of links are never broken.
+/// Returns whether the line can be wrapped. Link definitions cannot.
 fn can_be_broken(prose: &str) -> bool {
     let definition = prose.starts_with('[') && prose.contains("]: ");
     let words = prose.split_whitespace();

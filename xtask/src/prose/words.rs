@@ -1,8 +1,8 @@
-//! Finds words that the style excludes, and sentences whose subject does not act.
+//! Finds excluded words, and sentences whose subject does not act.
 
 use super::{File, paragraphs};
 
-/// Excluded words and phrases, each with its replacement, which is the usual term.
+/// Excluded words and phrases, each with the usual term that replaces it.
 const REPLACED: [(&str, &str); 12] = [
     ("limit of silence", "idle timeout"),
     ("whereabouts", "address"),
@@ -18,13 +18,13 @@ const REPLACED: [(&str, &str); 12] = [
     ("nigh", "near"),
 ];
 
-/// First words of sentences whose subject does not act. Questions may start with them.
+/// First words that hide the acting subject. Questions may start with them.
 const SUBJECTS: [&str; 6] = ["Who", "What", "How", "Whoever", "Whatever", "Whichever"];
 
-/// Returns the excluded words, and the sentences without an acting subject, in the prose of a file.
+/// Returns the excluded words in a file, and the sentences whose subject does not act.
 pub(super) fn violations(file: &File) -> Vec<String> {
     let mut found = Vec::new();
-    // This file contains the excluded words themselves.
+    // This file lists the excluded words.
     if file.path == "xtask/src/prose/words.rs" {
         return found;
     }
@@ -48,7 +48,7 @@ pub(super) fn violations(file: &File) -> Vec<String> {
     found
 }
 
-/// Returns whether a text contains a word or phrase that is not part of a longer word.
+/// Returns whether `text` contains `word` as a whole word or phrase.
 fn contains_word(text: &str, word: &str) -> bool {
     let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     text.match_indices(word).any(|(at, _)| {
@@ -56,7 +56,7 @@ fn contains_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Returns the sentences of a paragraph, with their final marks.
+/// Returns the sentences of a paragraph, with their punctuation.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(['.', '?', '!', ':', ';'])
         .map(str::trim)

@@ -1,4 +1,4 @@
-//! The command `cargo xtask test`: builds and runs all tests, or a selection, with the peers and
+//! The command `cargo xtask test`: builds and runs all or selected tests, with the peers and
 //! servers that they need.
 
 mod needs;
@@ -32,20 +32,20 @@ Only what is selected is built, and peers are installed only where a selected pr
 Test programs run side by side with cargo-nextest (`cargo install --locked cargo-nextest`), one after
 the other with `cargo test` where it is not installed.")]
 pub(crate) struct Options {
-    /// A package, a test program, or words in the names of tests. Default: everything.
+    /// A package, a test program, or a part of the names of tests. Default: everything.
     name: Option<String>,
     /// Use `cargo test` even if cargo-nextest is installed.
     #[arg(long)]
     plain: bool,
-    /// Number of tests that run at once. Default: two per processor.
+    /// Number of tests to run at once. Default: two per processor.
     #[arg(long)]
     threads: Option<usize>,
-    /// Arguments of the tests, as after `cargo test --`, for example a part of their names.
+    /// Arguments of the test programs, as after `cargo test --`.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Sets up, builds and tests. Runs all steps; fails if any of them failed.
+/// Installs, builds and tests. A failed step does not stop the others.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let metadata = metadata()?;
     let selection = match &options.name {
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         steps.step("build the programs of the tests", || build_programs(&needs));
     }
     if needs.contains(Need::Servers) {
-        // The Python server takes ten seconds to start, so the tests are built in the meantime.
+        // The Python server takes ten seconds to start. Meanwhile, the tests are built.
         steps.step("start the shared servers", || {
             servers = Some(SharedServers::start(&run.programs, &run.folder)?);
             Ok(())
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             run.test(servers.as_ref())
         });
     }
-    // The documentation tests do not need the servers, and the compiler needs their memory.
+    // Documentation tests do not need the servers, and the compiler needs their memory.
     drop(servers);
     if let Some(documentation) = selection.documentation() {
         steps.step("run the documentation tests", || {
@@ -112,8 +112,8 @@ fn has_nextest() -> bool {
     installed
 }
 
-/// Returns the number of tests that run at once. Tests with peers wait for more than half of their
-/// time. With one thread more than processors, two processors were half idle.
+/// Returns the number of tests to run at once. Tests with peers wait for more than half of their
+/// time, so there are more than processors. With only one more, two processors were half idle.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     2 * cores
@@ -135,7 +135,7 @@ fn set_up(needs: &Needs) -> Result<()> {
     setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())
 }
 
-/// Builds the programs that whole-system tests start, with the features of the tests, so that no
+/// Builds the programs that whole-system tests start. Uses the features of the tests, so that no
 /// crate is built twice.
 fn build_programs(needs: &Needs) -> Result<()> {
     let mut build = cargo(&["build", "--workspace", "--all-features"]);
@@ -145,7 +145,7 @@ fn build_programs(needs: &Needs) -> Result<()> {
     perform(&mut build)
 }
 
-/// One run of selected tests.
+/// One run of the selected tests.
 struct Run<'a> {
     selection: &'a Selection,
     nextest: bool,
@@ -153,7 +153,7 @@ struct Run<'a> {
     arguments: &'a [String],
     /// Folder of the built programs.
     programs: PathBuf,
-    /// Folder for the addresses of shared servers and the list of skipped tests.
+    /// Folder for the addresses of the shared servers and the list of skipped tests.
     folder: PathBuf,
 }
 
@@ -178,7 +178,7 @@ impl Run<'_> {
         };
         tests.args(self.selection.cargo_arguments()).arg("--");
         tests.args(self.selection.filter()).args(self.arguments);
-        // The peers are set up, so a missing one is an error and not a reason to skip tests.
+        // The peers were installed, so a missing one must fail the test, not skip it.
         tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
         tests.env("HYPHA_TEST_PROGRAMS", &self.programs);
         let skipped = self.skipped_file();
@@ -204,7 +204,7 @@ impl Run<'_> {
         self.folder.join("skipped")
     }
 
-    /// Returns the skipped tests with the reasons, one per line. Empty if there are none.
+    /// Returns the skipped tests with their reasons, one per line. Empty if there are none.
     fn skipped(&self) -> String {
         fs::read_to_string(self.skipped_file()).unwrap_or_default()
     }

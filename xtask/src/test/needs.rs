@@ -1,11 +1,11 @@
-//! Requirements of test programs besides Rust, one row per program.
+//! The requirements of each test program besides Rust.
 
 use std::collections::BTreeSet;
 
 /// Package of the whole-system tests.
 pub(super) const WHOLE_SYSTEM: &str = "hypha-rpc-tests";
 
-/// Something that a test program needs before it runs.
+/// A requirement of a test program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Need {
     /// The packages of `tests/interop/requirements.lock`.
@@ -18,7 +18,7 @@ pub(super) enum Need {
     Chromium,
     /// The program `redis-server`.
     Redis,
-    /// The Python server and `hypha-server`, started once for all tests of a run.
+    /// The Python server and `hypha-server`, shared by all tests of a run.
     Servers,
     /// A program of this workspace.
     Program(Program),
@@ -38,7 +38,7 @@ pub(super) enum ProgramKind {
 }
 
 impl ProgramKind {
-    /// Returns the option with which cargo builds a program of this kind.
+    /// Returns the cargo option that builds a program of this kind.
     pub(super) fn option(self) -> &'static str {
         match self {
             ProgramKind::Binary => "--bin",
@@ -57,7 +57,7 @@ const fn example(name: &'static str) -> Need {
     Need::Program(Program { kind, name })
 }
 
-/// One test program of a package.
+/// A test program of a package, with its requirements.
 struct Row {
     package: &'static str,
     program: &'static str,
@@ -77,8 +77,8 @@ const SHARED: Need = binary("shared_servers");
 const CONFORMANCE: Need = example("conformance");
 const CONFORMANCE_CLIENT: Need = example("conformance_client");
 
-/// Test programs that need anything. A program without a row needs nothing; every program of the
-/// whole-system tests has a row.
+/// Test programs with requirements. A program without a row has none. Every whole-system test has a
+/// row.
 const ROWS: &[Row] = &[
     Row {
         package: "hypha-server",
@@ -180,7 +180,7 @@ const ROWS: &[Row] = &[
 pub(super) struct Needs(BTreeSet<Need>);
 
 impl Needs {
-    /// Adds what a test program needs.
+    /// Adds the requirements of a test program.
     pub(super) fn add(&mut self, package: &str, program: &str) {
         let rows = ROWS.iter();
         let rows = rows.filter(|row| row.package == package && row.program == program);
@@ -194,7 +194,7 @@ impl Needs {
         self.0.contains(&need)
     }
 
-    /// Returns the needed programs of this workspace.
+    /// Returns the required programs of this workspace.
     pub(super) fn programs(&self) -> Vec<Program> {
         let programs = self.0.iter().filter_map(|need| match need {
             Need::Program(program) => Some(*program),
@@ -211,7 +211,8 @@ mod tests {
     use super::*;
     use crate::command::root;
 
-    /// Each test program has a row with the programs and peers that it starts.
+    /// Checks that the row of each whole-system test lists the programs and peers that the test
+    /// starts.
     #[test]
     fn every_whole_system_test_has_a_row_with_its_dependencies() {
         let folder = root().join("tests/tests");

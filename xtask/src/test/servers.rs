@@ -1,8 +1,8 @@
-//! The Python server and `hypha-server` that all tests of a run share.
+//! The Python server and `hypha-server` that the tests of a run share.
 //!
-//! cargo-nextest runs each test in a separate process. The Python server takes ten seconds to
-//! start, so a server for each test, or even for each test program, would take longer than the
-//! tests.
+//! cargo-nextest runs each test in its own process, and the Python server takes ten seconds to
+//! start. Starting a server for each test, or even for each test program, would take longer than
+//! the tests.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::built;
 
-/// A running `shared_servers` of `hypha-rpc-tests`. It stops the servers when its standard input
-/// ends, so they do not outlive this process.
+/// A running `shared_servers` program. It stops the servers when its standard input is closed, so
+/// they do not outlive this process.
 pub(crate) struct SharedServers {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -21,8 +21,8 @@ pub(crate) struct SharedServers {
 }
 
 impl SharedServers {
-    /// Starts both servers without waiting. They write their addresses and their output into
-    /// `folder`.
+    /// Starts both servers, and returns before they are ready. They write their addresses and
+    /// output to files in `folder`.
     pub(crate) fn start(programs: &Path, folder: &Path) -> Result<SharedServers> {
         let folder = folder.join("servers");
         let mut command = built(&programs.join("shared_servers"))?;
@@ -53,7 +53,7 @@ impl SharedServers {
 
 impl Drop for SharedServers {
     fn drop(&mut self) {
-        // The end of its input tells the process to stop the servers.
+        // When its input is closed, the process stops the servers.
         drop(self.process.stdin.take());
         if let Err(error) = self.process.wait() {
             eprintln!("cannot wait for the end of the shared servers: {error}");

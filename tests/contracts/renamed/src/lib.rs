@@ -1,5 +1,5 @@
-//! Tests that generated code depends neither on the name `::hypha_rpc`, which does not exist here,
-//! nor on the edition, which differs here.
+//! Tests that generated code works with another name for the crate `hypha_rpc`, and in an older
+//! edition.
 
 #![deny(
     warnings,
@@ -14,7 +14,7 @@
 use futures_util::stream;
 use rpc::prelude::*;
 
-/// The errors.
+/// Errors of the laboratory.
 #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
 #[remote_error(crate = rpc)]
 pub enum LabError {
@@ -24,7 +24,7 @@ pub enum LabError {
     Busy,
 }
 
-/// A contract.
+/// A contract in the form of a trait.
 #[hypha_service(crate = rpc)]
 pub trait Lab {
     /// Repeat a word.
@@ -38,7 +38,7 @@ pub trait Lab {
     async fn words(&self, text: &str) -> impl Stream<Item = String>;
 }
 
-/// A service with the contract.
+/// Implementation of the trait.
 #[derive(Debug)]
 pub struct Served;
 
@@ -52,11 +52,11 @@ impl Lab for Served {
     }
 }
 
-/// A service without a trait.
+/// The same service in the form of an `impl` block.
 #[derive(Debug)]
 pub struct Alone;
 
-/// The same methods.
+/// A contract in the form of an `impl` block.
 #[hypha_service(crate = rpc)]
 impl Alone {
     /// Repeat a word.
