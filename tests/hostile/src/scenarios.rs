@@ -801,7 +801,7 @@ async fn stream(attack: &Attack, n: usize) -> Result<(Unread, String)> {
     let mut buffer = vec![0; 16 * KIB];
     let mut all = Vec::new();
     loop {
-        let len = timeout(wire::PATIENCE, stream.read(&mut buffer)).await??;
+        let len = timeout(wire::TIMEOUT, stream.read(&mut buffer)).await??;
         anyhow::ensure!(len > 0, "the stream has ended");
         all.extend_from_slice(&buffer[..len]);
         let text = |key: &str| text_field(&all, key);
