@@ -17,7 +17,7 @@ const FRAME_LIMIT: usize = 16 * 1024 * 1024;
 /// Maximum length of the reason in a close frame, in bytes.
 const REASON_LIMIT: usize = 123;
 
-/// How a connection ended: an error message, if one arrived, and the close frame.
+/// End of a connection: the error message, if one arrived, and the close frame.
 #[derive(Debug)]
 struct End {
     error: Option<String>,
