@@ -1,4 +1,4 @@
-//! Only texts and bytes can be borrowed from a call.
+//! Only strings and bytes can be borrowed in arguments.
 
 use hypha_rpc::hypha_service;
 

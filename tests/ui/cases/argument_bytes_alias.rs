@@ -1,4 +1,4 @@
-//! `bytes::Bytes` behind an alias and inside of another type: it has no schema there.
+//! `bytes::Bytes` behind an alias and inside another type, where it has no schema.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Borrowed bytes inside of another type, which would be sent as a list of numbers.
+//! Borrowed bytes inside another type, which would be sent as a list of numbers.
 
 use hypha_rpc::prelude::*;
 

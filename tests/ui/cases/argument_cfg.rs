@@ -1,4 +1,4 @@
-//! A condition on an argument, which would be another contract.
+//! A `cfg` on an argument, which would change the contract.
 
 use hypha_rpc::prelude::*;
 

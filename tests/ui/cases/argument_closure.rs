@@ -1,4 +1,4 @@
-//! A closure as an argument, where a callback is meant.
+//! A closure as an argument. The message suggests a callback.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A type that is left to rustc.
+//! An argument of type `_`, which rustc would have to infer.
 
 use hypha_rpc::prelude::*;
 

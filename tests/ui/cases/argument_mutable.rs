@@ -1,4 +1,4 @@
-//! A mutable reference, though arguments are copies.
+//! A mutable reference as an argument. Arguments are copies.
 
 use hypha_rpc::prelude::*;
 

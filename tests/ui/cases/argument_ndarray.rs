@@ -1,5 +1,5 @@
-//! An array of the crate `ndarray` without the feature of that name, and a typed array of elements
-//! that no array has.
+//! An array of the crate `ndarray` without the feature of that name, and an array with an
+//! invalid element type.
 
 use hypha_rpc::{Array, prelude::*};
 

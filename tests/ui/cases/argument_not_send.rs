@@ -1,4 +1,4 @@
-//! An argument that stays on its thread.
+//! An argument that is not `Send`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A private type in a public contract: only rustc's own warning, which is not ours to add to.
+//! A private type in a public contract. Only rustc's own warning must appear.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A reference to a type of the user: only texts and bytes can be borrowed.
+//! A reference to a user's type. Only strings and bytes can be borrowed.
 
 use hypha_rpc::prelude::*;
 

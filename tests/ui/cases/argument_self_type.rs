@@ -1,4 +1,4 @@
-//! An argument of type `Self`, which callers do not know.
+//! An argument of type `Self`, a type that callers do not know.
 
 use hypha_rpc::prelude::*;
 

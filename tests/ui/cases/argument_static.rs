@@ -1,4 +1,4 @@
-//! An argument that would outlive its call.
+//! An argument that borrows for longer than its call.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An `impl Stream` as an argument, where a `RemoteStream` is meant.
+//! An `impl Stream` as an argument. The message suggests a `RemoteStream`.
 
 use hypha_rpc::prelude::*;
 

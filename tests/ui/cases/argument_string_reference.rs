@@ -1,4 +1,4 @@
-//! `&String`, where `&str` is meant.
+//! `&String` as an argument. The message suggests `&str`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Two arguments of one name; where there is a body, rustc says so itself.
+//! Two arguments with one name. If the method has a body, rustc reports this itself.
 
 use hypha_rpc::prelude::*;
 

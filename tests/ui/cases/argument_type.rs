@@ -1,4 +1,4 @@
-//! A type without serde and schema as an argument, by value and inside another.
+//! A type without serde traits and schema as an argument, by itself and inside another type.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;

@@ -1,4 +1,4 @@
-//! A type that does not exist inside of another one; rustc says so once.
+//! An unknown type inside another type. rustc reports it once.
 
 use hypha_rpc::prelude::*;
 

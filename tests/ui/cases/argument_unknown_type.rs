@@ -1,4 +1,4 @@
-//! A type that does not exist; rustc says so once.
+//! An unknown type. rustc reports it once.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `#[async_trait]`, which a contract does without.
+//! `#[async_trait]` on a contract, which does not need it.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The attribute twice on one trait.
+//! Two `#[hypha_service]` attributes on one trait.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A method that is `async` and blocking at once, and lists that do not fit.
+//! A method that is both `async` and blocking, and invalid lists of methods.
 
 use hypha_rpc::hypha_service;
 

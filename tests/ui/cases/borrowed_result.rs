@@ -1,4 +1,4 @@
-//! Results and errors that borrow.
+//! Results and errors that contain references.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;

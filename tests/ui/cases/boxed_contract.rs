@@ -1,4 +1,4 @@
-//! A contract behind a pointer, where the proxy of an object is meant.
+//! A boxed contract. The message suggests the proxy in an `Object`.
 
 use hypha_rpc::prelude::*;
 

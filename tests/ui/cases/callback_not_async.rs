@@ -1,4 +1,4 @@
-//! A callback from a closure that is not asynchronous.
+//! A callback from a closure that is not async.
 
 use hypha_rpc::prelude::*;
 

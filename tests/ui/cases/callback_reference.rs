@@ -1,4 +1,4 @@
-//! A callback that is called with something borrowed.
+//! A callback whose argument is a reference.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A default for the context, which is always there.
+//! A default for the context, which is never missing.
 
 use hypha_rpc::prelude::*;
 

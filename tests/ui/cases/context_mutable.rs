@@ -1,4 +1,4 @@
-//! The context, to be changed.
+//! A mutable reference to the context.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A name on the wire for the context, which is not sent.
+//! A wire name for the context, which is not sent.
 
 use hypha_rpc::prelude::*;
 

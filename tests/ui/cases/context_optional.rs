@@ -1,4 +1,4 @@
-//! An optional context; it is always there.
+//! An optional context, which is never missing.
 
 use hypha_rpc::prelude::*;
 

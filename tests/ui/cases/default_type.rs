@@ -1,4 +1,4 @@
-//! A default of another type than its argument.
+//! A default whose type differs from that of its argument.
 
 use hypha_rpc::hypha_service;
 

@@ -1,4 +1,4 @@
-//! A default that names something that does not exist.
+//! A default with an unknown name.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A boxed error that stays on its thread.
+//! A boxed error that is not `Send`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A text of the program as an error, which the other side could not hold.
+//! `&'static str` as an error type. Callers cannot decode it.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An error that says nothing.
+//! `()` as an error type.
 
 use hypha_rpc::prelude::*;
 

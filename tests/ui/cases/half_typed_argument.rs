@@ -1,4 +1,4 @@
-//! An argument without a type yet: one error, and the other methods are there.
+//! An argument whose type is missing. Only one error must appear, and the other methods must exist.
 
 use hypha_rpc::prelude::*;
 

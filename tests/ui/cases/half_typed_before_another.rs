@@ -1,4 +1,4 @@
-//! A method without its semicolon before another: one error, and the other is there.
+//! A missing semicolon before another method. Only one error, and the other method exists.
 
 use hypha_rpc::prelude::*;
 

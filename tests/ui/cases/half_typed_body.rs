@@ -1,4 +1,4 @@
-//! Half a line in the body of a method: one error, and the other methods are there.
+//! A syntax error in the body of a method. Only one error, and the other methods exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A method without its semicolon: one error, and the other methods are there.
+//! A missing semicolon after a method. Only one error, and the other methods exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A result that is not written yet: one error, and the other methods are there.
+//! A missing result type. Only one error, and the other methods exist.
 
 use hypha_rpc::prelude::*;
 

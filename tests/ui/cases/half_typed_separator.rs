@@ -1,4 +1,4 @@
-//! Marks that are missing or wrong in a signature: one error each, and the other methods are there.
+//! Missing and wrong separators in signatures. One error each, and the other methods exist.
 
 use hypha_rpc::prelude::*;
 

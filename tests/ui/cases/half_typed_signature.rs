@@ -1,4 +1,4 @@
-//! Half a signature: one error, and the other methods are there.
+//! An incomplete signature. Only one error, and the other methods exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Ids with characters that mean something in addresses.
+//! Service ids with characters that are reserved in addresses.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Blocks that cannot be services; they stay as they are.
+//! `impl` blocks that cannot be services. The macro leaves them unchanged.
 
 use hypha_rpc::hypha_service;
 

@@ -1,4 +1,4 @@
-//! A mistake in the body of a method is rustc's, in its own place.
+//! A type error in the body of a method. rustc reports it at the place of the mistake.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A constructor in the block of a service.
+//! A constructor, without `&self`, in the block of a service.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A method that keeps something of its own thread while it waits.
+//! A method that holds a value that is not `Send` across an await.
 
 use hypha_rpc::prelude::*;
 

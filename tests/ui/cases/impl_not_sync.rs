@@ -1,4 +1,4 @@
-//! A type with a block that can neither be shared between threads nor sent to another.
+//! An `impl` block for a type that is neither `Sync` nor `Send`.
 
 use hypha_rpc::prelude::*;
 

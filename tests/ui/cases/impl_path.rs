@@ -1,4 +1,4 @@
-//! A block for a type that is not written by its name.
+//! An `impl` block for a type that is not a plain name.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A result type of a block's method that does not exist; rustc says so once.
+//! An unknown result type in an `impl` block. rustc reports it once.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An implementation whose method returns something else.
+//! An implementation whose method has another result type.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An implementation whose method takes something else.
+//! An implementation whose method has other parameter types.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An implementation whose method leaves a parameter out.
+//! An implementation whose method lacks a parameter.
 
 use hypha_rpc::prelude::*;
 

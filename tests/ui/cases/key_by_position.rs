@@ -1,4 +1,4 @@
-//! Values without the key they belong to, and the signs of other languages between the two.
+//! Values without their keys, and separators of other languages between key and value.
 
 use hypha_rpc::prelude::*;
 

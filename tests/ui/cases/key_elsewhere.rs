@@ -1,4 +1,4 @@
-//! Keys that belong to another place.
+//! Keys that are not valid at this place.
 
 use hypha_rpc::prelude::*;
 

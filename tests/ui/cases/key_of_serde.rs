@@ -1,4 +1,4 @@
-//! A key as serde has it.
+//! A key of serde's attribute.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `#[hypha(..)]` on the trait, where `#[hypha_service(..)]` is meant.
+//! `#[hypha(..)]` on the trait. The message suggests `#[hypha_service(..)]`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Values of another kind than the key takes.
+//! Values with a type that the key does not accept.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Keys without a comma between them.
+//! A missing comma between keys.
 
 use hypha_rpc::prelude::*;
 

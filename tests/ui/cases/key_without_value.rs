@@ -1,4 +1,4 @@
-//! Keys without the value that they need.
+//! Keys whose required value is missing.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Keys that are unknown or repeated, and values that do not fit, at all three places.
+//! Unknown keys, repeated keys and invalid values, on trait, method and argument.
 
 use hypha_rpc::hypha_service;
 

@@ -1,4 +1,4 @@
-//! An attribute behind `cfg_attr`, where macros cannot see it.
+//! An attribute inside `cfg_attr`, which macros cannot see.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A macro among the methods.
+//! A macro invocation among the methods.
 
 use hypha_rpc::prelude::*;
 

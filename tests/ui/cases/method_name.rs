@@ -1,4 +1,4 @@
-//! Names on the wire that addresses have no room for.
+//! Wire names that addresses cannot contain.
 
 use hypha_rpc::prelude::*;
 

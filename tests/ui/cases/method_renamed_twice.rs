@@ -1,4 +1,4 @@
-//! Two methods that a rule gives the same name.
+//! Two methods to which `rename_all` gives one name.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A method named as an entry that every service has.
+//! A method with a name that is reserved in every service.
 
 use hypha_rpc::prelude::*;
 

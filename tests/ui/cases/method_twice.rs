@@ -1,4 +1,4 @@
-//! Two methods of one name; rustc says so of the trait.
+//! Two methods with one name. rustc reports the trait.
 
 use hypha_rpc::prelude::*;
 

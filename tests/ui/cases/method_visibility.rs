@@ -1,4 +1,4 @@
-//! `pub` before a method of a trait.
+//! `pub` on a method of a trait.
 
 use hypha_rpc::prelude::*;
 

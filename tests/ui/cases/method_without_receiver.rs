@@ -1,4 +1,4 @@
-//! A function without `&self`; nothing else is said of it.
+//! A function without `&self`. Only this mistake must be reported.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A name on the wire inside of another, which is a method and holds nothing.
+//! A wire name below that of another method. A method has no members.
 
 use hypha_rpc::hypha_service;
 

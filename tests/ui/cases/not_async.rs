@@ -1,4 +1,4 @@
-//! A method that is not `async`, among others that are.
+//! A method that is not `async`, beside methods that are.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;

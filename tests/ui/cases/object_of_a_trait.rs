@@ -1,4 +1,4 @@
-//! The contract itself, which is a trait, where the proxy of an object is meant.
+//! An `Object` of the contract. The message suggests the proxy.
 
 use hypha_rpc::prelude::*;
 

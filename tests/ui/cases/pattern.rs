@@ -1,4 +1,4 @@
-//! Parameters without a name.
+//! Parameters that are patterns and not names.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;

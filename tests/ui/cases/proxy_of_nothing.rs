@@ -1,4 +1,4 @@
-//! An implementation where the proxy is meant.
+//! The implementation in place of the proxy.
 
 use hypha_rpc::prelude::*;
 

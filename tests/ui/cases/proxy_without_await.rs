@@ -1,4 +1,4 @@
-//! A caller that forgets to wait: the call is not made, and rustc says so.
+//! A call without `.await`. rustc warns that the call is not made.
 
 use hypha_rpc::prelude::*;
 

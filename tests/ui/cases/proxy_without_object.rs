@@ -1,4 +1,4 @@
-//! The proxy of a service where an object that travels is meant.
+//! A proxy as a value. The message suggests an `Object`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A caller that passes something else, and too little.
+//! Calls with wrong and missing arguments.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Errors that cannot be sent, because another derive is missing.
+//! Error types that cannot be sent because another derive is missing.
 
 use hypha_rpc::{RemoteError, hypha_service};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Wrong uses of `#[derive(RemoteError)]` itself; the contract is not blamed for them.
+//! Invalid uses of `#[derive(RemoteError)]`. The contract must not be reported.
 
 use hypha_rpc::{RemoteError, hypha_service};
 use serde::{Deserialize, Serialize};

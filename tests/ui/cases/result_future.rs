@@ -1,4 +1,4 @@
-//! Futures written out, where `async fn` is meant.
+//! A method that returns `impl Future`. The message suggests `async fn`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A result that is some type, but not a stream.
+//! A result of type `impl Trait` that is not a stream.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A type of the user that is called `Result`.
+//! A user's type with the name `Result`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A result of type `Self`, which callers do not know.
+//! A result of type `Self`, a type that callers do not know.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A result, and the result inside a `Result`, without serde.
+//! Results without serde traits, by themselves and inside a `Result`.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;

@@ -1,4 +1,4 @@
-//! A result type that does not exist; rustc says so once, although trait and proxy have it.
+//! An unknown result type. rustc reports it once, although it is in both trait and proxy.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An implementation that keeps something of its own thread while it waits.
+//! An implementation that holds a value that is not `Send` across an await.
 
 use hypha_rpc::prelude::*;
 

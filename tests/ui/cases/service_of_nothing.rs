@@ -1,4 +1,4 @@
-//! A service around something that does not implement the contract.
+//! A service with a value that does not implement the contract.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An implementation that is registered without its service around it.
+//! An implementation that is registered without its generated service type.
 
 use hypha_rpc::prelude::*;
 

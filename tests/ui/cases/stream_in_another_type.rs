@@ -1,4 +1,4 @@
-//! A stream inside of a type of the user that is no `Result`.
+//! A stream inside a user's type other than `Result`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A stream whose items fail with something that cannot be sent.
+//! A stream whose items have an error type that cannot be sent.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A stream of something that cannot be sent.
+//! A stream with an item type that cannot be sent.
 
 use hypha_rpc::prelude::*;
 

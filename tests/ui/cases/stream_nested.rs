@@ -1,4 +1,4 @@
-//! A stream inside of another type.
+//! A stream inside another type.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A stream whose items borrow.
+//! A stream whose items are references.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A stream that does not say of what.
+//! A stream without an item type.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Trait objects where a value is meant; functions and streams, also behind a pointer.
+//! Trait objects as values, and functions and streams, also behind a pointer.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Text and lists without what would hold them.
+//! `str` and `[T]`, which have no size.
 
 use hypha_rpc::prelude::*;
 

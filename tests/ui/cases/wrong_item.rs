@@ -1,4 +1,4 @@
-//! The attribute on items that are neither a trait nor an `impl` block; they stay as they are.
+//! The attribute on items other than a trait or an `impl` block. The macro leaves them unchanged.
 
 use hypha_rpc::hypha_service;
 
