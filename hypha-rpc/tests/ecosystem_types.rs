@@ -140,7 +140,7 @@ async fn arrays_are_checked_before_the_method_runs() -> anyhow::Result<()> {
     let camera = in_process(CameraService::new(Impl)).await?;
     let image = Array::from_vec([1, 2], vec![1, 2])?;
     assert_eq!(camera.typed(image, 5).await?.as_slice(), [6, 7]);
-    // numpy integers are 64-bit. They are converted.
+    // numpy's default integer type. The elements are converted.
     let image = NdArray::from_vec([1, 2], vec![1i64, 2])?;
     let typed: Array<u16, 2> = camera.service().call("typed", args!(image)).await?;
     assert_eq!(typed.as_slice(), [2, 3]);

@@ -190,8 +190,8 @@ pub mod constants {
     }
 }
 
-/// Error types beside user types with the names of common ones. The traits of other derives are
-/// implemented by hand.
+/// Error types beside user types with the names of common types. The traits that other derives
+/// would implement are implemented by hand.
 pub mod errors {
     use crate::plain::Text;
 

@@ -59,7 +59,7 @@ async fn serves_until_it_is_stopped() {
 }
 
 #[test]
-fn the_first_signal_tells_and_the_second_ends() {
+fn the_first_signal_cancels_and_the_second_ends_the_process() {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "serves_until_it_is_stopped", "--nocapture"])
         .env(SERVING, "1")

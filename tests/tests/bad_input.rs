@@ -453,13 +453,13 @@ async fn call_of_an_unknown_peer(server: &Server) -> Outcome {
 
 async fn message_without_session_to_a_disconnected_peer(server: &Server) -> Outcome {
     let (mut caller, _) = RawClient::connect(&server.url, "caller").await?;
-    // After a rejected call, the server is known to have noticed that the peer disconnected.
+    // The rejection of a call shows that the server has noticed the disconnect.
     let (address, ..) = rejection_of_a_disconnected_peer(server, &mut caller).await?;
     let main = json!({ "type": "method", "to": address, "method": "services.x.y" });
     caller
         .send_message(&main, Some(&json!({ "args": [1] })))
         .await?;
-    // There is no session to which a response could be sent.
+    // The message has no session, so the server sends no response.
     assert_eq!(caller.ping().await?, []);
     Ok(())
 }

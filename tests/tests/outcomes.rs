@@ -16,7 +16,7 @@ use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Redis, Server, Setu
 
 const LIMIT: Duration = Duration::from_secs(480);
 
-/// Transport and servers of a run. The deviations name it.
+/// Transport and servers of a run. A deviation can name one.
 #[derive(Clone, Copy, Debug)]
 enum Run {
     Websocket,

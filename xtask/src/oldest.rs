@@ -1,5 +1,5 @@
-//! The step `oldest compiler` of `cargo xtask lint`: checks the crates that promise to build with
-//! an old compiler with that compiler.
+//! The step `oldest compiler` of `cargo xtask lint`: compiles the client crates with the oldest
+//! compiler that they support.
 
 use std::process::Command;
 
@@ -7,15 +7,15 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{cargo, metadata, output, perform, root};
 
-/// The compiler that the client crates promise, as in their `rust-version`.
+/// Oldest supported compiler of the client crates. Equals their `rust-version`.
 const VERSION: &str = "1.85";
 
-/// Checks the crates. Only prints a message if the compiler is not installed; with `CI` set, it is
-/// installed first.
+/// Checks the client crates. If the compiler is not installed, installs it if `CI` is set, and
+/// otherwise only prints a message.
 pub(crate) fn check() -> Result<()> {
     let install = ["toolchain", "install", VERSION, "--profile", "minimal"];
     if std::env::var_os("CI").is_some() {
-        // The network may be missing. Then the next command tells whether the compiler is there.
+        // Without a network this fails, but the compiler may be installed already.
         let _ = output(Command::new("rustup").args(install));
     }
     let mut which = Command::new("rustup");
@@ -41,7 +41,8 @@ pub(crate) fn check() -> Result<()> {
         command.args(["--package", name]);
     }
     command.env("RUSTC", compiler.trim());
-    // In the common target folder, the outputs of both compilers would replace each other.
+    // A separate folder, because otherwise the outputs of the two compilers would replace each
+    // other.
     command.env("CARGO_TARGET_DIR", root().join("target/oldest"));
     perform(&mut command)
 }

@@ -68,7 +68,7 @@ impl Accounts {
     }
 }
 
-/// Implements the trait that the settings require. The test keeps the other reference.
+/// Wrapper that the settings require. The test keeps another reference to the accounts.
 #[derive(Debug)]
 struct Shared(Arc<Accounts>);
 

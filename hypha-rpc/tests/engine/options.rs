@@ -223,7 +223,7 @@ async fn callers_without_a_trusted_key_are_rejected() {
     assert!(!*ran.lock().expect("nobody panicked"));
 }
 
-/// Contract whose keys are in camel case for callers in other languages.
+/// Contract whose names other languages write in camel case.
 #[hypha_service(visibility = "public")]
 trait Desk {
     /// Read the number.

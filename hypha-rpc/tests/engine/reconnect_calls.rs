@@ -211,7 +211,7 @@ async fn a_call_that_failed_is_not_sent_later() {
     }
     back(&client).await;
     breathe().await;
-    // A message without a response is sent once, too.
+    // A call that expects no response must also be sent only once.
     assert_eq!(next(&mut others).await.arg(0), Value::from("sent"));
     assert!(others.try_recv().is_err());
 }
