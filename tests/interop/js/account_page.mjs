@@ -1,4 +1,4 @@
-// Uses the forms for accounts in a real browser, as a user would; prints one JSON line per check.
+// Uses the forms for accounts in a browser like a user, and prints one JSON line per check.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-// Logs in as the library does it, with a user who has an account; prints one JSON line per check.
+// Logs in through the library as a user with an account, and prints one JSON line per check.
 
 import { connect, parse, say } from "./peer.mjs";
 

@@ -3,10 +3,10 @@
 import { difference, short } from "./sample_values.mjs";
 
 export const MEGABYTE = 1024 * 1024;
-// Time in milliseconds within which a call must fail that fails without a timeout, on the slowest
-// machine.
+// Maximum time in milliseconds for a call to fail that must fail immediately. Generous, for slow
+// machines.
 const AT_ONCE = 5_000;
-// Error texts of calls of functions whose session or owner is gone.
+// Error messages of functions whose session has ended or whose owner has disconnected.
 export const GONE = [
   "Session not found",
   "Parent session was closed",

@@ -1,4 +1,4 @@
-// Checks every method of a `conformance` service, which may be in any language.
+// Checks every method of a `conformance` service in any language.
 //
 // Prints one JSON line `{"name", "ok", "detail"}` per check. The exit status is 1 if a check
 // failed.
@@ -293,5 +293,5 @@ if (ok) {
   }
   await server.disconnect();
 }
-// Abandoned calls would keep the program running.
+// End the process, because abandoned calls would keep it running.
 process.exit(ok ? 0 : 1);

@@ -1,9 +1,9 @@
-// Hosts the service `conformance`, prints `READY <full service id>`, and runs until it is asked to
-// stop.
+// Provides the service `conformance`, prints `READY <full service id>`, and runs until it is
+// terminated.
 //
-// Every method is as strict as the contract: an argument of another type is an error that names it.
-// The client reads the names of parameters from the source text of these functions, to map named
-// arguments, so their signatures must stay simple.
+// The methods check types like the Rust contract: the error for a wrong type names the argument.
+// The signatures must stay simple, because the client parses the names of parameters from the
+// source text of these functions, to map named arguments.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 

@@ -1,9 +1,9 @@
-// Hosts the service `safe` with encryption, or calls one, and prints values for the Rust test.
+// Provides the service `safe` with encryption, or calls it.
 //
-// As a host: `READY <full service id> <public key>`, and runs until it is asked to stop.
-// As a caller, with `--service` and `--key`: one line of JSON.
+// As a provider, prints `READY <full service id> <public key>`, and runs until it is terminated. As
+// a caller, with `--service` and `--key`, prints the results as one line of JSON.
 
-// The library uses the random numbers of a browser.
+// The library gets random numbers from `self.crypto`, which only browsers have.
 globalThis.self ??= globalThis;
 
 const { connect, onTermination, parse, say } = await import("./peer.mjs");

@@ -1,4 +1,4 @@
-// Checks of arrays, functions, streams and objects as arguments and results.
+// Checks of arrays, functions, streams and objects in arguments and results.
 
 import {
   GONE,

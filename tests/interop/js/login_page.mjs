@@ -1,4 +1,4 @@
-// Logs in with the server's page in a real browser, and prints one JSON line per check.
+// Logs in through the server's page in a browser, and prints one JSON line per check.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -93,7 +93,7 @@ async function ordinary() {
   await said(status, "Invalid token");
   check("wrong input is refused", (await status.getAttribute("class")) === "bad", await status.textContent());
   check("and can be corrected", (await button.isEnabled()) && (await field.inputValue()) === "no token");
-  // The browser reports failed requests itself, without their URL.
+  // The only message is that of the browser about the failed request.
   check(
     "nothing else is wrong",
     complaints.length === 1 && /status of 4\d\d .*\/report$/.test(complaints[0]),

@@ -1,5 +1,5 @@
-// Registers a service `number`, or checks the options of a Rust service in JavaScript, with the
-// same options as the Python program of this name.
+// Registers a service `number`, or checks the options of a Rust service in JavaScript. Has the
+// options of `options_peer.py`.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 
@@ -54,7 +54,7 @@ function checks(server, host) {
       same(await service.readNumber(true), 5);
     },
     async blocking() {
-      // The idle timeout of its caller is one second.
+      // The caller's idle timeout is one second.
       const service = await server.getService(desk);
       same(await service.nap(2.5), "2.5 s");
       await refused(service.nap(-1.5), "cannot sleep for -1.5 s");

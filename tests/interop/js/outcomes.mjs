@@ -1,6 +1,6 @@
-// Uses all functions of a server through the JavaScript client, as several users, and prints one
-// line of JSON with `step` and `outcome` per step. The outcomes of two servers are compared; this
-// program does not judge them.
+// Uses all functions of a server as several users, through the JavaScript client. Prints one JSON
+// line with `step` and `outcome` per step. `compare_outcomes.py` compares the outcomes of two
+// servers.
 
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";

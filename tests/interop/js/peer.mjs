@@ -3,11 +3,11 @@
 import { parseArgs } from "node:util";
 import WebSocket from "ws";
 
-// The library logs to the console; standard output belongs to the lines of the program.
+// The library logs to the console. Standard output is reserved for the lines of the program.
 console.log = console.info = console.debug = console.error;
 
-// Node 20 has no WebSocket of its own, and the library's option for another class is not enough:
-// it reads `WebSocket.OPEN` of the global one whenever it sends.
+// Node 20 has no global WebSocket. The library needs one even if its option sets another class,
+// because it reads `WebSocket.OPEN` when it sends.
 globalThis.WebSocket = WebSocket;
 
 const { connectToServer } = await import("hypha-rpc");

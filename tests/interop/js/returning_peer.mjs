@@ -1,4 +1,4 @@
-// Offers a public service and calls the manager twice a second, until it is killed.
+// Registers a public service, and calls the manager twice a second until it is killed.
 //
 // Prints `READY <workspace>`, and `ECHO <milliseconds since 1970>` after each response of the
 // manager.

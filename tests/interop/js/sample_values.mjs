@@ -1,4 +1,4 @@
-// Values that every client and every host must carry unchanged.
+// Values that every client and host must send and return unchanged.
 
 const range = (size) => Array.from({ length: size }, (_, index) => index);
 
@@ -11,7 +11,7 @@ const INTEGERS = [
 const FLOATS = [
   0.5, -0.25, 0.1, 1e300, -1e-300, 5e-324, Math.PI, 2 ** 53, 2 ** 70, Infinity, -Infinity, NaN,
 ];
-// Lengths on both sides of every length prefix of the encoding.
+// Lengths around each limit at which msgpack uses a longer length prefix.
 const LENGTHS = [0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536];
 
 /** Returns bytes whose pattern shows whether parts were shifted or repeated. */

@@ -1,6 +1,6 @@
-// The JavaScript peer of the tests of schemas. Without options it hosts a service `plain`, whose
-// functions have no schemas and names of all kinds, and prints `READY <id>`. With `--service` it
-// uses a service `measure` as `schema_usage.mjs` does.
+// JavaScript peer of the schema tests. Without options, it provides a service `plain`, whose
+// functions have unusual names and no schemas, and prints `READY <id>`. With `--service`, it runs
+// `schema_usage.mjs` on a service `measure`.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 import { use } from "./schema_usage.mjs";

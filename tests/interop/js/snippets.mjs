@@ -1,5 +1,5 @@
-// Prepares Node for the JavaScript of a chapter of the guide: provides a WebSocket, and redirects
-// the logs of the library, so that only the lines of the chapter are on standard output.
+// Prepares Node.js for the JavaScript code of the guide: provides a WebSocket, and redirects the
+// logs of the library, so that only the output of the chapter is on standard output.
 
 import WebSocket from "ws";
 

@@ -1,5 +1,5 @@
-// Registers a service `values`, or checks the service `values` of a Rust client, with the same
-// options as the Python program of this name.
+// Registers a service `values`, or checks the service `values` of a Rust client. Has the options of
+// `values_peer.py`.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 

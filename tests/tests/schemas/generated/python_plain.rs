@@ -5,7 +5,7 @@ use hypha_rpc::prelude::*;
 #[hypha_service(id = "plain")]
 #[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]
 pub trait Plain {
-    /// Add two things, whatever they are.
+    /// Add two values of any type.
     async fn add(
         &self,
         a: Value,
@@ -19,7 +19,7 @@ pub trait Plain {
         text: Option<Value>,
     ) -> Value;
 
-    /// Add two things, whatever they are.
+    /// Add two values of any type.
     #[hypha(name = "nested.class")]
     async fn nested_class(
         &self,
