@@ -18,10 +18,10 @@ use hypha_wire::{Args, EncodeError, Packed, WireError};
 /// Typed function that is passed as an argument or a result. The caller creates it from a closure,
 /// and the service calls it.
 ///
-/// A callback may be part of a struct, list or map. `A` is the argument; a tuple means several
-/// arguments, `()` means none. An array also means several arguments: to pass an array as one
-/// argument, wrap it in a tuple, as in `Callback<([f64; 2],)>`. `R` is the result, `E` the error
-/// type. [`Function`] documents how long a callback can be called.
+/// A callback may be part of a struct, list or map. `A` is the type of the argument. A tuple means
+/// several arguments, and `()` means none. An array also means several arguments: to pass an array
+/// as one argument, wrap it in a tuple, as in `Callback<([f64; 2],)>`. `R` is the type of the
+/// result, `E` of the error. [`Function`] documents how long a callback can be called.
 ///
 /// # Examples
 ///
@@ -56,8 +56,8 @@ pub struct Callback<A, R = (), E = Infallible> {
     types: PhantomData<fn(A) -> Result<R, E>>,
 }
 
-/// Future that the closure of a callback returns. Every future implements this trait; it only
-/// improves the compiler's error message.
+/// Future returned by the closure of a callback. All futures implement this trait. It exists only
+/// to improve the compiler's error message.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the closure of a callback returns a future, and `{Self}` is none",
@@ -93,7 +93,7 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// Creates a callback from a closure that can fail. The caller gets the error.
+    /// Creates a callback from a closure that returns a `Result`. The caller gets the error.
     ///
     /// If no contract determines the types, specify them: `Callback::<i64, i64>::try_new(..)`.
     ///
@@ -141,11 +141,11 @@ where
     ///
     /// Awaiting the call fails with the [`Error`](crate::Error) of the function, or with
     /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if the function no longer exists.
-    /// [`Call::send`] reports neither.
+    /// [`Call::send`] reports neither of these errors.
     ///
     /// # Cancellation
     ///
-    /// Dropping the call abandons it, see [`Call`].
+    /// Dropping the call abandons the request, see [`Call`].
     pub fn call(&self, args: A) -> Call<R, E> {
         match packed(&args) {
             Ok(args) => self.function.typed(args),
@@ -160,7 +160,7 @@ where
 {
     /// Creates a callback and the channel that receives its calls, in order of arrival.
     ///
-    /// While `capacity` calls are unread, further calls wait. After the receiver is dropped, calls
+    /// If `capacity` calls are queued, further calls wait. After the receiver is dropped, calls
     /// fail.
     ///
     /// # Panics
@@ -210,7 +210,7 @@ impl<A, R, E> Callback<A, R, E> {
         &self.function
     }
 
-    /// Adds types to a function. They are not checked here: the owner rejects a call whose
+    /// Converts an untyped function. Does not check the types: the owner rejects a call whose
     /// arguments have other types.
     #[must_use]
     pub fn from_function(function: Function) -> Self {
@@ -221,15 +221,15 @@ impl<A, R, E> Callback<A, R, E> {
     }
 }
 
-/// Form in which a type is passed as arguments, derived from the type.
+/// Number of arguments as which a value of a type is passed.
 enum Shape {
     None,
     One,
     Many(usize),
 }
 
-/// Deserializer that determines the shape of a type from the `deserialize_*` method that the type
-/// calls. It returns the shape as an error, so no value is created.
+/// Deserializer that determines the shape of a type. A type calls one `deserialize_*` method, which
+/// returns the shape as an error, so that no value is created.
 struct Probe;
 
 #[derive(Debug)]
@@ -283,7 +283,7 @@ fn shape<A: DeserializeOwned>() -> Shape {
     }
 }
 
-/// Encodes the arguments of a call by their shape.
+/// Encodes the arguments of a call according to the shape of `A`.
 fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError> {
     let packed = Packed::new(args)?;
     Ok(match shape::<A>() {
@@ -297,7 +297,7 @@ fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError
     })
 }
 
-/// Decodes the arguments of an incoming call by the shape of `A`.
+/// Decodes the arguments of an incoming call according to the shape of `A`.
 pub(crate) fn parameters<A: DeserializeOwned + 'static>(
     call: &IncomingCall,
 ) -> Result<A, WireError> {

@@ -1,11 +1,11 @@
-//! Cancels a call at its callee in a destructor, without waiting.
+//! Cancels a call when its future is dropped.
 
 use hypha_wire::Args;
 use hypha_wire::keys::CANCEL;
 
 use crate::service::Engine;
 
-/// A call in flight. Sends a cancellation to the callee when dropped without a response.
+/// A call in flight. If it is dropped before the response, it sends a cancellation to the callee.
 pub(super) struct CancelOnDrop<'a> {
     pub(super) engine: &'a Engine,
     pub(super) to: &'a str,
@@ -16,8 +16,8 @@ pub(super) struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        // Without a link, no message can be sent. The callee cancels the calls of a disconnected
-        // client by itself.
+        // Without a link, no message can be sent. The callee cancels the calls of a client that
+        // disconnects.
         if !self.armed || !self.engine.lifecycle.is_connected() {
             return;
         }

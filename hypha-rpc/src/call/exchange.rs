@@ -1,9 +1,9 @@
-//! One outgoing call: its request, and the wait for its response (`docs/protocol/02-messages.md#s4`
+//! One outgoing call: the request, and the wait for the response (`docs/protocol/02-messages.md#s4`
 //! to `#s6`).
 //!
-//! Destructors free everything that a call holds, so that a caller may drop its future at any
-//! await: the session with its exports ([`HandedOut`](crate::service::HandedOut)), and the call at
-//! its callee ([`CancelOnDrop`]).
+//! A caller may drop the future at any await. Destructors then end the session and free its exports
+//! ([`HandedOut`](crate::service::HandedOut)), and cancel the call at the callee
+//! ([`CancelOnDrop`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub(crate) struct Exchange<'a> {
     /// Path of the method at the callee.
     pub(crate) method: &'a str,
     pub(crate) promise: PromiseKind,
-    /// Session of the callee in which it handed out the function.
+    /// Session in which the callee exported the function. `None` for methods of services.
     pub(crate) parent: Option<&'a str>,
     /// Public key of the callee. If this client has keys, the call is encrypted to that key.
     pub(crate) key: Option<&'a Bytes>,
@@ -136,8 +136,8 @@ impl<'a> Exchange<'a> {
         let mut name = |handle: &Handle| engine.handlers.name_handle(&mut exports, handle);
         if promise == PromiseKind::None {
             let message = seal(args.finish_with(&head, ReplyMode::None, &mut name)?)?;
-            // Nothing ends the session, because there is no response. The exported objects stay
-            // until they have been unused for a while.
+            // There is no response that would end the session. The exported objects are removed
+            // after a time without use.
             let handed_out = exports.keep(None)?;
             send_request(engine, message, to, method, sent).await?;
             handed_out.stays();
@@ -158,8 +158,7 @@ impl<'a> Exchange<'a> {
         let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
         let seen = LastSeen::default();
-        // `handed_out` ends the session when dropped: at the end of this function, or when the
-        // future is dropped.
+        // Dropping `handed_out` ends the session, also if the future is dropped.
         let mut handed_out = exports.keep(Some((seen.clone(), reply)))?;
 
         let mut cancel = CancelOnDrop {
@@ -168,7 +167,7 @@ impl<'a> Exchange<'a> {
             session: &session,
             armed: false,
         };
-        // Await both at once, because the response may come before the last chunk of the request is
+        // Wait for both, because the response may come before the last chunk of the request is
         // acknowledged.
         let sending = send_request(engine, message, to, method, sent);
         tokio::pin!(sending);
@@ -181,10 +180,10 @@ impl<'a> Exchange<'a> {
             outcome = &mut sending => outcome?,
         }
         handed_out.sent();
-        // Armed only after sending: before, the callee does not know the call.
+        // Do not cancel before the request is sent: the callee does not know the call yet.
         cancel.armed = self.cancel;
-        // Start the idle timeout after sending, so that the time to send a large request does not
-        // count.
+        // The idle timeout starts after sending, so that it does not include the time to send a
+        // large request.
         seen.at(engine.clock.now());
         match answer_within(&mut answer, &seen, limit, engine.clock).await {
             Some(answer) => {
@@ -204,15 +203,15 @@ async fn send_request(
     method: &str,
     sent: &AtomicBool,
 ) -> Result<(), Failure> {
-    // Never send calls of built-in services in chunks, because such calls carry the chunks.
+    // Calls of built-in services carry the chunks, so they are never sent in chunks themselves.
     if method.starts_with(BUILT_IN_METHODS) {
         engine.send_whole(message).await?;
         sent.store(true, Ordering::Relaxed);
         return Ok(());
     }
     engine.send(message, to, None, sent).await.map_err(|e| {
-        // The failed message is a chunk. Whether it was sent does not tell whether the callee got
-        // the whole request, so report the state of the request instead.
+        // The error tells whether a single chunk was sent. Report whether the callee may have the
+        // whole request instead.
         let sent = sent.load(Ordering::Relaxed);
         match e {
             Failure::Lost { loss, .. } => Failure::Lost { loss, sent },
@@ -233,8 +232,8 @@ fn finished(
     match answer {
         Ok(Response::Resolve(message)) => Ok(Some(opened(engine, message, key)?)),
         Ok(Response::Reject(message)) => {
-            // The server has no key, so its report that the callee is not connected is not
-            // encrypted.
+            // The server reports that the callee is not connected. It has no key, so its report is
+            // not encrypted.
             let message = match opened(engine, message.clone(), key) {
                 Err(_) if is_notice(&message) => message,
                 opened => opened?,
@@ -246,12 +245,12 @@ fn finished(
     }
 }
 
-/// Decrypts the response to an encrypted call. The response must come from the owner of the key
-/// that the call was encrypted to: otherwise the server could respond in place of the callee.
+/// Decrypts the response to an encrypted call. Fails if the response is encrypted with another key
+/// than the callee's: otherwise the server could respond in place of the callee.
 fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Message, Failure> {
     let Some(key) = key else { return Ok(answer) };
     let failed = |what: String| Failure::Unreadable {
-        message: format!("the answer is refused: {what}"),
+        message: format!("the response was rejected: {what}"),
         cause: None,
     };
     let extra = answer.extra().map_err(|e| failed(e.to_string()))?;
@@ -267,8 +266,8 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
     Ok(answer.with_extra(plain))
 }
 
-/// Returns whether a rejection may be unencrypted: one of the server, because the callee is not
-/// connected, or one of a callee that cannot decrypt. Such a rejection discloses nothing.
+/// Returns whether a rejection may be unencrypted. The server sends such a rejection if the callee
+/// is not connected, and a callee sends one if it cannot decrypt the call. It discloses nothing.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

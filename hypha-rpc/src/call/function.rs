@@ -23,11 +23,11 @@ use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, W
 
 /// Function as a value: an argument, a result, or a part of one.
 ///
-/// Every peer that receives a function made by [`new`](Self::new) can call it. A function in an
-/// argument lives as long as the call. A function in a result lives until its receiver disconnects
-/// or does not call it for ten minutes (`docs/protocol/02-messages.md#s10`). Call a received
-/// function like a method of a service. Calls of a function that no longer exists fail immediately
-/// with [`RejectKind::Expired`](crate::error::RejectKind::Expired).
+/// A function made by [`new`](Self::new) can be called by every peer that receives it. A function
+/// in an argument lives as long as the call. A function in a result lives until its receiver
+/// disconnects or does not call it for ten minutes (`docs/protocol/02-messages.md#s10`). Calls of a
+/// function that no longer exists fail immediately with
+/// [`RejectKind::Expired`](crate::error::RejectKind::Expired).
 ///
 /// [`Callback`](crate::Callback) is a function with types; prefer it in contracts.
 ///
@@ -52,8 +52,8 @@ pub struct Function {
     handle: Handle,
 }
 
-/// Returns a local function that forwards calls to `handle`, a function of another server that the
-/// receiver cannot reach.
+/// Returns a local function that forwards calls to `handle`. It is needed if `handle` is a function
+/// on another server, which the receiver cannot reach.
 pub(super) fn relayed_function(handle: Handle) -> Result<Resident, EncodeError> {
     let function = Function { handle };
     let reference = function.reference();
@@ -202,7 +202,7 @@ impl Function {
                     function.name.clone().unwrap_or_else(|| "callback".into()),
                     args,
                 ),
-                None => Call::invalid("a stream is no function"),
+                None => Call::invalid("expected a function, got a stream"),
             },
             HandleKind::Remote(remote) => {
                 let function = match self.reference() {
@@ -223,7 +223,7 @@ impl Function {
                     Some(connection) => {
                         Call::new(connection, Arc::new(target), args).holding(self.handle.clone())
                     }
-                    None => Call::invalid("a function without a connection"),
+                    None => Call::invalid("the function has no connection"),
                 }
             }
         }

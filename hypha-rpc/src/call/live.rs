@@ -1,4 +1,4 @@
-//! Encodes functions, streams and objects in a message as maps (`docs/protocol/03-values.md#s6` to
+//! Encodes functions, streams and objects of a message as maps (`docs/protocol/03-values.md#s6` to
 //! `#s8`). The service layer calls [`name`] while it encodes a message.
 
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use hypha_wire::{
 };
 
 use super::function::relayed_function;
-use super::producer::{LocalStream, Place};
+use super::producer::{LocalStream, SessionEntry};
 use super::resident::{GENERATOR, LocalFunction, LocalInterface, Resident};
 use super::stream::relayed_stream;
 use crate::service::{Direction, Exported, Exports};
 
-/// Returns the map that represents `handle` for the receiver of a message. Exports a local handle.
+/// Returns the map that represents `handle` for the receiver of a message. Exports the handle if it
+/// is local.
 pub(crate) fn name(exports: &mut Exports<'_>, handle: &Handle) -> Result<Value, EncodeError> {
     match &handle.0 {
         HandleKind::Local(object) => {
@@ -46,7 +47,7 @@ fn name_function(
     );
     let mut id = random_id();
     if let Some(name) = &function.name {
-        // A dot would start a new part of the path.
+        // A dot in the name would be taken for a separator of the path.
         id = format!("{id}#{}", name.replace('.', "_"));
     }
     let method = exports.place(id, exported);
@@ -60,7 +61,8 @@ fn name_function(
         doc: function.doc.clone(),
         schema: function.schema.clone(),
         enc_pub: exports.engine().secrecy.key(),
-        // Functions in arguments end with their call, so the receiver need not release them.
+        // A function in an argument is removed when its call ends, so the receiver need not release
+        // it.
         release: matches!(exports.direction(), Direction::Answer),
         cancel: false,
     })
@@ -71,18 +73,18 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
         EncodeError::new("a stream can be sent once, and this one was sent before")
     })?;
     let id = random_id();
-    let place = Place {
+    let entry = SessionEntry {
         engine: Arc::downgrade(exports.engine()),
         session: exports.session().to_owned(),
         id: id.clone(),
     };
-    let objects = source.objects(place).map(|(key, suffix, object)| {
+    let objects = source.objects(entry).map(|(key, suffix, object)| {
         let method = exports.place(format!("{id}{suffix}"), object);
         (key, Value::from(method))
     });
     let [next, close, batch] = objects;
-    // Clients in other languages do not send this key for generators, but use it if present: then
-    // items are encrypted, too.
+    // Clients in other languages do not send this key for generators. If it is present, they
+    // encrypt the items.
     let key = exports.engine().secrecy.key();
     let key = key.map(|key| (RENC_PUB, Value::Bytes(key)));
     let entries = [
@@ -116,8 +118,8 @@ fn name_interface(
     Ok(Value::Map(map))
 }
 
-/// Returns the map of a remote object: unchanged if the receiver can reach the owner, otherwise
-/// that of a relay in this program.
+/// Returns the map of a remote object. If the receiver cannot reach the owner, this is the map of a
+/// relay in this program.
 fn name_remote(
     exports: &mut Exports<'_>,
     remote: &Arc<RemoteHandle>,

@@ -1,10 +1,10 @@
-//! Outgoing calls, and values that can be called or read: services, functions, streams, objects and
-//! files of other clients.
+//! Outgoing calls, and values that peers can call or read: services, functions, streams, objects
+//! and files.
 //!
-//! [`RemoteService`] calls any service by the names of its methods; a generated
+//! [`RemoteService`] calls any service by the names of its methods. A generated
 //! [proxy](crate::hypha_service) has the methods of its contract. Both return a [`Call`], which is
 //! a future with options. Arguments and results may contain a [`Callback`], [`Function`],
-//! [`RemoteStream`], [`Object`] or [`RemoteFile`]. These values stay at their owner, and the
+//! [`RemoteStream`], [`Object`] or [`RemoteFile`]. Such a value stays at its owner, and the
 //! receiver gets a reference.
 //
 //   exchange             one request and the wait for its response
@@ -119,27 +119,27 @@ pub struct Call<T, E = Infallible> {
 type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, Error<E>>> + Send>>;
 
 /// Maximum number of times that an idempotent call is sent again after a lost link. Without this
-/// limit, a call that crashes the server would crash it again and again.
-const RESENT: u32 = 10;
+/// limit, a call that crashes the server would crash it again after each restart.
+const MAX_RESENDS: u32 = 10;
 
 /// Target of a call.
 enum To {
     Peer {
         connection: Connection,
         target: Arc<Target>,
-        /// Lookup that found the target. Repeated if the target is gone.
+        /// Lookup that found the target. It is repeated if the target no longer exists.
         locator: Option<Arc<ServiceLocator>>,
         /// Keeps the handle of the function during the call, because dropping the last handle
-        /// releases the function at its owner.
+        /// releases the function at the owner.
         _held: Option<Handle>,
     },
     /// A function of this program.
     Local { handler: Handler, label: String },
-    /// A call that fails without sending a request, because the peer would reject it.
+    /// A call that fails without a request, because the peer would reject it.
     Refused(Rejection),
-    /// A call that fails without sending a request, because it is not valid.
+    /// A call that fails without a request, because it is not valid.
     Invalid(String),
-    /// A call that has been polled and is running.
+    /// The call was polled and is running.
     Sent,
 }
 
@@ -207,9 +207,9 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Sets the total timeout, from the first poll of the call to its result. It includes waits for
-    /// the connection and retries. Default: none; only the [idle timeout](Self::idle_timeout)
-    /// applies.
+    /// Sets the total timeout, from the first poll of the call to its result. The timeout includes
+    /// waits for the connection and retries. Default: none; only the [idle
+    /// timeout](Self::idle_timeout) applies.
     ///
     /// # Examples
     ///
@@ -231,17 +231,15 @@ impl<T, E> Call<T, E> {
     /// Default: the connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
     ///
     /// A running method sends heartbeats (`docs/protocol/02-messages.md#s6`), so the idle timeout
-    /// does not limit its run time.
-    ///
-    /// Use a total [`timeout`](Self::timeout) to end slow calls. The idle timeout ends calls whose
-    /// callee has crashed or lost its network, but not calls that make progress.
+    /// does not limit the run time of a method. It ends calls whose callee has crashed or lost its
+    /// network. Use a total [`timeout`](Self::timeout) to end slow calls.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
     }
 
-    /// Marks the call as safe to run twice. If the link to the server is lost and restored during
-    /// the call, within its [`timeout`](Self::timeout), the call is sent again, at most 10 times. A
+    /// Marks the call as safe to run twice. If the link to the server is lost during the call and
+    /// restored within the [`timeout`](Self::timeout), the call is sent again, at most 10 times. A
     /// [`retry`](Self::retry) policy then also applies to failures after which the method may have
     /// run.
     ///
@@ -286,11 +284,13 @@ impl<T, E> Call<T, E> {
 
     /// Sends the call without asking for a response.
     ///
-    /// Waits for room in the send queue of the connection. Returns when the request is in the queue
-    /// or, if it is sent in chunks, when the receiver has acknowledged all chunks. Does not report
-    /// the result or the errors of the method. A queued request is sent after a lost link is
-    /// restored; a request that was being written when the link was lost may be lost too. A
-    /// function of this program runs to its end before this returns.
+    /// Waits for room in the send queue of the connection. Returns when the request is in the
+    /// queue. For a request that is sent in chunks, returns when the receiver has acknowledged all
+    /// chunks. Does not report the result or the errors of the method.
+    ///
+    /// If the link is lost, a queued request is sent after a reconnect, but a request that was
+    /// being written may be lost. A function of this program runs to completion before this method
+    /// returns.
     ///
     /// # Errors
     ///
@@ -465,8 +465,8 @@ impl Request {
         let policy = retry.unwrap_or(engine.settings.retry);
         let (mut failures, mut resent) = (0, 0);
         loop {
-            // Only the last attempt can take the arguments; earlier ones copy them. Large binary
-            // data is shared, not copied.
+            // Only the last attempt can take the arguments; earlier attempts copy them. Large
+            // binary data is shared, not copied.
             let last = !idempotent && policy.is_never() && locator.is_none();
             let attempt = match last {
                 true => std::mem::replace(&mut args, Args::new(0, 0)),
@@ -492,19 +492,19 @@ impl Request {
                         site: target.site(),
                     };
                 }
-                // This attempt had only the remaining time as its timeout. Report the timeout that
-                // the caller set.
+                // The timeout of this attempt was the remaining time. Report the timeout that the
+                // caller set.
                 Err(Failure::Late { sent, limit }) => Failure::Late {
                     sent,
                     limit: total.unwrap_or(limit),
                 },
                 Err(failed) => failed,
             };
-            // Decode without the contract's error type, because only the variant matters. An error
-            // type with an `other` variant would also match failures of the library.
+            // Decode without the contract's error type, because only the variant of `Error` matters
+            // here. An error type with an `other` variant would also match failures of the library.
             let error: Error = failure(failed.clone(), target.site());
             let may_repeat = idempotent || !error.may_have_run();
-            // Look the service up only once per call, because the replacement may lack the method
+            // Look up the service only once per call, because the replacement may lack the method
             // as well.
             if may_repeat && error.is_about_a_stale_address() {
                 if let Some(locator) = locator.take() {
@@ -516,7 +516,7 @@ impl Request {
                 }
             }
             let lost = matches!(&error, Error::Disconnected(error) if error.lost == Lost::Link);
-            if idempotent && lost && resent < RESENT {
+            if idempotent && lost && resent < MAX_RESENDS {
                 resent += 1;
                 count(&engine.counters.retries);
                 continue;
@@ -524,8 +524,8 @@ impl Request {
             failures += 1;
             let pause = policy.pause(failures, rand::random());
             let pause = pause.filter(|_| may_repeat && error.is_retryable());
-            // Skip a pause that would end after the deadline: the caller gets this error now,
-            // instead of a timeout later.
+            // Skip a pause that would end after the deadline, so that the caller gets this error
+            // instead of a timeout.
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
                 count(&engine.counters.call_errors);
@@ -541,8 +541,8 @@ impl Request {
 }
 
 impl CallResponse {
-    /// Returns the failure of the call, without its error type from the contract; `None` if the
-    /// call has a result.
+    /// Returns the failure of the call, or `None` if the call has a result. Does not use the error
+    /// type of the contract.
     #[must_use]
     pub fn error(&self) -> Option<Error> {
         let failed = self.outcome.as_ref().err()?;
@@ -558,8 +558,8 @@ impl<T, E> fmt::Debug for Call<T, E> {
     }
 }
 
-/// Decodes the value of a response. A response without a value is null. Functions in the value are
-/// called through `connection`.
+/// Decodes the value of a response, or null if the response has no value. Functions in the value
+/// are called through `connection`.
 pub(crate) fn result<T: DeserializeOwned + 'static>(
     engine: &Engine,
     message: Option<Message>,
@@ -572,8 +572,8 @@ pub(crate) fn result<T: DeserializeOwned + 'static>(
     shared(&args, 0).unwrap_or_else(null)
 }
 
-/// Decodes a value. `bytes::Bytes` shares the memory of the frame, although serde would copy it. A
-/// `RawValue` also shares it, and is not decoded.
+/// Decodes a value. A `bytes::Bytes` shares the memory of the frame, although serde would copy it.
+/// A `RawValue` shares the memory as well, and is not decoded.
 fn shared<T: DeserializeOwned + 'static>(
     args: &IncomingArgs,
     index: usize,
@@ -610,7 +610,7 @@ fn answer_args(
     Ok(engine.settings.bounded(args, from))
 }
 
-/// Decodes null, which is the result of a method that returns nothing.
+/// Decodes null, the result of a method that returns nothing.
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {
     hypha_wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
 }
@@ -667,7 +667,7 @@ mod tests {
     };
 
     #[test]
-    fn bytes_are_sent_from_where_they_are() {
+    fn sent_bytes_are_not_copied() {
         let data = bytes::Bytes::from(vec![7; 100_000]);
         let mut args = Args::new(1, 0);
         ArgumentOf::<bytes::Bytes>::codec().push(&mut args, "data", &data);

@@ -20,13 +20,14 @@ use hypha_wire::{Handle, Map, Value};
 
 /// Object with methods, as an argument or a result: a service that is passed instead of registered.
 ///
-/// `P` is the proxy through which the receiver calls the methods; [`RemoteService`] fits any
-/// methods. The two kinds have different lifetimes:
+/// The receiver calls the methods through the proxy `P`. Use [`RemoteService`] as `P` if the
+/// methods are not known at compile time. The two kinds of objects have different lifetimes:
 ///
-/// * [`new`](Self::new): in an argument, as long as the call; in a result, like a [`Function`],
-///   until its receiver disconnects or does not use it for ten minutes.
-/// * [`interface`](Self::interface): until the owner or the receiver disposes of it, or the
-///   receiver disconnects. Only its receiver can call it (`docs/protocol/03-values.md#s8`).
+/// * [`new`](Self::new): In an argument, the object lives as long as the call. In a result, it
+///   lives until its receiver disconnects or does not use it for ten minutes, like a [`Function`].
+/// * [`interface`](Self::interface): The object lives until its owner withdraws it, its receiver
+///   disposes of it, or the receiver disconnects. Only its receiver can call it
+///   (`docs/protocol/03-values.md#s8`).
 ///
 /// # Examples
 ///
@@ -76,15 +77,15 @@ pub struct Object<P = RemoteService> {
 enum Content {
     /// Object of this program: a map of functions.
     Local(RemoteService),
-    /// Interface of this program. It outlives the call.
+    /// Interface of this program. It remains valid after the call.
     Interface(Arc<Resident>, RemoteService),
     /// An object of a peer.
     Remote(RemoteService),
 }
 
 impl<P: Proxy> Object<P> {
-    /// Creates an object. In an argument it lives as long as the call, in a result as long as it is
-    /// used.
+    /// Creates an object. In an argument, it lives as long as the call. In a result, it lives as
+    /// long as its receiver uses it.
     pub fn new<S: IntoService<Proxy = P>>(service: S) -> Self {
         let members = members(&service.into_service());
         Object {
@@ -93,10 +94,11 @@ impl<P: Proxy> Object<P> {
         }
     }
 
-    /// Creates an object that outlives the call, for one receiver (`_rintf` on the wire).
+    /// Creates an object that remains valid after the call, for one receiver (`_rintf` on the
+    /// wire).
     ///
-    /// Use it for an object that the receiver keeps, such as a listener. The receiver ends it with
-    /// [`dispose`](Self::dispose), its owner with [`withdraw`](Self::withdraw).
+    /// Use it for an object that the receiver keeps, such as a listener. The receiver releases it
+    /// with [`dispose`](Self::dispose), the owner removes it with [`withdraw`](Self::withdraw).
     ///
     /// # Examples
     ///
@@ -134,7 +136,7 @@ impl<P: Proxy> Object<P> {
         }
     }
 
-    /// Returns the typed proxy. For an object of this program, methods run in the calling task.
+    /// Returns the typed proxy. Methods of an object of this program run in the calling task.
     #[must_use]
     pub fn proxy(&self) -> P {
         P::from_service(self.service().clone())
@@ -152,8 +154,8 @@ impl<P> Object<P> {
         }
     }
 
-    /// Releases an interface, so that its owner can drop it. Does nothing for an object without
-    /// `_dispose`, or one of this program.
+    /// Releases an interface, so that its owner can drop it. Does nothing for an object of this
+    /// program, or one without the method `_dispose`.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Streams of this program, which peers read (`docs/protocol/03-values.md#s7`).
 //!
-//! A peer advances a stream with calls, one after the other. The stream ends when it is exhausted
-//! or fails, when the peer closes it, or when its session entry ends. Polling the program's stream
-//! holds its async lock; [`Producer::closed`] interrupts such a poll.
+//! A peer requests each item or batch with a call. The stream ends when it is exhausted or fails,
+//! when the peer closes it, or when its session ends. A call that polls the program's stream holds
+//! the stream's async lock; [`Producer::closed`] interrupts the poll.
 
 use std::sync::{Arc, Weak};
 
@@ -18,13 +18,13 @@ use hypha_wire::{Args, Map, Packed, Value, WireError};
 
 /// Maximum number of items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;
-/// Size in bytes at which a batch is sent without waiting for more items: one frame.
+/// Size in bytes from which no more items are added to a batch.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A stream of encoded items.
 pub(crate) type Items = BoxStream<'static, Result<Packed, WireError>>;
 
-/// A stream of this program. `None` after it was sent or read, because a stream has only one
+/// A stream of this program. `None` after it was sent or read, because a stream can have only one
 /// reader.
 pub(crate) struct LocalStream(Mutex<Option<Items>>);
 
@@ -34,20 +34,20 @@ impl LocalStream {
     }
 }
 
-/// A stream taken out of its [`LocalStream`] to be sent.
+/// A stream taken out of its [`LocalStream`], to be sent.
 pub(crate) struct Source {
     pub(super) stream: Items,
 }
 
-/// The entry of a stream in a session.
+/// Entry of a stream in the table of sessions.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct SessionEntry {
     pub(crate) engine: Weak<Engine>,
     pub(crate) session: String,
     pub(crate) id: String,
 }
 
-impl Place {
+impl SessionEntry {
     /// Removes the objects of the stream from their session.
     fn withdraw(&self) {
         if let Some(engine) = self.engine.upgrade() {
@@ -66,37 +66,40 @@ impl LocalStream {
     }
 }
 
-/// State of a stream while peers can read it.
+/// State of an exported stream.
 struct Producer {
     stream: tokio::sync::Mutex<Option<Items>>,
     closed: watch::Sender<bool>,
-    place: Place,
+    entry: SessionEntry,
 }
 
-/// Dropped when the stream's session entry ends. Dropping it closes the stream, which ends a
-/// pending wait for an item.
-struct Kept(Arc<Producer>);
+/// Guard in the session of a stream. When the session ends, the guard is dropped and closes the
+/// stream, which also ends a pending wait for an item.
+struct CloseOnDrop(Arc<Producer>);
 
-impl Drop for Kept {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.closed.send_replace(true);
     }
 }
 
 impl Source {
-    /// Returns the objects through which a peer reads the stream: for each, its key in the
-    /// generator's description, the suffix of its id, and the function.
-    pub(crate) fn objects(self, place: Place) -> [(&'static str, &'static str, Exported); 3] {
+    /// Returns the three functions through which a peer reads the stream. Each comes with its key
+    /// in the description of the generator and the suffix of its id.
+    pub(crate) fn objects(
+        self,
+        entry: SessionEntry,
+    ) -> [(&'static str, &'static str, Exported); 3] {
         let producer = Arc::new(Producer {
             stream: tokio::sync::Mutex::new(Some(self.stream)),
             closed: watch::Sender::new(false),
-            place,
+            entry,
         });
-        let kept = Arc::new(Kept(Arc::clone(&producer)));
+        let guard = Arc::new(CloseOnDrop(Arc::clone(&producer)));
         let object = |run: fn(Arc<Producer>, IncomingCall) -> BoxFuture<'static, _>| {
             let producer = Arc::clone(&producer);
             let run = move |call| run(Arc::clone(&producer), call);
-            Exported::guarded(handler(run), "stream", Some(kept.clone()))
+            Exported::guarded(handler(run), "stream", Some(guard.clone()))
         };
         [
             (RMETHOD, "", object(|p, call| Box::pin(next(p, call)))),
@@ -115,7 +118,7 @@ impl Source {
 }
 
 impl Producer {
-    /// Runs `advance`. Returns `None` if the stream is closed in the meantime.
+    /// Runs `advance`. Returns `None` if the stream is closed first.
     async fn until_closed<T>(&self, advance: impl Future<Output = Option<T>>) -> Option<T> {
         let mut closed = self.closed.subscribe();
         let closed = closed.wait_for(|closed| *closed);
@@ -127,12 +130,11 @@ impl Producer {
         }
     }
 
-    /// Ends the stream and drops it.
+    /// Closes the stream and drops it.
     async fn finish(&self) {
         self.closed.send_replace(true);
-        self.place.withdraw();
-        // A call that is advancing the stream sees `closed` and releases the lock, so this wait is
-        // short.
+        self.entry.withdraw();
+        // A call that polls the stream sees `closed` and releases the lock, so this wait is short.
         let stream = self.stream.lock().await.take();
         drop(stream);
     }
@@ -185,7 +187,8 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
             if items.len() as u64 >= most.min(BATCH_ITEMS) || bytes >= BATCH_BYTES {
                 return Some((items, None));
             }
-            // Only add items that are ready, because waiting for another item would delay those.
+            // Only add items that are ready: a wait for another item would delay the items of this
+            // batch.
             match stream.next().now_or_never() {
                 Some(more) => item = more,
                 None => return Some((items, None)),
@@ -207,7 +210,7 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
     Ok(args)
 }
 
-/// Closes the stream, because its reader was dropped.
+/// Closes the stream. The peer calls this function when its reader is dropped.
 async fn closed(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     producer.finish().await;
     call.reply(&true)

@@ -1,4 +1,4 @@
-//! Services of other clients: a snapshot of the `get_service` response, with callable members.
+//! Services of other clients: the response of `get_service` with callable members.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +21,8 @@ use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 /// Typed view of a service. [`hypha_service`](crate::hypha_service) generates one per contract;
 /// [`RemoteService`] is the untyped one.
 ///
-/// This trait has the constructors, so that the proxy itself has only the methods of its contract.
+/// The constructors are in this trait, so that a proxy has no methods besides those of its
+/// contract.
 ///
 /// # Examples
 ///
@@ -63,10 +64,10 @@ pub trait Proxy: Sized {
 /// compile time, use a generated [proxy](crate::hypha_service) instead. Objects with functions that
 /// a peer sends also have this type.
 ///
-/// The list of methods is a snapshot from the time when the service was fetched. Cloning is cheap,
-/// and each clone keeps the connection open. A service found by the workspace manager survives a
-/// lost link and a restart of its provider: a call that fails because the service has moved looks
-/// it up again, once.
+/// The list of methods dates from the time when the service was fetched. Cloning is cheap. Each
+/// clone keeps the connection open. A service found by the workspace manager survives a lost link
+/// and a restart of its provider: if a call fails because the service has moved, the call looks up
+/// the service once and is sent again.
 ///
 /// # Examples
 ///
@@ -84,7 +85,7 @@ pub trait Proxy: Sized {
 /// ```
 #[derive(Clone)]
 pub struct RemoteService {
-    /// `None` if the functions of the service hold their own connections.
+    /// `None` if each function of the service has its own connection.
     connection: Option<Connection>,
     inner: Arc<Description>,
     locator: Option<Arc<ServiceLocator>>,
@@ -97,8 +98,8 @@ pub(crate) type Find =
 /// Current location of a service, shared by the clones of a [`RemoteService`] and their calls.
 pub(crate) struct ServiceLocator {
     find: Find,
-    /// Latest description found. The lock is held during a lookup, so that other calls wait for
-    /// that lookup instead of starting their own.
+    /// Latest known description. A lookup holds the lock, so that other calls wait for its result
+    /// instead of starting their own lookup.
     newest: Mutex<Arc<Description>>,
 }
 
@@ -110,8 +111,8 @@ impl ServiceLocator {
         })
     }
 
-    /// Looks the service up again after a call of `target` has failed. Returns the new target, or
-    /// `None` if it is the same.
+    /// Looks up the service again after a call of `target` has failed. Returns the new target, or
+    /// `None` if the address is the same or the lookup failed.
     pub(crate) async fn find_again(
         &self,
         connection: &Connection,
@@ -129,16 +130,16 @@ impl ServiceLocator {
             return Some(found);
         }
         let found = (self.find)(connection.clone()).await.inspect_err(|e| {
-            tracing::debug!("{} is not found again: {e}", newest.id);
+            tracing::debug!("`{}` was not found again: {e}", newest.id);
         });
         *newest = Arc::new(found.ok()?);
         elsewhere(&newest)
     }
 
-    /// Returns the method at the last known location of the service.
+    /// Returns the method at the latest known address of the service.
     fn moved(&self, method: &str) -> Option<Arc<Target>> {
-        // `try_lock` fails while another call looks the service up. This call then uses the old
-        // location, fails, and waits in `find_again` for the same lookup.
+        // `try_lock` fails while another call looks up the service. This call then uses the old
+        // address, fails, and waits in `find_again` for the same lookup.
         match self.newest.try_lock().ok()?.member(method)? {
             Member::Target(target) => Some(Arc::clone(target)),
             Member::Function(_) => None,
@@ -155,14 +156,14 @@ pub(crate) struct Description {
 
 /// One callable member of a service.
 enum Member {
-    /// Member called on the connection of the service.
+    /// Member that is called through the connection of the service.
     Target(Arc<Target>),
-    /// Function with its own connection, or a function of this program.
+    /// Function of this program, or a function with its own connection.
     Function(Function),
 }
 
 impl Description {
-    /// Parses the map that a peer returned. Relative addresses in it belong to `workspace`.
+    /// Parses the map returned by a peer. Relative addresses in the map belong to `workspace`.
     pub(crate) fn new(id: String, members: Map, workspace: &str) -> Self {
         let service = id.rsplit(':').next().unwrap_or(&id).to_owned();
         let mut targets = HashMap::new();
@@ -203,7 +204,8 @@ impl Description {
         }
     }
 
-    /// Returns the same methods without the received members, which would keep the connection open.
+    /// Returns a copy with only the methods of kind [`Member::Target`]. The received members would
+    /// keep the connection open.
     pub(crate) fn without_members(&self) -> Self {
         let targets = self.targets.iter().filter_map(|(path, member)| {
             let Member::Target(target) = member else {
@@ -218,8 +220,8 @@ impl Description {
         }
     }
 
-    /// Returns the method with this name: its key in the service or, if the case of keys was
-    /// converted, its name at the owner.
+    /// Returns the method with this name. The name is its key in the service or, if the case of the
+    /// keys was converted, its name at the owner.
     fn member(&self, name: &str) -> Option<&Member> {
         self.targets.get(name).or_else(|| {
             let service = self.id.rsplit(':').next().unwrap_or_default();
@@ -245,7 +247,7 @@ impl RemoteService {
         }
     }
 
-    /// Creates a service that the workspace manager found.
+    /// Creates a service that was found by the workspace manager.
     pub(crate) fn found(connection: Connection, find: Find, inner: Arc<Description>) -> Self {
         RemoteService {
             connection: Some(connection),
@@ -254,8 +256,8 @@ impl RemoteService {
         }
     }
 
-    /// Creates a service from an object that arrived in a value. Its functions hold their own
-    /// connections.
+    /// Creates a service from an object in a received value. Each of its functions has its own
+    /// connection.
     pub(crate) fn from_members(members: Map) -> Self {
         let connection = first_connection(&members).and_then(|c| Connection::of(&c));
         let id = members.get("id").and_then(Value::as_str);
@@ -283,14 +285,14 @@ impl RemoteService {
         &self.inner.id
     }
 
-    /// Returns a member that is not a method: `name`, `description`, `config`, or data that the
-    /// service publishes.
+    /// Returns a member that is not a method: `name`, `description`, `config`, or other published
+    /// data.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.inner.members.get(key)
     }
 
-    /// Returns all members as they were received. Functions among them can be converted to
+    /// Returns all received members. The functions among them can be converted to
     /// [`Function`](crate::Function)s.
     #[must_use]
     pub fn members(&self) -> &Map {
@@ -320,7 +322,7 @@ impl RemoteService {
         self.inner.member(name).is_some()
     }
 
-    /// Returns the schema of a method, `{name, description, parameters}`, if its owner published
+    /// Returns the schema of a method, `{name, description, parameters}`, if the owner published
     /// one.
     #[must_use]
     pub fn schema(&self, method: &str) -> Option<Value> {
@@ -330,7 +332,7 @@ impl RemoteService {
         }
     }
 
-    /// Returns the documentation of a method, if its owner published it.
+    /// Returns the documentation of a method, if the owner published it.
     #[must_use]
     pub fn doc(&self, method: &str) -> Option<String> {
         match self.inner.member(method)? {
@@ -339,7 +341,7 @@ impl RemoteService {
         }
     }
 
-    /// Returns a method as a value that can be sent to peers; `None` if the service has no such
+    /// Returns a method as a value that can be sent to peers, or `None` if the service has no such
     /// method.
     ///
     /// # Examples
@@ -380,12 +382,12 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// Awaiting the call fails with an [`Error`](crate::Error). A method that the service does not
-    /// have fails with [`Error::Rejected`](crate::Error::Rejected), without sending anything.
+    /// Awaiting the call fails with an [`Error`](crate::Error). If the service has no such method,
+    /// the call fails with [`Error::Rejected`](crate::Error::Rejected) without sending a request.
     ///
     /// # Cancellation
     ///
-    /// Dropping the call abandons it, see [`Call`].
+    /// Dropping the call abandons the request, see [`Call`].
     pub fn call<T>(&self, method: &str, args: Args) -> Call<T> {
         self.typed(method, args)
     }
@@ -400,9 +402,7 @@ impl RemoteService {
                 let target = moved.unwrap_or_else(|| Arc::clone(target));
                 Call::new(connection.clone(), target, args).found_by(self.locator.as_ref())
             }
-            (Some(Member::Target(_)), None) => {
-                Call::invalid("the service does not know its connection")
-            }
+            (Some(Member::Target(_)), None) => Call::invalid("the service has no connection"),
             (Some(Member::Function(function)), _) => function.typed(args),
             (None, _) => {
                 let service = self.id().rsplit(':').next().unwrap_or_default();
@@ -423,11 +423,11 @@ impl RemoteService {
         }
     }
 
-    /// Returns the service info that the service publishes (`docs/protocol/04-services.md#s4`).
+    /// Returns the published description of the service (`docs/protocol/04-services.md#s4`).
     ///
     /// # Errors
     ///
-    /// Fails if a member has a type that differs from the protocol.
+    /// Fails if a member has another type than the protocol specifies.
     pub fn info(&self) -> Result<ServiceInfo, hypha_wire::DecodeError> {
         Value::Map(self.inner.members.clone()).decode_as()
     }
@@ -461,7 +461,7 @@ impl fmt::Debug for RemoteService {
     }
 }
 
-/// Returns the map that represents a function of a peer; `None` for any other value.
+/// Returns the map that represents a function of a peer, or `None` for any other value.
 fn raw(value: &Value) -> Option<&Map> {
     let map = match value {
         Value::Handle(handle) => handle.raw()?,
@@ -471,8 +471,8 @@ fn raw(value: &Value) -> Option<&Map> {
     (map.get(RTYPE).and_then(Value::as_str) == Some(METHOD)).then_some(map)
 }
 
-/// Calls `found` with the path and value of each function among the members. In the path of a
-/// function inside a list, the index is a part.
+/// Calls `found` with the path and value of each function among the members. The path of a function
+/// in a list contains its index.
 fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
         match value {
@@ -492,7 +492,7 @@ fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     }
 }
 
-/// Returns the connection of the first function of a peer.
+/// Returns the connection of the first function that belongs to a peer.
 fn first_connection(members: &Map) -> Option<Arc<dyn ConnectionRef>> {
     let mut connection = None;
     collect(members, "", &mut |_, value| {

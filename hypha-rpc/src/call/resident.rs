@@ -13,8 +13,8 @@ pub(super) const METHOD: &str = "method";
 /// The `_rtype` of a stream.
 pub(super) const GENERATOR: &str = "generator";
 
-/// A local function, stream or interface that a [`Handle`](hypha_wire::Handle) in a value refers
-/// to.
+/// A function, stream or interface of this program. A [`Handle`](hypha_wire::Handle) in a value
+/// refers to it.
 pub(crate) enum Resident {
     Function(LocalFunction),
     Stream(LocalStream),
@@ -32,7 +32,7 @@ pub(crate) struct LocalFunction {
 /// An interface of this program.
 pub(crate) struct LocalInterface {
     pub(super) service: Service,
-    /// Connections on which the interface was exported, with its service id there.
+    /// Connections on which the interface was exported. Each export has its own service id.
     placed: Mutex<Vec<(Weak<Engine>, String)>>,
 }
 
@@ -44,7 +44,8 @@ impl LocalInterface {
         }
     }
 
-    /// Returns the service through which one receiver calls the interface.
+    /// Returns the service through which one receiver calls the interface. Its method `_dispose`
+    /// removes it.
     pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
         let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
         let dispose = Method::new("_dispose", move |call: IncomingCall| {
@@ -61,7 +62,7 @@ impl LocalInterface {
             .method(dispose)
     }
 
-    /// Records that the interface was exported on a connection.
+    /// Records that the interface was exported on a connection under `id`.
     pub(crate) fn placed(&self, engine: &Arc<Engine>, id: String) {
         self.placed.lock().push((Arc::downgrade(engine), id));
     }

@@ -28,9 +28,9 @@ use hypha_wire::{
     Packed, PromiseKind, RemoteHandle, Value, WireError,
 };
 
-/// Number of items requested ahead from a peer that sends single items. Hides the round trip.
+/// Number of items requested ahead from a peer that sends single items, to hide the round trip.
 const READ_AHEAD: usize = 16;
-/// Number of batches requested ahead: one is read while the next is in flight.
+/// Number of batches requested ahead: the reader reads one while the next is in flight.
 const BATCHES_AHEAD: usize = 2;
 /// Response of a generator after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
@@ -38,15 +38,15 @@ const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 /// Stream as a value: an argument or a result of a method, or a part of one.
 ///
 /// On the wire a stream is a generator. Python reads it with `async for` and can send generators;
-/// JavaScript uses async iterators. Items are `Result`s. After an error the stream ends. Dropping
+/// JavaScript uses async iterators. Items are `Result`s, and an error is the last item. Dropping
 /// the stream closes the generator at its owner.
 ///
-/// From its first poll on, a stream reads ahead: up to 16 items from a peer that sends single
-/// items, or two batches of up to 1024 items or 256 KiB from a Rust peer. The producer waits until
-/// the reader consumes them.
+/// A stream reads ahead after its first poll. A peer that sends single items is asked for up to 16
+/// items, a Rust peer for two batches of up to 1024 items or 256 KiB. The producer waits until the
+/// reader consumes them.
 ///
-/// [`RemoteStream::new`] creates a stream of this program, which can be sent once. It is polled
-/// only when its receiver requests items.
+/// [`RemoteStream::new`] creates a stream of this program. It can be sent once, and is polled only
+/// when its receiver requests items.
 ///
 /// A stream in an argument can be read until its call ends. A stream in a result can be read until
 /// its receiver disconnects or does not read it for ten minutes
@@ -82,8 +82,8 @@ enum State {
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Creates a stream of results. The stream ends after the first error, and the receiver gets
-    /// that error.
+    /// Creates a stream from a stream of `Result`s. It ends after the first error, which the
+    /// receiver gets.
     pub fn try_new<S, E2>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E2>> + Send + 'static,
@@ -93,7 +93,7 @@ impl<T, E> RemoteStream<T, E> {
         Self::of_packed(stream.map(|item| pack(item.map_err(ServiceError::to_wire)?)))
     }
 
-    /// Creates a value that can be sent from any stream of this program.
+    /// Creates a stream that can be sent to peers. Its items cannot fail.
     ///
     /// # Examples
     ///
@@ -111,7 +111,8 @@ impl<T, E> RemoteStream<T, E> {
         Self::of_packed(stream.map(|item| pack(item)))
     }
 
-    /// Creates a stream from an iterator. The iterator advances when the receiver requests items.
+    /// Creates a stream from an iterator. The iterator is advanced when the receiver requests
+    /// items.
     #[expect(clippy::should_implement_trait, reason = "the iterator must be `Send`")]
     pub fn from_iter<I>(items: I) -> Self
     where
@@ -139,8 +140,8 @@ pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
     Packed::new(&item).map_err(|e| WireError::new(format!("an item cannot be sent: {e}")))
 }
 
-/// Returns a local stream that reads `handle`, a stream of another server that the receiver cannot
-/// reach.
+/// Returns a local stream that reads `handle`. It is needed if `handle` is a stream on another
+/// server, which the receiver cannot reach.
 pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
     let stream = RemoteStream::<Value> {
         state: State::Whole(handle),
@@ -155,7 +156,7 @@ where
     T: DeserializeOwned + 'static,
     E: ServiceError,
 {
-    /// Returns the next item; `None` when the stream has ended.
+    /// Returns the next item, or `None` after the end of the stream.
     ///
     /// # Errors
     ///
@@ -234,7 +235,7 @@ fn unreadable<E>(error: DecodeError, call: CallSite) -> Error<E> {
     Error::Codec(CodecError::receiving("an item", error, call))
 }
 
-/// Received items, still encoded. The reader's task decodes each.
+/// Received items, still encoded. The task of the reader decodes each item.
 struct Batch {
     items: IncomingArgs,
     next: usize,
@@ -281,7 +282,7 @@ impl Reader {
         } else {
             READ_AHEAD
         };
-        // While the queue is full, one more batch is in flight, hence the -1.
+        // The batch that is being read counts too, hence the -1.
         let (sender, batches) = mpsc::channel(ahead.max(2) - 1);
         let pump = Pump {
             engine: Arc::clone(connection.engine()),
@@ -345,7 +346,7 @@ impl Reader {
 }
 
 /// Task that requests items of a generator ahead of the reader. It ends with the reader or the
-/// connection. If the generator has not ended by then, dropping its last handle closes it at the
+/// connection. If the generator has more items then, dropping its last handle closes it at the
 /// peer.
 struct Pump {
     engine: Arc<Engine>,
@@ -361,7 +362,7 @@ struct Pump {
 impl Pump {
     async fn run(self, sender: mpsc::Sender<Result<Batch, Failure>>) {
         loop {
-            // Reserve room before the request, so that the number of requested items is bounded.
+            // Reserve a slot before the request, so that the number of requested items is bounded.
             let Ok(room) = sender.reserve().await else {
                 return;
             };
@@ -378,7 +379,7 @@ impl Pump {
                     ..
                 })
             ) {
-                // The generator has ended, so there is nothing to close at the peer.
+                // The generator has ended, so dropping the handle need not close it at the peer.
                 if let Some(remote) = self.remote.upgrade() {
                     remote.mark_released();
                 }
@@ -418,7 +419,7 @@ impl Pump {
     }
 }
 
-/// Decodes the response of a generator without batches.
+/// Decodes the response of a generator that sends single items.
 fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     let items = super::answer_args(
         engine,

@@ -1,8 +1,8 @@
 //! Methods that return a stream.
 //!
-//! The stream may borrow from the service and from the arguments. Therefore the future that runs
-//! the method owns both, does not end before the stream does, and passes its items one at a time to
-//! the stream that the peer reads. Generated code uses [`stream`] and [`item`].
+//! The stream may borrow from the service and from the arguments, so the future that runs the
+//! method owns both. The future passes the items one at a time to the stream that the peer reads,
+//! and completes only after the last item. Generated code uses [`stream`] and [`item`].
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,12 +17,11 @@ use crate::error::ServiceError;
 use crate::service::macro_support::{Output, ServiceResult};
 use hypha_wire::{Args, Packed, WireError};
 
-/// The method's end of the slot, into which it puts items.
+/// End of the slot that belongs to the method, which puts items into it.
 #[derive(Debug)]
 pub struct Feed(Arc<Slot>);
 
-/// Slot for one item. No waker is needed, because the task that takes an item polls the method
-/// next.
+/// Slot for one item. It needs no waker: the task that takes an item polls the method afterwards.
 #[derive(Debug)]
 struct Slot(Mutex<State>);
 
@@ -43,8 +42,8 @@ impl Feed {
     ) -> Result<(), WireError> {
         *self.0.0.lock() = State::Empty;
         let mut stream = pin!(stream);
-        // The response of the call comes first. The stream is polled only when the receiver
-        // requests an item.
+        // The response of the call comes first. After that, the receiver's requests for items poll
+        // the stream.
         self.wanted().await;
         while let Some(next) = stream.next().await {
             *self.0.0.lock() = State::Item((item.0)(next)?);
@@ -53,8 +52,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Waits until the slot is empty and the next item is requested. Returns `Pending` once even if
-    /// the slot is empty, so that [`Items`] can take the previous item.
+    /// Waits until the slot is empty and the receiver requests the next item. Returns `Pending`
+    /// once even if the slot is empty, so that [`Items`] can take the previous item.
     async fn wanted(&self) {
         let mut given_up = false;
         std::future::poll_fn(|_| {
@@ -75,8 +74,8 @@ impl Feed {
 #[derive(Debug)]
 pub struct Sent<T>(fn(T) -> Result<Packed, WireError>);
 
-/// Returns the function that encodes an item. It is separate from [`Feed::run`], because otherwise
-/// the compiler would report a wrong type twice.
+/// Returns the function that encodes an item. It is separate from [`Feed::run`]: otherwise the
+/// compiler would report a wrong type twice.
 #[must_use]
 pub fn item<T, const FALLIBLE: bool>() -> Sent<T>
 where
@@ -87,7 +86,7 @@ where
     Sent(|item| pack(item.into_result().map_err(ServiceError::to_wire)?))
 }
 
-/// Runs a method until it returns its stream, and returns a result that contains that stream.
+/// Runs a method until it returns its stream, and returns the response with that stream.
 pub async fn stream<F, Fut>(run: F) -> Result<Args, WireError>
 where
     F: FnOnce(Feed) -> Fut,
@@ -103,7 +102,7 @@ where
         }
     });
     if let Some(outcome) = ended.await {
-        // The method has failed: a method that returned a stream has another state.
+        // The method failed before it returned a stream: the state is still `Begun`.
         outcome?;
     }
     let items = Items {

@@ -4,20 +4,20 @@ use hypha_wire::MethodRef;
 
 use crate::error::CallSite;
 
-/// A function of a peer.
+/// Function or method of a peer.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) function: MethodRef,
-    /// The absolute address of the owner.
+    /// Absolute address of the owner.
     pub(crate) address: String,
-    /// `service.method`, for messages.
+    /// `service.method`, for error messages.
     pub(crate) label: String,
-    /// Session of the owner in which the function was handed out. `None` for methods of services.
+    /// Session in which the owner exported the function. `None` for methods of services.
     pub(crate) parent: Option<String>,
 }
 
 impl Target {
-    /// Returns the method and the peer, for errors.
+    /// Returns the names of the method and the peer, for errors.
     pub(crate) fn site(&self) -> CallSite {
         CallSite {
             method: self.label.clone(),

@@ -148,7 +148,7 @@ async fn invalid_responses_of_a_file_are_errors() {
     let error = file.stream_position().await.expect_err("fails");
     assert_eq!(
         error.to_string(),
-        "`tell` of the file has answered string instead of a place"
+        "`tell` of the file has answered string instead of a position"
     );
     file.write_all(b"x").await.expect("is on its way");
     let error = file.flush().await.expect_err("fails");

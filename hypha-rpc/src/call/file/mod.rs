@@ -37,25 +37,26 @@ const PIECE: usize = 256 << 10;
 /// A Python file object or `BytesIO`, or a JavaScript `Blob` or `File`, arrives as a `RemoteFile`.
 /// Use it with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
 /// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text
-/// files are read and written as UTF-8. An operation that the owner does not offer fails with
-/// [`Unsupported`](io::ErrorKind::Unsupported). Errors of the owner keep their message, and
+/// files are read and written as UTF-8. An operation that the owner does not support fails with
+/// [`Unsupported`](io::ErrorKind::Unsupported). An error of the owner keeps its message, and
 /// [`io::Error::get_ref`] returns the [`Error`](crate::Error) of the call.
 ///
-/// Each read requests 256 KiB from the owner, and sequential reads request the next 256 KiB ahead.
+/// Each read requests 256 KiB from the owner. Sequential reads also request the next 256 KiB ahead.
 /// A write is sent immediately, but its error is reported by the next operation: call `flush` after
 /// the last write. Reads, writes and seeks move the position of the owner's file, so only one peer
 /// should use a file at a time.
 ///
-/// A file in an argument can be used until the call ends; then its owner closes it. A file in a
-/// result lives until its receiver disconnects or does not use it for ten minutes
-/// (`docs/protocol/02-messages.md#s10`). Dropping it closes it at the owner. A received file can be
-/// passed to another peer before it is read. That peer reads through this program, because the
-/// owner accepts no calls from other peers.
+/// A file in an argument can be used until the call ends; then the caller closes it. A file in a
+/// result lives until its receiver drops it, disconnects, or does not use it for ten minutes
+/// (`docs/protocol/02-messages.md#s10`). A received file can be passed to another peer before it is
+/// read. That peer reads it through this program, because the owner accepts no calls from other
+/// peers.
 ///
 /// [`from_bytes`](Self::from_bytes), [`open`](Self::open), [`from_reader`](Self::from_reader) and
-/// similar constructors create a file of this program. Other languages get an object with those of
-/// the functions `read`, `seek`, `tell`, `write`, `flush` and `close` that the file supports. The
-/// underlying reader or file is dropped when this program and all peers have dropped their handles.
+/// similar constructors create a file of this program. Other languages receive an object with the
+/// functions `read`, `seek`, `tell`, `write`, `flush` and `close`, as far as the file supports
+/// them. The underlying reader or file is dropped when this program and all peers have dropped
+/// their handles.
 ///
 /// # Examples
 ///
@@ -96,18 +97,18 @@ const PIECE: usize = 256 << 10;
 /// ```
 pub struct RemoteFile {
     peer: Arc<Peer>,
-    /// Data received and not yet read.
+    /// Received data that was not read yet.
     unread: VecDeque<Bytes>,
     busy: Option<Busy>,
-    /// Whether all earlier data has been read in order. If so, the next read is requested ahead.
+    /// Whether all earlier reads were sequential. If so, the next read is requested ahead.
     sequential: bool,
-    /// Whether the owner returns and expects strings instead of bytes.
+    /// Whether the owner reads and writes strings instead of bytes.
     text: bool,
-    /// Position of the reader; `None` if it is not known here.
+    /// Position of the reader, or `None` if only the owner knows it.
     position: Option<u64>,
 }
 
-/// Operation pending at the owner.
+/// Pending operation at the owner.
 enum Busy {
     Read(BoxFuture<'static, io::Result<Chunk>>),
     /// A seek. Also returns the data of a read that completed before the seek.
@@ -125,7 +126,7 @@ impl RemoteFile {
         Self::from_seekable(io::Cursor::new(content)).sized(size)
     }
 
-    /// Opens a local file for reading, and publishes its name and size.
+    /// Opens a local file for reading. Publishes its name and size.
     ///
     /// # Errors
     ///
@@ -141,8 +142,7 @@ impl RemoteFile {
         })
     }
 
-    /// Creates a file that peers can read from beginning to end. The reader is polled when a peer
-    /// reads.
+    /// Creates a file that peers can read from beginning to end. Reads by peers poll `reader`.
     ///
     /// # Examples
     ///
@@ -158,7 +158,7 @@ impl RemoteFile {
         Self::local(Reader(Box::pin(reader)))
     }
 
-    /// Creates a file that peers can read and seek in.
+    /// Creates a file that peers can read, and in which they can seek.
     pub fn from_seekable(reader: impl AsyncRead + AsyncSeek + Send + 'static) -> Self {
         Self::local(Seekable(Box::pin(reader)))
     }
@@ -169,7 +169,8 @@ impl RemoteFile {
         Self::local(Writer(Box::pin(writer)))
     }
 
-    /// Creates a file that peers can read, write and seek in, such as a [`tokio::fs::File`].
+    /// Creates a file that peers can read and write, and in which they can seek, such as a
+    /// [`tokio::fs::File`].
     pub fn from_file(file: impl AsyncRead + AsyncSeek + AsyncWrite + Send + 'static) -> Self {
         Self::local(Whole(Box::pin(file)))
     }
@@ -208,8 +209,8 @@ impl RemoteFile {
     }
 
     fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        // This is the only handle until the file is read or sent. After that, the members are
-        // already published and cannot change.
+        // There is one handle until the file is read or sent. Afterwards the members are published
+        // and cannot change.
         if let Some(peer) = Arc::get_mut(&mut self.peer) {
             peer.set(key, value.into());
         }
@@ -234,18 +235,18 @@ impl RemoteFile {
         self.get("type")?.as_str()
     }
 
-    /// Returns a member of the object that represents the file in other languages. A function that
-    /// has no method here, such as `truncate`, can be called as a [`Function`](crate::Function).
+    /// Returns a member of the object that represents the file in other languages. Members without
+    /// a method here, such as the function `truncate`, can be called as a
+    /// [`Function`](crate::Function).
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.peer.get(key)
     }
 
-    /// Closes the file at its owner after all earlier writes. Also closes a file that came in an
-    /// argument.
+    /// Closes the file at its owner after all earlier writes, even if the file came in an argument.
     ///
     /// Same as [`AsyncWriteExt::shutdown`](tokio::io::AsyncWriteExt::shutdown). Does nothing for
-    /// files that cannot be closed, such as a `Blob`.
+    /// files without `close`, such as a `Blob`.
     ///
     /// # Errors
     ///
@@ -265,7 +266,7 @@ impl RemoteFile {
         }
     }
 
-    /// Removes `len` bytes from the unread data, and passes them to `take`.
+    /// Removes `len` bytes from the unread data and passes them to `take`.
     fn advance(&mut self, mut len: usize, mut take: impl FnMut(&[u8])) {
         if let Some(position) = &mut self.position {
             *position += len as u64;
@@ -282,7 +283,7 @@ impl RemoteFile {
         }
     }
 
-    /// Takes the pending operation if it is a read.
+    /// Takes the pending operation out of `busy` if it is a read.
     fn take_read(&mut self) -> Option<BoxFuture<'static, io::Result<Chunk>>> {
         match self.busy.take() {
             Some(Busy::Read(read)) => Some(read),
@@ -293,7 +294,7 @@ impl RemoteFile {
         }
     }
 
-    /// Requests the next piece. The request has been sent when this returns.
+    /// Requests the next piece. The request was sent when this function returns.
     fn start_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Chunk>> {
         let peer = Arc::clone(&self.peer);
         let mut read = async move { peer.read(PIECE).await }.boxed();
@@ -316,7 +317,7 @@ impl RemoteFile {
         Ok(end)
     }
 
-    /// Waits until the pending operation is done, unless the operation is a read.
+    /// Waits until the pending operation is complete, unless it is a read.
     fn poll_settled(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         let outcome = match &mut self.busy {
             None | Some(Busy::Read(_)) => return Poll::Ready(Ok(())),
@@ -345,8 +346,8 @@ impl RemoteFile {
         outcome
     }
 
-    /// Returns the absolute position of `to`, or `None` if only the file's owner can compute it
-    /// (relative to the end, or to an unknown position).
+    /// Returns the absolute position of `to`. Returns `None` if only the owner can compute it,
+    /// because `to` is relative to the end or to an unknown position.
     fn target(&self, to: SeekFrom) -> Option<u64> {
         match to {
             SeekFrom::Start(target) => Some(target),
@@ -383,8 +384,8 @@ impl AsyncRead for RemoteFile {
             }
             if std::mem::replace(&mut self.sequential, true) {
                 if let Poll::Ready(chunk) = self.start_read(cx) {
-                    // A read that is ready immediately belongs to a file of this program. The error
-                    // can be ignored, because the next read fails again.
+                    // Only reads of this program's files are ready immediately. Ignore the error,
+                    // because the next read fails again.
                     let _ = self.arrived(chunk);
                 }
             }
@@ -433,7 +434,7 @@ impl AsyncSeek for RemoteFile {
     }
 }
 
-/// Waits for a read-ahead, and returns its data, because they have moved the position of the
+/// Waits for a read-ahead and returns its data, because the read has moved the position of the
 /// owner's file. A failed read has not moved it.
 async fn drain(read: Option<BoxFuture<'static, io::Result<Chunk>>>) -> Bytes {
     match read {
@@ -466,15 +467,15 @@ impl AsyncWrite for RemoteFile {
         let (unread, text, position) = (self.unread_len(), self.text, self.position);
         self.unread.clear();
         self.sequential = false;
-        // If the file has `tell`, ask the owner, because a file opened for appending has a
-        // different position. Otherwise only this side knows the position.
+        // If the owner has `tell`, it reports the position, because a file opened for appending has
+        // a different one. Otherwise, compute the position here.
         self.position = match self.peer.has("tell") {
             true => None,
             false => position.map(|position| position + len as u64),
         };
         let mut write = async move {
-            // The owner's file is ahead of the reader by the unread data, so move it back before
-            // writing.
+            // The position of the owner's file is ahead of the reader by the unread data, so move
+            // it back before the write.
             let unread = unread + drain(read).await.len();
             if unread > 0 {
                 let here = position.map_or(SeekFrom::Current(0), SeekFrom::Start);
@@ -494,7 +495,7 @@ impl AsyncWrite for RemoteFile {
         if !matches!(self.busy, Some(Busy::Flush(_))) {
             ready!(self.poll_settled(cx))?;
             if self.busy.is_some() || !self.peer.has("flush") {
-                // Nothing was written since the last read.
+                // Nothing was written since the last read, or the owner has no `flush`.
                 return Poll::Ready(Ok(()));
             }
             let peer = Arc::clone(&self.peer);
@@ -515,7 +516,7 @@ impl AsyncWrite for RemoteFile {
             }
             let peer = Arc::clone(&self.peer);
             self.busy = Some(Busy::Close(Box::pin(async move {
-                // `close` could otherwise overtake the read in flight.
+                // Without this wait, `close` could overtake the read in flight.
                 drain(read).await;
                 peer.close().await
             })));
@@ -524,14 +525,14 @@ impl AsyncWrite for RemoteFile {
     }
 }
 
-/// Returns the longest prefix of `data` that is valid UTF-8, without an incomplete last character.
+/// Returns the longest prefix of `data` that is valid UTF-8: `data` may end inside a character.
 fn whole_characters(data: &[u8]) -> io::Result<&[u8]> {
     match std::str::from_utf8(data) {
         Ok(_) => Ok(data),
         Err(e) if e.valid_up_to() > 0 => Ok(&data[..e.valid_up_to()]),
         Err(_) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the file takes text, and these bytes are not whole characters of UTF-8",
+            "the file accepts only text, and the data is not valid UTF-8",
         )),
     }
 }

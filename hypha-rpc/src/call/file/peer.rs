@@ -13,7 +13,7 @@ use crate::error::{Error, RejectKind};
 use hypha_wire::keys::{RNATIVE, RTYPE};
 use hypha_wire::{Args, Handle, HandleKind, Map, Value, WireError};
 
-/// The object that represents a file on the wire.
+/// Object that represents a file on the wire.
 pub(super) struct Peer {
     members: Map,
 }
@@ -21,7 +21,7 @@ pub(super) struct Peer {
 /// Result of a read.
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
-    /// Whether the owner reads text.
+    /// Whether the owner returned a string.
     pub(super) text: bool,
 }
 
@@ -30,9 +30,9 @@ pub(super) fn is_file(members: &Map) -> bool {
     members.get(RTYPE).and_then(Value::as_str) == Some("iostream")
 }
 
-/// Returns the members through which receivers use the file. Functions of a peer are relayed
-/// through this program, because that peer accepts calls only from its own receiver
-/// (`docs/protocol/02-messages.md#s7`).
+/// Returns the members through which receivers use the file. A function of a peer is relayed
+/// through this program, because the peer accepts calls only from the client to which it sent the
+/// file (`docs/protocol/02-messages.md#s7`).
 pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     peer.members.iter().map(|(name, member)| {
         let value = match member {
@@ -43,7 +43,7 @@ pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     })
 }
 
-/// Returns a function of this program that calls a function of the file.
+/// Returns a function of this program that calls the function `name` of the file.
 fn relay(peer: &Arc<Peer>, name: &str) -> Value {
     let (peer, function) = (Arc::clone(peer), name.to_owned());
     let relay = Function::new(move |call| {
@@ -57,7 +57,7 @@ fn relay(peer: &Arc<Peer>, name: &str) -> Value {
     relay.named(name).into()
 }
 
-/// Returns the error for a function that the file does not have.
+/// Returns the error for a function that the file lacks.
 pub(super) fn unsupported(what: &str) -> io::Error {
     let text = format!("the file has no function `{what}`");
     io::Error::new(io::ErrorKind::Unsupported, text)
@@ -72,7 +72,7 @@ impl Peer {
         self.members.get(key)
     }
 
-    /// Sets a plain member. New members come before the functions.
+    /// Sets a member that is not a function. New members are inserted before the functions.
     pub(super) fn set(&mut self, key: &str, value: Value) {
         if self.members.contains_key(key) {
             self.members.insert(key.to_owned(), value);
@@ -85,7 +85,8 @@ impl Peer {
         matches!(self.get(function), Some(Value::Handle(_)))
     }
 
-    /// Returns whether the file is known, before the first read, to be a Python text file.
+    /// Returns whether the file is a Python text file, as far as its members tell before the first
+    /// read.
     pub(super) fn is_text(&self) -> bool {
         let native = self.get(RNATIVE).and_then(Value::as_str);
         native.is_some_and(|native| {
@@ -124,8 +125,8 @@ impl Peer {
         }
     }
 
-    /// Moves the position of the owner's file, and returns the new position. The owner's file is
-    /// `unread` bytes ahead of the reader.
+    /// Moves the position of the owner's file and returns the new position. Before the call, the
+    /// owner's position is `unread` bytes ahead of the reader's.
     pub(super) async fn seek(&self, to: SeekFrom, unread: usize, text: bool) -> io::Result<u64> {
         if !self.has("seek") {
             return Err(unsupported("seek"));
@@ -135,21 +136,20 @@ impl Peer {
             SeekFrom::Current(_) if text => {
                 return Err(io::Error::new(
                     io::ErrorKind::Unsupported,
-                    "a text file can be sought from its start or end only",
+                    "a text file can seek only from its start or end",
                 ));
             }
             SeekFrom::Current(by) => {
                 let told = self.call("tell", args!()).await?;
                 let here = told
                     .as_u64()
-                    .ok_or_else(|| unexpected("tell", "a place", &told))?;
+                    .ok_or_else(|| unexpected("tell", "a position", &told))?;
                 let place = here.checked_add_signed(by);
                 let place = place.and_then(|place| place.checked_sub(unread as u64));
                 let place = place.ok_or_else(before_start)?;
                 (place, args!(place))
             }
-            // Only files with `tell`, which are those of Python and Rust, are known to accept an
-            // origin.
+            // Only files with `tell` (from Python and Rust) are known to accept an origin.
             SeekFrom::End(by) if self.has("tell") => (0, args!(by, 2)),
             SeekFrom::End(by) => {
                 let size = self.get("size").and_then(Value::as_u64);
@@ -165,13 +165,13 @@ impl Peer {
         Ok(self.call("seek", args).await?.as_u64().unwrap_or(place))
     }
 
-    /// Writes all data, with several calls if the owner accepts only a part.
+    /// Writes all data. If the owner accepts only a part, writes the rest with further calls.
     pub(super) async fn write(&self, mut data: Bytes, text: bool) -> io::Result<()> {
         while !data.is_empty() {
             if text {
                 let text = std::str::from_utf8(&data)
                     .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-                // The returned count is in characters, but text files always write all of them.
+                // The returned count is in characters, but a text file always writes all of them.
                 return self.call("write", args!(text)).await.map(drop);
             }
             let sent = hypha_wire::Binary(data.clone());
@@ -185,7 +185,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Closes the file. Dropping the last handle does not close it again.
+    /// Closes the file. When the last handle is dropped, the file is not closed again.
     pub(super) async fn close(&self) -> io::Result<()> {
         let closed = self.call("close", args!()).await.map(drop);
         if let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") {
@@ -195,27 +195,27 @@ impl Peer {
     }
 }
 
-/// Closes a file that came in a result at its owner, when the last handle is dropped.
+/// Closes a file from a result at its owner when the last handle is dropped.
 impl Drop for Peer {
     fn drop(&mut self) {
         let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") else {
             return;
         };
-        // The caller closes a file that came in an argument. Other handles still use the file, or
-        // it is already closed.
+        // The caller closes a file from an argument. Do not close a file that other handles use, or
+        // that is closed already.
         if remote.parent.is_some() || remote.is_released() || Arc::strong_count(remote) > 1 {
             return;
         }
         if let Ok(close) = self.function("close") {
-            // A destructor cannot wait. If the queue is full, the owner closes the file after ten
-            // minutes without use.
+            // A destructor cannot wait. If the send queue is full, the owner closes the file after
+            // ten minutes without use.
             let _ = close.call::<Value>(args!()).send().now_or_never();
         }
     }
 }
 
 fn before_start() -> io::Error {
-    let text = "a place before the start of the file";
+    let text = "a position before the start of the file";
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
@@ -227,7 +227,7 @@ fn unexpected(function: &str, wanted: &str, got: &Value) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Exception classes of other languages and the matching kinds of I/O errors.
+/// Exception classes of other languages, with the matching kinds of I/O errors.
 const CLASSES: [(&str, io::ErrorKind); 6] = [
     ("UnsupportedOperation", io::ErrorKind::Unsupported),
     ("FileNotFoundError", io::ErrorKind::NotFound),
@@ -237,13 +237,13 @@ const CLASSES: [(&str, io::ErrorKind); 6] = [
     ("UnicodeDecodeError", io::ErrorKind::InvalidData),
 ];
 
-/// Returns the exception class in other languages.
+/// Returns the exception class for this kind of error.
 pub(super) fn class(kind: io::ErrorKind) -> &'static str {
     let found = CLASSES.iter().find(|(_, known)| *known == kind);
     found.map_or("OSError", |(class, _)| class)
 }
 
-/// Converts the error of a call, and keeps that error as the source.
+/// Converts the error of a call to an I/O error, which wraps it.
 fn io_error(error: Error) -> io::Error {
     let kind = match &error {
         Error::Remote(remote) => {
@@ -263,7 +263,7 @@ fn io_error(error: Error) -> io::Error {
     io::Error::new(kind, error)
 }
 
-/// The file no longer exists.
+/// The file no longer exists at its owner.
 #[derive(Debug, thiserror::Error)]
 #[error("the file is gone, as its call has ended or it was not used for too long ({0})")]
 struct Gone(#[source] Error);

@@ -18,13 +18,13 @@ use crate::service::{IncomingCall, handler};
 use hypha_wire::keys::{RNATIVE, RTYPE};
 use hypha_wire::{Args, Map, WireError};
 
-/// Maximum number of bytes that one `read` returns, so that a peer cannot make this program read a
-/// whole disk into memory.
+/// Maximum number of bytes that one `read` returns. Without it, a peer could make this program read
+/// a whole disk into memory.
 const LARGEST_READ: usize = 512 << 20;
 
 /// Reader, writer or file that backs a [`RemoteFile`](super::RemoteFile) of this program.
 pub(super) trait Source: Send {
-    /// Appends at most `most` bytes, and returns their number; 0 at the end.
+    /// Appends at most `most` bytes. Returns the number of appended bytes, 0 at the end.
     fn read<'a>(
         &'a mut self,
         _into: &'a mut BytesMut,
@@ -143,7 +143,7 @@ impl<T> Abilities for Whole<T> {
 }
 
 /// A source, or `None` after it was closed. Each operation holds the lock, so that concurrent calls
-/// of its functions run one after the other.
+/// run one after the other.
 type Shared = Arc<Mutex<Option<Box<dyn Source>>>>;
 
 /// Returns the object that represents a source for receivers.
@@ -166,54 +166,52 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
     if S::READ {
         offer(
             "read",
-            "read(size=-1): the next bytes, at most `size`, all if it is negative; none at the \
-             end.",
+            "read(size=-1): return at most `size` bytes, or all if `size` is negative; empty at \
+             the end.",
             |source, call| Box::pin(read(source, call)),
         );
     }
     if S::SEEK {
         offer(
             "seek",
-            "seek(offset, whence=0): go there, from the start (0), from here (1) or from the end \
-             (2).",
+            "seek(offset, whence=0): move the position, relative to the start (0), the position \
+             (1) or the end (2).",
             |source, call| Box::pin(seek(source, call)),
         );
         offer(
             "tell",
-            "tell(): the number of bytes before.",
+            "tell(): return the position, in bytes.",
             |source, call| Box::pin(tell(source, call)),
         );
     }
     if S::WRITE {
         offer(
             "write",
-            "write(data): write bytes; how many.",
+            "write(data): write bytes and return their number.",
             |source, call| Box::pin(write(source, call)),
         );
         offer(
             "flush",
-            "flush(): write what is buffered.",
+            "flush(): write all buffered data.",
             |source, call| Box::pin(flush(source, call)),
         );
     }
-    offer(
-        "close",
-        "close(): the file is not needed any more.",
-        |source, call| Box::pin(close(source, call)),
-    );
+    offer("close", "close(): close the file.", |source, call| {
+        Box::pin(close(source, call))
+    });
     offer(
         "readable",
-        "readable(): whether it can be read.",
+        "readable(): return whether the file can be read.",
         |_, call| Box::pin(can(call, S::READ)),
     );
     offer(
         "seekable",
-        "seekable(): whether it can be sought.",
+        "seekable(): return whether the file can seek.",
         |_, call| Box::pin(can(call, S::SEEK)),
     );
     offer(
         "writable",
-        "writable(): whether it can be written.",
+        "writable(): return whether the file can be written.",
         |_, call| Box::pin(can(call, S::WRITE)),
     );
     members.insert(RNATIVE.into(), "rust:file".into());
@@ -223,7 +221,7 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
 
 type Run = for<'a> fn(&'a Shared, &'a IncomingCall) -> BoxFuture<'a, Result<Args, WireError>>;
 
-/// Converts an I/O error for peers. Names its Python class in the trace.
+/// Converts an I/O error for peers. The trace names the Python class of the error.
 fn failed(error: io::Error) -> WireError {
     let message = error.to_string();
     let trace = format!("{}: {message}\n", class(error.kind()));
@@ -249,7 +247,8 @@ async fn read(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let mut data = BytesMut::new();
     while data.len() < most {
         let next = (most - data.len()).min(PIECE);
-        // Reserve piece by piece, because the requested size may be much larger than the file.
+        // Reserve memory piece by piece, because the requested size may be much larger than the
+        // file.
         data.reserve(next);
         if source.read(&mut data, next).await.map_err(failed)? == 0 {
             break;
@@ -308,7 +307,8 @@ async fn flush(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> 
     call.reply(&())
 }
 
-/// Closes and drops the source. Drops it even if closing fails. Closing twice is not an error.
+/// Closes and drops the source, which is dropped even if closing fails. Closing a closed file is
+/// not an error.
 async fn close(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     if let Some(mut source) = source.lock().await.take() {
