@@ -1,5 +1,4 @@
-//! Connects to a server: the options, their environment variables, and the order of the first
-//! calls.
+//! Connects to a server: the options, their environment variables, and the first calls.
 
 use std::convert::Infallible;
 use std::future::IntoFuture;
@@ -24,23 +23,23 @@ use hypha_wire as wire;
 
 /// Connects to a Hypha server.
 ///
-/// `server_url` is `http://host[:port][/base]` or `https://..`, to which `/ws` is added, or a
-/// `ws://` or `wss://` URL, which is used unchanged. White space around the URL is removed.
+/// `server_url` is `http://host[:port][/base]` or `https://..`, to which `/ws` is added. A `ws://`
+/// or `wss://` URL is used unchanged. White space around the URL is removed.
 /// [`ConnectOptions::from_env`] reads the URL and the credentials from environment variables.
 ///
-/// To connect, a token needs read permission; to register services, write permission. A connection
-/// that is lost later is restored ([`ConnectOptions::reconnect`]).
+/// To connect, a token needs read permission; to register services, it needs write permission. If
+/// the link is lost later, the client reconnects ([`ConnectOptions::reconnect`]).
 ///
 /// # Errors
 ///
-/// Awaiting the options returns [`Error::Connect`] with the cause, or the error with which the
-/// workspace manager rejects the first calls. The first attempt is not retried unless
-/// [`retry_on_initial_connect`](ConnectOptions::retry_on_initial_connect) is set. Outside of a
-/// tokio runtime, awaiting fails with [`Error::Invalid`].
+/// Awaiting the options fails with [`Error::Connect`], which names the cause, or with the error
+/// with which the workspace manager rejects the first calls. The first attempt is not retried
+/// unless [`retry_on_initial_connect`](ConnectOptions::retry_on_initial_connect) is set. Outside of
+/// a tokio runtime, awaiting fails with [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
-/// Dropping the future closes the link if it is already being opened.
+/// Dropping the future closes the link, if one was opened.
 ///
 /// # Examples
 ///
@@ -57,9 +56,9 @@ pub fn connect(server_url: impl Into<String>) -> ConnectOptions {
 
 /// Options of a connection. Awaiting them connects.
 ///
-/// Returned by [`connect`](connect()), which lists the errors. The options hold the address, the
-/// credentials and the [`Settings`]; setters of timeouts and limits change the settings. Clone the
-/// options to make several connections with them.
+/// Returned by [`connect`](connect()), which lists the errors. The options contain the address, the
+/// credentials and the [`Settings`]. The setters of timeouts and limits change the settings. Clone
+/// the options to open several connections.
 ///
 /// # Examples
 ///
@@ -121,13 +120,13 @@ impl ConnectOptions {
     /// Reads the options from the environment variables of the Python and JavaScript clients:
     /// `HYPHA_SERVER_URL` (required), `HYPHA_WORKSPACE`, `HYPHA_CLIENT_ID` and `HYPHA_TOKEN`.
     ///
-    /// If `HYPHA_SERVER_URL` is not set, a file `.env` in the working directory is read first.
-    /// Variables that are already set take precedence over the file. White space around a value is
+    /// If `HYPHA_SERVER_URL` is not set, a file `.env` in the working directory is read too.
+    /// Variables of the environment take precedence over the file. White space around a value is
     /// removed, and an empty value counts as not set.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if there is no server URL or `.env` cannot be read.
+    /// [`Error::Invalid`] if no server URL is set or `.env` cannot be read.
     ///
     /// # Examples
     ///
@@ -171,13 +170,14 @@ impl ConnectOptions {
         Ok(connect)
     }
 
-    /// Sets the workspace. Default: the user's own. Any other workspace needs a token for it.
+    /// Sets the workspace. Default: the user's own workspace. Another workspace needs a token for
+    /// it.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
     }
 
-    /// Sets the access token. Default: none, and the client connects as an anonymous user.
+    /// Sets the access token. Default: none; the client then connects as an anonymous user.
     ///
     /// White space around the token is removed, such as the line end of a token file. An empty
     /// token counts as none.
@@ -186,7 +186,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the id of this client, which must not be in use in the workspace. Default: random.
+    /// Sets the id of this client, which must be unique in the workspace. Default: random.
     ///
     /// Letters, digits, `-`, `_` and `.` are valid. With any other character, connecting fails with
     /// [`Error::Invalid`].
@@ -199,9 +199,8 @@ impl ConnectOptions {
     /// (`docs/protocol/07-auth-login-encryption.md#s5`). Default: no encryption.
     ///
     /// Pass the key of a service to
-    /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key).
-    /// Callbacks include the key of their owner. See the module [`crypto`](crate::crypto) for an
-    /// example.
+    /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key). A
+    /// callback contains the key of its owner. The module [`crypto`](crate::crypto) has an example.
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption(mut self, keys: crate::crypto::KeyPair) -> Self {
@@ -209,8 +208,9 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the reconnection token of a former connection ([`Client::reconnection_token`]), to
-    /// resume its identity. Set the same [`client_id`](Self::client_id), too. Default: none.
+    /// Sets the reconnection token of a former connection ([`Client::reconnection_token`]), so that
+    /// this client resumes its identity. Also set the same [`client_id`](Self::client_id). Default:
+    /// none.
     ///
     /// Reconnection tokens expire after two days.
     pub fn reconnection_token(mut self, token: impl Into<String>) -> Self {
@@ -218,14 +218,14 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets a display name, which appears only in the logs of this program. Default: none.
+    /// Sets the name of the connection in the logs of this program. Default: none.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Sets the id of the application that this client belongs to. Every service info contains it.
-    /// Default: `*`, no application.
+    /// Sets the id of the application that this client belongs to. It is part of the record of each
+    /// service. Default: `*`, no application.
     pub fn app_id(mut self, app_id: impl Into<String>) -> Self {
         self.settings.app_id = app_id.into();
         self
@@ -238,16 +238,16 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the timeout of one attempt to connect. Default: the
-    /// [idle timeout](Self::idle_timeout) of calls.
+    /// Sets the timeout of one attempt to connect. Default: the [idle timeout of
+    /// calls](Self::idle_timeout).
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = Some(limit);
         self
     }
 
-    /// Sets the chunk size in bytes, for all peers. Larger messages are sent in chunks. Values
-    /// above 491,520 are lowered to that. Default: 262,144, and 1,048,576 for peers that accept
-    /// large frames (Rust programs).
+    /// Sets the chunk size in bytes, for all peers. Larger messages are sent in chunks. The maximum
+    /// is 491,520; a larger value is lowered to it. Default: 262,144, and 1,048,576 for peers that
+    /// accept large frames (Rust programs).
     ///
     /// Python peers lose messages of more than 512,000 bytes. This setter also sets
     /// [`Settings::large_frame_bytes`] to zero.
@@ -259,7 +259,7 @@ impl ConnectOptions {
     }
 
     /// Sets the maximum number of incoming calls that run at the same time. Further calls are
-    /// refused with [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
+    /// rejected with [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
     pub fn max_concurrent_calls(mut self, most: usize) -> Self {
         self.settings.max_concurrent_calls = most;
         self
@@ -267,7 +267,7 @@ impl ConnectOptions {
 
     /// Sets the time between two pings to the server; zero turns pings off. Default: 20 s.
     ///
-    /// A server drops a client that sends nothing for 600 s.
+    /// A server disconnects a client that sends nothing for 600 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.settings.ping_interval = interval;
         self
@@ -286,18 +286,19 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the retry policy of calls that set none. Default: no retries.
+    /// Sets the retry policy of calls without their own policy. Default: no retries.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.settings.retry = retry;
         self
     }
 
     /// Adds an interceptor, which runs around each call of this client, except for the calls that
-    /// set up the connection. The interceptor added first is the outermost.
+    /// set up the connection. The first interceptor added is the outermost.
     ///
     /// The interceptor receives a call when the call is awaited. It can change the timeouts, add
-    /// arguments, and pass the call on with [`NextCall::run`], or return an error instead. Retries
-    /// happen inside of `run`. Calls made with [`send`](crate::Call::send) skip the interceptors.
+    /// arguments, and run the call with [`NextCall::run`], or return an error instead.
+    /// [`NextCall::run`] includes retries. Calls made with [`send`](crate::Call::send) skip the
+    /// interceptors.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -326,7 +327,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Changes any of the [`Settings`], starting from the values that are set so far.
+    /// Changes the [`Settings`]. `change` receives the settings as set so far.
     ///
     /// # Examples
     ///
@@ -346,7 +347,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Adds a header to the request that opens the connection. Call it once per header.
+    /// Adds a header to the request that opens the connection. May be called several times.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.socket.headers.push((name.into(), value.into()));
         self
@@ -354,17 +355,17 @@ impl ConnectOptions {
 
     /// Accepts any certificate and host name of the server. Default: `false`.
     ///
-    /// Use it only for servers with self-signed certificates on a trusted network. On any other
-    /// network, attackers can read and change the traffic.
+    /// Use it only for servers with self-signed certificates in a trusted network. Elsewhere,
+    /// attackers could read and change the traffic.
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.socket.tls.accept_invalid_certificates = accept;
         self
     }
 
-    /// Adds a certificate authority to trust, in PEM format, in addition to those of this machine.
-    /// May be called several times. Default: none.
+    /// Adds a trusted certificate authority in PEM format, besides those of this machine. May be
+    /// called several times. Default: none.
     ///
-    /// `pem` may contain several certificates. If one cannot be used, connecting fails with
+    /// `pem` may contain several certificates. If one of them is not valid, connecting fails with
     /// [`InvalidOption`](ConnectErrorKind::InvalidOption).
     ///
     /// ```no_run
@@ -383,10 +384,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the certificate and the private key of this client, both in PEM format, for servers and
-    /// proxies that require a client certificate. Default: none.
+    /// Sets the certificate and the private key of this client, both in PEM format. Some servers
+    /// and proxies require them. Default: none.
     ///
-    /// The first certificate in `chain` must be that of this client. If one file contains both
+    /// The first certificate in `chain` must be the one of this client. If one file contains both
     /// chain and key, pass its content twice.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
@@ -395,25 +396,24 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the URL of the proxy: `http://[user:password@]host[:port]`, or with the scheme `socks5`
-    /// or `socks5h`. With `socks5h`, the proxy resolves the host name of the server.
+    /// Sets the URL of the proxy: `http://[user:password@]host[:port]`, or the same with the scheme
+    /// `socks5` or `socks5h`. With `socks5h`, the proxy resolves the host name of the server.
     ///
     /// Default: the environment variable `HTTPS_PROXY` for encrypted connections and `HTTP_PROXY`
-    /// for others, or else `ALL_PROXY`. Names in lower case work too. No proxy is used for this
-    /// machine and for the hosts in `NO_PROXY`.
+    /// for others. If the variable is not set, `ALL_PROXY` applies. Names in lower case work too.
+    /// Connections to this machine and to the hosts in `NO_PROXY` use no proxy.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.socket.proxy = ProxyChoice::Url(url.into());
         self
     }
 
-    /// Connects without a proxy and ignores the environment variables.
+    /// Connects without a proxy, and ignores the environment variables for proxies.
     pub fn no_proxy(mut self) -> Self {
         self.socket.proxy = ProxyChoice::Direct;
         self
     }
 
-    /// Sets the maximum number of redirects that the handshake follows. Zero follows none. Default:
-    /// 10.
+    /// Sets the maximum number of redirects that the client follows while it connects. Default: 10.
     ///
     /// The client never follows a redirect to another host, or from an encrypted connection to an
     /// unencrypted one. Connecting then fails with [`Redirect`](ConnectErrorKind::Redirect), and
@@ -423,11 +423,12 @@ impl ConnectOptions {
         self
     }
 
-    /// Retries the first attempt to connect after a failure that may be temporary
-    /// ([`Error::is_retryable`]), such as a server that has not started yet. Default: `false`.
+    /// Retries the first attempt to connect if it fails with a retryable error
+    /// ([`Error::is_retryable`]), for example because the server has not started yet. Default:
+    /// `false`.
     ///
-    /// The policy of [`reconnect`](Self::reconnect) sets the pauses and the number of attempts,
-    /// which is unlimited by default. Each failure is logged at level `warn`.
+    /// The policy of [`reconnect`](Self::reconnect) sets the pauses and the number of attempts. By
+    /// default, the number is unlimited. Each failure is logged at level `warn`.
     pub fn retry_on_initial_connect(mut self, retry: bool) -> Self {
         self.retry_first = retry;
         self
@@ -435,7 +436,7 @@ impl ConnectOptions {
 
     /// Skips the registration with the workspace manager. Default: `false`.
     ///
-    /// A silent client can call services, but is not listed, and its own services cannot be found.
+    /// A silent client can call services, but other clients cannot find its services.
     pub fn silent(mut self, silent: bool) -> Self {
         self.silent = silent;
         self
@@ -447,20 +448,19 @@ impl ConnectOptions {
         self
     }
 
-    /// Opens the links of this connection with `dial` instead of connecting to the server URL. For
-    /// tests.
+    /// Opens the links of this connection with `dial` instead of the server URL. For tests.
     #[doc(hidden)]
     pub fn dial(mut self, dial: impl Dial) -> Self {
         self.dial = Some(Arc::new(dial));
         self
     }
 
-    /// Sets the policy for restoring a lost connection. With `None`, the connection ends with its
-    /// first link. Default: [`Backoff::default`], which never stops retrying.
+    /// Sets the policy for reconnecting after a lost link. With `None`, the connection closes when
+    /// its first link is lost. Default: [`Backoff::default`], which never stops retrying.
     ///
-    /// Calls that are in flight when the link is lost fail with [`Error::Disconnected`], or are
-    /// sent again if they are [idempotent](crate::Call::idempotent). Calls made while the link is
-    /// lost wait, within their timeouts. Services are registered again before the state becomes
+    /// Calls in flight when the link is lost fail with [`Error::Disconnected`];
+    /// [idempotent](crate::Call::idempotent) calls are sent again. Calls made without a link wait,
+    /// within their timeouts. Services are registered again before the state becomes
     /// [`Connected`](super::State::Connected).
     ///
     /// See [`Backoff`] for an example.
@@ -497,8 +497,8 @@ impl ConnectOptions {
 
     async fn attempt(self) -> Result<Client, Error> {
         let url = self.server_url.clone();
-        // The error names the URL with the scheme of the transport. Replace it with the URL that
-        // the program passed.
+        // The transport's error names the URL with the scheme of the transport. Replace it with the
+        // URL that the program passed.
         let named = |e: ConnectError| match e.kind() {
             ConnectErrorKind::InvalidUrl | ConnectErrorKind::InvalidOption => e.with_url(&url),
             _ => e,
@@ -516,8 +516,8 @@ impl ConnectOptions {
                 let setup = Client::for_setup(Arc::clone(engine), Arc::clone(shared));
                 setup.announce().await?;
             }
-            // The program's calls wait until this point, so that the manager knows this client when
-            // they arrive.
+            // Until this point, calls of the program wait, so that the manager knows this client
+            // before they arrive.
             client.engine().set_connected();
             Ok(client)
         };
@@ -650,13 +650,13 @@ impl std::fmt::Debug for ConnectOptions {
     }
 }
 
-/// Returns the value of an environment variable without white space around it; `None` if it is
-/// empty.
+/// Returns the value of an environment variable without white space around it, or `None` if the
+/// value is empty.
 fn env(name: &str) -> Option<String> {
     trimmed(&std::env::var(name).ok()?)
 }
 
-/// Returns the string without white space around it; `None` if nothing is left.
+/// Returns the string without white space around it, or `None` if it is empty then.
 fn trimmed(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())

@@ -1,5 +1,5 @@
-//! Finds services: through the manager (`docs/protocol/04-services.md#s7`), or directly at the
-//! client that offers them (`#s8`).
+//! Finds services through the workspace manager (`docs/protocol/04-services.md#s7`), or directly at
+//! the client that provides them (`#s8`).
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -38,13 +38,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] with the kind
-    /// [`UnknownService`](crate::error::RejectKind::UnknownService),
-    /// [`PermissionDenied`](crate::error::RejectKind::PermissionDenied), or
-    /// [`Ambiguous`](crate::error::RejectKind::Ambiguous) if several clients offer it and no
-    /// [mode](ServiceLookup::mode) is set;
-    /// [`PeerNotConnected`](crate::error::RejectKind::PeerNotConnected) if its provider does not
-    /// respond to the manager. Otherwise the errors of a [`Call`](crate::Call).
+    /// * [`Error::Rejected`] with the kind
+    ///   [`UnknownService`](crate::error::RejectKind::UnknownService) or
+    ///   [`PermissionDenied`](crate::error::RejectKind::PermissionDenied).
+    /// * [`Error::Rejected`] with the kind [`Ambiguous`](crate::error::RejectKind::Ambiguous) if
+    ///   several clients provide the service and no [mode](ServiceLookup::mode) is set.
+    /// * [`Error::Rejected`] with the kind
+    ///   [`PeerNotConnected`](crate::error::RejectKind::PeerNotConnected) if the provider does not
+    ///   respond to the manager.
+    /// * The other errors of a [`Call`](crate::Call).
     pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
         ServiceLookup {
             client: self.clone(),
@@ -55,15 +57,15 @@ impl Client {
         }
     }
 
-    /// Finds a service as [`get_service`](Self::get_service) does, and returns the typed proxy of a
+    /// Finds a service like [`get_service`](Self::get_service), and returns the typed proxy of a
     /// contract.
     ///
-    /// The service is not compared with the contract: if it lacks a method, calls of that method
-    /// fail.
+    /// Does not compare the service with the contract. If the service lacks a method, calls of that
+    /// method fail.
     ///
     /// # Errors
     ///
-    /// The same as those of [`get_service`](Self::get_service).
+    /// The errors of [`get_service`](Self::get_service).
     ///
     /// # Examples
     ///
@@ -93,16 +95,17 @@ impl Client {
         }
     }
 
-    /// Fetches a service from the client that offers it, without the workspace manager.
+    /// Fetches a service directly from its provider, without the workspace manager.
     ///
-    /// `id` is `client:service` or `workspace/client:service`; a bare name is a service of this
-    /// client. If this client has an [`app_id`](super::Settings::app_id), an `@app` at the end must
-    /// be equal to it.
+    /// `id` is `client:service` or `workspace/client:service`. An id without a client means a
+    /// service of this client. If this client has an [`app_id`](super::Settings::app_id), an `@app`
+    /// at the end of `id` must be equal to it.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if the other client refuses or is not connected; [`Error::Invalid`] for
-    /// another app. Otherwise the errors of a [`Call`](crate::Call).
+    /// * [`Error::Rejected`] if the provider rejects the request or is not connected.
+    /// * [`Error::Invalid`] if `id` names another app.
+    /// * The other errors of a [`Call`](crate::Call).
     ///
     /// # Examples
     ///
@@ -124,7 +127,7 @@ impl Client {
     }
 }
 
-/// Request to a client for one of its services. Awaiting it sends the request.
+/// Request for a service of one client. Awaiting it sends the request.
 ///
 /// Returned by [`Client::get_remote_service`].
 ///
@@ -150,9 +153,9 @@ impl DirectServiceLookup {
         self
     }
 
-    /// Converts the keys of the service, like
-    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion). Default: keys
-    /// stay as they are.
+    /// Converts the case of the service's keys, like
+    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion). Default: no
+    /// conversion.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
@@ -160,9 +163,9 @@ impl DirectServiceLookup {
 
     /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
     ///
-    /// The server does not know the key, so the owner must pass it on by other means. Awaiting
-    /// fails with [`Error::Invalid`] if this client has no
-    /// [keys of its own](super::ConnectOptions::encryption).
+    /// The server does not know the key, so the owner must pass it by other means. Awaiting fails
+    /// with [`Error::Invalid`] if this client has no [keys of its
+    /// own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {
@@ -237,7 +240,7 @@ pub struct ServiceLookup<P> {
 }
 
 impl<P> ServiceLookup<P> {
-    /// Sets the policy for choosing among several clients that offer the service. Default:
+    /// Sets the policy for choosing among several providers of the service. Default:
     /// [`SelectionMode::Random`] in the workspace `public`, [`SelectionMode::Exact`] elsewhere.
     ///
     /// # Examples
@@ -256,25 +259,25 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Sets the timeout of each candidate in the modes that call a method of the candidates, such
+    /// Sets the timeout for each candidate, in the modes that call a method of the candidates, such
     /// as [`SelectionMode::SelectMin`]. Default: 2 s.
     ///
-    /// The Python server accepts this value but ignores it.
+    /// The Python server ignores this value.
     pub fn select_timeout(mut self, limit: Duration) -> Self {
         self.config.selection.select_timeout = Some(limit.as_secs_f64());
         self
     }
 
-    /// Sets the time that the manager waits for the provider to return its service. Default: 10 s.
+    /// Sets the time that the manager waits for the response of the provider. Default: 10 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.config.timeout = Some(limit.as_secs_f64());
         self
     }
 
-    /// Converts the keys of the service, including the keys of its config and other data
-    /// (`docs/protocol/04-services.md#s13`). Default: keys stay as they are.
+    /// Converts the case of the service's keys, including those of its config and other data
+    /// (`docs/protocol/04-services.md#s13`). Default: no conversion.
     ///
-    /// Methods are found by both the converted and the original name, so a proxy works with every
+    /// A method is found by both its converted and its original name, so a proxy works with every
     /// conversion.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.config.case_conversion = Some(case.into());
@@ -283,9 +286,9 @@ impl<P> ServiceLookup<P> {
 
     /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
     ///
-    /// The server does not know the key, so the owner must pass it on by other means. Awaiting
-    /// fails with [`Error::Invalid`] if this client has no
-    /// [keys of its own](super::ConnectOptions::encryption).
+    /// The server does not know the key, so the owner must pass it by other means. Awaiting fails
+    /// with [`Error::Invalid`] if this client has no [keys of its
+    /// own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {
@@ -357,8 +360,8 @@ impl Client {
         Ok(Description::new(id, members, workspace))
     }
 
-    /// Checks that this client has keys if `key` is given: otherwise calls would be sent
-    /// unencrypted although the program asked for encryption.
+    /// Fails if `key` is given and this client has no keys: the calls would be sent unencrypted
+    /// although the program asked for encryption.
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
         if key.is_some() && !self.engine().secrecy.is_on() {
             return Err(Error::Invalid(

@@ -8,8 +8,9 @@ use crate::error::Error;
 use crate::workspace::{ServiceInfo, ServiceQuery};
 
 impl Client {
-    /// Lists the services that this client may see and that match `query`, or, with `None`, those
-    /// of its own workspace. The request is sent when the returned value is awaited.
+    /// Lists the services that match `query` and that this client may see. With `None`, lists the
+    /// services of the client's own workspace. The request is sent when the returned value is
+    /// awaited.
     ///
     /// # Examples
     ///
@@ -24,8 +25,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Awaiting fails if the manager refuses the query, because it is invalid or a permission is
-    /// missing, and with the errors of [`manager`](Self::manager).
+    /// Awaiting fails if the manager rejects the query, because the query is invalid or a
+    /// permission is missing. It also fails with the errors of [`manager`](Self::manager).
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         ListServices {
             client: self.clone(),
@@ -55,13 +56,13 @@ pub struct ListServices {
 }
 
 impl ListServices {
-    /// Includes the unlisted services of the client's own workspace. Default: they are omitted.
+    /// Includes the unlisted services of the client's own workspace. Default: not included.
     pub fn include_unlisted(mut self) -> Self {
         self.unlisted = true;
         self
     }
 
-    /// Includes the services of installed applications. Default: they are omitted.
+    /// Includes the services of installed applications. Default: not included.
     pub fn include_app_services(mut self) -> Self {
         self.app_services = true;
         self

@@ -1,4 +1,4 @@
-//! Logging in with a browser, and logging out (`docs/protocol/07-auth-login-encryption.md#s4`).
+//! Login with a browser, and logout (`docs/protocol/07-auth-login-encryption.md#s4`).
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -12,7 +12,7 @@ use crate::call::RemoteService;
 use crate::error::{CallSite, CodecError, Error};
 use hypha_wire::{Args, Map, Value};
 
-/// Id of the login service, which every server offers.
+/// Id of the login service, which every server provides.
 const LOGIN_SERVICE: &str = "public/hypha-login";
 
 /// Default timeout of a login.
@@ -21,10 +21,10 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Display name of the connection, the same as in the other clients.
 const CLIENT_NAME: &str = "initial login client";
 
-/// Callback that shows a page to the user.
+/// Callback that shows a URL or page to the user.
 type OnUrl<T> = Box<dyn FnOnce(T) -> BoxFuture<'static, ()> + Send>;
 
-/// Changes the options of the anonymous connection.
+/// Closure that changes the options of the anonymous connection.
 type Change = Box<dyn FnOnce(ConnectOptions) -> ConnectOptions + Send>;
 
 /// Logs a user in with a browser, and returns an access token.
@@ -34,13 +34,13 @@ type Change = Box<dyn FnOnce(ConnectOptions) -> ConnectOptions + Send>;
 ///
 /// # Errors
 ///
-/// Awaiting the options fails with the errors of [`connect`], with the error of the lookup if the
-/// server has no login service, and with [`Error::Remote`] if the user does not log in before the
+/// Awaiting the options fails with the errors of [`connect`]; with the error of the lookup if the
+/// server has no login service; and with [`Error::Remote`] if the user does not log in before the
 /// timeout.
 ///
 /// # Cancellation
 ///
-/// Dropping the future ends the login.
+/// Dropping the future cancels the login.
 ///
 /// # Examples
 ///
@@ -64,15 +64,15 @@ pub fn login(server_url: impl Into<String>) -> LoginOptions {
     }
 }
 
-/// Asks the server for the page where the user logs out, and returns its URL.
+/// Requests the URL of the server's logout page.
 ///
-/// Without [`on_url`](LogoutOptions::on_url) the URL is printed to standard output. Tokens stay
+/// Without [`on_url`](LogoutOptions::on_url), the URL is printed to standard output. Tokens stay
 /// valid after a logout: delete them, or revoke them with the workspace manager.
 ///
 /// # Errors
 ///
 /// Awaiting the options fails with the errors of [`connect`], and with [`Error::Invalid`] if the
-/// server has no such page.
+/// server has no logout page.
 ///
 /// # Cancellation
 ///
@@ -96,14 +96,14 @@ pub fn logout(server_url: impl Into<String>) -> LogoutOptions {
     }
 }
 
-/// Page where the user logs in. Passed to the callback of [`LoginOptions::on_url`].
+/// Page on which the user logs in. Passed to the callback of [`LoginOptions::on_url`].
 // `Debug` is not derived, because the key gives access to the token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct LoginPage {
     /// URL of the page.
     pub login_url: String,
-    /// Key of this login, which gives access to the token.
+    /// Key of this login. It gives access to the token.
     pub key: String,
     /// URL to which a custom login page reports the token. Empty if the server has none.
     pub report_url: String,
@@ -117,7 +117,7 @@ impl fmt::Debug for LoginPage {
     }
 }
 
-/// Token of a user, and the properties of the user that the login page reported.
+/// Token of a user, with the properties of the user that the login page reported.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct LoginProfile {
@@ -167,8 +167,8 @@ impl LoginProfile {
     }
 }
 
-/// Reads a number of seconds, also from a string, because some login pages report values in a
-/// query.
+/// Reads a number of seconds. Accepts a string too, because some login pages report values in a
+/// query string.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = match value {
         Value::String(text) => text.trim().parse().ok(),
@@ -196,31 +196,32 @@ impl LoginOptions {
         self
     }
 
-    /// Sets the workspace of the token. Default: none, and the token is for all workspaces of the
-    /// user.
+    /// Sets the workspace of the token. Default: none; the token is then valid in all workspaces of
+    /// the user.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
     }
 
-    /// Sets the lifetime of the token, in whole seconds. Default: set by the server, usually
-    /// one hour, or one day with accounts of `hypha-server`.
+    /// Sets the lifetime of the token, in whole seconds. Default: chosen by the server, usually one
+    /// hour, or one day with accounts of `hypha-server`.
+    ///
     /// Awaiting fails with [`Error::Invalid`] if no [`workspace`](Self::workspace) is set.
     pub fn expires_in(mut self, life: Duration) -> Self {
         self.expires_in = Some(life);
         self
     }
 
-    /// Sets the timeout of the login, within which the user has to log in. Default: 60 s.
+    /// Sets the time within which the user has to log in. Default: 60 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
     }
 
-    /// Sets the callback that shows the page to the user. Default: prints the URL to standard
+    /// Sets the callback that shows the login page to the user. Default: print the URL to standard
     /// output.
     ///
-    /// The login waits until the returned future is ready.
+    /// The login waits for the returned future.
     pub fn on_url<F, Fut>(mut self, show: F) -> Self
     where
         F: FnOnce(LoginPage) -> Fut + Send + 'static,
@@ -230,8 +231,8 @@ impl LoginOptions {
         self
     }
 
-    /// Changes the options of the connection, such as its transport, headers and timeouts. The
-    /// connection is anonymous.
+    /// Changes the options of the anonymous connection, such as its transport, headers and
+    /// timeouts.
     ///
     /// # Examples
     ///
@@ -251,15 +252,15 @@ impl LoginOptions {
         self
     }
 
-    /// Logs in. Returns the token and the properties of the user that the login page reported.
+    /// Logs in. Returns the token with the properties of the user that the login page reported.
     ///
     /// # Errors
     ///
-    /// The same as those of [`login`].
+    /// The errors of [`login`].
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the login.
+    /// Dropping the future cancels the login.
     pub async fn profile(self) -> Result<LoginProfile, Error> {
         match self.run(true).await? {
             Value::Map(report) => Ok(LoginProfile::of(&report)),
@@ -351,7 +352,7 @@ impl LogoutOptions {
         self
     }
 
-    /// Sets the callback that shows the page to the user. Default: prints the URL to standard
+    /// Sets the callback that shows the logout page to the user. Default: print the URL to standard
     /// output.
     pub fn on_url<F, Fut>(mut self, show: F) -> Self
     where
@@ -362,7 +363,7 @@ impl LogoutOptions {
         self
     }
 
-    /// Changes the options of the connection, as [`LoginOptions::connection`] does.
+    /// Changes the options of the connection, like [`LoginOptions::connection`].
     pub fn connection(
         mut self,
         change: impl FnOnce(ConnectOptions) -> ConnectOptions + Send + 'static,
@@ -412,7 +413,7 @@ impl fmt::Debug for LogoutOptions {
     }
 }
 
-/// Address of a server and of its login service.
+/// URL of a server, and the id of its login service.
 struct Site {
     server_url: String,
     service: String,
@@ -428,7 +429,7 @@ impl Site {
         }
     }
 
-    /// Connects anonymously, runs `work` with the login service, and disconnects.
+    /// Connects anonymously, passes the login service to `work`, and disconnects.
     async fn with_service<T, Fut>(self, work: impl FnOnce(RemoteService) -> Fut) -> Result<T, Error>
     where
         Fut: Future<Output = Result<T, Error>>,
@@ -462,7 +463,7 @@ fn absolute_url(server_url: &str, url: &str) -> String {
     if url.contains("://") {
         return url.to_owned();
     }
-    // A `ws://` URL has the same host as the `http://` URL.
+    // A `ws://` URL and the `http://` URL of the server have the same host.
     let base = match server_url.strip_prefix("ws") {
         Some(rest) => format!("http{}", rest.strip_suffix("/ws").unwrap_or(rest)),
         None => server_url.to_owned(),
@@ -481,7 +482,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relative_urls_are_those_of_the_server() {
+    fn relative_urls_are_resolved_against_the_server() {
         for (server, url, expected) in [
             (
                 "http://a:1",

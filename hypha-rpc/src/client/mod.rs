@@ -1,13 +1,13 @@
-//! Connections to a server: options, the [`Client`] with its services, lookups and events, and the
-//! connection state.
+//! Connections to a server: options, the connection state, and the [`Client`] with its services,
+//! lookups and events.
 //!
-//! Awaiting the [`ConnectOptions`] that [`connect`](connect()) returns gives a [`Client`]. One task
-//! per connection carries its messages and reconnects automatically. Programs observe it with
-//! [`Client::states`] and [`Client::closed`].
+//! [`connect`](connect()) returns [`ConnectOptions`]. Awaiting them returns a [`Client`]. One task
+//! per connection carries its messages and reconnects automatically. Programs observe the
+//! connection with [`Client::states`] and [`Client::closed`].
 //
 // The engine knows neither services nor the manager. This layer makes the first calls of a
-// connection (`connect`), repeats them on each new link (`Client::restore`), and closes the
-// connection in order. The two locks in `Shared` are never held across an await.
+// connection (`connect`), and repeats them on each new link (`Client::restore`). It also closes the
+// connection in steps. The two locks in `Shared` are never held across an await.
 
 mod connect;
 mod find;
@@ -45,27 +45,27 @@ use crate::workspace::{ManagerError, UserInfo, WorkspaceManagerProxy};
 use hypha_wire::keys::{BUILT_IN, PING, SERVICES};
 use hypha_wire::{Args, Map, MethodRef, PromiseKind, Value, WireError};
 
-/// Maximum size of a frame that servers accept (`docs/protocol/01-transport-websocket.md#s5`), in
-/// bytes.
-const SERVER_FRAME: usize = 16 << 20;
+/// Maximum size of a frame that servers accept, in bytes
+/// (`docs/protocol/01-transport-websocket.md#s5`).
+const MAX_SERVER_FRAME: usize = 16 << 20;
 
 /// Grace period for running handlers in [`Client::disconnect`].
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Timeout for unregistering the services in [`Client::disconnect`]. Short, because the server
-/// removes the services itself when the link ends.
+/// removes the services anyway when the link closes.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time between cancelling a handler and dropping it, for the handler to clean up.
+/// Time for a handler to clean up, from its cancellation until it is dropped.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// Connection to a Hypha server.
 ///
 /// Returned by [`connect`](crate::connect()). Clones share the connection. The connection closes
 /// when [`disconnect`](Client::disconnect) is called or the last clone is dropped. Proxies and
-/// fetched services hold a clone.
+/// fetched services contain a clone.
 ///
-/// A lost link is restored automatically, and the services are registered again. Calls made in the
+/// After a lost link, the client reconnects and registers its services again. Calls made in the
 /// meantime wait; see [`ConnectOptions::reconnect`].
 ///
 /// # Examples
@@ -98,17 +98,17 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-/// State shared by all clones of a [`Client`]. Stored outside the engine, because the functions of
-/// the manager hold the engine: that would be a reference cycle.
+/// State shared by all clones of a [`Client`]. It is not part of the engine, because the functions
+/// of the manager hold the engine, which would then be in a reference cycle.
 #[derive(Default)]
 struct Shared {
-    /// The fetched manager, with its address.
+    /// The fetched manager and its address.
     manager: Mutex<Option<(String, Arc<Description>)>>,
-    /// Subscribed event types. Subscribed again on each new link.
+    /// Subscribed event types. They are subscribed again on each new link.
     subscriptions: Mutex<BTreeSet<String>>,
 }
 
-/// Methods of a server's workspace manager, which are the same for every client.
+/// Methods of the workspace manager. They are the same for all clients of a server.
 #[doc(hidden)]
 #[derive(Clone)]
 pub struct KnownManager {
@@ -125,7 +125,7 @@ impl fmt::Debug for KnownManager {
 }
 
 impl Shared {
-    /// Returns the manager at `address`, if it has been fetched.
+    /// Returns the manager at `address`, if it was fetched.
     fn manager(&self, address: &str) -> Option<Arc<Description>> {
         let manager = self.manager.lock();
         let manager = manager.as_ref().filter(|(known, _)| known == address);
@@ -134,9 +134,9 @@ impl Shared {
 }
 
 impl Client {
-    /// Returns a client on a link that needs no handshake. For a client within a server or a test.
+    /// Creates a client on a link that needs no handshake, for a client in a server or a test.
     ///
-    /// Only the built-in service is registered, and only locally. The connection ends with the
+    /// Only the built-in service is registered, and only locally. The connection closes with the
     /// link. Use [`Settings::in_process`] for links within one process.
     ///
     /// # Panics
@@ -181,8 +181,8 @@ impl Client {
         }
     }
 
-    /// Returns a handle for the calls of the connection setup. It does not keep the connection
-    /// open.
+    /// Returns a handle for the calls of the connection setup. The handle does not keep the
+    /// connection open.
     fn for_setup(engine: Arc<Engine>, shared: Arc<Shared>) -> Client {
         Client {
             connection: Connection::for_setup(engine),
@@ -191,7 +191,7 @@ impl Client {
     }
 
     /// Frees the memory held for the peer at the absolute address `peer`, and fails the calls to
-    /// that peer, as if the server had reported its disconnection.
+    /// that peer, as if the server had reported that the peer is disconnected.
     #[doc(hidden)] // For clients inside a server, which knows it before the event arrives.
     pub fn peer_gone(&self, peer: &str) {
         self.engine().peer_gone(peer);
@@ -221,7 +221,7 @@ impl Client {
         self.engine().identity().client_id.clone()
     }
 
-    /// Returns the user that the server has authenticated this client as.
+    /// Returns the user as whom the server authenticated this client.
     #[must_use]
     pub fn user(&self) -> UserInfo {
         self.engine().identity().user.clone()
@@ -234,7 +234,7 @@ impl Client {
         self.engine().identity()
     }
 
-    /// Returns the public key with which peers encrypt calls to this client; `None` without
+    /// Returns the public key with which peers encrypt calls to this client, or `None` without
     /// [`ConnectOptions::encryption`].
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
@@ -243,8 +243,8 @@ impl Client {
         self.engine().secrecy.public_key()
     }
 
-    /// Returns the latest reconnection token. A client with the same id can use it to connect to
-    /// the same workspace ([`ConnectOptions::reconnection_token`]).
+    /// Returns the latest reconnection token. A later connection with the same client id can use it
+    /// to resume this identity ([`ConnectOptions::reconnection_token`]).
     ///
     /// The token is a credential: keep it out of logs.
     #[must_use]
@@ -258,8 +258,8 @@ impl Client {
         self.engine().lifecycle.state()
     }
 
-    /// Returns a stream of connection states, starting with the current one. A slow reader sees
-    /// only the latest state.
+    /// Returns a stream of connection states, starting with the current one. A slow reader skips
+    /// states between its reads.
     ///
     /// # Examples
     ///
@@ -284,8 +284,8 @@ impl Client {
         StateWatcher::new(self.engine().lifecycle.subscribe())
     }
 
-    /// Waits until the connection is permanently closed, and returns the reason. Losing a link that
-    /// is restored does not close the connection.
+    /// Waits until the connection is permanently closed, and returns the reason. A lost link does
+    /// not close the connection if the client reconnects.
     ///
     /// # Cancellation
     ///
@@ -304,7 +304,7 @@ impl Client {
     /// ```
     pub async fn closed(&self) -> Arc<CloseReason> {
         let mut state = self.engine().lifecycle.subscribe();
-        // An error means that the sender was dropped, which cannot happen: `self` owns it.
+        // Fails only if the sender was dropped, which cannot happen: `self` owns the sender.
         let _ = state.wait_for(State::is_closed).await;
         self.engine().lifecycle.close_reason()
     }
@@ -328,8 +328,8 @@ impl Client {
     /// Registers a service in the workspace. The request is sent when the returned value is
     /// awaited.
     ///
-    /// [`RegisterService`] has options that change the service, and lists the errors. The service
-    /// is registered again after each reconnect until it is unregistered or the connection is
+    /// [`RegisterService`] has options that change the service, and lists the errors. After each
+    /// reconnect, the service is registered again, until it is unregistered or the connection is
     /// closed.
     ///
     /// # Examples
@@ -355,8 +355,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Invalid`] if this client has no such service. If the manager returns an error, that
-    /// error, and the service stays registered. A service that the manager does not know is not an
-    /// error.
+    /// error is returned and the service stays registered. A service unknown to the manager is not
+    /// an error.
     ///
     /// # Examples
     ///
@@ -385,7 +385,7 @@ impl Client {
         Ok(())
     }
 
-    /// Returns the proxy of the server's workspace manager. The first call fetches the manager;
+    /// Returns the proxy of the server's workspace manager. The first call fetches the manager, and
     /// later calls use the cached one.
     ///
     /// # Errors
@@ -414,15 +414,15 @@ impl Client {
                 "this connection has no workspace manager".into(),
             ));
         };
-        // A closed connection has no manager, even if one was fetched before.
+        // Do not return a cached manager on a closed connection.
         let is_closed = self.engine().lifecycle.is_closed();
         let known = self.shared.manager(&address).filter(|_| !is_closed);
         let description = match known {
             Some(description) => description,
             None => {
-                // Fetched with an unowned handle, because the client caches the result, whose
-                // functions would otherwise keep the connection open. Two concurrent callers may
-                // both fetch it, which costs only a second request.
+                // Fetch with an unowned handle: the client caches the result, and its functions
+                // would otherwise keep the connection open. Two concurrent callers may both fetch
+                // the manager, which costs only a second request.
                 let fetched = self
                     .unowned()
                     .get_remote_service(&format!("{address}:default"))
@@ -438,7 +438,7 @@ impl Client {
         )))
     }
 
-    /// Returns the workspace manager, if this client has fetched it.
+    /// Returns the workspace manager, if this client fetched it.
     #[doc(hidden)]
     #[must_use]
     pub fn known_manager(&self) -> Option<KnownManager> {
@@ -450,8 +450,7 @@ impl Client {
         })
     }
 
-    /// Uses the workspace manager that another client of the same server has fetched, instead of
-    /// fetching it again.
+    /// Caches the workspace manager that another client of the same server fetched.
     #[doc(hidden)]
     pub fn adopt_manager(&self, known: &KnownManager) {
         let KnownManager {
@@ -461,13 +460,13 @@ impl Client {
         *self.shared.manager.lock() = Some((address.clone(), Arc::clone(description)));
     }
 
-    /// Subscribes to events of these types. Read them with [`events`](Self::events). The
+    /// Subscribes to events of these types. Read the events with [`events`](Self::events). The
     /// subscription is repeated after each reconnect.
     ///
     /// # Errors
     ///
-    /// The error of the manager if it does not accept one of the types; then no type is subscribed.
-    /// Otherwise the errors of [`manager`](Self::manager).
+    /// If the manager does not accept one of the types, returns its error and subscribes to none of
+    /// them. The other errors are those of [`manager`](Self::manager).
     ///
     /// # Cancellation
     ///
@@ -499,10 +498,10 @@ impl Client {
         Ok(())
     }
 
-    /// Returns a stream of the events of one type: subscribed server events, events that other
-    /// clients send to this one, and events of the client itself.
+    /// Returns a stream of the events of one type. The events come from the server if subscribed,
+    /// from other clients that send them to this one, and from the client itself.
     ///
-    /// The client emits these events itself, with the same names as in Python and JavaScript:
+    /// The client emits the events in this table, with the same names as in Python and JavaScript:
     ///
     /// | type | when | data |
     /// | --- | --- | --- |
@@ -513,7 +512,7 @@ impl Client {
     /// | `services_registration_failed` | a registration failed | `error`, `total_services` |
     ///
     /// At most 1024 unread events are queued. Further events are dropped and counted in
-    /// [`stats`](Self::stats). The stream ends with the connection.
+    /// [`stats`](Self::stats). The stream ends when the connection closes.
     ///
     /// # Examples
     ///
@@ -531,13 +530,13 @@ impl Client {
         self.engine().events.read(kind)
     }
 
-    /// Sends an event to one client (`client` or `workspace/client`), or with `*` to every client
-    /// of the workspace that has subscribed to `kind`.
+    /// Sends an event to the client `to` (`client` or `workspace/client`). With `*`, sends it to
+    /// all clients of the workspace that are subscribed to `kind`.
     ///
     /// # Errors
     ///
-    /// [`Error::Codec`] if the data cannot be encoded or is larger than 16 MiB, the maximum of the
-    /// server; [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
+    /// [`Error::Codec`] if the data cannot be encoded or is larger than 16 MiB, the maximum of
+    /// servers; [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
     ///
     /// # Cancellation
     ///
@@ -566,12 +565,12 @@ impl Client {
             peer: to.to_owned(),
         };
         let frame = hypha_wire::to_vec(&event).map_err(|e| failure(Failure::Encode(e), site()))?;
-        // Events are never sent in chunks, and the server closes a connection that sends a larger
+        // Events are never sent in chunks. The server closes a connection that sends a larger
         // frame.
-        if frame.len() > SERVER_FRAME {
+        if frame.len() > MAX_SERVER_FRAME {
             return Err(Error::Codec(crate::error::CodecError::unsendable(
                 format!(
-                    "an event of {} bytes; servers accept at most {SERVER_FRAME}",
+                    "an event of {} bytes; servers accept at most {MAX_SERVER_FRAME}",
                     frame.len()
                 ),
                 site(),
@@ -617,7 +616,7 @@ impl Client {
         }
     }
 
-    /// Calls a method whose path is known, without fetching its service.
+    /// Calls a method without fetching its service. `method` is its path at the callee.
     async fn request<T: serde::de::DeserializeOwned + 'static>(
         &self,
         to: &str,
@@ -648,20 +647,20 @@ impl Client {
         self.shutdown(GRACE).await;
     }
 
-    /// Closes the connection after the running handlers have ended, or after `grace`.
+    /// Closes the connection when the running handlers have completed, or after `grace`.
     ///
-    /// Called in a handler of this connection, the method returns immediately, because it would
-    /// otherwise wait for that handler. The connection is then closed in the background, after the
+    /// The services are unregistered, and further calls are rejected. After the grace period,
+    /// running handlers are cancelled ([`Context::cancellation`](crate::Context::cancellation)),
+    /// and dropped one second later. Then all pending calls fail and the link is closed.
+    ///
+    /// A handler of this connection may call this method. It then returns immediately, because it
+    /// would otherwise wait for that handler. The connection is closed in the background after the
     /// handler has responded.
-    ///
-    /// The services are unregistered and further calls are refused. After the grace period, running
-    /// handlers are cancelled ([`Context::cancellation`](crate::Context::cancellation)), and
-    /// dropped one second later. Then every waiting call fails and the link is closed.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped, the connection stays in the step that was reached. Call the method
-    /// again to continue.
+    /// If the future is dropped, the remaining steps are not done. Call the method again to
+    /// continue.
     ///
     /// # Examples
     ///
@@ -682,12 +681,12 @@ impl Client {
             return;
         }
         if Handle::try_current().is_err() {
-            // The timers need a runtime. The connection has one, unless it never started.
+            // The timers need a runtime. The connection has a runtime unless it never started.
             let Some(runtime) = engine.tasks.runtime() else {
                 return engine.close(CloseReason::Requested);
             };
             let client = self.clone();
-            // An error means that the runtime has shut down, which has closed the connection.
+            // An error means that the runtime was shut down, which closes the connection.
             let _ = runtime
                 .spawn(async move { client.close_within(grace).await })
                 .await;
@@ -696,25 +695,25 @@ impl Client {
         self.close_within(grace).await;
     }
 
-    /// Closes the connection. Handlers are cancelled after the grace period.
+    /// Closes the connection. Cancels running handlers after the grace period.
     async fn close_within(&self, grace: Duration) {
         self.close_in_order(grace, false).await;
     }
 
-    /// Closes the connection. If `told`, handlers are cancelled immediately instead of after the
-    /// grace period.
+    /// Closes the connection. With `cancel_now`, running handlers are cancelled immediately instead
+    /// of after the grace period.
     ///
-    /// First refuse calls, then unregister services: a call that arrives in between gets a
-    /// retryable error instead of a handler that is dropped.
-    async fn close_in_order(&self, grace: Duration, told: bool) {
+    /// Rejects new calls before it unregisters the services: a call that arrives in between gets a
+    /// retryable error instead of a handler that would be dropped.
+    async fn close_in_order(&self, grace: Duration, cancel_now: bool) {
         let engine = self.engine();
         if !engine.lifecycle.is_closed() {
             let begin = tokio::time::Instant::now();
             engine.admission.leave();
-            if told {
+            if cancel_now {
                 engine.handlers.calls.cancel(|_| true);
             }
-            // Ignore a timeout: the server removes the services when the link ends.
+            // Ignore a timeout: the server removes the services when the link closes.
             let _ = tokio::time::timeout(grace.min(UNREGISTER_TIMEOUT), self.withdraw()).await;
             if !engine.drain(grace.saturating_sub(begin.elapsed())).await {
                 engine.handlers.calls.cancel(|_| true);
@@ -734,7 +733,7 @@ impl Client {
         let manager = self.identity().manager_id.clone();
         let data = Map::from_iter([("manager_id".into(), manager.into())]);
         self.engine().events.tell("manager_refreshed", data);
-        self.offer_again().await?;
+        self.register_again().await?;
         self.subscribe_again().await;
         Ok(())
     }
@@ -750,7 +749,7 @@ impl Client {
         };
         let mut services = self.engine().handlers.listed();
         if identity.connection_type == "http_streaming" {
-            // The server keeps the built-in service of an HTTP client after its stream has ended
+            // The server keeps the built-in service of an HTTP client after its stream ends
             // (docs/protocol/05-http-transport.md#sa8).
             services.extend(self.engine().handlers.get(BUILT_IN));
         }
@@ -769,18 +768,18 @@ impl Client {
     /// Serves until Ctrl-C or SIGTERM, then closes the connection.
     ///
     /// The first signal cancels running handlers immediately
-    /// ([`Context::cancellation`](crate::Context::cancellation)); they have 5 s to end. The other
-    /// steps are those of [`shutdown`](Self::shutdown). A second signal ends the process with exit
-    /// code 130.
+    /// ([`Context::cancellation`](crate::Context::cancellation)). They have 5 s to complete. The
+    /// other steps are those of [`shutdown`](Self::shutdown). A second signal exits the process
+    /// with code 130.
     ///
     /// # Errors
     ///
-    /// [`Error::Disconnected`] with the reason if the connection closes permanently before a
-    /// signal; [`Error::Invalid`] if signal handlers cannot be installed.
+    /// [`Error::Disconnected`] with the reason if the connection closes before a signal arrives;
+    /// [`Error::Invalid`] if signal handlers cannot be installed.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves the connection open. Afterwards, Ctrl-C no longer ends the
+    /// Dropping the future leaves the connection open. Afterwards Ctrl-C no longer ends the
     /// process, because tokio keeps its signal handlers.
     ///
     /// # Examples
@@ -813,8 +812,8 @@ impl Client {
     }
 }
 
-/// Converts an error of the manager to an untyped [`Error`]. Errors that programs handle become
-/// rejections with a kind. `method` names the call.
+/// Converts an error of the manager to an [`Error`] without a type. Errors that programs usually
+/// handle become rejections with a kind. `method` is the name of the call.
 pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> Error {
     move |error| match error {
         Error::Service(error) => {
@@ -852,11 +851,10 @@ pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> E
     }
 }
 
-/// Exit code of a process ended by a second signal. Shells report an interrupt as 128 plus the
-/// number of SIGINT, 2.
+/// Exit code after a second signal. Shells report an interrupt as 128 plus the number of SIGINT, 2.
 const INTERRUPTED: i32 = 130;
 
-/// The signals that ask the program to stop.
+/// Signals that ask the program to stop.
 #[cfg(unix)]
 struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
@@ -882,7 +880,7 @@ impl StopSignals {
     }
 }
 
-/// The signals that ask the program to stop.
+/// Signals that ask the program to stop.
 #[cfg(not(unix))]
 struct StopSignals;
 

@@ -1,5 +1,5 @@
-//! Registers services: locally, then with the workspace manager (`docs/protocol/04-services.md#s2`,
-//! `docs/protocol/01-transport-websocket.md#s7`).
+//! Registers services, first locally and then with the workspace manager
+//! (`docs/protocol/04-services.md#s2`, `docs/protocol/01-transport-websocket.md#s7`).
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -16,38 +16,38 @@ use crate::workspace::ServiceInfo;
 use hypha_wire::keys::BUILT_IN;
 use hypha_wire::{Args, Map, Value, WireError};
 
-/// Maximum number of services that are registered concurrently after a reconnect. More than one, so
-/// that a client with many services does not wait for each round trip; few, so that it does not
-/// flood the manager.
-const OFFERED_AT_ONCE: usize = 8;
+/// Maximum number of concurrent registrations after a reconnect. With one at a time, a client with
+/// many services would wait for each round trip; without a limit, it would flood the manager.
+const MAX_CONCURRENT_REGISTRATIONS: usize = 8;
 
-/// Pauses before a rejected registration is retried after a reconnect: the server may still be
-/// removing the entry of the previous connection.
-const REFUSED_PAUSES: Doubling = Doubling {
+/// Pauses before a rejected registration is retried after a reconnect. The server may still be
+/// removing the record of the previous connection.
+const RETRY_PAUSES: Doubling = Doubling {
     first: Duration::from_millis(250),
     longest: Duration::from_secs(1),
 };
-const REFUSED_RETRIES: u32 = 3;
+const RETRIES: u32 = 3;
 
-/// Registration of a service. Awaiting it registers the service and returns its record, whose `id`
-/// is the full id.
+/// Registration of a service. Awaiting it registers the service and returns its record. The `id` in
+/// the record is the full id.
 ///
 /// Returned by [`Client::register_service`].
 ///
 /// # Errors
 ///
-/// * [`Error::Invalid`] for an id that is not valid or is used by another service of this client,
-///   and for settings or member names that the protocol does not allow.
-/// * [`Error::Rejected`] if the manager refuses, for example because write permission is missing.
-/// * [`Error::Disconnected`] if the connection is closed, and the other errors of a
-///   [`Call`](crate::Call).
+/// * [`Error::Invalid`] if the id is not valid or another service of this client has it, or if the
+///   protocol does not allow a setting or the name of a member.
+/// * [`Error::Rejected`] if the manager rejects the service, for example because write permission
+///   is missing.
+/// * [`Error::Disconnected`] if the connection is closed.
+/// * The other errors of a [`Call`](crate::Call).
 ///
-/// After an error the service is not registered. A service that it replaced is restored.
+/// After an error, the service is not registered. A service that it was to replace is restored.
 ///
 /// # Cancellation
 ///
-/// Dropping the future removes the service from this client. The manager may already have
-/// registered it.
+/// Dropping the future removes the service from this client. The manager may have registered it
+/// already.
 #[must_use = "the service is registered when this is awaited"]
 #[derive(Debug)]
 pub struct RegisterService {
@@ -69,7 +69,7 @@ impl RegisterService {
         }
     }
 
-    /// Sets the service id. Default: that of the contract.
+    /// Sets the service id. Default: the id of the contract.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.service = self.service.with_id(id);
         self
@@ -103,19 +103,19 @@ impl RegisterService {
         self
     }
 
-    /// Sets the display name. Default: that of the contract, or the id.
+    /// Sets the display name. Default: the name of the contract, or the id.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.service = self.service.name(name);
         self
     }
 
-    /// Sets the description, at most 1024 characters. Default: that of the contract.
+    /// Sets the description, at most 1024 characters. Default: the description of the contract.
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.service = self.service.description(text);
         self
     }
 
-    /// Sets the documentation, a string of any length. Default: that of the contract.
+    /// Sets the documentation, a string of any length. Default: the documentation of the contract.
     pub fn docs(mut self, text: impl Into<String>) -> Self {
         self.service = self.service.docs(text);
         self
@@ -133,7 +133,7 @@ impl RegisterService {
         self
     }
 
-    /// Sets additional workspaces that can use a protected service. Default: none.
+    /// Sets other workspaces that can use a protected service. Default: none.
     pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -144,7 +144,7 @@ impl RegisterService {
     }
 
     /// Sets the public keys of the accepted callers, like [`Service::trusted_keys`]. Default: all
-    /// callers.
+    /// callers are accepted.
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -168,7 +168,7 @@ impl RegisterService {
         self
     }
 
-    /// Sets the flags of the service: arbitrary strings stored in its record. Default: none.
+    /// Sets the flags of the service, arbitrary strings in its record. Default: none.
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -178,8 +178,8 @@ impl RegisterService {
         self
     }
 
-    /// Replaces a service of this client that has the same id. Calls in progress still end in the
-    /// replaced service. Default: `false`.
+    /// Replaces a service of this client with the same id. The replaced service completes its
+    /// running calls. Default: `false`.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -187,18 +187,18 @@ impl RegisterService {
 
     /// Registers the service with the workspace manager. Default: `true`.
     ///
-    /// Without that, only [`Client::get_remote_service`] finds the service.
+    /// With `false`, other clients find the service only with [`Client::get_remote_service`].
     pub fn notify(mut self, notify: bool) -> Self {
         self.notify = notify;
         self
     }
 
-    /// Compares the service with its [`service_type`](Self::service_type) before it is registered.
+    /// Checks the service against its [`service_type`](Self::service_type) before it is registered.
     /// Default: `false`.
     ///
-    /// Its members must be those of the definition, and its methods get the descriptions and
+    /// The service must have the members of the definition. Its methods get the descriptions and
     /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not
-    /// fit, and with the error of the manager if it does not know the type.
+    /// match, and with the error of the manager if the manager does not know the type.
     ///
     /// Create a definition with [`Service::schema`] and store it with
     /// [`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type).
@@ -229,8 +229,7 @@ impl IntoFuture for RegisterService {
             let info = service.info(&engine.identity(), &engine.settings.app_id);
             let former = engine.handlers.get(&id);
             let service = Registered::new(service)?.listed(notify);
-            // Add the service locally before the manager knows it, so that the first caller finds
-            // it.
+            // Add the service locally before the manager knows it, so that the first call finds it.
             let services = &engine.handlers;
             services.add(service, overwrite, &engine.lifecycle)?;
             if notify && engine.identity().manager_id.is_some() {
@@ -240,7 +239,7 @@ impl IntoFuture for RegisterService {
                     former,
                     confirmed: false,
                 };
-                client.tell_manager(info.clone()).await?;
+                client.register_record(info.clone()).await?;
                 unconfirmed.confirmed = true;
             }
             Ok(info)
@@ -248,7 +247,7 @@ impl IntoFuture for RegisterService {
     }
 }
 
-/// Undoes a registration that the manager refused or whose future was dropped.
+/// Undoes a registration that the manager rejected, or whose future was dropped.
 struct Unconfirmed<'a> {
     engine: &'a Engine,
     id: String,
@@ -266,15 +265,15 @@ impl Drop for Unconfirmed<'_> {
 }
 
 impl Client {
-    /// Makes the first calls on a link: registers the built-in service, and subscribes to the event
-    /// that reports disconnected clients, so that calls to these fail immediately.
+    /// Makes the first calls on a link. Registers the built-in service, and subscribes to the event
+    /// that reports disconnected clients, so that calls to such clients fail immediately.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
             let info = built_in
                 .service
                 .info(&engine.identity(), &engine.settings.app_id);
-            match self.tell_manager(info).await {
+            match self.register_record(info).await {
                 // A client with only read permission may call services, but cannot register any.
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::PermissionDenied => {
                     tracing::info!("this client cannot offer services: {refusal}");
@@ -283,15 +282,15 @@ impl Client {
             }
         }
         if let Err(error) = self.subscribe(["client_disconnected"]).await {
-            tracing::warn!("clients that leave will not be noticed: {error}");
+            tracing::warn!("disconnected clients will not be noticed: {error}");
         }
         Ok(())
     }
 
-    /// Registers all services with the manager of a new link. Retries rejected registrations. After
-    /// the last attempt, skips the service until the next reconnect and emits
-    /// `services_registration_failed`.
-    pub(super) async fn offer_again(&self) -> Result<(), Error> {
+    /// Registers all services with the manager on a new link. Retries rejected registrations. A
+    /// service that is rejected each time stays unregistered until the next reconnect, and the
+    /// event `services_registration_failed` is emitted.
+    pub(super) async fn register_again(&self) -> Result<(), Error> {
         let engine = self.engine();
         let services = engine.handlers.listed();
         let total = services.len();
@@ -299,23 +298,23 @@ impl Client {
             let info = service
                 .service
                 .info(&engine.identity(), &engine.settings.app_id);
-            let mut retries = 0..REFUSED_RETRIES;
+            let mut retries = 0..RETRIES;
             loop {
-                match self.tell_manager(info.clone()).await {
+                match self.register_record(info.clone()).await {
                     Ok(()) => return Ok(None),
                     Err(e @ (Error::Disconnected(_) | Error::Timeout(_))) => return Err(e),
                     Err(refusal) => match retries.next() {
-                        Some(retry) => REFUSED_PAUSES.wait(retry).await,
+                        Some(retry) => RETRY_PAUSES.wait(retry).await,
                         None => return Ok(Some((info.id.clone(), refusal))),
                     },
                 }
             }
         });
-        let mut offered = offered.buffered(OFFERED_AT_ONCE);
+        let mut offered = offered.buffered(MAX_CONCURRENT_REGISTRATIONS);
         let mut failed = Vec::new();
         while let Some(outcome) = offered.next().await {
             if let Some((id, refusal)) = outcome? {
-                tracing::error!("{id} is not offered any more: {refusal}");
+                tracing::error!("{id} could not be registered again: {refusal}");
                 failed.push((id, refusal.to_string()));
             }
         }
@@ -342,16 +341,16 @@ impl Client {
         Ok(())
     }
 
-    /// Subscribes again on a new link. A failure is only logged, because the services of this
-    /// client work without subscriptions.
+    /// Subscribes again on a new link. Only logs a failure, because the services of this client
+    /// work without subscriptions.
     pub(super) async fn subscribe_again(&self) {
         let kinds = self.shared.subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {
-            tracing::warn!("some events will not be noticed any more: {error}");
+            tracing::warn!("could not subscribe to events again: {error}");
         }
     }
 
-    /// Compares the service with the definition of its type, and copies the descriptions of the
+    /// Checks a service against the definition of its type, and copies the descriptions of the
     /// methods.
     async fn check_type(&self, service: &mut Service) -> Result<(), Error> {
         let kind = service.service_type.clone();
@@ -370,7 +369,7 @@ impl Client {
     }
 
     /// Registers the record of a service with the manager.
-    async fn tell_manager(&self, info: ServiceInfo) -> Result<(), Error> {
+    async fn register_record(&self, info: ServiceInfo) -> Result<(), Error> {
         let manager = self.manager().await?;
         manager
             .register_service(info, None)
