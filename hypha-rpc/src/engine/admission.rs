@@ -1,7 +1,7 @@
-//! Limits the incoming calls that run at the same time.
+//! Limits the number of incoming calls that run at the same time.
 //!
-//! The driver tries to get a permit before it starts a handler, and never waits for one: a waiting
-//! call would block all messages behind it. A call without a permit is rejected as busy.
+//! The driver tries to get a permit before it starts a handler, and never waits for a permit: a
+//! wait would block all messages behind the call. A call without a permit is rejected as busy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,45 +14,45 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Settings;
 use super::outbound::LARGE;
 
-/// Upper bound on [`Settings::max_concurrent_calls`]. `acquire_many`, which waits for all calls to
-/// end, takes a `u32`, and a semaphore has a maximum number of permits.
-const MOST_CALLS: usize = u32::MAX as usize >> 4;
-/// Maximum number of concurrent calls of the built-in service. Counted separately, so that a busy
-/// client still answers pings, and accepts chunks of the responses that it waits for.
+/// Upper bound on [`Settings::max_concurrent_calls`]. `drain` acquires all permits with
+/// `acquire_many`, which takes a `u32`, and a semaphore has a maximum number of permits.
+const MAX_CALLS: usize = u32::MAX as usize >> 4;
+/// Maximum number of concurrent calls of the built-in service. They are counted separately, so that
+/// a busy client still answers pings and accepts the chunks of responses.
 const BUILT_IN_CALLS: usize = 4096;
 
-/// Limits on the number of calls and on the bytes of their requests.
+/// Limits on the number of running calls and on the bytes of their requests.
 pub(crate) struct Admission {
     running: Arc<Semaphore>,
     most: u32,
     running_built_in: Arc<Semaphore>,
-    /// Remaining bytes for large requests, in units of [`LARGE`].
+    /// Remaining budget for large requests, in units of [`LARGE`] bytes.
     bytes: Arc<Semaphore>,
     shares: usize,
     most_bytes: usize,
     /// Memory accounts of the callers.
     memory: Option<Arc<dyn PeerMemory>>,
-    /// Set while the client disconnects: running calls may end, but no new call starts.
+    /// Set while the client disconnects: running calls may complete, but no new call starts.
     leaving: AtomicBool,
 }
 
-/// Permit of a running call, returned when it is dropped.
+/// Permit of a running call. Dropping it makes room for another call.
 pub(crate) struct Permit {
     _call: OwnedSemaphorePermit,
     _bytes: Option<OwnedSemaphorePermit>,
     _charge: Option<MemoryCharge>,
 }
 
-/// Reason why a call is refused. The message to the caller contains the limit.
+/// Reason why a call is rejected. The message to the caller contains the limit.
 #[derive(Clone, Debug)]
 pub(crate) enum Busy {
     /// The client is disconnecting.
     Leaving,
-    /// The maximum number of calls is running. Contains that number.
+    /// The maximum number of calls, which is contained, is running.
     Calls(usize),
-    /// The maximum number of request bytes is in use. Contains that number.
+    /// The maximum number of request bytes, which is contained, is in use.
     Bytes(usize),
-    /// The account of the caller has no room. Contains the message of the account.
+    /// The caller's memory account has no room. Contains the message of the account.
     Account(String),
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Busy {
 
 impl Admission {
     pub(super) fn new(settings: &Settings) -> Self {
-        let most = settings.max_concurrent_calls.clamp(1, MOST_CALLS);
+        let most = settings.max_concurrent_calls.clamp(1, MAX_CALLS);
         let shares = (settings.max_call_bytes / LARGE).max(1);
         let shares = shares.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Admission {
@@ -89,15 +89,15 @@ impl Admission {
         }
     }
 
-    /// Admits a call of `bytes` from the caller `from`, or returns the reason why it is refused.
+    /// Admits a call of `bytes` from the caller `from`, or returns the reason why it is rejected.
     pub(super) fn admit(&self, built_in: bool, from: &str, bytes: usize) -> Result<Permit, Busy> {
         let (permits, most) = if built_in {
             (&self.running_built_in, BUILT_IN_CALLS)
         } else {
             (&self.running, self.most as usize)
         };
-        // Relaxed is enough: a call admitted at the same time as `leave` counts as an earlier one,
-        // and `drain` waits for it.
+        // Relaxed is enough: if a call is admitted at the same time as `leave`, `drain` waits for
+        // it.
         if !built_in && self.leaving.load(Ordering::Relaxed) {
             return Err(Busy::Leaving);
         }
@@ -117,7 +117,7 @@ impl Admission {
     }
 
     /// Reserves the bytes of a request. A request larger than the whole budget reserves all of it,
-    /// so it is admitted if no other large request is running.
+    /// so it runs only if no other large request is running.
     fn admit_bytes(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Busy> {
         if bytes < LARGE {
             return Ok(None);
@@ -128,21 +128,21 @@ impl Admission {
         permit.map(Some).map_err(|_| Busy::Bytes(self.most_bytes))
     }
 
-    /// Refuses all further calls except those of the built-in service.
+    /// Rejects all further calls except those of the built-in service.
     pub(crate) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until no handler runs, for at most `grace`. Returns `false` if some are still running.
-    /// Call [`leave`](Self::leave) first, so that no new handler starts.
+    /// Waits until no handler runs, for at most `grace`. Returns `false` if handlers are still
+    /// running. Call [`leave`](Self::leave) first, so that no new handler starts.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         // If all permits are free, no handler runs. Calls of the built-in service have separate
-        // permits, and are not waited for.
+        // permits, so this does not wait for them.
         let drained = tokio::time::timeout(grace, self.running.acquire_many(self.most)).await;
         drained.is_ok()
     }
 
-    /// Ends the wait of [`drain`](Self::drain), and refuses all further calls.
+    /// Ends the wait of [`drain`](Self::drain), and rejects all further calls.
     pub(super) fn close(&self) {
         self.running.close();
     }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_have_a_bound_and_built_in_ones_another() {
+    fn calls_and_built_in_calls_have_separate_limits() {
         let admission = admission(1, 1 << 20);
         let first = admission.admit(false, "ws/a", 10).unwrap();
         assert!(matches!(
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_takes_built_in_calls_only() {
+    fn a_disconnecting_client_accepts_only_built_in_calls() {
         let admission = admission(1, 1 << 20);
         admission.leave();
         assert!(matches!(

@@ -1,9 +1,9 @@
-//! The `tracing` span of each call, and with the feature `metrics` its duration. Both ends use it:
-//! `call/exchange.rs` as the caller, `service/dispatch.rs` as the callee.
+//! The `tracing` span of each call, and with the feature `metrics` the duration of each call. Used
+//! by the caller (`call/exchange.rs`) and the callee (`service/dispatch.rs`).
 
 use tracing::Span;
 
-/// The side of a call that a span belongs to.
+/// Side of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     Caller,
@@ -22,10 +22,10 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// Opens the span of a call of `method`, which is `service.method`.
+    /// Opens the span of a call of `method` (`service.method`).
     ///
-    /// The name becomes a metrics label, so it must not contain session ids: these would create a
-    /// new label for each call.
+    /// `method` becomes a metrics label. It must not contain a session id, because each call would
+    /// then create a new label.
     pub(crate) fn new(side: Side, method: &str, peer: &str, session: Option<&str>) -> Self {
         let span = match side {
             Side::Caller => tracing::debug_span!(
@@ -51,7 +51,7 @@ impl CallSpan {
         self.span.clone()
     }
 
-    /// Records the end of the call; `outcome` is `ok` or the kind of the error.
+    /// Records the end of the call. `outcome` is `ok` or the kind of the error.
     pub(crate) fn ended(self, outcome: &'static str) {
         self.span.record("outcome", outcome);
         self.span

@@ -1,5 +1,5 @@
-//! Incoming messages in chunks, until they are complete. The methods of the built-in service add
-//! the chunks (`service/builtin.rs`). [`ChunkStore`] enforces the limits.
+//! Incoming messages in chunks, until they are complete. Methods of the built-in service
+//! (`service/builtin.rs`) add the chunks. [`ChunkStore`] enforces the limits.
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ impl IncomingChunks {
         }))
     }
 
-    /// Calls `f` with the store and the current time, while holding the lock.
+    /// Locks the store, and calls `f` with the store and the current time.
     pub(crate) fn with<T>(
         &self,
         f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<T, ChunkError>,
     ) -> Result<T, ChunkError> {
-        // Use Tokio's clock instead of the system's, because tests can pause it.
+        // Use the time of tokio instead of the system, because tests can pause it.
         let now = Instant::now().into_std();
         f(&mut self.0.lock(), now)
     }
@@ -36,8 +36,7 @@ impl IncomingChunks {
         self.0.lock().forget(peer);
     }
 
-    /// Drops messages that have not received a chunk for a while, because their senders have given
-    /// up.
+    /// Drops messages that received no chunk for a while: their senders have given up.
     pub(super) fn tidy(&self) {
         self.0.lock().expire(Instant::now().into_std());
     }

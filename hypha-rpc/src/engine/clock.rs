@@ -1,5 +1,5 @@
-//! The clock of a connection. It counts milliseconds, because these fit into an atomic, unlike an
-//! `Instant`.
+//! The clock of a connection. It counts milliseconds, because unlike an `Instant`, a number fits
+//! into an atomic.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The handle of a connection, which clients, proxies and values received from peers hold.
+//! The handle of a connection. Clients, proxies and received values hold it.
 
 use std::any::Any;
 use std::fmt;
@@ -13,10 +13,10 @@ pub(crate) struct Connection<H: Handlers> {
     engine: Arc<Engine<H>>,
     /// Closes the connection when the last handle is dropped. `None` for handles of the driver and
     /// of handlers, and for values that peers pass to handlers. Otherwise a stored callback would
-    /// keep the connection open after the program has dropped its client.
+    /// keep the connection open after the program dropped its client.
     keep_open: Option<Arc<KeepOpen<H>>>,
-    /// Whether the calls of this handle set up the connection. Such calls do not wait until it is
-    /// connected, because it counts as connected only after them.
+    /// Whether the calls of this handle set up the connection. They do not wait for
+    /// [`State::Connected`](super::State::Connected), because that state is set after them.
     setup: bool,
 }
 
@@ -40,7 +40,7 @@ impl<H: Handlers> ConnectionRef for KeepOpen<H> {
 }
 
 impl<H: Handlers> Connection<H> {
-    /// Creates the first handle. The connection is closed when its last clone is dropped.
+    /// Creates the first handle. The connection closes when its last clone is dropped.
     pub(crate) fn owning(engine: Arc<Engine<H>>) -> Self {
         Connection {
             keep_open: Some(Arc::new(KeepOpen(Arc::clone(&engine)))),
@@ -49,8 +49,8 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// Creates a handle for the calls of the connection setup. It does not keep the connection
-    /// open.
+    /// Creates a handle for the calls of the connection setup. The handle does not keep the
+    /// connection open.
     pub(crate) fn for_setup(engine: Arc<Engine<H>>) -> Self {
         Connection {
             engine,
@@ -67,7 +67,7 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// Returns the connection on which a value was received; `None` if that has another type.
+    /// Returns the connection on which a value was received, or `None` if `value` has another type.
     pub(crate) fn of(value: &Arc<dyn ConnectionRef>) -> Option<Self> {
         let any = Arc::clone(value).as_any();
         let (engine, keep_open) = match any.downcast::<Engine<H>>() {
@@ -84,7 +84,7 @@ impl<H: Handlers> Connection<H> {
         })
     }
 
-    /// Returns the reference to store in values received through this handle. It keeps the
+    /// Returns the reference that is stored in values received through this handle. It keeps the
     /// connection open if this handle does.
     pub(crate) fn reference(&self) -> Arc<dyn ConnectionRef> {
         match &self.keep_open {
@@ -97,7 +97,7 @@ impl<H: Handlers> Connection<H> {
         &self.engine
     }
 
-    /// Returns whether calls of this handle are sent without waiting for `Connected`.
+    /// Returns whether calls of this handle are sent before the state is `Connected`.
     pub(crate) fn is_for_setup(&self) -> bool {
         self.setup
     }

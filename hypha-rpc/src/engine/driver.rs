@@ -1,11 +1,11 @@
-//! The driver of one link. Passes received frames to the engine, and sends the queued ones.
+//! The driver of one link. It passes received frames to the engine, and sends queued frames.
 //!
 //! One loop polls both directions, so that neither waits for the other. A client that cannot write
 //! still reads; otherwise two peers that respond to each other could block each other forever.
-//! Writes are batched: all queued frames are sent with one flush.
+//! Writes are batched: the driver sends all queued frames with one flush.
 //!
 //! `redial` runs one driver per link. The [`Queue`] outlives the driver, so that the next link
-//! sends the frames that this one has not sent.
+//! sends the remaining frames.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -25,25 +25,26 @@ use crate::transport::movable::RuntimeTracker;
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::Message;
 
-/// Timeout for the graceful close of a link: 5 s.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// Timeout for sending the remaining frames and exchanging close frames.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of frames handled in one direction before the other has its turn. Tokio makes a
-/// task yield after 128 steps. Reading, writing and the clock together must stay below that:
-/// otherwise, as long as there is more to read, reading would use all steps and leave none for
-/// writing.
+/// Maximum number of frames that are handled in one direction before the other direction is polled.
+/// Tokio makes a task yield after 128 steps. Reading, writing and the clock together must stay
+/// below that number. Otherwise reading could use all steps, and the driver would not write as long
+/// as there is more to read.
 const BURST: usize = 32;
 
-/// Close reason that the server sends when another connection has taken over the client id.
+/// Reason in the close frame of the server if another connection took over the client id.
 const REPLACED: &str = "Replaced by a newer connection";
 
-/// Frames that wait for a link. Those that are still needed are sent on the next link.
+/// Frames that wait for a link. If the link is lost, the frames that are still needed are sent on
+/// the next link.
 pub(super) struct Queue {
-    /// Frames left over from the previous link.
+    /// Frames that remained from the previous link.
     kept: VecDeque<QueuedFrame>,
     queue: mpsc::Receiver<QueuedFrame>,
-    /// Number of frames at the front of `queue` that were queued before the link was lost. Requests
-    /// among them are dropped if their calls have already failed.
+    /// Number of frames at the front of `queue` that were queued before the link was lost. The
+    /// requests of failed calls among them are dropped.
     stale: usize,
 }
 
@@ -56,7 +57,7 @@ impl Queue {
         }
     }
 
-    /// Returns the next frame to send; `None` when the queue is closed and empty.
+    /// Returns the next frame to send, or `None` when the queue is closed and empty.
     fn poll<O: Clone>(
         &mut self,
         sessions: &Sessions<O>,
@@ -80,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// Returns the number of frames that no link has taken.
+    /// Returns the number of frames that were not sent.
     pub(super) fn len(&self) -> usize {
         self.kept.len() + self.queue.len()
     }
@@ -94,14 +95,14 @@ impl Queue {
         }
     }
 
-    /// Drops the requests of failed calls. Their callers have already got an error that says that
-    /// the link was lost, so the methods must not run later.
+    /// Drops the requests of failed calls. The callers got an error which says that the link was
+    /// lost, so the methods must not run later.
     pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
         // Keep the other frames, because their senders consider them sent. Take at most this many
-        // out of the queue: taking more would let senders queue without bound while there is no
-        // link. The rest stay in the queue and are checked when they are sent.
+        // out of the queue: each frame taken makes room for a sender, and without a link the number
+        // would have no bound. The remaining frames are checked when they are sent.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
                 break;
@@ -115,7 +116,7 @@ impl Queue {
 }
 
 impl QueuedFrame {
-    /// Returns whether the frame belongs to an ended session, that is, to a failed call.
+    /// Returns whether the frame belongs to a session that has ended, that is, to a failed call.
     fn is_abandoned<O: Clone>(&self, sessions: &Sessions<O>) -> bool {
         let Frame::Binary(data) = &self.frame else {
             return false;
@@ -126,17 +127,18 @@ impl QueuedFrame {
     }
 }
 
-/// Drives one link to its end.
+/// Drives one link until it ends.
 pub(super) struct Driver<'a, H: Handlers> {
     link: BoxLink,
     queue: &'a mut Queue,
     engine: Arc<Engine<H>>,
-    /// Whether something has been written since the last flush.
+    /// Whether a frame was written since the last flush.
     dirty: bool,
     clock: Clock,
-    /// Detects that the watchdog has moved this task, because timers belong to one runtime.
+    /// Detects that the watchdog has moved this task. Timers belong to one runtime, so they must
+    /// then be replaced.
     runtime: RuntimeTracker,
-    /// Last error that the server sent. It explains why the server closes the link; the reason in
+    /// Last error message of the server. It explains why the server closes the link: the reason in
     /// the close frame may be missing or truncated.
     last_error: Option<String>,
 }
@@ -144,36 +146,35 @@ pub(super) struct Driver<'a, H: Handlers> {
 /// Reason why a link ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// This side has closed the connection.
+    /// This program closed the connection.
     Closed,
-    /// The link was lost. Contains the reason.
+    /// The link was lost for this reason.
     Lost(LinkError),
-    /// Another connection has taken over the id of this client.
+    /// Another connection took over the id of this client.
     Replaced,
 }
 
-/// Times at which control messages are sent (`docs/protocol/01-transport-websocket.md#s6`) and a
-/// silent server counts as lost. One timer serves all of them.
+/// Times at which control messages are sent (`docs/protocol/01-transport-websocket.md#s6`) and at
+/// which a silent server counts as lost. One timer serves all of these times.
 struct Clock {
     keep_alive: KeepAlive,
     next_ping: Option<Instant>,
     next_refresh: Option<Instant>,
     next_tidy: Instant,
-    /// Time at which unacknowledged notices are repeated.
+    /// Time at which unacknowledged notices are sent again.
     next_notices: Option<Instant>,
     last_received: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
-/// Delay of the first control messages: 2 s, as in the Python client.
+/// Delay of the first control messages, the same as in the Python client.
 const FIRST_CONTROL: Duration = Duration::from_secs(2);
 
-/// Interval at which ended sessions and incomplete messages are freed and metrics are published: 5
-/// s.
-const TIDY: Duration = Duration::from_secs(5);
+/// Interval at which ended sessions and incomplete messages are freed, and metrics are published.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum of all intervals: one year. The timer would overflow on much longer ones.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Maximum of all intervals: one year. A much longer interval would overflow the timer.
+const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Clock {
     fn new(keep_alive: Option<KeepAlive>) -> Self {
@@ -184,9 +185,9 @@ impl Clock {
             token_refresh_interval: Duration::ZERO,
         });
         let keep_alive = KeepAlive {
-            ping_interval: keep_alive.ping_interval.min(LONGEST),
-            ping_timeout: keep_alive.ping_timeout.min(LONGEST),
-            token_refresh_interval: keep_alive.token_refresh_interval.min(LONGEST),
+            ping_interval: keep_alive.ping_interval.min(MAX_INTERVAL),
+            ping_timeout: keep_alive.ping_timeout.min(MAX_INTERVAL),
+            token_refresh_interval: keep_alive.token_refresh_interval.min(MAX_INTERVAL),
         };
         let first =
             |interval: Duration| (!interval.is_zero()).then(|| now + interval.min(FIRST_CONTROL));
@@ -194,7 +195,7 @@ impl Clock {
             next_ping: first(keep_alive.ping_interval),
             next_refresh: first(keep_alive.token_refresh_interval),
             keep_alive,
-            next_tidy: now + TIDY,
+            next_tidy: now + TIDY_INTERVAL,
             next_notices: None,
             last_received: now,
             timer: Box::pin(sleep_until(now)),
@@ -203,26 +204,26 @@ impl Clock {
         clock
     }
 
-    /// Returns the time at which a silent server counts as lost; `None` if pings are off, because
+    /// Returns the time at which a silent server counts as lost. `None` if pings are off, because
     /// an idle server then sends nothing.
-    fn patience(&self) -> Option<Instant> {
+    fn receive_deadline(&self) -> Option<Instant> {
         self.next_ping?;
         Some(self.last_received + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
     }
 
-    /// Replaces the timer with one of the current runtime. A timer of a blocked runtime would not
-    /// fire.
+    /// Replaces the timer with a timer of the current runtime: the timers of a blocked runtime do
+    /// not fire.
     fn move_here(&mut self) {
         self.timer = Box::pin(sleep_until(self.timer.deadline()));
     }
 
-    /// Sets the timer to the earliest of all times.
+    /// Sets the timer to the earliest of the times.
     fn rearm(&mut self) {
         let others = [
             self.next_ping,
             self.next_refresh,
             self.next_notices,
-            self.patience(),
+            self.receive_deadline(),
         ];
         let next = others
             .into_iter()
@@ -250,7 +251,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         }
     }
 
-    /// Runs until the link has ended or the connection is closed.
+    /// Runs until the link ends or the connection is closed.
     pub(super) async fn run(mut self) -> Ended {
         let mut state = self.engine.lifecycle.subscribe();
         let engine = Arc::clone(&self.engine);
@@ -264,16 +265,16 @@ impl<'a, H: Handlers> Driver<'a, H> {
         match lost {
             Some(ended) => ended,
             None => {
-                // Ignore errors and the timeout: the link ends in any case.
-                let _ = tokio::time::timeout(FAREWELL, self.farewell()).await;
+                // Ignore errors and the timeout, because the link ends anyway.
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.close_gracefully()).await;
                 Ended::Closed
             }
         }
     }
 
-    /// Sends the queued frames and a close frame, and waits for the close frame of the server.
-    /// Without this wait, the server could lose the last frames.
-    async fn farewell(&mut self) -> Result<(), LinkError> {
+    /// Sends the remaining frames and a close frame, and waits for the server's close frame.
+    /// Without the wait, the server might not receive the last frames.
+    async fn close_gracefully(&mut self) -> Result<(), LinkError> {
         while let Some(outgoing) = self.queue.last().await {
             self.link.feed(outgoing.frame).await?;
         }
@@ -292,7 +293,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         self.link.close().await
     }
 
-    /// Reads, checks the clock and writes, once each. Returns `Ready` when the link has ended.
+    /// Reads, checks the clock and writes, once each. Returns `Ready` when the link ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         if self.runtime.has_changed() {
             self.clock.move_here();
@@ -321,8 +322,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
             Err(e) => return Poll::Ready(self.ended(Some(Err(e)))),
         }
         if again {
-            // Wake the task again instead of looping, so that other tasks of this thread get a
-            // turn.
+            // Wake the task again instead of looping, so that other tasks of this thread can run.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -334,8 +334,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
         match frame {
             Frame::Binary(data) => self.engine.receive(data),
             Frame::Text(text) => self.control(&text),
-            // The WebSocket library answers pings. Every frame, including a pong, has already been
-            // recorded as a sign of life.
+            // The WebSocket library answers pings. `last_received`, set above, includes pings and
+            // pongs.
             Frame::Ping | Frame::Pong => {}
             Frame::Close(Some((_, text))) if text.starts_with(REPLACED) => {
                 return Some(Ended::Replaced);
@@ -353,10 +353,10 @@ impl<'a, H: Handlers> Driver<'a, H> {
         None
     }
 
-    /// Handles a control message. Ignores unknown ones, because newer servers may send more.
+    /// Handles a control message. Ignores an unknown type, which newer servers may send.
     fn control(&mut self, text: &str) {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(text) else {
-            return tracing::debug!("the server sent a text that is not JSON");
+            return tracing::debug!("the server sent a text frame that is not JSON");
         };
         let field = |name: &str| {
             message
@@ -380,8 +380,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
         }
     }
 
-    /// Returns the reason for a link that ended without a close frame. Prefers an error that the
-    /// server sent before, because that says more than the failure of the socket.
+    /// Returns the reason of a link that ended without a close frame. Prefers an error message that
+    /// the server sent before to the failure of the socket, because it says more.
     fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> Ended {
         Ended::Lost(match (end, self.last_error.take()) {
             (_, Some(error)) => format!("Connection closed by the server: {error}").into(),
@@ -390,7 +390,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         })
     }
 
-    /// Writes the queued frames. Returns `true` if there may be more.
+    /// Writes the queued frames. Returns `true` if there may be more frames.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<bool, LinkError> {
         let mut more = false;
         for turn in 0.. {
@@ -402,8 +402,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            // Each turn takes one posted frame first. Otherwise posted frames would wait forever if
-            // the queue is never empty.
+            // Each call of this function sends one posted frame first. Otherwise posted frames
+            // would wait forever if the queue is never empty.
             let posted = (turn == 0).then(|| self.engine.outbound.take_posted());
             let next = match posted.flatten() {
                 Some(posted) => Some(posted),
@@ -434,13 +434,13 @@ impl<'a, H: Handlers> Driver<'a, H> {
         Ok(more)
     }
 
-    /// Returns the time when the next notice is repeated.
+    /// Returns the time when the next notice is sent again.
     fn notices_due(&self) -> Option<Instant> {
         let due = self.engine.notices.due()?;
         Some(self.engine.clock.at(due))
     }
 
-    /// Does the work that is due. Returns the reason if the server counts as lost.
+    /// Sends the control messages that are due. Returns the reason if the server counts as lost.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Option<String> {
         let due = self.notices_due();
         if due != self.clock.next_notices {
@@ -450,14 +450,14 @@ impl<'a, H: Handlers> Driver<'a, H> {
         let clock = &mut self.clock;
         while clock.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if clock.patience().is_some_and(|end| end <= now) {
+            if clock.receive_deadline().is_some_and(|end| end <= now) {
                 return Some("Connection lost: the server does not answer".into());
             }
             let mut due = |next: &mut Option<Instant>, interval, frame: Frame| {
                 if next.is_some_and(|at| at <= now) {
                     *next = Some(now + interval);
-                    // A full link is busy, and a busy link needs no ping. The next read or flush
-                    // reports a failure to send, with its cause.
+                    // A link that accepts no frame is busy and needs no ping. If a send fails here,
+                    // the next read or flush reports the failure with its cause.
                     if matches!(self.link.poll_ready_unpin(cx), Poll::Ready(Ok(()))) {
                         let _ = self.link.start_send_unpin(frame);
                         self.dirty = true;
@@ -485,7 +485,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
                 text(r#"{"type":"refresh_token"}"#),
             );
             if clock.next_tidy <= now {
-                clock.next_tidy = now + TIDY;
+                clock.next_tidy = now + TIDY_INTERVAL;
                 self.engine.tidy();
             }
             if clock.next_notices.is_some_and(|at| at <= now) {

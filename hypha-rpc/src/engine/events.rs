@@ -12,11 +12,12 @@ use tokio::sync::{mpsc, watch};
 use super::state::State;
 use hypha_wire::{Map, Message, Value};
 
-/// Maximum number of unread events per reader. Further events are dropped and counted: the driver
-/// must not wait for a slow reader, and memory must be bounded.
+/// Maximum number of unread events per reader. Further events are dropped and counted, because the
+/// driver must not wait for a slow reader, and memory must be bounded.
 const QUEUE: usize = 1024;
 
-/// Event of the server, of another client, or of this connection. Received from an [`EventStream`].
+/// Event from the server, from another client, or from this client itself. Received from an
+/// [`EventStream`].
 #[derive(Clone, Debug)]
 pub struct Event {
     message: Map,
@@ -26,7 +27,7 @@ macro_rules! event_kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
         /// Type of an [`Event`].
         ///
-        /// A client gets events of the server only after subscribing to them
+        /// A client gets an event of the server only if it is subscribed to the type
         /// ([`Client::subscribe`](crate::Client::subscribe)). A client that is not
         /// [silent](crate::ConnectOptions::silent) automatically subscribes to
         /// `client_disconnected`.
@@ -44,7 +45,7 @@ macro_rules! event_kinds {
         #[non_exhaustive]
         pub enum EventKind<'a> {
             $($(#[$doc])* $variant,)+
-            /// Name of an event of another client, or of a newer version of the server.
+            /// Name of an event that another client chose, or that a newer server sends.
             Other(&'a str),
         }
 
@@ -73,9 +74,9 @@ macro_rules! event_kinds {
 event_kinds! {
     /// `connected`: this client has reconnected.
     Connected = "connected",
-    /// `disconnected`: the link of this client is lost, or its connection is closed.
+    /// `disconnected`: the link of this client was lost, or its connection was closed.
     Disconnected = "disconnected",
-    /// `manager_refreshed`: the manager of a new link is known.
+    /// `manager_refreshed`: this client fetched the workspace manager after a reconnect.
     ManagerRefreshed = "manager_refreshed",
     /// `services_registered`: the services of this client were registered again.
     ServicesRegistered = "services_registered",
@@ -85,7 +86,7 @@ event_kinds! {
     ClientConnected = "client_connected",
     /// `client_disconnected`: a client of the workspace has disconnected.
     ClientDisconnected = "client_disconnected",
-    /// `client_updated`: a client of the workspace has registered its built-in service again.
+    /// `client_updated`: a client of the workspace registered its built-in service again.
     ClientUpdated = "client_updated",
     /// `service_added`: a service was registered.
     ServiceAdded = "service_added",
@@ -129,29 +130,29 @@ impl std::fmt::Display for EventKind<'_> {
 }
 
 impl Event {
-    /// Returns the type, such as [`EventKind::ServiceAdded`], or [`EventKind::Other`] with the name
-    /// that the sending client used.
+    /// Returns the type, such as [`EventKind::ServiceAdded`]. For a name chosen by another client,
+    /// returns [`EventKind::Other`].
     pub fn kind(&self) -> EventKind<'_> {
         let name = self.message.get("type").and_then(Value::as_str);
         EventKind::from(name.unwrap_or_default())
     }
 
-    /// Returns the address of the client that sent the event. `None` for events of the server, and
-    /// for the client's own events.
+    /// Returns the address of the client that sent the event. `None` for events of the server and
+    /// of this client itself.
     ///
-    /// Any other client of the workspace can send an event of any type. Trust an event of the
+    /// Every client of the workspace can send events of any type. Trust an event as one of the
     /// server only if it has no sender.
     pub fn from(&self) -> Option<&str> {
         self.message.get("from").and_then(Value::as_str)
     }
 
-    /// Returns the payload; null if the event has none.
+    /// Returns the payload, or null if the event has none.
     #[must_use]
     pub fn data(&self) -> &Value {
         self.message.get("data").unwrap_or(&Value::Null)
     }
 
-    /// Returns the whole message, including keys that have no method here.
+    /// Returns the whole message, including keys without a method here.
     #[must_use]
     pub fn message(&self) -> &Map {
         &self.message
@@ -160,17 +161,17 @@ impl Event {
 
 /// Stream of the events of one type. Returned by [`Client::events`](crate::Client::events).
 ///
-/// The stream continues across lost links and ends with the connection. It holds at most 1024
-/// unread events. Further ones are dropped and counted in
+/// The stream continues after a lost link, and ends when the connection closes. At most 1024 unread
+/// events are queued. Further events are dropped and counted in
 /// [`Stats::dropped_events`](crate::client::Stats::dropped_events). Dropping the stream does not
-/// end the subscription at the server. It also implements [`Stream`].
+/// end the subscription at the server. The type also implements [`Stream`].
 #[derive(Debug)]
 pub struct EventStream {
     receiver: mpsc::Receiver<Event>,
 }
 
 impl EventStream {
-    /// Returns the next event, or `None` when the connection has ended.
+    /// Returns the next event, or `None` when the connection is closed.
     ///
     /// # Cancellation
     ///
@@ -190,8 +191,7 @@ impl Stream for EventStream {
 
 /// Sequence of the states of a connection. Returned by [`Client::states`](crate::Client::states).
 ///
-/// It yields the latest state: a program that reads slowly misses intermediate states, but never
-/// the last one.
+/// A slow reader misses intermediate states, but never the latest one.
 #[derive(Debug)]
 pub struct StateWatcher {
     receiver: watch::Receiver<State>,
@@ -208,8 +208,8 @@ impl StateWatcher {
         }
     }
 
-    /// Waits for the next state. The first call returns the current state, later calls each change.
-    /// Returns `None` after [`State::Closed`].
+    /// Waits for the next state. The first call returns the current state, and each later call
+    /// waits for a change. Returns `None` after [`State::Closed`].
     ///
     /// # Cancellation
     ///
@@ -225,7 +225,7 @@ impl StateWatcher {
     }
 }
 
-/// Readers of a connection's events; `None` when the connection has ended.
+/// Readers of a connection's events. `None` after the connection is closed.
 pub(crate) struct Events {
     readers: Mutex<Option<Readers>>,
 }
@@ -241,7 +241,8 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Adds a reader of the events of the type `kind`. On a closed connection the stream is empty.
+    /// Adds a reader of the events of the type `kind`. On a closed connection, the stream ends
+    /// immediately.
     pub(crate) fn read(&self, kind: &str) -> EventStream {
         let (sender, receiver) = mpsc::channel(QUEUE);
         if let Some(readers) = self.readers.lock().as_mut() {
@@ -252,11 +253,11 @@ impl Events {
         EventStream { receiver }
     }
 
-    /// Passes a message to its readers. Returns `false` if the event was dropped: it has no reader,
-    /// the queue of a reader is full, or it cannot be decoded. The decoded content may occupy at
-    /// most `limit` bytes.
+    /// Passes a message to the readers of its type. Returns `false` if the event was dropped for a
+    /// reader: there is no reader, the queue of a reader is full, or the event cannot be decoded.
+    /// The decoded content may occupy at most `limit` bytes.
     ///
-    /// Readers that miss events are kept; only closed readers are removed.
+    /// A reader that misses events stays registered. Only closed readers are removed.
     pub(crate) fn deliver(&self, message: &Message, limit: usize) -> bool {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(message.kind())) else {
@@ -273,8 +274,8 @@ impl Events {
         all
     }
 
-    /// Passes an event of this client itself to its readers. A reader whose queue is full misses
-    /// it.
+    /// Passes an event of this client itself to its readers. The event is dropped for a reader
+    /// whose queue is full.
     pub(crate) fn tell(&self, kind: &str, data: Map) {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(kind)) else {
@@ -301,8 +302,8 @@ impl Events {
     }
 }
 
-/// Decodes the message of an event. Events of clients carry the payload in the second segment,
-/// events of the server in the first.
+/// Decodes the message of an event. The payload of a client's event is in the second segment, that
+/// of a server's event in the first.
 fn event(message: &Message, limit: usize) -> Option<Event> {
     let mut map = message.main().ok()?;
     if !message.extra_raw().is_empty() {

@@ -1,5 +1,5 @@
 //! Reasons why a call has no result. `call/mod.rs` converts them to an [`Error`](crate::Error) with
-//! the caller's error type and call site; the engine knows neither.
+//! the caller's error type and the call site, which the engine does not know.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::error::{Cause, LinkError, report};
 use hypha_wire::{EncodeError, Message, Value, WireError};
 
-/// Reason why a call has no result. `sent` tells whether the method may have run.
+/// Reason why a call has no result. `sent` tells whether the request was sent, so that the method
+/// may have run.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// The peer rejected the call, or its method failed. Contains the message.
+    /// The peer rejected the call, or the method failed. Contains the message.
     Rejected(Box<Message>),
     /// The idle timeout elapsed.
     Silent { limit: Duration, sent: bool },
@@ -29,14 +30,14 @@ pub(crate) enum Failure {
     },
 }
 
-/// The part of the connection to the callee that was lost, with the reason.
+/// Part of the connection to the callee that was lost, with the reason.
 #[derive(Clone, Debug)]
 pub(crate) enum Loss {
-    /// The peer of a call has disconnected.
+    /// The peer of the call disconnected.
     Peer(LinkError),
-    /// The link to the server is lost. The client opens another.
+    /// The link to the server was lost. The client opens another link.
     Link(LinkError),
-    /// The connection has ended permanently.
+    /// The connection is permanently closed.
     Connection(LinkError),
 }
 
@@ -90,6 +91,6 @@ pub(crate) fn rejection(message: &Message) -> WireError {
         .and_then(|extra| extra.args.get(0).unwrap_or(Ok(Value::Null)));
     match value {
         Ok(value) => WireError::from_value(value),
-        Err(e) => WireError::new(format!("an error that cannot be read: {e}")),
+        Err(e) => WireError::new(format!("the error cannot be decoded: {e}")),
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{ConnectError, ConnectErrorKind, LinkError};
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::{Map, Value};
 
-/// First message of a client: the handshake request.
+/// First message of a client, the handshake request.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hello<'a> {
     pub(crate) client_id: &'a str,
@@ -23,7 +23,7 @@ pub(crate) struct Hello<'a> {
 pub(crate) struct Granted {
     pub(crate) identity: Identity,
     pub(crate) reconnection_token: Option<String>,
-    /// Lifetime of the token, in seconds.
+    /// Lifetime of the reconnection token, in seconds.
     pub(crate) reconnection_token_life_time: Option<f64>,
 }
 
@@ -33,8 +33,8 @@ pub(crate) async fn handshake(
     hello: &Hello<'_>,
 ) -> Result<Granted, ConnectError> {
     let text = serde_json::to_string(hello)
-        .map_err(|e| protocol("the introduction cannot be written").with_source(e))?;
-    // A handshake that ends without an error frame is transient
+        .map_err(|e| protocol("the handshake request cannot be encoded").with_source(e))?;
+    // A handshake that ends without an error frame may succeed later
     // (docs/protocol/01-transport-websocket.md#s9).
     let lost = |detail: String| ConnectError::new(ConnectErrorKind::ConnectionLost, detail);
     let broken = |e: LinkError| match e.as_connect_error() {
@@ -44,8 +44,7 @@ pub(crate) async fn handshake(
     link.send(Frame::Text(text)).await.map_err(broken)?;
     loop {
         match link.next().await {
-            // The server may already forward frames that were meant for the previous link of this
-            // client id.
+            // The server may already forward frames for the previous link of this client id.
             Some(Ok(Frame::Binary(_) | Frame::Ping | Frame::Pong)) => {}
             Some(Ok(Frame::Text(text))) => return read(&text, hello),
             Some(Ok(Frame::Close(reason))) => {
@@ -70,10 +69,10 @@ fn protocol(detail: impl Into<String>) -> ConnectError {
 /// Parses the server's response to the handshake request.
 fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
     let info: Value = serde_json::from_str::<serde_json::Value>(text)
-        .map_err(|e| protocol("the first text is not JSON").with_source(e))?
+        .map_err(|e| protocol("the handshake response is not JSON").with_source(e))?
         .into();
     let Value::Map(info) = info else {
-        return Err(protocol("the first text is not an object"));
+        return Err(protocol("the handshake response is not an object"));
     };
     let field = |name: &str| info.get(name).and_then(Value::as_str).map(str::to_owned);
     match info.get("type").and_then(Value::as_str) {
@@ -84,7 +83,7 @@ fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
             ));
         }
         other => {
-            return Err(protocol(format!("a first message of type {other:?}")));
+            return Err(protocol(format!("a handshake response of type {other:?}")));
         }
     }
     let missing = |name: &str| protocol(format!("connection_info without {name}"));
@@ -122,7 +121,7 @@ fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
     })
 }
 
-/// Removes the token, because programs print and log the identity.
+/// Removes the token, because programs print and log the connection info.
 fn without_credentials(mut info: Map) -> Map {
     info.shift_remove("reconnection_token");
     info

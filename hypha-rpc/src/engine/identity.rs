@@ -15,9 +15,9 @@ pub struct Identity {
     pub client_id: String,
     /// Id of the workspace manager. Its address is `*/<manager id>`.
     pub manager_id: Option<String>,
-    /// Public URL of the server. Identifies functions that belong to that server.
+    /// Public URL of the server. Functions with the same URL belong to that server.
     pub public_base_url: Option<String>,
-    /// User that the server has authenticated the client as.
+    /// User as whom the server authenticated the client.
     pub user: UserInfo,
     /// Kind of the link: `websocket` or `http_streaming`.
     /// [`Context::connection_type`](crate::Context::connection_type) returns it.
@@ -27,7 +27,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Creates an identity for a link without a handshake: no manager, and an anonymous user.
+    /// Creates an identity for a link without a handshake. It has no manager, and its user is
+    /// anonymous.
     pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
         Identity {
             workspace: workspace.into(),

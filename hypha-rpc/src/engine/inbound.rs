@@ -1,9 +1,9 @@
 //! Routes received frames to a waiting call, a handler or an event reader.
 //!
-//! The driver calls [`Engine::receive`] for every frame. It decodes only the first segment, never
-//! waits and never runs code of the program, because all later messages of the connection wait for
-//! it. Responses go to the table of sessions, events to their readers, and each call to its own
-//! task, which does all further work.
+//! The driver calls [`Engine::receive`] for every frame. The function decodes only the first
+//! segment. It never waits and never runs code of the program, because all later messages of the
+//! connection would wait as well. It passes responses to the table of sessions, events to their
+//! readers, and each call to a new task.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,26 +17,26 @@ use super::sessions::Response;
 use super::stats::{add, count};
 use super::{Busy, CloseReason, Engine, Progress};
 
-/// Dispatch of incoming calls, implemented by `service::Services`. A type parameter of the engine
-/// instead of a trait object, so that an incoming call costs no indirection.
+/// Dispatch of incoming calls, implemented by `service::Services`. It is a type parameter of the
+/// engine instead of a trait object, so that an incoming call costs no indirection.
 pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     /// Function, stream or other object that peers may call as part of a session.
     type Object: Clone + Send + 'static;
 
-    /// Result of looking up a call: a handler, or the reason why the call must not run.
+    /// Result of looking up a call: a handler, or the reason why the call is rejected.
     type Callee: Send + 'static;
 
     /// Finds the callee of a message. Called by the driver, so it must not wait.
     fn find(engine: &Engine<Self>, message: &Message) -> Self::Callee;
 
-    /// Runs a call to its end and sends its response, in a separate task.
+    /// Runs a call in a separate task, and sends its response.
     fn run(
         engine: &Arc<Engine<Self>>,
         message: Message,
         found: Self::Callee,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Rejects a call for which there is no room. Called by the driver, so it must not wait.
+    /// Rejects a call that exceeds a limit. Called by the driver, so it must not wait.
     fn refuse(engine: &Engine<Self>, message: &Message, busy: Busy);
 
     /// A call whose handler is running.
@@ -48,10 +48,11 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     /// Queues a heartbeat of a call, without waiting.
     fn heartbeat(engine: &Engine<Self>, call: &Self::Running);
 
-    /// Returns the number of interfaces, which are services that only one peer may call.
+    /// Returns the number of interfaces, services that only one peer may call.
     fn interfaces(&self) -> usize;
 
-    /// Releases the objects that `peer` received, and cancels the handlers of its calls.
+    /// Releases the objects that the disconnected `peer` received, and cancels the handlers of its
+    /// calls.
     fn peer_gone(&self, peer: &str);
 
     /// Cancels the contexts of all running handlers.
@@ -75,8 +76,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Handles one message, from a frame or assembled from chunks. Permissions depend on its
-    /// sender, so that must be the one that the server wrote into it.
+    /// Handles one message, from a frame or joined from chunks. Permissions depend on the sender,
+    /// so the message must contain the sender that the server wrote.
     pub(crate) fn dispatch(self: &Arc<Self>, message: Message) {
         match message.kind() {
             "method" => self.dispatch_method(message),
@@ -121,7 +122,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Passes a response to the waiting caller, or records it as the acknowledgement of a notice.
+    /// Passes a response to the waiting caller, or records it as the acknowledgment of a notice.
     fn answer(
         &self,
         message: &Message,
@@ -132,7 +133,7 @@ impl<H: Handlers> Engine<H> {
         match self.sessions.answer(session, from) {
             AnswerLookup::Final(waiting, ended) => {
                 drop(ended);
-                // An error means that the caller has just dropped its future.
+                // An error means that the caller dropped its future in the meantime.
                 let _ = waiting.send(response(message.clone()));
             }
             AnswerLookup::Unknown => {
@@ -147,12 +148,13 @@ impl<H: Handlers> Engine<H> {
     }
 
     fn begin_call(self: &Arc<Self>, message: Message) {
-        // Count first, because the monitor may be about to sleep: it reads the count after it has
-        // announced its sleep.
+        // Count before waking the monitor. A monitor that is about to sleep marks itself as
+        // sleeping before it reads the count, so one of the two sides notices the other.
         count(&self.counters.calls_received);
         self.activity.begin();
-        // Look up before the task starts: a callback ends with its call, so the response of that
-        // call, which may be the next message, could remove the callback before the task runs.
+        // Look up the callee before the task starts: the next message may be the response to the
+        // call that owns a callback. That response removes the callback, possibly before the task
+        // runs.
         let found = H::find(self, &message);
         let built_in = message
             .method()
@@ -189,9 +191,9 @@ impl<H: Handlers> Engine<H> {
         self.close(CloseReason::Dismissed(reason.unwrap_or("no reason").into()));
     }
 
-    /// Fails the calls to a client that has disconnected. Only accepts the event from the server,
-    /// which is the only sender without an address (`docs/protocol/02-messages.md#s12`): otherwise
-    /// any client could end the calls of others.
+    /// Fails the calls to a client that disconnected. Accepts the event only from the server:
+    /// otherwise any client could end the calls of others. The server is the only sender without an
+    /// address (`docs/protocol/02-messages.md#s12`).
     fn client_disconnected(&self, message: &Message) {
         if message.from().is_some() || message.user().is_some() {
             return;
@@ -214,7 +216,7 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Decrements the number of running handlers when dropped, even if the task is aborted.
+/// Guard that decrements the number of running handlers, even if the task is aborted.
 struct Running<'a, H: Handlers>(&'a Engine<H>);
 
 impl<H: Handlers> Drop for Running<'_, H> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::error::{CallSite, Error};
 
-/// An outgoing call, as an interceptor sees and changes it.
+/// Outgoing call that an interceptor can read and change.
 ///
 /// See [`ConnectOptions::intercept`](crate::ConnectOptions::intercept).
 pub struct OutgoingCall {
@@ -22,7 +22,7 @@ pub struct OutgoingCall {
     pub(crate) send: Sender,
 }
 
-/// Sends the request of a call that all interceptors have passed on.
+/// Sends the request of a call when the last interceptor calls [`NextCall::run`].
 pub(crate) type Sender = Box<dyn FnOnce(Args, Timeouts) -> BoxFuture<'static, CallResponse> + Send>;
 
 /// Total timeout and idle timeout of a call.
@@ -41,13 +41,13 @@ impl OutgoingCall {
         &self.site.peer
     }
 
-    /// Returns the total timeout, if the caller has set one.
+    /// Returns the total timeout, if one is set.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.total
     }
 
-    /// Sets the total timeout, from the moment when the call is passed on.
+    /// Sets the total timeout. It starts when the last interceptor calls [`NextCall::run`].
     pub fn set_timeout(&mut self, total: Duration) {
         self.total = Some(total);
     }
@@ -57,9 +57,9 @@ impl OutgoingCall {
         self.idle_timeout = Some(limit);
     }
 
-    /// Adds an argument by name, which the method must know.
+    /// Adds a named argument. The method must accept an argument of this name.
     ///
-    /// A value that cannot be encoded makes the call fail with an error that names it.
+    /// If the value cannot be encoded, the call fails with an error that names the argument.
     pub fn add_argument<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         self.args.push_named(name, value);
     }
@@ -75,12 +75,12 @@ impl fmt::Debug for OutgoingCall {
     }
 }
 
-/// The outcome of a call, before the result is decoded.
+/// Outcome of a call, before the result is decoded.
 ///
-/// [`error`](Self::error) returns the failure, if it is one.
+/// [`error`](Self::error) returns the failure, if the call failed.
 pub struct CallResponse {
     pub(crate) outcome: Result<Option<Message>, Failure>,
-    /// The callee that has answered, which may be another one than was asked first.
+    /// The callee that responded. After a retry, it may differ from the first callee.
     pub(crate) site: CallSite,
 }
 
@@ -102,7 +102,7 @@ type Interceptor = Arc<
 pub(crate) struct Interceptors(Arc<Vec<Interceptor>>);
 
 impl Interceptors {
-    /// Adds one, around the call and within those that were added before.
+    /// Adds an interceptor, inside of those that were added before.
     pub(crate) fn add<F, Fut>(&mut self, interceptor: F)
     where
         F: Fn(OutgoingCall, NextCall) -> Fut + Send + Sync + 'static,
@@ -117,7 +117,7 @@ impl Interceptors {
         self.0.is_empty()
     }
 
-    /// Passes a call to the first one.
+    /// Runs a call through all interceptors.
     pub(crate) async fn run(&self, call: OutgoingCall) -> Result<CallResponse, Error> {
         let all = self.clone();
         NextCall { all, index: 0 }.run(call).await
@@ -130,19 +130,19 @@ impl fmt::Debug for Interceptors {
     }
 }
 
-/// The interceptors behind the present one, and the call itself.
+/// The remaining interceptors, and the call itself.
 pub struct NextCall {
     all: Interceptors,
     index: usize,
 }
 
 impl NextCall {
-    /// Passes the call on, and waits for its outcome. A failure of the call is in the
-    /// [`CallResponse`].
+    /// Runs the remaining interceptors and the call, and waits for the outcome. A failure of the
+    /// call is in the [`CallResponse`].
     ///
     /// # Errors
     ///
-    /// That of an interceptor that did not pass the call on.
+    /// The error of an interceptor that did not run the call.
     pub async fn run(self, call: OutgoingCall) -> Result<CallResponse, Error> {
         let NextCall { all, index } = self;
         match all.0.get(index) {

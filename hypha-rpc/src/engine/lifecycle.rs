@@ -1,7 +1,7 @@
-//! The state of a connection, the calls that wait for it, and its end.
+//! The state of a connection, and the calls that wait for [`State::Connected`].
 //!
-//! The task of the connection (`redial`) sets the states; calls wait for [`State::Connected`]. No
-//! other code is called while the state is locked.
+//! The task of the connection (`redial`) sets the states. No other code is called while the state
+//! is locked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +15,9 @@ use super::{CloseReason, Counters, Failure, Loss, Settings, State, count};
 
 /// The state of the connection.
 ///
-/// This state alone decides whether the connection has ended. Code that must not add anything after
-/// the end checks it while holding its own lock. [`close`](Self::close) marks the end before it
-/// takes those locks.
+/// This state alone decides whether the connection is closed. Code that adds an item to another
+/// part checks the state while holding the lock of that part. [`close`](Self::close) sets the state
+/// before those locks are taken to remove all items.
 pub(crate) struct Lifecycle {
     state: watch::Sender<State>,
     /// Whether the connection was ever established. Relaxed is enough: no other data depends on it.
@@ -25,7 +25,7 @@ pub(crate) struct Lifecycle {
     /// One permit for each call that may wait for the connection.
     waiting: Semaphore,
     most_waiting: usize,
-    /// Notified when the link no longer works although it is still open.
+    /// Notified if the link must be replaced although it is still open.
     broken: Notify,
     /// Whether the task of the connection has ended.
     ended: watch::Sender<bool>,
@@ -53,7 +53,7 @@ impl Lifecycle {
         self.state.subscribe()
     }
 
-    /// Sets a new state. Does nothing if the connection has ended, because the end is final.
+    /// Sets a new state. Does nothing if the connection is closed, which is final.
     pub(super) fn set_state(&self, new: State) {
         if new == State::Connected {
             self.was_connected.store(true, Ordering::Relaxed);
@@ -79,8 +79,8 @@ impl Lifecycle {
         self.state.borrow().is_closed()
     }
 
-    /// Waits until calls can be made, for at most `limit`. Fails immediately if too many calls are
-    /// waiting.
+    /// Waits until the connection is established, for at most `limit`. Fails immediately if too
+    /// many calls are waiting.
     pub(crate) async fn wait_connected(
         &self,
         limit: Duration,
@@ -113,10 +113,10 @@ impl Lifecycle {
         self.most_waiting - self.waiting.available_permits()
     }
 
-    /// Makes the driver end the current link, so that another is opened. Does nothing if there is
-    /// no link, because another is then already being opened.
+    /// Makes the driver close the current link, so that the client opens another. Does nothing
+    /// without a link, because the client is then already opening one.
     pub(crate) fn drop_link(&self) {
-        // Not `notify_one`: without a link, it would store the notification, which would then end
+        // Do not use `notify_one`: without a link, it would store the notification, which would end
         // the next link.
         self.broken.notify_waiters();
     }
@@ -126,7 +126,8 @@ impl Lifecycle {
         self.broken.notified().await;
     }
 
-    /// Marks the end. Returns `false` if it was already marked; the first reason stays.
+    /// Marks the connection as closed. Returns `false` if it was closed before; the first reason
+    /// stays.
     pub(super) fn close(&self, reason: CloseReason) -> bool {
         let reason = Arc::new(reason);
         self.state.send_if_modified(|state| {
@@ -138,7 +139,8 @@ impl Lifecycle {
         })
     }
 
-    /// Returns the reason why the connection has ended; [`CloseReason::Requested`] if it has not.
+    /// Returns the reason why the connection was closed, or [`CloseReason::Requested`] if it is not
+    /// closed.
     pub(crate) fn close_reason(&self) -> Arc<CloseReason> {
         match &*self.state.borrow() {
             State::Closed { reason } => Arc::clone(reason),
@@ -146,32 +148,32 @@ impl Lifecycle {
         }
     }
 
-    /// Returns the same reason as the error of a link.
+    /// Returns the close reason as a [`LinkError`].
     pub(crate) fn closed_reason(&self) -> LinkError {
         self.close_reason().as_link_error()
     }
 
-    /// Returns the failure of a call on an ended connection.
+    /// Returns the failure of a call on a closed connection.
     pub(crate) fn over(&self) -> Failure {
         Loss::Connection(self.closed_reason()).before_sending()
     }
 
-    /// Returns the error of an operation on an ended connection that is not a call to a peer, such
-    /// as a registration.
+    /// Returns the error of an operation on a closed connection, such as a registration, that is
+    /// not a call to a peer.
     pub(crate) fn over_at(&self, call: CallSite) -> Disconnected {
         let reason = self.closed_reason();
         let error = Disconnected::new(Lost::Connection, reason.to_string(), false, call);
         error.with_cause(reason.cause())
     }
 
-    /// Records that the task of the connection has ended and its link is closed.
+    /// Records that the task of the connection ended and its link is closed.
     pub(super) fn set_ended(&self) {
         self.ended.send_replace(true);
     }
 
-    /// Waits until the task of the connection has ended and its link is closed.
+    /// Waits until the task of the connection ended and its link is closed.
     pub(crate) async fn ended(&self) {
-        // An error means that the sender was dropped, which cannot happen: `self` owns it.
+        // Fails only if the sender was dropped, which cannot happen: `self` owns the sender.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 }

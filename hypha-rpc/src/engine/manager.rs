@@ -1,7 +1,7 @@
-//! The addresses of the workspace manager and of this client. Both may change with every link.
+//! The addresses of the workspace manager and of this client. Both may change with each link.
 //!
-//! The manager of a restarted server has a new id. A manager proxy that the program keeps still
-//! uses the old id, so the addresses of former managers are stored and replaced.
+//! The manager of a restarted server has a new id, but manager proxies of the program keep the old
+//! one. Therefore this module stores the addresses of former managers and replaces them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::Identity;
 use super::handshake::Granted;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
-/// Maximum number of former managers to store. Bounded, so that a server that restarts often does
-/// not consume more and more memory of its clients.
+/// Maximum number of former managers to store. Without it, a server that restarts often would make
+/// its clients use more and more memory.
 const FORMER_MANAGERS: usize = 64;
 
 /// Identity assigned on the latest link, and the addresses of former managers.
@@ -42,8 +42,8 @@ impl Membership {
             self.set_reconnection_token(token);
         }
         let identity = Arc::new(granted.identity);
-        // The guard of `identity` is dropped at the end of this statement, so that
-        // `former_managers` is not locked while it is held.
+        // The lock of `identity` is released at the end of this statement, before `former_managers`
+        // is locked.
         let former = std::mem::replace(&mut *self.identity.write(), Arc::clone(&identity));
         if former.manager_id == identity.manager_id {
             return;
@@ -59,9 +59,10 @@ impl Membership {
         }
     }
 
-    /// Returns the current address of the manager if `to` is a former one; `None` otherwise.
+    /// Returns the current address of the manager if `to` is a former address, and `None`
+    /// otherwise.
     pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
-        // Compare the prefix first: most calls do not go to a manager, and so take no lock.
+        // Compare the prefix first, so that calls to other clients take no lock.
         if !to.starts_with(MANAGER_WORKSPACE)
             || !self.former_managers.lock().iter().any(|f| f == to)
         {
@@ -70,7 +71,7 @@ impl Membership {
         self.identity().manager_address()
     }
 
-    /// Returns the token with which this client can reconnect after a lost link.
+    /// Returns the token with which this client reconnects after a lost link.
     pub(crate) fn reconnection_token(&self) -> Option<String> {
         self.reconnection_token.lock().clone()
     }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_former_managers_become_the_present_one() {
+    fn former_addresses_map_to_the_current_manager() {
         let membership = Membership::new(granted("m0").identity);
         assert_eq!(membership.present_manager("*/m0"), None);
         membership.adopt(granted("m0"));

@@ -1,24 +1,24 @@
 //! The engine of one connection, below any user API.
 //!
 //! ```text
-//! driver      the task of one link: delivers received frames, writes queued ones
+//! driver      the task of one link: delivers received frames, writes queued frames
 //! intercept   code of the program around each outgoing call
 //! inbound     finds the waiting call, the handler or the event reader of a message
 //! outbound    the queue of frames and the budget of their bytes
-//! sending     a message in one frame or in chunks, and the requests that chunks are made of
+//! sending     a message in one frame or in chunks, and the requests that carry chunks
 //! sessions    calls that wait for a response, objects that peers may call
-//! admission   bounds on incoming calls
+//! admission   limits on incoming calls
 //! chunks      incoming messages that are not complete
 //! peers       properties of peers, from their built-in services
 //! notices     requests of destructors, repeated until acknowledged
 //! manager     the address of the manager and of this client
-//! lifecycle   the state, tasks that wait for it, and the end
+//! lifecycle   the state of the connection, and the calls that wait for it
 //! redial      the task of the connection: one link after another
 //! watchdog    runs that task while its runtime is blocked
 //! ```
 //!
-//! [`Engine`] owns the parts, and does the work that involves several of them. Calls and services
-//! are layers above: they call the engine, and the engine calls them through [`Handlers`].
+//! [`Engine`] owns the parts, and does the work that involves several of them. The layers above,
+//! calls and services, use the engine. The engine calls them through [`Handlers`].
 //!
 //! # Locks
 //!
@@ -26,20 +26,19 @@
 //! lock is held across an await. There are three exceptions, none of which can cause a deadlock:
 //!
 //! * Any part may read the state in [`Lifecycle`], which takes no other lock.
-//! * The lookup of an object assigns the call its turn while holding the lock of the sessions
-//!   ([`Sessions::with_object`](sessions::Sessions::with_object)). The lock of a turn is the
-//!   innermost one.
+//! * [`Sessions::with_object`](sessions::Sessions::with_object) assigns the call its turn while
+//!   holding the lock of the sessions. The lock of a turn is the innermost lock.
 //! * The chunk store charges [`Settings::memory`] while holding its lock, so an account must not
 //!   call back into a connection.
 //!
-//! Destructors of the program's values may run any code, such as a call, so these values are
-//! dropped after the lock is released.
+//! Values of the program are dropped after the lock is released, because their destructors may run
+//! any code, such as a call.
 //!
 //! # End
 //!
-//! [`Engine::close`] first marks the end in [`Lifecycle`], then empties the parts. A part checks
-//! the mark, while holding its own lock, before it adds an item. So every item is either refused or
-//! removed, and a closed connection keeps none.
+//! [`Engine::close`] first marks the connection as closed in [`Lifecycle`], then empties the parts.
+//! A part checks the mark, while holding its own lock, before it adds an item. So each item is
+//! either rejected or removed, and a closed connection keeps none.
 
 mod admission;
 mod call_span;
@@ -121,8 +120,8 @@ use watchdog::Activity;
 
 /// State of one connection, shared by its handles, its driver and the running handlers.
 ///
-/// `H` finds and runs the methods that peers call. The engine does not keep the connection open;
-/// its handles ([`Connection`]) do.
+/// `H` finds and runs the methods that peers call. The handles ([`Connection`]) keep the connection
+/// open; the engine does not.
 pub(crate) struct Engine<H: Handlers> {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
@@ -143,7 +142,7 @@ pub(crate) struct Engine<H: Handlers> {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Creates a connection without a link, and the receiving end of its send queue. Pass that end
+    /// Creates a connection without a link, and the receiver of its send queue. Pass the receiver
     /// to [`RedialLoop::new`].
     pub(crate) fn new(
         identity: Identity,
@@ -185,13 +184,13 @@ impl<H: Handlers> Engine<H> {
         self.membership.identity()
     }
 
-    /// Runs a task that ends with the connection.
+    /// Starts a task that is aborted when the connection closes.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(&self.lifecycle, task);
     }
 
-    /// Checks that peers may hold `more` additional objects of this client
-    /// ([`Settings::max_objects`]).
+    /// Fails if peers would hold more than [`Settings::max_objects`] objects of this client after
+    /// `more` are added.
     ///
     /// Reserves nothing, so concurrent calls may slightly exceed the limit.
     pub(crate) fn room_for(&self, more: usize) -> Result<(), EncodeError> {
@@ -210,50 +209,49 @@ impl<H: Handlers> Engine<H> {
         self.sessions.counts().objects + self.handlers.interfaces()
     }
 
-    /// Returns the counters, and the current numbers of calls, objects and queued frames.
+    /// Returns the counters, with the current numbers of calls, objects and queued frames.
     pub(crate) fn stats(&self) -> Stats {
         let sessions = self.sessions.counts().calls;
         let queued = (self.lifecycle.waiting(), self.outbound.queued());
         self.counters.snapshot((sessions, self.objects()), queued)
     }
 
-    /// Fails every call to `peer` (an absolute address), withdraws the objects exported to that
-    /// peer, and cancels the handlers that run for it.
+    /// Handles the disconnection of `peer` (an absolute address): fails all calls to it, removes
+    /// the objects exported to it, and cancels the handlers of its calls.
     pub(crate) fn peer_gone(&self, peer: &str) {
         self.peers.forget(peer);
         self.chunks.forget(peer);
         let lost = self.sessions.peer_gone(peer);
         self.handlers.peer_gone(peer);
-        // The other clients report the same message, and programs match on it.
+        // Other clients use the same message, and programs match on it.
         let reason = LinkError::from(format!("Client disconnected: {peer}"));
         lost.tell(Loss::Peer, &reason);
     }
 
-    /// Fails the calls in flight after the link was lost. The connection continues with another
-    /// link.
+    /// Fails the calls in flight after the link was lost. The client opens another link.
     fn link_lost(&self, reason: &LinkError) {
-        // Change the state first, so that a call made from now on waits for the next link instead
+        // Set the state first, so that a call made after this point waits for the next link instead
         // of entering the queue.
         self.lifecycle.set_state(State::Connecting);
         self.sessions.link_lost().tell(Loss::Link, reason);
-        // When the link is back, the ids of peers may belong to other programs.
+        // After the reconnect, other programs may have connected with the ids of the peers.
         self.peers.forget_all();
         let data = Map::from_iter([("reason".into(), report(reason).into())]);
         self.events.tell("disconnected", data);
     }
 
-    /// Sets the state to connected. Called after the server knows all services, so that a peer that
-    /// this client calls can find them.
+    /// Sets the state to connected. Called after the server knows all services, so that peers that
+    /// this client then calls can find them.
     pub(crate) fn set_connected(&self) {
         self.lifecycle.set_state(State::Connected);
-        // Notices that were in flight when the link broke may be lost.
+        // Notices that were in flight when the link was lost may not have arrived.
         self.notices.repeat_all(self.clock.now());
         let info = self.identity().connection_info.clone();
         self.events.tell("connected", info);
     }
 
-    /// Frees ended tasks, incomplete messages and unused objects, and publishes the metrics. Called
-    /// by the driver every 5 s, and by the redial loop before each attempt.
+    /// Frees ended tasks, incomplete messages and unused objects, and publishes the metrics. The
+    /// driver calls it every 5 s, the redial loop before each attempt.
     fn tidy(&self) {
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());
@@ -263,17 +261,18 @@ impl<H: Handlers> Engine<H> {
         self.sessions.tidy(idle);
     }
 
-    /// Waits until no handler runs, for at most `grace`. Returns `false` if some are still running.
+    /// Waits until no handler runs, for at most `grace`. Returns `false` if handlers are still
+    /// running.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         self.admission.drain(grace).await
     }
 
-    /// Closes the connection: fails waiting calls, aborts running handlers, and refuses new calls.
+    /// Closes the connection: fails pending calls, aborts running handlers, and rejects new calls.
     ///
     /// May be called several times and from any thread. The reason of the first call stays.
     pub(crate) fn close(&self, reason: CloseReason) {
-        // Mark the end before anything is emptied, so that code that adds something later sees the
-        // mark.
+        // Mark the connection as closed before the parts are emptied, so that code that adds an
+        // item later sees the mark.
         let first = self.lifecycle.close(reason);
         let reason = self.lifecycle.closed_reason();
         if first {
@@ -288,8 +287,8 @@ impl<H: Handlers> Engine<H> {
         self.notices.clear();
         self.admission.close();
         self.events.close();
-        // A service may hold a handle of this connection. Unless dropped here, that cycle would
-        // never be freed.
+        // A service may hold a handle of this connection. If it were not dropped here, the two
+        // would form a reference cycle.
         self.handlers.clear();
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());

@@ -2,12 +2,12 @@
 //! repeated until the peer acknowledges them.
 //!
 //! Destructors send notices, so no task can wait for the response. Without repetition, a notice
-//! sent while either link is down would be lost, and the peer would keep a stream until it was
-//! unused for [`Settings::object_idle_timeout`]. Any response acknowledges a notice, even a
-//! rejection: a peer without that method or stream has nothing left to release. After a rejection
-//! because the peer is not connected or too busy, the notice is repeated.
+//! would be lost if it is sent while a link is down. The peer would then keep the stream until it
+//! was unused for [`Settings::object_idle_timeout`].
 //!
-//! No task waits for acknowledgements. The driver repeats notices when [`Notices::due`] is reached.
+//! Any response acknowledges a notice, even a rejection: a peer without that method or stream has
+//! nothing to release. A notice is repeated after a rejection which says that the peer is not
+//! connected or too busy. The driver repeats the notices at the time [`Notices::due`].
 //!
 //! [`Settings::object_idle_timeout`]: super::Settings::object_idle_timeout
 
@@ -25,54 +25,54 @@ use super::stats::{add, count};
 use super::{Engine, Handlers, rejection};
 use crate::error::{CallSite, Error, from_wire};
 
-/// Milliseconds after which an unacknowledged notice is sent again. Doubles with each attempt.
+/// Pause before an unacknowledged notice is sent again, in milliseconds. Doubles with each attempt.
 const FIRST_PAUSE: u64 = 5_000;
-/// Same pause for a peer that is not connected. Shorter, because the server reports the absence
-/// immediately, and a reconnecting peer is soon back.
+/// The same pause for a peer that is not connected. It is shorter, because the server reports this
+/// immediately, and a peer that reconnects is soon connected again.
 const ABSENT_PAUSE: u64 = 500;
-/// Maximum of both pauses.
+/// Maximum of both pauses, in milliseconds.
 const LONGEST_PAUSE: u64 = 30_000;
 
-/// Maximum number of notices for one peer that are sent again at once. The others follow after
+/// Maximum number of notices to one peer that are repeated at once. The others follow after
 /// [`BATCH_PAUSE`], so that repetitions do not fill the send queue. A peer that is not connected
-/// gets only one per round: one rejection is enough to know that it is still absent.
+/// gets one notice per round: one rejection is enough to know that it is still not connected.
 const BATCH: usize = 256;
 const BATCH_PAUSE: u64 = 1_000;
 
-/// Bytes of memory that a notice occupies in addition to its frame.
+/// Memory that a notice occupies in addition to its frame, in bytes.
 const OVERHEAD: usize = 256;
 
-/// Value of [`Notices::due`] if nothing is to be repeated.
+/// Value of [`Notices::due`] if no notice is to be repeated.
 const NEVER: u64 = u64::MAX;
 
 /// The unacknowledged notices.
 pub(crate) struct Notices {
     table: Mutex<Table>,
-    /// Time when the next repetition is due, in milliseconds of the connection's clock. An atomic,
-    /// so that the driver can read it on every poll without the lock. Written while holding the
-    /// lock; may be too early, but never too late.
+    /// Time of the next repetition, in milliseconds of the connection's clock. An atomic, so that
+    /// the driver can read it in each poll without the lock. Written while holding the lock; may be
+    /// too early, but never too late.
     due: AtomicU64,
 }
 
 #[derive(Default)]
 struct Table {
-    /// Key: absolute address of the peer. Contains only peers with notices.
+    /// Key: absolute address of the peer. Contains only peers with unacknowledged notices.
     peers: HashMap<String, Unacknowledged>,
-    /// Number of notices, for all peers.
+    /// Number of notices to all peers.
     len: usize,
 }
 
-/// The notices for one peer.
+/// The notices to one peer.
 struct Unacknowledged {
-    /// Key: session of the response.
+    /// Key: id of the session of the response.
     notices: IndexMap<String, Notice>,
     /// Index of the notice that is repeated next.
     next: usize,
-    /// Number of consecutive rounds without a response.
+    /// Number of consecutive rounds without an acknowledgment.
     attempts: u32,
-    /// Number of notices still to be repeated in this round.
+    /// Number of notices that remain in this round.
     left: usize,
-    /// Whether the peer was not connected, or too busy, when the last notice arrived.
+    /// Whether the last notice was rejected because the peer was not connected or too busy.
     absent: bool,
     /// Time of the next repetition, in milliseconds of the connection's clock.
     due: u64,
@@ -96,7 +96,7 @@ impl Unacknowledged {
         }
     }
 
-    /// Returns the frames to send again now, and sets the time of the next round.
+    /// Returns the frames to send again now, and sets the time of the next batch or round.
     fn turn(&mut self, now: u64) -> Vec<Bytes> {
         let len = self.notices.len();
         if self.left == 0 {
@@ -147,7 +147,7 @@ impl Notices {
         true
     }
 
-    /// Returns whether this notice was sent to `peer` and is not acknowledged.
+    /// Returns whether the notice was sent to `peer` and is not acknowledged.
     pub(super) fn knows(&self, session: &str, peer: &str) -> bool {
         let table = self.table.lock();
         let unacknowledged = table.peers.get(peer);
@@ -162,7 +162,7 @@ impl Notices {
         };
         let ended = unacknowledged.notices.swap_remove(session);
         if unacknowledged.absent {
-            // The peer is back, and has received none of its other notices.
+            // The peer is connected again, and has received none of its other notices.
             unacknowledged.absent = false;
             unacknowledged.left = 0;
             unacknowledged.due = now;
@@ -177,7 +177,7 @@ impl Notices {
         }
         table.len -= usize::from(ended.is_some());
         self.due.fetch_min(due, Ordering::AcqRel);
-        // Dropping a notice returns its charge to the embedder's account, so release the lock
+        // Dropping a notice returns its charge to an account of the program, so release the lock
         // first.
         drop(table);
         drop(ended);
@@ -216,8 +216,8 @@ impl Notices {
         (due != NEVER).then_some(due)
     }
 
-    /// Returns the frames to send again, and the number of dropped notices. Drops notices that are
-    /// older than `life` milliseconds: by then, peers have released unused objects themselves.
+    /// Returns the frames to send again, and the number of dropped notices. Drops notices older
+    /// than `life` milliseconds: by then, the peers have removed the unused objects.
     fn take_due(&self, now: u64, life: u64) -> (Vec<Bytes>, usize) {
         let mut table = self.table.lock();
         let mut frames = Vec::new();
@@ -252,7 +252,7 @@ impl Notices {
         (frames, expired.len())
     }
 
-    /// Returns the number of notices without a response.
+    /// Returns the number of unacknowledged notices.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.table.lock().len
@@ -268,10 +268,10 @@ impl Notices {
 
 impl<H: Handlers> Engine<H> {
     /// Sends a small request about an argument of the call `parent`, without waiting and without
-    /// repetition. If it is lost, the argument still ends with its call.
+    /// repetition. If the request is lost, the argument is still removed at the end of its call.
     ///
     /// Requests no response, because a JavaScript peer would then process the request after the
-    /// messages that follow it. One of these may be the response to `parent`, which ends the
+    /// messages that follow it. One of these may be the response to `parent`, which removes the
     /// argument before the request can use it.
     pub(super) fn notify_once(&self, to: &str, method: &str, parent: &str, args: Args) {
         if self.lifecycle.is_closed() {
@@ -291,7 +291,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Sends a small request without waiting, and repeats it until `to` acknowledges it.
+    /// Sends a small request without waiting. Repeats it until `to` acknowledges it.
     pub(crate) fn notify(&self, to: &str, method: &str, args: Args) {
         if self.lifecycle.is_closed() {
             return;
@@ -315,8 +315,8 @@ impl<H: Handlers> Engine<H> {
         let now = self.clock.now();
         let memory = self.settings.memory.as_ref();
         let charge = memory.map(|memory| memory.charge(&peer, frame.len() + OVERHEAD));
-        // Add before sending, because the response may arrive before this function returns. If the
-        // account or the table is full, the notice is sent only once.
+        // Add the notice before sending it, because the response may arrive before this function
+        // returns. If the account or the table is full, the notice is sent only once.
         let is_kept = charge.transpose().is_ok_and(|charge| {
             let notice = Notice {
                 frame: frame.clone(),
@@ -331,7 +331,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Handles the response to a notice. Returns `false` if the message is no such response.
+    /// Handles the response to a notice. Returns `false` if the message is not a response to a
+    /// notice.
     pub(super) fn acknowledged(
         &self,
         message: &Message,
@@ -364,7 +365,7 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Returns whether a rejection says that the peer did not receive the notice or had no room for it.
+/// Returns whether a rejection means that the peer did not receive the notice or was too busy.
 fn is_to_be_repeated(message: &Message, peer: &str) -> bool {
     let site = CallSite {
         method: String::new(),
@@ -415,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_peer_gets_one_at_a_time_and_all_when_it_is_back() {
+    fn a_disconnected_peer_gets_one_notice_per_round() {
         let notices = Notices::new();
         for n in 0..10 {
             noted(&notices, "w/a", &n.to_string(), 0);
@@ -430,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_repeated_in_batches() {
+    fn repetitions_are_sent_in_batches() {
         let notices = Notices::new();
         for n in 0..2 * BATCH + 1 {
             noted(&notices, "w/a", &n.to_string(), 0);
@@ -443,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn notices_have_a_bound_and_a_life() {
+    fn notices_are_limited_and_expire() {
         let notices = Notices::new();
         for n in 0..MOST {
             assert!(noted(&notices, &format!("w/{n}"), "s", 0));

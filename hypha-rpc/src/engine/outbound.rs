@@ -1,8 +1,8 @@
 //! The queue of frames for the link, and the budget of their bytes.
 //!
-//! Senders that may wait use [`Outbound::enqueue`] and get backpressure from the link. The driver
-//! uses [`Outbound::try_enqueue`], because it must not wait for itself. Destructors use
-//! [`Outbound::post`], because they cannot wait but must not lose their frame.
+//! Senders that may wait use [`Outbound::enqueue`], and wait while the link is slower. The driver
+//! uses [`Outbound::try_enqueue`], because only the driver itself makes room in the queue.
+//! Destructors use [`Outbound::post`], because they cannot wait but must not lose their frame.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,31 +14,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::transport::Frame;
 
-/// Maximum number of frames that wait for the link. When the queue is full, senders wait.
+/// Maximum number of frames that wait for the link. Senders wait while the queue is full.
 pub(crate) const OUTBOUND_FRAMES: usize = 1024;
-/// Maximum bytes of large frames that wait for the link, in units of [`LARGE`]: 8 MiB. Sending
-/// these takes even a fast link longer than a task needs to produce more.
+/// Maximum total size of the large frames that wait for the link, in units of [`LARGE`]: 8 MiB.
+/// Even a fast link needs longer to send them than a task needs to produce more.
 const OUTBOUND_LARGE: usize = 512;
-/// Size in bytes from which a frame also counts in the byte budget. The number of smaller frames is
-/// bounded, so that the common case takes one semaphore instead of two.
+/// Size in bytes from which a frame also counts against the byte budget. Only the number of smaller
+/// frames is limited, so that most frames acquire one permit instead of two.
 pub(super) const LARGE: usize = 16 << 10;
 
-/// Maximum number of small frames, behind a full queue, of senders that cannot wait, such as
-/// destructors.
-const MOST_POSTED: usize = 65_536;
+/// Maximum number of posted frames: small frames that did not fit into the queue, from senders that
+/// cannot wait.
+const MAX_POSTED: usize = 65_536;
 
-/// The connection has ended.
+/// The connection is closed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed;
 
-/// Frame for the driver, with its share of the byte budget.
+/// Frame for the driver, with its permit of the byte budget.
 pub(crate) struct QueuedFrame {
     pub(super) frame: Frame,
-    /// Share of the byte budget. Returned when the frame is written or dropped.
+    /// Permit of the byte budget. Returned when the frame is written or dropped.
     _budget: Option<OwnedSemaphorePermit>,
 }
 
-/// Sending end of the queue.
+/// Sender of the queue.
 pub(crate) struct Outbound {
     queue: mpsc::Sender<QueuedFrame>,
     budget: Arc<Semaphore>,
@@ -66,7 +66,7 @@ impl Outbound {
     /// Puts one frame into the queue. Waits while the queue is full.
     pub(crate) async fn enqueue(&self, frame: Bytes) -> Result<(), Closed> {
         // Acquire the budget before the slot in the queue, so that a large frame that waits for its
-        // share does not delay small ones.
+        // budget does not delay small frames.
         let budget = match shares(&frame) {
             0 => None,
             shares => {
@@ -97,15 +97,16 @@ impl Outbound {
         self.queue.try_send(frame).is_ok()
     }
 
-    /// Queues a small frame without waiting. If the queue is full, keeps the frame until there is
-    /// room. Returns `false` if too many frames are kept already, or the connection has ended.
+    /// Queues a small frame without waiting. If the queue is full, stores the frame until there is
+    /// room. Returns `false` if too many frames are stored already, or the connection is closed.
     pub(crate) fn post(&self, frame: Bytes) -> bool {
-        // Frames that were posted before go first, so that no release overtakes an earlier one.
+        // Frames that were posted before are sent first, so that no release overtakes an earlier
+        // one.
         if self.posted_len.load(Ordering::Relaxed) == 0 && self.try_enqueue(frame.clone()) {
             return true;
         }
         let mut posted = self.posted.lock();
-        if posted.len() >= MOST_POSTED || self.queue.is_closed() {
+        if posted.len() >= MAX_POSTED || self.queue.is_closed() {
             return false;
         }
         posted.push_back(frame);
@@ -113,7 +114,7 @@ impl Outbound {
         true
     }
 
-    /// Takes the first of the posted frames.
+    /// Removes and returns the first posted frame.
     pub(super) fn take_posted(&self) -> Option<QueuedFrame> {
         if self.posted_len.load(Ordering::Relaxed) == 0 {
             return None;
@@ -133,15 +134,15 @@ impl Outbound {
         queued + self.posted_len.load(Ordering::Relaxed)
     }
 
-    /// Fails all senders that wait for a share of the budget. The driver closes the queue itself,
-    /// after sending the remaining frames.
+    /// Fails all senders that wait for budget. The driver closes the queue after it has sent the
+    /// remaining frames.
     pub(super) fn close(&self) {
         self.budget.close();
     }
 }
 
-/// Returns the number of byte-budget units that a frame takes. A frame larger than the budget takes
-/// all of it; otherwise it could never be sent.
+/// Returns the number of units of the byte budget for a frame. A frame larger than the budget takes
+/// the whole budget; otherwise it could never be sent.
 fn shares(frame: &Bytes) -> u32 {
     if frame.len() < LARGE {
         return 0;

@@ -6,24 +6,24 @@ use parking_lot::Mutex;
 
 use super::Clock;
 
-/// Milliseconds for which the properties of a peer are cached. Then they are fetched again, because
-/// another program may have connected with the same client id.
-const TRUSTED: u64 = 60_000;
+/// Time for which the properties of a peer are cached, in milliseconds. Then they are fetched
+/// again, because another program may have connected with the same client id.
+const CACHE_TIME: u64 = 60_000;
 
-/// Maximum number of cached peers. When exceeded, the whole cache is cleared: fetching again costs
-/// one request per peer, which is cheaper than tracking the order of use.
-const MOST: usize = 1024;
+/// Maximum number of cached peers. If there are more, the whole cache is cleared: fetching again
+/// costs one request per peer, and is simpler than tracking the order of use.
+const MAX_PEERS: usize = 1024;
 
 /// Properties of the built-in service of a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerInfo {
-    /// Whether the peer accepts chunks with an index, which may overtake each other.
+    /// Whether the peer accepts chunks with an index, which may arrive in any order.
     pub(crate) indexed_chunks: bool,
-    /// Maximum frame size that the peer announced, in bytes; 0 if none.
+    /// Maximum frame size announced by the peer, in bytes; 0 if none.
     pub(crate) max_frame: usize,
 }
 
-/// Cache of the properties of peers. Only messages larger than a chunk need them.
+/// Cache of the properties of peers. Only messages larger than a chunk need it.
 pub(crate) struct Peers {
     known: Mutex<HashMap<String, (u64, PeerInfo)>>,
     clock: Clock,
@@ -42,12 +42,12 @@ impl Peers {
         let now = self.clock.now();
         let known = self.known.lock();
         let (asked, info) = known.get(peer)?;
-        (now.saturating_sub(*asked) < TRUSTED).then_some(*info)
+        (now.saturating_sub(*asked) < CACHE_TIME).then_some(*info)
     }
 
     pub(crate) fn remember(&self, peer: &str, info: PeerInfo) {
         let mut known = self.known.lock();
-        if known.len() >= MOST {
+        if known.len() >= MAX_PEERS {
             known.clear();
         }
         known.insert(peer.to_owned(), (self.clock.now(), info));

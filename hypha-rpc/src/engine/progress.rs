@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Progress of a handler. Written by the task of the handler, read by the monitor of the watchdog.
+/// Progress of a handler. The task of the handler writes it, and the monitor of the watchdog reads
+/// it.
 ///
 /// Relaxed is enough for the atomics: the monitor only compares values between two checks, and no
 /// other data depends on them.
@@ -15,10 +16,10 @@ pub(crate) struct Progress {
     pub(super) id: u64,
     /// `service.method`, or the name of a callback.
     pub(super) label: String,
-    /// Time between two heartbeats; `None` if the caller requests none.
+    /// Interval of heartbeats. `None` if the caller requests no heartbeats.
     pub(super) interval: Option<Duration>,
     /// Twice the number of finished polls, plus one during a poll. If two checks see the same odd
-    /// number, the poll is blocking.
+    /// number, the same poll is still running.
     pub(super) polls: AtomicU64,
     /// Time of the last heartbeat, in milliseconds of the connection's clock.
     pub(super) beaten: AtomicU64,
@@ -46,7 +47,7 @@ impl Progress {
         run: Pin<&mut F>,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        // Only this task writes, so a load and a store are enough; no atomic addition is needed.
+        // Only this task writes, so a load and a store are enough, without an atomic addition.
         let polls = self.polls.load(Ordering::Relaxed);
         self.polls.store(polls + 1, Ordering::Relaxed);
         let polled = run.poll(cx);
@@ -54,8 +55,8 @@ impl Progress {
         polled
     }
 
-    /// Returns whether a heartbeat is overdue by at least `tick`. The margin keeps the monitor from
-    /// sending heartbeats that the handler's own task is about to send.
+    /// Returns whether a heartbeat is overdue by at least `tick`. The margin prevents the monitor
+    /// from sending a heartbeat that the handler's own task is about to send.
     pub(super) fn is_due(&self, now: u64, tick: Duration) -> bool {
         let idle = Duration::from_millis(now.saturating_sub(self.beaten.load(Ordering::Relaxed)));
         self.interval

@@ -1,9 +1,9 @@
-//! The task of a connection. Drives a link until the link is lost, opens another, registers the
-//! services again, and repeats this until the connection is closed
+//! The task of a connection. It drives a link until the link is lost, opens another link and
+//! registers the services again, until the connection is closed
 //! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
 //!
 //! `client/connect.rs` opens the first link and starts the task. The task owns the link and the
-//! queue of frames. When the task ends for any reason, [`Over`] closes the connection.
+//! queue of frames. When the task ends for any reason, [`CloseOnDrop`] closes the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::backoff::Backoff;
 use crate::error::{ConnectError, ConnectErrorKind, Error, LinkError, report};
 use crate::transport::{BoxLink, Dial};
 
-/// Server, and the identity with which links to it are opened.
+/// Server, and the credentials with which links to it are opened.
 pub(crate) struct Endpoint {
     pub(crate) dial: Arc<dyn Dial>,
-    /// Workspace that the program asked for. `None` if the server chooses.
+    /// Workspace that the program requested. `None` if the server chooses.
     pub(crate) workspace: Option<String>,
     /// Access token. `None` if the user is anonymous.
     pub(crate) token: Option<String>,
-    /// Timeout of an attempt: once for opening the link, and again for registering the services.
+    /// Timeout for opening a link, and for registering the services again on it.
     pub(crate) limit: Duration,
     pub(crate) keep_alive: KeepAlive,
     /// Reconnect policy. `None` if the client does not reconnect.
@@ -67,8 +67,8 @@ impl Endpoint {
             .late_after(self.dial.earlier_failure())
     }
 
-    /// Returns the timers of a link. Refreshes a short-lived token after two thirds of its
-    /// lifetime, so that the next one arrives before it expires.
+    /// Returns the timers of a link. A token with a short lifetime is refreshed after two thirds of
+    /// it, so that the next token arrives before it expires.
     pub(crate) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
         let mut keep_alive = self.keep_alive;
         if let Some(life) = granted.reconnection_token_life_time {
@@ -79,14 +79,14 @@ impl Endpoint {
     }
 }
 
-/// Registers services and subscriptions again on a new link, with calls that do not wait for the
-/// connection.
+/// Registers services and subscriptions again on a new link. The calls do not wait for
+/// [`State::Connected`].
 pub(crate) type Restore = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
-/// Means of reopening a lost connection.
+/// Server to reconnect to, and the calls to make after a reconnect.
 pub(crate) struct Reconnect {
     pub(crate) endpoint: Endpoint,
-    /// Registers services again on a new link. `None` without a manager.
+    /// Registers services again on a new link. `None` for a silent client.
     pub(crate) restore: Option<Restore>,
 }
 
@@ -97,11 +97,11 @@ pub(crate) struct RedialLoop<H: Handlers> {
     reconnect: Option<Reconnect>,
 }
 
-/// Closes the connection when its task ends, even if the runtime drops the task or the task panics.
-/// Otherwise, calls would wait forever for a link that nothing opens.
-struct Over<H: Handlers>(Arc<Engine<H>>);
+/// Guard that closes the connection when its task ends, even if the task panics or the runtime
+/// drops it. Without it, calls would wait forever for a link that no task opens.
+struct CloseOnDrop<H: Handlers>(Arc<Engine<H>>);
 
-impl<H: Handlers> Drop for Over<H> {
+impl<H: Handlers> Drop for CloseOnDrop<H> {
     fn drop(&mut self) {
         let reason = "Connection lost: its task has ended";
         self.0.close(CloseReason::Lost(reason.into()));
@@ -129,29 +129,30 @@ impl<H: Handlers> RedialLoop<H> {
         watchdog::spawn(&engine, self.run(link, keep_alive));
     }
 
-    /// Runs until the connection is closed. By then, all waiting calls have failed.
+    /// Runs until the connection is closed. All pending calls have failed when it returns.
     async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
-        // Declared first and so dropped last, so that `ended` is set after the link is dropped:
-        // `ended` must mean that the socket is closed.
-        let _over = Over(Arc::clone(&self.engine));
+        // Declared first and so dropped last. It sets `ended`, which means that the socket is
+        // closed, so the link must be dropped before.
+        let _guard = CloseOnDrop(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;
         if let Some(reason) = reason {
             tracing::debug!("{reason}");
             self.engine.close(reason);
         }
-        self.say_if_lost();
+        self.warn_if_lost();
         add(&self.engine.counters.undelivered, self.queue.len());
-        // Arguments are dropped after local variables, so `self` would otherwise outlive `_over`.
+        // Arguments are dropped after local variables, so without this, `self` would outlive the
+        // guard.
         drop(self);
     }
 
-    /// Logs a warning if the connection ended without a request of this program. Otherwise, a
-    /// service that peers can no longer reach would look like one that no peer calls.
-    fn say_if_lost(&self) {
+    /// Logs a warning if the connection was not closed by this program. Otherwise a service that
+    /// peers can no longer reach would look like one that no peer calls.
+    fn warn_if_lost(&self) {
         let lifecycle = &self.engine.lifecycle;
         let reason = lifecycle.close_reason();
-        // Two cases need no warning: the other side closed a link without a server, which is
-        // normal, and the first attempt failed, whose error `connect` returns.
+        // Two cases need no warning. A link without a server is normally closed by the other side,
+        // and `connect` returns the error of a failed first attempt.
         let is_client = self.reconnect.is_some() && lifecycle.was_connected();
         if is_client && *reason != CloseReason::Requested {
             let address = self.engine.identity().address();
@@ -162,7 +163,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Keeps the connection until it ends. Returns the reason, or `None` if this side closed it.
+    /// Drives one link after another. Returns the reason when the connection ends, or `None` if
+    /// this program closed it.
     async fn keep(
         &mut self,
         mut link: BoxLink,
@@ -179,17 +181,17 @@ impl<H: Handlers> RedialLoop<H> {
                 Ended::Replaced => return Some(CloseReason::Replaced),
                 Ended::Lost(reason) => reason,
             };
-            // A client that was never connected does not retry: `connect` returns the error, and
-            // its caller decides.
+            // A client that was never connected does not retry, because `connect` returns the
+            // error.
             if backoff.is_none() || !self.engine.lifecycle.was_connected() {
                 return Some(CloseReason::Lost(reason));
             }
             let next = recovery.lost(begin.elapsed(), rand::random());
             self.engine.link_lost(&reason);
             let engine = &self.engine;
-            // After the calls have failed, because `purge` drops the requests of ended sessions.
+            // Purge after the calls have failed: `purge` drops the requests of ended sessions.
             self.queue.purge(&engine.sessions);
-            (link, keep_alive) = match self.regain(&mut recovery, next, reason).await {
+            (link, keep_alive) = match self.reopen(&mut recovery, next, reason).await {
                 Ok(Some((link, keep_alive))) => (link, Some(keep_alive)),
                 Ok(None) => return None,
                 Err(reason) => return Some(reason),
@@ -198,8 +200,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Drives a link to its end. On every link except the first, also registers the services again,
-    /// with calls that the same driver sends.
+    /// Drives a link until it ends. On each link except the first, also registers the services
+    /// again. The same driver sends the calls for that.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let engine = Arc::clone(&self.engine);
         let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();
@@ -216,11 +218,11 @@ impl<H: Handlers> RedialLoop<H> {
             let failure = match restored {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => {
-                    let failed = LinkError::new("the services could not be offered again");
+                    let failed = LinkError::new("the services could not be registered again");
                     Some(failed.with_source(error))
                 }
                 Err(_) => {
-                    let failed = "the services could not be offered again";
+                    let failed = "the services could not be registered again";
                     Some(format!("{failed}: not done within {limit:?}").into())
                 }
             };
@@ -235,9 +237,9 @@ impl<H: Handlers> RedialLoop<H> {
         driving.await
     }
 
-    /// Opens another link. Returns `Ok(None)` if the connection is closed in the meantime, and the
-    /// reason as an error if the client must stop reconnecting.
-    async fn regain(
+    /// Opens another link. Returns `Ok(None)` if the connection is closed in the meantime. Returns
+    /// the reason as an error if the client must stop reconnecting.
+    async fn reopen(
         &mut self,
         recovery: &mut Recovery,
         mut next: Next,
@@ -269,7 +271,7 @@ impl<H: Handlers> RedialLoop<H> {
                 _ = &mut closed => return Ok(None),
                 () = pause => {}
             }
-            // The driver calls `tidy` only while a link is open, so call it here between links.
+            // The driver calls `tidy` only while a link is open, so call it between links too.
             engine.tidy();
             engine.lifecycle.set_state(State::Connecting);
             count(&engine.counters.attempts);
@@ -284,7 +286,7 @@ impl<H: Handlers> RedialLoop<H> {
                     return Ok(Some((link, keep_alive)));
                 }
                 Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
-                    // These errors are not final as on a first attempt, because this URL has worked
+                    // On a first attempt these errors are final, but here the URL has worked
                     // before. A hotspot, or a proxy whose server is down, may temporarily respond
                     // with its own status or certificate.
                     last = error.into();
@@ -295,19 +297,19 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Opens a link as the same client in the same workspace. Another workspace is an error,
-    /// because the program's handles contain the name of the previous one.
+    /// Opens a link as the same client in the same workspace. Fails if the server assigns another
+    /// workspace, because addresses in the program contain the name of the previous workspace.
     async fn open_again(&self, endpoint: &Endpoint) -> Result<(BoxLink, Granted), ConnectError> {
         let former = self.engine.identity();
         let token = self.engine.membership.reconnection_token();
         let mut opened = endpoint.open(&former.client_id, token.as_deref()).await;
-        // Reconnection tokens expire after two days, and a restarted server may not know them. The
-        // access token may be valid for longer.
+        // Reconnection tokens expire after two days, and a restarted server may not accept them.
+        // The access token may be valid for longer.
         let expired = opened
             .as_ref()
             .is_err_and(|error| error.kind() == ConnectErrorKind::TokenRejected);
         if expired && token.is_some() && endpoint.token.is_some() {
-            tracing::debug!("the reconnection token is not accepted any more, the token may be");
+            tracing::debug!("the reconnection token was rejected; trying the access token");
             opened = endpoint.open(&former.client_id, None).await;
         }
         let (link, granted) = opened?;

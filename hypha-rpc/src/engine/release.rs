@@ -5,7 +5,7 @@ use hypha_wire::{Args, RemoteHandle, Value};
 
 use super::{Engine, Handlers};
 
-/// Releases `remote` at its owner, after its last handle was dropped.
+/// Releases `remote` at its owner. Called when its last handle was dropped.
 pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHandle) {
     let text = |key| remote.raw.get(key).and_then(Value::as_str);
     let Some(to) = text(RTARGET) else { return };
@@ -13,8 +13,9 @@ pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHan
     let method = match (text(RCLOSE_METHOD), &remote.parent) {
         (Some(close), Some(parent)) => return engine.notify_once(to, close, parent, args),
         (Some(close), None) => close,
-        // Only release functions that request it: a function in an argument ends with its call, and
-        // owners in other languages release the functions of results after a timeout.
+        // Only release a function that requests it. A function in an argument is removed at the end
+        // of its call, and owners in other languages remove the functions of results after a
+        // timeout.
         (None, _) if remote.raw.get(RRELEASE) == Some(&Value::Bool(true)) => {
             let Some(method) = text(RMETHOD) else {
                 return;

@@ -10,7 +10,7 @@ use crate::backoff::Doubling;
 /// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The
 /// pause doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout)
 /// of the call includes all attempts and pauses. If all attempts fail, the call returns the error
-/// of the last one.
+/// of the last attempt.
 ///
 /// Set it for one call with [`Call::retry`](crate::Call::retry), or for all calls of a client with
 /// [`Settings::retry`](crate::client::Settings::retry).
@@ -68,8 +68,8 @@ impl Retry {
         self.times == 0
     }
 
-    /// Returns the pause after `failures` failed attempts; `None` if there is no further attempt.
-    /// `chance` is a random number from 0 to 1.
+    /// Returns the pause after `failures` failed attempts, or `None` if there is no further
+    /// attempt. `chance` is a random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures > self.times || failures == 0 {
             return None;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_and_end() {
+    fn pauses_double_until_the_last_retry() {
         let retry = Retry::times(3)
             .first(Duration::from_secs(1))
             .longest(Duration::from_secs(3));

@@ -1,8 +1,7 @@
-//! End-to-end encryption of one connection: encrypts sent segments, decrypts received ones
-//! (`docs/protocol/07-auth-login-encryption.md#s5`).
+//! End-to-end encryption of one connection (`docs/protocol/07-auth-login-encryption.md#s5`).
 //!
 //! Without the feature `encryption`, nothing is encrypted and encrypted messages are rejected.
-//! Callers use the same methods with and without the feature.
+//! Other modules call the same methods with and without the feature.
 
 use bytes::Bytes;
 
@@ -10,8 +9,8 @@ use bytes::Bytes;
 use crate::crypto::{Encryption, KeyPair, PublicKey};
 use hypha_wire::{EncodeError, EncryptedExtra, Rope};
 
-/// Keys of a connection, if it has any. Keys of peers are plain bytes (32), so that other modules
-/// need no type of the feature `encryption`.
+/// Keys of a connection, if it has keys. Keys of peers are passed as 32 plain bytes, so that other
+/// modules need no type of the feature `encryption`.
 #[derive(Default)]
 pub(crate) struct Secrecy {
     #[cfg(feature = "encryption")]
@@ -26,7 +25,7 @@ impl Secrecy {
         }
     }
 
-    /// Returns the public key with which peers encrypt.
+    /// Returns the public key with which peers encrypt messages to this client.
     pub(crate) fn public_key(&self) -> Option<PublicKey> {
         self.encryption.as_ref().map(Encryption::public_key)
     }
@@ -41,8 +40,8 @@ impl Secrecy {
         Some(Bytes::copy_from_slice(key.as_bytes()))
     }
 
-    /// Encrypts the second segment of a message to the owner of a key. Returns a message without a
-    /// second segment unchanged: servers must always be able to read the first segment.
+    /// Encrypts the second segment of a message to the owner of the key `to`. Returns a message
+    /// without a second segment unchanged: servers must be able to read the first segment.
     pub(crate) fn seal(&self, message: Rope, to: &Bytes) -> Result<Rope, EncodeError> {
         let Some(encryption) = &self.encryption else {
             return Err(EncodeError::new("this client has no keys to encrypt with"));
@@ -57,7 +56,7 @@ impl Secrecy {
         Ok(Rope::message(main, sealed.into()))
     }
 
-    /// Decrypts a second segment. Returns it and the key of its sender.
+    /// Decrypts a second segment. Returns the segment and the public key of its sender.
     pub(crate) fn open(&self, extra: &EncryptedExtra) -> Result<(Bytes, Bytes), String> {
         let Some(encryption) = &self.encryption else {
             return Err("this client has no keys to decrypt with".to_owned());

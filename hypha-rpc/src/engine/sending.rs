@@ -1,5 +1,5 @@
-//! Sends a message in one frame or in chunks, and makes the requests to the receiver's built-in
-//! service that carry the chunks (`docs/protocol/02-messages.md#s9`).
+//! Sends a message in one frame or in chunks. The chunks are requests to the receiver's built-in
+//! service (`docs/protocol/02-messages.md#s9`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,28 +18,28 @@ use super::sessions::Response;
 use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
 
 /// Number of bytes by which a message may exceed the chunk size and still be sent whole. A frame
-/// with one chunk exceeds the chunk size by its envelope, so every receiver of chunks accepts a
-/// frame of this size.
+/// that carries a chunk is larger than the chunk size, so each receiver of chunks accepts such a
+/// frame.
 const CHUNK_MARGIN: usize = 1024;
 
-/// Maximum idle timeout: clocks and peers cannot represent much longer times.
+/// Maximum idle timeout. Clocks and peers cannot represent much longer times.
 pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Config key of a built-in service under which a peer announces its maximum frame size, in bytes.
+/// Key in the config of the built-in service for the maximum frame size of a peer, in bytes.
 /// Clients in other languages do not announce it; messages to them are split at `chunk_bytes`.
 pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
 
-/// The chunks of one message at its receiver. If dropped before the message is complete, because a
-/// chunk was refused or the caller dropped the call, asks the receiver to drop the chunks. Does not
-/// wait for a response, because a destructor cannot.
-struct Unfinished<'a, H: Handlers> {
+/// The chunks of one message at its receiver. If a chunk is rejected or the call is dropped, the
+/// message stays incomplete; the destructor then asks the receiver to drop the chunks. It requests
+/// no response, because a destructor cannot wait.
+struct UnfinishedMessage<'a, H: Handlers> {
     engine: &'a Engine<H>,
     to: &'a str,
     key: &'a str,
     finished: bool,
 }
 
-impl<H: Handlers> Drop for Unfinished<'_, H> {
+impl<H: Handlers> Drop for UnfinishedMessage<'_, H> {
     fn drop(&mut self) {
         if self.finished {
             return;
@@ -51,7 +51,7 @@ impl<H: Handlers> Drop for Unfinished<'_, H> {
     }
 }
 
-/// Session of a request. Dropping this ends the session, even if the request is cancelled.
+/// Session of a request. Dropping it ends the session, even if the request is cancelled.
 struct OpenSession<'a, H: Handlers> {
     engine: &'a Engine<H>,
     id: &'a str,
@@ -73,8 +73,8 @@ impl<H: Handlers> Engine<H> {
     /// Sends a message in one frame or in chunks.
     ///
     /// `parent` is the receiver's session if the message is a response. Sets `sent` as soon as the
-    /// receiver may have the whole message: from then on, a failed call may have run. Relaxed is
-    /// enough, because only the task of the call reads it.
+    /// receiver may have the whole message: a call that fails later may have run. Relaxed is
+    /// enough, because only the task of the call reads `sent`.
     pub(crate) async fn send(
         &self,
         message: Rope,
@@ -87,16 +87,16 @@ impl<H: Handlers> Engine<H> {
             sent.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        // Boxed, because it is rare, and would otherwise enlarge the future of every call.
+        // Boxed, because large messages are rare, and the future would enlarge that of every call.
         let outcome = Box::pin(self.send_large(message, to, parent, sent)).await;
         if outcome.is_err() {
-            // Another program with other properties may have connected with this id.
+            // Another program with other properties may have connected with this client id.
             self.peers.forget(to);
         }
         outcome
     }
 
-    /// Sends a message that is larger than a chunk: whole if the peer accepts such a frame,
+    /// Sends a message larger than a chunk. Sends it whole if the peer accepts such a frame,
     /// otherwise in chunks.
     async fn send_large(
         &self,
@@ -116,8 +116,8 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         let fresh;
-        // The chunks of a response count as heartbeats of its call, so their key is that of its
-        // session. Otherwise a large response on a slow link would exceed the caller's idle
+        // Each chunk of a response counts as a heartbeat of the call, if its key is the session of
+        // the call. Without it, a large response on a slow link would exceed the caller's idle
         // timeout.
         let (key, heartbeat) = match parent {
             Some(parent) => (parent, true),
@@ -133,16 +133,16 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(2, 0);
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
-        // Created before the first request: the receiver keeps the chunks until they are processed
-        // or removed, even if this future is dropped while the request is in flight.
-        let mut unfinished = Unfinished {
+        // Created before the first request: if this future is dropped while the request is in
+        // flight, the receiver would otherwise keep the chunks.
+        let mut unfinished = UnfinishedMessage {
             engine: self,
             to,
             key,
             finished: false,
         };
         let created = cache("create", args).await;
-        // After a rejection, this key may belong to another message, which must not be removed.
+        // After a rejection, the key may belong to another message, which must not be removed.
         unfinished.finished = matches!(created, Err(Failure::Rejected(_)));
         created?;
         let size = size.max(1);
@@ -162,7 +162,7 @@ impl<H: Handlers> Engine<H> {
                 let member = if peer.indexed_chunks { "set" } else { "append" };
                 cache(member, args)
             });
-        // Chunks without an index must arrive in order, so each waits for the previous one.
+        // Chunks without an index must arrive in order, so each chunk waits for the previous one.
         let together = if peer.indexed_chunks {
             self.settings.max_concurrent_chunks.max(1)
         } else {
@@ -175,15 +175,14 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(2, 0);
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
-        // Set before the request, because `process` makes the receiver run the call.
+        // Set before the request, because `process` makes the receiver handle the message.
         sent.store(true, Ordering::Relaxed);
         cache("process", args).await?;
         unfinished.finished = true;
         Ok(())
     }
 
-    /// Returns the limits of a peer for large messages, from the cache or from the peer's built-in
-    /// service.
+    /// Returns the limits of a peer for large messages, cached or from the peer's built-in service.
     async fn peer_info(&self, to: &str) -> Result<PeerInfo, Failure> {
         if let Some(known) = self.peers.get(to) {
             return Ok(known);
@@ -191,8 +190,8 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(1, 0);
         args.push("service_id", BUILT_IN);
         let answer = self.ask(to, GET_SERVICE, PromiseKind::Full, args).await?;
-        // Decode without the connection, so that the functions in the service are plain maps. None
-        // of them is called, and handles would be released when dropped.
+        // Decode without the connection, so that the functions in the service are plain maps.
+        // Handles would be released at the peer when dropped.
         let service = answer.extra().ok().and_then(|extra| extra.args.get(0));
         let service: Map = service.and_then(Result::ok).unwrap_or_default();
         if !service.contains_key(CHUNK_MEMBERS) {
@@ -215,8 +214,8 @@ impl<H: Handlers> Engine<H> {
 
     /// Calls a method of a built-in service and waits for the response.
     ///
-    /// Unlike the calls of programs (`call/exchange.rs`), these calls fit into a frame, export
-    /// nothing and are not encrypted.
+    /// Unlike the calls of programs (`call/exchange.rs`), these calls fit into a frame, export no
+    /// objects and are not encrypted.
     async fn ask(
         &self,
         to: &str,
@@ -259,8 +258,8 @@ impl<H: Handlers> Engine<H> {
             engine: self,
             id: &session,
         };
-        // The session may end before the request has left the queue, because the connection may end
-        // while the queue is full.
+        // Wait for both: if the connection closes while the queue is full, the session ends before
+        // the request is queued.
         let answer = tokio::select! {
             biased;
             answer = &mut answer => answer,
@@ -279,8 +278,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Returns the failure of a rejected call. If the rejection says that the server has lost this
-    /// client's registration, drops the link, because a new link restores it.
+    /// Returns the failure of a rejected call. If the server no longer knows this client, drops the
+    /// link, because the client registers again on a new link.
     pub(crate) fn rejected(&self, message: Message) -> Failure {
         if is_forgotten(&message, &self.identity().address()) {
             self.lifecycle.drop_link();
@@ -289,7 +288,7 @@ impl<H: Handlers> Engine<H> {
     }
 
     /// Returns the failure of a call whose session ended without a response, which happens only
-    /// when the connection ends.
+    /// when the connection closes.
     pub(crate) fn lost(&self, sent: bool) -> Failure {
         Failure::Lost {
             loss: Loss::Connection(self.lifecycle.closed_reason()),
@@ -301,8 +300,8 @@ impl<H: Handlers> Engine<H> {
 /// Waits for a response. Returns `None` if the callee sends neither a heartbeat nor the response
 /// for `limit`.
 ///
-/// Heartbeats do not wake this future. It checks `seen` when its timer fires, and sets the timer
-/// again if a heartbeat has come, which costs less than waking for every heartbeat.
+/// Heartbeats do not wake this future, because that would cost more. When the timer fires, the
+/// future checks `seen`, and sets the timer again if a heartbeat has arrived.
 pub(crate) async fn answer_within(
     answer: &mut oneshot::Receiver<Response>,
     seen: &LastSeen,
@@ -310,7 +309,7 @@ pub(crate) async fn answer_within(
     clock: Clock,
 ) -> Option<Result<Response, oneshot::error::RecvError>> {
     let deadline = || {
-        // Saturating, because the driver may record a heartbeat after `now` was read.
+        // Saturating, because the driver may record a heartbeat later than `now`.
         let idle = Duration::from_millis(clock.now().saturating_sub(seen.last()));
         Instant::now() + limit.saturating_sub(idle)
     };
@@ -330,8 +329,8 @@ pub(crate) async fn answer_within(
     }
 }
 
-/// Returns whether the server has lost this client's registration although the link is open. The
-/// Python server loses it when another client tries to connect with the same id
+/// Returns whether the server no longer knows this client, although the link is open. The Python
+/// server drops a registration when another client tries to connect with the same id
 /// (`docs/protocol/01-transport-websocket.md#s13`).
 fn is_forgotten(rejected: &Message, address: &str) -> bool {
     let text = rejection(rejected).message;

@@ -1,7 +1,7 @@
 //! The table of sessions: calls that wait for a response, and objects that peers may call
 //! (`docs/protocol/02-messages.md#s10`).
 //!
-//! It has no I/O, clock, tasks or lock, so that tests can cover all orders of events.
+//! The table has no I/O, clock, tasks or lock, so that tests can cover all orders of events.
 //! [`Sessions`](super::sessions::Sessions) adds the lock and the clock.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::LinkError;
 
-/// Time of the last message from the peer of a call, in milliseconds of the connection's clock.
-/// Written by the driver, read by the caller.
+/// Time of the last message from the callee, in milliseconds of the connection's clock. The driver
+/// writes it, and the caller reads it.
 ///
-/// Relaxed is enough, because no other data depends on it. It only increases, so that a slow writer
-/// cannot set it back.
+/// Relaxed is enough, because no other data depends on it. The time only increases, so that a slow
+/// writer cannot set it back.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastSeen(Arc<AtomicU64>);
 
 impl LastSeen {
-    /// Records a message that was received at the time `now`.
+    /// Records a message received at the time `now`.
     pub(crate) fn at(&self, now: u64) {
         self.0.fetch_max(now, Ordering::Relaxed);
     }
@@ -35,34 +35,33 @@ struct Pending<R> {
     reply: R,
 }
 
-/// One session: a call that waits for its response, the objects that were exported with a message,
-/// or both.
+/// One session: a call that waits for its response, the objects exported with a message, or both.
 struct Session<R, O> {
-    /// Absolute address of the peer. Only that peer may respond and use the objects.
+    /// Absolute address of the peer. Only this peer may respond and use the objects.
     target: String,
     call: Option<Pending<R>>,
     objects: HashMap<String, O>,
-    /// Time when an object was last used, in milliseconds of the connection's clock.
+    /// Time at which an object was last used, in milliseconds of the connection's clock.
     used: u64,
 }
 
 /// The sessions of one connection. `R` receives the response of a call, `O` is an object that peers
 /// can call.
 ///
-/// The id of a nested session begins with the id of its parent and a dot. A nested session ends
-/// with its parent. `calls`, `objects` and `nested` always equal what `open` holds.
+/// The id of a nested session is the id of its parent, a dot and more. A nested session ends with
+/// its parent. The numbers `calls`, `objects` and `nested` always match the content of `open`.
 pub(super) struct SessionTable<R, O> {
     /// Ordered, so that nested sessions directly follow their parent.
     open: BTreeMap<String, Session<R, O>>,
     calls: usize,
     objects: usize,
-    /// Number of nested sessions. While it is 0, ending a call needs no search.
+    /// Number of nested sessions. While it is 0, `end` need not search for nested sessions.
     nested: usize,
-    /// Reason why no session can be opened; `None` while sessions can.
+    /// Reason why no session can be opened. `None` while the connection is not closed.
     closed: Option<LinkError>,
 }
 
-/// Contents of ended sessions. The caller must drop them after releasing the lock, because their
+/// Contents of ended sessions. The caller must drop them after it releases the lock, because their
 /// destructors may run any code.
 #[derive(Debug)]
 pub(super) struct Ended<R, O> {
@@ -70,27 +69,27 @@ pub(super) struct Ended<R, O> {
     pub(super) objects: Vec<O>,
 }
 
-/// Outcome of a response to a session.
+/// Outcome of a response.
 #[derive(Debug)]
 pub(super) enum AnswerLookup<R, O> {
-    /// The call has ended: pass its response to `R`.
+    /// The response ends the call: pass it to `R`.
     Final(R, Ended<R, O>),
-    /// There is no such session, because it has already ended. Late responses are normal, because a
-    /// caller may stop waiting.
+    /// The session does not exist or has no call. Late responses are normal, because a caller may
+    /// stop waiting.
     Unknown,
     /// The sender is not the callee.
     Stranger,
 }
 
-/// Outcome of looking up the object of a call.
+/// Outcome of looking up an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ObjectLookup<'a, O> {
     Found(O),
     NoSession,
     NoObject,
-    /// The caller is not the peer of the session. Contains the address of that peer.
+    /// The caller is not the peer of the session. Contains the address of the peer.
     Stranger(&'a str),
-    /// The session named as `parent` has ended.
+    /// The parent session named in the call has ended.
     ParentClosed,
 }
 
@@ -114,8 +113,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Opens a session. If the connection is closed, returns the reason, with `call` and `objects`,
-    /// which the caller must drop after releasing the lock.
+    /// Opens a session. If the connection is closed, returns the reason with `call` and `objects`,
+    /// which the caller must drop after it releases the lock.
     pub(super) fn open(
         &mut self,
         id: &str,
@@ -167,7 +166,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Records a heartbeat. Returns `false` if there is no such call or the sender is not its
+    /// Records a heartbeat. Returns `false` if there is no such call, or the sender is not the
     /// callee.
     pub(super) fn heartbeat(&mut self, id: &str, from: &str, now: u64) -> bool {
         match self.open.get(id) {
@@ -183,7 +182,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Looks up an object for a call from `from` with this `parent`.
+    /// Looks up an object for a call from `from`, with the parent session named in the call.
     pub(super) fn find(
         &mut self,
         id: &str,
@@ -207,7 +206,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Removes objects from a session. Ends the session if nothing else is in it.
+    /// Removes objects from a session. Ends the session if it has no other objects and no call.
     pub(super) fn withdraw(&mut self, id: &str, objects: &[&str]) -> Ended<R, O> {
         let mut ended = Ended::default();
         if let Some(session) = self.open.get_mut(id) {
@@ -221,14 +220,14 @@ impl<R, O: Clone> SessionTable<R, O> {
         ended
     }
 
-    /// Ends a session and those nested in it.
+    /// Ends a session and its nested sessions.
     pub(super) fn end(&mut self, id: &str) -> Ended<R, O> {
         let mut ended = Ended::default();
         self.remove(id, &mut ended);
         if self.nested == 0 {
             return ended;
         }
-        // Ids that begin with `id.` are adjacent in the map, and sort before `id/`, because `/` is
+        // Ids that begin with `id.` are adjacent in the map. They sort before `id/`, because `/` is
         // the character after the dot.
         let inside = format!("{id}.")..format!("{id}/");
         let inside: Vec<String> = self.open.range(inside).map(|(id, _)| id.clone()).collect();
@@ -238,7 +237,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         ended
     }
 
-    /// Removes one session without its nested ones, and updates the counters.
+    /// Removes one session without its nested sessions, and updates the counters.
     fn remove(&mut self, id: &str, ended: &mut Ended<R, O>) {
         if let Some(session) = self.open.remove(id) {
             self.objects -= session.objects.len();
@@ -249,7 +248,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Ends the sessions that `which` selects, and those nested in them.
+    /// Ends the sessions selected by `which`, and their nested sessions.
     fn end_all(&mut self, which: impl Fn(&Session<R, O>) -> bool) -> Ended<R, O> {
         let ids = self.open.iter().filter(|(_, session)| which(session));
         let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
@@ -267,23 +266,23 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.end_all(|session| session.target == peer)
     }
 
-    /// Ends the sessions of calls.
+    /// Ends the sessions with a pending call.
     pub(super) fn end_calls(&mut self) -> Ended<R, O> {
         self.end_all(|session| session.call.is_some())
     }
 
-    /// Ends the sessions without a call whose objects no peer has used since `since`.
+    /// Ends the sessions without a call whose objects no peer has used since the time `since`.
     pub(super) fn expire(&mut self, since: u64) -> Ended<R, O> {
         self.end_all(|session| session.call.is_none() && session.used < since)
     }
 
-    /// Ends all sessions and refuses new ones. The first reason stays.
+    /// Ends all sessions and rejects new ones. The first reason stays.
     pub(super) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
         self.closed.get_or_insert_with(|| reason.clone());
         self.end_all(|_| true)
     }
 
-    /// Returns the number of waiting calls.
+    /// Returns the number of pending calls.
     pub(super) fn calls(&self) -> usize {
         self.calls
     }
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_leaves_takes_its_sessions_along() {
+    fn a_disconnected_peer_ends_its_sessions() {
         let mut table = table();
         let mut ended = table.peer_gone("ws/a");
         ended.replies.sort_unstable();
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_link_takes_the_calls_along_and_nothing_else() {
+    fn a_lost_link_ends_only_the_calls() {
         let mut table = table();
         let mut ended = table.end_calls();
         ended.replies.sort_unstable();
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_opens_after_the_end() {
+    fn a_closed_table_opens_no_session() {
         let mut table = table();
         let ended = table.close(&"bye".into());
         assert_eq!((ended.replies.len(), ended.objects.len()), (3, 4));
@@ -405,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_that_nobody_uses_expire() {
+    fn unused_objects_expire() {
         let mut table = table();
         table.find("r", "o13", "ws/b", None, 500);
         assert_eq!(table.expire(400).objects, [12]);

@@ -1,9 +1,9 @@
 //! The open sessions of a connection, behind a lock.
 //!
-//! A lock protects them, instead of the driver's task owning them, so that a caller that drops its
-//! future frees its session immediately, without a message that might not fit into a queue. The
-//! lock is held for a lookup, never across an await. The functions of a session are dropped after
-//! it is released, because dropping a closure of the program may run any code.
+//! The driver's task does not own the sessions: a caller that drops its future frees its session
+//! immediately, instead of sending the driver a message, which might not fit into a queue. The lock
+//! is never held across an await. Functions of a session are dropped after the lock is released,
+//! because dropping a closure of the program may run any code.
 
 use std::collections::HashMap;
 
@@ -16,15 +16,15 @@ use super::{Clock, Failure, Loss};
 
 use crate::error::LinkError;
 
-/// End of a call, as its caller receives it. Messages are passed on undecoded, so that the caller's
-/// task decodes them instead of the driver.
+/// End of a call, as sent to the caller. The messages are not decoded, so that the task of the
+/// caller decodes them instead of the driver.
 #[derive(Debug)]
 pub(crate) enum Response {
     /// The result of the method.
     Resolve(Message),
     /// The error of the method, or a rejection.
     Reject(Message),
-    /// There will be no response.
+    /// No response will arrive.
     Lost(Loss),
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Sessions<O> {
     clock: Clock,
 }
 
-/// Numbers of waiting calls and of objects that peers can call.
+/// Numbers of pending calls and of objects that peers can call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
     pub(crate) calls: usize,
@@ -51,7 +51,7 @@ impl<O: Clone> Sessions<O> {
         }
     }
 
-    /// Opens a session for a call that waits, for exported objects, or for both.
+    /// Opens a session for a pending call, for exported objects, or for both.
     pub(crate) fn open(
         &self,
         id: &str,
@@ -61,8 +61,8 @@ impl<O: Clone> Sessions<O> {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let opened = self.table.lock().open(id, target, call, objects, now);
-        // The lock is already released, so it is not held while the objects of a refused session
-        // are dropped.
+        // The lock is released already, so the objects of a rejected session are dropped without
+        // it.
         opened.map_err(|(reason, _)| Loss::Connection(reason).before_sending())
     }
 
@@ -70,7 +70,7 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().exists(id)
     }
 
-    /// Ends a session and those nested in it.
+    /// Ends a session and its nested sessions.
     pub(crate) fn end(&self, id: &str) {
         let ended = self.table.lock().end(id);
         drop(ended);
@@ -85,8 +85,8 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().answer(id, from)
     }
 
-    /// Records a heartbeat of a callee. Returns `false` if there is no such call or the sender is
-    /// not its callee.
+    /// Records a heartbeat of a callee. Returns `false` if there is no such call, or the sender is
+    /// not the callee.
     pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
         let now = self.clock.now();
         self.table.lock().heartbeat(id, from, now)
@@ -106,7 +106,7 @@ impl<O: Clone> Sessions<O> {
         then(self.table.lock().find(id, object, from, parent, now))
     }
 
-    /// Removes an object from a session if the peer of the session is `peer`: only the receiver of
+    /// Removes an object from a session if `peer` is the peer of the session: only the receiver of
     /// an object may release it.
     pub(crate) fn release(&self, peer: &str, id: &str, object: &str) {
         let found = self.with_object(id, object, peer, None, |found| {
@@ -136,13 +136,13 @@ impl<O: Clone> Sessions<O> {
         Lost(self.table.lock().peer_gone(peer))
     }
 
-    /// Ends the sessions of waiting calls. Keeps sessions with only objects, because peers can use
-    /// these on the next link.
+    /// Ends the sessions of pending calls. Keeps sessions that have only objects, because peers can
+    /// use the objects on the next link.
     pub(super) fn link_lost(&self) -> Lost<O> {
         Lost(self.table.lock().end_calls())
     }
 
-    /// Ends all sessions and refuses new ones.
+    /// Ends all sessions and rejects new ones.
     pub(super) fn close(&self, reason: &LinkError) -> Lost<O> {
         Lost(self.table.lock().close(reason))
     }
@@ -164,7 +164,7 @@ impl<O> Lost<O> {
     /// Fails the calls and drops the objects.
     pub(super) fn tell(self, loss: impl Fn(LinkError) -> Loss, reason: &LinkError) {
         for reply in self.0.replies {
-            // An error means that the caller has dropped its future.
+            // An error means that the caller dropped its future.
             let _ = reply.send(Response::Lost(loss(reason.clone())));
         }
     }

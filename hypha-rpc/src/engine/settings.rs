@@ -7,11 +7,11 @@ use hypha_wire::{IncomingArgs, MAX_DECODED_BYTES, PeerMemory};
 
 use super::{Interceptors, Retry};
 
-/// Timeouts, limits and timers of a connection. Settings that the Python and JavaScript clients
-/// also have use the same defaults.
+/// Timeouts, limits and timers of a connection. The defaults are those of the Python and JavaScript
+/// clients, if they have the setting.
 ///
 /// [`ConnectOptions`](crate::client::ConnectOptions) has a setter for each field that programs
-/// usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives
+/// usually change. [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives
 /// access to all fields. The values are read when the connection is created; later changes have no
 /// effect.
 ///
@@ -41,76 +41,78 @@ pub struct Settings {
     /// Chunk size, in bytes. A message that exceeds it by more than 1 KiB is sent in chunks.
     /// Default: 262,144.
     pub chunk_bytes: usize,
-    /// Size of frames and chunks, in bytes, for peers that accept large frames (Rust programs).
-    /// Used instead of [`chunk_bytes`](Self::chunk_bytes) if it is larger; zero turns it off.
+    /// Size of frames and chunks for peers that accept large frames (Rust programs), in bytes. Used
+    /// if it is larger than [`chunk_bytes`](Self::chunk_bytes). Zero turns large frames off.
     /// Default: 1,048,576.
     ///
-    /// Larger frames are not faster, and on a slow link, sending one frame must not take as long as
-    /// the idle timeout of its receiver. Servers accept 16 MiB.
+    /// Larger frames are not faster. On a slow link, a single frame must not take longer than the
+    /// idle timeout of its receiver. Servers accept 16 MiB.
     pub large_frame_bytes: usize,
-    /// Maximum number of chunks of one message that are in flight at the same time. Default: 30, or
-    /// with [`connect`](crate::connect()) the environment variable `HYPHA_CONCURRENCY_LIMIT`.
+    /// Maximum number of chunks of one message in flight at the same time. Default: 30. With
+    /// [`connect`](crate::connect()), the environment variable `HYPHA_CONCURRENCY_LIMIT` changes
+    /// the default.
     pub max_concurrent_chunks: usize,
-    /// Maximum number of incoming calls that run at the same time. Further calls are refused with
-    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). At least 1. Default: 4096.
+    /// Maximum number of incoming calls that run at the same time, at least 1. Further calls are
+    /// rejected with [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
     pub max_concurrent_calls: usize,
     /// Maximum total size of the requests whose handlers are running, in bytes. A request that
-    /// would exceed it is refused with [`RejectKind::Busy`](crate::error::RejectKind::Busy). A
-    /// single larger request is accepted if no other is running. Default: 536,870,912.
+    /// would exceed the maximum is rejected with
+    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A request larger than the maximum is
+    /// accepted if no other large request is running. Default: 536,870,912.
     pub max_call_bytes: usize,
-    /// Maximum total size of the incomplete messages that peers are sending in chunks, in bytes.
-    /// One peer may use half of this. Further chunks are refused. Default: 1,073,741,824.
+    /// Maximum total size of incomplete messages from peers, in bytes. A single peer may use half
+    /// of it. Further chunks are rejected. Default: 1,073,741,824.
     pub max_chunk_bytes: usize,
     /// Maximum memory of decoded values, in bytes: of the arguments of one call, of its result, or
-    /// of the content of an event. If twice the length of the message is more, that is the maximum.
-    /// A larger value is refused with an error that names the argument. Default: 201,326,592.
+    /// of the content of an event. The maximum is at least twice the length of the message. A
+    /// larger value is rejected with an error that names the argument. Default: 201,326,592.
     ///
-    /// Numbers, strings and arrays need at most about twice their length as plain types. A
-    /// [`Value`](crate::Value) needs 72 bytes for each item, even for a null of one byte.
+    /// Numbers, strings and arrays that are decoded to plain types need at most about twice their
+    /// length. A [`Value`](crate::Value) needs 72 bytes for each item, even for a null of one byte.
     pub max_decoded_bytes: usize,
     /// Accounts to which the memory held for peers is charged: chunks, requests whose handlers are
     /// running, and decoded values. Default: none. For programs that embed a server.
     #[doc(hidden)]
     pub memory: Option<Arc<dyn PeerMemory>>,
-    /// Maximum number of calls that wait until a lost connection is restored. Further calls fail
-    /// immediately. Default: 4096.
+    /// Maximum number of calls that wait for a reconnect. Further calls fail immediately. Default:
+    /// 4096.
     pub max_waiting_calls: usize,
     /// Maximum number of functions, streams and interfaces that peers hold at the same time. A
-    /// stream counts as three, an object as its number of functions. A call that would exceed it
-    /// fails. Default: 65,536.
+    /// stream counts as three, an object as its number of functions. A call that would exceed the
+    /// maximum fails. Default: 65,536.
     pub max_objects: usize,
-    /// Maximum number of releases and cancellations that peers have not yet acknowledged. Beyond
-    /// it, each is sent once and not repeated. Default: 16,384.
+    /// Maximum number of unacknowledged releases and cancellations. Further ones are sent only
+    /// once. Default: 16,384.
     ///
     /// A peer gets a release when the last handle of one of its streams or functions is dropped,
-    /// and a cancellation when a call is dropped. While the peer is not connected, both are
-    /// repeated for at most [`object_idle_timeout`](Self::object_idle_timeout).
+    /// and a cancellation when a call is dropped. Both are repeated until the peer acknowledges
+    /// them, for at most [`object_idle_timeout`](Self::object_idle_timeout).
     pub max_unacknowledged: usize,
     /// Time between two pings to the server; zero turns pings off. Default: 20 s.
     ///
-    /// A server drops a client that sends nothing for 600 s.
+    /// A server disconnects a client that sends nothing for 600 s.
     pub ping_interval: Duration,
     /// Time to wait for a pong before the connection counts as lost. Default: 20 s.
     pub ping_timeout: Duration,
     /// Time between two requests for a reconnection token, at most two thirds of the token's
     /// lifetime; zero turns the requests off. Default: 7200 s.
     pub token_refresh_interval: Duration,
-    /// Time after which the watchdog takes over the task of the connection if its runtime does not
+    /// Time after which the watchdog takes over the task of the connection if the runtime does not
     /// poll it, for example because all threads of the runtime are blocked. Zero turns the watchdog
     /// off. Default: 100 ms.
     ///
     /// The watchdog also sends the heartbeats of methods that block. It cannot take over HTTP
-    /// connections (`Transport::Http`): they wait while all threads are blocked.
+    /// connections (`Transport::Http`), which wait while all threads are blocked.
     pub stall_timeout: Duration,
-    /// Time after which a method that blocks its thread, without reaching an `.await`, is logged
-    /// with its name. Zero turns this off. Default: 1 s.
+    /// Time for which a method may block its thread, without reaching an `.await`, before a warning
+    /// with its name is logged. Zero turns the warning off. Default: 1 s.
     pub blocking_warning: Duration,
-    /// Retry policy of calls that set none. Default: no retries.
+    /// Retry policy of calls without their own policy. Default: no retries.
     pub retry: Retry,
     /// Interceptors of outgoing calls.
     pub(crate) interceptors: Interceptors,
-    /// Id of the application that this client belongs to; part of every service info. Default: `*`,
-    /// no application.
+    /// Id of the application that this client belongs to. It is part of the record of each service.
+    /// Default: `*`, no application.
     pub app_id: String,
     /// Keys of this client, for end-to-end encryption of calls. Default: none.
     #[cfg(feature = "encryption")]
@@ -150,8 +152,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the defaults without pings, token requests and watchdog, for a link within one
-    /// process. The loss of such a link is always noticed, so it needs no pings.
+    /// Returns the defaults for a link within one process: no pings, token requests and watchdog.
+    /// The loss of such a link is always noticed, so pings are not needed.
     #[must_use]
     pub fn in_process() -> Self {
         Settings {
@@ -162,8 +164,8 @@ impl Settings {
         }
     }
 
-    /// Limits the memory of the values decoded from a message of `peer`, and charges it to the
-    /// account of that peer.
+    /// Limits the memory of the values decoded from a message of `peer`. Charges the memory to the
+    /// account of `peer`.
     pub(crate) fn bounded(&self, args: IncomingArgs, peer: &str) -> IncomingArgs {
         let args = args.within(self.max_decoded_bytes);
         match &self.memory {
@@ -181,8 +183,8 @@ impl Settings {
     }
 }
 
-/// Timers of one link (`docs/protocol/01-transport-websocket.md#s6`): those of the [`Settings`],
-/// possibly shortened by the server.
+/// Timers of one link (`docs/protocol/01-transport-websocket.md#s6`). They are those of the
+/// [`Settings`], possibly shortened by the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) ping_interval: Duration,

@@ -1,8 +1,8 @@
-//! The states of a connection, and the policy for reopening a lost one
+//! The states of a connection, and the policy for reconnecting
 //! (`docs/protocol/01-transport-websocket.md#s9`).
 //!
-//! The transitions use no clock, random numbers or tasks, so that tests need none. The caller,
-//! `redial`, provides these.
+//! The code here uses no clock, random numbers or tasks, so that tests need none. The caller,
+//! `redial`, passes times and random numbers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,27 +11,28 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::error::{Cause, ConnectError, LinkError};
 
-/// State of a connection, from [`Client::state`](crate::Client::state) and
+/// State of a connection. Returned by [`Client::state`](crate::Client::state) and
 /// [`Client::states`](crate::Client::states).
 ///
-/// A connection starts as `Connecting` and alternates between the first three states until it is
+/// A connection starts as `Connecting`, and changes between the first three states until it is
 /// `Closed`, which is final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// The client is opening a link and registering its services, for the first time or again.
-    /// Calls wait for at most their total timeout, or the idle timeout if they have none.
+    /// The client is opening a link and registering its services, for the first time or after a
+    /// lost link. A call waits for at most its total timeout, or its idle timeout if it has no
+    /// total timeout.
     Connecting,
-    /// Calls can be made, and the server knows all services.
+    /// The link is open, and the server knows all services.
     Connected,
-    /// The link is lost. The next attempt follows after a pause. Calls wait.
+    /// The link was lost. The next attempt to reconnect follows after a pause. Calls wait.
     Backoff {
-        /// Number of the attempt since the connection was last established, starting at 1.
+        /// Number of the attempt since the link was lost, starting at 1.
         attempt: u32,
         /// Start time of the attempt.
         until: Instant,
     },
-    /// The connection has ended permanently.
+    /// The connection is permanently closed.
     Closed {
         /// The reason.
         reason: Arc<CloseReason>,
@@ -39,14 +40,14 @@ pub enum State {
 }
 
 impl State {
-    /// Returns whether the connection has ended permanently.
+    /// Returns whether the connection is permanently closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, State::Closed { .. })
     }
 }
 
-/// Reason why a connection has ended permanently.
+/// Reason why a connection was permanently closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -54,8 +55,8 @@ pub enum CloseReason {
     Requested,
     /// The link was lost, and reconnecting is turned off or not possible.
     Lost(LinkError),
-    /// The server refused to let this client reconnect, for example because its token is no longer
-    /// valid or its workspace was deleted.
+    /// The server rejected the reconnect of this client, for example because the token is no longer
+    /// valid or the workspace was deleted.
     Refused(ConnectError),
     /// [`Backoff::attempts`] consecutive attempts to reconnect failed.
     GaveUp {
@@ -66,19 +67,19 @@ pub enum CloseReason {
     },
     /// Another connection took over the id of this client.
     Replaced,
-    /// The server told this client to disconnect. Contains the server's reason. The client does not
+    /// The server told this client to disconnect, for the contained reason. The client does not
     /// reconnect.
     Dismissed(String),
 }
 
 impl CloseReason {
-    /// Returns the cause as a shared value; [`source`](std::error::Error::source) returns the same
+    /// Returns the cause as a shared value. [`source`](std::error::Error::source) returns the same
     /// cause by reference.
     fn cause(&self) -> Option<Cause> {
         match self {
             CloseReason::Lost(error) | CloseReason::GaveUp { last: error, .. } => {
-                // The message of the reason contains the message of the error, so the cause is that
-                // error's own cause.
+                // The message of this reason already contains the message of `error`, so skip to
+                // the cause of `error`.
                 match error.as_connect_error() {
                     Some(error) => error.cause(),
                     None => error.cause(),
@@ -89,7 +90,7 @@ impl CloseReason {
         }
     }
 
-    /// Returns the error for the calls that wait for this connection.
+    /// Returns the error for calls that wait for this connection.
     pub(crate) fn as_link_error(&self) -> LinkError {
         LinkError::from(self.to_string()).with_cause(self.cause())
     }
@@ -130,22 +131,22 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Attempts to reestablish one connection, from its first loss to its end.
+/// Counts the failed attempts to reconnect a connection, over its whole life.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     backoff: Backoff,
-    /// Number of failed attempts, and of connections shorter than [`Backoff::stable`], since the
-    /// last connection that lasted. Determines the pause.
+    /// Number of failed attempts and of links shorter than [`Backoff::stable`], since the last link
+    /// that was stable. Determines the pause.
     failures: u32,
-    /// Number of attempts since the last connection of any length. Only shown in
+    /// Number of attempts since the last link, even an unstable one. Only shown in
     /// [`State::Backoff`].
     attempt: u32,
 }
 
-/// Next step after a lost connection.
+/// Next step after a lost link.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
-    /// Start this attempt after this pause.
+    /// Start the attempt number `attempt` after `pause`.
     Try { attempt: u32, pause: Duration },
     /// Stop reconnecting.
     GiveUp { attempts: u32 },
@@ -160,7 +161,7 @@ impl Recovery {
         }
     }
 
-    /// Records the loss of a connection that lasted for `lasted`, and returns the next step.
+    /// Records the loss of a link that was open for `lasted`, and returns the next step.
     pub(crate) fn lost(&mut self, lasted: Duration, chance: f64) -> Next {
         self.attempt = 0;
         if lasted < self.backoff.stable {
@@ -178,7 +179,7 @@ impl Recovery {
     }
 
     fn next(&mut self, chance: f64) -> Next {
-        // 0 counts as 1. Otherwise a limit of 0 would end even a stable connection before the first
+        // Treat 0 as 1: with 0, the client would give up after a stable link without a single
         // attempt.
         if self
             .backoff
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_lasted_begins_anew_and_one_that_died_young_does_not() {
+    fn only_a_stable_link_resets_the_pause() {
         let mut recovery = Recovery::new(Backoff::default());
         for _ in 0..4 {
             recovery.failed(0.5);
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_counted_since_the_connection_stood() {
+    fn attempts_are_counted_since_the_last_link() {
         let mut recovery = Recovery::new(Backoff::default());
         let attempt = |next| match next {
             Next::Try { attempt, .. } => attempt,
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn it_gives_up_when_it_may() {
+    fn gives_up_after_the_maximum_number_of_attempts() {
         let mut recovery = Recovery::new(Backoff::default().attempts(2));
         assert_eq!(seconds(recovery.lost(LONG, 0.5)), 0.5);
         assert_eq!(seconds(recovery.failed(0.5)), 1.0);

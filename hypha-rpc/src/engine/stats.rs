@@ -19,22 +19,22 @@ macro_rules! counters {
         /// All numbers only increase, except `sessions`, `objects`, `running`, `waiting` and
         /// `queued`, which are current values.
         ///
-        /// With the feature `metrics` the library also writes them to the recorder of the `metrics`
-        /// facade, every five seconds and at the end. Counters are named `hypha_rpc_<name>_total`
-        /// and current values `hypha_rpc_<name>`, both with the label `client`. It also records the
-        /// histogram `hypha_rpc_call_seconds` of all calls, with the labels `side` (`caller`,
-        /// `callee`), `method` and `outcome`.
+        /// With the feature `metrics`, the library also reports the numbers to the recorder of the
+        /// crate `metrics`, every five seconds and when the connection closes. Counters are named
+        /// `hypha_rpc_<name>_total` and current values `hypha_rpc_<name>`, both with the label
+        /// `client`. The histogram `hypha_rpc_call_seconds` contains the durations of calls, with
+        /// the labels `side` (`caller`, `callee`), `method` and `outcome`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
-            /// Own calls that wait for a response.
+            /// Calls of this client that wait for a response.
             pub sessions: usize,
             /// Functions, streams and interfaces that peers may call.
             pub objects: usize,
-            /// Incoming calls whose handlers run.
+            /// Incoming calls whose handlers are running.
             pub running: usize,
-            /// Own calls that wait for the connection.
+            /// Calls of this client that wait for the connection.
             pub waiting: usize,
             /// Frames in the send queue, at most 1024.
             pub queued: usize,
@@ -42,7 +42,7 @@ macro_rules! counters {
 
         #[cfg(feature = "metrics")]
         impl Stats {
-            /// Writes the numbers of the connection of `client`, periodically and at its end.
+            /// Reports the numbers to the recorder. `client` is the label.
             pub(super) fn publish(&self, client: String) {
                 let labels = [("client", metrics::SharedString::from(client))];
                 self.each_counter(|name, value| {
@@ -51,12 +51,12 @@ macro_rules! counters {
                 self.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
             }
 
-            /// Calls `tell` with the metric name and value of each counter.
+            /// Calls `tell` with the name and value of each counter.
             fn each_counter(&self, mut tell: impl FnMut(&'static str, u64)) {
                 $(tell(concat!("hypha_rpc_", stringify!($name), "_total"), self.$name);)*
             }
 
-            /// Calls `tell` with the metric name and value of each current number.
+            /// Calls `tell` with the name and value of each current number.
             fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
                 tell("hypha_rpc_sessions", self.sessions);
                 tell("hypha_rpc_objects", self.objects);
@@ -67,8 +67,8 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Returns the counters, with the current numbers, which the caller gets from other
-            /// parts.
+            /// Returns the counters together with the current numbers, which the caller reads from
+            /// other parts.
             pub(crate) fn snapshot(
                 &self,
                 (sessions, objects): (usize, usize),
@@ -90,9 +90,9 @@ macro_rules! counters {
 counters! {
     /// Calls made, including those without a response.
     calls_made,
-    /// Calls made that ended with an error. A call that succeeded after a retry does not count.
+    /// Calls made that ended with an error. Calls that succeeded after a retry are not counted.
     call_errors,
-    /// Calls that were sent again: idempotent ones after a lost link, and those with a retry
+    /// Calls that were sent again: idempotent calls after a lost link, and calls with a retry
     /// policy.
     retries,
     /// Incoming calls.
@@ -111,22 +111,22 @@ counters! {
     bytes_sent,
     /// Bytes of the frames received.
     bytes_received,
-    /// Messages that were dropped because they are malformed: not msgpack, without an address, or
+    /// Messages that were dropped because they were malformed: not msgpack, without an address, or
     /// with an invalid `promise`.
     dropped_malformed,
     /// Responses and heartbeats that arrived after their session had ended.
     dropped_late,
     /// Responses from a client that is not the callee.
     dropped_stranger,
-    /// Events that were dropped because they had no reader, a reader had 1024 unread ones, or they
-    /// could not be decoded.
+    /// Events that were dropped because they had no reader, a reader had 1024 unread events, or
+    /// they could not be decoded.
     dropped_events,
-    /// Incoming calls that were refused because too many were running.
+    /// Incoming calls that were rejected because too many were running.
     refused_busy,
-    /// Own calls that were refused because too many waited for the connection.
+    /// Calls of this client that failed because too many calls waited for the connection.
     refused_waiting,
-    /// Responses and other messages that were not sent because the link or the connection ended
-    /// first.
+    /// Responses and other messages that were not sent, because the link was lost or the connection
+    /// closed before.
     undelivered,
     /// Releases and cancellations that were sent again because they were not acknowledged.
     notices_repeated,
@@ -134,7 +134,7 @@ counters! {
     ///
     /// [`Settings::blocking_warning`]: crate::client::Settings::blocking_warning
     blocked_handlers,
-    /// Number of times that the watchdog took over the task of the connection because its runtime
+    /// Number of times that the watchdog took over the task of the connection because the runtime
     /// was blocked.
     stalls,
 }

@@ -1,4 +1,5 @@
-//! The tasks of a connection, which end with it: handlers, and tasks that read streams.
+//! The tasks of a connection: handlers, and tasks that read streams. They are aborted when the
+//! connection closes.
 
 use std::sync::OnceLock;
 
@@ -12,7 +13,7 @@ use super::Lifecycle;
 #[derive(Default)]
 pub(crate) struct Tasks {
     running: Mutex<JoinSet<()>>,
-    /// Runtime of the program. Stored, because the driver may be running on the watchdog's thread
+    /// Runtime of the program. It is stored, because the driver may run on the watchdog's thread
     /// when it starts a handler, and a handler must not run there. Until it is set, tasks start on
     /// the caller's runtime.
     runtime: OnceLock<Handle>,
@@ -21,16 +22,16 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// Sets the runtime on which tasks run. Only the first call has an effect.
     pub(super) fn set_runtime(&self, runtime: Handle) {
-        // An error means that the runtime is already set.
+        // An error means that the runtime was set before.
         let _ = self.runtime.set(runtime);
     }
 
-    /// Returns the runtime on which the tasks run, once it is known.
+    /// Returns the runtime on which the tasks run, or `None` if it is not set.
     pub(crate) fn runtime(&self) -> Option<&Handle> {
         self.runtime.get()
     }
 
-    /// Runs a task until the task or the connection ends.
+    /// Starts a task. It is aborted when the connection closes.
     pub(super) fn spawn(
         &self,
         lifecycle: &Lifecycle,
@@ -38,8 +39,8 @@ impl Tasks {
     ) {
         let mut running = self.running.lock();
         reap(&mut running);
-        // Check while holding the lock. The end is marked before `abort_all` takes the lock, so a
-        // task is either refused here or aborted there.
+        // Check while holding the lock. The connection is marked as closed before `abort_all` takes
+        // the lock, so a task is either not started here or aborted there.
         if !lifecycle.is_closed() {
             match self.runtime.get() {
                 Some(runtime) => running.spawn_on(task, runtime),
@@ -59,7 +60,7 @@ impl Tasks {
     }
 }
 
-/// Removes ended tasks and logs their panics. Nothing joins the tasks, so a panic would otherwise
+/// Removes ended tasks and logs their panics. No code joins the tasks, so a panic would otherwise
 /// go unnoticed.
 fn reap(running: &mut JoinSet<()>) {
     while let Some(ended) = running.try_join_next() {

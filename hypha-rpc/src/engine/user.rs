@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stronger_of_the_own_and_the_general_grant_counts() {
+    fn the_stronger_of_two_permissions_applies() {
         let mut scope = Scope::default();
         scope.workspaces.insert("w".into(), Permission::Read);
         let mut user = UserInfo {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_servers_send_and_ignores_permissions_it_does_not_know() {
+    fn unknown_permissions_are_ignored() {
         let user: UserInfo = serde_json::from_value(serde_json::json!({
             "id": "u", "roles": [], "is_anonymous": true, "email": null, "new key": 1,
             "scope": {"current_workspace": "w", "workspaces": {"w": "a", "v": "x"},

@@ -1,23 +1,23 @@
 //! A thread that keeps connections alive while the runtime of the program is blocked.
 //!
 //! A handler that blocks, for example with `std::thread::sleep`, blocks a worker thread of its
-//! runtime and the tasks in that worker's LIFO slot. As many such handlers as there are workers
-//! stop the runtime. Therefore the task of a connection can run in two places:
+//! runtime and the tasks in that worker's LIFO slot. If all workers are blocked, the runtime stops.
+//! Therefore the task of a connection can run in two places:
 //!
-//! * in the program's runtime, by default, because a message would otherwise have to change threads
-//!   twice;
-//! * on the watchdog's thread. The watchdog takes the task over when the runtime was woken but has
-//!   not run the task for [`Settings::stall_timeout`], and gives it back when the runtime runs
+//! * In the program's runtime, by default. On another thread, each message would have to change
+//!   threads twice.
+//! * On the watchdog's thread. The watchdog takes the task over if the runtime was woken but has
+//!   not run the task for [`Settings::stall_timeout`]. It gives the task back when the runtime runs
 //!   again.
 //!
 //! While handlers run, one monitor per connection checks them twice per stall timeout. It sends
 //! overdue heartbeats, and reports methods that block. Without running handlers it sleeps.
 //!
-//! A runtime with a paused clock, as in tests, is not watched: the watchdog's thread would use a
-//! different time.
+//! A runtime with a paused clock, as in tests, is not watched: the watchdog's thread would use
+//! another time.
 //!
-//! WebSockets and in-memory links move with the task. Tasks of the program's runtime perform the
-//! requests of an HTTP link, so such a link waits while the runtime is blocked.
+//! WebSockets and in-memory links move with the task. An HTTP link does not: tasks of the program's
+//! runtime perform its requests, so it waits while the runtime is blocked.
 //!
 //! [`Settings::stall_timeout`]: super::Settings::stall_timeout
 
@@ -41,18 +41,18 @@ use super::stats::count;
 use super::{Engine, Handlers};
 use crate::transport::movable::{enter_watchdog, set_moved};
 
-/// Number of checks per stall timeout. With two checks, the task has at least one whole interval to
-/// reply before it counts as blocked.
+/// Number of checks per stall timeout. With two, the task has at least one whole interval to reply
+/// before the runtime counts as blocked.
 const CHECKS: u32 = 2;
 
-/// Time without a running handler after which the monitor sleeps. Sleeping and waking for each of
-/// many short calls would cost more than the checks.
-const QUIET: Duration = Duration::from_secs(1);
+/// Time without a running handler after which the monitor sleeps. With many short calls, sleeping
+/// and waking for each call would cost more than the checks.
+const IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// Wakes the monitor of a connection when a call arrives.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// Whether the monitor sleeps and must be woken.
+    /// Whether the monitor sleeps, so that a call must wake it.
     sleeps: AtomicBool,
     wake: Notify,
 }
@@ -60,10 +60,10 @@ pub(super) struct Activity {
 impl Activity {
     /// Wakes the monitor because a call has arrived.
     pub(super) fn begin(&self) {
-        // The caller has already counted the call. `Monitor::sleep` sets `sleeps` before it reads
-        // the count. The counter is relaxed, so each side needs a fence; then at least one of the
-        // two sees the other's write. Loading first avoids a write to a shared cache line for each
-        // call.
+        // The caller has counted the call already. `Monitor::sleep` sets `sleeps` before it reads
+        // the count. The counter is relaxed, so each side needs a fence: at least one of them then
+        // sees the other's write. The load before the swap avoids a write to a shared cache line
+        // for each call.
         fence(Ordering::SeqCst);
         if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
             self.wake.notify_one();
@@ -73,22 +73,23 @@ impl Activity {
 
 /// Task of a connection, and the state shared by the two places where it can run.
 ///
-/// Polls and moves use `try_lock` on the slot and never wait for it: waiting for a poll of the
-/// other side would block a second thread.
+/// Both sides use `try_lock` on the slot, and never wait for the other side's poll: that would
+/// block a second thread.
 struct Watched {
     slot: Mutex<Slot>,
     /// Whether the task has ended.
     ended: AtomicBool,
-    /// Whether the program's runtime found the slot locked, or has not yet seen some work. It must
-    /// be woken when the slot is unlocked.
+    /// Whether the program's runtime must be woken when the slot is unlocked, because it found the
+    /// slot locked or the task was moved or has ended.
     missed: AtomicBool,
     /// Wakes the task in the program's runtime.
     home: AtomicWaker,
-    /// Number of the latest probe to the program's runtime, and of the latest probe to which it
-    /// replied. If they differ, the runtime has not run the task since the probe.
+    /// Number of the latest probe to the program's runtime.
     last_probe: AtomicU64,
+    /// Number of the latest probe with a reply. If it is not `last_probe`, the runtime has not run
+    /// the task since that probe.
     last_reply: AtomicU64,
-    /// Whether the clock of the program's runtime has been paused.
+    /// Whether the clock of the program's runtime was paused.
     paused: AtomicBool,
 }
 
@@ -115,7 +116,8 @@ impl Watched {
         }
     }
 
-    /// Polls the task if it currently runs in this place. Returns `Ready` when the task has ended.
+    /// Polls the task if it currently runs in the place `away`. Returns `Ready` when the task has
+    /// ended.
     fn poll(&self, away: bool, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut slot) = self.lock(away) else {
             return Poll::Pending;
@@ -129,29 +131,29 @@ impl Watched {
         if polled.is_ready() {
             slot.task = None;
             self.ended.store(true, Ordering::SeqCst);
-            // Wake the program's runtime once more, so that `Home` also ends.
+            // Wake the program's runtime once more, so that the `Placeholder` also ends.
             self.missed.store(true, Ordering::SeqCst);
         }
         self.unlock(slot);
         polled
     }
 
-    /// Locks the slot. Returns `None` if the other side is polling or moving the task; the other
-    /// side then wakes the program's runtime when it is done. The watchdog needs no wake-up,
-    /// because its monitor checks again.
+    /// Locks the slot. Returns `None` if the other side is polling or moving the task. That side
+    /// wakes the program's runtime when it unlocks the slot. The watchdog needs no wake-up, because
+    /// its monitor checks again.
     fn lock(&self, away: bool) -> Option<MutexGuard<'_, Slot>> {
         self.slot.try_lock().or_else(|| {
             if away {
                 return None;
             }
             self.missed.store(true, Ordering::SeqCst);
-            // Try again, because the other side may have unlocked the slot just before the mark was
-            // set, without seeing the mark.
+            // Try again, because the other side may have unlocked the slot just before `missed` was
+            // set.
             self.slot.try_lock()
         })
     }
 
-    /// Unlocks the slot. Wakes the program's runtime if it missed a turn.
+    /// Unlocks the slot. Wakes the program's runtime if `missed` is set.
     fn unlock(&self, slot: MutexGuard<'_, Slot>) {
         drop(slot);
         if self.missed.swap(false, Ordering::SeqCst) {
@@ -166,8 +168,8 @@ impl Watched {
             return false;
         };
         slot.away = away;
-        // Count while the slot is locked, so that sockets and timers notice the move at their next
-        // poll.
+        // Count the move while the slot is locked, so that sockets and timers notice it in their
+        // next poll.
         set_moved();
         self.missed.store(true, Ordering::SeqCst);
         self.unlock(slot);
@@ -195,7 +197,7 @@ impl Watched {
         self.last_reply.load(Ordering::Acquire) == self.last_probe.load(Ordering::Acquire)
     }
 
-    /// Drops the task after releasing the lock, because its destructors close the connection.
+    /// Drops the task after the slot is unlocked, because its destructors close the connection.
     fn end(&self) {
         let task = self.slot.lock().task.take();
         self.ended.store(true, Ordering::SeqCst);
@@ -208,14 +210,14 @@ impl Watched {
     }
 }
 
-/// Placeholder of the task in the program's runtime. It stays there while the watchdog runs the
-/// task, to reply to probes and to take the task back.
-struct Home {
+/// Placeholder for the task in the program's runtime. It replies to probes, and polls the task
+/// while the watchdog does not run it.
+struct Placeholder {
     watched: Arc<Watched>,
     activity: Arc<Activity>,
 }
 
-impl Future for Home {
+impl Future for Placeholder {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -226,24 +228,24 @@ impl Future for Home {
     }
 }
 
-impl Drop for Home {
-    /// Ends the task when the runtime ends: a connection does not outlive its runtime.
+impl Drop for Placeholder {
+    /// Ends the task when the runtime shuts down: a connection does not outlive its runtime.
     fn drop(&mut self) {
         self.watched.end();
-        // Wake the monitor, so that it also ends.
+        // Wake the monitor, so that it ends as well.
         self.activity.begin();
     }
 }
 
-/// Returns whether the clock of the current runtime has been paused, for example by a test. Tokio
-/// has no method for this, but its paused clock differs from the system's.
+/// Returns whether the clock of the current runtime is paused, for example by a test. Tokio has no
+/// method for this, but its paused clock differs from the system's clock.
 fn has_paused_clock() -> bool {
     let before = std::time::Instant::now();
     let clock = Instant::now().into_std();
     clock < before || clock > std::time::Instant::now()
 }
 
-/// Runs the task of a connection on the current runtime, watched if the settings say so.
+/// Runs the task of a connection on the current runtime, with a watchdog if the settings enable it.
 pub(super) fn spawn<H: Handlers>(
     engine: &Arc<Engine<H>>,
     task: impl Future<Output = ()> + Send + 'static,
@@ -259,7 +261,7 @@ pub(super) fn spawn<H: Handlers>(
     let monitor = Monitor {
         watched: Arc::clone(&watched),
         activity: Arc::clone(&engine.activity),
-        // Weak, so that the monitor does not keep an ended connection alive.
+        // Weak, so that the monitor does not keep a closed connection alive.
         engine: Arc::downgrade(engine),
         tick: (stall / CHECKS).max(Duration::from_millis(1)),
         warning: engine.settings.blocking_warning,
@@ -267,14 +269,14 @@ pub(super) fn spawn<H: Handlers>(
         guest: None,
     };
     watchdog.spawn(monitor.run());
-    here.spawn(Home {
+    here.spawn(Placeholder {
         watched,
         activity: Arc::clone(&engine.activity),
     });
 }
 
-/// Returns the runtime of the watchdog; `None` if its thread cannot be started. One thread serves
-/// all connections, from the first use to the end of the program.
+/// Returns the runtime of the watchdog, or `None` if its thread cannot be started. One thread
+/// serves all connections, from the first use to the end of the program.
 fn watchdog() -> Option<&'static Handle> {
     static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
     let start = || {
@@ -289,13 +291,17 @@ fn watchdog() -> Option<&'static Handle> {
     };
     let started = RUNTIME.get_or_init(|| {
         let started: std::io::Result<Handle> = start();
-        let failed = |e| tracing::warn!("blocked runtimes go unnoticed: no watchdog thread: {e}");
+        let failed = |e| {
+            tracing::warn!(
+                "blocked runtimes will not be noticed: cannot start the watchdog thread: {e}"
+            )
+        };
         started.map_err(failed).ok()
     });
     started.as_ref()
 }
 
-/// A poll that had not returned at the last check.
+/// A poll that was running at the last check.
 struct Blocking {
     label: String,
     poll: u64,
@@ -312,19 +318,19 @@ struct Monitor<H: Handlers> {
     warning: Duration,
     /// Handlers that were being polled at the last check. Key: number of the call.
     seen: HashMap<u64, Blocking>,
-    /// Task that polls the connection on this thread, while the watchdog runs it.
+    /// Task that polls the connection on this thread while the watchdog runs it.
     guest: Option<JoinHandle<()>>,
 }
 
 impl<H: Handlers> Monitor<H> {
-    /// Runs until the connection has ended.
+    /// Runs until the connection is closed.
     async fn run(mut self) {
         let mut received = 0;
         while self.sleep(received).await {
             let mut last = Instant::now();
-            // Starts at 0: probes from before the sleep say nothing about the runtime now.
+            // Starts at 0, because probes from before the sleep say nothing about the runtime now.
             let mut missed_probes = 0;
-            while last.elapsed() < QUIET {
+            while last.elapsed() < IDLE_TIME {
                 self.watched.send_probe();
                 tokio::time::sleep(self.tick).await;
                 let Some(engine) = self.engine.upgrade().filter(|_| !self.watched.has_ended())
@@ -341,7 +347,7 @@ impl<H: Handlers> Monitor<H> {
                 };
                 if self.guest.as_ref().is_some_and(JoinHandle::is_finished) {
                     // The guest task ends by itself only if the connection's task has panicked,
-                    // which ends the connection.
+                    // which closes the connection.
                     return self.watched.end();
                 }
                 if self.guest.is_some() && missed_probes == 0 {
@@ -367,12 +373,12 @@ impl<H: Handlers> Monitor<H> {
         })
     }
 
-    /// Sleeps until more than `received` calls have arrived. Returns `false` if the connection has
-    /// ended.
+    /// Sleeps until more than `received` calls have arrived. Returns `false` if the connection is
+    /// closed.
     async fn sleep(&self, received: u64) -> bool {
         self.activity.sleeps.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        // Check after the mark is set: a call or an end before the mark did not wake this task.
+        // Check after `sleeps` is set: earlier calls, or an earlier close, did not wake this task.
         if self.received() == received && !self.watched.has_ended() {
             self.activity.wake.notified().await;
         }
@@ -380,8 +386,8 @@ impl<H: Handlers> Monitor<H> {
         !self.watched.has_ended()
     }
 
-    /// Moves the connection's task to this thread. If it is being polled, the next check tries
-    /// again.
+    /// Moves the connection's task to this thread. If the task is being polled, the next check
+    /// tries again.
     fn take_over(&mut self, engine: &Engine<H>) {
         if self.watched.relocate(true) {
             count(&engine.counters.stalls);
@@ -468,9 +474,9 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_was_taken_when_it_was_woken_is_polled_later() {
+    fn a_wake_up_while_the_slot_is_locked_is_repeated_later() {
         let watched = Arc::new(Watched::new(Box::pin(async {})));
-        let mut home = Home {
+        let mut home = Placeholder {
             watched: Arc::clone(&watched),
             activity: Arc::default(),
         };
