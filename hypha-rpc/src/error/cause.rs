@@ -1,5 +1,5 @@
-//! Causes of errors. A lost link fails many calls, each with a clone of the error, so clones share
-//! the cause.
+//! Causes of errors. Clones of an error share its cause, because a lost link fails many calls, each
+//! with a clone of the error.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -8,18 +8,18 @@ use std::sync::Arc;
 /// The cause of an error.
 pub(crate) type Cause = Arc<dyn Error + Send + Sync>;
 
-/// A cause as [`Error::source`] returns it.
+/// Converts a cause to the result of [`Error::source`].
 pub(super) fn source_of(cause: &Option<Cause>) -> Option<&(dyn Error + 'static)> {
     cause
         .as_deref()
         .map(|cause| cause as &(dyn Error + 'static))
 }
 
-/// Returns the message of an error and those of all its causes in one line: `a: b: c`.
+/// Returns the messages of an error and of all its causes in one line: `a: b: c`.
 ///
 /// The errors of this crate do not repeat the message of their cause, so a program that logs only
-/// `{error}` loses details. `anyhow::Error` prints the same chain with `{:#}`. If a message already
-/// ends with that of its cause, the cause is not repeated.
+/// `{error}` loses details. `anyhow::Error` prints the same chain with `{:#}`. A cause is omitted
+/// if the message before it already ends with the cause's message.
 ///
 /// ```
 /// use std::io;
@@ -37,8 +37,7 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        // Errors of other crates often end with the message of their cause, which would otherwise
-        // be printed twice.
+        // Errors of other crates often end with the message of their cause. Do not print it twice.
         if !text.ends_with(&next) {
             let _ = write!(text, ": {next}");
         }
@@ -47,7 +46,7 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Returns causes as a part of a trace.
+/// Returns the messages of causes as a part of a trace.
 pub(super) fn caused_by(causes: &[String]) -> String {
     let mut text = String::new();
     if !causes.is_empty() {
@@ -64,7 +63,7 @@ pub(super) fn caused_by(causes: &[String]) -> String {
     text
 }
 
-/// The cause of a [`RemoteError`](super::RemoteError): a text, and its own cause.
+/// Cause of a [`RemoteError`](super::RemoteError): a message, and its own cause.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct RemoteCause {
@@ -74,7 +73,7 @@ pub(super) struct RemoteCause {
 }
 
 impl RemoteCause {
-    /// Links these messages to a chain. The first is the direct cause of the error.
+    /// Converts messages to a chain of causes. The first message is the direct cause of the error.
     pub(super) fn chain(causes: Vec<String>) -> Option<Box<RemoteCause>> {
         let causes = causes.into_iter().rev();
         causes.fold(None, |cause, message| {
@@ -82,7 +81,7 @@ impl RemoteCause {
         })
     }
 
-    /// Returns the messages of a chain, the direct cause first.
+    /// Returns the messages of a chain of causes, the direct cause first.
     pub(super) fn texts(cause: Option<Box<RemoteCause>>) -> Vec<String> {
         let mut texts = Vec::new();
         let mut next = cause;

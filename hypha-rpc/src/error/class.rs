@@ -1,12 +1,12 @@
-//! Classes of exceptions. Other languages send the class only as part of the error's message.
+//! Classes of exceptions. Peers in other languages send the class only as part of a string.
 
 use hypha_wire::WireError;
 
-/// Splits an error into the exception class and the plain message.
+/// Splits an error into the exception class and the message.
 ///
 /// There are three forms (`docs/protocol/02-messages.md#s8`). Python's asynchronous methods send a
 /// whole traceback as the message. JavaScript sends `Name: message`. Python's synchronous methods
-/// send the plain message, with the class only in the trace.
+/// send the message, and the class only in the trace.
 ///
 /// A name counts as a class if it ends like one (`..Error`), or is in `known`, the names in the
 /// caller's contract.
@@ -16,7 +16,7 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
         let last = last_entry(message);
         return match prefix(last, known) {
             Some((class, rest)) => (Some(class.to_owned()), rest.to_owned()),
-            // Python omits the colon if there is no message.
+            // Python omits the colon if the message is empty.
             None if is_class(last, known) => (Some(last.to_owned()), String::new()),
             None => (None, last.to_owned()),
         };
@@ -24,8 +24,8 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
     if let Some((class, rest)) = prefix(message, known) {
         return (Some(class.to_owned()), rest.to_owned());
     }
-    // JavaScript also omits the colon then. The trace must begin with the same line, because a
-    // message of one word could otherwise be mistaken for a class.
+    // JavaScript also omits the colon if the message is empty. The trace must begin with the same
+    // line, because the message could otherwise be a single word that is not a class.
     if is_class(message, known) && error.trace.lines().next() == Some(message) {
         return (Some(message.to_owned()), String::new());
     }
@@ -35,19 +35,19 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
         _ => last
             .strip_suffix(message)
             .and_then(|head| head.trim_end().strip_suffix(':'))
-            // Rust writes the causes and data of an error in front of it.
+            // The trace of a Rust peer has causes and data of the error in the lines before.
             .and_then(|head| head.rsplit('\n').next()),
     };
     let class = class.filter(|class| is_class(class, known));
     (class.map(str::to_owned), message.to_owned())
 }
 
-/// Returns whether `name` denotes `class`, with or without its module.
+/// Returns whether `name` is the class `class`, with or without its module.
 pub(super) fn is_named(class: &str, name: &str) -> bool {
     class == name || class.rsplit('.').next() == Some(name)
 }
 
-/// Returns the message without quotes. The message of a Python `KeyError` is the key as a literal.
+/// Returns the message without quotes. Python's `KeyError` has the key as a literal as its message.
 pub(super) fn unquoted(message: &str) -> &str {
     ['\'', '"']
         .into_iter()
@@ -55,9 +55,9 @@ pub(super) fn unquoted(message: &str) -> &str {
         .unwrap_or(message)
 }
 
-/// Returns the part of a trace after the frames of its last traceback: the class and the message,
-/// which may have several lines, including empty ones. Returns the whole string if it has no
-/// traceback.
+/// Returns the last entry of a trace, after the frames of its last traceback: the class and the
+/// message. The message may have several lines, including empty ones. Returns the whole string if
+/// it has no traceback.
 fn last_entry(trace: &str) -> &str {
     let header = trace.rfind("Traceback (most recent call last):");
     let Some(frames) = header.and_then(|start| trace[start..].split_once('\n')) else {

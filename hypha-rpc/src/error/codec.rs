@@ -9,27 +9,26 @@ use hypha_wire::{DecodeError, EncodeError};
 use super::CallSite;
 use super::cause::{Cause, source_of};
 
-/// A value cannot be encoded, or a received one does not have the expected type.
+/// A value could not be encoded, or a received value does not have the expected type.
 ///
 /// [`source`](std::error::Error::source) is the [`DecodeError`](crate::error::DecodeError) or
 /// [`EncodeError`](crate::error::EncodeError), if there is one. It names the types and the position
-/// inside the value. Not retryable: the types of the two sides differ, or the value cannot be sent.
+/// inside the value. Not retryable: the next call would fail in the same way.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CodecError {
-    /// Description of the value that does not fit and of the position inside it, without the
-    /// message of the cause.
+    /// Names the value and the position inside it. Does not contain the message of the cause.
     pub message: String,
-    /// True if a received value does not fit; then the method has run. False if a value could not
-    /// be sent; then the method did not run.
+    /// True if a received value was invalid; the method has then run. False if a value could not be
+    /// sent; the method did not run.
     pub received: bool,
-    /// The call that the value belongs to.
+    /// Call to which the value belongs.
     pub call: CallSite,
     source: Option<Cause>,
 }
 
 impl CodecError {
-    /// Creates the error for a received value that can be decoded, but violates the contract.
+    /// Creates the error for a received value that was decoded, but violates the contract.
     pub(crate) fn unfit(message: impl Into<String>, call: CallSite) -> Self {
         CodecError {
             message: message.into(),
@@ -39,7 +38,7 @@ impl CodecError {
         }
     }
 
-    /// Creates the error for a received value that cannot be decoded; `what` names it.
+    /// Creates the error for a received value that cannot be decoded. `what` names the value.
     pub(crate) fn receiving(what: &str, error: DecodeError, call: CallSite) -> Self {
         CodecError {
             source: Some(Arc::new(error.clone())),
@@ -47,8 +46,8 @@ impl CodecError {
         }
     }
 
-    /// Creates the error for a value that cannot be sent for a reason other than encoding, such as
-    /// its size.
+    /// Creates the error for a value that cannot be sent although it can be encoded, for example
+    /// because it is too large.
     pub(crate) fn unsendable(message: impl Into<String>, call: CallSite) -> Self {
         CodecError {
             message: message.into(),
@@ -76,8 +75,7 @@ impl CodecError {
     }
 }
 
-/// Returns the message for a received value that does not have the expected type. `what` names the
-/// value.
+/// Returns the message for a received value of another type than expected. `what` names the value.
 pub(crate) fn unfit_message(what: &str, error: &DecodeError) -> String {
     match error.path() {
         path if path.is_empty() => format!("{what} is not of the expected type"),

@@ -1,4 +1,5 @@
-//! Errors of connecting: their kinds and messages, and the kinds of the server's error messages.
+//! Errors of connecting: their kinds and messages, and the mapping from the server's messages to
+//! kinds.
 
 use std::error::Error;
 use std::fmt;
@@ -10,13 +11,12 @@ use super::cause::{Cause, source_of};
 /// Error of an attempt to connect to a server.
 ///
 /// [`kind`](Self::kind) returns the kind of failure, and [`url`](Self::url) the address.
-/// [`source`](std::error::Error::source) returns the error of the system or library that caused the
-/// failure: an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a
-/// `rustls::Error` for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP
-/// response. The message suggests a fix and omits the message of the cause;
-/// [`report`](super::report) prints both.
+/// [`source`](std::error::Error::source) returns the underlying error of the system or a library:
+/// an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error`
+/// for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP response. The message
+/// suggests a fix and omits the message of the cause; [`report`](super::report) prints both.
 ///
-/// No method has run when connecting fails. Two errors are equal if their kind, URL and message are
+/// If connecting fails, no method has run. Two errors are equal if their kind, URL and message are
 /// equal; causes are not compared.
 ///
 /// # Examples
@@ -80,7 +80,7 @@ pub enum ConnectErrorKind {
     InvalidUrl,
     /// The transport has an unknown name, or needs a feature of the crate that is not enabled.
     UnknownTransport,
-    /// A certificate, an option, or an environment variable with the proxy is invalid.
+    /// A certificate, an option, or an environment variable for the proxy is invalid.
     InvalidOption,
     /// The proxy did not open a connection to the server.
     Proxy(ProxyFailure),
@@ -92,11 +92,12 @@ pub enum ConnectErrorKind {
     Unreachable,
     /// The encrypted connection failed.
     Tls(TlsFailure),
-    /// The server responded with this HTTP status instead of a connection.
+    /// The server responded with this HTTP status instead of opening a connection.
     HttpStatus(u16),
-    /// The server responded with a redirect that is not followed. It leads to another host, which
-    /// must not get the token, or from an encrypted connection to an unencrypted one, or there were
-    /// more than [`max_redirects`](crate::ConnectOptions::max_redirects).
+    /// The server responded with a redirect that the client does not follow. Either it leads to
+    /// another host, which must not get the token; or it leads from an encrypted connection to an
+    /// unencrypted one; or there were more than
+    /// [`max_redirects`](crate::ConnectOptions::max_redirects).
     Redirect,
     /// The program at the URL speaks neither HTTP nor this protocol.
     NotHypha,
@@ -104,15 +105,15 @@ pub enum ConnectErrorKind {
     ConnectionLost,
     /// The server rejected the token or the reconnection token.
     TokenRejected,
-    /// The workspace does not exist or is not accessible, or the server assigned another one.
+    /// The workspace does not exist or is not accessible, or the server assigned another workspace.
     WrongWorkspace,
     /// Another client with the same id is already connected.
     ClientIdInUse,
     /// The server or this program is overloaded.
     Busy,
-    /// The server refused for another reason, given in its message.
+    /// The server rejected the client for the reason in the message.
     Refused,
-    /// The server sent a message that is not part of the handshake.
+    /// The server sent a message that does not belong to the handshake.
     Protocol,
     /// The connect timeout elapsed.
     Timeout,
@@ -122,19 +123,19 @@ pub enum ConnectErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// The certificate is not signed by an authority that this machine trusts. Install that
-    /// authority, pass it to [`ca_certificate`][ca], or on a trusted network set
-    /// [`danger_accept_invalid_certificates`][accept].
+    /// The certificate is not signed by an authority that this machine trusts. Install the
+    /// authority, or pass it to [`ca_certificate`][ca]. On a trusted network,
+    /// [`danger_accept_invalid_certificates`][accept] turns the check off.
     ///
     /// [ca]: crate::ConnectOptions::ca_certificate
     /// [accept]: crate::ConnectOptions::danger_accept_invalid_certificates
     UnknownIssuer,
-    /// The certificate is for other host names. Connect with a name that it lists.
+    /// The certificate is for other host names. Connect with one of its host names.
     NameMismatch,
     /// The certificate has expired or is not valid yet. Renew it, or correct the clock of this
     /// machine.
     Expired,
-    /// The server does not use TLS on this port. Use `http://` or `ws://`, or the TLS port.
+    /// The server does not use TLS on this port. Use `http://` or `ws://`, or another port.
     NotTls,
     /// The server requires a client certificate. Set [`identity`](crate::ConnectOptions::identity).
     CertificateRequired,
@@ -148,21 +149,21 @@ pub enum TlsFailure {
 pub enum ProxyFailure {
     /// The proxy cannot be reached. Start it, or correct its URL. Retryable.
     Unreachable,
-    /// The proxy requires other credentials: correct the user name and password in its URL. Not
+    /// The proxy rejects the credentials. Correct the user name and password in its URL. Not
     /// retryable.
     Credentials,
     /// The proxy refuses to connect to the server. Ask its operator. Not retryable.
     Refused,
     /// The proxy cannot connect to the server. Retryable.
     NoWay,
-    /// The program at the proxy URL does not respond like a proxy. Not retryable.
+    /// The program at the URL of the proxy does not respond like a proxy. Not retryable.
     Protocol,
-    /// This kind of proxy is not supported with this transport. Not retryable.
+    /// The transport does not support this kind of proxy. Not retryable.
     Unsupported,
 }
 
 impl ProxyFailure {
-    /// Returns the failure, worded to follow "the proxy …", and a fix.
+    /// Returns the failure, as a predicate of "the proxy …", and a fix.
     fn texts(self) -> (&'static str, &'static str) {
         const RULES: &str = "ask its operator, or list the host in NO_PROXY if it is reachable \
                              without a proxy";
@@ -206,9 +207,9 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Returns whether the failure is below the protocol, so no Hypha server has refused this
-    /// client. After such a failure, [`Transport::Auto`] falls back from WebSocket to HTTP, and a
-    /// client that has lost its connection tries again.
+    /// Returns whether the failure occurred below the protocol, so that no Hypha server rejected
+    /// this client. After such a failure, [`Transport::Auto`] falls back from WebSocket to HTTP,
+    /// and a client that was connected before retries.
     ///
     /// [`Transport::Auto`]: crate::transport::Transport
     pub(crate) fn is_below_the_protocol(self) -> bool {
@@ -235,8 +236,8 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Ranks a failure by the progress of the attempt. The error of the attempt with more progress
-    /// is more informative.
+    /// Returns the progress of the failed attempt. Of two errors, the one with more progress is
+    /// more informative.
     fn progress(self) -> u8 {
         match self {
             ConnectErrorKind::InvalidUrl
@@ -264,7 +265,7 @@ impl ConnectError {
     ///
     /// `detail` completes the message of the kind: the server's message, the target of a redirect,
     /// or the fault in a URL. It may be empty. Credentials and query are removed from the target of
-    /// a redirect, because the message is logged.
+    /// a redirect, because programs log the message.
     pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let detail = match kind {
@@ -299,7 +300,7 @@ impl ConnectError {
         self
     }
 
-    /// Sets the URL, if none is set.
+    /// Sets the URL, unless one is set.
     pub(crate) fn at(self, url: Option<&str>) -> Self {
         match url {
             Some(url) if self.0.url.is_none() => self.with_url(url),
@@ -307,8 +308,8 @@ impl ConnectError {
         }
     }
 
-    /// Combines the errors of two transports: returns the more informative one, which contains the
-    /// other.
+    /// Combines the errors of two transports. Returns the more informative error, which contains
+    /// the other error.
     pub(crate) fn after(self, earlier: ConnectError) -> Self {
         let (mut main, other) = match self.kind().progress() > earlier.kind().progress() {
             true => (self, earlier),
@@ -349,8 +350,8 @@ impl ConnectError {
         &self.0.detail
     }
 
-    /// Returns the error of the other transport, if both were tried (`Transport::Auto`). This error
-    /// is that of the attempt with more progress.
+    /// Returns the error of the other transport, if both were tried (`Transport::Auto`). The
+    /// attempt with more progress determines this error, and the other attempt the returned one.
     #[must_use]
     pub fn other_attempt(&self) -> Option<&ConnectError> {
         self.0.other.as_ref()
@@ -358,11 +359,11 @@ impl ConnectError {
 
     /// Returns whether the same attempt may succeed later without a change by this program. The
     /// table of [`ConnectErrorKind`] lists the kinds. If two transports were tried and no Hypha
-    /// server responded, one retryable error is enough. If a Hypha server refused the client, only
+    /// server responded, one retryable error is enough. If a Hypha server rejected the client, only
     /// that error counts.
     ///
-    /// A client that was connected before also reconnects after TLS, HTTP status and redirect
-    /// errors, which the table lists as not retryable: its URL worked before, and proxies and
+    /// A client that was connected before also retries after TLS, HTTP status and redirect errors,
+    /// although the table lists them as not retryable. Its URL worked before, and proxies and
     /// hotspots may cause such errors temporarily.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -380,7 +381,7 @@ impl ConnectError {
 
     /// Creates the error from the message in an `error` frame of the handshake
     /// (`docs/protocol/01-transport-websocket.md#s4`). Servers send no error code, so the kind is
-    /// derived from the fixed parts of their messages.
+    /// derived from the fixed parts of the message.
     pub(crate) fn from_server(message: String) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         let kind = if says(&["Authentication error", "Token has been revoked"]) {
@@ -552,7 +553,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_attempts_the_one_that_came_further_is_the_error() {
+    fn the_attempt_with_more_progress_is_the_error() {
         let socket = ConnectError::new(ConnectErrorKind::HttpStatus(404), "").with_url("ws://h/ws");
         let http =
             ConnectError::new(ConnectErrorKind::TokenRejected, "no").with_url("http://h/rpc");
@@ -561,8 +562,8 @@ mod tests {
         assert_eq!(both.other_attempt(), Some(&socket));
         assert!(both.to_string().contains("ws://h/ws"), "{both}");
 
-        // Both attempts made equal progress: the first is the error, and the message names the kind
-        // only once.
+        // Both attempts made equal progress. The first one is the error, and the message names the
+        // kind only once.
         let refused = ConnectErrorKind::ConnectionRefused;
         let first = ConnectError::new(refused, "").with_url("ws://h/ws");
         let second = ConnectError::new(refused, "").with_url("http://h/rpc");
@@ -572,13 +573,13 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_worth_repeating_if_either_transport_is() {
+    fn one_retryable_transport_is_enough() {
         let socket = ConnectError::new(ConnectErrorKind::HttpStatus(404), "");
         let http = ConnectError::new(ConnectErrorKind::HttpStatus(503), "");
         assert!(!socket.is_retryable());
         assert!(http.after(socket).is_retryable());
 
-        // The server rejected the token, so it is reachable, and another attempt changes nothing.
+        // The server rejected the token, so it is reachable, and a retry would fail too.
         let socket = ConnectError::new(ConnectErrorKind::HttpStatus(502), "");
         let http = ConnectError::new(ConnectErrorKind::TokenRejected, "");
         assert!(!http.after(socket).is_retryable());

@@ -6,21 +6,21 @@ use std::fmt;
 use super::CallSite;
 use super::cause::{Cause, source_of};
 
-/// The connection, or the peer behind it, was lost before a response arrived.
+/// The connection or the peer was lost before a response arrived.
 ///
-/// [`lost`](Self::lost) tells which part was lost, which determines whether a new call may succeed.
+/// [`lost`](Self::lost) names the lost part, which determines whether a new call may succeed.
 /// [`may_have_run`](Self::may_have_run) tells whether the method may have run.
 ///
 /// [`source`](std::error::Error::source) is the failure of the link, if there was one: an
 /// [`io::Error`](std::io::Error), or the error of the WebSocket or HTTP library. If the connection
-/// ended because the server refused to let this client reconnect, it is that
+/// was closed because the server rejected a reconnect, the source is that
 /// [`ConnectError`](super::ConnectError).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnected {
     /// The part of the connection to the callee that was lost.
     pub lost: Lost,
-    /// Description of the failure in one sentence, without the message of the cause.
+    /// Description of the failure. Does not contain the message of the cause.
     pub reason: String,
     /// True if the request was sent, so that the method may have run. Repeat the call only if
     /// running the method twice does no harm.
@@ -34,14 +34,14 @@ pub struct Disconnected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The peer has disconnected from the server; this client is still connected. Retryable: the
-    /// next call looks the service up again, and succeeds if any client, including the same one
-    /// after a reconnect, provides it.
+    /// The peer disconnected from the server, but this client is still connected. Retryable: the
+    /// next call looks up the service again. It succeeds if any client provides the service,
+    /// including the same one after a reconnect.
     Peer,
-    /// The link to the server broke, and the client is opening another. Retryable: a new call waits
-    /// for the new link.
+    /// The link to the server was lost, and the client is opening another link. Retryable: a new
+    /// call waits for that link.
     Link,
-    /// The connection has ended permanently. [`Client::closed`](crate::Client::closed) returns the
+    /// The connection is permanently closed. [`Client::closed`](crate::Client::closed) returns the
     /// reason. Not retryable: connect again.
     Connection,
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::ConnectError;
 use super::cause::{Cause, source_of};
 
-/// Error of a link to the server that broke or could not be opened.
+/// Error of a link to the server. The link was lost or could not be opened.
 ///
 /// A [`Link`](crate::transport::Link) reports one such error and then ends. Calls in flight fail
 /// with [`Error::Disconnected`](super::Error::Disconnected), whose
-/// [`source`](std::error::Error::source) is the cause of this error. The connection automatically
-/// opens another link.
+/// [`source`](std::error::Error::source) is the cause of this error. The client automatically opens
+/// another link.
 ///
 /// Cloning is cheap. Two errors are equal if they print the same message; causes are not compared.
 #[derive(Clone)]
@@ -24,13 +24,13 @@ enum Inner {
         message: Cow<'static, str>,
         source: Option<Cause>,
     },
-    /// The link could not be opened. The first frame opens an HTTP link, so this failure occurs on
-    /// a link that [`Dial`](crate::transport::Dial) has already returned.
+    /// The link could not be opened. An HTTP link is opened by its first frame, after
+    /// [`Dial`](crate::transport::Dial) has returned it, so this failure can occur on a link.
     NotOpened(ConnectError),
 }
 
 impl LinkError {
-    /// Creates an error from a message: lower case, without a full stop.
+    /// Creates an error from a message, which should be lower case without a full stop.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         LinkError(Arc::new(Inner::Broken {
             message: message.into(),
@@ -38,14 +38,14 @@ impl LinkError {
         }))
     }
 
-    /// Sets the cause. The error's message must not repeat that of the cause, because
+    /// Sets the cause. The message of this error must not repeat the message of the cause, because
     /// [`report`](super::report) prints both.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.with_cause(Some(source.into().into()))
     }
 
-    /// Returns the reason why the link could not be opened, if that is the failure.
+    /// Returns the error of opening the link, if the link could not be opened.
     #[must_use]
     pub fn as_connect_error(&self) -> Option<&ConnectError> {
         match &*self.0 {
@@ -54,7 +54,7 @@ impl LinkError {
         }
     }
 
-    /// Returns the same failure with `words` in front of its message.
+    /// Returns an error with the same cause. Its message is `words` and the message of this error.
     pub(crate) fn context(&self, words: &str) -> Self {
         let cause = match &*self.0 {
             Inner::Broken { source, .. } => source.clone(),

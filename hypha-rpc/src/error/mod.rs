@@ -1,13 +1,13 @@
 //! Errors of calls, connections and registrations.
 //!
-//! The type [`Error`] has one variant per kind of failure. A typed call adds the contract's own
-//! error as [`Error::Service`]. Every other variant belongs to the library and names the method and
-//! the peer.
+//! The type [`Error`] has one variant per kind of failure. [`Error::Service`] contains the
+//! contract's own error type. All other variants belong to the library, and their messages name the
+//! method and the peer.
 //!
 //! Errors keep their causes: [`source`](std::error::Error::source) returns the underlying
 //! `io::Error`, `rustls::Error`, `tungstenite::Error`, `reqwest::Error` or [`DecodeError`]. The
-//! message of an error does not repeat that of its cause. Print both with [`report`], or with
-//! `{:#}` of `anyhow::Error`.
+//! message of an error does not repeat the message of its cause. Print both with [`report`], or
+//! with `{:#}` of `anyhow::Error`.
 //!
 //! | variant | occurs when | retryable | may have run |
 //! | --- | --- | --- | --- |
@@ -20,7 +20,7 @@
 //! | [`Connect`](Error::Connect) | connecting failed | by [`ConnectErrorKind`] | no |
 //! | [`Invalid`](Error::Invalid) | this program passed an invalid argument | no | no |
 //!
-//! The column "retryable" is [`Error::is_retryable`], the column "may have run"
+//! The column "retryable" is [`Error::is_retryable`], and the column "may have run" is
 //! [`Error::may_have_run`]. A program that repeats calls needs both: a call that may have run is
 //! safe to repeat only if it is idempotent. [`Retry`](crate::Retry) applies this rule
 //! automatically.
@@ -57,8 +57,8 @@ pub use timeout::{Timeout, TimeoutKind};
 
 /// Error of a call, a connection or a registration.
 ///
-/// `E` is the error type of the called method, [`Infallible`] if it has none. See the
-/// [module](self) for a table of the variants.
+/// `E` is the error type of the called method, or [`Infallible`] if it has none. The [module](self)
+/// has a table of the variants.
 ///
 /// # Examples
 ///
@@ -81,15 +81,15 @@ pub use timeout::{Timeout, TimeoutKind};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error<E = Infallible> {
-    /// The method ran and returned its own error. The contract determines whether repeating the
-    /// call helps.
+    /// The method ran and returned its own error. The contract tells whether repeating the call
+    /// helps.
     #[error("{0}")]
     Service(E),
-    /// The method failed with an error that is not the contract's: an exception of another
-    /// language, a panic, or an untyped error. It has run, at least in part.
+    /// The method failed with an error that is not in the contract: an exception of another
+    /// language, a panic, or an untyped error. The method has run, at least in part.
     #[error(transparent)]
     Remote(Box<RemoteError>),
-    /// The peer or the server refused the request. The method did not run.
+    /// The peer or the server rejected the request. The method did not run.
     #[error(transparent)]
     Rejected(Rejection),
     /// The idle timeout or the total timeout elapsed.
@@ -104,15 +104,15 @@ pub enum Error<E = Infallible> {
     /// The connection could not be established.
     #[error(transparent)]
     Connect(ConnectError),
-    /// This program made an invalid request, for example with a service id that contains a dot.
-    /// Nothing was sent.
+    /// This program made an invalid request, for example with a service id that contains a dot. No
+    /// request was sent.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl<E> Error<E> {
     /// Returns [`Error::Invalid`] outside of a tokio runtime, where the timers of a call would
-    /// panic. `what` names the failed action.
+    /// panic. `what` is the start of the message.
     pub(crate) fn unless_in_runtime(what: &str) -> Result<(), Self> {
         match tokio::runtime::Handle::try_current() {
             Ok(_) => Ok(()),
@@ -170,12 +170,11 @@ impl fmt::Display for ErrorKind {
 }
 
 impl<E> Error<E> {
-    /// Returns whether the same call may succeed if repeated on this connection.
+    /// Returns whether the same call may succeed if it is repeated on this connection.
     ///
-    /// True for a timeout, for a lost link that the client reopens, and for a peer that has
-    /// disconnected, is not connected or is too busy. For [`Error::Connect`], see
-    /// [`ConnectError::is_retryable`]. Check [`may_have_run`](Self::may_have_run) before repeating
-    /// a call that changes something.
+    /// True for a timeout, for a lost link that the client reopens, and for a peer that is not
+    /// connected or too busy. For [`Error::Connect`], see [`ConnectError::is_retryable`]. Before
+    /// you repeat a call that changes data, also check [`may_have_run`](Self::may_have_run).
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Timeout(_) => true,
@@ -188,8 +187,8 @@ impl<E> Error<E> {
 
     /// Returns whether the method may have run although no result arrived.
     ///
-    /// False only if it certainly did not run: the request was refused, was never sent, or could
-    /// not be encoded.
+    /// False only if the method certainly did not run: the request was rejected, was never sent, or
+    /// could not be encoded.
     pub fn may_have_run(&self) -> bool {
         match self {
             Error::Service(_) | Error::Remote(_) => true,
@@ -200,7 +199,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns the variant without its content. It is the label `outcome` of metrics and spans.
+    /// Returns the variant without its content. Metrics and spans use it as the label `outcome`.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Service(_) => ErrorKind::Service,
@@ -214,8 +213,8 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns whether another client may provide the service by now, because the peer is not
-    /// connected or does not have the called service or method.
+    /// Returns whether another client may provide the service, because the peer is not connected or
+    /// lacks the called service or method.
     pub(crate) fn is_about_a_stale_address(&self) -> bool {
         match self {
             Error::Rejected(refusal) => matches!(
@@ -229,10 +228,10 @@ impl<E> Error<E> {
         }
     }
 
-    /// Converts the error for a caller with another error type.
+    /// Converts the error to one with another error type.
     ///
     /// [`Error::Service`] becomes [`Error::Remote`] with the message of the error and an empty
-    /// [`CallSite`]; all other variants keep their content. Use it with `?` in a method that calls
+    /// [`CallSite`]. The other variants keep their content. Use it with `?` in a method that calls
     /// a service with another error type.
     pub fn untyped<F>(self) -> Error<F>
     where
@@ -260,8 +259,8 @@ impl<E> Error<E> {
 }
 
 impl<E: fmt::Display> Error<E> {
-    /// Returns the message with all causes. Peers get no other part of the error, so the causes
-    /// would otherwise be lost.
+    /// Returns the message with all causes. Peers receive only this message, so the causes would
+    /// otherwise be lost.
     pub(crate) fn text_with_causes(&self) -> String {
         match self {
             Error::Disconnected(error) => report(error),
@@ -277,8 +276,8 @@ impl<E: fmt::Display> Error<E> {
 }
 
 impl Error {
-    /// Converts the error of a method without an error type to an error with one. Lossless, because
-    /// an [`Error::Service`] of [`Infallible`] cannot exist.
+    /// Adds an error type to the error of a method without one. Lossless, because an
+    /// [`Error::Service`] of [`Infallible`] cannot exist.
     #[must_use]
     pub fn widen<E>(self) -> Error<E> {
         match self {
@@ -294,11 +293,11 @@ impl<E> From<ConnectError> for Error<E> {
     }
 }
 
-/// The method and the peer that an error is about.
+/// Method and peer of a failed call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallSite {
-    /// `service.method`, as the caller wrote it. Empty if the error is not about a method.
+    /// `service.method`, as the caller wrote it. Empty if the error belongs to no method.
     pub method: String,
     /// Address `workspace/client` of the peer that provides the service. Empty if unknown.
     pub peer: String,

@@ -1,19 +1,19 @@
-//! Requests that were refused before their method ran.
+//! Requests that were rejected before their method ran.
 
 use super::CallSite;
 
-/// The peer or the server refused the request before its method ran.
+/// The peer or the server rejected the request before its method ran.
 ///
 /// Retryable if [`RejectKind::is_retryable`] is true.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("{call}: {message}")]
 pub struct Rejection {
-    /// Reason, for programs.
+    /// Reason as an enum.
     pub kind: RejectKind,
-    /// Reason, as the message of the side that refused.
+    /// Reason as a message of the peer or server that rejected the request.
     pub message: String,
-    /// The call that was refused.
+    /// Call that was rejected.
     pub call: CallSite,
 }
 
@@ -21,14 +21,14 @@ pub struct Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectKind {
-    /// No service has this id. Check the id, and that the service's provider is connected.
+    /// No service has this id. Check the id, and whether the provider of the service is connected.
     UnknownService,
-    /// The service does not have this method, or no longer has it.
+    /// The service has no such method, or no longer has it.
     UnknownMethod,
-    /// Arguments are missing, unknown, too many or of the wrong type; the message names them.
+    /// Arguments are missing, unknown, too many or of a wrong type. The message names them.
     InvalidArguments,
-    /// The caller has no permission for this. Use another token, or change the service's
-    /// visibility.
+    /// The caller has no permission for the request. Use another token, or change the visibility of
+    /// the service.
     PermissionDenied,
     /// The addressed client is not connected. Retryable: it may reconnect.
     PeerNotConnected,
@@ -79,8 +79,8 @@ impl RejectKind {
 
     /// Derives the kind from the fixed messages of Python and JavaScript peers
     /// (`docs/protocol/02-messages.md#s7`, `#s8`), which send no name. Most messages must also name
-    /// the called method, because a method may raise an exception whose message begins the same.
-    /// Without this check, a method that ran would count as one that did not.
+    /// the called method: a method may raise an exception whose message begins the same, and would
+    /// then count as a method that did not run.
     pub(super) fn from_text(message: &str, call: &CallSite) -> Option<Self> {
         let of_call = message.contains(&format!(":services.{}", call.method));
         let built_in = call.method.starts_with("built-in.");

@@ -1,50 +1,50 @@
-//! Errors raised by the called method, and the conversion of a received error to [`Error`].
+//! Errors raised by the called method, and the conversion of received errors to [`Error`].
 
 use hypha_wire::{Value, WireError};
 
 use super::cause::RemoteCause;
 use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 
-/// Error that the called method raised and that does not have the contract's error type
+/// Error raised by the called method that does not have the contract's error type
 /// (`docs/protocol/02-messages.md#s8`).
 ///
-/// [`source`](std::error::Error::source) is the chain of causes that a Rust peer sent;
+/// [`source`](std::error::Error::source) is the chain of causes sent by a Rust peer.
 /// [`trace`](Self::trace) contains the same causes as a string. Peers in other languages send only
 /// the trace.
 ///
-/// The method has run, at least in part. Not retryable: the method itself has failed.
+/// The method has run, at least in part. Not retryable, because the method itself failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("{call}: {}{message}", class.as_ref().or(name.as_ref()).map(|c| format!("{c}: ")).unwrap_or_default())]
 pub struct RemoteError {
-    /// Message, without class name and trace.
+    /// Message, without the class and the trace.
     pub message: String,
     /// Class of the exception, such as `ValueError`, `TypeError` or `Error`, if the peer sent it.
     pub class: Option<String>,
     /// Name of a typed error of a Rust peer, such as `CalcError.TooLarge`.
     pub name: Option<String>,
-    /// Stack trace of the peer. Empty if the peer sent none: Rust peers send stack frames only from
+    /// Stack trace of the peer. Empty if the peer sent none. Rust peers send stack frames only from
     /// services that [allow it](crate::Service::send_backtraces).
     pub trace: String,
     /// Content of a typed error of a Rust peer. Decode it with [`Value::decode_as`].
     pub data: Option<Value>,
-    /// The call that failed.
+    /// Call that failed.
     pub call: CallSite,
-    /// The causes that a Rust peer sent.
+    /// Causes sent by a Rust peer.
     #[source]
     pub(super) cause: Option<Box<RemoteCause>>,
 }
 
-/// Converts the argument of a peer's `reject` to the caller's error. Tries, in this order: a
-/// rejection, the contract's own error, a [`RemoteError`].
+/// Converts the argument of a `reject` message to the caller's error. Tries a rejection first, then
+/// the contract's own error, then a [`RemoteError`].
 pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Error<E> {
     let (class, message) = class::split(&error, &[]);
     let kind = match &error.name {
         Some(name) => RejectKind::from_wire_name(name),
         None => RejectKind::from_text(&message, &call),
     };
-    // Check for rejections first: the method did not run, and an error type with an `other` variant
-    // would match every failure.
+    // Check for rejections first: the method did not run, but an error type with an `other` variant
+    // would match every error.
     if let Some(kind) = kind {
         return Error::Rejected(Rejection {
             kind,

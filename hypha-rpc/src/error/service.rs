@@ -1,4 +1,4 @@
-//! The error types of methods, and their conversion to and from the error on the wire.
+//! Error types of methods, and their conversion to and from the error on the wire.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::convert::Infallible;
@@ -12,22 +12,21 @@ use super::cause::{RemoteCause, caused_by};
 
 /// Error type of a service method.
 ///
-/// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError): callers in Rust then get
-/// the value back as [`Error::Service`]. Types with only a message (`String`, `anyhow::Error`,
-/// `Box<dyn Error + Send + Sync>`, `std::io::Error`) arrive as [`Error::Remote`]; the causes of the
-/// last three are sent as strings. [`Error`] itself also implements this trait, so a method can
-/// pass on the error of another service with `?`.
+/// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError). Callers in Rust then get
+/// the value as [`Error::Service`]. Types with only a message (`String`, `anyhow::Error`, `Box<dyn
+/// Error + Send + Sync>`, `std::io::Error`) arrive as [`Error::Remote`]. The last three also send
+/// their causes, as strings. [`Error`] implements this trait too, so a method can return the error
+/// of another service with `?`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a service method",
     label = "callers could not be told of this error",
     note = "add `#[derive(hypha_rpc::RemoteError)]` to the type, or use `anyhow::Error` and lose the type"
 )]
 pub trait ServiceError: Sized {
-    /// Converts the error to the form that is sent. The library sends its
-    /// [`backtrace`](WireError::backtrace) only if the service
-    /// [allows it](crate::Service::send_backtraces).
+    /// Converts the error to the form that is sent. The [`backtrace`](WireError::backtrace) is sent
+    /// only if the service [allows it](crate::Service::send_backtraces).
     fn to_wire(self) -> WireError;
-    /// Converts a received error to this type; `None` if it is another error.
+    /// Converts a received error to this type. Returns `None` if it is another error.
     fn from_wire(error: &WireError) -> Option<Self>;
 }
 
@@ -40,8 +39,8 @@ impl ServiceError for Infallible {
     }
 }
 
-/// Passes on the error of another service. The caller receives every variant as [`Error::Remote`].
-/// The message includes the causes, because only the message is sent.
+/// Forwards the error of another service. The caller receives each variant as [`Error::Remote`],
+/// whose message includes the causes.
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {
@@ -50,8 +49,8 @@ impl<E: fmt::Display> ServiceError for Error<E> {
                     Some(class) => format!("{class}: {}", error.message),
                     None => error.message,
                 });
-                // The trace may contain stack frames that the peer sent only to this program. As a
-                // backtrace, they are passed on only if this service allows it.
+                // The trace may contain stack frames, which the peer sent only to this program. As
+                // a backtrace, they are sent only if this service allows it.
                 wire.backtrace = Some(error.trace)
                     .filter(|trace| !trace.is_empty())
                     .map(Into::into);
@@ -68,8 +67,8 @@ impl<E: fmt::Display> ServiceError for Error<E> {
     }
 }
 
-/// Returns the error with this message and the chain of causes that starts with `cause`. The trace
-/// repeats the causes, because clients in other languages read nothing else.
+/// Returns an error with `message` and the chain of causes that starts with `cause`. The trace
+/// contains the causes too, because clients in other languages read only the trace.
 fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> WireError {
     let chain = std::iter::successors(cause, |&cause| cause.source());
     let causes: Vec<String> = chain.map(ToString::to_string).collect();

@@ -8,17 +8,18 @@ use super::CallSite;
 /// The call exceeded its idle timeout or its total timeout.
 ///
 /// Retryable. If [`sent`](Self::sent) is true, the method may have run or may still be running. A
-/// callee in Rust is notified through its cancellation token; others run to their end.
+/// method in Rust is notified through its cancellation token. Methods in other languages run to
+/// completion.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeout {
-    /// The timeout that was exceeded.
+    /// Timeout that was exceeded.
     pub kind: TimeoutKind,
-    /// Value of that timeout.
+    /// Value of the exceeded timeout.
     pub limit: Duration,
     /// True if the request was sent, so that the method may have run.
     pub sent: bool,
-    /// The call that waited.
+    /// Call that timed out.
     pub call: CallSite,
 }
 
@@ -26,11 +27,11 @@ pub struct Timeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// The idle timeout: neither a heartbeat nor a response arrived for that long
-    /// (`docs/protocol/02-messages.md#s6`). Set by
+    /// The idle timeout: neither a heartbeat nor a response arrived for this time
+    /// (`docs/protocol/02-messages.md#s6`). Set with
     /// [`Call::idle_timeout`](crate::Call::idle_timeout).
     Idle,
-    /// The total timeout of the call, set by [`Call::timeout`](crate::Call::timeout).
+    /// The total timeout of the call. Set with [`Call::timeout`](crate::Call::timeout).
     Total,
 }
 

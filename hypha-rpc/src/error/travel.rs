@@ -1,8 +1,8 @@
-//! An [`Error`] as a value, so that it can be a field of a contract's error: `#[from]
+//! Serialization of [`Error`], so that it can be a field of a contract's error: `#[from]
 //! hypha_rpc::Error`.
 //!
-//! For the next caller it is the failure of a call elsewhere, whatever its kind was: it comes back
-//! as [`Error::Remote`], with its text, class and causes.
+//! Every variant is deserialized as [`Error::Remote`], with its message, class and causes: for the
+//! next caller, the failed call was a call of another program.
 
 use std::error::Error as _;
 
@@ -13,7 +13,7 @@ use super::cause::RemoteCause;
 use super::{CallSite, Error, RemoteError};
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Travelling {
+struct SerializedError {
     kind: String,
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ struct Travelling {
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let causes = std::iter::successors(self.source(), |&cause| cause.source());
-        let mut travelling = Travelling {
+        let mut serialized = SerializedError {
             kind: self.kind().to_string(),
             message: self.to_string(),
             class: None,
@@ -40,21 +40,21 @@ impl Serialize for Error {
             peer: String::new(),
             causes: causes.map(ToString::to_string).collect(),
         };
-        // Without the trace: it may have frames, which do not leave a program.
+        // Omit the trace, because it may contain stack frames of this program.
         if let Error::Remote(error) = self {
-            travelling.message.clone_from(&error.message);
-            travelling.class.clone_from(&error.class);
-            travelling.name.clone_from(&error.name);
-            travelling.method.clone_from(&error.call.method);
-            travelling.peer.clone_from(&error.call.peer);
+            serialized.message.clone_from(&error.message);
+            serialized.class.clone_from(&error.class);
+            serialized.name.clone_from(&error.name);
+            serialized.method.clone_from(&error.call.method);
+            serialized.peer.clone_from(&error.call.peer);
         }
-        travelling.serialize(serializer)
+        serialized.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Error {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let error = Travelling::deserialize(deserializer)?;
+        let error = SerializedError::deserialize(deserializer)?;
         Ok(Error::Remote(Box::new(RemoteError {
             message: error.message,
             class: error.class,

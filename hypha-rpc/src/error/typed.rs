@@ -14,7 +14,7 @@ use super::cause::caused_by;
 use super::class;
 use hypha_wire::{EncodeError, Value, WireError};
 
-/// Error type whose values have a message.
+/// Error type with a message.
 #[diagnostic::on_unimplemented(
     message = "the error `{Self}` has no text",
     label = "callers in other languages see only the text of an error",
@@ -25,7 +25,7 @@ pub trait ErrorText: Display {}
 #[diagnostic::do_not_recommend]
 impl<T: Display> ErrorText for T {}
 
-/// Error type whose values are sent as data.
+/// Error type that can be encoded and decoded.
 #[diagnostic::on_unimplemented(
     message = "the error `{Self}` cannot travel with its data",
     label = "callers in Rust get the error as a value",
@@ -36,7 +36,7 @@ pub trait ErrorData: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> ErrorData for T {}
 
-/// Field of a variant that holds the message of an exception.
+/// Type of a field that can contain the message of an exception.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the message of an exception",
     label = "this field gets the message of whatever was raised elsewhere",
@@ -69,15 +69,15 @@ pub struct DataCodec<E> {
     decode: fn(&Value) -> Option<E>,
 }
 
-/// Converts a message to the field of a variant.
+/// Converts a message to the type of a field.
 #[must_use]
 pub fn message_field<T: MessageField>(message: String) -> T {
     T::from(message)
 }
 
-/// A type with `#[derive(RemoteError)]`.
+/// Type with `#[derive(RemoteError)]`.
 pub trait TypedError: Sized + 'static {
-    /// The variants. A struct counts as its own single variant.
+    /// The variants. A struct has one variant, itself.
     const VARIANTS: &'static [ErrorVariant<Self>];
 
     /// Returns the index of this value in [`Self::VARIANTS`].
@@ -106,7 +106,7 @@ impl<E> ErrorVariant<E> {
     }
 
     /// Makes the variant also match exceptions of these classes. `make` creates the value from the
-    /// message.
+    /// message of the exception.
     #[must_use]
     pub const fn classes(
         mut self,
@@ -118,8 +118,8 @@ impl<E> ErrorVariant<E> {
         self
     }
 
-    /// Makes the variant match every failure that no other variant matches. `make` creates the
-    /// value from the message.
+    /// Makes the variant match every error that no other variant matches. `make` creates the value
+    /// from the message.
     #[must_use]
     pub const fn others(mut self, make: fn(String) -> Option<E>) -> Self {
         self.takes_others = true;
@@ -132,8 +132,9 @@ impl<E> ErrorVariant<E> {
     }
 }
 
-/// Makes the only field of a variant from the message of an exception, if its type permits that.
-/// Method lookup prefers [`MadeOfMessage`], on `&&`, to [`NotMadeOfMessage`], on `&`.
+/// Converts a message to the only field of a variant, if the type of the field permits that. Method
+/// lookup prefers [`MadeOfMessage`], implemented for `&&`, to [`NotMadeOfMessage`], implemented for
+/// `&`.
 #[derive(Debug)]
 pub struct FieldOf<T>(PhantomData<T>);
 
@@ -146,7 +147,7 @@ impl<T> FieldOf<T> {
     }
 }
 
-/// Makes the field from a message, see [`FieldOf`].
+/// Converts a message to a field, see [`FieldOf`].
 pub trait MadeOfMessage<T> {
     /// Converts the message.
     fn made_of(self, message: String) -> Option<T>;
@@ -158,9 +159,9 @@ impl<T: From<String>> MadeOfMessage<T> for &&FieldOf<T> {
     }
 }
 
-/// Does not make the field from a message, see [`FieldOf`].
+/// Implemented for fields that a message cannot be converted to, see [`FieldOf`].
 pub trait NotMadeOfMessage<T>: Sized {
-    /// Returns `None`: only the data of an error can fill such a field.
+    /// Returns `None`: only the data of an error can fill this field.
     fn made_of(self, _: String) -> Option<T> {
         None
     }
@@ -169,11 +170,11 @@ pub trait NotMadeOfMessage<T>: Sized {
 impl<T> NotMadeOfMessage<T> for &FieldOf<T> {}
 
 /// Returns the messages of an error's causes, if its type is a [`std::error::Error`]. Method lookup
-/// prefers [`Caused`], on `&&`, to [`NotCaused`], on `&`.
+/// prefers [`Caused`], implemented for `&&`, to [`NotCaused`], implemented for `&`.
 #[derive(Debug)]
 pub struct CausesOf<'a, E>(pub &'a E);
 
-/// Reads the causes of an error, see [`CausesOf`].
+/// Returns the causes of an error, see [`CausesOf`].
 pub trait Caused {
     /// Returns the messages of the causes, the direct cause first.
     fn causes(self) -> Vec<String>;
@@ -197,7 +198,7 @@ impl<E: std::error::Error> Caused for &&CausesOf<'_, E> {
     }
 }
 
-/// Handles errors whose causes are unknown, see [`CausesOf`].
+/// Implemented for errors without known causes, see [`CausesOf`].
 pub trait NotCaused: Sized {
     /// Returns an empty list.
     fn causes(self) -> Vec<String> {
@@ -207,10 +208,11 @@ pub trait NotCaused: Sized {
 
 impl<E> NotCaused for &CausesOf<'_, E> {}
 
-/// Maximum size of the data shown in a trace, in bytes: the trace is for people.
+/// Maximum size of the data in a trace, in bytes. People read the trace, so it should not be long.
 const MAX_SHOWN: usize = 2048;
 
-/// Returns the data as a line of a trace; empty for a variant without fields, or if too long.
+/// Returns the data as a line of a trace. Empty if the variant has no fields, or the data is too
+/// long.
 fn shown(data: &Value) -> String {
     let text = match data {
         Value::Map(_) | Value::List(_) => data.to_string(),
@@ -222,8 +224,9 @@ fn shown(data: &Value) -> String {
     }
 }
 
-/// Encodes the error. For callers in other languages, the trace contains the causes, the data, and
-/// the class with the message; only the causes if the message starts with `<class>:`.
+/// Encodes the error. The trace is for callers in other languages: it contains the causes, the
+/// data, the class and the message. If the message starts with `<class>:`, the trace contains only
+/// the causes.
 pub fn error_to_wire<E: TypedError>(
     error: &E,
     message: String,
@@ -242,7 +245,7 @@ pub fn error_to_wire<E: TypedError>(
     if let Some(class) = class.or(name) {
         let text = message.strip_prefix(class);
         match text.is_some_and(|text| text.starts_with(':')) {
-            // Send the same trace as services in other languages, which adds only the causes.
+            // Send the same trace as services in other languages, and the causes.
             true => trace = caused_by(&causes),
             false => trace.push_str(&format!("{class}: {message}\n")),
         }
@@ -255,9 +258,10 @@ pub fn error_to_wire<E: TypedError>(
     wire
 }
 
-/// Decodes the error, if it has this type: by the name and data from a Rust peer, or by the class
-/// of an exception. If the data of an exception does not fit the variant of its class, the fields
-/// are made from the message; returns `None` if that is impossible.
+/// Decodes a received error. Tries the name and data from a Rust peer, then the class of an
+/// exception, then the variant for all other errors. If the data of an exception does not match the
+/// variant of its class, creates the fields from the message. Returns `None` if the error does not
+/// have this type.
 pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) -> Option<E> {
     if let Some(name) = &error.name {
         if E::VARIANTS.iter().any(|variant| variant.name == name) {
@@ -290,7 +294,7 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
         }
     }
     let other = E::VARIANTS.iter().find(|variant| variant.takes_others)?;
-    // Include the class: the message alone would not distinguish a `ValueError` from an `OSError`.
+    // Include the class, because the message alone may not tell a `ValueError` from an `OSError`.
     let what = class.as_ref().or(error.name.as_ref());
     other.make(match what {
         Some(what) => format!("{what}: {message}"),
@@ -298,8 +302,8 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
     })
 }
 
-/// Returns the variant for an exception. Prefers a variant that names the module over one that
-/// names only the class.
+/// Returns the variant for an exception. Prefers a variant whose class includes the module to one
+/// whose class does not.
 fn of_class<E: TypedError>(class: &str) -> Option<&'static ErrorVariant<E>> {
     let find = |fits: fn(&str, &str) -> bool| {
         let mut all = E::VARIANTS.iter();
@@ -445,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_for_the_catch_all() {
+    fn unknown_errors_match_the_other_variant() {
         #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
         #[error("{0}")]
         #[remote_error(crate = crate, other)]
@@ -463,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_does_not_fit_is_no_error_of_this_type() {
+    fn data_of_another_type_does_not_match() {
         let mut newer = Failure::Worn {
             what: "the hat".into(),
             by: 3,
@@ -482,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_cannot_be_sent_is_told_of() {
+    fn the_trace_reports_unsendable_data() {
         let sent = Unsendable([((1, 2), 3)].into()).to_wire();
         assert_eq!((sent.name.as_deref(), sent.data), (Some("Sparse"), None));
         assert!(
@@ -519,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn the_causes_of_typed_errors_travel() {
+    fn the_causes_of_typed_errors_are_sent() {
         let cause = std::io::Error::other("no calibration");
         let error = Wrapped::Start { cause: Some(cause) };
         let wire = error.to_wire();
