@@ -267,7 +267,8 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
 }
 
 /// Returns whether a rejection may be unencrypted. The server sends such a rejection if the callee
-/// is not connected, and a callee sends one if it cannot decrypt the call. It discloses nothing.
+/// is not connected, and a callee sends one if it cannot decrypt the call. Neither discloses any
+/// content.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

@@ -9,7 +9,7 @@
 //
 //   exchange             one request and the wait for its response
 //   remote, target       services and methods at their owners
-//   live                 gives functions, streams and objects in a message their names
+//   live                 encodes functions, streams and objects in a message
 //   resident             functions, streams and interfaces of this program
 //   function, callback   functions as values; producer, stream, streaming: streams as values
 //   object, file         objects and files as values
@@ -80,10 +80,9 @@ use hypha_wire::{
 ///
 /// # Cancellation
 ///
-/// Dropping the call abandons it and frees everything that it holds. If the method is written in
-/// Rust, its [cancellation token](crate::Context::cancellation) is triggered. Methods in other
-/// languages run to their end, and their result is ignored. A call that was never polled sends
-/// nothing.
+/// Dropping the call abandons it and frees all its resources. If the method is written in Rust, its
+/// [cancellation token](crate::Context::cancellation) is triggered. Methods in other languages run
+/// to completion, and their result is ignored. A call that was never polled sends nothing.
 ///
 /// # Errors
 ///

@@ -18,8 +18,8 @@ use crate::service::{Connection, IntoService, Service, ServiceInfo};
 use hypha_wire::keys::{RTYPE, SERVICES};
 use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 
-/// Typed view of a service. [`hypha_service`](crate::hypha_service) generates one per contract;
-/// [`RemoteService`] is the untyped one.
+/// Typed view of a service. [`hypha_service`](crate::hypha_service) generates a typed view for each
+/// contract. [`RemoteService`] is the untyped view.
 ///
 /// The constructors are in this trait, so that a proxy has no methods besides those of its
 /// contract.
@@ -91,7 +91,7 @@ pub struct RemoteService {
     locator: Option<Arc<ServiceLocator>>,
 }
 
-/// Repeats the lookup of a service.
+/// Function that repeats the lookup of a service.
 pub(crate) type Find =
     Box<dyn Fn(Connection) -> BoxFuture<'static, Result<Description, Error>> + Send + Sync>;
 

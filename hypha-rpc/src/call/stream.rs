@@ -140,8 +140,8 @@ pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
     Packed::new(&item).map_err(|e| WireError::new(format!("an item cannot be sent: {e}")))
 }
 
-/// Returns a local stream that reads `handle`. It is needed if `handle` is a stream on another
-/// server, which the receiver cannot reach.
+/// Returns a local stream that reads `handle`. The receiver needs it if the owner of `handle` is
+/// connected to another server.
 pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
     let stream = RemoteStream::<Value> {
         state: State::Whole(handle),
@@ -345,9 +345,9 @@ impl Reader {
     }
 }
 
-/// Task that requests items of a generator ahead of the reader. It ends with the reader or the
-/// connection. If the generator has more items then, dropping its last handle closes it at the
-/// peer.
+/// Task that requests items of a generator ahead of the reader. The task ends when the reader is
+/// dropped or the connection closes. If the generator has more items, dropping its last handle
+/// closes it at the peer.
 struct Pump {
     engine: Arc<Engine>,
     /// Weak, because the handle must be dropped with the reader.

@@ -17,7 +17,7 @@ use crate::error::ServiceError;
 use crate::service::macro_support::{Output, ServiceResult};
 use hypha_wire::{Args, Packed, WireError};
 
-/// End of the slot that belongs to the method, which puts items into it.
+/// Handle with which the method puts items into the slot.
 #[derive(Debug)]
 pub struct Feed(Arc<Slot>);
 
@@ -42,8 +42,8 @@ impl Feed {
     ) -> Result<(), WireError> {
         *self.0.0.lock() = State::Empty;
         let mut stream = pin!(stream);
-        // The response of the call comes first. After that, the receiver's requests for items poll
-        // the stream.
+        // The response of the call comes first. The stream is polled only after that, when the
+        // receiver requests an item.
         self.wanted().await;
         while let Some(next) = stream.next().await {
             *self.0.0.lock() = State::Item((item.0)(next)?);

@@ -265,7 +265,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the time between two pings to the server; zero turns pings off. Default: 20 s.
+    /// Sets the time between two pings to the server. Zero turns pings off. Default: 20 s.
     ///
     /// A server disconnects a client that sends nothing for 600 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
@@ -279,8 +279,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the time between two requests for a reconnection token, at most two thirds of the
-    /// token's lifetime; zero turns the requests off. Default: 7200 s.
+    /// Sets the time between two requests for a reconnection token. Zero turns the requests off.
+    /// The time is never longer than two thirds of the token's lifetime. Default: 7200 s.
     pub fn token_refresh_interval(mut self, interval: Duration) -> Self {
         self.settings.token_refresh_interval = interval;
         self

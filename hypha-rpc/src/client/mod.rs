@@ -99,7 +99,7 @@ pub struct Client {
 }
 
 /// State shared by all clones of a [`Client`]. It is not part of the engine, because the functions
-/// of the manager hold the engine, which would then be in a reference cycle.
+/// of the manager hold the engine, which would create a reference cycle.
 #[derive(Default)]
 struct Shared {
     /// The fetched manager and its address.
@@ -221,7 +221,7 @@ impl Client {
         self.engine().identity().client_id.clone()
     }
 
-    /// Returns the user as whom the server authenticated this client.
+    /// Returns the authenticated user of this client.
     #[must_use]
     pub fn user(&self) -> UserInfo {
         self.engine().identity().user.clone()
@@ -498,18 +498,18 @@ impl Client {
         Ok(())
     }
 
-    /// Returns a stream of the events of one type. The events come from the server if subscribed,
-    /// from other clients that send them to this one, and from the client itself.
+    /// Returns a stream of the events of one type. The events come from the server if this client
+    /// is subscribed to the type, from other clients, and from this client itself.
     ///
-    /// The client emits the events in this table, with the same names as in Python and JavaScript:
+    /// This client itself emits these events, with the same names as in Python and JavaScript:
     ///
     /// | type | when | data |
     /// | --- | --- | --- |
-    /// | `connected` | reconnected, with services registered | connection info from the server |
-    /// | `disconnected` | the link is lost, or the connection is closed | `reason` |
-    /// | `manager_refreshed` | the manager of a new link is known | `manager_id` |
-    /// | `services_registered` | registered again | `total`, `registered`, `failed` (ids) |
-    /// | `services_registration_failed` | a registration failed | `error`, `total_services` |
+    /// | `connected` | after a reconnect and all registrations | connection info from the server |
+    /// | `disconnected` | the link was lost, or the connection was closed | `reason` |
+    /// | `manager_refreshed` | the manager was fetched after a reconnect | `manager_id` |
+    /// | `services_registered` | services registered again | `total`, `registered`, `failed` (ids) |
+    /// | `services_registration_failed` | a service was rejected | `error`, `total_services` |
     ///
     /// At most 1024 unread events are queued. Further events are dropped and counted in
     /// [`stats`](Self::stats). The stream ends when the connection closes.

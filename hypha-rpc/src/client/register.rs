@@ -42,7 +42,8 @@ const RETRIES: u32 = 3;
 /// * [`Error::Disconnected`] if the connection is closed.
 /// * The other errors of a [`Call`](crate::Call).
 ///
-/// After an error, the service is not registered. A service that it was to replace is restored.
+/// After an error, the service is not registered. The service that it would have replaced is
+/// restored.
 ///
 /// # Cancellation
 ///

@@ -48,9 +48,9 @@ pub(crate) struct Permit {
 pub(crate) enum Busy {
     /// The client is disconnecting.
     Leaving,
-    /// The maximum number of calls, which is contained, is running.
+    /// Too many calls are running. Contains the maximum number.
     Calls(usize),
-    /// The maximum number of request bytes, which is contained, is in use.
+    /// The requests of running calls are too large. Contains the maximum, in bytes.
     Bytes(usize),
     /// The caller's memory account has no room. Contains the message of the account.
     Account(String),

@@ -26,7 +26,7 @@ impl IncomingChunks {
         &self,
         f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<T, ChunkError>,
     ) -> Result<T, ChunkError> {
-        // Use the time of tokio instead of the system, because tests can pause it.
+        // Use tokio's clock instead of the system's, because tests can pause it.
         let now = Instant::now().into_std();
         f(&mut self.0.lock(), now)
     }

@@ -101,8 +101,9 @@ impl Queue {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
         // Keep the other frames, because their senders consider them sent. Take at most this many
-        // out of the queue: each frame taken makes room for a sender, and without a link the number
-        // would have no bound. The remaining frames are checked when they are sent.
+        // out of the queue: each frame taken makes room for a sender, so that without a link, the
+        // number of taken frames would have no bound. The remaining frames are checked when they
+        // are sent.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
                 break;
@@ -380,8 +381,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
         }
     }
 
-    /// Returns the reason of a link that ended without a close frame. Prefers an error message that
-    /// the server sent before to the failure of the socket, because it says more.
+    /// Returns the reason of a link that ended without a close frame. If the server sent an error
+    /// message before, returns that message, which says more than the failure of the socket.
     fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> Ended {
         Ended::Lost(match (end, self.last_error.take()) {
             (_, Some(error)) => format!("Connection closed by the server: {error}").into(),

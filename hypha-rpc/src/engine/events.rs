@@ -253,9 +253,9 @@ impl Events {
         EventStream { receiver }
     }
 
-    /// Passes a message to the readers of its type. Returns `false` if the event was dropped for a
-    /// reader: there is no reader, the queue of a reader is full, or the event cannot be decoded.
-    /// The decoded content may occupy at most `limit` bytes.
+    /// Passes a message to the readers of its type. Returns `false` if the event has no reader, the
+    /// queue of a reader is full, or the event cannot be decoded. The decoded content may occupy at
+    /// most `limit` bytes.
     ///
     /// A reader that misses events stays registered. Only closed readers are removed.
     pub(crate) fn deliver(&self, message: &Message, limit: usize) -> bool {
@@ -302,8 +302,8 @@ impl Events {
     }
 }
 
-/// Decodes the message of an event. The payload of a client's event is in the second segment, that
-/// of a server's event in the first.
+/// Decodes the message of an event. The payload of a client's event is in the second segment. The
+/// payload of a server's event is in the first.
 fn event(message: &Message, limit: usize) -> Option<Event> {
     let mut map = message.main().ok()?;
     if !message.extra_raw().is_empty() {

@@ -17,7 +17,7 @@ pub struct Identity {
     pub manager_id: Option<String>,
     /// Public URL of the server. Functions with the same URL belong to that server.
     pub public_base_url: Option<String>,
-    /// User as whom the server authenticated the client.
+    /// Authenticated user of the client.
     pub user: UserInfo,
     /// Kind of the link: `websocket` or `http_streaming`.
     /// [`Context::connection_type`](crate::Context::connection_type) returns it.

@@ -1,7 +1,7 @@
 //! The addresses of the workspace manager and of this client. Both may change with each link.
 //!
 //! The manager of a restarted server has a new id, but manager proxies of the program keep the old
-//! one. Therefore this module stores the addresses of former managers and replaces them.
+//! id. Therefore this module stores the addresses of former managers and replaces them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

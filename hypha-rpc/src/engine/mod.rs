@@ -287,8 +287,8 @@ impl<H: Handlers> Engine<H> {
         self.notices.clear();
         self.admission.close();
         self.events.close();
-        // A service may hold a handle of this connection. If it were not dropped here, the two
-        // would form a reference cycle.
+        // A service may hold a handle of this connection. If the service were not dropped here,
+        // this reference cycle would never be freed.
         self.handlers.clear();
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());

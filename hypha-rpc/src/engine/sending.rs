@@ -87,7 +87,8 @@ impl<H: Handlers> Engine<H> {
             sent.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        // Boxed, because large messages are rare, and the future would enlarge that of every call.
+        // Boxed, because large messages are rare, and the future would enlarge the future of every
+        // call.
         let outcome = Box::pin(self.send_large(message, to, parent, sent)).await;
         if outcome.is_err() {
             // Another program with other properties may have connected with this client id.
@@ -116,9 +117,8 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         let fresh;
-        // Each chunk of a response counts as a heartbeat of the call, if its key is the session of
-        // the call. Without it, a large response on a slow link would exceed the caller's idle
-        // timeout.
+        // If the session of the call is the key, each chunk of the response counts as a heartbeat.
+        // Otherwise a large response on a slow link would exceed the caller's idle timeout.
         let (key, heartbeat) = match parent {
             Some(parent) => (parent, true),
             None => {
@@ -300,8 +300,8 @@ impl<H: Handlers> Engine<H> {
 /// Waits for a response. Returns `None` if the callee sends neither a heartbeat nor the response
 /// for `limit`.
 ///
-/// Heartbeats do not wake this future, because that would cost more. When the timer fires, the
-/// future checks `seen`, and sets the timer again if a heartbeat has arrived.
+/// Heartbeats do not wake this future, which saves a wake-up for each heartbeat. When the timer
+/// fires, the future checks `seen`, and sets the timer again if a heartbeat has arrived.
 pub(crate) async fn answer_within(
     answer: &mut oneshot::Receiver<Response>,
     seen: &LastSeen,

@@ -48,8 +48,9 @@ struct Session<R, O> {
 /// The sessions of one connection. `R` receives the response of a call, `O` is an object that peers
 /// can call.
 ///
-/// The id of a nested session is the id of its parent, a dot and more. A nested session ends with
-/// its parent. The numbers `calls`, `objects` and `nested` always match the content of `open`.
+/// The id of a nested session is the id of its parent, followed by a dot and a suffix. A nested
+/// session ends with its parent. The numbers `calls`, `objects` and `nested` always match the
+/// content of `open`.
 pub(super) struct SessionTable<R, O> {
     /// Ordered, so that nested sessions directly follow their parent.
     open: BTreeMap<String, Session<R, O>>,

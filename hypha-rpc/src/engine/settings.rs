@@ -88,14 +88,14 @@ pub struct Settings {
     /// and a cancellation when a call is dropped. Both are repeated until the peer acknowledges
     /// them, for at most [`object_idle_timeout`](Self::object_idle_timeout).
     pub max_unacknowledged: usize,
-    /// Time between two pings to the server; zero turns pings off. Default: 20 s.
+    /// Time between two pings to the server. Zero turns pings off. Default: 20 s.
     ///
     /// A server disconnects a client that sends nothing for 600 s.
     pub ping_interval: Duration,
     /// Time to wait for a pong before the connection counts as lost. Default: 20 s.
     pub ping_timeout: Duration,
-    /// Time between two requests for a reconnection token, at most two thirds of the token's
-    /// lifetime; zero turns the requests off. Default: 7200 s.
+    /// Time between two requests for a reconnection token. Zero turns the requests off. The time is
+    /// never longer than two thirds of the token's lifetime. Default: 7200 s.
     pub token_refresh_interval: Duration,
     /// Time after which the watchdog takes over the task of the connection if the runtime does not
     /// poll it, for example because all threads of the runtime are blocked. Zero turns the watchdog

@@ -350,8 +350,8 @@ impl ConnectError {
         &self.0.detail
     }
 
-    /// Returns the error of the other transport, if both were tried (`Transport::Auto`). The
-    /// attempt with more progress determines this error, and the other attempt the returned one.
+    /// Returns the error of the other transport, if both were tried (`Transport::Auto`). `self` is
+    /// the error of the attempt with more progress.
     #[must_use]
     pub fn other_attempt(&self) -> Option<&ConnectError> {
         self.0.other.as_ref()

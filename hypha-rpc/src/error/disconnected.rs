@@ -18,7 +18,7 @@ use super::cause::{Cause, source_of};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnected {
-    /// The part of the connection to the callee that was lost.
+    /// Lost part: the peer, the link or the connection.
     pub lost: Lost,
     /// Description of the failure. Does not contain the message of the cause.
     pub reason: String,
@@ -30,7 +30,7 @@ pub struct Disconnected {
     source: Option<Cause>,
 }
 
-/// The part of the connection to a callee that a [`Disconnected`] call lost.
+/// Lost part of a [`Disconnected`] call: the peer, the link or the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {

@@ -39,8 +39,9 @@ impl ServiceError for Infallible {
     }
 }
 
-/// Forwards the error of another service. The caller receives each variant as [`Error::Remote`],
-/// whose message includes the causes.
+/// Forwards the error of another service. The caller receives each variant as [`Error::Remote`].
+/// The causes of an [`Error::Remote`] are sent as a list. The messages of the other variants
+/// include their causes.
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {

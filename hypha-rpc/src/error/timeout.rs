@@ -23,7 +23,7 @@ pub struct Timeout {
     pub call: CallSite,
 }
 
-/// Timeouts of a call.
+/// Kind of a timeout of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {

@@ -245,7 +245,7 @@ pub fn error_to_wire<E: TypedError>(
     if let Some(class) = class.or(name) {
         let text = message.strip_prefix(class);
         match text.is_some_and(|text| text.starts_with(':')) {
-            // Send the same trace as services in other languages, and the causes.
+            // The message names the class already, so the trace needs only the causes.
             true => trace = caused_by(&causes),
             false => trace.push_str(&format!("{class}: {message}\n")),
         }
