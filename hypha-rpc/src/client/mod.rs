@@ -508,7 +508,7 @@ impl Client {
     /// | `connected` | after a reconnect and all registrations | connection info from the server |
     /// | `disconnected` | the link was lost, or the connection was closed | `reason` |
     /// | `manager_refreshed` | the manager was fetched after a reconnect | `manager_id` |
-    /// | `services_registered` | services registered again | `total`, `registered`, `failed` (ids) |
+    /// | `services_registered` | services re-registered | `total`, `registered`, `failed` (ids) |
     /// | `services_registration_failed` | a service was rejected | `error`, `total_services` |
     ///
     /// At most 1024 unread events are queued. Further events are dropped and counted in
