@@ -19,7 +19,7 @@ use super::cause::{RemoteCause, caused_by};
 /// of another service with `?`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a service method",
-    label = "callers could not be told of this error",
+    label = "this error cannot be sent to callers",
     note = "add `#[derive(hypha_rpc::RemoteError)]` to the type, or use `anyhow::Error` and lose the type"
 )]
 pub trait ServiceError: Sized {

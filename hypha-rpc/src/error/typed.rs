@@ -27,7 +27,7 @@ impl<T: Display> ErrorText for T {}
 
 /// Error type that can be encoded and decoded.
 #[diagnostic::on_unimplemented(
-    message = "the error `{Self}` cannot travel with its data",
+    message = "the error `{Self}` cannot be sent with its data",
     label = "callers in Rust get the error as a value",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type"
 )]
@@ -39,7 +39,7 @@ impl<T: Serialize + DeserializeOwned> ErrorData for T {}
 /// Type of a field that can contain the message of an exception.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the message of an exception",
-    label = "this field gets the message of whatever was raised elsewhere",
+    label = "this field gets the message of the received exception",
     note = "make it a `String`, or leave the field out"
 )]
 pub trait MessageField: From<String> {}
