@@ -34,8 +34,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 const SILENT_PAUSE: Duration = Duration::from_secs(10);
 /// Maximum number of doublings of [`SILENT_PAUSE`]: 640 s.
 const DOUBLINGS: u32 = 6;
-/// Interval at which a server repeats that a client does not keep up. Less than [`RESET_TIMEOUT`], so
-/// that the sending server keeps waiting.
+/// Interval at which a server repeats that a client does not keep up. Less than [`RESET_TIMEOUT`],
+/// so that the sending server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
 /// Time after a probe, or after the last reply that the client does not keep up, when the window is
 /// reset to zero because the client's server may have ended.
