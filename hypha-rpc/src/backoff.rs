@@ -28,7 +28,7 @@ impl Doubling {
 
     /// Waits for the pause after this number of doublings.
     pub(crate) async fn wait(&self, doublings: u32) {
-        tokio::time::sleep(self.pause(doublings, rand::random())).await;
+        crate::runtime::sleep(self.pause(doublings, rand::random())).await;
     }
 }
 

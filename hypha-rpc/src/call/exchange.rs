@@ -90,7 +90,7 @@ impl<'a> Exchange<'a> {
         let Some(limit) = self.total else {
             return request.await;
         };
-        match tokio::time::timeout(limit, request).await {
+        match crate::runtime::timeout(limit, request).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Late {
                 limit,

@@ -286,7 +286,7 @@ pub(super) async fn run_local_within<T: DeserializeOwned + 'static, E: ServiceEr
     let run = run_local(handler, label.clone(), args);
     let Some(limit) = total else { return run.await };
     Error::unless_in_runtime(&label)?;
-    match tokio::time::timeout(limit, run).await {
+    match crate::runtime::timeout(limit, run).await {
         Ok(outcome) => outcome,
         Err(_) => {
             let call = CallSite {

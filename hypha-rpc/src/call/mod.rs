@@ -41,7 +41,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _};
-use tokio::time::Instant;
 use tracing::Instrument as _;
 
 pub use crate::engine::{CallResponse, NextCall, OutgoingCall, Retry};
@@ -65,6 +64,7 @@ use crate::error::{
     CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError, Timeout,
     TimeoutKind, from_wire,
 };
+use crate::runtime::Instant;
 use crate::service::{Connection, Engine, Handler};
 use hypha_wire::{
     Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, RawValue,
@@ -533,7 +533,7 @@ impl Request {
                     site: target.site(),
                 };
             };
-            tokio::time::sleep(pause).await;
+            crate::runtime::sleep(pause).await;
             count(&engine.counters.retries);
         }
     }

@@ -14,11 +14,13 @@ use crate::backoff::Backoff;
 use crate::call::{CallResponse, NextCall, OutgoingCall, Retry};
 use crate::engine::{Endpoint, Reconnect, RedialLoop, Restore};
 use crate::error::{ConnectError, ConnectErrorKind, Error, report};
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
 use crate::transport::fallback::Fallback;
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
 use crate::transport::http;
-use crate::transport::{Dial, ProxyChoice, SocketOptions, Transport, websocket};
+use crate::transport::{Dial, Transport, websocket};
+#[cfg(not(target_family = "wasm"))]
+use crate::transport::{ProxyChoice, SocketOptions};
 use hypha_wire as wire;
 
 /// Connects to a Hypha server.
@@ -86,6 +88,7 @@ pub struct ConnectOptions {
     silent: bool,
     connect_timeout: Option<Duration>,
     transport: Transport,
+    #[cfg(not(target_family = "wasm"))]
     socket: SocketOptions,
     settings: Settings,
     backoff: Option<Backoff>,
@@ -109,6 +112,7 @@ impl ConnectOptions {
             silent: false,
             connect_timeout: None,
             transport: Transport::default(),
+            #[cfg(not(target_family = "wasm"))]
             socket: SocketOptions::default(),
             settings,
             backoff: Some(Backoff::default()),
@@ -348,6 +352,7 @@ impl ConnectOptions {
     }
 
     /// Adds a header to the request that opens the connection. May be called several times.
+    #[cfg(not(target_family = "wasm"))]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.socket.headers.push((name.into(), value.into()));
         self
@@ -357,6 +362,7 @@ impl ConnectOptions {
     ///
     /// Use it only for servers with self-signed certificates in a trusted network. Elsewhere,
     /// attackers could read and change the traffic.
+    #[cfg(not(target_family = "wasm"))]
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.socket.tls.accept_invalid_certificates = accept;
         self
@@ -377,7 +383,7 @@ impl ConnectOptions {
     /// # Ok(())
     /// # }
     /// ```
-    #[cfg(feature = "tls")]
+    #[cfg(all(feature = "tls", not(target_family = "wasm")))]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.socket.tls.authorities.push(pem.into());
@@ -389,7 +395,7 @@ impl ConnectOptions {
     ///
     /// The first certificate in `chain` must be the one of this client. If one file contains both
     /// chain and key, pass its content twice.
-    #[cfg(feature = "tls")]
+    #[cfg(all(feature = "tls", not(target_family = "wasm")))]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn identity(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.socket.tls.identity = Some((chain.into(), key.into()));
@@ -402,12 +408,14 @@ impl ConnectOptions {
     /// Default: the environment variable `HTTPS_PROXY` for encrypted connections and `HTTP_PROXY`
     /// for others. If the variable is not set, `ALL_PROXY` applies. Names in lower case work too.
     /// Connections to this machine and to the hosts in `NO_PROXY` use no proxy.
+    #[cfg(not(target_family = "wasm"))]
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.socket.proxy = ProxyChoice::Url(url.into());
         self
     }
 
     /// Connects without a proxy, and ignores the environment variables for proxies.
+    #[cfg(not(target_family = "wasm"))]
     pub fn no_proxy(mut self) -> Self {
         self.socket.proxy = ProxyChoice::Direct;
         self
@@ -418,6 +426,7 @@ impl ConnectOptions {
     /// The client never follows a redirect to another host, or from an encrypted connection to an
     /// unencrypted one. Connecting then fails with [`Redirect`](ConnectErrorKind::Redirect), and
     /// the error names the target.
+    #[cfg(not(target_family = "wasm"))]
     pub fn max_redirects(mut self, most: usize) -> Self {
         self.socket.max_redirects = most;
         self
@@ -491,7 +500,7 @@ impl ConnectOptions {
                 "{}; attempt {next} to connect begins in {pause:.1?}",
                 report(&error)
             );
-            tokio::time::sleep(pause).await;
+            crate::runtime::sleep(pause).await;
         }
     }
 
@@ -521,7 +530,7 @@ impl ConnectOptions {
             client.engine().set_connected();
             Ok(client)
         };
-        match tokio::time::timeout(limit, connecting).await {
+        match crate::runtime::timeout(limit, connecting).await {
             Ok(Err(Error::Connect(e))) => Err(named(e).into()),
             Ok(outcome) => outcome,
             Err(_) => {
@@ -591,19 +600,22 @@ impl ConnectOptions {
         };
         let socket = || {
             let url = wire::socket_url(&self.server_url).map_err(invalid)?;
-            let options = self.socket.clone();
-            Ok::<_, ConnectError>(websocket::Dialer { url, options })
+            Ok::<_, ConnectError>(websocket::Dialer {
+                url,
+                #[cfg(not(target_family = "wasm"))]
+                options: self.socket.clone(),
+            })
         };
-        #[cfg(feature = "http")]
+        #[cfg(all(feature = "http", not(target_family = "wasm")))]
         let http = || {
             let base = wire::http_url(&self.server_url).map_err(invalid)?;
             http::Dialer::new(&base, &self.socket)
         };
         Ok(match self.transport {
             Transport::WebSocket => Arc::new(socket()?),
-            #[cfg(feature = "http")]
+            #[cfg(all(feature = "http", not(target_family = "wasm")))]
             Transport::Http => Arc::new(http()?),
-            #[cfg(feature = "http")]
+            #[cfg(all(feature = "http", not(target_family = "wasm")))]
             Transport::Auto => Arc::new(Fallback::new(socket()?, http()?, self.limit())),
         })
     }

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 pub use crate::backoff::Backoff;
@@ -39,6 +38,7 @@ pub use register::RegisterService;
 use crate::call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle};
 use crate::engine::{Closed, Failure, KeepAlive, QueuedFrame, RedialLoop};
 use crate::error::{CallSite, Error, RejectKind, Rejection, from_wire};
+use crate::runtime::Runtime;
 use crate::service::{self, Connection, Engine, IntoService, Services, is_within_handler};
 use crate::transport::BoxLink;
 use crate::workspace::{ManagerError, UserInfo, WorkspaceManagerProxy};
@@ -267,7 +267,7 @@ impl Client {
     /// # use hypha_rpc::{client::State, Client};
     /// # async fn example(client: Client) {
     /// let mut states = client.states();
-    /// tokio::spawn(async move {
+    /// crate::runtime::spawn(async move {
     ///     while let Some(state) = states.next().await {
     ///         match state {
     ///             State::Backoff { attempt, .. } => {
@@ -677,10 +677,10 @@ impl Client {
         if is_within_handler(engine) {
             engine.admission.leave();
             let client = self.clone();
-            tokio::spawn(async move { client.close_within(grace).await });
+            crate::runtime::spawn(async move { client.close_within(grace).await });
             return;
         }
-        if Handle::try_current().is_err() {
+        if Runtime::try_current().is_err() {
             // The timers need a runtime. The connection has a runtime unless it never started.
             let Some(runtime) = engine.tasks.runtime() else {
                 return engine.close(CloseReason::Requested);
@@ -708,13 +708,13 @@ impl Client {
     async fn close_in_order(&self, grace: Duration, cancel_now: bool) {
         let engine = self.engine();
         if !engine.lifecycle.is_closed() {
-            let begin = tokio::time::Instant::now();
+            let begin = crate::runtime::Instant::now();
             engine.admission.leave();
             if cancel_now {
                 engine.handlers.calls.cancel(|_| true);
             }
             // Ignore a timeout: the server removes the services when the link closes.
-            let _ = tokio::time::timeout(grace.min(UNREGISTER_TIMEOUT), self.withdraw()).await;
+            let _ = crate::runtime::timeout(grace.min(UNREGISTER_TIMEOUT), self.withdraw()).await;
             if !engine.drain(grace.saturating_sub(begin.elapsed())).await {
                 engine.handlers.calls.cancel(|_| true);
                 if !engine.drain(CANCEL_GRACE).await {
@@ -792,6 +792,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(not(target_family = "wasm"))]
     pub async fn run_until_ctrl_c(&self) -> Result<(), Error> {
         let unwatched = |e: std::io::Error| Error::Invalid(format!("cannot watch signals: {e}"));
         let mut signals = StopSignals::new().map_err(unwatched)?;
@@ -852,6 +853,7 @@ pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> E
 }
 
 /// Exit code after a second signal. Shells report an interrupt as 128 plus the number of SIGINT, 2.
+#[cfg(not(target_family = "wasm"))]
 const INTERRUPTED: i32 = 130;
 
 /// Signals that ask the program to stop.
@@ -881,10 +883,10 @@ impl StopSignals {
 }
 
 /// Signals that ask the program to stop.
-#[cfg(not(unix))]
+#[cfg(not(any(unix, target_family = "wasm")))]
 struct StopSignals;
 
-#[cfg(not(unix))]
+#[cfg(not(any(unix, target_family = "wasm")))]
 impl StopSignals {
     #[allow(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
     fn new() -> std::io::Result<Self> {

@@ -138,7 +138,7 @@ impl Admission {
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         // If all permits are free, no handler runs. Calls of the built-in service have separate
         // permits, so this does not wait for them.
-        let drained = tokio::time::timeout(grace, self.running.acquire_many(self.most)).await;
+        let drained = crate::runtime::timeout(grace, self.running.acquire_many(self.most)).await;
         drained.is_ok()
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct CallSpan {
     #[cfg(feature = "metrics")]
     method: String,
     #[cfg(feature = "metrics")]
-    begin: std::time::Instant,
+    begin: web_time::Instant,
 }
 
 impl CallSpan {
@@ -42,7 +42,7 @@ impl CallSpan {
             #[cfg(feature = "metrics")]
             method: method.to_owned(),
             #[cfg(feature = "metrics")]
-            begin: std::time::Instant::now(),
+            begin: web_time::Instant::now(),
         }
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hypha_wire::{ChunkError, ChunkStore};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::Settings;
+use crate::runtime::{Instant, into_std};
 
 /// The incomplete messages of all peers.
 pub(crate) struct IncomingChunks(Mutex<ChunkStore>);
@@ -24,10 +24,10 @@ impl IncomingChunks {
     /// Locks the store, and calls `f` with the store and the current time.
     pub(crate) fn with<T>(
         &self,
-        f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<T, ChunkError>,
+        f: impl FnOnce(&mut ChunkStore, web_time::Instant) -> Result<T, ChunkError>,
     ) -> Result<T, ChunkError> {
         // Use tokio's clock instead of the system's, because tests can pause it.
-        let now = Instant::now().into_std();
+        let now = into_std(Instant::now());
         f(&mut self.0.lock(), now)
     }
 
@@ -38,6 +38,6 @@ impl IncomingChunks {
 
     /// Drops messages that received no chunk for a while: their senders have given up.
     pub(super) fn tidy(&self) {
-        self.0.lock().expire(Instant::now().into_std());
+        self.0.lock().expire(into_std(Instant::now()));
     }
 }

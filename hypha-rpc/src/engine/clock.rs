@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::runtime::Instant;
 
 /// Clock that counts the milliseconds since the connection was created.
 #[derive(Clone, Copy, Debug)]

@@ -15,13 +15,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::outbound::OUTBOUND_FRAMES;
 use super::stats::{add, count};
 use super::{Engine, Handlers, KeepAlive, QueuedFrame, Sessions};
 use crate::error::LinkError;
-use crate::transport::movable::RuntimeTracker;
+use crate::runtime::{Instant, RuntimeTracker, Sleep, sleep_until, timeout};
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::Message;
 
@@ -267,7 +266,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
             Some(ended) => ended,
             None => {
                 // Ignore errors and the timeout, because the link ends anyway.
-                let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.close_gracefully()).await;
+                let _ = timeout(CLOSE_TIMEOUT, self.close_gracefully()).await;
                 Ended::Closed
             }
         }

@@ -101,7 +101,7 @@ impl Lifecycle {
         };
         let mut state = self.state.subscribe();
         let settled = state.wait_for(|state| state.is_closed() || *state == State::Connected);
-        match tokio::time::timeout(limit, settled).await {
+        match crate::runtime::timeout(limit, settled).await {
             Ok(_) if self.is_closed() => Err(self.over()),
             Ok(_) => Ok(()),
             Err(_) => Err(lost(format!("not connected for {limit:?}"))),

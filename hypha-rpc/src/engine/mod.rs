@@ -69,7 +69,10 @@ mod settings;
 mod state;
 mod stats;
 mod tasks;
+#[cfg(target_family = "wasm")]
+mod unwatched;
 mod user;
+#[cfg(not(target_family = "wasm"))]
 mod watchdog;
 
 use std::any::Any;
@@ -116,6 +119,8 @@ use outbound::Outbound;
 use peers::Peers;
 use sessions::Sessions;
 use tasks::Tasks;
+#[cfg(target_family = "wasm")]
+use unwatched as watchdog;
 use watchdog::Activity;
 
 /// State of one connection, shared by its handles, its driver and the running handlers.

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
 
 use super::driver::{Driver, Ended, Queue};
 use super::handshake::{Granted, Hello, handshake};
@@ -21,6 +19,7 @@ use super::stats::{add, count};
 use super::{CloseReason, Engine, Handlers, KeepAlive, State, watchdog};
 use crate::backoff::Backoff;
 use crate::error::{ConnectError, ConnectErrorKind, Error, LinkError, report};
+use crate::runtime::{Instant, Runtime, into_std, sleep_until, timeout};
 use crate::transport::{BoxLink, Dial};
 
 /// Server, and the credentials with which links to it are opened.
@@ -125,7 +124,7 @@ impl<H: Handlers> RedialLoop<H> {
     /// Starts the task of the connection on the current runtime.
     pub(crate) fn start(self, link: BoxLink, keep_alive: Option<KeepAlive>) {
         let engine = Arc::clone(&self.engine);
-        engine.tasks.set_runtime(Handle::current());
+        engine.tasks.set_runtime(Runtime::current());
         watchdog::spawn(&engine, self.run(link, keep_alive));
     }
 
@@ -262,9 +261,9 @@ impl<H: Handlers> RedialLoop<H> {
                     tracing::warn!("{last}; attempt {attempt} to reconnect begins in {pause:.1?}");
                     engine.lifecycle.set_state(State::Backoff {
                         attempt,
-                        until: until.into_std(),
+                        until: into_std(until),
                     });
-                    tokio::time::sleep_until(until)
+                    sleep_until(until)
                 }
             };
             tokio::select! {

@@ -10,12 +10,12 @@ use hypha_wire::{
     Args, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope, Value, random_id,
 };
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
 
 use super::peers::PeerInfo;
 use super::session_table::LastSeen;
 use super::sessions::Response;
 use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
+use crate::runtime::{Instant, sleep_until};
 
 /// Number of bytes by which a message may exceed the chunk size and still be sent whole. A frame
 /// that carries a chunk is larger than the chunk size, so each receiver of chunks accepts such a

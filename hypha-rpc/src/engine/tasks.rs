@@ -4,30 +4,29 @@
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
-use tokio::task::JoinSet;
 
 use super::Lifecycle;
+use crate::runtime::{Runtime, TaskSet};
 
 /// The running tasks.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    running: Mutex<JoinSet<()>>,
+    running: Mutex<TaskSet>,
     /// Runtime of the program. It is stored, because the driver may run on the watchdog's thread
     /// when it starts a handler, and a handler must not run there. Until it is set, tasks start on
     /// the caller's runtime.
-    runtime: OnceLock<Handle>,
+    runtime: OnceLock<Runtime>,
 }
 
 impl Tasks {
     /// Sets the runtime on which tasks run. Only the first call has an effect.
-    pub(super) fn set_runtime(&self, runtime: Handle) {
+    pub(super) fn set_runtime(&self, runtime: Runtime) {
         // An error means that the runtime was set before.
         let _ = self.runtime.set(runtime);
     }
 
     /// Returns the runtime on which the tasks run, or `None` if it is not set.
-    pub(crate) fn runtime(&self) -> Option<&Handle> {
+    pub(crate) fn runtime(&self) -> Option<&Runtime> {
         self.runtime.get()
     }
 
@@ -38,36 +37,21 @@ impl Tasks {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let mut running = self.running.lock();
-        reap(&mut running);
+        running.reap();
         // Check while holding the lock. The connection is marked as closed before `abort_all` takes
         // the lock, so a task is either not started here or aborted there.
         if !lifecycle.is_closed() {
-            match self.runtime.get() {
-                Some(runtime) => running.spawn_on(task, runtime),
-                None => running.spawn(task),
-            };
+            running.spawn(self.runtime.get(), task);
         }
     }
 
     /// Frees ended tasks.
     pub(super) fn tidy(&self) {
-        reap(&mut self.running.lock());
+        self.running.lock().reap();
     }
 
     /// Aborts all tasks. Their futures are dropped on the runtime, not here.
     pub(super) fn abort_all(&self) {
         self.running.lock().abort_all();
-    }
-}
-
-/// Removes ended tasks and logs their panics. No code joins the tasks, so a panic would otherwise
-/// go unnoticed.
-fn reap(running: &mut JoinSet<()>) {
-    while let Some(ended) = running.try_join_next() {
-        if let Err(e) = ended {
-            if e.is_panic() {
-                tracing::error!("a task of the connection panicked: {e}");
-            }
-        }
     }
 }

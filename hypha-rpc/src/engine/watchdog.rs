@@ -39,7 +39,7 @@ use tokio::time::Instant;
 use super::progress::Progress;
 use super::stats::count;
 use super::{Engine, Handlers};
-use crate::transport::movable::{enter_watchdog, set_moved};
+use crate::runtime::{enter_watchdog, set_moved};
 
 /// Number of checks per stall timeout. With two, the task has at least one whole interval to reply
 /// before the runtime counts as blocked.

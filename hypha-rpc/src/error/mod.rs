@@ -114,7 +114,7 @@ impl<E> Error<E> {
     /// Returns [`Error::Invalid`] outside of a tokio runtime, where the timers of a call would
     /// panic. `what` is the start of the message.
     pub(crate) fn unless_in_runtime(what: &str) -> Result<(), Self> {
-        match tokio::runtime::Handle::try_current() {
+        match crate::runtime::Runtime::try_current() {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::Invalid(format!(
                 "{what}: there is no tokio runtime; await it inside of one, such as in an `async \

@@ -3,7 +3,6 @@
 //! `docs/protocol/02-messages.md#s9`).
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -14,6 +13,7 @@ use crate::engine::MAX_FRAME_KEY;
 use crate::error::RejectKind;
 use hypha_wire::keys::{BUILT_IN, CHUNK_MEMBERS};
 use hypha_wire::{ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError};
+use web_time::Instant;
 
 /// Maximum frame size that this client announces in the config of the service, in bytes. The
 /// transport accepts 32 MiB and servers 16 MiB, so a frame of this size still fits with the fields

@@ -263,7 +263,7 @@ where
 {
     let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let span = tracing::Span::current();
-    let begun = tokio::task::spawn_blocking(move || {
+    let begun = crate::runtime::spawn_blocking(move || {
         let mut cx = std::task::Context::from_waker(&waker);
         let poll = span.in_scope(|| handler.poll_unpin(&mut cx));
         (handler, poll)
@@ -292,7 +292,7 @@ async fn with_heartbeats<T>(
     };
     let mut wait = FIRST_HEARTBEAT.min(*interval);
     loop {
-        if let Ok(outcome) = tokio::time::timeout(wait, &mut run).await {
+        if let Ok(outcome) = crate::runtime::timeout(wait, &mut run).await {
             return outcome;
         }
         wait = *interval;

@@ -12,7 +12,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     let within = calls::within();
-    let run = tokio::task::spawn_blocking(move || within.run(run));
+    let run = crate::runtime::spawn_blocking(move || within.run(run));
     run.await.map_err(|end| match end.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => WireError::new(format!("{label} did not run: its program is shutting down")),

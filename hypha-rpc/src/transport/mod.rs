@@ -7,26 +7,38 @@
 // engine owns the link and polls it in one task, so links need no locks. Both traits are public for
 // tests and for the clients within the server, and are not stable.
 
+#[cfg(target_family = "wasm")]
+pub(crate) mod browser;
+#[cfg(not(target_family = "wasm"))]
 mod failure;
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
 pub(crate) mod fallback;
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
 pub(crate) mod http;
 #[doc(hidden)]
 pub mod memory;
-pub(crate) mod movable;
+#[cfg(not(target_family = "wasm"))]
+mod movable;
+#[cfg(not(target_family = "wasm"))]
 mod proxy;
+#[cfg(not(target_family = "wasm"))]
 mod redirect;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_family = "wasm")))]
 mod tls;
+#[cfg(not(target_family = "wasm"))]
 mod tunnel;
+#[cfg(not(target_family = "wasm"))]
 pub(crate) mod websocket;
 
+#[cfg(not(target_family = "wasm"))]
 use std::fmt;
 use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+
+#[cfg(target_family = "wasm")]
+pub(crate) use browser as websocket;
 
 pub use crate::error::LinkError;
 use crate::error::{ConnectError, ConnectErrorKind};
@@ -35,9 +47,11 @@ use crate::error::{ConnectError, ConnectErrorKind};
 /// because a server adds fields to a message.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
 
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use proxy::ProxyChoice;
 
 /// Options for opening a link to the server.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Debug)]
 pub(crate) struct SocketOptions {
     /// Headers added to the request that opens a link.
@@ -48,6 +62,7 @@ pub(crate) struct SocketOptions {
     pub(crate) tls: TlsOptions,
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl Default for SocketOptions {
     fn default() -> Self {
         SocketOptions {
@@ -60,6 +75,7 @@ impl Default for SocketOptions {
 }
 
 /// TLS options: the certificates to accept, and the certificate of this client.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Default)]
 #[cfg_attr(not(feature = "tls"), allow(dead_code))]
 pub(crate) struct TlsOptions {
@@ -71,6 +87,7 @@ pub(crate) struct TlsOptions {
     pub(crate) identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl fmt::Debug for TlsOptions {
     /// Omits the private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +101,7 @@ impl fmt::Debug for TlsOptions {
 }
 
 /// Returns the error for a URL that needs TLS, in builds without TLS.
-#[cfg(not(feature = "tls"))]
+#[cfg(all(not(feature = "tls"), not(target_family = "wasm")))]
 fn no_tls() -> ConnectError {
     ConnectError::new(
         ConnectErrorKind::InvalidUrl,
@@ -112,11 +129,11 @@ pub enum Transport {
     /// HTTP: received messages are the body of one long response, and each sent message is a
     /// request (`docs/protocol/05-http-transport.md`). Slower than a WebSocket, but works through
     /// proxies that block WebSockets.
-    #[cfg(feature = "http")]
+    #[cfg(all(feature = "http", not(target_family = "wasm")))]
     Http,
     /// A WebSocket, or HTTP if the WebSocket cannot be opened. Every connect tries the WebSocket
     /// first.
-    #[cfg(feature = "http")]
+    #[cfg(all(feature = "http", not(target_family = "wasm")))]
     Auto,
 }
 
@@ -132,9 +149,9 @@ impl std::str::FromStr for Transport {
     fn from_str(name: &str) -> Result<Self, ConnectError> {
         match name {
             "websocket" => Ok(Transport::WebSocket),
-            #[cfg(feature = "http")]
+            #[cfg(all(feature = "http", not(target_family = "wasm")))]
             "http" => Ok(Transport::Http),
-            #[cfg(feature = "http")]
+            #[cfg(all(feature = "http", not(target_family = "wasm")))]
             "auto" => Ok(Transport::Auto),
             other => Err(ConnectError::new(ConnectErrorKind::UnknownTransport, other)),
         }

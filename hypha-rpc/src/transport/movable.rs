@@ -4,64 +4,14 @@
 //! blocked, nothing wakes the socket, so it must be registered with the runtime that currently
 //! polls it.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-thread_local! {
-    /// Whether this is the watchdog's thread.
-    static IS_WATCHDOG: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Number of moves of tasks to the watchdog and back. Sockets check their thread only when this
-/// number has changed, so that most polls cost one load.
-///
-/// Release and acquire order a move before the next poll in the new runtime. A move of another
-/// connection's task only costs an unnecessary check.
-static MOVES: AtomicU64 = AtomicU64::new(0);
-
-/// Marks this thread as the watchdog's.
-pub(crate) fn enter_watchdog() {
-    IS_WATCHDOG.set(true);
-}
-
-/// Records that a task has moved to the watchdog or back.
-pub(crate) fn set_moved() {
-    MOVES.fetch_add(1, Ordering::AcqRel);
-}
-
-/// Tracks the runtime that polls a task, to detect that the task has moved to another.
-#[derive(Debug)]
-pub(crate) struct RuntimeTracker {
-    moves: u64,
-    on_watchdog: bool,
-}
-
-impl RuntimeTracker {
-    /// Creates a tracker for the runtime of this thread.
-    pub(crate) fn new() -> Self {
-        RuntimeTracker {
-            moves: MOVES.load(Ordering::Acquire),
-            on_watchdog: IS_WATCHDOG.get(),
-        }
-    }
-
-    /// Returns whether the task has moved since the last call.
-    pub(crate) fn has_changed(&mut self) -> bool {
-        let moves = MOVES.load(Ordering::Acquire);
-        if moves == self.moves {
-            return false;
-        }
-        self.moves = moves;
-        let on_watchdog = IS_WATCHDOG.get();
-        std::mem::replace(&mut self.on_watchdog, on_watchdog) != on_watchdog
-    }
-}
+use crate::runtime::RuntimeTracker;
 
 /// TCP socket that may be polled alternately on two runtimes.
 #[derive(Debug)]

@@ -100,7 +100,7 @@ impl Proxy {
     }
 
     /// Returns the URL with the credentials.
-    #[cfg(feature = "http")]
+    #[cfg(all(feature = "http", not(target_family = "wasm")))]
     pub(super) fn url(&self) -> &str {
         &self.url
     }

@@ -11,7 +11,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+// That of std, except in a browser, which has a clock of its own.
+use web_time::Instant;
 
 use crate::values::memory::{MemoryCharge, PeerMemory};
 

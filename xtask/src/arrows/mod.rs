@@ -37,6 +37,7 @@ const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-rpc",
         layers: &[
+            &["runtime"],
             &["backoff", "error"],
             &["crypto", "schema"],
             &["transport"],

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, SeekFrom};
+#[cfg(not(target_family = "wasm"))]
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -131,6 +132,7 @@ impl RemoteFile {
     /// # Errors
     ///
     /// Fails if the file cannot be opened, or its metadata cannot be read.
+    #[cfg(not(target_family = "wasm"))]
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let file = tokio::fs::File::open(path).await?;

@@ -1,0 +1,190 @@
+//! Tasks and time of a JavaScript event loop.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::future::{AbortHandle, Abortable, select};
+use gloo_timers::future::TimeoutFuture;
+use tokio::sync::oneshot;
+use wasm_bindgen_futures::spawn_local;
+pub(crate) use web_time::Instant;
+
+/// The event loop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runtime;
+
+impl Runtime {
+    pub(crate) fn current() -> Self {
+        Runtime
+    }
+
+    /// Returns the event loop. There always is one.
+    pub(crate) fn try_current() -> Result<Self, Infallible> {
+        Ok(Runtime)
+    }
+
+    /// Starts a task. The receiver returns its result.
+    pub(crate) fn spawn<T: 'static>(
+        self,
+        task: impl Future<Output = T> + 'static,
+    ) -> oneshot::Receiver<T> {
+        spawn(task)
+    }
+}
+
+/// Starts a task. The receiver returns its result.
+pub(crate) fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    spawn_local(async move {
+        // An error means that nothing waits for the result.
+        let _ = done.send(task.await);
+    });
+    result
+}
+
+/// Runs `run` immediately, because there is no other thread.
+#[allow(
+    clippy::unused_async,
+    reason = "it waits for a thread on other systems"
+)]
+pub(crate) async fn spawn_blocking<T>(run: impl FnOnce() -> T) -> Result<T, NotRun> {
+    Ok(run())
+}
+
+/// Error of a task that did not run, which does not happen here.
+#[derive(Debug)]
+pub(crate) enum NotRun {}
+
+impl NotRun {
+    pub(crate) fn try_into_panic(self) -> Result<Box<dyn std::any::Any + Send>, Self> {
+        Err(self)
+    }
+}
+
+pub(crate) fn into_std(instant: Instant) -> Instant {
+    instant
+}
+
+/// Would detect that a task has moved to another runtime.
+#[derive(Debug)]
+pub(crate) struct RuntimeTracker;
+
+impl RuntimeTracker {
+    pub(crate) fn new() -> Self {
+        RuntimeTracker
+    }
+
+    #[allow(clippy::unused_self, reason = "as with two runtimes")]
+    pub(crate) fn has_changed(&mut self) -> bool {
+        false
+    }
+}
+
+/// Tasks that can be aborted together.
+#[derive(Debug, Default)]
+pub(crate) struct TaskSet(Vec<AbortHandle>);
+
+impl TaskSet {
+    pub(crate) fn spawn(&mut self, _: Option<&Runtime>, task: impl Future<Output = ()> + 'static) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.0.push(abort.clone());
+        spawn_local(async move {
+            // An error means that the task was aborted.
+            let _ = Abortable::new(task, registration).await;
+            // So that `reap` sees the end.
+            abort.abort();
+        });
+    }
+
+    /// Frees ended tasks.
+    pub(crate) fn reap(&mut self) {
+        self.0.retain(|task| !task.is_aborted());
+    }
+
+    pub(crate) fn abort_all(&mut self) {
+        for task in self.0.drain(..) {
+            task.abort();
+        }
+    }
+}
+
+/// The time of a [`timeout`] is over.
+#[derive(Debug)]
+pub(crate) struct Elapsed;
+
+/// Waits for a future, at most for a time.
+pub(crate) async fn timeout<F: IntoFuture>(
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let future = pin!(future.into_future());
+    let mut limit = sleep(limit);
+    tokio::select! {
+        biased;
+        output = future => Ok(output),
+        () = &mut limit => Err(Elapsed),
+    }
+}
+
+pub(crate) fn sleep(pause: Duration) -> Sleep {
+    // A century instead of an overflow.
+    let far = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    sleep_until(Instant::now() + pause.min(far))
+}
+
+pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep {
+        deadline,
+        timer: None,
+    }
+}
+
+/// A timer. The timer of JavaScript is in a task of its own, because it is not `Send`.
+#[derive(Debug)]
+pub(crate) struct Sleep {
+    deadline: Instant,
+    timer: Option<oneshot::Receiver<()>>,
+}
+
+impl Sleep {
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub(crate) fn reset(mut self: Pin<&mut Self>, deadline: Instant) {
+        self.deadline = deadline;
+        self.timer = None;
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let pause = self.deadline.saturating_duration_since(Instant::now());
+            if pause.is_zero() {
+                self.timer = None;
+                return Poll::Ready(());
+            }
+            let timer = self.timer.get_or_insert_with(|| start(pause));
+            let _ = ready!(Pin::new(timer).poll(cx));
+            // A timer of JavaScript may be early, and has a maximum.
+            self.timer = None;
+        }
+    }
+}
+
+/// Starts a timer of JavaScript, which ends when the receiver is dropped.
+fn start(pause: Duration) -> oneshot::Receiver<()> {
+    // The argument of `setTimeout` is a signed number of 32 bits.
+    let millis = pause.as_micros().div_ceil(1000).min(i32::MAX as u128) as u32;
+    let (mut done, timer) = oneshot::channel();
+    spawn_local(async move {
+        select(TimeoutFuture::new(millis), pin!(done.closed())).await;
+        let _ = done.send(());
+    });
+    timer
+}

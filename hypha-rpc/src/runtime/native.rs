@@ -1,0 +1,46 @@
+//! Tasks and time of tokio.
+
+pub(crate) use tokio::runtime::Handle as Runtime;
+use tokio::task::JoinSet;
+pub(crate) use tokio::task::{spawn, spawn_blocking};
+pub(crate) use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+
+/// Returns a time as the standard library's type. Tokio's clock can be paused by tests.
+pub(crate) fn into_std(instant: Instant) -> std::time::Instant {
+    instant.into_std()
+}
+
+/// Tasks that can be aborted together.
+#[derive(Debug, Default)]
+pub(crate) struct TaskSet(JoinSet<()>);
+
+impl TaskSet {
+    /// Starts a task on the given runtime, or on the current one.
+    pub(crate) fn spawn(
+        &mut self,
+        runtime: Option<&Runtime>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        match runtime {
+            Some(runtime) => self.0.spawn_on(task, runtime),
+            None => self.0.spawn(task),
+        };
+    }
+
+    /// Frees ended tasks and logs their panics. Nothing joins the tasks, so a panic would otherwise
+    /// go unnoticed.
+    pub(crate) fn reap(&mut self) {
+        while let Some(ended) = self.0.try_join_next() {
+            if let Err(e) = ended {
+                if e.is_panic() {
+                    tracing::error!("a task of the connection panicked: {e}");
+                }
+            }
+        }
+    }
+
+    /// Aborts all tasks. Their futures are dropped on their runtime, not here.
+    pub(crate) fn abort_all(&mut self) {
+        self.0.abort_all();
+    }
+}
