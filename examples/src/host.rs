@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use futures_util::{StreamExt, stream};
 use hypha_rpc::prelude::*;
+use hypha_rpc::runtime::sleep;
 use tokio::io::AsyncReadExt;
 
 use crate::conformance::{
@@ -99,7 +100,7 @@ impl Conformance for Host {
 
     async fn sleep(&self, seconds: f64) -> anyhow::Result<f64> {
         let time = Duration::try_from_secs_f64(seconds).context("seconds")?;
-        tokio::time::sleep(time).await;
+        sleep(time).await;
         Ok(seconds)
     }
 
@@ -180,7 +181,7 @@ impl Conformance for Host {
                 return None;
             }
             if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
+                sleep(delay).await;
             }
             Some((i, (i + 1, open)))
         }))

@@ -3,3 +3,8 @@
 pub mod checks;
 pub mod conformance;
 pub mod host;
+
+/// Prints a line of a report.
+pub fn say(line: &str) {
+    println!("{line}");
+}

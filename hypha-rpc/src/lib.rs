@@ -17,7 +17,7 @@ pub mod error;
 // examples.
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;
-mod runtime;
+pub mod runtime;
 pub mod schema;
 pub mod service;
 #[cfg(feature = "testing")]

@@ -9,6 +9,7 @@ use anyhow::{bail, ensure};
 use futures_util::{StreamExt, stream};
 use hypha_rpc::args;
 use hypha_rpc::prelude::*;
+use hypha_rpc::runtime::{sleep, timeout};
 use hypha_rpc::service::{Method, Service};
 use tokio::sync::Notify;
 
@@ -51,7 +52,7 @@ impl Drop for Alive {
 fn endless() -> (RemoteStream<f64>, Arc<AtomicUsize>) {
     let alive = Arc::new(AtomicUsize::new(1));
     let ones = stream::unfold(Alive(Arc::clone(&alive)), async |alive| {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
         Some((1.0, alive))
     });
     (RemoteStream::new(ones), alive)
@@ -198,7 +199,7 @@ impl Checks {
         same(answers, vec![0.into(), 2.into(), 4.into()])?;
         same(self.service.call_back(double, 0).await?, vec![])?;
         let slow = Callback::new(|i| async move {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
             Value::from(serde_json::json!({ "n": [i, null] }))
         });
         let answers = self.service.call_back(slow.named("slow"), 2).await?;
@@ -288,7 +289,7 @@ impl Checks {
         let other = self.service.make_counter().await?.proxy();
         same(counter.increment(2).await?, 2)?;
         self.many_calls_at_once().await?;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        sleep(Duration::from_millis(300)).await;
         same(counter.increment(3).await?, 5)?;
         same(other.value().await?, 0)?;
         same(counter.value().await?, 5)?;
@@ -311,7 +312,7 @@ impl Checks {
         let stranger = self.client.get_service(&id).await?;
         let refused = async |function: Option<Function>| -> Outcome {
             let call = stranger.call("try", args!(function)).into_future();
-            let error: Option<String> = tokio::time::timeout(AT_ONCE, call).await??;
+            let error: Option<String> = timeout(AT_ONCE, call).await??;
             let error = error.unwrap_or_else(|| "it was allowed".into());
             ensure!(
                 error.contains("Permission denied") || error.contains("Access denied"),
@@ -354,7 +355,7 @@ impl Checks {
         // Drop the stream while it waits for an item.
         let mut counted = self.service.count(1_000_000, 0.3).await?;
         same(counted.try_next().await?, Some(0))?;
-        let waited = tokio::time::timeout(Duration::from_millis(50), counted.next()).await;
+        let waited = timeout(Duration::from_millis(50), counted.next()).await;
         ensure!(waited.is_err(), "the next came too early");
         drop(counted);
         none_is_left().await
@@ -369,7 +370,7 @@ impl Checks {
         same(sum(vec![1.5, 2.25]).await?, 3.75)?;
         same(sum(vec![0.5; 2000]).await?, 1000.0)?;
         let slow = stream::iter([1.0, 2.0]).then(async |number| {
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            sleep(Duration::from_millis(30)).await;
             number
         });
         let slow = self.service.sum(RemoteStream::new(slow), None).await?;
@@ -388,7 +389,7 @@ impl Checks {
         // The caller cancels the call in the middle of a stream.
         let (ones, alive) = endless();
         let call = self.service.sum(ones, None).into_future();
-        let waited = tokio::time::timeout(Duration::from_millis(100), call).await;
+        let waited = timeout(Duration::from_millis(100), call).await;
         ensure!(waited.is_err(), "the sum of a stream without end");
         has_ended(&alive).await
     }

@@ -4,14 +4,16 @@ mod live;
 mod plain;
 mod values;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use hypha_rpc::Args;
 use hypha_rpc::prelude::*;
+use hypha_rpc::runtime::{sleep, timeout};
 use hypha_rpc::transport::Transport;
 use serde_json::json;
+use web_time::Instant;
 
 use crate::conformance::ConformanceProxy;
 
@@ -107,10 +109,7 @@ pub fn report(name: &str, outcome: &Outcome) {
         .err()
         .map(|e| format!("{e:#}"))
         .unwrap_or_default();
-    println!(
-        "{}",
-        json!({ "name": name, "ok": outcome.is_ok(), "detail": detail })
-    );
+    crate::say(&json!({ "name": name, "ok": outcome.is_ok(), "detail": detail }).to_string());
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Outcome {
@@ -146,7 +145,7 @@ async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     let begun = Instant::now();
     while !is_so().await? {
         ensure!(begun.elapsed() < 2 * AT_ONCE, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
@@ -157,7 +156,7 @@ async fn fails_at_once<T: std::fmt::Debug, E: std::fmt::Display>(
     call: impl IntoFuture<Output = Result<T, E>>,
     words: &[&str],
 ) -> anyhow::Result<E> {
-    match tokio::time::timeout(AT_ONCE, call.into_future()).await {
+    match timeout(AT_ONCE, call.into_future()).await {
         Err(_) => bail!("it has not failed within {AT_ONCE:?}"),
         Ok(Ok(result)) => bail!("it has not failed but answered {}", short(&result)),
         Ok(Err(error)) => {
@@ -209,7 +208,7 @@ impl Checks {
         if self.options.skip.iter().any(|skipped| skipped == name) {
             return;
         }
-        let outcome = match tokio::time::timeout(LIMIT, check(self)).await {
+        let outcome = match timeout(LIMIT, check(self)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(anyhow::anyhow!("no end after {LIMIT:?}")),
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use futures_util::future::try_join_all;
 use hypha_rpc::args;
 use hypha_rpc::error::RejectKind;
 use hypha_rpc::prelude::*;
@@ -195,7 +196,7 @@ impl Checks {
         .await;
         self.check("sleep_longer_than_the_silence_limit", async |c| {
             // The idle timeout is 2 s, so the call only succeeds if heartbeats arrive.
-            let started = tokio::time::Instant::now();
+            let started = web_time::Instant::now();
             let slept = c
                 .service
                 .sleep(5.0)
@@ -314,11 +315,10 @@ impl Checks {
     }
 
     pub(super) async fn many_calls_at_once(&self) -> Outcome {
-        let calls: Vec<_> = (0..self.options.burst)
-            .map(|i| tokio::spawn(self.service.add(f64::from(i), 0.5).into_future()))
-            .collect();
-        for (i, call) in calls.into_iter().enumerate() {
-            same(call.await??, i as f64 + 0.5)?;
+        let calls = (0..self.options.burst).map(|i| self.service.add(f64::from(i), 0.5));
+        let sums = try_join_all(calls.map(IntoFuture::into_future)).await?;
+        for (i, sum) in sums.into_iter().enumerate() {
+            same(sum, i as f64 + 0.5)?;
         }
         Ok(())
     }

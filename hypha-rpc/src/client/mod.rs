@@ -267,7 +267,7 @@ impl Client {
     /// # use hypha_rpc::{client::State, Client};
     /// # async fn example(client: Client) {
     /// let mut states = client.states();
-    /// crate::runtime::spawn(async move {
+    /// tokio::spawn(async move {
     ///     while let Some(state) = states.next().await {
     ///         match state {
     ///             State::Backoff { attempt, .. } => {

@@ -1,8 +1,12 @@
-//! Tasks and time: those of tokio, or of the event loop of a browser or Node.
+//! Tasks and time, on tokio and on the event loop of a browser or Node.
 //!
-//! Apart from `transport`, only this module knows which of the two it is. In a browser, futures are
-//! `Send` as elsewhere, although there is one thread. What is not `Send` there, such as a timer,
-//! stays in a local task and communicates through a channel.
+//! A program that runs only on tokio uses `tokio::time` and `tokio::spawn`. In a browser these do
+//! not work, and timers of JavaScript are not `Send`, so a handler could not await them. The
+//! functions of this module work on both.
+//
+// Apart from `transport`, only this module knows which of the two it is. In a browser, futures are
+// `Send` as elsewhere, although there is one thread. What is not `Send` there, such as a timer of
+// JavaScript, stays in a local task and communicates through a channel.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -11,9 +15,82 @@ mod native;
 #[cfg(not(target_family = "wasm"))]
 mod tracker;
 
+use std::time::Duration;
+
 #[cfg(target_family = "wasm")]
-pub(crate) use browser::*;
+use browser as system;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use native::*;
+use native as system;
+
+pub(crate) use system::{
+    Instant, Runtime, RuntimeTracker, Sleep, TaskSet, into_std, sleep_until, spawn_blocking,
+};
+
+/// Waits for this time.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime, except in a browser.
+///
+/// # Examples
+///
+/// ```
+/// # use std::time::Duration;
+/// # async fn example() {
+/// hypha_rpc::runtime::sleep(Duration::from_millis(20)).await;
+/// # }
+/// ```
+pub async fn sleep(time: Duration) {
+    system::sleep(time).await;
+}
+
+/// Waits for a future, at most for this time. Drops the future afterwards.
+///
+/// # Errors
+///
+/// [`Elapsed`] if the future has not completed in time.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime, except in a browser.
+///
+/// # Examples
+///
+/// ```
+/// # use std::time::Duration;
+/// # async fn example() {
+/// let never = std::future::pending::<()>();
+/// assert!(hypha_rpc::runtime::timeout(Duration::from_millis(20), never).await.is_err());
+/// # }
+/// ```
+pub async fn timeout<F: IntoFuture>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    system::timeout(limit, future).await.map_err(|_| Elapsed)
+}
+
+/// Runs a future in a task of its own, until the future completes or the runtime ends.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime, except in a browser.
+///
+/// # Examples
+///
+/// ```
+/// # async fn example(client: hypha_rpc::Client) {
+/// hypha_rpc::runtime::spawn(async move {
+///     client.closed().await;
+/// });
+/// # }
+/// ```
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    // The task goes on without its handle.
+    drop(system::spawn(task));
+}
+
+/// Error of [`timeout`]: the time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the time is over")]
+pub struct Elapsed;
+
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use tracker::{RuntimeTracker, enter_watchdog, set_moved};
+pub(crate) use tracker::{enter_watchdog, set_moved};

@@ -1,5 +1,6 @@
 //! Tasks and time of tokio.
 
+pub(crate) use super::tracker::RuntimeTracker;
 pub(crate) use tokio::runtime::Handle as Runtime;
 use tokio::task::JoinSet;
 pub(crate) use tokio::task::{spawn, spawn_blocking};
