@@ -27,6 +27,8 @@ pub enum Language {
     Python,
     /// The JavaScript client.
     JavaScript,
+    /// Our library in WebAssembly, in Node.
+    WebAssembly,
 }
 
 impl Language {
@@ -36,6 +38,7 @@ impl Language {
             Language::Rust => Ok(Command::new(executable("conformance")?)),
             Language::Python => peers::python_program("conformance_service.py"),
             Language::JavaScript => peers::javascript_program("conformance_service.mjs"),
+            Language::WebAssembly => peers::browser_program("serve"),
         }
     }
 
@@ -45,9 +48,10 @@ impl Language {
             Language::Rust => Command::new(executable("conformance_client")?),
             Language::Python => peers::python_program("conformance_client.py")?,
             Language::JavaScript => peers::javascript_program("conformance_client.mjs")?,
+            Language::WebAssembly => peers::browser_program("check")?,
         };
         let host = match host {
-            Language::Rust => "rust",
+            Language::Rust | Language::WebAssembly => "rust",
             Language::Python => "python",
             Language::JavaScript => "js",
         };
@@ -61,6 +65,7 @@ impl Language {
             Language::Rust => Ok(()),
             Language::Python => peers::python().map(drop),
             Language::JavaScript => peers::node().map(drop),
+            Language::WebAssembly => peers::browser_target(),
         }
     }
 }
@@ -76,6 +81,12 @@ pub struct Host {
 }
 
 impl Host {
+    /// Returns the language of the service.
+    #[must_use]
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
     /// Starts a host with the server URL and `options` as arguments, and waits until its service is
     /// registered.
     pub fn start(language: Language, server_url: &str, options: &[&str]) -> Result<Host> {

@@ -24,7 +24,7 @@ const EXAMPLES: [&str; 10] = [
     "stage",
     "survivor",
 ];
-const BINARIES: [&str; 2] = ["hypha", "hypha-server"];
+const BINARIES: [&str; 3] = ["browser_module", "hypha", "hypha-server"];
 
 /// Returns the path of a binary or example of this workspace, building it if necessary.
 ///

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::executables::executable;
 use crate::project_root;
 
 /// Environment variable with the path of a Python interpreter that has the packages of
@@ -107,6 +108,41 @@ fn program_of(python: &Path, script: &str) -> Command {
 pub fn javascript_program(script: &str) -> Result<Command> {
     let mut command = Command::new(node()?);
     command.arg(interop_folder().join("js").join(script));
+    Ok(command)
+}
+
+/// Returns whether the target of browsers is installed.
+pub fn browser_target() -> Result<()> {
+    node()?;
+    let mut rustc = Command::new("rustc");
+    rustc.args([
+        "--print",
+        "target-libdir",
+        "--target",
+        "wasm32-unknown-unknown",
+    ]);
+    let printed = rustc.output().context("`rustc` cannot be run")?;
+    let folder = String::from_utf8_lossy(&printed.stdout).trim().to_owned();
+    ensure!(
+        Path::new(&folder).is_dir(),
+        "the target of browsers is not installed: `rustup target add wasm32-unknown-unknown`"
+    );
+    Ok(())
+}
+
+/// Returns a program of our library in WebAssembly, in Node: `serve` or `check`.
+pub fn browser_program(action: &str) -> Result<Command> {
+    let module = Command::new(executable("browser_module")?).output()?;
+    ensure!(
+        module.status.success(),
+        "the module cannot be built\n{}",
+        String::from_utf8_lossy(&module.stderr)
+    );
+    let folder = String::from_utf8_lossy(&module.stdout).trim().to_owned();
+    let mut command = Command::new(node()?);
+    command
+        .arg(interop_folder().join("js").join("browser_module.mjs"))
+        .args([&folder, action]);
     Ok(command)
 }
 

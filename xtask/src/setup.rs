@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<()> {
     python()?;
     mcp_clients()?;
     javascript()?;
+    browser_target()?;
     programs(&PROGRAMS)
 }
 
@@ -50,6 +51,20 @@ pub(crate) fn programs(names: &[&str]) -> Result<()> {
     }
     Ok(())
 }
+
+/// Installs the compilation target of browsers if `CI` is set, as [`programs`] does.
+pub(crate) fn browser_target() -> Result<()> {
+    if std::env::var_os("CI").is_none() {
+        println!("`rustup target add {BROWSER}` is necessary for the tests of browsers");
+        return Ok(());
+    }
+    output(Command::new("rustup").args(["target", "add", BROWSER]))
+        .map(drop)
+        .context("the target of browsers cannot be installed")
+}
+
+/// The compilation target of browsers and Node.
+const BROWSER: &str = "wasm32-unknown-unknown";
 
 /// Installs the Python peers if they are missing or out of date.
 pub(crate) fn python() -> Result<()> {

@@ -43,9 +43,11 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     type Running: AsRef<Progress> + Send + Sync + 'static;
 
     /// Returns the calls whose handlers are running.
+    #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
     fn running(&self) -> Vec<Arc<Self::Running>>;
 
     /// Queues a heartbeat of a call, without waiting.
+    #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
     fn heartbeat(engine: &Engine<Self>, call: &Self::Running);
 
     /// Returns the number of interfaces, services that only one peer may call.

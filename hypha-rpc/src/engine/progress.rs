@@ -10,6 +10,7 @@ use std::time::Duration;
 ///
 /// Relaxed is enough for the atomics: the monitor only compares values between two checks, and no
 /// other data depends on them.
+#[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Number of the call, unique in its connection.
@@ -57,6 +58,7 @@ impl Progress {
 
     /// Returns whether a heartbeat is overdue by at least `tick`. The margin prevents the monitor
     /// from sending a heartbeat that the handler's own task is about to send.
+    #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
     pub(super) fn is_due(&self, now: u64, tick: Duration) -> bool {
         let idle = Duration::from_millis(now.saturating_sub(self.beaten.load(Ordering::Relaxed)));
         self.interval

@@ -68,6 +68,7 @@ impl Calls {
     }
 
     /// Returns the running calls.
+    #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
     pub(super) fn running(&self) -> Vec<Arc<RunningCall>> {
         self.running.lock().values().cloned().collect()
     }

@@ -130,6 +130,9 @@ fn set_up(needs: &Needs) -> Result<()> {
     if needs.contains(Need::JavaScript) {
         setup::javascript()?;
     }
+    if needs.contains(Need::Browser) {
+        setup::browser_target()?;
+    }
     let programs = [(Need::Chromium, "chromium"), (Need::Redis, "redis-server")];
     let programs = programs.iter().filter(|(need, _)| needs.contains(*need));
     setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())

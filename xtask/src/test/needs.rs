@@ -16,6 +16,8 @@ pub(super) enum Need {
     JavaScript,
     /// The program `chromium`.
     Chromium,
+    /// The compilation target of browsers.
+    Browser,
     /// The program `redis-server`.
     Redis,
     /// The Python server and `hypha-server`, shared by all tests of a run.
@@ -151,6 +153,17 @@ const ROWS: &[Row] = &[
         &[Need::JavaScript, Need::Chromium, Need::Servers],
     ),
     row("blocking", &[Need::Servers]),
+    row(
+        "browser",
+        &[
+            Need::JavaScript,
+            Need::Browser,
+            Need::Servers,
+            CONFORMANCE,
+            CONFORMANCE_CLIENT,
+            binary("browser_module"),
+        ],
+    ),
     row("closures", &[Need::Servers]),
     row("command", &[Need::Servers, CONFORMANCE, binary("hypha")]),
     row("login", &[Need::Servers]),
@@ -250,6 +263,7 @@ mod tests {
                 (Need::JavaScript, "JavaScript"),
                 (Need::Python, "Kind::Python"),
                 (Need::McpClients, "mcp_python"),
+                (Need::Browser, "WebAssembly"),
                 (Need::Redis, "redis-server"),
                 (Need::Chromium, "chromium"),
                 (Need::Servers, "shared("),
