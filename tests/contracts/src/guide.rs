@@ -20,6 +20,7 @@ chapters! {
     schemas "schemas.md";
     testing "testing.md";
     blocking "blocking.md";
+    browser "browser.md";
     python "python.md";
     javascript "javascript.md";
     glossary "glossary.md";
