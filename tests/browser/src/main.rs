@@ -10,13 +10,15 @@ use anyhow::{Context, Result, ensure};
 use wasm_bindgen_cli_support::Bindgen;
 
 const TARGET: &str = "wasm32-unknown-unknown";
+const PROFILE: &str = "browser";
 
 fn main() -> Result<()> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = Command::new(&cargo)
         .current_dir(manifest)
-        .args(["build", "--quiet", "--lib", "--locked", "--target", TARGET])
+        .args(["build", "--quiet", "--lib", "--locked"])
+        .args(["--profile", PROFILE, "--target", TARGET])
         .status()
         .context("cargo cannot be run")?;
     ensure!(build.success(), "the module cannot be built: {build}");
@@ -28,7 +30,10 @@ fn main() -> Result<()> {
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
     let target = metadata["target_directory"].as_str().context("no target")?;
     let target = Path::new(target);
-    let module = target.join(TARGET).join("debug/hypha_rpc_browser.wasm");
+    let module = target
+        .join(TARGET)
+        .join(PROFILE)
+        .join("hypha_rpc_browser.wasm");
 
     // Several tests may do this at the same time. The first folder for this module stays.
     let written = fs::metadata(&module)?
