@@ -5,8 +5,8 @@
 //! functions of this module work on both.
 //
 // Apart from `transport`, only this module knows which of the two it is. In a browser, futures are
-// `Send` as elsewhere, although there is one thread. What is not `Send` there, such as a timer of
-// JavaScript, stays in a local task and communicates through a channel.
+// `Send` as elsewhere, although there is one thread. A value of JavaScript, such as a timer, is not
+// `Send`; it stays in a local task, which communicates through a channel.
 
 #[cfg(target_family = "wasm")]
 mod browser;

@@ -113,7 +113,7 @@ impl Drop for Socket {
     }
 }
 
-/// What a socket reports.
+/// Event of a socket.
 enum Report {
     Open,
     Frame(Frame),
