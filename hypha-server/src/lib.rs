@@ -20,6 +20,7 @@
 //!
 //! | feature | default | content |
 //! | --- | --- | --- |
+//! | `a2a` | yes | services as agents: the Agent2Agent protocol |
 //! | `accounts` | yes | accounts of the server itself, with passwords |
 //! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
 //! | `compression` | yes | compressed HTTP responses, HTTP calls in gzip; needs a C compiler |
@@ -28,6 +29,7 @@
 //! | `mimalloc` | yes | the allocator mimalloc for the binary; needs a C compiler |
 //! | `openapi` | yes | the HTTP interface as OpenAPI, with a page that shows it |
 //! | `redis` | yes | workspaces that several servers share through Redis |
+//! | `skills` | yes | documents for agents, in the format of Agent Skills |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

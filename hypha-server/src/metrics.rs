@@ -121,6 +121,8 @@ counters! {
     http_refused_apps,
     /// Applications stopped because they did not return after their response.
     apps_ended,
+    /// Messages of A2A clients to services.
+    a2a_messages,
     /// Calls of MCP clients to tools of services.
     mcp_calls,
     /// Sessions of MCP over server-sent events that are open now.

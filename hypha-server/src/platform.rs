@@ -4,7 +4,7 @@
 const ARTIFACTS: &str = "this server has no artifacts";
 const APPS: &str = "this server launches no apps";
 const S3: &str = "this server has no S3 storage";
-const SKILLS: &str = "this server has no documentation for agents";
+const SKILLS: &str = "this server was built without documents for agents";
 const TRITON: &str = "this server has no Triton proxy";
 
 /// Returns the error text for a service of the Python platform that this server lacks, or `None`
@@ -14,7 +14,7 @@ pub(crate) fn lacks_service(name: &str) -> Option<&'static str> {
         "artifact-manager" => ARTIFACTS,
         "server-apps" => APPS,
         "s3-storage" => S3,
-        "agent-skills" => SKILLS,
+        "agent-skills" if !cfg!(feature = "skills") => SKILLS,
         "triton-client" => TRITON,
         _ => return None,
     })
@@ -28,9 +28,12 @@ pub(crate) fn lacks_page(path: &str) -> Option<&'static str> {
     Some(match part {
         "artifacts" | "view" | "site" | "create-zip-file" | "git" | "files" => ARTIFACTS,
         "s3" => S3,
-        "mcp" => "this server has no MCP gateway",
-        "a2a" => "this server has no A2A gateway",
-        "agent-skills" => SKILLS,
+        // Gateways that are built in have routes of their own.
+        "mcp" if !cfg!(feature = "mcp") => "this server was built without the MCP gateway",
+        "a2a" | "a2a-info" if !cfg!(feature = "a2a") => {
+            "this server was built without the A2A gateway"
+        }
+        "agent-skills" if !cfg!(feature = "skills") => SKILLS,
         _ => return None,
     })
 }

@@ -73,8 +73,9 @@ pub struct Setup {
     pub program: Option<PathBuf>,
     /// Additional command-line arguments. Default: none.
     pub arguments: Vec<String>,
-    /// Whether the Python server has an MCP gateway. `hypha-server` always has one. Default: false.
-    pub mcp: bool,
+    /// Whether the Python server has its MCP and A2A gateways. `hypha-server` always has them.
+    /// Default: false.
+    pub gateways: bool,
 }
 
 impl Setup {
@@ -144,14 +145,14 @@ impl Server {
     /// Starts a server with these options, and waits until it is ready.
     pub fn start_as(kind: Kind, setup: &Setup) -> Result<Server> {
         let mut command = match kind {
-            Kind::Python if setup.mcp => peers::python_program("original_with_mcp.py")?,
+            Kind::Python if setup.gateways => peers::python_program("original_with_gateways.py")?,
             Kind::Python => Command::new(peers::python()?),
             Kind::Ours => Command::new(match &setup.program {
                 Some(program) => program.clone(),
                 None => executable("hypha-server")?,
             }),
         };
-        if kind == Kind::Python && !setup.mcp {
+        if kind == Kind::Python && !setup.gateways {
             // `-P` removes the working directory from Python's module path.
             command.args(["-u", "-B", "-P", "-m", "hypha.server"]);
         }

@@ -55,7 +55,7 @@ impl Desk {
 /// Runs all steps on a server, and returns the name and outcome of each.
 async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
     let setup = Setup {
-        mcp: true,
+        gateways: true,
         ..Setup::default()
     };
     let server = tokio::task::spawn_blocking(move || Server::start_as(kind, &setup)).await??;

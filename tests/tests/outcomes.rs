@@ -31,9 +31,12 @@ struct Outcomes {
     urls: String,
 }
 
-/// Enables the MCP gateway, which the Python server has only on request.
-fn with_mcp(setup: Setup) -> Setup {
-    Setup { mcp: true, ..setup }
+/// Enables the gateways, which the Python server has only on request.
+fn with_gateways(setup: Setup) -> Setup {
+    Setup {
+        gateways: true,
+        ..setup
+    }
 }
 
 /// Runs the steps of both clients on servers of one kind. The servers are not shared with other
@@ -43,9 +46,9 @@ fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
     let servers = match &redis {
         Some(redis) => ["first", "second"]
             .iter()
-            .map(|id| Server::start_as(kind, &with_mcp(Setup::in_cluster(redis, id))))
+            .map(|id| Server::start_as(kind, &with_gateways(Setup::in_cluster(redis, id))))
             .collect::<Result<Vec<_>>>()?,
-        None => vec![Server::start_as(kind, &with_mcp(Setup::default()))?],
+        None => vec![Server::start_as(kind, &with_gateways(Setup::default()))?],
     };
     let transport = if matches!(run, Run::Http) {
         "http"

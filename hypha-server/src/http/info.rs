@@ -150,7 +150,7 @@ pub(super) async fn records(
 }
 
 /// The query of a request for one service.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Selection {
     /// Selection mode, if the id selects several services.
     _mode: Option<String>,

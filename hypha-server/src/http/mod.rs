@@ -15,14 +15,20 @@
 //! * Connections are spawned by [`Shutdown::spawn`](crate::state::Shutdown::spawn), so that none
 //!   outlives the server.
 
+#[cfg(feature = "a2a")]
+mod a2a;
 mod app_response;
 mod apps;
 mod body;
 #[cfg(feature = "compression")]
 mod compression;
+#[cfg(any(feature = "a2a", feature = "mcp"))]
+mod content;
 mod credentials;
 mod files;
 mod functions;
+#[cfg(any(feature = "a2a", feature = "mcp"))]
+mod gateways;
 mod info;
 #[cfg(feature = "mcp")]
 mod mcp;
@@ -32,6 +38,8 @@ mod problem;
 mod rate;
 mod request_client;
 mod rpc;
+#[cfg(feature = "skills")]
+mod skills;
 mod transcode;
 mod upgrade;
 mod visits;
@@ -138,6 +146,14 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
             "/{workspace}/services/{id}/openapi.json",
             get(openapi::service),
         );
+    #[cfg(feature = "skills")]
+    let app = match front.state.settings.disable_agent_skills {
+        true => app,
+        false => app
+            .route("/{workspace}/agent-skills", get(apps::slash))
+            .route("/{workspace}/agent-skills/", get(skills::index))
+            .route("/{workspace}/agent-skills/{*path}", get(skills::page)),
+    };
     let app = mounts.into_iter().fold(app, |app, mount| {
         let served = || get(files::mounted).layer(Extension(mount.clone()));
         app.route(&mount.path, served())
@@ -151,6 +167,14 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/{workspace}/mcp", any(mcp::slash))
         .route("/{workspace}/mcp/", any(mcp::index))
         .route("/{workspace}/mcp/{*path}", any(mcp::page));
+    #[cfg(feature = "a2a")]
+    let app = app
+        .route("/{workspace}/a2a", any(a2a::index))
+        .route("/{workspace}/a2a/", any(a2a::index))
+        .route("/{workspace}/a2a/{id}", any(a2a::root))
+        .route("/{workspace}/a2a/{id}/{*path}", any(a2a::page))
+        .route("/{workspace}/a2a/{id}/", any(a2a::root))
+        .route("/{workspace}/a2a-info/{id}", get(a2a::info));
     let app = app
         // Added after the compression layer: responses of applications set their own encodings, and
         // are streams of unknown length.
@@ -205,6 +229,9 @@ fn front(state: &Arc<State>) -> Front {
         mcp: mcp::McpSessions::new(&state.settings.limits),
     }
 }
+
+#[cfg(feature = "skills")]
+pub(crate) use self::skills::service as skills_service;
 
 /// Returns the routes for a program that accepts the connections itself.
 pub(crate) fn mounted(state: &Arc<State>, origins: &[HeaderValue]) -> Router {

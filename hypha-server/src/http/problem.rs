@@ -65,7 +65,7 @@ fn with_retry(status: StatusCode, mut response: Response) -> Response {
 }
 
 impl Problem {
-    #[cfg(feature = "mcp")]
+    #[cfg(any(feature = "a2a", feature = "mcp", feature = "skills"))]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

@@ -252,7 +252,7 @@ pub(super) fn refusal(error: &Error) -> Problem {
 }
 
 /// Returns the class and the text of an error.
-#[cfg(feature = "mcp")]
+#[cfg(any(feature = "a2a", feature = "mcp"))]
 pub(super) fn text_of(error: &Error) -> String {
     classify(error).1
 }

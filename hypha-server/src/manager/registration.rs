@@ -47,7 +47,8 @@ pub(super) async fn register(
     let service = complete(service, &workspace, ctx)?;
     let key = ServiceKey::parse(&service.id).ok_or_else(|| {
         ManagerError::Value(format!(
-            "Invalid service id: {}, expected workspace/client:service",
+            "Invalid service id: {}, expected workspace/client:service, where the name of the service \
+             has none of the characters / : @",
             service.id
         ))
     })?;

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 ///
 /// The variables may be meant for another program. For example, Kubernetes sets `HYPHA_PORT` to a
 /// URL if a service is called `hypha`.
-const TOLERATED: [&str; 26] = [
+const TOLERATED: [&str; 27] = [
     "HYPHA_PORT",
     "RECONNECTION_TOKEN_LIFE_TIME",
     "MAXIMUM_LOGIN_TIME",
@@ -31,6 +31,7 @@ const TOLERATED: [&str; 26] = [
     "HYPHA_BEHIND_PROXY",
     "HYPHA_IN_MEMORY",
     "HYPHA_LOG_FORMAT",
+    "HYPHA_DISABLE_AGENT_SKILLS",
     "HYPHA_ENABLE_LOCAL_AUTH",
     "HYPHA_VERIFICATION_CODE_TTL",
     "HYPHA_VERIFICATION_MAX_ATTEMPTS",
@@ -50,8 +51,9 @@ use Takes::{Any, Nothing, One};
 
 const S3: &str = "this server has no S3 and no artifacts";
 const APPS: &str = "this server launches no apps";
-const PYTHON: &str = "this server runs no Python: connect the program as a client, which registers \
-                      its services, or embed the server (Builder::startup_service)";
+const PYTHON: &str = "this server is one binary and loads no Python module: run the function's \
+                      module as a program that connects as a client and registers the services, or \
+                      embed the server in a Rust program (Builder::startup_service)";
 const SEARCH: &str = "this server has no search by meaning";
 /// Empty if the MCP gateway is built in, because the gateway is then always on.
 const MCP: &str = if cfg!(feature = "mcp") {
@@ -59,12 +61,18 @@ const MCP: &str = if cfg!(feature = "mcp") {
 } else {
     "this server was built without the MCP gateway"
 };
+/// Empty if the A2A gateway is built in, because the gateway is then always on.
+const A2A: &str = if cfg!(feature = "a2a") {
+    ""
+} else {
+    "this server was built without the A2A gateway"
+};
 const SHELL: &str = "this server has no shell";
 
 /// Options of the Python server that this server accepts without effect, each with the reason. An
 /// empty reason suppresses the warning, because users do not miss the effect of that option. Each
 /// option has the environment variable `HYPHA_<NAME>`.
-const WITHOUT_EFFECT: [(&str, Takes, &str); 42] = [
+const WITHOUT_EFFECT: [(&str, Takes, &str); 41] = [
     ("from-env", Nothing, ""),
     ("reset-redis", Nothing, "this server clears no Redis"),
     ("triton-servers", One, "this server has no Triton proxy"),
@@ -99,9 +107,8 @@ const WITHOUT_EFFECT: [(&str, Takes, &str); 42] = [
     ("cache-dir", One, SEARCH),
     ("enable-service-search", Nothing, SEARCH),
     ("startup-functions", Any, PYTHON),
-    ("enable-a2a", Nothing, "this server has no A2A gateway"),
+    ("enable-a2a", Nothing, A2A),
     ("enable-mcp", Nothing, MCP),
-    ("disable-agent-skills", Nothing, ""),
     ("enable-k8s-worker", Nothing, APPS),
     ("enable-terminal-worker", Nothing, APPS),
     ("disable-ssl", Nothing, ""),
@@ -228,14 +235,14 @@ mod tests {
         let warnings = given(
             &arguments,
             &[
-                ("HYPHA_ENABLE_A2A", "yes"),
+                ("HYPHA_ENABLE_K8S_WORKER", "yes"),
                 ("HYPHA_ENABLE_TERMINAL_WORKER", "0"),
             ],
         );
         let starts = [
             "--enable-s3 has",
             "--startup-functions has",
-            "HYPHA_ENABLE_A2A has",
+            "HYPHA_ENABLE_K8S_WORKER has",
         ];
         assert_eq!(warnings.len(), starts.len(), "{warnings:?}");
         for (warning, start) in warnings.iter().zip(starts) {

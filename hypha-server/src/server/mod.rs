@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderValue;
+use hypha_rpc::service::Service;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -206,7 +207,7 @@ async fn start_at(
         #[cfg(feature = "accounts")]
         accounts.clone(),
         extensions.login_methods,
-        [queue::service(&state)]
+        own_services(&state)
             .into_iter()
             .chain(extensions.services)
             .collect(),
@@ -230,6 +231,17 @@ async fn start_at(
         running: Some(running),
     };
     Ok((server, origins))
+}
+
+/// Returns the services of the server in the workspace `public`, besides the login service.
+fn own_services(state: &Arc<State>) -> Vec<Service> {
+    let queue = queue::service(state);
+    #[cfg(feature = "skills")]
+    if !state.settings.disable_agent_skills {
+        let skills = http::skills_service(&state.info.public_base_url);
+        return vec![queue, skills];
+    }
+    vec![queue]
 }
 
 /// Returns the address of the settings, for errors.

@@ -160,6 +160,16 @@ pub struct Settings {
         )
     )]
     pub static_mounts: Vec<String>,
+    /// Serve no documents for agents at /{workspace}/agent-skills/. Default: false.
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            env = "HYPHA_DISABLE_AGENT_SKILLS",
+            value_parser = clap::builder::BoolishValueParser::new()
+        )
+    )]
+    pub disable_agent_skills: bool,
     /// Names in tokens, and the identity provider.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
     pub tokens: TokenSettings,
@@ -188,6 +198,7 @@ impl Default for Settings {
             redis_uri: None,
             js_client: None,
             static_mounts: Vec::new(),
+            disable_agent_skills: false,
             tokens: TokenSettings::default(),
             accounts: AccountSettings::default(),
             limits: Limits::default(),

@@ -2,6 +2,8 @@
 //! program that contains a server takes seconds to build. The tests that measure memory or latency
 //! are separate programs.
 
+#[cfg(feature = "a2a")]
+mod a2a;
 #[cfg(all(feature = "accounts", feature = "jwks"))]
 mod accounts;
 mod apps;
@@ -25,6 +27,8 @@ mod queue;
 mod restart;
 mod routing;
 mod services;
+#[cfg(feature = "skills")]
+mod skills;
 mod stream;
 #[path = "../support/mod.rs"]
 mod support;

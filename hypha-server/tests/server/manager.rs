@@ -728,3 +728,23 @@ async fn a_wrong_type_in_a_record_is_reported_with_its_key() -> Result<()> {
     assert!(error.contains("`config.owners`"), "{error}");
     Ok(())
 }
+
+#[tokio::test]
+async fn names_of_services_have_no_separators() -> Result<()> {
+    let server = server().await?;
+    let client = connect(server.url()).await?;
+    let manager = client.get_service("~").await?;
+    let own = format!("{}/{}", client.workspace(), client.client_id());
+    for name in ["a/b", "a:b", "a@b", "ws-other/client:name", ""] {
+        let record = json!({"id": format!("{own}:{name}"), "name": "n", "config": {}});
+        let refused = manager
+            .call::<Value>("register_service", args!(record))
+            .await;
+        let text = refused.unwrap_err().to_string();
+        assert!(
+            text.contains("none of the characters / : @"),
+            "{name}: {text}"
+        );
+    }
+    Ok(())
+}

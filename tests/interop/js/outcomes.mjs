@@ -20,7 +20,7 @@ function plain(value) {
     const entries = Object.entries(value).map(([key, item]) => [key, plain(item)]);
     const shown = Object.fromEntries(entries);
     // The documentation of the servers' own services differs.
-    if (/:(hypha-login|queue)$/.test(value.id)) {
+    if (/:(agent-skills|hypha-login|queue)$/.test(value.id)) {
       shown.service_schema = Object.keys(value.service_schema ?? {}).sort();
     }
     return shown;

@@ -52,7 +52,7 @@ def plain(value):
     if callable(value):
         return {"function": getattr(value, "__name__", None)}
     if isinstance(value, dict):
-        if str(value.get("id")).endswith((":hypha-login", ":admin-utils", ":queue")):
+        if str(value.get("id")).endswith((":hypha-login", ":admin-utils", ":agent-skills", ":queue")):
             # The documentation of the servers' own services differs.
             schemas = value.get("service_schema") or {}
             value = {**value, "service_schema": sorted(schemas)}

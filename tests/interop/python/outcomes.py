@@ -13,8 +13,10 @@ import httpx
 import numpy as np
 from jose import jwt
 
+import outcomes_a2a
 import outcomes_http
 import outcomes_mcp
+import outcomes_skills
 import peer
 from outcome import Recorder, plain
 
@@ -140,6 +142,7 @@ async def host_services(sessions):
         await client.register_service(many)
     await outcomes_http.register_pages(host)
     await outcomes_mcp.register(host)
+    await outcomes_a2a.register(host)
     await host.register_service_type({"id": "kind", "name": "kind", "definition": {}})
     visible = {"id": "public-kind", "name": "seen by all", "definition": {}, "config": public}
     await host.register_service_type(visible)
@@ -414,6 +417,8 @@ async def main():
     async with httpx.AsyncClient(base_url=options.server_url, timeout=LIMIT) as http:
         await outcomes_http.requests(recorder, http, tokens)
         await outcomes_mcp.requests(recorder, http, tokens)
+        await outcomes_a2a.requests(recorder, http, tokens)
+        await outcomes_skills.requests(recorder, http, tokens)
     await outcomes_http.login(recorder, sessions, tokens)
     await sessions.disconnect()
     peer.say("DONE")

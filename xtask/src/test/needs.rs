@@ -169,6 +169,7 @@ const ROWS: &[Row] = &[
     row("login", &[Need::Servers]),
     row("operate", &[Need::Servers]),
     row("types", &[Need::JavaScript, Need::Servers]),
+    row("a2a", &[Need::Python, SERVER]),
     row("mcp", &[Need::McpClients, Need::Servers, example("mcp")]),
     row("options", &[Need::JavaScript, Need::Servers]),
     row("outcomes", &[Need::Python, Need::JavaScript, SERVER]),

@@ -18,10 +18,9 @@ use rmcp::service::{RequestContext, RoleServer};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::content;
 use super::offer::{Offer, Source};
-use crate::http::Front;
 use crate::http::request_client::{self, Visitor};
+use crate::http::{Front, content};
 use crate::memory::Charge;
 
 /// Maximum size of an item that is shown in a progress notification, in bytes.

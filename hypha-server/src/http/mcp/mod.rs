@@ -5,7 +5,6 @@
 
 mod content;
 mod gateway;
-mod image;
 mod info;
 mod offer;
 mod sse;
@@ -16,18 +15,16 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Path, Query, State as Shared};
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hypha_rpc::Error;
-use hypha_rpc::error::RejectKind;
 use serde_json::json;
 
 use self::gateway::{Gateway, Handler};
 use self::offer::Offer;
 pub(super) use self::sse::McpSessions;
-use super::credentials::Links;
-use super::problem::{Problem, problem};
-use super::request_client::{self, Visitor};
+use super::gateways::{self, Refused, identify};
+use super::problem::problem;
+use super::request_client::Visitor;
 use super::{Front, Remote, body};
 
 /// Endpoint of a service, selected by the end of the URL path.
@@ -52,21 +49,6 @@ struct Place {
     mode: Option<String>,
     /// Path of the request, without a slash at its end.
     path: String,
-}
-
-/// An error response, sent as `{"error": …}`.
-struct Refused(Problem);
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Refused(problem)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        self.0.respond(|detail| json!({"error": detail}))
-    }
 }
 
 /// Splits the path after `/{workspace}/mcp/` into service id and endpoint. The id may contain
@@ -162,15 +144,8 @@ pub(super) async fn page(
 /// Fetches a service in the name of the visitor, and returns its gateway.
 async fn connect(front: &Front, visitor: Visitor, place: &Place) -> Result<Gateway, Refused> {
     let Place { workspace, id, .. } = place;
-    let user = visitor.user.clone();
-    let client = request_client::enter(front, user, &visitor.account, workspace).await?;
-    let found = if id.contains('/') {
-        request_client::service_by_id(&client, id, place.mode.clone()).await
-    } else {
-        request_client::service(&client, workspace, id, place.mode.clone()).await
-    };
-    let service = found.map_err(|error| unavailable(id, &error))?;
-    let room = offer::room(service.members());
+    let service = gateways::find(front, &visitor, workspace, id, place.mode.clone()).await?;
+    let room = gateways::room(service.members());
     let charge = visitor.account.charge(room).await;
     let charge = charge.map_err(|error| body::over_budget(&front.state, &error))?;
     let offer = Offer::of(&service);
@@ -184,34 +159,6 @@ async fn connect(front: &Front, visitor: Visitor, place: &Place) -> Result<Gatew
         _offer: charge,
         charges: Default::default(),
     })
-}
-
-/// Returns the response for a service that cannot be used. The status is 404 whether the service
-/// does not exist or the user may not use it.
-fn unavailable(id: &str, error: &Error) -> Refused {
-    let is_hidden = match error {
-        Error::Rejected(refused) => matches!(
-            refused.kind,
-            RejectKind::UnknownService | RejectKind::PermissionDenied | RejectKind::Expired
-        ),
-        _ => false,
-    };
-    let refusal = request_client::refusal(error);
-    if !is_hidden && refusal.status() != StatusCode::NOT_FOUND {
-        return Refused(refusal);
-    }
-    let why = request_client::text_of(error);
-    Refused(problem(
-        StatusCode::NOT_FOUND,
-        format!("Service {id} not found or not accessible: {why}"),
-    ))
-}
-
-/// Identifies the sender of a request. The cookie does not count if a page of another origin links
-/// here.
-async fn identify(front: &Front, remote: Remote, headers: &HeaderMap) -> Result<Visitor, Refused> {
-    let visitor = request_client::identify(front, remote, headers, Links::AreNoCalls).await;
-    Ok(visitor?)
 }
 
 fn shared(gateway: Gateway) -> Handler {

@@ -67,9 +67,6 @@ pub(super) struct Prompted {
     pub(super) method: String,
 }
 
-/// Memory charged for one member, in bytes, including its part of the descriptions.
-const NODE: usize = 256;
-
 /// Functions by which a service implements the protocol itself.
 const NATIVE: [&str; 7] = [
     "list_tools",
@@ -407,25 +404,6 @@ fn titled(text: &str) -> String {
         cased
     };
     text.chars().map(letter).collect()
-}
-
-/// Returns an upper bound on the memory of the offer for these members, in bytes.
-pub(super) fn room(members: &Map) -> usize {
-    let entries = members.iter();
-    entries
-        .map(|(key, value)| 2 * key.len() + room_of(value))
-        .sum()
-}
-
-fn room_of(value: &Value) -> usize {
-    let content = match value {
-        Value::String(text) => 2 * text.len(),
-        Value::List(items) => items.iter().map(room_of).sum(),
-        Value::Map(map) => room(map),
-        Value::Handle(handle) => handle.raw().map_or(0, room),
-        _ => 0,
-    };
-    NODE + content
 }
 
 #[cfg(test)]

@@ -22,9 +22,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::gateway::{Gateway, Handler};
-use super::{Place, Refused, connect, content, identify, shared};
+use super::{Place, Refused, connect, identify, shared};
 use crate::http::problem::problem;
-use crate::http::{Front, Remote, body};
+use crate::http::{Front, Remote, body, content};
 use crate::memory::Charge;
 use crate::settings::Limits;
 use crate::shares::Slots;

@@ -18,9 +18,9 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
 
-use super::{Place, Refused, connect, content, identify, shared};
+use super::{Place, Refused, connect, identify, shared};
 use crate::http::problem::problem;
-use crate::http::{Front, Remote, body};
+use crate::http::{Front, Remote, body, content};
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";

@@ -1,0 +1,146 @@
+//! Messages of clients and of agents.
+
+use hypha_wire::RawValue;
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+
+use crate::http::content::{Block, json_text};
+
+type Object = Map<String, Json>;
+
+/// A part of a message of an agent.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Part(Json);
+
+impl Block for Part {
+    fn text(text: String) -> Self {
+        Part(json!({"kind": "text", "text": text}))
+    }
+
+    fn binary(base64: String, kind: Option<&'static str>) -> Self {
+        let kind = kind.unwrap_or("application/octet-stream");
+        Part(json!({"kind": "file", "file": {"bytes": base64, "mimeType": kind}}))
+    }
+
+    fn ready(value: &RawValue) -> Option<Self> {
+        // Checked first, so that only what may be a part is converted.
+        value.member("kind")?.as_str()?;
+        let part: Json = serde_json::from_slice(&json_text(value).ok()?).ok()?;
+        let is_part = part.as_object().is_some_and(|part| part_of(part).is_ok());
+        is_part.then_some(Part(part))
+    }
+}
+
+/// A message of a client.
+pub(super) struct Message {
+    /// The message in the form in which services receive it.
+    pub(super) shown: Json,
+    pub(super) context: Option<String>,
+    /// The task that the message continues.
+    pub(super) task: Option<String>,
+}
+
+impl Message {
+    /// Reads the message in the parameters of a request.
+    ///
+    /// # Errors
+    ///
+    /// Names a member of another type than the protocol has there.
+    pub(super) fn of(params: &Object) -> Result<Message, String> {
+        let Some(Json::Object(given)) = params.get("message") else {
+            return Err("`message`: expected a map".into());
+        };
+        optional_map(params, "configuration")?;
+        optional_map(params, "metadata")?;
+        if given.get("kind").is_some_and(|kind| kind != "message") {
+            return Err("`message.kind`: expected \"message\"".into());
+        }
+        optional_map(given, "metadata")?;
+        let role = given.get("role").and_then(Json::as_str);
+        let role = role.filter(|role| ["agent", "user"].contains(role));
+        let role = role.ok_or("`message.role`: expected \"user\" or \"agent\"")?;
+        let id = text(given, "messageId", "message_id")?;
+        let id = id.ok_or("`message.messageId` is missing")?;
+        let Some(Json::Array(parts)) = given.get("parts") else {
+            return Err("`message.parts`: expected a list".into());
+        };
+        let part = |(index, part): (usize, &Json)| {
+            let object = part.as_object().ok_or("expected a map");
+            let read = object.and_then(part_of);
+            read.map_err(|why| format!("`message.parts[{index}]`: {why}"))
+        };
+        let parts: Vec<Json> = parts
+            .iter()
+            .enumerate()
+            .map(part)
+            .collect::<Result<_, _>>()?;
+        Ok(Message {
+            shown: json!({"parts": parts, "role": role, "messageId": id}),
+            context: text(given, "contextId", "context_id")?.map(str::to_owned),
+            task: text(given, "taskId", "task_id")?.map(str::to_owned),
+        })
+    }
+}
+
+/// Returns a part in the form in which services receive it.
+fn part_of(part: &Object) -> Result<Json, &'static str> {
+    let kind = match part.get("kind") {
+        None => ["text", "file", "data"]
+            .into_iter()
+            .find(|kind| part.contains_key(*kind)),
+        Some(kind) => kind.as_str(),
+    };
+    match kind {
+        Some("text") => match part.get("text") {
+            Some(Json::String(text)) => Ok(json!({"kind": "text", "text": text})),
+            _ => Err("expected a string `text`"),
+        },
+        Some("data") => match part.get("data") {
+            Some(data @ Json::Object(_)) => Ok(json!({"kind": "data", "data": data})),
+            _ => Err("expected a map `data`"),
+        },
+        Some("file") => match part.get("file") {
+            Some(file) if file["bytes"].is_string() || file["uri"].is_string() => {
+                Ok(json!({"kind": "file", "file": file}))
+            }
+            _ => Err("expected a map `file` with a string `bytes` or `uri`"),
+        },
+        _ => Err("expected the kind \"text\", \"file\" or \"data\""),
+    }
+}
+
+/// Returns an optional string under one of its two names.
+pub(super) fn text<'a>(
+    object: &'a Object,
+    name: &str,
+    other: &str,
+) -> Result<Option<&'a str>, String> {
+    match object.get(name).or_else(|| object.get(other)) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("`{name}`: expected a string")),
+    }
+}
+
+fn optional_map(object: &Object, name: &str) -> Result<(), String> {
+    match object.get(name) {
+        None | Some(Json::Null | Json::Object(_)) => Ok(()),
+        Some(_) => Err(format!("`{name}`: expected a map")),
+    }
+}
+
+/// Returns a message of an agent.
+pub(super) fn answer(parts: &[Part]) -> Json {
+    json!({
+        "kind": "message",
+        "messageId": hypha_wire::random_id(),
+        "parts": parts,
+        "role": "agent",
+    })
+}
+
+/// Returns the message of an agent that failed.
+pub(super) fn failure(text: &str) -> Json {
+    answer(&[Part::text(format!("Error: {text}"))])
+}

@@ -1,0 +1,304 @@
+//! Services as agents: the Agent2Agent protocol (A2A) at `/{workspace}/a2a/{service}`, version
+//! 0.3.0 with JSON-RPC over HTTP.
+//!
+//! A service of the type `a2a` has a method `run`, which receives a message and returns the answer,
+//! and a member or method `agent_card`. Requests are independent, as in the original server: it
+//! keeps no tasks.
+
+mod card;
+mod events;
+mod info;
+mod message;
+mod reply;
+mod rpc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, Query, State as Shared};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hypha_rpc::{Args, Error, RemoteService, Value};
+use hypha_wire::RawValue;
+use serde_json::json;
+
+use self::card::Card;
+use super::gateways::{self, Refused, identify};
+use super::problem::problem;
+use super::request_client::{self, Visitor};
+use super::{Front, Remote, body, content};
+use crate::memory::Charge;
+
+/// Paths of the agent card below that of the service. The second is that of older clients.
+const CARDS: [&str; 2] = [".well-known/agent-card.json", ".well-known/agent.json"];
+/// Path of the card for clients with a token, in older clients.
+const EXTENDED_CARD: &str = "agent/authenticatedExtendedCard";
+/// Method that answers messages.
+const RUN: &str = "run";
+
+/// The workspace and the service that a URL names.
+struct Place {
+    workspace: String,
+    id: String,
+    /// The query parameter `_mode`, which selects among several matches.
+    mode: Option<String>,
+}
+
+impl Place {
+    fn new(workspace: String, id: String, query: &[(String, String)]) -> Place {
+        let mode = query.iter().find(|(name, _)| name == "_mode");
+        Place {
+            workspace,
+            id,
+            mode: mode.map(|(_, mode)| mode.clone()),
+        }
+    }
+}
+
+/// A service of the type `a2a`, for one request.
+struct Agent {
+    front: Front,
+    service: RemoteService,
+    visitor: Visitor,
+    /// URL of the agent for its card, unless the card has one.
+    url: String,
+}
+
+/// Reason why a request has no result.
+enum Failure {
+    /// The service failed, with this text.
+    Service(String),
+    /// The server failed, with this text.
+    Server(String),
+}
+
+impl Failure {
+    fn text(self) -> String {
+        match self {
+            Failure::Service(text) | Failure::Server(text) => text,
+        }
+    }
+}
+
+impl Agent {
+    /// Fetches an agent in the name of the visitor.
+    async fn find(front: &Front, visitor: Visitor, place: &Place) -> Result<Agent, Refused> {
+        let Place { workspace, id, .. } = place;
+        let service = gateways::find(front, &visitor, workspace, id, place.mode.clone()).await?;
+        let base = &front.state.info.public_base_url;
+        Ok(Agent {
+            front: front.clone(),
+            service,
+            visitor,
+            url: format!("{base}/{workspace}/a2a/{id}"),
+        })
+    }
+
+    fn kind(&self) -> Option<&str> {
+        self.service.get("type").and_then(Value::as_str)
+    }
+
+    /// Charges memory to the request. The charge must live as long as the memory.
+    fn charge(&self, bytes: usize) -> Result<Charge, Failure> {
+        let charge = self.visitor.account.try_charge(bytes);
+        charge.map_err(|error| {
+            self.front.state.counters.http_refused_memory.add();
+            Failure::Server(error.to_string())
+        })
+    }
+
+    /// Waits for `work`, unless the server evicts the account of the request.
+    async fn unless_evicted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.visitor.account.gives_way() => {
+                self.front.state.counters.http_refused_memory.add();
+                let text = "the server is out of memory; try again later";
+                Err(Failure::Server(text.into()))
+            }
+        }
+    }
+
+    /// Calls a method. Returns its result with a charge for the result and what is made of it.
+    async fn call(&self, method: &str, args: Args) -> Result<(RawValue, Charge), Failure> {
+        let call = self.service.call::<RawValue>(method, args);
+        let result = self.unless_evicted(call).await?;
+        let result = result.map_err(|error| failed(&error))?;
+        let charge = self.charge(content::room_of_result(result.as_bytes().len()))?;
+        Ok((result, charge))
+    }
+
+    /// Converts a result, on a blocking thread if it is large. Releases the functions in the
+    /// result, because clients cannot call them.
+    async fn convert<T: Send + 'static>(
+        &self,
+        result: RawValue,
+        convert: impl FnOnce(&RawValue) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let work = {
+            let size = result.as_bytes().len();
+            let work = move || {
+                let converted = convert(&result);
+                drop(result.handles());
+                converted
+            };
+            self.front.visits.run(size, work).await
+        };
+        let stopped = |_| Failure::Server("the server is shutting down".into());
+        work.map_err(stopped)?.map_err(Failure::Service)
+    }
+
+    /// Returns the card of the agent, with a charge for its memory.
+    async fn card(&self) -> Result<(Card, Charge), Failure> {
+        let service = &self.service;
+        let Some(name) = card::member(service) else {
+            let charge = self.charge(card::ROOM)?;
+            return Ok((Card::of(None, service, &self.url), charge));
+        };
+        let (given, mut charge) = if service.has_method(name) {
+            let (result, charge) = self.call(name, Args::new(0, 0)).await?;
+            let text = self.convert(result, content::json_text).await?;
+            let parsed = serde_json::from_slice(&text);
+            let parsed = parsed.map_err(|error| Failure::Service(error.to_string()))?;
+            (parsed, charge)
+        } else {
+            let charge = self.charge(card::ROOM + 3 * gateways::room(service.members()))?;
+            let value = service.get(name).map(Value::to_json);
+            (value.unwrap_or_default(), charge)
+        };
+        let more = charge.try_grow(card::ROOM);
+        more.map_err(|error| Failure::Server(error.to_string()))?;
+        let serde_json::Value::Object(given) = given else {
+            let id = service.id();
+            return Err(Failure::Service(format!("`{name}` of {id} is not a map")));
+        };
+        Ok((Card::of(Some(given), service, &self.url), charge))
+    }
+}
+
+/// Returns the class and the text of a failed call.
+fn failed(error: &Error) -> Failure {
+    Failure::Service(request_client::text_of(error))
+}
+
+/// Responds with 404 and the format of the URLs, because the path contains no service id.
+pub(super) async fn index(Path(workspace): Path<String>) -> Response {
+    let body = json!({
+        "error": "A2A service ID required",
+        "message": "No service ID was provided in the URL.",
+        "help": "Please specify a service ID. URL format: /{workspace}/a2a/{service_id}",
+        "example": format!("/{workspace}/a2a/your-service-id"),
+    });
+    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
+}
+
+/// Describes a service and its card, if the user may use the service.
+pub(super) async fn info(
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
+    Path((workspace, id)): Path<(String, String)>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let place = Place::new(workspace, id, &query);
+    info::describe(&front, remote, &place, &headers).await
+}
+
+/// Serves requests to the URL of an agent itself.
+pub(super) async fn root(
+    front: Shared<Front>,
+    remote: Extension<Remote>,
+    Path((workspace, id)): Path<(String, String)>,
+    query: Query<Vec<(String, String)>>,
+    request: Request<Body>,
+) -> Response {
+    let path = Path((workspace, id, String::new()));
+    page(front, remote, path, query, request).await
+}
+
+/// Serves requests below the URL of an agent.
+pub(super) async fn page(
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
+    Path((workspace, id, path)): Path<(String, String, String)>,
+    Query(query): Query<Vec<(String, String)>>,
+    request: Request<Body>,
+) -> Response {
+    let place = Place::new(workspace, id, &query);
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    let answered = answer(
+        &front,
+        remote,
+        &place,
+        &path,
+        &parts.method,
+        &parts.headers,
+        &mut body,
+    );
+    let answered = answered.await;
+    if let Some(body) = body {
+        body::discard(&front, &parts.headers, body).await;
+    }
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn answer(
+    front: &Front,
+    remote: Remote,
+    place: &Place,
+    path: &str,
+    method: &Method,
+    headers: &HeaderMap,
+    body: &mut Option<Body>,
+) -> Result<Response, Refused> {
+    let visitor = identify(front, remote, headers).await?;
+    let agent = Agent::find(front, visitor, place).await?;
+    let id = &place.id;
+    if agent.kind() != Some("a2a") {
+        let text = format!("Service {id} is not an A2A service");
+        return Err(problem(StatusCode::BAD_REQUEST, text).into());
+    }
+    if !agent.service.has_method(RUN) {
+        return Err(broken("Service does not have a 'run' function"));
+    }
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if path.is_empty() {
+        if *method != Method::POST {
+            return Ok(not_allowed("POST"));
+        }
+        let body = body.take().unwrap_or_default();
+        return rpc::post(agent, body).await;
+    }
+    let is_card = CARDS.contains(&path);
+    if is_card && !reads {
+        return Ok(not_allowed("GET"));
+    }
+    if !is_card && path != EXTENDED_CARD {
+        return Ok((StatusCode::NOT_FOUND, "Not Found").into_response());
+    }
+    let (card, charge) = agent
+        .card()
+        .await
+        .map_err(|failure| broken(&failure.text()))?;
+    if is_card {
+        let served = card.served().map_err(|why| broken(&why))?;
+        return Ok(reply::respond(&served, agent, vec![charge]));
+    }
+    if !card.has_extended() {
+        return Ok((StatusCode::NOT_FOUND, "Not Found").into_response());
+    }
+    let text = "Authenticated extended agent card is supported but not configured on the server.";
+    Err(problem(StatusCode::NOT_FOUND, text).into())
+}
+
+/// Returns the response for a service that does not follow the form of an agent.
+fn broken(why: &str) -> Refused {
+    let text = format!("Internal server error: {why}");
+    Refused(problem(StatusCode::INTERNAL_SERVER_ERROR, text))
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
+    let text = "Method Not Allowed";
+    let headers = [(header::ALLOW, allowed)];
+    (StatusCode::METHOD_NOT_ALLOWED, headers, text).into_response()
+}
