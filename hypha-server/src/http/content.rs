@@ -50,8 +50,42 @@ pub(super) fn blocks<B: Block>(result: &RawValue, splits: bool) -> Result<Vec<B>
     Ok(blocks)
 }
 
+/// Value of `_rtype` of an object of the Python library pydantic.
+const PYDANTIC: &str = "pydantic_model";
+/// Member with the data of such an object, beside its schema.
+const PYDANTIC_DATA: &str = "_rvalue";
+
+/// Returns the data of an object of pydantic, without its schema. Other values are unchanged.
+pub(super) fn model(value: RawValue) -> RawValue {
+    let tag = value.member(hypha_wire::keys::RTYPE);
+    if tag.as_ref().and_then(RawValue::as_str) != Some(PYDANTIC) {
+        return value;
+    }
+    value.member(PYDANTIC_DATA).unwrap_or(value)
+}
+
+/// Replaces objects of pydantic in JSON by their data, like [`model`], without members that are
+/// null: pydantic has one for each optional member.
+pub(super) fn plain(json: Json) -> Json {
+    match json {
+        Json::Array(items) => items.into_iter().map(plain).collect(),
+        Json::Object(mut map) => {
+            if map.get(hypha_wire::keys::RTYPE).and_then(Json::as_str) == Some(PYDANTIC)
+                && let Some(Json::Object(mut data)) = map.remove(PYDANTIC_DATA)
+            {
+                data.retain(|_, value| !value.is_null());
+                return Json::Object(data);
+            }
+            let members = map.into_iter().map(|(name, value)| (name, plain(value)));
+            Json::Object(members.collect())
+        }
+        other => other,
+    }
+}
+
 /// Adds the content blocks of one value.
 fn add<B: Block>(value: &RawValue, blocks: &mut Vec<B>) -> Result<(), String> {
+    let value = &model(value.clone());
     if let Some(text) = value.as_str() {
         blocks.push(B::text(text.to_owned()));
     } else if let Some(block) = binary(value)? {
@@ -213,4 +247,34 @@ pub(super) fn room(json: &[u8]) -> usize {
 /// or escaped form, and the response.
 pub(super) fn room_of_result(size: usize) -> usize {
     6 * size + NODE
+}
+
+#[cfg(test)]
+mod tests {
+    use hypha_wire::{Value, to_vec};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn objects_of_pydantic_are_their_data() {
+        let data = json!({"name": "echo", "title": null, "inputSchema": {"type": "object"}});
+        let object = json!({"_rtype": "pydantic_model", "_rvalue": data, "_rschema": {}});
+        let expected = json!({"name": "echo", "inputSchema": {"type": "object"}});
+        assert_eq!(plain(json!([object])), json!([expected]));
+        assert_eq!(
+            plain(json!({"a": null, "b": object})),
+            json!({"a": null, "b": expected})
+        );
+        let raw = |value: Json| {
+            let bytes = to_vec(&Value::from(value)).unwrap();
+            RawValue::new(bytes.into()).unwrap()
+        };
+        let found = json_text(&model(raw(object))).unwrap();
+        assert_eq!(serde_json::from_slice::<Json>(&found).unwrap(), data);
+        let other = json!({"_rtype": "ndarray", "_rvalue": 1});
+        let found = json_text(&raw(json!([1]))).unwrap();
+        assert_eq!(json_text(&model(raw(json!([1])))).unwrap(), found);
+        assert!(model(raw(other)).member("_rtype").is_some());
+    }
 }

@@ -70,7 +70,7 @@ impl Gateway {
         let result = result.map_err(|error| Failure::Service(request_client::text_of(&error)))?;
         let size = result.as_bytes().len();
         self.hold(&context.id, content::room_of_result(size))?;
-        Ok(result)
+        Ok(content::model(result))
     }
 
     async fn unless_ended<T>(
@@ -132,8 +132,8 @@ impl Gateway {
     ) -> Result<Json, Failure> {
         let text = self.convert(result, content::json_text).await?;
         self.hold(&context.id, content::room(&text))?;
-        let parse = move || serde_json::from_slice(&text).map_err(|error| error.to_string());
-        parse().map_err(Failure::Service)
+        let parsed = serde_json::from_slice(&text).map(content::plain);
+        parsed.map_err(|error| Failure::Service(error.to_string()))
     }
 
     /// Calls a tool and returns its content.
