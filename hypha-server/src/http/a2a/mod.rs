@@ -157,12 +157,14 @@ impl Agent {
         let (given, mut charge) = if service.has_method(name) {
             let (result, charge) = self.call(name, Args::new(0, 0)).await?;
             let text = self.convert(result, content::json_text).await?;
-            let parsed = serde_json::from_slice(&text);
+            let parsed = serde_json::from_slice(&text).map(content::plain);
             let parsed = parsed.map_err(|error| Failure::Service(error.to_string()))?;
             (parsed, charge)
         } else {
             let charge = self.charge(card::ROOM + 3 * gateways::room(service.members()))?;
-            let value = service.get(name).map(Value::to_json);
+            let value = service
+                .get(name)
+                .map(|value| content::plain(value.to_json()));
             (value.unwrap_or_default(), charge)
         };
         let more = charge.try_grow(card::ROOM);
