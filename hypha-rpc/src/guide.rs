@@ -20,6 +20,7 @@ chapters! {
     caller "caller.md";
     data "data.md";
     streams "streams.md";
+    files "files.md";
     errors "errors.md";
     context "context.md";
     connection "connection.md";

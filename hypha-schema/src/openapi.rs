@@ -1,7 +1,8 @@
 //! Writes OpenAPI 3.1: the functions under the paths of a server's HTTP interface.
 //!
 //! The arguments are sent as one JSON object. The result has the format of the request, JSON or
-//! msgpack; a stream is sent as server-sent events.
+//! msgpack; a stream is sent as server-sent events. With the header `Accept`, a file, an array or
+//! bytes have other forms.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -128,6 +129,17 @@ fn path(name: &str) -> String {
     path
 }
 
+/// Returns the media types that a result has beside JSON and msgpack, by the header `Accept`. A
+/// file has its own type, which is not known in advance.
+fn forms(result: &Type) -> &'static [&'static str] {
+    match result {
+        Type::Optional(inner) => forms(inner),
+        Type::File | Type::Bytes => &["application/octet-stream"],
+        Type::NdArray(_) => &["application/x-npy", "image/png"],
+        _ => &[],
+    }
+}
+
 fn responses(method: &Method, refer: &dyn Fn(usize) -> String, failure: &str) -> Json {
     let result = standard(&method.returns_schema, refer);
     let content = match method.returns {
@@ -139,7 +151,13 @@ fn responses(method: &Method, refer: &dyn Fn(usize) -> String, failure: &str) ->
                 },
             },
         }),
-        _ => in_both(&result),
+        _ => {
+            let mut content = in_both(&result);
+            for form in forms(&method.returns) {
+                content[*form] = json!({ "schema": {"type": "string", "format": "binary"} });
+            }
+            content
+        }
     };
     let mut responses = Map::new();
     responses.insert(

@@ -45,10 +45,22 @@ async fn host(server: &Server) -> Result<(Client, String)> {
         std::future::pending::<()>().await;
         Ok(hypha_rpc::Args::new(0, 0))
     });
+    let file = Method::new("file", |call: IncomingCall| async move {
+        let size: u64 = call.args(&["size"])?.required(0)?;
+        let content = tokio::io::AsyncReadExt::take(tokio::io::repeat(7), size);
+        call.reply(&RemoteFile::from_reader(content).sized(size))
+    });
+    let noise = Method::new("noise", |call: IncomingCall| async move {
+        let side: usize = call.args(&["side"])?.required(0)?;
+        let pixels = (0..side * side).map(|place| ((place * place * 40_503) >> 7) as u16);
+        call.reply(&hypha_rpc::Array::from_vec([side, side], pixels.collect()).expect("fits"))
+    });
     let service = Service::new("desk")
         .method(swallow)
         .method(nils)
-        .method(wait);
+        .method(wait)
+        .method(file)
+        .method(noise);
     let service = client.register_service(service);
     service.visibility(Visibility::Public).await?;
     let url = format!("{}/{}/services", server.url(), client.workspace());
@@ -247,4 +259,54 @@ async fn until<F: Future<Output = Result<bool>>>(is_so: impl Fn() -> F) -> Resul
     };
     let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
     waited.context("it does not come")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_never_in_memory_as_a_whole() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let server = server_with(|_| ()).await?;
+    let (_host, url) = host(&server).await?;
+    let http = support::http();
+    let size = 96 * MIB;
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let request = http.get(format!("{url}/desk/file?size={size}"));
+    let got = send(request.header("accept", "*/*")).await?;
+    let peak = ALLOCATOR.peak_usage() - before;
+    println!("a file of {size} bytes: {} KiB", peak / 1024);
+    ensure!(got == (StatusCode::OK, size), "{got:?}");
+    // More than one request may hold, and the pieces in both programs are far less.
+    ensure!(peak < 8 * MIB, "{peak} bytes");
+    Ok(())
+}
+
+#[cfg(feature = "images")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_costs_as_much_as_is_charged_or_is_refused() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let server = server_with(|limits| limits.connection_memory_bytes = 32 * MIB).await?;
+    let (_host, url) = host(&server).await?;
+    let http = support::http();
+    let snap = |side: usize, accept: &'static str| {
+        let request = http.get(format!("{url}/desk/noise?side={side}"));
+        send(request.header("accept", accept))
+    };
+    // 4 MiB of pixels, which cannot be compressed.
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let (status, len) = snap(1448, "image/png").await?;
+    let peak = ALLOCATOR.peak_usage() - before;
+    println!("an image: {status}, {len}, {} KiB", peak / 1024);
+    ensure!(status == StatusCode::OK && len > 3 * MIB, "{status}: {len}");
+    // The service in this program also holds the pixels, its message and their chunks.
+    ensure!(peak < 32 * MIB, "{peak} bytes");
+    // 16 MiB fit, but not together with their image.
+    let (status, len) = snap(2896, "application/x-npy").await?;
+    ensure!(
+        status == StatusCode::OK && len > 15 * MIB,
+        "{status}: {len}"
+    );
+    let (status, _) = snap(2896, "image/png").await?;
+    ensure!(status == StatusCode::PAYLOAD_TOO_LARGE, "{status}");
+    Ok(())
 }

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// Examples that tests start.
-const EXAMPLES: [&str; 10] = [
+const EXAMPLES: [&str; 11] = [
     "blocking",
     "conformance",
     "conformance_client",
     "describe",
     "microscope",
+    "microscope_caller",
     "quickstart",
     "segmenter",
     "mcp",

@@ -41,9 +41,12 @@ fn blocks(text: &str, info: &str) -> Result<String> {
 #[test]
 fn the_chapters_contain_the_examples() -> Result<()> {
     let text = chapter("python.md")?;
-    for example in ["microscope.rs", "segmenter.rs"] {
+    for (example, fence) in [
+        ("microscope/contract.rs", "rust"),
+        ("segmenter.rs", "rust,no_run"),
+    ] {
         let source = std::fs::read_to_string(project_root().join("examples").join(example))?;
-        let shown = format!("```rust,no_run\n{source}```");
+        let shown = format!("```{fence}\n{source}```");
         ensure!(
             text.contains(&shown),
             "docs/guide/python.md does not show examples/{example}"

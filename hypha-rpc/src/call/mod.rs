@@ -48,7 +48,7 @@ pub use callback::Callback;
 #[cfg(feature = "blocking")]
 pub(crate) use callback::parameters;
 pub(crate) use exchange::Exchange;
-pub use file::RemoteFile;
+pub use file::{FileProgress, RemoteFile};
 pub use function::Function;
 pub(crate) use live::name as name_handle;
 pub use object::Object;

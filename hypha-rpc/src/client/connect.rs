@@ -402,8 +402,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the URL of the proxy: `http://[user:password@]host[:port]`, or the same with the scheme
-    /// `socks5` or `socks5h`. With `socks5h`, the proxy resolves the host name of the server.
+    /// Sets the URL of the proxy: `http://[user:password@]host[:port]`, or with the scheme `https`,
+    /// `socks5` or `socks5h`. With `https`, the connection to the proxy is encrypted, and
+    /// `ca_certificate` and `identity` count for it, too. With `socks5h`, the proxy resolves the
+    /// host name of the server.
     ///
     /// Default: the environment variable `HTTPS_PROXY` for encrypted connections and `HTTP_PROXY`
     /// for others. If the variable is not set, `ALL_PROXY` applies. Names in lower case work too.

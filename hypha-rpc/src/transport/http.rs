@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
-use super::proxy::Proxy;
+use super::proxy::{Protocol, Proxy};
 use super::redirect::Redirects;
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, proxy};
 use crate::backoff::Doubling;
@@ -110,12 +110,15 @@ impl Dialer {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .dns_resolver(Resolver);
-        let mut builder = with_tls(builder, &url, options)?;
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or_default();
         let secure = url.scheme() == "https";
         let proxy = proxy::choose(&options.proxy, secure, host, port)?;
+        let through_tls = proxy
+            .as_ref()
+            .is_some_and(|p| p.protocol == Protocol::Https);
+        let mut builder = with_tls(builder, secure || through_tls, options)?;
         let unusable = |e| invalid("it cannot be used".into()).with_source(e);
         if let Some(proxy) = &proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy.url()).map_err(unusable)?);
@@ -173,12 +176,12 @@ impl reqwest::dns::Resolve for Resolver {
 #[cfg(feature = "tls")]
 fn with_tls(
     builder: reqwest::ClientBuilder,
-    url: &Url,
+    encrypts: bool,
     options: &SocketOptions,
 ) -> Result<reqwest::ClientBuilder, ConnectError> {
-    let config = match url.scheme() {
-        "https" => super::tls::config(&options.tls)?,
-        _ => super::tls::trusting_nobody()?,
+    let config = match encrypts {
+        true => super::tls::config(&options.tls)?,
+        false => super::tls::trusting_nobody()?,
     };
     Ok(builder.tls_backend_preconfigured(config))
 }
@@ -186,12 +189,12 @@ fn with_tls(
 #[cfg(not(feature = "tls"))]
 fn with_tls(
     builder: reqwest::ClientBuilder,
-    url: &Url,
+    encrypts: bool,
     _: &SocketOptions,
 ) -> Result<reqwest::ClientBuilder, ConnectError> {
-    match url.scheme() {
-        "https" => Err(super::no_tls()),
-        _ => Ok(builder),
+    match encrypts {
+        true => Err(super::no_tls()),
+        false => Ok(builder),
     }
 }
 

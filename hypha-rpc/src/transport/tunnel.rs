@@ -1,14 +1,16 @@
-//! A TCP connection through a proxy: HTTP `CONNECT`, or SOCKS 5.
+//! A TCP connection through a proxy: HTTP `CONNECT`, also over TLS, or SOCKS 5.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::MaybeTlsStream;
 
-use super::failure;
+use super::movable::MovableSocket;
 use super::proxy::{Protocol, Proxy};
+use super::{TlsOptions, failure};
 use crate::error::{ConnectError, ProxyFailure};
 
 /// Maximum length of a proxy's response to `CONNECT`, in bytes.
@@ -19,26 +21,39 @@ const MAX_HEAD: usize = 16 << 10;
 #[error("{0}")]
 struct BadAnswer(&'static str);
 
-/// Opens a connection through the proxy to `host`, an address without brackets or a name.
+/// Connection to a server, or to an `https://` proxy in front of it.
+pub(super) type Path = MaybeTlsStream<MovableSocket>;
+
+/// Opens a connection through the proxy to `host`, an address without brackets or a name. `tls` are
+/// the options for an `https://` proxy.
 ///
 /// # Errors
 ///
 /// [`ConnectErrorKind::Proxy`](crate::error::ConnectErrorKind::Proxy), without the URL of the
 /// server.
-pub(super) async fn open(proxy: &Proxy, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    if proxy.protocol == Protocol::Https {
-        let fault = "a WebSocket needs a proxy with `http`, `socks5` or `socks5h`";
-        return Err(proxy.failed(ProxyFailure::Unsupported, fault));
-    }
+pub(super) async fn open(
+    proxy: &Proxy,
+    host: &str,
+    port: u16,
+    tls: &TlsOptions,
+) -> Result<Path, ConnectError> {
     let unreachable = |error: Box<dyn std::error::Error + Send + Sync>| {
         proxy
             .failed(ProxyFailure::Unreachable, "")
             .with_source(error)
     };
     let addresses = failure::look_up(&proxy.host, proxy.port).await;
-    let mut socket = TcpStream::connect(&*addresses.map_err(unreachable)?)
+    let socket = TcpStream::connect(&*addresses.map_err(unreachable)?)
         .await
         .map_err(|error| unreachable(error.into()))?;
+    socket
+        .set_nodelay(true)
+        .map_err(|error| unreachable(error.into()))?;
+    let socket = MovableSocket::new(socket);
+    let mut socket = match proxy.protocol {
+        Protocol::Https => encrypted(proxy, socket, tls).await?,
+        Protocol::Http | Protocol::Socks5 { .. } => MaybeTlsStream::Plain(socket),
+    };
     match proxy.protocol {
         Protocol::Http | Protocol::Https => connect(proxy, &mut socket, host, port).await?,
         Protocol::Socks5 { looks_up } => {
@@ -61,6 +76,35 @@ pub(super) async fn open(proxy: &Proxy, host: &str, port: u16) -> Result<TcpStre
     Ok(socket)
 }
 
+/// Encrypts the connection to an `https://` proxy.
+#[cfg(feature = "tls")]
+async fn encrypted(
+    proxy: &Proxy,
+    socket: MovableSocket,
+    options: &TlsOptions,
+) -> Result<Path, ConnectError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let what = "its encryption failed; `ca_certificate` adds the authority of its certificate";
+        proxy
+            .failed(ProxyFailure::Protocol, what)
+            .with_source(error)
+    };
+    let config = std::sync::Arc::new(super::tls::config(options)?);
+    let name = rustls::pki_types::ServerName::try_from(proxy.host.clone());
+    let name = name.map_err(|error| failed(error.into()))?;
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let socket = connector.connect(name, socket).await;
+    Ok(MaybeTlsStream::Rustls(
+        socket.map_err(|error| failed(error.into()))?,
+    ))
+}
+
+#[cfg(not(feature = "tls"))]
+async fn encrypted(proxy: &Proxy, _: MovableSocket, _: &TlsOptions) -> Result<Path, ConnectError> {
+    let fault = "an `https://` proxy needs the feature `tls` of hypha-rpc";
+    Err(proxy.failed(ProxyFailure::Unsupported, fault))
+}
+
 /// Returns the error for an I/O failure on the connection to the proxy.
 fn broken(proxy: &Proxy, error: io::Error) -> ConnectError {
     proxy.failed(ProxyFailure::Protocol, "").with_source(error)
@@ -75,7 +119,7 @@ fn bad_answer(proxy: &Proxy, fault: &'static str) -> ConnectError {
 /// Requests a tunnel from an HTTP proxy.
 async fn connect(
     proxy: &Proxy,
-    socket: &mut TcpStream,
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
     host: &str,
     port: u16,
 ) -> Result<(), ConnectError> {
@@ -136,7 +180,7 @@ enum Target<'a> {
 /// Requests a connection from a SOCKS 5 proxy (RFC 1928, RFC 1929).
 async fn socks(
     proxy: &Proxy,
-    socket: &mut TcpStream,
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
     target: &Target<'_>,
 ) -> Result<(), ConnectError> {
     const VERSION: u8 = 5;

@@ -150,18 +150,19 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
     let proxy = proxy::choose(&options.proxy, secure, host, port).map_err(named)?;
     let stream = match proxy {
         Some(proxy) => {
-            let opened = tunnel::open(&proxy, host, port).await;
+            let opened = tunnel::open(&proxy, host, port, &options.tls).await;
             opened.map_err(named)?
         }
         None => {
             let addresses = failure::look_up(host, port).await.map_err(failed)?;
             let opened = TcpStream::connect(&*addresses).await;
-            opened.map_err(|e| failed(e.into()))?
+            let stream = opened.map_err(|e| failed(e.into()))?;
+            // Nagle's algorithm would hold small frames back until the previous one is
+            // acknowledged.
+            stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
+            MaybeTlsStream::Plain(MovableSocket::new(stream))
         }
     };
-    // Nagle's algorithm would hold small frames back until the previous one is acknowledged.
-    stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
-    let stream = MovableSocket::new(stream);
     match upgrade(request, stream, config, connector).await {
         Ok(socket) => Ok(Opened::Link(Box::new(WebSocketLink { socket }))),
         Err(tungstenite::Error::Url(e)) => Err(invalid("it cannot be used".into()).with_source(e)),
@@ -192,7 +193,7 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
     }
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
+type Socket = WebSocketStream<MaybeTlsStream<tunnel::Path>>;
 
 /// Placeholder for the TLS configuration in builds without TLS.
 #[cfg(not(feature = "tls"))]
@@ -220,7 +221,7 @@ fn connector(secure: bool, _: &SocketOptions) -> Result<Connector, ConnectError>
 #[cfg(feature = "tls")]
 async fn upgrade(
     request: Request,
-    stream: MovableSocket,
+    stream: tunnel::Path,
     config: WebSocketConfig,
     connector: Connector,
 ) -> Result<Socket, tungstenite::Error> {
@@ -231,7 +232,7 @@ async fn upgrade(
 #[cfg(not(feature = "tls"))]
 async fn upgrade(
     request: Request,
-    stream: MovableSocket,
+    stream: tunnel::Path,
     config: WebSocketConfig,
     _: Connector,
 ) -> Result<Socket, tungstenite::Error> {

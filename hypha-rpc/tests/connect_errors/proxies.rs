@@ -125,6 +125,71 @@ async fn tls_works_through_the_tunnel() {
     }
 }
 
+/// An HTTP proxy that is encrypted.
+async fn https_proxy(
+    port: u16,
+    heads: Heads,
+    config: std::sync::Arc<tokio_rustls::rustls::ServerConfig>,
+) -> Server {
+    let acceptor = tokio_rustls::TlsAcceptor::from(config);
+    serve(move |socket| {
+        let (accepting, heads) = (acceptor.accept(socket), heads.clone());
+        async move {
+            let Ok(mut socket) = accepting.await else {
+                return;
+            };
+            let head = request(&mut socket).await;
+            heads.push(&head);
+            if !head.starts_with("CONNECT") {
+                return hypha::accept(socket, &head).await;
+            }
+            let ok = b"HTTP/1.1 200 Connection established\r\n\r\n";
+            let _ = socket.write_all(ok).await;
+            if let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await {
+                let _ = copy_bidirectional(&mut socket, &mut server).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_encrypted_proxy_is_used_by_both_transports() {
+    let authority = tls::authority(KeyPair::generate().expect("a key"));
+    let of = |name: &str| tls::signed(tls::names(&[name]), Some(&authority));
+    let (plain, encrypted) = (
+        hypha::server(Heads::default()).await,
+        hypha::encrypted(of("hypha.invalid")).await,
+    );
+    for transport in [Transport::WebSocket, Transport::Http] {
+        for (server, port) in [
+            ("http://hypha.invalid:9527", plain.port),
+            ("https://hypha.invalid", encrypted.port),
+        ] {
+            let heads = Heads::default();
+            let proxy = https_proxy(port, heads.clone(), of("localhost")).await;
+            let url = format!("https://localhost:{}", proxy.port);
+            let connect = hypha_rpc::connect(server).transport(transport).proxy(url);
+            connected(connect.ca_certificate(authority.pem())).await;
+            assert!(heads.first().contains("hypha.invalid"), "{}", heads.first());
+        }
+        // Its certificate is checked as that of a server.
+        let proxy = https_proxy(plain.port, Heads::default(), of("localhost")).await;
+        let url = format!("https://localhost:{}", proxy.port);
+        let connect = hypha_rpc::connect("https://hypha.invalid").transport(transport);
+        let error = refused(connect.proxy(&url)).await;
+        let kind = match transport {
+            Transport::WebSocket => ProxyFailure::Protocol,
+            // The HTTP library does not tell it apart.
+            _ => ProxyFailure::Unreachable,
+        };
+        assert_eq!(error.kind(), ConnectErrorKind::Proxy(kind), "{error:?}");
+        let report = hypha_rpc::error::report(&error);
+        assert!(report.contains(&url), "{report}");
+        assert!(report.contains("certificate"), "{report}");
+    }
+}
+
 #[tokio::test]
 async fn a_socks_proxy_receives_the_host_name() {
     let server = hypha::server(Heads::default()).await;

@@ -200,6 +200,14 @@ async fn a_permanently_lost_connection_is_logged() {
         line.contains("the connection of ws/me has ended: Connection lost"),
         "{line}"
     );
+    // A program that serves gets the same reason.
+    let error = client.run_until_ctrl_c().await.expect_err("is over");
+    assert!(
+        matches!(error, hypha_rpc::Error::Disconnected(_)),
+        "{error:?}"
+    );
+    let report = hypha_rpc::error::report(&error);
+    assert!(report.contains("Connection lost"), "{report}");
 
     let (net, _others) = Net::new();
     let client = net.connect().await.expect("connects");

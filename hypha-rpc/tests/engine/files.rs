@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt};
 use hypha_rpc::prelude::*;
 use hypha_rpc::{Error, args};
 use tokio::io::{
@@ -541,4 +541,87 @@ async fn a_file_is_opened_by_path() {
     assert_eq!(text, "content");
     let error = RemoteFile::open(&path).await.expect_err("is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// Returns reports of progress, and the function that collects them.
+fn reports() -> (
+    Arc<Mutex<Vec<String>>>,
+    impl FnMut(hypha_rpc::call::FileProgress) + Send + 'static,
+) {
+    let reports = Arc::<Mutex<Vec<String>>>::default();
+    let collected = Arc::clone(&reports);
+    (reports, move |progress| {
+        collected.lock().expect("lock").push(progress.to_string());
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_of_transfers_is_reported() {
+    let both = both().await;
+    let of_600_000 = ["262144", "524288", "600000"].map(|done| format!("{done} of 600000 bytes"));
+    // Each side reports: the owner of a file, and its reader.
+    let (sent, report) = reports();
+    let file = RemoteFile::from_reader(Cursor::new(Vec::from(payload(600_000))));
+    let file = file.on_progress(report).sized(600_000);
+    both.desk.read_all(file).await.expect("reads");
+    assert_eq!(*sent.lock().expect("lock"), of_600_000);
+
+    let (received, report) = reports();
+    let file = both.desk.open(600_000).await.expect("opens");
+    let pieces = file.on_progress(report).into_stream();
+    let pieces: Vec<_> = pieces.try_collect().await.expect("reads");
+    assert_eq!(pieces.len(), 3, "pieces are not cut");
+    assert_eq!(Binary::from(pieces.concat()), payload(600_000));
+    assert_eq!(*received.lock().expect("lock"), of_600_000);
+
+    // Written data counts as well. The size is not known.
+    let (taken, report) = reports();
+    let file = RemoteFile::from_writer(tokio::io::sink()).on_progress(report);
+    let data = Binary(payload(300_000).into());
+    both.desk.write_to(file, data).await.expect("writes");
+    assert_eq!(
+        *taken.lock().expect("lock"),
+        ["262144 bytes", "300000 bytes"]
+    );
+    both.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_accepted_where_a_file_is_wanted() {
+    let both = both().await;
+    let content = Binary(b"some"[..].to_vec().into());
+    let service = both.desk.service();
+    for file in [
+        Value::encode_from(&content).expect("encodes"),
+        Value::from(serde_json::json!([115, 111, 109, 101])),
+    ] {
+        let read: Binary = service.call("read_all", args!(file)).await.expect("reads");
+        assert_eq!(read, content);
+    }
+    assert_eq!(
+        both.desk
+            .read_all(content.clone().into())
+            .await
+            .expect("reads"),
+        content
+    );
+    for file in [
+        Value::from("some"),
+        Value::from(serde_json::json!([1, "a"])),
+    ] {
+        let refused: Result<Binary, Error> = service.call("read_all", args!(file)).await;
+        let error = refused.expect_err("no file").to_string();
+        assert!(
+            error.contains("argument `file`: expected a file, got"),
+            "{error}"
+        );
+    }
+    // A result as well, such as that of a Python function which returns bytes.
+    let mut file: RemoteFile = Value::encode_from(&content)
+        .map(|value| value.decode_as().expect("is a file"))
+        .expect("encodes");
+    let mut text = String::new();
+    file.read_to_string(&mut text).await.expect("reads");
+    assert_eq!(text, "some");
+    both.settled().await;
 }

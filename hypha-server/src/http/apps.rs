@@ -479,7 +479,12 @@ async fn functions(
     let charge = charge.map_err(|error| over_budget(state, &error))?;
     let (status, headers, body) = answered(app, &answer)?;
     let len = body.len() as u64;
-    let body = SizedBody::new(Content::Bytes(body), len, &account, (charge, visit));
+    let body = SizedBody::new(
+        Content::Bytes(Bytes::new(), body),
+        len,
+        &account,
+        (charge, visit),
+    );
     Ok((status, headers, Body::new(body)).into_response())
 }
 

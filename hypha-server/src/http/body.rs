@@ -144,8 +144,8 @@ pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
 pub(super) enum Content {
     /// A value that is converted to JSON while it is sent.
     Json(JsonWriter),
-    /// Bytes that are sent as they are.
-    Bytes(Bytes),
+    /// Bytes that are sent as they are: a head, and the rest.
+    Bytes(Bytes, Bytes),
 }
 
 /// The body of a response of known length, created while it is sent.
@@ -190,7 +190,8 @@ impl<T: Unpin> hyper::body::Body for SizedBody<T> {
             return Poll::Ready(Some(Err(std::io::Error::other(reason))));
         }
         let piece = match content {
-            Content::Bytes(bytes) => bytes.split_to(bytes.len().min(PIECE)),
+            Content::Bytes(head, _) if !head.is_empty() => std::mem::take(head),
+            Content::Bytes(_, rest) => rest.split_to(rest.len().min(PIECE)),
             Content::Json(writer) => {
                 let mut piece = Vec::with_capacity(PIECE + 1024);
                 if writer.write(&mut piece, PIECE).is_err() {

@@ -1,13 +1,13 @@
 //! Converts results of functions to content for language models: text, images and files. The
 //! gateways send the same content in the form of their protocols.
 
-mod image;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hypha_rpc::NdArray;
-use hypha_wire::{JsonError, JsonWriter, RawValue};
+use hypha_wire::{DType, JsonError, JsonWriter, RawValue};
 use serde_json::Value as Json;
+
+use super::image;
 
 /// Maximum number of elements of an array that is shown as text.
 const NUMBERS_MAX: usize = 4096;
@@ -116,7 +116,9 @@ fn binary<B: Block>(value: &RawValue) -> Result<Option<B>, String> {
         return Ok(None);
     }
     let array: NdArray = value.decode().map_err(|error| error.to_string())?;
-    Ok(Some(match image::png(&array) {
+    // 16-bit arrays are mostly counts, which a model reads better as numbers.
+    let is_image = *array.dtype() == DType::UInt8;
+    Ok(Some(match is_image.then(|| image::png(&array)).flatten() {
         Some(png) => B::binary(STANDARD.encode(&png), Some("image/png")),
         None => B::text(numbers(&array)?),
     }))

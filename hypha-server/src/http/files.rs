@@ -186,7 +186,7 @@ fn tag(metadata: &Metadata) -> String {
 
 /// Returns the content type for a file extension. Files with an unknown extension are downloaded,
 /// not shown.
-fn content_type(path: &FilePath) -> &'static str {
+pub(super) fn content_type(path: &FilePath) -> &'static str {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.unwrap_or_default() {
         "js" | "mjs" => "application/javascript",

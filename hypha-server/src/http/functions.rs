@@ -2,8 +2,8 @@
 //! `/{workspace}/services/{id}/{function}`.
 //!
 //! Arguments are in the query of a `GET`, or in the body of a `POST` as JSON or MessagePack. The
-//! response has the format of the request. A stream becomes server-sent events in JSON, or
-//! consecutive values in MessagePack.
+//! response has the format of the request, unless the header `Accept` selects another form
+//! (`forms`). A stream becomes server-sent events in JSON, or consecutive values in MessagePack.
 //!
 //! Arguments and results are converted without decoding them into values, which would take many
 //! times the memory.
@@ -21,16 +21,16 @@ use hypha_rpc::{Error, Map, RemoteService, RemoteStream, Timestamp, Value};
 use hypha_wire::{self as wire, Args, JsonError, JsonWriter, RawValue};
 use serde_json::json;
 
+use super::accept::Accept;
 use super::body::{self, Content, PIECE, SizedBody, over_budget};
 use super::credentials::Links;
+use super::forms::{self, Form, JSON, MSGPACK};
 use super::problem::{Problem, problem};
 use super::request_client::{self, Visitor};
 use super::transcode::{self, Format, Posted, RESERVED};
 use super::visits::Visit;
 use super::{Front, Remote};
 use crate::memory::{Account, Charge};
-
-const MSGPACK: &str = "application/msgpack";
 
 impl Format {
     /// Returns the format for the content type of a request: JSON without a content type, `None`
@@ -177,7 +177,8 @@ async fn answer(
     // Freed first, so that the memory budget need not cover the body and the result at the same
     // time.
     drop(held);
-    respond(front, result, format, service, visitor).await
+    let accept = Accept::of(headers);
+    respond(front, result, format, accept, service, visitor).await
 }
 
 /// Returns the response for a function that the service does not have.
@@ -298,7 +299,8 @@ fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
     }
 }
 
-/// Responds with the result of a function, without decoding it.
+/// Responds with the result of a function, without decoding it unless `accept` selects a form that
+/// needs it.
 ///
 /// # Errors
 ///
@@ -308,11 +310,20 @@ async fn respond(
     front: &Front,
     result: RawValue,
     format: Format,
+    accept: Option<Accept>,
     service: RemoteService,
     visitor: Visitor,
 ) -> Result<Response, Problem> {
+    let form = match accept {
+        Some(accept) => forms::choose(&result, &accept, format)?,
+        None => Form::Value(format),
+    };
+    if matches!(form, Form::File) {
+        return forms::file(front, &result, service, visitor).await;
+    }
     let Visitor { account, visit, .. } = visitor;
-    if result.is_stream()
+    if let Form::Value(format) = form
+        && result.is_stream()
         && let Ok(items) = result.decode::<RemoteStream<RawValue>>()
     {
         let going = StreamBody {
@@ -330,6 +341,13 @@ async fn respond(
     let size = result.as_bytes().len();
     let charge = account.try_charge(size);
     let charge = charge.map_err(|error| over_budget(&front.state, &error))?;
+    let format = match form {
+        Form::Value(format) => format,
+        form => {
+            drop((result, service));
+            return forms::binary(front, form, charge, &account, visit).await;
+        }
+    };
     let (content, len, kind, handles) = match format {
         Format::Json => {
             // The whole result is checked before the head of the response is sent, because an error
@@ -341,13 +359,18 @@ async fn respond(
                 problem(StatusCode::INTERNAL_SERVER_ERROR, detail)
             })?;
             let writer = Content::Json(JsonWriter::new(result));
-            (writer, len, "application/json", handles)
+            (writer, len, JSON, handles)
         }
         Format::Msgpack => {
             let searched = result.clone();
             let handles = front.visits.run(size, move || searched.handles()).await?;
             let bytes = result.as_bytes().clone();
-            (Content::Bytes(bytes), size as u64, MSGPACK, handles)
+            (
+                Content::Bytes(Bytes::new(), bytes),
+                size as u64,
+                MSGPACK,
+                handles,
+            )
         }
     };
     // Dropping the handles releases the functions in the result at their owner. The release

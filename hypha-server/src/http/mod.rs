@@ -17,6 +17,7 @@
 
 #[cfg(feature = "a2a")]
 mod a2a;
+mod accept;
 mod app_response;
 mod apps;
 mod body;
@@ -26,9 +27,11 @@ mod compression;
 mod content;
 mod credentials;
 mod files;
+mod forms;
 mod functions;
 #[cfg(any(feature = "a2a", feature = "mcp"))]
 mod gateways;
+mod image;
 mod info;
 #[cfg(feature = "mcp")]
 mod mcp;

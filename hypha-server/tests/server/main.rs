@@ -11,6 +11,7 @@ mod attacks;
 mod authenticator;
 #[cfg(all(feature = "redis", unix))]
 mod cluster;
+mod forms;
 mod gone;
 mod handshake;
 mod http;

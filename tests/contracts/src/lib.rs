@@ -70,7 +70,3 @@ mod private {
         }
     }
 }
-
-/// Compiles every snippet of the guide, and runs those without `no_run`.
-#[cfg(doctest)]
-mod guide;

@@ -171,6 +171,15 @@ const ROWS: &[Row] = &[
     row("types", &[Need::JavaScript, Need::Servers]),
     row("a2a", &[Need::Python, SERVER]),
     row("mcp", &[Need::McpClients, Need::Servers, example("mcp")]),
+    row(
+        "microscope",
+        &[
+            Need::JavaScript,
+            Need::Servers,
+            example("microscope"),
+            example("microscope_caller"),
+        ],
+    ),
     row("options", &[Need::JavaScript, Need::Servers]),
     row("outcomes", &[Need::Python, Need::JavaScript, SERVER]),
     row("plain_http", &[Need::JavaScript, Need::Servers]),

@@ -2,6 +2,7 @@
 //! peers use (`docs/protocol/03-values.md#s9`).
 
 mod peer;
+mod progress;
 mod source;
 
 use std::borrow::Cow;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, stream};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -25,9 +26,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::schema::KIND;
-use hypha_wire::Value;
+use hypha_wire::{Binary, Value};
 use peer::{Chunk, Peer, unsupported};
 use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
+
+pub use progress::FileProgress;
+use progress::Monitor;
 
 /// Size of one read or write: 256 KiB, which fits into one frame for every peer.
 const PIECE: usize = 256 << 10;
@@ -36,6 +40,7 @@ const PIECE: usize = 256 << 10;
 /// peer reads it.
 ///
 /// A Python file object or `BytesIO`, or a JavaScript `Blob` or `File`, arrives as a `RemoteFile`.
+/// So do bytes, such as Python `bytes` or a `Uint8Array`: they are a file with that content.
 /// Use it with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
 /// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text
 /// files are read and written as UTF-8. An operation that the owner does not support fails with
@@ -178,7 +183,9 @@ impl RemoteFile {
     }
 
     fn local<S: Source + Abilities + 'static>(source: S) -> Self {
-        Self::of(Peer::new(source::members(source)))
+        let monitor = Arc::new(Monitor::default());
+        let members = source::members(source, &monitor);
+        Self::of(Peer::local(members, monitor))
     }
 
     fn of(peer: Peer) -> Self {
@@ -201,6 +208,7 @@ impl RemoteFile {
     /// Sets the published size, in bytes. Default: none.
     #[must_use]
     pub fn sized(self, size: u64) -> Self {
+        self.peer.monitor().resize(size);
         self.with("size", size)
     }
 
@@ -243,6 +251,104 @@ impl RemoteFile {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.peer.get(key)
+    }
+
+    /// Calls `report` after each piece of the file that was transferred: for a received file when
+    /// this program has read or written it, for a file of this program when anybody has.
+    ///
+    /// The function is called often, and reading waits for it, so it must not block. It replaces an
+    /// earlier one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hypha_rpc::RemoteFile;
+    ///
+    /// # async fn example() -> std::io::Result<()> {
+    /// let video = RemoteFile::open("video.mp4")
+    ///     .await?
+    ///     .on_progress(|progress| println!("sent {progress}"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_progress(self, report: impl FnMut(FileProgress) + Send + 'static) -> Self {
+        self.peer.monitor().watch(self.size(), Box::new(report));
+        self
+    }
+
+    /// Returns the rest of the content as a stream of pieces. A piece is as large as its owner
+    /// sends it, usually 256 KiB, and is not copied. The stream ends after an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_util::TryStreamExt;
+    /// use hypha_rpc::RemoteFile;
+    ///
+    /// # async fn example(file: RemoteFile) -> std::io::Result<()> {
+    /// let size: usize = file
+    ///     .into_stream()
+    ///     .try_fold(0, |sum, piece| async move { Ok(sum + piece.len()) })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
+        let mut file = Some(self);
+        stream::poll_fn(move |cx| {
+            let Some(open) = &mut file else {
+                return Poll::Ready(None);
+            };
+            let piece = ready!(open.poll_piece(cx)).transpose();
+            if !matches!(piece, Some(Ok(_))) {
+                // Closes the file at its owner.
+                file = None;
+            }
+            Poll::Ready(piece)
+        })
+    }
+
+    /// Returns the next piece of the content, or `None` at its end.
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        if !ready!(self.poll_fill(cx))? {
+            return Poll::Ready(Ok(None));
+        }
+        let piece = self.unread.pop_front();
+        if let (Some(position), Some(piece)) = (&mut self.position, &piece) {
+            *position += piece.len() as u64;
+        }
+        Poll::Ready(Ok(piece))
+    }
+
+    /// Waits until there is unread data. Returns `false` at the end of the file.
+    fn poll_fill(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<bool>> {
+        ready!(self.poll_settled(cx))?;
+        if !self.unread.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let chunk = match self.take_read() {
+            Some(mut read) => {
+                let polled = read.poll_unpin(cx);
+                if polled.is_pending() {
+                    self.busy = Some(Busy::Read(read));
+                }
+                polled
+            }
+            None => self.start_read(cx),
+        };
+        if self.arrived(ready!(chunk))? {
+            self.sequential = false;
+            return Poll::Ready(Ok(false));
+        }
+        if std::mem::replace(&mut self.sequential, true) {
+            if let Poll::Ready(chunk) = self.start_read(cx) {
+                // A read that is ready immediately belongs to a file of this program. The error
+                // can be ignored, because the next read fails again.
+                let _ = self.arrived(chunk);
+            }
+        }
+        Poll::Ready(Ok(true))
     }
 
     /// Closes the file at its owner after all earlier writes, even if the file came in an argument.
@@ -368,29 +474,8 @@ impl AsyncRead for RemoteFile {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        ready!(self.poll_settled(cx))?;
-        if self.unread.is_empty() {
-            let chunk = match self.take_read() {
-                Some(mut read) => {
-                    let polled = read.poll_unpin(cx);
-                    if polled.is_pending() {
-                        self.busy = Some(Busy::Read(read));
-                    }
-                    polled
-                }
-                None => self.start_read(cx),
-            };
-            if self.arrived(ready!(chunk))? {
-                self.sequential = false;
-                return Poll::Ready(Ok(()));
-            }
-            if std::mem::replace(&mut self.sequential, true) {
-                if let Poll::Ready(chunk) = self.start_read(cx) {
-                    // Only reads of this program's files are ready immediately. Ignore the error,
-                    // because the next read fails again.
-                    let _ = self.arrived(chunk);
-                }
-            }
+        if !ready!(self.poll_fill(cx))? {
+            return Poll::Ready(Ok(()));
         }
         let len = buf.remaining().min(self.unread_len());
         self.advance(len, |bytes| buf.put_slice(bytes));
@@ -554,11 +639,33 @@ impl<'de> Deserialize<'de> for RemoteFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::Map(members) if peer::is_file(&members) => Ok(Self::of(Peer::new(members))),
-            other => Err(D::Error::custom(format_args!(
-                "expected a file, got {}",
-                other.kind()
-            ))),
+            // Every kind of buffer, and a list of numbers, because JSON has no bytes.
+            other => match other.decode_as::<Binary>() {
+                Ok(content) => Ok(content.0.into()),
+                Err(_) => Err(D::Error::custom(format_args!(
+                    "expected a file, got {}",
+                    other.kind()
+                ))),
+            },
         }
+    }
+}
+
+impl From<Bytes> for RemoteFile {
+    fn from(content: Bytes) -> Self {
+        Self::from_bytes(content)
+    }
+}
+
+impl From<Vec<u8>> for RemoteFile {
+    fn from(content: Vec<u8>) -> Self {
+        Self::from_bytes(content)
+    }
+}
+
+impl From<Binary> for RemoteFile {
+    fn from(content: Binary) -> Self {
+        Self::from_bytes(content.0)
     }
 }
 
@@ -572,7 +679,7 @@ impl JsonSchema for RemoteFile {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A file: a file object or a blob.", (KIND): "file" })
+        json_schema!({ "description": "A file: a file object, a blob, or bytes.", (KIND): "file" })
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 
 use super::super::Function;
 use super::super::function::forward;
+use super::progress::Monitor;
 use crate::args;
 use crate::error::{Error, RejectKind};
 use hypha_wire::keys::{RNATIVE, RTYPE};
@@ -16,6 +17,9 @@ use hypha_wire::{Args, Handle, HandleKind, Map, Value, WireError};
 /// Object that represents a file on the wire.
 pub(super) struct Peer {
     members: Map,
+    monitor: Arc<Monitor>,
+    /// Whether the functions of this file count the bytes themselves, as those of this program do.
+    counts: bool,
 }
 
 /// Result of a read.
@@ -65,7 +69,30 @@ pub(super) fn unsupported(what: &str) -> io::Error {
 
 impl Peer {
     pub(super) fn new(members: Map) -> Self {
-        Peer { members }
+        Peer {
+            members,
+            monitor: Arc::default(),
+            counts: false,
+        }
+    }
+
+    /// Creates a file of this program, whose functions count at `monitor`.
+    pub(super) fn local(members: Map, monitor: Arc<Monitor>) -> Self {
+        Peer {
+            members,
+            monitor,
+            counts: true,
+        }
+    }
+
+    pub(super) fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    fn transferred(&self, bytes: usize) {
+        if !self.counts {
+            self.monitor.add(bytes);
+        }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
@@ -108,21 +135,17 @@ impl Peer {
 
     /// Reads at most `most` bytes or characters.
     pub(super) async fn read(&self, most: usize) -> io::Result<Chunk> {
-        match self.call("read", args!(most)).await? {
-            Value::Bytes(bytes) => Ok(Chunk { bytes, text: false }),
-            Value::String(text) => Ok(Chunk {
-                bytes: text.into(),
-                text: true,
-            }),
+        let (bytes, text) = match self.call("read", args!(most)).await? {
+            Value::Bytes(bytes) => (bytes, false),
+            Value::String(text) => (text.into(), true),
             // Other kinds of buffers, such as a JavaScript typed array.
             other => match other.decode_as::<hypha_wire::Binary>() {
-                Ok(bytes) => Ok(Chunk {
-                    bytes: bytes.0,
-                    text: false,
-                }),
-                Err(_) => Err(unexpected("read", "bytes or text", &other)),
+                Ok(bytes) => (bytes.0, false),
+                Err(_) => return Err(unexpected("read", "bytes or text", &other)),
             },
-        }
+        };
+        self.transferred(bytes.len());
+        Ok(Chunk { bytes, text })
     }
 
     /// Moves the position of the owner's file and returns the new position. Before the call, the
@@ -171,8 +194,10 @@ impl Peer {
             if text {
                 let text = std::str::from_utf8(&data)
                     .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-                // The returned count is in characters, but a text file always writes all of them.
-                return self.call("write", args!(text)).await.map(drop);
+                // The returned count is in characters, but text files always write all of them.
+                self.call("write", args!(text)).await?;
+                self.transferred(data.len());
+                return Ok(());
             }
             let sent = hypha_wire::Binary(data.clone());
             let written = match self.call("write", args!(sent)).await?.as_u64() {
@@ -181,6 +206,7 @@ impl Peer {
                 None => data.len(),
             };
             drop(data.split_to(written));
+            self.transferred(written);
         }
         Ok(())
     }

@@ -8,12 +8,13 @@ use bytes::{BufMut, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::super::Function;
 use super::super::resident::LocalFunction;
 use super::PIECE;
 use super::peer::{class, unsupported};
+use super::progress::Monitor;
 use crate::service::{IncomingCall, handler};
 use hypha_wire::keys::{RNATIVE, RTYPE};
 use hypha_wire::{Args, Map, WireError};
@@ -143,12 +144,25 @@ impl<T> Abilities for Whole<T> {
 }
 
 /// A source, or `None` after it was closed. Each operation holds the lock, so that concurrent calls
-/// run one after the other.
-type Shared = Arc<Mutex<Option<Box<dyn Source>>>>;
+/// of its functions run one after the other.
+struct Shared {
+    source: Mutex<Option<Box<dyn Source>>>,
+    monitor: Arc<Monitor>,
+}
 
-/// Returns the object that represents a source for receivers.
-pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
-    let source: Shared = Arc::new(Mutex::new(Some(Box::new(source))));
+impl Shared {
+    async fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Source>>> {
+        self.source.lock().await
+    }
+}
+
+/// Returns the object that represents a source for receivers. Its functions count the transferred
+/// bytes at `monitor`.
+pub(super) fn members<S: Source + Abilities + 'static>(source: S, monitor: &Arc<Monitor>) -> Map {
+    let source = Arc::new(Shared {
+        source: Mutex::new(Some(Box::new(source))),
+        monitor: Arc::clone(monitor),
+    });
     let mut members = Map::new();
     let mut offer = |name: &str, doc: &str, run: Run| {
         let source = Arc::clone(&source);
@@ -238,11 +252,11 @@ fn closed() -> WireError {
     invalid("I/O operation on closed file")
 }
 
-async fn read(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
+async fn read(shared: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let size: Option<i64> = call.args(&["size"])?.optional(0)?.flatten();
     let size = size.and_then(|size| u64::try_from(size).ok());
     let most = size.map_or(LARGEST_READ, |size| size.min(LARGEST_READ as u64) as usize);
-    let mut source = source.lock().await;
+    let mut source = shared.lock().await;
     let source = source.as_mut().ok_or_else(closed)?;
     let mut data = BytesMut::new();
     while data.len() < most {
@@ -260,6 +274,7 @@ async fn read(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
              bytes"
         )));
     }
+    shared.monitor.add(data.len());
     call.reply(&hypha_wire::Binary(data.freeze()))
 }
 
@@ -291,11 +306,12 @@ async fn tell(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.reply(&source.seek(SeekFrom::Current(0)).await.map_err(failed)?)
 }
 
-async fn write(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
+async fn write(shared: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let data: hypha_wire::Binary = call.args(&["data"])?.required(0)?;
-    let mut source = source.lock().await;
+    let mut source = shared.lock().await;
     let source = source.as_mut().ok_or_else(closed)?;
     source.write(&data).await.map_err(failed)?;
+    shared.monitor.add(data.len());
     call.reply(&data.len())
 }
 

@@ -1,4 +1,5 @@
-//! The chapters of the guide. Their snippets are compiled and run as documentation tests.
+//! The chapters of the guide, whose snippets are compiled and run as documentation tests, with the
+//! dependencies that the guide lists.
 
 macro_rules! chapters {
     ($($name:ident $file:literal;)*) => {
@@ -13,6 +14,7 @@ chapters! {
     caller "caller.md";
     data "data.md";
     streams "streams.md";
+    files "files.md";
     errors "errors.md";
     context "context.md";
     connection "connection.md";
@@ -23,5 +25,6 @@ chapters! {
     browser "browser.md";
     python "python.md";
     javascript "javascript.md";
+    mcp "mcp.md";
     glossary "glossary.md";
 }

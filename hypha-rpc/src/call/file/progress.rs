@@ -1,0 +1,60 @@
+//! Progress of transfers.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// Progress of a file that is transferred, as
+/// [`RemoteFile::on_progress`](crate::RemoteFile::on_progress) reports it.
+///
+/// Displayed as `3 of 10 bytes`, or `3 bytes` if the size is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileProgress {
+    /// Bytes transferred so far. Data that is read twice counts twice.
+    pub done: u64,
+    /// Size of the file in bytes, if its owner published it.
+    pub total: Option<u64>,
+}
+
+impl fmt::Display for FileProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.total {
+            Some(total) => write!(f, "{} of {total} bytes", self.done),
+            None => write!(f, "{} bytes", self.done),
+        }
+    }
+}
+
+type Report = Box<dyn FnMut(FileProgress) + Send>;
+
+/// Counts the transferred bytes of a file if somebody wants to know.
+#[derive(Default)]
+pub(super) struct Monitor(Mutex<Option<(FileProgress, Report)>>);
+
+impl Monitor {
+    pub(super) fn watch(&self, total: Option<u64>, report: Report) {
+        let progress = FileProgress { done: 0, total };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((progress, report));
+    }
+
+    /// Changes the size that is reported.
+    pub(super) fn resize(&self, total: u64) {
+        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((progress, _)) = &mut *watched {
+            progress.total = Some(total);
+        }
+    }
+
+    /// Counts and reports `bytes` more bytes.
+    pub(super) fn add(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        // Held during the report, so that reports are in order.
+        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((progress, report)) = &mut *watched {
+            progress.done += bytes as u64;
+            report(*progress);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+"""Uses the example `microscope` from Python.
+
+`--service` is its id, and `--token` that of its operator; prints a line of JSON per check:
+`{name, ok, detail}`.
+"""
+
+import asyncio
+import io
+import json
+import sys
+import traceback
+
+import peer
+from hypha_rpc import connect_to_server
+
+
+def same(got, wanted):
+    """Fail unless they are equal."""
+    if got != wanted:
+        raise AssertionError(f"got {got!r}, not {wanted!r}")
+
+
+async def refused(call, text):
+    """Fail unless the call fails with this text."""
+    try:
+        result = await call
+    except Exception as error:
+        if text not in str(error):
+            raise
+        return
+    raise AssertionError(f"got {result!r}, not an error with {text!r}")
+
+
+async def checks(options, server):
+    """The checks, each a coroutine function."""
+    microscope = await server.get_service(options.service)
+
+    async def images():
+        image = await microscope.snap()
+        same((image.shape, str(image.dtype), int(image.max())), ((4, 6), "uint16", 100))
+        image = await microscope.snap(exposure=0.5, region={"width": 3, "height": 2})
+        same((image.shape, int(image.max())), ((2, 3), 500))
+        await refused(microscope.snap(60), "ValueError: the exposure must be from 0 to 10")
+
+    async def live():
+        frames = await microscope.live()
+        pixels = []
+        async for image in frames:
+            pixels.append(int(image[0, 0]))
+            if len(pixels) == 3:
+                break
+        await frames.aclose()
+        same(pixels, [1, 2, 3])
+
+    async def acquisition():
+        steps = []
+        stack = await microscope.acquire(3, on_progress=steps.append)
+        same(steps, [{"done": done, "total": 3} for done in (1, 2, 3)])
+        same((stack.name, stack.size), ("stack.raw", 144))
+        first = await stack.read(48)
+        rest = await stack.read()
+        same(first + rest, b"\x64\x00" * 72)
+
+    async def cancel():
+        async def stop(progress):
+            if progress["done"] == 2:
+                await microscope.cancel()
+
+        acquiring = microscope.acquire(1000, on_progress=stop)
+        await refused(acquiring, "the acquisition was cancelled after 2 images")
+        same(await microscope.cancel(), False)
+
+    async def background():
+        content = b"\x0a\x00" * 24
+        # A file object, or plain bytes.
+        for image in (io.BytesIO(content), content):
+            same(await microscope.set_background(image), 48)
+        same(int((await microscope.snap()).max()), 90)
+        same(await microscope.set_background(b""), 0)
+        await refused(microscope.set_background("dark.raw"), "expected a file, got string")
+
+    async def stage():
+        stage = await microscope.stage()
+        same(await stage.move_to({"x": 1, "y": 2.5}), {"x": 1.0, "y": 2.5})
+        same(await stage.position(), {"x": 1.0, "y": 2.5})
+        await refused(stage.move_to({"x": -1, "y": 0}), "ValueError: the x must be from 0 to 100")
+
+    async def permission():
+        stranger = await connect_to_server({"server_url": options.server_url})
+        other = await stranger.get_service(options.service)
+        stage = await other.stage()
+        same((await stage.position())["x"], 1.0)
+        await refused(stage.move_to({"x": 2, "y": 2}), "may not move the stage")
+        same((await stage.position())["x"], 1.0)
+        await stranger.disconnect()
+
+    return [images, live, acquisition, cancel, background, stage, permission]
+
+
+async def main():
+    """Run the checks."""
+    parser = peer.arguments(__doc__)
+    parser.add_argument("--service", required=True)
+    options = parser.parse_args()
+    server = await peer.connect(options)
+    passed = True
+    for run in await checks(options, server):
+        detail = ""
+        try:
+            await asyncio.wait_for(run(), 30)
+        except Exception:
+            detail = traceback.format_exc()
+            passed = False
+        peer.say(json.dumps({"name": run.__name__, "ok": not detail, "detail": detail}))
+    await server.disconnect()
+    sys.exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
