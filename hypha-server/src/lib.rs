@@ -24,6 +24,7 @@
 //! | `accounts` | yes | accounts of the server itself, with passwords |
 //! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
 //! | `compression` | yes | compressed HTTP responses, HTTP calls in gzip; needs a C compiler |
+//! | `console` | yes | pages on which people find and call services, and watch the server |
 //! | `jwks` | yes | tokens of an identity provider and e-mails of accounts, both over HTTPS |
 //! | `mcp` | yes | services as tools of language models: the Model Context Protocol |
 //! | `mimalloc` | yes | the allocator mimalloc for the binary; needs a C compiler |

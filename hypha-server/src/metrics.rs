@@ -113,6 +113,12 @@ counters! {
     closed_too_large,
     /// HTTP requests that are being served.
     http_requests_open,
+    /// Calls of functions over HTTP.
+    http_calls,
+    /// Calls of functions over HTTP that have failed or were refused.
+    http_calls_failed,
+    /// Total duration of the calls over HTTP until the first byte of the result, in milliseconds.
+    http_call_milliseconds,
     /// HTTP requests refused because their user had too many at the same time.
     http_refused_busy,
     /// HTTP requests refused or aborted because of exhausted memory.

@@ -1,4 +1,4 @@
-//! `hypha dev`: a server with a sample service, to try the command.
+//! `hypha dev`: a server with its console and a sample service, for a first look.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use hypha_rpc::prelude::*;
 use hypha_rpc::workspace::TokenConfig;
 use hypha_server::Server;
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
 use crate::interrupt::{GRACE, interrupted};
 use crate::output;
@@ -19,7 +20,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// Maximum number of items or steps in the sample methods.
 const ITEMS: u32 = 1000;
 
-/// Run a server with a sample service, to try the command
+/// Run a server with its console and a sample service, for a first look
 ///
 /// All data is kept in memory and lost when the command ends. The server accepts connections from
 /// this machine only, unless --host is set.
@@ -48,7 +49,24 @@ pub(crate) struct Options {
 
 struct Sample;
 
-/// Sample methods: a sum, a greeting, a stream, a progress report and an array.
+/// A position of the stage.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+struct Position {
+    /// Millimetres to the right.
+    x: f64,
+    /// Millimetres upwards.
+    y: f64,
+}
+
+/// Speed of a movement.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Speed {
+    Slow,
+    Fast,
+}
+
+/// Sample methods: a sum, a greeting, streams, a progress report, a form, an array and an error.
 #[hypha_service(id = "sample", visibility = "public")]
 impl Sample {
     /// Add two numbers.
@@ -86,6 +104,51 @@ impl Sample {
             tokio::time::sleep(TICK).await;
             Some((number, number + 1))
         })
+    }
+
+    /// Measure a noisy oscillation, ten values per second.
+    pub(crate) async fn measure(
+        &self,
+        /// Number of values, at most 1000.
+        #[hypha(default = 50)]
+        count: u32,
+    ) -> impl Stream<Item = f64> + Send + use<> {
+        futures_util::stream::unfold(0, move |step| async move {
+            if step >= count.min(ITEMS) {
+                return None;
+            }
+            tokio::time::sleep(TICK / 2).await;
+            let noise: f64 = rand::rng().random_range(-0.1..0.1);
+            Some(((f64::from(step) / 5.0).sin() + noise, step + 1))
+        })
+    }
+
+    /// Move an imaginary stage, and return its new position.
+    pub(crate) async fn move_to(
+        &self,
+        /// Position to move to.
+        target: Position,
+        /// Speed of the movement.
+        speed: Option<Speed>,
+    ) -> Position {
+        let steps = match speed {
+            Some(Speed::Fast) => 1,
+            _ => 3,
+        };
+        tokio::time::sleep(TICK * steps).await;
+        target
+    }
+
+    /// Divide one number by another. Division by zero is an error.
+    pub(crate) async fn divide(
+        &self,
+        /// The dividend.
+        a: f64,
+        /// The divisor.
+        b: f64,
+    ) -> anyhow::Result<f64> {
+        anyhow::ensure!(b != 0.0, "division by zero");
+        Ok(a / b)
     }
 
     /// Work in steps and report the progress.
@@ -145,6 +208,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let server = Server::builder()
         .bind(address)
         .root_token(root_token.as_str())
+        .console(true)
         .start()
         .await;
     let server = server.with_context(|| format!("the server cannot start on {host}:{port}"))?;
@@ -181,6 +245,9 @@ fn text(url: &str) -> String {
     };
     format!(
         "The server runs at {url}. Press Ctrl-C to stop it.
+
+Open the console in a browser:
+  {url}/console/ws/public/service/dev:sample
 
 Try in another terminal:
 {export}  hypha services public

@@ -28,13 +28,14 @@ const FRAMING: [&str; 10] = [
     "upgrade",
 ];
 /// Headers that affect the whole origin. The server has its own policy for them.
-const OF_THE_ORIGIN: [&str; 13] = [
+const OF_THE_ORIGIN: [&str; 14] = [
     "accept-ch",
     "access-control-allow-credentials",
     "access-control-allow-origin",
     "alt-svc",
     "clear-site-data",
     "critical-ch",
+    "cross-origin-opener-policy",
     "nel",
     "origin-agent-cluster",
     "public-key-pins",
@@ -43,6 +44,9 @@ const OF_THE_ORIGIN: [&str; 13] = [
     "service-worker-allowed",
     "strict-transport-security",
 ];
+
+/// Prefix of the names of the cookies of the console.
+const CONSOLE_COOKIES: &str = "hypha_console";
 
 /// The application that responds, with the limits on its response.
 pub(super) struct AppResponse<'a> {
@@ -148,7 +152,7 @@ fn may_set(name: &HeaderName, value: &HeaderValue) -> bool {
 }
 
 /// Returns whether an application may set a cookie. It may set any cookie except the one with the
-/// token.
+/// token, and those of the console.
 ///
 /// A cookie without a name is refused, because browsers send only its value, which may look like
 /// the name and value of another cookie.
@@ -161,7 +165,10 @@ fn is_own_cookie(cookie: &[u8]) -> bool {
         return false;
     };
     let name = pair[..end].trim_ascii();
-    !name.is_empty() && !name.eq_ignore_ascii_case(COOKIE_NAME.as_bytes())
+    let is_of_console = name
+        .get(..CONSOLE_COOKIES.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(CONSOLE_COOKIES.as_bytes()));
+    !name.is_empty() && !name.eq_ignore_ascii_case(COOKIE_NAME.as_bytes()) && !is_of_console
 }
 
 #[cfg(test)]
@@ -184,6 +191,8 @@ mod tests {
             " access_token =x; Path=/",
             "Access_Token=x",
             "=access_token=x",
+            "hypha_console=x; Path=/console",
+            "Hypha_console_browser=x",
             "access_token",
             "",
         ] {

@@ -77,6 +77,16 @@ fn is_of_foreign_page(
 
 /// Returns whether an origin is that of the server, or is listed in `allow_origins`.
 fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
+    is_own_origin(state, headers, origin)
+        || state
+            .settings
+            .allow_origins
+            .iter()
+            .any(|allowed| allowed.trim() == origin)
+}
+
+/// Returns whether an origin is that of the server.
+pub(super) fn is_own_origin(state: &State, headers: &HeaderMap, origin: &str) -> bool {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
@@ -84,11 +94,6 @@ fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
     host.is_some() && authority(origin) == host
         || is_own(&state.info.public_base_url)
         || is_own(&state.info.local_base_url)
-        || state
-            .settings
-            .allow_origins
-            .iter()
-            .any(|allowed| allowed.trim() == origin)
 }
 
 /// Returns the host and port of a URL, or `None` if it has no `://`. Drops the scheme, because
@@ -119,7 +124,7 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Returns the value of a cookie, without quotes.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()

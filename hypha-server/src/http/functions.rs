@@ -9,6 +9,7 @@
 //! times the memory.
 
 use std::io;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State as Shared};
@@ -73,7 +74,15 @@ pub(super) async fn function(
         id,
         function,
     };
+    let begun = Instant::now();
     let answered = answer(&front, remote, &place, query, &method, &headers, &mut body).await;
+    let counters = &front.state.counters;
+    counters.http_calls.add();
+    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    counters.http_call_milliseconds.add_many(milliseconds);
+    if answered.is_err() {
+        counters.http_calls_failed.add();
+    }
     // If a refused request's body was not read, it is read and dropped now, so that the client sees
     // the refusal.
     if answered.is_err()

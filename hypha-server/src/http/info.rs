@@ -21,7 +21,7 @@ use crate::metrics::Format;
 use crate::platform;
 use crate::state::{HYPHA_VERSION, State};
 
-/// Responds to a browser that opens the root URL of the server.
+/// Responds to a program that opens the root URL of the server.
 pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     format!(
         "This is a Hypha server (hypha-server {}).\nPrograms connect to {}.\n",

@@ -23,6 +23,8 @@ mod apps;
 mod body;
 #[cfg(feature = "compression")]
 mod compression;
+#[cfg(feature = "console")]
+mod console;
 #[cfg(any(feature = "a2a", feature = "mcp"))]
 mod content;
 mod credentials;
@@ -94,6 +96,8 @@ struct Front {
     sessions: Arc<Sessions>,
     rates: Arc<HttpRates>,
     visits: Arc<Visits>,
+    #[cfg(feature = "console")]
+    history: Option<Arc<console::History>>,
     #[cfg(feature = "mcp")]
     mcp: Arc<mcp::McpSessions>,
 }
@@ -123,7 +127,6 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     // The settings were checked before the start, so this cannot fail.
     let mounts = front.state.settings.mounts().unwrap_or_default();
     let app = Router::new()
-        .route("/", get(info::root))
         .route("/ws", get(upgrade::websocket))
         .route("/rpc", get(rpc::stream).post(rpc::message))
         .route("/health/liveness", get(liveness))
@@ -137,8 +140,17 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/{workspace}/services", get(apps::slash))
         .route("/{workspace}/services/", get(info::services))
         .route("/{workspace}/services/{id}", get(info::service))
-        .route("/{workspace}/services/{id}/{function}", functions)
+        .route("/{workspace}/services/{id}/{function}", functions.clone())
         .fallback(info::not_found);
+    #[cfg(feature = "console")]
+    let app = match &front.history {
+        Some(_) => app
+            .route("/", get(console::root))
+            .merge(console::routes(&front, functions)),
+        None => app.route("/", get(info::root)),
+    };
+    #[cfg(not(feature = "console"))]
+    let app = app.route("/", get(info::root));
     #[cfg(feature = "openapi")]
     let app = app
         .route("/openapi.json", get(openapi::server))
@@ -228,6 +240,12 @@ fn front(state: &Arc<State>) -> Front {
         sessions: Arc::new(Sessions::new(state.clone())),
         rates: Arc::new(HttpRates::new(&state.settings.limits)),
         visits: Visits::new(&state.settings.limits),
+        #[cfg(feature = "console")]
+        history: state
+            .settings
+            .console
+            .unwrap_or_default()
+            .then(|| console::History::start(state)),
         #[cfg(feature = "mcp")]
         mcp: mcp::McpSessions::new(&state.settings.limits),
     }

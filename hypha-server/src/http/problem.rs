@@ -70,6 +70,12 @@ impl Problem {
         self.status
     }
 
+    /// Returns the status and the detail.
+    #[cfg(feature = "console")]
+    pub(super) fn into_parts(self) -> (StatusCode, String) {
+        (self.status, self.detail)
+    }
+
     /// Responds with the detail in a body of this form.
     pub(super) fn respond(self, form: impl FnOnce(String) -> serde_json::Value) -> Response {
         let body = Json(form(self.detail));

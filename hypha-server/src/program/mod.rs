@@ -140,6 +140,7 @@ impl Cli {
         if settings.data_dir.is_none() && !self.in_memory {
             settings.data_dir = default_data_dir(settings.port);
         }
+        settings.console.get_or_insert(cfg!(feature = "console"));
         settings
     }
 }

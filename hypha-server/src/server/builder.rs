@@ -187,6 +187,13 @@ impl Builder {
         self
     }
 
+    /// Sets whether the server serves the console, the pages for people at `/`. Requires the
+    /// feature `console`. Default: false.
+    pub fn console(mut self, serves: bool) -> Self {
+        self.settings.console = Some(serves);
+        self
+    }
+
     /// Sets the limits that prevent one client from harming the others.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;

@@ -170,6 +170,17 @@ pub struct Settings {
         )
     )]
     pub disable_agent_skills: bool,
+    /// Serve the console, the pages for people at /. Default of an embedded server: no; of the
+    /// program: yes.
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            env = "HYPHA_CONSOLE",
+            value_parser = clap::builder::BoolishValueParser::new()
+        )
+    )]
+    pub console: Option<bool>,
     /// Names in tokens, and the identity provider.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
     pub tokens: TokenSettings,
@@ -199,6 +210,7 @@ impl Default for Settings {
             js_client: None,
             static_mounts: Vec::new(),
             disable_agent_skills: false,
+            console: None,
             tokens: TokenSettings::default(),
             accounts: AccountSettings::default(),
             limits: Limits::default(),
@@ -281,6 +293,9 @@ impl Settings {
                 "this server was built without the feature `jwks`, it cannot read the tokens of an \
                  identity provider",
             );
+        }
+        if self.console == Some(true) && cfg!(not(feature = "console")) {
+            return invalid("this server was built without the feature `console`");
         }
         if self.redis_uri.is_some() && cfg!(not(feature = "redis")) {
             return invalid("this server was built without the feature `redis`");
@@ -443,10 +458,11 @@ pub(crate) struct Mount {
 /// Returns whether files may be served at a path. The path must have one part, which must not be
 /// the first part of a path of the server.
 fn is_mount_path(path: &str) -> bool {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 11] = [
         "api-docs",
         "api-docs.js",
         "assets",
+        "console",
         "health",
         "login",
         "metrics",

@@ -11,6 +11,8 @@ mod attacks;
 mod authenticator;
 #[cfg(all(feature = "redis", unix))]
 mod cluster;
+#[cfg(feature = "console")]
+mod console;
 mod forms;
 mod gone;
 mod handshake;

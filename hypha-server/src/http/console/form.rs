@@ -1,0 +1,373 @@
+//! Forms for the arguments of methods, made from JSON schemas.
+//!
+//! Schemas come from services of other users: references may form cycles and members may have any
+//! type, so the depth is limited, and everything unexpected becomes a field for JSON. A script
+//! reads the values back from the attributes `data-kind` and `data-name` of the fields.
+
+use hypha_rpc::schema::KIND;
+use maud::{Markup, html};
+use serde_json::{Map, Value as Json};
+
+/// Maximum depth of nested fields. Deeper values are entered as JSON.
+const DEPTH_MAX: usize = 6;
+/// Maximum number of fields of a form, because definitions that refer to each other could make
+/// exponentially many. Further values are entered as JSON.
+const FIELDS_MAX: usize = 200;
+
+/// A form while it is rendered.
+pub(super) struct Form<'a> {
+    /// Definitions that references of the schema name.
+    definitions: Option<&'a Map<String, Json>>,
+    /// Prefix of the ids of the fields.
+    prefix: String,
+    count: usize,
+}
+
+/// The value that a field holds.
+#[derive(Debug, PartialEq)]
+enum Kind<'a> {
+    Text,
+    Integer,
+    Number,
+    Boolean,
+    /// One of these values.
+    Choice(&'a [Json]),
+    /// An object with these members.
+    Object(&'a Json),
+    Bytes,
+    Array,
+    /// A function, which HTTP cannot carry.
+    Function,
+    /// A list, or a value of any other type.
+    Json,
+}
+
+impl<'a> Form<'a> {
+    /// Begins a form for a schema of parameters. `prefix` is unique on the page.
+    pub(super) fn new(parameters: &'a Json, prefix: String) -> Form<'a> {
+        Form {
+            definitions: parameters.get("$defs").and_then(Json::as_object),
+            prefix,
+            count: 0,
+        }
+    }
+
+    /// Returns the fields for the members of an object.
+    pub(super) fn fields(&mut self, object: &'a Json, depth: usize) -> Markup {
+        let required = object.get("required").and_then(Json::as_array);
+        let is_required = |name: &str| {
+            required
+                .into_iter()
+                .flatten()
+                .any(|it| it.as_str() == Some(name))
+        };
+        let members = object.get("properties").and_then(Json::as_object);
+        html! {
+            @for (name, schema) in members.into_iter().flatten() {
+                (self.field(name, schema, is_required(name), depth))
+            }
+        }
+    }
+
+    /// Returns the field for a member.
+    fn field(&mut self, name: &str, schema: &'a Json, required: bool, depth: usize) -> Markup {
+        self.count += 1;
+        let id = format!("{}-{}", self.prefix, self.count);
+        // The docs and the default of an optional value, or of a reference, are beside it.
+        let outer = schema;
+        let (schema, is_nullable) = self.resolved(schema);
+        let own = |key: &str| outer.get(key).or_else(|| schema.get(key));
+        let too_much = depth >= DEPTH_MAX || self.count > FIELDS_MAX;
+        let kind = match kind(schema) {
+            Kind::Object(_) if too_much => Kind::Json,
+            kind => kind,
+        };
+        let description = own("description").and_then(Json::as_str);
+        let default = own("default").filter(|default| !default.is_null());
+        let required = required && !is_nullable;
+        let hint = format!("{id}-hint");
+        let described = description.map(|_| hint.as_str());
+        let label = html! {
+            (name)
+            span class="quiet" {
+                " " (type_of(schema))
+                @if !required { ", optional" }
+            }
+        };
+        let hint = html! {
+            @if let Some(text) = description { p class="hint" id=(hint) { (text) } }
+        };
+        if let Kind::Object(object) = kind {
+            return html! {
+                fieldset class="field" data-kind="object" data-name=(name)
+                    data-required[required] aria-describedby=[described] {
+                    legend { (label) }
+                    (hint)
+                    (self.fields(object, depth + 1))
+                }
+            };
+        }
+        html! {
+            div class="field" data-kind=(word(&kind)) data-name=(name) data-required[required] {
+                label for=(id) { (label) }
+                (hint)
+                (control(&kind, &id, described, default, required))
+            }
+        }
+    }
+
+    /// Follows references, and removes the alternative `null`. Returns whether there was one.
+    fn resolved(&self, schema: &'a Json) -> (&'a Json, bool) {
+        let (mut schema, mut is_nullable) = (schema, false);
+        for _ in 0..DEPTH_MAX {
+            if let Some(reference) = schema.get("$ref").and_then(Json::as_str) {
+                let name = reference.strip_prefix("#/$defs/");
+                let found = name.and_then(|name| self.definitions?.get(name));
+                match found {
+                    Some(found) => schema = found,
+                    None => break,
+                }
+                continue;
+            }
+            let alternatives = schema.get("anyOf").or_else(|| schema.get("oneOf"));
+            let Some(alternatives) = alternatives.and_then(Json::as_array) else {
+                break;
+            };
+            let is_null = |it: &&Json| it.get("type").and_then(Json::as_str) == Some("null");
+            let mut others = alternatives.iter().filter(|it| !is_null(it));
+            match (others.next(), others.next()) {
+                (Some(other), None) => {
+                    is_nullable |= alternatives.len() > 1;
+                    schema = other;
+                }
+                _ => break,
+            }
+        }
+        let types = schema.get("type").and_then(Json::as_array);
+        is_nullable |= types.is_some_and(|types| types.iter().any(|it| it == "null"));
+        (schema, is_nullable)
+    }
+}
+
+/// Returns the type that a schema names, without `null`.
+fn name_of(schema: &Json) -> Option<&str> {
+    match schema.get("type") {
+        Some(Json::String(name)) => Some(name),
+        Some(Json::Array(names)) => {
+            let mut others = names
+                .iter()
+                .filter_map(Json::as_str)
+                .filter(|it| *it != "null");
+            match (others.next(), others.next()) {
+                (Some(name), None) => Some(name),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn kind(schema: &Json) -> Kind<'_> {
+    let special = schema.get(KIND).and_then(Json::as_str).unwrap_or_default();
+    let format = schema.get("format").and_then(Json::as_str);
+    if let Some(values) = schema.get("enum").and_then(Json::as_array) {
+        return Kind::Choice(values);
+    }
+    match (special, name_of(schema)) {
+        ("ndarray", _) => Kind::Array,
+        ("callback" | "function" | "method", _) => Kind::Function,
+        (_, Some("function")) => Kind::Function,
+        (_, Some("string")) if format == Some("binary") => Kind::Bytes,
+        (_, Some("string")) => Kind::Text,
+        (_, Some("integer")) => Kind::Integer,
+        (_, Some("number")) => Kind::Number,
+        (_, Some("boolean")) => Kind::Boolean,
+        (_, Some("object")) if schema.get("properties").is_some() => Kind::Object(schema),
+        _ => Kind::Json,
+    }
+}
+
+/// Returns the attribute by which the script reads a field.
+fn word(kind: &Kind<'_>) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Integer => "integer",
+        Kind::Number => "number",
+        Kind::Boolean | Kind::Choice(_) => "choice",
+        Kind::Object(_) => "object",
+        Kind::Bytes => "bytes",
+        Kind::Array => "array",
+        Kind::Function => "function",
+        Kind::Json => "json",
+    }
+}
+
+/// Returns the type of a value as people read it.
+pub(super) fn type_of(schema: &Json) -> String {
+    if schema.get(KIND).and_then(Json::as_str) == Some("stream") {
+        return "stream".into();
+    }
+    match kind(schema) {
+        Kind::Text => "text".into(),
+        Kind::Integer => "integer".into(),
+        Kind::Number => "number".into(),
+        Kind::Boolean => "true or false".into(),
+        Kind::Choice(_) => "choice".into(),
+        Kind::Object(_) => "object".into(),
+        Kind::Bytes => "bytes".into(),
+        Kind::Array => "array".into(),
+        Kind::Function => "function".into(),
+        Kind::Json => match name_of(schema) {
+            Some("array") => {
+                let items = schema.get("items").filter(|items| items.is_object());
+                // One level is enough for a label.
+                let of = items.and_then(name_of).map(|name| format!(" of {name}"));
+                format!("list{}", of.unwrap_or_default())
+            }
+            Some(name) => name.to_owned(),
+            None => "any".into(),
+        },
+    }
+}
+
+/// Returns the control of a field.
+fn control(
+    kind: &Kind<'_>,
+    id: &str,
+    described: Option<&str>,
+    default: Option<&Json>,
+    required: bool,
+) -> Markup {
+    let text = match default {
+        Some(Json::String(text)) if *kind == Kind::Text => text.clone(),
+        Some(default) => default.to_string(),
+        None => String::new(),
+    };
+    let truth = [Json::Bool(true), Json::Bool(false)];
+    let choices = match kind {
+        Kind::Boolean => Some(&truth[..]),
+        Kind::Choice(values) => Some(*values),
+        _ => None,
+    };
+    let files = matches!(kind, Kind::Bytes | Kind::Array | Kind::Json);
+    html! {
+        @if let Some(choices) = choices {
+            select id=(id) aria-describedby=[described] {
+                @if !required || choices.is_empty() { option value="" { "—" } }
+                @for choice in choices {
+                    @let value = choice.to_string();
+                    option value=(value) selected[default == Some(choice)] {
+                        @if let Some(text) = choice.as_str() { (text) } @else { (value) }
+                    }
+                }
+            }
+        } @else if matches!(kind, Kind::Integer | Kind::Number) {
+            input id=(id) type="text" inputmode="decimal" autocomplete="off" value=(text)
+                aria-describedby=[described];
+        } @else if *kind == Kind::Text {
+            textarea id=(id) rows="1" spellcheck="false" aria-describedby=[described] { (text) }
+        } @else if *kind == Kind::Function {
+            p id=(id) class="quiet" {
+                "The browser cannot pass functions. Call this method from a program."
+            }
+        } @else {
+            @let placeholder = match kind {
+                Kind::Bytes => "text, or choose a file",
+                Kind::Array => "[[0, 1], [2, 3]], or choose a .npy file",
+                _ => "JSON, or choose a file",
+            };
+            textarea id=(id) rows="2" spellcheck="false" placeholder=(placeholder)
+                aria-describedby=[described] { (text) }
+        }
+        @if files {
+            label class="file" for=(format!("{id}-file")) { "File" }
+            input id=(format!("{id}-file")) type="file";
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(parameters: &Json) -> String {
+        Form::new(parameters, "f".into())
+            .fields(parameters, 0)
+            .into_string()
+    }
+
+    #[test]
+    fn kinds_follow_the_schema() {
+        for (schema, expected) in [
+            (json!({"type": "string"}), "text"),
+            (json!({"type": ["integer", "null"]}), "integer"),
+            (json!({"type": "number"}), "number"),
+            (json!({"type": "boolean"}), "choice"),
+            (json!({"enum": ["a", 1]}), "choice"),
+            (json!({"type": "object", "properties": {}}), "object"),
+            (json!({"type": "object"}), "json"),
+            (json!({"type": "array"}), "json"),
+            (json!({"type": "string", "format": "binary"}), "bytes"),
+            (
+                json!({"type": "object", "x-hypha-type": "ndarray"}),
+                "array",
+            ),
+            (json!({"type": 3}), "json"),
+            (json!(true), "json"),
+            (json!({"enum": "no list"}), "json"),
+        ] {
+            assert_eq!(word(&kind(&schema)), expected, "{schema}");
+        }
+    }
+
+    #[test]
+    fn fields_are_nested_and_have_defaults() {
+        let form = render(&json!({
+            "type": "object",
+            "required": ["at", "mode"],
+            "properties": {
+                "at": {"$ref": "#/$defs/Point"},
+                "mode": {"enum": ["fast", "slow"], "default": "slow"},
+                "speed": {"anyOf": [{"type": "number"}, {"type": "null"}], "description": "In mm/s"},
+                "steps": {"type": "integer", "default": 3},
+            },
+            "$defs": {"Point": {"type": "object", "properties": {"x": {"type": "number"}}}},
+        }));
+        for part in [
+            r#"<fieldset class="field" data-kind="object" data-name="at" data-required"#,
+            r#"data-kind="number" data-name="x""#,
+            r#"<option value="&quot;slow&quot;" selected>slow</option>"#,
+            r#"aria-describedby="f-4-hint""#,
+            r#"value="3""#,
+        ] {
+            assert!(form.contains(part), "{part}: {form}");
+        }
+    }
+
+    #[test]
+    fn hostile_schemas_end_and_are_escaped() {
+        let form = render(&json!({
+            "properties": {"<script>": {"$ref": "#/$defs/A"}},
+            "$defs": {"A": {
+                "type": "object",
+                "description": "<img src=x onerror=alert(1)>",
+                "properties": {
+                    "a": {"$ref": "#/$defs/A"},
+                    "b": {"$ref": "#/$defs/A"},
+                    "c": {"$ref": "#/$defs/A"},
+                    "d": {"$ref": "#/$defs/A"},
+                },
+            }},
+        }));
+        assert!(form.len() < 1_000_000, "{}", form.len());
+        assert!(!form.contains("<script") && !form.contains("<img"));
+        assert!(form.contains("&lt;script&gt;"));
+        let circular = json!({
+            "properties": {"a": {"$ref": "#/$defs/A"}, "b": 7, "c": {"anyOf": []}},
+            "$defs": {"A": {"$ref": "#/$defs/A"}},
+        });
+        assert!(render(&circular).contains(r#"data-name="c""#));
+    }
+}

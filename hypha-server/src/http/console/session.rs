@@ -1,0 +1,181 @@
+//! The session of a browser: a token in a cookie, and the proof that a request comes from a page of
+//! the session.
+//!
+//! The cookie holds the token of the user. Pages cannot read it, and the browser sends it only to
+//! the console, and not with requests of other sites. Applications of services have the same origin
+//! as the console, so the origin of a request does not suffice: a request also needs a proof that
+//! only the pages of the console contain, and these pages are served only to the browser's window,
+//! not to scripts of other pages.
+
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use super::super::{Front, credentials};
+use super::{PREFIX, layout, respond};
+use crate::state::State;
+
+/// Cookie with the token of the signed-in user.
+pub(super) const TOKEN_COOKIE: &str = "hypha_console";
+/// Cookie with a random text that ties the pages to the browser, for users without a token.
+const BROWSER_COOKIE: &str = "hypha_console_browser";
+/// Header of a script's request, with the proof.
+const PROOF_HEADER: &str = "x-hypha-console";
+/// Mark in the query of a page that was opened by a link on another site.
+const ARRIVED: &str = "arrived=1";
+/// Maximum length of a token. Browsers drop cookies above 4096 bytes.
+pub(super) const TOKEN_MAX: usize = 3800;
+
+/// The session of a browser.
+#[derive(Clone)]
+pub(super) struct Session {
+    /// Whether the browser sent a token.
+    pub(super) has_token: bool,
+    /// The proof that the pages of this session contain.
+    pub(super) proof: String,
+}
+
+impl Session {
+    fn new(token: Option<&str>, browser: &str) -> Session {
+        let mut hash = Sha256::new();
+        // The token is unknown to the pages of other services, so the proof is too.
+        for part in ["hypha console", token.unwrap_or_default(), browser] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let proof = hash.finalize();
+        Session {
+            has_token: token.is_some(),
+            proof: proof.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+
+    /// Returns whether a text is the proof of this session. The time does not depend on the
+    /// position of the first difference.
+    pub(super) fn matches(&self, proof: &str) -> bool {
+        let (own, other) = (self.proof.as_bytes(), proof.as_bytes());
+        let differences = own.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
+        own.len() == other.len() && differences == 0
+    }
+}
+
+/// Finds the session of a request. Passes the token on in the header `Authorization`, which the
+/// handlers read as for any client, and refuses requests that scripts of other pages make.
+pub(super) async fn identify(
+    Shared(front): Shared<Front>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Response {
+    let state = &front.state;
+    let headers = request.headers();
+    let cookie = |name| credentials::cookie(headers, name).filter(|text| !text.is_empty());
+    let (token, browser) = (cookie(TOKEN_COOKIE), cookie(BROWSER_COOKIE));
+    let is_foreign = ["cross-site", "same-site"]
+        .iter()
+        .any(|site| asks(headers, "sec-fetch-site", site));
+    let query = request.uri().query().unwrap_or_default();
+    if is_foreign && request.method() == Method::GET && !query.contains(ARRIVED) {
+        // After a link on another site the browser sends no cookie, which is not to be mistaken
+        // for a new session. The page that follows is opened by this one, with the cookies.
+        let (base, path) = (&state.info.base_path, request.uri().path());
+        let page = layout::redirection(&format!("{base}{path}?{query}&{ARRIVED}"));
+        return respond(state, StatusCode::OK, page);
+    }
+    let fresh = browser.is_none().then(hypha_wire::random_id);
+    let browser = browser.or_else(|| fresh.clone()).unwrap_or_default();
+    let session = Session::new(token.as_deref(), &browser);
+    if !is_of_console(state, request.method(), headers, &session) {
+        let text = "This request does not come from a page of the console";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    let headers = request.headers_mut();
+    // The cookie of other pages does not count here: such pages may set it.
+    headers.remove(header::COOKIE);
+    if let Some(token) = &token
+        && let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}"))
+    {
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    // The proof has been checked, so for the HTTP interface this is the request of a program.
+    for name in ["sec-fetch-site", "sec-fetch-mode", "origin"] {
+        headers.remove(name);
+    }
+    request.extensions_mut().insert(session);
+    let mut response = next.run(request).await;
+    if let Some(text) = fresh {
+        set_cookie(state, &mut response, BROWSER_COOKIE, &text);
+    }
+    response
+}
+
+/// Returns whether a request comes from a page of the console, or opens one.
+fn is_of_console(state: &State, method: &Method, headers: &HeaderMap, session: &Session) -> bool {
+    let origin = headers.get(header::ORIGIN);
+    let is_own = |origin: &HeaderValue| {
+        let origin = origin.to_str().unwrap_or_default();
+        credentials::is_own_origin(state, headers, origin)
+    };
+    // Not even a page with a proof may act from another origin.
+    if origin.is_some_and(|origin| !is_own(origin)) {
+        return false;
+    }
+    let proof = headers.get(PROOF_HEADER);
+    if proof.is_some_and(|proof| session.matches(proof.to_str().unwrap_or_default())) {
+        return true;
+    }
+    // The handler of a form checks the proof in its field. `navigate` cannot be set by scripts.
+    // Browsers send it only to secure URLs, and programs never.
+    let opens = asks(headers, "sec-fetch-mode", "navigate")
+        && asks(headers, "sec-fetch-dest", "document")
+        || !headers.contains_key("sec-fetch-mode");
+    let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
+    proof.is_none() && opens && (method == Method::GET || method == Method::HEAD || is_form)
+}
+
+/// Returns whether a header has this value.
+fn asks(headers: &HeaderMap, name: &'static str, value: &str) -> bool {
+    let found = headers.get(HeaderName::from_static(name));
+    found.is_some_and(|found| found.as_bytes() == value.as_bytes())
+}
+
+/// Adds a cookie to a response. An empty text deletes it.
+pub(super) fn set_cookie(state: &State, response: &mut Response, name: &str, text: &str) {
+    let base = &state.info.base_path;
+    let secure = if state.info.public_base_url.starts_with("https://") {
+        "; Secure"
+    } else {
+        ""
+    };
+    let end = if text.is_empty() { "; Max-Age=0" } else { "" };
+    let cookie =
+        format!("{name}={text}; Path={base}{PREFIX}; HttpOnly; SameSite=Strict{secure}{end}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_belongs_to_one_session() {
+        let session = Session::new(Some("token"), "browser");
+        assert!(session.matches(&Session::new(Some("token"), "browser").proof));
+        for other in [
+            Session::new(Some("other"), "browser"),
+            Session::new(Some("token"), "other"),
+            Session::new(None, "browser"),
+            Session::new(Some("tokenb"), "rowser"),
+        ] {
+            assert!(!session.matches(&other.proof));
+        }
+        assert!(!session.matches(""));
+    }
+}
