@@ -13,6 +13,7 @@ use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Lit, LitStr, Memb
 
 use crate::attrs::{self, Options};
 use crate::diag::{Errors, located};
+use crate::error_schema::{self, Facts};
 use crate::path;
 
 const ATTRIBUTE: &str = "remote_error";
@@ -59,7 +60,7 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
     let variants = variants(&input, options, &private, &mut errors);
     unambiguous(&variants, &mut errors);
     let tokens = if errors.is_empty() {
-        emit(&input.ident, &variants, &private)
+        emit(&input, &variants, &private)
     } else {
         placeholder(&input, &private)
     };
@@ -320,8 +321,19 @@ fn unambiguous(variants: &[Variant], errors: &mut Errors) {
 }
 
 /// Generates the implementations for a correct type.
-fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStream {
+fn emit(input: &DeriveInput, variants: &[Variant], private: &TokenStream) -> TokenStream {
+    let ident = &input.ident;
+    let name = ident.unraw().to_string();
     let span = located(ident.span());
+    let facts: Vec<Facts<'_>> = variants
+        .iter()
+        .map(|variant| Facts {
+            name: &variant.name,
+            classes: &variant.classes,
+            takes_others: variant.other.is_some(),
+        })
+        .collect();
+    let data_schema = error_schema::data_schema(input, &facts, private);
     let entries = variants.iter().map(|variant| {
         let Variant {
             name,
@@ -367,6 +379,24 @@ fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStre
 
             fn from_wire(__error: &#private::WireError) -> ::core::option::Option<Self> {
                 #private::error_from_wire(__error, #private::error_data::<Self>())
+            }
+
+            fn describe(
+                __generator: &mut #private::schemars::SchemaGenerator,
+            ) -> ::core::option::Option<#private::schemars::Schema> {
+                ::core::option::Option::Some(#private::error_schema::<Self>(__generator))
+            }
+        }
+
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl #private::DescribedError for #ident {
+            const NAME: &'static str = #name;
+
+            fn data_schema(
+                __generator: &mut #private::schemars::SchemaGenerator,
+            ) -> #private::schemars::Schema {
+                #data_schema
             }
         }
     }

@@ -17,6 +17,7 @@ mod diag;
 mod doc_text;
 mod emit;
 mod error_derive;
+mod error_schema;
 mod inherent;
 mod lower;
 mod model;

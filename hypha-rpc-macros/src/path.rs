@@ -25,7 +25,8 @@ pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) 
         #[allow(non_camel_case_types, unused_imports)]
         // The traits are imported as `_`, because only method lookup needs them.
         use #private::{
-            self as #alias, AnyArgument as _, AnyResult as _, AnyReturn as _, BytesReturn as _,
+            self as #alias, AnyArgument as _, AnyError as _, AnyResult as _, AnyReturn as _,
+            BytesReturn as _, ErrorSchema as _, OtherSchema as _, OwnSchema as _,
             SchemaReturn as _,
         };
     }

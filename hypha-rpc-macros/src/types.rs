@@ -72,6 +72,42 @@ pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     is_known(bare(ty)) || optional(ty).is_some_and(is_known)
 }
 
+/// Returns a callback or stream of what may be `bytes::Bytes`, or an `Option` of one, with `binary`
+/// in place of these bytes; `None` for other types.
+pub(crate) fn with_binary(ty: &Type, binary: &Type) -> Option<Type> {
+    struct Replace<'a>(&'a Type, bool);
+    impl VisitMut for Replace<'_> {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            if is_named(ty, "Bytes") {
+                (*ty, self.1) = (self.0.clone(), true);
+            } else {
+                visit_mut::visit_type_mut(self, ty);
+            }
+        }
+    }
+    let carries = |ty: &Type| is_named(ty, "Callback") || is_named(ty, "RemoteStream");
+    if !carries(bare(ty)) && !optional(ty).is_some_and(carries) {
+        return None;
+    }
+    let (mut described, mut replace) = (ty.clone(), Replace(binary, false));
+    replace.visit_type_mut(&mut described);
+    replace.1.then_some(described)
+}
+
+/// Returns whether a part of the type is `_`.
+pub(crate) fn is_inferred(ty: &Type) -> bool {
+    struct Find(bool);
+    impl VisitMut for Find {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            self.0 |= matches!(ty, Type::Infer(_));
+            visit_mut::visit_type_mut(self, ty);
+        }
+    }
+    let mut find = Find(false);
+    find.visit_type_mut(&mut ty.clone());
+    find.0
+}
+
 /// Returns `T` of `Option<T>`.
 fn optional(ty: &Type) -> Option<&Type> {
     let segment = last_segment(ty).filter(|segment| segment.ident == "Option")?;

@@ -72,15 +72,16 @@ pub mod __private {
     pub use crate::call::{Call, Proxy, RemoteService, RemoteStream, call};
     pub use crate::error::ServiceError;
     pub use crate::error::typed::{
-        Caused, CausesOf, ErrorVariant, FieldOf, MadeOfMessage, NotCaused, NotMadeOfMessage,
-        TypedError, error_data, error_from_wire, error_text, error_to_wire, message_field,
+        Caused, CausesOf, Described, DescribedError, ErrorVariant, FieldOf, MadeOfMessage,
+        NotCaused, NotDescribed, NotMadeOfMessage, SchemaOf, TypedError, error_data,
+        error_from_wire, error_schema, error_text, error_to_wire, message_field,
     };
-    pub use crate::schema::FunctionSchema;
+    pub use crate::schema::{FunctionSchema, MethodSchemas};
     pub use crate::service::closure::*;
     pub use crate::service::macro_support::*;
     pub use crate::service::{IncomingCall, IntoService, Method, Service};
     pub use crate::workspace::Visibility;
-    pub use hypha_wire::{Args, WireError};
+    pub use hypha_wire::{Args, Binary, WireError};
     pub use schemars;
     pub use serde;
     pub use std::convert::Infallible;

@@ -133,7 +133,8 @@ impl Description {
     ///
     /// For a Rust service, the contract has the same schemas as the original. For other services,
     /// it has the functions that can be called; types that are unknown are `Value`. The file needs
-    /// `hypha-rpc`, `serde` and `schemars`.
+    /// `hypha-rpc`, `serde` and `schemars`; typed errors also need `thiserror`, and arrays of
+    /// `f16` or complex numbers `half` or `num-complex`.
     #[must_use]
     pub fn rust(&self) -> String {
         rust::write(&self.model())

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::{Model, Parameter};
+use crate::model::Model;
 use crate::names::Names;
 use crate::standard::{definition_names, object, sendable, standard};
 use crate::table::{map_schema, table_index};
-use crate::types::Type;
+use crate::types::{Parameter, Type};
 
 /// Returns the list of functions.
 pub(crate) fn write(model: &Model) -> Json {
@@ -58,7 +58,7 @@ type IsKind = fn(&Type) -> bool;
 pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(String, String)> {
     let unfit = model.types.finder(unfit);
     let kinds: [(IsKind, &str); 5] = [
-        (|ty| matches!(ty, Type::Function), "a function"),
+        (|ty| matches!(ty, Type::Function(_)), "a function"),
         (|ty| matches!(ty, Type::Stream(_)), "a stream"),
         (|ty| matches!(ty, Type::File), "a file"),
         (|ty| matches!(ty, Type::Object), "an object with functions"),

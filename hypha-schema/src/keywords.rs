@@ -4,6 +4,7 @@
 //! values of the wrong form are removed; notations of older drafts and of OpenAPI 3.0 are
 //! translated.
 
+use hypha_wire::keys;
 use serde_json::{Map, Value as Json, json};
 
 /// Form of a keyword's value.
@@ -22,6 +23,8 @@ enum Form {
     Truth,
     List,
     Type,
+    /// Function schemas by name.
+    Methods,
     Any,
 }
 
@@ -38,8 +41,11 @@ fn form(word: &str) -> Option<Form> {
         | "else"
         | "contentSchema"
         | "unevaluatedItems"
-        | "unevaluatedProperties" => Form::Schema,
-        "anyOf" | "oneOf" | "allOf" | "prefixItems" => Form::Schemas,
+        | "unevaluatedProperties"
+        | keys::SCHEMA_RETURNS
+        | keys::SCHEMA_ERROR => Form::Schema,
+        "anyOf" | "oneOf" | "allOf" | "prefixItems" | keys::SCHEMA_ARGUMENTS => Form::Schemas,
+        keys::SCHEMA_METHODS => Form::Methods,
         "properties" | "patternProperties" | "dependentSchemas" => Form::Named,
         "$ref" | "title" | "description" | "format" | "pattern" | "contentEncoding"
         | "contentMediaType" => Form::Text,
@@ -67,9 +73,16 @@ fn has_form(word: &str, value: &Json) -> bool {
     match form(word) {
         None => false,
         Some(Form::Schema) => is_schema(value),
-        Some(Form::Schemas) => value
+        Some(Form::Schemas) => {
+            value
             .as_array()
-            .is_some_and(|list| !list.is_empty() && list.iter().all(is_schema)),
+            .is_some_and(|list| list.iter().all(is_schema))
+            // A function may have no arguments.
+            && (word == keys::SCHEMA_ARGUMENTS || value != &json!([]))
+        }
+        Some(Form::Methods) => value
+            .as_object()
+            .is_some_and(|map| map.values().all(Json::is_object)),
         Some(Form::Named) => value
             .as_object()
             .is_some_and(|map| map.values().all(is_schema)),
@@ -106,9 +119,25 @@ pub(crate) fn map_inner(
             .map(|(name, member)| (name.clone(), change(member)))
             .collect::<Map<_, _>>()
             .into(),
+        (Form::Methods, Json::Object(methods)) => methods
+            .iter()
+            .map(|(name, method)| (name.clone(), map_method(method, change)))
+            .collect::<Map<_, _>>()
+            .into(),
         (Form::Schema, schema) => change(schema),
         _ => return None,
     })
+}
+
+/// Applies `change` to the schemas of a function.
+fn map_method(method: &Json, change: &mut impl FnMut(&Json) -> Json) -> Json {
+    let mut method = method.clone();
+    for part in ["parameters", "returns", keys::SCHEMA_ERROR] {
+        if let Some(schema) = method.get_mut(part) {
+            *schema = change(schema);
+        }
+    }
+    method
 }
 
 /// Translates older notations and removes invalid parts. Affects only this schema, not the schemas

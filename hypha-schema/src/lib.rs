@@ -58,6 +58,7 @@ mod openapi;
 mod own_text;
 mod properties;
 mod python;
+mod raised;
 mod read;
 mod rust;
 mod standard;

@@ -2,6 +2,7 @@
 //!
 //! [`Description`](crate::Description) builds a model for each output. All formats read it.
 
+use hypha_wire::keys::SCHEMA_ERROR;
 use serde_json::{Map, Value as Json};
 
 use crate::names::pascal;
@@ -9,7 +10,7 @@ use crate::own_text::own_text;
 use crate::properties::{Property, properties};
 use crate::table::{Table, moved};
 use crate::text::comment_lines;
-use crate::types::{Type, Types};
+use crate::types::{Member, MemberKind, Method, Parameter, Type, Types, methods};
 
 /// Properties of the service as a whole.
 #[derive(Debug)]
@@ -50,49 +51,6 @@ pub(crate) struct Model {
     /// Schemas of the definitions that have a name from their author. Each has the same index in
     /// `types`, where the unnamed definitions follow.
     pub(crate) table: Table,
-}
-
-/// A member of a service or of a group.
-#[derive(Debug)]
-pub(crate) struct Member {
-    /// Key in the service, or in the group that contains the member.
-    pub(crate) name: String,
-    pub(crate) kind: MemberKind,
-}
-
-/// Kind of a member.
-#[derive(Debug)]
-pub(crate) enum MemberKind {
-    Method(Method),
-    /// A map with its own members.
-    Group(Vec<Member>),
-    /// Data.
-    Value(Type),
-}
-
-/// A method of the service.
-#[derive(Debug)]
-pub(crate) struct Method {
-    /// Names from the service down to the method, joined with dots, such as `stage.move`.
-    pub(crate) path: String,
-    pub(crate) description: String,
-    /// Parameters in order. `None` if they are unknown.
-    pub(crate) parameters: Option<Vec<Parameter>>,
-    pub(crate) returns: Type,
-    /// Schema of the result.
-    pub(crate) returns_schema: Json,
-}
-
-/// A parameter of a method.
-#[derive(Debug)]
-pub(crate) struct Parameter {
-    pub(crate) name: String,
-    pub(crate) description: String,
-    pub(crate) ty: Type,
-    /// Whether callers may omit the argument.
-    pub(crate) optional: bool,
-    pub(crate) default: Option<Json>,
-    pub(crate) schema: Json,
 }
 
 /// Reliability of the schema of a function.
@@ -137,36 +95,30 @@ impl Model {
 
     /// Returns all methods, including those of groups.
     pub(crate) fn methods(&self) -> Vec<&Method> {
-        fn visit<'a>(members: &'a [Member], found: &mut Vec<&'a Method>) {
-            for member in members {
-                match &member.kind {
-                    MemberKind::Method(method) => found.push(method),
-                    MemberKind::Group(members) => visit(members, found),
-                    MemberKind::Value(_) => {}
-                }
-            }
-        }
-        let mut found = Vec::new();
-        visit(&self.members, &mut found);
-        found
+        methods(&self.members)
     }
 
     /// Returns whether the service uses a numeric array anywhere.
     pub(crate) fn uses_arrays(&self) -> bool {
-        let arrays = self.types.finder(|ty| matches!(ty, Type::NdArray(_)));
+        self.uses(|ty| matches!(ty, Type::NdArray(_)))
+    }
+
+    /// Returns whether the service uses such a type anywhere.
+    pub(crate) fn uses(&self, wanted: fn(&Type) -> bool) -> bool {
+        let found = self.types.finder(wanted);
         let in_method = |method: &Method| {
             let mut parameters = method.parameters.iter().flatten();
-            arrays.is_in(&method.returns) || parameters.any(|parameter| arrays.is_in(&parameter.ty))
+            found.is_in(&method.returns) || parameters.any(|parameter| found.is_in(&parameter.ty))
         };
         self.methods().into_iter().any(in_method)
-            || (0..self.types.definitions.len()).any(|index| arrays.is_in(&Type::Named(index)))
+            || (0..self.types.definitions.len()).any(|index| found.is_in(&Type::Named(index)))
     }
 }
 
 /// A member whose schemas are still JSON. They become types when the table of definitions is
 /// complete.
 enum Raw {
-    Method(Method),
+    Method(Box<Method>),
     Group(Vec<(String, Raw)>),
     Value(Json),
 }
@@ -177,6 +129,7 @@ fn each_schema(members: &mut [(String, Raw)], change: &mut impl FnMut(&mut Json)
         match member {
             Raw::Method(method) => {
                 change(&mut method.returns_schema);
+                method.error_schema.iter_mut().for_each(&mut *change);
                 let parameters = method.parameters.iter_mut().flatten();
                 parameters.for_each(|parameter| change(&mut parameter.schema));
             }
@@ -200,7 +153,7 @@ fn raw_members(
                 Some(Json::String(kind)) if kind == "function" => {
                     let function = map.get("function").unwrap_or(&Json::Null);
                     let trust = trust(&path);
-                    Raw::Method(raw_method(path, function, trust, table))
+                    Raw::Method(Box::new(raw_method(path, function, trust, table)))
                 }
                 Some(Json::String(_)) => Raw::Value(schema.clone()),
                 // A group may contain a member named `type`; then the value of this key is not a
@@ -235,14 +188,7 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
         if trust == Trust::Guessed && schema["type"] == "string" {
             schema = Json::Object(Map::new());
         }
-        Parameter {
-            name: property.name.to_owned(),
-            description: own_text(&schema),
-            ty: Type::Any,
-            optional: !property.required,
-            default: schema.get("default").cloned(),
-            schema,
-        }
+        Parameter::new(&property, schema)
     };
     let parameters = collected.map(|properties| properties.into_iter().map(parameter).collect());
     let returns = &function["returns"];
@@ -255,6 +201,10 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
             Json::Null => Json::Object(Map::new()),
             returns => table.collect(returns, returns),
         },
+        error: None,
+        error_schema: function
+            .get(SCHEMA_ERROR)
+            .map(|error| table.collect(error, error)),
     }
 }
 
@@ -271,11 +221,7 @@ fn typed_members(raw: Vec<(String, Raw)>, hint: &str, types: &mut Types) -> Vec<
         let hint = format!("{hint}{}", pascal(&name));
         let kind = match raw {
             Raw::Method(mut method) => {
-                for parameter in method.parameters.iter_mut().flatten() {
-                    let hint = format!("{hint}{}", pascal(&parameter.name));
-                    parameter.ty = types.read_place(&parameter.schema, &hint);
-                }
-                method.returns = types.read(&method.returns_schema, &format!("{hint}Result"));
+                method.read_types(&hint, types);
                 MemberKind::Method(method)
             }
             Raw::Group(members) => MemberKind::Group(typed_members(members, &hint, types)),

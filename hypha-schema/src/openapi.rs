@@ -7,10 +7,10 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::functions::omitted_of;
-use crate::model::{Header, Method, Model};
+use crate::model::{Header, Model};
 use crate::names::{Names, pascal};
 use crate::standard::{definition_names, object, sendable, standard};
-use crate::types::Type;
+use crate::types::{Method, Type};
 
 /// Returns the methods that have no path, each with the reason.
 pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {

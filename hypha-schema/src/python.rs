@@ -6,10 +6,11 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Member, MemberKind, Method, Model};
+use crate::model::Model;
 use crate::names::{Names, identifier, is_identifier, pascal, snake};
+use crate::raised::{Raised, raised};
 use crate::text::{comment_lines, literal};
-use crate::types::{Body, Definition, Struct, Type};
+use crate::types::{Body, Definition, Member, MemberKind, Method, Signature, Struct, Type};
 
 /// Keywords of Python. No name may be one of them.
 const WORDS: [&str; 35] = [
@@ -36,6 +37,7 @@ const MODULES: [(&str, &[&str]); 6] = [
         "typing",
         &[
             "Any",
+            "IO",
             "Literal",
             "NotRequired",
             "Optional",
@@ -92,6 +94,8 @@ struct Writer<'a> {
     types: HashSet<String>,
     /// Names of all members of the service. Inside a class, a member hides a module-level name.
     members: HashSet<String>,
+    /// Name of the class of files.
+    file: String,
     /// Module-level names that are in use.
     taken: Names,
     text: String,
@@ -101,6 +105,11 @@ struct Writer<'a> {
 pub(crate) fn write(model: &Model) -> String {
     let mut members = HashSet::new();
     member_names(&model.members, &mut members);
+    for definition in &model.types.definitions {
+        if let Body::Interface(inner) = &definition.body {
+            member_names(inner, &mut members);
+        }
+    }
     let mut reserved: Vec<&str> = MODULES
         .iter()
         .flat_map(|(_, names)| *names)
@@ -121,9 +130,13 @@ pub(crate) fn write(model: &Model) -> String {
         types: names.iter().cloned().collect(),
         names,
         members,
+        file: taken.fresh("RemoteFile"),
         taken,
         text: String::new(),
     };
+    if model.uses(|ty| matches!(ty, Type::File)) {
+        writer.file_class();
+    }
     for (index, name) in writer.names.clone().into_iter().enumerate() {
         // Skip a definition with a single string, which is written as a literal where it is used.
         if model.types.only_word(&Type::Named(index)).is_some() {
@@ -255,6 +268,9 @@ impl Writer<'_> {
                 format!("{}[{}]", self.known("Union"), variants.join(", "))
             }
             Body::Alias(ty) => self.ty(ty, Position::Result),
+            Body::Interface(members) => {
+                return self.class(name, &definition.description, members, &[]);
+            }
         };
         self.line(0, &format!("{name}: {} = {alias}", self.known("TypeAlias")));
         self.doc(0, &definition.description);
@@ -367,6 +383,33 @@ impl Writer<'_> {
         }
     }
 
+    /// Writes the class of files.
+    fn file_class(&mut self) {
+        let (protocol, any) = (self.known("Protocol"), self.known("Any"));
+        let (int, name) = (self.known("int"), self.file.clone());
+        self.text.push('\n');
+        self.line(0, &format!("class {name}({protocol}):"));
+        let text = "A file of another program, which these functions read and write there.";
+        self.doc(1, text);
+        self.line(1, &format!("name: {any}"));
+        self.line(1, &format!("size: {any}"));
+        self.line(
+            1,
+            &format!("async def read(self, size: {int} = ...) -> {any}: ..."),
+        );
+        self.line(
+            1,
+            &format!("async def seek(self, offset: {int}) -> {any}: ..."),
+        );
+        self.line(
+            1,
+            &format!(
+                "def __getattr__(self, name: {}) -> {any}: ...",
+                self.known("str")
+            ),
+        );
+    }
+
     fn method(&mut self, method: &Method, name: &str) {
         let mut written = vec!["self".to_owned()];
         let mut taken = Names::new(&[&WORDS[..], &["self"]].concat());
@@ -417,6 +460,15 @@ impl Writer<'_> {
                 text.push_str(&comment_lines(&line).join(" "));
             }
         }
+        let raised = raised(&self.model.types, &method.error);
+        if !raised.is_empty() {
+            text.push_str("\n\nRaises:");
+            for Raised { class, text: name } in raised {
+                let class = class.unwrap_or("Exception");
+                text.push_str("\n    ");
+                text.push_str(&comment_lines(&format!("{class}: {name}")).join(" "));
+            }
+        }
         if comment_lines(&text).is_empty() {
             return self.line(1, &format!("{head} ..."));
         }
@@ -435,12 +487,18 @@ impl Writer<'_> {
             return made("Literal", &[literal(word)]);
         }
         match ty {
-            Type::Any | Type::File | Type::Object => known("Any"),
+            Type::Any | Type::Object => known("Any"),
+            Type::File => match place {
+                Position::Argument => {
+                    made("Union", &[made("IO", &[known("Any")]), self.file.clone()])
+                }
+                Position::Result => self.file.clone(),
+            },
             Type::Null => "None".to_owned(),
             Type::Bool => known("bool"),
             Type::Integer(..) => known("int"),
             Type::Number | Type::Duration => known("float"),
-            Type::Text => known("str"),
+            Type::Text | Type::Character => known("str"),
             Type::Bytes => known("bytes"),
             // The client sends a time as a number of seconds, and receives the timestamp type of
             // its msgpack library.
@@ -451,15 +509,28 @@ impl Writer<'_> {
                 written.map_or_else(|| known("Any"), |values| made("Literal", &values))
             }
             Type::Optional(inner) => made("Optional", &[of(inner)]),
-            Type::List(inner) => made("list", &[of(inner)]),
+            Type::List(inner) | Type::Fixed(inner, _) | Type::Unique(inner) => {
+                made("list", &[of(inner)])
+            }
             Type::Set(inner) => made("set", &[of(inner)]),
             // Tuples arrive as lists.
             Type::Tuple(_) if place == Position::Result => made("list", &[known("Any")]),
             Type::Tuple(items) if items.is_empty() => made("tuple", &["()".to_owned()]),
             Type::Tuple(items) => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
-            Type::Map(inner) => made("dict", &[known("str"), of(inner)]),
+            // The keys travel as strings.
+            Type::Map(_, inner) => made("dict", &[known("str"), of(inner)]),
             Type::OrderedMap(inner) => made("OrderedDict", &[known("Any"), of(inner)]),
-            Type::Named(index) => self.names[*index].clone(),
+            Type::Named(index) => {
+                let name = self.names[*index].clone();
+                match self.model.types.definitions[*index].body {
+                    // A program passes a map of functions, or an object that it got.
+                    Body::Interface(_) if place == Position::Argument => {
+                        let functions = made("dict", &[known("str"), known("Any")]);
+                        made("Union", &[name, functions])
+                    }
+                    _ => name,
+                }
+            }
             Type::NdArray(elements) => {
                 let element = elements.dtype.as_ref().map(ToString::to_string);
                 let element = match element.as_deref() {
@@ -472,18 +543,46 @@ impl Writer<'_> {
                 };
                 made("NDArray", &[known(element)])
             }
-            Type::Function => made("Callable", &["...".to_owned(), known("Any")]),
-            Type::Stream(inner) => match place {
-                Position::Argument => {
-                    let generators = [
-                        made("AsyncGenerator", &[of(inner), known("Any")]),
-                        made("Generator", &[of(inner), known("Any"), known("Any")]),
-                    ];
-                    made("Union", &generators)
+            Type::Function(None) => made("Callable", &["...".to_owned(), known("Any")]),
+            Type::Function(Some(signature)) => self.function(signature, place),
+            Type::Stream(parts) => {
+                let inner = of(&parts[0]);
+                match place {
+                    Position::Argument => {
+                        let generators = [
+                            made("AsyncGenerator", &[inner.clone(), known("Any")]),
+                            made("Generator", &[inner, known("Any"), known("Any")]),
+                        ];
+                        made("Union", &generators)
+                    }
+                    Position::Result => made("AsyncGenerator", &[inner, "None".to_owned()]),
                 }
-                Position::Result => made("AsyncGenerator", &[of(inner), "None".to_owned()]),
-            },
+            }
         }
+    }
+}
+
+impl Writer<'_> {
+    /// Returns the type of a function. The program that receives a function sends its arguments.
+    fn function(&self, signature: &Signature, place: Position) -> String {
+        let (sent, returned) = match place {
+            Position::Argument => (Position::Result, Position::Argument),
+            Position::Result => (Position::Argument, Position::Result),
+        };
+        let arguments = signature.arguments().iter();
+        let arguments: Vec<String> = arguments.map(|ty| self.ty(ty, sent)).collect();
+        let arguments = format!("[{}]", arguments.join(", "));
+        let (callable, awaitable) = (self.known("Callable"), self.known("Awaitable"));
+        let result = match (signature.result(), place) {
+            // The result is not used.
+            (Type::Null, Position::Argument) => self.known("Any"),
+            (result, Position::Argument) => {
+                let result = self.ty(result, returned);
+                format!("{}[{result}, {awaitable}[{result}]]", self.known("Union"))
+            }
+            (result, Position::Result) => format!("{awaitable}[{}]", self.ty(result, returned)),
+        };
+        format!("{callable}[{arguments}, {result}]")
     }
 }
 

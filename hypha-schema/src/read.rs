@@ -17,8 +17,11 @@ use crate::names::pascal;
 use crate::own_text::own_text;
 use crate::properties::{Property, properties};
 use crate::table::{self, Table, table_index};
-use crate::types::{Body, Choice, Definition, Elements, Field, Struct, Type, Types, Variant, Word};
-use hypha_wire::keys::SCHEMA_KIND;
+use crate::types::{
+    Body, Choice, Definition, Elements, ErrorFacts, Field, Keys, Member, MemberKind, Method,
+    Parameter, Signature, Struct, Type, Types, Variant, Word,
+};
+use hypha_wire::keys::{self, SCHEMA_ERROR, SCHEMA_KIND};
 
 /// Maximum nesting depth of unnamed types. Compilers limit the depth, and a malicious schema must
 /// not overflow the stack.
@@ -32,6 +35,7 @@ impl Types {
             name: definition.name.clone(),
             description: String::new(),
             body: Body::Alias(Type::Any),
+            error: None,
         };
         let mut types = Types {
             depth: 0,
@@ -55,8 +59,9 @@ impl Types {
             None => Body::Alias(self.read(schema, &name)),
         };
         let definition = &mut self.definitions[index];
-        definition.description = text(schema);
+        definition.description = own_text(schema);
         definition.body = body;
+        definition.error = ErrorFacts::of(schema).filter(|facts| is_error_name(&facts.name));
     }
 
     /// Returns the type that a schema describes. If the type needs a name, it is derived from
@@ -147,7 +152,10 @@ impl Types {
             Some("number") => Type::Number,
             Some("string") => match map.get("format").and_then(Json::as_str) {
                 Some("binary") => Type::Bytes,
-                _ => Type::Text,
+                _ => match [map.get("minLength"), map.get("maxLength")] {
+                    [Some(least), Some(most)] if *least == 1 && *most == 1 => Type::Character,
+                    _ => Type::Text,
+                },
             },
             Some("array") => match map.get("prefixItems").or_else(|| map.get("items")) {
                 Some(Json::Array(items)) if has_length(map, items.len()) => {
@@ -159,7 +167,16 @@ impl Types {
                     )
                 }
                 Some(Json::Array(_)) => Type::List(Box::new(Type::Any)),
-                _ => Type::List(Box::new(item(self, "items", &format!("{hint}Item")))),
+                _ => {
+                    let item = Box::new(item(self, "items", &format!("{hint}Item")));
+                    match fixed_length(map) {
+                        _ if map.get("uniqueItems") == Some(&Json::Bool(true)) => {
+                            Type::Unique(item)
+                        }
+                        Some(length) => Type::Fixed(item, length),
+                        None => Type::List(item),
+                    }
+                }
             },
             Some("object") => match has_fields(map) {
                 true => self.read_definition(schema, hint),
@@ -169,7 +186,7 @@ impl Types {
                         Some(schema) => self.read(schema, &hint),
                         None => Type::Any,
                     };
-                    Type::Map(Box::new(value))
+                    Type::Map(keys(map), Box::new(value))
                 }
             },
             _ => Type::Any,
@@ -193,8 +210,19 @@ impl Types {
         };
         match kind {
             "ndarray" => Type::NdArray(Elements::of(map)),
-            "function" => Type::Function,
-            "stream" => Type::Stream(inner("items")),
+            "function" => Type::Function(self.signature(map, hint)),
+            "stream" => {
+                let mut parts = vec![*inner("items")];
+                let error = map.get(keys::SCHEMA_ERROR);
+                parts.extend(error.map(|error| self.read(error, &format!("{hint}Error"))));
+                Type::Stream(parts)
+            }
+            "object" if map.contains_key(keys::SCHEMA_METHODS) => {
+                match self.read_definition(&Json::Object(map.clone()), hint) {
+                    Type::Any => Type::Object,
+                    named => named,
+                }
+            }
             "object" => Type::Object,
             "file" => Type::File,
             "timestamp" => Type::Timestamp,
@@ -205,6 +233,40 @@ impl Types {
         }
     }
 
+    /// Returns the arguments, the result and the errors of a function, if they are known.
+    fn signature(&mut self, map: &Map<String, Json>, hint: &str) -> Option<Signature> {
+        let arguments = map.get(keys::SCHEMA_ARGUMENTS)?.as_array()?;
+        // The most that the library takes apart.
+        if arguments.len() > 16 {
+            return None;
+        }
+        let arguments = arguments.iter().enumerate();
+        let arguments = arguments
+            .map(|(index, schema)| self.read(schema, &format!("{hint}Argument{index}")))
+            .collect();
+        let result = map.get(keys::SCHEMA_RETURNS);
+        let result = result.map_or(Type::Any, |it| self.read(it, &format!("{hint}Result")));
+        let error = map.get(keys::SCHEMA_ERROR);
+        let error = error.map(|error| self.read(error, &format!("{hint}Error")));
+        Some(Signature::new(arguments, result, error))
+    }
+
+    /// Returns the members of an object with known methods.
+    fn interface(&mut self, map: &Map<String, Json>, hint: &str) -> Option<Body> {
+        let methods = map.get(keys::SCHEMA_METHODS)?.as_object()?;
+        let mut members = Vec::new();
+        for (path, function) in methods {
+            let mut method = Method::of_object(path, function);
+            if self.depth < DEEPEST {
+                self.depth += 1;
+                method.read_types(&format!("{hint}{}", pascal(path)), self);
+                self.depth -= 1;
+            }
+            insert(&mut members, path, method);
+        }
+        Some(Body::Interface(members))
+    }
+
     /// Adds a definition for a type that needs a name.
     fn read_definition(&mut self, schema: &Json, hint: &str) -> Type {
         let index = self.definitions.len();
@@ -212,6 +274,7 @@ impl Types {
             name: hint.to_owned(),
             description: String::new(),
             body: Body::Alias(Type::Any),
+            error: ErrorFacts::of(schema).filter(|facts| is_error_name(&facts.name)),
         });
         match self.body(schema, hint) {
             None | Some(Body::Alias(Type::Any)) => {
@@ -255,15 +318,20 @@ impl Types {
         let merged = self.merged(map);
         let base = merged.as_ref().and_then(|_| table_index(map));
         let map = merged.as_ref().unwrap_or(map);
+        if map.get(SCHEMA_KIND).and_then(Json::as_str) == Some("object") {
+            return self.interface(map, hint);
+        }
         if table_index(map).is_some() || map.contains_key(SCHEMA_KIND) || map.contains_key("allOf")
         {
             return None;
         }
         if let Some((others, nullable)) = alternatives(map) {
-            if nullable || others.len() < 2 {
+            // A choice of one is an enum with a single variant.
+            if nullable || others.len() < 2 && !is_tagged_variant(&others) {
                 return None;
             }
-            if let Some(words) = words(&others) {
+            if let Some(mut words) = words(&others) {
+                unambiguous(words.iter_mut().map(|word| &mut word.error).collect());
                 return Some(Body::Words(words));
             }
             let mut variants = Vec::new();
@@ -276,8 +344,21 @@ impl Types {
                 variants.push(Variant {
                     ty,
                     description: text(other),
+                    error: ErrorFacts::of(other),
                 });
             }
+            // Several strings would all have the name of the one variant.
+            for variant in &mut variants {
+                if let Some(Body::Words(words)) = self.unnamed(&variant.ty) {
+                    variant.error.take_if(|_| words.len() > 1);
+                }
+            }
+            unambiguous(
+                variants
+                    .iter_mut()
+                    .map(|variant| &mut variant.error)
+                    .collect(),
+            );
             return Some(Body::Choice(Choice {
                 exactly_one: map.contains_key("oneOf"),
                 variants,
@@ -313,6 +394,51 @@ impl Types {
             Some(others) => body.others = Some(self.read(others, &format!("{hint}Value"))),
         }
         Some(Body::Struct(body))
+    }
+}
+
+impl Method {
+    /// Reads a method of an object, from a schema whose references point into the table. Its types
+    /// are unknown until [`read_types`](Self::read_types).
+    pub(crate) fn of_object(path: &str, function: &Json) -> Method {
+        let parameters = function.get("parameters").and_then(Json::as_object);
+        let parameters = parameters.map(|object| {
+            let properties = properties(object).into_iter();
+            properties.map(|property| Parameter::new(&property, property.schema.clone()))
+        });
+        Method {
+            path: path.to_owned(),
+            description: own_text(function),
+            parameters: parameters.map(Iterator::collect),
+            returns: Type::Any,
+            returns_schema: function.get("returns").cloned().unwrap_or_default(),
+            error: None,
+            error_schema: function.get(SCHEMA_ERROR).cloned(),
+        }
+    }
+
+    /// Converts the schemas to types. Names of unnamed types start with `hint`.
+    pub(crate) fn read_types(&mut self, hint: &str, types: &mut Types) {
+        for parameter in self.parameters.iter_mut().flatten() {
+            let hint = format!("{hint}{}", pascal(&parameter.name));
+            parameter.ty = types.read_place(&parameter.schema, &hint);
+        }
+        self.returns = types.read(&self.returns_schema, &format!("{hint}Result"));
+        let error = self.error_schema.as_ref();
+        self.error = error.map(|schema| types.read(schema, &format!("{hint}Error")));
+    }
+}
+
+impl Parameter {
+    pub(crate) fn new(property: &Property<'_>, schema: Json) -> Parameter {
+        Parameter {
+            name: property.name.to_owned(),
+            description: own_text(&schema),
+            ty: Type::Any,
+            optional: !property.required,
+            default: schema.get("default").cloned(),
+            schema,
+        }
     }
 }
 
@@ -392,7 +518,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     for alternative in alternatives {
         let description = match alternatives.len() {
             // The description of a single alternative belongs to the whole type.
-            1 => String::new(),
+            1 if ErrorFacts::of(alternative).is_none() => String::new(),
             _ => text(alternative),
         };
         for value in literals(alternative.as_object()?)? {
@@ -402,6 +528,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
                         words.push(Word {
                             text,
                             description: description.clone(),
+                            error: ErrorFacts::of(alternative),
                         });
                     }
                 }
@@ -429,6 +556,82 @@ fn has_length(map: &Map<String, Json>, length: usize) -> bool {
     let length = json!(length);
     map.get("minItems") == Some(&length)
         && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
+}
+
+/// Returns the length that all arrays must have, if it is one for which Rust has arrays.
+fn fixed_length(map: &Map<String, Json>) -> Option<usize> {
+    let length = map.get("minItems")?.as_u64()?;
+    let is_only = map.get("maxItems")?.as_u64()? == length && (1..=32).contains(&length);
+    usize::try_from(length).ok().filter(|_| is_only)
+}
+
+/// Returns the type of a map's keys.
+fn keys(map: &Map<String, Json>) -> Keys {
+    let patterns = map.get("patternProperties").and_then(Json::as_object);
+    let pattern = patterns.and_then(|patterns| patterns.keys().next());
+    match pattern.map(String::as_str) {
+        // As schemars writes them.
+        Some(r"^\d+$") => Keys::Unsigned,
+        Some(r"^-?\d+$") => Keys::Signed,
+        _ => Keys::Text,
+    }
+}
+
+/// Removes the facts about errors if some of the names are equal or not allowed, and all but the
+/// first uses of a class and of `other`. A contract accepts neither.
+fn unambiguous(mut variants: Vec<&mut Option<ErrorFacts>>) {
+    let mut names = HashSet::new();
+    let are_named = variants.iter().all(|facts| {
+        let name = facts.as_ref().map(|facts| facts.name.clone());
+        name.is_some_and(|name| is_error_name(&name) && names.insert(name))
+    });
+    let (mut classes, mut has_other) = (HashSet::new(), false);
+    for variant in &mut variants {
+        match variant {
+            Some(facts) if are_named => {
+                facts.classes.retain(|class| classes.insert(class.clone()));
+                facts.other &= !has_other;
+                has_other |= facts.other;
+            }
+            facts => **facts = None,
+        }
+    }
+}
+
+/// Returns whether a contract accepts the name of an error.
+fn is_error_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with("hypha.")
+}
+
+/// Returns whether the only alternative is a variant of an error.
+fn is_tagged_variant(others: &[Json]) -> bool {
+    others.iter().any(|other| ErrorFacts::of(other).is_some())
+}
+
+/// Adds a method to the members, in the groups that its path names.
+fn insert(members: &mut Vec<Member>, path: &str, method: Method) {
+    let mut members = members;
+    let mut rest = path;
+    while let Some((group, after)) = rest.split_once('.') {
+        let is_group =
+            |member: &Member| member.name == group && matches!(member.kind, MemberKind::Group(_));
+        let index = members.iter().position(is_group).unwrap_or_else(|| {
+            members.push(Member {
+                name: group.to_owned(),
+                kind: MemberKind::Group(Vec::new()),
+            });
+            members.len() - 1
+        });
+        let MemberKind::Group(inner) = &mut members[index].kind else {
+            return;
+        };
+        members = inner;
+        rest = after;
+    }
+    members.push(Member {
+        name: rest.to_owned(),
+        kind: MemberKind::Method(Box::new(method)),
+    });
 }
 
 /// Returns the schema of a map's values, if any key is allowed.

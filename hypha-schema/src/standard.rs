@@ -7,12 +7,11 @@
 use serde_json::{Map, Value as Json};
 
 use crate::keywords::{is_plain, plain, plain_kind};
-use crate::model::{Method, Model, Parameter};
+use crate::model::Model;
 use crate::names::Names;
 use crate::table::{map_schema, table_index};
 use crate::text::comment_lines;
-use crate::types::Finder;
-use hypha_wire::keys::{SCHEMA_DIMENSIONS, SCHEMA_DTYPE, SCHEMA_KIND};
+use crate::types::{Finder, Method, Parameter};
 
 /// Returns the parameters that can be sent. `Err` contains a required parameter that cannot be
 /// sent. The inner `None` means that the parameters are unknown.
@@ -69,9 +68,7 @@ pub(crate) fn definition_names(model: &Model) -> Vec<String> {
 /// definition at an index.
 pub(crate) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
     map_schema(schema, &mut |schema| {
-        for key in [SCHEMA_KIND, SCHEMA_DTYPE, SCHEMA_DIMENSIONS] {
-            schema.shift_remove(key);
-        }
+        schema.retain(|key, _| !key.starts_with("x-hypha-"));
         if let Some(index) = table_index(schema) {
             schema.insert("$ref".to_owned(), refer(index).into());
         }

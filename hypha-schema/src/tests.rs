@@ -92,9 +92,9 @@ fn values_outside_json_have_types() {
     let stream = argument::<RemoteStream<u8>>();
     contains(
         &stream.typescript(),
-        "it: AsyncGenerator<any> | Generator<any>",
+        "it: AsyncGenerator<number> | Generator<number>",
     );
-    contains(&stream.rust(), "it: RemoteStream<Value>,");
+    contains(&stream.rust(), "it: RemoteStream<u8>,");
     contains(&argument::<Function>().python(), "it: Callable[..., Any]");
     let optional = FunctionSchema::new("f", "");
     let optional = optional.argument_with_default::<Option<Function>>("it", "", Json::Null);
@@ -478,10 +478,10 @@ fn members_beside_a_choice_belong_to_each_variant() {
 #[test]
 fn maps_with_integers_as_keys_are_maps() {
     let numbered = argument::<std::collections::BTreeMap<u32, bool>>();
-    contains(&numbered.typescript(), "it: Record<string, boolean>");
+    contains(&numbered.typescript(), "it: Record<number, boolean>");
     contains(
         &numbered.rust(),
-        "it: std::collections::BTreeMap<String, bool>,",
+        "it: std::collections::BTreeMap<u64, bool>,",
     );
 }
 
@@ -528,6 +528,130 @@ fn defaults_are_kept_where_they_can_be_written() {
     }
     // mypy rejects larger integers.
     contains(&schema(json!({"enum": [u64::MAX, 1]})).python(), "it: Any)");
+}
+
+/// Returns the description of a function with errors of these alternatives.
+fn failing(alternatives: Json) -> Description {
+    let error = json!({"$ref": "#/$defs/E", "$defs": {"E": {"oneOf": alternatives}}});
+    describe([method(
+        "f",
+        json!({"name": "f", "parameters": {"type": "object", "properties": {}},
+        "returns": {"type": "null"}, "x-hypha-error": error}),
+    )])
+}
+
+#[test]
+fn errors_have_names_classes_and_messages() {
+    let field = |name: &str, content: Json, facts: Json| {
+        json!({"type": "object", "properties": {name: content}, "required": [name],
+            "additionalProperties": false, "x-hypha-variant": facts})
+    };
+    let source = json!({"type": "object", "properties": {"source": {"type": "string"}},
+        "required": ["source"]});
+    let described = failing(json!([
+        {"const": "Dark", "x-hypha-variant": {"name": "E.Dark", "message": "no {{light}}",
+            "classes": ["OSError", "a b", "OSError"]}},
+        field("Far", json!({"type": "number"}),
+            json!({"name": "Far", "message": "{0:.1}", "classes": ["OSError", "x.Y"],
+                "other": true})),
+        field("Odd", source, json!({"name": "E.Odd", "message": "{source}"})),
+        field("Wide", json!({"type": "string"}),
+            json!({"name": "E.Wide", "message": "{0:>1$}", "other": true})),
+    ]));
+    let rust = described.rust();
+    contains(&rust, "async fn f(&self) -> Result<(), E>;");
+    contains(
+        &rust,
+        "#[error(\"no {{light}}\")]\n    #[remote_error(class = \"OSError\")]",
+    );
+    contains(
+        &rust,
+        "#[error(\"{0:.1}\")]\n    #[remote_error(name = \"Far\", class = \"x.Y\")]",
+    );
+    // `thiserror` takes a field of this name for another error.
+    contains(&rust, "#[error(\"{}\", \"E.Odd\")]\n    Odd {");
+    contains(
+        &rust,
+        "#[serde(rename = \"source\")]\n        source2: String,",
+    );
+    contains(&rust, "#[error(\"{}\", \"E.Wide\")]\n    Wide(String),");
+    contains(
+        &described.typescript(),
+        "@throws {OSError} E.Dark: no {{light}}",
+    );
+    contains(&described.python(), "x.Y: Far: {0:.1}");
+}
+
+#[test]
+fn errors_that_no_contract_can_have_are_texts() {
+    let named = |name: &str, word: &str| json!({"const": word, "x-hypha-variant": {"name": name}});
+    for alternatives in [
+        json!([named("A", "a"), named("A", "b")]),
+        json!([named("hypha.Busy", "a"), named("A", "b")]),
+        json!([named("A", "a"), {"const": "b"}]),
+        json!([{"enum": ["a", "b"], "x-hypha-variant": {"name": "A"}}]),
+        json!([{"x-hypha-variant": {"name": "A"}}]),
+        json!([{"type": "string", "x-hypha-variant": 7}]),
+    ] {
+        let rust = failing(alternatives).rust();
+        contains(&rust, "async fn f(&self) -> Result<(), String>;");
+        assert!(!rust.contains("RemoteError"), "{rust}");
+    }
+}
+
+#[test]
+fn callbacks_and_objects_have_their_types() {
+    let methods = json!({"go": {"name": "go", "parameters": {"type": "object",
+        "properties": {"x": {"type": "number"}}, "required": ["x"]},
+        "returns": {"$ref": "#/$defs/Stage"}}});
+    let parameters = json!({
+        "type": "object",
+        "properties": {
+            "it": {"x-hypha-type": "function",
+                "x-hypha-arguments": [{"type": "integer"}, {"$ref": "#/$defs/Stage"}],
+                "x-hypha-returns": {"type": "string"}},
+            "none": {"x-hypha-type": "function", "x-hypha-arguments": [],
+                "x-hypha-returns": {"type": "null"}},
+            "odd": {"x-hypha-type": "function", "x-hypha-arguments": 7},
+            "stage": {"$ref": "#/$defs/Stage"},
+        },
+        "required": ["it", "none", "odd", "stage"],
+        "$defs": {"Stage": {"type": "object", "x-hypha-type": "object",
+            "x-hypha-methods": methods}},
+    });
+    let described = describe([method("f", json!({"name": "f", "parameters": parameters}))]);
+    for part in [
+        "it: Callback<(i64, Object<StageProxy>), String>,",
+        "none: Callback<()>,",
+        "odd: Function,",
+        "pub trait Stage {",
+        "-> Object<StageProxy>;",
+    ] {
+        contains(&described.rust(), part);
+    }
+    let typescript = described.typescript();
+    contains(
+        &typescript,
+        "it: ((arg0: number, arg1: Stage) => string | Promise<string>)",
+    );
+    contains(
+        &typescript,
+        "export interface Stage {\n  go(x: number): Promise<Stage>;",
+    );
+    let python = described.python();
+    contains(
+        &python,
+        "Callable[[int, Stage], Union[str, Awaitable[str]]]",
+    );
+    contains(
+        &python,
+        "class Stage(Protocol):\n    async def go(self, x: float) -> Stage: ...",
+    );
+    let omitted = described.omitted(Format::Json);
+    assert!(
+        omitted[0].1.contains("`it` needs a function"),
+        "{omitted:?}"
+    );
 }
 
 #[test]

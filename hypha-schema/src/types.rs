@@ -25,20 +25,97 @@ pub(crate) enum Type {
     Duration,
     /// One of these values, not all of which are strings.
     Literals(Vec<Json>),
+    /// A single character.
+    Character,
     Optional(Box<Type>),
     List(Box<Type>),
+    /// A list of this length.
+    Fixed(Box<Type>, usize),
+    /// A list without equal items.
+    Unique(Box<Type>),
     Set(Box<Type>),
     Tuple(Vec<Type>),
-    Map(Box<Type>),
+    Map(Keys, Box<Type>),
     OrderedMap(Box<Type>),
     /// The definition with this index.
     Named(usize),
     NdArray(Elements),
-    Function,
-    Stream(Box<Type>),
+    /// Arguments and result, if known.
+    Function(Option<Signature>),
+    /// Its items, and the error that can end it.
+    Stream(Vec<Type>),
     File,
-    /// An object with functions.
+    /// An object with unknown functions.
     Object,
+}
+
+/// Keys of a map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Keys {
+    Text,
+    Unsigned,
+    Signed,
+}
+
+/// Arguments, result and errors of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Signature {
+    /// Types of the arguments, then of the result, then of the error if the function can fail.
+    types: Vec<Type>,
+    arguments: usize,
+}
+
+impl Signature {
+    pub(crate) fn new(mut arguments: Vec<Type>, result: Type, error: Option<Type>) -> Signature {
+        let count = arguments.len();
+        arguments.push(result);
+        arguments.extend(error);
+        Signature {
+            types: arguments,
+            arguments: count,
+        }
+    }
+
+    pub(crate) fn arguments(&self) -> &[Type] {
+        &self.types[..self.arguments]
+    }
+
+    pub(crate) fn result(&self) -> &Type {
+        &self.types[self.arguments]
+    }
+
+    pub(crate) fn error(&self) -> Option<&Type> {
+        self.types.get(self.arguments + 1)
+    }
+}
+
+/// Properties of a variant of an error type.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ErrorFacts {
+    /// Name on the wire.
+    pub(crate) name: String,
+    /// Classes of exceptions that it stands for in other languages.
+    pub(crate) classes: Vec<String>,
+    /// Whether it stands for all errors that no other variant matches.
+    pub(crate) other: bool,
+    /// Message, with the names of fields in braces.
+    pub(crate) message: Option<String>,
+}
+
+impl ErrorFacts {
+    /// Reads the facts from the schema of a variant.
+    pub(crate) fn of(schema: &Json) -> Option<ErrorFacts> {
+        let facts = schema.get(keys::SCHEMA_VARIANT)?;
+        let text = |key: &str| facts.get(key).and_then(Json::as_str).map(str::to_owned);
+        let classes = facts.get("classes").and_then(Json::as_array);
+        let classes = classes.into_iter().flatten().filter_map(Json::as_str);
+        Some(ErrorFacts {
+            name: text("name")?,
+            classes: classes.map(str::to_owned).collect(),
+            other: facts.get("other") == Some(&Json::Bool(true)),
+            message: text("message"),
+        })
+    }
 }
 
 /// Properties of an array, if they are known.
@@ -73,6 +150,8 @@ pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) body: Body,
+    /// Present if this is a struct that is an error.
+    pub(crate) error: Option<ErrorFacts>,
 }
 
 /// Content of a definition.
@@ -83,6 +162,8 @@ pub(crate) enum Body {
     Words(Vec<Word>),
     Choice(Choice),
     Alias(Type),
+    /// An object with these methods.
+    Interface(Vec<Member>),
 }
 
 /// Object with known members.
@@ -110,6 +191,7 @@ pub(crate) struct Field {
 pub(crate) struct Word {
     pub(crate) text: String,
     pub(crate) description: String,
+    pub(crate) error: Option<ErrorFacts>,
 }
 
 /// Union of several types.
@@ -124,6 +206,70 @@ pub(crate) struct Choice {
 pub(crate) struct Variant {
     pub(crate) ty: Type,
     pub(crate) description: String,
+    pub(crate) error: Option<ErrorFacts>,
+}
+
+/// A member of a service or of a group.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Key in the service, or in the group that contains the member.
+    pub(crate) name: String,
+    pub(crate) kind: MemberKind,
+}
+
+/// Kind of a member.
+#[derive(Clone, Debug)]
+pub(crate) enum MemberKind {
+    Method(Box<Method>),
+    /// A map with its own members.
+    Group(Vec<Member>),
+    /// Data.
+    Value(Type),
+}
+
+/// A method of the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Method {
+    /// Names from the service down to the method, joined with dots, such as `stage.move`.
+    pub(crate) path: String,
+    pub(crate) description: String,
+    /// Parameters in order. `None` if they are unknown.
+    pub(crate) parameters: Option<Vec<Parameter>>,
+    pub(crate) returns: Type,
+    /// Schema of the result.
+    pub(crate) returns_schema: Json,
+    /// Type of the errors, if the method can fail with other errors than those of any call.
+    pub(crate) error: Option<Type>,
+    /// Schema of the errors.
+    pub(crate) error_schema: Option<Json>,
+}
+
+/// A parameter of a method.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) ty: Type,
+    /// Whether callers may omit the argument.
+    pub(crate) optional: bool,
+    pub(crate) default: Option<Json>,
+    pub(crate) schema: Json,
+}
+
+/// Returns all methods among members, including those of groups.
+pub(crate) fn methods(members: &[Member]) -> Vec<&Method> {
+    fn visit<'a>(members: &'a [Member], found: &mut Vec<&'a Method>) {
+        for member in members {
+            match &member.kind {
+                MemberKind::Method(method) => found.push(method),
+                MemberKind::Group(members) => visit(members, found),
+                MemberKind::Value(_) => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(members, &mut found);
+    found
 }
 
 /// All types of a service.
@@ -177,7 +323,7 @@ impl Types {
                     visit(&variant.ty, &mut found);
                 }
             }
-            Body::Struct(_) | Body::Words(_) => {}
+            Body::Struct(_) | Body::Words(_) | Body::Interface(_) => {}
         }
         found
     }
@@ -242,6 +388,62 @@ impl Types {
             Body::Words(_) => Vec::new(),
             Body::Choice(choice) => choice.variants.iter().map(|variant| &variant.ty).collect(),
             Body::Alias(ty) => vec![ty],
+            Body::Interface(members) => {
+                // The object itself, and the types of its methods.
+                let mut parts = vec![&Type::Object];
+                for method in methods(members) {
+                    let parameters = method.parameters.iter().flatten();
+                    parts.extend(parameters.map(|parameter| &parameter.ty));
+                    parts.push(&method.returns);
+                    parts.extend(&method.error);
+                }
+                parts
+            }
+        }
+    }
+
+    /// Returns whether the type is an error that a contract can name, with its variants.
+    pub(crate) fn is_error(&self, ty: &Type) -> bool {
+        let Type::Named(index) = ty else {
+            return false;
+        };
+        let definition = &self.definitions[*index];
+        match &definition.body {
+            Body::Struct(_) => definition.error.is_some(),
+            Body::Words(words) => words.iter().all(|word| word.error.is_some()),
+            Body::Choice(choice) => choice
+                .variants
+                .iter()
+                .all(|variant| variant.error.is_some()),
+            Body::Alias(_) | Body::Interface(_) => false,
+        }
+    }
+
+    /// Returns the properties and descriptions of the variants of an error.
+    pub(crate) fn error_variants(&self, ty: &Type) -> Vec<(&ErrorFacts, &str)> {
+        let Type::Named(index) = ty else {
+            return Vec::new();
+        };
+        let definition = &self.definitions[*index];
+        match &definition.body {
+            Body::Words(words) => {
+                let words = words.iter();
+                words
+                    .filter_map(|word| Some((word.error.as_ref()?, &*word.description)))
+                    .collect()
+            }
+            Body::Choice(choice) => {
+                let variants = choice.variants.iter();
+                variants
+                    .filter_map(|variant| Some((variant.error.as_ref()?, &*variant.description)))
+                    .collect()
+            }
+            _ => {
+                let facts = definition.error.iter();
+                facts
+                    .map(|facts| (facts, &*definition.description))
+                    .collect()
+            }
         }
     }
 }
@@ -269,7 +471,7 @@ impl Type {
     pub(crate) fn is_live(&self) -> bool {
         matches!(
             self,
-            Type::Function | Type::Stream(_) | Type::File | Type::Object
+            Type::Function(_) | Type::Stream(_) | Type::File | Type::Object
         )
     }
 
@@ -284,11 +486,13 @@ pub(crate) fn inner(ty: &Type) -> &[Type] {
     match ty {
         Type::Optional(inner)
         | Type::List(inner)
+        | Type::Fixed(inner, _)
+        | Type::Unique(inner)
         | Type::Set(inner)
-        | Type::Map(inner)
-        | Type::OrderedMap(inner)
-        | Type::Stream(inner) => std::slice::from_ref(&**inner),
-        Type::Tuple(items) => items,
+        | Type::Map(_, inner)
+        | Type::OrderedMap(inner) => std::slice::from_ref(&**inner),
+        Type::Tuple(items) | Type::Stream(items) => items,
+        Type::Function(Some(signature)) => &signature.types,
         _ => &[],
     }
 }

@@ -3,10 +3,13 @@
 //! Methods return promises. A stream becomes an asynchronous generator, and a callback becomes any
 //! function. An array becomes the map that the client returns if no array library is loaded.
 
-use crate::model::{Member, MemberKind, Method, Model};
+use crate::model::Model;
 use crate::names::{Names, identifier, is_identifier, pascal};
+use crate::raised::raised;
 use crate::text::{comment_lines, literal};
-use crate::types::{Body, Definition, Elements, Field, Type};
+use crate::types::{
+    Body, Definition, Elements, Field, Keys, Member, MemberKind, Method, Signature, Type,
+};
 
 /// Words that strict mode reserves. No parameter may be named like one of them.
 const WORDS: [&str; 50] = [
@@ -63,8 +66,9 @@ const WORDS: [&str; 50] = [
 ];
 
 /// Global types that declarations use, so no definition may have their names.
-const TYPES: [&str; 9] = [
+const TYPES: [&str; 10] = [
     "Array",
+    "ArrayBuffer",
     "AsyncGenerator",
     "Date",
     "Generator",
@@ -87,6 +91,24 @@ export interface NdArray {
   _rdtype: string;
 }
 ";
+
+/// Declaration of the type of files, written only for services that use files.
+const REMOTE_FILE: &str = "\
+/** A file of another program, which these functions read and write there. */
+export interface RemoteFile {
+  name?: any;
+  size?: any;
+  type?: any;
+  /** Returns at most this many bytes, or the rest of the file. */
+  read(length?: number): Promise<any>;
+  /** Moves to a position from the start. */
+  seek(position: number): Promise<any>;
+  [key: string]: any;
+}
+";
+
+/// Structure of a `Blob` or `File`, which a program without the DOM library does not know by name.
+const BLOB: &str = "{ readonly size: number; arrayBuffer(): Promise<ArrayBuffer> }";
 
 /// Members that the client adds to every service object.
 const ENTRIES: [(&str, &str); 6] = [
@@ -115,7 +137,7 @@ struct Writer<'a> {
 
 /// Returns the declaration file.
 pub(crate) fn write(model: &Model) -> String {
-    let mut taken = Names::new(&[&TYPES[..], &["NdArray"]].concat());
+    let mut taken = Names::new(&[&TYPES[..], &["NdArray", "RemoteFile"]].concat());
     let service = taken.fresh(&pascal(&model.header.short_id));
     let definitions = model.types.definitions.iter();
     let names = definitions
@@ -129,6 +151,10 @@ pub(crate) fn write(model: &Model) -> String {
     writer.text.push('\n');
     if model.uses_arrays() {
         writer.text.push_str(ND_ARRAY);
+        writer.text.push('\n');
+    }
+    if model.uses(|ty| matches!(ty, Type::File)) {
+        writer.text.push_str(REMOTE_FILE);
         writer.text.push('\n');
     }
     for (index, name) in writer.names.clone().into_iter().enumerate() {
@@ -217,6 +243,11 @@ impl Writer<'_> {
                     .map(|variant| self.ty(&variant.ty, Position::Result)),
             ),
             Body::Alias(ty) => self.ty(ty, Position::Result),
+            Body::Interface(members) => {
+                self.line(0, &format!("export interface {name} {{"));
+                self.members(members, 1);
+                return self.line(0, "}");
+            }
         };
         self.line(0, &format!("export type {name} = {alias};"));
     }
@@ -266,7 +297,12 @@ impl Writer<'_> {
                 }
             }
         }
-        self.comment(depth, &method.description, &texts);
+        let mut text = method.description.clone();
+        for raised in raised(&self.model.types, &method.error) {
+            let class = raised.class.unwrap_or("Error");
+            text.push_str(&format!("\n@throws {{{class}}} {}", raised.text));
+        }
+        self.comment(depth, &text, &texts);
         let returns = self.ty(&method.returns, Position::Result);
         let parameters = written.join(", ");
         self.line(depth, &format!("{key}({parameters}): Promise<{returns}>;"));
@@ -279,37 +315,71 @@ impl Writer<'_> {
             return literal(word);
         }
         match ty {
-            Type::Any | Type::File | Type::Object => "any".to_owned(),
+            Type::Any | Type::Object => "any".to_owned(),
+            Type::File => match place {
+                Position::Argument => format!("RemoteFile | {BLOB}"),
+                Position::Result => "RemoteFile".to_owned(),
+            },
             // A function without a result returns null or undefined, depending on the language of
             // its owner.
             Type::Null if place == Position::Result => "null | undefined".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Bool => "boolean".to_owned(),
             Type::Integer(..) | Type::Number | Type::Duration => "number".to_owned(),
-            Type::Text => "string".to_owned(),
+            Type::Text | Type::Character => "string".to_owned(),
             Type::Bytes => "Uint8Array".to_owned(),
             Type::Timestamp => "Date".to_owned(),
             Type::Literals(values) => join(values.iter().map(ToString::to_string)),
             Type::Optional(inner) => format!("{} | null", of(inner)),
-            Type::List(inner) => list(inner),
+            Type::List(inner) | Type::Unique(inner) => list(inner),
+            Type::Fixed(inner, length) => {
+                format!("[{}]", vec![of(inner); *length].join(", "))
+            }
             Type::Set(inner) => format!("Set<{}>", of(inner)),
             Type::Tuple(items) => {
                 let items: Vec<_> = items.iter().map(of).collect();
                 format!("[{}]", items.join(", "))
             }
-            Type::Map(inner) => format!("Record<string, {}>", of(inner)),
+            Type::Map(Keys::Text, inner) => format!("Record<string, {}>", of(inner)),
+            // JavaScript accepts a number and makes it a string.
+            Type::Map(_, inner) => format!("Record<number, {}>", of(inner)),
             Type::OrderedMap(inner) => format!("Map<any, {}>", of(inner)),
             Type::Named(index) => self.names[*index].clone(),
             Type::NdArray(elements) => array(elements),
-            Type::Function => "((...args: any[]) => any)".to_owned(),
-            Type::Stream(inner) => match place {
+            Type::Function(None) => "((...args: any[]) => any)".to_owned(),
+            Type::Function(Some(signature)) => self.function(signature, place),
+            Type::Stream(parts) => match place {
                 Position::Argument => {
-                    let inner = of(inner);
+                    let inner = of(&parts[0]);
                     format!("AsyncGenerator<{inner}> | Generator<{inner}>")
                 }
-                Position::Result => format!("AsyncGenerator<{}, void, void>", of(inner)),
+                Position::Result => format!("AsyncGenerator<{}, void, void>", of(&parts[0])),
             },
         }
+    }
+}
+
+impl Writer<'_> {
+    /// Returns the type of a function. The program that receives a function sends its arguments.
+    fn function(&self, signature: &Signature, place: Position) -> String {
+        let (sent, returned) = match place {
+            Position::Argument => (Position::Result, Position::Argument),
+            Position::Result => (Position::Argument, Position::Result),
+        };
+        let arguments = signature.arguments().iter().enumerate();
+        let arguments: Vec<String> = arguments
+            .map(|(index, ty)| format!("arg{index}: {}", self.ty(ty, sent)))
+            .collect();
+        let result = match (signature.result(), place) {
+            // The result is not used.
+            (Type::Null, Position::Argument) => "any".to_owned(),
+            (result, Position::Argument) => {
+                let result = self.ty(result, returned);
+                format!("{result} | Promise<{result}>")
+            }
+            (result, Position::Result) => format!("Promise<{}>", self.ty(result, returned)),
+        };
+        format!("(({}) => {result})", arguments.join(", "))
     }
 }
 

@@ -99,3 +99,17 @@ pub const SCHEMA_KIND: &str = "x-hypha-type";
 pub const SCHEMA_DTYPE: &str = "x-hypha-dtype";
 /// JSON Schema annotation of an `ndarray`: its number of dimensions.
 pub const SCHEMA_DIMENSIONS: &str = "x-hypha-dimensions";
+/// JSON Schema annotation of a `function`: the list of the schemas of its arguments.
+pub const SCHEMA_ARGUMENTS: &str = "x-hypha-arguments";
+/// JSON Schema annotation of a `function`: the schema of its result.
+pub const SCHEMA_RETURNS: &str = "x-hypha-returns";
+/// JSON Schema annotation of a `function`, a `stream` or a function schema: the schema of the data
+/// of its errors.
+pub const SCHEMA_ERROR: &str = "x-hypha-error";
+/// JSON Schema annotation of an `object`: the function schemas of its methods by name.
+pub const SCHEMA_METHODS: &str = "x-hypha-methods";
+/// JSON Schema annotation of an error type or one of its alternatives: an object with the `name` on
+/// the wire and, if known, the `classes`, the `message` and whether it stands for `other` errors.
+pub const SCHEMA_VARIANT: &str = "x-hypha-variant";
+/// JSON Schema annotation of a number: its unit, such as `mm`.
+pub const SCHEMA_UNIT: &str = "x-hypha-unit";

@@ -75,6 +75,7 @@ fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> Toke
     let details = service::details(service);
     let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| service::one_method(service, method));
+    let schemas = with_methods.then(|| service::schemas(service));
     // Use the location of the type, so that rustc underlines the type if it is not `Send` and
     // `Sync`.
     let shared = quote_spanned!(located(ty.span())=> #private::shared::<#ty>(self));
@@ -88,6 +89,7 @@ fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> Toke
                 #[allow(unused_variables)]
                 let __inner = #shared;
                 let __service = #private::Service::new(#id) #details;
+                #schemas
                 #(#methods)*
                 __service
             }

@@ -27,7 +27,7 @@ pub(crate) fn service_items(
     let mut tokens = contract::emit(contract);
     tokens.extend(runtime(service));
     tokens.extend(service::emit(service, with_methods));
-    tokens.extend(proxy::emit(service));
+    tokens.extend(proxy::emit(service, with_methods));
     tokens
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn inherent_items(
 ) -> TokenStream {
     let mut tokens = inherent::emit(service, block, with_methods);
     tokens.extend(runtime(service));
-    tokens.extend(proxy::emit(service));
+    tokens.extend(proxy::emit(service, with_methods));
     tokens
 }
 

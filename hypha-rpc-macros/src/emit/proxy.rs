@@ -6,15 +6,17 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
+use super::schema;
 use super::values::{call_types, codec, documented_types};
-use crate::attrs;
 use crate::diag::{located, shown};
 use crate::model::{Method, Service, Stub};
+use crate::{attrs, types};
 
-/// Generates the proxy. Also called for wrong contracts.
-pub(crate) fn emit(service: &Service) -> TokenStream {
+/// Generates the proxy. Also called for wrong contracts, without descriptions of the methods.
+pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let Service {
         contract,
         proxy,
@@ -31,6 +33,18 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         .methods
         .iter()
         .map(|method| one_method(service, method));
+    // rustc reports `_` in a signature, and would report it again in a body.
+    let is_typed = |method: &&Method| {
+        let mut arguments = method.values();
+        !arguments.any(|(arg, _)| types::is_inferred(&arg.ty))
+    };
+    let described = service.methods.iter().filter(|_| with_methods);
+    let described = described.filter(is_typed);
+    let described = described.map(|method| schema::statement(private, method));
+    let text = &service.description;
+    let description = (with_methods && !text.is_empty())
+        .then(|| quote_spanned!(Span::mixed_site()=> __methods.description(#text);));
+    let contract_name = contract.unraw().to_string();
     let stubs = service.stubs.iter().map(|stub| one_stub(service, stub));
     quote_spanned! {Span::mixed_site()=>
         #(#carried)*
@@ -46,6 +60,13 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #private::Proxy for #proxy {
             const SERVICE_ID: &'static str = #id;
+            const CONTRACT: &'static str = #contract_name;
+
+            #[allow(unused_variables)]
+            fn describe(__methods: &mut #private::MethodSchemas) {
+                #description
+                #(#described)*
+            }
 
             fn from_service(__service: #private::RemoteService) -> Self {
                 Self { service: __service }

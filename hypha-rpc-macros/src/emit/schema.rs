@@ -1,22 +1,29 @@
-//! Generates the schema of a method, as an expression that builds it when the service is
-//! registered.
+//! Generates the schema of a method, as a statement that builds it when the service, or a service
+//! with an object that has this contract, is registered.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 
-use super::values::{codec, default_name, output_types};
-use crate::diag::located;
-use crate::model::Method;
+use super::service::default_fn;
+use super::values::{codec, default_name, named, output_types};
+use crate::attrs;
+use crate::diag::{located, shown};
+use crate::model::{Method, OutputKind};
 
-/// Returns an expression that evaluates to the schema of a method.
+/// Generates the statement that adds the schema of one method to `__methods`.
 ///
 /// The three references before `ReturnOf` select the most specific of its traits: method lookup
 /// removes one reference after another, so the macro need not know which traits a type implements.
 /// A result without a schema is allowed; an argument without one is an error.
-pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
+pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
     let span = located(method.ident.span());
+    let private = &shown(private, span);
+    let cfgs = attrs::cfgs(&method.carried);
     let (name, description) = (&method.wire_name, &method.description);
+    let defaults = method
+        .values()
+        .filter_map(|(arg, value)| default_fn(arg, value));
     let arguments = method.values().map(|(arg, value)| {
         let span = located(arg.ty.span());
         let codec = codec(private, arg);
@@ -35,12 +42,33 @@ pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
         None => (quote_spanned!(span=> result), &method.output),
         Some(item) => (quote_spanned!(span=> items), &**item),
     };
-    let (returned, _) = output_types(private, returned);
+    let (result, _) = output_types(private, returned);
+    let errors = [
+        method
+            .output
+            .stream
+            .as_deref()
+            .map(|item| (quote_spanned!(span=> stream_error), item.clone())),
+        Some((quote_spanned!(span=> error), named(private, &method.output))),
+    ];
+    let errors = errors.into_iter().flatten();
+    let errors = errors.filter(|(_, output)| !matches!(output.kind, OutputKind::Plain));
+    let errors = errors.map(|(function, output)| {
+        let (_, error) = output_types(private, &output);
+        quote_spanned! {span=>
+            let __schema = (&&#private::ErrorOf::<#error>::new()).#function(__schema);
+        }
+    });
     quote_spanned! {span=>
+        #(#cfgs)*
         {
-            let __schema = #private::FunctionSchema::new(#name, #description);
-            #(let __schema = #arguments;)*
-            (&&&#private::ReturnOf::<#returned>::new()).#function(__schema).finish()
+            #(#defaults)*
+            __methods.method(#name, #description, |__schema| {
+                #(let __schema = #arguments;)*
+                let __schema = (&&&#private::ReturnOf::<#result>::new()).#function(__schema);
+                #(#errors)*
+                __schema
+            });
         }
     }
 }

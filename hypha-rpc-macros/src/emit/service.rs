@@ -9,7 +9,6 @@ use quote::{ToTokens, format_ident, quote_spanned};
 use syn::Ident;
 use syn::spanned::Spanned;
 
-use super::schema;
 use super::values::{codec, default_name, fallible, named, output_types};
 use crate::diag::{located, shown};
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
@@ -38,6 +37,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let bound = with_methods.then_some(contract).into_iter();
     let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| one_method(service, method));
+    let schemas = with_methods.then(|| schemas(service));
     quote_spanned! {Span::mixed_site()=>
         #(#carried)*
         #[doc = #doc]
@@ -77,6 +77,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
 
             fn into_service(self) -> #private::Service {
                 let __service = #private::Service::new(#id) #details;
+                #schemas
                 #(#methods)*
                 __service
             }
@@ -120,6 +121,16 @@ pub(super) fn details(service: &Service) -> TokenStream {
     tokens
 }
 
+/// Generates the statement that collects the schemas of the methods.
+pub(super) fn schemas(service: &Service) -> TokenStream {
+    let Service { private, proxy, .. } = service;
+    quote_spanned! {Span::mixed_site()=>
+        #[allow(unused_mut, unused_variables)]
+        let mut __schemas =
+            #private::MethodSchemas::new(<#proxy as #private::Proxy>::describe);
+    }
+}
+
 /// Generates the statement that adds one method to `__service`.
 pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
     let span = located(method.ident.span());
@@ -134,7 +145,6 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
     let defaults = method
         .values()
         .filter_map(|(arg, value)| default_fn(arg, value));
-    let schema = schema::expression(private, method);
     let handler = handler(service, method);
     let constructor = if method.blocking {
         quote_spanned!(span=> blocking)
@@ -152,10 +162,10 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
         #(#cfgs)*
         let __service = {
             #(#defaults)*
-            let __schema = #schema;
             let __inner = ::core::clone::Clone::clone(#shared);
             __service.method(
-                #private::Method::#constructor(#wire_name, #handler) #doc.schema(__schema) #context
+                #private::Method::#constructor(#wire_name, #handler) #doc
+                    .schema(__schemas.take(#wire_name)) #context
             )
         };
     }
@@ -166,7 +176,7 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
 /// The default is written only once, so that a wrong type is reported once, at the user's
 /// expression. The parameter `&()` provides the lifetime for types with a hidden one, such as
 /// `Cow<str>`.
-fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
+pub(super) fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;
     let name = default_name(arg);
     let ty = types::with_static(&arg.ty);

@@ -35,6 +35,11 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
         // rustc determines whether the type is `bytes::Bytes`. Other types do not take this path,
         // because rustc would underline only the beginning of a wrong type.
         quote_spanned!(span=> #private::ArgumentOf::<#ty>::codec())
+    } else if let Some(described) =
+        types::with_binary(ty, &parse_quote_spanned!(span=> #private::Binary))
+    {
+        // `bytes::Bytes` has no schema. rustc determines whether the type is described by itself.
+        quote_spanned!(span=> (&&#private::DescribedAs::<#ty, #described>::new()).codec())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
     }

@@ -349,9 +349,18 @@ impl<'de, A, R, E> Deserialize<'de> for Callback<A, R, E> {
     }
 }
 
-impl<A, R, E> JsonSchema for Callback<A, R, E> {
+impl<A, R, E> JsonSchema for Callback<A, R, E>
+where
+    A: JsonSchema + DeserializeOwned,
+    R: JsonSchema,
+    E: ServiceError,
+{
     fn schema_name() -> Cow<'static, str> {
         Function::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        std::any::type_name::<Self>().into()
     }
 
     fn inline_schema() -> bool {
@@ -359,6 +368,28 @@ impl<A, R, E> JsonSchema for Callback<A, R, E> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Function::json_schema(generator)
+        crate::schema::function::<R, E>(argument_schemas::<A>(generator), generator)
+    }
+}
+
+/// Returns the schemas of the arguments, by the shape of `A`.
+fn argument_schemas<A: JsonSchema + DeserializeOwned>(
+    generator: &mut SchemaGenerator,
+) -> Vec<serde_json::Value> {
+    let count = match shape::<A>() {
+        Shape::None => return Vec::new(),
+        Shape::One => return vec![crate::schema::subschema::<A>(generator).to_value()],
+        Shape::Many(count) => count,
+    };
+    let mut whole = crate::schema::subschema::<A>(generator);
+    match whole.remove("prefixItems") {
+        Some(serde_json::Value::Array(items)) if items.len() == count => items,
+        // An array, or a type with a schema of its own.
+        _ => vec![
+            whole
+                .remove("items")
+                .unwrap_or_else(|| serde_json::json!({}));
+            count
+        ],
     }
 }

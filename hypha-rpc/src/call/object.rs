@@ -14,8 +14,9 @@ use super::resident::{LocalFunction, LocalInterface, Resident};
 use super::{Function, Proxy, RemoteService};
 use crate::args;
 use crate::error::Error;
-use crate::schema::KIND;
+use crate::schema::{KIND, MethodSchemas};
 use crate::service::{IntoService, Member, Service};
+use hypha_wire::keys::SCHEMA_METHODS;
 use hypha_wire::{Handle, Map, Value};
 
 /// Object with methods, as an argument or a result: a service that is passed instead of registered.
@@ -242,21 +243,37 @@ impl<'de, P> Deserialize<'de> for Object<P> {
     }
 }
 
-impl<P> JsonSchema for Object<P> {
+impl<P: Proxy> JsonSchema for Object<P> {
     fn schema_name() -> Cow<'static, str> {
-        "Object".into()
+        match P::CONTRACT {
+            "" => "Object".into(),
+            contract => contract.into(),
+        }
     }
 
+    fn schema_id() -> Cow<'static, str> {
+        std::any::type_name::<Self>().into()
+    }
+
+    // A definition of its own, because its methods may take or return such objects again.
     fn inline_schema() -> bool {
-        true
+        P::CONTRACT.is_empty()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = json_schema!({
             "type": "object",
             "description": "An object with functions.",
             (KIND): "object"
-        })
+        });
+        if !P::CONTRACT.is_empty() {
+            let (text, methods) = MethodSchemas::nested(generator, P::describe);
+            if !text.is_empty() {
+                schema.insert("description".to_owned(), text.into());
+            }
+            schema.insert(SCHEMA_METHODS.to_owned(), methods.into());
+        }
+        schema
     }
 }
 

@@ -14,6 +14,7 @@ use super::resident::METHOD;
 use super::target::Target;
 use super::{Call, Function};
 use crate::error::{CallSite, Error, RejectKind, Rejection};
+use crate::schema::MethodSchemas;
 use crate::service::{Connection, IntoService, Service, ServiceInfo};
 use hypha_wire::keys::{RTYPE, SERVICES};
 use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
@@ -50,6 +51,13 @@ use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 pub trait Proxy: Sized {
     /// Id of the contract; empty if it has none.
     const SERVICE_ID: &'static str;
+    /// Name of the contract's trait or type; empty if it has none.
+    #[doc(hidden)]
+    const CONTRACT: &'static str = "";
+
+    /// Adds the schemas of the contract's methods.
+    #[doc(hidden)]
+    fn describe(_: &mut MethodSchemas) {}
 
     /// Creates the proxy of a fetched service.
     fn from_service(service: RemoteService) -> Self;

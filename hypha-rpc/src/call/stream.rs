@@ -492,17 +492,21 @@ fn is_stream(handle: &Handle) -> bool {
     }
 }
 
-impl<T, E> JsonSchema for RemoteStream<T, E> {
+impl<T: JsonSchema, E: ServiceError> JsonSchema for RemoteStream<T, E> {
     fn schema_name() -> Cow<'static, str> {
         "Stream".into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        std::any::type_name::<Self>().into()
     }
 
     fn inline_schema() -> bool {
         true
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        crate::schema::stream()
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        crate::schema::stream_of::<T, E>(generator)
     }
 }
 

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use hypha_wire::WireError;
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::Error;
 use super::cause::{RemoteCause, caused_by};
@@ -28,6 +29,14 @@ pub trait ServiceError: Sized {
     fn to_wire(self) -> WireError;
     /// Converts a received error to this type. Returns `None` if it is another error.
     fn from_wire(error: &WireError) -> Option<Self>;
+
+    /// Returns the schema of the data of such an error; `None` if there is no such error. An error
+    /// that has only a text is described as one.
+    #[doc(hidden)]
+    #[must_use]
+    fn describe(_: &mut SchemaGenerator) -> Option<Schema> {
+        Some(json_schema!({ "type": "string" }))
+    }
 }
 
 impl ServiceError for Infallible {
@@ -35,6 +44,9 @@ impl ServiceError for Infallible {
         match self {}
     }
     fn from_wire(_: &WireError) -> Option<Self> {
+        None
+    }
+    fn describe(_: &mut SchemaGenerator) -> Option<Schema> {
         None
     }
 }

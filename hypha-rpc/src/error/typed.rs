@@ -4,9 +4,11 @@
 //! As in `service/macro_support.rs`, each trait is a bound of only one function, so that the
 //! compiler reports each mistake once.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -207,6 +209,73 @@ pub trait NotCaused: Sized {
 }
 
 impl<E> NotCaused for &CausesOf<'_, E> {}
+
+/// Schema of a field of an error, which need not have one. Method lookup prefers [`Described`], on
+/// `&&`, to [`NotDescribed`], on `&`.
+#[derive(Debug)]
+pub struct SchemaOf<T>(PhantomData<T>);
+
+impl<T> SchemaOf<T> {
+    /// Returns a marker for the type `T`.
+    #[allow(clippy::new_without_default)]
+    #[must_use]
+    pub fn new() -> Self {
+        SchemaOf(PhantomData)
+    }
+}
+
+/// Returns the schema of a type that has one, see [`SchemaOf`].
+pub trait Described {
+    /// Returns the schema.
+    fn schema(self, generator: &mut SchemaGenerator) -> Schema;
+}
+
+impl<T: JsonSchema> Described for &&SchemaOf<T> {
+    fn schema(self, generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+}
+
+/// Returns the schema of any value, see [`SchemaOf`].
+pub trait NotDescribed: Sized {
+    /// Returns the schema.
+    fn schema(self, _: &mut SchemaGenerator) -> Schema {
+        Schema::default()
+    }
+}
+
+impl<T> NotDescribed for &SchemaOf<T> {}
+
+/// An error type whose data have a schema.
+pub trait DescribedError {
+    /// Name of the type.
+    const NAME: &'static str;
+
+    /// Returns the schema of the data, as serde writes them.
+    fn data_schema(generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// Stands for the data of an error, as a type with a name.
+struct DataOf<E>(PhantomData<E>);
+
+impl<E: DescribedError> JsonSchema for DataOf<E> {
+    fn schema_name() -> Cow<'static, str> {
+        E::NAME.into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        std::any::type_name::<Self>().into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        E::data_schema(generator)
+    }
+}
+
+/// Returns a reference to the definition of the data of an error.
+pub fn error_schema<E: DescribedError>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<DataOf<E>>()
+}
 
 /// Maximum size of the data in a trace, in bytes. People read the trace, so it should not be long.
 const MAX_SHOWN: usize = 2048;

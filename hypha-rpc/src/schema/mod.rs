@@ -12,10 +12,17 @@
 //! * `returns` is the schema of the result, with its own `$defs`. Absent if the type of the result
 //!   has no schema. Clients that do not know `returns` ignore it.
 //!
+//! * `x-hypha-error` is the schema of the data of the error, if the function can fail.
+//!
+//! A line `Unit: mm` in a description is also the key `x-hypha-unit`, and lines such as
+//! `Example: 0.5` are the list `examples`.
+//!
 //! The key [`KIND`] marks types that JSON does not have: numeric arrays, functions, streams.
 //!
 //! The crate `hypha-schema` generates code in several languages from these schemas.
 
+mod doc_lines;
+mod methods;
 mod times;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -24,7 +31,12 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::error::ServiceError;
+use hypha_wire::keys::{SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_RETURNS};
+
 pub use hypha_wire::keys::SCHEMA_KIND as KIND;
+#[doc(hidden)]
+pub use methods::MethodSchemas;
 
 /// Builder for the schema of one function. Add the arguments in the order of the parameters.
 ///
@@ -45,7 +57,12 @@ pub struct FunctionSchema {
     generator: SchemaGenerator,
     properties: Map<String, Value>,
     required: Vec<Value>,
-    returns: Option<Value>,
+    /// Schema of the result, and the generator with its definitions.
+    returns: Option<Schema>,
+    returned: SchemaGenerator,
+    error: Option<Value>,
+    /// Whether the definitions belong to a schema around this one.
+    is_nested: bool,
 }
 
 impl FunctionSchema {
@@ -58,6 +75,9 @@ impl FunctionSchema {
             properties: Map::new(),
             required: Vec::new(),
             returns: None,
+            returned: generator(),
+            error: None,
+            is_nested: false,
         }
     }
 
@@ -105,24 +125,55 @@ impl FunctionSchema {
     /// Sets the type of the result.
     #[must_use]
     pub fn returns<T: JsonSchema + ?Sized>(mut self) -> Self {
-        let mut generator = generator();
-        let schema = subschema::<T>(&mut generator);
-        self.returns = Some(with_definitions(schema, generator));
+        self.returns = Some(subschema::<T>(self.of_result()));
         self
     }
 
     /// Sets the type of the items of the stream that the function returns.
     #[must_use]
     pub fn returns_stream<T: JsonSchema>(mut self) -> Self {
-        let mut generator = generator();
-        let items = subschema::<T>(&mut generator);
+        let items = subschema::<T>(self.of_result());
         let mut schema = stream();
         schema.insert("items".to_owned(), items.to_value());
-        self.returns = Some(with_definitions(schema, generator));
+        self.returns = Some(schema);
         self
     }
 
-    /// Returns `{name, description, parameters}`, and `returns` if it was set.
+    /// Sets the type of the function's errors, unless it cannot fail.
+    #[must_use]
+    pub fn error<E: ServiceError>(mut self) -> Self {
+        let mut own = generator();
+        let generator = match self.is_nested {
+            true => &mut self.generator,
+            false => &mut own,
+        };
+        self.error = error::<E>(generator).map(|schema| match self.is_nested {
+            true => schema.to_value(),
+            false => with_definitions(schema, own),
+        });
+        self
+    }
+
+    /// Sets the type of the error that can end the stream that the function returns.
+    #[must_use]
+    pub fn stream_error<E: ServiceError>(mut self) -> Self {
+        if let Some(error) = error::<E>(self.of_result()) {
+            if let Some(returns) = &mut self.returns {
+                returns.insert(SCHEMA_ERROR.to_owned(), error.to_value());
+            }
+        }
+        self
+    }
+
+    /// Returns the generator for the schema of the result.
+    fn of_result(&mut self) -> &mut SchemaGenerator {
+        match self.is_nested {
+            true => &mut self.generator,
+            false => &mut self.returned,
+        }
+    }
+
+    /// Returns `{name, description, parameters}`, and `returns` and the error if they were set.
     #[must_use]
     pub fn finish(mut self) -> Value {
         let mut parameters = Map::new();
@@ -134,15 +185,23 @@ impl FunctionSchema {
             parameters.insert("required".to_owned(), self.required.into());
         }
         let mut parameters = Value::Object(parameters);
-        let mut definitions = self.generator.take_definitions(true);
-        times::inline(&mut parameters, &mut definitions);
-        if !definitions.is_empty() {
-            parameters["$defs"] = definitions.into();
+        if !self.is_nested {
+            let mut definitions = self.generator.take_definitions(true);
+            times::inline(&mut parameters, &mut definitions);
+            if !definitions.is_empty() {
+                parameters["$defs"] = definitions.into();
+            }
         }
         let mut function =
             json!({"name": self.name, "description": self.description, "parameters": parameters});
         if let Some(returns) = self.returns {
-            function["returns"] = returns;
+            function["returns"] = match self.is_nested {
+                true => returns.to_value(),
+                false => with_definitions(returns, self.returned),
+            };
+        }
+        if let Some(error) = self.error {
+            function[SCHEMA_ERROR] = error;
         }
         function
     }
@@ -154,6 +213,41 @@ pub(crate) fn stream() -> Schema {
         "description": "A stream of values: a generator or an iterator.",
         (KIND): "stream"
     })
+}
+
+/// Returns the schema of a stream with these items and errors.
+pub(crate) fn stream_of<T: JsonSchema, E: ServiceError>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = stream();
+    let items = subschema::<T>(generator);
+    schema.insert("items".to_owned(), items.to_value());
+    if let Some(error) = error::<E>(generator) {
+        schema.insert(SCHEMA_ERROR.to_owned(), error.to_value());
+    }
+    schema
+}
+
+/// Returns the schema of the data of errors; `None` if there are no errors.
+fn error<E: ServiceError>(generator: &mut SchemaGenerator) -> Option<Schema> {
+    let mut schema = E::describe(generator)?;
+    transform(&mut schema, generator);
+    Some(schema)
+}
+
+/// Returns the schema of a function with these arguments, result and errors.
+pub(crate) fn function<R: JsonSchema, E: ServiceError>(
+    arguments: Vec<Value>,
+    generator: &mut SchemaGenerator,
+) -> Schema {
+    let mut schema = json_schema!({
+        "description": "A function, which is called back.",
+        (KIND): "function",
+        (SCHEMA_ARGUMENTS): arguments,
+        (SCHEMA_RETURNS): subschema::<R>(generator),
+    });
+    if let Some(error) = error::<E>(generator) {
+        schema.insert(SCHEMA_ERROR.to_owned(), error.to_value());
+    }
+    schema
 }
 
 /// Returns a generator that produces schemas in pydantic's form.
@@ -169,15 +263,21 @@ fn generator() -> SchemaGenerator {
 }
 
 /// Returns the schema of a type. Named types become references to definitions of the generator.
-fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = generator.subschema_for::<T>();
+    transform(&mut schema, generator);
+    schema
+}
+
+/// Converts a schema to pydantic's form. schemars does so for definitions, but not for other
+/// schemas, and not in keys that it does not know.
+fn transform(schema: &mut Schema, generator: &mut SchemaGenerator) {
     for transform in generator.transforms_mut() {
-        transform.transform(&mut schema);
+        transform.transform(schema);
     }
     if schema.as_bool() == Some(true) {
-        schema = Schema::default();
+        *schema = Schema::default();
     }
-    schema
 }
 
 /// Returns a schema together with the definitions to which it refers.
@@ -198,6 +298,7 @@ fn describe(schema: &mut Schema, description: &str) {
         // description.
         let schema = schema.ensure_object();
         schema.insert("description".to_owned(), description.into());
+        doc_lines::annotate(schema);
     }
 }
 
@@ -209,6 +310,7 @@ fn normalise(schema: &mut Schema) {
     };
     schema.shift_remove("title");
     schema.shift_remove("$schema");
+    doc_lines::annotate(schema);
     if let Some(mut default) = schema.get("default").cloned() {
         shorten(&mut default, schema);
         schema.insert("default".to_owned(), default);

@@ -340,6 +340,74 @@ fn times_are_numbers_of_seconds() {
 }
 
 #[test]
+fn units_and_examples_are_lines_of_descriptions() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Exposure {
+        /// Time of the exposure.
+        ///
+        /// Unit: ms
+        /// Example: 0.5
+        /// Example: 12
+        time: f64,
+        /// Example: 7
+        label: Option<String>,
+        /// Unit of the rest, without an example: none.
+        rest: u8,
+    }
+    let exposure = property::<Exposure>("");
+    let time = &exposure["properties"]["time"];
+    assert_eq!(time["x-hypha-unit"], "ms");
+    assert_eq!(time["examples"], json!([0.5, 12]));
+    assert_eq!(exposure["properties"]["label"]["examples"], json!([7]));
+    let rest = &exposure["properties"]["rest"];
+    assert_eq!(
+        (rest.get("examples"), rest.get("x-hypha-unit")),
+        (None, None)
+    );
+    let name = property::<String>("Name.\nExample: 7\nExample: \"b\"\nExample: a b");
+    assert_eq!(name["examples"], json!(["7", "b", "a b"]));
+    assert_eq!(property::<f64>("Width.\nUnit: µm")["x-hypha-unit"], "µm");
+}
+
+#[test]
+fn callbacks_streams_and_errors_have_the_schemas_of_their_parts() {
+    use crate::{Callback, RemoteStream};
+
+    #[derive(serde::Deserialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct Leaf {
+        value: u32,
+    }
+    let one = property::<Callback<(u8, Leaf), String, String>>("");
+    let reference = json!({"$ref": "#/$defs/Leaf"});
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    assert_eq!(one["x-hypha-arguments"], json!([byte, reference]));
+    assert_eq!(one["x-hypha-returns"], json!({"type": "string"}));
+    assert_eq!(one["x-hypha-error"], json!({"type": "string"}));
+    let none = property::<Callback<()>>("");
+    assert_eq!(none["x-hypha-arguments"], json!([]));
+    assert_eq!(
+        (&none["x-hypha-returns"], none.get("x-hypha-error")),
+        (&json!({"type": "null"}), None)
+    );
+    let pair = property::<Callback<[u8; 2]>>("");
+    assert_eq!(pair["x-hypha-arguments"], json!([byte, byte]));
+    let wrapped = property::<Callback<((u8, u8),)>>("");
+    assert_eq!(
+        wrapped["x-hypha-arguments"][0]["prefixItems"],
+        json!([byte, byte])
+    );
+    let stream = property::<RemoteStream<Option<u8>, String>>("");
+    assert_eq!(stream["items"]["anyOf"], json!([byte, {"type": "null"}]));
+    assert_eq!(stream["x-hypha-error"], json!({"type": "string"}));
+    let never = FunctionSchema::new("f", "")
+        .returns::<u8>()
+        .error::<std::convert::Infallible>();
+    assert_eq!(never.finish().get("x-hypha-error"), None);
+}
+
+#[test]
 fn other_types_of_these_names_stay_as_they_are() {
     #[derive(JsonSchema)]
     #[allow(dead_code)]

@@ -1,8 +1,10 @@
 //! Methods made from closures: the macro [`method!`](crate::method), and the functions that its
 //! expansion calls.
 
+use std::convert::Infallible;
+
 use super::IncomingCall;
-use super::macro_support::{ReturnOf, ServiceResult};
+use super::macro_support::{ErrorOf, ReturnOf, ServiceResult};
 use crate::error::ServiceError;
 use hypha_wire::{Args, Binary, WireError};
 
@@ -75,9 +77,9 @@ macro_rules! method {
     ) => {{
         #[allow(unused_imports, reason = "which of them are used depends on the types")]
         use $crate::__private::{
-            AnyArgument as _, AnyReturn as _, BytesReturn as _, ClosureBytes as _,
+            AnyArgument as _, AnyError as _, AnyReturn as _, BytesReturn as _, ClosureBytes as _,
             ClosureOutcome as _, ClosureResult as _, ClosureValue as _, ClosureReturn as _,
-            SchemaReturn as _,
+            ErrorSchema as _, SchemaReturn as _,
         };
         const __NAMES: &[&str] = &[$($crate::__private::unraw(::core::stringify!($arg))),*];
         let __function = $($move)? |
@@ -106,7 +108,8 @@ macro_rules! method {
             $(let $arg: $ty = ::core::unreachable!();)*
             __function($($ctx,)? $($arg),*)
         });
-        let __schema = (&&&__returned.success()).result(__schema).finish();
+        let __schema = (&&&__returned.success()).result(__schema);
+        let __schema = (&&__returned.failure()).error(__schema).finish();
         let __needs_context = false $(|| { ::core::stringify!($ctx); true })?;
         let __function = ::std::sync::Arc::new(__function);
         let __method = $crate::service::Method::new(
@@ -181,13 +184,23 @@ where
 pub trait ClosureResult {
     /// Type of the successful result.
     type Success;
+    /// Type of the error.
+    type Failure;
 
     /// Returns the marker for the type.
     fn success(self) -> ReturnOf<Self::Success>;
+
+    /// Returns the marker for the type of the error.
+    fn failure(self) -> ErrorOf<Self::Failure>;
 }
 
 impl<T, E> ClosureResult for ReturnOf<Result<T, E>> {
     type Success = T;
+    type Failure = E;
+
+    fn failure(self) -> ErrorOf<E> {
+        ErrorOf::new()
+    }
 
     fn success(self) -> ReturnOf<T> {
         ReturnOf::new()
@@ -201,10 +214,17 @@ pub trait ClosureReturn {
 
     /// Returns the marker for the type.
     fn success(self) -> ReturnOf<Self::Success>;
+
+    /// Returns the marker for an error that cannot occur.
+    fn failure(self) -> ErrorOf<Infallible>;
 }
 
 impl<T> ClosureReturn for &ReturnOf<T> {
     type Success = T;
+
+    fn failure(self) -> ErrorOf<Infallible> {
+        ErrorOf::new()
+    }
 
     fn success(self) -> ReturnOf<T> {
         ReturnOf::new()

@@ -226,6 +226,66 @@ pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
     }
 }
 
+/// Finds the codec of a callback or stream that may carry `bytes::Bytes`. `R` is the type with
+/// [`Binary`] in their place. Method lookup prefers [`OwnSchema`], on `&&`, to [`OtherSchema`], on
+/// `&`.
+#[derive(Debug)]
+pub struct DescribedAs<T, R>(PhantomData<(T, R)>);
+
+impl<T, R> DescribedAs<T, R> {
+    /// Returns a marker for both types.
+    #[allow(clippy::new_without_default)]
+    #[must_use]
+    pub fn new() -> Self {
+        DescribedAs(PhantomData)
+    }
+}
+
+/// Codec of a type that has a schema. See [`DescribedAs`].
+pub trait OwnSchema<T> {
+    /// Returns the codec based on serde and schemars.
+    #[must_use]
+    fn codec<'de>(self) -> ArgumentCodec<'de, T>
+    where
+        T: ServiceArgument<'de>;
+}
+
+impl<T: JsonSchema, R> OwnSchema<T> for &&DescribedAs<T, R> {
+    fn codec<'de>(self) -> ArgumentCodec<'de, T>
+    where
+        T: ServiceArgument<'de>,
+    {
+        argument()
+    }
+}
+
+/// Codec of a type that is described by another one. See [`DescribedAs`].
+pub trait OtherSchema<T, R> {
+    /// Returns the codec with the other schema.
+    #[must_use]
+    fn codec<'de>(self) -> ArgumentCodec<'de, T>
+    where
+        T: Serialize + Deserialize<'de> + Send,
+        R: JsonSchema;
+}
+
+impl<T, R> OtherSchema<T, R> for &DescribedAs<T, R> {
+    fn codec<'de>(self) -> ArgumentCodec<'de, T>
+    where
+        T: Serialize + Deserialize<'de> + Send,
+        R: JsonSchema,
+    {
+        ArgumentCodec {
+            given: |args, index| args.located(index, locate::<R>),
+            required: |args, index| args.required(index),
+            absent: || T::deserialize(Absent).ok(),
+            push: push::<T>,
+            describe: describe::<R>,
+            to_json,
+        }
+    }
+}
+
 /// Finds the position of the fault in a value that is not a `T`, using the schema of `T`.
 fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
     let schema = FunctionSchema::new("", "")
@@ -409,6 +469,14 @@ impl<T> NotAResult for Probe<T> {}
 #[derive(Debug)]
 pub struct ReturnOf<T>(PhantomData<T>);
 
+impl<T> Clone for ReturnOf<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ReturnOf<T> {}
+
 impl<T> ReturnOf<T> {
     /// Creates a value that represents the return type `T`.
     #[allow(clippy::new_without_default)]
@@ -486,6 +554,54 @@ pub trait AnyReturn: Sized {
 }
 
 impl<T> AnyReturn for &ReturnOf<T> {}
+
+/// Adds the error of a method to its schema. A wrong type is reported where the error is encoded,
+/// so it is no mistake here. Method lookup prefers [`ErrorSchema`], on `&&`, to [`AnyError`], on
+/// `&`.
+#[derive(Debug)]
+pub struct ErrorOf<T>(PhantomData<T>);
+
+impl<T> ErrorOf<T> {
+    /// Creates a value that represents the error type `T`.
+    #[allow(clippy::new_without_default)]
+    #[must_use]
+    pub fn new() -> Self {
+        ErrorOf(PhantomData)
+    }
+}
+
+/// Description of an error. See [`ErrorOf`].
+pub trait ErrorSchema: Sized {
+    /// Describes the error of a method.
+    fn error(self, schema: FunctionSchema) -> FunctionSchema;
+    /// Describes the error that can end a stream.
+    fn stream_error(self, schema: FunctionSchema) -> FunctionSchema;
+}
+
+impl<T: ServiceError> ErrorSchema for &&ErrorOf<T> {
+    fn error(self, schema: FunctionSchema) -> FunctionSchema {
+        schema.error::<T>()
+    }
+
+    fn stream_error(self, schema: FunctionSchema) -> FunctionSchema {
+        schema.stream_error::<T>()
+    }
+}
+
+/// Description of a type that cannot be an error. See [`ErrorOf`].
+pub trait AnyError: Sized {
+    /// Adds nothing.
+    fn error(self, schema: FunctionSchema) -> FunctionSchema {
+        schema
+    }
+
+    /// Adds nothing.
+    fn stream_error(self, schema: FunctionSchema) -> FunctionSchema {
+        schema
+    }
+}
+
+impl<T> AnyError for &ErrorOf<T> {}
 
 /// Output of a method, as a `Result`. A type that is not a `Result` gets an error type without
 /// values.

@@ -6,10 +6,9 @@
 
 use super::text::{NEVER_RAW, ident, literal};
 use super::writer::Writer;
-use crate::model::{Method, Parameter};
 use crate::names::{Names, snake};
 use crate::text::comment_lines;
-use crate::types::Type;
+use crate::types::{Member, Method, Parameter, Type, methods};
 use hypha_wire::keys::RESERVED;
 
 /// Number of arguments in the trait for a method whose parameters are unknown. The proxy does not
@@ -22,18 +21,26 @@ const LONGEST_DESCRIPTION: usize = 1000;
 impl Writer<'_> {
     /// Writes the whole trait.
     pub(super) fn contract(&mut self, service: &str) {
-        let header = &self.model.header;
+        let model = self.model;
+        let header = &model.header;
         let id = header.short_id.as_str();
         let id = match is_wire_name(id) && !id.contains('.') {
             true => format!("(id = {})", literal(id)),
             false => String::new(),
         };
+        self.interface(service, &id, &header.description, &model.members);
+    }
+
+    /// Writes a trait. `id` are the options of its attribute.
+    pub(super) fn interface(
+        &mut self,
+        service: &str,
+        id: &str,
+        description: &str,
+        members: &[Member],
+    ) {
         self.text.push('\n');
-        let text: String = header
-            .description
-            .chars()
-            .take(LONGEST_DESCRIPTION)
-            .collect();
+        let text: String = description.chars().take(LONGEST_DESCRIPTION).collect();
         self.docs(0, &text);
         self.line(0, &format!("#[hypha_service{id}]"));
         // Disable the lints on names and argument counts, because they come from the service's
@@ -43,7 +50,7 @@ impl Writer<'_> {
             "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]",
         );
         self.line(0, &format!("pub trait {service} {{"));
-        let methods = self.model.methods();
+        let methods = methods(members);
         let paths: Vec<&str> = methods.iter().map(|method| &*method.path).collect();
         let names = Names::new(&NEVER_RAW).each(&paths, snake);
         let mut first = true;
@@ -71,11 +78,20 @@ impl Writer<'_> {
             self.line(1, &format!("#[hypha(name = {})]", literal(path)));
         }
         let returns = match &method.returns {
-            Type::Null => String::new(),
-            Type::Stream(item) => {
-                format!(" -> impl Stream<Item = {}> + Send", self.ty(item, None))
+            Type::Null if method.error.is_none() => String::new(),
+            other => {
+                let ok = match other {
+                    Type::Stream(parts) => {
+                        let item = self.stream_item(parts);
+                        format!("impl Stream<Item = {item}> + Send")
+                    }
+                    other => self.ty(other, None),
+                };
+                match &method.error {
+                    Some(error) => format!(" -> Result<{ok}, {}>", self.error(error)),
+                    None => format!(" -> {ok}"),
+                }
             }
-            other => format!(" -> {}", self.ty(other, None)),
         };
         let name = ident(name);
         match method.parameters.as_deref() {

@@ -2,12 +2,14 @@
 
 use serde_json::Value as Json;
 
+use super::errors::scope;
 use super::member_names::{field_names, variants};
-use super::text::{NEVER_RAW, ident, literal};
-use super::writer::{Writer, integer, literals};
+use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
+use super::text::{ident, literal};
+use super::writer::{Writer, integer, is_ordered, literals};
 use crate::keywords::is_plain;
-use crate::names::{Names, pascal};
-use crate::types::{Body, Struct, Type};
+use crate::names::pascal;
+use crate::types::{Body, Choice, Keys, Struct, Type};
 
 impl Writer<'_> {
     /// Returns the type of a parameter or field, and its default if it is `optional`. If the
@@ -107,6 +109,21 @@ impl Writer<'_> {
                 }
             },
             (Type::List(inner), Json::Array(items)) => format!("vec![{}]", all(inner, items)?),
+            (Type::Unique(inner), Json::Array(items)) if is_ordered(inner) => {
+                let items = all(inner, items)?;
+                format!("std::collections::BTreeSet::from([{items}])")
+            }
+            (Type::Unique(inner), Json::Array(items)) => format!("vec![{}]", all(inner, items)?),
+            (Type::Fixed(inner, length), Json::Array(items)) if items.len() == *length => {
+                format!("[{}]", all(inner, items)?)
+            }
+            (Type::Character, Json::String(text)) => {
+                let mut letters = text.chars();
+                match (letters.next(), letters.next()) {
+                    (Some(only), None) => format!("'{}'", only.escape_unicode()),
+                    _ => return None,
+                }
+            }
             (Type::Set(inner), Json::Array(items)) => {
                 format!("hypha_rpc::Set(vec![{}])", all(inner, items)?)
             }
@@ -121,10 +138,15 @@ impl Writer<'_> {
                     items => format!("({})", items.join(", ")),
                 }
             }
-            (Type::Map(inner), Json::Object(map)) => {
+            (Type::Map(keys, inner), Json::Object(map)) => {
                 let entries = map.iter().map(|(key, value)| {
                     let value = self.default(inner, value, None)?;
-                    Some(format!("({}.to_owned(), {value})", literal(key)))
+                    let key = match keys {
+                        Keys::Text => format!("{}.to_owned()", literal(key)),
+                        Keys::Unsigned => key.parse::<u64>().ok()?.to_string(),
+                        Keys::Signed => key.parse::<i64>().ok()?.to_string(),
+                    };
+                    Some(format!("({key}, {value})"))
                 });
                 let entries: Option<Vec<String>> = entries.collect();
                 format!(
@@ -159,10 +181,14 @@ impl Writer<'_> {
                     .next()
                     .map(|(_, variant)| format!("{name}::{variant}"))
             }
-            // Defaults of tagged enums are not supported.
+            Body::Interface(_) => None,
             Body::Choice(choice) => {
-                if choice.exactly_one {
-                    return None;
+                let types = &self.model.types;
+                if is_externally_tagged(types, choice) {
+                    return self.external_default(name, choice, index, json);
+                }
+                if let Some(tag) = internal_tag(types, choice) {
+                    return self.internal_default(name, choice, index, &tag, json);
                 }
                 let mut taken = variants();
                 let variants = choice.variants.iter();
@@ -175,6 +201,94 @@ impl Writer<'_> {
                 })
             }
         }
+    }
+
+    /// Returns a value of an enum whose variants are strings, or objects with one member.
+    fn external_default(
+        &self,
+        name: &str,
+        choice: &Choice,
+        index: usize,
+        json: &Json,
+    ) -> Option<String> {
+        let types = &self.model.types;
+        let mut taken = variants();
+        let mut found = None;
+        // Every variant takes its name, as where the enum is written.
+        for variant in &choice.variants {
+            match types.unnamed(&variant.ty)? {
+                Body::Words(words) => {
+                    for word in words {
+                        let variant = taken.fresh(&pascal(&word.text));
+                        if json.as_str() == Some(&word.text) {
+                            found = found.or(Some(format!("{name}::{variant}")));
+                        }
+                    }
+                }
+                Body::Struct(body) => {
+                    let field = body.fields.first()?;
+                    let variant = taken.fresh(&pascal(&field.name));
+                    let Some(content) = json.get(&field.name) else {
+                        continue;
+                    };
+                    let value = match (members_of_variant(types, &field.ty), &field.ty) {
+                        (Some(body), _) => {
+                            self.struct_default(&format!("{name}::{variant}"), body, index, content)
+                        }
+                        (None, Type::Tuple(items)) if items.len() > 1 => self
+                            .default(&field.ty, content, Some(index))
+                            .map(|tuple| format!("{name}::{variant}{tuple}")),
+                        (None, ty) => self
+                            .default(ty, content, Some(index))
+                            .map(|value| format!("{name}::{variant}({value})")),
+                    };
+                    found = found.or(value);
+                }
+                _ => return None,
+            }
+        }
+        found
+    }
+
+    /// Returns a value of an enum whose variants are objects with the member `tag`.
+    fn internal_default(
+        &self,
+        name: &str,
+        choice: &Choice,
+        index: usize,
+        tag: &str,
+        json: &Json,
+    ) -> Option<String> {
+        let types = &self.model.types;
+        let mut taken = variants();
+        let mut found = None;
+        for variant in &choice.variants {
+            let Some(Body::Struct(body)) = types.unnamed(&variant.ty) else {
+                continue;
+            };
+            let word = body.fields.iter().find(|field| field.name == tag);
+            let word = word.and_then(|field| types.only_word(&field.ty))?;
+            let variant = taken.fresh(&pascal(word));
+            if json.get(tag).and_then(Json::as_str) != Some(word) {
+                continue;
+            }
+            let mut body = body.clone();
+            body.fields.retain(|field| field.name != tag);
+            let mut content = json.as_object()?.clone();
+            content.shift_remove(tag);
+            let content = Json::Object(content);
+            let value = match body.base.filter(|base| self.is_all_of(&body, *base)) {
+                Some(base) => self
+                    .default(&Type::Named(base), &content, Some(index))
+                    .map(|value| format!("{name}::{variant}({value})")),
+                None if body.fields.is_empty() && body.others.is_none() => {
+                    Some(format!("{name}::{variant}"))
+                }
+                None => self.struct_default(&format!("{name}::{variant}"), &body, index, &content),
+            };
+            found = found.or(value);
+        }
+        found
     }
 
     fn struct_default(
@@ -192,7 +306,8 @@ impl Writer<'_> {
         {
             return None;
         }
-        let names = field_names(body, &mut Names::new(&NEVER_RAW));
+        let is_error = self.model.types.is_error(&Type::Named(index));
+        let names = field_names(body, &mut scope(is_error));
         let mut fields = Vec::new();
         for (field, name) in body.fields.iter().zip(names) {
             let ident = ident(&name);

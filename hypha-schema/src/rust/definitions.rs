@@ -4,9 +4,10 @@
 //! read from. Therefore the form of the schema determines the serde attributes, and a test compares
 //! both schemas.
 
+use super::errors::{Content, scope};
 use super::member_names::{field_names, variants};
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
-use super::text::{NEVER_RAW, ident, literal};
+use super::text::{ident, literal};
 use super::writer::Writer;
 use crate::names::{Names, pascal, snake};
 use crate::types::{Body, Choice, Field, Struct, Type, Variant, Word};
@@ -15,6 +16,9 @@ impl Writer<'_> {
     pub(super) fn definition(&mut self, index: usize) {
         let definition = self.model.types.definitions[index].clone();
         let name = self.names[index].clone();
+        if let Body::Interface(members) = &definition.body {
+            return self.interface(&name, "", &definition.description, members);
+        }
         self.text.push('\n');
         // Functions that return defaults come before the definition, but are known only after the
         // definition is written.
@@ -25,11 +29,19 @@ impl Writer<'_> {
             true => "Debug, Serialize, Deserialize, JsonSchema",
             false => "Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema",
         };
+        let is_error = self.model.types.is_error(&Type::Named(index));
         self.line(0, &format!("#[derive({derives})]"));
+        if is_error {
+            self.line(0, "#[derive(thiserror::Error, RemoteError)]");
+        }
         match &definition.body {
+            Body::Interface(_) => {}
             Body::Struct(body) => {
                 if body.closed {
                     self.line(0, "#[serde(deny_unknown_fields)]");
+                }
+                if let Some(facts) = definition.error.as_ref().filter(|_| is_error) {
+                    self.error_attributes(0, facts, &name, Content::Fields(body));
                 }
                 self.line(0, &format!("pub struct {name} {{"));
                 self.fields(body, index, 1, "pub ", before);
@@ -39,7 +51,7 @@ impl Writer<'_> {
                 self.line(0, &format!("pub enum {name} {{"));
                 let mut taken = variants();
                 for word in words {
-                    self.word(word, &mut taken);
+                    self.word(word, index, &mut taken);
                 }
                 self.line(0, "}");
             }
@@ -53,7 +65,7 @@ impl Writer<'_> {
 
     /// Writes the fields of a struct. Functions that return defaults are inserted at `before`.
     fn fields(&mut self, body: &Struct, within: usize, depth: usize, vis: &str, before: usize) {
-        let mut taken = Names::new(&NEVER_RAW);
+        let mut taken = scope(self.model.types.is_error(&Type::Named(within)));
         for (field, name) in body.fields.iter().zip(field_names(body, &mut taken)) {
             self.field(field, &name, within, depth, vis, before);
         }
@@ -107,9 +119,10 @@ impl Writer<'_> {
         self.line(depth, &format!("{vis}{}: {ty},", ident(name)));
     }
 
-    fn word(&mut self, word: &Word, taken: &mut Names) {
+    fn word(&mut self, word: &Word, index: usize, taken: &mut Names) {
         self.docs(1, &word.description);
         let variant = taken.fresh(&pascal(&word.text));
+        self.variant_error(&word.error, index, &variant, Content::None);
         self.rename(&variant, &word.text);
         self.line(1, &format!("{variant},"));
     }
@@ -134,14 +147,12 @@ impl Writer<'_> {
                                 1 => &variant.description,
                                 _ => &word.description,
                             };
-                            let description = description.clone();
-                            self.word(
-                                &Word {
-                                    description,
-                                    ..word.clone()
-                                },
-                                &mut taken,
-                            );
+                            let word = Word {
+                                description: description.clone(),
+                                error: variant.error.clone().or(word.error.clone()),
+                                text: word.text.clone(),
+                            };
+                            self.word(&word, index, &mut taken);
                         }
                     }
                     Some(Body::Struct(body)) => {
@@ -165,9 +176,16 @@ impl Writer<'_> {
                 let word = word.unwrap_or_default().to_owned();
                 body.fields.retain(|field| field.name != tag);
                 self.docs(1, &variant.description);
+                let error = &variant.error;
                 let variant = taken.fresh(&pascal(&word));
                 self.rename(&variant, &word);
-                match body.base.filter(|base| self.is_all_of(&body, *base)) {
+                let base = body.base.filter(|base| self.is_all_of(&body, *base));
+                let content = match base {
+                    Some(base) => Content::Value(&Type::Named(base)),
+                    None => Content::Fields(&body),
+                };
+                self.variant_error(error, index, &variant, content);
+                match base {
                     Some(base) => {
                         let ty = self.ty(&Type::Named(base), Some(index));
                         self.line(1, &format!("{variant}({ty}),"));
@@ -181,7 +199,10 @@ impl Writer<'_> {
             for variant in &choice.variants {
                 self.docs(1, &variant.description);
                 let ty = self.ty(&variant.ty, Some(index));
+                let content = Content::Value(&variant.ty);
+                let error = &variant.error;
                 let variant = taken.fresh(&self.variant_name(&variant.ty));
+                self.variant_error(error, index, &variant, content);
                 self.line(1, &format!("{variant}({ty}),"));
             }
         }
@@ -189,7 +210,7 @@ impl Writer<'_> {
     }
 
     /// Returns whether `body` has no fields besides those of the definition `base`.
-    fn is_all_of(&self, body: &Struct, base: usize) -> bool {
+    pub(super) fn is_all_of(&self, body: &Struct, base: usize) -> bool {
         match &self.model.types.definitions[base].body {
             Body::Struct(base) => body.fields.len() == base.fields.len(),
             _ => false,
@@ -209,8 +230,12 @@ impl Writer<'_> {
         let name = taken.fresh(&pascal(&field.name));
         self.rename(&name, &field.name);
         match members_of_variant(&self.model.types, &field.ty).cloned() {
-            Some(body) => self.struct_variant(&name, &body, index, before),
+            Some(body) => {
+                self.variant_error(&variant.error, index, &name, Content::Fields(&body));
+                self.struct_variant(&name, &body, index, before);
+            }
             None => {
+                self.variant_error(&variant.error, index, &name, Content::Value(&field.ty));
                 let ty = self.ty(&field.ty, Some(index));
                 let content = match &field.ty {
                     Type::Tuple(items) if items.len() > 1 => ty,

@@ -6,6 +6,7 @@
 mod contract;
 mod defaults;
 mod definitions;
+mod errors;
 mod member_names;
 mod tags;
 mod text;

@@ -61,6 +61,10 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     // Definitions that a definition stores inline, not behind a pointer.
     let by_value = |index: usize| {
         let mut found = Vec::new();
+        // An object contains none of the values that its methods take.
+        if let Body::Interface(_) = types.definitions[index].body {
+            return found;
+        }
         let mut parts = types.parts(index);
         while let Some(ty) = parts.pop() {
             match ty {
@@ -71,7 +75,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
                     parts.extend(types.parts(*index));
                 }
                 Type::Named(index) => found.push(*index),
-                Type::Optional(_) | Type::Tuple(_) => parts.extend(inner(ty)),
+                Type::Optional(_) | Type::Tuple(_) | Type::Fixed(..) => parts.extend(inner(ty)),
                 _ => {}
             }
         }

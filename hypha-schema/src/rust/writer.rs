@@ -7,7 +7,7 @@ use super::tags;
 use super::text::docs;
 use crate::model::Model;
 use crate::names::{Names, pascal};
-use crate::types::{Elements, Finder, Type};
+use crate::types::{Body, Elements, Finder, Keys, Signature, Type};
 use hypha_wire::DType;
 
 /// Names that the file uses or imports, so no definition may have them.
@@ -67,7 +67,7 @@ pub(super) struct Writer<'a> {
     pub(super) names: Vec<String>,
     /// Pairs of definitions. In each, the first contains the second in a `Box`.
     pub(super) boxes: HashSet<(usize, usize)>,
-    /// Finds types that do not implement `Clone`.
+    /// Finds types that do not implement `Clone` and `PartialEq`.
     pub(super) owned: Finder,
     /// Names of the functions that return default values.
     pub(super) functions: Names,
@@ -88,15 +88,25 @@ impl<'a> Writer<'a> {
         }
         let definitions = model.types.definitions.iter();
         let names = definitions
-            .map(|definition| taken.fresh(&pascal(&definition.name)))
+            .map(|definition| {
+                let name = taken.fresh(&pascal(&definition.name));
+                if let Body::Interface(_) = definition.body {
+                    taken.fresh(&format!("{name}Service"));
+                    taken.fresh(&format!("{name}Proxy"));
+                }
+                name
+            })
             .collect();
         let writer = Writer {
             model,
             names,
             boxes: tags::boxes(&model.types),
-            owned: model
-                .types
-                .finder(|ty| matches!(ty, Type::Stream(_) | Type::File | Type::Object)),
+            owned: model.types.finder(|ty| {
+                matches!(
+                    ty,
+                    Type::Stream(_) | Type::File | Type::Object | Type::Function(Some(_))
+                )
+            }),
             functions: Names::default(),
             used: HashSet::new(),
             waiting: VecDeque::new(),
@@ -158,11 +168,20 @@ impl<'a> Writer<'a> {
                     items => format!("({})", items.join(", ")),
                 }
             }
-            Type::Map(inner) => {
-                format!(
-                    "std::collections::BTreeMap<String, {}>",
-                    self.ty(inner, None)
-                )
+            Type::Character => "char".to_owned(),
+            Type::Fixed(inner, length) => format!("[{}; {length}]", self.ty(inner, within)),
+            Type::Unique(inner) if is_ordered(inner) => {
+                format!("std::collections::BTreeSet<{}>", self.ty(inner, None))
+            }
+            Type::Unique(inner) => format!("Vec<{}>", self.ty(inner, None)),
+            Type::Map(keys, inner) => {
+                let keys = match keys {
+                    Keys::Text => "String",
+                    Keys::Unsigned => "u64",
+                    Keys::Signed => "i64",
+                };
+                let values = self.ty(inner, None);
+                format!("std::collections::BTreeMap<{keys}, {values}>")
             }
             Type::OrderedMap(inner) => {
                 format!("hypha_rpc::OrderedMap<Value, {}>", self.ty(inner, None))
@@ -172,22 +191,82 @@ impl<'a> Writer<'a> {
                     self.waiting.push_back(*index);
                 }
                 let name = &self.names[*index];
+                if let Body::Interface(_) = self.model.types.definitions[*index].body {
+                    return format!("Object<{name}Proxy>");
+                }
                 match self.is_boxed(within, *index) {
                     true => format!("Box<{name}>"),
                     false => name.clone(),
                 }
             }
             Type::NdArray(elements) => array(elements),
-            Type::Function => "Function".to_owned(),
-            Type::Stream(inner) => format!("RemoteStream<{}>", self.ty(inner, None)),
+            Type::Function(None) => "Function".to_owned(),
+            Type::Function(Some(signature)) => self.callback(signature),
+            Type::Stream(parts) => match parts.get(1) {
+                None => format!("RemoteStream<{}>", self.ty(&parts[0], None)),
+                Some(error) => {
+                    let item = self.ty(&parts[0], None);
+                    format!("RemoteStream<{item}, {}>", self.error(error))
+                }
+            },
             Type::File => "RemoteFile".to_owned(),
             Type::Object => "Object".to_owned(),
         }
     }
 }
 
+impl Writer<'_> {
+    /// Returns the type of a typed function.
+    fn callback(&mut self, signature: &Signature) -> String {
+        let arguments: Vec<String> = signature
+            .arguments()
+            .iter()
+            .map(|ty| self.ty(ty, None))
+            .collect();
+        let arguments = match (&arguments[..], signature.arguments()) {
+            // A tuple stands for several arguments, so a single one that would is put into another.
+            ([only], [Type::Tuple(_) | Type::Fixed(..) | Type::Null]) => format!("({only},)"),
+            ([only], _) => only.clone(),
+            (all, _) => format!("({})", all.join(", ")),
+        };
+        match (signature.result(), signature.error()) {
+            (Type::Null, None) => format!("Callback<{arguments}>"),
+            (result, None) => format!("Callback<{arguments}, {}>", self.ty(result, None)),
+            (result, Some(error)) => {
+                let (result, error) = (self.ty(result, None), self.error(error));
+                format!("Callback<{arguments}, {result}, {error}>")
+            }
+        }
+    }
+
+    /// Returns the type of an error. An error without names is a text.
+    pub(super) fn error(&mut self, error: &Type) -> String {
+        match self.model.types.is_error(error) {
+            true => self.ty(error, None),
+            false => "String".to_owned(),
+        }
+    }
+
+    /// Returns the type of the items of a stream.
+    pub(super) fn stream_item(&mut self, parts: &[Type]) -> String {
+        let item = self.ty(&parts[0], None);
+        match parts.get(1) {
+            Some(error) => format!("Result<{item}, {}>", self.error(error)),
+            None => item,
+        }
+    }
+}
+
+/// Returns whether Rust can order values of this type.
+pub(super) fn is_ordered(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Bool | Type::Integer(..) | Type::Text | Type::Character
+    )
+}
+
 /// Returns the type of an array. It is `NdArray` if the element type or the number of dimensions is
-/// unknown, or if the element type needs a feature of the library.
+/// unknown.
 fn array(elements: &Elements) -> String {
     let element = match elements.dtype {
         Some(DType::Bool) => "bool",
@@ -201,6 +280,10 @@ fn array(elements: &Elements) -> String {
         Some(DType::UInt64) => "u64",
         Some(DType::Float32) => "f32",
         Some(DType::Float64) => "f64",
+        // Services have these with features of the library, which callers then need too.
+        Some(DType::Float16) => "half::f16",
+        Some(DType::Complex64) => "num_complex::Complex<f32>",
+        Some(DType::Complex128) => "num_complex::Complex<f64>",
         _ => return "NdArray".to_owned(),
     };
     match elements.dimensions {

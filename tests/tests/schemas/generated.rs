@@ -27,19 +27,19 @@ use hypha_rpc_tests::cases::run;
 macro_rules! generated {
     ($($name:ident)*) => {$(
         #[allow(dead_code, unreachable_pub, missing_docs, clippy::all)]
-        mod $name {
+        pub(crate) mod $name {
             include!(concat!("generated/", stringify!($name), ".rs"));
         }
     )*};
 }
 
-generated! { measure python_measure python_plain javascript_plain nasty_service }
+generated! { measure everything python_measure python_plain javascript_plain nasty_service }
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 
 /// Compares a generated contract with its compiled file. Ignores the first line, which contains the
 /// id of the service.
-fn assert_matches_compiled_file(name: &str, text: &str) -> Result<()> {
+pub(crate) fn assert_matches_compiled_file(name: &str, text: &str) -> Result<()> {
     let (_, text) = text.split_once('\n').context("one line")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/generated");
     let path = path.join(format!("{name}.rs"));
@@ -297,10 +297,10 @@ fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Resu
         fs::write(place.join(usage), &source)?;
         let wrong = format!("wrong_{usage}");
         // A program with a string instead of a number.
-        fs::write(
-            place.join(&wrong),
-            source.replace("sample(3,", "sample(\"3\","),
-        )?;
+        let changed = source.replace("sample(3,", "sample(\"3\",");
+        let changed = changed.replace("(total + 1)", "(\"total\")");
+        ensure!(changed != source, "{usage} has nothing to change");
+        fs::write(place.join(&wrong), changed)?;
         let checker = if *folder == "js" { typescript } else { mypy };
         let said = checker(&place, &[usage])?;
         ensure!(said.is_empty(), "{said}");
@@ -322,6 +322,18 @@ fn compilers_accept_generated_declarations() {
             "measure",
             &[("js", "schema_usage.mjs"), ("python", "schema_usage.py")],
         )
+    });
+}
+
+#[test]
+fn compilers_accept_declarations_of_everything() {
+    run(Kind::Ours, &BOTH, async |_: &Server| {
+        let service = crate::everything::EverythingService::new(crate::everything::Desk);
+        let usages = [
+            ("js", "everything_usage.mjs"),
+            ("python", "everything_usage.py"),
+        ];
+        check(&Description::of(service), "everything", &usages)
     });
 }
 

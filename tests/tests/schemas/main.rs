@@ -2,7 +2,9 @@
 //! compilers of other languages, and calls of real services.
 
 mod contract;
+mod everything;
 mod generated;
 mod nasty;
 mod peers;
 mod published;
+mod round_trip;

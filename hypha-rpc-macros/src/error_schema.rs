@@ -1,0 +1,178 @@
+//! Generates the schema of the data of an error for `#[derive(RemoteError)]`.
+//!
+//! serde's attributes determine the form of the data, and schemars reads them. So the derive copies
+//! the type, lets schemars describe the copy, and adds what only this derive knows: names, classes
+//! and messages. The type of a field need not have a schema.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Field, Fields, LitStr, Meta, Token, parse_quote};
+
+use crate::attrs;
+use crate::diag::located;
+
+/// Keys of `#[serde(..)]` that change the form of the data, and that schemars understands without
+/// further types.
+const SERDE_KEYS: [&str; 16] = [
+    "rename",
+    "rename_all",
+    "rename_all_fields",
+    "tag",
+    "content",
+    "untagged",
+    "transparent",
+    "deny_unknown_fields",
+    "skip",
+    "skip_serializing",
+    "skip_serializing_if",
+    "skip_deserializing",
+    "default",
+    "flatten",
+    "alias",
+    "other",
+];
+
+/// Properties of a variant that are part of the schema.
+pub(crate) struct Facts<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) classes: &'a [LitStr],
+    pub(crate) takes_others: bool,
+}
+
+/// Returns an expression of the schema of the data. Uses the variable `__generator`.
+pub(crate) fn data_schema(
+    input: &DeriveInput,
+    facts: &[Facts<'_>],
+    private: &TokenStream,
+) -> TokenStream {
+    if has_other_form(&input.attrs) {
+        return quote_spanned! {Span::mixed_site()=> {
+            let _ = __generator;
+            <#private::schemars::Schema as ::core::default::Default>::default()
+        }};
+    }
+    let mut copy = input.clone();
+    copy.ident = format_ident!("__Data", span = Span::mixed_site());
+    copy.vis = syn::Visibility::Inherited;
+    let mut functions = TokenStream::new();
+    let mut count = 0usize;
+    let mut describe = |fields: &mut Fields, around: &[Attribute]| {
+        for field in fields {
+            field.vis = syn::Visibility::Inherited;
+            let name = format_ident!("__schema_{count}", span = Span::mixed_site());
+            count += 1;
+            let cfgs: Vec<&Attribute> = attrs::cfgs(around).collect();
+            functions.extend(quote!(#(#cfgs)*));
+            functions.extend(field_schema(field, &name, private));
+        }
+    };
+    match &mut copy.data {
+        Data::Struct(data) => {
+            describe(&mut data.fields, &[]);
+            let extension = facts.first().map(|facts| extension(facts, &input.attrs));
+            copy.attrs = kept(&copy.attrs);
+            copy.attrs.extend(extension);
+        }
+        Data::Enum(data) => {
+            for (variant, facts) in data.variants.iter_mut().zip(facts) {
+                let extension = extension(facts, &variant.attrs);
+                variant.attrs = kept(&variant.attrs);
+                variant.attrs.push(extension);
+                variant.discriminant = None;
+                describe(&mut variant.fields, &variant.attrs);
+            }
+            copy.attrs = kept(&copy.attrs);
+        }
+        Data::Union(_) => {}
+    }
+    let path = LitStr::new(&format!("{private}::schemars"), Span::mixed_site());
+    let ident = &copy.ident;
+    quote_spanned! {Span::mixed_site()=>
+        // schemars generates `.into()`, also where there is no prelude.
+        #[allow(unused_imports)]
+        use ::core::convert::Into as _;
+        #functions
+        #[derive(#private::schemars::JsonSchema)]
+        #[schemars(crate = #path)]
+        #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]
+        #copy
+        <#ident as #private::schemars::JsonSchema>::json_schema(__generator)
+    }
+}
+
+/// Returns whether serde writes another type in place of this one.
+fn has_other_form(attrs: &[Attribute]) -> bool {
+    let serde = attrs.iter().filter(|attr| attr.path().is_ident("serde"));
+    let keys = serde.filter_map(|attr| {
+        let keys = Punctuated::<Meta, Token![,]>::parse_terminated;
+        attr.parse_args_with(keys).ok()
+    });
+    let other = ["from", "try_from", "into", "remote"];
+    keys.flatten()
+        .any(|key| other.iter().any(|name| key.path().is_ident(name)))
+}
+
+/// Returns a function with the schema of a field, and lets schemars use it.
+fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> TokenStream {
+    let ty = &field.ty;
+    let cfgs = attrs::cfgs(&field.attrs);
+    let path = LitStr::new(&name.to_string(), Span::mixed_site());
+    let mut attrs = kept(&field.attrs);
+    attrs.push(parse_quote!(#[schemars(schema_with = #path)]));
+    let function = quote_spanned! {located(ty.span())=>
+        #(#cfgs)*
+        fn #name(
+            __generator: &mut #private::schemars::SchemaGenerator,
+        ) -> #private::schemars::Schema {
+            #[allow(unused_imports)]
+            use #private::{Described as _, NotDescribed as _};
+            (&&#private::SchemaOf::<#ty>::new()).schema(__generator)
+        }
+    };
+    field.attrs = attrs;
+    function
+}
+
+/// Returns the attribute that adds the properties of a variant to its schema.
+fn extension(facts: &Facts<'_>, attrs: &[Attribute]) -> Attribute {
+    let Facts {
+        name,
+        classes,
+        takes_others,
+    } = facts;
+    let classes = (!classes.is_empty()).then(|| quote!(, "classes": [#(#classes),*]));
+    let other = takes_others.then(|| quote!(, "other": true));
+    let message = message(attrs).map(|message| quote!(, "message": #message));
+    parse_quote! {
+        #[schemars(extend("x-hypha-variant" = {"name": #name #classes #other #message}))]
+    }
+}
+
+/// Returns the text of `#[error("..")]`, if it contains only the fields.
+fn message(attrs: &[Attribute]) -> Option<String> {
+    let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
+    // Fails if arguments follow.
+    attr.parse_args::<LitStr>().ok().map(|text| text.value())
+}
+
+/// Returns the attributes that the copy needs: documentation, and the form that serde gives it.
+fn kept(attrs: &[Attribute]) -> Vec<Attribute> {
+    let kept = attrs.iter().filter_map(|attr| {
+        if attrs::is_doc(attr) || attr.path().is_ident("cfg") {
+            return Some(attr.clone());
+        }
+        if !attr.path().is_ident("serde") {
+            return None;
+        }
+        let keys = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+        let keys = keys.ok()?.into_iter();
+        let keys: Vec<TokenStream> = keys
+            .filter(|key| SERDE_KEYS.iter().any(|name| key.path().is_ident(name)))
+            .map(ToTokens::into_token_stream)
+            .collect();
+        (!keys.is_empty()).then(|| parse_quote!(#[serde(#(#keys),*)]))
+    });
+    kept.collect()
+}

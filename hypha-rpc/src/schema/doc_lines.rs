@@ -1,0 +1,32 @@
+//! Units and examples, which are lines of a description: `Unit: mm`, `Example: 0.5`.
+
+use hypha_wire::keys::SCHEMA_UNIT;
+use serde_json::{Map, Value};
+
+/// Adds the unit and the examples of the description to the schema. The lines stay in the
+/// description, for readers without a key for them.
+pub(super) fn annotate(schema: &mut Map<String, Value>) {
+    let Some(Value::String(text)) = schema.get("description") else {
+        return;
+    };
+    let value = |line: &str, name: &str| {
+        let value = line.trim().strip_prefix(name)?.strip_prefix(':')?.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let unit = text.lines().find_map(|line| value(line, "Unit"));
+    let examples = text.lines().filter_map(|line| value(line, "Example"));
+    let is_text = schema.get("type").is_some_and(|kind| kind == "string");
+    let examples: Vec<Value> = examples
+        .map(|text| match serde_json::from_str::<Value>(&text) {
+            Ok(value) if !is_text || value.is_string() => value,
+            // A text needs no quotes.
+            _ => text.into(),
+        })
+        .collect();
+    if let Some(unit) = unit {
+        schema.entry(SCHEMA_UNIT).or_insert(unit.into());
+    }
+    if !examples.is_empty() {
+        schema.entry("examples").or_insert(examples.into());
+    }
+}

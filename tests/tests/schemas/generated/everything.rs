@@ -1,0 +1,249 @@
+// Generated; see `generated.rs`.
+
+use hypha_rpc::prelude::*;
+
+/// Uses everything.
+#[hypha_service(id = "everything")]
+#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]
+pub trait Everything {
+    /// Take an image.
+    async fn snap(
+        &self,
+        exposure: std::time::Duration,
+        at: Option<hypha_rpc::Timestamp>,
+    ) -> Result<NdArray, ScopeError>;
+
+    /// Send typed arrays.
+    async fn arrays(
+        &self,
+        image: hypha_rpc::Array<u16, 2>,
+        waves: hypha_rpc::Array<num_complex::Complex<f32>, 1>,
+        halves: Option<hypha_rpc::Array<half::f16, 1>>,
+        any: NdArray,
+    ) -> Result<hypha_rpc::Array<f32, 1>, Code>;
+
+    /// Call back.
+    async fn watch(
+        &self,
+        /// Gets two numbers.
+        on_pair: Callback<(u32, u32)>,
+        on_one: Callback<f64, String>,
+        on_none: Callback<()>,
+        may_fail: Callback<Colour, u8, ScopeError>,
+        on_tuple: Callback<((u8, u8),), (u8, Colour)>,
+        maybe: Option<Callback<Frame>>,
+        bytes: Callback<Binary, Binary>,
+        any: Function,
+    ) -> Result<String, ScopeError>;
+
+    /// Hand out the stage.
+    async fn stage(&self) -> Object<StageProxy>;
+
+    /// Drive a stage of the caller.
+    async fn drive(
+        &self,
+        stage: Object<StageProxy>,
+        x: f64,
+    ) -> f64;
+
+    /// Send what happens.
+    async fn frames(
+        &self,
+        count: u8,
+    ) -> impl Stream<Item = Result<Frame, ScopeError>> + Send;
+
+    /// Open a stream, or fail.
+    async fn open(
+        &self,
+        count: u8,
+    ) -> Result<impl Stream<Item = u8> + Send, Code>;
+
+    /// Add up streams.
+    async fn sum(
+        &self,
+        numbers: RemoteStream<f64>,
+        failing: RemoteStream<u8, ScopeError>,
+        parts: RemoteStream<Binary>,
+    ) -> f64;
+
+    /// Make a stream inside of something.
+    async fn streams(&self) -> Vec<RemoteStream<(u8, Colour)>>;
+
+    /// Read a file, and send another.
+    async fn file(
+        &self,
+        file: RemoteFile,
+    ) -> RemoteFile;
+
+    /// Send maps and sets.
+    async fn maps(
+        &self,
+        by_number: std::collections::BTreeMap<u64, Colour>,
+        signed: std::collections::BTreeMap<i64, Vec<u8>>,
+        named: std::collections::BTreeMap<String, Option<f64>>,
+        unique: std::collections::BTreeSet<u8>,
+        set: hypha_rpc::Set<Vec<u8>>,
+        ordered: hypha_rpc::OrderedMap<Value, bool>,
+    ) -> std::collections::BTreeMap<i64, String>;
+
+    /// Send values.
+    async fn values(
+        &self,
+        bytes: Binary,
+        maybe: Option<Binary>,
+        pair: (u8, Option<String>),
+        fixed: [f64; 3],
+        letter: char,
+        sample: Sample,
+        anything: Value,
+    ) -> (Sample, char, [u8; 2], Binary);
+
+    /// Use defaults.
+    async fn defaults(
+        &self,
+        #[hypha(default = Colour::Green)]
+        colour: Colour,
+        #[hypha(default = Shape::Box { width: 1.5, height: None })]
+        shape: Shape,
+        #[hypha(default = Shape::Line(1.0, 2.0))]
+        line: Shape,
+        #[hypha(default = Shape::Dot)]
+        dot: Shape,
+        #[hypha(default = Place::At { x: 1.0, y: -2.0 })]
+        place: Place,
+        #[hypha(default = Place::Home)]
+        home: Place,
+        #[hypha(default = std::time::Duration::from_secs_f64(0.02))]
+        pause: std::time::Duration,
+        #[hypha(default = 0.1)]
+        share: f64,
+        #[hypha(default = std::collections::BTreeMap::from([(7, 0.5)]))]
+        weights: std::collections::BTreeMap<i64, f64>,
+        #[hypha(default = '\u{16f}')]
+        letter: char,
+        #[hypha(default = [1, 2])]
+        fixed: [u8; 2],
+        #[hypha(default = Sample(3))]
+        sample: Sample,
+    ) -> String;
+
+    /// Fail in one of the ways.
+    async fn fail(
+        &self,
+        way: u8,
+    ) -> Result<(), ScopeError>;
+
+    /// Fail with a text.
+    async fn text(&self) -> Result<u8, String>;
+}
+
+/// Failures of the microscope.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+pub enum ScopeError {
+    /// The lamp is off.
+    #[error("no light")]
+    Dark,
+    #[error("{0} is out of range")]
+    #[remote_error(class = "ValueError")]
+    Range(f64),
+    #[error("stuck at {x:.2}, {y} in {colour:?}")]
+    #[remote_error(name = "Stuck", class = ["OSError", "IOError"])]
+    Jammed {
+        x: f64,
+        y: i64,
+        colour: Colour,
+    },
+    #[error("between {0} and {1}")]
+    Between(u8, u8),
+    #[error("{}", "ScopeError.Bad")]
+    Bad(Frame),
+    #[error("{0}")]
+    #[remote_error(other)]
+    Other(String),
+}
+
+/// Failure with a single form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("{code} means {text}")]
+#[remote_error(class = "RuntimeError")]
+pub struct Code {
+    pub code: i32,
+    /// In words.
+    pub text: String,
+}
+
+/// A colour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Colour {
+    #[serde(rename = "red")]
+    Red,
+    /// As grass.
+    #[serde(rename = "green")]
+    Green,
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Frame {
+    /// From 0.
+    pub index: u64,
+    pub pixels: hypha_rpc::Array<u8, 2>,
+    pub exposure: std::time::Duration,
+    pub colours: std::collections::BTreeMap<u64, Colour>,
+}
+
+/// Moves the sample.
+#[hypha_service]
+#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]
+pub trait Stage {
+    /// Go to a position.
+    async fn go(
+        &self,
+        /// Target.
+        ///
+        /// Unit: µm
+        /// Example: 12.5
+        x: f64,
+        #[hypha(default = Colour::Red)]
+        colour: Colour,
+    ) -> Result<f64, ScopeError>;
+
+    /// The same stage.
+    #[hypha(name = "other.twin")]
+    async fn other_twin(&self) -> Object<StageProxy>;
+
+    /// Listen to its moves.
+    async fn listen(
+        &self,
+        on_move: Callback<(f64, Colour), bool>,
+    ) -> bool;
+}
+
+/// Number of a sample.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sample(pub u32);
+
+/// A form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Shape {
+    Dot,
+    Circle(f64),
+    Line(f64, f64),
+    Box {
+        width: f64,
+        height: Option<f64>,
+    },
+}
+
+/// A position.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+pub enum Place {
+    Home,
+    At {
+        x: f64,
+        y: f64,
+    },
+}
