@@ -43,8 +43,8 @@ impl Case {
 
 /// Returns `name` in camelCase: `get_service` becomes `getService`.
 ///
-/// In a name without an underscore, only the first letter is changed to lower case. Otherwise the
-/// first part stays unchanged, and every other part is capitalized.
+/// In a name without underscores, only the first letter is changed to lower case. In a name with
+/// underscores, the first part stays unchanged, and every other part is capitalized.
 pub fn to_camel_case(name: &str) -> String {
     let mut parts = name.split('_');
     let first = parts.next().unwrap_or("");

@@ -66,7 +66,7 @@ fn the_order_of_elements_is_that_of_the_indices() {
     assert_eq!(NdArray::from(&reversed), expected);
 }
 
-/// A slice that owns the memory of the whole array.
+/// Of a slice, only its own elements are sent, although it owns the memory of the whole array.
 #[test]
 fn only_the_slice_is_sent() {
     let mut given = Array1::from_iter(0..10);

@@ -27,15 +27,15 @@ const PEER_SHARE: usize = 2;
 /// Maximum wait for the next chunk of a message.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// The first chunk reserves room for this many chunks of its length, because a large buffer is
-/// copied each time it grows. 17, because a message with 16 chunks of data is slightly longer than
-/// the data. The peer is charged for the whole reservation. If its account has no room for that,
-/// only the first chunk is reserved and charged.
+/// copied each time it grows. The value is 17, because a message with 16 chunks of data is slightly
+/// longer than the data. The peer is charged for the whole reservation. If its account has no room
+/// for that, only the first chunk is reserved and charged.
 const RESERVED_CHUNKS: usize = 17;
 /// Maximum number of bytes that the first chunk reserves: otherwise a peer that sends nothing more
 /// would hold 17 times as much as it sent.
 const MAX_RESERVED: usize = 32 << 20;
 /// Bytes charged for each chunk and message in addition to its content. Otherwise a peer could add
-/// an unlimited number of empty ones.
+/// an unlimited number of empty chunks.
 const OVERHEAD: usize = 128;
 
 /// Error of a request to the chunk store. The messages of `Exists` and `Unknown` are exactly those
@@ -114,8 +114,8 @@ struct Peer {
 }
 
 impl Peer {
-    /// Returns the key of the message to evict before another can start: the one whose last chunk
-    /// is the oldest. Returns `None` if there is room.
+    /// Returns the key of the message to evict before the peer can start another: the message whose
+    /// last chunk is the oldest. Returns `None` if there is room.
     fn oldest_if_full(&self) -> Option<String> {
         if self.entries.len() < MAX_ENTRIES {
             return None;
@@ -133,7 +133,7 @@ struct Entry {
     joined: Vec<u8>,
     /// Position of each joined chunk in `joined`, by index.
     starts: Vec<usize>,
-    /// Chunks that arrived before one with a lower index. Key: index.
+    /// Chunks that arrived although a chunk with a lower index is missing. Key: index.
     early: BTreeMap<u64, bytes::Bytes>,
     /// Time of the last chunk.
     touched: Instant,
@@ -505,7 +505,7 @@ fn fits(used: usize, freed: usize, cost: usize, limit: usize) -> bool {
     used.saturating_sub(freed).saturating_add(cost) <= limit
 }
 
-/// Charges the part of `cost` that is not yet charged to the account of the peer. Does nothing
+/// Charges to the account of the peer the part of `cost` that is not charged yet. Does nothing
 /// without accounts.
 fn charge(
     memory: Option<&Arc<dyn PeerMemory>>,

@@ -1,8 +1,8 @@
 //! Second segment of a message (EXTRA): the arguments of a call, and how to respond to it.
 //!
 //! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read; all other keys are
-//! skipped. Otherwise a peer could add another `from` that replaces the one verified by the server
-//! in the first segment.
+//! skipped. Otherwise a peer could add a `from` here that replaces the `from` of the first segment,
+//! which the server has verified.
 
 use std::fmt;
 use std::sync::Arc;
@@ -345,7 +345,7 @@ impl IncomingArgs {
     ///
     /// Returns an error if there is no argument at `index` or it is not a list.
     pub fn items(&self, index: usize) -> Result<Self, DecodeError> {
-        // The clone below keeps the account of the arguments and what remains of their limit.
+        // The clone below keeps the account of the arguments and the rest of their memory limit.
         let Some(&(start, _)) = self.positional.get(index) else {
             return Err(DecodeError::expected("list", "nothing"));
         };
@@ -421,7 +421,7 @@ impl IncomingArgs {
         Some(self.decode(self.span_of(name)?))
     }
 
-    /// Returns the span of a keyword argument. If a name is repeated, the last one counts, as in
+    /// Returns the span of a keyword argument. If a name is repeated, its last value counts, as in
     /// the other clients.
     fn span_of(&self, name: &str) -> Option<Span> {
         self.named

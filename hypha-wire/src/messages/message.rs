@@ -114,9 +114,9 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Returns an error if the first segment is malformed or not a map with string keys, if it
-    /// repeats a routing key, because peers may use either of the two values, or if the frame is
-    /// larger than 4 GiB.
+    /// Returns an error if the first segment is malformed, is not a map with string keys, or
+    /// repeats a routing key, or if the frame is larger than 4 GiB. A repeated key is an error
+    /// because peers may use either of its values.
     pub fn parse(frame: bytes::Bytes) -> Result<Message, DecodeError> {
         // Positions are stored in 32 bits. Because of this check, all casts below are lossless.
         if u32::try_from(frame.len()).is_err() {
@@ -139,8 +139,8 @@ impl Message {
             let Some(known) = KEYS.iter().position(|known| known.as_bytes() == key) else {
                 continue;
             };
-            // Peers differ in which of two equal keys they use, so a sender could otherwise pass a
-            // check with one value and act with the other.
+            // Peers differ in the value that they use for a repeated key, so a sender could
+            // otherwise pass a check with one value and act with the other value.
             if values[known] != (0, 0) {
                 return Err(DecodeError::new("given twice").in_key(KEYS[known]));
             }
@@ -258,8 +258,8 @@ impl Message {
     /// session (`"*"`) without a session or a heartbeat interval.
     pub fn extra(&self) -> Result<Extra, DecodeError> {
         let extra = Extra::parse(self.extra_raw())?;
-        // A response needs both. Reject a message without them here, and not after the method has
-        // run.
+        // A response needs the session and the interval. Reject a message without them here,
+        // instead of after the method has run.
         if matches!(extra.promise, Some(Promise::Star)) {
             if self.session().is_none() {
                 return Err(DecodeError::new("promise `*` without a session"));

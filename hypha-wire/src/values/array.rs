@@ -317,9 +317,9 @@ impl NdArray {
         elements.collect()
     }
 
-    /// Returns an array of the same shape with its elements converted to `T` like `as`: for
-    /// integers, fractions are cut off and values saturate at the bounds of the type; floats are
-    /// rounded.
+    /// Returns an array of the same shape with its elements converted to `T` with the rules of
+    /// `as`: for integers, fractions are cut off and values saturate at the bounds of the type;
+    /// floats are rounded.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -386,8 +386,8 @@ impl NdArray {
 
     /// Returns an array of the same shape and type with `f` applied to every element.
     ///
-    /// For integer types, fractions are cut off and values saturate at the bounds of the type, like
-    /// `as`. A `bool` becomes true if the result is not 0.
+    /// For integer types, fractions are cut off and values saturate at the bounds of the type, as
+    /// with `as`. A `bool` becomes true if the result is not 0.
     ///
     /// # Errors
     ///

@@ -225,7 +225,7 @@ enum ArrayForm {
     Memory,
 }
 
-/// Seed that reads `_rtype`. An unknown one is reported as a wrong type of the whole map, so that
+/// Seed that reads `_rtype`. An unknown form is reported as a wrong type of the whole map, so that
 /// the error lists the expected types.
 struct ArrayFormSeed<'a>(&'a ArrayVisitor);
 

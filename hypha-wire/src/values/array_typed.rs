@@ -22,8 +22,8 @@ use super::value::Value;
 /// checked before a method runs. [`NdArray`] accepts every array.
 ///
 /// An argument of this type accepts every form that an [`NdArray`] accepts, including nested lists
-/// of numbers. Integers of another type are converted if every one fits, floats to a wider type. A
-/// received array shares the memory of its message if its elements are aligned there.
+/// of numbers. Integers of another type are converted if all of them fit `T`, and floats if `T` is
+/// wider. A received array shares the memory of its message if its elements are aligned there.
 ///
 /// ```
 /// # use hypha_wire::Array;
@@ -180,7 +180,7 @@ impl<T: Element, const N: usize> From<Array<T, N>> for Value {
 }
 
 /// Shares the data if it is aligned and in native byte order. Fails if the number of dimensions
-/// differs, or if the elements have another type and one does not fit.
+/// differs, or if the elements have another type and an element does not fit `T`.
 impl<T: Element, const N: usize> TryFrom<NdArray> for Array<T, N> {
     type Error = ArrayError;
 

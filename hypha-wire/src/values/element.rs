@@ -29,7 +29,7 @@ pub(crate) mod sealed {
             None
         }
 
-        /// Converts a float, rounding it. `None` if the type is not one of floats.
+        /// Converts a float, rounding it. Returns `None` if the type is not a float type.
         fn rounded(_: f64) -> Option<Self> {
             None
         }

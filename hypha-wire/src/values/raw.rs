@@ -223,7 +223,7 @@ impl RawValue {
         if !writer.may_have_handles {
             return Vec::new();
         }
-        // The JSON is only counted, so a value without a JSON form must not end the search.
+        // This pass discards the JSON, so a value without a JSON form must not end the search.
         writer.lenient = true;
         let mut ignored = pack::Count(0);
         while matches!(writer.step(&mut ignored), Ok(true)) {}
@@ -452,7 +452,7 @@ impl JsonWriter {
             Token::Float(_) => self.unfit("a number that is not finite")?,
             Token::Bin(_) => self.unfit("binary data")?,
             Token::Ext(value) => match Timestamp::of_extension(value) {
-                // The schema of a timestamp is a number of seconds.
+                // A schema describes a timestamp as a number of seconds, so write that number.
                 Some(time) => put_number(out, &time.as_secs_f64()),
                 None => self.unfit("an extension value")?,
             },
@@ -507,7 +507,7 @@ impl JsonWriter {
         }
     }
 
-    /// Starts writing the string whose `len` bytes end at the current position.
+    /// Starts writing the string that occupies the `len` input bytes before `self.pos`.
     fn begin_string(&mut self, len: usize, is_key: bool, out: &mut impl Sink) {
         out.put(b"\"");
         self.is_key = is_key;

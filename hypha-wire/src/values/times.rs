@@ -16,8 +16,8 @@ const WHOLE: u64 = 1 << 53;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 impl Time {
-    /// Replaces the struct that starts at `start` with the number or timestamp. Does nothing if
-    /// this is another struct with the same name.
+    /// Replaces the struct that starts at `start` with the number or timestamp. Does nothing if the
+    /// struct only has the name of the time type.
     ///
     /// The number is exact to the nanosecond below 50 days.
     pub(super) fn replace(self, out: &mut Vec<u8>, start: usize) {

@@ -23,8 +23,8 @@ pub(crate) fn check_http(file: &str, entry: &Json) -> Coverage {
     check_frame(file, entry, frame)
 }
 
-/// Request without a body that opens a stream. It names the client that receives the stream and
-/// sends all posted messages.
+/// Checks a request that opens an HTTP stream. It has no body, and names the client that receives
+/// the stream and sends all posted messages.
 pub(crate) fn check_http_stream(entry: &Json) -> Coverage {
     let query = &entry["request"]["query"];
     let text = |key: &str| query[key].as_str().expect("a text");

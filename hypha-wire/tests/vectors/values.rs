@@ -209,8 +209,8 @@ fn through<T: Serialize + DeserializeOwned>(value: &Value) -> Value {
 }
 
 /// Checks that tagged values anywhere in `value` survive the conversion to their typed form. Arrays
-/// and collections must be equal byte for byte, functions and errors only for the Python client,
-/// because others order their keys differently.
+/// and collections must be equal byte for byte. Functions and errors must be equal only if the
+/// Python client sent them, because other clients order their keys differently.
 pub(crate) fn check_tagged(value: &Value, exact: bool) {
     match value {
         Value::List(items) => items.iter().for_each(|item| check_tagged(item, exact)),

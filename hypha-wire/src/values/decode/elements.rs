@@ -226,7 +226,7 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match (self.shape, name) {
-            // Convert the number, because `half::f16` would use it as its bits.
+            // `visit_newtype_struct` would make `half::f16` read the number as its bit pattern.
             ([], "f16") => self.visit_number(visitor, |token| token),
             _ => visitor.visit_newtype_struct(self),
         }

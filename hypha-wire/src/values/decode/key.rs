@@ -160,8 +160,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         }
     }
 
-    /// Accepts only strings, because serde would accept a number, as in an ordered map, as the
-    /// index of a field.
+    /// Accepts only strings. serde would also accept a number, which an ordered map may have as a
+    /// key, and use it as the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;
         match buffered::is_watching() {

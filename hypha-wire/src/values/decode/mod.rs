@@ -110,7 +110,7 @@ fn decode<'de, T: Deserialize<'de>>(
     buffered::decode(|| {
         let mut decoder = decoder()?;
         let value = T::deserialize(&mut decoder);
-        // A value that is decoded again counts once.
+        // If a buffered value is decoded again after a failure, its memory counts only once.
         if value.is_ok() || !decoder.is_buffered {
             decoder.finish();
         }
@@ -570,7 +570,8 @@ impl<'de> Decoder<'de> {
             Token::Float(value) => visitor.visit_f64(value),
             Token::Str([]) => visitor.visit_borrowed_str(""),
             Token::Str(value) => {
-                // Charge it although it borrows from the frame, because most visitors copy it.
+                // Charge the string although it borrows from the frame, because most visitors copy
+                // it.
                 self.charge(ALLOCATION + value.len())?;
                 visitor.visit_borrowed_str(text(value)?)
             }

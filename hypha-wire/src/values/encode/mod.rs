@@ -153,7 +153,7 @@ struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     /// Enters one more level of lists and maps. Fails at the depth that Rust receivers would
-    /// reject, because the sender's error can name the argument.
+    /// reject, so that the sender gets an error that names the argument.
     fn enter(&mut self) -> Result<(), EncodeError> {
         if self.depth == MAX_DEPTH {
             return Err(EncodeError::new(format!(

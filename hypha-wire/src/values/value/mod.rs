@@ -38,7 +38,7 @@ pub enum Value {
     Bool(bool),
     /// Integer up to `i64::MAX`.
     Int(i64),
-    /// Integer above `i64::MAX`. Smaller ones are always [`Value::Int`].
+    /// Integer above `i64::MAX`. Smaller integers are always [`Value::Int`].
     UInt(u64),
     /// Floating-point number. JavaScript peers send numbers without a fraction as [`Value::Int`].
     Float(f64),

@@ -40,7 +40,7 @@ pub(crate) fn run(input: &[u8]) {
                 let data = input.bytes();
                 let outcome = store.append(from, key, bytes::Bytes::copy_from_slice(data), now);
                 if outcome.is_ok() {
-                    let pieces = model.get_mut(&place).expect("somebody began it");
+                    let pieces = model.get_mut(&place).expect("was started");
                     let next = pieces
                         .keys()
                         .next_back()
@@ -56,13 +56,13 @@ pub(crate) fn run(input: &[u8]) {
                 let data = input.bytes();
                 let outcome = store.set(from, key, index, bytes::Bytes::copy_from_slice(data), now);
                 if outcome.is_ok() {
-                    let pieces = model.get_mut(&place).expect("somebody began it");
+                    let pieces = model.get_mut(&place).expect("was started");
                     pieces.insert(index, data.to_vec());
                 }
             }
             3 => match store.assemble(from, key) {
                 Ok(whole) => {
-                    let pieces = model.remove(&place).expect("somebody began it");
+                    let pieces = model.remove(&place).expect("was started");
                     assert!(
                         pieces.keys().copied().eq(0..pieces.len() as u64),
                         "has a gap"
@@ -77,7 +77,7 @@ pub(crate) fn run(input: &[u8]) {
             },
             4 => {
                 if store.remove(from, key).is_ok() {
-                    model.remove(&place).expect("somebody began it");
+                    model.remove(&place).expect("was started");
                 }
             }
             5 => {
