@@ -184,8 +184,8 @@ impl Options {
     pub(crate) fn word(&mut self, key: &str, errors: &mut Errors) -> Option<Ident> {
         let entry = self.take(key)?;
         if let Some(value) = &entry.value {
-            // Despite the error, treat the key as present, so that its absence causes no further
-            // error.
+            // Treat the key as present despite the error, so that no further error reports it as
+            // missing.
             errors.push(value, format!("`{key}` takes no value"));
         }
         Some(entry.key)
@@ -227,7 +227,7 @@ pub(crate) const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
 pub(crate) const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
 /// Returns the place where a contract accepts `key`, to name it in the error. Returns `None` if
-/// there is none, or if the `known` keys are not those of a contract.
+/// there is no such place, or if the `known` keys are not those of a contract.
 fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
     let places = [
         (&SERVICE_KEYS[..], "into `#[hypha_service(..)]`"),
@@ -241,12 +241,12 @@ fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
     found.filter(|_| ours).map(|(_, place)| *place)
 }
 
-/// Whether this is `#[hypha(..)]`.
+/// Returns whether this is `#[hypha(..)]`.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
     attr.path().is_ident("hypha")
 }
 
-/// Whether this is a doc comment or `#[doc ..]`.
+/// Returns whether this is a doc comment or `#[doc ..]`.
 pub(crate) fn is_doc(attr: &Attribute) -> bool {
     attr.path().is_ident("doc")
 }

@@ -50,7 +50,7 @@ impl Errors {
         self.all.len()
     }
 
-    /// Whether the contract is correct, as far as the macro can tell.
+    /// Returns whether the contract is correct, as far as the macro can tell.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.unread.is_empty() && !self.silent
     }

@@ -29,8 +29,8 @@ pub(crate) fn text(attrs: &[Attribute]) -> String {
     }
     let unindented = lines.iter().map(|line| {
         let indent = common.min(line.len() - line.trim_start().len());
-        // `get`, because the indent in bytes may end inside a character: lines can have different
-        // kinds of blanks.
+        // Use `get`, because the indent in bytes may end inside a character: lines can start with
+        // different kinds of blanks.
         line.get(indent..).unwrap_or(line.trim()).trim_end()
     });
     unindented.collect::<Vec<_>>().join("\n").trim().to_owned()
@@ -61,7 +61,7 @@ impl Text {
         Text::Literal(literal)
     }
 
-    /// Whether there is no description.
+    /// Returns whether there is no description.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Text::None)
     }
@@ -168,7 +168,7 @@ impl MethodText {
         found.map(|(_, text)| text.as_str())
     }
 
-    /// Whether the documentation has a list of arguments.
+    /// Returns whether the documentation has a list of arguments.
     pub(crate) fn has_arguments(&self) -> bool {
         !self.arguments.is_empty()
     }

@@ -86,7 +86,7 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
     })
 }
 
-/// Whether a method of a block is part of the service.
+/// Returns whether a method of a block is part of the service.
 pub(crate) fn is_served(function: &ImplItemFn) -> bool {
     !matches!(function.vis, Visibility::Inherited)
 }

@@ -120,7 +120,7 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
     service
 }
 
-/// Whether servers would reject the description.
+/// Returns whether servers would reject the description.
 fn too_long(text: &str) -> bool {
     text.chars().count() > DESCRIPTION_LIMIT
 }

@@ -78,7 +78,7 @@ impl Method {
         })
     }
 
-    /// Whether the method has a parameter for the context.
+    /// Returns whether the method has a parameter for the context.
     pub(crate) fn needs_context(&self) -> bool {
         self.args
             .iter()

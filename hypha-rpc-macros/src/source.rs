@@ -97,7 +97,7 @@ struct Member {
 /// Splits the content of a trait or block into members, without parsing them.
 ///
 /// A member ends at `;`, at the body of a function, or at the braces of a macro call. An unfinished
-/// function ends at the `async` of the next one.
+/// function ends at the `async` of the next function.
 fn split(tokens: TokenStream) -> Vec<Member> {
     let mut members = Vec::new();
     let mut member = Member::default();
@@ -105,7 +105,7 @@ fn split(tokens: TokenStream) -> Vec<Member> {
     for token in tokens.into_iter().flat_map(ungrouped) {
         if is_function && matches!(&token, TokenTree::Ident(ident) if ident == "async") {
             // The previous function is unfinished. It ends where the attributes and the visibility
-            // of the new one begin.
+            // of the new function begin.
             let head = member.head.split_off(beginning(&member.head));
             let unfinished = std::mem::replace(&mut member, Member { head, body: None });
             members.push(unfinished);

@@ -38,7 +38,7 @@ pub(crate) fn plain_name(ty: &Type) -> Option<&Ident> {
     }
 }
 
-/// Whether the last segment of a path has this name.
+/// Returns whether the last segment of a path has this name.
 pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident == name)
 }
@@ -387,7 +387,7 @@ impl VisitMut for Found {
     }
 }
 
-/// Whether one of the bounds is a trait with one of these names.
+/// Returns whether one of the bounds is a trait with one of these names.
 fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[&str]) -> bool {
     bounds.into_iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => bound

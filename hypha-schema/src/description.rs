@@ -16,7 +16,7 @@ use crate::{functions, openapi, python, rust, tree, typescript};
 /// output if you need it again.
 #[derive(Clone, Debug)]
 pub struct Description {
-    /// Id given to [`Description::fetch`], or that of the contract.
+    /// Id given to [`Description::fetch`], or the id of the contract.
     pub(crate) id: String,
     pub(crate) description: String,
     /// Base URL of the functions over HTTP, if known.

@@ -10,7 +10,8 @@ pub(crate) struct Property<'a> {
     pub(crate) required: bool,
 }
 
-/// Returns the members of an object schema in order, including those that only `required` names.
+/// Returns the members of an object schema in order, including members that are listed in
+/// `required` but missing in `properties`.
 ///
 /// The Python client removes every key `title` from its schemas, and thereby also a member with
 /// that name. The order of arguments matters to callers, so the removed member is inserted at its

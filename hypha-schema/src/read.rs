@@ -278,7 +278,7 @@ impl Types {
         });
         match self.body(schema, hint) {
             None | Some(Body::Alias(Type::Any)) => {
-                // Remove this definition and all after it, because only this definition uses those.
+                // Remove this definition and all after it, because only this definition uses them.
                 self.definitions.truncate(index);
                 Type::Any
             }
@@ -312,7 +312,7 @@ impl Types {
     }
 
     /// Returns the content of a definition, or `None` if the schema needs no name. A nullable type
-    /// needs none, because it is an `Optional`.
+    /// needs no name, because it is an `Optional`.
     fn body(&mut self, schema: &Json, hint: &str) -> Option<Body> {
         let map = schema.as_object()?;
         let merged = self.merged(map);
@@ -639,7 +639,8 @@ fn values(map: &Map<String, Json>) -> Option<&Json> {
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     match (patterns, map.get("additionalProperties")) {
         (None, others) => others,
-        // Keys must match a pattern, for example that of integers.
+        // The keys must match a pattern, for example must be integers. The type of the values is
+        // known.
         (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
             patterns.values().next()
         }

@@ -1,6 +1,6 @@
 //! Table of the definitions of a service.
 //!
-//! Every function has its own `$defs`. The table contains a definition that several functions share
+//! Every function has its own `$defs`. A definition that several functions share is in the table
 //! only once.
 
 use std::collections::hash_map::DefaultHasher;
@@ -208,7 +208,7 @@ fn unescaped(name: &str) -> String {
 pub(crate) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
     let Json::Object(map) = schema else {
         // `true` accepts any value. `false` accepts none, which is useless for an argument, and
-        // other values are not schemas, so treat these like `true`.
+        // other values are not schemas, so treat all of them like `true`.
         return json!({});
     };
     let mut changed = Map::new();

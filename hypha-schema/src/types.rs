@@ -170,7 +170,7 @@ pub(crate) enum Body {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Struct {
     pub(crate) fields: Vec<Field>,
-    /// Definition that contributes all fields except the first ones.
+    /// Definition whose fields follow the own fields of this struct in `fields`.
     pub(crate) base: Option<usize>,
     /// Whether members other than these are rejected.
     pub(crate) closed: bool,

@@ -136,7 +136,7 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         let codec = codec(private, arg);
         let (name, wire_name) = (&arg.ident, &value.wire_name);
         let span = located(arg.ty.span());
-        // `push` omits `None`, and the callee would replace a missing argument with its default.
+        // `push` would omit a `None`, and the callee would then use the default of the argument.
         if value.default.is_some() {
             quote_spanned!(span=> #codec.push_always(&mut __args, #wire_name, &#name))
         } else {

@@ -67,8 +67,8 @@ fn not_async() {
         in_trait("fn f(&self); #[hypha(blocking)] fn g(&self);"),
         nothing
     );
-    // `impl Future` is an error itself. The contract is then not without async, so the plain `fn`
-    // is another error.
+    // `impl Future` is an error itself, and makes the contract count as asynchronous. So the plain
+    // `fn` is another error.
     let future = "fn f(&self); fn g(&self) -> impl Future<Output = u8>;";
     assert_eq!(in_trait(future).len(), 2);
 }

@@ -138,7 +138,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns whether the definition `within` contains the type in a `Box`.
+    /// Returns whether the definition `within` contains the definition `index` in a `Box`.
     pub(super) fn is_boxed(&self, within: Option<usize>, index: usize) -> bool {
         within.is_some_and(|within| self.boxes.contains(&(within, index)))
     }
