@@ -25,7 +25,7 @@ enum StageError {
 impl Stage {
     /// Moves the stage, and returns its new position in millimetres.
     pub async fn move_by(&self, ctx: &Context, distance: f64) -> Result<f64, StageError> {
-        // The parent of a token that the operator has created is the operator.
+        // A token that the operator has created has the operator as its parent.
         let user = ctx.user();
         let user = user.parent.as_ref().unwrap_or(&user.id);
         if *user != self.operator {

@@ -14,10 +14,10 @@ use anyhow::{Context, Result, bail};
 
 /// Shell script that runs `"$@"` in the process group of the shell.
 ///
-/// A line on standard input makes it terminate the program. The end of standard input makes it kill
-/// the whole process group. The kernel closes that pipe when the test process ends for any reason,
-/// so no program survives a killed test, and no server in a `static` survives although it is never
-/// dropped.
+/// A line on standard input makes the script terminate the program. The end of standard input makes
+/// the script kill the whole process group. The kernel closes the pipe of standard input when the
+/// test process ends for any reason. So no program survives a killed test, and a server in a
+/// `static`, which is never dropped, does not survive either.
 const SUPERVISE: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -38,7 +38,7 @@ exit "$status"
 /// behavior.
 const FOREIGN_PREFIX: &str = "HYPHA_";
 
-/// Interval at which a child is checked for its end.
+/// Interval between checks whether a child has ended.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running program.

@@ -55,8 +55,8 @@ impl RawClient {
     /// frame.
     pub async fn open(url: &str, query: &str) -> Result<RawClient> {
         let address = url.strip_prefix("http://").context("not an http URL")?;
-        // No limit on received frames, because the server adds data to a message when it forwards
-        // it. A frame of the maximum size then exceeds the limit.
+        // Received frames have no limit, because the server adds data to a message that it
+        // forwards. A frame of the maximum size would then exceed the limit.
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);

@@ -153,7 +153,7 @@ async fn workspace_does_not_exist(server: &Server) -> Outcome {
 }
 
 async fn workspace_of_another_user(server: &Server) -> Outcome {
-    // The owner stays connected, because its workspace exists only as long as it does.
+    // The owner stays connected, because its workspace exists only while the owner is connected.
     let (_owner, info) = RawClient::connect(&server.url, "owner").await?;
     for workspace in ["public", info.text("workspace")] {
         let first = json!({ "client_id": "stranger", "workspace": workspace }).to_string();

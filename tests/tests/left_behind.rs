@@ -101,7 +101,8 @@ fn after_a_kill(here: &Here<'_>, language: Language) -> Result<()> {
     client
         .wait_for_line(LIMIT, counter)
         .context("it does not reach the check `make_counter`")?;
-    // Rust releases functions that it no longer uses. Other clients still have some at this point.
+    // The Rust client has already released its functions, because it no longer uses them. Other
+    // clients still hold some of them at this point.
     ensure!(
         language == Language::Rust || here.client.stats().objects > 0,
         "no function is exported to it"

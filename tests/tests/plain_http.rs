@@ -224,7 +224,7 @@ fn tokens_are_valid_at_both_servers() {
             user.args(["--server-url", there, "--token", token, "--client-id", "x"]);
             // The user of the token also has the right to create this workspace on the other
             // server.
-            let user = Process::start("who uses it elsewhere", &user)?;
+            let user = Process::start("the user at the other server", &user)?;
             let ready = user.wait_for_prefix(READY_LIMIT, "READY ");
             let ready = ready.with_context(|| format!("{here} to {there}"))?;
             ensure!(ready.starts_with(workspace), "{ready}, not in {workspace}");

@@ -34,7 +34,7 @@ fn it_reconnects_to_a_restarted_server() -> Result<()> {
     for attempt in ["attempt 1 in", "attempt 2 in"] {
         survivor
             .wait_for_line(LIMIT, |line| line.starts_with(attempt).then_some(()))
-            .context("it does not tell of the attempts")?;
+            .context("no attempts were printed")?;
     }
     let server = Server::start_as(Kind::Ours, &setup)?;
     survivor.wait_for_line(LIMIT, calls(made + 20))?;

@@ -90,8 +90,8 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Returns steps of which only those run whose name contains one of `words`. If empty, all
-    /// steps run.
+    /// Creates an empty list of steps. A step will run only if its name contains one of `words`, or
+    /// if `words` is empty.
     pub(crate) fn only(words: &[String]) -> Steps {
         Steps {
             only: words.to_vec(),

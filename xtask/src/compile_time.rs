@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// Number of methods of the large contract.
     #[arg(long, default_value_t = 50)]
     methods: usize,
-    /// Number of times to compile each contract. The fastest counts.
+    /// Number of times to compile each contract. The fastest compilation counts.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
 }

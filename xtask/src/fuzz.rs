@@ -33,7 +33,7 @@ const MAX_LEN: &str = "-max_len=4096";
 /// Maximum length of stored inputs, in bytes. Short, because people read them and every test run
 /// executes them.
 const MAX_KEPT_LEN: &str = "-max_len=256";
-/// Limits in MiB and seconds. An input of a few kilobytes that exceeds one has found a bug.
+/// Limits in MiB and seconds. An input of a few kilobytes that exceeds a limit has found a bug.
 const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=20"];
 
 /// Fuzzes each selected target. A failed target does not stop the others.

@@ -174,8 +174,8 @@ fn a_proxy_keeps_the_connection_and_a_method_may_disconnect() -> Result<()> {
     Ok(())
 }
 
-/// Returns whether this process handles SIGTERM. The client watches it after Ctrl-C, so then both
-/// are watched.
+/// Returns whether this process handles SIGTERM. The client handles Ctrl-C first and then SIGTERM,
+/// so if this is true, the client handles both.
 #[cfg(target_os = "linux")]
 fn signals_are_watched() -> Result<bool> {
     const SIGTERM: u64 = 1 << (15 - 1);

@@ -17,7 +17,7 @@ use crate::peer::{Peer, Reply};
 
 /// Pause of a connection after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Maximum number of different outcomes to count. Further ones are counted as `others`.
+/// Maximum number of different outcomes to count. Further outcomes are counted as `others`.
 const OUTCOMES: usize = 24;
 /// Maximum length of an outcome, in characters.
 const OUTCOME: usize = 70;
@@ -133,7 +133,8 @@ impl Attack {
         }
     }
 
-    /// Records that a connection waits with its attempt in progress. This also reaches its goal.
+    /// Records that a connection waits with its attempt in progress, and has therefore reached its
+    /// goal.
     pub fn held(&self, n: usize) {
         self.count("held");
         self.reached(n);

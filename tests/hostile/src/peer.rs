@@ -18,7 +18,7 @@ const CHUNK: usize = 480 * 1024;
 const HEAD: usize = 4096;
 
 /// Time to wait until the receiver has probably handled a call. It handles calls concurrently, so a
-/// later call could otherwise overtake.
+/// later call could otherwise overtake an earlier one.
 const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// Id of the public service of every peer.
@@ -255,7 +255,8 @@ impl Peer {
         if answer.len() <= CHUNK {
             return self.send(&answer).await;
         }
-        // Chunks are not acknowledged one by one: a receiver that rejects one rejects all.
+        // Chunks are not acknowledged one by one: a receiver that rejects one chunk rejects all
+        // chunks.
         self.send_chunks(to, &answer).await
     }
 

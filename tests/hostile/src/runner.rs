@@ -75,8 +75,8 @@ impl Form {
         }
     }
 
-    /// Returns the small form, in which sizes and limits are a quarter or less. It hardly limits
-    /// the latency, which means little in a debug build beside other tests.
+    /// Returns the small form, in which sizes and limits are a quarter or less. It allows a high
+    /// latency, because the latency of a debug build beside other tests means little.
     #[must_use]
     pub fn small() -> Form {
         let limits = [
@@ -298,7 +298,7 @@ fn failures(report: &Report, scenario: &Scenario, form: &Form) -> Vec<String> {
     );
     check(
         report.recovery.is_some(),
-        "the memory does not come back".into(),
+        "the memory is not released".into(),
     );
     let released = report
         .released

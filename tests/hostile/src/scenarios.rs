@@ -43,8 +43,8 @@ pub enum MemoryLimit {
 pub struct Scenario {
     /// Name, in kebab case.
     pub name: &'static str,
-    /// Size in the small form. Zero connections: the small form skips this attack, because it has a
-    /// similar one.
+    /// Size in the small form. Zero connections: the small form skips this attack, because it runs
+    /// a similar attack.
     pub small: Size,
     /// Size in the full form.
     pub full: Size,
@@ -105,25 +105,25 @@ const fn scenario(
 }
 
 impl Scenario {
-    /// All connections come from one address.
+    /// Makes all connections come from one address.
     const fn one_address(mut self) -> Scenario {
         self.addresses = 1;
         self
     }
 
-    /// The size of one input limits the memory.
+    /// Limits the memory by the size of one input.
     const fn by_input(mut self) -> Scenario {
         self.memory_limit = MemoryLimit::Input;
         self
     }
 
-    /// The memory must be released within one second.
+    /// Requires that the memory is released within one second.
     const fn at_once(mut self) -> Scenario {
         self.released = SECOND;
         self
     }
 
-    /// The attack calls the victims' service.
+    /// Marks an attack that calls the service of the victims.
     const fn to_the_victims(mut self) -> Scenario {
         self.shares_receiver = true;
         self
@@ -865,7 +865,7 @@ enum Content {
     Upload,
 }
 
-/// Sends one frame again and again, as fast as possible.
+/// Sends one frame repeatedly, as fast as possible.
 async fn flood(
     attack: Arc<Attack>,
     n: usize,

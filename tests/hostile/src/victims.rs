@@ -63,7 +63,7 @@ impl Victims {
     }
 
     /// Calls at a fixed rate until `done` returns true. Latency counts from the scheduled time of a
-    /// call, so that a slow call also counts as a delay of the next ones.
+    /// call, so that a slow call also counts as a delay of the next calls.
     pub fn measure(&mut self, mut done: impl FnMut(Duration) -> Result<bool>) -> Result<Latency> {
         let Victims {
             runtime,

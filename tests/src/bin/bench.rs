@@ -17,7 +17,7 @@ use hypha_rpc_tests::servers::{Kind, Server, Setup};
 /// Measures calls and payloads, and prints a table.
 #[derive(Parser)]
 struct Options {
-    /// Duration of each measurement, in seconds. Each stack has six.
+    /// Duration of each measurement, in seconds. Each stack has six measurements.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Number of rounds. The best value of each measurement counts.

@@ -174,7 +174,7 @@ async fn idle_clients(clients: usize) -> Result<()> {
     let after = resident(&server)?;
     let open = count(&server, "connections_open")?;
     println!(
-        "after they have gone: {:.1} MB, {open} connections",
+        "after they have disconnected: {:.1} MB, {open} connections",
         after as f64 / 1024.0
     );
     Ok(())

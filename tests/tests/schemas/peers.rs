@@ -49,7 +49,7 @@ pub(crate) async fn finished(
             .stdout()
             .into_iter()
             .find(|line| line.starts_with(prefix));
-        line.context("it did not say what it should")
+        line.context("the expected line was not printed")
     })
     .await?
 }

@@ -1,5 +1,5 @@
-//! A trait as the type of an argument: rustc says so in the signature and where the argument is
-//! read, with other advice. A macro cannot know that the name is that of a trait.
+//! A trait as the type of an argument. rustc reports it twice, with different advice: in the
+//! signature and where the argument is read. A macro cannot know that a name belongs to a trait.
 
 use hypha_rpc::prelude::*;
 

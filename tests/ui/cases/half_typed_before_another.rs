@@ -1,4 +1,4 @@
-//! A missing semicolon before another method. Only one error, and the other method exists.
+//! A missing semicolon before another method. One error must appear, and that method must exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A syntax error in the body of a method. Only one error, and the other methods exist.
+//! A syntax error in the body of a method. One error must appear, and the other methods must exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A missing semicolon after a method. Only one error, and the other methods exist.
+//! A missing semicolon after a method. One error must appear, and the other methods must exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A missing result type. Only one error, and the other methods exist.
+//! A missing result type. One error must appear, and the other methods must exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Missing and wrong separators in signatures. One error each, and the other methods exist.
+//! Missing and wrong separators in signatures. Each causes one error, and the other methods exist.
 
 use hypha_rpc::prelude::*;
 

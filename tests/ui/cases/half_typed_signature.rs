@@ -1,4 +1,4 @@
-//! An incomplete signature. Only one error, and the other methods exist.
+//! An incomplete signature. One error must appear, and the other methods must exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Two blocks with the attribute for one type: rustc reports every generated item as a duplicate.
-//! Neither block knows of the other, and rustc goes on after duplicate names and implementations.
+//! Two blocks with the attribute for one type. rustc reports every generated item as a duplicate:
+//! neither macro call sees the other block, and rustc continues after each duplicate.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Two methods with one name. rustc reports the trait.
+//! Two methods with one name. rustc reports this itself.
 
 use hypha_rpc::prelude::*;
 

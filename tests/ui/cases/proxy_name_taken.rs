@@ -1,4 +1,4 @@
-//! A type with the name of the proxy: rustc reports this first, then methods that it does not have.
+//! A type with the name of the proxy: rustc reports the name, and then members that it lacks.
 
 use hypha_rpc::prelude::*;
 

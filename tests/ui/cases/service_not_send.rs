@@ -1,5 +1,5 @@
-//! An implementation that can neither be shared between threads nor sent to another: rustc says so
-//! of each bound. One bound for both would be one error, but without what stands in the way.
+//! An implementation that is neither `Send` nor `Sync`. rustc reports each bound separately. A
+//! combined bound would cause only one error, which would not name the type that is the cause.
 
 use hypha_rpc::prelude::*;
 

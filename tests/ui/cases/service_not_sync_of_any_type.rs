@@ -1,5 +1,5 @@
-//! An implementation for every type, without the bounds of a service; rustc says what is missing,
-//! once for each bound.
+//! An implementation for every type, without the bounds that a service needs. rustc reports each
+//! missing bound once.
 
 use hypha_rpc::prelude::*;
 

@@ -34,7 +34,7 @@ impl Reference {
 /// Modules and references of a crate, without `#[cfg(test)]` code and documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
-    /// Top-level modules of the crate, without facades.
+    /// Top-level modules of the crate, without facades (modules that only re-export).
     pub(crate) modules: Vec<String>,
     /// Every path of the crate, in the order of the sources.
     pub(crate) references: Vec<Reference>,

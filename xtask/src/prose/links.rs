@@ -295,7 +295,7 @@ fn citations(text: &str) -> Vec<(usize, &str)> {
             let outside = |c: char| !(c.is_alphanumeric() || "/-_.#".contains(c));
             let path = prose[at..].split(outside).next().unwrap_or_default();
             let before = prose[..at].chars().next_back();
-            // Not a path into this project's `docs/` if more of a path precedes it.
+            // If `docs/` is only the end of a longer path, that path leads elsewhere.
             let whole = before.is_none_or(|c| !(c.is_alphanumeric() || "/.".contains(c)));
             if whole && path.contains(".md") {
                 found.push((index + 1, path.trim_end_matches(['.', '#'])));

@@ -113,7 +113,8 @@ fn has_nextest() -> bool {
 }
 
 /// Returns the number of tests to run at once. Tests with peers wait for more than half of their
-/// time, so there are more than processors. With only one more, two processors were half idle.
+/// time, so more tests run than there are processors. With only one test more, two processors were
+/// half idle.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     2 * cores
