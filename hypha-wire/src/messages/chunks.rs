@@ -229,7 +229,7 @@ impl Entry {
     }
 
     /// Returns the position of the chunk `index` in `joined`, if the chunk is joined.
-    fn place(&self, index: u64) -> Option<std::ops::Range<usize>> {
+    fn range_of(&self, index: u64) -> Option<std::ops::Range<usize>> {
         let index = usize::try_from(index).ok()?;
         let start = *self.starts.get(index)?;
         let end = self.starts.get(index + 1).copied();
@@ -245,7 +245,7 @@ impl Entry {
     fn put(&mut self, index: u64, data: bytes::Bytes, capacity: usize) {
         self.joined
             .reserve_exact(capacity.saturating_sub(self.joined.len()));
-        if let Some(place) = self.place(index) {
+        if let Some(place) = self.range_of(index) {
             self.joined[place].copy_from_slice(&data);
             return;
         }
@@ -364,7 +364,7 @@ impl ChunkStore {
         now: Instant,
     ) -> Result<(), ChunkError> {
         let entry = self.entry(from, key).ok_or_else(|| unknown(key))?;
-        let [ample, least] = match entry.place(index) {
+        let [ample, least] = match entry.range_of(index) {
             Some(place) if place.len() != data.len() => {
                 return Err(ChunkError::Differs {
                     key: key.to_owned(),

@@ -204,7 +204,7 @@ impl Notes {
     }
 
     /// Records the place of a watched value.
-    fn see(&mut self, shown: &Shown, place: &str) {
+    fn record_place(&mut self, shown: &Shown, place: &str) {
         let watched = self.watched.iter().filter(|(other, _)| other == shown);
         for (_, form) in watched {
             let is_there = |(other, hint): &(Shown, Hint)| {
@@ -229,7 +229,7 @@ pub(super) fn is_watching() -> bool {
 pub(super) fn time_at(place: &str, shown: Unexpected<'_>) -> Option<Time> {
     NOTES.with_borrow_mut(|notes| {
         if let Some(shown) = Shown::of(shown) {
-            notes.see(&shown, place);
+            notes.record_place(&shown, place);
         }
         match notes.form(place) {
             Some(Form::Time(time)) => Some(time),
@@ -246,7 +246,7 @@ pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
         return None;
     }
     NOTES.with_borrow_mut(|notes| {
-        notes.see(&Shown::Text(key.into()), place);
+        notes.record_place(&Shown::Text(key.into()), place);
         match notes.form(place) {
             Some(Form::Integers) if is_integer => Some(Form::Integers),
             Some(Form::Bools) if is_bool => Some(Form::Bools),

@@ -48,8 +48,8 @@ pub enum PromiseKind {
 }
 
 impl MethodRef {
-    /// Returns whether this is a method of a service. Otherwise it is a callback, which lives in a
-    /// session.
+    /// Returns whether this is a method of a service. A function that is not is a callback, which
+    /// lives in a session.
     pub fn is_service_method(&self) -> bool {
         self.method.starts_with("services.")
     }

@@ -164,7 +164,7 @@ impl RawValue {
         }))
     }
 
-    /// Returns the member `key` if this is a map that has it. If a key is repeated, the last one
+    /// Returns the member `key` if this is a map that has it. If a key is repeated, its last value
     /// counts, as in the other clients.
     pub fn member(&self, key: &str) -> Option<RawValue> {
         let entries = self.entries()?;

@@ -316,7 +316,7 @@ fn failures(report: &Report, scenario: &Scenario, form: &Form) -> Vec<String> {
         format!("p99 of {p99:.0} us, allowed are {bound:.0}"),
     );
     let newcomer = report.newcomer.is_some_and(|time| time <= form.newcomer);
-    check(newcomer, format!("a newcomer took {:?}", report.newcomer));
+    check(newcomer, format!("a new client took {:?}", report.newcomer));
     let mut outcomes = report.outcomes.keys();
     let expected = outcomes.any(|o| scenario.expect.iter().any(|e| o.contains(e)));
     let outcomes = &report.outcomes;

@@ -57,8 +57,8 @@ pub struct Scenario {
     /// Whether the attack calls the victims' service. The victims are then slower, because that
     /// service handles callers in turn.
     pub shares_receiver: bool,
-    /// At least one outcome must contain one of these strings. Otherwise the attack did not take
-    /// place.
+    /// At least one outcome must contain one of these strings. If none does, the attack did not
+    /// take place.
     pub expect: &'static [&'static str],
     /// One attempt. Each connection repeats it. Returns the outcome.
     pub attempt: Attempt,

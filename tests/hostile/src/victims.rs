@@ -110,7 +110,7 @@ impl Victims {
                 }
                 anyhow::Ok(())
             })
-            .context("a newcomer failed")?;
+            .context("a new client failed")?;
         Ok(begun.elapsed())
     }
 }

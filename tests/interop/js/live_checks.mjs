@@ -308,7 +308,7 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
 
     async nothing_is_left() {
       // Only sessions in which calls wait or functions are stored. Responses leave empty
-      // ones behind.
+      // sessions behind.
       const holds = (entry) =>
         typeof entry === "function" ||
         (entry?.constructor === Object && Object.values(entry).some(holds));

@@ -363,12 +363,15 @@ async fn many_at_once(
             socket.flush().await?;
         }
         let Some(begun) = out.pop_front() else { break };
-        socket.next().await.context("the other end is gone")??;
+        socket
+            .next()
+            .await
+            .context("the other end has disconnected")??;
         took.push(begun.elapsed());
         room += 1;
         // Replace all frames whose replies have arrived with one flush.
         while let Some(next) = futures_util::FutureExt::now_or_never(socket.next()) {
-            next.context("the other end is gone")??;
+            next.context("the other end has disconnected")??;
             let begun: Instant = out.pop_front().context("a frame that was not sent")?;
             took.push(begun.elapsed());
             room += 1;
