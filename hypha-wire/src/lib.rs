@@ -11,8 +11,8 @@
 //!
 //! - The *first segment* (MAIN) contains the routing: sender, receiver, method and session. Servers
 //!   read and rewrite only this segment.
-//! - The *second segment* (EXTRA) contains the arguments of a call and how to respond to it. It may
-//!   be encrypted. Servers forward it unread.
+//! - The *second segment* (EXTRA) contains the arguments of a call and how to respond to it. This
+//!   segment may be encrypted. Servers forward it unread.
 //!
 //! A message that is too large for one frame is sent in *chunks*, each as an argument of another
 //! message. Functions and streams are sent as references, which are *handles* in Rust.

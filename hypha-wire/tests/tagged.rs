@@ -277,8 +277,8 @@ fn keys_with_a_similar_beginning_are_not_tags() {
     );
 }
 
-/// Searching for a tag costs one pass over the preceding keys. That is not repeated on every level
-/// of a nested value.
+/// Searching for a tag costs one pass over the preceding keys. This pass is not repeated on every
+/// level of a nested value.
 #[test]
 fn the_depth_of_late_tags_is_limited() {
     #[derive(Deserialize)]

@@ -155,8 +155,8 @@ pub fn or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI") || is_set(REQUIRE_VARIABLE))
 }
 
-/// Like [`or_skip`], for a program of the operating system. It is required only if `CI` is set,
-/// because only then does `cargo xtask setup` install it.
+/// Like [`or_skip`], for a program of the operating system. The program is required only if `CI` is
+/// set, because only then does `cargo xtask setup` install it.
 pub fn program_or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI"))
 }

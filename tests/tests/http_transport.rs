@@ -7,22 +7,22 @@ use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
-/// Checks to skip over HTTP. POST requests arrive in any order. A client does not tell the server
-/// that it disconnects, so the server waits for the client to come back.
+/// Names of checks to skip over HTTP. POST requests arrive in any order. A client does not tell the
+/// server that it disconnects, so the server waits for the client to come back.
 const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
-/// Checks to skip on the Python server over HTTP. That server does not report the user, and loses
-/// messages if more than a hundred arrive at once.
+/// Names of checks to skip on the Python server over HTTP. That server does not report the user,
+/// and loses messages if more than a hundred arrive at once.
 const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\
     large_payloads_at_once,make_counter,count,sum,use_stored,nothing_is_left,\
     nobody_else_uses_what_was_handed_out,fail_after,blocks,streams_of_ours_that_fail,dispose_stored";
 
-/// Checks that the Rust client skips. Other clients send callbacks in any order, and no client
-/// tells the server that it disconnects.
+/// Names of checks that the Rust client skips. Other clients send callbacks in any order, and no
+/// client tells the server that it disconnects.
 const SKIP_RUST: &str = "progress,an_interface_ends_with_its_owner";
 /// Like [`SKIP_RUST`], on the Python server, which does not report the user either.
 const SKIP_RUST_PYTHON: &str = "progress,an_interface_ends_with_its_owner,whoami";
 
-/// Returns the checks that a client in this language must skip.
+/// Returns the names of the checks that a client in this language must skip.
 fn skipped_checks(client: Language, kind: Kind) -> Vec<String> {
     let skip = match (client, kind) {
         (Language::Rust, Kind::Ours) => SKIP_RUST.into(),

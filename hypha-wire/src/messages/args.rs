@@ -47,8 +47,8 @@ pub struct Args {
     splices: Splices,
     /// Number of positional arguments in `buf`.
     positional: u32,
-    /// Number of optional arguments at the end of the list that are nil. They are dropped unless
-    /// another argument follows.
+    /// Number of trailing optional arguments that are nil. They are dropped unless another argument
+    /// follows.
     omissible: u32,
     /// Map of keyword arguments, if it has been started.
     named: Option<KeywordMap>,

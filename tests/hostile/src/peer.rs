@@ -17,8 +17,8 @@ const CHUNK: usize = 480 * 1024;
 /// Number of bytes to keep of the first chunk: enough for the first segment of the message.
 const HEAD: usize = 4096;
 
-/// Time to wait until the receiver has probably handled a call. It handles calls concurrently, so a
-/// later call could otherwise overtake an earlier one.
+/// Time to wait until the receiver has probably handled a call. The receiver handles calls
+/// concurrently, so a later call could otherwise overtake an earlier one.
 const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// Id of the public service of every peer.

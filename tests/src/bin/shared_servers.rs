@@ -1,7 +1,8 @@
 //! Runs the Python server and the `hypha-server` that all tests of a run share.
 //!
-//! `cargo xtask test` starts it as `shared_servers FOLDER`, and passes the folder to the tests in
-//! `HYPHA_TEST_SERVERS`. Both servers end when the standard input of this program is closed.
+//! `cargo xtask test` starts this program as `shared_servers FOLDER`, and passes the folder to the
+//! tests in `HYPHA_TEST_SERVERS`. Both servers end when the standard input of this program is
+//! closed.
 
 use std::io::Read;
 use std::path::PathBuf;
