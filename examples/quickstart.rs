@@ -86,7 +86,7 @@ async fn main() -> anyhow::Result<()> {
     }
     println!("greet(\"Ada\")    = {}", calculator.greet("Ada").await?);
 
-    // Callers in other languages and language models read this schema.
+    // Callers in other languages, and language models, read this schema.
     let schema = calculator.service().schema("add").unwrap_or_default();
     println!(
         "\nthe schema of `add`:\n{}",

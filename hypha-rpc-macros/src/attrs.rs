@@ -254,8 +254,8 @@ pub(crate) fn is_doc(attr: &Attribute) -> bool {
 /// Returns those of an item's attributes that every generated item must repeat: conditions, lint
 /// levels and deprecation.
 pub(crate) fn carried(attrs: &[Attribute]) -> Vec<Attribute> {
-    // `cfg_attr` is included because it may contain any of the others. `must_use`, `doc` and
-    // attributes of other macros would be wrong on generated items.
+    // `cfg_attr` is included because it may contain any of the other attributes. `must_use`, `doc`
+    // and attributes of other macros would be wrong on generated items.
     const CARRIED: [&str; 4] = ["cfg", "cfg_attr", "deprecated", "allow"];
     let is_carried = |attr: &&Attribute| CARRIED.iter().any(|name| attr.path().is_ident(name));
     attrs.iter().filter(is_carried).cloned().collect()

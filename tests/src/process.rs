@@ -45,7 +45,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Process {
     name: String,
     child: Mutex<Child>,
-    /// Standard input of the shell. The program runs while it is open.
+    /// Standard input of the shell. The program runs while this pipe is open.
     control: Mutex<Option<ChildStdin>>,
     output: Arc<Output>,
 }

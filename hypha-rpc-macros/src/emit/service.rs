@@ -174,7 +174,7 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
 /// Generates the function that returns the default value of an argument.
 ///
 /// The default is written only once, so that a wrong type is reported once, at the user's
-/// expression. The parameter `&()` provides the lifetime for types with a hidden one, such as
+/// expression. The parameter `&()` provides the lifetime for types with a hidden lifetime, such as
 /// `Cow<str>`.
 pub(super) fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;

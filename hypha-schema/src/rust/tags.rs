@@ -55,7 +55,7 @@ pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option
 }
 
 /// Returns pairs of definitions. In each pair, the first must contain the second in a `Box`,
-/// because it would otherwise have infinite size.
+/// because the type would otherwise have infinite size.
 pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let absorbed = absorbed(types);
     // Definitions that a definition stores inline, not behind a pointer.

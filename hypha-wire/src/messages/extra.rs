@@ -141,7 +141,7 @@ impl Extra {
         for _ in 0..len {
             let key = decoder.key()?;
             // Only the arguments are indexed individually. Other entries are skipped as a whole,
-            // and relevant ones are decoded from their span.
+            // and relevant entries are decoded from their span.
             let read = if key == "args" {
                 args(&mut decoder).map(|spans| positional = spans)
             } else {

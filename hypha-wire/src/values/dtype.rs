@@ -336,7 +336,8 @@ mod tests {
         assert_eq!(f16_to_f64(0xfbff), -65504.0);
     }
 
-    /// Tests rounding to the nearest float, and to the even one in the middle between two.
+    /// Tests rounding to the nearest float. A number halfway between two floats is rounded to the
+    /// float with the even fraction.
     #[test]
     fn half_floats_are_rounded_to_the_nearest() {
         for bits in 0..0x7bffu16 {

@@ -152,8 +152,8 @@ impl From<SystemTime> for Timestamp {
                         seconds,
                         nanoseconds: 0,
                     },
-                    // Nanoseconds count forward, so a time before 1970 belongs to the preceding
-                    // second.
+                    // Nanoseconds are added to the seconds, so the seconds of a time before 1970
+                    // are rounded down.
                     nanoseconds => Self {
                         seconds: seconds.saturating_sub(1),
                         nanoseconds: NANOS_PER_SECOND - nanoseconds,

@@ -34,7 +34,7 @@ pub(super) fn violations(file: &File) -> Vec<String> {
     found
 }
 
-/// Returns whether the line can be wrapped. Link definitions cannot.
+/// Returns whether the line can be wrapped. Link definitions cannot be wrapped.
 fn can_be_broken(prose: &str) -> bool {
     let definition = prose.starts_with('[') && prose.contains("]: ");
     let words = prose.split_whitespace();
