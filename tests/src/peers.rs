@@ -111,7 +111,7 @@ pub fn javascript_program(script: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Returns whether the target of browsers is installed.
+/// Checks that Node.js and the compilation target of browsers are installed.
 pub fn browser_target() -> Result<()> {
     node()?;
     let mut rustc = Command::new("rustc");
@@ -130,7 +130,7 @@ pub fn browser_target() -> Result<()> {
     Ok(())
 }
 
-/// Returns a program of our library in WebAssembly, in Node: `serve` or `check`.
+/// Returns a command that runs our library as WebAssembly in Node. `action` is `serve` or `check`.
 pub fn browser_program(action: &str) -> Result<Command> {
     let module = Command::new(executable("browser_module")?).output()?;
     ensure!(

@@ -25,7 +25,7 @@ fn say(line: &str) {
     web_sys::console::log_1(&line.into());
 }
 
-/// A connection with the conformance service, which ends when this is freed.
+/// Connection of the conformance service. The connection ends when this object is freed.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Session {

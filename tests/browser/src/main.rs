@@ -1,4 +1,5 @@
-//! Builds the WebAssembly of this crate and its JavaScript, and prints the folder of both.
+//! Builds the WebAssembly module of this crate and its JavaScript, and prints the folder that
+//! contains both.
 #![cfg(not(target_family = "wasm"))]
 
 use std::fs;
@@ -35,7 +36,7 @@ fn main() -> Result<()> {
         .join(PROFILE)
         .join("hypha_rpc_browser.wasm");
 
-    // Several tests may do this at the same time. The first folder for this module stays.
+    // Several tests may build this module at the same time. The folder that is renamed first stays.
     let written = fs::metadata(&module)?
         .modified()?
         .duration_since(UNIX_EPOCH)?;

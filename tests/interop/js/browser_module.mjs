@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import WebSocket from "ws";
 
-// Node 20 has none of its own.
+// Node 20 has no global WebSocket.
 globalThis.WebSocket = WebSocket;
 
 const [folder, action, ...rest] = process.argv.slice(2);
