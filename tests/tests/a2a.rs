@@ -1,4 +1,4 @@
-//! Agents talk to a service in Rust: the client of the package `a2a-sdk`, through both servers.
+//! Tests that agents with the package `a2a-sdk` can call a service in Rust through both servers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn text_of(message: &Json) -> &str {
     message["parts"][0]["text"].as_str().unwrap_or_default()
 }
 
-/// Returns the card of an agent, whose address the client knows.
+/// Returns the card of an agent. Its URL is only a placeholder, because the client knows the URL.
 fn card(name: &str) -> Json {
     let skill = json!({"id": "talk", "name": "Talk", "description": "talks", "tags": ["x"]});
     json!({
@@ -63,7 +63,7 @@ impl Counter {
     }
 }
 
-/// The answers of all steps at a server.
+/// Runs all steps on a server, and returns the name and outcome of each.
 async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
     let setup = Setup {
         gateways: true,
@@ -119,7 +119,7 @@ async fn agents_talk_to_a_service() -> Result<()> {
 
     assert_eq!(original.len(), ours.len());
     for ((step, original), (_, ours)) in original.iter().zip(&ours) {
-        // The original shows a stream as Python prints it, and an error with a traceback.
+        // The original sends the `str` of a stream, and an error with a traceback.
         let counts = step.starts_with("counter") && step.ends_with("hello");
         let differs = counts || step.ends_with("fail");
         assert_eq!(original == ours, !differs, "{step}: {original} and {ours}");

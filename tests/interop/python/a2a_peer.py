@@ -1,4 +1,4 @@
-"""Talks to agents as other agents do, with the package `a2a-sdk`.
+"""Calls agents as other agents do, with the package `a2a-sdk`.
 
 `a2a_peer.py URL` prints what each step answered as JSON, and DONE.
 """
@@ -29,7 +29,7 @@ def texts(parts):
 
 
 def seen(event):
-    """An event of the client: a message, or a task with its update."""
+    """Return an event of the client: a message, or a task with its update."""
     if isinstance(event, Message):
         return texts(event.parts)
     task, update = event
@@ -41,7 +41,7 @@ def seen(event):
 
 
 async def talk(http, name, streaming):
-    """All that is asked of one agent."""
+    """Send all requests to one agent."""
     card = await A2ACardResolver(http, f"{URL}/{name}").get_agent_card()
     kind = f"{name} {'streaming' if streaming else 'at once'}"
     say(f"{kind}: card", {"name": card.name, "skills": [skill.id for skill in card.skills]})

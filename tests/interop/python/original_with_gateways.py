@@ -1,4 +1,4 @@
-"""Starts the original server with its MCP and A2A gateways, and without their workers.
+"""Starts the original server with its MCP and A2A gateways, but without their workers.
 
 The workers start other servers of these protocols. They need a browser, and register services.
 """

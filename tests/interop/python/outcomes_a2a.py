@@ -1,4 +1,4 @@
-"""The part of `outcomes.py` that is A2A: services as agents."""
+"""The steps of `outcomes.py` over A2A: services as agents."""
 
 import json
 
@@ -38,7 +38,7 @@ RESULTS = {"text": "plain", "int": 5, "float": 3.5, "list": [1, "b"], "map": {"a
 
 
 async def run(message, context=None):
-    """Answers a message with what it got, or something of a kind."""
+    """Respond to a message with its content, or with a value of the requested kind."""
     text = message["parts"][0].get("text", "")
     if text == "fail":
         raise ValueError("failed on purpose")
@@ -52,7 +52,7 @@ def card():
 
 
 async def register(host):
-    """Agents of all forms, and services that are none."""
+    """Register agents of all forms, and services that are not agents."""
     public = {"visibility": "public"}
     agents = {
         "talker": {"agent_card": CARD, "run": run},
@@ -72,7 +72,7 @@ async def register(host):
 
 
 def plain(response):
-    """An answer without the details of an error, which each server words itself."""
+    """Return a response without the details of an error, whose text differs between the servers."""
     answer = shown(response)
     body = answer["body"]
     if isinstance(body, str) and body.startswith("data:"):
@@ -86,7 +86,7 @@ def plain(response):
 
 
 async def requests(recorder, http, tokens):
-    """What a client of an agent asks, rightly and wrongly."""
+    """Send valid and invalid requests of a client of an agent."""
 
     def headers(who):
         return {"Connection": "close", **({"Authorization": f"Bearer {tokens[who]}"} if who else {})}

@@ -1,10 +1,10 @@
-"""The part of `outcomes.py` that is the documents for agents: their form, not their text."""
+"""The steps of `outcomes.py` with the documents for agents. Compares their form, not their text."""
 
 import json
 
 
 def form(response):
-    """The form of a document."""
+    """Return the form of a document."""
     kind = response.headers.get("content-type", "")
     shown = {"status": response.status_code, "kind": kind}
     text = "" if "zip" in kind else response.text
@@ -22,7 +22,7 @@ def form(response):
 
 
 async def requests(recorder, http, tokens):
-    """What an agent reads."""
+    """Read the documents as an agent does."""
     files = ["SKILL.md", "REFERENCE.md", "EXAMPLES.md", "WORKSPACE_CONTEXT.md", "REFERENCE/workspace-manager.md"]
     others = ["", "index", "create-zip-file", "no-such.md", "REFERENCE/no-such.md", "GUIDE/no-such.md"]
     asking = [("public", None), ("ws", None), ("ws-user-alice", None), ("ws-user-alice", "alice"), ("ws-user-alice", "bob")]
