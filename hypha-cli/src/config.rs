@@ -29,7 +29,7 @@ pub(crate) struct Profile {
 /// The content of the file.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Config {
-    /// Name of the context that is used if the command names none.
+    /// Name of the context that is used if no option or variable selects a context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) current: Option<String>,
     #[serde(default)]

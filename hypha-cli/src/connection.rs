@@ -6,7 +6,7 @@ use hypha_rpc::{Client, ConnectOptions};
 
 use crate::config::{Config, Profile, variable};
 
-/// URL of the server if neither an option, a variable nor a context sets one.
+/// Default URL of the server, if no option, variable or context contains a URL.
 pub(crate) const DEFAULT_URL: &str = "http://localhost:9527";
 
 #[derive(Args, Clone)]
@@ -18,13 +18,13 @@ pub(crate) struct ConnectionOptions {
     /// http://localhost:9527.
     #[arg(long, value_name = "URL")]
     pub(crate) server_url: Option<String>,
-    /// Access token. Without one, the user is anonymous
+    /// Access token. Without a token, the user is anonymous
     ///
     /// If the option is not set, the variable HYPHA_TOKEN is used, otherwise the token in the
     /// context. A variable keeps the token out of the list of processes.
     #[arg(long)]
     pub(crate) token: Option<String>,
-    /// Workspace to connect to. Default: the user's own
+    /// Workspace to connect to. Default: the user's own workspace
     ///
     /// If the option is not set, the variable HYPHA_WORKSPACE is used, otherwise the workspace in
     /// the context.
@@ -95,7 +95,8 @@ fn resolve(
         Some(name) => config.get(name)?.clone(),
         None => Profile::default(),
     };
-    // Ignores the variables if a context is named, because they may belong to another server.
+    // Ignores the variables if the user has selected a context, because they may belong to another
+    // server.
     let variable = |name: &str| variable(name).filter(|_| named.is_none());
     let pick = |option: &Option<String>, name: &str, of_context: Option<String>| {
         given(option).or_else(|| variable(name)).or(of_context)
@@ -118,7 +119,7 @@ fn resolve(
     })
 }
 
-/// Returns whether two URLs name the same server.
+/// Returns whether two URLs belong to the same server.
 pub(crate) fn is_same(a: &str, b: &str) -> bool {
     a.trim_end_matches('/') == b.trim_end_matches('/')
 }

@@ -25,12 +25,12 @@ pub(crate) enum Color {
 
 static COLOR: OnceLock<bool> = OnceLock::new();
 
-/// Decides whether results are colored. The first call decides.
+/// Sets whether results are colored. Only the first call has an effect.
 pub(crate) fn set_color(color: Color) {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let is_terminal = std::io::stdout().is_terminal();
     let colored = is_colored(color, is_terminal, &variable("NO_COLOR"), &variable("TERM"));
-    // The error of a second call is ignored. `main` calls this function once.
+    // Ignored, because only a second call fails, and `main` calls this function once.
     let _ = COLOR.set(colored);
 }
 
@@ -94,12 +94,12 @@ pub(crate) fn line(text: &str) -> String {
     clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Writes `text` to a file, or to the standard output if none is given.
+/// Writes `text` to a file, or to the standard output if `file` is `None`.
 pub(crate) fn write(text: &str, file: Option<&Path>) -> Result<()> {
     write_bytes(text.as_bytes(), file)
 }
 
-/// Writes `bytes` to a file, or to the standard output if none is given.
+/// Writes `bytes` to a file, or to the standard output if `file` is `None`.
 pub(crate) fn write_bytes(bytes: &[u8], file: Option<&Path>) -> Result<()> {
     match file {
         Some(path) => {
@@ -183,7 +183,7 @@ pub(crate) fn report(error: &Error) {
     note(&format!("hypha: {}", paragraph(error)));
 }
 
-/// Formats `error` and its causes. Skips a cause whose text is already at the end.
+/// Formats `error` and its causes. Skips a cause if the paragraph already ends with its text.
 pub(crate) fn paragraph(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

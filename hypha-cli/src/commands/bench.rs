@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// Service and method: `id.method`, `client:id.method` or `workspace/client:id.method`
     #[arg(value_name = "SERVICE.METHOD")]
     target: String,
-    /// Arguments of the method, positional ones first
+    /// Arguments of the method, positional arguments first
     #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// Number of concurrent calls

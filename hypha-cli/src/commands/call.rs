@@ -43,7 +43,7 @@ pub(crate) struct Options {
     /// Service and method: `id.method`, `client:id.method` or `workspace/client:id.method`
     #[arg(value_name = "SERVICE.METHOD")]
     target: String,
-    /// Arguments of the method, positional ones first
+    /// Arguments of the method, positional arguments first
     #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// Timeout of the call, such as 500ms or 2m. Default: none
@@ -150,7 +150,8 @@ fn for_output(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// Encodes the arguments. Adds a function for each parameter that takes one and has no argument.
+/// Encodes the arguments. Adds a function for each parameter that takes a function and has no
+/// argument.
 pub(crate) async fn encode(
     arguments: Vec<Argument>,
     properties: Option<&Json>,

@@ -22,7 +22,7 @@ Examples:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// Workspace to list. Default: that of the connection
+    /// Workspace to list. Default: the workspace of the connection
     #[arg(value_name = "WORKSPACE")]
     listed: Option<String>,
     /// Print as JSON
@@ -82,7 +82,7 @@ pub(crate) async fn kick(options: KickOptions) -> Result<()> {
     let kicked = admin.call::<Value>("kickout_client", args).await;
     client.disconnect().await;
     match kicked {
-        // Both servers use these words in the error.
+        // The error texts of the Python server and of `hypha-server` contain these words.
         Err(error) if error.to_string().contains("not connected") => {
             Err(Failure::NotFound(format!("{workspace}/{id} is not connected")).into())
         }

@@ -10,8 +10,8 @@ use crate::output;
 
 /// Manage contexts: server, workspace and token under one name
 ///
-/// Contexts are stored in hypha/config.json in the user's configuration folder, or in the file that
-/// the variable HYPHA_CONFIG names. Only the user can read the file.
+/// Contexts are stored in hypha/config.json in the user's configuration folder, or in the file at
+/// the path in the variable HYPHA_CONFIG. Only the user can read the file.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -26,7 +26,7 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the contexts; an asterisk marks the current one
+    /// List the contexts; an asterisk marks the current context
     #[command(
         visible_alias = "list",
         after_long_help = "Example:\n  hypha context ls --json"
@@ -44,7 +44,7 @@ enum Action {
     },
     /// Add or replace a context
     ///
-    /// `hypha login` stores a token in the context. The first context becomes the current one.
+    /// `hypha login` stores a token in the context. The first context becomes the current context.
     #[command(
         after_long_help = "Example:\n  hypha context add lab --server-url https://hypha.example.org"
     )]
@@ -54,7 +54,7 @@ enum Action {
         /// URL of the server
         #[arg(long, value_name = "URL")]
         server_url: String,
-        /// Workspace to connect to. Default: the user's own
+        /// Workspace to connect to. Default: the user's own workspace
         #[arg(long, value_name = "NAME")]
         workspace: Option<String>,
         /// Access token. Other users may see it in the list of processes; `hypha login

@@ -36,8 +36,8 @@ pub(crate) struct Options {
     /// Port to listen on; 0 selects a free port
     #[arg(long, default_value_t = 9527)]
     port: u16,
-    /// Root token, which permits everything, of at least 32 characters. Default: a random token,
-    /// which is not shown
+    /// Root token, which permits everything; at least 32 characters. Default: a random token, which
+    /// is not shown
     #[arg(
         long,
         value_name = "TOKEN",

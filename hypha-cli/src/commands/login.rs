@@ -175,7 +175,7 @@ Examples:
   hypha logout
   hypha logout --context lab --revoke")]
 pub(crate) struct LogoutOptions {
-    /// Context whose token is removed. Default: the current one
+    /// Context whose token is removed. Default: the current context
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// Revoke the token at the server, so that copies of it are useless

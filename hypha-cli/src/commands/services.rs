@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// Only services of this client
     #[arg(long, value_name = "PATTERN")]
     client: Option<String>,
-    /// Also list the unlisted services of the own workspace
+    /// Also list the unlisted services of the connection's workspace
     #[arg(long, short)]
     all: bool,
     /// Print the records of the services as JSON

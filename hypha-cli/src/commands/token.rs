@@ -37,7 +37,7 @@ enum Action {
         /// Permission of the token: read, read_write or admin
         #[arg(long, default_value = "read_write", value_parser = ["read", "read_write", "admin"])]
         permission: String,
-        /// Workspace of the token. Default: that of the connection
+        /// Workspace of the token. Default: the workspace of the connection
         #[arg(long = "for", value_name = "WORKSPACE")]
         target: Option<String>,
         /// Id of the only client that may use the token
@@ -143,7 +143,7 @@ async fn inspect(connection: &ConnectionOptions, token: String) -> Result<UserIn
     let user = client.manager().await?.parse_token(token.clone()).await;
     client.disconnect().await;
     match user {
-        // A server only parses tokens for the workspace of the connection. For a token of another
+        // A server parses only tokens for the workspace of the connection. For a token of another
         // workspace, this function connects with the token itself.
         Err(hypha_rpc::Error::Service(ManagerError::Permission(_))) => {
             let server_url = connection.resolve()?.server_url;

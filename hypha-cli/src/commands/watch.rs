@@ -26,8 +26,8 @@ const KINDS: [EventKind<'static>; 8] = [
 
 /// Print the events of the workspace as they arrive
 ///
-/// Without names, it prints the events of the server: clients and services that were added or
-/// removed, and changes of the workspace. Ctrl-C ends it.
+/// Without names, prints the events of the server: clients and services that were added or removed,
+/// and changes of the workspace. Ctrl-C ends the command.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:

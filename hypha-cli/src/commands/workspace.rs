@@ -70,7 +70,7 @@ enum Action {
     Use {
         /// Name of the workspace
         id: String,
-        /// Context to change. Default: the current one
+        /// Context to change. Default: the current context
         #[arg(long, value_name = "NAME")]
         context: Option<String>,
     },

@@ -39,8 +39,8 @@ pub(crate) enum Source {
 ///
 /// # Errors
 ///
-/// Fails if a file cannot be read, a positional argument follows a named one, or the standard input
-/// is used twice.
+/// Fails if a file cannot be read, a positional argument follows a named argument, or the standard
+/// input is used twice.
 pub(crate) fn parse(words: &[String], properties: Option<&Json>) -> Result<Vec<Argument>> {
     let mut arguments: Vec<Argument> = Vec::new();
     let mut reads_input = false;
@@ -119,7 +119,7 @@ fn from_text(text: &str, is_text: bool) -> Value {
 }
 
 /// Reads a file according to its extension: `.json` is a JSON value, `.npy` an array. Any other
-/// file is a string if the parameter takes one, otherwise bytes.
+/// file is a string if the parameter takes a string, otherwise bytes.
 fn from_file(path: &Path, is_text: bool) -> Result<Value> {
     let read = || format!("cannot read {}", path.display());
     let bytes = std::fs::read(path).with_context(read)?;

@@ -20,7 +20,7 @@ fn tag(value: &Value) -> Option<&str> {
 }
 
 /// Writes a value to a file. The extension selects the format: `.npy` for an array, `.json` for any
-/// value, and any other for bytes or a string. `-` is the standard output.
+/// value, and any other extension for bytes or a string. `-` is the standard output.
 ///
 /// # Errors
 ///
