@@ -1,5 +1,5 @@
-//! The server uses the cryptography that it names, never that of the process, which belongs to the
-//! embedding program.
+//! The server uses its own cryptographic provider, never the provider of the process, which the
+//! embedding program chooses.
 //!
 //! Each case runs in a separate process, which installs its own cryptography.
 
@@ -163,7 +163,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
     let builder = Server::builder().bind("127.0.0.1:0").tokens(settings);
     let server = builder.start().await?;
 
-    // A token of the identity provider. The response contains one of the server itself.
+    // A token of the identity provider. The response contains a token of the server itself.
     let token = sign()?;
     let hello = json!({"client_id": "c", "token": token});
     let mut client = Raw::connect(&server, hello).await?;
@@ -181,7 +181,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
     drop(client);
     let again = Raw::connect(&server, hello).await?;
     ensure!(again.workspace() == "ws-user-auth0|ann");
-    // Changes the first character, because some bits of the last one are unused.
+    // Changes the first character, because some bits of the last character are unused.
     let (content, signature) = token.rsplit_once('.').context("no signature")?;
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     let forged = format!("{content}.{first}{}", &signature[1..]);

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Held by the running test, because all of them measure the memory of the program.
+/// Held by the running test, because all tests measure the memory of the program.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 const MIB: usize = 1024 * 1024;

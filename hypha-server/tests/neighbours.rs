@@ -18,11 +18,12 @@ use support::{Raw, server_with};
 use tokio::sync::oneshot;
 
 const CALLS: usize = 200;
-/// Maximum factor by which the offender may slow down calls. Both share two cores.
+/// Maximum factor by which the offender may slow down calls. The offender and the callers share two
+/// cores.
 const FACTOR: u32 = 4;
 /// Added to the limit, because a factor alone is too strict for short times.
 const TOLERANCE: Duration = Duration::from_millis(10);
-/// Maximum number of measurements. One of them must be within the bounds.
+/// Maximum number of measurements. At least one measurement must be within the bounds.
 const ROUNDS: usize = 3;
 /// Timeout for an offender to reach its limit.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -222,7 +223,7 @@ async fn dawdle(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Sends frames of the maximum size, and then a larger one.
+/// Sends frames of the maximum size, and then a larger frame.
 async fn bulk(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "bulk").await?;
     let size = 16 * 1024 * 1024;

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result};
 
-/// Environment variables that the program reads in addition to those of its options.
+/// Environment variables that the program reads in addition to the variables of its options.
 const OTHER_VARIABLES: [&str; 3] = ["JWT_SECRET", "HYPHA_LOGLEVEL", "RUST_LOG"];
 
 /// Returns a command for the program, without the option variables of the test process.

@@ -280,7 +280,7 @@ async fn a_client_keeps_its_id_when_it_moves_to_another_server() -> Result<()> {
     assert_eq!(new.message().await?.kind(), "hello");
     assert!(watcher.is_quiet().await);
 
-    // A responsive client keeps its id, also if another client claims it at another server. An
+    // A responsive client keeps its id when another client claims the id at another server. An
     // unresponsive client loses its id.
     let token = token(&mut new).await?;
     let living = hypha_rpc::connect(two.url()).token(&token).client_id("d");
@@ -396,7 +396,7 @@ async fn deleting_a_workspace_disconnects_its_clients() -> Result<()> {
 #[tokio::test]
 async fn services_of_a_dead_server_are_removed() -> Result<()> {
     let redis = redis_or_skip!();
-    // Records in the state in which a killed server leaves them.
+    // Creates the records that a killed server leaves behind.
     let mut connection = redis::Client::open(redis.uri())?
         .get_multiplexed_async_connection()
         .await?;
@@ -448,7 +448,8 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
         let listed = manager.list_services(Some(everywhere.into()), false, false, false);
         let listed = listed.await?;
         if listed.iter().all(|service| !service.id.contains("ghost")) {
-            // The remaining services are the two of the client, the login service and the queue.
+            // The remaining services are the two services of the client, the login service and the
+            // queue.
             assert_eq!(listed.len(), 4);
             let workspaces: Vec<String> =
                 redis::AsyncCommands::hkeys(&mut connection, "workspaces").await?;
@@ -500,7 +501,7 @@ impl Drop for Killable {
     }
 }
 
-/// Both ends of a running call from a client of one server to a client of another.
+/// Both ends of a running call from a client of one server to a client of another server.
 struct Waiting {
     calling: JoinHandle<Result<u32, hypha_rpc::Error>>,
     reports: mpsc::UnboundedReceiver<&'static str>,
@@ -617,7 +618,7 @@ async fn clients_may_retry_while_redis_is_unreachable() -> Result<()> {
     drop(redis);
     for _ in 0..500 {
         if health().send().await?.status() == 503 {
-            // Refused before the upgrade, because clients then retry.
+            // Refused before the upgrade, because clients retry after such a refusal.
             assert!(Raw::open(&server, "").await.is_err());
             return Ok(());
         }
@@ -645,7 +646,8 @@ async fn services_registered_at_another_server_survive_the_end_of_a_former_conne
     // A second client, so that the workspace is not removed.
     let mut keeper = Raw::anonymous(&server, "keeper").await?;
     // The client has reconnected to another server, which has replaced two records. That server is
-    // either like this one and marks its records, or is the Python server, which does not.
+    // either a `hypha-server`, which marks its records, or a Python server, which does not mark
+    // them.
     for mark in [Some("two#1"), None] {
         let mut client = colleague(&server, &mut keeper, "c").await?;
         for name in ["built-in", "desk", "forgotten"] {

@@ -153,7 +153,7 @@ struct Pair {
     reports: mpsc::UnboundedReceiver<&'static str>,
 }
 
-/// Registers a public service in one workspace, and connects a client in another.
+/// Registers a public service in one workspace, and connects a client in another workspace.
 async fn pair(server: &Server) -> Result<Pair> {
     let (report, reports) = mpsc::unbounded_channel();
     let callee = hypha_rpc::connect(server.url()).await?;

@@ -165,7 +165,8 @@ async fn workspaces_of_other_users_are_refused() -> Result<()> {
     let server = server().await?;
     let other = Raw::anonymous(&server, "other").await?;
     let hello = |workspace: &str| json!({"client_id": "c", "workspace": workspace});
-    // The error is the same for a workspace that is closed to the client and for a missing one.
+    // The error is the same for a workspace that is closed to the client and for a missing
+    // workspace.
     for workspace in ["ws-nowhere", "public", "ws-anonymous", other.workspace()] {
         let end = refused(&server, hello(workspace)).await?;
         said(
@@ -400,8 +401,8 @@ async fn a_token_ends_with_its_ancestors() -> Result<()> {
     client.text(r#"{"type":"refresh_token"}"#).await?;
     let fresh = client.control().await?["reconnection_token"].clone();
 
-    // A child token that is requested through the reconnection token, with a longer lifetime than
-    // that token.
+    // Requests a child token with a longer lifetime than the reconnection token with which the
+    // client has connected.
     let config = json!({"permission": "admin", "expires_in": 172_800});
     let child = client.ask("generate_token", json!([config])).await?;
     let child = child.as_str().context("no token")?.to_owned();
@@ -409,7 +410,7 @@ async fn a_token_ends_with_its_ancestors() -> Result<()> {
     let end = parsed.get("expires_at").and_then(Value::as_f64);
     let minute = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     assert!(end.context("no end")? <= minute.as_secs_f64() + 60.0);
-    // Another child token, over plain HTTP.
+    // Requests another child token over plain HTTP.
     let url = format!(
         "{}/{}/services/ws/generate_token",
         server.url(),

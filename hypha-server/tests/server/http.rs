@@ -75,7 +75,7 @@ async fn functions_are_called_with_keywords() -> Result<()> {
     let (status, text) = answer(post("a=4", "text/plain")).await?;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{text}");
 
-    // msgpack in, msgpack out. Binary data cannot be converted to JSON.
+    // The request and the response are msgpack. Binary data cannot be converted to JSON.
     let body = hypha_wire::to_vec(&json!({"value": [1, "x"]}))?;
     let request = http.post(format!("{url}/desk/echo")).body(body.clone());
     let response = request.header("Content-Type", "application/msgpack");

@@ -117,7 +117,7 @@ async fn a_workspace_token_is_issued_from_the_reported_token() -> Result<()> {
 #[tokio::test]
 async fn the_login_page_allows_only_its_own_script() -> Result<()> {
     let server = server().await?;
-    // Through the redirect of `/login`.
+    // Follows the redirect of `/login`.
     let page = support::http()
         .get(format!("{}/login", server.url()))
         .send()
@@ -171,7 +171,7 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
     }
     let limit = Duration::from_secs(20);
     // The client reads its close frame meanwhile, because the shutdown waits for clients that do
-    // not.
+    // not read it.
     let leaving = async move { client.end().await };
     let shutdown = tokio::time::timeout(limit, server.shutdown());
     let (left, shut_down) = tokio::join!(leaving, shutdown);
@@ -365,7 +365,7 @@ async fn one_client_cannot_use_up_the_logins_of_others() -> Result<()> {
     }
     let mut displaced = 0;
     while displaced < 9 {
-        // Nine of the twelve calls are evicted. The others continue to wait.
+        // Nine of the twelve calls are evicted. The other calls continue to wait.
         let at = waiting
             .iter()
             .position(tokio::task::JoinHandle::is_finished);

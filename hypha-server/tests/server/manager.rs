@@ -564,7 +564,7 @@ async fn records_have_the_format_of_the_python_server() -> Result<()> {
             "{name}"
         );
     }
-    // The manager is an ordinary service with a schema, whatever id it is requested by.
+    // The manager is an ordinary service with a schema under each of its ids.
     let manager = stranger.manager().await?;
     for id in ["~".to_owned(), format!("{home}/~"), "public/~".to_owned()] {
         let info = manager.get_service_info(id, None).await?;
@@ -689,7 +689,8 @@ async fn nothing_remains_after_all_clients_disconnect() -> Result<()> {
         let query = Some(ServiceQuery::from(everywhere));
         let services = manager.list_services(query, false, false, false).await?;
         let workspaces = manager.list_workspaces(None, 0, 256).await?;
-        // Only the services of this client and the server's own three remain.
+        // Only the services of this client and of the server, and the three workspaces of the
+        // server remain.
         if services.len() == 4 && workspaces.len() == 3 {
             assert_eq!(server.stats().connections_open, 1);
             return Ok(());

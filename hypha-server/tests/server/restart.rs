@@ -33,7 +33,7 @@ async fn start(folder: &Folder, address: &str) -> Result<Server> {
 }
 
 /// Shuts the server down while the clients read their close frames, because the server waits for
-/// clients that do not. Returns the ends of the connections.
+/// clients that do not read them. Returns the ends of the connections.
 async fn shut_down(server: Server, clients: impl IntoIterator<Item = Raw>) -> Result<Vec<End>> {
     let leaving = clients
         .into_iter()

@@ -207,7 +207,7 @@ async fn garbage_is_ignored_and_counted() -> Result<()> {
         Value::from("still here")
     );
     assert_eq!(server.stats().dropped_garbage, 5);
-    // The address is longer than any valid one. If it were accepted, it would be stored as a
+    // The address is longer than any valid address. If it were accepted, it would be stored as a
     // partner until the client disconnects.
     let long = json!({"type": "method", "to": "x".repeat(2000), "method": "m", "session": "s"});
     client.send(long, None).await?;

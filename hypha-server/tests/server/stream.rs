@@ -210,7 +210,7 @@ async fn a_returning_client_gets_the_messages_sent_meanwhile() -> Result<()> {
         assert_eq!(line.message().await?.kind(), "two");
     }
 
-    // A second stream of the same client ends the first.
+    // A second stream of the same client ends the first stream.
     let second = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
     while line.frame().await?.is_some() {}
     // A reconnection token is valid only for its client.

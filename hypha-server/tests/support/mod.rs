@@ -161,7 +161,7 @@ impl Raw {
         Ok(self.socket.send(Frame::Ping(vec![0; 8].into())).await?)
     }
 
-    /// Sends a message with its first segment and optionally a second one.
+    /// Sends a message with its first segment and optionally a second segment.
     pub async fn send(
         &mut self,
         main: serde_json::Value,
