@@ -37,7 +37,7 @@ const ANNOUNCED_LIFE_MIN: u64 = 60;
 /// Maximum length of a client id, in bytes.
 const CLIENT_ID_MAX: usize = 128;
 
-/// Limits the number of handshakes in progress, of both transports together.
+/// Limits the number of handshakes in progress, over both transports.
 pub(crate) struct Admission(Semaphore);
 
 impl Admission {
@@ -86,7 +86,8 @@ pub(super) struct Admitted {
     pub(super) place: ClientSlots,
 }
 
-/// The slots and the base memory charge ([`STANDING`]) of a client. Dropping it releases both.
+/// The slots and the base memory charge ([`STANDING`]) of a client. Dropping it releases the slots
+/// and the charge.
 pub(super) struct ClientSlots {
     /// The slots of its user and its workspace.
     _seats: (Seat, Seat),
@@ -154,7 +155,7 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated,
 /// # Errors
 ///
 /// Refuses a token that is invalid, or that was issued for a client other than `client_id` or for a
-/// workspace other than the one that the client has named.
+/// workspace other than the workspace that the client has requested.
 pub(super) async fn reconnection(
     state: &State,
     token: &str,
@@ -199,7 +200,7 @@ pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
 /// Returns the record of the applicant's workspace, and stores the permissions for it in the
 /// applicant's user. A later change of owners does not affect the connection.
 ///
-/// Stores nothing: the record of a user's own workspace may be new.
+/// The record is not stored here, although the record of a user's own workspace may be new.
 ///
 /// # Errors
 ///
@@ -215,9 +216,9 @@ pub(super) async fn workspace_of(
         ..
     } = applicant;
     let found = workspace::find_or_plan(state, user, workspace).await?;
-    // The error is the same for a missing workspace and for one that the client may not enter.
-    // Otherwise clients could find out which workspaces exist. The error contains the texts of the
-    // Python server for both cases, because clients match on them.
+    // The error is the same for a missing workspace and for a workspace that the client may not
+    // enter, because clients could otherwise find out which workspaces exist. The error contains
+    // the texts of the Python server for both cases, because clients match on them.
     let closed = || {
         Refusal::new(
             RefusalKind::Denied,
@@ -243,8 +244,8 @@ pub(super) async fn workspace_of(
 
 /// Connects the applicant under the address `info.id/client_id`.
 ///
-/// Releases `permit` before waiting for memory or for a ping of another client. Otherwise a few
-/// waiting handshakes would block the handshakes of all other clients.
+/// Releases `permit` before waiting for memory or for a ping of another client, because a few
+/// waiting handshakes would otherwise block the handshakes of all other clients.
 ///
 /// # Errors
 ///
@@ -331,7 +332,7 @@ fn take_seats(
     Ok((of_user, of_workspace))
 }
 
-/// The connections that a new one may displace.
+/// The connections that a new connection may displace.
 enum Displaces {
     /// Any connection: the reconnection token proves that the client is the same.
     Anyone,
@@ -412,8 +413,8 @@ pub(super) async fn connection_info(
         .reconnection_token(user, workspace, client_id, life, &user.lineage)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?;
-    // Clients derive their refresh interval from the announced lifetime. The announced lifetime may
-    // exceed that of the token itself, which expires with the client's credentials.
+    // Clients derive their refresh interval from the announced lifetime. It may exceed the lifetime
+    // of the token itself, which expires with the client's credentials.
     let announced = user.lineage.life_of_session(life).max(ANNOUNCED_LIFE_MIN);
     let info = json!({
         "type": "connection_info",
@@ -461,7 +462,7 @@ async fn attach(
 
     if matches!(displaces, Displaces::Anyone) && state.router.bus().has_others() {
         // The client's earlier connection may have been to another server, and only that server
-        // knows its partners. Without this mark, they would not be notified when the client
+        // knows its partners. Without this mark, the partners would not be notified when the client
         // disconnects.
         peer.partners.set_incomplete();
     }

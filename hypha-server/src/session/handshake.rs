@@ -16,7 +16,7 @@ use crate::state::State;
 pub(super) struct Hello {
     /// Empty if missing. An empty id is refused later, with the error for an invalid id.
     client_id: String,
-    /// Default: the workspace of the token, or the user's own.
+    /// Default: the workspace of the token, or the user's own workspace.
     workspace: Option<String>,
     token: Option<String>,
     /// Takes precedence over `token`.
@@ -114,10 +114,10 @@ async fn authenticate(
     }
 }
 
-/// Returns the workspace that the user enters: the named one, or the user's own.
+/// Returns the workspace that the user enters: `named`, or the user's own workspace.
 ///
 /// `public` contains the services of the server, so only a user whose token is bound to `public`
-/// enters it. Other users that name it get the workspace of their token, or their own.
+/// enters it. Other users that request it get the workspace of their token, or their own workspace.
 fn choose_workspace(user: &UserInfo, named: Option<String>) -> String {
     let bound = user
         .scope

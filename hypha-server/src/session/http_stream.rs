@@ -34,15 +34,15 @@ use crate::state::State;
 use crate::workspace;
 
 /// Size of the pieces of a frame, in bytes. The write timeout applies to each piece, so small
-/// pieces distinguish a slow reader from one that reads nothing.
+/// pieces distinguish a slow reader from a reader that reads nothing.
 const PIECE: usize = 64 * 1024;
 /// Maximum number of pieces that wait for the socket. Small, because bytes that have left the queue
 /// no longer slow down the senders.
 const PIECES: usize = 8;
 /// Maximum number of frames taken from the queue at once.
 const BATCH: usize = 64;
-/// Maximum number of GETs of one client that wait to take over. Further GETs wait for these, so
-/// that a client cannot accumulate them.
+/// Maximum number of GETs of one client that are queued for the takeover. Further GETs wait until
+/// the queue has room.
 const TAKEOVERS: usize = 4;
 /// Timeout of a ping to a silent client.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ const RATE_DELAY_MAX: Duration = Duration::from_secs(5);
 /// the reason for the end.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The credentials and the address in a GET. `http/` has not checked them.
+/// The credentials and the address in a GET. They are not checked yet.
 pub(crate) struct StreamHello {
     pub(crate) client_id: String,
     pub(crate) workspace: Option<String>,
@@ -89,7 +89,7 @@ enum Credential {
     /// The hash of the token in the GET. The token may expire while the stream is open.
     Token(auth::TokenHash),
     /// The IP address of a client without a token. The client's address `workspace/client` is not
-    /// secret, so anyone could otherwise send in its name.
+    /// secret, so anyone could otherwise send messages in the client's name.
     Address(String),
 }
 
@@ -143,7 +143,7 @@ impl Streams {
         self.0.lock().insert(session.peer.address.clone(), session);
     }
 
-    /// Removes a session, unless a newer one has taken its address.
+    /// Removes a session, unless a newer session has taken its address.
     fn remove(&self, session: &Arc<Session>) {
         let mut sessions = self.0.lock();
         if sessions
@@ -163,8 +163,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Refuses a revoked token, the token of another user or client, and a POST without a token
-    /// unless the stream was opened without one from the same IP address.
+    /// Refuses a revoked token, and the token of another user or client. Accepts a POST without a
+    /// token only if the stream was also opened without a token, from the same IP address.
     pub(crate) async fn authorize(
         &self,
         state: &State,
@@ -259,8 +259,9 @@ impl Session {
         Ok(())
     }
 
-    /// Returns whether `user` is the one that opened the stream, with the same permissions. Another
-    /// token of the user may have fewer permissions, and must not take over a session with more.
+    /// Returns whether `user` is the user that opened the stream, with the same permissions.
+    /// Another token of the user may have fewer permissions, and must not take over a session with
+    /// more permissions.
     fn belongs_to(&self, user: &UserInfo) -> bool {
         let granted = |user: &UserInfo| user.scope.clone().unwrap_or_default().workspaces;
         let own = &self.peer.user;
@@ -317,7 +318,7 @@ pub(crate) async fn open(
             *present.heard.lock() = Instant::now();
             return Ok(body);
         }
-        // The session has ended since the lookup, so the client is admitted as a new one.
+        // The session has ended since the lookup, so the client is admitted as a new client.
     }
 
     let mut admitted = connect(sessions, applicant, info, permit).await?;
@@ -348,8 +349,8 @@ pub(crate) async fn open(
     Ok(body)
 }
 
-/// Returns the user of the credentials and the workspace that the client enters: the named one, the
-/// one of its token, or the user's own.
+/// Returns the user of the credentials and the workspace that the client enters: the requested
+/// workspace, the workspace of its token, or the user's own workspace.
 async fn authenticate(
     state: &State,
     hello: &StreamHello,
@@ -376,7 +377,8 @@ async fn authenticate(
         )));
     }
     let bound = scope.current_workspace;
-    // `public` was filtered out above, and means the workspace of the token, or the user's own.
+    // `public` was filtered out above: it stands for the workspace of the token, or for the user's
+    // own workspace.
     let other = named
         .as_ref()
         .filter(|named| Some(*named) != bound.as_ref());
@@ -410,8 +412,8 @@ async fn serve(
     let mut response = Some(first);
     let ordered = queue.closed();
     let end = tokio::select! {
-        // An order to close has priority: otherwise the client could get a reason other than the
-        // cause.
+        // An order to close has priority, because the client could otherwise receive a wrong
+        // reason.
         biased;
         order = ordered => Some(order),
         () = state.shutdown.stopped() => {

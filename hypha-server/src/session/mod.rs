@@ -8,7 +8,7 @@
 //! * The task that serves a client removes it, with `workspace::client_left`, before it sends the
 //!   last frame. So a client that reconnects immediately finds its address free.
 //! * The slots and the memory of a client are released when its `ClientSlots` and its `Account` are
-//!   dropped, also if the handshake fails or the future is dropped.
+//!   dropped. A failed handshake and a dropped future drop them too.
 //! * [`State::workspace_records`] is locked before the router. The locks of this module are held
 //!   only for a few instructions. They are never held across an await or together.
 

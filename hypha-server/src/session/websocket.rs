@@ -1,5 +1,5 @@
-//! One WebSocket from upgrade to end: the handshake, then a reader and a writer side by side in one
-//! task, then the closing handshake.
+//! Serves one WebSocket from its upgrade to its end: the handshake, then a reader and a writer side
+//! by side in one task, then the closing handshake.
 //!
 //! The reader and the writer share no lock. The reader routes each message before it reads the
 //! next, so a receiver without room slows its senders down through their sockets.
@@ -22,7 +22,7 @@ use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
 
-/// Time for which frames are read before the task yields to others.
+/// Time for which frames are read before the task yields to other tasks.
 const TURN: Duration = Duration::from_micros(100);
 /// Number of frames read between two reads of the clock, so that the clock costs little per frame.
 const FRAMES_PER_CHECK: u32 = 16;
@@ -52,12 +52,12 @@ enum Ending {
     Unreadable(CloseOrder),
 }
 
-/// The part of the upgrade request or connection that holds a client's credentials.
+/// Location of a client's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials {
     /// In the first frame.
     FirstFrame,
-    /// In the URL, as in very old clients. The server refuses these.
+    /// In the URL, as in very old clients. The server refuses such clients.
     Url,
 }
 

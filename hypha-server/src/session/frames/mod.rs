@@ -2,8 +2,8 @@
 //!
 //! The [`Reader`] reads a large message into separate memory, and the [`Writer`] writes it from
 //! there, after a new first segment. WebSocket libraries accept a message only in one piece, so the
-//! server would have to copy it for the new segment. They also keep a buffer of the size of the
-//! largest message for each connection.
+//! server would have to copy it for the new segment. The libraries also keep a buffer of the size
+//! of the largest message for each connection.
 //!
 //! `websocket` is the only caller. All memory beyond the standing charge of a connection is charged
 //! to the account of the reader before it is allocated.
@@ -88,9 +88,9 @@ pub(super) enum Incoming {
 pub(super) enum ReadError {
     /// I/O error of the connection.
     Io,
-    /// A frame, or a message of several frames, exceeds the limit. Its rest is unread.
+    /// A frame, or a message of several frames, exceeds the limit. The rest of it is unread.
     TooLarge,
-    /// The peer violates the protocol; the text names the violation.
+    /// The peer violates the protocol; the text describes the violation.
     Protocol(&'static str),
     /// The memory for the message exceeds a limit.
     OverBudget(OverBudget),
@@ -133,7 +133,7 @@ pub(super) struct Reader<R> {
     account: Account,
     /// Charge for the part of the read buffer above [`BUFFER_COVERED`].
     buffer_charge: Option<Charge>,
-    /// Length of the latest large frame, because the next one is probably as large.
+    /// Length of the latest large frame, because the next large frame probably has the same length.
     expected: usize,
     /// Charge for the last message that `next` has returned, if it is large. While `joining` is
     /// set, the charge for the frame in `joining`.
@@ -368,7 +368,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if needed > message.capacity() {
             let capacity = needed.max((2 * message.capacity()).min(self.limit));
             // Small messages are not charged, see `SEPARATE`. The capacity at least doubles,
-            // because a message of many frames would otherwise be copied with each of them.
+            // because a message of many frames would otherwise be copied with each frame.
             if capacity > SEPARATE {
                 let charged = charge.as_ref().map_or(0, Charge::bytes);
                 let missing = capacity.saturating_sub(charged);
@@ -427,8 +427,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Some(own) => own,
                 None => {
                     // Reserves more than `first` only if no other account has to wait or is
-                    // evicted, because the client announces the declared length and it need not be
-                    // true.
+                    // evicted, because the client declares the length, and the declaration may be
+                    // false.
                     let first = length.min(RESERVE_FIRST);
                     let hoped = length.min(self.expected).max(first);
                     let charge = match self.account.charge_spare(hoped) {
@@ -542,7 +542,7 @@ impl From<io::Error> for WriteError {
 ///
 /// # Cancellation
 ///
-/// If one of the futures is dropped, the next one continues at the same byte, so no frame is cut.
+/// If one of the futures is dropped, the next call continues at the same byte, so no frame is cut.
 pub(super) struct Writer<W> {
     io: W,
     /// Bytes to write next: heads of frames, and small payloads.

@@ -404,7 +404,7 @@ async fn memory_is_charged_as_data_arrives_and_until_the_message_is_dropped() {
     drop(charge);
     let buffer = budget.stats().used;
     assert!(buffer <= BUFFER_MAX, "{buffer}");
-    // Unfinished messages, in one frame and in several.
+    // Unfinished messages, in one frame and in several frames.
     far.write_all(&frame(0x02, &vec![0; 1 << 20]))
         .await
         .unwrap();
