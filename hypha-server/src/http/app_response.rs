@@ -56,7 +56,7 @@ pub(super) struct AppResponse<'a> {
 }
 
 impl<'a> AppResponse<'a> {
-    /// Names the application `id` of `workspace`, for errors.
+    /// Creates the value for the application `id` of `workspace`. The ids appear in error texts.
     pub(super) fn new(state: &'a State, workspace: &'a str, id: &'a str) -> AppResponse<'a> {
         AppResponse {
             state,

@@ -33,7 +33,7 @@ use super::request_client::{self, Visitor};
 use super::{Front, Remote};
 use crate::state::State;
 
-/// Maximum number of messages of an application that wait for the visitor. Above it, the
+/// Maximum number of messages of an application that wait for the visitor. Above this number, the
 /// application's `send` waits, which slows the application down to the visitor's pace.
 const MESSAGES: usize = 4;
 
@@ -98,7 +98,7 @@ pub(super) async fn page(
 
 /// Returns the ASGI scope of a request, without the functions `receive` and `send`.
 ///
-/// The scheme is always `http`, and the port is 80 if the header `Host` names none.
+/// The scheme is always `http`, and the port is 80 if the header `Host` contains no port.
 fn scope(parts: &Parts, path: &str, remote: Remote) -> Map {
     let bytes = |bytes: &[u8]| Value::Bytes(Bytes::copy_from_slice(bytes));
     let pair = |name: &HeaderName, value: &HeaderValue| {
@@ -162,7 +162,7 @@ struct Held {
     _service: RemoteService,
     _visitor: Visitor,
     // Dropped when the visitor has disconnected or has the whole response. The application's
-    // `receive` waits for this, and then returns `http.disconnect`.
+    // `receive` waits until then, and returns `http.disconnect`.
     _present: mpsc::Sender<()>,
 }
 
@@ -204,8 +204,8 @@ impl Running {
 /// visitor has disconnected.
 ///
 /// The application receives `http.disconnect` and the responses to its last messages, and has
-/// `app_grace` to return. Otherwise the client of the request would close, and the application
-/// would fail in the middle of its cleanup.
+/// `app_grace` to return. If the client through which the application responds disconnected
+/// immediately, the application would fail in the middle of its cleanup.
 impl Drop for Running {
     fn drop(&mut self) {
         // The application has returned, so there is nothing to wait for.
@@ -272,8 +272,9 @@ async fn asgi(
     let send = Callback::<RawValue>::new({
         move |message: RawValue| {
             let sender = sender.clone();
-            // Fails if the visitor has disconnected. An error would end most applications with a
-            // traceback; `receive` tells them about the disconnect instead.
+            // A failure means that the visitor has disconnected. It is ignored, because an error
+            // would end most applications with a traceback. `receive` reports the disconnect
+            // instead.
             async move { drop(sender.send(message).await) }
         }
     });
@@ -348,7 +349,7 @@ impl Upload {
     ///
     /// # Errors
     ///
-    /// Fails if the body does not arrive in time, or its connection is lost. The application
+    /// Fails if the body does not arrive in time, or the connection is lost. The application
     /// receives the text as an exception.
     async fn next(&mut self) -> Result<Value, String> {
         let Some(body) = &mut self.body else {

@@ -43,7 +43,8 @@ pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
 ///
 /// # Errors
 ///
-/// Fails immediately if the request exceeds its own limit, otherwise after the budget's timeout.
+/// Fails immediately if the request exceeds its own limit. Fails after the budget's timeout if
+/// other requests free no memory.
 pub(super) async fn grow(charge: &mut Charge, more: usize) -> Result<(), OverBudget> {
     match charge.try_grow(more) {
         Err(error) if error.level != Level::Account => charge.grow(more).await,
@@ -118,10 +119,11 @@ pub(super) async fn read(
 
 /// Reads the rest of the body of a refused request, and drops it.
 ///
-/// A client may not see the refusal if its connection is closed while it sends. All such bodies
-/// together are read at a limited rate, so that they do not take CPU time from other requests.
+/// If the connection were closed while the client sends, the client might not see the refusal. The
+/// read rate is limited over all such bodies, so that they do not take CPU time from other
+/// requests.
 pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
-    // Such a client sends its body only after a `100 Continue`.
+    // A client with the header `Expect` sends its body only after a `100 Continue`.
     if headers.contains_key(header::EXPECT) {
         return;
     }
@@ -148,7 +150,7 @@ pub(super) enum Content {
     Bytes(Bytes, Bytes),
 }
 
-/// The body of a response of known length, created while it is sent.
+/// A response body of known length, created while it is sent.
 pub(super) struct SizedBody<T> {
     content: Option<Content>,
     /// Bytes that are not sent yet.
@@ -195,7 +197,7 @@ impl<T: Unpin> hyper::body::Body for SizedBody<T> {
             Content::Json(writer) => {
                 let mut piece = Vec::with_capacity(PIECE + 1024);
                 if writer.write(&mut piece, PIECE).is_err() {
-                    // The value was checked when its length was computed, so this cannot happen.
+                    // Cannot happen, because the value was checked when its length was computed.
                     this.content = None;
                     return Poll::Ready(Some(Err(std::io::ErrorKind::InvalidData.into())));
                 }

@@ -28,7 +28,7 @@ pub(super) fn layer() -> CompressionLayer<CompressText> {
 /// Selects the responses to compress: text of a known size of at least [`BYTES_MIN`].
 ///
 /// A stream has no known size and is not compressed, because an item must not wait in the
-/// compressor for the next one.
+/// compressor for the next item.
 #[derive(Clone, Copy)]
 pub(super) struct CompressText;
 

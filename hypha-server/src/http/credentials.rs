@@ -19,8 +19,8 @@ pub(super) enum Links {
     AreNoCalls,
 }
 
-/// Returns the token of a request: from the authenticator of the embedding program, otherwise as
-/// [`usual_token`] does. `None` means an anonymous request.
+/// Returns the token of a request: the token that the authenticator of the embedding program finds,
+/// or else the token that [`usual_token`] finds. `None` means an anonymous request.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub(super) fn token(
 }
 
 /// Returns the token of a request from the header `Authorization` (as `Bearer`, as `Basic` with the
-/// token as the password, or alone), otherwise from the cookie `access_token`.
+/// token as the password, or alone), or else from the cookie `access_token`.
 ///
 /// The cookie is ignored in requests of pages of other origins. The browser adds the cookie to such
 /// requests automatically, but these pages must not act for the user.
@@ -154,7 +154,7 @@ mod tests {
         let found = of(header::COOKIE, "a=b; access_token=t0k; c");
         assert_eq!(found.as_deref(), Some("t0k"));
         assert_eq!(of(header::COOKIE, "other=t0k"), None);
-        // An unreadable header is not treated like a missing one.
+        // An unreadable header is not treated like a missing header.
         for value in ["Digest x", "Basic !!", "Basic dTp0", "\u{e4}"] {
             assert!(of(header::AUTHORIZATION, value).is_some(), "{value}");
         }

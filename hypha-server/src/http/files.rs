@@ -48,8 +48,8 @@ pub(super) async fn js_client(
     }
 }
 
-/// Serves a file of a mounted folder, and `index.html` for a folder. Redirects a folder URL without
-/// a slash at the end to the URL with one, so that relative links work.
+/// Serves a file of a mounted folder, and `index.html` for a folder. If the URL of a folder has no
+/// slash at the end, redirects to the URL with a slash, so that relative links work.
 pub(super) async fn mounted(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -128,7 +128,7 @@ async fn serve(
         // `no-cache` lets a browser cache the file, but makes it revalidate with the ETag on each
         // use.
         (header::CACHE_CONTROL, "no-cache".to_owned()),
-        // Prevents that browsers run a text file as a script because of its content.
+        // Keeps browsers from running a text file as a script because of its content.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::ETAG, tag),
     ];

@@ -34,8 +34,8 @@ use super::{Front, Remote};
 use crate::memory::{Account, Charge};
 
 impl Format {
-    /// Returns the format for the content type of a request: JSON without a content type, `None`
-    /// for any type other than JSON or MessagePack.
+    /// Returns the format for the content type of a request. Returns JSON if the request has no
+    /// content type, and `None` if the type is neither JSON nor MessagePack.
     fn of(headers: &HeaderMap) -> Option<Format> {
         let Some(value) = headers.get(header::CONTENT_TYPE) else {
             return Some(Format::Json);
@@ -227,7 +227,7 @@ async fn post(
     // Drops this clone, so that `posted` holds the only reference and frees the JSON after
     // converting it.
     drop(bytes);
-    // Charged before the conversion allocates it.
+    // The memory is charged before the conversion allocates it.
     let charged = body::grow(&mut received.charge, room).await;
     charged.map_err(|error| over_budget(&front.state, &error))?;
     let size = received.bytes.len();
@@ -288,7 +288,7 @@ fn from_text(text: String) -> Result<Value, Problem> {
     Ok(text.into())
 }
 
-/// Responds with a member of a service that is not a function.
+/// Responds with the value of a member of a service, if the member is data and not a function.
 ///
 /// # Errors
 ///
@@ -479,7 +479,7 @@ impl StreamBody {
         let form = self.front.visits.run(size, move || measured.json_form());
         match form.await {
             // The handles in the item are dropped, because the receiver of an event could not call
-            // them.
+            // the functions.
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Some((self.failed(&unfit(error)), false)),
             Err(_) => return Some((self.failed("the server is shutting down"), false)),

@@ -30,7 +30,8 @@ pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     )
 }
 
-/// Returns the response 404 for a path. Adds the reason if the path exists in the Python server.
+/// Returns the response 404 for a path. If the path exists in the Python server, adds the reason
+/// why it does not exist here.
 pub(super) async fn not_found(uri: Uri) -> Problem {
     let reason = platform::lacks_page(uri.path());
     let reason = reason.map(|reason| format!(": {reason}"));
@@ -205,7 +206,7 @@ pub(super) async fn record(
 }
 
 /// Returns the metrics of the server. Uses the format of OpenMetrics if the request accepts it,
-/// otherwise that of Prometheus, like the Python server.
+/// otherwise the format of Prometheus, like the Python server.
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
     let mut accepted = headers.get_all(header::ACCEPT).iter();
     let (format, kind) = if accepted.any(|kinds| {

@@ -205,10 +205,11 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     }
 }
 
-/// Returns the CORS layer for the given origins, or for any origin if there are none.
+/// Returns the CORS layer for the given origins, or for any origin if `origins` is empty.
 ///
-/// The layer allows credentials. Browsers then refuse `*`, so for any origin the layer returns the
-/// origin of the request instead. The cookie does not count for such origins.
+/// The layer allows credentials. Browsers refuse `*` together with credentials, so the layer that
+/// allows any origin responds with the origin of the request instead. The cookie does not count for
+/// such origins.
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     let origins = match origins {
         [] => AllowOrigin::mirror_request(),

@@ -39,7 +39,7 @@ const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 pub(crate) struct HttpRates(Option<Both>);
 
 struct Both {
-    /// Buckets of IP addresses, for requests without a token or with an invalid one.
+    /// Buckets of IP addresses, for requests without a token or with an invalid token.
     strangers: Rates<IpAddr>,
     /// Buckets of tokens. The key is a hash, so that no tokens are stored in memory.
     users: Rates<TokenHash>,
@@ -77,8 +77,8 @@ impl<K: Eq + Hash> Rates<K> {
     fn with<T>(&self, key: K, change: impl FnOnce(&mut RateLimit) -> T) -> T {
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
-            // A full bucket is equal to a new one, so it can be dropped. If none is full, all
-            // buckets are dropped: with so many addresses, the limit on memory takes precedence
+            // A full bucket is equal to a new bucket, so it can be dropped. If no bucket is full,
+            // all buckets are dropped: with so many addresses, the limit on memory takes precedence
             // over the rate limits.
             buckets.retain(|_, rate| !rate.is_full());
             if buckets.len() >= BUCKETS_MAX {
@@ -93,12 +93,12 @@ impl<K: Eq + Hash> Rates<K> {
     ///
     /// # Errors
     ///
-    /// Takes nothing and returns the time if it exceeds [`MAX_DELAY`].
+    /// If that time exceeds [`MAX_DELAY`], takes no token and returns the time as an error.
     fn reserve(&self, key: K) -> Result<Duration, Duration> {
         self.with(key, |rate| rate.reserve(MAX_DELAY))
     }
 
-    /// Returns the time until the bucket of `key` has a token, and takes none.
+    /// Returns the time until the bucket of `key` has a token. Takes no token.
     ///
     /// # Errors
     ///
@@ -185,8 +185,8 @@ fn too_much(wait: Duration) -> Response {
 }
 
 /// Returns the IP address of the client of a request. With `behind_proxy`, this is the last address
-/// in `X-Forwarded-For`, which the proxy has added. The others come from the client and may be
-/// forged.
+/// in `X-Forwarded-For`, which the proxy has added. The other addresses come from the client and
+/// may be forged.
 pub(super) fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let value = headers.get_all("x-forwarded-for").iter().next_back()?;

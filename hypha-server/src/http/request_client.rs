@@ -22,8 +22,9 @@ use crate::{auth, internal_client, session};
 
 /// Maximum size of the messages that wait for the client of a request, in bytes.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// Maximum number of calls that the client of a request runs at the same time. Services call the
-/// functions in their arguments, such as those of an ASGI application.
+/// Maximum number of calls that the client of a request runs at the same time. These are the
+/// service's calls of functions in its arguments, such as `receive` and `send` for an ASGI
+/// application.
 const CONCURRENT_CALLS: usize = 64;
 /// Maximum number of chunks of a request in transit to the service. Each chunk is a copy that is
 /// not charged, so their number must be small.
@@ -92,7 +93,8 @@ pub(super) async fn identify(
 /// Connects a client for a request to `workspace`.
 ///
 /// The client enters the workspace to which its token is bound, if any; otherwise `workspace` if
-/// the user may enter it; otherwise the user's own workspace. Its memory is charged to `account`.
+/// the user may enter it; otherwise the user's own workspace. The client's memory is charged to
+/// `account`.
 ///
 /// # Errors
 ///
@@ -125,8 +127,9 @@ pub(super) async fn enter_any(
 
 /// Returns the service `id` of `workspace` for a page of the workspace.
 ///
-/// The client enters `workspace`, even if the user may not, because applications separate the data
-/// of workspaces by the caller's workspace. The permissions are still those of the user.
+/// The client enters `workspace`, even if the user has no permission there, because applications
+/// separate the data of workspaces by the caller's workspace. The permissions are still those of
+/// the user.
 ///
 /// # Errors
 ///
@@ -204,8 +207,8 @@ async fn enter_at(
     Ok(client)
 }
 
-/// Returns whether a client of the user may enter a workspace: `public`, one that the user may
-/// read, or one that the user owns.
+/// Returns whether a client of the user may enter a workspace: the workspace is `public`, or the
+/// user may read it or owns it.
 async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bool, Problem> {
     let found = state.registry.workspace(workspace).await;
     Ok(found.map_err(failed)?.is_some_and(|info| {
@@ -213,8 +216,8 @@ async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bo
     }))
 }
 
-/// Returns the service `id` of `workspace`. If several match, `mode` selects one. The ids `ws` and
-/// `~` stand for the manager.
+/// Returns the service `id` of `workspace`. If several services match, `mode` selects one. The ids
+/// `ws` and `~` stand for the manager.
 ///
 /// # Errors
 ///

@@ -173,7 +173,7 @@ async fn read(
         .map_err(late)?
 }
 
-/// Raises a charge to `bytes`. Charges nothing up to [`UNCHARGED`].
+/// Raises a charge to `bytes`. Charges nothing if `bytes` is at most [`UNCHARGED`].
 async fn charge_up_to(
     account: &Account,
     charge: &mut Option<Charge>,

@@ -66,8 +66,8 @@ fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     Ok(out)
 }
 
-/// Reads the arguments from a body that is not empty: a map has named arguments, a list has
-/// positional ones, and any other value is the only argument.
+/// Reads the arguments from a body that is not empty: a map contains named arguments, a list
+/// contains positional arguments, and any other value is the only argument.
 ///
 /// For JSON, `room` is the [`msgpack_bound`] of the body, and must be charged already.
 ///

@@ -28,8 +28,8 @@ pub(super) async fn websocket(
     mut request: Request<Body>,
 ) -> Response {
     let state = sessions.state.clone();
-    // Refused before the upgrade, because clients then retry. If the connection is closed after the
-    // upgrade, some clients give up permanently.
+    // Refused before the upgrade, because clients retry after such a refusal. If the connection is
+    // closed after the upgrade, some clients give up permanently.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Server busy, please retry").into_response();
     };

@@ -40,12 +40,12 @@ enum Part {
     Info,
 }
 
-/// The service and the endpoint that a URL names.
+/// The service and the path in the URL of a request.
 struct Place {
     workspace: String,
     /// Id or full id of the service.
     id: String,
-    /// The query parameter `_mode`, which selects among several matches.
+    /// The query parameter `_mode`, which selects one of several matching services.
     mode: Option<String>,
     /// Path of the request, without a slash at its end.
     path: String,

@@ -19,7 +19,7 @@ const METADATA: [&str; 8] = [
     "app_id",
     "service_schema",
 ];
-/// URI prefix of a string in a service.
+/// URI prefix of a resource that is a string in a service.
 const SCHEME: &str = "resource://";
 
 /// The tools, resources and prompts of a service.
@@ -241,8 +241,8 @@ impl Offer {
         )
     }
 
-    /// Adds all functions in a map as tools, also in nested maps. Joins the keys of nested
-    /// functions by underscores.
+    /// Adds all functions in a map and in its nested maps as tools. Joins the keys of nested
+    /// functions with underscores.
     fn add_functions(
         &mut self,
         service: &RemoteService,
@@ -289,7 +289,7 @@ impl Offer {
         }
     }
 
-    /// Adds all strings in a map as resources, also in nested maps.
+    /// Adds all strings in a map and in its nested maps as resources.
     fn add_texts(&mut self, members: &Map, path: &str, place: &str, methods: &HashSet<&str>) {
         for (key, member) in members {
             if !key.starts_with('_') && !METADATA.contains(&key.as_str()) {

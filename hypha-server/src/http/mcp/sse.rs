@@ -131,7 +131,7 @@ pub(super) async fn open(
     state.clone().shutdown.spawn({
         let end = end.clone();
         async move {
-            // The task owns the slot and the entry, so both are freed when it ends.
+            // The task owns the slot and the entry, so both are freed when the task ends.
             let (mut place, _listed) = (place_of_session, listed);
             let stopped = state.shutdown.stopped();
             tokio::select! {
@@ -228,8 +228,8 @@ struct Channel {
     active: watch::Sender<Instant>,
 }
 
-/// Added to the time of the last activity while a request is in progress, so that the session is
-/// not idle. Calls have timeouts of their own.
+/// Added to the time of the last activity while a request is in progress, so that the session does
+/// not count as idle. Calls have timeouts of their own.
 const BUSY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Channel {
@@ -241,7 +241,7 @@ impl Channel {
     }
 }
 
-/// Error after the stream of a session ended.
+/// Error of the transport after the stream of the session has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream of the session has ended")]
 struct Ended;

@@ -98,8 +98,8 @@ pub(super) async fn workspace(
     .await
 }
 
-/// Responds with a description that `write` creates from records. The memory is charged to the
-/// requester meanwhile.
+/// Responds with a description that `write` creates from records. Charges the memory to the
+/// requester until the description is encoded.
 ///
 /// # Errors
 ///
