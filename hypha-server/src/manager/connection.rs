@@ -43,8 +43,8 @@ const LIST_SERVICES: [&str; 4] = [
 const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
 
 /// Maximum number of former addresses at which the manager serves calls. Any client can cause the
-/// manager to connect at such an address, so their number is limited. The oldest address is
-/// dropped.
+/// manager to connect at such an address, so their number is limited. Above this number, the oldest
+/// address is dropped.
 const FORMER_MAX: usize = 32;
 
 /// Connects the manager at its current address, and registers the function with which the router
@@ -74,11 +74,11 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
 /// Serves the manager at a former address, and returns its peer there.
 ///
 /// After a restart of the server, its clients still call the manager at the old address, and accept
-/// a response from no other address. Returns `None` if the name is not a valid manager id, or the
+/// responses only from that address. Returns `None` if the name is not a valid manager id, or the
 /// server is stopping.
 async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
-    // Any client can send this name, so other names must not create clients in the workspace of the
-    // server.
+    // Any client can send this name, so a name that is no manager id must not create a client in
+    // the workspace of the server.
     let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
     if !plausible || state.shutdown.is_stopping() {
         return None;
@@ -166,7 +166,7 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
             // Python clients send `None` for an omitted argument.
             let query = args.optional::<Option<ServiceQuery>>(0)?.flatten();
             let include_unlisted: Option<bool> = args.optional(1)?;
-            // Decoded so that wrong types are refused. Otherwise ignored, because this server
+            // Decoded only to refuse wrong types. The values are ignored, because this server
             // installs no applications.
             let _: (Option<bool>, Option<bool>) = (args.optional(2)?, args.optional(3)?);
             let unlisted = include_unlisted.unwrap_or(false);

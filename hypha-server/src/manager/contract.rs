@@ -28,8 +28,8 @@ use crate::workspace;
 
 /// Timeout of a ping in seconds, used if the caller's timeout is not finite.
 const PING_TIMEOUT: f64 = 5.0;
-/// Maximum number of clients that `cleanup` pings at the same time. Without it, `cleanup` would
-/// make as many calls at once as the workspace has clients.
+/// Maximum number of clients that `cleanup` pings at the same time. Without this limit, `cleanup`
+/// would make as many calls at once as the workspace has clients.
 const PINGS_AT_ONCE: usize = 50;
 
 /// Takes a slot for a call that may wait for other clients.
@@ -41,7 +41,7 @@ fn waiting(state: &State, ctx: &Context) -> Answer<WaitingCall> {
     let owner = state.account_owner(ctx);
     let gone = ctx.cancellation().clone();
     if state.has_departed(ctx) {
-        // Its departure was announced before this call began. See `State::departure`.
+        // The caller's departure was announced before this call began. See `State::departure`.
         gone.cancel();
     }
     state.waiting.begin(&super::caller(ctx), &owner, gone)
@@ -71,7 +71,7 @@ impl Manager {
     }
 
     /// Counts a call against the limits on waiting calls until the result is dropped. Fails if the
-    /// caller or its user has too many.
+    /// caller or its user has too many such calls.
     fn waiting(&self, ctx: &Context) -> Answer<WaitingCall> {
         waiting(&self.state, ctx)
     }
@@ -101,7 +101,7 @@ impl Manager {
     /// their addresses.
     ///
     /// The candidates are the registered clients at all servers and the connections at this server:
-    /// a client that has not registered its built-in service is in no record.
+    /// a client that has not registered its built-in service has a connection but no record.
     async fn remove_unresponsive(
         &self,
         ctx: &Context,
@@ -370,7 +370,7 @@ impl WorkspaceManager for Manager {
         let introduced = workspace::registered_clients(&self.state, id).await;
         let empty =
             introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
-        // The caller may be in another workspace, and remove one that has no clients left.
+        // The caller may be in another workspace, so the workspace `id` may have no clients left.
         if empty && !workspace.properties.persistent {
             workspaces::delete(&self.state, ctx, id).await?;
             summary.insert("removed_workspace".into(), id.into());

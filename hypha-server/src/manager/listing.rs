@@ -18,7 +18,7 @@ use crate::registry::{Record, RegistryError, ServicePattern, encode_list, encode
 use crate::state::State;
 
 /// Records, each with a flag that says whether the caller is a member of the record's workspace.
-/// Members see the whole record, others a reduced one.
+/// Members see the whole record, other callers a reduced record.
 type Listed = Vec<(Arc<Record>, bool)>;
 
 /// Returns the services that match a query and that the caller may see, encoded.
@@ -144,8 +144,8 @@ async fn find(
                 is_member
             }
         };
-        // Any caller that knows the id may use an unlisted service, but only clients of its
-        // workspace that request unlisted services get it in a list.
+        // Any caller that knows its id may use an unlisted service. A list contains the service
+        // only if the caller is a client of the service's workspace and requests unlisted services.
         let shown = match record.visibility {
             Visibility::Public => true,
             Visibility::Unlisted => include_unlisted && record.workspace() == own,
@@ -190,7 +190,8 @@ fn by_text(text: &str) -> ServiceFilter {
 ///
 /// # Errors
 ///
-/// Fails if the filter has unknown keys, contradicts itself, or contains characters that no id has.
+/// Fails if the filter has unknown keys, contradicts itself, or contains characters that ids must
+/// not contain.
 fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
     if !filter.unknown.is_empty() {
         let keys: Vec<_> = filter
@@ -230,7 +231,7 @@ fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
         visibility: filter.visibility.unwrap_or_else(any),
         kind: filter.kind.unwrap_or_else(any),
     };
-    // The type is not checked: as in the Python server, any characters are allowed there.
+    // The type is not checked, because it may contain any characters, as in the Python server.
     for part in [
         &pattern.visibility,
         &pattern.workspace,

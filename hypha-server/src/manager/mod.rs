@@ -72,7 +72,8 @@ fn timeout_in_bounds(given: Option<f64>, default: f64) -> Duration {
         .clamp(SHORTEST, LONGEST)
 }
 
-/// Returns the encoded size of a value, in bytes. `what` names the value in the error.
+/// Returns the encoded size of a value, in bytes. `what` is the name of the value in the error
+/// text.
 ///
 /// # Errors
 ///

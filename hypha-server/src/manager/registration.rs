@@ -34,7 +34,7 @@ const SETUP: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 ///
-/// Fails if the caller may not write in its workspace, the record is invalid or names another
+/// Fails if the caller may not write in its workspace, the record is invalid or belongs to another
 /// client, a limit is exceeded, or the name belongs to a singleton.
 pub(super) async fn register(
     state: &State,
@@ -181,9 +181,9 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     Ok(service)
 }
 
-/// Returns whether the client has registered its built-in service. Other services are refused
-/// without it, because a registration that arrives after the removal of the client would stay in
-/// the registry.
+/// Returns whether the client has registered its built-in service. If it has not, its other
+/// services are refused, because a registration that arrives after the removal of the client would
+/// stay in the registry.
 async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
     let pattern = ServicePattern {
         workspace: workspace.to_owned(),
@@ -315,8 +315,8 @@ pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -
         mode: Some(SelectionMode::Exact),
         ..ServiceSelection::default()
     };
-    // `exact` fails if several services match. The other modes would pick one, possibly not the one
-    // the caller meant.
+    // `exact` fails if several services match. The other modes would pick one service, possibly not
+    // the intended one.
     let service = resolve::find(state, ctx, service_id, &selection).await?;
     let not_found = || ManagerError::Key(format!("Service not found: {service_id}"));
     let key = ServiceKey::parse(&service.id).ok_or_else(not_found)?;

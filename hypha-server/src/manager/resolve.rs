@@ -86,7 +86,7 @@ pub(super) async fn find(
 }
 
 /// Returns the service that `id` selects, and whether the caller is a member of its workspace.
-/// Services whose full ids are in `absent` are selected only if there is no other.
+/// Services whose full ids are in `absent` are selected only if no other service matches.
 async fn find_present(
     state: &State,
     ctx: &Context,
@@ -159,7 +159,8 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
     }
     Ok(ServicePattern {
         // No workspace has a `?` in its id, so a partial wildcard matches nothing. If it matched
-        // several workspaces, it would bypass the permission check, which covers only one.
+        // several workspaces, it would bypass the permission check, which covers only one
+        // workspace.
         workspace: workspace.replace('*', "?"),
         client: client.to_owned(),
         name: name.to_owned(),
@@ -171,8 +172,8 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
 /// The services among which a selection mode chooses, in the order of their ids.
 type Candidates = Vec<Arc<Record>>;
 
-/// Returns the error for an unknown mode, with the text of the Python server. It names the wrong
-/// part.
+/// Returns the error for an unknown mode, with the text of the Python server. The text says which
+/// part of the mode is invalid.
 fn invalid_mode(mode: &str) -> ManagerError {
     let Some(rule) = mode.strip_prefix("select:") else {
         return ManagerError::Value(format!(
@@ -251,7 +252,7 @@ async fn choose(
                 candidates.first()
             } else if !ctx.user().may(Permission::Read, &pattern.workspace) {
                 // The manager makes these calls with the permissions of the server, so callers that
-                // may not read the workspace must not cause them.
+                // may not read the workspace must not trigger them.
                 random()
             } else {
                 let timeout = timeout_in_bounds(selection.select_timeout, SELECT_TIMEOUT);
@@ -364,7 +365,8 @@ pub(super) async fn get(
     id: &str,
     config: GetServiceConfig,
 ) -> Answer<Value> {
-    // `pattern` would report this as well, but the Python server has a separate error text for it.
+    // `pattern` would refuse this id as well, but the Python server has a separate error text for
+    // it.
     if id == "*" {
         return Err(ManagerError::Assertion(
             "Invalid service id: *, it cannot be a wildcard.".into(),
@@ -446,7 +448,7 @@ fn case(given: Option<Keyword<Case>>) -> Answer<Option<Case>> {
     }
 }
 
-/// Converts the keys of a service to a case, if one is given.
+/// Converts the keys of a service to `case`, if it is given.
 fn converted(service: Value, case: Option<Case>) -> Value {
     match case {
         Some(case) => convert_keys(service, case),

@@ -138,7 +138,8 @@ pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
 }
 
 /// Returns a new child of a user. The child gets the user's e-mail address, and the user's roles
-/// except `admin`: that role grants access to every workspace, and a token is for one.
+/// except `admin`, because that role grants access to every workspace, and a token is valid for one
+/// workspace.
 ///
 /// A child of a child gets the same parent as the child, so that rules for parents check only one
 /// level.
@@ -187,11 +188,11 @@ pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<
     kept.map_err(unavailable)
 }
 
-/// Returns the user of a token, which must be for the caller's workspace or for none.
+/// Returns the user of a token, which must be bound to the caller's workspace or to no workspace.
 ///
 /// # Errors
 ///
-/// Fails if the caller may not read its workspace, or the token is invalid or for another
+/// Fails if the caller may not read its workspace, or the token is invalid or bound to another
 /// workspace.
 pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;

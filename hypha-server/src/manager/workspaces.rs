@@ -60,7 +60,7 @@ async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
     Ok(())
 }
 
-/// Returns the record of a workspace, by default of the caller's own.
+/// Returns the record of a workspace. Default: the caller's own workspace.
 ///
 /// # Errors
 ///
@@ -87,8 +87,8 @@ pub(super) async fn info(
 
 /// Returns the workspaces that the caller may read or owns, in the order of their ids.
 ///
-/// `matching` is a map of properties that must be equal; a property that a record lacks counts as
-/// null. `offset` and `limit` apply to the filtered list.
+/// `matching` contains the properties that a record must have, with their values. A property that
+/// is missing in a record counts as null. `offset` and `limit` apply to the filtered list.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ pub(super) async fn list(
 /// # Errors
 ///
 /// Fails for anonymous users, for invalid ids, if the workspace exists and may not be replaced, for
-/// the personal workspace of another user, and above the quota of the user.
+/// the personal workspace of another user, and if the quota of the user is exhausted.
 pub(super) async fn create(
     state: &State,
     ctx: &Context,
@@ -236,8 +236,8 @@ pub(super) async fn create(
 
 /// Returns the user that owns the workspaces and bookmarks that a caller creates.
 ///
-/// This is the caller itself. For the user of a child token, which ceases to exist with the token,
-/// it is the user that has issued the token, if the token grants admin permission in that user's
+/// Usually this is the caller itself. The user of a child token ceases to exist with the token, so
+/// this is the user that has issued the token, if the token grants admin permission in that user's
 /// own workspace.
 ///
 /// # Errors
@@ -424,12 +424,12 @@ pub(super) async fn set_env(state: &State, ctx: &Context, key: String, value: Va
     events::add(state, ctx, event.into(), Value::Map(data))
 }
 
-/// Returns a variable of the caller's workspace, or a map of all of them.
+/// Returns a variable of the caller's workspace, or a map of all variables if `key` is `None`.
 ///
 /// # Errors
 ///
-/// Fails if the variable does not exist, or the caller may not both read and write: variables
-/// contain secrets.
+/// Fails if the variable does not exist. Also fails if the caller may not read or may not write,
+/// because variables contain secrets.
 pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -> Answer<Value> {
     let id = in_own_workspace(ctx, Permission::ReadWrite)?;
     let workspace = load(state, id).await?;
@@ -576,8 +576,8 @@ async fn change_bookmarks(
 ///
 /// # Errors
 ///
-/// Fails if the caller may not write, the id names another workspace or is in use, or the type or
-/// the record is too large.
+/// Fails if the caller may not write, the id contains another workspace or is in use, or the type
+/// or the record is too large.
 pub(super) async fn register_type(
     state: &State,
     ctx: &Context,
