@@ -14,9 +14,9 @@ use crate::store::Store;
 pub(crate) enum AccountChange {
     /// The change was made and stored.
     Done,
-    /// The stored account differs from the expected one, so nothing was changed.
+    /// The stored account differs from the expected account, so nothing was changed.
     Conflict,
-    /// The maximum number of accounts exists already, so none was created.
+    /// The maximum number of accounts exists already, so no account was created.
     Full,
 }
 

@@ -392,7 +392,7 @@ impl Registry for MemoryRegistry {
         }
         drop(services);
         // The records are dropped here, after the lock is released, because a client may have
-        // thousands of large ones.
+        // thousands of large records.
         done(())
     }
 
@@ -500,8 +500,9 @@ impl Registry for MemoryRegistry {
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {
-        // The hash of a token, and for a reconnection token also that of its session. Hashes are
-        // stored instead of tokens, because the database must not contain usable credentials.
+        // Stores the hash of the token and, for a reconnection token, the hash of its session.
+        // Hashes are stored instead of tokens, because the database must not contain usable
+        // credentials.
         let (hashes, now) = (auth::hashes_to_revoke(token), auth::now());
         async move {
             for hash in hashes {

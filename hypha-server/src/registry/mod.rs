@@ -5,7 +5,7 @@
 //! manager registers and finds services here, `workspace` removes the records of disconnected
 //! clients and failed servers, and `session` reads the records of workspaces.
 //!
-//! Invariants of both:
+//! Invariants of both implementations:
 //!
 //! * Limits and singletons are checked atomically with a change, so that two registrations cannot
 //!   both take the last free slot. The exception is a cluster with a server that keeps no indexes
@@ -220,7 +220,7 @@ pub(crate) trait Registry: Send + Sync {
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
 
     /// Stores a block of a user or an IP address for all servers, or removes it. The in-memory
-    /// registry stores no blocks, because the server keeps its own.
+    /// registry stores no blocks, because the server itself keeps its blocks in memory.
     fn put_block<'a>(&'a self, _key: &'a str, _block: Option<Block>) -> Answer<'a, ()> {
         ready(Ok(())).boxed()
     }

@@ -10,7 +10,7 @@ pub(crate) struct ServicePattern {
     pub(crate) client: String,
     /// Last part of the id, without `@app`.
     pub(crate) name: String,
-    /// App of the service. A service without one has the app `*`.
+    /// App of the service. A service without an app has the app `*`.
     pub(crate) app_id: String,
     /// `public`, `unlisted` or `protected`.
     pub(crate) visibility: String,
@@ -56,8 +56,8 @@ impl ServicePattern {
 /// exponential time.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
-    // `text` must start with the piece before the first star, and without a star must be equal to
-    // it.
+    // `text` must start with the piece before the first star. If there is no star, `text` must
+    // equal that piece.
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
         return false;

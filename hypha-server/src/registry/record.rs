@@ -89,7 +89,7 @@ impl Record {
         })
     }
 
-    /// Returns the parts of the id, or `None` if it is not a full id.
+    /// Returns the parts of the id, or `None` if the id is not a full id.
     pub(crate) fn key(&self) -> Option<ServiceKey<'_>> {
         ServiceKey::parse(&self.id)
     }
@@ -121,7 +121,8 @@ impl Record {
         self
     }
 
-    /// Decodes the record: the whole record for members of its workspace, a reduced one for others.
+    /// Decodes the record: the whole record for members of its workspace, a reduced record for
+    /// other callers.
     ///
     /// # Errors
     ///
@@ -154,7 +155,7 @@ impl Record {
     }
 
     /// Appends the encoded record to `out`: the whole record for members of its workspace, a
-    /// reduced one for others.
+    /// reduced record for other callers.
     pub(crate) fn write(&self, is_member: bool, out: &mut Vec<u8>) {
         let mut done = 0;
         if !is_member {
@@ -204,8 +205,8 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
         let end = start + wire::skip(&map[start..]).ok()?;
         if map[at..start] == wanted {
             let fewer = count - 1;
-            // The header keeps its length although the count may fit a shorter one: decoders accept
-            // this, and no other position changes.
+            // The header keeps its length although the count may fit into a shorter header:
+            // decoders accept this, and no other position changes.
             let head_without = match head {
                 1 => vec![0x80 | fewer as u8],
                 3 => [&[0xde], &(fewer as u16).to_be_bytes()[..]].concat(),
@@ -268,7 +269,7 @@ fn encode(
     }
     out.reserve_exact(5 + bytes);
     match u8::try_from(listed.len()) {
-        // The headers of a short list and of one with up to 2^32 - 1 items.
+        // The headers of a short list and of a list with up to 2^32 - 1 items.
         Ok(count @ ..=0x0f) => out.push(0x90 | count),
         _ => {
             out.push(0xdd);

@@ -70,11 +70,11 @@ const SERVERS: &str = "hypha-server:servers";
 const ALIVE_FOR: Duration = Duration::from_secs(5);
 /// Number of consecutive beats, one second apart, for which the key of a server must be missing
 /// before the server counts as dead. More than one, because after a pause of Redis all keys are
-/// missing at first, and the other servers need time to refresh theirs.
+/// missing at first, and the other servers need time to refresh their keys.
 const BEATS_MISSED: u32 = 3;
 /// Time without a successful beat after which Redis counts as unreachable.
 const UNREACHABLE_AFTER: Duration = Duration::from_millis(2500);
-/// Timeout of a beat. Short, so that a beat without a response does not delay the next one.
+/// Timeout of a beat. Short, so that a beat without a response does not delay the next beat.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The registry of a server in a cluster.
@@ -149,7 +149,7 @@ fn escaped(part: &str) -> String {
 }
 
 /// Returns a Redis pattern that matches the keys of all records that `pattern` matches, and
-/// possibly others.
+/// possibly other keys.
 fn key_pattern(pattern: &ServicePattern) -> String {
     let ServicePattern {
         workspace,
@@ -214,7 +214,7 @@ fn too_large(record: &Record, owner: String, max: usize) -> RegistryError {
 }
 
 /// Returns a pattern for [`glob`] that matches the keys of all records that `pattern` matches, and
-/// possibly others. Unlike [`key_pattern`], the result contains no escapes.
+/// possibly other keys. Unlike [`key_pattern`], the result contains no escapes.
 fn key_glob(pattern: &ServicePattern) -> String {
     let ServicePattern {
         workspace,
@@ -328,8 +328,8 @@ impl RedisRegistry {
             .collect())
     }
 
-    /// Decodes a record from its fields. Counts and skips an invalid record, because one such
-    /// record must not make every search that finds it fail.
+    /// Decodes a record from its fields. Counts and skips an invalid record, because every search
+    /// that finds the record would otherwise fail.
     fn record(&self, fields: &[(String, String)]) -> Option<Record> {
         if fields.is_empty() {
             return None;
@@ -489,8 +489,8 @@ impl RedisRegistry {
         client_id: &str,
     ) -> Result<Vec<String>, RegistryError> {
         if workspace.contains('*') || client_id.contains('*') {
-            // The indexes would treat the star as a wildcard. No client of this server has one in
-            // its address.
+            // The indexes would treat the star as a wildcard. No client of this server has a star
+            // in its address.
             return self.scanned_of_client(workspace, client_id).await;
         }
         let pattern = ServicePattern {
@@ -736,8 +736,8 @@ impl RedisRegistry {
                 if server.is_none_or(|(server, _)| server != server_id) {
                     continue;
                 }
-                // Removed only if the owner is still the one that was read, because the client may
-                // since have registered the service at another server.
+                // Removed only if the record still has the owner that was read, because the client
+                // may since have registered the service at another server.
                 let removed = self.index.remove(std::slice::from_ref(key), Some(&owner));
                 if removed.await?.is_empty() {
                     continue;
@@ -998,8 +998,8 @@ impl Registry for RedisRegistry {
 
     fn remove_server<'a>(&'a self, server_id: &'a str) -> Answer<'a, Option<Vec<String>>> {
         async move {
-            // Several servers detect a dead server at the same time. The one that removes it from
-            // the set also removes its records.
+            // Several servers detect a dead server at the same time. The server that removes it
+            // from the set also removes its records.
             let mut connection = self.connection.clone();
             let mut asked = pipe();
             asked.atomic().srem(SERVERS, server_id);

@@ -3,8 +3,8 @@
 //! Each workspace has a hash of its records, by `client:name`, and a sorted set of groups. The
 //! members of the set are `property NUL value NUL client:name`, in the order of their bytes, so
 //! that a range of the set contains all records of a client, a name, a type or an app. One hash
-//! counts the bytes of the records of each client, of each workspace and of all. One set per server
-//! contains the records that its connections own.
+//! counts the bytes of the records of each client, of each workspace and in total. One set per
+//! server contains the records that its connections own.
 //!
 //! Scripts change records and indexes atomically. Servers with indexes make all changes by these
 //! scripts. The scripts read keys that are not among their `KEYS`, so they need a single Redis, not
@@ -37,8 +37,8 @@ pub(super) const INDEXED: &str = "hypha-server/index:servers";
 /// that server may be in no index.
 const MIXED_FOR: Duration = Duration::from_secs(900);
 
-/// Lua functions that all scripts share. An entry is a field in the hash of a workspace: the bytes,
-/// whether the service is a singleton, the server, and the key of the record.
+/// Lua functions that all scripts share. An entry is a field in the hash of a workspace. Its value
+/// contains the bytes, whether the service is a singleton, the server, and the key of the record.
 const COMMON: &str = r#"
 local function mixed()
     return redis.call('EXISTS', LEASE, PREFIX .. 'mixed') > 0
@@ -125,7 +125,7 @@ end
 /// Returns whether searches must scan, and the members that may match, with their entries. Reads
 /// only the smallest group that contains all matches. The arguments are whether to list the members
 /// even if searches must scan, the workspace, and the values of the client, name, type, app and
-/// `public`, with `*` for any.
+/// `public`, where `*` stands for any value.
 const LIST: &str = r#"
 local is_mixed = mixed()
 if is_mixed and ARGV[1] == '0' then return {1, {}} end
@@ -198,9 +198,9 @@ return {0, keys, records}
 
 /// Stores a record, unless a limit or a singleton forbids it.
 ///
-/// The first key is that of the record, the others are former keys of the service. The arguments
-/// are whether to store the record even if searches must scan, the id, the bytes, whether the
-/// service is a singleton, the server, the four limits, and the fields.
+/// The first key is the key of the record, the other keys are former keys of the service. The
+/// arguments are whether to store the record even if searches must scan, the id, the bytes, whether
+/// the service is a singleton, the server, the four limits, and the fields.
 const PUT: &str = r#"
 if ARGV[1] == '0' and mixed() then return 'mixed' end
 local id, key = ARGV[2], KEYS[1]
@@ -274,9 +274,9 @@ end
 return removed
 "#;
 
-/// Removes some of the records of a server that has ended. Returns the number of records examined,
-/// which is 0 at the end, and the addresses of the clients among them. The arguments are the server
-/// and the number of records per step.
+/// Removes some of the records of a server that has ended. Returns the number of examined records,
+/// and the addresses of the clients among them. The number is 0 if no record is left. The arguments
+/// are the server and the number of records per step.
 const REMOVE_SERVER: &str = r#"
 local set, clients = PREFIX .. 'server:' .. ARGV[1], {}
 local found = redis.call('SRANDMEMBER', set, ARGV[2])
@@ -345,10 +345,10 @@ pub(super) struct Entry {
 pub(super) type Fields = Vec<(String, String)>;
 
 /// The fields of a record as Redis returns them. Other programs also write to this Redis, so a
-/// field may not be UTF-8.
+/// field may contain invalid UTF-8.
 type Raw = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Converts fields to strings. If one of them is not UTF-8, returns only the id: the record is then
+/// Converts fields to strings. If a field is not UTF-8, returns only the id: the record is then
 /// skipped and logged.
 fn texts(raw: Raw) -> Fields {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
@@ -370,7 +370,7 @@ fn literal(part: &str) -> String {
     if any { "*".to_owned() } else { part.to_owned() }
 }
 
-/// Parses an entry. Returns `None` if it has another format.
+/// Parses an entry. Returns `None` if `text` has another format.
 fn entry(member: String, text: &str) -> Option<Entry> {
     let mut parts = text.splitn(4, '\0');
     let bytes = parts.next()?.parse().ok()?;
@@ -411,7 +411,7 @@ impl Index {
         }
     }
 
-    /// Returns the entries of a workspace that may match, or `None` if searches must scan and
+    /// Returns those entries of a workspace that may match, or `None` if searches must scan and
     /// `anyway` is false. `kind` and `app` are the escaped type and app of the pattern, as in keys.
     pub(super) async fn list(
         &self,
@@ -478,7 +478,8 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// Fails if Redis does not respond. A limit or a singleton is a result, not an error.
+    /// Fails if Redis does not respond. A refusal because of a limit or a singleton is a result,
+    /// not an error.
     pub(super) async fn put(
         &self,
         record: &NewRecord<'_>,
@@ -553,7 +554,8 @@ impl Index {
         }
     }
 
-    /// Records for [`MIXED_FOR`] that a server without indexes is part of the cluster.
+    /// Stores in Redis, for the time [`MIXED_FOR`], that a server without indexes is part of the
+    /// cluster.
     pub(super) async fn note_mixed(&self) -> Result<(), RegistryError> {
         let mut connection = self.connection.clone();
         let life = MIXED_FOR.as_secs();

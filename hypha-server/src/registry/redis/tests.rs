@@ -468,7 +468,7 @@ async fn invalid_records_do_not_break_lists() {
         .await
         .unwrap();
     connection.set::<_, _, ()>(&no_hash, "text").await.unwrap();
-    // With the indexes, and with a scan.
+    // The search in one workspace uses the indexes; the search in `*` scans all keys.
     assert_eq!(find(&registry, &in_workspace("w")).await, ["w/a:good"]);
     assert_eq!(find(&registry, &in_workspace("*")).await, ["w/a:good"]);
     assert_eq!(find(&registry, &exact("w", "a", "no-text")).await, [""; 0]);
