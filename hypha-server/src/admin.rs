@@ -21,7 +21,7 @@ use crate::router::SERVER_WORKSPACE;
 use crate::state::{ADMINISTRATION, State};
 use crate::workspace;
 
-/// Maximum number of calls that the service runs at the same time. Operators make few.
+/// Maximum number of calls that the service runs at the same time. Operators make few calls.
 const CONCURRENT_CALLS: usize = 64;
 /// Maximum size of the calls that wait for the service, in bytes.
 const QUEUE_BYTES: usize = 1024 * 1024;
@@ -32,7 +32,7 @@ const UNLOAD_MAX: f64 = 60.0;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Connects the client of the service and registers the service, and also the services `others`.
+/// Connects the client of the service, and registers the service and the services in `others`.
 ///
 /// # Errors
 ///
@@ -216,7 +216,8 @@ impl Admin {
         timeout(limit, empty).await.map_err(|_| {
             ManagerError::Timeout(format!("some clients of {workspace} are still connected"))
         })?;
-        // Needed if the workspace had no clients: otherwise the last client that leaves unloads it.
+        // Needed only if the workspace had no clients, because the last client that leaves unloads
+        // its workspace.
         let unloaded = workspace::unload_if_empty(&state, &workspace).await;
         unloaded.map_err(unavailable)
     }

@@ -130,7 +130,7 @@ impl EventLog {
         });
     }
 
-    /// Returns the entries that `filter` selects from those of a user in a workspace, oldest first.
+    /// Returns the entries of a user in a workspace that `filter` selects, oldest first.
     pub(crate) fn read(
         &self,
         workspace: &str,
@@ -151,8 +151,8 @@ impl EventLog {
         self.select(workspace, user_id, filter, kind)
     }
 
-    /// Applies `part` to each entry that `filter` selects from those of a user in a workspace, and
-    /// returns the results.
+    /// Applies `part` to each entry of a user in a workspace that `filter` selects, and returns the
+    /// results.
     fn select<T>(
         &self,
         workspace: &str,

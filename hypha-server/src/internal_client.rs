@@ -1,10 +1,10 @@
 //! Connects clients inside the server: ordinary `hypha-rpc` clients on a memory link. The router
 //! holds the other end of the link.
 //!
-//! The manager, the login service, the admin service and each plain HTTP request are such clients.
-//! The services serve all clients of the server from one queue, so their messages never wait for a
-//! receiver ([`connect_shared`]). The client of an HTTP request waits like any other
-//! ([`connect_for`]).
+//! The manager, the login service and the admin service are such clients, and each plain HTTP
+//! request has one. The services serve all clients of the server from one queue, so their messages
+//! never wait for a receiver ([`connect_shared`]). The client of an HTTP request waits like any
+//! other ([`connect_for`]).
 //!
 //! Two tasks serve a link, one for each direction. Both hold parts of the server's state and end
 //! when the link closes, so the state is freed only when all of these clients are dropped.
@@ -96,8 +96,8 @@ impl PeerMemory for Payer {
 /// address is taken.
 ///
 /// Its frames do not wait for room at a slow caller, so responses to other callers are not delayed.
-/// `queue_bytes` limits the size of the calls that wait for the client, and `concurrent_calls` the
-/// number that run.
+/// `queue_bytes` limits the size of the calls that wait for the client, and `concurrent_calls`
+/// limits the number of calls that run at the same time.
 ///
 /// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect_shared(

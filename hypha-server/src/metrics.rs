@@ -310,7 +310,8 @@ fn classic(text: &str) -> String {
     out
 }
 
-/// A counter. One whose name ends in `_open` also decreases, and is a gauge for Prometheus.
+/// A counter. If its name ends in `_open`, the counter can also decrease, and is a gauge for
+/// Prometheus.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 

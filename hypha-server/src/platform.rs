@@ -1,5 +1,5 @@
-//! Names the parts of the Python platform that this server does not have, so that the error for
-//! such a part says more than "not found".
+//! Lists the parts of the Python platform that this server lacks, so that the error for such a part
+//! says more than "not found".
 
 const ARTIFACTS: &str = "this server has no artifacts";
 const APPS: &str = "this server launches no apps";

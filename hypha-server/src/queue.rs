@@ -233,8 +233,8 @@ impl TaskQueue {
         let mut stopped = std::pin::pin!(stopped);
         let arrival = self.arrival((workspace.to_owned(), queue_name.clone()));
         loop {
-            // Checks again after the entry was created, because a task that arrived before it
-            // caused no notification.
+            // Checks again after the entry was created, because a task that arrived earlier caused
+            // no notification.
             if let Some(task) = self.pop_now(workspace, &queue_name).await? {
                 return Ok(Some(task));
             }

@@ -1,8 +1,9 @@
 //! Limits a rate with bursts, by a token bucket.
 //!
 //! The crate governor 0.10 is not used, because it cannot test whether a bucket is empty without
-//! taking a token, and allows no debt. Each valid request would be charged to its address, and a
-//! message larger than the burst would never pass. The layers of tower limit all callers together.
+//! taking a token, and allows no debt. With governor, each valid request would be charged to its
+//! address, and a message larger than the burst would never pass. The rate limits of tower apply to
+//! all callers together, not to each caller.
 
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl RateLimit {
         Duration::try_from_secs_f64(missing / self.per_second).unwrap_or(Duration::MAX)
     }
 
-    /// Returns whether the bucket is full. A full bucket is equal to a new one, so it can be
+    /// Returns whether the bucket is full. A full bucket is equal to a new bucket, so it can be
     /// dropped.
     pub(crate) fn is_full(&mut self) -> bool {
         self.earn();

@@ -292,8 +292,8 @@ impl Router {
         drop(charge);
     }
 
-    /// Parses a message and delivers it to its target. Charges each message, also a refused one, to
-    /// the rates of one connection exactly once.
+    /// Parses a message and delivers it to its target. Charges each message, including refused
+    /// messages, exactly once to the rates of one connection.
     async fn deliver_to_target(&self, sender: &Peer, frame: Bytes) {
         let Ok(message) = Message::parse(frame) else {
             charge_message(sender, 0);
@@ -326,8 +326,8 @@ impl Router {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
             let is_new = message.session().is_some() && sender.partners.note(&address);
-            // A client of the server itself sends to all others through one connection, so one slow
-            // receiver must not block it.
+            // A client of the server itself sends to all other clients through one connection, so
+            // one slow receiver must not block it.
             let sending = match sender.serves_all {
                 true => self.bus.send_at_once(&address, frame.into_bytes()),
                 false => self.bus.send(&address, frame.into_bytes()),
@@ -362,7 +362,7 @@ impl Router {
                     }
                 }
                 // If the target was detached before the call was recorded, its partners were
-                // notified without this caller, which would wait for a response without end.
+                // notified without this caller, and the caller would wait forever for a response.
                 if is_new && !self.is_attached(&target) {
                     self.refuse_absent(sender, &message, &target.address);
                 }
@@ -379,7 +379,7 @@ impl Router {
     /// because it made no progress within the timeout.
     async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Unsent> {
         // A server service never waits, because one slow receiver would delay the responses to all
-        // others.
+        // other clients.
         if sender.serves_all {
             return target.outbox.push(frame).map_err(|_| Unsent::Disconnected);
         }
@@ -571,11 +571,11 @@ fn charge_message(sender: &Peer, bytes: usize) {
 }
 
 /// Charges a message to the rates of the connection that has caused it: a response to the caller,
-/// any other message to the sender. Otherwise callers could use up the rates of a callee.
+/// any other message to the sender. Callers could otherwise use up the rates of a callee.
 ///
 /// Charges a response to the sender if the target has never sent anything to this sender, or if the
-/// target is already charged for its maximum number of responses. Otherwise responses to no call
-/// could use up the rates of any client.
+/// target is already charged for its maximum number of responses. Without this rule, a client could
+/// use up the rates of any other client with responses to calls that were never made.
 fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     if sender.pace.is_none() && target.is_none_or(|target| target.pace.is_none()) {
         return;
@@ -644,7 +644,7 @@ fn is_notified_of_departures(peer: &Peer, workspace: &str) -> bool {
 /// Records a call at both ends, so that each is notified when the other disconnects. Returns
 /// whether the target is a new partner of the caller.
 fn note_call(caller: &Peer, target: &Peer) -> bool {
-    // The common case, without the locks of the partners.
+    // Fast path: in the common case, the locks of the partners are not taken.
     if caller.partners.is_latest(target.generation) {
         return false;
     }

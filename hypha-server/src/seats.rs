@@ -49,8 +49,8 @@ impl Seats {
         self.limit
     }
 
-    /// Takes a slot of `name`. Returns `None` if none is free, unless `admit` allows exceeding the
-    /// limit.
+    /// Takes a slot of `name`. Returns `None` if no slot is free and `admit` does not allow
+    /// exceeding the limit.
     pub(crate) fn take(self: &Arc<Self>, name: &str, admit: Admit) -> Option<Seat> {
         let mut taken = self.taken.lock();
         let count = taken.entry(name.to_owned()).or_default();

@@ -1,5 +1,5 @@
 //! Limits the number of items per owner and in total. Beyond a limit, a new item evicts an older
-//! one.
+//! item.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// A new item is always accepted. If its owner then exceeds the limit per owner, the owner's oldest
 /// item is evicted. If the total limit is exceeded, the oldest item of the owner with the most
 /// items is evicted. So an owner evicts only its own items, or items of owners that have at least
-/// as many.
+/// as many items.
 pub(crate) struct Shares<T> {
     /// Maximum number of items of one owner.
     per_owner: usize,
@@ -88,7 +88,7 @@ impl<T> Shares<T> {
     }
 }
 
-/// Slots for waiting calls. A call that is evicted by a newer one is notified through
+/// Slots for waiting calls. A call that is evicted by a newer call is notified through
 /// [`Slot::evicted`].
 pub(crate) struct Slots(Mutex<Shares<oneshot::Sender<()>>>);
 
@@ -174,7 +174,7 @@ mod tests {
         shares.insert("modest", 4);
         assert_eq!(shares.insert("newcomer", 5).1, Some(1));
         assert_eq!(shares.insert("another", 6).1, Some(2));
-        // Each owner now has one item, so the oldest item of all is evicted.
+        // Each owner now has one item, so the oldest of all items is evicted.
         assert_eq!(shares.insert("last", 7).1, Some(3));
         assert_eq!(shares.owners.len(), 4);
         for number in 3..7 {

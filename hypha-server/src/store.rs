@@ -89,7 +89,7 @@ struct Inner {
 /// The state of the database file.
 enum State {
     Open(Database),
-    /// The last operation failed. The next one opens the file again, because redb refuses all
+    /// The last operation failed. The next operation opens the file again, because redb refuses all
     /// operations on a database that has failed.
     Failed,
     /// The file was closed when the server stopped.
@@ -117,7 +117,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Fails if another server uses the file, it is damaged, or the disk cannot be read or written.
+    /// Fails if another server uses the file, if the file is damaged, or if the disk cannot be read
+    /// or written.
     pub(crate) fn open(folder: &Path) -> Result<Store, StoreError> {
         let path = folder.join(FILE);
         let (folder, file) = (folder.to_owned(), path.clone());
@@ -313,8 +314,8 @@ impl Store {
             let begun = database.begin_write()?;
             {
                 let mut table = begun.open_table(REVOKED)?;
-                // Expired tokens are refused without this list. If their hashes stayed, the table
-                // would only grow.
+                // Expired tokens are refused anyway. If their hashes stayed, the table would only
+                // grow.
                 table.retain(|_, end| end > now)?;
                 table.insert(hash.as_slice(), end)?;
             }

@@ -12,7 +12,7 @@ use crate::rate_limit::RateLimit;
 const BUCKETS_MAX: usize = 20_000;
 
 /// Token buckets by name of the client or account. A bucket holds `per_minute` attempts and is
-/// refilled within a minute. 0 means no limit.
+/// refilled within a minute. If `per_minute` is 0, there is no limit.
 pub(super) struct Attempts {
     per_minute: f64,
     buckets: Mutex<HashMap<String, RateLimit>>,

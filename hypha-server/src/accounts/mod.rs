@@ -36,12 +36,12 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for which revoked credentials are remembered, in seconds. It is also the maximum lifetime
 /// of a token, so no token outlives the memory of its revocation.
 const REMEMBERED: u64 = 366 * 86_400;
-/// Maximum number of attempts to change a record that others change at the same time.
+/// Maximum number of attempts to change a record while other requests change it.
 const CHANGES_MAX: usize = 8;
 /// Role of every account, the same as in the Python server.
 const ROLE: &str = "user";
-/// Error text for a wrong password and for an unknown account. It is the same, so that it does not
-/// reveal which accounts exist.
+/// Error text for a wrong password and for an unknown account. The text is the same for both, so
+/// that it does not reveal which accounts exist.
 const WRONG: &str = "Invalid email or password";
 
 /// Reason why an account cannot be created, used or changed, as a sentence for the user.
@@ -349,9 +349,9 @@ impl Accounts {
         })
     }
 
-    /// Changes the name or the password of an account. The caller needs a token of the account or
-    /// its current password. A new password always requires the current one, and revokes all tokens
-    /// of the user.
+    /// Changes the name or the password of an account. The caller needs a token or the current
+    /// password of the account. A new password always requires the current password, and revokes
+    /// all tokens of the user.
     pub(crate) async fn update(
         &self,
         ctx: &Context,
@@ -386,8 +386,8 @@ impl Accounts {
             None => {
                 let text = state.registry.account(&record::email(email)?).await?;
                 let record = text.map(|text| Record::read(&text)).transpose()?;
-                // A token with a parent was made by the user for a program, which must not change
-                // the user's account.
+                // The user made a token with a parent for a program. Such a program must not change
+                // the account.
                 let own = record.filter(|record| {
                     record.id == user.id && user.parent.is_none() && !record.disabled
                 });

@@ -48,7 +48,7 @@ impl Passwords {
         self.run(account, move || hash(&password)).await?
     }
 
-    /// Returns whether a password matches a hash. Without a hash it takes the same time and returns
+    /// Returns whether a password matches a hash. Without a hash, takes the same time and returns
     /// false, so that the time does not reveal which accounts exist.
     pub(super) async fn verify(
         &self,
@@ -86,7 +86,8 @@ impl Passwords {
         let charge = account.charge(HASH_KIB as usize * 1024).await;
         let charge = charge.map_err(|error| Refusal::from(error.to_string()))?;
         let done = tokio::task::spawn_blocking(move || {
-            // Held by the thread, because it continues to use the memory if the caller leaves.
+            // Moved into the thread, which continues to use the memory even if the caller's future
+            // is dropped.
             let _held = (permit, charge);
             work()
         });

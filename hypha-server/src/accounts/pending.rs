@@ -100,8 +100,9 @@ impl Pending {
     /// Adds a new account, or replaces one of the same owner. Returns its code.
     ///
     /// # Errors
-    /// Fails if another owner has a pending sign-up with the address. Otherwise the user of the
-    /// address could enter a code that verifies an account with another person's password.
+    ///
+    /// Fails if another owner has a pending sign-up with the address. If the new sign-up replaced
+    /// it, the user of the address could verify an account with another person's password.
     pub(super) fn add(&self, account: &Account, new: NewAccount) -> Result<String, Refusal> {
         let length = new.email.len() + new.name.len() + new.password.len();
         let charge = account.try_charge(ENTRY_BYTES + length);

@@ -17,12 +17,12 @@ const NAME_MAX: usize = 256;
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) id: String,
-    /// In lower case. It is the key of the record.
+    /// The address in lower case. It is the key of the record.
     pub(super) email: String,
     pub(super) name: String,
     /// The hash of the password.
     pub(super) password: String,
-    /// Seconds since 1970.
+    /// Time of creation in seconds since 1970.
     pub(super) created_at: u64,
     pub(super) email_verified: bool,
     #[serde(default)]

@@ -1,5 +1,5 @@
-//! The credentials of an account of the server, as an ancestor of the tokens of its user. Revoking
-//! the credentials revokes these tokens.
+//! The credentials of an account. They are an ancestor of all tokens of the account's user:
+//! revoking the credentials revokes these tokens.
 
 const PREFIX: &str = "account:";
 

@@ -110,8 +110,8 @@ pub trait Authenticator: Send + Sync + 'static {
     /// `generate_token`, and for the tokens that the login service issues for a workspace.
     ///
     /// `life` never exceeds the remaining lifetime of the token with which `user` has connected.
-    /// Revoking a token also revokes the server's tokens that were made with it. Tokens of this
-    /// method are not revoked with it, because the server does not know their ancestors.
+    /// Revoking a token also revokes the tokens that the server itself has made from it, but not
+    /// the tokens that this method returned, because the server does not know their ancestors.
     ///
     /// # Errors
     ///
@@ -143,8 +143,7 @@ pub(super) async fn ask<'a, T>(
     name: &str,
     hook: impl FnOnce() -> Decision<'a, T>,
 ) -> Result<Option<T>, TokenError> {
-    // Called inside the future, so that a panic of the hook before it returns its future is also
-    // caught.
+    // The hook is called inside the future, so that a panic in the call itself is also caught.
     let asked = AssertUnwindSafe(async { hook().await }).catch_unwind();
     match tokio::time::timeout(HOOK_TIMEOUT, asked).await {
         Ok(Ok(Ok(decision))) => Ok(decision),

@@ -49,9 +49,9 @@ struct Keys {
 }
 
 impl IdentityProvider {
-    /// Returns the provider of the settings, or `None` if the settings name none. If its HTTP
-    /// client cannot be created, logs the reason and returns `None`: the server then accepts its
-    /// own tokens only.
+    /// Returns the provider of the settings, or `None` if the settings contain no provider. If its
+    /// HTTP client cannot be created, logs the reason and returns `None`: the server then accepts
+    /// its own tokens only.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
         let client = https_client()
@@ -158,7 +158,7 @@ struct KeySet {
 
 /// Returns the HTTP client for requests of the server itself.
 ///
-/// The client names its cryptographic provider, because the process-wide default belongs to the
+/// The client has its own cryptographic provider, because the process-wide default belongs to the
 /// embedding program. It follows no redirects, so that keys come from the configured host.
 pub(crate) fn https_client() -> Result<reqwest::Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());

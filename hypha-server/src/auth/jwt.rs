@@ -19,8 +19,8 @@ pub(super) const HS256: &str = "HS256";
 /// Algorithm of the identity provider's tokens.
 #[cfg(feature = "jwks")]
 pub(super) const RS256: &str = "RS256";
-/// Registered algorithms. The error for a registered but unaccepted algorithm names it; any other
-/// name counts as a malformed header. `none` is not in the list.
+/// Registered algorithms. If the server does not accept a registered algorithm, the error contains
+/// its name. A header with any other name counts as malformed. `none` is not in the list.
 const REGISTERED: [&str; 15] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
     "ES384", "ES512", "ES256K", "EdDSA", "Ed25519",
@@ -151,7 +151,7 @@ impl Key<'_> {
     }
 }
 
-/// The header of a token, which names the signing key and the algorithm. Not verified.
+/// The unverified header of a token, with the algorithm and the id of the signing key.
 #[derive(Debug, Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,

@@ -83,7 +83,7 @@ pub(crate) struct Lineage {
 impl Lineage {
     /// Returns the lineage of a client that presents `token`, which must have been checked.
     /// `expires` is the expiry of the token. The expiry of a reconnection token is ignored, because
-    /// the next one replaces that token.
+    /// the server replaces it with a new reconnection token.
     pub(super) fn of(token: &str, expires: Option<u64>) -> Lineage {
         let claims = claims(token);
         let mut ancestors = ancestors(&claims);
@@ -128,7 +128,7 @@ impl Lineage {
     }
 
     /// Returns the lifetime of a new reconnection token in seconds: `wanted`, or less if the
-    /// client's credentials expire earlier; 0 if they have expired.
+    /// client's credentials expire earlier. Returns 0 if the credentials have expired.
     pub(crate) fn life_of_session(&self, wanted: u64) -> u64 {
         self.left().map_or(wanted, |left| wanted.min(left))
     }
@@ -175,8 +175,9 @@ fn put_ancestors(claims: &mut Map<String, Value>, hashes: &[TokenHash]) {
     }
 }
 
-/// Returns the hashes to revoke for a token: its own and, for a reconnection token, the id of its
-/// session. Revoking the session revokes the reconnection tokens that have replaced this one too.
+/// Returns the hashes to revoke for a token: the hash of the token and, for a reconnection token,
+/// the id of its session. Revoking the session revokes the reconnection tokens that have replaced
+/// this one too.
 pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     let mut hashes = vec![token_hash(token)];
     hashes.extend(session(&claims(token)));
@@ -192,8 +193,8 @@ pub(super) fn end_of_session(token: &str) -> Option<u64> {
     Some(until.unwrap_or_else(|| now().saturating_add(REMEMBERED)))
 }
 
-/// Returns the hashes of a token, of its session and of its ancestors. The token is revoked if one
-/// of these hashes is.
+/// Returns the hashes of a token, of its session and of its ancestors. A token is revoked if one of
+/// these hashes was revoked.
 pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     let claims = claims(token);
     let mut hashes = ancestors(&claims);
@@ -221,8 +222,9 @@ fn session(claims: &Map<String, Value>) -> Option<TokenHash> {
     claims.get(SESSION).and_then(hash)
 }
 
-/// Returns the hash in a claim. A session id of another issuer need not be a hash: returns its
-/// SHA-256 hash, so that such a session can be revoked too.
+/// Returns the hash in a claim. If the claim is not a hash, which is possible for the session id of
+/// another issuer, returns the SHA-256 hash of the claim, so that such a session can be revoked
+/// too.
 fn hash(text: &Value) -> Option<TokenHash> {
     let text = text.as_str()?;
     let decoded = URL_SAFE_NO_PAD.decode(text).ok();

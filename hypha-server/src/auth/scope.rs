@@ -5,8 +5,8 @@
 
 use hypha_rpc::workspace::{Permission, Scope};
 
-/// Parses the claim. Returns `None` if a `ws:` word has no permission or an unknown one: a partly
-/// understood token could grant permissions that its issuer did not intend.
+/// Parses the claim. Returns `None` if a `ws:` word has no permission or an unknown permission: a
+/// partly understood token could grant permissions that its issuer did not intend.
 pub(super) fn parse(text: &str) -> Option<Scope> {
     let mut scope = Scope {
         extra_scopes: Some(Vec::new()),

@@ -141,7 +141,7 @@ impl Issuer {
     ///
     /// # Errors
     ///
-    /// Fails only if the authenticator does.
+    /// Fails only if the authenticator fails.
     pub(crate) async fn reconnection_token(
         &self,
         user: &UserInfo,
@@ -263,8 +263,8 @@ impl Issuer {
                 "a token without an expiry cannot be revoked".into(),
             ));
         };
-        // Until the end of the session if that is later, because the reconnection tokens that have
-        // replaced this one may live longer, and are revoked with it.
+        // Stored until the end of the session if that is later, because the reconnection tokens
+        // that have replaced this one may live longer, and are revoked with it.
         let end = lineage::end_of_session(token)
             .unwrap_or_default()
             .max(end as u64);
@@ -405,8 +405,8 @@ mod tests {
         assert_eq!(parsed.permission("lab"), Some(Permission::ReadWrite));
         assert_eq!(parsed.permission("ws-user-ann"), Some(Permission::Admin));
         assert_eq!(parsed.permission("elsewhere"), None);
-        // Another process with the same secret accepts the token; one with another secret refuses
-        // it.
+        // Another process with the same secret accepts the token; a process with another secret
+        // refuses it.
         assert!(with(Some("s3cret"), None).parse(&token).is_ok());
         let error = with(None, None).parse(&token).unwrap_err();
         assert_eq!(error.to_string(), "Signature verification failed.");

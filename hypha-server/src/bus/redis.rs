@@ -53,9 +53,9 @@ pub(crate) struct RedisBus {
     connection: ConnectionManager,
     commands: mpsc::Sender<Command>,
     /// The queue of broadcasts. Separate from the commands, because a flood of broadcasts must not
-    /// delay them. `broadcast_room` limits the size of this queue.
+    /// delay commands. `broadcast_room` limits the size of this queue.
     broadcasts: mpsc::UnboundedSender<Broadcast>,
-    /// One permit for each byte of a broadcast that may wait.
+    /// One permit for each byte that the waiting broadcasts may occupy.
     broadcast_room: Arc<Semaphore>,
     windows: Arc<Windows>,
     /// Whether the subscription is active. `Relaxed`, because no other data depends on it.
@@ -165,7 +165,8 @@ impl RedisBus {
                 tracing::warn!(%error, address, "cannot pass a message on through Redis");
                 0
             }
-            // Counts as "not connected", because the caller would otherwise wait for its timeout.
+            // An error counts as "not connected", because the caller would otherwise wait for its
+            // timeout.
             Err(_) => 0,
         }
     }
@@ -211,8 +212,8 @@ impl Bus for RedisBus {
 
     fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool> {
         async move {
-            // A broadcast above the limit takes all permits. Otherwise it would wait for permits
-            // that never exist.
+            // A broadcast larger than the limit takes all permits, because it would otherwise wait
+            // forever.
             let bytes = (frame.len() + BROADCAST_OVERHEAD).min(BROADCAST_BYTES);
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             let room = self.broadcast_room.clone().acquire_many_owned(bytes);
@@ -260,8 +261,7 @@ impl Bus for RedisBus {
     fn unsubscribe_address(&self, address: &str) {
         let command = Command::Unsubscribe(address.to_owned());
         if self.commands.try_send(command).is_err() {
-            // Harmless, because messages that still arrive are for no connected client, and are
-            // dropped.
+            // Harmless, because the server drops messages for clients that are not connected.
             tracing::debug!(
                 address,
                 "cannot unsubscribe: too many commands wait for Redis"
@@ -357,8 +357,8 @@ impl Receiver {
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
         }
-        // Set after the subscription, so that the next read of the revoked tokens includes all that
-        // were announced before the subscription.
+        // Set after the subscription, so that the next read of the revoked tokens includes all
+        // tokens whose revocation was announced before the subscription.
         self.interrupted.store(true, Ordering::Release);
         self.up.store(true, Ordering::Relaxed);
         loop {
@@ -370,8 +370,8 @@ impl Receiver {
                     }
                     None => return Err((::redis::ErrorKind::Io, "the subscription ended").into()),
                 },
-                // Awaited, so that a slow Redis delays the release of the permits, and with it the
-                // senders.
+                // Awaited, so that a slow Redis delays the release of the permits, and so slows the
+                // senders down.
                 Some(broadcast) = self.broadcasts.recv() => {
                     self.connection
                         .publish::<_, _, ()>(&broadcast.channel, &broadcast.payload)
@@ -472,8 +472,8 @@ impl Receiver {
         }
     }
 
-    /// Parses a notice in JSON. Returns `None` for a notice of this server itself, and for one that
-    /// cannot be parsed.
+    /// Parses a notice in JSON. Returns `None` for a notice of this server itself, and for a notice
+    /// that cannot be parsed.
     fn notice_of_another(&self, channel: &str, data: &[u8]) -> Option<Notice> {
         let notice = serde_json::from_slice::<serde_json::Value>(data).ok()?;
         if notice["server"] == self.server_id.as_str() {

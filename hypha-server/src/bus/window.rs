@@ -26,8 +26,8 @@ const ALL_BYTES: usize = 8 * 1024 * 1024;
 /// A message up to this size, in bytes, need not wait for other clients if nothing else is in
 /// transit to its own client. Otherwise a few busy clients would delay all others.
 const SMALL: usize = 16 * 1024;
-/// Timeout for a reply. After it, a server that has replied before is probed again. A server that
-/// has never replied counts as one without support for probes.
+/// Timeout for a reply. After this time, a server that has replied before is probed again. A server
+/// that has never replied counts as a server without support for probes.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before a server that has not replied is probed again. Doubles with each missed probe, so
 /// that clients of a server that never replies are hardly delayed.
@@ -37,8 +37,8 @@ const DOUBLINGS: u32 = 6;
 /// Interval at which a server repeats that a client does not keep up. Less than [`RESET_TIMEOUT`],
 /// so that the sending server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
-/// Time after a probe, or after the last reply that the client does not keep up, when the window is
-/// reset to zero because the client's server may have ended.
+/// Time from a probe, or from the last reply that the client does not keep up, until the window is
+/// reset to zero. The client's server may then have ended.
 const RESET_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time after which the bytes of a window count as read without a probe, if there are too few for a
 /// probe.
@@ -58,7 +58,7 @@ struct Inner {
     bytes: usize,
     /// Number of the latest probe.
     probes: u64,
-    /// Number of windows above which unused ones are removed.
+    /// Number of windows above which unused windows are removed.
     sweep_at: usize,
 }
 
@@ -98,8 +98,8 @@ struct Probe {
     end: Instant,
 }
 
-/// A probe to send to the server of a client, by its number. Asks whether the client has read the
-/// bytes.
+/// Number of a probe that the caller must send to the client's server. The probe asks whether the
+/// client has read the bytes.
 #[derive(Debug, PartialEq)]
 pub(super) struct ProbeNumber(pub(super) u64);
 
@@ -222,7 +222,8 @@ impl Passage<'_> {
         let bytes = std::mem::take(&mut self.bytes);
         let mut inner = self.windows.inner.lock();
         let window = inner.windows.get_mut(self.address)?;
-        // Limited to the bytes of the window, because it may no longer count the new bytes.
+        // Limited to the bytes of the window, because the window may have been reset, and then no
+        // longer counts the new bytes.
         window.unprobed = (window.unprobed + bytes).min(window.bytes);
         let is_due = window.probe.is_none() && window.unprobed >= CLIENT_BYTES / 2;
         is_due.then(|| inner.start_probe(self.address, Instant::now()))?
@@ -352,8 +353,8 @@ impl Inner {
         }
     }
 
-    /// Stops counting the bytes of windows without a probe to which nothing was added for [`IDLE`].
-    /// Such windows usually have too few bytes for a probe.
+    /// Stops counting the bytes of windows that have no probe and have received no bytes for
+    /// [`IDLE`]. Such windows usually have too few bytes for a probe.
     fn forget_idle(&mut self, now: Instant) {
         for window in self.windows.values_mut() {
             if window.probe.is_none() && window.used + IDLE <= now {
@@ -363,8 +364,8 @@ impl Inner {
         }
     }
 
-    /// Removes unused windows if there are many. The next threshold is twice the number of windows
-    /// left, so that adding a window takes amortized constant time.
+    /// Removes unused windows if there are many. The next threshold is twice the number of
+    /// remaining windows, so that adding a window takes amortized constant time.
     fn sweep(&mut self, now: Instant) {
         if self.windows.len() < self.sweep_at {
             return;

@@ -1,5 +1,5 @@
 //! The login service of a server with accounts: users sign up, sign in and change their passwords.
-//! Names, arguments and results of the methods equal those of the Python server.
+//! Names, arguments and results of the methods are the same as in the Python server.
 
 use std::sync::Arc;
 
@@ -129,8 +129,8 @@ impl Local {
         email: Option<String>,
         /// The password.
         password: Option<String>,
-        /// Workspace of the token. Default: that of the waiting program, otherwise all workspaces
-        /// of the user.
+        /// Workspace of the token. Default: the workspace that the waiting program has requested,
+        /// or else all workspaces of the user.
         workspace: Option<String>,
         /// The key from `start`, if a program waits for the login.
         key: Option<String>,
@@ -192,7 +192,7 @@ impl Local {
         current_password: Option<String>,
         /// The new password, of at least 8 characters. Default: no change.
         new_password: Option<String>,
-        /// E-mail address of the account. Default: that of the caller.
+        /// E-mail address of the account. Default: the address of the caller.
         user_email: Option<String>,
     ) -> Answer<Value> {
         let (name, email) = (given(name), given(user_email));

@@ -6,7 +6,7 @@
 //! progress.
 //!
 //! Callers are not authenticated. So the memory of a login or a waiting call is charged to the
-//! caller's user or IP address, whose number of slots is limited.
+//! caller's user or IP address. The number of slots for each of them is limited.
 
 mod keys;
 #[cfg(feature = "accounts")]
@@ -53,8 +53,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 type Answer<T> = Result<T, ManagerError>;
 
 /// Registers the service `public/hypha-login`. The `methods` of the embedding program replace
-/// methods with the same name. With accounts, users sign in on the login page with a password,
-/// otherwise they enter a token there.
+/// methods with the same name. If the server has accounts, users enter a password on the login
+/// page, otherwise a token.
 ///
 /// # Errors
 ///
@@ -102,7 +102,7 @@ pub(crate) async fn start(
         .into_iter()
         .fold(service, |service, method| service.method(method))
         // False, because the record of the Python server does not say that the methods require a
-        // context. They receive one anyway.
+        // context. They receive a context anyway.
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;
@@ -130,8 +130,8 @@ impl Login {
     }
 
     /// Returns the URL of this service below `/public/`; `kind` is `apps` or `services`. The URL
-    /// names this server, because each server of a cluster has a login service with keys of its
-    /// own.
+    /// contains the id of this server, because each server of a cluster has a login service with
+    /// keys of its own.
     fn url(&self, kind: &str) -> Answer<String> {
         let state = self.state()?;
         let (base, id) = (&state.info.public_base_url, &state.info.server_id);
@@ -156,12 +156,12 @@ impl Login {
     pub(crate) async fn start(
         &self,
         ctx: &Context,
-        /// Workspace of the token. Default: none, the user's own token.
+        /// Workspace of the token. Default: none; the program then receives the user's own token.
         workspace: Option<String>,
         /// Lifetime of the token in seconds.
         expires_in: Option<u64>,
     ) -> Answer<Value> {
-        // Limited, because the login stores the name and starting one needs no credentials.
+        // Limited, because the login stores the name and starting a login needs no credentials.
         let length = workspace.as_ref().map_or(0, String::len);
         if length > WORKSPACE_MAX {
             return Err(ManagerError::Value(format!(
@@ -203,7 +203,7 @@ impl Login {
     ) -> Answer<Value> {
         // The default is applied here, because clients send null for omitted arguments.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
-        // A timeout that is not a valid duration, such as a negative one, counts as 0 instead of
+        // A timeout that is not a valid duration, such as a negative number, counts as 0 instead of
         // being an error.
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
         let (state, account) = (self.state()?, self.account(ctx)?);
@@ -257,7 +257,7 @@ impl Login {
         picture: Option<String>,
     ) -> Answer<()> {
         let state = self.state()?;
-        // Looked up first, so that for an invalid key the token is not checked.
+        // Looked up first, so that the token is not checked if the key is invalid.
         let request = self.keys.request(&key)?;
         let user = state
             .issuer

@@ -47,7 +47,7 @@ const SMALL_OWNER: usize = 256;
 /// At least the budget divided by this number stays for peers, however large the overhead is.
 /// Otherwise memory that the allocator never returns would stop the service.
 const PEER_SHARE: usize = 2;
-/// The overhead takes at most the budget divided by this number from small owners.
+/// For small owners, the overhead reduces the budget by at most the budget divided by this number.
 const SMALL_OWNER_OVERHEAD: usize = 4;
 /// While the memory of the process is counted, the budget divided by this number is withheld from
 /// large owners. Charged memory becomes resident a moment later, so the measured overhead lags
@@ -64,7 +64,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Limits of the three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLimits {
-    /// Maximum number of bytes of all accounts together, including the overhead if it is counted.
+    /// Maximum number of bytes over all accounts, including the overhead if it is counted.
     pub(crate) process: usize,
     /// Maximum number of bytes of the accounts of one user or address.
     pub(crate) owner: usize,
@@ -88,13 +88,13 @@ pub(crate) enum Level {
 /// The error of a charge that exceeds the limit of a level. Clients receive its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OverBudget {
-    /// The first level without room, from the account up.
+    /// The lowest level without room.
     pub(crate) level: Level,
     /// The user or IP address.
     pub(crate) owner: String,
     /// Size of the failed charge, in bytes.
     pub(crate) bytes: usize,
-    /// Limit of the level, in bytes. For the process: the maximum that such an owner can ever get.
+    /// Limit of the level, in bytes. For the process, the limit without any overhead.
     pub(crate) limit: usize,
 }
 
@@ -274,7 +274,7 @@ impl Budget {
 
     /// Starts to count all memory of this process above its current use towards the budget,
     /// including memory that no account is charged for. Returns false on systems that do not report
-    /// it.
+    /// the memory of a process.
     ///
     /// # Errors
     ///
@@ -294,8 +294,8 @@ impl Budget {
     }
 
     /// Returns the limit on the bytes of all accounts together, for a charge of a small or large
-    /// owner. The overhead reduces the limit less for small owners, because they have not caused
-    /// it.
+    /// owner. The overhead reduces the limit less for small owners, because small owners have not
+    /// caused it.
     fn room(&self, is_small: bool, overhead: usize) -> usize {
         let process = self.limits.process;
         if is_small {
@@ -316,9 +316,9 @@ impl Budget {
     /// Evicts the largest account of the largest owner, in favor of `asking`, which needs `bytes`.
     ///
     /// Does nothing if `asking` itself belongs to the largest owner, because its charge is then
-    /// refused. Does nothing while the accounts already evicted hold enough memory; one that has
-    /// not closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips accounts without a
-    /// task in [`Account::gives_way`].
+    /// refused. Does nothing while the accounts already evicted will free enough memory. An account
+    /// that has not closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips accounts
+    /// without a task in [`Account::gives_way`].
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut evicted = self.evicted.lock();
         let mut soon = 0;
@@ -437,7 +437,7 @@ impl Account {
     /// # Errors
     ///
     /// Fails immediately if `bytes` exceeds the limit of a level, or if this account is evicted.
-    /// Otherwise fails after the timeout.
+    /// Fails after the timeout if there is still no room.
     ///
     /// # Cancellation
     ///
@@ -654,7 +654,7 @@ impl Charge {
         }
     }
 
-    /// Adds this charge to another one of the same account.
+    /// Adds this charge to another charge of the same account.
     fn join(mut self, other: &mut Charge) {
         other.bytes += std::mem::take(&mut self.bytes);
     }

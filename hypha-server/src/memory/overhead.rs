@@ -17,13 +17,15 @@ use super::Budget;
 
 /// Interval of the comparisons while less than a quarter of the budget is in use.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Interval of the comparisons otherwise. A server receives about a megabyte per millisecond.
+/// Interval of the comparisons while more of the budget is in use. A server receives about a
+/// megabyte per millisecond.
 const SHORT_INTERVAL: Duration = Duration::from_millis(10);
 /// The short interval applies while more than the budget divided by this number is in use.
 const SHORT_INTERVAL_FROM: usize = 4;
 
 /// Starts a thread that counts the memory of this process above its current use towards `budget`.
-/// The thread ends after the budget is dropped. Returns false on systems that do not report it.
+/// The thread ends after the budget is dropped. Returns false on systems that do not report the
+/// memory of a process.
 ///
 /// # Errors
 ///

@@ -37,7 +37,7 @@ impl LoadMeter {
     }
 }
 
-/// Returns the current window. Starts a new one if the last has ended.
+/// Returns the current window. Starts a new window if the last window has ended.
 fn roll(slot: &mut Option<Window>) -> &mut Window {
     let window = slot.get_or_insert_with(|| Window {
         since: Instant::now(),

@@ -40,8 +40,8 @@ const COVERED: usize = 8 * 1024;
 const STEP: usize = 64 * 1024;
 /// Bytes that a lane may send per turn.
 const QUANTUM: usize = 64 * 1024;
-/// Maximum number of bytes that the writer takes at once. A frame that arrives while they are
-/// written waits for them, so a larger limit would delay it more.
+/// Maximum number of bytes that the writer takes at once. A frame that arrives while the batch is
+/// written waits for the batch, so a larger limit would delay that frame more.
 const BATCH_BYTES: usize = 128 * 1024;
 /// Maximum size of the server's own small frames that are queued when the account has no memory
 /// left, in bytes. Without this allowance, a pong or an error could not reach a client whose
@@ -50,13 +50,13 @@ const SPARE: usize = 64 * 1024;
 /// Maximum number of waiting senders that are examined when room becomes free, because the lock is
 /// held during the examination.
 const EXAMINED_MAX: usize = 32;
-/// Upper bound on the empty lanes kept for reuse, so that a sender of single frames does not
-/// allocate each time.
+/// Maximum number of empty lanes that are kept for reuse. Without them, a sender of single frames
+/// would allocate each time.
 const SPARE_LANES: usize = 2;
 /// Upper bound on the capacity of a kept lane, in frames.
 const SPARE_FRAMES: usize = 16;
 
-/// The lane of the server's own frames: a generation that no connection has.
+/// Number of the lane of the server's own frames. No connection has this generation.
 const SERVER: u64 = 0;
 
 /// The receiver has disconnected.
@@ -228,8 +228,9 @@ struct Lanes {
     capacity: usize,
     /// Room that all lanes occupy, in bytes.
     room: usize,
-    /// Number of unwritten frames of peers that are larger than the queue. At most one, because
-    /// such a frame occupies more memory than room, and the receiver is charged for the memory.
+    /// Number of unwritten frames that are larger than the queue, without the server's own frames.
+    /// At most one, because such a frame occupies more memory than room, and the receiver is
+    /// charged for the memory.
     giants: usize,
     /// Sum of the costs of all small frames.
     small: usize,
@@ -271,8 +272,8 @@ impl Lanes {
         }
     }
 
-    /// Returns the room that a frame takes. At most a quarter of the queue, because a large frame
-    /// would otherwise wait until the queue is nearly empty.
+    /// Returns the room that a frame takes. The room is at most a quarter of the queue, because a
+    /// large frame would otherwise wait until the queue is nearly empty.
     fn room_for(&self, cost: usize) -> usize {
         cost.min(self.capacity / 4)
     }
@@ -296,14 +297,13 @@ impl Lanes {
         room > 0 && cost > self.capacity
     }
 
-    /// Returns whether a frame need not wait for a frame that is larger than the queue. Only frames
-    /// of that size wait for each other.
+    /// Returns false if the frame is larger than the queue and must wait for another such frame.
     fn passes(&self, room: usize, cost: usize) -> bool {
         self.giants == 0 || !self.is_giant(room, cost)
     }
 
-    /// Returns whether a frame may be queued without waiting. False if its sender already waits,
-    /// because the order in a lane must not change.
+    /// Returns whether a frame may be queued without waiting. Returns false if its sender already
+    /// waits, because the order in a lane must not change.
     fn admits(&self, lane: u64, room: usize, cost: usize) -> bool {
         !self.full
             && self.passes(room, cost)
@@ -312,7 +312,7 @@ impl Lanes {
             && !self.waiters.iter().any(|waiter| waiter.lane == lane)
     }
 
-    /// Takes room for a frame, even if there is none.
+    /// Takes room for a frame, even if there is no room.
     fn reserve(&mut self, lane: u64, room: usize, cost: usize, shared: &Arc<Shared>) -> Held {
         self.lane(lane).room += room;
         self.room += room;
@@ -327,7 +327,7 @@ impl Lanes {
         }
     }
 
-    /// Charges a frame to the receiver: a small frame together with others, a large one separately.
+    /// Charges a frame to the receiver: small frames together, large frames separately.
     ///
     /// # Errors
     ///
@@ -508,7 +508,8 @@ impl Outbox {
                 lanes: HashMap::default(),
                 turns: VecDeque::new(),
                 spare: Vec::new(),
-                // Not less, because a frame must fit into a quarter of it: see `room_for`.
+                // Not less, because an empty frame must fit into a quarter of the capacity: see
+                // `room_for`.
                 capacity: capacity.max(4 * FRAME_OVERHEAD),
                 room: 0,
                 giants: 0,
@@ -589,8 +590,8 @@ impl Outbox {
             let room = lanes.room_for(cost);
             let (grant, granted) = oneshot::channel();
             // Checked again, because room may have become free after `queue_now` released the lock,
-            // and no later release would wake this sender. Or the frame has room and lacks only
-            // memory.
+            // and no later release would wake this sender. The check also succeeds if the frame had
+            // room and lacked only memory.
             if lanes.admits(sender, room, cost) {
                 let held = lanes.reserve(sender, room, cost, &self.shared);
                 drop(lanes);
@@ -714,8 +715,8 @@ impl Outbox {
         Some(relieved)
     }
 
-    /// Returns a number that changes whenever the receiver accepts a frame or a part of one. If two
-    /// values differ, the receiver is alive.
+    /// Returns a number that changes whenever the receiver accepts a frame or a part of a frame. If
+    /// two values differ, the receiver is alive.
     pub(crate) fn progress(&self) -> u64 {
         self.shared.progress.load(Ordering::Relaxed)
     }
@@ -776,7 +777,7 @@ impl Shared {
 }
 
 impl Queue {
-    /// Takes up to `limit` frames into `batch`. Waits for the first one. Returns false after the
+    /// Takes up to `limit` frames into `batch`. Waits for the first frame. Returns false after the
     /// outbox was dropped and the queue is empty.
     ///
     /// # Cancellation

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 
-/// Maximum number of connections that are remembered as requesters. Above it, all of them are
-/// forgotten, and responses to them are charged to the sender until they send a request again.
+/// Maximum number of connections that are remembered as requesters. Above this number, all of them
+/// are forgotten, and responses to them are charged to the sender until they send a request again.
 const REQUESTERS_MAX: usize = 4096;
 
 /// The rate limits of one connection.
@@ -75,8 +75,8 @@ impl Pace {
     }
 
     /// Charges a response to a request of this connection. Returns false if the connection's debt
-    /// is already as large as the burst; the response is then charged to its sender. Otherwise a
-    /// peer could block this connection with responses to requests that it has never sent.
+    /// is already as large as the burst; the response is then charged to its sender. Without this
+    /// limit, a peer could block this connection with responses to requests that it has never sent.
     pub(crate) fn response(&self, bytes: usize) -> bool {
         let mut buckets = self.0.lock();
         if buckets.acknowledgements > 0 {
@@ -118,8 +118,8 @@ impl Pace {
         self.0.lock().remote += 1;
     }
 
-    /// Charges a response to a client of another server. Free of charge if such a client has sent a
-    /// request.
+    /// Charges a response to a client of another server. Charges nothing if a request of such a
+    /// client is still without a response.
     pub(crate) fn remote_response(&self, bytes: usize) {
         // In a block, because `message` takes the same lock.
         {

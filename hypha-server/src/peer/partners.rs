@@ -2,7 +2,7 @@
 //! client disconnects.
 //!
 //! A caller must not wait for a callee that has disconnected, and a handler must not work for a
-//! caller that has. The event `client_disconnected` is not enough, because it reaches only the
+//! disconnected caller. The event `client_disconnected` is not enough, because it reaches only the
 //! subscribers of one workspace, and calls cross workspaces. So the router records both ends of
 //! each message with a session. Other messages belong to no call, so their ends need not be
 //! notified.
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Maximum number of partners recorded for one client. A client with more is marked as incomplete,
-/// and all peers are searched for it when it disconnects.
+/// Maximum number of partners recorded for one client. A client with more partners is marked as
+/// incomplete, and all peers are searched for it when it disconnects.
 const PARTNERS_MAX: usize = 1024;
 
 /// A generation that no connection has.
@@ -24,8 +24,8 @@ const NONE: u64 = 0;
 pub(crate) struct Partners {
     noted: Mutex<Noted>,
     /// Generation of the connection that was called last, or [`NONE`]. Most calls go to the same
-    /// connection as the last one. Without this shortcut, each message would take the locks of both
-    /// ends, which other senders take too.
+    /// connection as the call before. Without this shortcut, each message would take the locks of
+    /// both ends, which other senders take too.
     latest: AtomicU64,
 }
 
@@ -40,7 +40,7 @@ struct Noted {
 
 impl Partners {
     /// Returns whether the connection `generation` was called last and both ends are recorded, so
-    /// that neither needs to be recorded again.
+    /// that neither end needs to be recorded again.
     pub(crate) fn is_latest(&self, generation: u64) -> bool {
         // `Acquire` pairs with the stores in `set_latest` and `forget`, so that a caller that sees
         // the generation also sees the partners recorded before it.
@@ -74,8 +74,8 @@ impl Partners {
     /// Removes a partner that has disconnected. Returns false if it was not recorded.
     pub(crate) fn forget(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
-        // Also reset if another partner was called last, because the generation of the removed one
-        // is unknown.
+        // Also reset if another partner was called last, because the generation of the removed
+        // partner is unknown.
         self.latest.store(NONE, Ordering::Release);
         noted.addresses.remove(address)
     }
@@ -94,7 +94,8 @@ impl Partners {
         self.noted.lock().incomplete |= incomplete;
     }
 
-    /// Removes and returns the addresses of all partners. The flag is true if there may be more.
+    /// Removes and returns the addresses of all partners. The flag is true if there may be more
+    /// partners.
     pub(crate) fn take(&self) -> (Vec<Box<str>>, bool) {
         let mut noted = self.noted.lock();
         let incomplete = std::mem::take(&mut noted.incomplete);

@@ -226,8 +226,8 @@ async fn serve(
     started: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
-    // An invalid filter is replaced instead of stopping the start, because the variables may be set
-    // for other programs.
+    // An invalid filter does not prevent the start but is replaced, because the variables may be
+    // set for other programs.
     let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
         Some(Ok(filter)) => filter,
         _ => EnvFilter::try_new(filter_of(&level)).unwrap_or_else(|_| EnvFilter::new("info")),
@@ -349,7 +349,7 @@ mod tests {
         let with_variable = command
             .get_arguments()
             .filter(|arg| arg.get_env().is_some());
-        // The other two are options of the program, not of `Settings`.
+        // The other two variables belong to options of the program, not of `Settings`.
         assert_eq!(with_variable.count(), count + 2);
     }
 

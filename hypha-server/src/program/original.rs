@@ -55,7 +55,8 @@ const PYTHON: &str = "this server is one binary and loads no Python module: run 
                       module as a program that connects as a client and registers the services, or \
                       embed the server in a Rust program (Builder::startup_service)";
 const SEARCH: &str = "this server has no search by meaning";
-/// Empty if the MCP gateway is built in, because the gateway is then always on.
+/// Reason of the options for MCP. Empty if the MCP gateway is built in, because the gateway is then
+/// always on.
 const MCP: &str = if cfg!(feature = "mcp") {
     ""
 } else {
@@ -133,7 +134,8 @@ pub(crate) fn without_subcommand(
     arguments
 }
 
-/// Adds the options that have no effect to a command, hidden from its help.
+/// Adds to `command` the Python server's options that have no effect here, and hides them in
+/// `--help`.
 pub(crate) fn add_options(command: Command) -> Command {
     WITHOUT_EFFECT
         .iter()
@@ -159,7 +161,8 @@ pub(crate) fn ignored(
         .filter(|(_, _, reason)| !reason.is_empty())
     {
         let in_environment = format!("HYPHA_{}", name.to_uppercase().replace('-', "_"));
-        // A variable for a flag counts only if it is true, because deployments set many to false.
+        // A variable for a flag counts only if it is true, because deployments set many flags to
+        // false.
         let is_set = |value: String| *takes != Nothing || is_on(&value);
         if matches.value_source(name) == Some(ValueSource::CommandLine) {
             warnings.push(format!("--{name} has no effect: {reason}"));

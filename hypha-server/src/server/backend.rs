@@ -1,5 +1,5 @@
-//! The backend of a server: its registry and its bus. A single server has its own; servers of a
-//! cluster share one through Redis.
+//! The backend of a server: its registry and its bus. A single server has its own registry and no
+//! bus; the servers of a cluster share both through Redis.
 
 use std::sync::Arc;
 #[cfg(feature = "redis")]
@@ -25,8 +25,8 @@ use crate::store::Store;
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time to wait for Redis to notice that an earlier server with the same id has ended.
-/// Otherwise a server that restarts quickly would fail because its own earlier connection still
-/// looks like another server.
+/// Without this wait, a server that restarts quickly would fail, because its own earlier connection
+/// still looks like another server.
 #[cfg(feature = "redis")]
 const FORMER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two checks for the earlier server.

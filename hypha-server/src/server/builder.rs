@@ -131,22 +131,22 @@ impl Builder {
         self
     }
 
-    /// Sets a token that grants all permissions in all workspaces. At least 32 characters. Default:
-    /// none.
+    /// Sets a token that grants all permissions in all workspaces. The token needs at least 32
+    /// characters. Default: none.
     pub fn root_token(mut self, token: impl Into<String>) -> Self {
         self.settings.root_token = Some(token.into());
         self
     }
 
     /// Sets the lifetime of reconnection tokens: the maximum time after which a disconnected client
-    /// can return without another token. At least 1 s. Default: two days.
+    /// can return without another token. Minimum: 1 s. Default: two days.
     pub fn reconnection_token_life(mut self, life: Duration) -> Self {
         self.settings.reconnection_token_life = life;
         self
     }
 
     /// Sets the origins of web pages that may use the server, such as `https://lab.example.org`.
-    /// Default: any.
+    /// Default: any origin.
     pub fn allow_origins<I, S>(mut self, origins: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -201,7 +201,7 @@ impl Builder {
     }
 
     /// Sets the hooks by which the embedding program accepts and issues its own tokens. Default:
-    /// none. A second call replaces the first.
+    /// none. A second call replaces the hooks of the first call.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.extensions.authenticator = Some(Arc::new(authenticator));
         self
@@ -304,7 +304,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Names the first invalid setting.
+    /// Returns the error of the first invalid setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         match &self.problem {
             Some(text) => Err(ConfigError::new(text)),

@@ -44,7 +44,7 @@ pub enum StartError {
     /// A setting is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The server cannot listen on the address, for example because another program does.
+    /// The server cannot listen on the address, for example because another program listens on it.
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// The address, `host:port`.
@@ -288,7 +288,7 @@ fn server_info(
 }
 
 /// Accepts connections until the server is signaled to stop, waits for the connections to end, and
-/// then stops everything else. `alive` is the last token besides those of the connections.
+/// then stops everything else. `alive` is the only token that does not belong to a connection.
 /// `all_gone` completes when all tokens are dropped.
 async fn run(
     source: RequestSource,
@@ -306,7 +306,7 @@ async fn run(
     if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
-    // Needed even if all tokens are dropped, because idle HTTP connections hold none.
+    // Needed even if all tokens are dropped, because idle HTTP connections hold no token.
     state.shutdown.end_tasks().await;
     // Without this, other servers of the cluster would use services without a provider.
     let services = state
@@ -378,7 +378,7 @@ impl Server {
 
     /// Counts all memory of this process above its current use towards
     /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only the memory held for peers.
-    /// Returns whether the memory is counted: only Linux reports it.
+    /// Returns whether the memory is counted: only Linux reports the memory of a process.
     ///
     /// Call it once, right after the start, in a program that only runs the server. In any other
     /// program, the memory of the rest of the program would count as well.

@@ -30,8 +30,8 @@ const TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Limits that prevent one client from harming the others.
 ///
-/// If the Python server has the same limit, its environment variable sets it here too. In variables
-/// and on the command line, times are in seconds and sizes in bytes, without a unit.
+/// If the Python server has the same limit, its environment variable sets the limit here too. In
+/// variables and on the command line, times are in seconds and sizes in bytes, without a unit.
 ///
 /// # Examples
 ///
@@ -56,7 +56,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Average number of messages per second of a connection; 0 for no limit. Default: 0.
     ///
-    /// The server reads a connection above the rate more slowly and never closes it. Control
+    /// The server reads more slowly from a connection above the rate, and never closes it. Control
     /// messages count too. A response counts for the peer that has sent the request. The chunks of
     /// a large message and their acknowledgements do not count.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_RATE_LIMIT"))]
@@ -83,11 +83,11 @@ pub struct Limits {
     /// if the rate is limited. Users may make ten times as many. Default: 500.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_BURST_LIMIT"))]
     pub http_burst: f64,
-    /// Maximum number of handshakes in progress; others wait. Default: 10.
+    /// Maximum number of handshakes in progress; further handshakes wait. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONCURRENT_CONNECTIONS"))]
     pub concurrent_handshakes: usize,
-    /// Maximum number of WebSockets of one IP address that are not authenticated yet. Others wait
-    /// up to 30 s, then they are refused. Default: 256.
+    /// Maximum number of WebSockets per IP address that are not authenticated yet. Further
+    /// WebSockets wait up to 30 s, and are then refused. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKES_PER_ADDRESS"))]
     pub handshakes_per_address: usize,
     /// Maximum number of connections of one user. Each client without credentials counts as a
@@ -128,8 +128,8 @@ pub struct Limits {
     /// the user with the most memory.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_BYTES"))]
     pub memory_bytes: usize,
-    /// Maximum memory held for one user, or for one IP address without credentials, in bytes; at
-    /// least the maximum for one connection. Default: 128 MiB.
+    /// Maximum memory held per user, or per IP address without credentials, in bytes; at least the
+    /// maximum for one connection. Default: 128 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_USER_MEMORY_BYTES"))]
     pub user_memory_bytes: usize,
     /// Maximum memory held for one connection or request, in bytes; at least twice the maximum size
@@ -141,8 +141,8 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub memory_timeout: Duration,
-    /// Maximum number of concurrent HTTP requests of one user, or of one IP address without
-    /// credentials; others wait. Default: 256.
+    /// Maximum number of concurrent HTTP requests per user, or per IP address without credentials;
+    /// further requests wait. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_CONCURRENT_REQUESTS"))]
     pub http_concurrent_requests: usize,
     /// Maximum time that an HTTP request waits for its turn, after which it is refused. Default: 10
@@ -162,13 +162,12 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
-    /// Maximum number of sessions of MCP over server-sent events of one user, or of one IP address
+    /// Maximum number of sessions of MCP over server-sent events, per user, or per IP address
     /// without credentials. A new session evicts the oldest. Default: 64.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS_PER_USER"))]
     pub mcp_sessions_per_user: usize,
-    /// Maximum number of sessions of MCP over server-sent events of all users together. A new
-    /// session evicts the oldest session of the user or address with the most sessions. Default:
-    /// 1024.
+    /// Maximum number of sessions of MCP over server-sent events, over all users. A new session
+    /// evicts the oldest session of the user or address with the most sessions. Default: 1024.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS"))]
     pub mcp_sessions: usize,
     /// Idle timeout of a session of MCP: the maximum time without a message or a call in progress.
@@ -237,8 +236,9 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
-    /// Interval of the search for services whose client is connected to no server; 0 or less to
-    /// search only after the start. Used only by servers that share a Redis. Default: 300 s.
+    /// Interval of the search for services whose client is connected to no server. With 0 or less,
+    /// the server searches only after its start. Used only by servers that share a Redis. Default:
+    /// 300 s.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -250,8 +250,8 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
-    /// Timeout for a client's response to a ping of the search for services without a client. After
-    /// it, the client's services are removed. Default: 3 s.
+    /// Timeout of the ping by which that search finds out whether a client is connected. The
+    /// services of a client that does not respond are removed. Default: 3 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ORPHAN_REAP_PING_TIMEOUT", value_parser = seconds)
@@ -259,7 +259,7 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub orphan_timeout: Duration,
     /// Time for which a workspace that is not persistent stays without clients before it is
-    /// removed. It is kept if a client connects in this time. Default: 0.
+    /// removed. The workspace is kept if a client connects in this time. Default: 0.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_WORKSPACE_UNLOAD_GRACE_PERIOD", value_parser = seconds)
@@ -270,20 +270,20 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "MAXIMUM_LOGIN_TIME", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub login_time: Duration,
-    /// Maximum number of logins in progress of one user, or of one IP address without credentials.
-    /// A new login evicts the oldest. Default: 256.
+    /// Maximum number of logins in progress, per user, or per IP address without credentials. A new
+    /// login evicts the oldest. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS_PER_CLIENT"))]
     pub logins_per_client: usize,
-    /// Maximum number of logins in progress of all users together. A new login evicts the oldest
-    /// login of the user or address with the most logins. Default: 10,000.
+    /// Maximum number of logins in progress, over all users. A new login evicts the oldest login of
+    /// the user or address with the most logins. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS"))]
     pub logins: usize,
-    /// Maximum number of calls of one user, or of one IP address without credentials, that wait for
-    /// a login. A new call evicts the oldest. Default: 256.
+    /// Maximum number of calls that wait for a login, per user, or per IP address without
+    /// credentials. A new call evicts the oldest. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS_PER_CLIENT"))]
     pub login_checks_per_client: usize,
-    /// Maximum number of calls of all users together that wait for a login, 2048 at most. A new
-    /// call evicts the oldest call of the user or address with the most calls. Default: 2048.
+    /// Maximum number of calls that wait for a login, over all users; 2048 at most. A new call
+    /// evicts the oldest call of the user or address with the most calls. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
     pub login_checks: usize,
     /// Maximum number of users and IP addresses that administrators may block. Default: 10,000.
@@ -296,24 +296,24 @@ pub struct Limits {
     /// more than its JSON. Default: 8 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_TASKS_BYTES"))]
     pub workspace_tasks_bytes: usize,
-    /// Maximum number of calls of one user, or of one IP address without credentials, that wait for
-    /// a task. A new call evicts the oldest. Default: 128.
+    /// Maximum number of calls that wait for a task, per user, or per IP address without
+    /// credentials. A new call evicts the oldest. Default: 128.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS_PER_CLIENT"))]
     pub task_waits_per_client: usize,
-    /// Maximum number of calls of all users together that wait for a task, 1024 at most. A new call
+    /// Maximum number of calls that wait for a task, over all users; 1024 at most. A new call
     /// evicts the oldest call of the user or address with the most calls. Default: 1024.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS"))]
     pub task_waits: usize,
     /// Maximum number of accounts of the server itself, if they are enabled. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ACCOUNTS"))]
     pub accounts: usize,
-    /// Maximum number of new accounts that are not verified yet. Above it, a new account that waits
-    /// for its code evicts the oldest one, and no further account can wait for an administrator.
-    /// Default: 10,000.
+    /// Maximum number of new accounts that are not verified yet. Above this number, a new account
+    /// that waits for its code evicts the oldest such account, and no further account can wait for
+    /// an administrator. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING"))]
     pub pending_accounts: usize,
-    /// Maximum number of new accounts of one user, or of one IP address without credentials, that
-    /// wait for their codes. A new account evicts the oldest. Default: 64.
+    /// Maximum number of new accounts that wait for their codes, per user, or per IP address
+    /// without credentials. A new account evicts the oldest. Default: 64.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING_PER_CLIENT")
@@ -333,34 +333,34 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub verification_interval: Duration,
-    /// Maximum number of attempts per minute to sign up, sign in or change an account, of one user,
-    /// or of one IP address without credentials; 0 for no limit. They may come in one burst.
+    /// Maximum number of attempts per minute to sign up, sign in or change an account, per user, or
+    /// per IP address without credentials; 0 for no limit. All attempts may come in one burst.
     /// Default: 30.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_ACCOUNT_ATTEMPTS_PER_CLIENT"))]
     pub account_attempts_per_client: f64,
-    /// Maximum number of wrong passwords per minute for one account; 0 for no limit. They may come
-    /// in one burst. Default: 10.
+    /// Maximum number of wrong passwords per minute for one account; 0 for no limit. All of them
+    /// may come in one burst. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_FAILED_SIGN_INS_PER_ACCOUNT"))]
     pub failed_sign_ins_per_account: f64,
     /// Maximum number of passwords that are hashed at the same time; each takes 19 MiB of memory.
     /// Default: 2.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONCURRENT_HASHES"))]
     pub concurrent_hashes: usize,
-    /// Maximum number of passwords of one user, or of one IP address without credentials, that wait
-    /// to be hashed. A new password evicts the oldest. Default: 16.
+    /// Maximum number of passwords that wait to be hashed, per user, or per IP address without
+    /// credentials. A new password evicts the oldest. Default: 16.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING_PER_CLIENT"))]
     pub hashes_waiting_per_client: usize,
-    /// Maximum number of passwords of all users together that wait to be hashed. A new password
-    /// evicts the oldest of the user or address with the most. Default: 256.
+    /// Maximum number of passwords that wait to be hashed, over all users. A new password evicts
+    /// the oldest password of the user or address with the most passwords. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING"))]
     pub hashes_waiting: usize,
-    /// Maximum number of calls to the manager of one user, or of one IP address without
-    /// credentials, that wait for other clients. Further calls are refused. Default: 2048.
+    /// Maximum number of calls to the manager that wait for other clients, per user, or per IP
+    /// address without credentials. Further calls are refused. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
     pub waiting_calls_per_client: usize,
-    /// Maximum number of calls to the manager of all users together that wait for other clients,
-    /// 8192 at most. A new call evicts the oldest call of the user or address with the most calls.
-    /// Default: 8192.
+    /// Maximum number of calls to the manager that wait for other clients, over all users; 8192 at
+    /// most. A new call evicts the oldest call of the user or address with the most calls. Default:
+    /// 8192.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS"))]
     pub waiting_calls: usize,
     /// Timeout for a client's response to a ping when another client connects with the same id. A
@@ -450,7 +450,7 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// Names the first invalid limit, and the values that it accepts.
+    /// Returns the error of the first invalid limit, with the accepted values.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         for (name, rate, burst) in [
             ("message", self.messages_per_second, self.message_burst),

@@ -43,7 +43,7 @@ const COMMON_WORDS: [&str; 8] = [
 /// are set with [`Builder`](crate::Builder).
 ///
 /// The settings serialize as JSON without secrets: `(set)` replaces each secret, and the
-/// credentials and the query in a URL. The same holds for `Debug`.
+/// credentials and the query in a URL. `Debug` hides the secrets in the same way.
 ///
 /// # Examples
 ///
@@ -69,7 +69,7 @@ pub struct Settings {
     pub base_path: String,
     /// URL at which clients reach this server. Default: http://HOST:PORT and the base path.
     ///
-    /// Clients use this URL to recognize functions of this server, so all of them must use the same
+    /// Clients use this URL to recognize functions of this server, so all clients must use the same
     /// URL.
     #[cfg_attr(
         feature = "cli",
@@ -181,7 +181,7 @@ pub struct Settings {
         )
     )]
     pub console: Option<bool>,
-    /// Names in tokens, and the identity provider.
+    /// Names in the claims of tokens, and the identity provider.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
     pub tokens: TokenSettings,
     /// Accounts of the server itself.
@@ -226,7 +226,7 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// An invalid setting. The text names the setting and the accepted values.
+/// An invalid setting. The text contains the name of the setting and the accepted values.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -274,12 +274,12 @@ impl Settings {
         self.accounts.ignore_empty();
     }
 
-    /// Checks the settings without starting anything. Reads the file system for settings that name
-    /// folders.
+    /// Checks the settings without starting anything. For settings that are folders, reads the file
+    /// system.
     ///
     /// # Errors
     ///
-    /// Names the first invalid setting.
+    /// Returns the error of the first invalid setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_secrets()?;
         let unusable = |id: &&String| !hypha_wire::valid_client_id(id);
@@ -503,8 +503,8 @@ fn without_credentials(url: &str) -> String {
         None => (url, ""),
     };
     let start = place.find("://").map_or(0, |at| at + 3);
-    // Searches the last `@` before the query, even in the path: otherwise a password with an
-    // unescaped slash would be partly visible.
+    // Searches for the last `@` before the query, including the path, because a password with an
+    // unescaped slash would otherwise be partly visible.
     match place[start..].rfind('@') {
         Some(at) => format!("{}(set){}{query}", &place[..start], &place[start + at..]),
         None => format!("{place}{query}"),

@@ -16,7 +16,7 @@ pub struct TokenSettings {
     /// Claim `iss` of the server's own tokens. Default: `https://amun.ai/`.
     #[cfg_attr(feature = "cli", arg(long = "token-issuer", env = "AUTH0_ISSUER"))]
     pub issuer: String,
-    /// Claim `aud` of the server's own tokens and of the identity provider's. Default:
+    /// Claim `aud` of the server's own tokens and of the identity provider's tokens. Default:
     /// `https://amun-ai.eu.auth0.com/api/v2/`.
     #[cfg_attr(feature = "cli", arg(long = "token-audience", env = "AUTH0_AUDIENCE"))]
     pub audience: String,
@@ -49,8 +49,8 @@ pub struct TokenSettings {
     )]
     #[serde(serialize_with = "redacted_url")]
     pub jwks_url: Option<String>,
-    /// Claim `iss` of the identity provider's tokens. Default: derived from the domain, or without
-    /// a domain the issuer of the server's own tokens.
+    /// Claim `iss` of the identity provider's tokens. Default: derived from the domain. If there is
+    /// no domain, the default is the issuer of the server's own tokens.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_ISSUER"))]
     pub jwks_issuer: Option<String>,
 }

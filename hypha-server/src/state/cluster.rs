@@ -21,7 +21,7 @@ use crate::peer::{CloseOrder, Peer};
 use crate::router::{NOBODY, Origin};
 
 /// Replies to a probe of another server after the client has read most of its queue. Until then,
-/// repeats at intervals that the client has not, so that the other server keeps waiting.
+/// reports at intervals that the client does not keep up, so that the other server keeps waiting.
 /// Disconnects a client that reads nothing for `read_timeout`.
 async fn reply_later(
     peer: Arc<Peer>,
@@ -55,7 +55,8 @@ impl Recipient for State {
 
     fn message(&self, address: &str, frame: Bytes) {
         if let Some(peer) = self.router.find_address(address) {
-            // The sender's server has recorded the partnership at the sender's end.
+            // Records only the receiver's end of the call. The sender's server has recorded the
+            // sender's end.
             if let Ok(message) = Message::parse(frame.clone())
                 && let (Some(from), Some(_)) = (message.from(), message.session())
             {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 pub(crate) struct Emptied(Mutex<HashMap<String, Instant>>);
 
 impl Emptied {
-    /// Starts the grace period of a workspace, from the beginning if it has begun before.
+    /// Starts the grace period of a workspace. Restarts the period if it has already begun.
     pub(crate) fn add(&self, workspace: &str) {
         self.0.lock().insert(workspace.to_owned(), Instant::now());
     }

@@ -1,8 +1,8 @@
 //! The state of one running server: its parts, shared by all of its connections.
 //!
 //! `server` creates the [`State`] and ends it. All higher layers hold it in an `Arc`. The clients
-//! inside the server also hold it, and it holds these clients, so [`ServerClients::shutdown`] must
-//! break the cycle at the end.
+//! inside the server also hold it, and the state holds these clients, so
+//! [`ServerClients::shutdown`] must break the cycle at the end.
 //!
 //! Each part has its own lock, which it takes and releases within its methods. The exception is
 //! [`State::workspace_records`], an asynchronous lock that callers hold. It must be taken before
@@ -47,7 +47,8 @@ pub(crate) const HYPHA_VERSION: &str = "0.21.137";
 /// Name of the memory owner for calls of clients that have disconnected.
 const DEPARTED: &str = "departed";
 
-/// Workspace whose administrators administer the whole server. It contains the services for that.
+/// Workspace whose administrators administer the whole server. The workspace contains the services
+/// for the administration.
 pub(crate) const ADMINISTRATION: &str = "ws-user-root";
 
 /// The names and URLs of the server, as clients see them.

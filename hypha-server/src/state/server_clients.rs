@@ -9,7 +9,7 @@ use hypha_rpc::Client;
 use hypha_rpc::workspace::ServiceInfo;
 use parking_lot::Mutex;
 
-/// The clients of the server itself. They hold the server's state, which holds them, so
+/// The clients of the server itself. They hold the server's state, and the state holds them, so
 /// [`shutdown`](Self::shutdown) must drop them at the end.
 #[derive(Default)]
 pub(crate) struct ServerClients {
@@ -41,7 +41,7 @@ impl ServerClients {
     }
 
     /// Locks the clients of the manager at former addresses, oldest first. Callers hold the lock
-    /// while they connect another one, so that no address is connected twice.
+    /// while they connect another client, so that no address is connected twice.
     pub(crate) async fn former_managers(&self) -> tokio::sync::MutexGuard<'_, VecDeque<Client>> {
         self.former_managers.lock().await
     }

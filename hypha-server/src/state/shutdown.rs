@@ -28,8 +28,8 @@ impl Shutdown {
         }
     }
 
-    /// Spawns a task that is aborted if it still runs when the server has stopped. Does nothing
-    /// after that.
+    /// Spawns a task that is aborted if it still runs when the server stops. Does nothing if the
+    /// server has already stopped.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = &mut *self.tasks.lock() {
             // Finished tasks are removed here, because a `JoinSet` keeps their results until they

@@ -20,7 +20,7 @@ type Answer<T> = Result<T, ManagerError>;
 ///
 /// Above the limit of a client, or of its user or IP address, a call is refused. Above the limit of
 /// all calls, a new call evicts the oldest call of the owner with the most calls. So an owner with
-/// few waiting calls can always add another.
+/// few waiting calls can always add another call.
 pub(crate) struct WaitingCalls {
     /// Slots by the caller's address.
     of_client: Arc<Seats>,
@@ -71,8 +71,8 @@ impl WaitingCalls {
                 ))
             })
         };
-        // If the second slot is refused, the first one is dropped, which frees it. The slot in
-        // `slots` is taken last, so that a refused call evicts no other call.
+        // If the second slot is refused, dropping the first slot frees it. The slot in `slots` is
+        // taken last, so that a refused call evicts no other call.
         let seats = (seat(&self.of_client, caller)?, seat(&self.of_owner, owner)?);
         let (slot, displaced) = self.slots.take(owner);
         if displaced {

@@ -1,4 +1,4 @@
-//! The lifetime of a workspace: it starts with its first client, and may end with its last one.
+//! The lifetime of a workspace: it starts with its first client, and may end with its last client.
 //!
 //! `session` calls [`open`] when a client is attached and [`client_left`] when it has disconnected.
 //! In a cluster, `server` runs `watch_servers` and `remove_orphans`, which do the same for clients
@@ -201,7 +201,7 @@ pub(crate) async fn registered_clients(
     Ok(addresses.collect())
 }
 
-/// Removes an unresponsive client, even if it is connected to another server or to none.
+/// Removes an unresponsive client, even if it is connected to another server or to no server.
 pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     if let Some(peer) = state.router.find_address(address) {
         let order = CloseOrder::new(1001, "The client does not respond");
@@ -350,7 +350,9 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
         if pulse.was_removed {
             // Another server considered this server dead. All connections are closed, because
             // clients register their services only when they connect.
-            tracing::warn!("another server has removed the records of this one; clients reconnect");
+            tracing::warn!(
+                "another server has removed the records of this server; clients reconnect"
+            );
             let own = &state.info.server_id;
             let internal =
                 |peer: &Peer| peer.workspace == SERVER_WORKSPACE || peer.client_id == *own;

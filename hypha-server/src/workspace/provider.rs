@@ -22,7 +22,8 @@ fn manager(state: &State) -> Answer<Client> {
 ///
 /// # Errors
 ///
-/// Fails immediately if the client is not connected to any server, otherwise after `limit`.
+/// Fails immediately if the client is not connected to any server. Fails after `limit` if the
+/// client does not respond.
 pub(crate) async fn ping(
     state: &State,
     workspace: &str,
