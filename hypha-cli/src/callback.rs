@@ -111,9 +111,9 @@ fn style(template: &str) -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Returns the progress that the arguments report, as done and total. The arguments are a fraction
-/// if the function's name contains `progress`, a number of steps and their total, or a map with
-/// such values.
+/// Returns the progress that the arguments report, as done and total. The arguments are a number of
+/// steps and their total, a map with such values, or a single fraction if the function's name
+/// contains `progress`.
 fn fraction(name: &str, given: &[Value]) -> Option<(f64, f64)> {
     let within = |done: f64, total: f64| {
         let fits = total.is_finite() && total > 0.0 && (0.0..=total).contains(&done);

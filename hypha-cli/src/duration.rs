@@ -12,12 +12,12 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60.0,
         "h" => 3600.0,
         "d" => 86400.0,
-        _ => return Err(format!("`{unit}` is no unit; use ms, s, m, h or d")),
+        _ => return Err(format!("`{unit}` is not a unit; use ms, s, m, h or d")),
     };
     let number: f64 = number
         .trim()
         .parse()
-        .map_err(|_| format!("`{number}` is no number"))?;
+        .map_err(|_| format!("`{number}` is not a number"))?;
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
 }
 

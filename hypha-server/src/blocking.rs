@@ -93,7 +93,7 @@ impl Blocking {
         let reason_length = block.as_ref().map_or(0, |(_, reason)| reason.len());
         if name.is_empty() || name.len() > TEXT_MAX || reason_length > TEXT_MAX {
             return Err(ManagerError::Value(format!(
-                "a block needs a name; the name and the reason may each have {TEXT_MAX} bytes"
+                "a block needs a name; name and reason have at most {TEXT_MAX} bytes each"
             )));
         }
         let block = block.map(|(duration, reason)| Block {

@@ -68,7 +68,7 @@ impl Payer {
                     Some(peer) if peer.serves_all => state.memory.open(SERVER_OWNER),
                     Some(peer) => peer.outbox.account().clone(),
                     // A peer at another server has no connection here. It gets an account under its
-                    // own address, so that its memory is not charged to others.
+                    // own address, so that its memory is not charged to other clients.
                     None => state.memory.open(peer),
                 })
             }

@@ -89,7 +89,8 @@ counters! {
     dropped_slow,
     /// Number of times that a client was too slow for the messages from other servers.
     congested,
-    /// Notices to clients that another client, with which they had calls, has disconnected.
+    /// Notices sent to the partners of a disconnected client, which are the clients that had calls
+    /// with it.
     told_gone,
     /// Connections closed by the write timeout.
     closed_stalled,
@@ -133,7 +134,7 @@ counters! {
     mcp_calls,
     /// Sessions of MCP over server-sent events that are open now.
     mcp_sessions_open,
-    /// Sessions of MCP evicted by newer ones.
+    /// Sessions of MCP evicted by newer sessions.
     mcp_sessions_displaced,
     /// Sessions of MCP ended by the idle timeout.
     mcp_sessions_idle,
@@ -145,31 +146,31 @@ counters! {
     records_skipped,
     /// Servers of the cluster that ended without removing their records.
     servers_lost,
-    /// Logins in progress evicted by newer ones.
+    /// Logins in progress evicted by newer logins.
     displaced_logins,
-    /// Calls that waited for a login and were evicted by newer ones.
+    /// Calls that waited for a login and were evicted by newer calls.
     displaced_checks,
     /// Connections and HTTP requests refused because their user or IP address is blocked.
     refused_blocked,
     /// Tasks refused because of their size, or because of a memory limit.
     tasks_refused,
-    /// Calls that waited for a task and were evicted by newer ones.
+    /// Calls that waited for a task and were evicted by newer calls.
     displaced_task_waits,
     /// Sign-ups refused because there are too many accounts, or too many that are not verified.
     sign_ups_refused,
-    /// Unverified accounts evicted by newer ones.
+    /// Unverified accounts evicted by newer accounts.
     displaced_sign_ups,
     /// Sign-ins with a wrong password, or for an account that does not exist.
     sign_ins_failed,
     /// Attempts to sign up, sign in or change an account that were refused by a rate limit.
     account_attempts_refused,
-    /// Passwords that waited to be hashed and were evicted by newer ones.
+    /// Passwords that waited to be hashed and were evicted by newer passwords.
     displaced_passwords,
     /// Calls to the manager refused because their client or its user had too many waiting calls.
     refused_waiting,
-    /// Calls to the manager that waited for other clients and were evicted by newer ones.
+    /// Calls to the manager that waited for other clients and were evicted by newer calls.
     displaced_calls,
-    /// Connections replaced by a newer one with the same address.
+    /// Connections replaced by a newer connection with the same address.
     replaced;
     /// Memory charged to all accounts, in bytes.
     memory_used,

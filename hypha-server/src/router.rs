@@ -207,7 +207,8 @@ impl Router {
         current
     }
 
-    /// Returns whether this connection, and not a newer one, has its address.
+    /// Returns whether this connection still has its address. Returns false if a newer connection
+    /// has taken the address.
     fn is_attached(&self, peer: &Peer) -> bool {
         let present = self.find(&peer.workspace, &peer.client_id);
         present.is_some_and(|present| present.generation == peer.generation)

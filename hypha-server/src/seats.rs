@@ -117,8 +117,8 @@ impl Turns {
             let fresh = || Arc::new(Semaphore::new(self.limit));
             queues.entry(name.to_owned()).or_insert_with(fresh).clone()
         };
-        // Created before the wait, because its destructor removes an unused queue, also after a
-        // timeout and if the future is dropped.
+        // Created before the wait, because its destructor removes an unused queue, including after
+        // a timeout and when the future is dropped.
         let mut turn = Turn {
             turns: self.clone(),
             name: name.to_owned(),

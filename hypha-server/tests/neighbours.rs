@@ -1,4 +1,4 @@
-//! A client at a limit of the server does not slow the calls of others.
+//! A client at a limit of the server does not slow the calls of other clients.
 //!
 //! One test, so that no other test runs at the same time.
 

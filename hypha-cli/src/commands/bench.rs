@@ -21,8 +21,8 @@ const ERRORS: usize = 3;
 
 /// Measure the latency and the call rate of a method
 ///
-/// The arguments are those of `hypha call`. The method is called many times, so it should have no
-/// side effects.
+/// The arguments have the same form as for `hypha call`. The method is called many times, so it
+/// should have no side effects.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:

@@ -76,7 +76,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
 }
 
-/// Splits `SERVICE.METHOD` at the first dot of the service's name.
+/// Splits `SERVICE.METHOD` at the first dot after the last `/` or `:`.
 pub(crate) fn split(target: &str) -> Result<(&str, &str)> {
     let name = target.rfind(['/', ':']).map_or(0, |at| at + 1);
     let parts = target[name..].find('.').map(|at| {
@@ -86,7 +86,7 @@ pub(crate) fn split(target: &str) -> Result<(&str, &str)> {
     let parts = parts.filter(|(service, method)| service.len() > name && !method.is_empty());
     Ok(parts.ok_or_else(|| {
         Failure::Usage(format!(
-            "`{target}` names no method: write SERVICE.METHOD (`hypha describe {target}` lists them)"
+            "`{target}` contains no method: write SERVICE.METHOD (`hypha describe {target}` lists them)"
         ))
     })?)
 }

@@ -204,7 +204,7 @@ pub(crate) async fn logout(options: LogoutOptions) -> Result<()> {
         let client = connection.options().silent(true).await?;
         let revoked = super::token::revoke_at(&client, token).await;
         client.disconnect().await;
-        revoked.context("the token stays, because it cannot be revoked")?;
+        revoked.context("the token was not removed, because it cannot be revoked")?;
     }
     if let Some(profile) = config.contexts.get_mut(&name) {
         profile.token = None;
@@ -221,7 +221,7 @@ pub(crate) async fn logout(options: LogoutOptions) -> Result<()> {
             .await
         {
             Ok(url) => output::note(&format!("End the session at {}", output::clean(&url))),
-            Err(error) => output::note(&format!("The server has no page for it: {error}")),
+            Err(error) => output::note(&format!("The server has no logout page: {error}")),
         }
     }
     Ok(())

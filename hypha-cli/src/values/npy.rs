@@ -22,7 +22,7 @@ pub(crate) fn is_npy(bytes: &[u8]) -> bool {
 ///
 /// Fails if the bytes are not a NumPy file, or if the elements are objects, strings or records.
 pub(crate) fn read(bytes: &[u8]) -> Result<NdArray> {
-    let rest = bytes.strip_prefix(MAGIC).context("not a file of numpy")?;
+    let rest = bytes.strip_prefix(MAGIC).context("not a NumPy file")?;
     let (&[major, _], rest) = rest.split_first_chunk().context("the header is cut off")?;
     let (length, rest) = match major {
         1 => {
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn invalid_files_are_refused_with_a_reason() {
         for (file, text) in [
-            (b"PNG".to_vec(), "not a file of numpy"),
+            (b"PNG".to_vec(), "not a NumPy file"),
             (b"\x93NUMPY\x01".to_vec(), "the header is cut off"),
             (b"\x93NUMPY\x09\x00".to_vec(), "version 9"),
             (file("'|O'", "False", "(1,)", &[0]), "elements of type `|O`"),

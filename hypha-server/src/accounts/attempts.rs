@@ -37,7 +37,7 @@ impl Attempts {
         }
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(name) {
-            // A full bucket can be removed, because it equals a new one.
+            // A full bucket can be removed, because it equals a new bucket.
             buckets.retain(|_, bucket| !bucket.is_full());
             if buckets.len() >= BUCKETS_MAX {
                 return Err("Too many attempts. Please try again later.".into());

@@ -24,8 +24,8 @@ const FETCH_BYTES: usize = 1024 * 1024;
 /// Time after which the keys are fetched again, so that keys that the provider has withdrawn are no
 /// longer accepted.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
-/// Minimum interval between two requests. Otherwise each token with an unknown key, which anyone
-/// can send, would cause a request.
+/// Minimum interval between two requests. Without it, each token with an unknown key would cause a
+/// request, and anyone can send such tokens.
 const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The identity provider of the settings, with a cache of its keys.

@@ -26,8 +26,8 @@ const SESSION: &str = "urn:hypha:session";
 const UNTIL: &str = "urn:hypha:until";
 /// Time for which the server remembers a revoked session that has no expiry, in seconds.
 const REMEMBERED: u64 = 366 * 86_400;
-/// Maximum number of ancestors of a token. Otherwise a chain of tokens, each made from the one
-/// before, could grow without end, and with it the cost of each check.
+/// Maximum number of ancestors of a token. Without this limit, a chain of tokens, each made from
+/// the token before, could grow without end, and the cost of each check would grow with the chain.
 const ANCESTORS_MAX: usize = 32;
 
 /// A user, with the lineage of its token. Serializes as the user alone, because peers must not see

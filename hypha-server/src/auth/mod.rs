@@ -72,8 +72,8 @@ pub(crate) fn anonymous_user() -> UserInfo {
 
 /// Returns a new user for a client over HTTP without credentials, admin of its own workspace.
 ///
-/// Each client gets its own user. In the Python server all such clients are one user, so each has
-/// admin rights over the others' clients.
+/// Each client gets its own user. In the Python server all such clients are one user, so each of
+/// them has admin rights over all of these clients.
 pub(crate) fn anonymous_http_user() -> UserInfo {
     anonymous(format!("{ANONYMOUS_HTTP}-{}", readable_id()))
 }

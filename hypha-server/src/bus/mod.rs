@@ -21,7 +21,7 @@ pub(crate) use self::redis::{Receiver, RedisBus};
 #[cfg(feature = "redis")]
 pub(crate) use self::window::REPEAT;
 
-/// A notice of one server to all others.
+/// A notice of one server to all other servers.
 ///
 /// Notices may be lost while Redis is unreachable. Revocations are read from Redis afterwards: see
 /// [`Bus::was_interrupted`].
@@ -93,7 +93,7 @@ pub(crate) enum Notice {
 /// Receives the messages and notices of other servers. Implemented by `State`.
 ///
 /// The methods are not asynchronous, because one task delivers the messages for all clients:
-/// waiting for a slow client would delay all others.
+/// waiting for a slow client would delay all other clients.
 #[cfg(feature = "redis")]
 pub(crate) trait Recipient: Send + Sync {
     /// Returns whether a client with this address is connected here.

@@ -36,7 +36,7 @@ const BROADCAST_BYTES: usize = 4 * 1024 * 1024;
 const BROADCAST_OVERHEAD: usize = 256;
 /// Prefix of the channel for a deleted workspace, as in the Python server.
 const UNLOAD: &str = "broadcast:unload:";
-/// Pattern of all channels except those of single clients.
+/// Pattern of all channels except the channels of single clients.
 const BROADCASTS: &str = "broadcast:*";
 // Channels for notices of this server. The Python server ignores them.
 const TAKEN: &str = "broadcast:hypha-server:taken";
@@ -226,7 +226,10 @@ impl Bus for RedisBus {
                         _room: room,
                     });
                 }
-                _ => tracing::warn!(workspace, "dropped a broadcast: Redis takes no more"),
+                _ => tracing::warn!(
+                    workspace,
+                    "dropped a broadcast: too many broadcasts wait for Redis"
+                ),
             }
             true
         }

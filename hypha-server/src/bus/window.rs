@@ -1,9 +1,9 @@
 //! Windows: limits on the bytes in transit to clients of other servers.
 //!
 //! Redis drops the subscription of a server that reads too slowly. A server must not stop reading,
-//! because one slow client would then delay all others. So the sending server counts the bytes in
-//! transit. After some bytes for a client it sends a probe to the client's server, and once the
-//! window is full the senders wait until a reply says that the client has read the bytes.
+//! because one slow client would then delay all other clients. So the sending server counts the
+//! bytes in transit. After some bytes for a client it sends a probe to the client's server, and
+//! once the window is full the senders wait until a reply says that the client has read the bytes.
 //!
 //! A Python server never replies. Messages to its clients do not wait, except for an occasional
 //! probe.
@@ -24,7 +24,7 @@ const CLIENT_BYTES: usize = 1024 * 1024;
 /// 32 MB for one subscription, and several servers may send to it.
 const ALL_BYTES: usize = 8 * 1024 * 1024;
 /// A message up to this size, in bytes, need not wait for other clients if nothing else is in
-/// transit to its own client. Otherwise a few busy clients would delay all others.
+/// transit to its own client. Without this rule, a few busy clients would delay all other clients.
 const SMALL: usize = 16 * 1024;
 /// Timeout for a reply. After this time, a server that has replied before is probed again. A server
 /// that has never replied counts as a server without support for probes.
@@ -172,7 +172,7 @@ impl Windows {
     }
 
     /// Records a reply of a client's server: the client has read the bytes, or they are `held` and
-    /// another reply will follow. Ignores replies to probes other than the current one.
+    /// another reply will follow. Ignores replies to probes other than the current probe.
     pub(super) fn replied(&self, address: &str, number: u64, held: bool) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;

@@ -75,7 +75,7 @@ fn is_of_foreign_page(
     elsewhere && !(links == Links::OpenPages && says("sec-fetch-mode", "navigate"))
 }
 
-/// Returns whether an origin is that of the server, or is listed in `allow_origins`.
+/// Returns whether an origin is the server's own origin, or is listed in `allow_origins`.
 fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
     is_own_origin(state, headers, origin)
         || state

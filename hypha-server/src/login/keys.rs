@@ -178,7 +178,7 @@ impl Keys {
     pub(super) fn report(&self, key: &str, report: Map, bytes: usize) -> Result<(), ManagerError> {
         let mut entries = self.entries();
         let entry = entries.get(key)?;
-        // Only the first report counts, because a second one cannot come from the user that the
+        // Only the first report counts, because a second report cannot come from the user that the
         // program has sent to the page.
         if entry.report.is_some() {
             return Err(ManagerError::Assertion(

@@ -1,5 +1,6 @@
-// The forms of the login page. A token goes to the program that waits for it, under the key in the
-// address of the page. The page keeps none: other pages of this server could read it.
+// The forms of the login page. The server passes the token to the program that waits for it, which
+// is identified by the key in the URL of the page. The page stores no token, because other pages of
+// this server could read it.
 
 const find = (id) => document.getElementById(id);
 const value = (id) => find(id).value;
@@ -42,7 +43,7 @@ function confirmed(password, again) {
   return value(password);
 }
 
-/** Shows the code where the server sends no e-mails. */
+/** Shows the code, for servers that send no e-mails. */
 function enterCode(result) {
   find("verifyCode").value = result.dev_code ?? "";
   say(result.dev_code ? "This server sends no e-mails: here is your code." : "", "good");
@@ -98,7 +99,7 @@ async function update() {
   say("Profile updated successfully!", "good");
 }
 
-/** Runs an action, with the buttons off meanwhile. */
+/** Runs an action. The buttons are disabled while it runs. */
 async function run(action) {
   const buttons = document.querySelectorAll("form button");
   for (const button of buttons) button.disabled = true;

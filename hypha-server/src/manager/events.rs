@@ -19,7 +19,7 @@ use crate::state::State;
 const NAME_MAX: usize = 256;
 
 /// Events that the server sends in every workspace. Every client may subscribe to them, and
-/// receives those of its own workspace.
+/// receives the events of its own workspace.
 const SYSTEM_EVENTS: [&str; 12] = [
     "client_connected",
     "client_disconnected",

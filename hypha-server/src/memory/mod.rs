@@ -17,8 +17,8 @@
 //! If the server has its process to itself, it also counts the memory that no account is charged
 //! for (`overhead`).
 //!
-//! The counters are atomics, so that charging takes no lock. Lock order: `evicted`, then
-//! `owners` or the `accounts` of an owner, never both. None is held across an await.
+//! The counters are atomics, so that charging takes no lock. Lock order: `evicted`, then `owners`
+//! or the `accounts` of an owner, never both. No lock is held across an await.
 
 mod overhead;
 
@@ -44,8 +44,8 @@ const RESERVE: usize = 16;
 /// otherwise.
 const SMALL_OWNER: usize = 256;
 
-/// At least the budget divided by this number stays for peers, however large the overhead is.
-/// Otherwise memory that the allocator never returns would stop the service.
+/// At least the budget divided by this number stays for peers, however large the overhead is,
+/// because memory that the allocator never returns would otherwise stop the service.
 const PEER_SHARE: usize = 2;
 /// For small owners, the overhead reduces the budget by at most the budget divided by this number.
 const SMALL_OWNER_OVERHEAD: usize = 4;
@@ -471,7 +471,8 @@ impl Account {
     pub(crate) async fn gives_way(&self) {
         let _watcher = Counted::new(&self.0.watchers);
         let mut notified = std::pin::pin!(self.0.gives_way.notified());
-        // Registered before the flag is read. Otherwise an eviction in between would be missed.
+        // Registered before the flag is read, because an eviction in between would otherwise be
+        // missed.
         notified.as_mut().enable();
         if !self.0.is_evicted.load(Ordering::Acquire) {
             notified.await;
@@ -562,8 +563,8 @@ impl Account {
                 if bytes > error.limit {
                     return Err(error);
                 }
-                // Registered before the attempt. Otherwise bytes that are released in between would
-                // not wake this task.
+                // Registered before the attempt, because bytes that are released in between would
+                // otherwise not wake this task.
                 let mut freed = std::pin::pin!(budget.freed.notified());
                 freed.as_mut().enable();
                 match self.add(bytes) {

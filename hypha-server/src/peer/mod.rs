@@ -6,7 +6,7 @@
 //!
 //! The outbox, the partners, the pace, the load and the subscriptions each have their own lock.
 //! None of these locks is held across an await, or while another of them is taken. The lock of an
-//! outbox is taken before those of the memory accounts, never after.
+//! outbox is taken before the locks of the memory accounts, never after them.
 
 mod load;
 mod outbox;

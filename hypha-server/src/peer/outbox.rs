@@ -443,7 +443,7 @@ impl Lanes {
     /// the lock.
     ///
     /// A sender whose own lane is full moves to the end of the waiters, so that it does not block
-    /// others. A sender that waits for room of other lanes stays first and ends the search.
+    /// other senders. A sender that waits for room of other lanes stays first and ends the search.
     fn grant(&mut self, shared: &Arc<Shared>) -> Vec<(oneshot::Sender<Held>, Held)> {
         let mut granted = Vec::new();
         self.full = false;
@@ -557,7 +557,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame if there is room and memory now. Otherwise returns the frame.
+    /// Queues a frame if there is room and memory now. If there is not enough, returns the frame.
     fn queue_now(&self, sender: u64, frame: Outgoing) -> Result<Option<Outgoing>, Unsent> {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
@@ -732,7 +732,8 @@ impl Outbox {
     /// Closes the connection. Queued frames are dropped with the queue, and senders fail from now
     /// on. Only the first order counts.
     pub(crate) fn close(&self, order: CloseOrder) {
-        // Ignored, because an error means that there is already an order, and the first one counts.
+        // Ignored, because an error means that there is already an order, and the first order
+        // counts.
         let _ = self.order.set(order);
         self.shared.close();
     }
@@ -785,7 +786,7 @@ impl Queue {
     /// If the future is dropped, no frame is lost.
     pub(crate) async fn take(&mut self, batch: &mut Vec<Queued>, limit: usize) -> bool {
         // If the queue is never empty, this future never waits, so the task would never yield to
-        // others.
+        // other tasks.
         tokio::task::coop::consume_budget().await;
         loop {
             {

@@ -1,8 +1,8 @@
 //! Keeps the records of a single server in memory, and stores workspaces and revoked tokens on
 //! disk.
 //!
-//! There are two locks, for services and for workspaces. No function holds both, and none holds one
-//! across an await.
+//! There are two locks, for services and for workspaces. No function holds both locks at the same
+//! time, or holds a lock across an await.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -452,7 +452,9 @@ impl Registry for MemoryRegistry {
         let workspaces = self.workspaces.read();
         let pushed = match workspaces.contains_key(workspace) {
             true => self.tasks.push(workspace, queue, text, charge, max),
-            false => Err(RegistryError::Invalid(format!("there is no {workspace}"))),
+            false => Err(RegistryError::Invalid(format!(
+                "there is no workspace {workspace}"
+            ))),
         };
         drop(workspaces);
         ready(pushed).boxed()

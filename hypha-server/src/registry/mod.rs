@@ -211,7 +211,7 @@ pub(crate) trait Registry: Send + Sync {
     /// Returns the records of all workspaces, in the order of their ids.
     fn workspaces(&self) -> Answer<'_, Vec<WorkspaceInfo>>;
 
-    /// Stores the record of a workspace, and replaces the previous one. Callers that change a
+    /// Stores the record of a workspace, and replaces the previous record. Callers that change a
     /// record hold `State::workspace_records`.
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()>;
 

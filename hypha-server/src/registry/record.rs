@@ -47,8 +47,8 @@ impl Record {
     pub(crate) fn new(service: &ServiceInfo) -> Result<Record, RegistryError> {
         let invalid = |error: &dyn std::fmt::Display| RegistryError::Invalid(error.to_string());
         // Encoded inside two lists, because a list of services in a message adds two levels of
-        // nesting. Otherwise a record at the nesting limit could be stored, and would then make
-        // every list that contains it fail.
+        // nesting. Without this, a record at the nesting limit could be stored, and every list that
+        // contains it would then fail.
         let mut bytes = wire::to_vec(&[[service]]).map_err(|error| invalid(&error))?;
         // The headers of the two lists, one byte each.
         bytes.drain(..2);

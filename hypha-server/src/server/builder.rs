@@ -159,8 +159,8 @@ impl Builder {
     /// Sets whether the server takes the IP address of a client from the header `X-Forwarded-For`.
     /// Default: false.
     ///
-    /// Set this only if all requests come through a proxy that writes the header. Otherwise clients
-    /// can claim any address, and evade the limits per address.
+    /// Set this only if all requests come through a proxy that writes the header. Without such a
+    /// proxy, clients can claim any address, and evade the limits per address.
     pub fn behind_proxy(mut self, behind: bool) -> Self {
         self.settings.behind_proxy = behind;
         self
@@ -194,7 +194,7 @@ impl Builder {
         self
     }
 
-    /// Sets the limits that prevent one client from harming the others.
+    /// Sets the limits that prevent one client from harming other clients.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
@@ -268,9 +268,9 @@ impl Builder {
     /// program that listens on `address`.
     ///
     /// The program merges the routes into its router if a [`base_path`](Self::base_path) is set.
-    /// Otherwise it uses them as the fallback of its router. It must serve the router with
-    /// `into_make_service_with_connect_info::<SocketAddr>()`, because the server limits clients by
-    /// their IP addresses.
+    /// Without a base path, it uses them as the fallback of its router. It must serve the router
+    /// with `into_make_service_with_connect_info::<SocketAddr>()`, because the server limits
+    /// clients by their IP addresses.
     ///
     /// The program must limit its connections itself: the server's timeouts for the head of a
     /// request and for a client that does not read do not apply. [`Server::shutdown`] closes the

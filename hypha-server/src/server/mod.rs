@@ -318,7 +318,7 @@ async fn run(
         }
     }
     if let Err(error) = state.registry.remove_server(&state.info.server_id).await {
-        tracing::warn!(%error, "cannot tell the other servers that this one has ended");
+        tracing::warn!(%error, "cannot announce the end of this server");
     }
     state.clients.shutdown().await;
     state.store.close();
@@ -384,7 +384,7 @@ impl Server {
     /// program, the memory of the rest of the program would count as well.
     #[expect(
         clippy::must_use_candidate,
-        reason = "the server runs without the count, too"
+        reason = "the server also runs without this count"
     )]
     pub fn count_process_memory(&self) -> bool {
         self.state.memory.count_process().unwrap_or_else(|error| {

@@ -472,7 +472,7 @@ async fn feed(
         current.progress.get_or_insert_with(|| queue.progress());
         let pieces = current.pieces.clone();
         *response = tokio::select! {
-            // A new GET has priority, because the client has abandoned the current one.
+            // A new GET has priority, because the client has abandoned the current GET.
             biased;
             next = responses.recv() => next,
             // Detected even if there is nothing to send, so that the grace period starts when the

@@ -67,7 +67,8 @@ impl From<RegistryError> for Refusal {
 }
 
 impl From<Refusal> for CloseOrder {
-    /// Returns the close code and reason of the Python server, because clients match on both.
+    /// Returns the close code and reason of the Python server, because clients match on the code
+    /// and the reason.
     fn from(refusal: Refusal) -> Self {
         let Refusal { kind, message } = refusal;
         match kind {

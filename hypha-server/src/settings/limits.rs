@@ -1,4 +1,4 @@
-//! Limits that prevent one client from harming the others.
+//! Limits that prevent one client from harming other clients.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const TASK_WAITS_MAX: usize = 1024;
 /// The resolution of tokio's timers. A shorter timeout would expire immediately.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
-/// Limits that prevent one client from harming the others.
+/// Limits that prevent one client from harming other clients.
 ///
 /// If the Python server has the same limit, its environment variable sets the limit here too. In
 /// variables and on the command line, times are in seconds and sizes in bytes, without a unit.

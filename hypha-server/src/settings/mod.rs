@@ -187,7 +187,7 @@ pub struct Settings {
     /// Accounts of the server itself.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Accounts"))]
     pub accounts: AccountSettings,
-    /// Limits that prevent one client from harming the others.
+    /// Limits that prevent one client from harming other clients.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Limits"))]
     pub limits: Limits,
 }
@@ -307,7 +307,7 @@ impl Settings {
             && !folder.join(JS_CLIENT_FILE).is_file()
         {
             return invalid(format!(
-                "`js_client`: there is no {JS_CLIENT_FILE} in {}; name the folder `dist` of the npm \
+                "`js_client`: there is no {JS_CLIENT_FILE} in {}; set it to the folder `dist` of the npm \
                  package hypha-rpc",
                 folder.display()
             ));
@@ -362,7 +362,7 @@ impl Settings {
         let common = COMMON_WORDS.iter().find(|word| lower.contains(**word));
         match common.filter(|_| token.len() < ROOT_TOKEN_LONG) {
             Some(word) => invalid(format!(
-                "the root token contains the word '{word}'; take a random one, or one of at least \
+                "the root token contains the word '{word}'; use a random token, or one of at least \
                  {ROOT_TOKEN_LONG} characters"
             )),
             None => Ok(()),

@@ -100,7 +100,7 @@ impl WaitingCall {
             biased;
             done = work => Ok(done),
             () = self.slot.evicted() => Err(ManagerError::Runtime(
-                "the call was evicted by newer ones: too many wait at the manager".into(),
+                "the call was evicted by newer calls: too many calls wait at the manager".into(),
             )),
             () = self.caller_gone.cancelled() => {
                 Err(ManagerError::Runtime("the caller has disconnected".into()))

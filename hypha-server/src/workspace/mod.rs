@@ -330,7 +330,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
         let pulse = match beat {
             Ok(pulse) => pulse,
             Err(error) => {
-                tracing::debug!(%error, "cannot tell the other servers that this one is alive");
+                tracing::debug!(%error, "cannot send a beat to the other servers");
                 continue;
             }
         };

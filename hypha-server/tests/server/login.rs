@@ -293,7 +293,8 @@ async fn calls_that_begin_after_their_client_disconnected_end() -> Result<()> {
     )
 }
 
-/// Regression test: with these numbers of calls, one client blocked the logins of all others.
+/// Regression test: with these numbers of calls, one client blocked the logins of all other
+/// clients.
 #[tokio::test]
 async fn floods_of_logins_do_not_block_other_clients() -> Result<()> {
     const STARTS: u64 = 10_200;

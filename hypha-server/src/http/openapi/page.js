@@ -1,4 +1,4 @@
-// Shows an OpenAPI document of this server. All texts come from services and are set as text.
+// Shows an OpenAPI document of this server. The texts come from services, so they are inserted as text, not as HTML.
 "use strict";
 
 const place = document.getElementById("place");
@@ -22,7 +22,7 @@ function address(workspace, service) {
   return `${encodeURIComponent(workspace)}${within}/openapi.json`;
 }
 
-// An empty value for each argument, to begin with.
+// The initial value of each argument is empty.
 function example(schema) {
   const properties = (schema && schema.properties) || {};
   const start = { string: "", number: 0, integer: 0, boolean: false, array: [], object: {} };
@@ -61,7 +61,7 @@ function show(found) {
   document.getElementById("description").textContent = found.info.description || "";
   const operations = document.getElementById("operations");
   operations.replaceChildren();
-  // The page calls the server that it comes from, whatever name others know it by.
+  // Calls the server that has served the page, even if the document contains another host name.
   const served = found.servers?.[0]?.url ? new URL(found.servers[0].url) : null;
   const base = served ? served.pathname.replace(/\/$/, "") : "";
   for (const [path, methods] of Object.entries(found.paths)) {

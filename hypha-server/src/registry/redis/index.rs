@@ -51,7 +51,7 @@ local function server_of(owner)
     return owner and string.match(owner, '^(.*)#') or ''
 end
 -- Returns the fields of a record. For a key without a hash, returns the key as the id, so that the
--- log names it. An error would make every search that reads the key fail.
+-- log contains the key. With an error, every search that reads the key would fail.
 local function fields_of(key)
     local fields = redis.pcall('HGETALL', key)
     if fields.err then return {'id', key} end
@@ -123,9 +123,9 @@ end
 "#;
 
 /// Returns whether searches must scan, and the members that may match, with their entries. Reads
-/// only the smallest group that contains all matches. The arguments are whether to list the members
-/// even if searches must scan, the workspace, and the values of the client, name, type, app and
-/// `public`, where `*` stands for any value.
+/// only the smallest group that contains all matches. Arguments: a flag to list the members even if
+/// searches must scan; the workspace; the values of the client, name, type, app and `public`, where
+/// `*` stands for any value.
 const LIST: &str = r#"
 local is_mixed = mixed()
 if is_mixed and ARGV[1] == '0' then return {1, {}} end
@@ -168,8 +168,8 @@ return records
 "#;
 
 /// Returns whether searches must scan, and the current keys and fields of the members' records,
-/// without those of dead servers. The arguments are the id of this server, the workspace and the
-/// members.
+/// without the records of dead servers. The arguments are the id of this server, the workspace and
+/// the members.
 const FETCH: &str = r#"
 if mixed() then return {1, {}, {}} end
 local keys, records = {}, {}
@@ -198,9 +198,9 @@ return {0, keys, records}
 
 /// Stores a record, unless a limit or a singleton forbids it.
 ///
-/// The first key is the key of the record, the other keys are former keys of the service. The
-/// arguments are whether to store the record even if searches must scan, the id, the bytes, whether
-/// the service is a singleton, the server, the four limits, and the fields.
+/// The first key is the key of the record, the other keys are former keys of the service.
+/// Arguments: a flag to store the record even if searches must scan; the id; the bytes; a flag for
+/// a singleton; the server; the four limits; the fields.
 const PUT: &str = r#"
 if ARGV[1] == '0' and mixed() then return 'mixed' end
 local id, key = ARGV[2], KEYS[1]
@@ -219,7 +219,7 @@ if name ~= BUILT_IN and ARGV[1] == '0' then
         end
         if present >= tonumber(ARGV[6]) then return 'count' end
     end
-    -- A singleton may be registered again by its own client: it is no conflict with itself.
+    -- A singleton may be registered again by its own client: it does not conflict with itself.
     local function app_of(text) return string.match(text, '@(.*)$') end
     local again = former and former.single == '1' and entry.single == '1'
         and app_of(former.key) == app_of(key)
@@ -456,8 +456,8 @@ impl Index {
         Ok(records.into_iter().map(texts).collect())
     }
 
-    /// Returns the key and fields of the records of these members, without those of dead servers,
-    /// or `None` if searches must scan.
+    /// Returns the key and fields of the records of these members, without the records of dead
+    /// servers, or `None` if searches must scan.
     pub(super) async fn fetch(
         &self,
         server: &str,

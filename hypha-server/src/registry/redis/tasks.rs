@@ -81,7 +81,9 @@ pub(super) async fn push(
     match code {
         0 => Ok(()),
         1 => Err(full(workspace, queue, bytes, max)),
-        _ => Err(RegistryError::Invalid(format!("there is no {workspace}"))),
+        _ => Err(RegistryError::Invalid(format!(
+            "there is no workspace {workspace}"
+        ))),
     }
 }
 

@@ -473,8 +473,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(count > 0)
     }
 
-    /// Sets the size of the read buffer, if there is memory for it. Otherwise the size stays the
-    /// same, because a larger buffer only saves system calls.
+    /// Sets the size of the read buffer. If there is no memory for it, the size stays the same,
+    /// because a larger buffer only saves system calls.
     fn set_room(&mut self, room: usize) {
         let beyond = room.saturating_sub(BUFFER_COVERED);
         let paid = match &mut self.buffer_charge {
