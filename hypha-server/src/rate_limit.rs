@@ -42,7 +42,7 @@ impl RateLimit {
         self.left -= tokens;
     }
 
-    /// Takes tokens unless the debt is at least `burst` already. Returns whether they were taken.
+    /// Takes tokens if the debt is less than `burst`. Returns whether they were taken.
     pub(crate) fn take_on_credit(&mut self, tokens: f64) -> bool {
         self.earn();
         let fits = self.left > -self.burst;

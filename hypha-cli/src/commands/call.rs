@@ -86,7 +86,7 @@ pub(crate) fn split(target: &str) -> Result<(&str, &str)> {
     let parts = parts.filter(|(service, method)| service.len() > name && !method.is_empty());
     Ok(parts.ok_or_else(|| {
         Failure::Usage(format!(
-            "`{target}` contains no method: write SERVICE.METHOD (`hypha describe {target}` lists them)"
+            "`{target}` has no method: write SERVICE.METHOD (`hypha describe {target}` lists them)"
         ))
     })?)
 }

@@ -1,5 +1,5 @@
 //! Tokens as clients present them: the prefix `Bearer`, the hash of a token, and the reasons to
-//! refuse one.
+//! refuse a token.
 
 use sha2::{Digest, Sha256};
 

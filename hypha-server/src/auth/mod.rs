@@ -131,7 +131,7 @@ pub(crate) fn root_user() -> UserInfo {
     }
 }
 
-/// Fixes the permissions of `user` in its scope, for a connection of `client_id` to `workspace`.
+/// Stores the permissions of `user` in its scope, for a connection of `client_id` to `workspace`.
 ///
 /// A permission in the token takes precedence over ownership: a token that an owner has restricted
 /// to `read` stays restricted. Only if the token has no permission does ownership make the user an

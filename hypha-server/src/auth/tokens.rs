@@ -255,7 +255,7 @@ impl Issuer {
     /// # Errors
     ///
     /// Fails if the token is not valid. Also fails if the token has no expiry, because such a
-    /// revocation would have to be stored without end.
+    /// revocation would have to be stored forever.
     pub(crate) async fn revoke(&self, token: &str) -> Result<(String, u64), TokenError> {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
@@ -342,7 +342,7 @@ impl Issuer {
 }
 
 /// Adds the permissions that a user has independently of the scope of its token: it is an admin of
-/// its own workspace, and with the role `admin` of all workspaces.
+/// its own workspace and, if it has the role `admin`, of all workspaces.
 fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     let (own, everywhere) = (user.own_workspace(), user.has_role("admin"));
     let scope = user.scope.get_or_insert_default();

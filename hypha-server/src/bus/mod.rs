@@ -124,14 +124,14 @@ pub(crate) trait Bus: Send + Sync {
     /// of the server itself.
     fn send_at_once<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends a broadcast of a client to all servers, including this one. Waits while the broadcasts
-    /// that wait for Redis exceed a limit on bytes. Returns false and sends nothing if there are no
-    /// other servers: the caller then delivers the broadcast itself.
+    /// Sends a broadcast of a client to all servers, including this server. Waits while the
+    /// broadcasts that wait for Redis exceed a limit on bytes. Returns false and sends nothing if
+    /// there are no other servers: the caller then delivers the broadcast itself.
     fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends an event, which `event` encodes as JSON, to all servers, including this one. Returns
-    /// false and sends nothing if there are no other servers: the caller then delivers the event
-    /// itself.
+    /// Sends an event, which `event` encodes as JSON, to all servers, including this server.
+    /// Returns false and sends nothing if there are no other servers: the caller then delivers the
+    /// event itself.
     fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool;
 
     /// Subscribes to messages for this address. Completes when the subscription is active, or after

@@ -37,8 +37,8 @@ const DOUBLINGS: u32 = 6;
 /// Interval at which a server repeats that a client does not keep up. Less than [`RESET_TIMEOUT`],
 /// so that the sending server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
-/// Time from a probe, or from the last reply that the client does not keep up, until the window is
-/// reset to zero. The client's server may then have ended.
+/// Time without a reply to a probe after which the window is reset to zero, because the client's
+/// server may have ended. The time restarts if the server replies that the client does not keep up.
 const RESET_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time after which the bytes of a window count as read without a probe, if there are too few for a
 /// probe.

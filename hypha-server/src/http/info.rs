@@ -104,8 +104,8 @@ trait Records {
     ) -> Result<Value, ManagerError>;
 }
 
-/// Lists the services of a workspace that the requester may see. Their ids are relative to the
-/// workspace.
+/// Lists the services of a workspace that the requester may see. The ids of the services are
+/// relative to the workspace.
 pub(super) async fn services(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,

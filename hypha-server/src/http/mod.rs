@@ -327,7 +327,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
 }
 
 /// Removes `Content-Length` from a response that cannot have a body because of its status. axum
-/// sets this header on all responses, and RFC 9110 forbids it on these.
+/// sets this header on all responses, and RFC 9110 forbids it on such responses.
 fn without_length<B>(mut response: Response<B>) -> Response<B> {
     if response.status() == StatusCode::NO_CONTENT {
         response.headers_mut().remove(header::CONTENT_LENGTH);

@@ -18,8 +18,8 @@ use crate::metrics::Counters;
 use crate::seats::{Turn, Turns};
 use crate::settings::Limits;
 
-/// Size above which a body is checked or converted on a blocking thread, in bytes. Below it, the
-/// work takes less time than moving it.
+/// Size above which a body is checked or converted on a blocking thread, in bytes. Below this size,
+/// the work takes less time than its transfer to another thread.
 const LARGE: usize = 1024 * 1024;
 
 /// Bytes of refused bodies that are read before each [`PAUSE`]: 64 MB per second, over all

@@ -186,7 +186,7 @@ fn by_text(text: &str) -> ServiceFilter {
 }
 
 /// Converts a filter to a pattern. Missing parts match anything, except that the workspace defaults
-/// to the caller's own.
+/// to the caller's own workspace.
 ///
 /// # Errors
 ///

@@ -215,8 +215,8 @@ async fn store(
     waiting: &mut WaitingCall,
 ) -> Answer<()> {
     let workspace = ctx.workspace();
-    // The connection may have ended while this call was in transit. Its records were then already
-    // removed, so nothing would remove this record.
+    // The connection may have ended while this call was in transit. The connection's records were
+    // then already removed, so nothing would remove this record.
     let peer = state
         .router
         .find_address(client)

@@ -64,7 +64,7 @@ async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
 ///
 /// # Errors
 ///
-/// Fails if the workspace does not exist, or the caller neither may read it nor owns it.
+/// Fails if the workspace does not exist, or if the caller does not own it and may not read it.
 pub(super) async fn info(
     state: &State,
     ctx: &Context,
@@ -647,7 +647,7 @@ pub(super) async fn get_type(
 ///
 /// # Errors
 ///
-/// Fails if the caller may not read the workspace, or it does not exist.
+/// Fails if the caller may not read the workspace, or if the workspace does not exist.
 pub(super) async fn list_types(
     state: &State,
     ctx: &Context,

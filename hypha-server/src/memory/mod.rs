@@ -122,7 +122,7 @@ impl fmt::Display for OverBudget {
 
 impl std::error::Error for OverBudget {}
 
-/// The memory of the process that peers may use. All accounts of a server share one budget.
+/// The memory that peers may use in this process. All accounts of a server share one budget.
 pub(crate) struct Budget {
     limits: MemoryLimits,
     /// Bytes charged to all accounts.

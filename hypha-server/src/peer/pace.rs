@@ -132,8 +132,8 @@ impl Pace {
         self.message(bytes);
     }
 
-    /// Returns the time until the connection is out of debt, or zero without debt. Its next message
-    /// may be read after that time.
+    /// Returns the time until the connection is out of debt, or zero without debt. The connection's
+    /// next message may be read after that time.
     pub(crate) fn debt(&self) -> Duration {
         let mut buckets = self.0.lock();
         let buckets = &mut *buckets;

@@ -47,7 +47,8 @@ impl Partners {
         self.latest.load(Ordering::Acquire) == generation
     }
 
-    /// Remembers that both ends are recorded, unless the partner was removed meanwhile.
+    /// Remembers that the calls between this client and the partner are recorded at both ends. Does
+    /// nothing if the partner was removed meanwhile.
     pub(crate) fn set_latest(&self, generation: u64, address: &str) {
         // Stored under the lock, so that `forget` cannot run between the check and the store.
         let noted = self.noted.lock();

@@ -135,7 +135,7 @@ impl Record {
     }
 
     /// Appends the encoded summary of the record to `out`: the record without docs and schemas. The
-    /// format is that of [`write`](Self::write), with fewer entries.
+    /// summary has the format of [`write`](Self::write), with fewer entries.
     fn write_summary(&self, is_member: bool, out: &mut Vec<u8>) {
         const KEYS: [&str; 5] = ["id", "name", "type", "description", "config"];
         let mut whole = Vec::with_capacity(self.bytes.len());

@@ -53,7 +53,7 @@ const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
 /// Fields of a record that are stored as JSON.
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
 /// The field for the connection that has registered a service, as `server#generation`. The Python
-/// server ignores this field, and drops it when it replaces the record.
+/// server ignores this field. A record that it replaces loses the field.
 const OWNER: &str = "hypha-server:connection";
 /// Number of records that one step reads or removes. Small, because Redis serves no other client
 /// during a step.
@@ -443,8 +443,8 @@ impl RedisRegistry {
         let keys = key_glob(pattern);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in members.chunks(RECORDS_AT_ONCE) {
-            // Read by member instead of by key: a record whose type changes meanwhile gets another
-            // key, and would be missing from the result.
+            // Read by member instead of by key, because a record whose type changes meanwhile gets
+            // another key, and would be missing from the result.
             let found = self.index.fetch(&self.server_id, &pattern.workspace, some);
             let Some(found) = found.await? else {
                 return Ok(None);

@@ -31,7 +31,7 @@ const BATCH: usize = 64;
 /// Maximum size of the first frame, in bytes. A client gets no more memory before it is
 /// authenticated.
 const FIRST_FRAME: usize = 64 * 1024;
-/// Timeout of each half of the closing handshake: the last frames, and the peer's response.
+/// Timeout for sending the last frames of a connection, and again for the peer's response.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes read and discarded so that the peer receives the close frame. Covers a
 /// few messages of the default size limit.

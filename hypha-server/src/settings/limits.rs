@@ -292,8 +292,8 @@ pub struct Limits {
     /// Maximum size of a task in a queue, in bytes. Default: 256 KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_TASK_BYTES"))]
     pub task_bytes: usize,
-    /// Maximum size of all tasks in the queues of one workspace, in bytes; each counts 128 bytes
-    /// more than its JSON. Default: 8 MiB.
+    /// Maximum size of all tasks in the queues of one workspace, in bytes; each task counts 128
+    /// bytes more than its JSON. Default: 8 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_TASKS_BYTES"))]
     pub workspace_tasks_bytes: usize,
     /// Maximum number of calls that wait for a task, per user, or per IP address without

@@ -307,8 +307,8 @@ impl Settings {
             && !folder.join(JS_CLIENT_FILE).is_file()
         {
             return invalid(format!(
-                "`js_client`: there is no {JS_CLIENT_FILE} in {}; set it to the folder `dist` of the npm \
-                 package hypha-rpc",
+                "`js_client`: there is no {JS_CLIENT_FILE} in {}; set it to the folder `dist` of the \
+                 npm package hypha-rpc",
                 folder.display()
             ));
         }

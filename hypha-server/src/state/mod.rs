@@ -76,8 +76,8 @@ impl ServerInfo {
 /// The parts of one running server.
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
-    /// The checked settings. The server id, the secret for tokens and the root token were moved
-    /// out.
+    /// The checked settings. The server id, the secret for tokens and the root token were removed
+    /// from them.
     pub(crate) settings: Settings,
     /// Time of the start.
     pub(crate) started: std::time::Instant,

@@ -1,4 +1,5 @@
-// Shows an OpenAPI document of this server. The texts come from services, so they are inserted as text, not as HTML.
+// Shows an OpenAPI document of this server. The texts come from services, so they are inserted as
+// text, not as HTML.
 "use strict";
 
 const place = document.getElementById("place");

@@ -489,8 +489,8 @@ async fn records_of_the_python_server_are_found_and_kept() {
     assert_eq!(find(&registry, &pattern).await, ["w/a:x", "w/python:x"]);
     let found = find(&registry, &exact("w", "python", "x")).await;
     assert_eq!(found, ["w/python:x"]);
-    // The client connects to the Python server, and registers two of its services again, one with
-    // another type.
+    // The client connects to the Python server, and registers two of its services again, one of
+    // them with another type.
     let mut connection = redis.connect().await;
     redis.put_original(&info("w/a:built-in")).await;
     let mut moved = info("w/a:x");
