@@ -95,9 +95,9 @@ impl PeerMemory for Payer {
 /// server. Memory that it holds for a caller is charged to the caller. Returns `None` if the
 /// address is taken.
 ///
-/// Its frames do not wait for room at a slow caller, so responses to other callers are not delayed.
-/// `queue_bytes` limits the size of the calls that wait for the client, and `concurrent_calls`
-/// limits the number of calls that run at the same time.
+/// The client's frames do not wait for room at a slow caller, so responses to other callers are not
+/// delayed. `queue_bytes` limits the size of the calls that wait for the client, and
+/// `concurrent_calls` limits the number of calls that run at the same time.
 ///
 /// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect_shared(
@@ -121,9 +121,9 @@ pub(crate) async fn connect_shared(
     attach(state, peer, queue, settings, account).await
 }
 
-/// Connects a client for `user`. Its memory, including the messages that wait for it, is charged to
-/// `account`. The client is closed if the account is evicted. Returns `None` if the address is
-/// taken.
+/// Connects a client for `user`. The client's memory, including the messages that wait for the
+/// client, is charged to `account`. The client is closed if the account is evicted. Returns `None`
+/// if the address is taken.
 ///
 /// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect_for(

@@ -1,7 +1,7 @@
 //! A Hypha server, to embed in a program or a test, and the binary `hypha-server`.
 //!
 //! A Hypha server connects programs in Python, JavaScript and Rust: they register services and call
-//! each other's methods through it. Clients of the Python server `hypha` connect to this one
+//! each other's methods through it. Clients of the Python server `hypha` connect to this server
 //! unchanged.
 //!
 //! [`Server::builder`] starts a server in the current tokio runtime. [`Settings`] and [`Limits`]

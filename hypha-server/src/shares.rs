@@ -129,7 +129,7 @@ impl Slots {
 }
 
 impl Slot {
-    /// Waits until another call evicts this one. Returns immediately if this has already happened.
+    /// Waits until another call evicts this call. Returns immediately if this has already happened.
     ///
     /// # Cancellation
     ///

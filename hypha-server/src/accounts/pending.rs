@@ -97,7 +97,7 @@ impl Pending {
         drop(self.entries());
     }
 
-    /// Adds a new account, or replaces one of the same owner. Returns its code.
+    /// Adds a new account, or replaces a pending account of the same owner. Returns its code.
     ///
     /// # Errors
     ///

@@ -108,7 +108,7 @@ impl Record {
     }
 }
 
-/// Checks an e-mail address and returns it in lower case, which is the form of the keys.
+/// Checks an e-mail address and returns it in lower case, as it is used as a key.
 pub(super) fn email(text: &str) -> Result<String, Refusal> {
     let email = text.trim().to_lowercase();
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control();

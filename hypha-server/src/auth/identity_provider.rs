@@ -24,8 +24,8 @@ const FETCH_BYTES: usize = 1024 * 1024;
 /// Time after which the keys are fetched again, so that keys that the provider has withdrawn are no
 /// longer accepted.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
-/// Minimum interval between two requests. Without it, each token with an unknown key would cause a
-/// request, and anyone can send such tokens.
+/// Minimum interval between two requests. Without this interval, each token with an unknown key
+/// would cause a request, and anyone can send such tokens.
 const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The identity provider of the settings, with a cache of its keys.
@@ -95,7 +95,7 @@ impl IdentityProvider {
             return Ok(key);
         }
         let mut tried = self.tried.lock().await;
-        // Checked again, because another token may have fetched the keys while this one waited.
+        // Checked again, because another token may have fetched the keys while this token waited.
         if let Some(key) = self.known(id) {
             return Ok(key);
         }

@@ -19,7 +19,7 @@ use super::now;
 /// Claim with the hashes of the ancestors, as a list of strings in base64.
 const ANCESTORS: &str = "urn:hypha:ancestors";
 /// Claim of a reconnection token: the id of its session, in base64. When a reconnection token
-/// replaces another one, both have the same session id.
+/// replaces another reconnection token, both tokens have the same session id.
 const SESSION: &str = "urn:hypha:session";
 /// Claim of a reconnection token: the expiry of the credentials with which the client first
 /// connected, in seconds since 1970. The token itself may expire earlier.
@@ -176,8 +176,8 @@ fn put_ancestors(claims: &mut Map<String, Value>, hashes: &[TokenHash]) {
 }
 
 /// Returns the hashes to revoke for a token: the hash of the token and, for a reconnection token,
-/// the id of its session. Revoking the session revokes the reconnection tokens that have replaced
-/// this one too.
+/// the id of its session. Revoking the session also revokes the reconnection tokens that have
+/// replaced this token.
 pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     let mut hashes = vec![token_hash(token)];
     hashes.extend(session(&claims(token)));

@@ -264,7 +264,7 @@ impl Issuer {
             ));
         };
         // Stored until the end of the session if that is later, because the reconnection tokens
-        // that have replaced this one may live longer, and are revoked with it.
+        // that have replaced this token may live longer, and are revoked with it.
         let end = lineage::end_of_session(token)
             .unwrap_or_default()
             .max(end as u64);

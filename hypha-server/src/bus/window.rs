@@ -76,7 +76,7 @@ struct Window {
     /// Whether the client's server has replied to a probe of this window. Reset when a reply is
     /// missing for [`RESET_TIMEOUT`].
     replies: bool,
-    /// Until this time nothing is counted, because the client's server does not reply.
+    /// Time until which nothing is counted, because the client's server does not reply.
     silent_until: Option<Instant>,
     /// Consecutive probes without a reply, at most [`DOUBLINGS`].
     missed: u32,

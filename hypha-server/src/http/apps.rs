@@ -1,8 +1,8 @@
 //! Serves applications, which are services that respond to HTTP: `/{workspace}/apps/{id}/{path}`.
 //!
 //! A service of the type `asgi` receives the request as an ASGI scope, with one function that reads
-//! the body and one that sends the response. A service of the type `functions` has a function for
-//! each path.
+//! the body and one function that sends the response. A service of the type `functions` has a
+//! function for each path.
 //!
 //! The application runs as one call of the request's client. That client must live until the call
 //! ends, even if the visitor disconnects earlier; see `Running`.

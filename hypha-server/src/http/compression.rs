@@ -6,7 +6,8 @@ use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 use tower_http::decompression::RequestDecompressionLayer;
 
-/// Returns the layer that decompresses requests in gzip. It refuses other encodings with 415.
+/// Returns the layer that decompresses requests in gzip. The layer refuses other encodings with
+/// 415.
 pub(super) fn requests() -> RequestDecompressionLayer {
     RequestDecompressionLayer::new()
 }

@@ -76,8 +76,8 @@ use crate::session::Sessions;
 use crate::state::{HYPHA_VERSION, State};
 use crate::{event_log, process};
 
-/// Timeout for the head of a request. Without it, slow heads would occupy connections that no
-/// account is charged for.
+/// Timeout for the head of a request. Without this timeout, slow heads would occupy connections
+/// that no account is charged for.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum size of hyper's read buffer per connection, in bytes. Also limits the request headers.
 /// hyper's default is 400 KB, with which a thousand waiting requests would exceed the memory

@@ -22,9 +22,9 @@ use crate::{auth, internal_client, session};
 
 /// Maximum size of the messages that wait for the client of a request, in bytes.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// Maximum number of calls that the client of a request runs at the same time. These are the
-/// service's calls of functions in its arguments, such as `receive` and `send` for an ASGI
-/// application.
+/// Maximum number of calls that the client of a request runs at the same time. The service makes
+/// these calls to functions in its arguments, for example an ASGI application to `receive` and
+/// `send`.
 const CONCURRENT_CALLS: usize = 64;
 /// Maximum number of chunks of a request in transit to the service. Each chunk is a copy that is
 /// not charged, so their number must be small.

@@ -125,9 +125,9 @@ impl Keys {
     }
 
     /// Starts a login, and returns its random key. The login is charged to `account`, and takes a
-    /// slot of the account's owner. If the owner has too many logins, its oldest one is evicted. If
-    /// all owners together have too many, the oldest login of the owner with the most logins is
-    /// evicted.
+    /// slot of the account's owner. If the owner has too many logins, its oldest login is evicted.
+    /// If all owners together have too many logins, the oldest login of the owner with the most
+    /// logins is evicted.
     ///
     /// # Errors
     ///

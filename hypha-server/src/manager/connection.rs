@@ -84,7 +84,7 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
         return None;
     }
     // Held until the address is attached. If two messages for the address arrive at the same time,
-    // the second then finds the peer that the first has created.
+    // the second message then finds the peer that the first message has created.
     let mut former = state.clients.former_managers().await;
     let present = || state.router.find(SERVER_WORKSPACE, manager_id);
     if let Some(present) = present() {

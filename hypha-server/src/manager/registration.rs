@@ -101,7 +101,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
         service.id = format!("{workspace}/{}", service.id);
     }
     // Clients prepend their address to the id of the service, which may already contain the
-    // address. All copies but one are removed.
+    // address. All copies of the address except one are removed.
     let prefix = format!("{}:", caller(ctx));
     while let Some(id) = service.id.strip_prefix(&prefix)
         && id.starts_with(&prefix)

@@ -2,7 +2,7 @@
 //!
 //! A caller sees only services that it may use. Hidden services affect neither the selection nor
 //! the error, with one exception: as in the Python server, the error distinguishes a missing
-//! service from a forbidden one.
+//! service from a forbidden service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -399,8 +399,8 @@ pub(super) async fn get(
                 record.service(is_member).map_err(unavailable)?
             }
         };
-        // `find_present` returns an absent service again when no other is left. The last error is
-        // then the reason.
+        // `find_present` returns an absent service again when no other service is left. The last
+        // error is then the reason.
         if let Some(failure) = failure.take_if(|_| absent.contains(&info.id)) {
             return Err(failure);
         }

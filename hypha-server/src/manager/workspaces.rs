@@ -27,8 +27,8 @@ use crate::workspace::{is_ready, is_system, own_workspace, ready};
 const LIST_MAX: i64 = 256;
 /// Maximum length of a workspace id, in bytes.
 const ID_MAX: usize = 128;
-/// Grace period before a client that deleted its own workspace is disconnected. Without it, the
-/// client would lose its connection before it receives the response to its call.
+/// Grace period before a client that deleted its own workspace is disconnected. Without this
+/// period, the client would lose its connection before it receives the response to its call.
 const DELETER_GRACE: Duration = Duration::from_secs(1);
 
 /// Returns the record of a workspace. Does not check any permission.

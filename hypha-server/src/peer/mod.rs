@@ -53,7 +53,7 @@ pub(crate) struct Peer {
     pub(crate) pace: Option<Pace>,
     /// Whether the peer is a service of the server, which serves all clients from one queue. The
     /// router never lets messages of such a peer wait for room at a receiver, because one slow
-    /// client would then block the service for all others.
+    /// client would then block the service for all other clients.
     pub(crate) serves_all: bool,
     /// `None` if the load of this client is not measured.
     load: Option<LoadMeter>,

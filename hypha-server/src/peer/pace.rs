@@ -32,7 +32,7 @@ struct Buckets {
     /// Responses to clients of other servers that this connection may send free of charge. The
     /// servers of those clients have charged the requests to them.
     remote: u64,
-    /// Generations of the connections that have sent a message to this one.
+    /// Generations of the connections that have sent a message to this connection.
     requesters: HashSet<u64>,
 }
 
@@ -93,7 +93,7 @@ impl Pace {
             .is_none_or(|rate| rate.take_on_credit(bytes))
     }
 
-    /// Remembers that another connection has sent a message to this one.
+    /// Remembers that another connection has sent a message to this connection.
     pub(crate) fn add_requester(&self, generation: u64) {
         let requesters = &mut self.0.lock().requesters;
         // All are removed together, because keeping their order would cost more than charging a few
@@ -104,12 +104,12 @@ impl Pace {
         requesters.insert(generation);
     }
 
-    /// Returns whether a connection has sent a message to this one.
+    /// Returns whether a connection has sent a message to this connection.
     pub(crate) fn is_requester(&self, generation: u64) -> bool {
         self.0.lock().requesters.contains(&generation)
     }
 
-    /// Remembers that a client of another server has sent a message to this one.
+    /// Remembers that a client of another server has sent a message to this connection.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")

@@ -229,7 +229,7 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
 ///
 /// # Errors
 ///
-/// Fails if the complete records have more than `max` bytes, before anything is encoded.
+/// Fails, before anything is encoded, if the complete records have more than `max` bytes.
 pub(crate) fn encode_list(
     listed: &[(Arc<Record>, bool)],
     max: usize,

@@ -239,9 +239,9 @@ impl Builder {
     /// Adds a service of the embedding program, which the server registers in the workspace
     /// `public` before it accepts clients, as startup functions of the Python server do.
     ///
-    /// Its visibility decides who may call it; `Public` opens it to everybody. At most 4096 calls
-    /// of all services of the server in `public` run at the same time. The memory of a call is
-    /// charged to its caller.
+    /// The visibility of the service decides who may call it; `Public` opens it to everybody. At
+    /// most 4096 calls of all services of the server in `public` run at the same time. The memory
+    /// of a call is charged to its caller.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;

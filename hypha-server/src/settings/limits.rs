@@ -8,13 +8,13 @@ use super::{ConfigError, at_least, in_seconds, invalid};
 #[cfg(feature = "cli")]
 use super::{interval, seconds};
 
-/// Minimum for the limit on the size of a message, in bytes. Below it, a client could not even
-/// register a service.
+/// Minimum for the limit on the size of a message, in bytes. Below this value, a client could not
+/// even register a service.
 const FRAME_BYTES_MIN: usize = 1024;
-/// Minimum for the limit on the record of a service, in bytes. Below it, the built-in services
-/// would be refused.
+/// Minimum for the limit on the record of a service, in bytes. Below this value, the built-in
+/// services would be refused.
 const SERVICE_BYTES_MIN: usize = 1024;
-/// Minimum memory budget, in bytes. Below it, no large message would be delivered.
+/// Minimum memory budget, in bytes. Below this value, no large message would be delivered.
 const MEMORY_MIN: usize = 16 * 1024 * 1024;
 /// Maximum for the limit on calls that wait for a login: half of the concurrent calls of the login
 /// service, so that the other half stays for calls that do not wait.
@@ -183,7 +183,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_QUEUE_BYTES"))]
     pub queue_bytes: usize,
     /// Maximum time for which a receiver may accept no data while a sender waits for room in its
-    /// queue. After it, the server disconnects the receiver. Default: 15 s.
+    /// queue. After this time, the server disconnects the receiver. Default: 15 s.
     ///
     /// Meanwhile the server reads nothing from the sender, not even its pings, and clients
     /// disconnect from a server that does not respond to a ping within 20 s. So with a longer
@@ -193,7 +193,7 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
     /// Write timeout: the maximum time for which a client may accept no byte of a pending write.
-    /// After it, the server drops the connection. Default: 30 s.
+    /// After this time, the server drops the connection. Default: 30 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STALL_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stall_timeout: Duration,
@@ -206,7 +206,7 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub body_timeout: Duration,
     /// Grace period for which a client over HTTP keeps its address after its stream has ended.
-    /// After it, the client counts as disconnected. Default: 5 s.
+    /// After this period, the client counts as disconnected. Default: 5 s.
     ///
     /// Python clients open the stream again after 2 s. With a shorter period, they would count as
     /// disconnected whenever a stream ends.

@@ -128,7 +128,8 @@ pub struct Settings {
     #[serde(serialize_with = "in_seconds")]
     pub reconnection_token_life: Duration,
     /// Folder for data that survives a restart: the server's id and secret, workspaces and revoked
-    /// tokens. The server creates it if it does not exist. Each server needs its own folder.
+    /// tokens. The server creates the folder if it does not exist. Each server needs its own
+    /// folder.
     ///
     /// Default of an embedded server: none, so that nothing survives. Default of the program:
     /// hypha-server/PORT in the user's data folder, or none if the port is 0.
@@ -307,8 +308,8 @@ impl Settings {
             && !folder.join(JS_CLIENT_FILE).is_file()
         {
             return invalid(format!(
-                "`js_client`: there is no {JS_CLIENT_FILE} in {}; set it to the folder `dist` of the \
-                 npm package hypha-rpc",
+                "`js_client`: there is no {JS_CLIENT_FILE} in {}; set it to the folder `dist` of \
+                 the npm package hypha-rpc",
                 folder.display()
             ));
         }

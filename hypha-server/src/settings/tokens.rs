@@ -28,7 +28,7 @@ pub struct TokenSettings {
     pub namespace: String,
     /// Domain of the identity provider, which the server reports to clients. Default: none.
     ///
-    /// If it is set, the default URL of the provider's keys is
+    /// If a domain is set, the default URL of the provider's keys is
     /// `https://DOMAIN/.well-known/jwks.json`, and the default issuer of its tokens is
     /// `https://DOMAIN/`.
     #[cfg_attr(feature = "cli", arg(long = "auth0-domain", env = "AUTH0_DOMAIN"))]

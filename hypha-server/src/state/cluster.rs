@@ -65,9 +65,9 @@ impl Recipient for State {
             if let Some(pace) = &peer.pace {
                 pace.add_remote_requester();
             }
-            // `push` does not wait for room. Instead the sending servers send probes, and their
-            // senders wait until the client keeps up. If the client's account is exhausted anyway,
-            // `push` disconnects the client.
+            // `push` does not wait for room. Instead the other servers send probes, and the senders
+            // at those servers wait until the client keeps up. If the client's account is exhausted
+            // anyway, `push` disconnects the client.
             if peer.outbox.push(frame).is_ok() {
                 self.counters.messages_routed.add();
             }

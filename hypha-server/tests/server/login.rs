@@ -262,8 +262,8 @@ async fn waiting_calls_end_when_their_client_disconnects() -> Result<()> {
     used(&|bytes| bytes <= before).await
 }
 
-/// A call may wait in the queue of the service until after its client has disconnected. It must
-/// then end when it begins.
+/// A call may wait in the queue of the service until after its client has disconnected. The server
+/// must then end the call as soon as it begins.
 #[tokio::test]
 async fn calls_that_begin_after_their_client_disconnected_end() -> Result<()> {
     let server = support::server().await?;

@@ -536,8 +536,8 @@ impl Index {
         Ok(self.remove.call(&mut connection, keys, &arguments).await?)
     }
 
-    /// Removes the indexed records of a server, in several steps. Returns the addresses of its
-    /// clients.
+    /// Removes the indexed records of a server, in several steps. Returns the addresses of the
+    /// server's clients.
     pub(super) async fn remove_server(&self, server: &str) -> Result<Vec<String>, RegistryError> {
         let arguments = [server.to_owned(), RECORDS_AT_ONCE.to_string()];
         let mut connection = self.connection.clone();
