@@ -1,4 +1,4 @@
-//! Functions of this program that services call. They print their arguments.
+//! Functions of this program that services call. The functions print their arguments.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;

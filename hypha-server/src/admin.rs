@@ -1,7 +1,8 @@
 //! Offers the service `ws-user-root/admin-utils`, by which operators inspect and manage the server.
 //!
 //! `server` starts and stops it. The service is a client on a link inside the server. Its methods
-//! check the caller's permission themselves, because membership of the workspace does not imply it.
+//! check the caller's permission themselves, because membership of the workspace does not imply
+//! this permission.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

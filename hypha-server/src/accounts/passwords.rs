@@ -39,7 +39,8 @@ impl Passwords {
         }
     }
 
-    /// Returns the hash of a new password as a PHC string. Its memory is charged to `account`.
+    /// Returns the hash of a new password as a PHC string. The memory for the computation is
+    /// charged to `account`.
     pub(super) async fn hash(
         &self,
         account: &Account,

@@ -28,7 +28,8 @@ pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>
 /// for clients on a WebSocket and over HTTP, for plain HTTP requests and for the login service.
 ///
 /// A method may run many times at once. If it panics, or takes more than ten seconds, only the
-/// client for which it runs is refused. Its future is dropped when that client disconnects.
+/// client for which it runs is refused. The method's future is dropped when that client
+/// disconnects.
 ///
 /// # Examples
 ///
@@ -110,8 +111,8 @@ pub trait Authenticator: Send + Sync + 'static {
     /// `generate_token`, and for the tokens that the login service issues for a workspace.
     ///
     /// `life` never exceeds the remaining lifetime of the token with which `user` has connected.
-    /// Revoking a token also revokes the tokens that the server itself has made from it, but not
-    /// the tokens that this method returned, because the server does not know their ancestors.
+    /// Revoking a token also revokes the tokens that the server itself has made from it. Tokens
+    /// that this method returned stay valid, because the server does not know their ancestors.
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Returns the token in the headers of an HTTP request, or `None` to let the server use the
     /// header `Authorization` and the cookie `access_token`. Default: `None`.
     ///
-    /// The server may call this method more than once for one request. It must not block.
+    /// The server may call this method more than once for one request. The method must not block.
     fn get_token(&self, headers: &HeaderMap) -> Option<String> {
         let _ = headers;
         None

@@ -3,7 +3,7 @@
 //!
 //! JWT libraries use the cryptographic provider that is installed for the whole process. That
 //! choice belongs to the embedding program, whose other dependencies may install another provider
-//! or none. This module therefore calls its cryptographic libraries directly.
+//! or no provider. This module therefore calls its cryptographic libraries directly.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -222,9 +222,8 @@ fn session(claims: &Map<String, Value>) -> Option<TokenHash> {
     claims.get(SESSION).and_then(hash)
 }
 
-/// Returns the hash in a claim. If the claim is not a hash, which is possible for the session id of
-/// another issuer, returns the SHA-256 hash of the claim, so that such a session can be revoked
-/// too.
+/// Returns the hash in a claim. If the claim is not a hash, returns its SHA-256 hash. Other issuers
+/// may write such session ids, and their sessions must be revocable too.
 fn hash(text: &Value) -> Option<TokenHash> {
     let text = text.as_str()?;
     let decoded = URL_SAFE_NO_PAD.decode(text).ok();

@@ -33,8 +33,8 @@ pub(crate) enum Notice {
         /// Address of the client.
         address: String,
     },
-    /// A client has disconnected. Its partners may be connected to other servers, which notify
-    /// them.
+    /// A client has disconnected. Its partners may be connected to other servers. These servers
+    /// notify the partners.
     Left {
         /// Address of the client.
         address: String,

@@ -2,8 +2,8 @@
 //!
 //! Redis drops the subscription of a server that reads too slowly. A server must not stop reading,
 //! because one slow client would then delay all other clients. So the sending server counts the
-//! bytes in transit. After some bytes for a client it sends a probe to the client's server, and
-//! once the window is full the senders wait until a reply says that the client has read the bytes.
+//! bytes in transit. After some bytes for a client, it sends a probe to the client's server. Once
+//! the window is full, the senders wait until a reply says that the client has read the bytes.
 //!
 //! A Python server never replies. Messages to its clients do not wait, except for an occasional
 //! probe.

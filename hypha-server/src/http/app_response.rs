@@ -151,8 +151,8 @@ fn may_set(name: &HeaderName, value: &HeaderValue) -> bool {
         && (name != header::SET_COOKIE || is_own_cookie(value.as_bytes()))
 }
 
-/// Returns whether an application may set a cookie. It may set any cookie except the one with the
-/// token, and those of the console.
+/// Returns whether an application may set a cookie. An application may set any cookie except the
+/// cookie with the token and the cookies of the console.
 ///
 /// A cookie without a name is refused, because browsers send only its value, which may look like
 /// the name and value of another cookie.

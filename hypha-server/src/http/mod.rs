@@ -3,8 +3,8 @@
 //!
 //! `server` calls [`serve`] or [`mounted`] once. WebSockets and streams of `/rpc` are handed to
 //! `session`. For any other request that needs the workspace, the server connects a client of
-//! `hypha-rpc` until the request ends (`request_client`), so permissions are checked in one place,
-//! by the manager and the provider.
+//! `hypha-rpc` until the request ends (`request_client`). The manager and the provider then check
+//! permissions as for any other client.
 //!
 //! Rules for the handlers:
 //!

@@ -130,8 +130,8 @@ impl Visits {
         done.await.map_err(failed)
     }
 
-    /// Gives `client` the methods of the workspace manager. They are fetched once and shared by the
-    /// clients of all requests, because they are the largest part of such a client.
+    /// Gives `client` the methods of the workspace manager. The methods are fetched once and shared
+    /// by the clients of all requests, because they take most of the memory of such a client.
     ///
     /// # Errors
     ///

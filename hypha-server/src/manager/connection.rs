@@ -1,8 +1,8 @@
 //! Connects the manager to the router, as a client inside the server.
 //!
 //! Most methods go through the generated service of the contract. The methods that return records
-//! of services or events are replaced by handlers that send the stored bytes, because decoding a
-//! long list and encoding it again would take many times the memory of the list.
+//! of services or events are replaced by handlers that send the stored bytes. Decoding a long list
+//! and encoding it again would take many times its memory.
 
 use std::sync::Arc;
 

@@ -34,8 +34,8 @@ const SETUP: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 ///
-/// Fails if the caller may not write in its workspace, the record is invalid or belongs to another
-/// client, a limit is exceeded, or the name belongs to a singleton.
+/// Fails if the caller may not write in its workspace, or if the record is invalid or belongs to
+/// another client. Also fails if a limit is exceeded, or the name belongs to a singleton.
 pub(super) async fn register(
     state: &State,
     ctx: &Context,

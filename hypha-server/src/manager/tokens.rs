@@ -21,8 +21,8 @@ const DEFAULT_LIFE: u64 = 3600;
 ///
 /// # Errors
 ///
-/// Fails if the user is neither admin nor owner of the workspace, requests a permission above its
-/// own, or gives an invalid workspace, client id, scope or permission.
+/// Fails if the user is neither admin nor owner of the workspace, or requests a permission above
+/// its own. Also fails if the workspace, the client id, the scope or the permission is invalid.
 pub(crate) async fn generate(
     state: &State,
     user: &UserInfo,

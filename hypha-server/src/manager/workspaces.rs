@@ -144,8 +144,8 @@ pub(super) async fn list(
 ///
 /// # Errors
 ///
-/// Fails for anonymous users, for invalid ids, if the workspace exists and may not be replaced, for
-/// the personal workspace of another user, and if the quota of the user is exhausted.
+/// Fails if the user is anonymous or has exhausted its quota, if the id is invalid or belongs to
+/// the personal workspace of another user, or if the workspace exists and may not be replaced.
 pub(super) async fn create(
     state: &State,
     ctx: &Context,
@@ -236,9 +236,9 @@ pub(super) async fn create(
 
 /// Returns the user that owns the workspaces and bookmarks that a caller creates.
 ///
-/// Usually this is the caller itself. The user of a child token ceases to exist with the token, so
-/// this is the user that has issued the token, if the token grants admin permission in that user's
-/// own workspace.
+/// Usually this is the caller itself. The user of a child token ceases to exist with the token. For
+/// such a user, this is the user that has issued the token. The token must grant admin permission
+/// in the issuer's own workspace.
 ///
 /// # Errors
 ///

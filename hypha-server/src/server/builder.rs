@@ -268,8 +268,8 @@ impl Builder {
     /// program that listens on `address`.
     ///
     /// The program merges the routes into its router if a [`base_path`](Self::base_path) is set.
-    /// Without a base path, it uses them as the fallback of its router. It must serve the router
-    /// with `into_make_service_with_connect_info::<SocketAddr>()`, because the server limits
+    /// Without a base path, it uses them as the fallback of its router. The program must serve the
+    /// router with `into_make_service_with_connect_info::<SocketAddr>()`, because the server limits
     /// clients by their IP addresses.
     ///
     /// The program must limit its connections itself: the server's timeouts for the head of a

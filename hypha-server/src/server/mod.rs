@@ -1,9 +1,9 @@
 //! The start and the shutdown of a server.
 //!
 //! [`Builder::start`] calls `start`, which creates the parts from the lowest layer up: store,
-//! tokens, backend, state, then the services of the server. It binds the address first, so that a
-//! server whose address is taken changes nothing. One task, `run`, serves until the server stops,
-//! and then stops the parts in reverse order.
+//! tokens, backend, state, then the services of the server. `start` binds the address first, so
+//! that a server whose address is taken changes nothing. One task, `run`, serves until the server
+//! stops, and then stops the parts in reverse order.
 
 mod backend;
 mod builder;

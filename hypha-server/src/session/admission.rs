@@ -488,8 +488,9 @@ async fn attach(
     }
     drop(guard);
     // Closed after the attachment, so that the task of the displaced connection finds the address
-    // taken and does not remove the services of the new connection. It is also closed after a
-    // refusal, because no message would reach it any more. Its client then reconnects.
+    // taken and does not remove the services of the new connection. The displaced connection is
+    // also closed after a refusal, because no message would reach it any more. Its client then
+    // reconnects.
     if let Some(displaced) = displaced {
         state.counters.replaced.add();
         displaced.outbox.close(CloseOrder::new(

@@ -227,8 +227,8 @@ async fn exchange<R, W>(
     };
 
     // The client is removed before it receives the close frame, because it could otherwise
-    // reconnect while its address is still taken, and subscribers could receive the event about its
-    // new connection before the event about the end of the old connection.
+    // reconnect while its address is still taken. Subscribers could also receive the event about
+    // the new connection before the event about the end of the old connection.
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {

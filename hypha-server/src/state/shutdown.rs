@@ -19,7 +19,7 @@ pub(crate) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Creates the signal. Each connection that the server waits for upgrades `alive`.
+    /// Creates the signal. Connections upgrade `alive` to make the server wait for them.
     pub(crate) fn new(alive: mpsc::WeakSender<()>) -> Shutdown {
         Shutdown {
             stopping: watch::Sender::new(false),
