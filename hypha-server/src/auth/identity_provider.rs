@@ -21,8 +21,8 @@ use crate::settings::TokenSettings;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of the response with the keys, in bytes.
 const FETCH_BYTES: usize = 1024 * 1024;
-/// Time after which the keys are fetched again, so that keys that the provider has withdrawn are no
-/// longer accepted.
+/// Time after which the keys are fetched again, because the provider may have withdrawn some of
+/// them.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
 /// Minimum interval between two requests. Without this interval, each token with an unknown key
 /// would cause a request, and anyone can send such tokens.

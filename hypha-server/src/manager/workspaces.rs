@@ -144,8 +144,8 @@ pub(super) async fn list(
 ///
 /// # Errors
 ///
-/// Fails if the user is anonymous or has exhausted its quota, if the id is invalid or belongs to
-/// the personal workspace of another user, or if the workspace exists and may not be replaced.
+/// Fails if the user is anonymous or has exhausted its quota, if the id is invalid or is that of
+/// another user's personal workspace, or if the workspace exists and may not be replaced.
 pub(super) async fn create(
     state: &State,
     ctx: &Context,

@@ -83,7 +83,7 @@ pub(crate) struct Session {
     pub(crate) account: Account,
 }
 
-/// The credential that proves that a POST comes from the client that has opened the stream.
+/// The credential by which a POST proves that its sender has opened the stream.
 #[derive(Clone)]
 enum Credential {
     /// The hash of the token in the GET. The token may expire while the stream is open.

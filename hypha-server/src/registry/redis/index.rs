@@ -33,7 +33,7 @@ pub(super) const LEASE: &str = "hypha:leader";
 /// The set of the ids of the servers that keep the indexes.
 pub(super) const INDEXED: &str = "hypha-server/index:servers";
 /// Time for which searches scan after a server without indexes was last seen. Longer than the
-/// default interval at which records of absent clients are removed, because until then records of
+/// default interval at which records of absent clients are removed. Until this removal, records of
 /// that server may be in no index.
 const MIXED_FOR: Duration = Duration::from_secs(900);
 
