@@ -82,8 +82,8 @@ impl Blocking {
         State::for_administrator(&self.state, ctx)
     }
 
-    /// Adds a block of `duration` seconds, or removes it. Returns the number of clients of this
-    /// server that were disconnected.
+    /// Adds a block, given as its duration in seconds and its reason. Removes the block if `block`
+    /// is `None`. Returns the number of clients of this server that were disconnected.
     async fn set(
         state: &State,
         kind: Blockable,

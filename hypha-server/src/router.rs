@@ -42,7 +42,7 @@ pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
 /// generation.
 pub(crate) const NOBODY: u64 = 0;
 /// Maximum length of the address in a message, in bytes. Valid workspaces and client ids are
-/// shorter. The limit keeps garbage out of rejections and the bus.
+/// shorter. The limit keeps invalid addresses out of rejections and the bus.
 const ADDRESS_MAX: usize = 1024;
 /// Minimum size of a chunk that is charged by its bytes only, in bytes. A smaller chunk counts as a
 /// message, because a sender could otherwise avoid the limit on its messages with tiny chunks.

@@ -184,7 +184,7 @@ async fn flood(server: &Server) -> Result<()> {
     }
 }
 
-/// Reads none of the messages that another client sends it.
+/// Reads none of the messages that another client sends to it.
 async fn deaf(server: &Server) -> Result<()> {
     let mut deaf = Raw::anonymous(server, "deaf").await?;
     let mut sender = deaf.colleague(server, "sender", "read_write").await?;

@@ -29,7 +29,7 @@ impl Mailer {
         })
     }
 
-    /// Sends a code, with the number of minutes for which it is valid.
+    /// Sends a code, and the number of minutes for which the code is valid.
     pub(super) async fn send(&self, to: &str, code: &str, minutes: u64) -> Result<(), Refusal> {
         let text = format!(
             "Your code for this Hypha server is {code}. It is valid for {minutes} minutes.\n\nIf \

@@ -97,7 +97,7 @@ impl Passwords {
     }
 }
 
-/// Checks the length of a new password. `name` is its name in the error.
+/// Checks the length of a new password. `name` is the name of the password in the error text.
 pub(super) fn check(password: &str, name: &str) -> Result<(), Refusal> {
     if password.chars().count() < LENGTH_MIN {
         return Err(format!("{name} must be at least {LENGTH_MIN} characters").into());

@@ -60,7 +60,7 @@ impl IdentityProvider {
         let validation = Validation {
             issuer: settings.provider_issuer().to_string(),
             audience: settings.audience.clone(),
-            // Not 0, because the provider's clock may differ from the local one.
+            // Not 0, because the provider's clock may differ from the local clock.
             leeway: 60,
         };
         Some(IdentityProvider {

@@ -28,7 +28,7 @@ pub(crate) use self::window::REPEAT;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Notice {
     /// A client is now connected to the announcing server. If another server holds a connection
-    /// with this address, it closes that connection.
+    /// with this address, that server closes the connection.
     Taken {
         /// Address of the client.
         address: String,
@@ -113,7 +113,7 @@ pub(crate) trait Recipient: Send + Sync {
     fn notice(&self, notice: Notice);
 }
 
-/// Sends to the other servers.
+/// Sends messages and notices to the other servers.
 pub(crate) trait Bus: Send + Sync {
     /// Sends a message to the server to which the client with this address is connected. Returns
     /// false if there is no such server. Waits while the bytes in transit to the client exceed a

@@ -280,8 +280,9 @@ impl Bus for RedisBus {
         };
         match notice {
             Notice::Taken { address } => {
-                // Python servers reset their state of the client on the first message. The second
-                // message names this server, so that it can ignore its own notice.
+                // Python servers read the first message, and reset their state of the client. The
+                // second message contains the id of this server, so that this server ignores its
+                // own notice.
                 let payload = marked(b's', address.as_bytes());
                 self.publish("broadcast:client-reconnected".into(), payload);
                 self.publish(TAKEN.into(), own(json!({"address": address})));

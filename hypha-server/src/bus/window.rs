@@ -103,8 +103,8 @@ struct Probe {
 #[derive(Debug, PartialEq)]
 pub(super) struct ProbeNumber(pub(super) u64);
 
-/// The permission to send bytes, which are already counted. Dropping it before [`sent`](Self::sent)
-/// subtracts them again.
+/// The permission to send bytes, which are already counted. If it is dropped before
+/// [`sent`](Self::sent), the bytes are subtracted again.
 pub(super) struct Passage<'a> {
     windows: &'a Windows,
     address: &'a str,

@@ -107,7 +107,7 @@ impl Keys {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
-        // Only the oldest are checked, because all keys have the same lifetime.
+        // Checks only the oldest entries, because all keys have the same lifetime.
         while let Some((number, entry)) = entries.in_order.oldest()
             && entry.until <= now
         {

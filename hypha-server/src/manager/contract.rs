@@ -88,7 +88,8 @@ impl Manager {
         let failed =
             |why: &dyn std::fmt::Display| format!("Failed to ping client {address}: {why}");
         let (workspace, client) = address.split_once('/').unwrap_or_default();
-        // Clients of the same workspace may call each other anyway.
+        // Checks no permission in the caller's own workspace, whose clients may call each other
+        // anyway.
         if workspace != ctx.workspace() {
             allowed(ctx, Permission::Read, workspace).map_err(|error| failed(&error))?;
         }

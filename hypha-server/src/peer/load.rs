@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct LoadMeter(Mutex<Option<Window>>);
 
-/// The current window and the one before it.
+/// The current window, and the count of the previous window.
 struct Window {
     since: Instant,
     /// Messages in this window.

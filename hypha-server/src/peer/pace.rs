@@ -53,7 +53,7 @@ impl Pace {
         })
     }
 
-    /// Charges a message that this connection has sent. May leave it in debt.
+    /// Charges a message that this connection has sent. May leave the connection in debt.
     pub(crate) fn message(&self, bytes: usize) {
         let mut buckets = self.0.lock();
         if let Some(messages) = &mut buckets.messages {

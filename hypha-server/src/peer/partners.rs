@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 /// Maximum number of partners recorded for one client. A client with more partners is marked as
-/// incomplete, and all peers are searched for it when it disconnects.
+/// incomplete. When it disconnects, the server searches the partners of all peers for it.
 const PARTNERS_MAX: usize = 1024;
 
 /// A generation that no connection has.

@@ -70,7 +70,7 @@ impl Cli {
     /// An option that is not set keeps the default of [`Settings`]: clap only updates a value that
     /// already holds the defaults, so clap needs no defaults of its own.
     fn read(arguments: Vec<OsString>) -> (Cli, Vec<String>) {
-        // `hypha serve` passes the two words as one name.
+        // `hypha serve` passes its two words as one name.
         let name = arguments
             .first()
             .map(|name| name.to_string_lossy().into_owned());
@@ -269,7 +269,7 @@ async fn serve(
     Ok(())
 }
 
-/// Adds advice to the error of a failed start, if there is any.
+/// Adds advice to the error of a failed start, if there is advice for this error.
 fn with_advice(error: StartError) -> anyhow::Error {
     let advice = match &error {
         StartError::Store(_) => "use another --data-dir, or --in-memory to store nothing",

@@ -777,7 +777,7 @@ impl Registry for RedisRegistry {
             };
             let service = record.service(true)?;
             let replaced = self.store(&record, parts, &service, owner).await?;
-            // Clients of the server itself have its id.
+            // Clients of the server itself have the server's id.
             if parts.client == self.server_id {
                 let own = (service.clone(), owner.to_owned());
                 self.own.lock().insert(service.id, own);

@@ -55,7 +55,7 @@ pub enum StartError {
     /// The data folder cannot be used, for example because another server uses it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Redis cannot be reached, or another server in it has the same id.
+    /// Redis cannot be reached, or another server that shares it has the same id.
     #[error("cannot use Redis")]
     Redis(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The workspace manager, or another service of the server, could not be started.

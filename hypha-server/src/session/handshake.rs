@@ -16,7 +16,7 @@ use crate::state::State;
 pub(super) struct Hello {
     /// Empty if missing. An empty id is refused later, with the error for an invalid id.
     client_id: String,
-    /// Default: the workspace of the token, or the user's own workspace.
+    /// Requested workspace. Default: the workspace of the token, or the user's own workspace.
     workspace: Option<String>,
     token: Option<String>,
     /// Takes precedence over `token`.

@@ -158,7 +158,7 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
 /// services are removed before the event, so that subscribers do not find them. Partners that the
 /// event does not reach are notified last.
 pub(crate) async fn client_left(state: &State, peer: &Peer) {
-    // Only one caller gets true, so that the rest runs once.
+    // `detach` returns true only once per peer, so that the rest runs once.
     if !state.router.detach(peer) {
         return;
     }

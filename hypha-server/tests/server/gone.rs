@@ -187,7 +187,7 @@ async fn a_call_fails_when_its_callee_in_another_workspace_is_killed() -> Result
     let service = caller.get_service(&id).await?;
     let calling = tokio::spawn(async move { service.call::<u32>("wait", args!()).await });
     assert_eq!(reports.recv().await, Some("begun"));
-    // All tasks of the callee stop, like those of a killed process.
+    // All tasks of the callee stop, like the tasks of a killed process.
     process.shutdown_background();
     let error = calling.await?.err().context("the call has ended well")?;
     assert!(matches!(error, Error::Disconnected(_)), "{error}");

@@ -36,7 +36,7 @@ pub(super) struct Offer {
     /// Whether each item of a list result becomes its own content block.
     pub(super) splits_lists: bool,
     pub(super) resources: Vec<Readable>,
-    /// Prompts by their key in the service.
+    /// Prompts, by their keys in the service.
     pub(super) prompts: IndexMap<String, Prompted>,
     /// Names of the functions that are not offered, because they have no schema.
     pub(super) excluded: Vec<String>,
