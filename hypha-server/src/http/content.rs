@@ -23,12 +23,12 @@ pub(super) trait Block: Sized {
     /// for other data.
     fn binary(base64: String, kind: Option<&'static str>) -> Self;
 
-    /// Returns the block that a value already is, or `None` for any other value.
+    /// Returns the block if the value has the format of a block, otherwise `None`.
     fn ready(value: &RawValue) -> Option<Self>;
 }
 
-/// Converts a result to content blocks. If `splits`, each item of a list becomes a block, otherwise
-/// the whole result is converted as one value.
+/// Converts a result to content blocks. If `splits` is true, converts each item of a list
+/// separately; otherwise converts the whole result as one value.
 ///
 /// A string becomes a text block, and an image becomes an image block. A map that already is a
 /// content block is kept. Any other value becomes JSON text; binary data and arrays inside it
@@ -52,7 +52,7 @@ pub(super) fn blocks<B: Block>(result: &RawValue, splits: bool) -> Result<Vec<B>
 
 /// Value of `_rtype` of an object of the Python library pydantic.
 const PYDANTIC: &str = "pydantic_model";
-/// Member with the data of such an object, beside its schema.
+/// Member with the data of an object of pydantic. Another member contains its schema.
 const PYDANTIC_DATA: &str = "_rvalue";
 
 /// Returns the data of an object of pydantic, without its schema. Other values are unchanged.
@@ -65,7 +65,7 @@ pub(super) fn model(value: RawValue) -> RawValue {
 }
 
 /// Replaces objects of pydantic in JSON by their data, like [`model`], without members that are
-/// null: pydantic has one for each optional member.
+/// null, because pydantic writes null for each missing optional member.
 pub(super) fn plain(json: Json) -> Json {
     match json {
         Json::Array(items) => items.into_iter().map(plain).collect(),

@@ -1,4 +1,4 @@
-//! The parts that the gateways to other protocols share.
+//! Functions that the gateways to other protocols share.
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -58,8 +58,8 @@ pub(super) async fn find(
     found.map_err(|error| unavailable(id, &error))
 }
 
-/// Returns the response for a service that cannot be used. The status is 404 whether the service
-/// does not exist or the user may not use it.
+/// Returns the response for a service that cannot be used. The status is 404 in both cases: if the
+/// service does not exist, and if the user may not use it.
 fn unavailable(id: &str, error: &Error) -> Refused {
     let is_hidden = match error {
         Error::Rejected(refused) => matches!(

@@ -62,7 +62,8 @@ const MCP: &str = if cfg!(feature = "mcp") {
 } else {
     "this server was built without the MCP gateway"
 };
-/// Empty if the A2A gateway is built in, because the gateway is then always on.
+/// Reason of the options for A2A. Empty if the A2A gateway is built in, because the gateway is then
+/// always on.
 const A2A: &str = if cfg!(feature = "a2a") {
     ""
 } else {

@@ -64,7 +64,7 @@ impl Counter {
 
 struct Plain;
 
-/// A service that is no agent.
+/// A service that is not an agent.
 #[hypha_service(id = "plain")]
 impl Plain {
     pub(crate) async fn run(&self) {}

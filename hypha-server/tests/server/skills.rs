@@ -83,7 +83,7 @@ async fn agents_read_what_services_there_are() -> Result<()> {
     assert_eq!(archive.headers()["content-type"], "application/zip");
     assert!(archive.bytes().await?.starts_with(b"PK"));
 
-    // Another user sees only what is public.
+    // Another user sees only public services.
     let other = hypha_rpc::connect(server.url()).await?;
     let token = other.manager().await?.generate_token(None).await?;
     let (status, _, text) = answer(get("SKILL.md").bearer_auth(&token)).await?;
@@ -106,7 +106,7 @@ async fn documents_without_a_workspace_need_no_token() -> Result<()> {
     let (status, _, body) = answer(missing).await?;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(body, r#"{"error":"File not found: x.md"}"#);
-    // The service, by which the pages are found.
+    // Requests a page through the service.
     let page = format!("{}/public/apps/agent-skills/EXAMPLES.md", server.url());
     let (status, _, text) = answer(support::http().get(page)).await?;
     assert_eq!(status, StatusCode::OK, "{text}");

@@ -1,7 +1,7 @@
 //! The card by which an agent describes itself.
 //!
-//! Services write the names of the protocol in camel case, as its JSON, or in snake case, as its
-//! Python library.
+//! A service may write the member names of the protocol in camel case, as in the JSON of the
+//! protocol, or in snake case, as in its Python library.
 
 use hypha_rpc::{RemoteService, Value};
 use serde_json::{Map, Value as Json, json};
@@ -9,7 +9,8 @@ use serde_json::{Map, Value as Json, json};
 /// Memory charged for the members that the server adds to a card, in bytes.
 pub(super) const ROOM: usize = 8 * 1024;
 
-/// Members of a card whose values are objects, or lists of objects, with names of the protocol.
+/// Members of a card whose values are objects, or lists of objects, with member names of the
+/// protocol.
 const NESTED: [&str; 6] = [
     "additionalInterfaces",
     "capabilities",
@@ -29,22 +30,22 @@ pub(super) struct Card {
     shown: Map<String, Json>,
 }
 
-/// Returns the name of the member with the card: the service's own, or its card for clients with a
-/// token.
+/// Returns the name of the member with the card: the card for all clients, or else the card for
+/// clients with a token.
 pub(super) fn member(service: &RemoteService) -> Option<&'static str> {
     let mut names = ["agent_card", "extended_agent_card"].into_iter();
     names.find(|name| has(service, name))
 }
 
-/// Returns whether a service has a member, a value or a method.
+/// Returns whether a service has this member, as a value or as a method.
 pub(super) fn has(service: &RemoteService, name: &str) -> bool {
     let value = || service.get(name).is_some_and(|value| *value != Value::Null);
     service.has_method(name) || value()
 }
 
 impl Card {
-    /// Completes a card. A member that is missing is taken from the service, or has the value that
-    /// the original server uses.
+    /// Completes a card. A missing member is taken from the service, or gets the value that the
+    /// Python server uses.
     pub(super) fn of(given: Option<Map<String, Json>>, service: &RemoteService, url: &str) -> Card {
         let id = service.id();
         let text = |key: &str| service.get(key).and_then(Value::as_str);
@@ -88,11 +89,11 @@ impl Card {
         &self.shown
     }
 
-    /// Returns the card as the protocol has it.
+    /// Returns the card in the format of the protocol.
     ///
     /// # Errors
     ///
-    /// Names a member of a type that the protocol does not have there.
+    /// Returns an error text with the first member whose type violates the protocol.
     pub(super) fn served(&self) -> Result<Json, String> {
         let mut card = renamed(&self.shown);
         let preferred = card.entry("preferredTransport");
@@ -135,7 +136,7 @@ impl Card {
         self.can("streaming")
     }
 
-    /// Returns whether the agent says that it sends push notifications.
+    /// Returns whether the card declares push notifications.
     pub(super) fn pushes(&self) -> bool {
         self.can("push_notifications")
     }
@@ -154,8 +155,8 @@ impl Card {
     }
 }
 
-/// Returns an object with the names of the protocol and without nulls, which the protocol leaves
-/// out.
+/// Returns an object with the member names of the protocol. Omits members that are null, because
+/// the protocol has no nulls.
 fn renamed(object: &Map<String, Json>) -> Map<String, Json> {
     let members = object.iter().filter(|(_, value)| !value.is_null());
     let members = members.map(|(name, value)| {

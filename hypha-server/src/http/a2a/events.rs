@@ -1,7 +1,7 @@
 //! Responses that are streams of events: `message/stream`.
 //!
-//! A result is one message. A method that returns a stream is a task, whose items are pieces of one
-//! artifact; the server forgets the task with the stream.
+//! A result becomes one message. A stream becomes a task, and its items become pieces of one
+//! artifact. The server forgets the task when the stream ends.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::message::{self, Message};
 use super::{Agent, Failure, reply};
 use crate::memory::Charge;
 
-/// Maximum number of events that wait to be sent to the client. Above it, the agent waits.
+/// Maximum number of events that wait to be sent to the client. Above this number, the agent waits.
 const EVENTS: usize = 1;
 
 /// An event for the client, with its memory charges.
@@ -60,7 +60,8 @@ pub(super) fn message(agent: Agent, id: Json, message: Message, held: Vec<Charge
     respond(agent, |agent, events| {
         let sender = Sender { id, events };
         Box::pin(async move {
-            // The stream ends in either case: all is sent, or the client has disconnected.
+            // Ignored, because the stream ends in both cases: all events are sent, or the client
+            // has disconnected.
             let _ = answer(&agent, &sender, message, held).await;
         })
     })
@@ -102,7 +103,7 @@ async fn answer(
             run_task(agent, sender, context, items).await
         }
         Ok((None, parts)) => sender.send(Ok(message::answer(&parts)), held).await,
-        // The answer of the original server, too.
+        // A failure of the service becomes a message, as in the Python server.
         Err(Failure::Service(text)) => sender.send(Ok(message::failure(&text)), held).await,
         Err(failure) => sender.send(Err(failure.into()), held).await,
     }
@@ -169,7 +170,7 @@ struct Going {
 }
 
 impl Going {
-    /// Returns the next part of the body, or `None` after the last one.
+    /// Returns the next part of the body, or `None` after the last part.
     async fn next(&mut self) -> Option<Bytes> {
         self.held.clear();
         let ping = sleep(self.ping);

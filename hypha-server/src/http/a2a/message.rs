@@ -24,7 +24,7 @@ impl Block for Part {
     }
 
     fn ready(value: &RawValue) -> Option<Self> {
-        // Checked first, so that only what may be a part is converted.
+        // Checked first, so that only values that may be a part are converted.
         value.member("kind")?.as_str()?;
         let part: Json = serde_json::from_slice(&json_text(value).ok()?).ok()?;
         let is_part = part.as_object().is_some_and(|part| part_of(part).is_ok());
@@ -46,7 +46,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Names a member of another type than the protocol has there.
+    /// Returns an error text with the first member whose type violates the protocol.
     pub(super) fn of(params: &Object) -> Result<Message, String> {
         let Some(Json::Object(given)) = params.get("message") else {
             return Err("`message`: expected a map".into());

@@ -2,8 +2,8 @@
 //! 0.3.0 with JSON-RPC over HTTP.
 //!
 //! A service of the type `a2a` has a method `run`, which receives a message and returns the answer,
-//! and a member or method `agent_card`. Requests are independent, as in the original server: it
-//! keeps no tasks.
+//! and a member or method `agent_card`. Requests are independent, as in the Python server, because
+//! the server stores no tasks.
 
 mod card;
 mod events;
@@ -28,18 +28,18 @@ use super::request_client::{self, Visitor};
 use super::{Front, Remote, body, content};
 use crate::memory::Charge;
 
-/// Paths of the agent card below that of the service. The second is that of older clients.
+/// Paths of the agent card below the path of the service. Older clients use the second path.
 const CARDS: [&str; 2] = [".well-known/agent-card.json", ".well-known/agent.json"];
-/// Path of the card for clients with a token, in older clients.
+/// Path at which older clients request the card for clients with a token.
 const EXTENDED_CARD: &str = "agent/authenticatedExtendedCard";
 /// Method that answers messages.
 const RUN: &str = "run";
 
-/// The workspace and the service that a URL names.
+/// The workspace and the service in the URL of a request.
 struct Place {
     workspace: String,
     id: String,
-    /// The query parameter `_mode`, which selects among several matches.
+    /// The query parameter `_mode`, which selects one of several matching services.
     mode: Option<String>,
 }
 
@@ -118,7 +118,8 @@ impl Agent {
         }
     }
 
-    /// Calls a method. Returns its result with a charge for the result and what is made of it.
+    /// Calls a method. Returns the result, with a charge for it and for the content that is made
+    /// from it.
     async fn call(&self, method: &str, args: Args) -> Result<(RawValue, Charge), Failure> {
         let call = self.service.call::<RawValue>(method, args);
         let result = self.unless_evicted(call).await?;
@@ -293,7 +294,7 @@ async fn answer(
     Err(problem(StatusCode::NOT_FOUND, text).into())
 }
 
-/// Returns the response for a service that does not follow the form of an agent.
+/// Returns the response for a service that is not a valid agent.
 fn broken(why: &str) -> Refused {
     let text = format!("Internal server error: {why}");
     Refused(problem(StatusCode::INTERNAL_SERVER_ERROR, text))

@@ -21,7 +21,7 @@ pub(super) const TASK_NOT_FOUND: i32 = -32001;
 pub(super) struct RpcError {
     pub(super) code: i32,
     pub(super) message: String,
-    /// The wrong part of the request.
+    /// The invalid part of the request.
     pub(super) detail: Option<String>,
 }
 
@@ -39,7 +39,8 @@ impl From<Failure> for RpcError {
     }
 }
 
-/// Returns the response to the request `id`. It has no id if that of the request is invalid.
+/// Returns the response to the request `id`. The response has no id if the id of the request is
+/// invalid.
 pub(super) fn reply(id: Option<&Json>, result: Result<Json, RpcError>) -> Json {
     let mut reply = json!({"jsonrpc": "2.0"});
     if let Some(id) = id {
@@ -85,8 +86,8 @@ pub(super) async fn run(
     Ok(result)
 }
 
-/// Returns whether `run` has a second parameter, to which the original server passes null. Without
-/// a schema it has.
+/// Returns whether `run` has a second parameter, to which the Python server passes null. Returns
+/// true if `run` has no schema.
 fn takes_context(agent: &Agent) -> bool {
     let schema = agent.service.schema(RUN);
     let properties = schema.as_ref().and_then(|schema| schema.get("parameters"));

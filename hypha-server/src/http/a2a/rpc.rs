@@ -32,7 +32,7 @@ fn invalid(detail: impl Into<String>) -> RpcError {
 enum Call {
     Send(Message),
     Stream(Message),
-    /// A method on a task. There are no tasks.
+    /// A method on a task. It fails, because the server stores no tasks.
     Task,
     Resubscribe,
     SetPush,
@@ -71,7 +71,7 @@ fn is_integer(number: &Json) -> bool {
     number.is_i64() || number.is_u64()
 }
 
-/// Checks the members that all requests have. Returns the method.
+/// Checks the members that every request must have. Returns the method.
 fn envelope(body: &Json) -> Result<&str, &'static str> {
     let body = body.as_object().ok_or("expected a map")?;
     if body.get("jsonrpc").is_some_and(|version| version != "2.0") {
@@ -135,7 +135,7 @@ fn call(method: &str, params: &Map<String, Json>) -> Result<Call, RpcError> {
 pub(super) async fn post(agent: Agent, body: Body) -> Result<Response, Refused> {
     let state = &agent.front.state;
     let mut received = body::read(state, &agent.visitor.account, body).await?;
-    // The tree of the request, and the message that is made of it.
+    // Room for the tree of the request, and for the message that is made from it.
     let room = 2 * content::room(&received.bytes);
     let grown = body::grow(&mut received.charge, room).await;
     grown.map_err(|error| body::over_budget(state, &error))?;
@@ -195,7 +195,7 @@ async fn extended_card(agent: &Agent, held: &mut Vec<Charge>) -> Result<Json, Rp
     card.served().map_err(|why| error(INTERNAL_ERROR, why))
 }
 
-/// Answers a message. A failure of the service is an answer too, as in the original server.
+/// Answers a message. A failure of the service becomes an answer, as in the Python server.
 async fn send(agent: &Agent, message: Message, held: &mut Vec<Charge>) -> Result<Json, RpcError> {
     if let Some(error) = task_of(&message) {
         return Err(error);

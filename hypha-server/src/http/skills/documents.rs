@@ -34,7 +34,7 @@ pub(super) enum Document {
     Missing(String),
 }
 
-/// All that the documents are written from.
+/// The data from which the documents are written.
 pub(super) struct Facts {
     /// URL of the server.
     pub(super) url: String,
@@ -43,7 +43,7 @@ pub(super) struct Facts {
     pub(super) manager: Map,
     /// Services of the workspace.
     pub(super) services: Vec<Map>,
-    /// Services of the workspace `public`, unless that is the workspace.
+    /// Services of the workspace `public`, unless `workspace` is `public`.
     pub(super) public: Vec<Map>,
 }
 
@@ -128,13 +128,14 @@ impl Facts {
             .replace("{{version}}", VERSION)
             .replace("{{count}}", &self.services.len().to_string())
             .replace("{{builtin}}", &self.built_in_rows())
-            // Last, because they have text of others, which may look like a name to replace.
+            // Replaced last, because these lists contain text from other users, which may look like
+            // a placeholder.
             .replace("{{services}}", &services)
             .replace("{{public}}", &self.list_public());
         Some(text)
     }
 
-    /// Returns the services with a reference, those of the server first.
+    /// Returns the services with a reference. The services of the server come first.
     fn described(&self) -> Vec<Described<'_>> {
         let mut found = Vec::new();
         let all = || {
@@ -243,7 +244,7 @@ impl Facts {
         rows.collect::<Vec<_>>().join("\n")
     }
 
-    /// Lists the services of the workspace `public`, unless that is the workspace.
+    /// Lists the services of the workspace `public`, unless `workspace` is `public`.
     fn list_public(&self) -> String {
         match self.workspace.as_deref() {
             None | Some("public") => "Those of this workspace.".to_owned(),
@@ -399,14 +400,14 @@ fn has_schema(record: &Map) -> bool {
     })
 }
 
-/// Returns the beginning of a text of others as one line of Markdown.
+/// Returns the beginning of a text from another user as one line of Markdown.
 fn line(text: &str) -> String {
     let words = text.lines().next().unwrap_or_default();
     let plain = words.chars().filter(|c| !c.is_control()).take(LINE);
     plain.collect::<String>().trim().to_owned()
 }
 
-/// Returns a name of others as code.
+/// Returns a name from another user as Markdown code.
 fn quoted(name: &str) -> String {
     format!("`{}`", name.replace(['`', '\n'], " "))
 }

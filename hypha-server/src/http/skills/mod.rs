@@ -1,5 +1,5 @@
-//! Documents for agents at `/{workspace}/agent-skills/…`, in the format of Agent Skills: how to use
-//! this server and the services of a workspace.
+//! Documents for agents at `/{workspace}/agent-skills/…`, in the format of Agent Skills: they
+//! describe the use of this server and of the services of a workspace.
 //!
 //! The documents are created on request from the records that the requester may see.
 //! `/ws/agent-skills/…` has documents without a workspace, for everybody.
@@ -23,16 +23,16 @@ use super::problem::{Problem, failed};
 use super::request_client::{self, Visitor};
 use super::{Front, Remote, body};
 
-/// The name in the path that stands for no workspace.
+/// The word in the path for documents without a workspace.
 const GLOBAL: &str = "ws";
 /// Estimated memory of the documents, as a multiple of the size of the encoded records.
 const EXPANSION: usize = 8;
-/// Memory of the templates and what is made of them, in bytes.
+/// Memory of the templates and of the documents made from them, in bytes.
 const STANDING: usize = 128 * 1024;
 const MARKDOWN: &str = "text/markdown; charset=utf-8";
 
-/// Returns the service `public/agent-skills`, by which programs find the documents. It redirects to
-/// them, because it does not know what its callers may see.
+/// Returns the service `public/agent-skills`, by which programs find the documents. The service
+/// redirects to the documents, because it does not know which records its callers may see.
 pub(crate) fn service(base_url: &str) -> Service {
     let base = base_url.to_owned();
     let default = Method::new("default", move |call: IncomingCall| {

@@ -1,4 +1,4 @@
-//! Writes archives in the ZIP format, without compression: the documents are small.
+//! Writes archives in the ZIP format, without compression, because the documents are small.
 
 /// Returns an archive of files.
 pub(super) fn archive(files: &[(String, String)]) -> Vec<u8> {
@@ -45,7 +45,8 @@ struct Entry<'a> {
 
 impl Entry<'_> {
     fn write(&self, out: &mut Vec<u8>) {
-        // Version 2.0, names in UTF-8, stored. The time is 1980-01-01, the earliest there is.
+        // Version 2.0, names in UTF-8, no compression. The time is 1980-01-01, the earliest
+        // possible time.
         let fields = [20_u16, 1 << 11, 0, 0, 0x21];
         out.extend(fields.map(u16::to_le_bytes).as_flattened());
         let fields = [self.crc, self.len, self.len];
@@ -55,8 +56,8 @@ impl Entry<'_> {
     }
 }
 
-/// Returns a length for a field of 32 bits. The documents are limited by the memory of a request,
-/// which is less.
+/// Returns a length for a field of 32 bits. The length always fits, because the documents are
+/// limited by the memory of a request.
 fn size(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
