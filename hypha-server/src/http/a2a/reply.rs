@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use hypha_rpc::{Args, Value};
 use hypha_wire::RawValue;
 use serde_json::{Value as Json, json};
@@ -120,7 +121,7 @@ pub(super) fn respond(body: &Json, agent: Agent, held: Vec<Charge>) -> Response 
     let Visitor { account, visit, .. } = agent.visitor;
     let bytes = body.to_string();
     let len = bytes.len() as u64;
-    let content = Content::Bytes(bytes.into());
+    let content = Content::Bytes(Bytes::new(), bytes.into());
     let body = SizedBody::new(content, len, &account, (held, visit));
     (
         [(header::CONTENT_TYPE, "application/json")],
