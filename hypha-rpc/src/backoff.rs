@@ -113,8 +113,7 @@ impl Backoff {
         self
     }
 
-    /// Returns the pause before the attempt that follows `failures` failed ones; `chance` is a
-    /// random number from 0 to 1.
+    /// Returns the pause after `failures` failed attempts. `chance` is a random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Duration {
         match failures.checked_sub(1) {
             None => self.spread.min(LONGEST_PAUSE).mul_f64(chance),

@@ -224,7 +224,8 @@ impl Client {
     }
 
     /// Prepares a list of the services that match `query` and are visible to this client;
-    /// [`ListServices::wait`] fetches it. `None` lists those of the client's own workspace.
+    /// [`ListServices::wait`] fetches it. With `None`, lists the services of the client's own
+    /// workspace.
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         self.client.list_services(query)
     }

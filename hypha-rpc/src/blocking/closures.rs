@@ -19,8 +19,9 @@ where
     /// Creates a callback from a closure that may block.
     ///
     /// The closure runs on a thread for blocking work. It handles one call at a time, in order of
-    /// arrival, so it can change the variables that it captures. It must not wait for a call of
-    /// itself, because that call would never start. A panic becomes an error of the call.
+    /// arrival, so it can change the variables that it captures. It must not call this callback and
+    /// wait for the result, because that call would never start. A panic becomes an error of the
+    /// call.
     ///
     /// # Examples
     ///

@@ -133,12 +133,12 @@ fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, Str
 }
 
 /// Returns whether this thread polls a future for a tokio runtime. A wait on such a thread would
-/// block the runtime, and could wait for itself.
+/// block the runtime, and could cause a deadlock.
 ///
 /// Tokio has no function for this. `Handle::try_current` also succeeds in `spawn_blocking`, in
 /// `block_in_place` and after `Handle::enter`, where waiting is right. The budget of
 /// [`coop`](tokio::task::coop) distinguishes them: only a future that a runtime polls has a budget,
-/// of less than 256 steps. Using it up has one effect: the future yields at its next await. A
+/// of less than 256 steps. This check uses up the budget, so the future yields at its next await. A
 /// future in `tokio::task::unconstrained` has no budget either, so a wait there is not detected and
 /// blocks the thread.
 fn polls_for_a_runtime() -> bool {
