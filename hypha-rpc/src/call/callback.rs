@@ -60,7 +60,7 @@ pub struct Callback<A, R = (), E = Infallible> {
 /// to improve the compiler's error message.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "the closure of a callback returns a future, and `{Self}` is none",
+    message = "the closure of a callback must return a future, and `{Self}` is not a future",
     label = "this closure is not asynchronous",
     note = "write `|argument| async move {{ .. }}`"
 )]
@@ -221,15 +221,15 @@ impl<A, R, E> Callback<A, R, E> {
     }
 }
 
-/// Number of arguments as which a value of a type is passed.
+/// Number of arguments that a value of a type is passed as: the shape of the type.
 enum Shape {
     None,
     One,
     Many(usize),
 }
 
-/// Deserializer that determines the shape of a type. A type calls one `deserialize_*` method, which
-/// returns the shape as an error, so that no value is created.
+/// Deserializer that determines the shape of a type. The type calls one `deserialize_*` method. The
+/// method returns the shape as an error, so no value is created.
 struct Probe;
 
 #[derive(Debug)]

@@ -158,7 +158,7 @@ impl<'a> Exchange<'a> {
         let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
         let seen = LastSeen::default();
-        // Dropping `handed_out` ends the session, also if the future is dropped.
+        // Drop guard: ends the session when it is dropped, including when this future is dropped.
         let mut handed_out = exports.keep(Some((seen.clone(), reply)))?;
 
         let mut cancel = CancelOnDrop {
@@ -245,8 +245,8 @@ fn finished(
     }
 }
 
-/// Decrypts the response to an encrypted call. Fails if the response is encrypted with another key
-/// than the callee's: otherwise the server could respond in place of the callee.
+/// Decrypts the response to an encrypted call. Fails unless the callee encrypted the response, so
+/// that the server cannot respond in place of the callee.
 fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Message, Failure> {
     let Some(key) = key else { return Ok(answer) };
     let failed = |what: String| Failure::Unreadable {

@@ -18,7 +18,7 @@ use hypha_wire::{Args, Map, Packed, Value, WireError};
 
 /// Maximum number of items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;
-/// Size in bytes from which no more items are added to a batch.
+/// Size of a full batch, in bytes. No items are added to a batch of at least this size.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A stream of encoded items.

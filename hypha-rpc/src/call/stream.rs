@@ -282,7 +282,7 @@ impl Reader {
         } else {
             READ_AHEAD
         };
-        // The batch that is being read counts too, hence the -1.
+        // Subtract 1, because the batch that is being read counts too.
         let (sender, batches) = mpsc::channel(ahead.max(2) - 1);
         let pump = Pump {
             engine: Arc::clone(connection.engine()),

@@ -357,7 +357,7 @@ impl Client {
         let kind = service.service_type.clone();
         if kind == GENERIC {
             return Err(Error::Invalid(format!(
-                "service `{}`: it has no service type that it could be checked against",
+                "service `{}`: `check_type` needs a `service_type`",
                 service.id()
             )));
         }

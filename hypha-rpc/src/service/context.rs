@@ -91,7 +91,7 @@ impl Context {
         self.inner.message.ws().unwrap_or_default()
     }
 
-    /// Returns the user that the server has authenticated the caller as.
+    /// Returns the user of the caller, as authenticated by the server.
     ///
     /// Without a server, or if the server sent no valid user, the user is anonymous and has no id,
     /// roles or permissions. The first call decodes the user and caches it.

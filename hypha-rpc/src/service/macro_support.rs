@@ -28,9 +28,9 @@ use hypha_wire::{Args, Binary, DecodeError, Value, WireError};
     label = "arguments are sent to another process and described by a schema",
     note = "add `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]` to the type, if it is yours",
     note = "only `&str` and `&[u8]` can be borrowed from a call; take anything else by value",
-    note = "`bytes::Bytes` is known by that name only: behind an alias and inside of another type write `Binary`, or on a field `#[schemars(with = \"hypha_rpc::Binary\")]`",
-    note = "arrays hold numbers or `bool`; those of the crate `ndarray` need the feature `ndarray` of `hypha-rpc`, and are known by their names only, by themselves and in an `Option`: elsewhere write `hypha_rpc::Array<T, N>`",
-    note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `RemoteStream<T>`"
+    note = "`bytes::Bytes` is recognized only by its name: behind an alias and inside of another type, write `Binary`, or on a field `#[schemars(with = \"hypha_rpc::Binary\")]`",
+    note = "the elements of arrays are numbers or `bool`; arrays of the crate `ndarray` need the feature `ndarray` of `hypha-rpc`, and are recognized only by their names, alone or in an `Option`: elsewhere, write `hypha_rpc::Array<T, N>`",
+    note = "pass the service behind a proxy as `Object<FooProxy>`, and a stream as `RemoteStream<T>`"
 )]
 pub trait ServiceArgument<'de>: Serialize + Deserialize<'de> + JsonSchema + Send {}
 
@@ -42,7 +42,7 @@ impl<'de, T: Serialize + Deserialize<'de> + JsonSchema + Send> ServiceArgument<'
     message = "`{Self}` cannot be the result of a service method",
     label = "results are sent to another process",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type",
-    note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `impl Stream<Item = T>`"
+    note = "pass the service behind a proxy as `Object<FooProxy>`, and a stream as `impl Stream<Item = T>`"
 )]
 pub trait ServiceResult: Serialize + DeserializeOwned {}
 
@@ -107,9 +107,9 @@ enum Presence {
     Default(serde_json::Value),
 }
 
-/// Selects the [`ArgumentCodec`] of a type named `Bytes` or `Array`. The functions for
-/// `bytes::Bytes` and `ndarray::Array` hide that of [`AnyArgument`]. They are needed because these
-/// types have no schema of their own, and serde copies their data.
+/// Selects the [`ArgumentCodec`] of a type named `Bytes` or `Array`. For `bytes::Bytes` and
+/// `ndarray::Array`, `codec` is an inherent function, which takes precedence over the function of
+/// the trait [`AnyArgument`]. These types have no schema of their own, and serde copies their data.
 #[derive(Debug)]
 pub struct ArgumentOf<T>(PhantomData<T>);
 
@@ -679,7 +679,7 @@ pub fn shared<T: Implementation>(implementation: T) -> std::sync::Arc<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a service",
     label = "calls run at the same time, on any thread",
-    note = "state that changes goes behind a lock, such as `std::sync::Mutex`"
+    note = "put state that changes behind a lock, such as `std::sync::Mutex`"
 )]
 pub trait Implementation: Send + Sync + 'static {}
 
@@ -691,8 +691,9 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
     incoming.reply(value)
 }
 
-/// Selects the encoding of a result type named `Bytes` or `Array`. The functions for
-/// `bytes::Bytes`, which serde would copy, and for `ndarray::Array` hide that of [`AnyResult`].
+/// Selects the encoding of a result type named `Bytes` or `Array`. For `bytes::Bytes`, which serde
+/// would copy, and `ndarray::Array`, `reply` is an inherent function, which takes precedence over
+/// the function of the trait [`AnyResult`].
 #[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 

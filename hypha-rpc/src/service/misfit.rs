@@ -78,7 +78,7 @@ enum Step {
 
 #[derive(PartialEq)]
 enum What {
-    /// The value has another kind.
+    /// The value is of another kind than the schema allows.
     Kind {
         expected: Vec<String>,
         got: String,

@@ -80,8 +80,8 @@ pub(crate) const GENERIC: &str = "generic";
 /// generates for a trait `Foo`, and by a type with `#[hypha_service]` on its `impl` block.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service",
-    label = "this has no methods that callers know of",
-    note = "what implements a contract `Foo` is registered as `FooService::new(..)`; a type without a contract needs `#[hypha_service]` on its `impl` block"
+    label = "this type has no methods for callers",
+    note = "register an implementation of a contract `Foo` as `FooService::new(..)`; a type without a contract needs `#[hypha_service]` on its `impl` block"
 )]
 pub trait IntoService {
     /// Typed proxy for callers, a [`Proxy`](crate::Proxy).

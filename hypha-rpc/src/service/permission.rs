@@ -1,6 +1,7 @@
-//! Permission to use a service. Depends on the service's visibility, for an interface on the peer
-//! that it was sent to, and on the caller's key (`docs/protocol/02-messages.md#s7-6`,
-//! `docs/protocol/04-services.md#s3`, `docs/protocol/07-auth-login-encryption.md#s6`).
+//! Permission to use a service. Depends on the visibility of the service and the key of the caller.
+//! An interface can be used only by the peer to which it was sent
+//! (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
+//! `docs/protocol/07-auth-login-encryption.md#s6`).
 //!
 //! The same code checks the rule twice: when a peer fetches a service (`builtin.rs`), and for each
 //! call (`dispatch.rs`), because a peer may call a service without fetching it.
@@ -49,9 +50,9 @@ pub fn is_open_to(
 /// Checks that a caller may fetch and call a service of a client in the workspace `own`, whose
 /// manager has the id `manager`.
 ///
-/// Only the client `only_caller` may use an interface. Other services follow [`is_open_to`]. The
-/// members are the clients of the service's own workspace, and the manager, which fetches the
-/// service for others.
+/// Only the client `only_caller` may use an interface. For all other services, [`is_open_to`]
+/// decides. Members are the clients of the service's own workspace, and the manager, because it
+/// fetches the service for other clients.
 pub(super) fn may_use<'a>(
     service: &Service,
     only_caller: Option<&'a str>,

@@ -87,7 +87,7 @@ impl Registered {
             .find(|key| service.config.contains_key(**key))
         {
             return Err(Error::Invalid(format!(
-                "service `{}`: the config key `{key}` is set by the service itself",
+                "service `{}`: the config key `{key}` has its own setter, or only servers write it",
                 service.id
             )));
         }
@@ -101,7 +101,7 @@ impl Registered {
         });
         if let Some(path) = wrong {
             return Err(Error::Invalid(format!(
-                "service `{}`: there can be no member `{path}`: it is a key of every service, has \
+                "service `{}`: `{path}` cannot be a member: it is a key of every service, has \
                  an empty part, or has other members below it",
                 service.id
             )));

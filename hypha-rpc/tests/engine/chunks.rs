@@ -185,7 +185,7 @@ async fn the_built_in_service_of_a_peer_is_fetched_once() {
         }
         // The caller has timed out, and the client keeps no state of the call.
         assert_eq!(client.stats().sessions, 0);
-        // Read the frames that were sent together before the next round.
+        // Read all remaining frames of this round.
         breathe().await;
         while let Ok(Some(_)) = tokio::time::timeout(seconds(1), peer.frame()).await {}
     }

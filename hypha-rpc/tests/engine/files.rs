@@ -375,7 +375,7 @@ async fn a_file_of_an_ended_call_fails_immediately() {
     let call = both.desk.read_kept().await;
     let error = text(call.map_err(|e| e.untyped()));
     assert!(
-        error.contains("the file is gone, as its call has ended"),
+        error.contains("the file no longer exists at its owner"),
         "{error}"
     );
     assert_eq!(started.elapsed(), seconds(0));

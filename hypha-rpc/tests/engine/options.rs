@@ -181,7 +181,9 @@ async fn invalid_options_are_rejected_with_the_messages_of_other_clients() {
     ] {
         assert_eq!(
             refused(Service::new("s").config(key, true)).await,
-            format!("service `s`: the config key `{key}` is set by the service itself")
+            format!(
+                "service `s`: the config key `{key}` has its own setter, or only servers write it"
+            )
         );
     }
     assert_eq!(
@@ -191,7 +193,7 @@ async fn invalid_options_are_rejected_with_the_messages_of_other_clients() {
             .await
             .expect_err("refused")
             .to_string(),
-        "service `s`: it has no service type that it could be checked against"
+        "service `s`: `check_type` needs a `service_type`"
     );
 }
 

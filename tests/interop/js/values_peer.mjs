@@ -162,7 +162,7 @@ function checks(server, service) {
     },
     async gone() {
       await service.keep(new Blob([payload(3)]));
-      await refused(service.read_kept(), "the file is gone, as its call has ended");
+      await refused(service.read_kept(), "the file no longer exists at its owner");
     },
     async their_files() {
       const file = await service.open(SIZE);

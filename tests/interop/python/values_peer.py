@@ -236,7 +236,7 @@ async def check(server, host):
 
     async def gone():
         await service.keep(io.BytesIO(b"abc"))
-        await refused(service.read_kept(), "the file is gone, as its call has ended")
+        await refused(service.read_kept(), "the file no longer exists at its owner")
 
     async def their_files():
         file = await service.open(SIZE)

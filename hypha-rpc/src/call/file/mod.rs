@@ -227,7 +227,7 @@ impl RemoteFile {
         self
     }
 
-    /// Returns the name, if the owner published one. It may be a path.
+    /// Returns the name, if the owner published one. The name may be a path.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.get("name")?.as_str()
@@ -554,8 +554,8 @@ impl AsyncWrite for RemoteFile {
         let (unread, text, position) = (self.unread_len(), self.text, self.position);
         self.unread.clear();
         self.sequential = false;
-        // If the owner has `tell`, it reports the position, because a file opened for appending has
-        // a different one. Otherwise, compute the position here.
+        // If the owner has `tell`, ask the owner for the position when it is needed, because a
+        // write to a file opened for appending moves to the end. Without `tell`, compute it here.
         self.position = match self.peer.has("tell") {
             true => None,
             false => position.map(|position| position + len as u64),

@@ -112,8 +112,8 @@ impl Peer {
         matches!(self.get(function), Some(Value::Handle(_)))
     }
 
-    /// Returns whether the file is a Python text file, as far as its members tell before the first
-    /// read.
+    /// Returns whether the members describe a Python text file. Other text files are recognized at
+    /// the first read.
     pub(super) fn is_text(&self) -> bool {
         let native = self.get(RNATIVE).and_then(Value::as_str);
         native.is_some_and(|native| {
@@ -211,7 +211,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Closes the file. When the last handle is dropped, the file is not closed again.
+    /// Closes the file at its owner. Marks it as closed, so that dropping the last handle does not
+    /// close it again.
     pub(super) async fn close(&self) -> io::Result<()> {
         let closed = self.call("close", args!()).await.map(drop);
         if let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") {
@@ -247,7 +248,7 @@ fn before_start() -> io::Error {
 
 fn unexpected(function: &str, wanted: &str, got: &Value) -> io::Error {
     let text = format!(
-        "`{function}` of the file has answered {} instead of {wanted}",
+        "`{function}` of the file returned {} instead of {wanted}",
         got.kind()
     );
     io::Error::new(io::ErrorKind::InvalidData, text)
@@ -291,5 +292,7 @@ fn io_error(error: Error) -> io::Error {
 
 /// The file no longer exists at its owner.
 #[derive(Debug, thiserror::Error)]
-#[error("the file is gone, as its call has ended or it was not used for too long ({0})")]
+#[error(
+    "the file no longer exists at its owner: its call has ended, or it was not used for too long ({0})"
+)]
 struct Gone(#[source] Error);

@@ -323,8 +323,7 @@ async fn flush(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> 
     call.reply(&())
 }
 
-/// Closes and drops the source, which is dropped even if closing fails. Closing a closed file is
-/// not an error.
+/// Closes the source and drops it, even if closing fails. Does nothing for a closed file.
 async fn close(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     if let Some(mut source) = source.lock().await.take() {
