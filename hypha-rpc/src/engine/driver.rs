@@ -99,10 +99,9 @@ impl Queue {
     pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
-        // Keep the other frames, because their senders consider them sent. Take at most this many
-        // out of the queue: each frame taken makes room for a sender, so that without a link, the
-        // number of taken frames would have no bound. The remaining frames are checked when they
-        // are sent.
+        // Keep the other frames, because their senders consider them sent. `kept` needs a limit:
+        // each frame taken out of the queue makes room for another one, and without a link none is
+        // sent. Frames that stay in the queue are checked when they are sent.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
                 break;
@@ -402,8 +401,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            // Each call of this function sends one posted frame first. Otherwise posted frames
-            // would wait forever if the queue is never empty.
+            // Each call of this function sends one posted frame first, so that posted frames are
+            // sent even if the queue is never empty.
             let posted = (turn == 0).then(|| self.engine.outbound.take_posted());
             let next = match posted.flatten() {
                 Some(posted) => Some(posted),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::error::{Cause, LinkError, report};
 use hypha_wire::{EncodeError, Message, Value, WireError};
 
-/// Reason why a call has no result. `sent` tells whether the request was sent, so that the method
-/// may have run.
+/// Reason why a call has no result. If `sent` is true, the request was sent, and the method may
+/// have run.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// The peer rejected the call, or the method failed. Contains the message.

@@ -27,15 +27,16 @@ use crate::error::{CallSite, Error, from_wire};
 
 /// Pause before an unacknowledged notice is sent again, in milliseconds. Doubles with each attempt.
 const FIRST_PAUSE: u64 = 5_000;
-/// The same pause for a peer that is not connected. It is shorter, because the server reports this
-/// immediately, and a peer that reconnects is soon connected again.
+/// First pause for a peer that is not connected, in milliseconds. Shorter than [`FIRST_PAUSE`],
+/// because the server reports such a peer immediately, and a peer that reconnects takes only a
+/// short time.
 const ABSENT_PAUSE: u64 = 500;
-/// Maximum of both pauses, in milliseconds.
+/// Maximum pause, in milliseconds.
 const LONGEST_PAUSE: u64 = 30_000;
 
-/// Maximum number of notices to one peer that are repeated at once. The others follow after
+/// Maximum number of notices to one peer that are repeated at once. Further notices follow after
 /// [`BATCH_PAUSE`], so that repetitions do not fill the send queue. A peer that is not connected
-/// gets one notice per round: one rejection is enough to know that it is still not connected.
+/// gets one notice per round, because one rejection shows that it is still not connected.
 const BATCH: usize = 256;
 const BATCH_PAUSE: u64 = 1_000;
 
@@ -58,7 +59,7 @@ pub(crate) struct Notices {
 struct Table {
     /// Key: absolute address of the peer. Contains only peers with unacknowledged notices.
     peers: HashMap<String, Unacknowledged>,
-    /// Number of notices to all peers.
+    /// Total number of unacknowledged notices, over all peers.
     len: usize,
 }
 
@@ -177,8 +178,8 @@ impl Notices {
         }
         table.len -= usize::from(ended.is_some());
         self.due.fetch_min(due, Ordering::AcqRel);
-        // Dropping a notice returns its charge to an account of the program, so release the lock
-        // first.
+        // Release the lock before dropping the notice, because its destructor calls the memory
+        // accounts, which are code of the program.
         drop(table);
         drop(ended);
     }

@@ -17,7 +17,7 @@ use crate::transport::Frame;
 /// Maximum number of frames that wait for the link. Senders wait while the queue is full.
 pub(crate) const OUTBOUND_FRAMES: usize = 1024;
 /// Maximum total size of the large frames that wait for the link, in units of [`LARGE`]: 8 MiB.
-/// Even a fast link needs longer to send them than a task needs to produce more.
+/// Even on a fast link, a task can produce the next frames while these are being sent.
 const OUTBOUND_LARGE: usize = 512;
 /// Size in bytes from which a frame also counts against the byte budget. Only the number of smaller
 /// frames is limited, so that most frames acquire one permit instead of two.

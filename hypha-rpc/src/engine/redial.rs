@@ -67,7 +67,7 @@ impl Endpoint {
     }
 
     /// Returns the timers of a link. A token with a short lifetime is refreshed after two thirds of
-    /// it, so that the next token arrives before it expires.
+    /// its lifetime, so that the next token arrives before this one expires.
     pub(crate) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
         let mut keep_alive = self.keep_alive;
         if let Some(life) = granted.reconnection_token_life_time {
@@ -130,8 +130,8 @@ impl<H: Handlers> RedialLoop<H> {
 
     /// Runs until the connection is closed. All pending calls have failed when it returns.
     async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
-        // Declared first and so dropped last. It sets `ended`, which means that the socket is
-        // closed, so the link must be dropped before.
+        // Declared first, so that it is dropped last: its destructor sets `ended`, which means that
+        // the link was dropped and its socket is closed.
         let _guard = CloseOnDrop(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;
         if let Some(reason) = reason {
@@ -145,8 +145,8 @@ impl<H: Handlers> RedialLoop<H> {
         drop(self);
     }
 
-    /// Logs a warning if the connection was not closed by this program. Otherwise a service that
-    /// peers can no longer reach would look like one that no peer calls.
+    /// Logs a warning if the connection was not closed by this program. Without the warning, a
+    /// service that peers can no longer reach would look like a service that no peer calls.
     fn warn_if_lost(&self) {
         let lifecycle = &self.engine.lifecycle;
         let reason = lifecycle.close_reason();
@@ -200,7 +200,7 @@ impl<H: Handlers> RedialLoop<H> {
     }
 
     /// Drives a link until it ends. On each link except the first, also registers the services
-    /// again. The same driver sends the calls for that.
+    /// again, while the driver sends the requests.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let engine = Arc::clone(&self.engine);
         let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();
@@ -285,9 +285,9 @@ impl<H: Handlers> RedialLoop<H> {
                     return Ok(Some((link, keep_alive)));
                 }
                 Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
-                    // On a first attempt these errors are final, but here the URL has worked
-                    // before. A hotspot, or a proxy whose server is down, may temporarily respond
-                    // with its own status or certificate.
+                    // Also retry errors that are final for a first attempt, because the URL has
+                    // worked before. A hotspot, or a proxy whose server is down, may temporarily
+                    // respond with its own status or certificate.
                     last = error.into();
                     next = recovery.failed(rand::random());
                 }

@@ -116,8 +116,8 @@ impl Watched {
         }
     }
 
-    /// Polls the task if it currently runs in the place `away`. Returns `Ready` when the task has
-    /// ended.
+    /// Polls the task if it currently runs on the caller's side: on the watchdog's thread if `away`
+    /// is true, in the program's runtime otherwise. Returns `Ready` when the task has ended.
     fn poll(&self, away: bool, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut slot) = self.lock(away) else {
             return Poll::Pending;
