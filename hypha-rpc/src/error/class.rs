@@ -24,8 +24,8 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
     if let Some((class, rest)) = prefix(message, known) {
         return (Some(class.to_owned()), rest.to_owned());
     }
-    // JavaScript also omits the colon if the message is empty. The trace must begin with the same
-    // line, because the message could otherwise be a single word that is not a class.
+    // JavaScript also omits the colon if the message is empty. Check that the trace begins with the
+    // same line, because a message of one word need not be a class.
     if is_class(message, known) && error.trace.lines().next() == Some(message) {
         return (Some(message.to_owned()), String::new());
     }
@@ -35,7 +35,7 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
         _ => last
             .strip_suffix(message)
             .and_then(|head| head.trim_end().strip_suffix(':'))
-            // The trace of a Rust peer has causes and data of the error in the lines before.
+            // The trace of a Rust peer has causes and data in the lines before the class.
             .and_then(|head| head.rsplit('\n').next()),
     };
     let class = class.filter(|class| is_class(class, known));
@@ -47,7 +47,7 @@ pub(super) fn is_named(class: &str, name: &str) -> bool {
     class == name || class.rsplit('.').next() == Some(name)
 }
 
-/// Returns the message without quotes. Python's `KeyError` has the key as a literal as its message.
+/// Returns the message without quotes. The message of Python's `KeyError` is the key in quotes.
 pub(super) fn unquoted(message: &str) -> &str {
     ['\'', '"']
         .into_iter()

@@ -435,7 +435,7 @@ impl fmt::Display for ConnectError {
             )?,
             ConnectErrorKind::Tls(TlsFailure::NameMismatch) => write!(
                 f,
-                "the certificate of {url} is for another host name: connect by a name that it lists"
+                "the certificate of {url} is for another host name: connect with a host name that it lists"
             )?,
             ConnectErrorKind::Tls(TlsFailure::Expired) => write!(
                 f,
@@ -448,7 +448,7 @@ impl fmt::Display for ConnectError {
             )?,
             ConnectErrorKind::Tls(TlsFailure::CertificateRequired) => write!(
                 f,
-                "{url} wants a certificate of this client: set the option `identity`"
+                "{url} requires a certificate of this client: set the option `identity`"
             )?,
             ConnectErrorKind::Tls(TlsFailure::Other) => write!(
                 f,
@@ -478,7 +478,7 @@ impl fmt::Display for ConnectError {
             ConnectErrorKind::NotHypha => write!(
                 f,
                 "{url} does not answer like a Hypha server: check host and port, and whether it \
-                 wants `https://` or `wss://`"
+                 requires `https://` or `wss://`"
             )?,
             ConnectErrorKind::ConnectionLost => {
                 write!(f, "{url} ended the connection during the handshake")?;

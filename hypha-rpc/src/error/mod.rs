@@ -15,7 +15,7 @@
 //! | [`Remote`](Error::Remote) | any other exception or panic of the method | no | yes |
 //! | [`Rejected`](Error::Rejected) | the peer or the server refused | by [`RejectKind`] | no |
 //! | [`Timeout`](Error::Timeout) | no response arrived in time | yes | by [`Timeout::sent`] |
-//! | [`Disconnected`](Error::Disconnected) | connection or peer lost | by [`Lost`] | see there |
+//! | [`Disconnected`](Error::Disconnected) | peer or link lost | by [`Lost`] | by `may_have_run` |
 //! | [`Codec`](Error::Codec) | encoding or decoding failed | no | by [`CodecError::received`] |
 //! | [`Connect`](Error::Connect) | connecting failed | by [`ConnectErrorKind`] | no |
 //! | [`Invalid`](Error::Invalid) | this program passed an invalid argument | no | no |

@@ -79,8 +79,8 @@ impl RejectKind {
 
     /// Derives the kind from the fixed messages of Python and JavaScript peers
     /// (`docs/protocol/02-messages.md#s7`, `#s8`), which send no name. Most messages must also name
-    /// the called method: a method may raise an exception whose message begins the same, and would
-    /// then count as a method that did not run.
+    /// the called method. Otherwise an exception of the method, whose message may begin with the
+    /// same words, would count as a rejection.
     pub(super) fn from_text(message: &str, call: &CallSite) -> Option<Self> {
         let of_call = message.contains(&format!(":services.{}", call.method));
         let built_in = call.method.starts_with("built-in.");

@@ -575,7 +575,7 @@ impl HttpLink {
                         return Poll::Ready(Some(Err(self.ended_early(error))));
                     }
                     let broken = |e: reqwest::Error| {
-                        LinkError::new("the stream from the server broke")
+                        LinkError::new("the stream from the server failed")
                             .with_source(e.without_url())
                     };
                     return Poll::Ready(error.map(|e| Err(broken(e))));

@@ -79,5 +79,5 @@ impl Sink<Frame> for MemoryLink {
 }
 
 fn gone() -> LinkError {
-    LinkError::new("the other end of the memory link is gone")
+    LinkError::new("the other end of the memory link was dropped")
 }

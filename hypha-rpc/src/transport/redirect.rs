@@ -8,7 +8,7 @@ use hypha_wire::redacted_url;
 
 use super::proxy::split_port;
 
-/// Why a redirect is not followed.
+/// Reason why a redirect is not followed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum NotFollowed {
     #[error("it leads to another host, which must not get the token")]
@@ -44,8 +44,8 @@ fn is_secure(scheme: &str) -> Option<bool> {
     }
 }
 
-/// Returns the target of a redirect: `location`, relative to the URL `from`. The target keeps the
-/// kind of scheme, `ws` or `http`, of `from`.
+/// Returns the target of a redirect: `location`, relative to the URL `from`. The target has a
+/// WebSocket scheme if `from` has one, and an HTTP scheme otherwise.
 ///
 /// # Errors
 ///

@@ -312,6 +312,6 @@ fn broken(error: tungstenite::Error) -> LinkError {
         tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             LinkError::new("the connection ended").with_source(error)
         }
-        e => LinkError::new("the server broke the rules of WebSocket").with_source(e),
+        e => LinkError::new("the server violated the WebSocket protocol").with_source(e),
     }
 }
