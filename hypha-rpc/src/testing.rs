@@ -176,7 +176,7 @@ where
                     Client::from_link(Box::new(theirs), identity.clone(), settings.clone());
                 Side::new(ours, identity).map(|side| (side, client))
             };
-            let unfit = |e: EncodeError| Error::Invalid(format!("the user of a test: {e}"));
+            let unfit = |e: EncodeError| Error::Invalid(format!("the user set by the test: {e}"));
             let (caller_side, client) = side(&caller).map_err(unfit)?;
             let (host_side, host) = side(&host).map_err(unfit)?;
             let id = service.id().to_owned();

@@ -167,7 +167,10 @@ impl Body {
                     Some((Ok(piece), event.more_body.then_some(receive)))
                 }
                 _ => {
-                    let gone = io::Error::new(io::ErrorKind::ConnectionAborted, "the visitor left");
+                    let gone = io::Error::new(
+                        io::ErrorKind::ConnectionAborted,
+                        "the HTTP client disconnected",
+                    );
                     Some((Err(gone), None))
                 }
             }
@@ -307,7 +310,7 @@ where
     };
     told(start).await?;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("the body broke: {error}"))?;
+        let frame = frame.map_err(|error| format!("the body of the response failed: {error}"))?;
         // Drop trailers, because ASGI has no message for them.
         if let Ok(mut data) = frame.into_data() {
             let body = Binary(data.copy_to_bytes(data.remaining()));

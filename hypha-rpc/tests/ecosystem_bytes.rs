@@ -111,7 +111,7 @@ async fn bytes_are_sent_in_all_positions() -> anyhow::Result<()> {
     let back = Callback::new(|data: Bytes| async move { data });
     assert_eq!(store.through(back, large.clone()).await?, large);
 
-    // Called without the contract, where `Bytes` and `Binary` are interchangeable.
+    // Without the contract, a result decodes as `Bytes` or as `Binary`.
     let service = store.service();
     let echoed: Bytes = service.call("echo", args!(large)).await?;
     assert_eq!(echoed, large);

@@ -51,7 +51,7 @@ async fn a_list_of_nulls_is_refused_before_it_is_large() {
     );
     let grown = memory("VmHWM:") - before;
     println!("{} MB for {} MB", grown >> 20, size >> 20);
-    // The sender, in the same program, also keeps the message in a buffer, which doubled when it
-    // grew.
+    // The sender, in the same program, also keeps the message, in a buffer that doubled its
+    // capacity whenever it was full.
     assert!(grown < 6 * size + (16 << 20), "{grown} for {size}");
 }

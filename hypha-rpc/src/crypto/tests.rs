@@ -139,7 +139,7 @@ fn weak_keys_are_refused() {
     let normal = KeyPair::from_private_key([7; 32]).public_key();
     assert_eq!(tags(normal.0), 39);
     for point in SMALL_ORDER {
-        // For every private key, the shared key is one of the same few keys.
+        // With a weak public key, all private keys lead to the same few shared keys.
         assert!(tags(point) < 10, "{point:?}");
         let mut high = point;
         high[31] |= 0x80;

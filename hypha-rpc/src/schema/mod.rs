@@ -353,8 +353,8 @@ fn normalise(schema: &mut Schema) {
     }
 }
 
-/// Restores the `f32` numbers of a default to the digits of the Rust source. serde_json widens them
-/// to `f64`: 0.1 becomes 0.10000000149011612.
+/// Replaces the `f32` numbers of a default by their shortest form, such as 0.1. serde_json widens
+/// them to `f64`: 0.1 becomes 0.10000000149011612.
 fn shorten(default: &mut Value, schema: &Map<String, Value>) {
     match default {
         Value::Number(number) => {
@@ -385,8 +385,8 @@ fn shorten(default: &mut Value, schema: &Map<String, Value>) {
     }
 }
 
-/// Returns a value as JSON, with `f32` numbers in the digits of the Rust source, and times as they
-/// are sent; `None` if it cannot be JSON.
+/// Returns a value as JSON, or `None` if JSON cannot represent it. Writes each `f32` in its
+/// shortest form (`0.1`), and times as the numbers that are sent on the wire.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
     let mut exact = to_exact_json(value)?;
     if let Ok(sent) = hypha_wire::Value::encode_from(value) {
@@ -472,7 +472,8 @@ fn is_rust_only(format: &str) -> bool {
         })
 }
 
-/// Rewrites `type: [T, "null"]` as `anyOf`. Keywords about the value as a whole stay outside.
+/// Rewrites `type: [T, "null"]` as `anyOf`. Keywords that also apply to null, such as the
+/// description, stay beside `anyOf`.
 fn split(schema: &mut Map<String, Value>) {
     let Some(Value::Array(types)) = schema.get("type") else {
         return;

@@ -11,7 +11,7 @@ use super::{FunctionSchema, KIND};
 #[derive(JsonSchema)]
 #[allow(dead_code)]
 struct Node {
-    /// The number here.
+    /// The number of this node.
     value: u32,
     children: Vec<Node>,
 }

@@ -33,7 +33,7 @@ pub(super) fn inline(schema: &mut Value, definitions: &mut Map<String, Value>) {
 /// Returns the schema of a number of seconds if the definition is that of `Duration` or
 /// `SystemTime`.
 fn number_of(name: &str, definition: &Value) -> Option<Map<String, Value>> {
-    // schemars appends a digit to the name if several types have the same one.
+    // schemars appends a digit to the name if several types have the same name.
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let properties = definition.get("properties")?.as_object()?;
     let is_of = |fields: [&str; 2]| {
@@ -85,8 +85,8 @@ fn replace(schema: &mut Value, numbers: &[(String, Map<String, Value>)]) {
     }
 }
 
-/// Moves the description of a time from its alternative in `anyOf` to the schema itself, which
-/// holds the description of all other optional types.
+/// Moves the description of an optional time from the alternative in `anyOf` to the schema itself,
+/// the position of the description for all other optional types.
 fn lift(members: &mut Map<String, Value>) {
     let Some(Value::Array(kinds)) = members.get_mut("anyOf") else {
         return;

@@ -93,7 +93,7 @@ pub trait WorkspaceManager {
     async fn list_workspaces(
         &self,
         ctx: &Context,
-        /// Properties that must be equal. Default: none.
+        /// Property values that a workspace must have. Default: none.
         r#match: Option<Value>,
         /// Number of entries to skip.
         #[hypha(default = 0)]
@@ -127,7 +127,7 @@ pub trait WorkspaceManager {
         ctx: &Context,
         /// String or vector to search for.
         query: Option<Value>,
-        /// Properties that must be equal. Default: none.
+        /// Property values that a service must have. Default: none.
         filters: Option<Value>,
         /// Maximum number of services to return.
         #[hypha(default = 5)]

@@ -119,7 +119,7 @@ pub struct WorkspaceProperties {
     pub config: Map,
 }
 
-/// A workspace as the manager keeps it.
+/// Record of a workspace, as the manager stores it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceInfo {
     /// Always `workspace`.

@@ -153,7 +153,6 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     differences("", &recorded, &ours, &mut found);
     // Only Python publishes empty descriptions.
     found.retain(|line| !line.ends_with(r#".description: "", ours none"#));
-    // Differences that remain without the common ones above.
     let found: Vec<&str> = found
         .iter()
         .map(|line| line.trim_start_matches("function.parameters.properties."))
@@ -171,8 +170,8 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
     match name {
         "pydantic" | "pydantic_renamed" => [&typed[..], &[context]].concat(),
         "pydantic_skip_context" => typed.to_vec(),
-        // Only schemas that Python infers have an empty `required` list. Those of pydantic, like
-        // ours, have none.
+        // Only schemas that Python infers have an empty `required` list. Pydantic, like Rust, omits
+        // the list.
         "bare" => vec!["function.parameters.required: [], ours none"],
         "native" => vec![
             // Python publishes the name of the Python type, which JSON Schema does not define.

@@ -185,12 +185,12 @@ async fn play(mut input: Input<'_>) {
         }
         peer.listen().await;
     }
-    // By then all handlers that wait for a response, and all calls without one, have timed out.
     for task in own {
         task.abort();
     }
     drop(peer);
     client.closed().await;
+    // Longer than the idle timeout (5 s), so that only leaked sessions and handlers remain.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let stats = client.stats();
     assert_eq!((stats.sessions, stats.running), (0, 0), "{stats:?}");
@@ -281,8 +281,8 @@ impl Peer {
     }
 }
 
+/// Returns an item, usually one of the last.
 fn choose<T>(of: &[T], which: u8) -> Option<&T> {
-    // Prefers the newest ones.
     let newest = of
         .len()
         .checked_sub(1 + usize::from(which) % of.len().max(1))?;

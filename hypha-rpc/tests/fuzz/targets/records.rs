@@ -1,5 +1,5 @@
-//! Fuzz target that decodes service records, user records, and handles of functions and streams
-//! from hostile bytes. The first byte selects the type.
+//! Fuzz target that decodes hostile bytes as records of the workspace manager, and as handles of
+//! functions, streams and objects. The first byte selects the type.
 
 use hypha_rpc::workspace::{
     ServiceConfig, ServiceInfo, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,
@@ -49,7 +49,8 @@ fn decode<T: DeserializeOwned + Serialize>(packed: &bytes::Bytes) {
     assert_eq!(to_vec(&again).expect(name), written, "{name}");
 }
 
-/// Parses text frames of a server, which contain user and service records, and keys.
+/// Parses the input as text from a server: as a public key, and as a user or service record in
+/// JSON.
 fn text(input: &bytes::Bytes) {
     let text = String::from_utf8_lossy(input);
     #[cfg(feature = "encryption")]
