@@ -11,9 +11,9 @@ use super::{CloseReason, Engine, Handlers};
 /// Handle of a connection. Cloning is cheap.
 pub(crate) struct Connection<H: Handlers> {
     engine: Arc<Engine<H>>,
-    /// Closes the connection when the last handle is dropped. `None` for handles of the driver and
-    /// of handlers, and for values that peers pass to handlers. Otherwise a stored callback would
-    /// keep the connection open after the program dropped its client.
+    /// Closes the connection when the last handle with this guard is dropped. `None` for handles of
+    /// the driver and of handlers, and for values that peers pass to handlers: a stored callback
+    /// must not keep the connection open after the program has dropped its client.
     keep_open: Option<Arc<KeepOpen<H>>>,
     /// Whether the calls of this handle set up the connection. They do not wait for
     /// [`State::Connected`](super::State::Connected), because that state is set after them.

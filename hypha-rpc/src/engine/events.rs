@@ -92,7 +92,7 @@ event_kinds! {
     ServiceAdded = "service_added",
     /// `service_removed`: a service was unregistered or replaced.
     ServiceRemoved = "service_removed",
-    /// `service_updated`: can be subscribed to, but servers do not send it.
+    /// `service_updated`: clients can subscribe to this type, but servers send no such event.
     ServiceUpdated = "service_updated",
     /// `workspace_loaded`: a workspace of the user was created or loaded.
     WorkspaceLoaded = "workspace_loaded",

@@ -150,8 +150,8 @@ impl<H: Handlers> Engine<H> {
     }
 
     fn begin_call(self: &Arc<Self>, message: Message) {
-        // Count before waking the monitor. A monitor that is about to sleep marks itself as
-        // sleeping before it reads the count, so one of the two sides notices the other.
+        // Count before waking the monitor. The monitor marks itself as sleeping before it reads the
+        // count, so it either sees this call in the count or is woken here.
         count(&self.counters.calls_received);
         self.activity.begin();
         // Look up the callee before the task starts: the next message may be the response to the

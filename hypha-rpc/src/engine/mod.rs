@@ -26,8 +26,9 @@
 //! lock is held across an await. There are three exceptions, none of which can cause a deadlock:
 //!
 //! * Any part may read the state in [`Lifecycle`], which takes no other lock.
-//! * [`Sessions::with_object`](sessions::Sessions::with_object) assigns the call its turn while
-//!   holding the lock of the sessions. The lock of a turn is the innermost lock.
+//! * [`Sessions::with_object`](sessions::Sessions::with_object) assigns a call its position in the
+//!   order of calls (`Exported::turn`) while holding the lock of the sessions. The lock that `turn`
+//!   takes is the innermost lock.
 //! * The chunk store charges [`Settings::memory`] while holding its lock, so an account must not
 //!   call back into a connection.
 //!

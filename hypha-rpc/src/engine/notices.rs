@@ -2,8 +2,8 @@
 //! repeated until the peer acknowledges them.
 //!
 //! Destructors send notices, so no task can wait for the response. Without repetition, a notice
-//! would be lost if it is sent while a link is down. The peer would then keep the stream until it
-//! was unused for [`Settings::object_idle_timeout`].
+//! would be lost if it is sent while a link is down. The peer would then keep the stream for
+//! [`Settings::object_idle_timeout`] after its last use.
 //!
 //! Any response acknowledges a notice, even a rejection: a peer without that method or stream has
 //! nothing to release. A notice is repeated after a rejection which says that the peer is not

@@ -1,6 +1,6 @@
 //! The queue of frames for the link, and the budget of their bytes.
 //!
-//! Senders that may wait use [`Outbound::enqueue`], and wait while the link is slower. The driver
+//! Senders that may wait use [`Outbound::enqueue`], which waits while the queue is full. The driver
 //! uses [`Outbound::try_enqueue`], because only the driver itself makes room in the queue.
 //! Destructors use [`Outbound::post`], because they cannot wait but must not lose their frame.
 

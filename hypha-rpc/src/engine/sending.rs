@@ -17,9 +17,9 @@ use super::sessions::Response;
 use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
 use crate::runtime::{Instant, sleep_until};
 
-/// Number of bytes by which a message may exceed the chunk size and still be sent whole. A frame
-/// that carries a chunk is larger than the chunk size, so each receiver of chunks accepts such a
-/// frame.
+/// A message that exceeds the chunk size by at most this number of bytes is sent in one frame.
+/// Every receiver of chunks accepts such a frame, because a frame with a chunk also exceeds the
+/// chunk size.
 const CHUNK_MARGIN: usize = 1024;
 
 /// Maximum idle timeout. Clocks and peers cannot represent much longer times.
@@ -87,8 +87,8 @@ impl<H: Handlers> Engine<H> {
             sent.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        // Boxed, because large messages are rare, and the future would enlarge the future of every
-        // call.
+        // Box this future, because it would enlarge the future of every call, and large messages
+        // are rare.
         let outcome = Box::pin(self.send_large(message, to, parent, sent)).await;
         if outcome.is_err() {
             // Another program with other properties may have connected with this client id.
@@ -133,8 +133,8 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(2, 0);
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
-        // Created before the first request: if this future is dropped while the request is in
-        // flight, the receiver would otherwise keep the chunks.
+        // Create the guard before the first request, so that the receiver drops the chunks even if
+        // this future is dropped while the request is in flight.
         let mut unfinished = UnfinishedMessage {
             engine: self,
             to,
@@ -175,7 +175,7 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(2, 0);
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
-        // Set before the request, because `process` makes the receiver handle the message.
+        // Set `sent` before the request, because `process` makes the receiver handle the message.
         sent.store(true, Ordering::Relaxed);
         cache("process", args).await?;
         unfinished.finished = true;
@@ -309,7 +309,7 @@ pub(crate) async fn answer_within(
     clock: Clock,
 ) -> Option<Result<Response, oneshot::error::RecvError>> {
     let deadline = || {
-        // Saturating, because the driver may record a heartbeat later than `now`.
+        // The subtraction saturates, because the driver may record a heartbeat after `now` is read.
         let idle = Duration::from_millis(clock.now().saturating_sub(seen.last()));
         Instant::now() + limit.saturating_sub(idle)
     };

@@ -52,7 +52,7 @@ struct Session<R, O> {
 /// session ends with its parent. The numbers `calls`, `objects` and `nested` always match the
 /// content of `open`.
 pub(super) struct SessionTable<R, O> {
-    /// Ordered, so that nested sessions directly follow their parent.
+    /// An ordered map, so that nested sessions directly follow their parent.
     open: BTreeMap<String, Session<R, O>>,
     calls: usize,
     objects: usize,

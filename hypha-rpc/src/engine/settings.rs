@@ -64,8 +64,8 @@ pub struct Settings {
     /// of it. Further chunks are rejected. Default: 1,073,741,824.
     pub max_chunk_bytes: usize,
     /// Maximum memory of decoded values, in bytes: of the arguments of one call, of its result, or
-    /// of the content of an event. The maximum is at least twice the length of the message. A
-    /// larger value is rejected with an error that names the argument. Default: 201,326,592.
+    /// of the content of an event. If twice the length of the message is more, that is the maximum.
+    /// A larger value is rejected with an error that names the argument. Default: 201,326,592.
     ///
     /// Numbers, strings and arrays that are decoded to plain types need at most about twice their
     /// length. A [`Value`](crate::Value) needs 72 bytes for each item, even for a null of one byte.
@@ -81,8 +81,8 @@ pub struct Settings {
     /// stream counts as three, an object as its number of functions. A call that would exceed the
     /// maximum fails. Default: 65,536.
     pub max_objects: usize,
-    /// Maximum number of unacknowledged releases and cancellations. Further ones are sent only
-    /// once. Default: 16,384.
+    /// Maximum number of unacknowledged releases and cancellations that are repeated. Further
+    /// releases and cancellations are sent only once. Default: 16,384.
     ///
     /// A peer gets a release when the last handle of one of its streams or functions is dropped,
     /// and a cancellation when a call is dropped. Both are repeated until the peer acknowledges

@@ -140,7 +140,7 @@ pub(crate) struct Recovery {
     /// Number of failed attempts and of links shorter than [`Backoff::stable`], since the last link
     /// that was stable. Determines the pause.
     failures: u32,
-    /// Number of attempts since the last link, even an unstable one. Only shown in
+    /// Number of attempts since the last link, whether that link was stable or not. Only shown in
     /// [`State::Backoff`].
     attempt: u32,
 }

@@ -101,7 +101,7 @@ pub struct UserInfo {
     pub parent: Option<String>,
     /// Expiry of the credentials, in seconds since 1970.
     pub expires_at: Option<f64>,
-    /// Rarely set; see `scope.current_workspace`.
+    /// Workspace of the connection. Rarely set: use `scope.current_workspace`.
     pub current_workspace: Option<String>,
 }
 
@@ -123,7 +123,7 @@ impl Default for UserInfo {
 
 impl UserInfo {
     /// Returns the permission in `workspace`: the stronger of the entries for `workspace` and for
-    /// `*`. Returns `None` if there is neither.
+    /// `*`. Returns `None` if there is no such entry.
     #[must_use]
     pub fn permission(&self, workspace: &str) -> Option<Permission> {
         let granted = &self.scope.as_ref()?.workspaces;

@@ -61,9 +61,9 @@ impl Activity {
     /// Wakes the monitor because a call has arrived.
     pub(super) fn begin(&self) {
         // The caller has counted the call already. `Monitor::sleep` sets `sleeps` before it reads
-        // the count. The counter is relaxed, so each side needs a fence: at least one of them then
-        // sees the other's write. The load before the swap avoids a write to a shared cache line
-        // for each call.
+        // the count. The counter is relaxed, so each side needs a fence. Then at least one side
+        // sees the write of the other side. The load before the swap avoids a write to a shared
+        // cache line for each call.
         fence(Ordering::SeqCst);
         if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
             self.wake.notify_one();
@@ -73,14 +73,14 @@ impl Activity {
 
 /// Task of a connection, and the state shared by the two places where it can run.
 ///
-/// Both sides use `try_lock` on the slot, and never wait for the other side's poll: that would
-/// block a second thread.
+/// Both sides use `try_lock` on the slot, and never wait for the other side's poll, because the
+/// wait would block a second thread.
 struct Watched {
     slot: Mutex<Slot>,
     /// Whether the task has ended.
     ended: AtomicBool,
-    /// Whether the program's runtime must be woken when the slot is unlocked, because it found the
-    /// slot locked or the task was moved or has ended.
+    /// Whether the program's runtime must be woken when the slot is unlocked, because that runtime
+    /// found the slot locked, or because the task was moved or has ended.
     missed: AtomicBool,
     /// Wakes the task in the program's runtime.
     home: AtomicWaker,
@@ -261,7 +261,7 @@ pub(super) fn spawn<H: Handlers>(
     let monitor = Monitor {
         watched: Arc::clone(&watched),
         activity: Arc::clone(&engine.activity),
-        // Weak, so that the monitor does not keep a closed connection alive.
+        // A weak reference, so that the monitor does not keep a closed connection alive.
         engine: Arc::downgrade(engine),
         tick: (stall / CHECKS).max(Duration::from_millis(1)),
         warning: engine.settings.blocking_warning,
