@@ -1,8 +1,8 @@
 //! Pauses between attempts to reconnect and between retries of calls.
 //!
-//! [`Backoff`] is used by the task of a connection (`engine/redial.rs`), [`Doubling`] by retries of
-//! calls (`engine/retry.rs`) and of HTTP requests (`transport/http.rs`). Callers pass the random
-//! number in, so that tests can fix it.
+//! The task of a connection (`engine/redial.rs`) uses [`Backoff`]. Retries of calls
+//! (`engine/retry.rs`) and of HTTP requests (`transport/http.rs`) use [`Doubling`]. Both take the
+//! random number as an argument, so that tests can choose it.
 
 use std::time::Duration;
 

@@ -53,7 +53,7 @@ where
 {
     /// Creates a callback from a closure that may block and can fail. The caller gets the error.
     ///
-    /// The closure runs in the same way as that of [`blocking`](Callback::blocking).
+    /// The closure runs like the closure of [`blocking`](Callback::blocking).
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn try_blocking<F, F2>(mut run: F) -> Self
     where

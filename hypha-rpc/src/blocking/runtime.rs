@@ -1,9 +1,9 @@
 //! The background runtime, and the wait for a future on a thread without a runtime.
 //!
 //! One runtime serves all blocking clients of the process. Each connection holds a reference to the
-//! runtime until its task has ended. Each wait holds one too, because the timers of a future panic
-//! if their runtime has shut down. Dropping the last reference shuts the runtime down; the next
-//! client starts another.
+//! runtime until its task has ended. Each wait also holds a reference, because the timers of a
+//! future panic if their runtime has shut down. Dropping the last reference shuts the runtime down;
+//! the next client starts another.
 
 use std::convert::Infallible;
 use std::io;

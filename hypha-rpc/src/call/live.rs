@@ -83,8 +83,8 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
         (key, Value::from(method))
     });
     let [next, close, batch] = objects;
-    // Python and JavaScript clients send no key for their own generators, but encrypt their
-    // requests for items to this key.
+    // Python and JavaScript clients send no key for their own generators. If they receive this key,
+    // they encrypt their requests for items.
     let key = exports.engine().secrecy.key();
     let key = key.map(|key| (RENC_PUB, Value::Bytes(key)));
     let entries = [

@@ -350,7 +350,7 @@ impl Reader {
 /// closes it at the peer.
 struct Pump {
     engine: Arc<Engine>,
-    /// Weak, because the handle must be dropped with the reader.
+    /// A weak reference, so that the handle is dropped with the reader.
     remote: Weak<RemoteHandle>,
     to: String,
     method: String,

@@ -393,7 +393,7 @@ impl ConnectOptions {
     /// Sets the certificate and the private key of this client, both in PEM format. Some servers
     /// and proxies require them. Default: none.
     ///
-    /// The first certificate in `chain` must be the one of this client. If one file contains both
+    /// The first certificate in `chain` must belong to this client. If one file contains both
     /// chain and key, pass its content twice.
     #[cfg(all(feature = "tls", not(target_family = "wasm")))]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]

@@ -360,8 +360,8 @@ impl Client {
         Ok(Description::new(id, members, workspace))
     }
 
-    /// Fails if `key` is given and this client has no keys: the calls would be sent unencrypted
-    /// although the program asked for encryption.
+    /// Fails if `key` is given and this client has no keys. Otherwise the calls would be sent
+    /// unencrypted, although the program requested encryption.
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
         if key.is_some() && !self.engine().secrecy.is_on() {
             return Err(Error::Invalid(

@@ -52,8 +52,8 @@ const MAX_SERVER_FRAME: usize = 16 << 20;
 /// Grace period for running handlers in [`Client::disconnect`].
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Timeout for unregistering the services in [`Client::disconnect`]. Short, because the server
-/// removes the services anyway when the link closes.
+/// Timeout for unregistering the services in [`Client::disconnect`]. It is short, because the
+/// server removes the services anyway when the link closes.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for a handler to clean up, from its cancellation until it is dropped.

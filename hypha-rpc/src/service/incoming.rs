@@ -125,8 +125,8 @@ impl IncomingCall {
         error.to_wire()
     }
 
-    /// Checks that there are exactly `count` arguments, all positional. For callbacks, whose
-    /// parameters have no names.
+    /// Checks that there are exactly `count` arguments, all positional. Callbacks use this method,
+    /// because their parameters have no names.
     pub(crate) fn expect(&self, count: usize) -> Result<(), WireError> {
         if let Some(name) = self.args.names().next() {
             return Err(self.invalid(format!("takes no argument by name, got `{name}`")));
@@ -214,7 +214,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Decodes like [`optional`](Self::optional). If that fails, calls `locate` with the error and
-    /// the whole value, and returns its error, which may be more precise.
+    /// the whole value, and returns the error of `locate`, which may be more precise.
     pub(crate) fn located<T: Deserialize<'a>>(
         &self,
         index: usize,

@@ -385,7 +385,7 @@ impl Method {
 
     /// Creates a method that blocks its thread, for example for a long computation, or to wait for
     /// a file or an instrument. The method runs in tokio's pool of blocking threads, and heartbeats
-    /// keep the caller waiting.
+    /// prevent a timeout at the caller.
     ///
     /// At most `max_blocking_threads` of the runtime (default: 512) run at the same time; further
     /// calls wait for a thread. A panic becomes the error of its call.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub enum Visibility {
     /// Every client sees and calls the service.
     Public,
-    /// Clients of the service's workspace and of the authorized ones see and call the service.
+    /// Clients of the service's workspace and of authorized workspaces see and call the service.
     #[default]
     Protected,
     /// Every client that knows the id calls the service. It is not listed in other workspaces.
@@ -64,7 +64,7 @@ pub struct ServiceConfig {
     /// Words for people and programs that list services; the server only stores them.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// Whether the workspace has at most one service of this name.
+    /// Whether the workspace may contain only one service with this id.
     #[serde(default)]
     pub singleton: Option<bool>,
     /// User that registered the service; written by the server.

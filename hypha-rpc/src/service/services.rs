@@ -1,7 +1,7 @@
 //! The services of one connection behind a lock, and the running calls.
 //!
-//! Dropping a service may run code of the program, so every function that removes one drops or
-//! returns it after releasing the lock.
+//! Dropping a service may run code of the program, so every function that removes a service drops
+//! or returns it after releasing the lock.
 
 use std::sync::Arc;
 

@@ -561,8 +561,8 @@ impl AsyncWrite for RemoteFile {
             false => position.map(|position| position + len as u64),
         };
         let mut write = async move {
-            // The position of the owner's file is ahead of the reader by the unread data, so move
-            // it back before the write.
+            // The owner's position is ahead of the reader's by the unread data. Move it back before
+            // the write.
             let unread = unread + drain(read).await.len();
             if unread > 0 {
                 let here = position.map_or(SeekFrom::Current(0), SeekFrom::Start);
