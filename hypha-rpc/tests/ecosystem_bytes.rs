@@ -49,7 +49,7 @@ impl Store for Impl {
     }
 
     async fn share_a_frame(&self, first: Bytes, second: Bytes) -> bool {
-        // Only the msgpack header of the second argument, at most five bytes, lies between them.
+        // Only the msgpack header of `second`, at most five bytes, is between the arguments.
         let end = first.as_ptr() as usize + first.len();
         (end..=end + 5).contains(&(second.as_ptr() as usize))
     }

@@ -37,7 +37,7 @@ fn call(session: usize, size: usize) -> Frame {
         session: Some(&format!("S{session}")),
     };
     let message = args.finish(&head, ReplyMode::Star { interval: 10.0 });
-    // Copied, so that each frame has its own buffer, like frames from a socket.
+    // Copy the message, so that each frame has its own buffer, like frames from a socket.
     Frame::Binary(Bytes::from(message.expect("encodes").to_vec()))
 }
 

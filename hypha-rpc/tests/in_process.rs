@@ -90,7 +90,7 @@ async fn the_proxy_works_like_a_remote_one() {
     assert_eq!(desk.call_back(double).await.expect("answers"), 40);
     let large = Binary::from(vec![7; 3 << 20]);
     assert_eq!(desk.echo(large.clone()).await.expect("echoes"), large);
-    // Longer than the idle timeout.
+    // The method takes longer than the idle timeout.
     desk.sleep(3600).await.expect("sleeps");
 
     assert_eq!(dropped.load(Ordering::Relaxed), 0);

@@ -96,7 +96,7 @@ pub enum ConnectErrorKind {
     HttpStatus(u16),
     /// The server responded with a redirect that the client does not follow. Either it leads to
     /// another host, which must not get the token; or it leads from an encrypted connection to an
-    /// unencrypted one; or there were more than
+    /// unencrypted one; or the number of redirects exceeded
     /// [`max_redirects`](crate::ConnectOptions::max_redirects).
     Redirect,
     /// The program at the URL speaks neither HTTP nor this protocol.

@@ -36,7 +36,7 @@ pub struct Disconnected {
 pub enum Lost {
     /// The peer disconnected from the server, but this client is still connected. Retryable: the
     /// next call looks up the service again. It succeeds if any client provides the service,
-    /// including the same one after a reconnect.
+    /// including the same peer after a reconnect.
     Peer,
     /// The link to the server was lost, and the client is opening another link. Retryable: a new
     /// call waits for that link.

@@ -276,8 +276,8 @@ impl<E: fmt::Display> Error<E> {
 }
 
 impl Error {
-    /// Adds an error type to the error of a method without one. Lossless, because an
-    /// [`Error::Service`] of [`Infallible`] cannot exist.
+    /// Converts the error of a method without an error type to an error with the type `E`. No
+    /// information is lost, because an [`Error::Service`] of [`Infallible`] cannot exist.
     #[must_use]
     pub fn widen<E>(self) -> Error<E> {
         match self {

@@ -54,7 +54,7 @@ fn a_function_without_arguments() {
     );
 }
 
-/// Same schema as in pydantic.
+/// The schema is the same as in pydantic.
 #[test]
 fn any_value_is_an_empty_schema() {
     #[derive(JsonSchema)]

@@ -43,8 +43,8 @@ pub(crate) use browser as websocket;
 pub use crate::error::LinkError;
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// Maximum size of an accepted frame, in bytes. Larger than the maximum of the servers, 16 MiB,
-/// because a server adds fields to a message.
+/// Maximum size of an accepted frame, in bytes. It is larger than the maximum of the servers
+/// (16 MiB), because a server adds fields to a message.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
 
 #[cfg(not(target_family = "wasm"))]

@@ -75,8 +75,8 @@ pub struct ServiceFilter {
     /// `public`, `protected` or `unlisted`. May contain `*`, so any string is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<String>,
-    /// Workspace, or `*` for the public services of all workspaces and the visible ones of the
-    /// caller's. Default: the caller's workspace.
+    /// Workspace. `*` matches the public services of all workspaces, and all visible services of
+    /// the caller's workspace. Default: the caller's workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<String>,
     /// Client that offers the service.
@@ -100,7 +100,7 @@ pub struct ServiceFilter {
     pub unknown: Map,
 }
 
-/// The rule that chooses among several clients that offer a service
+/// Rule that chooses one of several clients that offer a service
 /// (`docs/protocol/10-server.md#s6-6`).
 ///
 /// A client that does not respond is not chosen. If no client responds, any of them is chosen.
@@ -108,28 +108,28 @@ pub struct ServiceFilter {
 #[serde(from = "String", into = "String")]
 #[non_exhaustive]
 pub enum SelectionMode {
-    /// `exact`: the only one; several matches are an error.
+    /// `exact`: the only client that offers the service. Several such clients are an error.
     Exact,
-    /// `random`: any one of them.
+    /// `random`: any client.
     Random,
-    /// `first`: the first in the server's list, whose order is unspecified.
+    /// `first`: the first client in the server's list, whose order is unspecified.
     First,
-    /// `last`: the last in the server's list, whose order is unspecified.
+    /// `last`: the last client in the server's list, whose order is unspecified.
     Last,
-    /// `native:random`: any one that is connected to the caller's server; if there is none, any one
-    /// of all.
+    /// `native:random`: any client that is connected to the caller's server. If there is none, any
+    /// client.
     NativeRandom,
-    /// `min_load`: the one that sends the fewest messages per minute. The server only measures
+    /// `min_load`: the client that sends the fewest messages per minute. The server only measures
     /// clients whose id ends with `__rlb`; all other clients count as idle.
     MinLoad,
-    /// `select:min:<method>`: the one whose `<method>`, called without arguments, returns the
+    /// `select:min:<method>`: the client whose `<method>`, called without arguments, returns the
     /// smallest number.
     SelectMin(String),
-    /// `select:max:<method>`: the one whose `<method>`, called without arguments, returns the
+    /// `select:max:<method>`: the client whose `<method>`, called without arguments, returns the
     /// largest number.
     SelectMax(String),
-    /// `select:first_success:<method>`: the one whose `<method>`, called without arguments,
-    /// returns first.
+    /// `select:first_success:<method>`: the client whose `<method>`, called without arguments,
+    /// succeeds first.
     SelectFirstSuccess(String),
     /// Another mode, which this crate does not know.
     Other(String),

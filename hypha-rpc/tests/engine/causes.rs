@@ -120,7 +120,7 @@ async fn callers_get_the_causes_and_the_stack_trace_only_if_it_is_set() {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             let error = anyhow::Error::from(cause).context("the door is shut");
             let mut error = call.fail(error.context("cannot enter"));
-            // Set by hand, because errors only capture a stack trace if `RUST_BACKTRACE` is set.
+            // Set the trace by hand: errors only capture one if `RUST_BACKTRACE` is set.
             error.backtrace = Some("\nStack backtrace:\n  at src/secret.rs:1\n".into());
             Err(error)
         });
@@ -153,7 +153,7 @@ async fn callers_get_the_causes_and_the_stack_trace_only_if_it_is_set() {
 }
 
 /// After a connection has worked, the client retries even errors that are permanent for a first
-/// attempt: a proxy may respond with 404 while its server restarts, a hotspot with another
+/// attempt. A proxy may respond with 404 while its server restarts, and a hotspot may present another
 /// certificate.
 #[tokio::test(start_paused = true)]
 async fn reconnects_continue_after_a_proxy_error() {

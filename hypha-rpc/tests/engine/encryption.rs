@@ -95,7 +95,7 @@ async fn all_content_is_encrypted() {
     assert_eq!(add.call(2).await.expect("adds"), 3);
     let error = safe.fail().await.expect_err("fails");
     assert!(error.to_string().contains("secret reason"), "{error}");
-    // Large enough to be sent in chunks.
+    // This string is sent in chunks.
     let long = "word".repeat(200_000);
     let (said, _) = safe.whisper(long.clone()).await.expect("answers");
     assert_eq!(said.len(), long.len() + 7);

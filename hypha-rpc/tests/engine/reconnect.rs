@@ -111,7 +111,7 @@ async fn the_newest_reconnection_token_is_used() {
 #[tokio::test(start_paused = true)]
 async fn attempts_follow_the_backoff() {
     let (client, net, _others) = connected().await;
-    // Longer than `Backoff::stable` (5 s), so the loss starts the backoff from its first pause.
+    // Wait longer than `Backoff::stable` (5 s), so that the backoff starts with its first pause.
     tokio::time::sleep(seconds(10)).await;
     net.plan(vec![Plan::Unreachable; 9]);
     let begin = Instant::now();
