@@ -153,8 +153,8 @@ async fn callers_get_the_causes_and_the_stack_trace_only_if_it_is_set() {
 }
 
 /// After a connection has worked, the client retries even errors that are permanent for a first
-/// attempt. A proxy may respond with 404 while its server restarts, and a hotspot may present another
-/// certificate.
+/// attempt. A proxy may respond with 404 while its server restarts, and a hotspot may present
+/// another certificate.
 #[tokio::test(start_paused = true)]
 async fn reconnects_continue_after_a_proxy_error() {
     let (net, _others) = Net::new();

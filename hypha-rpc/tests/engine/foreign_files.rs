@@ -143,12 +143,12 @@ async fn invalid_responses_of_a_file_are_errors() {
     let error = file.read(&mut [0]).await.expect_err("fails");
     assert_eq!(
         error.to_string(),
-        "`read` of the file has answered integer instead of bytes or text"
+        "`read` of the file returned integer instead of bytes or text"
     );
     let error = file.stream_position().await.expect_err("fails");
     assert_eq!(
         error.to_string(),
-        "`tell` of the file has answered string instead of a position"
+        "`tell` of the file returned string instead of a position"
     );
     file.write_all(b"x").await.expect("is on its way");
     let error = file.flush().await.expect_err("fails");
