@@ -72,7 +72,7 @@ async fn the_server_is_killed_during_a_call() {
     let error = error.expect_err("the connection is lost");
     let text = report(&error);
     assert!(text.contains("the connection ended"), "{text}");
-    assert!(!text.contains("rules of WebSocket"), "{text}");
+    assert!(!text.contains("the server violated"), "{text}");
     assert!(text.contains("without closing handshake"), "{text}");
 }
 
