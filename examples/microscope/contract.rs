@@ -1,6 +1,7 @@
 //! The contract of the microscope, which its service and its caller share.
 
-use hypha_rpc::{Array, prelude::*};
+use hypha_rpc::Array;
+use hypha_rpc::prelude::*;
 
 /// Part of the sensor, in pixels.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]

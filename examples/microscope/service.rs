@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use hypha_rpc::Array;
 use hypha_rpc::client::ConnectOptions;
-use hypha_rpc::{Array, prelude::*};
+use hypha_rpc::prelude::*;
 use hypha_rpc_examples::microscope::{
     Microscope, MicroscopeService, Position, Progress, Region, ScopeError, Stage, StageProxy,
     StageService,
