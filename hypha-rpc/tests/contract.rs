@@ -400,6 +400,7 @@ async fn the_service_is_described_to_peers() {
                 "required": ["a"],
             },
             "returns": {"type": "number"},
+            "x-hypha-error": {"type": "string"},
         })
         .to_string()
     );

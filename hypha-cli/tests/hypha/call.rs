@@ -140,7 +140,7 @@ async fn failures_have_exit_codes() -> anyhow::Result<()> {
     let said = host.failure(&["call", "desk"], 2).await?;
     assert!(said.contains("write SERVICE.METHOD"), "{said}");
     let said = host.failure(&["call", &divide, "a=1", "2"], 2).await?;
-    assert!(said.contains("follows one by name"), "{said}");
+    assert!(said.contains("follows a named argument"), "{said}");
     let said = host
         .failure(&["call", &wait, "--timeout", "50ms"], 7)
         .await?;

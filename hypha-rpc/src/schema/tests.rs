@@ -180,7 +180,7 @@ fn references_of_recursive_types_resolve_inside_the_parameters() {
     let definition = &parameters["$defs"]["Node"];
     assert_eq!(
         definition["properties"]["value"],
-        json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "description": "The number here."})
+        json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "description": "The number of this node."})
     );
     assert_eq!(
         definition["properties"]["children"]["items"]["$ref"],

@@ -123,6 +123,8 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .description("Services for managing workspace.")
         .visibility(Visibility::Public)
         .require_context(true)
+        // Each client decodes this record when it connects.
+        .without_error_schemas()
         // Clients of the Python server read these keys.
         .config("server_id", info.server_id.as_str())
         .config("hypha_version", HYPHA_VERSION)
