@@ -1,4 +1,4 @@
-//! Errors of methods, for the documentation of languages whose signatures do not have them.
+//! Errors of methods, for the doc comments in languages whose signatures do not declare errors.
 
 use crate::types::{ErrorFacts, Type, Types};
 

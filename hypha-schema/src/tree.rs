@@ -13,7 +13,7 @@ pub(crate) fn members(tree: Json) -> Map<String, Json> {
     }
 }
 
-/// Adds the schema and the description of a function that the record lacks.
+/// Adds the schema and the description of the function at `path`, if the record lacks them.
 pub(crate) fn add_function(
     tree: &mut Map<String, Json>,
     path: &str,

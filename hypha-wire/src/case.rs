@@ -111,8 +111,8 @@ pub fn convert_map_keys(map: Map, case: Case) -> Map {
     }
     let mut converted = Map::with_capacity(map.len());
     for (key, value) in map {
-        // Convert inner maps to the form of their key instead of `case`. With `Both`, the number of
-        // keys would otherwise double at each level.
+        // Convert each inner map only to the case of its own key, even with `Both`. Converting it
+        // to both cases would double the number of keys at each level.
         if case != Case::Snake {
             let key = to_camel_case(&key);
             let value = renamed(convert_keys(value.clone(), Case::Camel), &key);

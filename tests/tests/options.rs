@@ -349,7 +349,8 @@ async fn converted_keys(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests how other clients see the options of a Rust service, and service types in all directions.
+/// Tests how other clients see the options of a Rust service, and that service types work between
+/// clients in all languages.
 async fn options_seen_by_other_clients(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     home.owner.register_service(DeskService::new(Here)).await?;

@@ -173,7 +173,7 @@ impl Socket {
 
     /// Sends a frame, and waits while the buffer of the socket is full.
     async fn send(&self, frame: Frame) {
-        // An error means that the socket is not open: then it reports its end.
+        // An error means that the socket is not open. The socket reports its end separately.
         let _ = match frame {
             Frame::Binary(data) => self.socket.send_with_u8_array(&data),
             Frame::Text(text) => self.socket.send_with_str(&text),

@@ -239,7 +239,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the type of an error. An error without names is a text.
+    /// Returns the type of an error. A type without named errors becomes `String`.
     pub(super) fn error(&mut self, error: &Type) -> String {
         match self.model.types.is_error(error) {
             true => self.ty(error, None),

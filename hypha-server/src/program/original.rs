@@ -55,15 +55,15 @@ const PYTHON: &str = "this server is one binary and loads no Python module: run 
                       module as a program that connects as a client and registers the services, or \
                       embed the server in a Rust program (Builder::startup_service)";
 const SEARCH: &str = "this server has no search by meaning";
-/// Reason of the options for MCP. Empty if the MCP gateway is built in, because the gateway is then
-/// always on.
+/// Reason why the options for MCP have no effect. Empty if the MCP gateway is built in, because the
+/// gateway is then always on.
 const MCP: &str = if cfg!(feature = "mcp") {
     ""
 } else {
     "this server was built without the MCP gateway"
 };
-/// Reason of the options for A2A. Empty if the A2A gateway is built in, because the gateway is then
-/// always on.
+/// Reason why the options for A2A have no effect. Empty if the A2A gateway is built in, because the
+/// gateway is then always on.
 const A2A: &str = if cfg!(feature = "a2a") {
     ""
 } else {

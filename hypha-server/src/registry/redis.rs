@@ -402,7 +402,7 @@ impl RedisRegistry {
                 bytes += record.len();
                 records.push(record);
             }
-            // Checked after each step, so that a too large search ends early.
+            // Checked after each step, so that a search with too many results ends early.
             self.check_found(keys.len(), bytes)?;
         }
         Ok(records)

@@ -26,15 +26,15 @@ pub struct TokenSettings {
         arg(long = "token-namespace", env = "AUTH0_NAMESPACE")
     )]
     pub namespace: String,
-    /// Domain of the identity provider, which the server reports to clients. Default: none.
+    /// Domain of the identity provider. The server reports the domain to clients. Default: none.
     ///
     /// If a domain is set, the default URL of the provider's keys is
     /// `https://DOMAIN/.well-known/jwks.json`, and the default issuer of its tokens is
     /// `https://DOMAIN/`.
     #[cfg_attr(feature = "cli", arg(long = "auth0-domain", env = "AUTH0_DOMAIN"))]
     pub domain: String,
-    /// Id of the server at the identity provider, which the server reports to clients. Default:
-    /// none.
+    /// Client id that the identity provider issued for this server. The server reports it to
+    /// clients. Default: none.
     #[cfg_attr(
         feature = "cli",
         arg(long = "auth0-client-id", env = "AUTH0_CLIENT_ID")

@@ -290,7 +290,7 @@ async fn a_file_is_read_as_fast_as_it_is_sent_and_closed_when_nobody_wants_it() 
     while len < 1_000_000 {
         len += response.chunk().await?.map_or(0, |piece| piece.len());
     }
-    // The file is not read further than the buffers of the connection reach.
+    // The server reads the file only until the buffers of the connection are full.
     let mut reads = 0;
     while tokio::time::timeout(Duration::from_secs(1), lab.reads.recv())
         .await

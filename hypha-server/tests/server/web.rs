@@ -117,7 +117,7 @@ async fn a_response_ends_when_its_visitor_disconnects() -> Result<()> {
     let mut pieces = response.bytes_stream();
     let first = timeout(LIMIT, pieces.next()).await?.context("a piece")??;
     assert_eq!(first, "first");
-    // Removes the service too, so that the response holds the last sender.
+    // The service holds a sender too. Unregister it, so that only the response holds one.
     client.unregister_service("dashboard").await?;
     drop(pieces);
     assert!(timeout(LIMIT, left.recv()).await?.is_none());

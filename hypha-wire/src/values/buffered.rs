@@ -56,7 +56,7 @@ enum Shown {
 #[derive(Default)]
 struct Notes {
     hints: Vec<Hint>,
-    /// Refused values whose places are searched for.
+    /// Refused values whose positions to find.
     watched: Vec<(Shown, Form)>,
     seen: Vec<(Shown, Hint)>,
     refused: Vec<(Shown, Form)>,

@@ -59,7 +59,7 @@ pub(super) fn reply(id: Option<&Json>, result: Result<Json, RpcError>) -> Json {
     reply
 }
 
-/// Returns the error for a message that continues a task, because there are no tasks.
+/// Returns an error if the message continues a task, because the server stores no tasks.
 pub(super) fn task_of(message: &Message) -> Option<RpcError> {
     let task = message.task.as_ref()?;
     let text = format!("Task {task} was specified but does not exist");

@@ -41,7 +41,7 @@ pub(super) struct Session {
 impl Session {
     fn new(token: Option<&str>, browser: &str) -> Session {
         let mut hash = Sha256::new();
-        // The token is unknown to the pages of other services, so the proof is too.
+        // The pages of other services do not know the token, so they cannot compute the proof.
         for part in ["hypha console", token.unwrap_or_default(), browser] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);

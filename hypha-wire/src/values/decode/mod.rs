@@ -862,7 +862,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             Token::Str(name) => {
                 visitor.visit_enum(de::value::BorrowedStrDeserializer::new(text(name)?))
             }
-            // Not through `entries`, because the map is part of the enum, which is already charged.
+            // Does not use `entries`, which would charge the map again: the map is part of the
+            // enum, which is already charged.
             Token::Map(1) => {
                 self.enter()?;
                 let value = visitor.visit_enum(Variant {
