@@ -13,8 +13,8 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, LitStr, Meta, Token, pars
 use crate::attrs;
 use crate::diag::located;
 
-/// Keys of `#[serde(..)]` that change the form of the data, and that schemars understands without
-/// further types.
+/// Keys of `#[serde(..)]` that change the form of the data, and that schemars can process without
+/// other types.
 const SERDE_KEYS: [&str; 16] = [
     "rename",
     "rename_all",
@@ -41,7 +41,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) takes_others: bool,
 }
 
-/// Returns an expression of the schema of the data. Uses the variable `__generator`.
+/// Returns an expression for the schema of the data. The expression uses the variable
+/// `__generator`.
 pub(crate) fn data_schema(
     input: &DeriveInput,
     facts: &[Facts<'_>],
@@ -90,7 +91,7 @@ pub(crate) fn data_schema(
     let path = LitStr::new(&format!("{private}::schemars"), Span::mixed_site());
     let ident = &copy.ident;
     quote_spanned! {Span::mixed_site()=>
-        // schemars generates `.into()`, also where there is no prelude.
+        // schemars generates calls of `.into()`, which need this trait if the crate has no prelude.
         #[allow(unused_imports)]
         use ::core::convert::Into as _;
         #functions
@@ -102,7 +103,7 @@ pub(crate) fn data_schema(
     }
 }
 
-/// Returns whether serde writes another type in place of this one.
+/// Returns whether serde writes a value of another type in place of this type.
 fn has_other_form(attrs: &[Attribute]) -> bool {
     let serde = attrs.iter().filter(|attr| attr.path().is_ident("serde"));
     let keys = serde.filter_map(|attr| {
@@ -150,14 +151,14 @@ fn extension(facts: &Facts<'_>, attrs: &[Attribute]) -> Attribute {
     }
 }
 
-/// Returns the text of `#[error("..")]`, if it contains only the fields.
+/// Returns the text of `#[error("..")]`, unless the attribute has more arguments.
 fn message(attrs: &[Attribute]) -> Option<String> {
     let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
-    // Fails if arguments follow.
+    // Fails if arguments follow the text.
     attr.parse_args::<LitStr>().ok().map(|text| text.value())
 }
 
-/// Returns the attributes that the copy needs: documentation, and the form that serde gives it.
+/// Returns the attributes that the copy needs: the docs, `cfg`, and the known keys of `serde`.
 fn kept(attrs: &[Attribute]) -> Vec<Attribute> {
     let kept = attrs.iter().filter_map(|attr| {
         if attrs::is_doc(attr) || attr.path().is_ident("cfg") {

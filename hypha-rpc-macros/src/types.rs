@@ -72,8 +72,8 @@ pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     is_known(bare(ty)) || optional(ty).is_some_and(is_known)
 }
 
-/// Returns a callback or stream of what may be `bytes::Bytes`, or an `Option` of one, with `binary`
-/// in place of these bytes; `None` for other types.
+/// Replaces each `Bytes` in a callback or stream, or in an `Option` of one, by `binary`. Returns
+/// `None` for other types, and if nothing was replaced.
 pub(crate) fn with_binary(ty: &Type, binary: &Type) -> Option<Type> {
     struct Replace<'a>(&'a Type, bool);
     impl VisitMut for Replace<'_> {

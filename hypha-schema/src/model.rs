@@ -103,7 +103,7 @@ impl Model {
         self.uses(|ty| matches!(ty, Type::NdArray(_)))
     }
 
-    /// Returns whether the service uses such a type anywhere.
+    /// Returns whether the service uses a type for which `wanted` returns true.
     pub(crate) fn uses(&self, wanted: fn(&Type) -> bool) -> bool {
         let found = self.types.finder(wanted);
         let in_method = |method: &Method| {

@@ -517,7 +517,7 @@ impl Writer<'_> {
             Type::Tuple(_) if place == Position::Result => made("list", &[known("Any")]),
             Type::Tuple(items) if items.is_empty() => made("tuple", &["()".to_owned()]),
             Type::Tuple(items) => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
-            // The keys travel as strings.
+            // The keys are sent as strings.
             Type::Map(_, inner) => made("dict", &[known("str"), of(inner)]),
             Type::OrderedMap(inner) => made("OrderedDict", &[known("Any"), of(inner)]),
             Type::Named(index) => {

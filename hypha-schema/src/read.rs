@@ -236,7 +236,7 @@ impl Types {
     /// Returns the arguments, the result and the errors of a function, if they are known.
     fn signature(&mut self, map: &Map<String, Json>, hint: &str) -> Option<Signature> {
         let arguments = map.get(keys::SCHEMA_ARGUMENTS)?.as_array()?;
-        // The most that the library takes apart.
+        // `Callback` has at most 16 arguments.
         if arguments.len() > 16 {
             return None;
         }
@@ -326,7 +326,8 @@ impl Types {
             return None;
         }
         if let Some((others, nullable)) = alternatives(map) {
-            // A choice of one is an enum with a single variant.
+            // One alternative is an enum with a single variant if it describes a variant of an
+            // error.
             if nullable || others.len() < 2 && !is_tagged_variant(&others) {
                 return None;
             }
@@ -347,7 +348,8 @@ impl Types {
                     error: ErrorFacts::of(other),
                 });
             }
-            // Several strings would all have the name of the one variant.
+            // Drop the error of an alternative with several strings. Each string becomes a variant,
+            // and all these variants would have the same error name.
             for variant in &mut variants {
                 if let Some(Body::Words(words)) = self.unnamed(&variant.ty) {
                     variant.error.take_if(|_| words.len() > 1);
@@ -398,8 +400,8 @@ impl Types {
 }
 
 impl Method {
-    /// Reads a method of an object, from a schema whose references point into the table. Its types
-    /// are unknown until [`read_types`](Self::read_types).
+    /// Reads a method of an object. References in the schema `function` point into the table. The
+    /// types of the method are unknown until [`read_types`](Self::read_types).
     pub(crate) fn of_object(path: &str, function: &Json) -> Method {
         let parameters = function.get("parameters").and_then(Json::as_object);
         let parameters = parameters.map(|object| {
@@ -558,7 +560,8 @@ fn has_length(map: &Map<String, Json>, length: usize) -> bool {
         && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
 }
 
-/// Returns the length that all arrays must have, if it is one for which Rust has arrays.
+/// Returns the length of a list, if only one length is permitted, and it is from 1 to 32: serde
+/// supports Rust arrays of these lengths.
 fn fixed_length(map: &Map<String, Json>) -> Option<usize> {
     let length = map.get("minItems")?.as_u64()?;
     let is_only = map.get("maxItems")?.as_u64()? == length && (1..=32).contains(&length);
@@ -570,15 +573,16 @@ fn keys(map: &Map<String, Json>) -> Keys {
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     let pattern = patterns.and_then(|patterns| patterns.keys().next());
     match pattern.map(String::as_str) {
-        // As schemars writes them.
+        // schemars writes exactly these patterns.
         Some(r"^\d+$") => Keys::Unsigned,
         Some(r"^-?\d+$") => Keys::Signed,
         _ => Keys::Text,
     }
 }
 
-/// Removes the facts about errors if some of the names are equal or not allowed, and all but the
-/// first uses of a class and of `other`. A contract accepts neither.
+/// Makes the facts about errors valid for a contract. If two names are equal, or a name is missing
+/// or not allowed, removes all facts. Otherwise keeps only the first use of each class and of
+/// `other`.
 fn unambiguous(mut variants: Vec<&mut Option<ErrorFacts>>) {
     let mut names = HashSet::new();
     let are_named = variants.iter().all(|facts| {
@@ -603,7 +607,7 @@ fn is_error_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with("hypha.")
 }
 
-/// Returns whether the only alternative is a variant of an error.
+/// Returns whether an alternative describes a variant of an error.
 fn is_tagged_variant(others: &[Json]) -> bool {
     others.iter().any(|other| ErrorFacts::of(other).is_some())
 }

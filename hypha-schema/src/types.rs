@@ -94,9 +94,9 @@ impl Signature {
 pub(crate) struct ErrorFacts {
     /// Name on the wire.
     pub(crate) name: String,
-    /// Classes of exceptions that it stands for in other languages.
+    /// Classes of exceptions in other languages that become this variant.
     pub(crate) classes: Vec<String>,
-    /// Whether it stands for all errors that no other variant matches.
+    /// Whether all errors that match no other variant become this variant.
     pub(crate) other: bool,
     /// Message, with the names of fields in braces.
     pub(crate) message: Option<String>,
@@ -402,7 +402,7 @@ impl Types {
         }
     }
 
-    /// Returns whether the type is an error that a contract can name, with its variants.
+    /// Returns whether the type is an error whose variants all have names.
     pub(crate) fn is_error(&self, ty: &Type) -> bool {
         let Type::Named(index) = ty else {
             return false;

@@ -341,7 +341,7 @@ impl Writer<'_> {
                 format!("[{}]", items.join(", "))
             }
             Type::Map(Keys::Text, inner) => format!("Record<string, {}>", of(inner)),
-            // JavaScript accepts a number and makes it a string.
+            // JavaScript accepts a number as a key, and converts it to a string.
             Type::Map(_, inner) => format!("Record<number, {}>", of(inner)),
             Type::OrderedMap(inner) => format!("Map<any, {}>", of(inner)),
             Type::Named(index) => self.names[*index].clone(),

@@ -107,14 +107,14 @@ background: 48 bytes, then 0
 moved: Position { x: 1.0, y: 2.0 }";
         let printed = caller.stdout().join("\n");
         ensure!(printed == expected, "{printed}");
-        // The microscope has seen the transfer as well.
+        // The microscope has reported the progress of the transfer too.
         let log = microscope.process.transcript(0);
         ensure!(log.contains("the caller has 144 of 144 bytes"), "{log}");
         microscope.stop().await
     });
 }
 
-/// Over plain HTTP, by a browser or a language without a client.
+/// Uses the microscope over plain HTTP, like a browser or a program without a client library.
 fn over_http(kind: Kind) {
     run(kind, &[], async |server| {
         let microscope = start(server).await?;

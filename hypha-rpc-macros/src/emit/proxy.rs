@@ -15,7 +15,8 @@ use crate::diag::{located, shown};
 use crate::model::{Method, Service, Stub};
 use crate::{attrs, types};
 
-/// Generates the proxy. Also called for wrong contracts, without descriptions of the methods.
+/// Generates the proxy. `with_methods` is false for an invalid contract: the proxy then does not
+/// describe the methods.
 pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let Service {
         contract,
@@ -33,7 +34,8 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         .methods
         .iter()
         .map(|method| one_method(service, method));
-    // rustc reports `_` in a signature, and would report it again in a body.
+    // A method with `_` in its arguments is not described. rustc reports `_` in the signature, and
+    // would report it again in the description.
     let is_typed = |method: &&Method| {
         let mut arguments = method.values();
         !arguments.any(|(arg, _)| types::is_inferred(&arg.ty))

@@ -38,7 +38,8 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     } else if let Some(described) =
         types::with_binary(ty, &parse_quote_spanned!(span=> #private::Binary))
     {
-        // `bytes::Bytes` has no schema. rustc determines whether the type is described by itself.
+        // `bytes::Bytes` has no schema. rustc uses the schema of `ty` if there is one, otherwise
+        // the schema of `described`.
         quote_spanned!(span=> (&&#private::DescribedAs::<#ty, #described>::new()).codec())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())

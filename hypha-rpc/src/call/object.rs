@@ -255,7 +255,8 @@ impl<P: Proxy> JsonSchema for Object<P> {
         std::any::type_name::<Self>().into()
     }
 
-    // A definition of its own, because its methods may take or return such objects again.
+    // A typed object is a definition, because its methods may take or return objects of the same
+    // type.
     fn inline_schema() -> bool {
         P::CONTRACT.is_empty()
     }

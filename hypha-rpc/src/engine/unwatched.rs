@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Engine, Handlers};
 
-/// Would wake the monitor of a connection.
+/// Counterpart of the type that wakes the monitor of a connection. Has no effect: a browser has no
+/// monitor.
 #[derive(Debug, Default)]
 pub(super) struct Activity;
 

@@ -210,8 +210,8 @@ pub trait NotCaused: Sized {
 
 impl<E> NotCaused for &CausesOf<'_, E> {}
 
-/// Schema of a field of an error, which need not have one. Method lookup prefers [`Described`], on
-/// `&&`, to [`NotDescribed`], on `&`.
+/// Finds the schema of a field of an error, whose type may have no schema. Method lookup prefers
+/// [`Described`], on `&&`, to [`NotDescribed`], on `&`.
 #[derive(Debug)]
 pub struct SchemaOf<T>(PhantomData<T>);
 
@@ -224,7 +224,7 @@ impl<T> SchemaOf<T> {
     }
 }
 
-/// Returns the schema of a type that has one, see [`SchemaOf`].
+/// Schema of a type that implements `JsonSchema`. See [`SchemaOf`].
 pub trait Described {
     /// Returns the schema.
     fn schema(self, generator: &mut SchemaGenerator) -> Schema;
@@ -236,7 +236,7 @@ impl<T: JsonSchema> Described for &&SchemaOf<T> {
     }
 }
 
-/// Returns the schema of any value, see [`SchemaOf`].
+/// Schema of any other type, which permits every value. See [`SchemaOf`].
 pub trait NotDescribed: Sized {
     /// Returns the schema.
     fn schema(self, _: &mut SchemaGenerator) -> Schema {
@@ -255,7 +255,7 @@ pub trait DescribedError {
     fn data_schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
-/// Stands for the data of an error, as a type with a name.
+/// Gives the data of an error a name, so that its schema becomes a definition.
 struct DataOf<E>(PhantomData<E>);
 
 impl<E: DescribedError> JsonSchema for DataOf<E> {

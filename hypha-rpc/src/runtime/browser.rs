@@ -67,7 +67,7 @@ pub(crate) fn into_std(instant: Instant) -> Instant {
     instant
 }
 
-/// Would detect that a task has moved to another runtime.
+/// Counterpart of the native tracker. Has no effect: a browser has only one runtime.
 #[derive(Debug)]
 pub(crate) struct RuntimeTracker;
 
@@ -110,11 +110,11 @@ impl TaskSet {
     }
 }
 
-/// The time of a [`timeout`] is over.
+/// Error of [`timeout`]: the time is over.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-/// Waits for a future, at most for a time.
+/// Waits for a future, at most for the time `limit`.
 pub(crate) async fn timeout<F: IntoFuture>(
     limit: Duration,
     future: F,
@@ -129,7 +129,7 @@ pub(crate) async fn timeout<F: IntoFuture>(
 }
 
 pub(crate) fn sleep(pause: Duration) -> Sleep {
-    // A century instead of an overflow.
+    // Sleep for at most a century, because a later time could overflow `Instant`.
     let far = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     sleep_until(Instant::now() + pause.min(far))
 }
@@ -171,7 +171,8 @@ impl Future for Sleep {
             }
             let timer = self.timer.get_or_insert_with(|| start(pause));
             let _ = ready!(Pin::new(timer).poll(cx));
-            // A timer of JavaScript may be early, and has a maximum.
+            // Check the deadline again: a timer of JavaScript may end early, and its time is
+            // limited.
             self.timer = None;
         }
     }

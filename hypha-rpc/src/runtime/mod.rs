@@ -4,9 +4,10 @@
 //! not work, and timers of JavaScript are not `Send`, so a handler could not await them. The
 //! functions of this module work on both.
 //
-// Apart from `transport`, only this module knows which of the two it is. In a browser, futures are
-// `Send` as elsewhere, although there is one thread. A value of JavaScript, such as a timer, is not
-// `Send`; it stays in a local task, which communicates through a channel.
+// Apart from `transport`, only this module distinguishes tokio from the event loop of JavaScript.
+// In a browser, futures are `Send` as elsewhere, although there is only one thread. A value of
+// JavaScript, such as a timer, is not `Send`; it stays in a local task, which communicates through
+// a channel.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -83,7 +84,7 @@ pub async fn timeout<F: IntoFuture>(limit: Duration, future: F) -> Result<F::Out
 /// # }
 /// ```
 pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-    // The task goes on without its handle.
+    // The task continues when its handle is dropped.
     drop(system::spawn(task));
 }
 

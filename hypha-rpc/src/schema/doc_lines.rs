@@ -1,10 +1,10 @@
-//! Units and examples, which are lines of a description: `Unit: mm`, `Example: 0.5`.
+//! Reads units and examples from lines of a description: `Unit: mm`, `Example: 0.5`.
 
 use hypha_wire::keys::SCHEMA_UNIT;
 use serde_json::{Map, Value};
 
 /// Adds the unit and the examples of the description to the schema. The lines stay in the
-/// description, for readers without a key for them.
+/// description, for programs that do not read the keys.
 pub(super) fn annotate(schema: &mut Map<String, Value>) {
     let Some(Value::String(text)) = schema.get("description") else {
         return;
@@ -19,7 +19,7 @@ pub(super) fn annotate(schema: &mut Map<String, Value>) {
     let examples: Vec<Value> = examples
         .map(|text| match serde_json::from_str::<Value>(&text) {
             Ok(value) if !is_text || value.is_string() => value,
-            // A text needs no quotes.
+            // An example of a string needs no quotes.
             _ => text.into(),
         })
         .collect();

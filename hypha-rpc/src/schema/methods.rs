@@ -1,14 +1,15 @@
-//! Schemas of the methods of a contract, by themselves or as part of the schema of an object.
+//! Schemas of the methods of a contract: separate, or as part of the schema of an object.
 
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
 use super::{FunctionSchema, generator};
 
-/// Schemas of the methods of a contract. Generated proxies fill it.
+/// Schemas of the methods of a contract, which generated proxies add.
 #[derive(Debug)]
 pub struct MethodSchemas {
-    /// Generator of the schema around the methods, if there is one.
+    /// Generator of the schema that contains the methods. `None` if each method has a schema of its
+    /// own.
     around: Option<SchemaGenerator>,
     description: &'static str,
     schemas: Map<String, Value>,
@@ -27,8 +28,8 @@ impl MethodSchemas {
         methods
     }
 
-    /// Returns the description of the contract, and the schemas that `describe` adds, whose
-    /// definitions are those of `generator`.
+    /// Returns the description of the contract, and the schemas that `describe` adds. Their
+    /// definitions are added to `generator`.
     pub(crate) fn nested(
         generator: &mut SchemaGenerator,
         describe: fn(&mut MethodSchemas),

@@ -61,7 +61,7 @@ pub struct FunctionSchema {
     returns: Option<Schema>,
     returned: SchemaGenerator,
     error: Option<Value>,
-    /// Whether the definitions belong to a schema around this one.
+    /// Whether the definitions belong to the schema that contains this schema.
     is_nested: bool,
 }
 
@@ -269,8 +269,8 @@ pub(crate) fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator)
     schema
 }
 
-/// Converts a schema to pydantic's form. schemars does so for definitions, but not for other
-/// schemas, and not in keys that it does not know.
+/// Converts a schema to pydantic's form. schemars converts only definitions, and in them only the
+/// keys that it knows.
 fn transform(schema: &mut Schema, generator: &mut SchemaGenerator) {
     for transform in generator.transforms_mut() {
         transform.transform(schema);

@@ -226,9 +226,9 @@ pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
     }
 }
 
-/// Finds the codec of a callback or stream that may carry `bytes::Bytes`. `R` is the type with
-/// [`Binary`] in their place. Method lookup prefers [`OwnSchema`], on `&&`, to [`OtherSchema`], on
-/// `&`.
+/// Finds the codec of a callback or stream `T` that may carry `bytes::Bytes`. `R` is `T` with
+/// [`Binary`] in place of these bytes. Method lookup prefers [`OwnSchema`], on `&&`, to
+/// [`OtherSchema`], on `&`.
 #[derive(Debug)]
 pub struct DescribedAs<T, R>(PhantomData<(T, R)>);
 
@@ -555,9 +555,9 @@ pub trait AnyReturn: Sized {
 
 impl<T> AnyReturn for &ReturnOf<T> {}
 
-/// Adds the error of a method to its schema. A wrong type is reported where the error is encoded,
-/// so it is no mistake here. Method lookup prefers [`ErrorSchema`], on `&&`, to [`AnyError`], on
-/// `&`.
+/// Adds the error of a method to its schema. Accepts a type that cannot be an error, because rustc
+/// reports such a type where the error is encoded. Method lookup prefers [`ErrorSchema`], on `&&`,
+/// to [`AnyError`], on `&`.
 #[derive(Debug)]
 pub struct ErrorOf<T>(PhantomData<T>);
 

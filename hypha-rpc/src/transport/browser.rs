@@ -23,7 +23,7 @@ use crate::runtime::sleep;
 
 /// Maximum number of frames between the connection and the local task.
 const OUTGOING: usize = 16;
-/// Number of bytes in the buffer of the socket, at and above which the task waits.
+/// The task waits while the buffer of the socket contains at least this number of bytes.
 const FULL: u32 = 1 << 20;
 /// Time between two checks of a full buffer. The socket has no event for it.
 const CHECK: Duration = Duration::from_millis(5);
@@ -55,10 +55,10 @@ impl Dial for Dialer {
     }
 }
 
-/// The end of a connection at the client.
+/// The client's side of the channels to the local task.
 pub(crate) struct WebSocketLink {
     outgoing: PollSender<Frame>,
-    /// Not bounded: a browser's socket cannot be told to wait.
+    /// Not bounded, because a browser's socket cannot be paused.
     incoming: mpsc::UnboundedReceiver<Result<Frame, LinkError>>,
 }
 
@@ -177,10 +177,10 @@ impl Socket {
         let _ = match frame {
             Frame::Binary(data) => self.socket.send_with_u8_array(&data),
             Frame::Text(text) => self.socket.send_with_str(&text),
-            // A page cannot send these. The server pings by itself.
+            // A page cannot send pings and pongs. The server sends the pings.
             Frame::Ping | Frame::Pong => Ok(()),
             Frame::Close(reason) => match reason {
-                // A page may send no other codes.
+                // A page must not use other close codes.
                 Some((code @ (1000 | 3000..=4999), reason)) => {
                     self.socket.close_with_code_and_reason(code, &reason)
                 }
@@ -208,7 +208,7 @@ fn received(event: &MessageEvent) -> Option<Report> {
     Some(Report::Frame(Frame::Binary(Bytes::from(bytes))))
 }
 
-/// Opens a socket, and carries its frames until either end is gone.
+/// Opens a socket, and transfers frames until the socket is closed or the link is dropped.
 async fn run(url: String, opened: oneshot::Sender<Result<WebSocketLink, ConnectError>>) {
     let (reports, mut reported) = mpsc::unbounded_channel();
     let socket = match Socket::new(&url, &reports) {

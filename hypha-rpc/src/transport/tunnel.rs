@@ -24,8 +24,8 @@ struct BadAnswer(&'static str);
 /// Connection to a server, or to an `https://` proxy in front of it.
 pub(super) type Path = MaybeTlsStream<MovableSocket>;
 
-/// Opens a connection through the proxy to `host`, an address without brackets or a name. `tls` are
-/// the options for an `https://` proxy.
+/// Opens a connection through the proxy to `host`, which is a name, or an address without brackets.
+/// `tls` contains the options for an `https://` proxy.
 ///
 /// # Errors
 ///

@@ -214,7 +214,8 @@ impl Writer<'_> {
         let types = &self.model.types;
         let mut taken = variants();
         let mut found = None;
-        // Every variant takes its name, as where the enum is written.
+        // Reserves the names of all variants in order, so that each gets the same name as in the
+        // definition of the enum.
         for variant in &choice.variants {
             match types.unnamed(&variant.ty)? {
                 Body::Words(words) => {

@@ -1,6 +1,7 @@
 //! Writes the attributes of error types: names, classes and messages.
 //!
-//! The author of the service provides them, so only those are written that the derives accept.
+//! These values come from the author of the service. Only values that the derives accept are
+//! written.
 
 use std::collections::HashSet;
 
@@ -46,7 +47,8 @@ impl Writer<'_> {
         let message = message.filter(|message| is_message(message, &content));
         let message = match message {
             Some(message) => literal(message),
-            // The second argument keeps the text out of the schema, which has no message.
+            // There is no usable message. From an attribute with two arguments, the derive takes
+            // no message, so the schema of the generated contract has none either.
             None => format!("\"{{}}\", {}", literal(&facts.name)),
         };
         self.line(depth, &format!("#[error({message})]"));
@@ -74,7 +76,8 @@ impl Writer<'_> {
     }
 }
 
-/// Returns a new scope for the fields of a type. `thiserror` gives some names a meaning.
+/// Returns a new scope for the fields of a type. If the type is an error, the names to which
+/// `thiserror` gives a meaning are reserved.
 pub(super) fn scope(is_error: bool) -> Names {
     match is_error {
         true => Names::new(&[&NEVER_RAW[..], &["source", "backtrace"]].concat()),
@@ -93,7 +96,7 @@ fn is_class(class: &str) -> bool {
     class.split('.').all(part)
 }
 
-/// Returns whether a variant can be made of a text.
+/// Returns whether a variant can be created from a message alone.
 fn holds_text(content: &Content<'_>) -> bool {
     match content {
         Content::None => true,
@@ -106,7 +109,7 @@ fn holds_text(content: &Content<'_>) -> bool {
     }
 }
 
-/// Returns whether a message only contains fields that can be displayed.
+/// Returns whether all fields in a message exist and implement `Display`.
 fn is_message(message: &str, content: &Content<'_>) -> bool {
     let names = match content {
         Content::Fields(body) => field_names(body, &mut scope(true)),
@@ -121,7 +124,7 @@ fn is_message(message: &str, content: &Content<'_>) -> bool {
         Content::Fields(body) => {
             let index = names.iter().position(|own| own == name)?;
             let field = &body.fields[index];
-            // The type of an optional field may be an `Option`.
+            // An optional field may be an `Option`, which does not implement `Display`.
             (!field.optional).then_some(&field.ty)
         }
     };

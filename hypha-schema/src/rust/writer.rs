@@ -224,7 +224,8 @@ impl Writer<'_> {
             .map(|ty| self.ty(ty, None))
             .collect();
         let arguments = match (&arguments[..], signature.arguments()) {
-            // A tuple stands for several arguments, so a single one that would is put into another.
+            // `Callback` reads a tuple as its list of arguments, so a single argument that is a
+            // tuple, an array or `()` is put into a tuple.
             ([only], [Type::Tuple(_) | Type::Fixed(..) | Type::Null]) => format!("({only},)"),
             ([only], _) => only.clone(),
             (all, _) => format!("({})", all.join(", ")),
@@ -280,7 +281,8 @@ fn array(elements: &Elements) -> String {
         Some(DType::UInt64) => "u64",
         Some(DType::Float32) => "f32",
         Some(DType::Float64) => "f64",
-        // Services have these with features of the library, which callers then need too.
+        // These types need features of the library, which the service enabled and callers must
+        // enable.
         Some(DType::Float16) => "half::f16",
         Some(DType::Complex64) => "num_complex::Complex<f32>",
         Some(DType::Complex128) => "num_complex::Complex<f64>",

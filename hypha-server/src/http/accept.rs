@@ -9,7 +9,8 @@ pub(super) struct Accept {
 }
 
 impl Accept {
-    /// Reads the header. Returns `None` if the request has none, or only unreadable ones.
+    /// Reads the header. Returns `None` if the request has no such header, or only unreadable
+    /// ranges.
     pub(super) fn of(headers: &HeaderMap) -> Option<Accept> {
         let lines = headers.get_all(header::ACCEPT).iter();
         let lines = lines.filter_map(|line| line.to_str().ok());
@@ -20,8 +21,8 @@ impl Accept {
         (!ranges.is_empty()).then_some(Accept { ranges })
     }
 
-    /// Returns the quality of a media type, in thousandths; 0 if it is not wanted. The most
-    /// specific range counts.
+    /// Returns the quality of a media type, in thousandths; 0 if the type is not wanted. If several
+    /// ranges match, the most specific range counts.
     pub(super) fn quality(&self, media_type: &str) -> u16 {
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let (kind, subtype) = essence.split_once('/').unwrap_or((essence, ""));
@@ -41,8 +42,7 @@ impl Accept {
         matching.max().map_or(0, |(_, quality)| quality)
     }
 
-    /// Returns the candidate with the highest quality, the first of several. `None` if none is
-    /// wanted.
+    /// Returns the first candidate with the highest quality, or `None` if all qualities are 0.
     pub(super) fn best<T>(candidates: impl IntoIterator<Item = (T, u16)>) -> Option<T> {
         let mut best: Option<(T, u16)> = None;
         for (form, quality) in candidates {

@@ -64,8 +64,8 @@ pub(super) fn model(value: RawValue) -> RawValue {
     value.member(PYDANTIC_DATA).unwrap_or(value)
 }
 
-/// Replaces objects of pydantic in JSON by their data, like [`model`], without members that are
-/// null, because pydantic writes null for each missing optional member.
+/// Replaces objects of pydantic in JSON by their data, like [`model`]. Removes members of the data
+/// that are null, because pydantic writes null for each missing optional member.
 pub(super) fn plain(json: Json) -> Json {
     match json {
         Json::Array(items) => items.into_iter().map(plain).collect(),

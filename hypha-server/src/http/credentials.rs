@@ -10,7 +10,7 @@ use crate::state::State;
 /// Name of the cookie with the token of a browser.
 pub(super) const COOKIE_NAME: &str = "access_token";
 
-/// The effect of following a link from a page of another origin.
+/// Whether the cookie counts if the user follows a link on a page of another origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Links {
     /// The link opens a page, so the cookie counts.

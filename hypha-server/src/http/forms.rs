@@ -34,8 +34,8 @@ const NPY: &str = "application/x-npy";
 #[cfg(feature = "images")]
 const PNG: &str = "image/png";
 const ANY: &str = "application/octet-stream";
-/// Memory charged for a file that is sent, in bytes: the piece that is read ahead. Its owner may
-/// send larger pieces, and the piece that is being sent is charged by its size.
+/// Memory charged for the piece of a file that is read ahead, in bytes. The piece that is being
+/// sent has a separate charge for its actual size, because owners may send larger pieces.
 const AHEAD: usize = 256 * 1024;
 
 /// Form of a response.
@@ -52,13 +52,17 @@ pub(super) enum Form {
     Png(NdArray),
 }
 
-/// Returns the form of a result that the request prefers. `format` is that of the request, which is
-/// preferred to equal others if it can represent the result.
+/// Returns the form in which to send a result. `format` is the format of the request. Among forms
+/// of equal quality, a file is sent as a file, and any other result in `format` if that can
+/// represent it.
+///
+/// If `accept` permits no form of the result, a file is sent as a file, and other results are sent
+/// in `format`.
 ///
 /// # Errors
 ///
-/// Fails with 406 if an array or binary data have none of the wanted forms. Other results then have
-/// the format of the request.
+/// Fails with 406 if `accept` permits no form of an array or binary data, and `format` is JSON,
+/// which cannot represent them.
 pub(super) fn choose(result: &RawValue, accept: &Accept, format: Format) -> Result<Form, Problem> {
     let value = |format: Format| {
         let name = match format {
@@ -126,7 +130,7 @@ pub(super) fn choose(result: &RawValue, accept: &Accept, format: Format) -> Resu
     }
 }
 
-/// Returns the best form of a result that has no form in JSON.
+/// Returns the best form of a result that JSON cannot represent.
 fn best_of_binary(
     accept: &Accept,
     format: Format,
@@ -138,7 +142,7 @@ fn best_of_binary(
         Format::Msgpack => forms.insert(0, msgpack),
         Format::Json => {
             forms.push(msgpack);
-            // Last, because it is an error that names the reason.
+            // Last, because a response in JSON will be an error, which contains the reason.
             forms.push((Form::Value(Format::Json), accept.quality(JSON)));
         }
     }
@@ -149,7 +153,7 @@ fn best_of_binary(
     }
 }
 
-/// Returns the media type of a file: the published one, otherwise that of its name.
+/// Returns the media type of a file: the published type, or else the usual type for its name.
 fn type_of(file: &RawValue) -> String {
     let text = |key| file.member(key)?.as_str().map(str::to_owned);
     let published = text("type").filter(|kind| {
@@ -265,7 +269,7 @@ pub(super) async fn binary(
     };
     let headers = [
         (header::CONTENT_TYPE, kind),
-        // The type is a guess, so browsers must not guess another one.
+        // The type is a guess of the server. Browsers must not guess another type.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     let body = SizedBody::new(content, len as u64, account, (charge, visit));

@@ -29,8 +29,8 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Identifies the sender of a request. The cookie does not count if a page of another origin links
-/// here.
+/// Identifies the sender of a request. Ignores the cookie if the request follows a link on a page
+/// of another origin.
 pub(super) async fn identify(
     front: &Front,
     remote: Remote,

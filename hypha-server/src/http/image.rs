@@ -124,7 +124,8 @@ mod tests {
         let noise: Vec<u8> = (0..90_000_u32).map(|i| (i * i % 251) as u8).collect();
         let noise = NdArray::from_vec([300, 300], noise).unwrap();
         assert!(png(&noise).unwrap().len() < png_bound(&noise).unwrap());
-        // Two bytes per pixel are sent with the most significant first, in either order of bytes.
+        // PNG stores 16-bit values with the most significant byte first, so both byte orders of an
+        // array give the same image.
         for order in [ByteOrder::Little, ByteOrder::Big] {
             let pixels = match order {
                 ByteOrder::Little => vec![0x02, 0x01, 0x04, 0x03],

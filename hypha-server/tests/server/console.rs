@@ -364,7 +364,7 @@ async fn requests_of_other_pages_cannot_act() -> Result<()> {
     let linked = browser.http.get(&url).headers(headers).send().await?;
     assert!(linked.headers().get("set-cookie").is_none());
     assert!(linked.text().await?.contains("http-equiv=\"refresh\""));
-    // The positive control.
+    // Check that the same requests from a page of the console succeed.
     let (_, page) = browser.open(path).await?;
     assert!(page.contains("Create a token"));
     let page = browser.submit(path, &create).await?.text().await?;

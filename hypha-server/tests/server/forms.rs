@@ -15,7 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::support::{self, server};
 
-/// A reader without an end. Reports its end by dropping the sender.
+/// A reader that never ends. Reports each read through the sender, and drops the sender when it is
+/// dropped.
 struct Endless(UnboundedSender<()>);
 
 impl AsyncRead for Endless {
@@ -62,7 +63,7 @@ impl Desk {
             .typed("image/tiff")
     }
 
-    /// Returns a file that has fewer bytes than announced, or more.
+    /// Returns a file of 5 bytes whose published size is `size`.
     pub(crate) async fn wrong(&self, size: u64) -> RemoteFile {
         RemoteFile::from_bytes("12345").named("a.txt").sized(size)
     }
@@ -80,7 +81,7 @@ struct Lab {
     _server: hypha_server::Server,
     _host: Client,
     url: String,
-    /// Ends when no file is open.
+    /// Reports each read of an endless file. Ends when the service and all files are dropped.
     reads: UnboundedReceiver<()>,
 }
 
@@ -150,7 +151,7 @@ async fn arrays_have_the_form_that_the_caller_accepts() -> Result<()> {
     assert_eq!(kind(&headers), "application/msgpack");
     let array: NdArray = hypha_wire::from_slice(&packed.into())?;
     assert_eq!(array.shape(), [2, 3]);
-    // The format of the request is preferred to others that are accepted, too.
+    // If several forms are accepted equally, the format of the request is used.
     let (_, headers, _) = lab.ask("image", "*/*", "application/msgpack").await?;
     assert_eq!(kind(&headers), "application/msgpack");
     assert_eq!(kind(&lab.get("image", "*/*").await?.1), "application/x-npy");
@@ -183,7 +184,7 @@ async fn without_accept_results_have_the_format_of_the_request() -> Result<()> {
         ("file?size=3", 200, r#""_rtype":"iostream""#),
         ("count", 200, "data: 1\n\n"),
     ] {
-        // The HTTP client always sends the header.
+        // Uses a plain socket, because the HTTP client always sends `Accept`.
         let address = lab.url.trim_start_matches("http://");
         let (host, base) = address.split_once('/').expect("a path");
         let answer = raw(host, &format!("/{base}/{path}")).await?;
@@ -265,7 +266,7 @@ async fn a_file_comes_with_its_name_and_type() -> Result<()> {
     assert_eq!((status, body.len()), (StatusCode::OK, 0));
     assert_eq!(headers["content-length"], "0");
 
-    // The type follows from the name, and the announced size is what comes.
+    // The server derives the type from the name, and sends only as many bytes as published.
     let (_, headers, body) = lab.get("wrong?size=3", "text/plain").await?;
     assert_eq!(kind(&headers), "text/plain; charset=utf-8");
     assert_eq!(body, b"123");
@@ -300,7 +301,7 @@ async fn a_file_is_read_as_fast_as_it_is_sent_and_closed_when_nobody_wants_it() 
         assert!(reads < 200_000, "it is read without end");
     }
     drop(response);
-    // The service holds the other sender.
+    // The service holds a sender too. Unregister it, so that the channel can end.
     lab._host.unregister_service("desk").await?;
     let ended = tokio::time::timeout(Duration::from_secs(20), async {
         while lab.reads.recv().await.is_some() {}

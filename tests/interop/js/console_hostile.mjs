@@ -1,4 +1,4 @@
-// Opens the pages of a service whose texts and results try to run scripts. Prints one JSON line a
+// Opens the pages of a service whose texts and results try to run scripts. Prints one JSON line per
 // check.
 
 import { call, check, method, open, servicePage, signIn, withBrowser } from "./console_browser.mjs";

@@ -1,4 +1,5 @@
-// Uses the console in a real browser, with a service of each language. Prints one JSON line a check.
+// Uses the console in a real browser, with a service of each language. Prints one JSON line per
+// check.
 
 import {
   call, check, checkAccessibility, method, open, servicePage, signIn, withBrowser,

@@ -1,4 +1,4 @@
-// Uses the sample service of `hypha dev` in a real browser. Prints one JSON line a check. Writes
+// Uses the sample service of `hypha dev` in a real browser. Prints one JSON line per check. Writes
 // screenshots to the folder of the option `screenshots`.
 
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 // Uses the example `microscope` from JavaScript.
 //
-// `--service` is its id, and `--token` that of its operator; prints a line of JSON per check:
-// `{name, ok, detail}`.
+// `--service` is the id of the service, and `--token` is the token of its operator. Prints one JSON
+// line per check: `{name, ok, detail}`.
 
 import assert from "node:assert";
 import { connect, parse, say } from "./peer.mjs";

@@ -1,5 +1,5 @@
-//! Tests that nothing is lost from a contract over its schema to the generated contract: its proxy
-//! calls the original service with every type, and its own schema is the same.
+//! Tests that a contract that was generated from a schema has lost nothing: its proxy calls the
+//! original service with every type, and its schema is the same as the original schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -173,7 +173,8 @@ fn the_contract_generated_from_a_generated_contract_is_the_same() {
     assert_eq!(again.rust(), original.rust());
 }
 
-/// Calls the original service with the proxy of the contract that its schema at the server gives.
+/// Generates a contract from the schema that the server has, and calls the original service with
+/// the generated proxy.
 async fn every_value_arrives(server: &Server) -> Result<()> {
     let owner = hypha_rpc::connect(&server.url).await?;
     let info = owner.register_service(EverythingService::new(Desk)).await?;
@@ -289,7 +290,7 @@ async fn errors(proxy: &EverythingProxy) -> Result<()> {
             "stuck at 1.00, 2 in Red",
         ),
         (ScopeError::Between(1, 2), "between 1 and 2"),
-        // Its message is made of a part of its field, which no schema describes.
+        // The message contains only a part of a field. A schema cannot describe this.
         (ScopeError::Bad(frame(5)), "ScopeError.Bad"),
         (ScopeError::Other("odd".into()), "odd"),
     ];

@@ -253,8 +253,9 @@ impl RemoteFile {
         self.peer.get(key)
     }
 
-    /// Calls `report` after each piece of the file that was transferred: for a received file when
-    /// this program has read or written it, for a file of this program when anybody has.
+    /// Calls `report` after each transferred piece of the file. For a received file, these are the
+    /// pieces that this program reads or writes; for a file of this program, the pieces that any
+    /// program reads or writes.
     ///
     /// The function is called often, and reading waits for it, so it must not block. It replaces an
     /// earlier one.

@@ -18,7 +18,8 @@ use hypha_wire::{Args, Handle, HandleKind, Map, Value, WireError};
 pub(super) struct Peer {
     members: Map,
     monitor: Arc<Monitor>,
-    /// Whether the functions of this file count the bytes themselves, as those of this program do.
+    /// Whether the functions of the file count the transferred bytes themselves. True for files of
+    /// this program.
     counts: bool,
 }
 
@@ -76,7 +77,7 @@ impl Peer {
         }
     }
 
-    /// Creates a file of this program, whose functions count at `monitor`.
+    /// Creates a file of this program, whose functions report the transferred bytes to `monitor`.
     pub(super) fn local(members: Map, monitor: Arc<Monitor>) -> Self {
         Peer {
             members,

@@ -27,7 +27,7 @@ impl fmt::Display for FileProgress {
 
 type Report = Box<dyn FnMut(FileProgress) + Send>;
 
-/// Counts the transferred bytes of a file if somebody wants to know.
+/// Counts the transferred bytes of a file, if a report function is set.
 #[derive(Default)]
 pub(super) struct Monitor(Mutex<Option<(FileProgress, Report)>>);
 
@@ -50,7 +50,7 @@ impl Monitor {
         if bytes == 0 {
             return;
         }
-        // Held during the report, so that reports are in order.
+        // The lock is held during the report, so that reports are in order.
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((progress, report)) = &mut *watched {
             progress.done += bytes as u64;

@@ -156,8 +156,8 @@ impl Shared {
     }
 }
 
-/// Returns the object that represents a source for receivers. Its functions count the transferred
-/// bytes at `monitor`.
+/// Returns the object that represents a source for receivers. Its functions report the transferred
+/// bytes to `monitor`.
 pub(super) fn members<S: Source + Abilities + 'static>(source: S, monitor: &Arc<Monitor>) -> Map {
     let source = Arc::new(Shared {
         source: Mutex::new(Some(Box::new(source))),

@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json, json};
 /// Memory charged for the members that the server adds to a card, in bytes.
 pub(super) const ROOM: usize = 8 * 1024;
 
-/// Members of a card whose values are objects, or lists of objects, with member names of the
-/// protocol.
+/// Members of a card whose values are objects, or lists of objects, with member names that the
+/// protocol defines.
 const NESTED: [&str; 6] = [
     "additionalInterfaces",
     "capabilities",
@@ -26,12 +26,12 @@ const SKILL_TEXTS: [&str; 3] = ["description", "id", "name"];
 
 /// The card of an agent, with a value for each member that the protocol requires.
 pub(super) struct Card {
-    /// The card in the spelling of the service.
+    /// The card with the member names that the service wrote, in camel or snake case.
     shown: Map<String, Json>,
 }
 
-/// Returns the name of the member with the card: the card for all clients, or else the card for
-/// clients with a token.
+/// Returns the name of the service's member that contains the card for all clients. If there is no
+/// such member, returns the name of the member with the card for clients with a token.
 pub(super) fn member(service: &RemoteService) -> Option<&'static str> {
     let mut names = ["agent_card", "extended_agent_card"].into_iter();
     names.find(|name| has(service, name))
@@ -44,8 +44,8 @@ pub(super) fn has(service: &RemoteService, name: &str) -> bool {
 }
 
 impl Card {
-    /// Completes a card. A missing member is taken from the service, or gets the value that the
-    /// Python server uses.
+    /// Completes a card. Fills missing members from the service's record, or with the values
+    /// that the Python server uses.
     pub(super) fn of(given: Option<Map<String, Json>>, service: &RemoteService, url: &str) -> Card {
         let id = service.id();
         let text = |key: &str| service.get(key).and_then(Value::as_str);
@@ -84,7 +84,7 @@ impl Card {
         Card { shown }
     }
 
-    /// Returns the card in the spelling of the service.
+    /// Returns the card with the member names that the service wrote.
     pub(super) fn shown(&self) -> &Map<String, Json> {
         &self.shown
     }

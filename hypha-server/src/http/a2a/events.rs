@@ -1,7 +1,8 @@
 //! Responses that are streams of events: `message/stream`.
 //!
-//! A result becomes one message. A stream becomes a task, and its items become pieces of one
-//! artifact. The server forgets the task when the stream ends.
+//! If the agent returns a value, the response is one message. If it returns a stream, the response
+//! describes a task, and each item is a piece of the task's artifact. The server forgets the task
+//! when the stream ends.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -30,7 +31,7 @@ struct Event {
     charges: Vec<Charge>,
 }
 
-/// The client has disconnected.
+/// Error: the client has disconnected.
 struct Gone;
 
 /// Sends the events of one request.
@@ -158,9 +159,9 @@ async fn run_task(
     sender.send(Ok(ended), Vec::new()).await
 }
 
-/// The body of a response. Dropping it cancels the call of the agent.
+/// The body of a response. Dropping the body cancels the call to the agent.
 struct Going {
-    /// Produces the events. `None` after its end.
+    /// Produces the events. `None` after the last event.
     producer: Option<BoxFuture<'static, ()>>,
     events: mpsc::Receiver<Event>,
     /// Charges of the event that is being sent.

@@ -24,7 +24,7 @@ impl Block for Part {
     }
 
     fn ready(value: &RawValue) -> Option<Self> {
-        // Checked first, so that only values that may be a part are converted.
+        // Checked first, so that values that cannot be a part are not converted.
         value.member("kind")?.as_str()?;
         let part: Json = serde_json::from_slice(&json_text(value).ok()?).ok()?;
         let is_part = part.as_object().is_some_and(|part| part_of(part).is_ok());
@@ -110,7 +110,8 @@ fn part_of(part: &Object) -> Result<Json, &'static str> {
     }
 }
 
-/// Returns an optional string under one of its two names.
+/// Returns the string in the member `name`, or in the member `other`. Returns `None` if it is
+/// missing or null.
 pub(super) fn text<'a>(
     object: &'a Object,
     name: &str,

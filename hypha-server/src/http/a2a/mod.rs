@@ -106,7 +106,7 @@ impl Agent {
         })
     }
 
-    /// Waits for `work`, unless the server evicts the account of the request.
+    /// Waits for `work`. Fails if the server evicts the account of the request from memory.
     async fn unless_evicted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         tokio::select! {
             done = work => Ok(done),

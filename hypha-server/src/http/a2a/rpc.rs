@@ -36,7 +36,7 @@ enum Call {
     Task,
     Resubscribe,
     SetPush,
-    /// Another method on the push notifications of a task.
+    /// A method that reads or deletes the push notifications of a task.
     Push,
     ExtendedCard,
 }

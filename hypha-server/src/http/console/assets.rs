@@ -30,7 +30,7 @@ pub(super) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Respo
         // Revalidated on each use, so that a new server does not run with old scripts.
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    // A proxy that compresses makes the tag a weak one.
+    // A proxy that compresses the response changes the tag to a weak tag (`W/"..."`).
     if known.is_some_and(|known| {
         known
             .to_str()

@@ -24,7 +24,7 @@ function sayConnection(text) {
 
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-// Live parts: the page is fetched again, and its parts with `data-live` replace those here.
+// Live parts: the script fetches the page again, and replaces the elements with `data-live`.
 
 async function refresh() {
   const parts = document.querySelectorAll("[data-live]");

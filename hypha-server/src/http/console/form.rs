@@ -10,13 +10,13 @@ use serde_json::{Map, Value as Json};
 
 /// Maximum depth of nested fields. Deeper values are entered as JSON.
 const DEPTH_MAX: usize = 6;
-/// Maximum number of fields of a form, because definitions that refer to each other could make
-/// exponentially many. Further values are entered as JSON.
+/// Maximum number of fields of a form. Further values are entered as JSON. Without a maximum,
+/// definitions that refer to each other could produce exponentially many fields.
 const FIELDS_MAX: usize = 200;
 
 /// A form while it is rendered.
 pub(super) struct Form<'a> {
-    /// Definitions that references of the schema name.
+    /// Definitions to which the references in the schema point.
     definitions: Option<&'a Map<String, Json>>,
     /// Prefix of the ids of the fields.
     prefix: String,
@@ -73,7 +73,7 @@ impl<'a> Form<'a> {
     fn field(&mut self, name: &str, schema: &'a Json, required: bool, depth: usize) -> Markup {
         self.count += 1;
         let id = format!("{}-{}", self.prefix, self.count);
-        // The docs and the default of an optional value, or of a reference, are beside it.
+        // The docs and the default may be members beside `$ref` or `anyOf`, instead of inside.
         let outer = schema;
         let (schema, is_nullable) = self.resolved(schema);
         let own = |key: &str| outer.get(key).or_else(|| schema.get(key));
@@ -116,7 +116,8 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Follows references, and removes the alternative `null`. Returns whether there was one.
+    /// Follows references, and removes the alternative `null`. Also returns whether the value may
+    /// be null.
     fn resolved(&self, schema: &'a Json) -> (&'a Json, bool) {
         let (mut schema, mut is_nullable) = (schema, false);
         for _ in 0..DEPTH_MAX {
@@ -149,7 +150,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// Returns the type that a schema names, without `null`.
+/// Returns the value of `type` in a schema, without `null`.
 fn name_of(schema: &Json) -> Option<&str> {
     match schema.get("type") {
         Some(Json::String(name)) => Some(name),
@@ -202,7 +203,7 @@ fn word(kind: &Kind<'_>) -> &'static str {
     }
 }
 
-/// Returns the type of a value as people read it.
+/// Returns the type of a value as a label for people.
 pub(super) fn type_of(schema: &Json) -> String {
     if schema.get(KIND).and_then(Json::as_str) == Some("stream") {
         return "stream".into();

@@ -12,7 +12,7 @@ use crate::state::State;
 
 /// Time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
-/// Number of samples: those of 15 minutes. They take about 100 KB, which no account is charged for.
+/// Number of samples in 15 minutes. They take about 100 KB, which is charged to no account.
 const SAMPLES: usize = 180;
 
 /// The samples of a server, oldest first.
@@ -51,7 +51,7 @@ impl History {
         samples.push_back(stats);
     }
 
-    /// Returns a value of each sample.
+    /// Returns one value per sample.
     pub(super) fn levels(&self, value: impl Fn(&Stats) -> u64) -> Vec<f64> {
         self.0.lock().iter().map(|it| value(it) as f64).collect()
     }
@@ -61,8 +61,8 @@ impl History {
         self.ratios(value, |_| 0, INTERVAL.as_secs_f64())
     }
 
-    /// Returns the increase of one counter per increase of another between samples, or per `unit`
-    /// if the other has not increased.
+    /// Returns, for each pair of successive samples, the increase of the counter `value` divided
+    /// by the increase of the counter `per`, or divided by `unit` if `per` has not increased.
     pub(super) fn ratios(
         &self,
         value: impl Fn(&Stats) -> u64,

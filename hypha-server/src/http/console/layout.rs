@@ -84,7 +84,7 @@ pub(super) fn failure(text: &str) -> Markup {
     }
 }
 
-/// Returns a page that opens `url`, of the console.
+/// Returns a page that opens `url`, the URL of a page of the console.
 pub(super) fn redirection(url: &str) -> Markup {
     html! {
         (DOCTYPE)

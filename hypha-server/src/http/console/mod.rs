@@ -171,7 +171,7 @@ impl Visit {
     ///
     /// # Errors
     ///
-    /// Fails if the form is too large, unreadable, or from elsewhere.
+    /// Fails if the form is too large or unreadable, or if no page of this session submitted it.
     async fn form(&self, body: Body) -> Result<Fields, Problem> {
         let received = body::read(self.state(), &self.visitor.account, body).await?;
         let bytes = &received.bytes;
@@ -240,7 +240,7 @@ fn refusal(error: Error) -> Problem {
     request_client::refusal(&error)
 }
 
-/// Returns the URL path of a page. Each part is encoded, so that a name cannot leave its place.
+/// Returns the URL path of a page. Each part is encoded, so that a name with a `/` stays one part.
 fn path(state: &State, parts: &[&str]) -> String {
     let mut path = format!("{}{PREFIX}", state.info.base_path);
     for part in parts {
@@ -273,8 +273,9 @@ fn respond(state: &State, status: StatusCode, page: Markup) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // A page of an application that opens the console in a window must not reach into it. Browsers
-    // ignore the header over plain HTTP, with a warning, except on localhost.
+    // If a page of an application opens the console in a window, scripts of that page must not
+    // access the window. Browsers ignore the header over plain HTTP, with a warning, except on
+    // localhost.
     if is_secure(state) {
         let name = header::HeaderName::from_static("cross-origin-opener-policy");
         headers.insert(name, HeaderValue::from_static("same-origin"));

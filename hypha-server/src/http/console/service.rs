@@ -87,7 +87,7 @@ fn now() -> f64 {
     crate::auth::now() as f64
 }
 
-/// Collects the methods of a schema tree, in its order.
+/// Collects the methods of a schema tree, in the order of the tree.
 fn collect<'a>(schema: &'a Json, prefix: &str, depth: usize, methods: &mut Vec<Method<'a>>) {
     let joined = |name: &str| match prefix {
         "" => name.to_owned(),

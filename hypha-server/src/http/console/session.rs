@@ -78,8 +78,8 @@ pub(super) async fn identify(
         .any(|site| asks(headers, "sec-fetch-site", site));
     let query = request.uri().query().unwrap_or_default();
     if is_foreign && request.method() == Method::GET && !query.contains(ARRIVED) {
-        // After a link on another site the browser sends no cookie, which is not to be mistaken
-        // for a new session. The page that follows is opened by this one, with the cookies.
+        // If the user follows a link on another site, the browser sends no cookies, even if there
+        // is a session. So respond with a page that opens the same URL, this time with cookies.
         let (base, path) = (&state.info.base_path, request.uri().path());
         let page = layout::redirection(&format!("{base}{path}?{query}&{ARRIVED}"));
         return respond(state, StatusCode::OK, page);
@@ -92,14 +92,14 @@ pub(super) async fn identify(
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     let headers = request.headers_mut();
-    // The cookie of other pages does not count here: such pages may set it.
+    // Ignore the cookies of other pages, because an application of a service may have set them.
     headers.remove(header::COOKIE);
     if let Some(token) = &token
         && let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}"))
     {
         headers.insert(header::AUTHORIZATION, value);
     }
-    // The proof has been checked, so for the HTTP interface this is the request of a program.
+    // The request has been checked, so the HTTP interface need not apply its checks for browsers.
     for name in ["sec-fetch-site", "sec-fetch-mode", "origin"] {
         headers.remove(name);
     }
@@ -118,7 +118,7 @@ fn is_of_console(state: &State, method: &Method, headers: &HeaderMap, session: &
         let origin = origin.to_str().unwrap_or_default();
         credentials::is_own_origin(state, headers, origin)
     };
-    // Not even a page with a proof may act from another origin.
+    // A request from another origin is refused even if it has the proof.
     if origin.is_some_and(|origin| !is_own(origin)) {
         return false;
     }
@@ -126,8 +126,8 @@ fn is_of_console(state: &State, method: &Method, headers: &HeaderMap, session: &
     if proof.is_some_and(|proof| session.matches(proof.to_str().unwrap_or_default())) {
         return true;
     }
-    // The handler of a form checks the proof in its field. `navigate` cannot be set by scripts.
-    // Browsers send it only to secure URLs, and programs never.
+    // The handler of a form checks the proof in a field of the form. Scripts cannot send
+    // `navigate`. The header is missing if the URL is not secure, or the client is no browser.
     let opens = asks(headers, "sec-fetch-mode", "navigate")
         && asks(headers, "sec-fetch-dest", "document")
         || !headers.contains_key("sec-fetch-mode");

@@ -143,7 +143,7 @@ pub(super) async fn start_login(visit: Visit, body: Body) -> Response {
             let why = "The login service has sent no URL";
             return Err(problem(StatusCode::BAD_GATEWAY, why));
         };
-        // An embedding program may replace the service, so the URL is not taken for granted.
+        // Checked, because an embedding program may have replaced the login service.
         if !url.starts_with("http://") && !url.starts_with("https://") {
             let why = "The login service has sent an invalid URL";
             return Err(problem(StatusCode::BAD_GATEWAY, why));

@@ -1,4 +1,5 @@
-//! The pages of workspaces: the list of them, and the services, clients, events and tokens of one.
+//! The pages of workspaces: the list of workspaces, and the services, clients, events and tokens of
+//! one workspace.
 
 use std::convert::Infallible;
 
@@ -48,7 +49,8 @@ async fn workspaces(visit: &Visit) -> Result<Markup, Problem> {
     let manager = client.manager().await.map_err(refusal)?;
     let listed = manager.list_workspaces(None, 0, 256).await;
     let listed = listed.map_err(request_client::manager_refusal)?;
-    // Everybody can open `public`, and users their own, even if it does not exist yet.
+    // Everybody can open `public`. Each user can open the user's own workspace, even if it does
+    // not exist yet.
     let mut rows: Vec<(String, String)> = listed
         .into_iter()
         .map(|it| (it.id, it.description.unwrap_or_default()))
@@ -309,7 +311,7 @@ pub(super) async fn kick(visit: Visit, Path(workspace): Path<String>, body: Body
     }
 }
 
-/// Shows the events of a workspace. A script adds those that happen meanwhile.
+/// Shows the events of a workspace. A script adds new events.
 pub(super) async fn events(
     visit: Visit,
     Path(workspace): Path<String>,
@@ -328,7 +330,8 @@ pub(super) async fn events(
 async fn event_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> {
     let client = visit.enter(workspace).await?;
     let manager = client.manager().await.map_err(refusal)?;
-    // The log is that of the client's workspace, which is another if the user may not enter.
+    // `get_events` returns the log of the client's workspace. If the user may not enter
+    // `workspace`, the client is in another workspace.
     let logged = if client.workspace() == workspace {
         let logged = manager.get_events(None, None, None).await;
         logged.map_err(request_client::manager_refusal)?
@@ -367,8 +370,8 @@ async fn event_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> {
     })
 }
 
-/// Sends the events of a workspace as they happen, one JSON object a line, until the browser goes
-/// or the request is evicted from memory.
+/// Sends the events of a workspace as they happen, one JSON object per line, until the browser
+/// disconnects or the request is evicted from memory.
 async fn live_events(visit: Visit, workspace: &str) -> Result<Response, Problem> {
     let client = visit.enter(workspace).await?;
     if client.workspace() != workspace {
@@ -409,7 +412,7 @@ pub(super) async fn tokens(visit: Visit, Path(workspace): Path<String>) -> Respo
     visit.show("Tokens", Ok(content))
 }
 
-/// Returns the forms for tokens, below the result of the last one.
+/// Returns the forms for tokens, below the result of the last submitted form.
 fn token_forms(visit: &Visit, workspace: &str, result: &Markup) -> Markup {
     let action = visit.path(&["ws", workspace, "tokens"]);
     let token_field = |id: &str| {
@@ -483,7 +486,8 @@ async fn token_action(visit: &Visit, workspace: &str, body: Body) -> Result<Mark
             let hours = hours.ok().filter(|hours| *hours > 0.0);
             let config = TokenConfig {
                 workspace: Some(workspace.to_owned()),
-                // Truncated, and at most the largest integer.
+                // The conversion truncates, and limits a number that is too large to the largest
+                // `u64`.
                 expires_in: hours.map(|hours| (hours * 3600.0) as u64),
                 permission: Some(Keyword::from(permission)),
                 client_id: fields.given("client"),

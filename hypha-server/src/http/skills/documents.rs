@@ -8,19 +8,20 @@ use super::zip;
 /// Name of the skill, by which agents know it.
 const NAME: &str = "hypha";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Documents of every workspace.
+/// Documents that every workspace has.
 const FILES: [&str; 4] = [
     "SKILL.md",
     "REFERENCE.md",
     "EXAMPLES.md",
     "WORKSPACE_CONTEXT.md",
 ];
-/// Services of the server itself that have a reference: id, title, and id for clients.
+/// Services of the server itself that a reference document describes: id, title, and id for
+/// clients.
 const BUILT_IN: [(&str, &str, &str); 2] = [
     ("workspace-manager", "Workspace Manager", "~"),
     ("queue", "Queue", "public/queue"),
 ];
-/// Services that have no reference, because no program calls them itself.
+/// Services without a reference document, because programs do not call them directly.
 const INTERNAL: [&str; 3] = ["agent-skills", "built-in", "hypha-login"];
 /// Maximum length of the description of a service in a list, in characters.
 const LINE: usize = 200;
@@ -30,7 +31,7 @@ pub(super) enum Document {
     Markdown(String),
     Json(Json),
     Zip(Vec<u8>),
-    /// There is no such document, for this reason.
+    /// The requested document does not exist, for this reason.
     Missing(String),
 }
 
@@ -47,9 +48,9 @@ pub(super) struct Facts {
     pub(super) public: Vec<Map>,
 }
 
-/// A service with a reference.
+/// A service that a reference document describes.
 struct Described<'a> {
-    /// Name of its reference.
+    /// Name of the reference document.
     slug: &'a str,
     title: &'a str,
     /// Id for clients.

@@ -115,7 +115,7 @@ pub(super) async fn page(
     })
 }
 
-/// Returns the name of a workspace for the name of a file.
+/// Removes the characters of a workspace name that are not safe in a file name.
 fn named(workspace: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     workspace.chars().filter(|c| fits(*c)).collect()
