@@ -77,7 +77,7 @@ fn has_form(word: &str, value: &Json) -> bool {
             value
             .as_array()
             .is_some_and(|list| list.iter().all(is_schema))
-            // A function may have no arguments.
+            // The list may only be empty for the arguments of a function.
             && (word == keys::SCHEMA_ARGUMENTS || value != &json!([]))
         }
         Some(Form::Methods) => value
@@ -216,7 +216,8 @@ pub(crate) fn plain(kind: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the type that a schema names or implies, if there is exactly one.
+/// Returns the only JSON type of a schema: the value of `type`, or the type that another keyword
+/// implies. Returns `None` if there are several types, or none is known.
 pub(crate) fn plain_kind(schema: &Map<String, Json>) -> Option<&'static str> {
     match schema.get("type") {
         Some(Json::String(kind)) => plain(kind),

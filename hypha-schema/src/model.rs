@@ -79,7 +79,7 @@ impl Model {
         each_schema(&mut raw, &mut |schema| *schema = moved(schema, &places));
         let mut types = Types::new(&table);
         let members = typed_members(raw, "", &mut types);
-        // A schema that refers only to itself would put validators into a loop.
+        // A schema that refers only to itself would make validators loop forever.
         for index in types.finish() {
             if let Some(definition) = table.definitions.get_mut(index) {
                 definition.schema = Json::Object(Map::new());

@@ -1,4 +1,4 @@
-//! Distinguishes descriptions written by the service's author from the default ones of
+//! Distinguishes descriptions written by the service's author from the default descriptions of
 //! `hypha-rpc`'s types.
 
 use hypha_rpc::{Function, Object, RemoteFile, RemoteService, RemoteStream};
@@ -7,8 +7,8 @@ use hypha_wire::{Timestamp, Value, array_schema};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value as Json;
 
-/// Returns the description in a schema, unless it is the one that `hypha-rpc` gives to every array,
-/// function or stream.
+/// Returns the description in a schema, unless it is the default description that `hypha-rpc` gives
+/// to every array, function or stream.
 pub(crate) fn own_text(schema: &Json) -> String {
     let text = schema["description"].as_str().unwrap_or("");
     // The description of a nullable type is beside `anyOf`, not in its alternatives.

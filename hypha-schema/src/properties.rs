@@ -34,8 +34,8 @@ pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
     let mut properties = Vec::new();
     for (name, schema) in given.into_iter().flatten() {
         let place = places.get(name.as_str()).copied();
-        // Insert the lost members that precede this one. An optional member follows all required
-        // ones.
+        // Before this member, insert the removed members whose original position precedes it. All
+        // required members precede an optional member.
         while let Some((name, _)) =
             lost.next_if(|(_, lost)| place.is_none_or(|place| *lost < place))
         {

@@ -78,8 +78,8 @@ const ENTRIES: [(&str, &str); 4] = [
     ("config", "Any"),
 ];
 
-/// Position of a type, because some types differ by position: a stream may be sent as either kind
-/// of generator, but is received as an asynchronous one.
+/// Position of a type, because some types differ by position: a stream may be sent as a generator
+/// or an asynchronous generator, but is received as an asynchronous generator.
 #[derive(Clone, Copy, PartialEq)]
 enum Position {
     Argument,
@@ -201,7 +201,7 @@ impl Writer<'_> {
                 // May also match inside a string literal or docstring. The import is then unused,
                 // but harmless.
                 let is_used = match module {
-                    // Match with brackets, because one name of a type can be the end of another.
+                    // Match with brackets, because a type name can be the end of another type name.
                     "numpy" => self.text.contains(&format!("[{known}]")),
                     _ => self.text.contains(known.as_str()),
                 };
@@ -523,7 +523,8 @@ impl Writer<'_> {
             Type::Named(index) => {
                 let name = self.names[*index].clone();
                 match self.model.types.definitions[*index].body {
-                    // A program passes a map of functions, or an object that it got.
+                    // As an argument, a program passes a map of functions, or an object that it
+                    // received.
                     Body::Interface(_) if place == Position::Argument => {
                         let functions = made("dict", &[known("str"), known("Any")]);
                         made("Union", &[name, functions])
@@ -563,7 +564,8 @@ impl Writer<'_> {
 }
 
 impl Writer<'_> {
-    /// Returns the type of a function. The program that receives a function sends its arguments.
+    /// Returns the type of a function at `place`. A function in an argument is called by the
+    /// service, so its arguments have the types of received values; in a result, of sent values.
     fn function(&self, signature: &Signature, place: Position) -> String {
         let (sent, returned) = match place {
             Position::Argument => (Position::Result, Position::Argument),
@@ -574,7 +576,7 @@ impl Writer<'_> {
         let arguments = format!("[{}]", arguments.join(", "));
         let (callable, awaitable) = (self.known("Callable"), self.known("Awaitable"));
         let result = match (signature.result(), place) {
-            // The result is not used.
+            // The service ignores the result.
             (Type::Null, Position::Argument) => self.known("Any"),
             (result, Position::Argument) => {
                 let result = self.ty(result, returned);

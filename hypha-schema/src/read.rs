@@ -83,7 +83,8 @@ impl Types {
         if let Some(index) = table_index(map) {
             return match self.merged(map) {
                 Some(_) => self.read_definition(schema, hint),
-                // Members contradict a reference to a type that is not an object.
+                // The schema has members beside the reference, but the reference does not lead to
+                // an object. These contradict each other.
                 None if has_members(map) => Type::Any,
                 None if index < self.schemas.len() => Type::Named(index),
                 None => Type::Any,
@@ -236,7 +237,7 @@ impl Types {
     /// Returns the arguments, the result and the errors of a function, if they are known.
     fn signature(&mut self, map: &Map<String, Json>, hint: &str) -> Option<Signature> {
         let arguments = map.get(keys::SCHEMA_ARGUMENTS)?.as_array()?;
-        // `Callback` has at most 16 arguments.
+        // A Rust `Callback` has at most 16 arguments.
         if arguments.len() > 16 {
             return None;
         }
@@ -541,7 +542,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Returns the part of an alternative's name that distinguishes it from the others.
+/// Returns the part of an alternative's name that distinguishes it from the other alternatives.
 fn variant_name(schema: &Json, index: usize) -> String {
     let properties = schema["properties"].as_object();
     let only = properties.and_then(|properties| match properties.len() {
@@ -612,7 +613,7 @@ fn is_tagged_variant(others: &[Json]) -> bool {
     others.iter().any(|other| ErrorFacts::of(other).is_some())
 }
 
-/// Adds a method to the members, in the groups that its path names.
+/// Adds a method to `members`, inside the groups in its path. Creates missing groups.
 fn insert(members: &mut Vec<Member>, path: &str, method: Method) {
     let mut members = members;
     let mut rest = path;
@@ -652,7 +653,7 @@ fn values(map: &Map<String, Json>) -> Option<&Json> {
     }
 }
 
-/// Returns whether the schema names members.
+/// Returns whether the schema lists members in `properties`.
 fn has_members(map: &Map<String, Json>) -> bool {
     let some = |properties: &Map<String, Json>| !properties.is_empty();
     map.get("properties")
@@ -663,6 +664,6 @@ fn has_members(map: &Map<String, Json>) -> bool {
 /// Returns whether an object has known fields, and is not a map with arbitrary keys.
 fn has_fields(map: &Map<String, Json>) -> bool {
     has_members(map)
-        // With a pattern for names, additional members are allowed.
+        // `patternProperties` allows further members even if `additionalProperties` is false.
         || map.get("additionalProperties") == Some(&Json::Bool(false)) && !map.contains_key("patternProperties")
 }

@@ -31,7 +31,7 @@ pub(crate) enum Type {
     List(Box<Type>),
     /// A list of this length.
     Fixed(Box<Type>, usize),
-    /// A list without equal items.
+    /// A list without duplicates.
     Unique(Box<Type>),
     Set(Box<Type>),
     Tuple(Vec<Type>),
@@ -40,9 +40,10 @@ pub(crate) enum Type {
     /// The definition with this index.
     Named(usize),
     NdArray(Elements),
-    /// Arguments and result, if known.
+    /// A function, with its signature if that is known.
     Function(Option<Signature>),
-    /// Its items, and the error that can end it.
+    /// A stream: the type of its items, then the type of the error that can end the stream, if
+    /// there is one.
     Stream(Vec<Type>),
     File,
     /// An object with unknown functions.
@@ -150,7 +151,7 @@ pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) body: Body,
-    /// Present if this is a struct that is an error.
+    /// Properties of the error, if this definition is a struct that is an error.
     pub(crate) error: Option<ErrorFacts>,
 }
 
@@ -389,7 +390,7 @@ impl Types {
             Body::Choice(choice) => choice.variants.iter().map(|variant| &variant.ty).collect(),
             Body::Alias(ty) => vec![ty],
             Body::Interface(members) => {
-                // The object itself, and the types of its methods.
+                // The parts of an object are `Type::Object`, and the types in its methods.
                 let mut parts = vec![&Type::Object];
                 for method in methods(members) {
                     let parameters = method.parameters.iter().flatten();
@@ -451,7 +452,7 @@ impl Types {
 /// Finds types whose values may contain a wanted type, see [`Types::finder`].
 pub(crate) struct Finder {
     wanted: fn(&Type) -> bool,
-    /// Result for each definition.
+    /// For each definition, whether its values may contain a wanted type.
     found: Vec<bool>,
 }
 

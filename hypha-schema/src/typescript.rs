@@ -360,7 +360,8 @@ impl Writer<'_> {
 }
 
 impl Writer<'_> {
-    /// Returns the type of a function. The program that receives a function sends its arguments.
+    /// Returns the type of a function at `place`. A function in an argument is called by the
+    /// service, so its arguments have the types of received values; in a result, of sent values.
     fn function(&self, signature: &Signature, place: Position) -> String {
         let (sent, returned) = match place {
             Position::Argument => (Position::Result, Position::Argument),
@@ -371,7 +372,7 @@ impl Writer<'_> {
             .map(|(index, ty)| format!("arg{index}: {}", self.ty(ty, sent)))
             .collect();
         let result = match (signature.result(), place) {
-            // The result is not used.
+            // The service ignores the result.
             (Type::Null, Position::Argument) => "any".to_owned(),
             (result, Position::Argument) => {
                 let result = self.ty(result, returned);

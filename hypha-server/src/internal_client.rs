@@ -208,8 +208,8 @@ async fn attach(
         async move {
             while let Some(Ok(Frame::Binary(bytes))) = from_client.next().await {
                 state.router.route(&peer, bytes, None).await;
-                // Without this, a link whose frames are always ready would never let other tasks
-                // run on its thread.
+                // Yields now and then. Otherwise a link that always has a frame ready would block
+                // other tasks on this thread.
                 tokio::task::coop::consume_budget().await;
             }
             // The link is closed. Detaching the peer drops its outbox, which ends the other task.

@@ -65,8 +65,8 @@ struct Arrival<'a> {
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
         let mut arrivals = self.queue.arrivals.lock();
-        // Only two references are left, `self.notify` and the one in the map, so this call is the
-        // last.
+        // If only two references are left, `self.notify` and the reference in the map, no other
+        // call waits for this key.
         if Arc::strong_count(&self.notify) <= 2 {
             arrivals.remove(&self.key);
         }

@@ -21,8 +21,7 @@ use std::time::Duration;
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// Service that the peers call.
-# [hypha_service(id = "desk", service_type = "desk", singleton, flags = ["tested"], docs = "More of
-# it.")]
+#[hypha_service(id = "desk", service_type = "desk", singleton, flags = ["tested"], docs = "More of it.")]
 trait Desk {
     /// Read the number.
     async fn read_number(&self, add_one: bool) -> i64;

@@ -31,7 +31,7 @@ impl Writer<'_> {
         self.interface(service, &id, &header.description, &model.members);
     }
 
-    /// Writes a trait. `id` are the options of its attribute.
+    /// Writes a trait. `id` contains the options of the trait's attribute.
     pub(super) fn interface(
         &mut self,
         service: &str,
@@ -123,7 +123,8 @@ impl Writer<'_> {
         let names = Names::new(&NEVER_RAW).each(&given, snake);
         for (parameter, name) in parameters.iter().zip(names) {
             self.docs(2, &parameter.description);
-            // A proxy sends arguments by position, so an argument may have another name.
+            // An argument may have another name than in the service, because a proxy sends
+            // arguments by position.
             let wire = match is_wire_name(&parameter.name) {
                 true => parameter.name.clone(),
                 false => wires.fresh(&name),

@@ -61,7 +61,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     // Definitions that a definition stores inline, not behind a pointer.
     let by_value = |index: usize| {
         let mut found = Vec::new();
-        // An object contains none of the values that its methods take.
+        // An object with methods does not store values of the types in its methods.
         if let Body::Interface(_) = types.definitions[index].body {
             return found;
         }

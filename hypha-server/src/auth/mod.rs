@@ -157,9 +157,9 @@ pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, cl
 
 /// Returns the strongest permission that `user` may grant to a new token for `workspace`.
 ///
-/// An owner may grant all permissions, even from a connection to another workspace. The user of a
-/// child token does not get the rights of the parent here. Otherwise this user could issue a token
-/// with more permissions than the child token.
+/// An owner may grant all permissions, even from a connection to another workspace. The rights of a
+/// parent token do not count for the user of a child token. If they did, this user could issue a
+/// token with more permissions than the child token.
 pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option<Permission> {
     let owner = workspace.owned_by(user);
     user.permission(&workspace.id)

@@ -217,8 +217,8 @@ impl Issuer {
         if let Some(provider) = &self.provider {
             let token = bare(token)?;
             let header = jwt::header(token).ok();
-            // The algorithm selects the key that checks the token, because the server signs with
-            // HS256 only. No token is tried with two keys.
+            // The server signs only with HS256, so the algorithm in the header determines which key
+            // checks the token. No token is checked with two keys.
             if let Some(header) = header.filter(|header| header.alg == jwt::RS256) {
                 let user_of = |claims: &Map<String, Value>| self.user_of(claims);
                 let user = provider.user(token, header.kid.as_deref(), user_of).await?;

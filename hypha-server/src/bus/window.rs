@@ -54,7 +54,7 @@ pub(super) struct Windows {
 /// The state of the windows.
 struct Inner {
     windows: HashMap<Box<str>, Window>,
-    /// Bytes in all windows that are not held.
+    /// Sum of the bytes of all windows whose `held` is false.
     bytes: usize,
     /// Number of the latest probe.
     probes: u64,
@@ -188,7 +188,7 @@ impl Windows {
         window.replies = true;
         window.missed = 0;
         if held {
-            // The server is alive, so the bytes must still be counted.
+            // The client's server is alive, so continue to count the bytes.
             let now = Instant::now();
             (probe.until, probe.end) = (now + RESET_TIMEOUT, now + RESET_TIMEOUT);
             if !window.held {
@@ -452,7 +452,7 @@ mod tests {
         tokio::time::sleep(3 * REPLY_TIMEOUT + REPLY_TIMEOUT / 2).await;
         assert!(!waiting.is_finished());
         assert_eq!(sender.number.load(Ordering::Relaxed), first + 3);
-        // A reply to the first of the probes counts as well.
+        // A late reply to the first probe also ends the wait.
         sender.windows.replied(SLOW, first, false);
         waiting.await.unwrap();
         assert!(begun.elapsed() < RESET_TIMEOUT);

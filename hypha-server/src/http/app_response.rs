@@ -65,8 +65,8 @@ impl<'a> AppResponse<'a> {
         }
     }
 
-    /// Returns a response 502 that replaces an invalid response of the application, and counts it.
-    /// `why` completes the sentence "The application … ".
+    /// Returns a response 502 that replaces an invalid response of the application. Counts the
+    /// invalid response. `why` completes the sentence "The application … ".
     pub(super) fn refused(&self, why: impl std::fmt::Display) -> Problem {
         self.state.counters.http_refused_apps.add();
         problem(

@@ -146,7 +146,7 @@ pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
 pub(super) enum Content {
     /// A value that is converted to JSON while it is sent.
     Json(JsonWriter),
-    /// Bytes that are sent as they are: a head, and the rest.
+    /// Bytes that are sent unchanged: first the head, then the rest.
     Bytes(Bytes, Bytes),
 }
 

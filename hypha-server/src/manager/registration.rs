@@ -215,8 +215,8 @@ async fn store(
     waiting: &mut WaitingCall,
 ) -> Answer<()> {
     let workspace = ctx.workspace();
-    // The connection may have ended while this call was in transit. The connection's records were
-    // then already removed, so nothing would remove this record.
+    // If the connection ended while this call was in transit, the records of the connection are
+    // already removed, and nothing would remove the new record.
     let peer = state
         .router
         .find_address(client)

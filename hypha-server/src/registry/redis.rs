@@ -101,8 +101,8 @@ struct Monitor {
     is_first: bool,
     /// Whether a server without indexes was part of the cluster at the last beat.
     scans: bool,
-    /// Servers whose keys are missing, with the number of consecutive beats for which each was
-    /// missing.
+    /// Servers whose keys are missing, each with the number of consecutive beats at which its key
+    /// was missing.
     missing: HashMap<String, u32>,
 }
 
@@ -443,8 +443,8 @@ impl RedisRegistry {
         let keys = key_glob(pattern);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in members.chunks(RECORDS_AT_ONCE) {
-            // Read by member instead of by key, because a record whose type changes meanwhile gets
-            // another key, and would be missing from the result.
+            // Reads records by index member instead of by key. If the type of a service changes
+            // during the search, its record gets another key, and would be missing from the result.
             let found = self.index.fetch(&self.server_id, &pattern.workspace, some);
             let Some(found) = found.await? else {
                 return Ok(None);

@@ -177,8 +177,8 @@ async fn start_at(
         tokio::spawn(receiver.run(recipient));
         let watching = state.clone();
         state.shutdown.spawn(async move {
-            // Aborted at the end, not stopped by the signal, because the other servers would remove
-            // the records of this server if its beats stopped earlier.
+            // This task ignores the shutdown signal, and is aborted at the end of the shutdown. If
+            // the beats stopped earlier, the other servers would remove the records of this server.
             workspace::watch_servers(&watching).await;
         });
         let searching = state.clone();

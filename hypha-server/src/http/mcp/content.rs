@@ -5,7 +5,7 @@ use rmcp::model::{ContentBlock, ResourceContents};
 
 use crate::http::content::{Block, json_text};
 
-/// Types of content blocks that a service may return itself.
+/// Values of `type` in a map by which a service returns a content block.
 const TYPES: [&str; 5] = ["text", "image", "audio", "resource", "resource_link"];
 
 impl Block for ContentBlock {
