@@ -53,8 +53,8 @@ pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<()
         .name("Admin Utilities")
         .visibility(Visibility::Protected)
         .with_members_of(blocking::service(state))
-        // As in the Python server, the schema does not mention the context. The methods receive it
-        // anyway.
+        // As in the Python server, the schema does not mention the context, although the methods
+        // receive one.
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;

@@ -172,8 +172,8 @@ impl Running {
     async fn next(&mut self) -> Option<RawValue> {
         while let Some(serving) = &mut self.serving {
             tokio::select! {
-                // Messages have priority: those that were sent before the application returned
-                // belong to the response.
+                // Messages have priority, because messages that the application sent before it
+                // returned belong to the response.
                 biased;
                 message = self.messages.recv() => return message,
                 outcome = serving => {

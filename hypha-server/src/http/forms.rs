@@ -115,9 +115,9 @@ pub(super) fn choose(result: &RawValue, accept: &Accept, format: Format) -> Resu
             }
             best_of_binary(accept, format, forms, || {
                 format!(
-                    "The result is an array of {} with shape {:?}; {NPY} and {MSGPACK} take \
-                     every array, image/png takes uint8 and uint16 with 2 dimensions, or 3 of \
-                     which the last is 1, 3 or 4",
+                    "The result is an array of {} with shape {:?}. {MSGPACK} supports every array, \
+                     {NPY} supports the types of numpy, and image/png supports uint8 and uint16 \
+                     with 2 dimensions, or with 3 dimensions and 1, 3 or 4 channels",
                     array.dtype(),
                     array.shape()
                 )

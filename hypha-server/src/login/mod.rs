@@ -102,7 +102,7 @@ pub(crate) async fn start(
         .into_iter()
         .fold(service, |service, method| service.method(method))
         // False, because the record of the Python server does not say that the methods require a
-        // context. They receive a context anyway.
+        // context, although they receive one.
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;

@@ -142,7 +142,7 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
 }
 
 /// Replaces the handlers of the methods that return records or events with handlers that send the
-/// encoded result. Parameters and result stay those of the contract.
+/// encoded result. Parameters and results stay as in the contract.
 fn listed_raw(service: Service, state: &Arc<State>) -> Service {
     let listing = state.clone();
     let summary = state.clone();

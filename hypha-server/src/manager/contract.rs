@@ -88,8 +88,7 @@ impl Manager {
         let failed =
             |why: &dyn std::fmt::Display| format!("Failed to ping client {address}: {why}");
         let (workspace, client) = address.split_once('/').unwrap_or_default();
-        // Checks no permission in the caller's own workspace, whose clients may call each other
-        // anyway.
+        // The caller's own workspace needs no check, because its clients may call each other.
         if workspace != ctx.workspace() {
             allowed(ctx, Permission::Read, workspace).map_err(|error| failed(&error))?;
         }

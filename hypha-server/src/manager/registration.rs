@@ -90,8 +90,8 @@ pub(super) async fn register(
     store(state, ctx, service, &name, &client, waiting).await
 }
 
-/// Fills in the fields of a record that the caller may omit, and sets those that only the server
-/// may set: creator, workspace and embedding.
+/// Completes a record: fills in the fields that the caller may omit, and sets the fields that only
+/// the server may set (creator, workspace and embedding).
 ///
 /// # Errors
 ///

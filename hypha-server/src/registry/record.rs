@@ -352,7 +352,7 @@ mod tests {
             assert!(!config.contains_key("authorized_workspaces"), "{size}");
             assert!(config.contains_key("extra"));
         }
-        // An omitted entry is still found.
+        // If the service sets no `authorized_workspaces`, all readers see null.
         let mut open = service();
         open.config.authorized_workspaces = None;
         let record = Record::new(&open).unwrap();

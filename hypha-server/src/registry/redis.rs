@@ -227,7 +227,7 @@ fn key_glob(pattern: &ServicePattern) -> String {
     format!("services:{visibility}|{kind}:{workspace}/{client}:{name}@{app}")
 }
 
-/// Returns the keys that are in either list.
+/// Merges two lists of keys, without duplicates.
 fn either(mut keys: Vec<String>, others: Vec<String>) -> Vec<String> {
     keys.extend(others);
     keys.sort_unstable();
@@ -736,8 +736,8 @@ impl RedisRegistry {
                 if server.is_none_or(|(server, _)| server != server_id) {
                     continue;
                 }
-                // Removed only if the record still has the owner that was read, because the client
-                // may since have registered the service at another server.
+                // Removed only if the owner of the record has not changed since it was read: the
+                // client may have registered the service again at another server.
                 let removed = self.index.remove(std::slice::from_ref(key), Some(&owner));
                 if removed.await?.is_empty() {
                     continue;
@@ -920,7 +920,7 @@ impl Registry for RedisRegistry {
     ) -> Answer<'a, ()> {
         async move {
             let pushed = tasks::push(self.connection.clone(), workspace, queue, text, max).await;
-            // The task is no longer in the memory of this server.
+            // This server no longer holds the task in memory, so release the charge.
             drop(charge);
             pushed
         }

@@ -25,8 +25,8 @@ use crate::store::Store;
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time to wait for Redis to notice that an earlier server with the same id has ended.
-/// Without this wait, a server that restarts quickly would fail, because its own earlier connection
-/// still looks like another server.
+/// Without this wait, a server that restarts quickly would fail, because it would take its own
+/// earlier connection for another server.
 #[cfg(feature = "redis")]
 const FORMER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two checks for the earlier server.

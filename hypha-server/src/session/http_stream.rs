@@ -4,8 +4,7 @@
 //! A [`Session`] is the server's state of such a client. It outlives its GETs: when a GET ends,
 //! messages wait in the queue, and the client keeps its address for `stream_grace`. A new GET of
 //! the same client takes over the session through the channel `takeovers`. The task of [`serve`]
-//! owns the queue and is the only one that writes to a GET; POSTs run in the tasks of their
-//! requests.
+//! owns the queue, and no other task writes to a GET; POSTs run in the tasks of their requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

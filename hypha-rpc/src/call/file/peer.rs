@@ -294,6 +294,7 @@ fn io_error(error: Error) -> io::Error {
 /// The file no longer exists at its owner.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the file no longer exists at its owner: its call has ended, or it was not used for too long ({0})"
+    "the file no longer exists at its owner: the call that sent it has ended, or \
+     nobody used it for too long ({0})"
 )]
 struct Gone(#[source] Error);

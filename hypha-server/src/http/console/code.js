@@ -70,7 +70,7 @@ function rustString(text) {
   return escaped.replaceAll(/\\u([0-9a-f]{4})/g, "\\u{$1}");
 }
 
-/** Returns the call as texts by language. `args` is a list, or an object by name. */
+/** Returns the code of the call by language. `args` is a list, or an object by name. */
 export function snippets({ server, workspace, service, method, args }) {
   const id = `${workspace}/${service}`;
   const named = Array.isArray(args) ? [] : Object.entries(args);

@@ -5,7 +5,7 @@
 import { FileValue, snippets } from "./code.js";
 import { array, decodeAll, element, encode, Float, plot, replot, show } from "./values.js";
 
-/** Maximum number of items of a stream, and of events, that stay on the page. */
+/** Maximum number of stream items, and of events, that the page shows. */
 const ITEMS_MAX = 200;
 const LANGUAGE = "hypha-console-language";
 
@@ -170,7 +170,7 @@ async function read(field, forCode) {
   return kind === "array" && !forCode ? array(value) : value;
 }
 
-/** Returns the values of the fields directly in a form or fieldset. */
+/** Returns the values of the fields of a form or fieldset, by name. */
 async function readAll(container, forCode) {
   const all = {};
   for (const field of container.querySelectorAll(":scope > .field")) {
@@ -194,7 +194,7 @@ async function argumentsOf(form, forCode = false) {
 
 // Calls.
 
-/** Shows an error. One of the server begins with a class. */
+/** Shows an error. An error of the server begins with a class. */
 function showError(result, text, hasClass = true) {
   const detail = text.replace(/^RemoteException: /, "");
   const parts = hasClass ? /^([A-Za-z_][\w.]*): ([^]*)$/.exec(detail) : null;

@@ -23,7 +23,7 @@ pub(super) fn forms(visit: &Visit) -> Markup {
     html! {
         section id="sign-in" aria-labelledby="sign-in-title" {
             h2 id="sign-in-title" { "Sign in" }
-            p { "Without signing in you see what services show to everybody." }
+            p { "Without signing in, you see only what services show to everybody." }
             div class="columns" {
                 @if accounts {
                     form class="card" method="post" action=(action) {

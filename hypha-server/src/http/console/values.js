@@ -36,7 +36,7 @@ function head(byte, size, value) {
   return bytes;
 }
 
-/** Returns the head of a value with a length. `codes` has one for 8, 16 and 32 bits. */
+/** Returns the head of a value with a length. `codes` are the codes for 8, 16 and 32 bits. */
 function sized(length, codes) {
   if (codes[0] && length < 256) return head(codes[0], 1, length);
   return length < 65536 ? head(codes[1], 2, length) : head(codes[2], 4, length);
@@ -255,7 +255,7 @@ const TYPES = {
   uint64: BigUint64Array,
 };
 
-/** Returns the elements of an array value, or `null` if it is none. */
+/** Returns the elements of an array value, or `null` if the value is no array. */
 export function elements(value) {
   if (value === null || typeof value !== "object" || value._rtype !== "ndarray") return null;
   const { _rvalue: bytes, _rshape: shape, _rdtype: dtype } = value;
@@ -306,12 +306,12 @@ function fromLists(lists) {
   const flat = [];
   const visit = (item, depth) => {
     if (depth === shape.length) {
-      if (typeof item !== "number") throw new Error("an array consists of numbers");
+      if (typeof item !== "number") throw new Error("an array can contain only numbers");
       flat.push(item);
       return;
     }
     if (!Array.isArray(item) || item.length !== shape[depth]) {
-      throw new Error("the rows of an array have the same length");
+      throw new Error("the rows of an array must have the same length");
     }
     for (const inner of item) visit(inner, depth + 1);
   };
@@ -345,7 +345,7 @@ export function show(value) {
   return tree(value);
 }
 
-/** Returns the bytes of a value that consists of them. */
+/** Returns the bytes of a binary value. */
 function bytesOf(value) {
   if (value instanceof Uint8Array) return { data: value, type: "" };
   if (value === null || typeof value !== "object") return null;
@@ -355,7 +355,7 @@ function bytesOf(value) {
   return { data, type: String(value._rmime_type ?? "") };
 }
 
-/** Returns the content type of an image, or `null`. SVG is none, because it may contain scripts. */
+/** Returns the content type of an image, or `null`, also for SVG, which may contain scripts. */
 function imageType(bytes) {
   const starts = (...magic) => magic.every((byte, index) => bytes[index] === byte);
   if (starts(0x89, 0x50, 0x4e, 0x47)) return "image/png";
@@ -425,7 +425,7 @@ function number(value) {
   return Number.isInteger(value) ? String(value) : value.toPrecision(5);
 }
 
-/** Draws an array as a picture. Bytes are brightnesses, other numbers are scaled to their range. */
+/** Draws an array as a picture. Bytes are drawn unchanged, other numbers are scaled to 0 to 255. */
 function picture(data, height, width, channels, caption) {
   const canvas = element("canvas");
   canvas.width = width;

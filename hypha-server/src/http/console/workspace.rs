@@ -219,7 +219,7 @@ async fn service_list(visit: &Visit, workspace: &str, search: &Search) -> Result
                 }
             } @else {
                 p {
-                    "No service is here. Services appear when a program registers them, and "
+                    "There are no services here. They appear when a program registers them, and "
                     "disappear when it disconnects."
                 }
             }
@@ -450,7 +450,7 @@ fn token_forms(visit: &Visit, workspace: &str, result: &Markup) -> Markup {
             }
             form class="card" method="post" action=(action) {
                 h2 { "Revoke a token" }
-                p { "It and the tokens made with it become invalid at once." }
+                p { "The token, and all tokens made with it, become invalid immediately." }
                 (proof_field(visit))
                 (token_field("revoked"))
                 button type="submit" name="action" value="revoke" { "Revoke" }
