@@ -123,16 +123,22 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// Returns the value of a cookie, without quotes.
+/// Returns the value of a cookie, without quotes. Of several, the first.
 pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    cookies(headers, name).next().map(str::to_owned)
+}
+
+/// Returns the values of all cookies with a name, without quotes. Browsers send several if they
+/// were set for several paths.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.trim_matches('"').to_owned())
+        .filter(move |(key, _)| *key == name)
+        .map(|(_, value)| value.trim_matches('"'))
 }
 
 #[cfg(test)]

@@ -157,12 +157,26 @@ fn best_of_binary(
 fn type_of(file: &RawValue) -> String {
     let text = |key| file.member(key)?.as_str().map(str::to_owned);
     let published = text("type").filter(|kind| {
-        kind.contains('/') && kind.len() <= 256 && HeaderValue::from_str(kind).is_ok()
+        is_media_type(kind) && kind.len() <= 256 && HeaderValue::from_str(kind).is_ok()
     });
     published.unwrap_or_else(|| {
         let name = text("name").unwrap_or_default();
         content_type(Path::new(&name)).to_owned()
     })
+}
+
+/// Returns whether a text is one media type. Browsers would read a list as several headers, of
+/// which the last one counts.
+fn is_media_type(text: &str) -> bool {
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let is_token = |part: &str| {
+        let other = |c: char| "!#$&-^_.+".contains(c);
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || other(c))
+    };
+    let is_pair = essence
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
+    is_pair && !text.contains(',')
 }
 
 /// Returns numpy's description of the elements of an array, or `None` if an npy file cannot contain
@@ -444,6 +458,22 @@ fn disposition(kind: &str, name: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_media_type_is_accepted_and_a_list_is_not() {
+        for kind in ["image/png", "text/plain; charset=utf-8", "image/svg+xml"] {
+            assert!(is_media_type(kind), "{kind}");
+        }
+        for kind in [
+            "image/x,text/html",
+            "image",
+            "image/",
+            "image/a b",
+            "text/html, a/b",
+        ] {
+            assert!(!is_media_type(kind), "{kind}");
+        }
+    }
 
     #[test]
     fn names_of_files_are_parts_of_a_header() {

@@ -525,3 +525,80 @@ async fn the_console_is_below_the_base_path() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn calls_are_not_pages_that_an_application_can_open() -> Result<()> {
+    let server = server().await?;
+    let _provider = desk(&server).await?;
+    let mut browser = Browser::new(&server);
+    browser.sign_in(ROOT).await?;
+    browser.open("/console/").await?;
+    let url = format!(
+        "{}/console/http/ws-user-root/services/~/generate_token",
+        server.url()
+    );
+    // An application opens the URL in a window, which it can read.
+    for site in ["same-origin", "cross-site"] {
+        for query in ["", "?arrived=1"] {
+            let mut headers = browser.headers();
+            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+            let request = browser.http.get(format!("{url}{query}"));
+            let opened = request.headers(headers).send().await?;
+            assert_eq!(opened.status(), StatusCode::FORBIDDEN, "{site} {query}");
+        }
+    }
+    // The script of a page calls with its proof.
+    let call = browser.http.get(&url).headers(browser.headers());
+    let called = call
+        .header("x-hypha-console", &browser.proof)
+        .send()
+        .await?;
+    assert_eq!(called.status(), StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
+async fn several_sessions_of_one_browser_are_refused() -> Result<()> {
+    let server = server().await?;
+    let mut browser = Browser::new(&server);
+    browser.sign_in(ROOT).await?;
+    let (status, _) = browser.open("/console/").await?;
+    assert_eq!(status, StatusCode::OK);
+    // An application adds a cookie for a longer path, which browsers send first.
+    browser
+        .cookies
+        .insert(0, ("hypha_console".into(), "another".into()));
+    let (status, page) = browser.open("/console/").await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{page}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pages_of_services_are_bounded() -> Result<()> {
+    let server = server().await?;
+    let client = provider(&server).await?;
+    let properties: serde_json::Map<String, serde_json::Value> = (0..3000)
+        .map(|i| (format!("p{i}"), serde_json::json!({"$ref": "#/$defs/D"})))
+        .collect();
+    let schema = serde_json::json!({
+        "name": "f",
+        "parameters": {
+            "type": "object",
+            "properties": properties,
+            "$defs": {"D": {"type": "string", "description": "d".repeat(100_000)}},
+        },
+    });
+    let method = hypha_rpc::service::Method::blocking("f", |_| Ok(hypha_rpc::args!()));
+    let service = hypha_rpc::Service::new("large").method(method.schema(schema));
+    client
+        .register_service(service)
+        .visibility(Visibility::Public)
+        .await?;
+    let mut browser = Browser::new(&server);
+    let path = format!("/console/ws/{}/service/large", client.workspace());
+    let (status, page) = browser.open(&path).await?;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    assert!(page.contains("This form omits some arguments"));
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+    Ok(())
+}

@@ -10,9 +10,14 @@ use serde_json::{Map, Value as Json};
 
 /// Maximum depth of nested fields. Deeper values are entered as JSON.
 const DEPTH_MAX: usize = 6;
-/// Maximum number of fields of a form. Further values are entered as JSON. Without a maximum,
-/// definitions that refer to each other could produce exponentially many fields.
+/// Maximum number of fields of a form. Without a maximum, definitions that refer to each other
+/// could produce exponentially many fields.
 const FIELDS_MAX: usize = 200;
+/// Maximum length of the name of a field, in bytes.
+const NAME_MAX: usize = 200;
+/// Maximum length of a description, of a default, or of all values of a choice, in bytes. Many
+/// fields may refer to one description.
+const TEXT_MAX: usize = 4096;
 
 /// A form while it is rendered.
 pub(super) struct Form<'a> {
@@ -21,6 +26,8 @@ pub(super) struct Form<'a> {
     /// Prefix of the ids of the fields.
     prefix: String,
     count: usize,
+    /// Whether a field was omitted.
+    omits: bool,
 }
 
 /// The value that a field holds.
@@ -49,6 +56,7 @@ impl<'a> Form<'a> {
             definitions: parameters.get("$defs").and_then(Json::as_object),
             prefix,
             count: 0,
+            omits: false,
         }
     }
 
@@ -64,7 +72,21 @@ impl<'a> Form<'a> {
         let members = object.get("properties").and_then(Json::as_object);
         html! {
             @for (name, schema) in members.into_iter().flatten() {
-                (self.field(name, schema, is_required(name), depth))
+                @if self.count < FIELDS_MAX && name.len() <= NAME_MAX {
+                    (self.field(name, schema, is_required(name), depth))
+                } @else {
+                    (self.omitted())
+                }
+            }
+        }
+    }
+
+    /// Returns a note about the first field that the form omits.
+    fn omitted(&mut self) -> Markup {
+        let is_first = !std::mem::replace(&mut self.omits, true);
+        html! {
+            @if is_first {
+                p class="bad" { "This form omits some arguments. Use a program to pass them." }
             }
         }
     }
@@ -77,13 +99,14 @@ impl<'a> Form<'a> {
         let outer = schema;
         let (schema, is_nullable) = self.resolved(schema);
         let own = |key: &str| outer.get(key).or_else(|| schema.get(key));
-        let too_much = depth >= DEPTH_MAX || self.count > FIELDS_MAX;
+        let too_much = depth >= DEPTH_MAX || self.count >= FIELDS_MAX;
         let kind = match kind(schema) {
             Kind::Object(_) if too_much => Kind::Json,
             kind => kind,
         };
-        let description = own("description").and_then(Json::as_str);
+        let description = own("description").and_then(Json::as_str).map(shortened);
         let default = own("default").filter(|default| !default.is_null());
+        let default = default.filter(|default| default.to_string().len() <= TEXT_MAX);
         let required = required && !is_nullable;
         let hint = format!("{id}-hint");
         let described = description.map(|_| hint.as_str());
@@ -150,6 +173,13 @@ impl<'a> Form<'a> {
     }
 }
 
+/// Returns the beginning of a text.
+pub(super) fn shortened(text: &str) -> &str {
+    let mut ends = (0..=text.len().min(TEXT_MAX)).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
 /// Returns the value of `type` in a schema, without `null`.
 fn name_of(schema: &Json) -> Option<&str> {
     match schema.get("type") {
@@ -172,7 +202,12 @@ fn kind(schema: &Json) -> Kind<'_> {
     let special = schema.get(KIND).and_then(Json::as_str).unwrap_or_default();
     let format = schema.get("format").and_then(Json::as_str);
     if let Some(values) = schema.get("enum").and_then(Json::as_array) {
-        return Kind::Choice(values);
+        let size: usize = values.iter().map(|value| value.to_string().len()).sum();
+        return if size <= TEXT_MAX {
+            Kind::Choice(values)
+        } else {
+            Kind::Json
+        };
     }
     match (special, name_of(schema)) {
         ("ndarray", _) => Kind::Array,

@@ -2,7 +2,7 @@
 
 use axum::extract::Path;
 use axum::response::Response;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 use serde_json::Value as Json;
 
 use super::super::problem::{Problem, failed};
@@ -12,6 +12,10 @@ use super::{Visit, layout};
 
 /// Maximum depth of nested members of a service.
 const DEPTH_MAX: usize = 8;
+/// Maximum length of the name of a method, in bytes.
+const NAME_MAX: usize = 300;
+/// Maximum size of the forms of a page, in bytes. Further methods are only listed in the schema.
+const FORMS_MAX: usize = 4 << 20;
 /// Estimated memory of the page, as a multiple of the encoded size of the service's record.
 const EXPANSION: usize = 32;
 
@@ -31,7 +35,11 @@ async fn content(visit: &Visit, workspace: &str, id: &str) -> Result<Markup, Pro
     let selection = info::Selection::default();
     let record = info::record(&visit.front, &visit.visitor, workspace, id, selection).await?;
     let size = hypha_wire::to_vec(&record).map_err(failed)?.len();
-    let charge = visit.visitor.account.charge(size * EXPANSION).await;
+    let charge = visit
+        .visitor
+        .account
+        .charge(size * EXPANSION + FORMS_MAX)
+        .await;
     let _charge = charge.map_err(|error| body::over_budget(visit.state(), &error))?;
     let record = record.to_json();
     let text = |key: &str| record.get(key).and_then(Json::as_str).unwrap_or_default();
@@ -42,6 +50,15 @@ async fn content(visit: &Visit, workspace: &str, id: &str) -> Result<Markup, Pro
     let mut methods = Vec::new();
     if let Some(schema) = record.get("service_schema") {
         collect(schema, "", DEPTH_MAX, &mut methods);
+    }
+    let mut forms = String::new();
+    for (index, method) in methods.iter().enumerate() {
+        if forms.len() > FORMS_MAX {
+            let text = "There are more methods than this page can show. See the schema below.";
+            forms += &html! { p class="bad" { (text) } }.into_string();
+            break;
+        }
+        forms += &method_section(visit, workspace, id, index, method).into_string();
     }
     let full_id = format!("{workspace}/{id}");
     Ok(html! {
@@ -68,9 +85,7 @@ async fn content(visit: &Visit, workspace: &str, id: &str) -> Result<Markup, Pro
         h2 { "Methods" }
         noscript { p class="bad" { "Calls from this page need scripts." } }
         @if methods.is_empty() { p { "This service describes no methods." } }
-        @for (index, method) in methods.iter().enumerate() {
-            (method_section(visit, workspace, id, index, method))
-        }
+        (PreEscaped(forms))
         details {
             summary { "Schema of the service" }
             @let schema = record.get("service_schema").unwrap_or(&Json::Null);
@@ -106,6 +121,10 @@ fn collect<'a>(schema: &'a Json, prefix: &str, depth: usize, methods: &mut Vec<M
                 });
             } else if depth > 0 {
                 for (name, member) in members {
+                    // Each method repeats the names of the groups around it.
+                    if prefix.len() + name.len() > NAME_MAX {
+                        continue;
+                    }
                     collect(member, &joined(name), depth - 1, methods);
                 }
             }
@@ -129,6 +148,7 @@ fn method_section(
 ) -> Markup {
     let name = &method.name;
     let docs = method.function.get("description").and_then(Json::as_str);
+    let docs = docs.map(form::shortened);
     let parameters = method.function.get("parameters");
     let described = parameters.filter(|it| it.get("properties").is_some_and(Json::is_object));
     let returns = method.function.get("returns");

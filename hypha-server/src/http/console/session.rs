@@ -24,6 +24,8 @@ pub(super) const TOKEN_COOKIE: &str = "hypha_console";
 const BROWSER_COOKIE: &str = "hypha_console_browser";
 /// Header of a script's request, with the proof.
 const PROOF_HEADER: &str = "x-hypha-console";
+/// Path of the calls of services, which scripts of the console make.
+const CALLS: &str = "/console/http/";
 /// Mark in the query of a page that was opened by a link on another site.
 const ARRIVED: &str = "arrived=1";
 /// Maximum length of a token. Browsers drop cookies above 4096 bytes.
@@ -71,13 +73,22 @@ pub(super) async fn identify(
 ) -> Response {
     let state = &front.state;
     let headers = request.headers();
+    // A page of an application may add a cookie for a longer path, which would come first.
+    for name in [TOKEN_COOKIE, BROWSER_COOKIE] {
+        if credentials::cookies(headers, name).nth(1).is_some() {
+            let text = "The browser sent several sessions of the console. Delete the cookies of \
+                        this site, then sign in again";
+            return (StatusCode::BAD_REQUEST, text).into_response();
+        }
+    }
     let cookie = |name| credentials::cookie(headers, name).filter(|text| !text.is_empty());
     let (token, browser) = (cookie(TOKEN_COOKIE), cookie(BROWSER_COOKIE));
     let is_foreign = ["cross-site", "same-site"]
         .iter()
         .any(|site| asks(headers, "sec-fetch-site", site));
     let query = request.uri().query().unwrap_or_default();
-    if is_foreign && request.method() == Method::GET && !query.contains(ARRIVED) {
+    let calls = request.uri().path().starts_with(CALLS);
+    if is_foreign && !calls && request.method() == Method::GET && !query.contains(ARRIVED) {
         // If the user follows a link on another site, the browser sends no cookies, even if there
         // is a session. So respond with a page that opens the same URL, this time with cookies.
         let (base, path) = (&state.info.base_path, request.uri().path());
@@ -87,7 +98,7 @@ pub(super) async fn identify(
     let fresh = browser.is_none().then(hypha_wire::random_id);
     let browser = browser.or_else(|| fresh.clone()).unwrap_or_default();
     let session = Session::new(token.as_deref(), &browser);
-    if !is_of_console(state, request.method(), headers, &session) {
+    if !is_of_console(state, &request, &session) {
         let text = "This request does not come from a page of the console";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
@@ -112,7 +123,8 @@ pub(super) async fn identify(
 }
 
 /// Returns whether a request comes from a page of the console, or opens one.
-fn is_of_console(state: &State, method: &Method, headers: &HeaderMap, session: &Session) -> bool {
+fn is_of_console(state: &State, request: &Request<Body>, session: &Session) -> bool {
+    let (method, headers) = (request.method(), request.headers());
     let origin = headers.get(header::ORIGIN);
     let is_own = |origin: &HeaderValue| {
         let origin = origin.to_str().unwrap_or_default();
@@ -135,7 +147,12 @@ fn is_of_console(state: &State, method: &Method, headers: &HeaderMap, session: &
         kind.as_bytes()
             .starts_with(b"application/x-www-form-urlencoded")
     });
-    proof.is_none() && opens && (method == Method::GET || method == Method::HEAD || is_form)
+    // A call is never a page to open: a script could read the result in the window that it opened.
+    let is_page = !request.uri().path().starts_with(CALLS);
+    proof.is_none()
+        && is_page
+        && opens
+        && (method == Method::GET || method == Method::HEAD || is_form)
 }
 
 /// Returns whether a header has this value.

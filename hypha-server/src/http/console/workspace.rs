@@ -2,6 +2,7 @@
 //! one workspace.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query};
@@ -15,13 +16,18 @@ use hypha_rpc::workspace::{
 use hypha_rpc::{Map, Value, args};
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value as Json, json};
+use tokio::sync::mpsc;
 
 use super::super::problem::{Problem, problem};
 use super::super::{body, info, request_client};
 use super::layout::proof_field;
 use super::{ADMINISTRATION, Visit, layout, refusal, sign_in};
 
+/// Maximum number of events that wait for a browser.
+const EVENTS_MAX: usize = 64;
+/// Maximum size of the line of an event, in bytes.
+const EVENT_MAX: usize = 2048;
 /// Number of services on a page.
 const PAGE_ROWS: usize = 200;
 /// Estimated memory of a page, as a multiple of the encoded size of the records that it shows.
@@ -383,20 +389,32 @@ async fn live_events(visit: Visit, workspace: &str) -> Result<Response, Problem>
         .subscribe(EVENTS.iter().map(EventKind::as_str))
         .await
         .map_err(refusal)?;
-    let lines = stream::unfold(
-        (events, client, visit),
-        |(mut events, client, visit)| async {
+    let charge = visit.visitor.account.charge(EVENTS_MAX * EVENT_MAX).await;
+    let charge = charge.map_err(|error| body::over_budget(visit.state(), &error))?;
+    let (to_browser, lines) = mpsc::channel(EVENTS_MAX);
+    let state = Arc::clone(visit.state());
+    // A task of its own, because a browser that does not read must not fill the queues of the
+    // client: their events may be large.
+    state.shutdown.spawn(async move {
+        let mut events = events;
+        loop {
             let event = tokio::select! {
-                event = events.next() => event?,
-                _ = client.closed() => return None,
-                () = visit.visitor.account.gives_way() => return None,
-                () = visit.front.state.shutdown.stopped() => return None,
+                event = events.next() => event,
+                _ = client.closed() => None,
+                () = to_browser.closed() => None,
+                () = visit.visitor.account.gives_way() => None,
             };
-            let line = json!({"event": event.kind().as_str(), "data": event.data().to_json()});
-            let line = Bytes::from(format!("{line}\n"));
-            Some((Ok::<_, Infallible>(line), (events, client, visit)))
-        },
-    );
+            let Some(event) = event else {
+                break;
+            };
+            // A browser that is too slow misses events.
+            let _ = to_browser.try_send(line_of(event.kind().as_str(), &event.data().to_json()));
+        }
+    });
+    let lines = stream::unfold((lines, charge), |(mut lines, charge)| async {
+        let line = lines.recv().await?;
+        Some((Ok::<_, Infallible>(line), (lines, charge)))
+    });
     // The first line tells the page that the subscription works.
     let lines = stream::iter([Ok(Bytes::from_static(b"{}\n"))]).chain(lines);
     let headers = [
@@ -404,6 +422,19 @@ async fn live_events(visit: Visit, workspace: &str) -> Result<Response, Problem>
         (header::CACHE_CONTROL, "no-store"),
     ];
     Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+/// Returns the line of an event. Of a large event, such as the registration of a service with long
+/// docs, only the id.
+fn line_of(kind: &str, data: &Json) -> Bytes {
+    let line = json!({"event": kind, "data": data}).to_string();
+    if line.len() < EVENT_MAX {
+        return Bytes::from(line + "\n");
+    }
+    let id = data.get("id").and_then(Json::as_str).unwrap_or_default();
+    let id: String = id.chars().take(200).collect();
+    let data = json!({"id": id, "note": "too large to show"});
+    Bytes::from(format!("{}\n", json!({"event": kind, "data": data})))
 }
 
 /// Shows the forms for tokens.

@@ -1,5 +1,7 @@
 //! The documents, written from the records of services.
 
+use std::collections::HashSet;
+
 use hypha_rpc::{Map, Value};
 use serde_json::{Value as Json, json};
 
@@ -160,12 +162,13 @@ impl Facts {
                 record,
             }));
         }
+        let mut known: HashSet<&str> = found.iter().map(|service| service.slug).collect();
         for (workspace, record) in all() {
             let slug = slug_of(record);
-            let is_known = found.iter().any(|service| service.slug == slug);
-            if is_known || INTERNAL.contains(&slug) || !has_schema(record) {
+            if known.contains(slug) || INTERNAL.contains(&slug) || !has_schema(record) {
                 continue;
             }
+            known.insert(slug);
             found.push(Described {
                 slug,
                 title: text(record, "name").unwrap_or(slug),
@@ -219,19 +222,15 @@ impl Facts {
 
     /// Returns all documents with their paths.
     fn files(&self) -> Vec<(String, String)> {
+        let files = FILES
+            .iter()
+            .filter_map(|path| Some(((*path).to_owned(), self.markdown(path)?)));
         let references = self.described();
-        let references = references
-            .iter()
-            .map(|service| format!("REFERENCE/{}.md", service.slug));
-        let paths = FILES
-            .iter()
-            .map(|file| (*file).to_owned())
-            .chain(references);
-        let files = paths.filter_map(|path| {
-            let text = self.markdown(&path)?;
-            Some((path, text))
+        let references = references.iter().map(|service| {
+            let path = format!("REFERENCE/{}.md", service.slug);
+            (path, self.reference(service))
         });
-        files.collect()
+        files.chain(references).collect()
     }
 
     fn built_in_rows(&self) -> String {
@@ -256,10 +255,11 @@ impl Facts {
     /// Lists services.
     fn list(&self, records: &[Map]) -> String {
         let described = self.described();
+        let described: HashSet<&str> = described.iter().map(|service| service.slug).collect();
         let lines = records.iter().map(|record| {
             let slug = slug_of(record);
             let id = quoted(text(record, "id").unwrap_or(slug));
-            let link = if described.iter().any(|service| service.slug == slug) {
+            let link = if described.contains(slug) {
                 format!(", [reference](REFERENCE/{slug}.md)")
             } else {
                 String::new()
