@@ -466,7 +466,7 @@ fn arguments(
         };
         let same = |other: &&Arg| name(&arg).is_some_and(|wire| name(other) == Some(wire));
         match args.iter().find(same) {
-            // rustc reports repeated names of a function with a body.
+            // rustc reports repeated argument names of a function with a body.
             Some(first) if first.ident == arg.ident && function.semi_token.is_none() => {
                 errors.silent();
                 all = false;

@@ -360,8 +360,9 @@ impl Writer<'_> {
 }
 
 impl Writer<'_> {
-    /// Returns the type of a function at `place`. A function in an argument is called by the
-    /// service, so its arguments have the types of received values; in a result, of sent values.
+    /// Returns the type of a function at `place`. The service calls a function in an argument, so
+    /// the arguments of that function have the types of received values. The caller calls a
+    /// function in a result, so its arguments have the types of sent values.
     fn function(&self, signature: &Signature, place: Position) -> String {
         let (sent, returned) = match place {
             Position::Argument => (Position::Result, Position::Argument),

@@ -123,8 +123,6 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .description("Services for managing workspace.")
         .visibility(Visibility::Public)
         .require_context(true)
-        // Each client decodes this record when it connects.
-        .without_error_schemas()
         // Clients of the Python server read these keys.
         .config("server_id", info.server_id.as_str())
         .config("hypha_version", HYPHA_VERSION)
@@ -135,7 +133,8 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .config("auth0_audience", state.settings.tokens.audience.as_str())
         .config("auth0_issuer", state.settings.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
-    let service = listed_raw(service, state);
+    // Each client decodes this record when it connects, so it must not be large.
+    let service = listed_raw(service, state).without_error_schemas();
     // The record is not in the registry: clients learn the manager's address when they connect.
     let record = client.register_service(service).notify(false).await?;
     Ok((client, record))

@@ -56,7 +56,8 @@ const SPARE_LANES: usize = 2;
 /// Upper bound on the capacity of a kept lane, in frames.
 const SPARE_FRAMES: usize = 16;
 
-/// Number of the lane of the server's own frames. No connection has this generation.
+/// Number of the lane of the server's own frames. The number of any other lane is the generation
+/// of its connection, which is never 0.
 const SERVER: u64 = 0;
 
 /// The receiver has disconnected.
@@ -242,8 +243,8 @@ struct Lanes {
     charge: Option<Charge>,
     /// Senders that wait for room, in the order of their arrival.
     waiters: VecDeque<Waiter>,
-    /// Whether the first waiter waits for room of other lanes. No sender may then overtake it,
-    /// because a large frame would otherwise wait for as long as small frames arrive.
+    /// Whether the first waiter waits for room that other lanes occupy. If so, no sender may
+    /// overtake it: otherwise a steady flow of small frames would delay a large frame without end.
     full: bool,
     /// Whether the outbox refuses further frames.
     closed: bool,

@@ -4,7 +4,7 @@
 //! A caller must not wait for a callee that has disconnected, and a handler must not work for a
 //! disconnected caller. The event `client_disconnected` is not enough, because it reaches only the
 //! subscribers of one workspace, and calls cross workspaces. So the router records both ends of
-//! each message with a session. Other messages belong to no call, so their ends need not be
+//! each message that has a session. Other messages belong to no call, so their ends need not be
 //! notified.
 
 use std::collections::HashSet;

@@ -133,7 +133,7 @@ impl Attack {
         }
     }
 
-    /// Records that a connection waits with its attempt in progress, and has therefore reached its
+    /// Records that a connection waits in the middle of its attempt. This counts as reaching its
     /// goal.
     pub fn held(&self, n: usize) {
         self.count("held");

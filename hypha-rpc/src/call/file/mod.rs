@@ -640,7 +640,7 @@ impl<'de> Deserialize<'de> for RemoteFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::Map(members) if peer::is_file(&members) => Ok(Self::of(Peer::new(members))),
-            // Every kind of buffer, and a list of numbers, because JSON has no bytes.
+            // `Binary` accepts any buffer, and a list of numbers, because JSON has no bytes.
             other => match other.decode_as::<Binary>() {
                 Ok(content) => Ok(content.0.into()),
                 Err(_) => Err(D::Error::custom(format_args!(
