@@ -136,13 +136,23 @@ function parsed(text, name) {
   }
 }
 
+/** Returns whether the user has changed a field within an element. */
+function isFilledIn(container) {
+  // Defaults of the members, and the first choice of a list without an empty one, do not count.
+  return [...container.querySelectorAll("input, select, textarea")].some((control) => {
+    if (control.type === "file") return control.files.length > 0;
+    if (control.localName !== "select") return control.value !== control.defaultValue;
+    const first = [...control.options].findIndex((option) => option.defaultSelected);
+    return control.selectedIndex !== Math.max(0, first);
+  });
+}
+
 /** Returns the value of a field, or `undefined` if it is left out. */
 async function read(field, forCode) {
   const { kind, name } = field.dataset;
   const isRequired = "required" in field.dataset;
   if (kind === "object") {
-    const value = await readAll(field, forCode);
-    return isRequired || Object.keys(value).length > 0 ? value : undefined;
+    return isRequired || isFilledIn(field) ? readAll(field, forCode) : undefined;
   }
   const file = field.querySelector("input[type=file]")?.files[0];
   if (file) return forCode ? new FileValue(file.name, kind) : fromFile(file, kind);
