@@ -113,6 +113,11 @@ async function typedService(browser, id) {
     const shown = await code.textContent();
     check(`the call in ${language}`, shown.includes(text), shown);
   }
+  await add.section.getByLabel("Language").selectOption("curl");
+  const curl = await code.textContent();
+  check("curl has no token of an anonymous user", !curl.includes("Authorization"), curl);
+  await add.field("a").locator("input").fill("one");
+  check("the last valid call stays", (await code.textContent()).includes('{"a":1'));
   await checkAccessibility(page, "the page of a service");
   await page.close();
 }

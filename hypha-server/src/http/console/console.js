@@ -2,7 +2,7 @@
 //
 // Nothing here creates markup from texts of services; see values.js.
 
-import { FileValue, snippets } from "./code.js";
+import { FileValue, FunctionValue, snippets } from "./code.js";
 import { array, decodeAll, element, encode, Float, plot, replot, show } from "./values.js";
 
 /** Maximum number of stream items, and of events, that the page shows. */
@@ -154,12 +154,16 @@ async function read(field, forCode) {
   if (kind === "object") {
     return isRequired || isFilledIn(field) ? readAll(field, forCode) : undefined;
   }
+  if (kind === "function") {
+    if (!isRequired || !forCode) return undefined;
+    return new FunctionValue(Number(field.dataset.count));
+  }
   const file = field.querySelector("input[type=file]")?.files[0];
   if (file) return forCode ? new FileValue(file.name, kind) : fromFile(file, kind);
   const text = field.querySelector("input:not([type=file]), select, textarea")?.value ?? "";
   if (kind === "text") return text === "" && !isRequired ? undefined : text;
   if (text.trim() === "") {
-    if (isRequired && !forCode) throw new BadArgument(`${name}: a value is required`);
+    if (isRequired) throw new BadArgument(`${name}: a value is required`);
     return undefined;
   }
   if (kind === "integer") {
@@ -375,21 +379,27 @@ function setUpCode(form, details) {
   const button = element("button", "", "Copy");
   button.type = "button";
   button.addEventListener("click", () => copy(text.textContent, button));
+  // The arguments of the last valid call.
+  let last;
   const update = async () => {
     const { server, workspace, service, method } = form.dataset;
-    let args = {};
     try {
-      args = await argumentsOf(form, true);
+      last = await argumentsOf(form, true);
     } catch {
-      // The form is being filled in.
+      // The form is being filled in. The last valid call stays.
     }
-    const all = snippets({ server, workspace, service, method, args });
+    const all = snippets({
+      server, workspace, service, method,
+      args: last ?? {},
+      isStream: "stream" in form.dataset,
+      isSignedIn: "signedIn" in form.dataset,
+    });
     if (!select.options.length) {
       for (const language of Object.keys(all)) select.append(new Option(language));
-      const last = localStorage.getItem(LANGUAGE);
-      if (Object.hasOwn(all, last)) select.value = last;
+      const language = localStorage.getItem(LANGUAGE);
+      if (Object.hasOwn(all, language)) select.value = language;
     }
-    text.textContent = all[select.value];
+    text.textContent = last ? all[select.value] : "Fill in the arguments to see the program.";
   };
   select.addEventListener("change", () => {
     localStorage.setItem(LANGUAGE, select.value);

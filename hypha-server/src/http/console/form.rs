@@ -5,6 +5,7 @@
 //! reads the values back from the attributes `data-kind` and `data-name` of the fields.
 
 use hypha_rpc::schema::KIND;
+use hypha_wire::keys::SCHEMA_ARGUMENTS;
 use maud::{Markup, html};
 use serde_json::{Map, Value as Json};
 
@@ -130,8 +131,13 @@ impl<'a> Form<'a> {
                 }
             };
         }
+        let arguments = schema.get(SCHEMA_ARGUMENTS).and_then(Json::as_array);
+        // Limited, because the program lists the types of the arguments.
+        let count = arguments.map_or(1, |arguments| arguments.len().min(12));
+        let count = (kind == Kind::Function).then_some(count);
         html! {
-            div class="field" data-kind=(word(&kind)) data-name=(name) data-required[required] {
+            div class="field" data-kind=(word(&kind)) data-name=(name) data-required[required]
+                data-count=[count] {
                 label for=(id) { (label) }
                 (hint)
                 (control(&kind, &id, described, default, required))
@@ -238,9 +244,14 @@ fn word(kind: &Kind<'_>) -> &'static str {
     }
 }
 
+/// Returns whether a schema describes a stream.
+pub(super) fn is_stream(schema: &Json) -> bool {
+    schema.get(KIND).and_then(Json::as_str) == Some("stream")
+}
+
 /// Returns the type of a value as a label for people.
 pub(super) fn type_of(schema: &Json) -> String {
-    if schema.get(KIND).and_then(Json::as_str) == Some("stream") {
+    if is_stream(schema) {
         return "stream".into();
     }
     match kind(schema) {

@@ -167,7 +167,8 @@ fn method_section(
             }
             form data-call=(visit.path(&["http", workspace, "services", id, name]))
                 data-server=(public) data-workspace=(workspace) data-service=(id)
-                data-method=(name) {
+                data-method=(name) data-stream[returns.is_some_and(form::is_stream)]
+                data-signed-in[visit.session.has_token] {
                 @if let Some(parameters) = described {
                     (Form::new(parameters, prefix.clone()).fields(parameters, 0))
                 } @else {
