@@ -3,7 +3,9 @@
 // Nothing here creates markup from texts of services; see values.js.
 
 import { FileValue, FunctionValue, snippets } from "./code.js";
-import { array, decodeAll, element, encode, Float, plot, replot, show } from "./values.js";
+import {
+  array, decodeAll, element, encode, Float, plot, replot, show, showBytes,
+} from "./values.js";
 
 /** Maximum number of stream items, and of events, that the page shows. */
 const ITEMS_MAX = 200;
@@ -270,7 +272,21 @@ const isStreamError = (value) =>
   value !== null && typeof value === "object" && typeof value.error === "string" &&
   value.traceback === "" && Object.keys(value).length === 2;
 
+/** Returns the name in the header of a file, or an empty text. */
+function fileName(disposition) {
+  const encoded = /filename\*=UTF-8''([^;]*)/.exec(disposition);
+  if (encoded) return decodeURIComponent(encoded[1]);
+  return /filename="([^"]*)"/.exec(disposition)?.[1] ?? "";
+}
+
 async function readResult(response, result) {
+  // The browser accepts every type, so the server sends the content of a file.
+  const disposition = response.headers.get("Content-Disposition");
+  if (disposition !== null) {
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    result.append(showBytes(bytes, fileName(disposition)));
+    return bytes.length;
+  }
   const isStream = response.headers.get("Cache-Control") === "no-cache";
   const view = isStream ? new StreamView(result) : null;
   const reader = response.body.getReader();

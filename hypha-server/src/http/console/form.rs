@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json};
 
 /// Maximum depth of nested fields. Deeper values are entered as JSON.
-const DEPTH_MAX: usize = 6;
+pub(super) const DEPTH_MAX: usize = 6;
 /// Maximum number of fields of a form. Without a maximum, definitions that refer to each other
 /// could produce exponentially many fields.
 const FIELDS_MAX: usize = 200;
@@ -249,8 +249,48 @@ pub(super) fn is_stream(schema: &Json) -> bool {
     schema.get(KIND).and_then(Json::as_str) == Some("stream")
 }
 
+/// Returns the type of a result, in the words of `hypha describe`.
+pub(super) fn result_type(schema: &Json, depth: usize) -> String {
+    let Some(depth) = depth.checked_sub(1) else {
+        return "any".into();
+    };
+    let items = schema.get("items").map(|items| result_type(items, depth));
+    let of = items.map(|items| format!(" of {items}"));
+    let of = of.unwrap_or_default();
+    if let Some(kind) = schema.get(KIND).and_then(Json::as_str) {
+        return match kind {
+            "ndarray" => "array of numbers".into(),
+            kind => format!("{kind}{of}"),
+        };
+    }
+    if let Some(name) = schema.get("$ref").and_then(Json::as_str) {
+        return name.rsplit('/').next().unwrap_or(name).to_owned();
+    }
+    let list = |key: &str| schema.get(key).and_then(Json::as_array);
+    if let Some(values) = list("enum") {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        return values.join(" | ");
+    }
+    if let Some(kinds) = list("anyOf").or_else(|| list("oneOf")) {
+        let kinds: Vec<String> = kinds.iter().map(|kind| result_type(kind, depth)).collect();
+        return kinds.join(" | ");
+    }
+    match schema.get("type") {
+        Some(Json::String(kind)) if kind == "array" => format!("list{of}"),
+        Some(Json::String(kind)) => match schema.get("format").and_then(Json::as_str) {
+            Some("binary") => "bytes".into(),
+            _ => kind.clone(),
+        },
+        Some(Json::Array(kinds)) => {
+            let kinds: Vec<&str> = kinds.iter().filter_map(Json::as_str).collect();
+            kinds.join(" | ")
+        }
+        _ => "any".into(),
+    }
+}
+
 /// Returns the type of a value as a label for people.
-pub(super) fn type_of(schema: &Json) -> String {
+fn type_of(schema: &Json) -> String {
     if is_stream(schema) {
         return "stream".into();
     }
@@ -367,6 +407,36 @@ mod tests {
         ] {
             assert_eq!(word(&kind(&schema)), expected, "{schema}");
         }
+    }
+
+    #[test]
+    fn results_have_the_names_of_their_types() {
+        for (schema, expected) in [
+            (json!({"x-hypha-type": "file"}), "file"),
+            (json!({"x-hypha-type": "ndarray"}), "array of numbers"),
+            (
+                json!({"x-hypha-type": "stream", "items": {"type": "integer"}}),
+                "stream of integer",
+            ),
+            (json!({"$ref": "#/$defs/Position"}), "Position"),
+            (
+                json!({"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]}),
+                "A | null",
+            ),
+            (
+                json!({"type": "array", "items": {"type": "string", "format": "binary"}}),
+                "list of bytes",
+            ),
+            (json!({"type": ["integer", "null"]}), "integer | null"),
+            (json!(7), "any"),
+        ] {
+            assert_eq!(result_type(&schema, DEPTH_MAX), expected, "{schema}");
+        }
+        let mut deep = json!({"type": "string"});
+        for _ in 0..50 {
+            deep = json!({"type": "array", "items": deep});
+        }
+        assert!(result_type(&deep, DEPTH_MAX).ends_with("of any"));
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn method_section(
                     }
                 }
                 @if let Some(returns) = returns {
-                    p class="quiet" { "Returns: " (form::type_of(returns)) }
+                    p class="quiet" { "Returns: " (form::result_type(returns, form::DEPTH_MAX)) }
                 }
                 div class="buttons" {
                     button type="submit" class="primary" { "Call" }

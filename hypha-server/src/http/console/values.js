@@ -338,7 +338,7 @@ export function show(value) {
   const found = elements(value);
   if (found) return showArray(found);
   const bytes = bytesOf(value);
-  if (bytes) return showBytes(bytes.data, bytes.type);
+  if (bytes) return showBytes(bytes.data);
   const isSeries = Array.isArray(value) && value.length > 2 &&
     value.every((item) => typeof item === "number");
   if (isSeries) return element("div", "", plot(value), tree(value));
@@ -365,14 +365,15 @@ function imageType(bytes) {
   return webp ? "image/webp" : null;
 }
 
-function showBytes(bytes) {
+/** Returns an element that shows bytes and offers them as a file. */
+export function showBytes(bytes, name) {
   const type = imageType(bytes);
   // Without a type that a browser would show, a download stays a download.
   const blob = new Blob([bytes], { type: type ?? "application/octet-stream" });
   const url = URL.createObjectURL(blob);
-  const link = element("a", "button", `Download ${size(bytes.length)}`);
+  const link = element("a", "button", `Download ${name ? `${name}, ` : ""}${size(bytes.length)}`);
   link.href = url;
-  link.download = type ? `result.${type.slice(6)}` : "result.bin";
+  link.download = name || (type ? `result.${type.slice(6)}` : "result.bin");
   const box = element("div", "bytes");
   if (type) {
     const image = element("img");
