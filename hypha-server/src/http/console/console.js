@@ -290,15 +290,19 @@ async function readResult(response, result) {
   const isStream = response.headers.get("Cache-Control") === "no-cache";
   const view = isStream ? new StreamView(result) : null;
   const reader = response.body.getReader();
+  const pieces = [];
   let rest = new Uint8Array();
   let length = 0;
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error) => {
+      if (view) view.say(error.name === "AbortError" ? "Stopped after" : "Interrupted after");
+      throw error;
+    });
     if (done) break;
     length += value.length;
     if (!view) {
       // Joined at the end, because a single value may be large.
-      result.pieces = (result.pieces ?? []).concat(value);
+      pieces.push(value);
       continue;
     }
     const joined = new Uint8Array(rest.length + value.length);
@@ -318,11 +322,10 @@ async function readResult(response, result) {
   }
   const whole = new Uint8Array(length);
   let at = 0;
-  for (const piece of result.pieces ?? []) {
+  for (const piece of pieces) {
     whole.set(piece, at);
     at += piece.length;
   }
-  delete result.pieces;
   const { values } = decodeAll(whole);
   if (values.length !== 1) throw new Error("the result is incomplete");
   result.append(show(values[0]));
@@ -361,8 +364,12 @@ async function call(form, result, stop) {
       showError(result, String(detail) || `status ${response.status}`);
     }
   } catch (error) {
-    if (error.name === "AbortError") result.append(element("p", "quiet", "Stopped"));
-    else if (error instanceof TypeError) showError(result, "The server does not answer");
+    if (error.name === "AbortError") {
+      // A stream has said it in its own line.
+      if (!result.querySelector(":scope > .items")) {
+        result.append(element("p", "quiet", "Stopped"));
+      }
+    } else if (error instanceof TypeError) showError(result, "The server does not answer");
     else showError(result, error.message, false);
   } finally {
     button.disabled = false;
@@ -431,7 +438,8 @@ for (const form of document.querySelectorAll("form[data-call]")) {
   const stop = form.querySelector("[data-stop]");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    call(form, section.querySelector(".result"), stop);
+    // Without buttons, the method needs a function, which the console cannot pass.
+    if (stop) call(form, section.querySelector(".result"), stop);
   });
   setUpCode(form, section.querySelector("[data-code]"));
 }

@@ -29,6 +29,8 @@ pub(super) struct Form<'a> {
     count: usize,
     /// Whether a field was omitted.
     omits: bool,
+    /// Whether an argument that is required is a function.
+    needs_function: bool,
 }
 
 /// The value that a field holds.
@@ -58,7 +60,13 @@ impl<'a> Form<'a> {
             prefix,
             count: 0,
             omits: false,
+            needs_function: false,
         }
+    }
+
+    /// Returns whether an argument that is required is a function, which HTTP cannot carry.
+    pub(super) fn needs_function(&self) -> bool {
+        self.needs_function
     }
 
     /// Returns the fields for the members of an object.
@@ -109,6 +117,7 @@ impl<'a> Form<'a> {
         let default = own("default").filter(|default| !default.is_null());
         let default = default.filter(|default| default.to_string().len() <= TEXT_MAX);
         let required = required && !is_nullable;
+        self.needs_function |= kind == Kind::Function && required && depth == 0;
         let hint = format!("{id}-hint");
         let described = description.map(|_| hint.as_str());
         let label = html! {
@@ -355,7 +364,7 @@ fn control(
             textarea id=(id) rows="1" spellcheck="false" aria-describedby=[described] { (text) }
         } @else if *kind == Kind::Function {
             p id=(id) class="quiet" {
-                "The browser cannot pass functions. Call this method from a program."
+                "The console cannot pass functions."
             }
         } @else {
             @let placeholder = match kind {
@@ -437,6 +446,23 @@ mod tests {
             deep = json!({"type": "array", "items": deep});
         }
         assert!(result_type(&deep, DEPTH_MAX).ends_with("of any"));
+    }
+
+    #[test]
+    fn required_functions_are_noticed() {
+        for (required, expected) in [(json!(["f"]), true), (json!([]), false)] {
+            let parameters = json!({
+                "properties": {"f": {
+                    "x-hypha-type": "function",
+                    "x-hypha-arguments": [{"type": "integer"}, {"type": "integer"}],
+                }},
+                "required": required,
+            });
+            let mut form = Form::new(&parameters, "f".into());
+            let fields = form.fields(&parameters, 0).into_string();
+            assert!(fields.contains(r#"data-count="2""#), "{fields}");
+            assert_eq!(form.needs_function(), expected, "{fields}");
+        }
     }
 
     #[test]

@@ -154,6 +154,11 @@ fn method_section(
     let returns = method.function.get("returns");
     let prefix = format!("m{index}");
     let public = &visit.state().info.public_base_url;
+    let form = described.map(|parameters| {
+        let mut form = Form::new(parameters, prefix.clone());
+        (form.fields(parameters, 0), form.needs_function())
+    });
+    let needs_function = form.as_ref().is_some_and(|(_, needs)| *needs);
     html! {
         details class="method card" id=(prefix) open[index == 0] {
             summary {
@@ -169,8 +174,8 @@ fn method_section(
                 data-server=(public) data-workspace=(workspace) data-service=(id)
                 data-method=(name) data-stream[returns.is_some_and(form::is_stream)]
                 data-signed-in[visit.session.has_token] {
-                @if let Some(parameters) = described {
-                    (Form::new(parameters, prefix.clone()).fields(parameters, 0))
+                @if let Some((fields, _)) = form {
+                    (fields)
                 } @else {
                     div class="field" data-kind="arguments" data-name="" {
                         label for=(format!("{prefix}-args")) {
@@ -184,9 +189,16 @@ fn method_section(
                 @if let Some(returns) = returns {
                     p class="quiet" { "Returns: " (form::result_type(returns, form::DEPTH_MAX)) }
                 }
-                div class="buttons" {
-                    button type="submit" class="primary" { "Call" }
-                    button type="button" data-stop="" hidden { "Stop" }
+                @if needs_function {
+                    p {
+                        "This method needs a function, which the console cannot pass. Call it from "
+                        "a program."
+                    }
+                } @else {
+                    div class="buttons" {
+                        button type="submit" class="primary" { "Call" }
+                        button type="button" data-stop="" hidden { "Stop" }
+                    }
                 }
             }
             div class="result" role="region" aria-live="polite"
