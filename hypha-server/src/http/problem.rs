@@ -65,7 +65,12 @@ fn with_retry(status: StatusCode, mut response: Response) -> Response {
 }
 
 impl Problem {
-    #[cfg(any(feature = "a2a", feature = "mcp", feature = "skills"))]
+    #[cfg(any(
+        feature = "a2a",
+        feature = "console",
+        feature = "mcp",
+        feature = "skills"
+    ))]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

@@ -82,7 +82,16 @@ pub(super) async fn sign_in(visit: Visit, body: Body) -> Response {
             session::set_cookie(visit.state(), &mut response, TOKEN_COOKIE, &token);
             response
         }
-        Err(problem) => visit.show("Sign in", Err(problem)),
+        Err(problem) => {
+            let (status, text) = problem.into_parts();
+            let content = html! {
+                h1 { "You are not signed in" }
+                p class="bad" role="alert" { (text) }
+                (forms(&visit))
+            };
+            let page = layout::page(&visit, "Sign in", &content);
+            respond(visit.state(), status, page)
+        }
     }
 }
 
@@ -117,7 +126,18 @@ async fn checked(visit: &Visit, token: &str) -> Result<(), Problem> {
         let text = format!("A token has at most {TOKEN_MAX} plain characters");
         return Err(problem(StatusCode::BAD_REQUEST, text));
     }
-    crate::session::user_of(visit.state(), token).await?;
+    let user = crate::session::user_of(visit.state(), token).await;
+    user.map_err(|refusal| {
+        let (status, text) = Problem::from(refusal).into_parts();
+        if status != StatusCode::UNAUTHORIZED {
+            return problem(status, text);
+        }
+        let text = format!(
+            "The server does not accept this token. It may be incomplete, expired, revoked, or of \
+             another server. ({text})"
+        );
+        problem(status, text)
+    })?;
     Ok(())
 }
 

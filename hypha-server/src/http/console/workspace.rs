@@ -241,7 +241,17 @@ async fn service_list(visit: &Visit, workspace: &str, search: &Search) -> Result
 
 /// Lists the clients of a workspace.
 pub(super) async fn clients(visit: Visit, Path(workspace): Path<String>) -> Response {
-    let content = client_list(&visit, &workspace).await;
+    let content = match client_list(&visit, &workspace).await {
+        Err(problem) if problem.status() == StatusCode::FORBIDDEN => Ok(html! {
+            h1 { (workspace) }
+            (layout::tabs(&visit, &workspace, "clients"))
+            p { "Only users that may enter the workspace see its clients." }
+            @if !visit.session.has_token {
+                p { a href=(format!("{}#sign-in", visit.path(&[]))) { "Sign in" } }
+            }
+        }),
+        content => content,
+    };
     visit.show("Clients", content)
 }
 
