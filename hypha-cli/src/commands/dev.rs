@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 9527)]
     port: u16,
     /// Root token, which permits everything; at least 32 characters. Default: a random token, which
-    /// is not shown
+    /// the command prints
     #[arg(
         long,
         value_name = "TOKEN",
@@ -194,12 +194,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         root_token,
     } = options;
     // A root token is needed, because only administrators can register services in `public`.
-    let root_token = root_token
-        .filter(|token| !token.is_empty())
-        .unwrap_or_else(|| {
-            let bytes: [u8; 32] = rand::rng().random();
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-        });
+    let given = root_token.filter(|token| !token.is_empty());
+    let random = given.is_none().then(|| {
+        let bytes: [u8; 32] = rand::rng().random();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    });
+    let root_token: String = given.or_else(|| random.clone()).unwrap_or_default();
     let address = if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
@@ -227,15 +227,16 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         .workspace(WORKSPACE);
     let client = options.client_id("dev").await?;
     client.register_service(Sample).await?;
-    output::say(&text(server.url()))?;
+    output::say(&text(server.url(), random.as_deref()))?;
     interrupted().await;
     client.shutdown(GRACE).await;
     server.shutdown().await;
     Ok(())
 }
 
-/// Returns the text that suggests the next commands.
-fn text(url: &str) -> String {
+/// Returns the text that suggests the next commands. `token` is the random root token; a token that
+/// the user has set is not shown.
+fn text(url: &str, token: Option<&str>) -> String {
     let is_default = url == crate::connection::DEFAULT_URL
         || url == crate::connection::DEFAULT_URL.replace("localhost", "127.0.0.1");
     let export = if is_default {
@@ -243,11 +244,20 @@ fn text(url: &str) -> String {
     } else {
         format!("  export HYPHA_SERVER_URL={url}\n")
     };
+    let sign_in = match token {
+        Some(token) => format!(
+            "{url}/console/, with the root token of this run:
+  {token}"
+        ),
+        None => format!("{url}/console/, with your root token."),
+    };
     format!(
         "The server runs at {url}. Press Ctrl-C to stop it.
 
 Open the console in a browser:
   {url}/console/ws/public/service/dev:sample
+
+Sign in as administrator at {sign_in}
 
 Try in another terminal:
 {export}  hypha services public

@@ -48,7 +48,10 @@ async fn the_commands_that_dev_prints_work() -> anyhow::Result<()> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut url = String::new();
     let mut commands = Vec::new();
+    let mut shows_token = false;
     while let Some(line) = lines.next_line().await? {
+        let token = line.trim();
+        shows_token |= token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if let Some(value) = line.trim().strip_prefix("export HYPHA_SERVER_URL=") {
             url = value.to_owned();
         }
@@ -59,6 +62,7 @@ async fn the_commands_that_dev_prints_work() -> anyhow::Result<()> {
             break;
         }
     }
+    assert!(shows_token, "no root token");
     let mut results = Vec::new();
     for words in &commands {
         let words: Vec<&str> = words.split(' ').collect();

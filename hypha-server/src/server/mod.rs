@@ -162,6 +162,8 @@ async fn start_at(
     let state = Arc::new(State::new(Parts {
         info,
         settings,
+        #[cfg(feature = "console")]
+        has_login_methods: !extensions.login_methods.is_empty(),
         registry: backend.registry,
         bus: backend.bus,
         store,

@@ -79,6 +79,9 @@ pub(crate) struct State {
     /// The checked settings. The server id, the secret for tokens and the root token were removed
     /// from them.
     pub(crate) settings: Settings,
+    /// Whether the embedding program has added or replaced methods of the login service.
+    #[cfg(feature = "console")]
+    pub(crate) has_login_methods: bool,
     /// Time of the start.
     pub(crate) started: std::time::Instant,
     pub(crate) counters: Arc<Counters>,
@@ -111,6 +114,8 @@ pub(crate) struct State {
 pub(crate) struct Parts {
     pub(crate) info: ServerInfo,
     pub(crate) settings: Settings,
+    #[cfg(feature = "console")]
+    pub(crate) has_login_methods: bool,
     pub(crate) registry: Box<dyn Registry>,
     pub(crate) bus: Box<dyn Bus>,
     pub(crate) store: Store,
@@ -151,6 +156,8 @@ impl State {
             clients: ServerClients::default(),
             shutdown: Shutdown::new(parts.alive),
             settings: parts.settings,
+            #[cfg(feature = "console")]
+            has_login_methods: parts.has_login_methods,
         }
     }
 

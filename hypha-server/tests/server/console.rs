@@ -276,13 +276,21 @@ async fn a_token_is_kept_in_the_cookie_and_in_no_page() -> Result<()> {
     let refused = browser.sign_in("no token").await?;
     assert!(refused.status().is_client_error());
     let page = refused.text().await?;
-    for part in ["The server does not accept this token", "Use this token", "<nav"] {
+    assert!(!page.contains("Open the login page"), "{page}");
+    for part in [
+        "The server does not accept this token",
+        "Use this token",
+        "<nav",
+    ] {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert_eq!(browser.cookie("hypha_console"), None);
-    let (_, page) = browser.open("/console/ws/public/clients").await?;
+    let (_, page) = browser.open("/console/ws/ws-user-root/clients").await?;
     let sentence = "Only users that may enter the workspace see its clients.";
-    assert!(page.contains(sentence) && page.contains("class=\"tabs\""), "{page}");
+    assert!(
+        page.contains(sentence) && page.contains("class=\"tabs\""),
+        "{page}"
+    );
     let response = browser.sign_in(ROOT).await?;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     let (_, page) = browser.open("/console/").await?;

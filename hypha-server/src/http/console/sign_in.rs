@@ -19,6 +19,9 @@ const LOGIN: &str = "hypha-login";
 /// Returns the forms to sign in, for a user without a token.
 pub(super) fn forms(visit: &Visit) -> Markup {
     let accounts = cfg!(feature = "accounts") && visit.state().settings.accounts.enabled;
+    // Without any of these, the login page only asks for a token.
+    let has_provider = visit.state().settings.tokens.provider_keys_url().is_some();
+    let has_page = accounts || has_provider || visit.state().has_login_methods;
     let action = visit.path(&["sign-in"]);
     html! {
         section id="sign-in" aria-labelledby="sign-in-title" {
@@ -44,11 +47,13 @@ pub(super) fn forms(visit: &Visit) -> Markup {
                     input id="token" name="token" type="password" autocomplete="off" required;
                     button type="submit" { "Use this token" }
                 }
-                form class="card" method="post" action=(visit.path(&["login"])) {
-                    h3 { "With the login page" }
-                    (proof_field(visit))
-                    p { "For accounts of an identity provider or of your organization." }
-                    button type="submit" { "Open the login page" }
+                @if has_page {
+                    form class="card" method="post" action=(visit.path(&["login"])) {
+                        h3 { "With the login page" }
+                        (proof_field(visit))
+                        p { "For accounts of an identity provider or of your organization." }
+                        button type="submit" { "Open the login page" }
+                    }
                 }
             }
         }
