@@ -195,7 +195,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     } = options;
     // A root token is needed, because only administrators can register services in `public`.
     let given = root_token.filter(|token| !token.is_empty());
-    let random = given.is_none().then(|| {
+    let random: Option<String> = given.is_none().then(|| {
         let bytes: [u8; 32] = rand::rng().random();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     });

@@ -5,7 +5,7 @@ use hypha_rpc::{Value, args};
 use maud::{Markup, html};
 
 use super::super::problem::Problem;
-use super::{ADMINISTRATION, Visit, refusal};
+use super::{ADMINISTRATION, Visit, layout, refusal};
 
 /// Shows the servers, their connections and the accounts. The services that list them check the
 /// permission.
@@ -68,19 +68,21 @@ async fn content(visit: &Visit) -> Result<Markup, Problem> {
 /// Returns a table of numbers by name.
 fn counts(title: &str, counts: Option<&Value>) -> Markup {
     html! {
-        table {
-            thead { tr { th scope="col" { (title) } th scope="col" { "Connections" } } }
-            tbody {
-                @if let Some(Value::Map(counts)) = counts {
-                    @for (name, count) in counts {
-                        tr {
-                            th scope="row" { (name) }
-                            td class="number" { (count.as_u64().unwrap_or_default()) }
+        (layout::scrolling(title, &html! {
+            table {
+                thead { tr { th scope="col" { (title) } th scope="col" { "Connections" } } }
+                tbody {
+                    @if let Some(Value::Map(counts)) = counts {
+                        @for (name, count) in counts {
+                            tr {
+                                th scope="row" { (name) }
+                                td class="number" { (count.as_u64().unwrap_or_default()) }
+                            }
                         }
                     }
                 }
             }
-        }
+        }))
     }
 }
 
@@ -96,33 +98,35 @@ fn table_of(accounts: &[Value]) -> Markup {
     };
     let is = |account: &Value, name: &str| account.get(name).and_then(Value::as_bool);
     html! {
-        table {
-            thead {
-                tr {
-                    @for title in ["E-mail", "Name", "Id", "Roles", "Status"] {
-                        th scope="col" { (title) }
+        (layout::scrolling("Accounts", &html! {
+            table {
+                thead {
+                    tr {
+                        @for title in ["E-mail", "Name", "Id", "Roles", "Status"] {
+                            th scope="col" { (title) }
+                        }
                     }
                 }
-            }
-            tbody {
-                @for account in accounts {
-                    tr {
-                        th scope="row" { (text(account, "email")) }
-                        td { (text(account, "name")) }
-                        td { code { (text(account, "id")) } }
-                        td { (text(account, "roles")) }
-                        td {
-                            @if is(account, "disabled") == Some(true) {
-                                "disabled"
-                            } @else if is(account, "email_verified") == Some(true) {
-                                "verified"
-                            } @else {
-                                "not verified"
+                tbody {
+                    @for account in accounts {
+                        tr {
+                            th scope="row" { (text(account, "email")) }
+                            td { (text(account, "name")) }
+                            td { code { (text(account, "id")) } }
+                            td { (text(account, "roles")) }
+                            td {
+                                @if is(account, "disabled") == Some(true) {
+                                    "disabled"
+                                } @else if is(account, "email_verified") == Some(true) {
+                                    "verified"
+                                } @else {
+                                    "not verified"
+                                }
                             }
                         }
                     }
                 }
             }
-        }
+        }))
     }
 }

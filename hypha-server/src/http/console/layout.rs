@@ -123,6 +123,13 @@ pub(super) fn tabs(visit: &Visit, workspace: &str, current: &str) -> Markup {
     }
 }
 
+/// Returns a table that scrolls if the screen is too narrow for it.
+pub(super) fn scrolling(label: &str, table: &Markup) -> Markup {
+    html! {
+        div class="scroll" role="region" aria-label=(label) tabindex="0" { (table) }
+    }
+}
+
 /// Returns a time in seconds since 1970 as a text in UTC, such as `2026-01-31 12:00:00`.
 pub(super) fn time(seconds: f64) -> String {
     let since = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();

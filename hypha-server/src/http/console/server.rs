@@ -4,9 +4,9 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::super::problem::Problem;
-use super::Visit;
 use super::chart::{chart, number};
 use super::history::History;
+use super::{Visit, layout};
 use crate::process;
 use crate::state::HYPHA_VERSION;
 
@@ -55,14 +55,16 @@ async fn content(visit: &Visit) -> Result<Markup, Problem> {
             }
             @if let Some(history) = &visit.front.history { (charts(history)) }
             h2 { "Since the start" }
-            table {
-                thead { tr { th scope="col" { "Count" } th scope="col" { "Value" } } }
-                tbody {
-                    @for (name, value) in numbers {
-                        tr { th scope="row" { (name) } td class="number" { (value) } }
+            (layout::scrolling("Counts", &html! {
+                table {
+                    thead { tr { th scope="col" { "Count" } th scope="col" { "Value" } } }
+                    tbody {
+                        @for (name, value) in numbers {
+                            tr { th scope="row" { (name) } td class="number" { (value) } }
+                        }
                     }
                 }
-            }
+            }))
         }
         p { "All metrics: " code { (state.info.public_base_url) "/metrics" } }
     })

@@ -76,17 +76,19 @@ async fn workspaces(visit: &Visit) -> Result<Markup, Problem> {
             "Programs connect to " code { (visit.state().info.public_base_url) }
             " and offer services in workspaces."
         }
-        table {
-            thead { tr { th scope="col" { "Workspace" } th scope="col" { "Description" } } }
-            tbody {
-                @for (id, description) in &rows {
-                    tr {
-                        th scope="row" { a href=(visit.path(&["ws", id])) { (id) } }
-                        td { (description) }
+        (layout::scrolling("Workspaces", &html! {
+            table {
+                thead { tr { th scope="col" { "Workspace" } th scope="col" { "Description" } } }
+                tbody {
+                    @for (id, description) in &rows {
+                        tr {
+                            th scope="row" { a href=(visit.path(&["ws", id])) { (id) } }
+                            td { (description) }
+                        }
                     }
                 }
             }
-        }
+        }))
         @if visit.session.has_token {
             details class="card" {
                 summary { "Create a workspace" }
@@ -195,34 +197,36 @@ async fn service_list(visit: &Visit, workspace: &str, search: &Search) -> Result
         div data-live="2000" id="live-services" {
             p role="status" { (count) @if count == 1 { " service" } @else { " services" } }
             @if !shown.is_empty() {
-                table id="services" {
-                    thead {
-                        tr {
-                            @for title in ["Service", "Client", "Type", "Description"] {
-                                th scope="col" { (title) }
-                            }
-                        }
-                    }
-                    tbody {
-                        @for [id, name, kind, description] in shown {
-                            @let (client, service) = id.split_once(':').unwrap_or(("", id));
+                (layout::scrolling("Services", &html! {
+                    table id="services" {
+                        thead {
                             tr {
-                                th scope="row" {
-                                    span class="dot" aria-hidden="true" {}
-                                    a href=(visit.path(&["ws", workspace, "service", id])) {
-                                        (service)
-                                    }
-                                    @if !name.is_empty() && name != service {
-                                        " " span class="quiet" { (name) }
-                                    }
+                                @for title in ["Service", "Client", "Type", "Description"] {
+                                    th scope="col" { (title) }
                                 }
-                                td { code { (client) } }
-                                td { (kind) }
-                                td { (description) }
+                            }
+                        }
+                        tbody {
+                            @for [id, name, kind, description] in shown {
+                                @let (client, service) = id.split_once(':').unwrap_or(("", id));
+                                tr {
+                                    th scope="row" {
+                                        span class="dot" aria-hidden="true" {}
+                                        a href=(visit.path(&["ws", workspace, "service", id])) {
+                                            (service)
+                                        }
+                                        @if !name.is_empty() && name != service {
+                                            " " span class="quiet" { (name) }
+                                        }
+                                    }
+                                    td { code { (client) } }
+                                    td { (kind) }
+                                    td { (description) }
+                                }
                             }
                         }
                     }
-                }
+                }))
             } @else {
                 p {
                     "There are no services here. They appear when a program registers them, and "
@@ -267,36 +271,40 @@ async fn client_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> 
         (layout::tabs(visit, workspace, "clients"))
         div data-live="3000" id="live-clients" {
             p role="status" { (listed.len()) " connected" }
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Client" }
-                        th scope="col" { "User" }
-                        th scope="col" { "Credentials expire" }
-                        @if kicks { th scope="col" { "Action" } }
-                    }
-                }
-                tbody {
-                    @for listed in &listed {
-                        @let id = listed.id.split_once('/').map_or(&*listed.id, |(_, id)| id);
+            (layout::scrolling("Clients", &html! {
+                table {
+                    thead {
                         tr {
-                            th scope="row" { code { (id) } }
-                            td {
-                                (listed.user.email.as_deref().unwrap_or(&listed.user.id))
-                                @if listed.user.is_anonymous { " (anonymous)" }
-                            }
-                            td {
-                                @if let Some(end) = listed.user.expires_at { (layout::time(end)) }
-                            }
-                            @if kicks {
+                            th scope="col" { "Client" }
+                            th scope="col" { "User" }
+                            th scope="col" { "Credentials expire" }
+                            @if kicks { th scope="col" { "Action" } }
+                        }
+                    }
+                    tbody {
+                        @for listed in &listed {
+                            @let id = listed.id.split_once('/').map_or(&*listed.id, |(_, id)| id);
+                            tr {
+                                th scope="row" { code { (id) } }
                                 td {
-                                    form method="post"
-                                        action=(visit.path(&["ws", workspace, "kick"])) {
-                                        (proof_field(visit))
-                                        input type="hidden" name="client" value=(id);
-                                        button type="submit"
-                                            aria-label=(format!("Disconnect {id}")) {
-                                            "Disconnect"
+                                    (listed.user.email.as_deref().unwrap_or(&listed.user.id))
+                                    @if listed.user.is_anonymous { " (anonymous)" }
+                                }
+                                td {
+                                    @if let Some(end) = listed.user.expires_at {
+                                        (layout::time(end))
+                                    }
+                                }
+                                @if kicks {
+                                    td {
+                                        form method="post"
+                                            action=(visit.path(&["ws", workspace, "kick"])) {
+                                            (proof_field(visit))
+                                            input type="hidden" name="client" value=(id);
+                                            button type="submit"
+                                                aria-label=(format!("Disconnect {id}")) {
+                                                "Disconnect"
+                                            }
                                         }
                                     }
                                 }
@@ -304,7 +312,7 @@ async fn client_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> 
                         }
                     }
                 }
-            }
+            }))
         }
     })
 }
@@ -367,22 +375,26 @@ async fn event_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> {
         }
         h2 { "Log of your programs" }
         p class="quiet" { "Programs add entries with " code { "log" } " and " code { "log_event" } "." }
-        table {
-            thead {
-                tr {
-                    th scope="col" { "Time" } th scope="col" { "Type" } th scope="col" { "Data" }
-                }
-            }
-            tbody {
-                @for event in logged.iter().rev().take(PAGE_ROWS) {
+        (layout::scrolling("Events", &html! {
+            table {
+                thead {
                     tr {
-                        td { (layout::short(&event.timestamp)) }
-                        td { (event.event_type) }
-                        td { code { (event.data.to_json().to_string()) } }
+                        th scope="col" { "Time" }
+                        th scope="col" { "Type" }
+                        th scope="col" { "Data" }
+                    }
+                }
+                tbody {
+                    @for event in logged.iter().rev().take(PAGE_ROWS) {
+                        tr {
+                            td { (layout::short(&event.timestamp)) }
+                            td { (event.event_type) }
+                            td { code { (event.data.to_json().to_string()) } }
+                        }
                     }
                 }
             }
-        }
+        }))
     })
 }
 
