@@ -1,5 +1,4 @@
-//! Tests of our library in WebAssembly: it calls every language and is called by every language,
-//! through both servers.
+//! Tests of our library in WebAssembly: it calls every language and is called by every language.
 
 use std::thread;
 
@@ -47,13 +46,6 @@ fn all_directions(url: &str) -> Result<()> {
 #[test]
 fn every_language_calls_and_is_called_through_our_server() {
     run_blocking(Kind::Ours, &[JavaScript, Python, WebAssembly], |server| {
-        all_directions(&server.url)
-    });
-}
-
-#[test]
-fn every_language_calls_and_is_called_through_the_python_server() {
-    run_blocking(Kind::Python, &[JavaScript, Python, WebAssembly], |server| {
         all_directions(&server.url)
     });
 }

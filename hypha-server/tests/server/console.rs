@@ -273,7 +273,7 @@ async fn services_are_found_described_and_called() -> Result<()> {
 async fn a_token_is_kept_in_the_cookie_and_in_no_page() -> Result<()> {
     let server = server().await?;
     let mut browser = Browser::new(&server);
-    let refused = browser.sign_in("no token").await?;
+    let refused = browser.sign_in("no-token").await?;
     assert!(refused.status().is_client_error());
     let page = refused.text().await?;
     assert!(!page.contains("Open the login page"), "{page}");

@@ -130,7 +130,7 @@ async fn services_require_permission() -> Result<()> {
 
 #[tokio::test]
 async fn invalid_services_are_refused_with_a_reason() -> Result<()> {
-    let server = server_with(|limits| limits.services_per_client = 2).await?;
+    let server = server_with(|limits| limits.services_per_client = 3).await?;
     let mut client = Raw::anonymous(&server, "c").await?;
     let mut other = client.colleague(&server, "d", "read_write").await?;
     client.register("ghost", json!({})).await?;
@@ -691,7 +691,7 @@ async fn nothing_remains_after_all_clients_disconnect() -> Result<()> {
         let workspaces = manager.list_workspaces(None, 0, 256).await?;
         // Only the services of this client and of the server, and the three workspaces of the
         // server remain.
-        if services.len() == 4 && workspaces.len() == 3 {
+        if services.len() == 5 && workspaces.len() == 3 {
             assert_eq!(server.stats().connections_open, 1);
             return Ok(());
         }
