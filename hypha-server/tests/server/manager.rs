@@ -190,6 +190,7 @@ async fn invalid_services_are_refused_with_a_reason() -> Result<()> {
     );
     client.register("two", json!({})).await?;
     client.register("two", json!({})).await?;
+    client.register("more", json!({})).await?;
     let error = client
         .register("three", json!({}))
         .await
