@@ -480,7 +480,7 @@ mod tests {
         for (kind, name, expected) in [
             (
                 "image/png",
-                Some("/tmp/a.png"),
+                Some("folder/a.png"),
                 "inline; filename=\"a.png\"",
             ),
             (

@@ -1,5 +1,8 @@
 //! Contract with every type that a schema can describe, to be generated again from its schema.
-#![allow(clippy::too_many_arguments, reason = "one method has an argument of each kind")]
+#![allow(
+    clippy::too_many_arguments,
+    reason = "one method has an argument of each kind"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
