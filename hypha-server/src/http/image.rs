@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(png(&colours).unwrap()[25], 6);
         let large = NdArray::from_vec([300, 300], vec![7_u8; 90_000]).unwrap();
         assert!(png(&large).unwrap().len() < 9000, "it is not compressed");
-        let noise: Vec<u8> = (0..90_000_u32).map(|i| (i * i % 251) as u8).collect();
+        let noise: Vec<u8> = (0..90_000_u64).map(|i| (i * i % 251) as u8).collect();
         let noise = NdArray::from_vec([300, 300], noise).unwrap();
         assert!(png(&noise).unwrap().len() < png_bound(&noise).unwrap());
         // PNG stores 16-bit values with the most significant byte first, so both byte orders of an
