@@ -396,7 +396,7 @@ async fn the_number_of_accounts_is_limited() -> Result<()> {
     let begun = accepted(&server, "signup", person).await?;
     let code = json!({"email": "bob@x", "code": begun["dev_code"]});
     let full = refusal(&server, "verify_email", code).await?;
-    assert!(full.contains("as many accounts"), "{full}");
+    assert!(full.contains("maximum number of accounts"), "{full}");
     server.shutdown().await;
     Ok(())
 }

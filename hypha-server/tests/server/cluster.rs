@@ -448,9 +448,9 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
         let listed = manager.list_services(Some(everywhere.into()), false, false, false);
         let listed = listed.await?;
         if listed.iter().all(|service| !service.id.contains("ghost")) {
-            // The remaining services are the two services of the client, the login service and the
-            // queue.
-            assert_eq!(listed.len(), 4);
+            // The remaining services are the two services of the client, the login service, the
+            // queue and the documents for agents.
+            assert_eq!(listed.len(), 5);
             let workspaces: Vec<String> =
                 redis::AsyncCommands::hkeys(&mut connection, "workspaces").await?;
             assert!(workspaces.contains(&living.workspace().to_owned()));
@@ -604,8 +604,8 @@ async fn conflicting_servers_do_not_start() -> Result<()> {
         .manager()
         .await?
         .list_services(Some("public".into()), false, false, false);
-    // The login service and the queue.
-    assert_eq!(public.await?.len(), 2);
+    // The login service, the queue and the documents for agents.
+    assert_eq!(public.await?.len(), 3);
     Ok(())
 }
 

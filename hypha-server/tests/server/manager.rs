@@ -206,7 +206,7 @@ async fn invalid_services_are_refused_with_a_reason() -> Result<()> {
         .register("local", json!({"_local_only": true}))
         .await?;
     let all = other.ask("list_services", json!([])).await?;
-    assert_eq!(all.as_list().map(|list| list.len()), Some(4));
+    assert_eq!(all.as_list().map(|list| list.len()), Some(5));
     Ok(())
 }
 

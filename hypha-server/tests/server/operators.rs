@@ -181,7 +181,6 @@ async fn missing_features_of_the_python_server_are_named_in_the_error() -> Resul
     }
     for (path, reason) in [
         ("/ws-lab/artifacts/a", "this server has no artifacts"),
-        ("/ws-lab/a2a/a", "this server has no A2A gateway"),
         ("/ws-lab/nothing/a", "nothing at"),
     ] {
         let (status, _, text) = get(&server, path).await?;
