@@ -273,7 +273,7 @@ mod tests {
                 (Need::JavaScript, "JavaScript"),
                 (Need::Python, "Kind::Python"),
                 (Need::McpClients, "mcp_python"),
-                (Need::Browser, "WebAssembly"),
+                (Need::Browser, "WebAssembly]"),
                 (Need::Redis, "redis-server"),
                 (Need::Chromium, "chromium"),
                 (Need::Servers, "shared("),
