@@ -1,5 +1,5 @@
 //! The conformance service and client of the examples, for a page, a worker or Node. JavaScript
-//! calls [`serve`] and [`check`] with the arguments of the examples' command lines.
+//! calls `serve` and `check` with the arguments of the examples' command lines.
 #![cfg(target_family = "wasm")]
 #![allow(unreachable_pub, reason = "the modules belong to a library")]
 

@@ -165,6 +165,18 @@ const ROWS: &[Row] = &[
         ],
     ),
     row("closures", &[Need::Servers]),
+    row(
+        "console",
+        &[
+            Need::Python,
+            Need::JavaScript,
+            Need::Chromium,
+            Need::Servers,
+            SERVER,
+            CONFORMANCE,
+            binary("hypha"),
+        ],
+    ),
     row("command", &[Need::Servers, CONFORMANCE, binary("hypha")]),
     row("login", &[Need::Servers]),
     row("operate", &[Need::Servers]),
