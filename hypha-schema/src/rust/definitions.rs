@@ -180,17 +180,14 @@ impl Writer<'_> {
                 let variant = taken.fresh(&pascal(&word));
                 self.rename(&variant, &word);
                 let base = body.base.filter(|base| self.is_all_of(&body, *base));
-                let content = match base {
-                    Some(base) => Content::Value(&Type::Named(base)),
-                    None => Content::Fields(&body),
-                };
-                self.variant_error(error, index, &variant, content);
-                match base {
-                    Some(base) => {
-                        let ty = self.ty(&Type::Named(base), Some(index));
-                        self.line(1, &format!("{variant}({ty}),"));
-                    }
-                    None => self.struct_variant(&variant, &body, index, before),
+                if let Some(base) = base {
+                    let base = Type::Named(base);
+                    self.variant_error(error, index, &variant, Content::Value(&base));
+                    let ty = self.ty(&base, Some(index));
+                    self.line(1, &format!("{variant}({ty}),"));
+                } else {
+                    self.variant_error(error, index, &variant, Content::Fields(&body));
+                    self.struct_variant(&variant, &body, index, before);
                 }
             }
         } else {
