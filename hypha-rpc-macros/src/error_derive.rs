@@ -17,9 +17,9 @@ use crate::error_schema::{self, Facts};
 use crate::path;
 
 const ATTRIBUTE: &str = "remote_error";
-const ENUM_KEYS: [&str; 2] = ["name", "crate"];
+const ENUM_KEYS: [&str; 3] = ["name", "described", "crate"];
 const VARIANT_KEYS: [&str; 3] = ["name", "class", "other"];
-const STRUCT_KEYS: [&str; 4] = ["name", "class", "other", "crate"];
+const STRUCT_KEYS: [&str; 5] = ["name", "class", "other", "described", "crate"];
 
 /// A variant of an enum, or a whole struct.
 struct Variant {
@@ -55,12 +55,13 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
     };
     let mut options = Options::from_named(ATTRIBUTE, &input.attrs, keys, &mut errors);
     let runtime = path::private(options.path("crate", &mut errors));
+    let described = options.flag("described", &mut errors).unwrap_or(true);
     let alias = Ident::new("__runtime", Span::mixed_site());
     let private = alias.to_token_stream();
     let variants = variants(&input, options, &private, &mut errors);
     unambiguous(&variants, &mut errors);
     let tokens = if errors.is_empty() {
-        emit(&input, &variants, &private)
+        emit(&input, &variants, described, &private)
     } else {
         placeholder(&input, &private)
     };
@@ -320,20 +321,16 @@ fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     }
 }
 
-/// Generates the implementations for a correct type.
-fn emit(input: &DeriveInput, variants: &[Variant], private: &TokenStream) -> TokenStream {
+/// Generates the implementations for a correct type. Schemas contain the error only if it is
+/// `described`.
+fn emit(
+    input: &DeriveInput,
+    variants: &[Variant],
+    described: bool,
+    private: &TokenStream,
+) -> TokenStream {
     let ident = &input.ident;
-    let name = ident.unraw().to_string();
     let span = located(ident.span());
-    let facts: Vec<Facts<'_>> = variants
-        .iter()
-        .map(|variant| Facts {
-            name: &variant.name,
-            classes: &variant.classes,
-            takes_others: variant.other.is_some(),
-        })
-        .collect();
-    let data_schema = error_schema::data_schema(input, &facts, private);
     let entries = variants.iter().map(|variant| {
         let Variant {
             name,
@@ -352,6 +349,14 @@ fn emit(input: &DeriveInput, variants: &[Variant], private: &TokenStream) -> Tok
         // `{ .. }` matches all forms of variants.
         quote_spanned!(located(variant.ident.span())=> #path { .. } => #index)
     });
+    let described_error = described.then(|| described_error(input, variants, private));
+    let schema = if described {
+        quote_spanned! {span=>
+            ::core::option::Option::Some(#private::error_schema::<Self>(__generator))
+        }
+    } else {
+        quote_spanned!(span=> let _ = __generator; ::core::option::Option::None)
+    };
     quote_spanned! {span=>
         #[automatically_derived]
         #[allow(deprecated)]
@@ -384,10 +389,32 @@ fn emit(input: &DeriveInput, variants: &[Variant], private: &TokenStream) -> Tok
             fn describe(
                 __generator: &mut #private::schemars::SchemaGenerator,
             ) -> ::core::option::Option<#private::schemars::Schema> {
-                ::core::option::Option::Some(#private::error_schema::<Self>(__generator))
+                #schema
             }
         }
 
+        #described_error
+    }
+}
+
+/// Generates the implementation of `DescribedError`, from which the schema of the error is made.
+fn described_error(
+    input: &DeriveInput,
+    variants: &[Variant],
+    private: &TokenStream,
+) -> TokenStream {
+    let ident = &input.ident;
+    let name = ident.unraw().to_string();
+    let facts: Vec<Facts<'_>> = variants
+        .iter()
+        .map(|variant| Facts {
+            name: &variant.name,
+            classes: &variant.classes,
+            takes_others: variant.other.is_some(),
+        })
+        .collect();
+    let data_schema = error_schema::data_schema(input, &facts, private);
+    quote_spanned! {located(ident.span())=>
         #[automatically_derived]
         #[allow(deprecated)]
         impl #private::DescribedError for #ident {

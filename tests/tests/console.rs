@@ -49,9 +49,11 @@ fn people_use_services_of_every_language() -> Result<()> {
     let Some(browser) = start("console_page.mjs", &server, &services)? else {
         return Ok(());
     };
-    // The last check of the page is that it survives a restart of the server.
+    // The last check of the page is that it survives a restart of the server. The server returns
+    // only after the page has noticed that it is gone.
     browser.wait_for_prefix(LIMIT, "RESTART")?;
     drop(server);
+    browser.wait_for_prefix(LIMIT, "NOTICED")?;
     let _server = Server::start_as(Kind::Ours, &setup)?;
     passed_checks(&browser).context("in the browser").map(drop)
 }

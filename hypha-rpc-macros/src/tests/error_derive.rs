@@ -74,20 +74,34 @@ fn types_that_cannot_be_errors() {
 }
 
 #[test]
+fn an_error_that_schemas_leave_out() {
+    let described = |value: &str| expand(&format!("#[remote_error({value})] struct Broken;"));
+    assert_eq!(described("described = true"), expand("struct Broken;"));
+    let left_out = described("described = false");
+    assert!(left_out.contains("ServiceError for Broken"), "{left_out}");
+    assert!(!left_out.contains("DescribedError"), "{left_out}");
+    assert!(!left_out.contains("Some(__runtime::error_schema"), "{left_out}");
+    assert_eq!(
+        mistakes("#[remote_error(described = 0)] struct Broken;"),
+        ["0 => `described` takes `true`, `false` or no value"]
+    );
+}
+
+#[test]
 fn keys() {
     assert_eq!(
         mistakes(
             r#"#[remote_error(class = "X")] enum E { #[remote_error(crate = a)] A, #[remote_error] B }"#
         ),
         [
-            "class => unknown key `class`; the keys here are `name`, `crate`",
+            "class => unknown key `class`; the keys here are `name`, `described`, `crate`",
             "crate => unknown key `crate`; the keys here are `name`, `class`, `other`",
             "remote_error => write `#[remote_error(key = value)]`",
         ]
     );
     assert_eq!(
         mistakes("#[remote_error(clas = \"X\")] struct S;"),
-        ["clas => unknown key `clas`; the keys here are `name`, `class`, `other`, `crate`"]
+        ["clas => unknown key `clas`; the keys here are `name`, `class`, `other`, `described`, `crate`"]
     );
     assert_eq!(
         mistakes("struct S { #[remote_error(other)] a: u8 }"),

@@ -30,8 +30,8 @@ pub trait ServiceError: Sized {
     /// Converts a received error to this type. Returns `None` if it is another error.
     fn from_wire(error: &WireError) -> Option<Self>;
 
-    /// Returns the schema of the data of the error, or `None` if the error cannot occur. The
-    /// default describes a string, for errors that have only a message.
+    /// Returns the schema of the data of the error, or `None` if the error cannot occur or schemas
+    /// leave it out. The default describes a string, for errors that have only a message.
     #[doc(hidden)]
     #[must_use]
     fn describe(_: &mut SchemaGenerator) -> Option<Schema> {

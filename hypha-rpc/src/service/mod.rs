@@ -320,23 +320,6 @@ impl Service {
         self
     }
 
-    /// Removes the descriptions of errors from the schemas of all methods. For a service with many
-    /// methods and one error type, they would be most of the record.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn without_error_schemas(mut self) -> Self {
-        for member in self.members.values_mut() {
-            if let Member::Method(Method {
-                schema: Some(Value::Map(schema)),
-                ..
-            }) = member
-            {
-                schema.shift_remove(hypha_wire::keys::SCHEMA_ERROR);
-            }
-        }
-        self
-    }
-
     /// Adds the methods and other members of a service, or replaces those of the same names.
     #[doc(hidden)]
     #[must_use]

@@ -12,7 +12,9 @@ macro_rules! manager_errors {
         /// [`WorkspaceManagerProxy`](crate::workspace::WorkspaceManagerProxy) returns it as
         /// [`Error::Service`](crate::Error::Service).
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, crate::RemoteError)]
-        #[remote_error(crate = crate)]
+        // Each client decodes the manager's record when it connects, so that record must not be
+        // large. The classes of errors would be most of it.
+        #[remote_error(crate = crate, described = false)]
         #[non_exhaustive]
         pub enum ManagerError {
             $($(#[$doc])* #[remote_error(name = $class, class = $class)] $variant(String)),+

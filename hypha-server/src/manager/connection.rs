@@ -133,8 +133,7 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .config("auth0_audience", state.settings.tokens.audience.as_str())
         .config("auth0_issuer", state.settings.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
-    // Each client decodes this record when it connects, so it must not be large.
-    let service = listed_raw(service, state).without_error_schemas();
+    let service = listed_raw(service, state);
     // The record is not in the registry: clients learn the manager's address when they connect.
     let record = client.register_service(service).notify(false).await?;
     Ok((client, record))

@@ -48,6 +48,21 @@ async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>)
     Ok(client)
 }
 
+/// Each client decodes the manager's record when it connects, so the record must stay small.
+#[tokio::test]
+async fn schemas_of_the_manager_leave_its_errors_out() -> Result<()> {
+    let server = server().await?;
+    let client = connect(server.url()).await?;
+    let manager = serde_json::to_value(client.get_service("~").await?.info())?;
+    let methods = manager["service_schema"].as_object().context("a schema")?;
+    assert!(methods.len() > 30, "{:?}", methods.keys());
+    for (name, schema) in methods {
+        assert!(schema["function"]["parameters"].is_object(), "{name}: {schema}");
+        assert!(schema["function"].get("x-hypha-error").is_none(), "{name}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_longer_timeout_waits_for_slow_responses() -> Result<()> {
     let server = server().await?;

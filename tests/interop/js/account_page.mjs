@@ -1,45 +1,19 @@
 // Uses the forms for accounts in a browser like a user, and prints one JSON line per check.
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
-import { connect, parse, say } from "./peer.mjs";
+import { check, open, withBrowser } from "./browser.mjs";
+import { connect, parse } from "./peer.mjs";
 
 const { login } = await import("hypha-rpc");
 const options = parse("browser");
 const url = options["server-url"];
-
-function check(name, ok, detail = "") {
-  say(JSON.stringify({ name, ok: Boolean(ok), detail }));
-}
-
-const folder = await mkdtemp(join(tmpdir(), "account-page-"));
-const browser = await chromium.launchPersistentContext(folder, {
-  executablePath: options.browser,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"],
-});
-browser.setDefaultTimeout(10000);
-
-/** Opens a URL. Returns the page, and an array of the browser's errors and warnings. */
-async function open(address) {
-  const page = await browser.newPage();
-  const complaints = [];
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  await page.goto(address);
-  return { page, complaints };
-}
 
 const said = (page, text) => page.getByRole("status").filter({ hasText: text }).waitFor();
 const fill = async (page, values) => {
   for (const [id, value] of Object.entries(values)) await page.fill(`#${id}`, value);
 };
 
-async function signUp() {
-  const { page, complaints } = await open(`${url}/login`);
+async function signUp(browser) {
+  const { page, complaints } = await open(browser, `${url}/login`);
   check("title", (await page.title()) === "Hypha Local Authentication", await page.title());
   await page.getByRole("button", { name: "Sign Up", exact: true }).first().click();
   const person = { signupName: "Eve", signupEmail: "eve@lab.example", signupPassword: "correct horse" };
@@ -63,12 +37,12 @@ async function signUp() {
 }
 
 /** Starts a login, and enters a wrong and then the right password. */
-async function logIn(password) {
+async function logIn(browser, password) {
   let opened;
   const address = new Promise((resolve) => (opened = resolve));
   const config = { server_url: url, login_callback: ({ login_url }) => opened(login_url) };
   const token = login({ ...config, login_timeout: 20 });
-  const { page, complaints } = await open(await address);
+  const { page, complaints } = await open(browser, await address);
   check("told why", await page.getByText("A program waits for you to log in.").isVisible());
   await fill(page, { loginEmail: "eve@lab.example", loginPassword: "wrong horse" });
   await page.keyboard.press("Enter");
@@ -84,8 +58,8 @@ async function logIn(password) {
   await me.disconnect();
 }
 
-async function change() {
-  const { page, complaints } = await open(`${url}/public/apps/hypha-login/profile`);
+async function change(browser) {
+  const { page, complaints } = await open(browser, `${url}/public/apps/hypha-login/profile`);
   await fill(page, {
     userEmail: "eve@lab.example",
     currentPassword: "correct horse",
@@ -97,15 +71,10 @@ async function change() {
   check("no complaints about the change", complaints.length === 0, complaints);
 }
 
-try {
-  await signUp();
-  await logIn("correct horse");
-  await change();
-  await logIn("battery staple");
-} catch (error) {
-  check("the page", false, error.stack);
-} finally {
-  await browser.close();
-  await rm(folder, { recursive: true, force: true });
-}
+await withBrowser(options.browser, async (browser) => {
+  await signUp(browser);
+  await logIn(browser, "correct horse");
+  await change(browser);
+  await logIn(browser, "battery staple");
+});
 process.exit(0);

@@ -1,61 +1,10 @@
-// A browser for the tests of the console.
+// What the tests of the console do in a browser.
 
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
-import { say } from "./peer.mjs";
+import { check } from "./browser.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-/** Reports a check to the test. */
-export function check(name, ok, detail = "") {
-  say(JSON.stringify({ name, ok: Boolean(ok), detail }));
-}
-
-/** Runs `action` with a context of a new browser, and ends the browser afterwards. */
-export async function withBrowser(executablePath, action, more = {}) {
-  const folder = await mkdtemp(join(tmpdir(), "console-page-"));
-  const browser = await chromium.launchPersistentContext(folder, {
-    executablePath,
-    viewport: { width: 1100, height: 760 },
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-    ...more,
-  });
-  browser.setDefaultTimeout(20_000);
-  try {
-    await action(browser);
-  } catch (error) {
-    check("the script runs to its end", false, String(error.stack ?? error));
-  } finally {
-    await browser.close();
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** Opens a page, and returns it and the complaints of the browser. */
-export async function open(browser, url) {
-  const page = await browser.newPage();
-  const complaints = [];
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) {
-      complaints.push(`${message.text()} ${message.location().url}`);
-    }
-  });
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  await page.goto(url);
-  return { page, complaints };
-}
 
 /** Checks that a page has no violation of the rules of axe, in both color schemes. */
 export async function checkAccessibility(page, name) {

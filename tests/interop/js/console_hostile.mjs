@@ -1,7 +1,8 @@
 // Opens the pages of a service whose texts and results try to run scripts. Prints one JSON line per
 // check.
 
-import { call, check, method, open, servicePage, signIn, withBrowser } from "./console_browser.mjs";
+import { check, open, withBrowser } from "./browser.mjs";
+import { call, method, servicePage, signIn } from "./console_browser.mjs";
 import { connect, parse } from "./peer.mjs";
 
 const options = parse("browser", "services");

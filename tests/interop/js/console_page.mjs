@@ -1,9 +1,8 @@
 // Uses the console in a real browser, with a service of each language. Prints one JSON line per
 // check.
 
-import {
-  call, check, checkAccessibility, method, open, servicePage, signIn, withBrowser,
-} from "./console_browser.mjs";
+import { check, open, withBrowser } from "./browser.mjs";
+import { call, checkAccessibility, method, servicePage, signIn } from "./console_browser.mjs";
 import { parse, say } from "./peer.mjs";
 
 const options = parse("browser", "services");
@@ -174,9 +173,15 @@ async function loginPage(browser) {
 async function restart(browser, id) {
   const { page } = await open(browser, servicePage(url, id));
   await call(page, "add", { a: 1, b: 1 });
+  // The test stops the server at the first line and starts it again at the second.
   say("RESTART");
-  await page.locator("#presence.good").waitFor();
+  const said = (text) => page.waitForFunction(
+    (text) => document.getElementById("connection").textContent.startsWith(text), text,
+  );
+  await said("The server does not answer");
+  say("NOTICED");
   await page.waitForFunction(() => document.getElementById("connection").textContent === "");
+  await page.locator("#presence.good").waitFor();
   for (let attempt = 0; attempt < 20; attempt += 1) {
     const { result } = await call(page, "add", { a: 20, b: 22 });
     if ((await result.textContent()).includes("42")) {

@@ -2,7 +2,8 @@
 // screenshots to the folder of the option `screenshots`.
 
 import { join } from "node:path";
-import { call, check, checkAccessibility, method, open, withBrowser } from "./console_browser.mjs";
+import { check, open, withBrowser } from "./browser.mjs";
+import { call, checkAccessibility, method } from "./console_browser.mjs";
 import { parse } from "./peer.mjs";
 
 const options = parse("browser", "screenshots");

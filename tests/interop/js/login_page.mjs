@@ -1,10 +1,7 @@
 // Logs in through the server's page in a browser, and prints one JSON line per check.
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
-import { connect, parse, say } from "./peer.mjs";
+import { check, open, withBrowser } from "./browser.mjs";
+import { connect, parse } from "./peer.mjs";
 
 const { login } = await import("hypha-rpc");
 const options = parse("browser");
@@ -12,41 +9,6 @@ const url = options["server-url"];
 const server = await connect(options);
 const { workspace } = server.config;
 const token = await server.generateToken({ permission: "admin" });
-
-function check(name, ok, detail = "") {
-  say(JSON.stringify({ name, ok: Boolean(ok), detail }));
-}
-
-const folder = await mkdtemp(join(tmpdir(), "login-page-"));
-const browser = await chromium.launchPersistentContext(folder, {
-  executablePath: options.browser,
-  args: [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
-browser.setDefaultTimeout(5000);
-
-/** Opens a URL, and returns the page and the errors that the browser reports there. */
-async function open(address) {
-  const page = await browser.newPage();
-  const complaints = [];
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) {
-      complaints.push(`${message.text()} ${message.location().url}`);
-    }
-  });
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("requestfailed", (request) => complaints.push(request.url()));
-  await page.goto(address);
-  return { page, complaints };
-}
 
 /** Starts a login, and returns the URL for the user and a promise of the token. */
 function begin(more = {}) {
@@ -69,9 +31,9 @@ function form(page) {
 
 const said = (locator, text) => locator.filter({ hasText: text }).waitFor();
 
-async function ordinary() {
+async function ordinary(browser) {
   const program = await begin();
-  const { page, complaints } = await open(program.address);
+  const { page, complaints } = await open(browser, program.address);
   const { field, button, status } = form(page);
   check("title", (await page.title()) === "Hypha Account", await page.title());
   const heading = page.getByRole("heading", { level: 1, name: "Log in to Hypha", exact: true });
@@ -111,16 +73,16 @@ async function ordinary() {
   check("one report each", reports === 2, reports);
   check("no complaints", complaints.length === 0, complaints);
 
-  const again = await open(program.address);
+  const again = await open(browser, program.address);
   await form(again.page).field.fill(token);
   await form(again.page).button.click();
   await said(form(again.page).status, "Invalid key");
   check("a page is good for one login", true);
 }
 
-async function forWorkspace() {
+async function forWorkspace(browser) {
   const program = await begin({ workspace, expires_in: 60 });
-  const { page, complaints } = await open(program.address);
+  const { page, complaints } = await open(browser, program.address);
   const text = `A program waits for you to log in to the workspace ${workspace}.`;
   check("workspace", await page.getByText(text, { exact: true }).isVisible());
   // Uses only the keyboard.
@@ -136,8 +98,8 @@ async function forWorkspace() {
   check("no complaints about that", complaints.length === 0, complaints);
 }
 
-async function withoutProgram() {
-  const { page, complaints } = await open(`${url}/public/apps/hypha-login/`);
+async function withoutProgram(browser) {
+  const { page, complaints } = await open(browser, `${url}/public/apps/hypha-login/`);
   const text = "This page is opened by a program that wants you to log in.";
   check("explanation", await page.getByText(text, { exact: true }).isVisible());
   const { field, button } = form(page);
@@ -145,13 +107,8 @@ async function withoutProgram() {
   check("no complaints there", complaints.length === 0, complaints);
 }
 
-try {
-  await Promise.all([ordinary(), forWorkspace(), withoutProgram()]);
-} catch (error) {
-  check("the page", false, error.stack);
-} finally {
-  await browser.close();
-  await rm(folder, { recursive: true, force: true });
-}
+await withBrowser(options.browser, (browser) =>
+  Promise.all([ordinary(browser), forWorkspace(browser), withoutProgram(browser)]),
+);
 await server.disconnect();
 process.exit(0);
