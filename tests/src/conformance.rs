@@ -29,6 +29,8 @@ pub enum Language {
     JavaScript,
     /// Our library in WebAssembly, in Node.
     WebAssembly,
+    /// Our library in WebAssembly, in a page of a browser.
+    Page,
 }
 
 impl Language {
@@ -38,7 +40,8 @@ impl Language {
             Language::Rust => Ok(Command::new(executable("conformance")?)),
             Language::Python => peers::python_program("conformance_service.py"),
             Language::JavaScript => peers::javascript_program("conformance_service.mjs"),
-            Language::WebAssembly => peers::browser_program("serve"),
+            Language::WebAssembly => peers::browser_program("serve", false),
+            Language::Page => peers::browser_program("serve", true),
         }
     }
 
@@ -48,10 +51,11 @@ impl Language {
             Language::Rust => Command::new(executable("conformance_client")?),
             Language::Python => peers::python_program("conformance_client.py")?,
             Language::JavaScript => peers::javascript_program("conformance_client.mjs")?,
-            Language::WebAssembly => peers::browser_program("check")?,
+            Language::WebAssembly => peers::browser_program("check", false)?,
+            Language::Page => peers::browser_program("check", true)?,
         };
         let host = match host {
-            Language::Rust | Language::WebAssembly => "rust",
+            Language::Rust | Language::WebAssembly | Language::Page => "rust",
             Language::Python => "python",
             Language::JavaScript => "js",
         };
@@ -65,7 +69,7 @@ impl Language {
             Language::Rust => Ok(()),
             Language::Python => peers::python().map(drop),
             Language::JavaScript => peers::node().map(drop),
-            Language::WebAssembly => peers::browser_target(),
+            Language::WebAssembly | Language::Page => peers::browser_target(),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod servers;
+pub mod steps;
 
 use std::path::{Path, PathBuf};
 

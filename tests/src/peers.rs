@@ -111,7 +111,7 @@ pub fn javascript_program(script: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Checks that Node.js and the compilation target of browsers are installed.
+/// Checks that Node.js and the compilation target of WebAssembly are installed.
 pub fn browser_target() -> Result<()> {
     node()?;
     let mut rustc = Command::new("rustc");
@@ -125,13 +125,18 @@ pub fn browser_target() -> Result<()> {
     let folder = String::from_utf8_lossy(&printed.stdout).trim().to_owned();
     ensure!(
         Path::new(&folder).is_dir(),
-        "the target of browsers is not installed: `rustup target add wasm32-unknown-unknown`"
+        "the target of WebAssembly is not installed: `rustup target add wasm32-unknown-unknown`"
     );
     Ok(())
 }
 
-/// Returns a command that runs our library as WebAssembly in Node. `action` is `serve` or `check`.
-pub fn browser_program(action: &str) -> Result<Command> {
+/// Returns a command that runs our library as WebAssembly, in a page of Chromium or in Node.
+/// `action` is `serve` or `check`.
+pub fn browser_program(action: &str, in_page: bool) -> Result<Command> {
+    let place = match in_page {
+        true => chromium()?.into_os_string(),
+        false => "node".into(),
+    };
     let module = Command::new(executable("browser_module")?).output()?;
     ensure!(
         module.status.success(),
@@ -142,7 +147,9 @@ pub fn browser_program(action: &str) -> Result<Command> {
     let mut command = Command::new(node()?);
     command
         .arg(interop_folder().join("js").join("browser_module.mjs"))
-        .args([&folder, action]);
+        .arg(folder)
+        .arg(place)
+        .arg(action);
     Ok(command)
 }
 

@@ -1,16 +1,12 @@
 //! Tests that agents with the package `a2a-sdk` can call a service in Rust through both servers.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use hypha_rpc::RemoteStream;
 use hypha_rpc::prelude::*;
 use hypha_rpc_tests::peers::{self, or_skip};
-use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server, Setup};
+use hypha_rpc_tests::steps;
 use serde_json::{Value as Json, json};
-
-const LIMIT: Duration = Duration::from_secs(120);
 
 fn text_of(message: &Json) -> &str {
     message["parts"][0]["text"].as_str().unwrap_or_default()
@@ -77,21 +73,7 @@ async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
     counter.visibility(Visibility::Public).await?;
     let mut command = peers::python_program("a2a_peer.py")?;
     command.arg(format!("{}/{}/a2a", server.url, host.workspace()));
-    let client = Process::start(format!("the A2A client at {kind}"), &command)?;
-    let lines = tokio::task::spawn_blocking(move || {
-        let status = client.wait(LIMIT)?;
-        let lines = client.stdout();
-        let done = lines.last().is_some_and(|line| line == "DONE");
-        ensure!(status.success() && done, "{}", client.transcript(0));
-        Ok(lines)
-    });
-    let lines = lines.await??;
-    let steps = lines.iter().filter(|line| *line != "DONE").map(|line| {
-        let step: Json = serde_json::from_str(line)?;
-        let name = step["step"].as_str().context("a step without a name")?;
-        Ok((name.to_owned(), step["answer"].clone()))
-    });
-    steps.collect()
+    steps::answers(format!("the A2A client at {kind}"), command).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

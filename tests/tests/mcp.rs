@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::{NdArray, RemoteStream, Value};
@@ -13,6 +13,7 @@ use hypha_rpc_tests::peers::{self, or_skip};
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::project_root;
 use hypha_rpc_tests::servers::{Kind, Server, Setup};
+use hypha_rpc_tests::steps;
 use serde_json::{Value as Json, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -65,21 +66,7 @@ async fn answers(kind: Kind) -> Result<Vec<(String, Json)>> {
         .await?;
     let mut command = peers::mcp_program("mcp_peer.py")?;
     command.arg(format!("{}/{}/mcp/desk", server.url, host.workspace()));
-    let client = Process::start(format!("the MCP clients at {kind}"), &command)?;
-    let lines = tokio::task::spawn_blocking(move || {
-        let status = client.wait(LIMIT)?;
-        let lines = client.stdout();
-        let done = lines.last().is_some_and(|line| line == "DONE");
-        ensure!(status.success() && done, "{}", client.transcript(0));
-        Ok(lines)
-    });
-    let lines = lines.await??;
-    let steps = lines.iter().filter(|line| *line != "DONE").map(|line| {
-        let step: Json = serde_json::from_str(line)?;
-        let name = step["step"].as_str().context("a step without a name")?;
-        Ok((name.to_owned(), step["answer"].clone()))
-    });
-    steps.collect()
+    steps::answers(format!("the MCP clients at {kind}"), command).await
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl ConnectionRef {
         let mut command = match language {
             Language::Python => python_program("options_peer.py")?,
             Language::JavaScript => javascript_program("options_peer.mjs")?,
-            Language::Rust | Language::WebAssembly => bail!("is here already"),
+            _ => bail!("is here already"),
         };
         let workspace = self.owner.workspace();
         command

@@ -229,7 +229,7 @@ async fn every_row(server: &Server, language: Language) -> Result<()> {
     let mut command = match language {
         Language::Python => python_program("values_peer.py")?,
         Language::JavaScript => javascript_program("values_peer.mjs")?,
-        Language::Rust | Language::WebAssembly => bail!("is here already"),
+        _ => bail!("is here already"),
     };
     command.args(["--server-url", &server.url]);
     let process = Process::start(format!("the {language:?} peer"), &command)?;

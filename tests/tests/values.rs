@@ -227,7 +227,7 @@ fn program(language: Language, server: &Server, options: &[&str]) -> Result<Proc
     let mut command = match language {
         Language::Python => python_program("values_peer.py")?,
         Language::JavaScript => javascript_program("values_peer.mjs")?,
-        Language::Rust | Language::WebAssembly => bail!("is here already"),
+        _ => bail!("is here already"),
     };
     command.args(["--server-url", &server.url]).args(options);
     Process::start(format!("the {language:?} peer"), &command)

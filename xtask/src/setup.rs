@@ -52,18 +52,18 @@ pub(crate) fn programs(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Installs the compilation target of browsers if `CI` is set, as [`programs`] does.
+/// Installs the compilation target of WebAssembly if `CI` is set, as [`programs`] does.
 pub(crate) fn browser_target() -> Result<()> {
     if std::env::var_os("CI").is_none() {
-        println!("`rustup target add {BROWSER}` is necessary for the tests of browsers");
+        println!("`rustup target add {BROWSER}` is necessary for the tests of WebAssembly");
         return Ok(());
     }
     output(Command::new("rustup").args(["target", "add", BROWSER]))
         .map(drop)
-        .context("the target of browsers cannot be installed")
+        .context("the target of WebAssembly cannot be installed")
 }
 
-/// The compilation target of browsers and Node.
+/// The compilation target of WebAssembly, in browsers and in Node.
 const BROWSER: &str = "wasm32-unknown-unknown";
 
 /// Installs the Python peers if they are missing or out of date.

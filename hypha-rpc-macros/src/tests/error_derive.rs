@@ -80,7 +80,10 @@ fn an_error_that_schemas_leave_out() {
     let left_out = described("described = false");
     assert!(left_out.contains("ServiceError for Broken"), "{left_out}");
     assert!(!left_out.contains("DescribedError"), "{left_out}");
-    assert!(!left_out.contains("Some(__runtime::error_schema"), "{left_out}");
+    assert!(
+        !left_out.contains("Some(__runtime::error_schema"),
+        "{left_out}"
+    );
     assert_eq!(
         mistakes("#[remote_error(described = 0)] struct Broken;"),
         ["0 => `described` takes `true`, `false` or no value"]
@@ -101,7 +104,9 @@ fn keys() {
     );
     assert_eq!(
         mistakes("#[remote_error(clas = \"X\")] struct S;"),
-        ["clas => unknown key `clas`; the keys here are `name`, `class`, `other`, `described`, `crate`"]
+        [
+            "clas => unknown key `clas`; the keys here are `name`, `class`, `other`, `described`, `crate`"
+        ]
     );
     assert_eq!(
         mistakes("struct S { #[remote_error(other)] a: u8 }"),

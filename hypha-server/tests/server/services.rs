@@ -57,7 +57,10 @@ async fn schemas_of_the_manager_leave_its_errors_out() -> Result<()> {
     let methods = manager["service_schema"].as_object().context("a schema")?;
     assert!(methods.len() > 30, "{:?}", methods.keys());
     for (name, schema) in methods {
-        assert!(schema["function"]["parameters"].is_object(), "{name}: {schema}");
+        assert!(
+            schema["function"]["parameters"].is_object(),
+            "{name}: {schema}"
+        );
         assert!(schema["function"].get("x-hypha-error").is_none(), "{name}");
     }
     Ok(())

@@ -45,7 +45,9 @@ fn main() -> Result<()> {
     if !folder.exists() {
         let new = folders.join(format!("new-{}", std::process::id()));
         let mut bindgen = Bindgen::new();
-        bindgen.input_path(&module).nodejs(true)?.generate(&new)?;
+        bindgen.input_path(&module).web(true)?.generate(&new)?;
+        // Without this, Node takes the JavaScript for CommonJS.
+        fs::write(new.join("package.json"), r#"{"type": "module"}"#)?;
         let renamed = fs::rename(&new, &folder);
         ensure!(
             folder.exists(),

@@ -1,32 +1,13 @@
 """Checks a Rust service that is built from closures, and a web application in Rust.
 
-`--host` is the id of the Rust client. Prints one JSON line `{name, ok, detail}` per check.
+`--host` is the id of the Rust client.
 """
 
 import asyncio
-import json
-import sys
-import traceback
 import urllib.request
 
 import peer
-
-
-def same(got, wanted):
-    """Fail unless the values are equal."""
-    if got != wanted:
-        raise AssertionError(f"got {got!r}, not {wanted!r}")
-
-
-async def refused(call, text):
-    """Fail unless the call fails with a message that contains `text`."""
-    try:
-        result = await call
-    except Exception as error:
-        if text not in str(error):
-            raise
-        return
-    raise AssertionError(f"got {result!r}, not an error with {text!r}")
+from scenarios import refused, run, same
 
 
 def fetched(url, data=None):
@@ -70,24 +51,7 @@ async def checks(options, server):
     return [arguments, errors, schema, application]
 
 
-async def main():
-    """Run the checks."""
+if __name__ == "__main__":
     parser = peer.arguments(__doc__)
     parser.add_argument("--host", required=True)
-    options = parser.parse_args()
-    server = await peer.connect(options)
-    passed = True
-    for run in await checks(options, server):
-        detail = ""
-        try:
-            await run()
-        except Exception:
-            detail = traceback.format_exc()
-            passed = False
-        peer.say(json.dumps({"name": run.__name__, "ok": not detail, "detail": detail}))
-    await server.disconnect()
-    sys.exit(0 if passed else 1)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(run(parser.parse_args(), checks))

@@ -1,38 +1,18 @@
 """Uses the example `microscope` from Python.
 
-`--service` is its id, and `--token` that of its operator; prints a line of JSON per check:
-`{name, ok, detail}`.
+`--service` is the id of the service, and `--token` a token of its operator.
 """
 
 import asyncio
 import io
-import json
-import sys
-import traceback
 
 import peer
 from hypha_rpc import connect_to_server
-
-
-def same(got, wanted):
-    """Fail unless they are equal."""
-    if got != wanted:
-        raise AssertionError(f"got {got!r}, not {wanted!r}")
-
-
-async def refused(call, text):
-    """Fail unless the call fails with this text."""
-    try:
-        result = await call
-    except Exception as error:
-        if text not in str(error):
-            raise
-        return
-    raise AssertionError(f"got {result!r}, not an error with {text!r}")
+from scenarios import refused, run, same
 
 
 async def checks(options, server):
-    """The checks, each a coroutine function."""
+    """Return the checks, each a coroutine function."""
     microscope = await server.get_service(options.service)
 
     async def images():
@@ -97,24 +77,7 @@ async def checks(options, server):
     return [images, live, acquisition, cancel, background, stage, permission]
 
 
-async def main():
-    """Run the checks."""
+if __name__ == "__main__":
     parser = peer.arguments(__doc__)
     parser.add_argument("--service", required=True)
-    options = parser.parse_args()
-    server = await peer.connect(options)
-    passed = True
-    for run in await checks(options, server):
-        detail = ""
-        try:
-            await asyncio.wait_for(run(), 30)
-        except Exception:
-            detail = traceback.format_exc()
-            passed = False
-        peer.say(json.dumps({"name": run.__name__, "ok": not detail, "detail": detail}))
-    await server.disconnect()
-    sys.exit(0 if passed else 1)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(run(parser.parse_args(), checks))

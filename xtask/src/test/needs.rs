@@ -16,7 +16,7 @@ pub(super) enum Need {
     JavaScript,
     /// The program `chromium`.
     Chromium,
-    /// The compilation target of browsers.
+    /// The compilation target of WebAssembly.
     Browser,
     /// The program `redis-server`.
     Redis,
@@ -156,9 +156,12 @@ const ROWS: &[Row] = &[
     row(
         "browser",
         &[
+            Need::Python,
             Need::JavaScript,
             Need::Browser,
+            Need::Chromium,
             Need::Servers,
+            SERVER,
             CONFORMANCE,
             CONFORMANCE_CLIENT,
             binary("browser_module"),
