@@ -181,7 +181,7 @@ where
             let (host_side, host) = side(&host).map_err(unfit)?;
             let id = service.id().to_owned();
             host.register_service(service).await?;
-            tokio::spawn(carry(caller_side, host_side, host));
+            crate::runtime::spawn(carry(caller_side, host_side, host));
             let service = client
                 .get_remote_service(&format!("{WORKSPACE}/service:{id}"))
                 .await?;

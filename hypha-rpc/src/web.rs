@@ -224,7 +224,7 @@ where
         .map_err(failed)?;
     let response = app.call(request).await.map_err(failed)?;
     let gone = async {
-        tokio::time::sleep(WATCH_DISCONNECT_AFTER).await;
+        crate::runtime::sleep(WATCH_DISCONNECT_AFTER).await;
         // Until the body is dropped, the application itself receives the events, so wait for the
         // drop.
         let _ = read.await;

@@ -1,4 +1,5 @@
-//! Checks links within the project: links between pages, anchors, and paths in comments.
+//! Checks links within the project: links between pages, anchors, paths in comments, and the tests
+//! that pages cite.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,6 +36,17 @@ pub(super) struct Tree {
     repository: String,
     /// Labels defined in [`GUIDE_LINKS`].
     guide: BTreeSet<String>,
+    /// Words of each source file, among them the names of its tests.
+    words: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What a page links to.
+struct Links {
+    links: Vec<Link>,
+    /// Labels that the page uses, with their lines.
+    used: Vec<(usize, String)>,
+    /// Names in code that have a label, such as ``[`name`][label]``: line, name and label.
+    named: Vec<(usize, String, String)>,
 }
 
 /// A link: its line, its path or URL, and its label if it is a definition.
@@ -71,12 +83,17 @@ impl Tree {
         let markdown = files.iter().filter(|file| file.is_markdown());
         let anchors = markdown.map(|file| (file.path.clone(), anchors(&file.text)));
         let guide = files.iter().find(|file| file.path == GUIDE_LINKS);
-        let guide = guide.map(|file| parse(&file.text).0).unwrap_or_default();
+        let guide = guide
+            .map(|file| parse(&file.text).links)
+            .unwrap_or_default();
+        let sources = files.iter().filter(|file| !file.is_markdown());
+        let words = sources.map(|file| (file.path.clone(), words(&file.text)));
         Tree {
             paths,
             anchors: anchors.collect(),
             repository: repository.to_owned(),
             guide: guide.into_iter().filter_map(|link| link.label).collect(),
+            words: words.collect(),
         }
     }
 
@@ -91,7 +108,7 @@ impl Tree {
             }
             return found;
         }
-        let (links, used) = parse(&file.text);
+        let Links { links, used, named } = parse(&file.text);
         for link in &links {
             if let Some(fault) = self.link_fault(&file.path, link) {
                 found.push(format!("{}:{}: {fault}", file.path, link.line));
@@ -101,6 +118,19 @@ impl Tree {
         for (line, label) in used {
             if !defined.contains(label.as_str()) {
                 found.push(format!("{}:{line}: `[{label}]` is not defined", file.path));
+            }
+        }
+        for (line, name, label) in named {
+            let defined = links.iter().find(|l| l.label.as_deref() == Some(&label));
+            let Some(link) = defined else { continue };
+            let target = self.inside(&link.target);
+            let path = target.map_or_else(|| joined(&file.path, &link.target), str::to_owned);
+            if self
+                .words
+                .get(&path)
+                .is_some_and(|words| !words.contains(&name))
+            {
+                found.push(format!("{}:{line}: {path} has no test `{name}`", file.path));
             }
         }
         found
@@ -228,8 +258,14 @@ fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the links of a page, and the labels used in it with their lines.
-fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
+/// Returns the words of a source file. Not only the names of functions, because macros make tests.
+fn words(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.map(str::to_owned).collect()
+}
+
+/// Returns the links of a page.
+fn parse(text: &str) -> Links {
     let mut links = Vec::new();
     let mut body = String::new();
     for (index, line) in unfenced(text).enumerate() {
@@ -245,7 +281,7 @@ fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
     }
     let body = hide_code(&body);
     let line = |at: usize| body[..at].matches('\n').count() + 1;
-    let mut used = Vec::new();
+    let (mut used, mut named) = (Vec::new(), Vec::new());
     for (at, _) in body.match_indices("](") {
         if let Some((target, _)) = body[at + 2..].split_once([')', ' ']) {
             links.push(Link {
@@ -257,13 +293,20 @@ fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
     }
     for (at, _) in body.match_indices("][") {
         if let Some((label, _)) = body[at + 2..].split_once(']') {
-            let label: Vec<&str> = label.split_whitespace().collect();
-            if !label.is_empty() {
-                used.push((line(at), label.join(" ")));
+            let label = label.split_whitespace().collect::<Vec<_>>().join(" ");
+            if label.is_empty() {
+                continue;
             }
+            if let Some((_, name)) = body[..at]
+                .strip_suffix('`')
+                .and_then(|b| b.rsplit_once('`'))
+            {
+                named.push((line(at), name.to_owned(), label.clone()));
+            }
+            used.push((line(at), label));
         }
     }
-    (links, used)
+    Links { links, used, named }
 }
 
 /// Parses a line `[label]: target`.
@@ -375,6 +418,27 @@ mod tests {
                 "docs/guide/b.md:4: `[chapter b]` is not defined in hypha-rpc/src/guide_links.md",
                 "docs/guide/b.md:1: ../a.md: the guide needs links with a label",
             ]
+        );
+    }
+
+    #[test]
+    fn cited_tests_exist() {
+        let files = [
+            file(
+                "src/a.rs",
+                "#[test]\nfn calls() {}\nasync fn streams<T>() {}\n",
+            ),
+            file(
+                "docs/a.md",
+                "[`calls`][a], [`streams`][a], [`call`][a], [`none`][page]\n\n[a]: ../src/a.rs\n\
+                 [page]: a.md\n",
+            ),
+        ];
+        let listed = ["src/a.rs", "docs/a.md"];
+        let tree = Tree::new(listed.into_iter(), &files, "https://github.com/o/r");
+        assert_eq!(
+            tree.violations(&files[1]),
+            ["docs/a.md:1: src/a.rs has no test `call`"]
         );
     }
 

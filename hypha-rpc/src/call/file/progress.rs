@@ -1,7 +1,7 @@
 //! Progress of transfers.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 /// Progress of a file that is transferred, as
 /// [`RemoteFile::on_progress`](crate::RemoteFile::on_progress) reports it.
@@ -34,12 +34,12 @@ pub(super) struct Monitor(Mutex<Option<(FileProgress, Report)>>);
 impl Monitor {
     pub(super) fn watch(&self, total: Option<u64>, report: Report) {
         let progress = FileProgress { done: 0, total };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((progress, report));
+        *self.0.lock() = Some((progress, report));
     }
 
     /// Changes the size that is reported.
     pub(super) fn resize(&self, total: u64) {
-        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.0.lock();
         if let Some((progress, _)) = &mut *watched {
             progress.total = Some(total);
         }
@@ -51,7 +51,7 @@ impl Monitor {
             return;
         }
         // The lock is held during the report, so that reports are in order.
-        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.0.lock();
         if let Some((progress, report)) = &mut *watched {
             progress.done += bytes as u64;
             report(*progress);

@@ -581,3 +581,23 @@ async fn token_action(visit: &Visit, workspace: &str, body: Body) -> Result<Mark
         _ => Err(problem(StatusCode::BAD_REQUEST, "The form has no action")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_large_events_are_small() {
+        let event = json!({"id": "ws/c:lab", "docs": "short"});
+        let line = line_of("service_added", &event);
+        let expected = json!({"event": "service_added", "data": event});
+        assert_eq!(serde_json::from_slice::<Json>(&line).ok(), Some(expected));
+
+        let event = json!({"id": "i".repeat(1 << 20), "docs": "d".repeat(1 << 20)});
+        let line = line_of("service_added", &event);
+        assert!(line.len() < EVENT_MAX, "{} bytes", line.len());
+        assert!(line.ends_with(b"\n"));
+        let shown: Json = serde_json::from_slice(&line).unwrap_or_default();
+        assert_eq!(shown["data"]["note"], "too large to show", "{shown}");
+    }
+}
