@@ -30,8 +30,8 @@ impl Desk {
 #[tokio::test]
 async fn calls_above_the_rate_are_delayed_and_complete() -> Result<()> {
     let server = server_with(|limits| {
-        limits.messages_per_second = 400.0;
-        limits.message_burst = 50.0;
+        limits.messages_per_second = 50.0;
+        limits.message_burst = 10.0;
     })
     .await?;
     let host = hypha_rpc::connect(server.url()).await?;
@@ -41,12 +41,12 @@ async fn calls_above_the_rate_are_delayed_and_complete() -> Result<()> {
     let id = format!("{}/{}:desk", host.workspace(), host.client_id());
     let desk: DeskProxy = client.proxy(id).await?;
     let begun = Instant::now();
-    for number in 0..150 {
+    for number in 0..25 {
         ensure!(desk.add(number, 1).await? == number + 1);
     }
     // The server charges both request and response to the caller, so each call counts as two
-    // messages.
-    assert!(begun.elapsed() >= Duration::from_millis(400), "not slowed");
+    // messages. Forty of them exceed the burst.
+    assert!(begun.elapsed() >= Duration::from_millis(700), "not slowed");
     assert!(server.stats().slowed_rate > 0);
     assert_eq!(server.stats().connections_open, 2);
     Ok(())
@@ -189,9 +189,17 @@ async fn partial_frames_stay_within_the_budget_and_the_largest_account_is_evicte
     }
     let full = server.stats();
     assert!(full.memory_used > 24 * MIB as u64, "{full:?}");
-    // Other clients are not refused.
+    // Other clients are served. The first attempt may evict an account and ask for another one.
     let large = json!(["x".repeat(200_000)]);
-    let answer = victim.ask("echo", large).await?;
+    let served = async {
+        loop {
+            match victim.ask("echo", large.clone()).await {
+                Err(error) if error.to_string().contains("try again later") => {}
+                result => return result,
+            }
+        }
+    };
+    let answer = timeout(Duration::from_secs(10), served).await??;
     assert_eq!(answer.as_str().map(str::len), Some(200_000));
     let stats = server.stats();
     assert!(stats.memory_gave_way > 0, "{stats:?}");
