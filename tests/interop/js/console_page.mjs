@@ -178,7 +178,7 @@ async function restart(browser, id) {
   const said = (text) => page.waitForFunction(
     (text) => document.getElementById("connection").textContent.startsWith(text), text,
   );
-  await said("The server does not answer");
+  await said("The server does not respond");
   say("NOTICED");
   await page.waitForFunction(() => document.getElementById("connection").textContent === "");
   await page.locator("#presence.good").waitFor();

@@ -1,7 +1,7 @@
 //! Progress of transfers.
 
-use std::fmt;
 use parking_lot::Mutex;
+use std::fmt;
 
 /// Progress of a file that is transferred, as
 /// [`RemoteFile::on_progress`](crate::RemoteFile::on_progress) reports it.

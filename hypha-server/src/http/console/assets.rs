@@ -18,7 +18,7 @@ const FILES: [(&str, &str, &str); 4] = [
     ("code.js", SCRIPT, include_str!("code.js")),
 ];
 
-/// Serves a file, or 304 if the browser has it.
+/// Serves a file, or responds with 304 if the browser has the file.
 pub(super) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, kind, content)) = FILES.iter().find(|(file, ..)| *file == name) else {
         return StatusCode::NOT_FOUND.into_response();

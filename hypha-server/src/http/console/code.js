@@ -92,7 +92,7 @@ function rustString(text) {
 
 /**
  * Returns the code of the call by language. `args` is a list, or an object by name. `isStream`
- * tells whether the result is a stream, and `isSignedIn` whether the user has a token.
+ * is true if the result is a stream, and `isSignedIn` if the user has a token.
  */
 export function snippets({ server, workspace, service, method, args, isStream, isSignedIn }) {
   const id = `${workspace}/${service}`;

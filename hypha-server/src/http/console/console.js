@@ -32,7 +32,7 @@ async function refresh() {
   const parts = document.querySelectorAll("[data-live]");
   const response = await ask(location.href, { headers: { Accept: "text/html" } });
   if (!response.ok) {
-    sayConnection(`The server answers with status ${response.status}. Reload the page.`);
+    sayConnection(`The server responds with status ${response.status}. Reload the page.`);
     return;
   }
   // Scripts of a parsed document do not run.
@@ -58,7 +58,7 @@ async function keepLive(interval) {
     try {
       await refresh();
     } catch {
-      sayConnection("The server does not answer. Trying again.");
+      sayConnection("The server does not respond. Trying again.");
     }
   }
 }
@@ -74,7 +74,7 @@ for (const field of document.querySelectorAll("[data-filter]")) {
       const url = new URL(location.href);
       url.search = field.value ? `?q=${encodeURIComponent(field.value)}` : "";
       history.replaceState(null, "", url);
-      refresh().catch(() => sayConnection("The server does not answer."));
+      refresh().catch(() => sayConnection("The server does not respond."));
     }, 150);
   });
 }
@@ -91,7 +91,7 @@ async function watchPresence(line) {
       if (line.textContent !== text) line.textContent = text;
       line.className = kind;
     } catch {
-      sayConnection("The server does not answer. Trying again.");
+      sayConnection("The server does not respond. Trying again.");
     }
   }
 }
@@ -359,17 +359,17 @@ async function call(form, result, stop) {
       try {
         detail = JSON.parse(text).detail ?? text;
       } catch {
-        // A proxy may answer with another text.
+        // A proxy may respond with another text.
       }
       showError(result, String(detail) || `status ${response.status}`);
     }
   } catch (error) {
     if (error.name === "AbortError") {
-      // A stream has said it in its own line.
+      // The line of a stream already says so.
       if (!result.querySelector(":scope > .items")) {
         result.append(element("p", "quiet", "Stopped"));
       }
-    } else if (error instanceof TypeError) showError(result, "The server does not answer");
+    } else if (error instanceof TypeError) showError(result, "The server does not respond");
     else showError(result, error.message, false);
   } finally {
     button.disabled = false;
@@ -409,7 +409,7 @@ function setUpCode(form, details) {
     try {
       last = await argumentsOf(form, true);
     } catch {
-      // The form is being filled in. The last valid call stays.
+      // The form is not complete yet, so the last valid call stays.
     }
     const all = snippets({
       server, workspace, service, method,
@@ -507,7 +507,7 @@ async function waitForLogin(form) {
         return;
       }
     } catch {
-      sayConnection("The server does not answer. Trying again.");
+      sayConnection("The server does not respond. Trying again.");
     }
   }
 }

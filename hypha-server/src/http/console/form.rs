@@ -29,7 +29,7 @@ pub(super) struct Form<'a> {
     count: usize,
     /// Whether a field was omitted.
     omits: bool,
-    /// Whether an argument that is required is a function.
+    /// Whether a required argument is a function.
     needs_function: bool,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Returns whether an argument that is required is a function, which HTTP cannot carry.
+    /// Returns whether a required argument is a function, which HTTP cannot carry.
     pub(super) fn needs_function(&self) -> bool {
         self.needs_function
     }
@@ -238,7 +238,7 @@ fn kind(schema: &Json) -> Kind<'_> {
     }
 }
 
-/// Returns the attribute by which the script reads a field.
+/// Returns the attribute `data-kind`, by which the script reads a field.
 fn word(kind: &Kind<'_>) -> &'static str {
     match kind {
         Kind::Text => "text",

@@ -12,7 +12,7 @@ use crate::state::State;
 
 /// Time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
-/// Number of samples in 15 minutes. They take about 100 KB, which is charged to no account.
+/// Number of samples in 15 minutes. They take about 100 KB, which are charged to no account.
 const SAMPLES: usize = 180;
 
 /// The samples of a server, oldest first.
@@ -20,7 +20,7 @@ const SAMPLES: usize = 180;
 pub(in crate::http) struct History(Mutex<VecDeque<Stats>>);
 
 impl History {
-    /// Starts to take samples until the server shuts down.
+    /// Starts a task that takes samples until the server shuts down.
     pub(in crate::http) fn start(state: &Arc<State>) -> Arc<History> {
         let history = Arc::new(History::default());
         let weak = (Arc::downgrade(state), Arc::downgrade(&history));

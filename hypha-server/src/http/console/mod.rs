@@ -1,8 +1,8 @@
 //! The console: pages on which people find, call and watch services, and administer the server.
 //!
 //! The pages are rendered here. Every page calls the manager and the other services of the server
-//! with the token of the signed-in user, as any client could, so the permissions are checked where
-//! they always are. Scripts call methods of services through `/console/http/`, which is the HTTP
+//! with the token of the signed-in user, as any client could, so the console needs no permission
+//! checks of its own. Scripts call methods of services through `/console/http/`, which is the HTTP
 //! interface with the token of the session (`session`).
 //!
 //! Names, docs and results come from services of other users. The templates escape all texts, the
@@ -43,8 +43,8 @@ use super::request_client::{self, Visitor};
 use super::{Front, Remote, body, info};
 use crate::state::{ADMINISTRATION, State};
 
-/// Path of the pages. The session cookie is sent only to paths below it, so applications of
-/// services, which have the same origin, do not receive it.
+/// Path of the pages. Browsers send the session cookie only to paths below this path, so
+/// applications of services, which have the same origin, do not receive the cookie.
 const PREFIX: &str = "/console";
 /// Content security policy of the pages. Results of services are shown as images, hence `blob:` and
 /// `data:`.
@@ -82,7 +82,7 @@ pub(super) fn routes(front: &Front, functions: MethodRouter<Front>) -> Router<Fr
         .route("/console/assets/{file}", get(assets::serve))
 }
 
-/// Responds to `/`: redirects a browser to the console, and tells a program what this server is.
+/// Responds to `/`: redirects a browser to the console, and describes the server to a program.
 pub(super) async fn root(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
     let vary = [(header::VARY, "Accept")];
     if accepts_html(&headers) {

@@ -14,7 +14,7 @@ use super::{Visit, layout};
 const DEPTH_MAX: usize = 8;
 /// Maximum length of the name of a method, in bytes.
 const NAME_MAX: usize = 300;
-/// Maximum size of the forms of a page, in bytes. Further methods are only listed in the schema.
+/// Maximum size of the forms of a page, in bytes. Further methods appear only in the schema.
 const FORMS_MAX: usize = 4 << 20;
 /// Estimated memory of the page, as a multiple of the encoded size of the service's record.
 const EXPANSION: usize = 32;

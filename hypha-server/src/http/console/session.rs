@@ -3,9 +3,9 @@
 //!
 //! The cookie holds the token of the user. Pages cannot read it, and the browser sends it only to
 //! the console, and not with requests of other sites. Applications of services have the same origin
-//! as the console, so the origin of a request does not suffice: a request also needs a proof that
-//! only the pages of the console contain, and these pages are served only to the browser's window,
-//! not to scripts of other pages.
+//! as the console, so the origin of a request does not suffice. A request also needs a proof that
+//! only the pages of the console contain. The server sends these pages only to navigations of the
+//! browser, not to scripts of other pages.
 
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
@@ -120,7 +120,7 @@ pub(super) async fn identify(
     response
 }
 
-/// Returns whether a request comes from a page of the console, or opens one.
+/// Returns whether a request comes from a page of the console, or opens such a page.
 fn is_of_console(state: &State, request: &Request<Body>, session: &Session) -> bool {
     let (method, headers) = (request.method(), request.headers());
     let origin = headers.get(header::ORIGIN);
@@ -159,7 +159,7 @@ fn asks(headers: &HeaderMap, name: &'static str, value: &str) -> bool {
     found.is_some_and(|found| found.as_bytes() == value.as_bytes())
 }
 
-/// Adds a cookie to a response. An empty text deletes it.
+/// Adds a cookie to a response. An empty text deletes the cookie in the browser.
 pub(super) fn set_cookie(state: &State, response: &mut Response, name: &str, text: &str) {
     let base = &state.info.base_path;
     let secure = if state.info.public_base_url.starts_with("https://") {

@@ -26,7 +26,7 @@ pub(super) fn forms(visit: &Visit) -> Markup {
     html! {
         section id="sign-in" aria-labelledby="sign-in-title" {
             h2 id="sign-in-title" { "Sign in" }
-            p { "Without signing in, you see only what services show to everybody." }
+            p { "Without signing in, you see only public services." }
             div class="columns" {
                 @if accounts {
                     form class="card" method="post" action=(action) {
@@ -156,7 +156,7 @@ pub(super) async fn sign_out(visit: Visit, body: Body) -> Response {
     response
 }
 
-/// Starts a login on the server's login page, which may be that of an identity provider.
+/// Starts a login on the server's login page, which may be a page of an identity provider.
 pub(super) async fn start_login(visit: Visit, body: Body) -> Response {
     let content = async {
         visit.form(body).await?;

@@ -368,7 +368,7 @@ function imageType(bytes) {
 /** Returns an element that shows bytes and offers them as a file. */
 export function showBytes(bytes, name) {
   const type = imageType(bytes);
-  // Without a type that a browser would show, a download stays a download.
+  // Browsers download the type `application/octet-stream`, and never show it as a page.
   const blob = new Blob([bytes], { type: type ?? "application/octet-stream" });
   const url = URL.createObjectURL(blob);
   const link = element("a", "button", `Download ${name ? `${name}, ` : ""}${size(bytes.length)}`);

@@ -100,7 +100,7 @@ async fn workspaces(visit: &Visit) -> Result<Markup, Problem> {
                     input id="description" name="description";
                     label {
                         input type="checkbox" name="persistent" value="1";
-                        " Keep it when its last client leaves"
+                        " Keep the workspace when its last client leaves"
                     }
                     button type="submit" { "Create" }
                 }
@@ -169,7 +169,7 @@ async fn service_list(visit: &Visit, workspace: &str, search: &Search) -> Result
     let mut rows: Vec<[String; 4]> = records
         .iter()
         .map(|record| ["id", "name", "type", "description"].map(|key| text(record, key)))
-        // Every client has a built-in service, which is of no use to people.
+        // Every client has a built-in service, which people do not need.
         .filter(|[id, ..]| !id.split('@').next().unwrap_or(id).ends_with(":built-in"))
         .filter(|row| row.iter().any(|text| text.to_lowercase().contains(&words)))
         .collect();
@@ -230,7 +230,7 @@ async fn service_list(visit: &Visit, workspace: &str, search: &Search) -> Result
             } @else {
                 p {
                     "There are no services here. They appear when a program registers them, and "
-                    "disappear when it disconnects."
+                    "disappear when the program disconnects."
                 }
             }
             p class="pages" {
@@ -416,7 +416,7 @@ async fn live_events(visit: Visit, workspace: &str) -> Result<Response, Problem>
     let (to_browser, lines) = mpsc::channel(EVENTS_MAX);
     let state = Arc::clone(visit.state());
     // A task of its own, because a browser that does not read must not fill the queues of the
-    // client: their events may be large.
+    // client: the events in these queues may be large.
     state.shutdown.spawn(async move {
         let mut events = events;
         loop {
@@ -437,7 +437,7 @@ async fn live_events(visit: Visit, workspace: &str) -> Result<Response, Problem>
         let line = lines.recv().await?;
         Some((Ok::<_, Infallible>(line), (lines, charge)))
     });
-    // The first line tells the page that the subscription works.
+    // The first line shows the page that the subscription works.
     let lines = stream::iter([Ok(Bytes::from_static(b"{}\n"))]).chain(lines);
     let headers = [
         (header::CONTENT_TYPE, "application/x-ndjson"),
@@ -446,8 +446,8 @@ async fn live_events(visit: Visit, workspace: &str) -> Result<Response, Problem>
     Ok((headers, Body::from_stream(lines)).into_response())
 }
 
-/// Returns the line of an event. Of a large event, such as the registration of a service with long
-/// docs, only the id.
+/// Returns the line of an event. The line of a large event, such as the registration of a service
+/// with long docs, contains only the id.
 fn line_of(kind: &str, data: &Json) -> Bytes {
     let line = json!({"event": kind, "data": data}).to_string();
     if line.len() < EVENT_MAX {
