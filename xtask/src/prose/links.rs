@@ -40,7 +40,7 @@ pub(super) struct Tree {
     words: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What a page links to.
+/// Links of a page.
 struct Links {
     links: Vec<Link>,
     /// Labels that the page uses, with their lines.
