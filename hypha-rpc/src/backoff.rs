@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-/// Longest pause: one year. A much longer one would overflow the clock.
+/// Longest pause: one year. A much longer pause would overflow the clock.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Pauses that double up to a limit. Each pause is multiplied by a random factor from 0.5 to 1.5,
@@ -34,16 +34,16 @@ impl Doubling {
 
 /// Policy for reconnecting: the pauses between attempts and the maximum number of attempts.
 ///
-/// Set it with [`ConnectOptions::reconnect`](crate::ConnectOptions::reconnect). It applies to a
-/// connection that was lost, and with
+/// Set the policy with [`ConnectOptions::reconnect`](crate::ConnectOptions::reconnect). It applies
+/// to a connection that was lost, and with
 /// [`retry_on_initial_connect`](crate::ConnectOptions::retry_on_initial_connect) also to the first
 /// attempt of [`connect`](crate::connect()).
 ///
 /// The first attempt starts after a random part of [`spread`](Self::spread), so that the clients of
 /// a restarting server do not all connect at once. After each failed attempt the pause doubles,
 /// from [`first`](Self::first) up to [`longest`](Self::longest). Each pause is multiplied by a
-/// random factor from 0.5 to 1.5. A connection that ends before [`stable`](Self::stable) counts as
-/// a failed attempt.
+/// random factor from 0.5 to 1.5. A connection that is shorter than [`stable`](Self::stable) counts
+/// as a failed attempt.
 ///
 /// With the defaults, a thousand clients of one server make at most 1500 attempts in any second.
 /// While the server is unreachable, the rate falls to about 17 attempts per second.
@@ -54,7 +54,7 @@ impl Doubling {
 /// # use std::time::Duration;
 /// # use hypha_rpc::client::Backoff;
 /// # async fn example() -> Result<(), hypha_rpc::Error> {
-/// // At most 30 s between two attempts, and an end after 20 failed ones.
+/// // Pauses of about 30 s at most. Gives up after 20 failed attempts.
 /// let backoff = Backoff::default().longest(Duration::from_secs(30)).attempts(20);
 /// let hypha = hypha_rpc::connect("http://localhost:9527").reconnect(backoff).await?;
 /// # Ok(())
@@ -73,8 +73,8 @@ pub struct Backoff {
     /// connection counts as a failed attempt, so that a server that drops clients immediately does
     /// not get a new attempt every second.
     pub stable: Duration,
-    /// Maximum number of consecutive failed attempts; then the client stops reconnecting. 0 counts
-    /// as 1. Default: no limit.
+    /// Maximum number of consecutive failed attempts, after which the client stops reconnecting. 0
+    /// counts as 1. Default: no limit.
     pub attempts: Option<u32>,
 }
 
@@ -104,8 +104,8 @@ impl Backoff {
 
     /// Sets the maximum pause. A longer [`first`](Self::first) pause is shortened to this value.
     ///
-    /// The random factor is applied afterwards, so a pause may last 1.5 times as long. Default: 60
-    /// s.
+    /// The random factor is applied afterwards, so a pause may last up to 1.5 times this value.
+    /// Default: 60 s.
     #[must_use]
     pub fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;

@@ -4,8 +4,8 @@
 #![doc = include_str!("../guide/README.md")]
 
 // The chapters are files in `docs/guide` that link to each other by file name. If a link is defined
-// several times, Markdown uses the first definition. So the definitions in `guide_links.md` come
-// first, and make the links point to these pages instead.
+// several times, Markdown uses the first definition. The definitions in `guide_links.md` come
+// first, so the links point to the pages of this module.
 macro_rules! chapters {
     ($($name:ident $file:literal;)*) => {
         $(#[doc = include_str!("guide_links.md")]

@@ -13,7 +13,7 @@ pub mod client;
 pub mod crypto;
 mod engine;
 pub mod error;
-// Only for rustdoc. The examples in these pages use contracts of the tests, which also run the
+// Only rustdoc compiles the guide. Its examples use contracts of the tests, and the tests run the
 // examples.
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;

@@ -47,26 +47,26 @@ use hypha_wire::{
     EncodeError, Map, Message, Stamp, Value, absolute_address, split_address, to_vec,
 };
 
-/// Maximum number of frames that wait in each direction of a link; the same as in the client's own
-/// send queue.
+/// Maximum number of frames that wait in each direction of a link. The client's own send queue has
+/// the same limit.
 const CAPACITY: usize = 1024;
 
-/// Workspace of the service, and of the caller unless the test sets another one.
+/// Workspace of the service, and of the caller unless the test sets another workspace.
 const WORKSPACE: &str = "test";
 
 /// Serves `service` in this process and connects its typed proxy, without a server or a network.
 ///
-/// Everything else works as with a server: encoding, checks of arguments and permissions,
-/// heartbeats, chunks, callbacks, streams, the caller's [`Context`](crate::Context). With tokio's
-/// paused clock (`start_paused = true`), timeouts elapse immediately. The service ends when the
-/// proxy, all its clones, and all values received through it are dropped.
+/// Encoding, checks of arguments and permissions, heartbeats, chunks, callbacks, streams and the
+/// caller's [`Context`](crate::Context) work as with a server. With tokio's paused clock
+/// (`start_paused = true`), timeouts elapse immediately. The service ends when the proxy, all its
+/// clones, and all values received through it are dropped.
 ///
 /// # Errors
 ///
 /// Awaiting fails
 ///
-/// * with [`Error::Invalid`] outside of a tokio runtime, if the service has an invalid id or method
-///   name, or if the user set by the test cannot be encoded;
+/// * with [`Error::Invalid`] if there is no tokio runtime, if the service has an invalid id or
+///   method name, or if the user set by the test cannot be encoded;
 /// * with [`Error::Rejected`] if the caller may not access the service, for example a `protected`
 ///   service from [another workspace](InProcess::workspace).
 ///
@@ -139,8 +139,8 @@ impl<S> InProcess<S> {
         self
     }
 
-    /// Changes the settings of both clients, for example to test a limit. Default:
-    /// [`Settings::in_process`].
+    /// Changes the settings of the provider and of the caller, for example to test a limit.
+    /// Default: [`Settings::in_process`].
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
@@ -210,7 +210,7 @@ impl Side {
     }
 
     /// Adds the fields that a server adds to a message of this client. Returns the receiver and the
-    /// new message; `None` if the frame is not a message or has no receiver.
+    /// new message, or `None` if the frame is not a message or has no receiver.
     fn stamp(&self, frame: Frame) -> Option<(String, Frame)> {
         let Frame::Binary(data) = frame else {
             return None;
@@ -230,8 +230,8 @@ impl Side {
 
 /// Forwards messages like a server, until one of the clients closes its link.
 ///
-/// `_service` is the provider's only handle: holding it keeps the provider connected while this
-/// task runs.
+/// `_service` is the provider's only handle. Holding the handle keeps the provider connected while
+/// this task runs.
 async fn carry(mut caller: Side, mut host: Side, _service: Client) {
     loop {
         let (from_caller, frame) = tokio::select! {
@@ -256,8 +256,8 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             }
         }
     }
-    // A server sends this event when a client disconnects. Without it, the provider would keep the
-    // streams and functions of the caller until they expire.
+    // A server sends this event when a client disconnects. Without the event, the provider would
+    // keep the streams and functions of the caller until they expire.
     let (workspace, id) = split_address(&caller.address).unwrap_or_default();
     let data = Map::from_iter([
         ("id".to_owned(), Value::from(id)),
@@ -269,7 +269,7 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
         ("data".to_owned(), Value::Map(data)),
     ]);
     if let Ok(event) = to_vec(&event) {
-        // An error means that the provider ended first, so nothing is left to release.
+        // An error means that the provider closed its link first, so nothing is left to release.
         let _ = host.link.send(Frame::Binary(event.into())).await;
     }
 }

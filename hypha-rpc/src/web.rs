@@ -45,9 +45,10 @@ use hypha_wire::{Args, Binary, WireError};
 /// HTTP client. Short responses do not need the extra call.
 const WATCH_DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 
-/// Creates a service from an HTTP application. Its visibility is public, so anyone who knows the
-/// address can open it; [`RegisterService::visibility`](crate::client::RegisterService::visibility)
-/// changes the visibility.
+/// Creates a service from an HTTP application. The service is public, so anyone who knows the
+/// address can open the application.
+/// [`RegisterService::visibility`](crate::client::RegisterService::visibility) changes the
+/// visibility.
 ///
 /// Paths in requests are relative to `/<workspace>/apps/<id>`. The extensions of each request
 /// contain the [`Context`] of the call, which names the logged-in user.

@@ -285,9 +285,9 @@ fn assert_reported(id: &str, stats: Stats, blocked: u64) {
     assert!(log.has(&format!("`{id}.block` blocked its thread for")));
 }
 
-/// Blocks first one worker, then both.
+/// Blocks first one worker, then both workers.
 async fn block_workers(peer: &mut Peer) {
-    // One of two workers is blocked. The other must still run methods.
+    // One of two workers is blocked. The other worker must still run methods.
     peer.call("block");
     tokio::time::sleep(Duration::from_millis(50)).await;
     for _ in 0..3 {

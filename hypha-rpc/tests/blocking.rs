@@ -272,7 +272,7 @@ fn streams_are_iterators() {
     let mut items = RemoteStream::<u32>::from_blocking_iter(received).into_iter();
     let limit = Duration::from_millis(5);
     let late = items.next_within(limit).unwrap().unwrap_err();
-    assert_eq!(late.to_string(), "a stream: no answer within 5ms");
+    assert_eq!(late.to_string(), "a stream: no response within 5ms");
     give.send(7).unwrap();
     assert_eq!(items.next().unwrap().unwrap(), 7);
     drop(give);

@@ -59,8 +59,8 @@ proptest! {
             sealed.truncate(end.index(sealed.len()));
         }
         if let Ok(Extra { encrypted: Some(extra), .. }) = Extra::parse(sealed.into()) {
-            // Decryption may succeed, because it ignores the highest bit of a public key. Then the
-            // content must be unchanged.
+            // Decryption may succeed, because it ignores the highest bit of a public key. In that
+            // case, the content must be unchanged.
             if let Ok((opened, _)) = ben.open(&extra) {
                 prop_assert_eq!(&opened[..], &plain[..]);
             }

@@ -12,7 +12,7 @@
 #![allow(dead_code, missing_debug_implementations)]
 
 /// Serializable types. They are defined outside the modules without a prelude, because serde's
-/// derives need one.
+/// derives need a prelude.
 pub mod plain {
     /// A type.
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -118,12 +118,12 @@ pub mod shadows {
             #[hypha(context = false)] incoming: Context,
             #[hypha(default = 3)] output: u8,
         ) -> ::core::result::Result<Error, ::std::string::String>;
-        /// A method with the name of one in the trait `Proxy`.
+        /// A method that has the name of a method in the trait `Proxy`.
         async fn service(&self, value: ::core::option::Option<u8>, error: u8) -> T;
-        /// A method with the name of a generated one.
+        /// A method that has the name of a generated method.
         #[allow(clippy::wrong_self_convention)]
         async fn from_service(&self);
-        /// A method with the name of one in a common trait.
+        /// A method that has the name of a method in a common trait.
         async fn clone(&self) -> ::core::primitive::u8;
         /// A blocking method.
         #[hypha(blocking)]

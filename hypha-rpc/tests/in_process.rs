@@ -1,4 +1,4 @@
-//! Tests in-process services: the proxy works like a remote one, and nothing is leaked.
+//! Tests in-process services: the proxy works like a remote proxy, and nothing is leaked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Tests Ctrl-C: the first one cancels the handlers, the second one ends the process.
+//! Tests Ctrl-C: the first signal cancels the handlers, and the second signal ends the process.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! The targets for libFuzzer. Their code is in `hypha-rpc/tests/fuzz/`, where an ordinary
-//! test runs it with the kept inputs.
+//! The targets for libFuzzer. Their code is in `hypha-rpc/tests/fuzz/`, where an ordinary test runs
+//! the targets with the stored inputs.
 
 #[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;
@@ -8,7 +8,7 @@ mod targets;
 ///
 /// # Panics
 ///
-/// If there is no such target; if the input breaks a promise of the crate.
+/// Panics if there is no such target, or if the input violates an invariant of the crate.
 pub fn run(target: &str, input: &[u8]) {
     targets::run(target, input);
 }

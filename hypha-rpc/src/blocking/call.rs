@@ -22,12 +22,12 @@ impl<T, E> Call<T, E> {
     ///
     /// # Errors
     ///
-    /// The same as those of the awaited call; also [`Error::Invalid`] on a thread of a tokio
-    /// runtime.
+    /// The errors of the awaited call, and [`Error::Invalid`] on a thread of a tokio runtime.
     ///
     /// # Cancellation
     ///
-    /// The wait ends only when the call ends. Set a [`timeout`](Self::timeout) to limit both.
+    /// The wait ends only when the call ends. Set a [`timeout`](Self::timeout) to limit the
+    /// duration of the call.
     ///
     /// # Examples
     ///
@@ -59,8 +59,7 @@ impl<T, E> Call<T, E> {
     ///
     /// # Errors
     ///
-    /// The same as those of [`send`](Self::send); also [`Error::Invalid`] on a thread of a tokio
-    /// runtime.
+    /// The errors of [`send`](Self::send), and [`Error::Invalid`] on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn blocking_send(self) -> Result<(), Error> {
         let what = format!("`blocking_send` of {}", self.label());
@@ -73,8 +72,8 @@ impl<P: Proxy + 'static> ServiceLookup<P> {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::get_service`](crate::Client::get_service); also
-    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    /// The errors of [`Client::get_service`](crate::Client::get_service), and [`Error::Invalid`] on
+    /// a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<P, Error> {
         wait("`ServiceLookup::wait`", AWAIT, self.into_future())
@@ -86,7 +85,7 @@ impl DirectServiceLookup {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::get_remote_service`](crate::Client::get_remote_service); also
+    /// The errors of [`Client::get_remote_service`](crate::Client::get_remote_service), and
     /// [`Error::Invalid`] on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<RemoteService, Error> {
@@ -99,7 +98,7 @@ impl ListServices {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::list_services`](crate::Client::list_services); also
+    /// The errors of [`Client::list_services`](crate::Client::list_services), and
     /// [`Error::Invalid`] on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<Vec<ServiceInfo>, Error> {
@@ -112,8 +111,8 @@ impl RegisterService {
     ///
     /// # Errors
     ///
-    /// The same as those of the awaited registration; also [`Error::Invalid`] on a thread of a
-    /// tokio runtime.
+    /// The errors of the awaited registration, and [`Error::Invalid`] on a thread of a tokio
+    /// runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<ServiceInfo, Error> {
         wait("`RegisterService::wait`", AWAIT, self.into_future())
@@ -121,13 +120,13 @@ impl RegisterService {
 }
 
 impl<P> Object<P> {
-    /// Tells the owner of an interface that this program no longer needs it, as
-    /// [`dispose`](Self::dispose) does. Waits for the acknowledgment on this thread.
+    /// Releases an interface, as [`dispose`](Self::dispose) does. Waits for the acknowledgment of
+    /// the owner on this thread.
     ///
     /// # Errors
     ///
-    /// The same as those of [`dispose`](Self::dispose); also [`Error::Invalid`] on a thread of a
-    /// tokio runtime.
+    /// The errors of [`dispose`](Self::dispose), and [`Error::Invalid`] on a thread of a tokio
+    /// runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn blocking_dispose(&self) -> Result<(), Error> {
         let what = "`Object::blocking_dispose`";
@@ -145,8 +144,8 @@ where
     ///
     /// # Errors
     ///
-    /// The same as those of [`in_process`](crate::testing::in_process); also [`Error::Invalid`] on
-    /// a thread of a tokio runtime.
+    /// The errors of [`in_process`](crate::testing::in_process), and [`Error::Invalid`] on a thread
+    /// of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(all(feature = "blocking", feature = "testing"))))]
     pub fn wait(self) -> Result<S::Proxy, Error> {
         let start = async {

@@ -24,8 +24,8 @@ use hypha_wire::Value;
 ///
 /// # Errors
 ///
-/// The same as those of [`hypha_rpc::connect`](crate::connect()); also [`Error::Invalid`] on a
-/// thread of a tokio runtime.
+/// The errors of [`hypha_rpc::connect`](crate::connect()), and [`Error::Invalid`] on a thread of a
+/// tokio runtime.
 ///
 /// # Examples
 ///
@@ -99,7 +99,8 @@ impl From<crate::Client> for Client {
 }
 
 impl Client {
-    /// Returns the client for asynchronous code of the same program. Both share the connection.
+    /// Returns the client for asynchronous code of the same program. Both clients share the
+    /// connection.
     #[must_use]
     pub fn as_async(&self) -> &crate::Client {
         &self.client
@@ -129,7 +130,7 @@ impl Client {
         self.client.identity()
     }
 
-    /// Returns the public key for calls to this client; `None` without
+    /// Returns the public key for calls to this client, or `None` without
     /// [`ConnectOptions::encryption`].
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
@@ -141,7 +142,7 @@ impl Client {
     /// Returns the newest reconnection token; see
     /// [`Client::reconnection_token`](crate::Client::reconnection_token).
     ///
-    /// It is a credential: keep it out of logs.
+    /// The token is a credential: keep it out of logs.
     #[must_use]
     pub fn reconnection_token(&self) -> Option<String> {
         self.client.reconnection_token()
@@ -153,8 +154,8 @@ impl Client {
         self.client.state()
     }
 
-    /// Returns the states of the connection: the current one, then each later one. A slow reader
-    /// gets only the newest.
+    /// Returns an iterator over the states of the connection, starting with the current state. A
+    /// reader misses states that begin and end between two of its reads.
     pub fn states(&self) -> States {
         States::new(self.client.states())
     }
@@ -192,7 +193,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::unregister_service`](crate::Client::unregister_service); also
+    /// The errors of [`Client::unregister_service`](crate::Client::unregister_service), and
     /// [`Error::Invalid`] on a thread of a tokio runtime.
     pub fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let unregistering = self.client.unregister_service(service);
@@ -224,7 +225,7 @@ impl Client {
     }
 
     /// Prepares a list of the services that match `query` and are visible to this client;
-    /// [`ListServices::wait`] fetches it. With `None`, lists the services of the client's own
+    /// [`ListServices::wait`] fetches the list. With `None`, lists the services of the client's own
     /// workspace.
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         self.client.list_services(query)
@@ -235,8 +236,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::manager`](crate::Client::manager); also [`Error::Invalid`] on
-    /// a thread of a tokio runtime.
+    /// The errors of [`Client::manager`](crate::Client::manager), and [`Error::Invalid`] on a
+    /// thread of a tokio runtime.
     ///
     /// # Examples
     ///
@@ -258,8 +259,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::subscribe`](crate::Client::subscribe); also
-    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    /// The errors of [`Client::subscribe`](crate::Client::subscribe), and [`Error::Invalid`] on a
+    /// thread of a tokio runtime.
     ///
     /// # Examples
     ///
@@ -295,8 +296,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::emit`](crate::Client::emit); also [`Error::Invalid`] on a
-    /// thread of a tokio runtime.
+    /// The errors of [`Client::emit`](crate::Client::emit), and [`Error::Invalid`] on a thread of a
+    /// tokio runtime.
     pub fn emit(&self, kind: &str, to: &str, data: impl Into<Value>) -> Result<(), Error> {
         wait_as("emit", self.client.emit(kind, to, data))
     }
@@ -306,8 +307,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Client::ping`](crate::Client::ping); also [`Error::Invalid`] on a
-    /// thread of a tokio runtime.
+    /// The errors of [`Client::ping`](crate::Client::ping), and [`Error::Invalid`] on a thread of a
+    /// tokio runtime.
     pub fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
         wait_as("ping", self.client.ping(client, timeout))
     }

@@ -51,7 +51,8 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// Creates a callback from a closure that may block and can fail. The caller gets the error.
+    /// Creates a callback from a closure that may block and can fail. An `Err` becomes the error of
+    /// the call.
     ///
     /// The closure runs like the closure of [`blocking`](Callback::blocking).
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
@@ -84,9 +85,10 @@ where
 }
 
 impl Function {
-    /// Creates a function from a closure that may block. It runs on a thread for blocking work.
+    /// Creates a function from a closure that may block. The closure runs on a thread for blocking
+    /// work.
     ///
-    /// Calls run concurrently. A panic becomes an error of that call.
+    /// Calls run concurrently. A panic becomes the error of the call that caused it.
     ///
     /// # Examples
     ///

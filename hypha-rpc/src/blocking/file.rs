@@ -108,7 +108,7 @@ impl RemoteFile {
     ///
     /// # Errors
     ///
-    /// The same as those of [`close`](Self::close). Also fails on a thread of a tokio runtime.
+    /// The errors of [`close`](Self::close). Also fails on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn blocking_close(self) -> io::Result<()> {
         let what = "`RemoteFile::blocking_close`";
@@ -116,7 +116,7 @@ impl RemoteFile {
     }
 }
 
-/// Reads the next piece. Returns an empty one at the end of the reader.
+/// Reads the next piece. Returns an empty piece at the end of the reader.
 fn piece(reader: &mut impl Read) -> io::Result<Bytes> {
     let mut piece = vec![0; READ_SIZE];
     loop {

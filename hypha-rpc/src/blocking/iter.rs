@@ -56,8 +56,8 @@ fn advance<S, T, E>(
 
 /// Iterator over the items of a [`RemoteStream`]. Waits for each item on the calling thread.
 ///
-/// Returned by `into_iter` of a stream or of a mutable reference to one, so a `for` loop can read a
-/// stream. Items are `Result`s; the iterator ends after an error.
+/// Returned by `into_iter` of a stream or of a mutable reference to a stream, so a `for` loop can
+/// read a stream. Items are `Result`s; the iterator ends after an error.
 ///
 /// On a thread of a tokio runtime, [`Error::Invalid`] is the only item.
 ///
@@ -94,8 +94,8 @@ impl<S, T, E> Items<S>
 where
     S: Stream<Item = Result<T, Error<E>>> + Unpin,
 {
-    /// Returns the next item, or [`Error::Timeout`] if none arrives within `limit`. A timeout loses
-    /// no item: the next call continues.
+    /// Returns the next item, or [`Error::Timeout`] if no item arrives within `limit`. A timeout
+    /// loses no item, because the next call continues the wait.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<T, Error<E>>> {
         self.next_of(Some(limit))
     }
@@ -173,7 +173,7 @@ impl<T, E> RemoteStream<T, E> {
     {
         let items = futures_util::stream::unfold(Some(items.into_iter()), |items| async {
             let mut items = items?;
-            // Encode on that thread as well, because items need not be `Send`.
+            // Encode on the thread of the iterator as well, because items need not be `Send`.
             let next = on_thread("a stream", move || (items.next().map(pack), items)).await;
             match next {
                 Ok((item, items)) => Some((item?, Some(items))),
@@ -202,8 +202,8 @@ impl Events {
 }
 
 impl Events {
-    /// Returns the next event, or [`Error::Timeout`] if none arrives within `limit`. A timeout
-    /// loses no event: the next call continues.
+    /// Returns the next event, or [`Error::Timeout`] if no event arrives within `limit`. A timeout
+    /// loses no event, because the next call continues the wait.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<Event, Error>> {
         self.next_of(Some(limit))
     }
@@ -244,8 +244,8 @@ impl States {
 }
 
 impl States {
-    /// Returns the next state, or [`Error::Timeout`] if none arrives within `limit`. A timeout
-    /// loses no state: the next call continues.
+    /// Returns the next state, or [`Error::Timeout`] if no state arrives within `limit`. A timeout
+    /// loses no state, because the next call continues the wait.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<State, Error>> {
         self.next_of(Some(limit))
     }

@@ -48,13 +48,13 @@
 //! # Threads
 //!
 //! The connections of all blocking clients run on one background runtime with two threads. The
-//! first client starts the runtime, and dropping the last client ends it. A waiting thread polls
-//! its own call, so a call needs no other thread.
+//! first client starts the runtime, and dropping the last client ends the runtime. A waiting thread
+//! polls its own call, so a call needs no other thread.
 //!
 //! Closures, and methods that are plain `fn`s, run on up to 512 threads of that runtime, which
 //! starts them on demand. Further calls wait for a free thread; heartbeats prevent a timeout at
 //! their callers. [`max_concurrent_calls`](crate::ConnectOptions::max_concurrent_calls) sets a
-//! lower maximum. Methods and closures may make calls and wait for them, and occupy their threads
+//! lower maximum. A method or closure may make calls and wait for them. It occupies its thread
 //! meanwhile.
 //!
 //! # Within a tokio runtime

@@ -3,7 +3,7 @@
 //! One runtime serves all blocking clients of the process. Each connection holds a reference to the
 //! runtime until its task has ended. Each wait also holds a reference, because the timers of a
 //! future panic if their runtime has shut down. Dropping the last reference shuts the runtime down;
-//! the next client starts another.
+//! the next client starts another runtime.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,8 +20,8 @@ use crate::client::State;
 use crate::error::Error;
 use crate::service::Engine;
 
-/// Number of threads for connections and asynchronous handlers. If a handler blocks one of the two,
-/// the other still runs the connections.
+/// Number of threads for connections and asynchronous handlers. If a handler blocks one thread, the
+/// other thread still runs the connections.
 const WORKERS: usize = 2;
 
 /// The running background runtime, if there is one.
@@ -58,8 +58,8 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Do not wait for the threads of the runtime, because this may be one of them. Running
-            // methods still finish, but their results are lost.
+            // Do not wait for the threads of the runtime, because the current thread may be one of
+            // them. Running methods still finish, but their results are lost.
             runtime.shutdown_background();
         }
     }
@@ -127,7 +127,7 @@ fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, Str
     }
     let background = Background::get()
         .map_err(|e| format!("{what}: the background runtime cannot be started: {e}"))?;
-    // Stay in the runtime until `block_on` has dropped the future, because timers need it.
+    // Stay in the runtime until `block_on` has dropped the future, because timers need the runtime.
     let _entered = background.handle.enter();
     Ok(block_on(future))
 }
@@ -136,11 +136,11 @@ fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, Str
 /// block the runtime, and could cause a deadlock.
 ///
 /// Tokio has no function for this. `Handle::try_current` also succeeds in `spawn_blocking`, in
-/// `block_in_place` and after `Handle::enter`, where waiting is right. The budget of
-/// [`coop`](tokio::task::coop) distinguishes them: only a future that a runtime polls has a budget,
-/// of less than 256 steps. This check uses up the budget, so the future yields at its next await. A
-/// future in `tokio::task::unconstrained` has no budget either, so a wait there is not detected and
-/// blocks the thread.
+/// `block_in_place` and after `Handle::enter`, where waiting is allowed. The budget of
+/// [`coop`](tokio::task::coop) distinguishes these cases: only a future that a runtime polls has a
+/// budget, of less than 256 steps. This check uses up the budget, so the future yields at its next
+/// await. A future in `tokio::task::unconstrained` has no budget either, so a wait there is not
+/// detected and blocks the thread.
 fn polls_for_a_runtime() -> bool {
     if Handle::try_current().is_err() {
         return false;
@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the error of a wait on this thread; `None` if waiting is allowed.
+    /// Returns the error of a wait on this thread, or `None` if waiting is allowed.
     fn refused() -> Option<String> {
         let refused = wait_for("f", "`g`", async {}).err();
         refused.map(|e: Error| e.to_string())

@@ -28,8 +28,8 @@ macro_rules! args {
         $crate::args!(@push $args ; $($($rest)*)?);
     };
     ($($tokens:tt)*) => {{
-        // Not `args`: if the user has a constant `args`, this `let` would match against it instead
-        // of declaring a variable.
+        // The variable is not named `args`: if the user has a constant `args`, this `let` would
+        // match against the constant instead of declaring a variable.
         #[allow(unused_mut)]
         let mut __args = $crate::Args::new(0, 0);
         $crate::args!(@push __args ; $($tokens)*);

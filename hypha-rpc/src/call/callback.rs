@@ -21,7 +21,7 @@ use hypha_wire::{Args, EncodeError, Packed, WireError};
 /// A callback may be part of a struct, list or map. `A` is the type of the argument. A tuple means
 /// several arguments, and `()` means none. An array also means several arguments: to pass an array
 /// as one argument, wrap it in a tuple, as in `Callback<([f64; 2],)>`. `R` is the type of the
-/// result, `E` of the error. [`Function`] documents how long a callback can be called.
+/// result, and `E` is the type of the error. [`Function`] documents the lifetime of callbacks.
 ///
 /// # Examples
 ///
@@ -56,8 +56,8 @@ pub struct Callback<A, R = (), E = Infallible> {
     types: PhantomData<fn(A) -> Result<R, E>>,
 }
 
-/// Future returned by the closure of a callback. All futures implement this trait. It exists only
-/// to improve the compiler's error message.
+/// Future returned by the closure of a callback. All futures implement this trait. The trait exists
+/// only to improve the compiler's error message.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the closure of a callback must return a future, and `{Self}` is not a future",
@@ -93,7 +93,8 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// Creates a callback from a closure that returns a `Result`. The caller gets the error.
+    /// Creates a callback from a closure that returns a `Result`. An `Err` becomes the error of the
+    /// call.
     ///
     /// If no contract determines the types, specify them: `Callback::<i64, i64>::try_new(..)`.
     ///
@@ -221,7 +222,7 @@ impl<A, R, E> Callback<A, R, E> {
     }
 }
 
-/// Number of arguments that a value of a type is passed as: the shape of the type.
+/// Shape of a type: the number of arguments as which a value of the type is passed.
 enum Shape {
     None,
     One,

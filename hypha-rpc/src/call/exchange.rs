@@ -29,7 +29,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) parent: Option<&'a str>,
     /// Public key of the callee. If this client has keys, the call is encrypted to that key.
     pub(crate) key: Option<&'a Bytes>,
-    /// Idle timeout. Default: the connection's.
+    /// Idle timeout. Default: the idle timeout of the connection.
     pub(crate) idle_timeout: Option<Duration>,
     /// Total timeout. Default: none.
     pub(crate) total: Option<Duration>,
@@ -167,8 +167,8 @@ impl<'a> Exchange<'a> {
             session: &session,
             armed: false,
         };
-        // Wait for both, because the response may come before the last chunk of the request is
-        // acknowledged.
+        // Send and wait for the response at the same time, because the response may come before the
+        // last chunk of the request is acknowledged.
         let sending = send_request(engine, message, to, method, sent);
         tokio::pin!(sending);
         tokio::select! {
@@ -210,8 +210,8 @@ async fn send_request(
         return Ok(());
     }
     engine.send(message, to, None, sent).await.map_err(|e| {
-        // The error tells whether a single chunk was sent. Report whether the callee may have the
-        // whole request instead.
+        // The error is about the request of a single chunk. Report instead whether the callee may
+        // have the whole request.
         let sent = sent.load(Ordering::Relaxed);
         match e {
             Failure::Lost { loss, .. } => Failure::Lost { loss, sent },
@@ -232,8 +232,8 @@ fn finished(
     match answer {
         Ok(Response::Resolve(message)) => Ok(Some(opened(engine, message, key)?)),
         Ok(Response::Reject(message)) => {
-            // The server reports that the callee is not connected. It has no key, so its report is
-            // not encrypted.
+            // The server reports that the callee is not connected. The server has no key, so its
+            // report is not encrypted.
             let message = match opened(engine, message.clone(), key) {
                 Err(_) if is_notice(&message) => message,
                 opened => opened?,
@@ -255,20 +255,22 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
     };
     let extra = answer.extra().map_err(|e| failed(e.to_string()))?;
     let Some(encrypted) = extra.encrypted else {
-        return Err(failed("the call was encrypted, and it is not".into()));
+        return Err(failed(
+            "the call was encrypted, and the response is not".into(),
+        ));
     };
     let (plain, sender) = engine.secrecy.open(&encrypted).map_err(failed)?;
     if sender != *key {
         return Err(failed(
-            "it is encrypted with another key than the callee's".into(),
+            "the response is encrypted with another key than the callee's".into(),
         ));
     }
     Ok(answer.with_extra(plain))
 }
 
 /// Returns whether a rejection may be unencrypted. The server sends such a rejection if the callee
-/// is not connected, and a callee sends one if it cannot decrypt the call. Neither discloses any
-/// content.
+/// is not connected, and a callee sends one if it cannot decrypt the call. Neither rejection
+/// discloses any content.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

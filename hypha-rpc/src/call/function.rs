@@ -52,8 +52,8 @@ pub struct Function {
     handle: Handle,
 }
 
-/// Returns a local function that forwards calls to `handle`. The receiver needs it if the owner of
-/// `handle` is connected to another server.
+/// Returns a local function that forwards calls to `handle`. The receiver needs this function if
+/// the owner of `handle` is connected to another server.
 pub(super) fn relayed_function(handle: Handle) -> Result<Resident, EncodeError> {
     let function = Function { handle };
     let reference = function.reference();

@@ -47,7 +47,7 @@ fn name_function(
     );
     let mut id = random_id();
     if let Some(name) = &function.name {
-        // A dot in the name would be taken for a separator of the path.
+        // A dot in the name would count as a separator of the path.
         id = format!("{id}#{}", name.replace('.', "_"));
     }
     let method = exports.place(id, exported);
@@ -70,7 +70,7 @@ fn name_function(
 
 fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value, EncodeError> {
     let source = stream.take().ok_or_else(|| {
-        EncodeError::new("a stream can be sent once, and this one was sent before")
+        EncodeError::new("a stream can be sent only once, and this stream was sent before")
     })?;
     let id = random_id();
     let entry = SessionEntry {
@@ -118,7 +118,7 @@ fn name_interface(
     Ok(Value::Map(map))
 }
 
-/// Returns the map of a remote object. If the receiver cannot reach the owner, this is the map of a
+/// Returns the map of a remote object. If the receiver cannot reach the owner, returns the map of a
 /// relay in this program.
 fn name_remote(
     exports: &mut Exports<'_>,

@@ -2,8 +2,8 @@
 //! and files.
 //!
 //! [`RemoteService`] calls any service by the names of its methods. A generated
-//! [proxy](crate::hypha_service) has the methods of its contract. Both return a [`Call`], which is
-//! a future with options. Arguments and results may contain a [`Callback`], [`Function`],
+//! [proxy](crate::hypha_service) has the methods of its contract. Their methods return a [`Call`],
+//! which is a future with options. Arguments and results may contain a [`Callback`], [`Function`],
 //! [`RemoteStream`], [`Object`] or [`RemoteFile`]. Such a value stays at its owner, and the
 //! receiver gets a reference.
 //
@@ -87,7 +87,7 @@ use hypha_wire::{
 /// # Errors
 ///
 /// Awaiting the call fails with any variant of [`Error`] except [`Error::Connect`]. The module
-/// [`error`](crate::error) has a table of them.
+/// [`error`](crate::error) has a table of the variants.
 ///
 /// # Examples
 ///
@@ -230,8 +230,8 @@ impl<T, E> Call<T, E> {
     /// Default: the connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
     ///
     /// A running method sends heartbeats (`docs/protocol/02-messages.md#s6`), so the idle timeout
-    /// does not limit the run time of a method. It ends calls whose callee has crashed or lost its
-    /// network. Use a total [`timeout`](Self::timeout) to end slow calls.
+    /// does not limit the run time of a method. The idle timeout ends calls whose callee has
+    /// crashed or lost its network. Use a total [`timeout`](Self::timeout) to end slow calls.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
@@ -601,7 +601,7 @@ fn answer_args(
     let extra = message.extra()?;
     if extra.encrypted.is_some() {
         return Err(DecodeError::custom(
-            "it is encrypted, although the call was not",
+            "the response is encrypted, although the call was not",
         ));
     }
     let args = extra.args.with_origin(message.origin(connection));

@@ -85,8 +85,8 @@ enum Content {
 }
 
 impl<P: Proxy> Object<P> {
-    /// Creates an object. In an argument, it lives as long as the call. In a result, it lives as
-    /// long as its receiver uses it.
+    /// Creates an object. In an argument, the object lives as long as the call. In a result, it
+    /// lives as long as its receiver uses it.
     pub fn new<S: IntoService<Proxy = P>>(service: S) -> Self {
         let members = members(&service.into_service());
         Object {
@@ -98,8 +98,9 @@ impl<P: Proxy> Object<P> {
     /// Creates an object that remains valid after the call, for one receiver (`_rintf` on the
     /// wire).
     ///
-    /// Use it for an object that the receiver keeps, such as a listener. The receiver releases it
-    /// with [`dispose`](Self::dispose), the owner removes it with [`withdraw`](Self::withdraw).
+    /// Use an interface for an object that the receiver keeps, such as a listener. The receiver
+    /// releases it with [`dispose`](Self::dispose), and the owner removes it with
+    /// [`withdraw`](Self::withdraw).
     ///
     /// # Examples
     ///
@@ -122,7 +123,7 @@ impl<P: Proxy> Object<P> {
     /// # async fn example(agency: RemoteService) -> Result<(), Error> {
     /// let listener = Object::interface(ListenerService::new(Print));
     /// agency.call::<()>("subscribe", args!(listener)).await?;
-    /// // Later: no further news.
+    /// // Later: stop the news.
     /// listener.withdraw();
     /// # Ok(())
     /// # }
@@ -156,7 +157,7 @@ impl<P> Object<P> {
     }
 
     /// Releases an interface, so that its owner can drop it. Does nothing for an object of this
-    /// program, or one without the method `_dispose`.
+    /// program, or for an object without the method `_dispose`.
     ///
     /// # Errors
     ///

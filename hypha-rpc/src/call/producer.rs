@@ -24,8 +24,8 @@ const BATCH_BYTES: usize = 256 << 10;
 /// A stream of encoded items.
 pub(crate) type Items = BoxStream<'static, Result<Packed, WireError>>;
 
-/// A stream of this program. `None` after it was sent or read, because a stream can have only one
-/// reader.
+/// A stream of this program. `None` after the stream was sent or read, because a stream can have
+/// only one reader.
 pub(crate) struct LocalStream(Mutex<Option<Items>>);
 
 impl LocalStream {
@@ -84,8 +84,8 @@ impl Drop for CloseOnDrop {
 }
 
 impl Source {
-    /// Returns the three functions through which a peer reads the stream. Each comes with its key
-    /// in the description of the generator and the suffix of its id.
+    /// Returns the three functions through which a peer reads the stream, each with its key in the
+    /// description of the generator and the suffix of its id.
     pub(crate) fn objects(
         self,
         entry: SessionEntry,

@@ -49,9 +49,9 @@ use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
     note = "`#[hypha_service]` on a trait `Foo` makes `FooProxy`; `RemoteService` is the proxy of any service"
 )]
 pub trait Proxy: Sized {
-    /// Id of the contract; empty if it has none.
+    /// Id of the contract. Empty if the contract has no id.
     const SERVICE_ID: &'static str;
-    /// Name of the contract's trait or type; empty if it has none.
+    /// Name of the contract's trait or type. Empty if there is no contract.
     #[doc(hidden)]
     const CONTRACT: &'static str = "";
 
@@ -69,12 +69,12 @@ pub trait Proxy: Sized {
 /// Service of another client. Its methods are called by name.
 ///
 /// Returned by [`Client::get_service`](crate::Client::get_service). If the contract is known at
-/// compile time, use a generated [proxy](crate::hypha_service) instead. Objects with functions that
-/// a peer sends also have this type.
+/// compile time, use a generated [proxy](crate::hypha_service) instead. Received objects with
+/// functions also have this type.
 ///
 /// The list of methods dates from the time when the service was fetched. Cloning is cheap. Each
 /// clone keeps the connection open. A service found by the workspace manager survives a lost link
-/// and a restart of its provider: if a call fails because the service has moved, the call looks up
+/// and a restart of its provider. If a call fails because the service has moved, the call looks up
 /// the service once and is sent again.
 ///
 /// # Examples
@@ -146,8 +146,8 @@ impl ServiceLocator {
 
     /// Returns the method at the latest known address of the service.
     fn moved(&self, method: &str) -> Option<Arc<Target>> {
-        // `try_lock` fails while another call looks up the service. This call then uses the old
-        // address, fails, and waits in `find_again` for the same lookup.
+        // `try_lock` fails while another call looks up the service. The current call then uses the
+        // old address, fails, and waits in `find_again` for the same lookup.
         match self.newest.try_lock().ok()?.member(method)? {
             Member::Target(target) => Some(Arc::clone(target)),
             Member::Function(_) => None,
@@ -228,8 +228,8 @@ impl Description {
         }
     }
 
-    /// Returns the method with this name. The name is its key in the service or, if the case of the
-    /// keys was converted, its name at the owner.
+    /// Returns the method with this name. `name` is the key of the method in the service. If the
+    /// case of the keys was converted, the name of the method at its owner is also found.
     fn member(&self, name: &str) -> Option<&Member> {
         self.targets.get(name).or_else(|| {
             let service = self.id.rsplit(':').next().unwrap_or_default();

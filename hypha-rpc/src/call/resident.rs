@@ -44,8 +44,8 @@ impl LocalInterface {
         }
     }
 
-    /// Returns the service through which one receiver calls the interface. Its method `_dispose`
-    /// removes it.
+    /// Returns the service through which one receiver calls the interface. The method `_dispose` of
+    /// that service removes the service.
     pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
         let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
         let dispose = Method::new("_dispose", move |call: IncomingCall| {

@@ -30,7 +30,7 @@ use hypha_wire::{
 
 /// Number of items requested ahead from a peer that sends single items, to hide the round trip.
 const READ_AHEAD: usize = 16;
-/// Number of batches requested ahead: the reader reads one while the next is in flight.
+/// Number of batches requested ahead: the reader reads one batch while the next batch is in flight.
 const BATCHES_AHEAD: usize = 2;
 /// Response of a generator after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
@@ -41,12 +41,12 @@ const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 /// JavaScript uses async iterators. Items are `Result`s, and an error is the last item. Dropping
 /// the stream closes the generator at its owner.
 ///
-/// A stream reads ahead after its first poll. A peer that sends single items is asked for up to 16
-/// items, a Rust peer for two batches of up to 1024 items or 256 KiB. The producer waits until the
-/// reader consumes them.
+/// A stream reads ahead after its first poll. It requests up to 16 items from a peer that sends
+/// single items, and two batches of up to 1024 items or 256 KiB from a Rust peer. Then the producer
+/// waits until the reader consumes items.
 ///
-/// [`RemoteStream::new`] creates a stream of this program. It can be sent once, and is polled only
-/// when its receiver requests items.
+/// [`RemoteStream::new`] creates a stream of this program. Such a stream can be sent only once. It
+/// is polled only when its receiver requests items.
 ///
 /// A stream in an argument can be read until its call ends. A stream in a result can be read until
 /// its receiver disconnects or does not read it for ten minutes
@@ -82,8 +82,8 @@ enum State {
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Creates a stream from a stream of `Result`s. It ends after the first error, which the
-    /// receiver gets.
+    /// Creates a stream from a stream of `Result`s. The receiver gets the first error as the last
+    /// item.
     pub fn try_new<S, E2>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E2>> + Send + 'static,
@@ -140,8 +140,8 @@ pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
     Packed::new(&item).map_err(|e| WireError::new(format!("an item cannot be sent: {e}")))
 }
 
-/// Returns a local stream that reads `handle`. The receiver needs it if the owner of `handle` is
-/// connected to another server.
+/// Returns a local stream that reads `handle`. The receiver needs this stream if the owner of
+/// `handle` is connected to another server.
 pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
     let stream = RemoteStream::<Value> {
         state: State::Whole(handle),
@@ -160,8 +160,8 @@ where
     ///
     /// # Errors
     ///
-    /// The item is an error if the stream failed ([`Error::Service`], [`Error::Remote`]), the item
-    /// has a different type ([`Error::Codec`]), or the peer or the connection was lost
+    /// The item is an error if the stream failed ([`Error::Service`], [`Error::Remote`]), if the
+    /// item has a different type ([`Error::Codec`]), or if the peer or the connection was lost
     /// ([`Error::Disconnected`]). An error is the last item.
     ///
     /// # Cancellation
@@ -252,9 +252,10 @@ enum End {
 
 /// Reads a generator of a peer.
 struct Reader {
-    /// The reader holds the handle, not the pump task, so dropping the stream releases it at its
-    /// owner immediately. For a stream in an argument, the release must precede the response,
-    /// because after the response the owner may discard the stream without closing it.
+    /// The reader, not the pump task, holds the handle, so that dropping the stream immediately
+    /// closes the generator at its owner. For a stream in an argument, the close notice must
+    /// precede the response: after the response, the owner may discard the stream without closing
+    /// it.
     _remote: Arc<RemoteHandle>,
     batches: mpsc::Receiver<Result<Batch, Failure>>,
     current: VecDeque<Batch>,
@@ -346,8 +347,8 @@ impl Reader {
 }
 
 /// Task that requests items of a generator ahead of the reader. The task ends when the reader is
-/// dropped or the connection closes. If the generator has more items, dropping its last handle
-/// closes it at the peer.
+/// dropped or the connection closes. If the generator has more items, dropping the last handle
+/// closes the generator at the peer.
 struct Pump {
     engine: Arc<Engine>,
     /// A weak reference, so that the handle is dropped with the reader.
@@ -379,7 +380,8 @@ impl Pump {
                     ..
                 })
             ) {
-                // The generator has ended, so dropping the handle need not close it at the peer.
+                // The generator has ended, so dropping the handle need not close the generator at
+                // the peer.
                 if let Some(remote) = self.remote.upgrade() {
                     remote.mark_released();
                 }

@@ -34,14 +34,14 @@ use hypha_wire as wire;
 ///
 /// # Errors
 ///
-/// Awaiting the options fails with [`Error::Connect`], which names the cause, or with the error
-/// with which the workspace manager rejects the first calls. The first attempt is not retried
+/// Awaiting the options fails with [`Error::Connect`], which names the cause, or with the error of
+/// the workspace manager if the manager rejects the first calls. The first attempt is not retried
 /// unless [`retry_on_initial_connect`](ConnectOptions::retry_on_initial_connect) is set. Outside of
 /// a tokio runtime, awaiting fails with [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
-/// Dropping the future closes the link, if one was opened.
+/// Dropping the future closes the link, if a link was opened.
 ///
 /// # Examples
 ///
@@ -174,8 +174,8 @@ impl ConnectOptions {
         Ok(connect)
     }
 
-    /// Sets the workspace. Default: the user's own workspace. Another workspace needs a token for
-    /// it.
+    /// Sets the workspace. Default: the user's own workspace. Any other workspace requires a token
+    /// for that workspace.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
@@ -184,7 +184,7 @@ impl ConnectOptions {
     /// Sets the access token. Default: none; the client then connects as an anonymous user.
     ///
     /// White space around the token is removed, such as the line end of a token file. An empty
-    /// token counts as none.
+    /// token counts as no token.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = trimmed(&token.into());
         self
@@ -199,8 +199,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the keys for end-to-end encryption. Calls are encrypted if the key of the peer is known
-    /// (`docs/protocol/07-auth-login-encryption.md#s5`). Default: no encryption.
+    /// Sets the keys for end-to-end encryption. A call is encrypted if this client knows the public
+    /// key of the peer (`docs/protocol/07-auth-login-encryption.md#s5`). Default: no encryption.
     ///
     /// Pass the key of a service to
     /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key). A
@@ -228,8 +228,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the id of the application that this client belongs to. It is part of the record of each
-    /// service. Default: `*`, no application.
+    /// Sets the id of the application that this client belongs to. The record of each service
+    /// contains the id. Default: `*`, no application.
     pub fn app_id(mut self, app_id: impl Into<String>) -> Self {
         self.settings.app_id = app_id.into();
         self
@@ -249,9 +249,9 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the chunk size in bytes, for all peers. Larger messages are sent in chunks. The maximum
-    /// is 491,520; a larger value is lowered to it. Default: 262,144, and 1,048,576 for peers that
-    /// accept large frames (Rust programs).
+    /// Sets the chunk size in bytes, for all peers. Larger messages are sent in chunks. A value
+    /// above 491,520 is lowered to 491,520. Default: 262,144, and 1,048,576 for peers that accept
+    /// large frames (Rust programs).
     ///
     /// Python peers lose messages of more than 512,000 bytes. This setter also sets
     /// [`Settings::large_frame_bytes`] to zero.
@@ -299,10 +299,10 @@ impl ConnectOptions {
     /// Adds an interceptor, which runs around each call of this client, except for the calls that
     /// set up the connection. The first interceptor added is the outermost.
     ///
-    /// The interceptor receives a call when the call is awaited. It can change the timeouts, add
-    /// arguments, and run the call with [`NextCall::run`], or return an error instead.
-    /// [`NextCall::run`] includes retries. Calls made with [`send`](crate::Call::send) skip the
-    /// interceptors.
+    /// The interceptor receives a call when the call is awaited. The interceptor can change the
+    /// timeouts, add arguments, and run the call with [`NextCall::run`], or return an error
+    /// instead. [`NextCall::run`] includes retries. Calls made with [`send`](crate::Call::send)
+    /// skip the interceptors.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -331,7 +331,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Changes the [`Settings`]. `change` receives the settings as set so far.
+    /// Changes the [`Settings`]. `change` receives the current settings.
     ///
     /// # Examples
     ///
@@ -360,18 +360,18 @@ impl ConnectOptions {
 
     /// Accepts any certificate and host name of the server. Default: `false`.
     ///
-    /// Use it only for servers with self-signed certificates in a trusted network. Elsewhere,
-    /// attackers could read and change the traffic.
+    /// Use this option only for servers with self-signed certificates in a trusted network.
+    /// Elsewhere, attackers could read and change the traffic.
     #[cfg(not(target_family = "wasm"))]
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.socket.tls.accept_invalid_certificates = accept;
         self
     }
 
-    /// Adds a trusted certificate authority in PEM format, besides those of this machine. May be
-    /// called several times. Default: none.
+    /// Adds a trusted certificate authority in PEM format, in addition to the authorities that this
+    /// machine trusts. May be called several times. Default: none.
     ///
-    /// `pem` may contain several certificates. If one of them is not valid, connecting fails with
+    /// `pem` may contain several certificates. If a certificate is not valid, connecting fails with
     /// [`InvalidOption`](ConnectErrorKind::InvalidOption).
     ///
     /// ```no_run
@@ -404,12 +404,13 @@ impl ConnectOptions {
 
     /// Sets the URL of the proxy: `http://[user:password@]host[:port]`, or with the scheme `https`,
     /// `socks5` or `socks5h`. With `https`, the connection to the proxy is encrypted, and
-    /// `ca_certificate` and `identity` count for it, too. With `socks5h`, the proxy resolves the
-    /// host name of the server.
+    /// `ca_certificate` and `identity` also apply to that connection. With `socks5h`, the proxy
+    /// resolves the host name of the server.
     ///
     /// Default: the environment variable `HTTPS_PROXY` for encrypted connections and `HTTP_PROXY`
-    /// for others. If the variable is not set, `ALL_PROXY` applies. Names in lower case work too.
-    /// Connections to this machine and to the hosts in `NO_PROXY` use no proxy.
+    /// for other connections. If the variable is not set, `ALL_PROXY` applies. The lower-case names
+    /// of these variables also work. Connections to this machine and to the hosts in `NO_PROXY` use
+    /// no proxy.
     #[cfg(not(target_family = "wasm"))]
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.socket.proxy = ProxyChoice::Url(url.into());
@@ -469,10 +470,10 @@ impl ConnectOptions {
     /// Sets the policy for reconnecting after a lost link. With `None`, the connection closes when
     /// its first link is lost. Default: [`Backoff::default`], which never stops retrying.
     ///
-    /// Calls in flight when the link is lost fail with [`Error::Disconnected`];
-    /// [idempotent](crate::Call::idempotent) calls are sent again. Calls made without a link wait,
-    /// within their timeouts. Services are registered again before the state becomes
-    /// [`Connected`](super::State::Connected).
+    /// Calls in flight when the link is lost fail with [`Error::Disconnected`], except
+    /// [idempotent](crate::Call::idempotent) calls, which are sent again. Calls made while there is
+    /// no link wait for the next link, within their timeouts. Services are registered again before
+    /// the state becomes [`Connected`](super::State::Connected).
     ///
     /// See [`Backoff`] for an example.
     pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
@@ -528,7 +529,7 @@ impl ConnectOptions {
                 setup.announce().await?;
             }
             // Until this point, calls of the program wait, so that the manager knows this client
-            // before they arrive.
+            // before the calls arrive.
             client.engine().set_connected();
             Ok(client)
         };
@@ -654,7 +655,7 @@ impl From<&String> for ConnectOptions {
 }
 
 impl std::fmt::Debug for ConnectOptions {
-    /// Omits the tokens.
+    /// Formats the options without the tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectOptions")
             .field("server_url", &wire::redacted_url(&self.server_url))
@@ -664,13 +665,13 @@ impl std::fmt::Debug for ConnectOptions {
     }
 }
 
-/// Returns the value of an environment variable without white space around it, or `None` if the
-/// value is empty.
+/// Returns the value of an environment variable without white space around it. Returns `None` if
+/// the variable is not set or its value is blank.
 fn env(name: &str) -> Option<String> {
     trimmed(&std::env::var(name).ok()?)
 }
 
-/// Returns the string without white space around it, or `None` if it is empty then.
+/// Returns the string without white space around it, or `None` if only white space is in it.
 fn trimmed(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())

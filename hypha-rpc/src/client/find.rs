@@ -39,8 +39,9 @@ impl Client {
     /// # Errors
     ///
     /// * [`Error::Rejected`] with the kind
-    ///   [`UnknownService`](crate::error::RejectKind::UnknownService) or
-    ///   [`PermissionDenied`](crate::error::RejectKind::PermissionDenied).
+    ///   [`UnknownService`](crate::error::RejectKind::UnknownService) if there is no such service,
+    ///   or [`PermissionDenied`](crate::error::RejectKind::PermissionDenied) if this client may not
+    ///   use the service.
     /// * [`Error::Rejected`] with the kind [`Ambiguous`](crate::error::RejectKind::Ambiguous) if
     ///   several clients provide the service and no [mode](ServiceLookup::mode) is set.
     /// * [`Error::Rejected`] with the kind
@@ -248,7 +249,7 @@ impl<P> ServiceLookup<P> {
     /// ```no_run
     /// # use hypha_rpc::{workspace::SelectionMode, Client};
     /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
-    /// // The candidate that reports the shortest queue.
+    /// // Select the candidate that reports the shortest queue.
     /// let mode = SelectionMode::SelectMin("queue_length".into());
     /// let segmenter = client.get_service("segmenter").mode(mode).await?;
     /// # Ok(())
@@ -274,7 +275,7 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Converts the case of the service's keys, including those of its config and other data
+    /// Converts the case of the service's keys, including the keys in its config and its other data
     /// (`docs/protocol/04-services.md#s13`). Default: no conversion.
     ///
     /// A method is found by both its converted and its original name, so a proxy works with every
@@ -360,8 +361,8 @@ impl Client {
         Ok(Description::new(id, members, workspace))
     }
 
-    /// Fails if `key` is given and this client has no keys. Otherwise the calls would be sent
-    /// unencrypted, although the program requested encryption.
+    /// Fails if `key` is given and this client has no keys. Without this check, the calls would be
+    /// sent unencrypted, although the program requested encryption.
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
         if key.is_some() && !self.engine().secrecy.is_on() {
             return Err(Error::Invalid(

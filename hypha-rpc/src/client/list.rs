@@ -68,7 +68,8 @@ impl ListServices {
         self
     }
 
-    /// Lists running services before those of installed applications. Default: unspecified order.
+    /// Lists running services before the services of installed applications. Default: unspecified
+    /// order.
     pub fn running_services_first(mut self) -> Self {
         self.running_first = true;
         self

@@ -18,7 +18,7 @@ const LOGIN_SERVICE: &str = "public/hypha-login";
 /// Default timeout of a login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Display name of the connection, the same as in the other clients.
+/// Display name of the connection. The Python and JavaScript clients use the same name.
 const CLIENT_NAME: &str = "initial login client";
 
 /// Callback that shows a URL or page to the user.
@@ -34,9 +34,9 @@ type Change = Box<dyn FnOnce(ConnectOptions) -> ConnectOptions + Send>;
 ///
 /// # Errors
 ///
-/// Awaiting the options fails with the errors of [`connect`]; with the error of the lookup if the
-/// server has no login service; and with [`Error::Remote`] if the user does not log in before the
-/// timeout.
+/// Awaiting the options fails with the errors of [`connect`]. It also fails with the error of the
+/// lookup if the server has no login service, and with [`Error::Remote`] if the user does not log
+/// in before the timeout.
 ///
 /// # Cancellation
 ///
@@ -105,7 +105,7 @@ pub struct LoginPage {
     pub login_url: String,
     /// Key of this login. It gives access to the token.
     pub key: String,
-    /// URL to which a custom login page reports the token. Empty if the server has none.
+    /// URL to which a custom login page reports the token. Empty if the server has no such URL.
     pub report_url: String,
     /// All entries that the server returned, including the fields above.
     pub details: Map,

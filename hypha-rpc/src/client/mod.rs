@@ -98,13 +98,15 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-/// State shared by all clones of a [`Client`]. It is not part of the engine, because the functions
-/// of the manager hold the engine, which would create a reference cycle.
+/// State shared by all clones of a [`Client`]. The state is not part of the engine, because the
+/// functions of the manager hold the engine. Storing them in the engine would create a reference
+/// cycle.
 #[derive(Default)]
 struct Shared {
     /// The fetched manager and its address.
     manager: Mutex<Option<(String, Arc<Description>)>>,
-    /// Subscribed event types. They are subscribed again on each new link.
+    /// Event types to which the client is subscribed. The client subscribes to them again on each
+    /// new link.
     subscriptions: Mutex<BTreeSet<String>>,
 }
 
@@ -192,7 +194,7 @@ impl Client {
 
     /// Frees the memory held for the peer at the absolute address `peer`, and fails the calls to
     /// that peer, as if the server had reported that the peer is disconnected.
-    #[doc(hidden)] // For clients inside a server, which knows it before the event arrives.
+    #[doc(hidden)] // For clients inside a server, which knows of a disconnect before the event.
     pub fn peer_gone(&self, peer: &str) {
         self.engine().peer_gone(peer);
     }
@@ -243,8 +245,8 @@ impl Client {
         self.engine().secrecy.public_key()
     }
 
-    /// Returns the latest reconnection token. A later connection with the same client id can use it
-    /// to resume this identity ([`ConnectOptions::reconnection_token`]).
+    /// Returns the latest reconnection token. A later connection with the same client id can use
+    /// the token to resume this identity ([`ConnectOptions::reconnection_token`]).
     ///
     /// The token is a credential: keep it out of logs.
     #[must_use]
@@ -258,8 +260,8 @@ impl Client {
         self.engine().lifecycle.state()
     }
 
-    /// Returns a stream of connection states, starting with the current one. A slow reader skips
-    /// states between its reads.
+    /// Returns a stream of connection states, starting with the current state. A slow reader misses
+    /// states that begin and end between two of its reads.
     ///
     /// # Examples
     ///
@@ -355,8 +357,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Invalid`] if this client has no such service. If the manager returns an error, that
-    /// error is returned and the service stays registered. A service unknown to the manager is not
-    /// an error.
+    /// error is returned and the service stays registered. Unregistering a service that the manager
+    /// does not know is not an error.
     ///
     /// # Examples
     ///
@@ -386,7 +388,7 @@ impl Client {
     }
 
     /// Returns the proxy of the server's workspace manager. The first call fetches the manager, and
-    /// later calls use the cached one.
+    /// later calls use the cached manager.
     ///
     /// # Errors
     ///
@@ -414,15 +416,15 @@ impl Client {
                 "this connection has no workspace manager".into(),
             ));
         };
-        // Do not return a cached manager on a closed connection.
+        // On a closed connection, ignore the cached manager, so that the request returns the error.
         let is_closed = self.engine().lifecycle.is_closed();
         let known = self.shared.manager(&address).filter(|_| !is_closed);
         let description = match known {
             Some(description) => description,
             None => {
-                // Fetch with an unowned handle: the client caches the result, and its functions
-                // would otherwise keep the connection open. Two concurrent callers may both fetch
-                // the manager, which costs only a second request.
+                // Fetch with an unowned handle: the client caches the manager, and the functions of
+                // the manager would otherwise keep the connection open. Two concurrent callers may
+                // both fetch the manager, which costs only a second request.
                 let fetched = self
                     .unowned()
                     .get_remote_service(&format!("{address}:default"))
@@ -465,8 +467,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the manager does not accept one of the types, returns its error and subscribes to none of
-    /// them. The other errors are those of [`manager`](Self::manager).
+    /// If the manager rejects one of the types, returns the error of the manager and subscribes to
+    /// none of the types. The other errors are those of [`manager`](Self::manager).
     ///
     /// # Cancellation
     ///
@@ -535,8 +537,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Codec`] if the data cannot be encoded or is larger than 16 MiB, the maximum of
-    /// servers; [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
+    /// [`Error::Codec`] if the data cannot be encoded or is larger than 16 MiB, the maximum that
+    /// servers accept; [`Error::Disconnected`] if the connection is closed. Delivery is not
+    /// confirmed.
     ///
     /// # Cancellation
     ///
@@ -616,7 +619,8 @@ impl Client {
         }
     }
 
-    /// Calls a method without fetching its service. `method` is its path at the callee.
+    /// Calls a method without fetching its service. `method` is the path of the method at the
+    /// callee.
     async fn request<T: serde::de::DeserializeOwned + 'static>(
         &self,
         to: &str,
@@ -653,13 +657,13 @@ impl Client {
     /// running handlers are cancelled ([`Context::cancellation`](crate::Context::cancellation)),
     /// and dropped one second later. Then all pending calls fail and the link is closed.
     ///
-    /// A handler of this connection may call this method. It then returns immediately, because it
-    /// would otherwise wait for that handler. The connection is closed in the background after the
-    /// handler has responded.
+    /// A handler of this connection may call this method. The method then returns immediately,
+    /// because waiting for the handler that called it would never end. The connection is closed in
+    /// the background after the handler has responded.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped, the remaining steps are not done. Call the method again to
+    /// If the future is dropped, the remaining steps are skipped. Call the method again to
     /// continue.
     ///
     /// # Examples
@@ -814,7 +818,7 @@ impl Client {
 }
 
 /// Converts an error of the manager to an [`Error`] without a type. Errors that programs usually
-/// handle become rejections with a kind. `method` is the name of the call.
+/// handle become rejections with a kind. `method` is the name of the called method.
 pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> Error {
     move |error| match error {
         Error::Service(error) => {

@@ -16,8 +16,9 @@ use crate::workspace::ServiceInfo;
 use hypha_wire::keys::BUILT_IN;
 use hypha_wire::{Args, Map, Value, WireError};
 
-/// Maximum number of concurrent registrations after a reconnect. With one at a time, a client with
-/// many services would wait for each round trip; without a limit, it would flood the manager.
+/// Maximum number of concurrent registrations after a reconnect. With one registration at a time, a
+/// client with many services would wait for each round trip. Without a limit, the client would
+/// flood the manager.
 const MAX_CONCURRENT_REGISTRATIONS: usize = 8;
 
 /// Pauses before a rejected registration is retried after a reconnect. The server may still be
@@ -35,8 +36,8 @@ const RETRIES: u32 = 3;
 ///
 /// # Errors
 ///
-/// * [`Error::Invalid`] if the id is not valid or another service of this client has it, or if the
-///   protocol does not allow a setting or the name of a member.
+/// * [`Error::Invalid`] if the id is not valid, if another service of this client has the same id,
+///   or if the protocol does not allow a setting or the name of a member.
 /// * [`Error::Rejected`] if the manager rejects the service, for example because write permission
 ///   is missing.
 /// * [`Error::Disconnected`] if the connection is closed.
@@ -194,8 +195,8 @@ impl RegisterService {
         self
     }
 
-    /// Checks the service against its [`service_type`](Self::service_type) before it is registered.
-    /// Default: `false`.
+    /// Checks the service against the definition of its [`service_type`](Self::service_type) before
+    /// the registration. Default: `false`.
     ///
     /// The service must have the members of the definition. Its methods get the descriptions and
     /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not
@@ -266,7 +267,7 @@ impl Drop for Unconfirmed<'_> {
 }
 
 impl Client {
-    /// Makes the first calls on a link. Registers the built-in service, and subscribes to the event
+    /// Makes the first calls on a link. Registers the built-in service. Subscribes to the event
     /// that reports disconnected clients, so that calls to such clients fail immediately.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
@@ -275,7 +276,8 @@ impl Client {
                 .service
                 .info(&engine.identity(), &engine.settings.app_id);
             match self.register_record(info).await {
-                // A client with only read permission may call services, but cannot register any.
+                // A client with only read permission may call services, but cannot register
+                // services.
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::PermissionDenied => {
                     tracing::info!("this client cannot offer services: {refusal}");
                 }
@@ -342,8 +344,8 @@ impl Client {
         Ok(())
     }
 
-    /// Subscribes again on a new link. Only logs a failure, because the services of this client
-    /// work without subscriptions.
+    /// Subscribes again on a new link. A failure is only logged, because the services of this
+    /// client work without subscriptions.
     pub(super) async fn subscribe_again(&self) {
         let kinds = self.shared.subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {

@@ -141,7 +141,7 @@ impl TryFrom<[u8; 32]> for PublicKey {
     /// # Errors
     ///
     /// [`EncryptionError::WeakKey`] for the few keys with which the shared key is the same for
-    /// every private key. libsodium refuses these, too.
+    /// every private key. libsodium refuses these keys, too.
     fn try_from(bytes: [u8; 32]) -> Result<Self, EncryptionError> {
         let key = PublicKey(bytes);
         // X25519 ignores the highest bit, so each weak key has a second representation.
@@ -159,8 +159,8 @@ impl TryFrom<&[u8]> for PublicKey {
 
     /// # Errors
     ///
-    /// [`EncryptionError::KeyLength`] if there are not 32 bytes, [`EncryptionError::WeakKey`] for a
-    /// weak key.
+    /// [`EncryptionError::KeyLength`] if there are not 32 bytes, and [`EncryptionError::WeakKey`]
+    /// for a weak key.
     fn try_from(bytes: &[u8]) -> Result<Self, EncryptionError> {
         let len = bytes.len();
         let bytes: [u8; KEY_LEN] = bytes
@@ -176,7 +176,7 @@ impl FromStr for PublicKey {
     /// # Errors
     ///
     /// [`EncryptionError::KeyText`] if the string does not have 64 hexadecimal digits (upper or
-    /// lower case), [`EncryptionError::WeakKey`] for a weak key.
+    /// lower case), and [`EncryptionError::WeakKey`] for a weak key.
     fn from_str(text: &str) -> Result<Self, EncryptionError> {
         let wrong = || EncryptionError::KeyText(text.chars().take(KEY_DIGITS + 1).collect());
         if text.len() != KEY_DIGITS {
@@ -218,8 +218,8 @@ impl<'de> Deserialize<'de> for PublicKey {
 
 /// Private and public key of a program, for end-to-end encryption.
 ///
-/// The private key decrypts data that was encrypted to the public key. It is omitted from the
-/// `Debug` output, and overwritten in memory when the pair is dropped.
+/// The private key decrypts data that was encrypted to the public key. The private key is omitted
+/// from the `Debug` output, and overwritten in memory when the pair is dropped.
 ///
 /// # Examples
 ///
@@ -246,7 +246,7 @@ impl KeyPair {
     ///
     /// # Errors
     ///
-    /// [`EncryptionError::NoRandomness`] if the operating system provides none.
+    /// [`EncryptionError::NoRandomness`] if the operating system provides no random numbers.
     pub fn generate() -> Result<Self, EncryptionError> {
         let bytes: Zeroizing<[u8; KEY_LEN]> = Zeroizing::new(random()?);
         Ok(Self::from_private_key(*bytes))
@@ -282,11 +282,11 @@ impl KeyPair {
         self.public
     }
 
-    /// Returns the private key, to store it.
+    /// Returns the private key, so that the program can store it.
     ///
-    /// It decrypts everything that was ever encrypted to this pair. Keep it out of logs, and store
-    /// it where only this program can read it. The returned copy is not overwritten in memory when
-    /// dropped.
+    /// The private key decrypts everything that was ever encrypted to this pair. Keep the key out
+    /// of logs, and store it where only this program can read it. The returned copy is not
+    /// overwritten in memory when dropped.
     #[must_use]
     pub fn private_key(&self) -> [u8; 32] {
         self.private.to_bytes()
@@ -347,14 +347,14 @@ impl Encryption {
     ///
     /// # Errors
     ///
-    /// [`EncryptionError::TooLong`] above 4 GiB, [`EncryptionError::NoRandomness`] if the operating
-    /// system provides no random numbers.
+    /// [`EncryptionError::TooLong`] above 4 GiB, and [`EncryptionError::NoRandomness`] if the
+    /// operating system provides no random numbers.
     pub fn seal(&self, to: &PublicKey, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         self.seal_with(to, random()?, plain)
     }
 
     /// Encrypts with a given nonce, for tests with recorded bytes. A nonce must never be used twice
-    /// with the same key, so all other callers pass a random one.
+    /// with the same key, so all other callers pass a random nonce.
     fn seal_with(
         &self,
         to: &PublicKey,
@@ -451,8 +451,8 @@ fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
     Ok(bytes)
 }
 
-/// The points of small order, in all representations below 2^255. With these, the shared key does
-/// not depend on the private key.
+/// The points of small order, in all representations below 2^255. With these points, the shared key
+/// does not depend on the private key.
 #[rustfmt::skip]
 const SMALL_ORDER: [[u8; KEY_LEN]; 7] = [
     [

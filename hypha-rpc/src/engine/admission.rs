@@ -17,8 +17,8 @@ use super::outbound::LARGE;
 /// Upper bound on [`Settings::max_concurrent_calls`]. `drain` acquires all permits with
 /// `acquire_many`, which takes a `u32`, and a semaphore has a maximum number of permits.
 const MAX_CALLS: usize = u32::MAX as usize >> 4;
-/// Maximum number of concurrent calls of the built-in service. They are counted separately, so that
-/// a busy client still answers pings and accepts the chunks of responses.
+/// Maximum number of concurrent calls of the built-in service. These calls are counted separately,
+/// so that a busy client still answers pings and accepts the chunks of responses.
 const BUILT_IN_CALLS: usize = 4096;
 
 /// Limits on the number of running calls and on the bytes of their requests.
@@ -116,8 +116,8 @@ impl Admission {
         })
     }
 
-    /// Reserves the bytes of a request. A request larger than the whole budget reserves all of it,
-    /// so it runs only if no other large request is running.
+    /// Reserves the bytes of a request. A request larger than the whole budget reserves the whole
+    /// budget, so it runs only if no other large request is running.
     fn admit_bytes(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Busy> {
         if bytes < LARGE {
             return Ok(None);
@@ -137,7 +137,7 @@ impl Admission {
     /// running. Call [`leave`](Self::leave) first, so that no new handler starts.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         // If all permits are free, no handler runs. Calls of the built-in service have separate
-        // permits, so this does not wait for them.
+        // permits, so `drain` does not wait for them.
         let drained = crate::runtime::timeout(grace, self.running.acquire_many(self.most)).await;
         drained.is_ok()
     }

@@ -1,5 +1,5 @@
-//! The `tracing` span of each call, and with the feature `metrics` the duration of each call. Used
-//! by the caller (`call/exchange.rs`) and the callee (`service/dispatch.rs`).
+//! The `tracing` span of each call, and with the feature `metrics` the duration of each call. The
+//! caller (`call/exchange.rs`) and the callee (`service/dispatch.rs`) use this module.
 
 use tracing::Span;
 

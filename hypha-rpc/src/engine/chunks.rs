@@ -1,4 +1,4 @@
-//! Incoming messages in chunks, until they are complete. Methods of the built-in service
+//! Keeps incoming messages in chunks until they are complete. Methods of the built-in service
 //! (`service/builtin.rs`) add the chunks. [`ChunkStore`] enforces the limits.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl IncomingChunks {
         &self,
         f: impl FnOnce(&mut ChunkStore, web_time::Instant) -> Result<T, ChunkError>,
     ) -> Result<T, ChunkError> {
-        // Use tokio's clock instead of the system's, because tests can pause it.
+        // Use tokio's clock instead of the system's, because tests can pause tokio's clock.
         let now = into_std(Instant::now());
         f(&mut self.0.lock(), now)
     }

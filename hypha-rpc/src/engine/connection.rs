@@ -12,11 +12,11 @@ use super::{CloseReason, Engine, Handlers};
 pub(crate) struct Connection<H: Handlers> {
     engine: Arc<Engine<H>>,
     /// Closes the connection when the last handle with this guard is dropped. `None` for handles of
-    /// the driver and of handlers, and for values that peers pass to handlers: a stored callback
+    /// the driver and of handlers, and for values that peers pass to handlers. A stored callback
     /// must not keep the connection open after the program has dropped its client.
     keep_open: Option<Arc<KeepOpen<H>>>,
-    /// Whether the calls of this handle set up the connection. They do not wait for
-    /// [`State::Connected`](super::State::Connected), because that state is set after them.
+    /// Whether the calls of this handle set up the connection. Such calls do not wait for
+    /// [`State::Connected`](super::State::Connected), because that state is set after the setup.
     setup: bool,
 }
 
@@ -84,8 +84,8 @@ impl<H: Handlers> Connection<H> {
         })
     }
 
-    /// Returns the reference that is stored in values received through this handle. It keeps the
-    /// connection open if this handle does.
+    /// Returns the reference that is stored in values received through this handle. The reference
+    /// keeps the connection open if this handle does.
     pub(crate) fn reference(&self) -> Arc<dyn ConnectionRef> {
         match &self.keep_open {
             Some(keep_open) => Arc::clone(keep_open) as Arc<dyn ConnectionRef>,

@@ -29,8 +29,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of frames that are handled in one direction before the other direction is polled.
 /// Tokio makes a task yield after 128 steps. Reading, writing and the clock together must stay
-/// below that number. Otherwise reading could use all steps, and the driver would not write as long
-/// as there is more to read.
+/// below that number. Otherwise reading could use all steps, and the driver would not write while
+/// there is more to read.
 const BURST: usize = 32;
 
 /// Reason in the close frame of the server if another connection took over the client id.
@@ -100,8 +100,8 @@ impl Queue {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
         // Keep the other frames, because their senders consider them sent. `kept` needs a limit:
-        // each frame taken out of the queue makes room for another one, and without a link none is
-        // sent. Frames that stay in the queue are checked when they are sent.
+        // each frame taken out of the queue makes room for another frame, and without a link no
+        // frame is sent. Frames that stay in the queue are checked when they are sent.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
                 break;
@@ -166,7 +166,7 @@ struct Clock {
     timer: Pin<Box<Sleep>>,
 }
 
-/// Delay of the first control messages, the same as in the Python client.
+/// Delay of the first control messages. The Python client uses the same delay.
 const FIRST_CONTROL: Duration = Duration::from_secs(2);
 
 /// Interval at which ended sessions and incomplete messages are freed, and metrics are published.
@@ -216,7 +216,7 @@ impl Clock {
         self.timer = Box::pin(sleep_until(self.timer.deadline()));
     }
 
-    /// Sets the timer to the earliest of the times.
+    /// Sets the timer to the earliest of the clock's times.
     fn rearm(&mut self) {
         let others = [
             self.next_ping,

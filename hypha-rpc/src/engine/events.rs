@@ -140,8 +140,8 @@ impl Event {
     /// Returns the address of the client that sent the event. `None` for events of the server and
     /// of this client itself.
     ///
-    /// Every client of the workspace can send events of any type. Trust an event as one of the
-    /// server only if it has no sender.
+    /// Every client of the workspace can send events of any type. Only events without a sender come
+    /// from the server or from this client itself.
     pub fn from(&self) -> Option<&str> {
         self.message.get("from").and_then(Value::as_str)
     }
@@ -191,7 +191,7 @@ impl Stream for EventStream {
 
 /// Sequence of the states of a connection. Returned by [`Client::states`](crate::Client::states).
 ///
-/// A slow reader misses intermediate states, but never the latest one.
+/// A slow reader misses intermediate states, but never the latest state.
 #[derive(Debug)]
 pub struct StateWatcher {
     receiver: watch::Receiver<State>,
@@ -303,7 +303,7 @@ impl Events {
 }
 
 /// Decodes the message of an event. The payload of a client's event is in the second segment. The
-/// payload of a server's event is in the first.
+/// payload of a server's event is in the first segment.
 fn event(message: &Message, limit: usize) -> Option<Event> {
     let mut map = message.main().ok()?;
     if !message.extra_raw().is_empty() {

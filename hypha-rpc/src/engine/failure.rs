@@ -67,8 +67,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Rejected(message) => f.write_str(&rejection(message).message),
-            Failure::Silent { limit, .. } => write!(f, "no heartbeat or answer within {limit:?}"),
-            Failure::Late { limit, .. } => write!(f, "no answer within {limit:?}"),
+            Failure::Silent { limit, .. } => write!(f, "no heartbeat or response within {limit:?}"),
+            Failure::Late { limit, .. } => write!(f, "no response within {limit:?}"),
             Failure::Lost { loss, .. } => f.write_str(&report(loss.reason())),
             Failure::Encode(e) => e.fmt(f),
             Failure::NoChunks => f.write_str(NO_CHUNKS),
@@ -80,7 +80,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Message of [`Failure::NoChunks`]. Same as in the Python client, because programs match on it.
+/// Message of [`Failure::NoChunks`]. The Python client has the same message, and programs match on
+/// it.
 pub(crate) const NO_CHUNKS: &str =
     "Remote client does not support message caching for long message.";
 

@@ -51,7 +51,7 @@ pub(crate) async fn handshake(
                 // 1005 stands for a close frame without a code (RFC 6455, section 7.4.1).
                 let (code, text) = reason.unwrap_or((1005, String::new()));
                 return Err(if text.is_empty() {
-                    lost(format!("it closed with code {code}"))
+                    lost(format!("the server closed the link with code {code}"))
                 } else {
                     ConnectError::from_server(text)
                 });

@@ -22,7 +22,7 @@ pub struct Identity {
     /// Kind of the link: `websocket` or `http_streaming`.
     /// [`Context::connection_type`](crate::Context::connection_type) returns it.
     pub connection_type: &'static str,
-    /// All keys of `connection_info`, including unknown ones.
+    /// All keys of `connection_info`, including unknown keys.
     pub connection_info: Map,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The driver calls [`Engine::receive`] for every frame. The function decodes only the first
 //! segment. It never waits and never runs code of the program, because all later messages of the
-//! connection would wait as well. It passes responses to the table of sessions, events to their
+//! connection would otherwise wait. It passes responses to the table of sessions, events to their
 //! readers, and each call to a new task.
 
 use std::sync::Arc;

@@ -102,7 +102,7 @@ type Interceptor = Arc<
 pub(crate) struct Interceptors(Arc<Vec<Interceptor>>);
 
 impl Interceptors {
-    /// Adds an interceptor, inside of those that were added before.
+    /// Adds an interceptor inside the interceptors that were added before.
     pub(crate) fn add<F, Fut>(&mut self, interceptor: F)
     where
         F: Fn(OutgoingCall, NextCall) -> Fut + Send + Sync + 'static,

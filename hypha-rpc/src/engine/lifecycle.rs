@@ -113,11 +113,11 @@ impl Lifecycle {
         self.most_waiting - self.waiting.available_permits()
     }
 
-    /// Makes the driver close the current link, so that the client opens another. Does nothing
+    /// Makes the driver close the current link, so that the client opens another link. Does nothing
     /// without a link, because the client is then already opening one.
     pub(crate) fn drop_link(&self) {
-        // Do not use `notify_one`: without a link, it would store the notification, which would end
-        // the next link.
+        // Do not use `notify_one`: without a link, `notify_one` would store the notification, which
+        // would end the next link.
         self.broken.notify_waiters();
     }
 
@@ -126,8 +126,8 @@ impl Lifecycle {
         self.broken.notified().await;
     }
 
-    /// Marks the connection as closed. Returns `false` if it was closed before; the first reason
-    /// stays.
+    /// Marks the connection as closed. If the connection was closed before, keeps the first reason
+    /// and returns `false`.
     pub(super) fn close(&self, reason: CloseReason) -> bool {
         let reason = Arc::new(reason);
         self.state.send_if_modified(|state| {

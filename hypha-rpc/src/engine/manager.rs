@@ -1,7 +1,8 @@
 //! The addresses of the workspace manager and of this client. Both may change with each link.
 //!
 //! The manager of a restarted server has a new id, but manager proxies of the program keep the old
-//! id. Therefore this module stores the addresses of former managers and replaces them.
+//! id. Therefore this module stores the addresses of former managers, and replaces such an address
+//! with the current address.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use super::Identity;
 use super::handshake::Granted;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
-/// Maximum number of former managers to store. Without it, a server that restarts often would make
-/// its clients use more and more memory.
+/// Maximum number of former managers to store. Without the limit, a server that restarts often
+/// would make its clients use more and more memory.
 const FORMER_MANAGERS: usize = 64;
 
 /// Identity assigned on the latest link, and the addresses of former managers.
@@ -36,7 +37,7 @@ impl Membership {
         Arc::clone(&self.identity.read())
     }
 
-    /// Replaces the identity with the one that the server assigned on a new link.
+    /// Replaces the identity with the identity that the server assigned on a new link.
     pub(crate) fn adopt(&self, granted: Granted) {
         if let Some(token) = granted.reconnection_token {
             self.set_reconnection_token(token);

@@ -14,11 +14,11 @@
 //! manager     the address of the manager and of this client
 //! lifecycle   the state of the connection, and the calls that wait for it
 //! redial      the task of the connection: one link after another
-//! watchdog    runs that task while its runtime is blocked
+//! watchdog    runs the task of the connection while its runtime is blocked
 //! ```
 //!
-//! [`Engine`] owns the parts, and does the work that involves several of them. The layers above,
-//! calls and services, use the engine. The engine calls them through [`Handlers`].
+//! [`Engine`] owns the parts, and does the work that involves several parts. The layers above,
+//! calls and services, use the engine. The engine calls these layers through [`Handlers`].
 //!
 //! # Locks
 //!
@@ -39,7 +39,7 @@
 //!
 //! [`Engine::close`] first marks the connection as closed in [`Lifecycle`], then empties the parts.
 //! A part checks the mark, while holding its own lock, before it adds an item. So each item is
-//! either rejected or removed, and a closed connection keeps none.
+//! either rejected or removed, and a closed connection keeps no items.
 
 mod admission;
 mod call_span;
@@ -222,8 +222,8 @@ impl<H: Handlers> Engine<H> {
         self.counters.snapshot((sessions, self.objects()), queued)
     }
 
-    /// Handles the disconnection of `peer` (an absolute address): fails all calls to it, removes
-    /// the objects exported to it, and cancels the handlers of its calls.
+    /// Handles the disconnection of `peer` (an absolute address): fails all calls to the peer,
+    /// removes the objects exported to the peer, and cancels the handlers of its calls.
     pub(crate) fn peer_gone(&self, peer: &str) {
         self.peers.forget(peer);
         self.chunks.forget(peer);
@@ -246,8 +246,8 @@ impl<H: Handlers> Engine<H> {
         self.events.tell("disconnected", data);
     }
 
-    /// Sets the state to connected. Called after the server knows all services, so that peers that
-    /// this client then calls can find them.
+    /// Sets the state to connected. Call this only after the server knows all services: a peer that
+    /// this client then calls may look up these services.
     pub(crate) fn set_connected(&self) {
         self.lifecycle.set_state(State::Connected);
         // Notices that were in flight when the link was lost may not have arrived.
@@ -257,7 +257,7 @@ impl<H: Handlers> Engine<H> {
     }
 
     /// Frees ended tasks, incomplete messages and unused objects, and publishes the metrics. The
-    /// driver calls it every 5 s, the redial loop before each attempt.
+    /// driver calls this function every 5 s, and the redial loop calls it before each attempt.
     fn tidy(&self) {
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());

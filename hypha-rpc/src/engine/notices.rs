@@ -27,9 +27,9 @@ use crate::error::{CallSite, Error, from_wire};
 
 /// Pause before an unacknowledged notice is sent again, in milliseconds. Doubles with each attempt.
 const FIRST_PAUSE: u64 = 5_000;
-/// First pause for a peer that is not connected, in milliseconds. Shorter than [`FIRST_PAUSE`],
-/// because the server reports such a peer immediately, and a peer that reconnects takes only a
-/// short time.
+/// First pause for a peer that is not connected, in milliseconds. The pause is shorter than
+/// [`FIRST_PAUSE`], because the server reports such a peer immediately, and most peers reconnect
+/// quickly.
 const ABSENT_PAUSE: u64 = 500;
 /// Maximum pause, in milliseconds.
 const LONGEST_PAUSE: u64 = 30_000;
@@ -49,9 +49,9 @@ const NEVER: u64 = u64::MAX;
 /// The unacknowledged notices.
 pub(crate) struct Notices {
     table: Mutex<Table>,
-    /// Time of the next repetition, in milliseconds of the connection's clock. An atomic, so that
-    /// the driver can read it in each poll without the lock. Written while holding the lock; may be
-    /// too early, but never too late.
+    /// Time of the next repetition, in milliseconds of the connection's clock. It is an atomic, so
+    /// that the driver can read it in each poll without the lock. It is written while the lock is
+    /// held. It may be too early, but never too late.
     due: AtomicU64,
 }
 
@@ -272,8 +272,8 @@ impl<H: Handlers> Engine<H> {
     /// repetition. If the request is lost, the argument is still removed at the end of its call.
     ///
     /// Requests no response, because a JavaScript peer would then process the request after the
-    /// messages that follow it. One of these may be the response to `parent`, which removes the
-    /// argument before the request can use it.
+    /// messages that follow it. If one of these messages is the response to `parent`, the argument
+    /// is removed before the request can use it.
     pub(super) fn notify_once(&self, to: &str, method: &str, parent: &str, args: Args) {
         if self.lifecycle.is_closed() {
             return;

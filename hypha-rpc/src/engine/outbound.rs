@@ -17,7 +17,7 @@ use crate::transport::Frame;
 /// Maximum number of frames that wait for the link. Senders wait while the queue is full.
 pub(crate) const OUTBOUND_FRAMES: usize = 1024;
 /// Maximum total size of the large frames that wait for the link, in units of [`LARGE`]: 8 MiB.
-/// Even on a fast link, a task can produce the next frames while these are being sent.
+/// Even on a fast link, a task can produce the next frames while the waiting frames are being sent.
 const OUTBOUND_LARGE: usize = 512;
 /// Size in bytes from which a frame also counts against the byte budget. Only the number of smaller
 /// frames is limited, so that most frames acquire one permit instead of two.
@@ -27,7 +27,7 @@ pub(super) const LARGE: usize = 16 << 10;
 /// cannot wait.
 const MAX_POSTED: usize = 65_536;
 
-/// The connection is closed.
+/// Error of a closed connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed;
 
@@ -44,7 +44,7 @@ pub(crate) struct Outbound {
     budget: Arc<Semaphore>,
     /// Posted frames that did not fit into the queue.
     posted: Mutex<VecDeque<Bytes>>,
-    /// Number of posted frames. An atomic, so that the driver can check it before each frame
+    /// Number of posted frames. It is an atomic, so that the driver can check it before each frame
     /// without locking `posted`. `Relaxed` is enough: the driver sees a missed frame on its next
     /// turn, and the lock orders access to the frames.
     posted_len: AtomicUsize,
@@ -81,7 +81,7 @@ impl Outbound {
         self.queue.send(frame).await.map_err(|_| Closed)
     }
 
-    /// Puts one frame into the queue. Drops it and returns `false` if the queue is full.
+    /// Puts one frame into the queue. Drops the frame and returns `false` if the queue is full.
     pub(crate) fn try_enqueue(&self, frame: Bytes) -> bool {
         let budget = match shares(&frame) {
             0 => None,
@@ -101,7 +101,7 @@ impl Outbound {
     /// room. Returns `false` if too many frames are stored already, or the connection is closed.
     pub(crate) fn post(&self, frame: Bytes) -> bool {
         // Frames that were posted before are sent first, so that no release overtakes an earlier
-        // one.
+        // release.
         if self.posted_len.load(Ordering::Relaxed) == 0 && self.try_enqueue(frame.clone()) {
             return true;
         }

@@ -6,12 +6,12 @@ use parking_lot::Mutex;
 
 use super::Clock;
 
-/// Time for which the properties of a peer are cached, in milliseconds. Then they are fetched
-/// again, because another program may have connected with the same client id.
+/// Time for which the properties of a peer are cached, in milliseconds. Afterwards, the properties
+/// are fetched again, because another program may have connected with the same client id.
 const CACHE_TIME: u64 = 60_000;
 
-/// Maximum number of cached peers. If there are more, the whole cache is cleared: fetching again
-/// costs one request per peer, and is simpler than tracking the order of use.
+/// Maximum number of cached peers. If there are more peers, the whole cache is cleared: fetching
+/// again costs one request per peer, and is simpler than tracking the order of use.
 const MAX_PEERS: usize = 1024;
 
 /// Properties of the built-in service of a peer.
@@ -19,11 +19,11 @@ const MAX_PEERS: usize = 1024;
 pub(crate) struct PeerInfo {
     /// Whether the peer accepts chunks with an index, which may arrive in any order.
     pub(crate) indexed_chunks: bool,
-    /// Maximum frame size announced by the peer, in bytes; 0 if none.
+    /// Maximum frame size that the peer announced, in bytes. 0 if the peer announced no size.
     pub(crate) max_frame: usize,
 }
 
-/// Cache of the properties of peers. Only messages larger than a chunk need it.
+/// Cache of the properties of peers. Only messages larger than a chunk need this cache.
 pub(crate) struct Peers {
     known: Mutex<HashMap<String, (u64, PeerInfo)>>,
     clock: Clock,

@@ -1,4 +1,4 @@
-//! The task of a connection. It drives a link until the link is lost, opens another link and
+//! The task of a connection. It drives a link. When the link is lost, it opens another link and
 //! registers the services again, until the connection is closed
 //! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
 //!
@@ -22,14 +22,14 @@ use crate::error::{ConnectError, ConnectErrorKind, Error, LinkError, report};
 use crate::runtime::{Instant, Runtime, into_std, sleep_until, timeout};
 use crate::transport::{BoxLink, Dial};
 
-/// Server, and the credentials with which links to it are opened.
+/// Server, and the credentials for opening links to the server.
 pub(crate) struct Endpoint {
     pub(crate) dial: Arc<dyn Dial>,
     /// Workspace that the program requested. `None` if the server chooses.
     pub(crate) workspace: Option<String>,
     /// Access token. `None` if the user is anonymous.
     pub(crate) token: Option<String>,
-    /// Timeout for opening a link, and for registering the services again on it.
+    /// Timeout for opening a link, and for registering the services again on that link.
     pub(crate) limit: Duration,
     pub(crate) keep_alive: KeepAlive,
     /// Reconnect policy. `None` if the client does not reconnect.
@@ -67,7 +67,7 @@ impl Endpoint {
     }
 
     /// Returns the timers of a link. A token with a short lifetime is refreshed after two thirds of
-    /// its lifetime, so that the next token arrives before this one expires.
+    /// its lifetime, so that the next token arrives before the token expires.
     pub(crate) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
         let mut keep_alive = self.keep_alive;
         if let Some(life) = granted.reconnection_token_life_time {
@@ -97,7 +97,7 @@ pub(crate) struct RedialLoop<H: Handlers> {
 }
 
 /// Guard that closes the connection when its task ends, even if the task panics or the runtime
-/// drops it. Without it, calls would wait forever for a link that no task opens.
+/// drops it. Without the guard, calls would wait forever for a link that no task opens.
 struct CloseOnDrop<H: Handlers>(Arc<Engine<H>>);
 
 impl<H: Handlers> Drop for CloseOnDrop<H> {
@@ -130,8 +130,8 @@ impl<H: Handlers> RedialLoop<H> {
 
     /// Runs until the connection is closed. All pending calls have failed when it returns.
     async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
-        // Declared first, so that it is dropped last: its destructor sets `ended`, which means that
-        // the link was dropped and its socket is closed.
+        // The guard is declared first, so that it is dropped last. Its destructor sets `ended`,
+        // which means that the link was dropped and its socket is closed.
         let _guard = CloseOnDrop(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;
         if let Some(reason) = reason {
@@ -140,8 +140,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
         self.warn_if_lost();
         add(&self.engine.counters.undelivered, self.queue.len());
-        // Arguments are dropped after local variables, so without this, `self` would outlive the
-        // guard.
+        // Arguments are dropped after local variables, so without this statement, `self` would
+        // outlive the guard.
         drop(self);
     }
 

@@ -12,8 +12,8 @@ use crate::backoff::Doubling;
 /// of the call includes all attempts and pauses. If all attempts fail, the call returns the error
 /// of the last attempt.
 ///
-/// Set it for one call with [`Call::retry`](crate::Call::retry), or for all calls of a client with
-/// [`Settings::retry`](crate::client::Settings::retry).
+/// Set the policy for one call with [`Call::retry`](crate::Call::retry), or for all calls of a
+/// client with [`Settings::retry`](crate::client::Settings::retry).
 ///
 /// # Examples
 ///

@@ -26,11 +26,12 @@ const CHUNK_MARGIN: usize = 1024;
 pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Key in the config of the built-in service for the maximum frame size of a peer, in bytes.
-/// Clients in other languages do not announce it; messages to them are split at `chunk_bytes`.
+/// Clients in other languages do not announce a maximum. Messages to such clients are split at
+/// `chunk_bytes`.
 pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
 
 /// The chunks of one message at its receiver. If a chunk is rejected or the call is dropped, the
-/// message stays incomplete; the destructor then asks the receiver to drop the chunks. It requests
+/// message stays incomplete. The destructor then asks the receiver to drop the chunks, and requests
 /// no response, because a destructor cannot wait.
 struct UnfinishedMessage<'a, H: Handlers> {
     engine: &'a Engine<H>,
@@ -97,8 +98,8 @@ impl<H: Handlers> Engine<H> {
         outcome
     }
 
-    /// Sends a message larger than a chunk. Sends it whole if the peer accepts such a frame,
-    /// otherwise in chunks.
+    /// Sends a message larger than a chunk. Sends the message in one frame if the peer accepts such
+    /// a frame, and otherwise in chunks.
     async fn send_large(
         &self,
         message: Rope,
@@ -162,7 +163,7 @@ impl<H: Handlers> Engine<H> {
                 let member = if peer.indexed_chunks { "set" } else { "append" };
                 cache(member, args)
             });
-        // Chunks without an index must arrive in order, so each chunk waits for the previous one.
+        // Chunks without an index must arrive in order, so each chunk waits for the previous chunk.
         let together = if peer.indexed_chunks {
             self.settings.max_concurrent_chunks.max(1)
         } else {
@@ -258,8 +259,8 @@ impl<H: Handlers> Engine<H> {
             engine: self,
             id: &session,
         };
-        // Wait for both: if the connection closes while the queue is full, the session ends before
-        // the request is queued.
+        // Wait for the response and for room in the queue at the same time: if the connection
+        // closes while the queue is full, the session ends before the request is queued.
         let answer = tokio::select! {
             biased;
             answer = &mut answer => answer,

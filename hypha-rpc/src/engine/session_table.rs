@@ -45,8 +45,8 @@ struct Session<R, O> {
     used: u64,
 }
 
-/// The sessions of one connection. `R` receives the response of a call, `O` is an object that peers
-/// can call.
+/// The sessions of one connection. `R` receives the response of a call, and `O` is an object that
+/// peers can call.
 ///
 /// The id of a nested session is the id of its parent, followed by a dot and a suffix. A nested
 /// session ends with its parent. The numbers `calls`, `objects` and `nested` always match the
@@ -277,7 +277,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.end_all(|session| session.call.is_none() && session.used < since)
     }
 
-    /// Ends all sessions and rejects new ones. The first reason stays.
+    /// Ends all sessions and rejects new sessions. The first reason stays.
     pub(super) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
         self.closed.get_or_insert_with(|| reason.clone());
         self.end_all(|_| true)
@@ -327,7 +327,7 @@ mod tests {
         let AnswerLookup::Final(1, ended) = table.answer("s1", "ws/a") else {
             panic!("not final");
         };
-        assert_eq!(ended.objects.len(), 3, "those of the session inside too");
+        assert_eq!(ended.objects.len(), 3, "the nested session ends too");
         assert!(matches!(table.answer("s1", "ws/a"), AnswerLookup::Unknown));
         assert!(matches!(table.answer("r", "ws/b"), AnswerLookup::Unknown));
         assert_eq!(counts(&table), (2, 1));
@@ -410,7 +410,7 @@ mod tests {
         table.find("r", "o13", "ws/b", None, 500);
         assert_eq!(table.expire(400).objects, [12]);
         assert_eq!(table.expire(501).objects, [13]);
-        assert_eq!(counts(&table), (3, 2), "those of calls stay");
+        assert_eq!(counts(&table), (3, 2), "the objects of calls stay");
     }
 
     #[test]
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(table.withdraw("r", &["o13", "none"]).objects, [13]);
         assert!(!table.exists("r"));
         assert_eq!(table.withdraw("s1", &["o10", "o11"]).objects.len(), 2);
-        assert!(table.exists("s1"), "its call waits");
+        assert!(table.exists("s1"), "the call still waits");
         assert_eq!(counts(&table), (3, 1));
     }
 }

@@ -1,9 +1,9 @@
 //! The open sessions of a connection, behind a lock.
 //!
-//! The driver's task does not own the sessions: a caller that drops its future frees its session
-//! immediately, instead of sending the driver a message, which might not fit into a queue. The lock
-//! is never held across an await. Functions of a session are dropped after the lock is released,
-//! because dropping a closure of the program may run any code.
+//! The driver's task does not own the sessions. A caller that drops its future can therefore free
+//! its session immediately, without a message to the driver, which might not fit into a queue. The
+//! lock is never held across an await. Functions of a session are dropped after the lock is
+//! released, because dropping a closure of the program may run any code.
 
 use std::collections::HashMap;
 
@@ -16,8 +16,8 @@ use super::{Clock, Failure, Loss};
 
 use crate::error::LinkError;
 
-/// End of a call, as sent to the caller. The messages are not decoded, so that the task of the
-/// caller decodes them instead of the driver.
+/// End of a call, as passed to the caller's task. The messages are not decoded yet, so that this
+/// task decodes them instead of the driver.
 #[derive(Debug)]
 pub(crate) enum Response {
     /// The result of the method.
@@ -62,7 +62,7 @@ impl<O: Clone> Sessions<O> {
         let now = self.clock.now();
         let opened = self.table.lock().open(id, target, call, objects, now);
         // The lock is released already, so the objects of a rejected session are dropped without
-        // it.
+        // the lock.
         opened.map_err(|(reason, _)| Loss::Connection(reason).before_sending())
     }
 
@@ -142,7 +142,7 @@ impl<O: Clone> Sessions<O> {
         Lost(self.table.lock().end_calls())
     }
 
-    /// Ends all sessions and rejects new ones.
+    /// Ends all sessions and rejects new sessions.
     pub(super) fn close(&self, reason: &LinkError) -> Lost<O> {
         Lost(self.table.lock().close(reason))
     }

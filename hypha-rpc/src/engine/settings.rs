@@ -8,7 +8,7 @@ use hypha_wire::{IncomingArgs, MAX_DECODED_BYTES, PeerMemory};
 use super::{Interceptors, Retry};
 
 /// Timeouts, limits and timers of a connection. The defaults are those of the Python and JavaScript
-/// clients, if they have the setting.
+/// clients, if these clients have the setting.
 ///
 /// [`ConnectOptions`](crate::client::ConnectOptions) has a setter for each field that programs
 /// usually change. [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives
@@ -46,7 +46,7 @@ pub struct Settings {
     /// Default: 1,048,576.
     ///
     /// Larger frames are not faster. On a slow link, a single frame must not take longer than the
-    /// idle timeout of its receiver. Servers accept 16 MiB.
+    /// idle timeout of its receiver. Servers accept frames of up to 16 MiB.
     pub large_frame_bytes: usize,
     /// Maximum number of chunks of one message in flight at the same time. Default: 30. With
     /// [`connect`](crate::connect()), the environment variable `HYPHA_CONCURRENCY_LIMIT` changes
@@ -61,25 +61,26 @@ pub struct Settings {
     /// accepted if no other large request is running. Default: 536,870,912.
     pub max_call_bytes: usize,
     /// Maximum total size of incomplete messages from peers, in bytes. A single peer may use half
-    /// of it. Further chunks are rejected. Default: 1,073,741,824.
+    /// of the maximum. Further chunks are rejected. Default: 1,073,741,824.
     pub max_chunk_bytes: usize,
-    /// Maximum memory of decoded values, in bytes: of the arguments of one call, of its result, or
-    /// of the content of an event. If twice the length of the message is more, that is the maximum.
-    /// A larger value is rejected with an error that names the argument. Default: 201,326,592.
+    /// Maximum memory, in bytes, of the decoded arguments of one call, of its decoded result, or of
+    /// the decoded content of an event. If twice the length of the message is more than this value,
+    /// then twice the length is the maximum. Larger values are rejected with an error that names
+    /// the argument. Default: 201,326,592.
     ///
     /// Numbers, strings and arrays that are decoded to plain types need at most about twice their
     /// length. A [`Value`](crate::Value) needs 72 bytes for each item, even for a null of one byte.
     pub max_decoded_bytes: usize,
     /// Accounts to which the memory held for peers is charged: chunks, requests whose handlers are
-    /// running, and decoded values. Default: none. For programs that embed a server.
+    /// running, and decoded values. Default: none. Programs that embed a server set the accounts.
     #[doc(hidden)]
     pub memory: Option<Arc<dyn PeerMemory>>,
     /// Maximum number of calls that wait for a reconnect. Further calls fail immediately. Default:
     /// 4096.
     pub max_waiting_calls: usize,
     /// Maximum number of functions, streams and interfaces that peers hold at the same time. A
-    /// stream counts as three, an object as its number of functions. A call that would exceed the
-    /// maximum fails. Default: 65,536.
+    /// stream counts as three, and an object counts once for each of its functions. A call that
+    /// would exceed the maximum fails. Default: 65,536.
     pub max_objects: usize,
     /// Maximum number of unacknowledged releases and cancellations that are repeated. Further
     /// releases and cancellations are sent only once. Default: 16,384.
@@ -98,21 +99,21 @@ pub struct Settings {
     /// never longer than two thirds of the token's lifetime. Default: 7200 s.
     pub token_refresh_interval: Duration,
     /// Time after which the watchdog takes over the task of the connection if the runtime does not
-    /// poll it, for example because all threads of the runtime are blocked. Zero turns the watchdog
-    /// off. Default: 100 ms.
+    /// poll the task, for example because all threads of the runtime are blocked. Zero turns the
+    /// watchdog off. Default: 100 ms.
     ///
     /// The watchdog also sends the heartbeats of methods that block. It cannot take over HTTP
     /// connections (`Transport::Http`), which wait while all threads are blocked.
     pub stall_timeout: Duration,
     /// Time for which a method may block its thread, without reaching an `.await`, before a warning
-    /// with its name is logged. Zero turns the warning off. Default: 1 s.
+    /// with the name of the method is logged. Zero turns the warning off. Default: 1 s.
     pub blocking_warning: Duration,
     /// Retry policy of calls without their own policy. Default: no retries.
     pub retry: Retry,
     /// Interceptors of outgoing calls.
     pub(crate) interceptors: Interceptors,
-    /// Id of the application that this client belongs to. It is part of the record of each service.
-    /// Default: `*`, no application.
+    /// Id of the application that this client belongs to. The record of each service contains the
+    /// id. Default: `*`, no application.
     pub app_id: String,
     /// Keys of this client, for end-to-end encryption of calls. Default: none.
     #[cfg(feature = "encryption")]
@@ -152,8 +153,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the defaults for a link within one process: no pings, token requests and watchdog.
-    /// The loss of such a link is always noticed, so pings are not needed.
+    /// Returns the defaults for a link within one process: no pings, no token requests and no
+    /// watchdog. The loss of such a link is always noticed, so pings are not needed.
     #[must_use]
     pub fn in_process() -> Self {
         Settings {
@@ -183,8 +184,8 @@ impl Settings {
     }
 }
 
-/// Timers of one link (`docs/protocol/01-transport-websocket.md#s6`). They are those of the
-/// [`Settings`], possibly shortened by the server.
+/// Timers of one link (`docs/protocol/01-transport-websocket.md#s6`). The values are those of the
+/// [`Settings`], except that a token with a short lifetime is refreshed earlier.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) ping_interval: Duration,

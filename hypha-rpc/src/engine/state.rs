@@ -1,7 +1,7 @@
 //! The states of a connection, and the policy for reconnecting
 //! (`docs/protocol/01-transport-websocket.md#s9`).
 //!
-//! The code here uses no clock, random numbers or tasks, so that tests need none. The caller,
+//! The code here uses no clock, random numbers or tasks, so that it is easy to test. The caller,
 //! `redial`, passes times and random numbers.
 
 use std::fmt;
@@ -133,7 +133,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Counts the failed attempts to reconnect a connection, over its whole life.
+/// Counts the failed attempts to reconnect, over the whole life of a connection.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     backoff: Backoff,

@@ -21,9 +21,9 @@ macro_rules! counters {
         ///
         /// With the feature `metrics`, the library also reports the numbers to the recorder of the
         /// crate `metrics`, every five seconds and when the connection closes. Counters are named
-        /// `hypha_rpc_<name>_total` and current values `hypha_rpc_<name>`, both with the label
-        /// `client`. The histogram `hypha_rpc_call_seconds` contains the durations of calls, with
-        /// the labels `side` (`caller`, `callee`), `method` and `outcome`.
+        /// `hypha_rpc_<name>_total`, and current values are named `hypha_rpc_<name>`. Both have the
+        /// label `client`. The histogram `hypha_rpc_call_seconds` contains the durations of calls,
+        /// with the labels `side` (`caller`, `callee`), `method` and `outcome`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {

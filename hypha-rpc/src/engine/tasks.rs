@@ -12,9 +12,9 @@ use crate::runtime::{Runtime, TaskSet};
 #[derive(Default)]
 pub(crate) struct Tasks {
     running: Mutex<TaskSet>,
-    /// Runtime of the program. It is stored, because the driver may run on the watchdog's thread
-    /// when it starts a handler, and a handler must not run there. Until it is set, tasks start on
-    /// the caller's runtime.
+    /// Runtime of the program, on which handlers run. The driver may be on the watchdog's thread
+    /// when it starts a handler, and a handler must not run there. Until the runtime is set, tasks
+    /// start on the caller's runtime.
     runtime: OnceLock<Runtime>,
 }
 
@@ -50,7 +50,7 @@ impl Tasks {
         self.running.lock().reap();
     }
 
-    /// Aborts all tasks. Their futures are dropped on the runtime, not here.
+    /// Aborts all tasks. The futures are dropped on the runtime of the tasks, not by this function.
     pub(super) fn abort_all(&self) {
         self.running.lock().abort_all();
     }

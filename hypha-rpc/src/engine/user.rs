@@ -70,8 +70,8 @@ pub struct Scope {
     pub extra_scopes: Option<Vec<String>>,
 }
 
-/// Parses permissions, and skips unknown ones. An unknown permission of a newer server grants
-/// nothing, but must not make the whole user unreadable.
+/// Parses permissions, and skips unknown permissions. An unknown permission of a newer server
+/// grants nothing, but must not make the whole user unreadable.
 fn known_permissions<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<IndexMap<String, Permission>, D::Error> {
@@ -133,7 +133,8 @@ impl UserInfo {
             .max(granted.get("*").copied())
     }
 
-    /// Returns whether the user has the permission `needed`, or a stronger one, in `workspace`.
+    /// Returns whether the user has the permission `needed`, or a stronger permission, in
+    /// `workspace`.
     ///
     /// # Examples
     ///

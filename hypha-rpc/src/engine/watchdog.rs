@@ -13,11 +13,11 @@
 //! While handlers run, one monitor per connection checks them twice per stall timeout. It sends
 //! overdue heartbeats, and reports methods that block. Without running handlers it sleeps.
 //!
-//! A runtime with a paused clock, as in tests, is not watched: the watchdog's thread would use
-//! another time.
+//! A runtime with a paused clock, as in tests, is not watched, because the watchdog's thread does
+//! not use the paused clock.
 //!
-//! WebSockets and in-memory links move with the task. An HTTP link does not: tasks of the program's
-//! runtime perform its requests, so it waits while the runtime is blocked.
+//! WebSockets and in-memory links move with the task. An HTTP link does not move: tasks of the
+//! program's runtime perform its requests, so the link waits while the runtime is blocked.
 //!
 //! [`Settings::stall_timeout`]: super::Settings::stall_timeout
 
@@ -41,8 +41,8 @@ use super::stats::count;
 use super::{Engine, Handlers};
 use crate::runtime::{enter_watchdog, set_moved};
 
-/// Number of checks per stall timeout. With two, the task has at least one whole interval to reply
-/// before the runtime counts as blocked.
+/// Number of checks per stall timeout. With two checks, the task has at least one whole interval to
+/// reply before the runtime counts as blocked.
 const CHECKS: u32 = 2;
 
 /// Time without a running handler after which the monitor sleeps. With many short calls, sleeping
@@ -79,8 +79,8 @@ struct Watched {
     slot: Mutex<Slot>,
     /// Whether the task has ended.
     ended: AtomicBool,
-    /// Whether the program's runtime must be woken when the slot is unlocked, because that runtime
-    /// found the slot locked, or because the task was moved or has ended.
+    /// Whether the program's runtime must be woken when the slot is unlocked. Set if that runtime
+    /// found the slot locked, and if the task was moved or has ended.
     missed: AtomicBool,
     /// Wakes the task in the program's runtime.
     home: AtomicWaker,

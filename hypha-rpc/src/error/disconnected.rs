@@ -9,7 +9,7 @@ use super::cause::{Cause, source_of};
 /// The connection or the peer was lost before a response arrived.
 ///
 /// [`lost`](Self::lost) names the lost part, which determines whether a new call may succeed.
-/// [`may_have_run`](Self::may_have_run) tells whether the method may have run.
+/// [`may_have_run`](Self::may_have_run) states whether the method may have run.
 ///
 /// [`source`](std::error::Error::source) is the failure of the link, if there was one: an
 /// [`io::Error`](std::io::Error), or the error of the WebSocket or HTTP library. If the connection

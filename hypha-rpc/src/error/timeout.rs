@@ -38,8 +38,8 @@ pub enum TimeoutKind {
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let missing = match self.kind {
-            TimeoutKind::Idle => "heartbeat or answer",
-            TimeoutKind::Total => "answer",
+            TimeoutKind::Idle => "heartbeat or response",
+            TimeoutKind::Total => "response",
         };
         write!(f, "{}: no {missing} within {:?}", self.call, self.limit)
     }

@@ -20,7 +20,7 @@ impl Runtime {
         Runtime
     }
 
-    /// Returns the event loop. There always is one.
+    /// Returns the event loop, which always exists.
     pub(crate) fn try_current() -> Result<Self, Infallible> {
         Ok(Runtime)
     }
@@ -93,7 +93,7 @@ impl TaskSet {
         spawn_local(async move {
             // An error means that the task was aborted.
             let _ = Abortable::new(task, registration).await;
-            // So that `reap` sees the end.
+            // `reap` recognizes an ended task only by this mark.
             abort.abort();
         });
     }
@@ -141,7 +141,7 @@ pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
     }
 }
 
-/// A timer. The timer of JavaScript is in a task of its own, because it is not `Send`.
+/// Timer of a deadline. The timer of JavaScript is in a separate task, because it is not `Send`.
 #[derive(Debug)]
 pub(crate) struct Sleep {
     deadline: Instant,
@@ -171,8 +171,8 @@ impl Future for Sleep {
             }
             let timer = self.timer.get_or_insert_with(|| start(pause));
             let _ = ready!(Pin::new(timer).poll(cx));
-            // Check the deadline again: a timer of JavaScript may end early, and its time is
-            // limited.
+            // Check the deadline again: a timer of JavaScript may end early, and has a maximum
+            // duration.
             self.timer = None;
         }
     }

@@ -1,8 +1,8 @@
 //! Tasks and time, on tokio and on the event loop of a browser or Node.
 //!
-//! A program that runs only on tokio uses `tokio::time` and `tokio::spawn`. In a browser these do
-//! not work, and timers of JavaScript are not `Send`, so a handler could not await them. The
-//! functions of this module work on both.
+//! A program that runs only on tokio uses `tokio::time` and `tokio::spawn`. Neither works in a
+//! browser. Timers of JavaScript are not `Send`, so a handler cannot await them. The functions of
+//! this module work on tokio and in a browser.
 //
 // Apart from `transport`, only this module distinguishes tokio from the event loop of JavaScript.
 // In a browser, futures are `Send` as elsewhere, although there is only one thread. A value of
@@ -27,7 +27,7 @@ pub(crate) use system::{
     Instant, Runtime, RuntimeTracker, Sleep, TaskSet, into_std, sleep_until, spawn_blocking,
 };
 
-/// Waits for this time.
+/// Waits for the duration `time`.
 ///
 /// # Panics
 ///
@@ -45,7 +45,7 @@ pub async fn sleep(time: Duration) {
     system::sleep(time).await;
 }
 
-/// Waits for a future, at most for this time. Drops the future afterwards.
+/// Waits for a future, for at most `limit`, then drops the future.
 ///
 /// # Errors
 ///

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 pub(crate) use tokio::task::{spawn, spawn_blocking};
 pub(crate) use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
-/// Returns a time as the standard library's type. Tokio's clock can be paused by tests.
+/// Converts a time of tokio's clock, which tests can pause, to the standard library's type.
 pub(crate) fn into_std(instant: Instant) -> std::time::Instant {
     instant.into_std()
 }
@@ -16,7 +16,7 @@ pub(crate) fn into_std(instant: Instant) -> std::time::Instant {
 pub(crate) struct TaskSet(JoinSet<()>);
 
 impl TaskSet {
-    /// Starts a task on the given runtime, or on the current one.
+    /// Starts a task on the given runtime, or on the current runtime.
     pub(crate) fn spawn(
         &mut self,
         runtime: Option<&Runtime>,
@@ -40,7 +40,7 @@ impl TaskSet {
         }
     }
 
-    /// Aborts all tasks. Their futures are dropped on their runtime, not here.
+    /// Aborts all tasks. The futures are dropped on the runtime of the tasks, not by this function.
     pub(crate) fn abort_all(&mut self) {
         self.0.abort_all();
     }

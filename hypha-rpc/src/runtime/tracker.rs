@@ -1,20 +1,20 @@
-//! Detects that a task has moved between the program's runtime and the watchdog's
-//! (`engine/watchdog.rs`). A socket or timer is registered with one runtime, and must then be
-//! registered with the other.
+//! Detects that a task has moved between the program's runtime and the watchdog's runtime
+//! (`engine/watchdog.rs`). After a move, the sockets and timers of the task must be registered with
+//! the other runtime.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
-    /// Whether this is the watchdog's thread.
+    /// Whether the current thread is the watchdog's thread.
     static IS_WATCHDOG: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Number of moves of tasks to the watchdog and back. Sockets check their thread only when this
 /// number has changed, so that most polls cost one load.
 ///
-/// Release and acquire order a move before the next poll in the new runtime. A move of another
-/// connection's task only costs an unnecessary check.
+/// Release and acquire ordering makes a move visible to the next poll in the new runtime. A move of
+/// another connection's task only costs an unnecessary check.
 static MOVES: AtomicU64 = AtomicU64::new(0);
 
 /// Marks this thread as the watchdog's.
@@ -27,7 +27,7 @@ pub(crate) fn set_moved() {
     MOVES.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Tracks the runtime that polls a task, to detect that the task has moved to another.
+/// Tracks the runtime that polls a task, to detect that the task has moved to another runtime.
 #[derive(Debug)]
 pub(crate) struct RuntimeTracker {
     moves: u64,

@@ -226,7 +226,7 @@ pub(crate) fn stream_of<T: JsonSchema, E: ServiceError>(generator: &mut SchemaGe
     schema
 }
 
-/// Returns the schema of the data of errors; `None` if there are no errors.
+/// Returns the schema of the data of errors, or `None` if there are no errors.
 fn error<E: ServiceError>(generator: &mut SchemaGenerator) -> Option<Schema> {
     let mut schema = E::describe(generator)?;
     transform(&mut schema, generator);

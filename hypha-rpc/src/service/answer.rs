@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute_address, split_address};
 
-/// Minimum interval between heartbeats. Without it, a caller could request enough heartbeats to
-/// fill the link.
+/// Minimum interval between heartbeats. Without this limit, a caller could request enough
+/// heartbeats to fill the link.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Destination of the response of one call, and of its heartbeats.
+/// Destination of the response and the heartbeats of one call.
 pub(super) struct AnswerTo {
     /// Absolute address of the caller.
     pub(super) to: String,
@@ -21,7 +21,7 @@ pub(super) struct AnswerTo {
     /// Path of the caller's method that receives the error.
     pub(super) reject: String,
     /// Path of the caller's method that receives heartbeats, and their interval. `None` if the
-    /// caller requested none.
+    /// caller requested no heartbeats.
     pub(super) heartbeat: Option<(String, Duration)>,
     /// Session of this client in which the called function was exported.
     pub(super) within: Option<String>,
@@ -58,7 +58,7 @@ impl AnswerTo {
         }
     }
 
-    /// Reads the destination from a call; `None` if the caller requests no response.
+    /// Reads the destination from a call. Returns `None` if the caller requests no response.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl AnswerTo {
     }
 }
 
-/// Returns `ws` of `ws/client`; empty if the address has no workspace.
+/// Returns the workspace `ws` of the address `ws/client`, or an empty string if there is none.
 pub(super) fn workspace_of(address: &str) -> &str {
     split_address(address).map_or("", |(workspace, _)| workspace)
 }

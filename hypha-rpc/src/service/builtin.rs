@@ -16,14 +16,14 @@ use hypha_wire::{ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, Wir
 use web_time::Instant;
 
 /// Maximum frame size that this client announces in the config of the service, in bytes. The
-/// transport accepts 32 MiB and servers 16 MiB, so a frame of this size still fits with the fields
-/// that the server adds.
+/// transport accepts frames of 32 MiB, and servers accept frames of 16 MiB. A frame of this size
+/// still fits after the server has added its fields.
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
 /// Returns the built-in service of the client at `address`.
 ///
-/// Holds the engine weakly, because the engine owns this service: a strong reference would be a
-/// cycle.
+/// The service holds the engine weakly, because the engine owns the service: a strong reference
+/// would be a cycle.
 pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
     let method =
         |name: &str, handler: fn(&Arc<Engine>, &IncomingCall) -> Result<Value, WireError>| {
@@ -59,7 +59,8 @@ pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
 }
 
 fn ping(_: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
-    // Ignore additional arguments: JavaScript clients pass one that has no meaning.
+    // Ignore additional arguments: JavaScript clients pass an additional argument without a
+    // meaning.
     let msg = call.raw_args().get::<&str>(0);
     if matches!(msg, Some(Ok("ping"))) {
         Ok(Value::from("pong"))

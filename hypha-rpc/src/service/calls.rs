@@ -97,12 +97,13 @@ impl Drop for Running<'_> {
 }
 
 thread_local! {
-    /// Memory address of the engine whose handler this thread is running; 0 if none.
+    /// Memory address of the engine whose handler this thread is running. 0 if the thread runs no
+    /// handler.
     static WITHIN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Wraps a handler, so that code called by it can detect that it runs inside a handler: a handler
-/// that disconnects its own client must not wait for itself.
+/// Wraps a handler, so that the code that it calls can detect that it runs inside the handler. A
+/// handler that disconnects its own client must not wait for itself.
 pub(super) struct Within<F> {
     connection: usize,
     handler: F,
@@ -130,7 +131,8 @@ impl<F: Future + Unpin> Future for Within<F> {
     }
 }
 
-/// The handler that this thread polls, to be passed to another thread that runs a part of it.
+/// The handler that this thread polls. Another thread that runs a part of the handler receives this
+/// value.
 pub(super) struct WithinHandler(usize);
 
 /// Returns the handler that this thread polls.

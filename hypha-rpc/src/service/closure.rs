@@ -38,7 +38,7 @@ use hypha_wire::{Args, Binary, WireError};
 /// * An argument has any type that is allowed in a contract, but cannot be borrowed: write `String`
 ///   instead of `&str`. Callers may omit an `Option`.
 /// * If the first argument is written `ctx: Context`, it receives the [`Context`](crate::Context)
-///   of the call. It is not part of the schema.
+///   of the call. This argument is not part of the schema.
 /// * The result is any type that is allowed in a contract, or a `Result` of such a type and an
 ///   error that implements [`ServiceError`](crate::ServiceError).
 /// * The closure runs for each call, and calls run concurrently. Clone captured variables for the
@@ -234,7 +234,7 @@ impl<T> ClosureReturn for &ReturnOf<T> {
 /// Output of a closure, encoded by `reply`. Method lookup chooses [`ClosureOutcome`] for a
 /// `Result`, [`ClosureBytes`] for `bytes::Bytes`, and [`ClosureValue`] for all others. The bounds
 /// are on the methods, so that the compiler reports a type that violates them. With bounds on the
-/// impls, it would try the next trait.
+/// impls, the compiler would try the next trait.
 #[derive(Debug)]
 pub struct ClosureOutput<T>(pub T);
 

@@ -72,14 +72,14 @@ impl Context {
         &self.inner.message
     }
 
-    /// Returns the caller's address, `workspace/client`. For the workspace manager it is
+    /// Returns the caller's address, `workspace/client`. The address of the workspace manager is
     /// `*/<manager id>`.
     #[must_use]
     pub fn from(&self) -> &str {
         self.inner.message.from().unwrap_or_default()
     }
 
-    /// Returns the address that was called, which is that of this client.
+    /// Returns the called address, which is the address of this client.
     #[must_use]
     pub fn to(&self) -> &str {
         self.inner.message.to().unwrap_or_default()
@@ -115,7 +115,7 @@ impl Context {
         self.inner.message.method().unwrap_or_default()
     }
 
-    /// Returns the caller's session of this call; `None` if the caller does not wait for a
+    /// Returns the caller's session of this call, or `None` if the caller does not wait for a
     /// response.
     #[must_use]
     pub fn session(&self) -> Option<&str> {
@@ -129,9 +129,9 @@ impl Context {
         self.inner.connection_type
     }
 
-    /// Returns the token that is triggered when the caller stops waiting for this call. That is the
-    /// case if the caller disconnects, a Rust caller drops its future or reaches its timeout, or
-    /// this program disconnects.
+    /// Returns the token that is triggered when the caller stops waiting for this call. The wait
+    /// ends if the caller disconnects, if a Rust caller drops its future or reaches its timeout, or
+    /// if this program disconnects.
     ///
     /// The handler decides whether to stop. Its future is dropped only when this program
     /// disconnects, after the grace periods of
@@ -163,8 +163,8 @@ impl Context {
         self.inner.cancelled.cancel();
     }
 
-    /// Returns the public key of the caller; `None` if the call was not encrypted. Only the owner
-    /// of the matching private key can have encrypted the call.
+    /// Returns the public key of the caller, or `None` if the call was not encrypted. Only the
+    /// owner of the matching private key can have encrypted the call.
     #[cfg(feature = "encryption")]
     #[must_use]
     pub fn caller_public_key(&self) -> Option<crate::crypto::PublicKey> {
@@ -183,8 +183,8 @@ impl Context {
     /// call `encryption` and `caller_public_key`.
     #[must_use]
     pub fn to_map(&self) -> Map {
-        // The message was parsed before, so this fails only if a value in it cannot be decoded. The
-        // map then has only the keys below.
+        // The message was parsed before, so this fails only if a value in the message cannot be
+        // decoded. The map then has only the keys below.
         let mut map = self.inner.message.main().unwrap_or_default();
         map.insert(
             "connection_type".into(),

@@ -1,4 +1,4 @@
-//! Dispatch of an incoming call to its handler, and its response
+//! Dispatches incoming calls to their handlers, and sends the responses
 //! (`docs/protocol/02-messages.md#s7`).
 //!
 //! The engine calls [`Handlers::find`] in the driver, and [`Handlers::run`] in a separate task. The
@@ -80,7 +80,7 @@ impl Handlers for Services {
         let Some((path, _)) = &answer_to.heartbeat else {
             return;
         };
-        // If the queue is full, the heartbeat is dropped; the next one replaces it.
+        // If the queue is full, the heartbeat is dropped, and the next heartbeat replaces it.
         if let Ok(frame) = answer_frame(engine, Args::new(0, 0), path, answer_to) {
             engine.outbound.try_enqueue(frame.into_bytes());
         }
@@ -214,8 +214,8 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     }
 }
 
-/// Returns the second segment of a call, decrypted if necessary, and the key of the caller if it
-/// was encrypted (`docs/protocol/07-auth-login-encryption.md#s5`).
+/// Returns the second segment of a call, decrypted if necessary, and the key of the caller if the
+/// call was encrypted (`docs/protocol/07-auth-login-encryption.md#s5`).
 fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes>), WireError> {
     let unreadable = |e: DecodeError| {
         let text = format!("the arguments cannot be read: {e}");
@@ -239,8 +239,8 @@ fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes
 
 /// Sends a response, in one frame or in chunks.
 async fn deliver(engine: &Arc<Engine>, frame: Rope, answer_to: &AnswerTo) -> Result<(), Failure> {
-    // A sender of chunks first fetches the built-in service of the receiver. If that response were
-    // also sent in chunks, two peers could fetch from each other forever.
+    // A sender of chunks first fetches the built-in service of the receiver. If the response to
+    // this fetch were also sent in chunks, two peers could fetch from each other forever.
     if answer_to.label.starts_with(BUILT_IN_METHODS) && frame.len() <= LARGEST_DESCRIPTION {
         return engine.send_whole(frame).await;
     }
@@ -254,8 +254,8 @@ async fn deliver(engine: &Arc<Engine>, frame: Rope, answer_to: &AnswerTo) -> Res
         .await
 }
 
-/// Polls a handler for the first time on a blocking thread. There, generated code decodes the
-/// arguments and, if the method does not wait, encodes the result.
+/// Polls a handler for the first time on a blocking thread. On that thread, generated code decodes
+/// the arguments and, if the method does not wait, encodes the result.
 async fn begin_elsewhere<F>(mut handler: F) -> F::Output
 where
     F: Future + Send + Unpin + 'static,
@@ -428,7 +428,7 @@ fn find_object(
 
 /// Returns the frame of a result, and the objects exported with it. Functions in the result get a
 /// new session. If the called method is itself a function of a session, the new session is nested
-/// in that one, so that both end together.
+/// in the session of that function, so that both end together.
 fn result_frame(
     engine: &Arc<Engine>,
     args: Args,
@@ -496,13 +496,14 @@ async fn refuse(engine: &Engine, message: &Message, error: WireError) {
     }
 }
 
-/// Returns the frame of a rejection; `None` if the caller requests no response.
+/// Returns the frame of a rejection, or `None` if the caller requests no response.
 fn refusal_frame(engine: &Engine, message: &Message, error: &WireError) -> Option<Rope> {
     let answer_to = AnswerTo::star(message.from()?, message.session()?, None);
     error_frame(engine, error, &answer_to).ok()
 }
 
-/// Handler found for an incoming call. The driver looks it up; the call's task runs it.
+/// Handler found for an incoming call. The driver looks the handler up, and the task of the call
+/// runs it.
 pub(crate) struct Callee {
     handler: Handler,
     /// `service.method`, or the name of a callback.

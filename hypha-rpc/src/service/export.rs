@@ -2,8 +2,9 @@
 //! can call them (`docs/protocol/03-values.md#s6` to `#s8`).
 //!
 //! [`Exports`] collects objects while a message is encoded. [`Exports::keep`] opens their session
-//! just before the message is sent, so that the receiver can use them immediately. It returns a
-//! [`HandedOut`], which withdraws the objects if the message is not sent, or when the call ends.
+//! just before the message is sent, so that the receiver can use them immediately. The method
+//! returns a [`HandedOut`], which withdraws the objects if the message is not sent, or when the
+//! call ends.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -24,8 +25,8 @@ pub(crate) struct Exported(Arc<Inner>);
 struct Inner {
     handler: Handler,
     name: String,
-    /// Resolves when the previous call has started. Lock order: after the lock of the sessions. No
-    /// other code runs while this lock is held.
+    /// Resolves when the previous call has started. This lock is taken after the lock of the
+    /// sessions. No other code runs while it is held.
     before: Mutex<Option<oneshot::Receiver<()>>>,
     /// Dropped when the object is removed from its session, even while a call of the object runs.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
@@ -112,7 +113,7 @@ pub(crate) struct Exports<'a> {
     handed_out: HandedOut,
 }
 
-/// Objects exported with a message. Dropping this withdraws them.
+/// Objects exported with a message. Dropping this value withdraws the objects.
 pub(crate) struct HandedOut {
     engine: Arc<Engine>,
     /// Session of the objects, if there is one.
@@ -132,8 +133,9 @@ impl HandedOut {
         }
     }
 
-    /// Keeps the objects of a response. Their session ends when they are released or unused for too
-    /// long. Unlike the session of a request, it does not end with a response.
+    /// Keeps the objects of a response. Their session ends when the objects are released, or were
+    /// unused for too long. Unlike the session of a request, this session does not end with a
+    /// response.
     pub(crate) fn stays(mut self) {
         self.sent();
         self.session = None;
@@ -182,8 +184,8 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Returns the address of this client for receivers: in results it includes the workspace, in
-    /// arguments it does not.
+    /// Returns the address of this client for receivers. In results, the address includes the
+    /// workspace. In arguments, it does not.
     pub(crate) fn target(&self) -> String {
         match self.direction {
             Direction::Call => self.identity.client_id.clone(),
@@ -191,8 +193,9 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Opens the session if a waiting `call` or an exported object needs one. Call this before
-    /// sending the message, because the receiver may use an object before this program runs again.
+    /// Opens the session if a waiting `call` or an exported object needs a session. Call this
+    /// before sending the message, because the receiver may use an object before this program runs
+    /// again.
     pub(crate) fn keep(
         self,
         call: Option<(LastSeen, oneshot::Sender<Response>)>,

@@ -14,8 +14,8 @@ const NULL: u8 = 0xc0;
 
 /// Incoming call of a method: its context, and its arguments, which are not decoded yet.
 ///
-/// Handlers of a [`Method`](super::Method) receive it. It owns the received frame, so arguments
-/// such as `&str` and `&[u8]` can borrow from the frame without a copy.
+/// The handler of a [`Method`](super::Method) receives this value. It owns the received frame, so
+/// arguments such as `&str` and `&[u8]` can borrow from the frame without a copy.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ pub struct IncomingCall {
     context: Context,
     args: IncomingArgs,
     label: String,
-    /// Decoded bytes that are not a slice of the frame, such as those from a list of numbers.
+    /// Decoded bytes that are not a slice of the frame, such as bytes from a list of numbers.
     /// Indexed by parameter.
     kept: OnceLock<Box<[OnceLock<Binary>]>>,
 }
@@ -73,8 +73,8 @@ impl IncomingCall {
     /// # Errors
     ///
     /// Fails if there are more positional arguments than parameters, an argument has an unknown
-    /// name, or a parameter is given twice. The error names the argument. Return it to the caller,
-    /// who receives it as [`RejectKind::InvalidArguments`].
+    /// name, or a parameter is given twice. The error names the argument. If the handler returns
+    /// the error, the caller receives it as [`RejectKind::InvalidArguments`].
     pub fn args<'a>(&'a self, names: &'static [&'static str]) -> Result<Arguments<'a>, WireError> {
         let positional = self.args.positional();
         if positional > names.len() {
@@ -139,8 +139,8 @@ impl IncomingCall {
         Err(self.invalid(format!("takes {count} argument{plural}, got {given}")))
     }
 
-    /// Decodes all arguments as values: first the positional ones, then the named ones with their
-    /// names.
+    /// Decodes all arguments as values: first the positional arguments, then the named arguments
+    /// with their names.
     pub(crate) fn values(&self) -> Result<Vec<(Option<String>, Value)>, WireError> {
         let read = |value: Option<Result<Value, _>>| {
             let value = value.unwrap_or(Ok(Value::Null));
@@ -202,7 +202,8 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Decodes the argument of the parameter with this index; `None` if the caller omitted it.
+    /// Decodes the argument of the parameter with this index. Returns `None` if the caller omitted
+    /// the argument.
     ///
     /// Null counts as given: decode an `Option<T>` if callers may send null.
     ///
@@ -213,8 +214,8 @@ impl<'a> Arguments<'a> {
         self.located(index, |error, _| error)
     }
 
-    /// Decodes like [`optional`](Self::optional). If that fails, calls `locate` with the error and
-    /// the whole value, and returns the error of `locate`, which may be more precise.
+    /// Decodes like [`optional`](Self::optional). If decoding fails, calls `locate` with the error
+    /// and the whole value, and returns the error of `locate`, which may be more precise.
     pub(crate) fn located<T: Deserialize<'a>>(
         &self,
         index: usize,

@@ -1,6 +1,7 @@
 //! Descriptions of a service: the encoded map that `get_service` returns
 //! (`docs/protocol/04-services.md#s9`), the record for the workspace manager (`#s4`), and the
-//! schema tree (`#s5`). All are generated from the same typed fields, so that they cannot differ.
+//! schema tree (`#s5`). All these descriptions are generated from the same typed fields, so that
+//! they cannot differ.
 
 use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
 use crate::engine::Identity;
@@ -189,7 +190,7 @@ impl Service {
 }
 
 impl Method {
-    /// Returns the function schema. A method without a schema gets one with its name and its
+    /// Returns the function schema. A method without a schema gets a schema with its name and its
     /// documentation.
     pub(super) fn described(&self, name: &str) -> Map {
         let mut function = match &self.schema {

@@ -31,8 +31,8 @@ impl Service {
     /// later run without it. The interceptor added last is the outermost.
     ///
     /// The interceptor receives a call after the permission check and before the arguments are
-    /// decoded. It passes the call on with [`Next::run`], or returns an error instead. Its own
-    /// waits count as part of the call: heartbeats prevent a timeout at the caller.
+    /// decoded. The interceptor passes the call on with [`Next::run`], or returns an error instead.
+    /// While it waits, heartbeats prevent a timeout at the caller.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;

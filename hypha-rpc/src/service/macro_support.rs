@@ -81,7 +81,7 @@ pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a IncomingCall) -> T {
 /// but on the functions that create a codec, so that rustc reports a wrong type only once.
 #[derive(Debug)]
 pub struct ArgumentCodec<'de, T> {
-    /// Decodes the argument; `None` if the caller omitted it.
+    /// Decodes the argument. Returns `None` if the caller omitted the argument.
     given: fn(&Arguments<'de>, usize) -> Result<Option<T>, WireError>,
     required: fn(&Arguments<'de>, usize) -> Result<T, WireError>,
     /// Returns the value of an omitted argument if the type defines one, such as `None` for an
@@ -114,8 +114,8 @@ enum Presence {
 pub struct ArgumentOf<T>(PhantomData<T>);
 
 impl ArgumentOf<bytes::Bytes> {
-    /// Returns a codec without copies: received arguments are slices of the frame, and large ones
-    /// are sent without copying them into the message.
+    /// Returns a codec without copies: received bytes are slices of the frame, and large values are
+    /// sent without copying them into the message.
     #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, bytes::Bytes> {
         ArgumentCodec {
@@ -156,8 +156,8 @@ impl ArgumentOf<Option<bytes::Bytes>> {
 
 #[cfg(feature = "ndarray")]
 impl<T: Element, D: Dimension> ArgumentOf<ndarray::Array<T, D>> {
-    /// Returns a codec that reads the elements from the frame, and sends them without serde's list
-    /// of numbers.
+    /// Returns a codec that reads the elements from the frame, and sends them as one block of bytes
+    /// instead of a list of numbers.
     #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, ndarray::Array<T, D>> {
         ArgumentCodec {
@@ -259,7 +259,7 @@ impl<T: JsonSchema, R> OwnSchema<T> for &&DescribedAs<T, R> {
     }
 }
 
-/// Codec of a type that is described by another one. See [`DescribedAs`].
+/// Codec of a type that is described by another type. See [`DescribedAs`].
 pub trait OtherSchema<T, R> {
     /// Returns the codec with the other schema.
     #[must_use]
@@ -354,9 +354,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         }
     }
 
-    /// Decodes an argument with a default. If the type is not nullable, null means the default,
-    /// because a JavaScript caller passes `undefined` to skip an argument, and that arrives as
-    /// null.
+    /// Decodes an argument with a default. If the type is not nullable, null means the default: a
+    /// JavaScript caller skips an argument with `undefined`, which arrives as null.
     pub fn or_else(
         self,
         args: &Arguments<'de>,
@@ -458,14 +457,14 @@ pub trait NotAResult {
 
 impl<T> NotAResult for Probe<T> {}
 
-/// Adds the return type of a method to its schema, if the type has a schema. Return types need not
-/// have one.
+/// Adds the return type of a method to its schema, if the type has a schema. Return types need no
+/// schema.
 ///
 /// Generated code calls `result` or `items` on `&&&ReturnOf<T>`. Method lookup removes one
-/// reference after another, so it prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) over types
-/// with a schema ([`SchemaReturn`], on `&&`), and these over all other types ([`AnyReturn`], on
-/// `&`). The traits are implemented for references, because the methods take `self` by value, and
-/// only a reference can be copied out of another reference.
+/// reference after another. It prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) to types with a
+/// schema ([`SchemaReturn`], on `&&`), and types with a schema to all other types ([`AnyReturn`],
+/// on `&`). The traits are implemented for references, because the methods take `self` by value,
+/// and only a reference can be copied out of another reference.
 #[derive(Debug)]
 pub struct ReturnOf<T>(PhantomData<T>);
 
@@ -698,7 +697,7 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
 pub struct ResultOf<T>(PhantomData<T>);
 
 impl ResultOf<bytes::Bytes> {
-    /// Encodes bytes. Large ones are sent without copying them into the message.
+    /// Encodes bytes. Large values are sent without copying them into the message.
     pub fn reply(incoming: &IncomingCall, value: &bytes::Bytes) -> Result<Args, WireError> {
         incoming.reply(&Binary(value.clone()))
     }

@@ -21,14 +21,14 @@ use serde_json::{Map as Object, Value as Schema};
 use hypha_wire::keys::{RTYPE, SCHEMA_KIND};
 use hypha_wire::{DecodeError, Value};
 
-/// Maximum number of comparisons per error message. Bounds the cost of a hostile value with many
-/// alternatives, whose error is then less precise.
+/// Maximum number of comparisons per error message. The limit bounds the cost of a hostile value
+/// with many alternatives. The error for such a value is less precise.
 const MAX_COMPARISONS: usize = 10_000;
 /// Maximum depth of the comparison. Bounds the recursion for schemas that refer to themselves.
 const MAX_DEPTH: usize = 128;
 
-/// Returns the fault that the schema locates further inside the value, or `error` if it locates
-/// none.
+/// Returns the fault that the schema locates further inside the value, or `error` if the schema
+/// locates no fault.
 pub(crate) fn nearest(
     error: DecodeError,
     value: &Value,
@@ -111,7 +111,7 @@ impl Misfit {
         self
     }
 
-    /// Ranks how likely the caller meant this alternative, if no alternative fits.
+    /// Ranks the likelihood that the caller meant this alternative, if no alternative fits.
     fn likelihood(&self) -> (u8, usize) {
         let depth = self.path.len();
         let score = match self.what {
@@ -282,8 +282,8 @@ fn unknown(properties: &Object<String, Schema>) -> String {
     }
 }
 
-/// Returns whether a value may decode as a type of another kind. The schema does not describe the
-/// value then.
+/// Returns whether a value may decode as a type of another kind. In that case, the schema does not
+/// describe the value.
 fn may_have_another_kind(value: &Value) -> bool {
     match value {
         Value::Bytes(_) | Value::Ext(..) | Value::Handle(_) => true,

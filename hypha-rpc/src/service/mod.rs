@@ -2,7 +2,7 @@
 //!
 //! Most programs describe a service with [`hypha_service`](crate::hypha_service), and only need the
 //! [`Context`] of a call from this module. [`Service`] and [`Method`] build a service by hand, if
-//! its methods are known only at run time. Register either with
+//! its methods are known only at run time. Register any service with
 //! [`Client::register_service`](crate::Client::register_service).
 //!
 //! Each call runs in a separate task, concurrently with others, and sends heartbeats to its caller
@@ -93,9 +93,9 @@ pub trait IntoService {
 
 /// A service: an id, a description, and members that are methods or plain values.
 ///
-/// [`hypha_service`](crate::hypha_service) generates it from a contract. Build it by hand if the
-/// methods are not known at compile time. The builder checks nothing: registration fails for ids,
-/// member names and settings that the protocol does not allow.
+/// [`hypha_service`](crate::hypha_service) generates a service from a contract. Build a service by
+/// hand if its methods are not known at compile time. The builder checks nothing: registration
+/// fails for ids, member names and settings that the protocol does not allow.
 ///
 /// # Examples
 ///
@@ -233,7 +233,7 @@ impl Service {
     ///
     /// The service rejects calls that are not encrypted with one of these keys. This client
     /// therefore needs its own keys (feature `encryption`, `ConnectOptions::encryption`); without
-    /// them it rejects all calls. Registration checks the format of the keys.
+    /// them, all calls are rejected. Registration checks the format of the keys.
     #[must_use]
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
@@ -277,8 +277,8 @@ impl Service {
         self
     }
 
-    /// Sets the config key that tells readers whether the service's methods use the caller's
-    /// context. Default: `false`, or `true` if a method [needs it](Method::needs_context).
+    /// Sets the config key that states whether the service's methods use the caller's context.
+    /// Default: `false`, or `true` if a method [needs it](Method::needs_context).
     ///
     /// The key has no effect in this program: handlers always get the context.
     #[must_use]
@@ -297,7 +297,7 @@ impl Service {
         self
     }
 
-    /// Adds a method, or replaces the one with the same name.
+    /// Adds a method, or replaces the method with the same name.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.require_context |= method.needs_context;
@@ -306,7 +306,7 @@ impl Service {
         self
     }
 
-    /// Replaces the handler of the method `name`, if that exists, and keeps its description.
+    /// Replaces the handler of the method `name`, if the method exists, and keeps its description.
     #[doc(hidden)]
     #[must_use]
     pub fn with_handler<F, Fut>(mut self, name: &str, handler: F) -> Self
@@ -320,7 +320,7 @@ impl Service {
         self
     }
 
-    /// Adds the methods and other members of a service, or replaces those of the same names.
+    /// Adds the methods and other members of `other`. They replace members with the same names.
     #[doc(hidden)]
     #[must_use]
     pub fn with_members_of(mut self, other: Service) -> Self {
@@ -362,7 +362,7 @@ impl Method {
     /// # Cancellation
     ///
     /// The future is dropped at its current await when the connection ends. If only the caller
-    /// stops waiting, the future keeps running, and can observe that with
+    /// stops waiting, the future keeps running. It can observe the end of the wait with
     /// [`Context::cancellation`].
     pub fn new<F, Fut>(name: impl Into<String>, handler: F) -> Self
     where
@@ -387,8 +387,9 @@ impl Method {
     /// a file or an instrument. The method runs in tokio's pool of blocking threads, and heartbeats
     /// prevent a timeout at the caller.
     ///
-    /// At most `max_blocking_threads` of the runtime (default: 512) run at the same time; further
-    /// calls wait for a thread. A panic becomes the error of its call.
+    /// The number of blocking methods that run at the same time is limited to
+    /// `max_blocking_threads` of the runtime (default: 512). Further calls wait for a thread. A
+    /// panic becomes the error of its call.
     ///
     /// # Cancellation
     ///
@@ -439,8 +440,8 @@ impl Method {
         self
     }
 
-    /// Sets whether the method uses the caller's [`Context`]. If any method does, the config of the
-    /// service says so ([`Service::require_context`]). Default: `false`.
+    /// Sets whether the method uses the caller's [`Context`]. If any method uses the context,
+    /// [`Service::require_context`] is set in the config of the service. Default: `false`.
     #[must_use]
     pub fn needs_context(mut self, needed: bool) -> Self {
         self.needs_context = needed;

@@ -1,5 +1,5 @@
-//! Permission to use a service. Depends on the visibility of the service and the key of the caller.
-//! An interface can be used only by the peer to which it was sent
+//! Checks the permission to use a service, which depends on the visibility of the service and the
+//! key of the caller. An interface can be used only by the peer to which it was sent
 //! (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
 //! `docs/protocol/07-auth-login-encryption.md#s6`).
 //!
@@ -36,7 +36,7 @@ pub(super) enum Denied<'a> {
 ///
 /// A protected service can be used by members of its workspace, and by clients of the workspaces in
 /// `authorized`. Any other service can be used by all clients. Servers determine membership from
-/// the caller's permissions, clients from the caller's address.
+/// the caller's permissions, and clients determine it from the caller's address.
 #[must_use]
 pub fn is_open_to(
     visibility: Visibility,
@@ -51,8 +51,8 @@ pub fn is_open_to(
 /// manager has the id `manager`.
 ///
 /// Only the client `only_caller` may use an interface. For all other services, [`is_open_to`]
-/// decides. Members are the clients of the service's own workspace, and the manager, because it
-/// fetches the service for other clients.
+/// decides. Members are the clients of the service's own workspace, and the manager, because the
+/// manager fetches the service for other clients.
 pub(super) fn may_use<'a>(
     service: &Service,
     only_caller: Option<&'a str>,
@@ -89,7 +89,7 @@ pub(super) fn may_use<'a>(
 /// Number of hexadecimal digits of a public key.
 const KEY_DIGITS: usize = 64;
 
-/// Fails unless all strings are public keys. The error names the first that is not.
+/// Fails unless all strings are public keys. The error names the first invalid string.
 pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
     let is_key =
         |key: &String| key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,5 +1,5 @@
-//! The record of a service: its owner sends it to the workspace manager, which lists it
-//! (`docs/protocol/04-services.md#s4`).
+//! The record of a service. The owner of the service sends the record to the workspace manager,
+//! which lists it (`docs/protocol/04-services.md#s4`).
 //!
 //! The docs of types with `JsonSchema` become descriptions in published schemas, which other
 //! languages show. Therefore they contain neither links nor examples.

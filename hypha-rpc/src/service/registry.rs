@@ -44,8 +44,8 @@ impl Registered {
         }
     }
 
-    /// Creates the entry of a service of the program. Fails if it contains anything that the
-    /// protocol does not allow.
+    /// Creates the entry of a service of the program. Fails if the service contains anything that
+    /// the protocol does not allow.
     pub(crate) fn new(service: Service) -> Result<Self, Error> {
         if !wire::valid_service_name(&service.id) {
             return Err(Error::Invalid(format!(

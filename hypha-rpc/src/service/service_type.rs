@@ -107,8 +107,8 @@ impl Service {
 type Found<'a> = Vec<(String, &'a Map)>;
 
 /// Compares the members of two maps, and collects the functions of the definition. `shown` is the
-/// path in error messages, and `path` the prefix of the members' paths. The messages are those of
-/// the Python client.
+/// path in error messages, and `path` is the prefix of the members' paths. The messages are those
+/// of the Python client.
 fn compare_maps<'a>(
     own: &Map,
     defined: &'a Map,

@@ -13,9 +13,9 @@ use super::{Calls, Exports, Registered};
 use crate::engine::Lifecycle;
 use crate::error::{CallSite, Error};
 
-/// Returns the map that represents a function, stream or object for the receiver of a message.
-/// Passed in when the connection is created, because only the layer above (`call/live.rs`) knows
-/// these kinds of objects.
+/// Returns the map that represents a function, stream or object for the receiver of a message. The
+/// function is passed in when the connection is created, because only the layer above
+/// (`call/live.rs`) knows these kinds of objects.
 pub(crate) type NameHandle = fn(&mut Exports<'_>, &Handle) -> Result<Value, EncodeError>;
 
 /// Services of a connection, and their running calls. The engine owns them as its handlers.

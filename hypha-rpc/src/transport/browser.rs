@@ -1,7 +1,7 @@
 //! The WebSocket of a browser, a worker or Node (`docs/protocol/01-transport-websocket.md`).
 //!
 //! The socket and its handlers are not `Send`, so they stay in a local task. The link communicates
-//! with that task through channels, and ends it by its drop.
+//! with that task through channels. Dropping the link ends the task.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,9 +23,9 @@ use crate::runtime::sleep;
 
 /// Maximum number of frames between the connection and the local task.
 const OUTGOING: usize = 16;
-/// The task waits while the buffer of the socket contains at least this number of bytes.
+/// Number of bytes in the socket's buffer from which the task waits before it sends more frames.
 const FULL: u32 = 1 << 20;
-/// Time between two checks of a full buffer. The socket has no event for it.
+/// Time between two checks of a full buffer. The socket has no event for an emptied buffer.
 const CHECK: Duration = Duration::from_millis(5);
 
 /// Opens WebSocket connections to one URL.
@@ -95,7 +95,7 @@ fn closed() -> LinkError {
     LinkError::new("the WebSocket is closed")
 }
 
-/// A socket with its handlers. The drop removes the handlers and closes the socket.
+/// A socket with its handlers. Dropping it removes the handlers and closes the socket.
 struct Socket {
     socket: WebSocket,
     _message: Closure<dyn FnMut(MessageEvent)>,
@@ -126,11 +126,11 @@ enum Report {
 }
 
 impl Socket {
-    /// Begins to open a socket.
+    /// Starts to open a socket.
     ///
     /// # Errors
     ///
-    /// Fails if the URL is invalid, or the page may not use it.
+    /// Fails if the URL is invalid, or if the page may not use the URL.
     fn new(url: &str, reports: &mpsc::UnboundedSender<Report>) -> Result<Self, ConnectError> {
         let invalid = |e: wasm_bindgen::JsValue| {
             let text = e
@@ -227,7 +227,7 @@ async fn run(url: String, opened: oneshot::Sender<Result<WebSocketLink, ConnectE
     match first {
         Some(Report::Open) => {}
         Some(Report::Closed { code, reason, .. }) => {
-            // A browser hides why a connection failed, for the safety of other sites.
+            // A browser hides the reason of a failed connection, for the safety of other sites.
             let text = match reason.as_str() {
                 "" => format!("code {code}"),
                 reason => format!("code {code}: {reason}"),

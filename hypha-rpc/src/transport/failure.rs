@@ -73,7 +73,7 @@ fn classify(
         #[cfg(feature = "tls")]
         if let Some(error) = rustls_error(error) {
             let kind = ConnectErrorKind::Tls(tls_failure(error));
-            // Keep this error, because the `source` of the `io::Error` around it skips it.
+            // Keep this error, because the `source` of the surrounding `io::Error` skips it.
             return (kind, Some(Box::new(error.clone())));
         }
         if error.is::<UnknownHost>() {
@@ -119,7 +119,7 @@ fn is_unexpected_message(error: &hyper::Error) -> bool {
         .starts_with("received unexpected message from connection")
 }
 
-/// Returns the kind of an I/O error; `None` if another error of the chain determines the kind.
+/// Returns the kind of an I/O error, or `None` if another error of the chain determines the kind.
 fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(ConnectErrorKind::ConnectionRefused),
@@ -131,7 +131,8 @@ fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Returns the kind of an error of the WebSocket library; `None` if its cause determines the kind.
+/// Returns the kind of an error of the WebSocket library, or `None` if its cause determines the
+/// kind.
 fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     use tungstenite::error::ProtocolError;
     match error {
@@ -209,7 +210,7 @@ pub(super) fn not_followed(
 
 /// Returns the [`ConnectError`] for an unexpected HTTP response.
 pub(super) fn unexpected_answer(url: &str, status: u16, detail: &str) -> ConnectError {
-    // A Hypha server responds with JSON, other servers with text or HTML.
+    // A Hypha server responds with JSON, and other servers respond with text or HTML.
     let said = self::detail(detail);
     let said = first_line(said.as_deref().unwrap_or(detail));
     ConnectError::new(ConnectErrorKind::HttpStatus(status), said).with_url(url)
@@ -224,8 +225,8 @@ pub(super) fn detail(body: &str) -> Option<String> {
     }
 }
 
-/// Returns the first line of a response body, for the error message. Empty for HTML, which is meant
-/// for browsers.
+/// Returns the first line of a response body, for the error message. Returns an empty string for
+/// HTML, which is meant for browsers.
 fn first_line(text: &str) -> String {
     const MOST: usize = 200;
     let text = text.trim();
@@ -236,7 +237,7 @@ fn first_line(text: &str) -> String {
 }
 
 #[cfg(feature = "tls")]
-/// Returns the rustls error, if `error` is one or directly contains one.
+/// Returns `error` as a rustls error, or the rustls error that `error` directly contains.
 fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error);

@@ -9,7 +9,7 @@ use super::{Dial, Dialing, http, websocket};
 use crate::error::{ConnectError, ConnectErrorKind, report};
 
 /// Opens a WebSocket, or an HTTP link if the WebSocket fails below the protocol. If a Hypha server
-/// refuses the client, HTTP is not tried, because it would reach the same server.
+/// refuses the client, HTTP is not tried, because HTTP would reach the same server.
 #[derive(Debug)]
 pub(crate) struct Fallback {
     socket: websocket::Dialer,
@@ -24,10 +24,10 @@ pub(crate) struct Fallback {
 }
 
 impl Fallback {
-    /// Creates a dialer. For each link it tries `socket` first, because a proxy that blocked
-    /// WebSockets may have been removed. `limit` is the timeout of the whole attempt to connect.
-    /// The WebSocket gets half of it, so that time is left for HTTP if a proxy never responds to
-    /// the WebSocket.
+    /// Creates a dialer. For each link, the dialer tries `socket` first, because a proxy that
+    /// blocked WebSockets may have been removed. `limit` is the timeout of the whole attempt to
+    /// connect. The WebSocket gets half of this time, so that time is left for HTTP if a proxy
+    /// never responds to the WebSocket.
     pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer, limit: Duration) -> Self {
         Fallback {
             socket,
@@ -60,7 +60,7 @@ impl Dial for Fallback {
             tracing::warn!("no WebSocket ({}), trying HTTP", report(&error));
             self.over_http.store(true, Ordering::Relaxed);
             *self.earlier.lock() = Some(error.clone());
-            // The first frame opens the HTTP link. If that fails, the link reports both errors.
+            // The first frame opens the HTTP link. If opening fails, the link reports both errors.
             Ok(self.http.link_after(Some(error)))
         })
     }

@@ -1,11 +1,11 @@
 //! The HTTP link (`docs/protocol/05-http-transport.md`, part A). Received frames are the body of
 //! one long response to a GET request; each sent frame is a POST request.
 //!
-//! The engine uses this link like any other: the handshake request opens the stream, and control
-//! messages are strings, as on a WebSocket.
+//! The engine uses this link like any other link: the handshake request opens the stream, and
+//! control messages are strings, as on a WebSocket.
 //!
-//! POSTs run concurrently, so one could overtake another. Messages that must arrive in order share
-//! an [order](Post::order), and at most one POST of each order is in flight.
+//! POSTs run concurrently, so one POST could overtake another. Messages that must arrive in order
+//! share an [order](Post::order), and at most one POST of each order is in flight.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -134,7 +134,7 @@ impl Dialer {
     }
 
     /// Returns a dialer for the target of a redirect. Omits the query, because each request has its
-    /// own.
+    /// own query.
     fn redirected(&self, to: &str) -> Result<Self, ConnectError> {
         let fault = |e| {
             ConnectError::new(ConnectErrorKind::Redirect, to)
@@ -164,15 +164,15 @@ struct Resolver;
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
-            // reqwest replaces this port with the one in the URL.
+            // reqwest replaces this port with the port in the URL.
             let found = failure::look_up(name.as_str(), 0).await?;
             Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
     }
 }
 
-/// Adds the TLS configuration. reqwest cannot build a client without one, so `http` URLs get a
-/// configuration that trusts no certificate.
+/// Adds the TLS configuration. reqwest cannot build a client without a TLS configuration, so `http`
+/// URLs get a configuration that trusts no certificate.
 #[cfg(feature = "tls")]
 fn with_tls(
     builder: reqwest::ClientBuilder,
@@ -376,7 +376,7 @@ impl HttpLink {
         }
     }
 
-    /// Polls the POSTs in flight and starts queued ones. Converts a failed POST of a call to a
+    /// Polls the POSTs in flight and starts queued POSTs. Converts a failed POST of a call to a
     /// rejection, so that the call fails before its timeout.
     fn poll_posts(&mut self, cx: &mut Context<'_>) {
         self.begin_posts();
@@ -404,7 +404,7 @@ impl HttpLink {
         let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
         let len = u32::from_be_bytes(head) as usize;
         if len > MAX_FRAME && !self.is_hypha {
-            // The length is really the beginning of text, for example `<htm`.
+            // These four bytes are not a length, but the beginning of text, for example `<htm`.
             return Some(Err(self.not_hypha()));
         }
         if len > MAX_FRAME {
@@ -585,7 +585,8 @@ impl HttpLink {
     }
 }
 
-/// Posts one message. Retries only while it is certain that the server has not accepted it.
+/// Posts one message. Retries only while it is certain that the server has not accepted the
+/// message.
 async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     let mut retries = 0..RETRIES;
     let failure = loop {
@@ -598,7 +599,7 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
             Ok(response) => {
                 let status = response.status();
                 // A server responds with 400 if the stream of this client is at another server,
-                // which a load balancer can cause. The message was not accepted then.
+                // which a load balancer can cause. In that case, the message was not accepted.
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
             // A server that was reached may have accepted the message. A retry could deliver the
@@ -661,7 +662,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     }
 }
 
-/// Returns the reason in the body of an error response, or the status if it has none.
+/// Returns the reason in the body of an error response, or the status if the body has no reason.
 async fn detail(response: reqwest::Response) -> String {
     let status = response.status();
     let body = response.text().await.unwrap_or_default();
@@ -688,7 +689,7 @@ fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     args.finish(&head, ReplyMode::None).ok()
 }
 
-/// Returns the key of the order of a message: its session, its callback or its event type.
+/// Returns the order key of a message: its session, its callback or its event type.
 fn order_of(body: &Bytes) -> Option<String> {
     let message = Message::parse(body.clone()).ok()?;
     match message.method() {

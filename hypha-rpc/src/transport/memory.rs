@@ -15,8 +15,8 @@ pub struct MemoryLink {
     incoming: mpsc::Receiver<Frame>,
 }
 
-/// Creates the two ends of one link. Each direction holds at most `capacity` frames; when it is
-/// full, the sender waits. Dropping one end ends the stream of the other.
+/// Creates the two ends of one link. Each direction holds at most `capacity` frames. While a
+/// direction is full, its sender waits. Dropping one end ends the stream of the other end.
 ///
 /// # Panics
 ///

@@ -3,9 +3,9 @@
 //! Choose one with [`ConnectOptions::transport`](crate::ConnectOptions::transport). The rest of the
 //! API is the same for all transports.
 //
-// A `Link` carries frames over any transport, and a `Dial` opens another link when one is lost. The
-// engine owns the link and polls it in one task, so links need no locks. Both traits are public for
-// tests and for the clients within the server, and are not stable.
+// A `Link` carries frames over any transport, and a `Dial` opens another link when a link is lost.
+// The engine owns the link and polls it in one task, so links need no locks. Both traits are public
+// for tests and for the clients within the server, and are not stable.
 
 #[cfg(target_family = "wasm")]
 pub(crate) mod browser;
@@ -89,7 +89,7 @@ pub(crate) struct TlsOptions {
 
 #[cfg(not(target_family = "wasm"))]
 impl fmt::Debug for TlsOptions {
-    /// Omits the private key.
+    /// Formats the options without the private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsOptions")
             .field(
@@ -131,8 +131,8 @@ pub enum Transport {
     /// proxies that block WebSockets.
     #[cfg(all(feature = "http", not(target_family = "wasm")))]
     Http,
-    /// A WebSocket, or HTTP if the WebSocket cannot be opened. Every connect tries the WebSocket
-    /// first.
+    /// A WebSocket, or HTTP if the WebSocket cannot be opened. Each attempt to connect tries the
+    /// WebSocket first.
     #[cfg(all(feature = "http", not(target_family = "wasm")))]
     Auto,
 }
@@ -166,8 +166,8 @@ pub enum Frame {
     Binary(Bytes),
     /// JSON control object.
     Text(String),
-    /// Ping below the protocol, which keeps proxies from closing an idle link. Ignored by links
-    /// without pings.
+    /// Ping of the transport, which keeps proxies from closing an idle link. A link without pings
+    /// ignores this frame.
     Ping,
     /// Response to a ping.
     Pong,
@@ -199,7 +199,7 @@ impl<T> Link for T where
 #[doc(hidden)]
 pub type BoxLink = Box<dyn Link>;
 
-/// Opens links to one server: the first, and another after each loss.
+/// Opens links to one server: the first link, and another link after each loss.
 ///
 /// The client performs the same handshake on every new link: it sends a [`Frame::Text`]
 /// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the response.
@@ -209,8 +209,8 @@ pub trait Dial: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] with the kind and the cause. After a loss, the client tries again depending
-    /// on the kind.
+    /// [`ConnectError`] with the kind and the cause. After a lost link, the kind determines whether
+    /// the client tries again.
     fn dial(&self) -> Dialing<'_>;
 
     /// Returns the connection type for the contexts of incoming calls, such as `websocket`.
@@ -221,7 +221,7 @@ pub trait Dial: Send + Sync + 'static {
         None
     }
 
-    /// Returns the error of another transport that was tried before this one. Default: none.
+    /// Returns the error of another transport that was tried before this transport. Default: none.
     fn earlier_failure(&self) -> Option<ConnectError> {
         None
     }

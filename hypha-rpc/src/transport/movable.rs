@@ -16,8 +16,8 @@ use crate::runtime::RuntimeTracker;
 /// TCP socket that may be polled alternately on two runtimes.
 #[derive(Debug)]
 pub(super) struct MovableSocket {
-    /// `None` if it could not be registered with another runtime. All operations then fail, which
-    /// ends the link.
+    /// `None` if the socket could not be registered with another runtime. All operations then fail,
+    /// which ends the link.
     socket: Option<TcpStream>,
     runtime: RuntimeTracker,
 }

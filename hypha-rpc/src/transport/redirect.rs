@@ -13,7 +13,7 @@ use super::proxy::split_port;
 pub(super) enum NotFollowed {
     #[error("it leads to another host, which must not get the token")]
     OtherHost,
-    #[error("it leads from an encrypted connection to one that is not")]
+    #[error("it leads from an encrypted connection to an unencrypted one")]
     Unencrypted,
     #[error("it leads to no HTTP or WebSocket URL")]
     NoUrl,

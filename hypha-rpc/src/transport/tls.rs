@@ -103,7 +103,7 @@ pub(super) fn config(options: &TlsOptions) -> Result<rustls::ClientConfig, Conne
         .map_err(|e| invalid("identity", fault).with_source(e))
 }
 
-/// Accepts every certificate. Signatures are still checked against the given certificate.
+/// Accepts every certificate. Signatures are still checked against the certificate of the server.
 #[derive(Debug)]
 struct AcceptAny(Arc<rustls::crypto::CryptoProvider>);
 

@@ -68,8 +68,8 @@ pub(crate) struct WebSocketLink {
 ///
 /// # Errors
 ///
-/// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; otherwise the kind of
-/// the cause, if the connection, TLS or the upgrade fails.
+/// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used. If the connection, TLS
+/// or the upgrade fails, the error has the kind of the cause.
 pub(crate) async fn connect(
     url: &str,
     options: &SocketOptions,
@@ -157,7 +157,7 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
             let addresses = failure::look_up(host, port).await.map_err(failed)?;
             let opened = TcpStream::connect(&*addresses).await;
             let stream = opened.map_err(|e| failed(e.into()))?;
-            // Nagle's algorithm would hold small frames back until the previous one is
+            // Nagle's algorithm would hold small frames back until the previous frame is
             // acknowledged.
             stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
             MaybeTlsStream::Plain(MovableSocket::new(stream))
@@ -187,7 +187,7 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
                 }
             }
         }
-        // Use the inner error, because the message of the outer one only adds a prefix.
+        // Use the inner error, because the message of the outer error only adds a prefix.
         Err(tungstenite::Error::Io(e)) => Err(failed(e.into())),
         Err(e) => Err(failed(e.into())),
     }

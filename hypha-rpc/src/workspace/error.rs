@@ -12,8 +12,8 @@ macro_rules! manager_errors {
         /// [`WorkspaceManagerProxy`](crate::workspace::WorkspaceManagerProxy) returns it as
         /// [`Error::Service`](crate::Error::Service).
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, crate::RemoteError)]
-        // Each client decodes the manager's record when it connects, so that record must not be
-        // large. The classes of errors would be most of it.
+        // Each client decodes the manager's record when it connects, so the record must not be
+        // large. The classes of errors would be most of the record.
         #[remote_error(crate = crate, described = false)]
         #[non_exhaustive]
         pub enum ManagerError {

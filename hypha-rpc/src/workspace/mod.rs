@@ -3,7 +3,8 @@
 //! [`WorkspaceManager`] is an ordinary service contract. A client calls it through the
 //! [`WorkspaceManagerProxy`] that [`Client::manager`](crate::Client::manager) returns. A server
 //! implements the trait and registers [`WorkspaceManagerService`]. The other types in this module
-//! are arguments and results. Decoding ignores unknown keys, and accepts missing optional ones.
+//! are arguments and results. Decoding ignores unknown keys, and accepts that optional keys are
+//! missing.
 //!
 //! Most programs only need the methods of [`Client`](crate::Client) that call the manager:
 //! registration, discovery, tokens, subscriptions.

@@ -186,8 +186,8 @@ pub struct WorkspaceConfig {
 
 /// A workspace in a list.
 //
-// Has only some fields of `WorkspaceProperties`, in another order, so it cannot contain that
-// struct.
+// This type has only some fields of `WorkspaceProperties`, in another order, so it cannot contain
+// that struct.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceListing {
     /// Name of the workspace in addresses.

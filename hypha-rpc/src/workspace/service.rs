@@ -15,8 +15,8 @@ use hypha_wire::{Case, Map};
 
 /// A service in the summary of a workspace.
 //
-// Not flattened into `ServiceInfo`, because the default of `type` and the required keys differ, and
-// users would have to write `info.summary.id`.
+// This type is not flattened into `ServiceInfo`, because the default of `type` and the required
+// keys differ, and users would have to write `info.summary.id`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSummary {
     /// Full id.

@@ -13,7 +13,7 @@ use super::servers::{self, Server, answer};
 use super::{hypha, refused};
 
 /// Rejects the first `requests` requests with `status`, and then acts as a Hypha server. Also
-/// returns the number of requests.
+/// returns a counter of the requests.
 async fn rejecting_first(status: &'static str, requests: usize) -> (Server, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);

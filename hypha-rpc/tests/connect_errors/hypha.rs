@@ -103,7 +103,7 @@ pub(crate) async fn encrypted(config: Arc<ServerConfig>) -> Server {
     .await
 }
 
-/// Connects, and panics if that fails.
+/// Connects, and panics if the connection fails.
 pub(crate) async fn connected(connect: ConnectOptions) -> Client {
     match connect.silent(true).reconnect(None).await {
         Ok(client) => client,

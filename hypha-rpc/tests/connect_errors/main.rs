@@ -30,7 +30,7 @@ async fn refused(connect: ConnectOptions) -> ConnectError {
 }
 
 /// Asserts that connecting to `base` (an `http://` URL) fails over each transport, and checks the
-/// error. `cause` must find the underlying error in it.
+/// error. `cause` must find the underlying error in the error of the connection.
 async fn over_each(
     base: &str,
     kind: ConnectErrorKind,
@@ -57,7 +57,7 @@ fn check(
     let http = format!("{base}/rpc");
     let url = match transport {
         Transport::Http => &http,
-        // Neither attempt got further than the other, so the client reports the first one.
+        // Neither attempt got further than the other, so the client reports the first attempt.
         _ => &socket,
     };
     assert_eq!(error.url(), Some(url.as_str()), "{transport:?}: {error:?}");

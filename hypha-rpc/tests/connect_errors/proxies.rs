@@ -14,8 +14,8 @@ use super::hypha::{self, Heads, connected};
 use super::servers::{self, Server, answer, request, serve, write};
 use super::{TRANSPORTS, find, refused, tls};
 
-/// Starts an HTTP proxy that requires credentials, and connects every client to `port`, whatever
-/// server it requests.
+/// Starts an HTTP proxy that requires credentials, and connects every client to `port`, regardless
+/// of the requested server.
 async fn http_proxy(port: u16, heads: Heads) -> Server {
     serve(move |mut socket| {
         let heads = heads.clone();
@@ -173,14 +173,14 @@ async fn an_encrypted_proxy_is_used_by_both_transports() {
             connected(connect.ca_certificate(authority.pem())).await;
             assert!(heads.first().contains("hypha.invalid"), "{}", heads.first());
         }
-        // Its certificate is checked as that of a server.
+        // The client checks the certificate of the proxy like the certificate of a server.
         let proxy = https_proxy(plain.port, Heads::default(), of("localhost")).await;
         let url = format!("https://localhost:{}", proxy.port);
         let connect = hypha_rpc::connect("https://hypha.invalid").transport(transport);
         let error = refused(connect.proxy(&url)).await;
         let kind = match transport {
             Transport::WebSocket => ProxyFailure::Protocol,
-            // The HTTP library does not tell it apart.
+            // The HTTP library does not distinguish this failure from an unreachable proxy.
             _ => ProxyFailure::Unreachable,
         };
         assert_eq!(error.kind(), ConnectErrorKind::Proxy(kind), "{error:?}");

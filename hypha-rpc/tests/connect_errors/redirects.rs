@@ -92,7 +92,7 @@ async fn redirects_from_tls_to_plain_are_not_followed() {
         let error = refused(connect.ca_certificate(authority.pem())).await;
         assert_eq!(error.kind(), ConnectErrorKind::Redirect, "{error:?}");
         assert!(
-            report(&error).contains("one that is not"),
+            report(&error).contains("to an unencrypted one"),
             "{}",
             report(&error)
         );

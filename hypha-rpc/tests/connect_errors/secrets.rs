@@ -6,8 +6,8 @@ use hypha_rpc::error::{ConnectError, ConnectErrorKind, report};
 
 use super::{TRANSPORTS, refused, servers};
 
-/// Asserts that no message contains the secret: of the error, of its causes, and of the other
-/// attempt.
+/// Asserts that the messages of the error, of its causes and of the other attempt do not contain
+/// the secret.
 fn assert_hidden(error: &ConnectError) {
     assert!(!error.detail().contains("SECRET"), "{error:?}");
     assert!(!report(error).contains("SECRET"), "{}", report(error));

@@ -30,7 +30,7 @@ where
     serve_at(listener, answer)
 }
 
-/// Like [`serve`], on this listener.
+/// Passes each socket that `listener` accepts to `answer`, like [`serve`].
 pub(crate) fn serve_at<A>(
     listener: TcpListener,
     answer: impl Fn(TcpStream) -> A + Send + 'static,

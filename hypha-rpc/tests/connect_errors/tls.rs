@@ -92,8 +92,8 @@ fn tls_failures_are_distinguished() {
 #[tokio::test]
 #[ignore = "`tls_failures_are_distinguished` runs it with an authority of its own"]
 async fn with_an_authority() {
-    // Makes the process's default cryptography provider useless. The client must use the one that
-    // it selects itself.
+    // Makes the process's default cryptography provider useless. The client must use the provider
+    // that it selects itself.
     let useless = rustls::crypto::CryptoProvider {
         cipher_suites: Vec::new(),
         kx_groups: Vec::new(),

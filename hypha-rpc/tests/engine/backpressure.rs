@@ -26,7 +26,7 @@ use crate::support::{
 /// Capacity of the client's outbound queue, in frames. When it is full, senders wait.
 const QUEUE: usize = 1024;
 
-/// Makes up to `most` calls without responses, until one must wait. Returns the number of calls
+/// Makes up to `most` calls without responses, until a call must wait. Returns the number of calls
 /// sent.
 async fn fill(service: &RemoteService, most: usize, size: usize) -> usize {
     for sent in 0..most {
@@ -35,7 +35,7 @@ async fn fill(service: &RemoteService, most: usize, size: usize) -> usize {
             return sent;
         }
     }
-    panic!("{most} messages were taken by nobody");
+    panic!("{most} calls were sent without a wait");
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +65,8 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
     assert!(!timeout.sent);
     assert_eq!(client.stats().sessions, 0);
 
-    // A waiting caller continues when the queue has room. Its idle timeout starts only then.
+    // A waiting caller continues when the queue has room. The idle timeout starts only when the
+    // request is sent.
     let begin = Instant::now();
     let calling = service
         .call::<i64>("call", args!(-1))
@@ -108,7 +109,7 @@ async fn large_frames_are_bounded_by_their_size() {
 }
 
 /// If the connection ends while a call waits for room in the queue, the call fails and reports that
-/// it was not sent.
+/// the call was not sent.
 #[tokio::test(start_paused = true)]
 async fn a_call_waiting_for_room_fails_with_the_connection() {
     for size in [0, 100 << 10] {

@@ -1,5 +1,5 @@
-//! Tests outgoing calls: the form of requests, which messages are accepted as responses, and that
-//! no state remains after a call.
+//! Tests outgoing calls: the form of requests, the messages that are accepted as responses, and
+//! that no state remains after a call.
 
 use std::collections::HashMap;
 

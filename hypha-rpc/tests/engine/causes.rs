@@ -120,7 +120,7 @@ async fn callers_get_the_causes_and_the_stack_trace_only_if_it_is_set() {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             let error = anyhow::Error::from(cause).context("the door is shut");
             let mut error = call.fail(error.context("cannot enter"));
-            // Set the trace by hand: errors only capture one if `RUST_BACKTRACE` is set.
+            // Set the trace by hand: errors capture a trace only if `RUST_BACKTRACE` is set.
             error.backtrace = Some("\nStack backtrace:\n  at src/secret.rs:1\n".into());
             Err(error)
         });

@@ -86,7 +86,7 @@ async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let call = service
         .call::<usize>("bytes", args!(5_000))
         .timeout(seconds(10));
-    // The result has the wrong type. The test only checks that one arrives.
+    // The result has the wrong type. The test only checks that a result arrives.
     assert!(matches!(call.await, Err(Error::Codec(_))));
     settled(&a).await;
     settled(&b).await;
@@ -405,7 +405,8 @@ async fn larger_frames_go_to_peers_that_announce_them() {
         assert_eq!(call.arg(0).as_bytes().map(|bytes| bytes.len()), Some(n));
         peer.reply(&call, "resolve", list![Value::Null]).await;
     };
-    // The peer accepts frames of 600,000 bytes. The client asks it once, and sends two messages.
+    // The peer accepts frames of 600,000 bytes. The client asks the peer once, and sends two
+    // messages.
     let large = async {
         says(
             &mut peer,
@@ -422,7 +423,7 @@ async fn larger_frames_go_to_peers_that_announce_them() {
     };
     let ((), mut peer) = tokio::join!(calls, large);
 
-    // After a minute, another program may have the address. It announces no frame size.
+    // After a minute, another program may have the address. That program announces no frame size.
     tokio::time::advance(seconds(61)).await;
     let common = async {
         says(&mut peer, map! {"api_version": 3i64}).await;

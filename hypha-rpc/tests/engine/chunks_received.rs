@@ -1,4 +1,5 @@
-//! Tests received chunks: which peer may change them, invalid chunks, and when they are dropped.
+//! Tests received chunks: the peers that may change them, invalid chunks, and the time at which
+//! chunks are dropped.
 
 use hypha_rpc::client::Settings;
 use hypha_rpc::{Value, args};

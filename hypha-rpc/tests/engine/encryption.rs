@@ -1,5 +1,5 @@
-//! Tests encrypted calls: which parts of a message are hidden, who may respond, and which calls are
-//! rejected.
+//! Tests encrypted calls: the hidden parts of a message, the clients that may respond, and the
+//! rejected calls.
 
 use hypha_rpc::client::{Identity, Settings};
 use hypha_rpc::crypto::{KeyPair, PublicKey};
@@ -57,7 +57,7 @@ fn with_keys(n: u8) -> Settings {
     settings
 }
 
-/// Returns two connected clients. The second provides the service `safe`.
+/// Returns two connected clients. The second client provides the service `safe`.
 async fn encrypting(a: Settings, b: Settings) -> (Client, Client) {
     let (to_a, to_b) = pair(1024);
     let a = Client::from_link(Box::new(to_a), Identity::new("ws", "a"), a);
@@ -205,7 +205,7 @@ async fn only_the_owner_of_the_key_may_respond() {
     );
     let error = answer.expect_err("is refused").to_string();
     assert!(
-        error.contains("the call was encrypted, and it is not"),
+        error.contains("the call was encrypted, and the response is not"),
         "{error}"
     );
 

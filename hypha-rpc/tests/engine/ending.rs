@@ -246,8 +246,8 @@ async fn disconnecting_fails_own_calls() {
     );
 }
 
-/// Waits until the connection is dropped. Only the connection owns the services, so `probe` has one
-/// reference left then.
+/// Waits until the connection is dropped. Afterwards, `probe` has only one reference, because the
+/// connection owns the services.
 async fn wait_until_dropped(probe: &Arc<Probe>) {
     for _ in 0..1000 {
         if Arc::strong_count(probe) == 1 {
@@ -384,7 +384,7 @@ async fn registration_fails_after_the_end() {
 }
 
 /// Several threads start calls while the connection ends. Each call must complete with an error or
-/// a result; none may hang.
+/// a result. No call may hang.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_call_hangs_when_the_connection_ends() {
     for round in 0..50 {

@@ -1,4 +1,4 @@
-//! Tests events: subscribers, the event queue, and how events are sent.
+//! Tests events: subscribers, the event queue, and the form of sent events.
 
 use futures_util::{FutureExt, StreamExt};
 use hypha_rpc::Value;

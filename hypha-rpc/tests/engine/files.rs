@@ -234,7 +234,7 @@ async fn only_requested_data_is_read() {
     let content = both.desk.beginning(watched(5_000_000, &seen), 10).await;
     assert_eq!(content.expect("reads"), payload(10));
     assert_eq!(seen.read(), 262_144);
-    // A sequential read also requests one chunk ahead, however long the caller takes to read it.
+    // A sequential read also requests one chunk ahead, even if the caller reads it late.
     let mut file = both.desk.open(5_000_000).await.expect("opens");
     file.read_exact(&mut [0; 262_145]).await.expect("reads");
     tokio::time::sleep(seconds(60)).await;
@@ -559,7 +559,7 @@ fn reports() -> (
 async fn progress_of_transfers_is_reported() {
     let both = both().await;
     let of_600_000 = ["262144", "524288", "600000"].map(|done| format!("{done} of 600000 bytes"));
-    // Each side reports: the owner of a file, and its reader.
+    // Both the owner of a file and its reader report progress.
     let (sent, report) = reports();
     let file = RemoteFile::from_reader(Cursor::new(Vec::from(payload(600_000))));
     let file = file.on_progress(report).sized(600_000);
@@ -616,7 +616,7 @@ async fn bytes_are_accepted_where_a_file_is_wanted() {
             "{error}"
         );
     }
-    // A result as well, such as that of a Python function which returns bytes.
+    // Bytes in a result, such as that of a Python function, also become a file.
     let mut file: RemoteFile = Value::encode_from(&content)
         .map(|value| value.decode_as().expect("is a file"))
         .expect("encodes");

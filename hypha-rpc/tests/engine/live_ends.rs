@@ -169,7 +169,7 @@ async fn a_stream_ends_when_its_reader_disconnects() {
         })
     });
     client.register_service(service).await.expect("registers");
-    // One stream was never read; the reader of the second one waits for an item.
+    // One stream was never read. The reader of the second stream waits for an item.
     peer.ask("services.svc.stuck", list![])
         .await
         .expect("a stream");

@@ -73,7 +73,8 @@ async fn a_stream_of_another_type_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_stream_ends_at_its_owner() {
     let both = both().await;
-    // Drops a stream that was never read, one that waits for an item, and one that is partly read.
+    // Drops a stream that was never read, a stream that waits for an item, and a stream that is
+    // partly read.
     drop(both.desk.slow().await.expect("answers"));
     let mut waiting = both.desk.slow().await.expect("answers");
     assert!(

@@ -129,7 +129,7 @@ impl Net {
         (net, received)
     }
 
-    /// Options for a client `ws/me` of this server.
+    /// Returns the options of a client `ws/me` of this server.
     pub(crate) fn connect(&self) -> ConnectOptions {
         hypha_rpc::connect("memory:")
             .client_id("me")
@@ -144,7 +144,7 @@ impl Net {
         *lock(&self.0.otherwise) = plan;
     }
 
-    /// Drops the link. The client sees its end.
+    /// Drops the link. The client sees the end of the link.
     pub(crate) fn cut(&self) {
         if let Some(line) = lock(&self.0.line).take() {
             line.task.abort();

@@ -431,7 +431,7 @@ async fn a_service_inherits_from_its_type() {
     let own = json!({"name": "f", "parameters": {"mine": 1}});
     assert_eq!(
         schema["f"]["function"], own,
-        "what the type does not say stays"
+        "a schema that the type omits stays"
     );
 
     let mut definition = thing().schema().to_json();

@@ -1,4 +1,5 @@
-//! Tests reconnects: the client restores its services after a lost link, or reports why it cannot.
+//! Tests reconnects: the client restores its services after a lost link, or reports the reason for
+//! the failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,7 @@ async fn services_are_restored_before_the_state_is_connected() {
     assert_eq!(states.next().await, Some(State::Connecting));
     let begin = Instant::now();
     assert_eq!(states.next().await, Some(State::Connected));
-    // Three seconds for three registrations: this server handles one at a time.
+    // Three seconds for three registrations: this server handles one registration at a time.
     assert_eq!(begin.elapsed().as_secs(), 3);
     let asked = net.asked();
     assert_eq!(

@@ -349,8 +349,8 @@ async fn a_retry_policy_retries_temporary_errors() {
     let passed = begin.elapsed().as_secs_f64();
     assert!((3.5..10.6).contains(&passed), "{passed}");
 
-    // The call fails without a retry in these cases: its retries are used up, it may have run, the
-    // error is permanent, the pause would exceed its timeout, or it has no retry policy.
+    // The call fails without a retry in these cases: no retries are left, the method may have run,
+    // the error is permanent, the pause would exceed the timeout, or the call has no retry policy.
     let waiting = spawn(call(&service));
     for _ in 0..4 {
         let asked = next(&mut others).await;
@@ -517,8 +517,8 @@ async fn a_completed_call_cancels_nothing() {
     drop(a);
 }
 
-/// Acts as the receiver of a chunked message, for up to `steps` messages. Returns how many it
-/// received.
+/// Acts as the receiver of a chunked message, for up to `steps` messages. Returns the number of
+/// received messages.
 async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
     for taken in 0..steps {
         let message = tokio::time::timeout(seconds(1), others.recv()).await;
@@ -541,7 +541,8 @@ async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_may_break_at_every_step_of_a_large_message() {
-    // One request for the built-in service, one to create the message, four chunks, and `process`.
+    // One request for the built-in service, one request to create the message, four chunks, and
+    // `process`.
     const STEPS: usize = 7;
     let codes = [
         None,

@@ -117,7 +117,7 @@ impl Peer {
         self.send(method_main(from, session, method), extra).await;
     }
 
-    /// Like [`Peer::call`], and returns the response.
+    /// Calls `method` like [`Peer::call`], and returns the response.
     pub(crate) async fn ask(&mut self, method: &str, args: Value) -> Result<Value, String> {
         self.call(method, args).await;
         self.answer_of("S").await
@@ -250,7 +250,7 @@ impl Received {
     }
 }
 
-/// Waits until no call is pending and no handler runs. Panics if that does not happen.
+/// Waits until no call is pending and no handler runs. Panics if calls or handlers remain.
 pub(crate) async fn settled(client: &Client) {
     for _ in 0..1000 {
         let stats = client.stats();
@@ -413,7 +413,7 @@ pub(crate) async fn serving(settings: Settings) -> (Client, Peer, Arc<Probe>) {
     (client, peer, probe)
 }
 
-/// Returns two clients. The second provides [`service`], which the first has fetched.
+/// Returns two clients. The second client provides [`service`], which the first client has fetched.
 pub(crate) async fn calling(settings: Settings) -> (Client, Client, RemoteService, Arc<Probe>) {
     let (a, b) = two_clients(settings);
     let probe = Arc::new(Probe::default());
@@ -424,7 +424,7 @@ pub(crate) async fn calling(settings: Settings) -> (Client, Client, RemoteServic
     (a, b, remote, probe)
 }
 
-/// Returns the message of the error. Panics if there is none.
+/// Returns the message of the error. Panics if there is no error.
 pub(crate) fn text<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
     hypha_rpc::error::report(&outcome.expect_err("an error"))
 }

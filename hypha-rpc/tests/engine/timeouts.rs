@@ -30,7 +30,7 @@ async fn a_silent_callee_times_out() {
     );
     assert_eq!(
         error.to_string(),
-        "svc.call on ws/peer: no heartbeat or answer within 30s"
+        "svc.call on ws/peer: no heartbeat or response within 30s"
     );
     let begin = Instant::now();
     let call = service
@@ -89,7 +89,7 @@ async fn heartbeats_do_not_extend_the_total_timeout() {
     );
     assert_eq!(
         error.to_string(),
-        "svc.call on ws/peer: no answer within 40s"
+        "svc.call on ws/peer: no response within 40s"
     );
     settled(&client).await;
 }

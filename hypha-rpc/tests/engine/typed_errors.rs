@@ -1,4 +1,4 @@
-//! Tests typed errors: callers match on their variants, whatever the language of the service.
+//! Tests typed errors: callers match on their variants, independent of the language of the service.
 
 use hypha_rpc::error::{RejectKind, RemoteError as Remote};
 use hypha_rpc::prelude::*;

@@ -1,5 +1,5 @@
 //! Checks the recorded vectors in `vectors/` that need keys, services or connections.
-//! `hypha-wire/tests/vectors` checks all others, and that every entry has a check.
+//! `hypha-wire/tests/vectors` checks all other vectors, and that every entry has a check.
 
 #[cfg(feature = "encryption")]
 mod encryption;

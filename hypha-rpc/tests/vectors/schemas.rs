@@ -160,7 +160,7 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     assert_eq!(found, wanted_differences(name));
 }
 
-/// Returns the known differences between the recorded schema and ours.
+/// Returns the known differences between the recorded schema and the Rust schema.
 fn wanted_differences(name: &str) -> Vec<&'static str> {
     // The authors of these functions wrote `p: P = None`, although `None` is not of type `P`.
     let typed = ["p: ours may be null", "l: ours may be null"];

@@ -40,8 +40,8 @@ const PIECE: usize = 256 << 10;
 /// peer reads it.
 ///
 /// A Python file object or `BytesIO`, or a JavaScript `Blob` or `File`, arrives as a `RemoteFile`.
-/// So do bytes, such as Python `bytes` or a `Uint8Array`: they are a file with that content.
-/// Use it with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
+/// Bytes, such as Python `bytes` or a `Uint8Array`, also arrive as a `RemoteFile` with that
+/// content. Use a file with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
 /// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text
 /// files are read and written as UTF-8. An operation that the owner does not support fails with
 /// [`Unsupported`](io::ErrorKind::Unsupported). An error of the owner keeps its message, and
@@ -233,7 +233,7 @@ impl RemoteFile {
         self.get("name")?.as_str()
     }
 
-    /// Returns the size in bytes, if the owner published it. Python files publish none.
+    /// Returns the size in bytes, if the owner published it. Python files publish no size.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.get("size")?.as_u64()
@@ -253,12 +253,12 @@ impl RemoteFile {
         self.peer.get(key)
     }
 
-    /// Calls `report` after each transferred piece of the file. For a received file, these are the
-    /// pieces that this program reads or writes; for a file of this program, the pieces that any
-    /// program reads or writes.
+    /// Calls `report` after each transferred piece of the file. For a received file, `report` sees
+    /// the reads and writes of this program. For a file of this program, it sees the reads and
+    /// writes of all programs.
     ///
-    /// The function is called often, and reading waits for it, so it must not block. It replaces an
-    /// earlier one.
+    /// `report` is called often and must not block, because the transfer waits for it. It replaces
+    /// the function of an earlier call.
     ///
     /// # Examples
     ///
@@ -278,8 +278,8 @@ impl RemoteFile {
         self
     }
 
-    /// Returns the rest of the content as a stream of pieces. A piece is as large as its owner
-    /// sends it, usually 256 KiB, and is not copied. The stream ends after an error.
+    /// Returns the rest of the content as a stream of pieces. The owner determines the size of a
+    /// piece, usually 256 KiB. Pieces are not copied. The stream ends after an error.
     ///
     /// # Examples
     ///
@@ -310,7 +310,7 @@ impl RemoteFile {
         })
     }
 
-    /// Returns the next piece of the content, or `None` at its end.
+    /// Returns the next piece of the content, or `None` at the end of the content.
     fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Option<Bytes>>> {
         if !ready!(self.poll_fill(cx))? {
             return Poll::Ready(Ok(None));
@@ -523,7 +523,7 @@ impl AsyncSeek for RemoteFile {
 }
 
 /// Waits for a read-ahead and returns its data, because the read has moved the position of the
-/// owner's file. A failed read has not moved it.
+/// owner's file. A failed read has not moved the position.
 async fn drain(read: Option<BoxFuture<'static, io::Result<Chunk>>>) -> Bytes {
     match read {
         Some(read) => read.await.map(|chunk| chunk.bytes).unwrap_or_default(),
@@ -555,15 +555,16 @@ impl AsyncWrite for RemoteFile {
         let (unread, text, position) = (self.unread_len(), self.text, self.position);
         self.unread.clear();
         self.sequential = false;
-        // If the owner has `tell`, ask the owner for the position when it is needed, because a
-        // write to a file opened for appending moves to the end. Without `tell`, compute it here.
+        // If the owner has `tell`, ask the owner for the position when it is needed: a write to a
+        // file opened for appending moves the position to the end. Without `tell`, compute the
+        // position here.
         self.position = match self.peer.has("tell") {
             true => None,
             false => position.map(|position| position + len as u64),
         };
         let mut write = async move {
-            // The owner's position is ahead of the reader's by the unread data. Move it back before
-            // the write.
+            // The owner's position is ahead of the reader's position by the length of the unread
+            // data. Move the owner's position back before the write.
             let unread = unread + drain(read).await.len();
             if unread > 0 {
                 let here = position.map_or(SeekFrom::Current(0), SeekFrom::Start);

@@ -150,7 +150,7 @@ impl Peer {
     }
 
     /// Moves the position of the owner's file and returns the new position. Before the call, the
-    /// owner's position is `unread` bytes ahead of the reader's.
+    /// owner's position is `unread` bytes ahead of the reader's position.
     pub(super) async fn seek(&self, to: SeekFrom, unread: usize, text: bool) -> io::Result<u64> {
         if !self.has("seek") {
             return Err(unsupported("seek"));
@@ -195,7 +195,7 @@ impl Peer {
             if text {
                 let text = std::str::from_utf8(&data)
                     .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-                // The returned count is in characters, but text files always write all of them.
+                // The returned count is in characters, but text files always write all characters.
                 self.call("write", args!(text)).await?;
                 self.transferred(data.len());
                 return Ok(());
@@ -271,7 +271,7 @@ pub(super) fn class(kind: io::ErrorKind) -> &'static str {
     found.map_or("OSError", |(class, _)| class)
 }
 
-/// Converts the error of a call to an I/O error, which wraps it.
+/// Wraps the error of a call in an I/O error.
 fn io_error(error: Error) -> io::Error {
     let kind = match &error {
         Error::Remote(remote) => {
@@ -291,7 +291,7 @@ fn io_error(error: Error) -> io::Error {
     io::Error::new(kind, error)
 }
 
-/// The file no longer exists at its owner.
+/// Cause of an I/O error: the file no longer exists at its owner.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the file no longer exists at its owner: the call that sent it has ended, or \

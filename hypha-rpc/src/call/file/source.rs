@@ -19,8 +19,8 @@ use crate::service::{IncomingCall, handler};
 use hypha_wire::keys::{RNATIVE, RTYPE};
 use hypha_wire::{Args, Map, WireError};
 
-/// Maximum number of bytes that one `read` returns. Without it, a peer could make this program read
-/// a whole disk into memory.
+/// Maximum number of bytes that one `read` returns. Without this limit, a peer could make this
+/// program read a whole disk into memory.
 const LARGEST_READ: usize = 512 << 20;
 
 /// Reader, writer or file that backs a [`RemoteFile`](super::RemoteFile) of this program.

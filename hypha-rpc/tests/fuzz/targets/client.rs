@@ -281,7 +281,7 @@ impl Peer {
     }
 }
 
-/// Returns an item, usually one of the last.
+/// Returns an item, usually one of the last items.
 fn choose<T>(of: &[T], which: u8) -> Option<&T> {
     let newest = of
         .len()

@@ -34,7 +34,7 @@ pub(crate) fn run(input: &[u8]) {
                 nonce,
                 data,
             });
-            assert!(opened.is_err(), "nobody made this");
+            assert!(opened.is_err(), "random bytes must not be decrypted");
         }
         // Valid encrypted content with one changed byte.
         _ => {
@@ -44,13 +44,13 @@ pub(crate) fn run(input: &[u8]) {
             sealed[at] ^= flip;
             let extra = Extra::parse(sealed.into());
             let Some(encrypted) = extra.ok().and_then(|extra| extra.encrypted) else {
-                assert_ne!(flip, 0, "what was not changed is read");
+                assert_ne!(flip, 0, "unchanged content must be read");
                 return;
             };
             match ben.open(&encrypted) {
                 // Decryption may succeed, because the highest bit of a public key is ignored.
                 Ok((plain, _)) => assert_eq!(plain, input.0),
-                Err(error) => assert_ne!(flip, 0, "what was not changed opens: {error}"),
+                Err(error) => assert_ne!(flip, 0, "unchanged content must open: {error}"),
             }
         }
     }
