@@ -1,8 +1,8 @@
 //! Provides and calls a service without async: plain methods, closures, iterators and files.
 //!
 //! Run `cargo run -p hypha-rpc-examples --example blocking`, which needs no other program. With `--
-//! --server-url URL` it uses a running server; with `--serve` it keeps the service available until
-//! Ctrl-C.
+//! --server-url URL`, the example uses a running server. With `--serve`, it keeps the service
+//! available until Ctrl-C.
 
 use std::io::{BufRead, BufReader};
 use std::thread;
@@ -64,7 +64,7 @@ impl Spectrometer for Instrument {
 
 #[derive(Parser)]
 struct Options {
-    /// URL of a Hypha server. Default: starts one in this process.
+    /// URL of a Hypha server. Default: a server in this process.
     #[arg(long)]
     server_url: Option<String>,
     /// Keep the service available until Ctrl-C.
@@ -89,7 +89,7 @@ fn main() -> anyhow::Result<()> {
     let url = match (&options.server_url, &embedded) {
         (Some(url), _) => url.clone(),
         (None, Some(server)) => server.url().to_owned(),
-        (None, None) => unreachable!("one of the two is there"),
+        (None, None) => unreachable!("a server or a URL is set"),
     };
 
     let host = blocking::connect(&url)?;

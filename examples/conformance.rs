@@ -17,13 +17,13 @@ struct Options {
     /// URL of the Hypha server.
     #[arg(long)]
     server_url: String,
-    /// Workspace to connect to. Default: the user's own.
+    /// Workspace to connect to. Default: the user's own workspace.
     #[arg(long)]
     workspace: Option<String>,
     /// Access token for the workspace.
     #[arg(long)]
     token: Option<String>,
-    /// Id of this client. Default: a random one.
+    /// Id of this client. Default: a random id.
     #[arg(long)]
     client_id: Option<String>,
     /// Transport: `websocket`, `http` or `auto`.
@@ -49,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
         connect = connect.client_id(client_id);
     }
     let hypha = connect.await?;
-    // Public, so that callers in other workspaces can call the service by its full id.
+    // The service is public, so that callers in other workspaces can call it by its full id.
     let info = hypha
         .register_service(ConformanceService::new(Host::default()))
         .visibility(Visibility::Public)

@@ -1,8 +1,8 @@
 //! Provides a typed service and calls it. The README shows parts of this program.
 //!
 //! Run `cargo run -p hypha-rpc-examples --example quickstart`, which needs no other program. With
-//! `-- --server-url URL` it uses a running server; with `--serve` it keeps the service available
-//! until Ctrl-C.
+//! `-- --server-url URL`, the example uses a running server. With `--serve`, it keeps the service
+//! available until Ctrl-C.
 
 use clap::Parser;
 use hypha_rpc::prelude::*;
@@ -39,7 +39,7 @@ impl Calculator for Desk {
 
 #[derive(Parser)]
 struct Options {
-    /// URL of a Hypha server. Default: starts one in this process.
+    /// URL of a Hypha server. Default: a server in this process.
     #[arg(long)]
     server_url: Option<String>,
     /// Keep the service available until Ctrl-C.
@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
     let url = match (&options.server_url, &embedded) {
         (Some(url), _) => url.clone(),
         (None, Some(server)) => server.url().to_owned(),
-        (None, None) => unreachable!("one of the two is there"),
+        (None, None) => unreachable!("a server or a URL is set"),
     };
 
     // The caller is in another workspace, so the service must be public.

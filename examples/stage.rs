@@ -57,7 +57,8 @@ async fn main() -> anyhow::Result<()> {
     let [operator, viewers @ ..] = arguments.as_slice() else {
         anyhow::bail!("the ids of the operator, and of users who may look, are missing");
     };
-    // Only a user can enter the user's own workspace, so access is granted to these workspaces.
+    // Only a user can enter the user's own workspace. So the service grants access to these
+    // workspaces.
     let workspaces = [operator].into_iter().chain(viewers);
     let workspaces = workspaces.map(|user| format!("ws-user-{user}"));
     let stage = Stage {

@@ -50,7 +50,7 @@ fn shown(state: State) -> String {
     }
 }
 
-/// Prints one line, which replaces the previous one on a terminal.
+/// Prints one line, which replaces the previous line on a terminal.
 fn show(client: &Client, latency: Option<Duration>) -> std::io::Result<()> {
     let stats = client.stats();
     let latency = latency.map_or("-".into(), |time| {

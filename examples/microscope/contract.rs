@@ -30,7 +30,7 @@ pub struct Progress {
     pub total: u32,
 }
 
-/// Python and JavaScript callers see the class, the text and the fields.
+/// Error of the microscope. Python and JavaScript callers see the class, the text and the fields.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
 pub enum ScopeError {
     /// An argument that the hardware does not allow.
@@ -57,7 +57,7 @@ pub enum ScopeError {
     /// Somebody has cancelled the acquisition.
     #[error("the acquisition was cancelled after {images} images")]
     Cancelled {
-        /// Images taken before.
+        /// Images taken before the cancellation.
         images: u32,
     },
     /// Any other failure.
@@ -77,7 +77,7 @@ pub trait Microscope {
         region: Option<Region>,
     ) -> Result<Array<u16, 2>, ScopeError>;
 
-    /// Take images until the caller has enough, or this many.
+    /// Take images until the caller closes the stream, but at most this many.
     async fn live(&self, images: Option<u32>) -> impl Stream<Item = Array<u16, 2>> + Send;
 
     /// Take several images, and return them as a file of 16-bit pixels.
@@ -89,10 +89,11 @@ pub trait Microscope {
         on_progress: Option<Callback<Progress>>,
     ) -> Result<RemoteFile, ScopeError>;
 
-    /// Cancel the acquisition. Returns whether one was running.
+    /// Cancel the acquisition. Returns whether an acquisition was running.
     async fn cancel(&self) -> bool;
 
-    /// Subtract this image from all others: a file of 16-bit pixels. Returns its size in bytes.
+    /// Subtract this image, a file of 16-bit pixels, from all other images. Returns its size in
+    /// bytes.
     async fn set_background(&self, image: RemoteFile) -> Result<u64, ScopeError>;
 
     /// Return the stage.
@@ -105,6 +106,6 @@ pub trait Stage {
     /// Return the position.
     async fn position(&self) -> Position;
 
-    /// Move to a position. Only the operator may.
+    /// Move to a position. Only the operator may do this.
     async fn move_to(&self, ctx: &Context, to: Position) -> Result<Position, ScopeError>;
 }

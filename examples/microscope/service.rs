@@ -1,8 +1,8 @@
 //! Serves a microscope: images, a live stream, acquisitions with progress, files, and a stage that
 //! one user may move.
 //!
-//! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example microscope -- [OPERATOR]`, with
-//! the id of that user.
+//! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example microscope -- [OPERATOR]`, where
+//! `OPERATOR` is the id of that user.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Stage for Motors {
     }
 
     async fn move_to(&self, ctx: &Context, to: Position) -> Result<Position, ScopeError> {
-        // A token that the operator has made names the operator as its parent.
+        // A token that the operator has created names the operator as its parent.
         let user = ctx.user();
         let user = user.parent.as_ref().unwrap_or(&user.id);
         if self.operator.as_ref() != Some(user) {
@@ -52,13 +52,13 @@ impl Stage for Motors {
 struct Scope {
     motors: Motors,
     background: Mutex<Vec<u16>>,
-    /// Held during an acquisition.
+    /// Locked during an acquisition.
     camera: tokio::sync::Mutex<()>,
     cancelled: Notify,
 }
 
 impl Scope {
-    /// Reads the camera: here, pixels as bright as the exposure is long.
+    /// Simulates the camera: the brightness of the pixels is proportional to the exposure time.
     fn image(&self, exposure: f64, region: Option<Region>) -> Array<u16, 2> {
         let (width, height) = region.map_or((6, 4), |region| (region.width, region.height));
         let (width, height) = (usize::from(width), usize::from(height));
@@ -111,7 +111,7 @@ impl Microscope for Scope {
 
     async fn live(&self, images: Option<u32>) -> impl Stream<Item = Array<u16, 2>> + Send {
         let counts = stream::iter(1..=images.unwrap_or(u32::MAX));
-        // The stream ends when its caller is gone or drops it.
+        // The stream ends when its caller disconnects or drops it.
         counts.then(move |count| async move {
             tokio::time::sleep(INTERVAL).await;
             self.image(f64::from(count) / 1000.0, None)
@@ -130,7 +130,7 @@ impl Microscope for Scope {
         let content = tokio::select! {
             content = self.images(images, &mut done, on_progress) => Some(content?),
             () = self.cancelled.notified() => None,
-            // The caller is gone, has cancelled the call, or the program ends.
+            // The caller has disconnected or cancelled the call, or the program ends.
             () = ctx.cancellation().cancelled() => None,
         };
         let Some(content) = content else {
@@ -148,7 +148,7 @@ impl Microscope for Scope {
 
     async fn set_background(&self, image: RemoteFile) -> Result<u64, ScopeError> {
         let mut content = Vec::new();
-        // Never read more than fits, whatever a caller sends.
+        // Read at most one byte more than the limit, whatever a caller sends.
         let read = image
             .take(BACKGROUND_MAX + 1)
             .read_to_end(&mut content)

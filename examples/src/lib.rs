@@ -1,5 +1,5 @@
-//! Code that several examples share: the contract of the microscope, and of the conformance
-//! examples the contract, its implementation, and the checks of a caller.
+//! Code that several examples share: the contract of the microscope, and the contract, the service
+//! and the checks of the conformance examples.
 
 pub mod checks;
 pub mod conformance;

@@ -53,7 +53,7 @@ impl Progress {
 
     /// Updates the bar.
     fn moved(&self, name: &str, done: f64, total: f64) {
-        // Shows whole numbers as they are, and a fraction in percent.
+        // Show whole numbers unchanged, and a fraction in percent.
         let factor = if total == 1.0 { 100.0 } else { 1.0 };
         let (done, total) = ((done * factor) as u64, (total * factor) as u64);
         if let Some(bar) = &self.bar {

@@ -16,7 +16,7 @@ const CONFIG_VARIABLE: &str = "HYPHA_CONFIG";
 pub(crate) const DEFAULT_NAME: &str = "default";
 
 /// A server, with the workspace and the token to connect to it.
-// Not `Debug`, because it holds a token.
+// This type is not `Debug`, because it holds a token.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Profile {
     pub(crate) server_url: String,

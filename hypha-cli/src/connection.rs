@@ -20,14 +20,14 @@ pub(crate) struct ConnectionOptions {
     pub(crate) server_url: Option<String>,
     /// Access token. Without a token, the user is anonymous
     ///
-    /// If the option is not set, the variable HYPHA_TOKEN is used, otherwise the token in the
-    /// context. A variable keeps the token out of the list of processes.
+    /// Default: the variable HYPHA_TOKEN, otherwise the token in the context. A variable keeps the
+    /// token out of the list of processes.
     #[arg(long)]
     pub(crate) token: Option<String>,
-    /// Workspace to connect to. Default: the user's own workspace
+    /// Workspace to connect to
     ///
-    /// If the option is not set, the variable HYPHA_WORKSPACE is used, otherwise the workspace in
-    /// the context.
+    /// Default: the variable HYPHA_WORKSPACE, otherwise the workspace in the context, otherwise the
+    /// user's own workspace.
     #[arg(long, value_name = "NAME")]
     pub(crate) workspace: Option<String>,
     /// Context with the server, workspace and token
@@ -39,7 +39,7 @@ pub(crate) struct ConnectionOptions {
 }
 
 /// The connection settings that result from options, variables and context.
-// Not `Debug`, because it holds a token.
+// This type is not `Debug`, because it holds a token.
 pub(crate) struct Connection {
     /// Name of the context, if one is used.
     pub(crate) context: Option<String>,
@@ -95,8 +95,8 @@ fn resolve(
         Some(name) => config.get(name)?.clone(),
         None => Profile::default(),
     };
-    // Ignores the variables if the user has selected a context, because they may belong to another
-    // server.
+    // Ignore the variables if the user has selected a context, because the variables may belong to
+    // another server.
     let variable = |name: &str| variable(name).filter(|_| named.is_none());
     let pick = |option: &Option<String>, name: &str, of_context: Option<String>| {
         given(option).or_else(|| variable(name)).or(of_context)

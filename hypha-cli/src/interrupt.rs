@@ -24,7 +24,7 @@ pub(crate) async fn interrupted() {
         }
     }
     if tokio::signal::ctrl_c().await.is_err() {
-        // Waits forever, because no handler could be installed. The signal then kills the program.
+        // No handler could be installed, so wait forever. The signal then kills the program.
         std::future::pending::<()>().await;
     }
 }

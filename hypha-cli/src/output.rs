@@ -30,7 +30,7 @@ pub(crate) fn set_color(color: Color) {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let is_terminal = std::io::stdout().is_terminal();
     let colored = is_colored(color, is_terminal, &variable("NO_COLOR"), &variable("TERM"));
-    // Ignored, because only a second call fails, and `main` calls this function once.
+    // Ignore the error, because only a second call fails, and `main` calls this function once.
     let _ = COLOR.set(colored);
 }
 

@@ -2,7 +2,7 @@
 //! are lists of `key` and `key = value`.
 //!
 //! The modules `lower`, `inherent` and `error_derive` call this module, which reports syntax errors
-//! and unknown keys. The callers check the values. All spans are those of the user's tokens, so
+//! and unknown keys. The callers check the values. All spans are spans of the user's tokens, so
 //! that an error underlines the key or value and not the whole attribute.
 
 use proc_macro2::TokenStream;
@@ -27,7 +27,7 @@ struct Entry {
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
-        // `parse_any`, because `crate` is a keyword of Rust.
+        // Use `parse_any`, because `crate` is a keyword of Rust.
         let Ok(key) = input.call(Ident::parse_any) else {
             return Err(input.error("write `key = value`, as in `name = \"..\"`"));
         };
@@ -36,7 +36,7 @@ impl Parse for Entry {
             None => None,
         };
         // Suggest `=` for `id: "desk"` and `id("desk")`. If another word follows the key, a comma
-        // is missing, and the parser of the list reports that better.
+        // is missing, and the parser of the list reports a better error.
         let ends = input.is_empty() || input.peek(Token![,]);
         if value.is_none() && !ends && !input.peek(Ident::peek_any) {
             return Err(input.error(format!("write `{key} = value`")));
@@ -226,16 +226,16 @@ pub(crate) const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
 /// Keys of `#[hypha(..)]` on a parameter.
 pub(crate) const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
-/// Returns the place where a contract accepts `key`, to name it in the error. Returns `None` if
-/// there is no such place, or if the `known` keys are not those of a contract.
+/// Returns the place where a contract accepts `key`, to name this place in the error. Returns
+/// `None` if there is no such place, or if the `known` keys do not belong to a contract.
 fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
     let places = [
         (&SERVICE_KEYS[..], "into `#[hypha_service(..)]`"),
         (&METHOD_KEYS, "before a method"),
         (&ARGUMENT_KEYS, "before a parameter"),
     ];
-    // In `#[remote_error(..)]` the hint would be wrong, because its keys do not belong to a
-    // contract.
+    // In `#[remote_error(..)]` the hint would be wrong, because the keys of that attribute do not
+    // belong to a contract.
     let ours = places.iter().any(|(keys, _)| *keys == known);
     let found = places.iter().find(|(keys, _)| keys.contains(&key));
     found.filter(|_| ours).map(|(_, place)| *place)
@@ -251,8 +251,8 @@ pub(crate) fn is_doc(attr: &Attribute) -> bool {
     attr.path().is_ident("doc")
 }
 
-/// Returns those of an item's attributes that every generated item must repeat: conditions, lint
-/// levels and deprecation.
+/// Returns the attributes of an item that every generated item must repeat: conditions, lint levels
+/// and deprecation.
 pub(crate) fn carried(attrs: &[Attribute]) -> Vec<Attribute> {
     // `cfg_attr` is included because it may contain any of the other attributes. `must_use`, `doc`
     // and attributes of other macros would be wrong on generated items.

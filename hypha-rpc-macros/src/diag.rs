@@ -4,9 +4,9 @@
 //! only rustc reports, the contract is marked as wrong without a message. Syntax errors of `syn`
 //! become a lint, because rustc has usually reported the same error.
 //!
-//! All generated code has mixed-site hygiene, so that its local names cannot clash with those of
-//! the user, and so that lints treat it as generated. [`located`] adds the position of the user's
-//! tokens, which errors then underline.
+//! All generated code has mixed-site hygiene. So its local names cannot clash with names of the
+//! user, and lints treat the code as generated. [`located`] adds the position of the user's tokens,
+//! which errors then underline.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -20,7 +20,7 @@ pub(crate) struct Errors {
     /// although this macro reports no message.
     silent: bool,
     /// Syntax errors of `syn` in code that rustc has already parsed. rustc has reported them,
-    /// unless it knows newer syntax than `syn`.
+    /// unless rustc knows newer syntax than `syn`.
     unread: Vec<syn::Error>,
 }
 
@@ -50,7 +50,7 @@ impl Errors {
         self.all.len()
     }
 
-    /// Returns whether the contract is correct, as far as the macro can tell.
+    /// Returns whether the contract is correct, as far as the macro can determine.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.unread.is_empty() && !self.silent
     }

@@ -1,9 +1,9 @@
 //! Turns doc comments into descriptions in a schema.
 //!
-//! rustc passes doc comments to macros as `#[doc = ".."]`: one attribute for each line of `///`,
-//! including the blank after the slashes, but a single attribute with line breaks for a block
-//! comment. A handwritten attribute may also contain an expression such as `include_str!(..)`,
-//! which only rustc can evaluate.
+//! rustc passes doc comments to macros as `#[doc = ".."]`. Each line of `///` becomes one
+//! attribute, including the blank after the slashes. A block comment becomes a single attribute
+//! with line breaks. A handwritten attribute may also contain an expression such as
+//! `include_str!(..)`, which only rustc can evaluate.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -50,7 +50,8 @@ pub(crate) enum Text {
 
 impl Text {
     /// Returns the description for `attrs`. `literal` is the text that the macro computed from
-    /// them; it is used unless one of them is an expression that only rustc can evaluate.
+    /// `attrs`. The description is `literal`, unless an attribute contains an expression that only
+    /// rustc can evaluate.
     pub(crate) fn new(attrs: &[Attribute], literal: String) -> Text {
         if let Some(computed) = computed(attrs) {
             return Text::Computed(computed);

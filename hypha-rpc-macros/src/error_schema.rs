@@ -1,8 +1,8 @@
 //! Generates the schema of the data of an error for `#[derive(RemoteError)]`.
 //!
 //! serde's attributes determine the form of the data, and schemars reads them. So the derive copies
-//! the type, lets schemars describe the copy, and adds what only this derive knows: names, classes
-//! and messages. The type of a field need not have a schema.
+//! the type, lets schemars describe the copy, and adds names, classes and messages, which schemars
+//! does not know. The type of a field need not have a schema.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -115,7 +115,7 @@ fn has_other_form(attrs: &[Attribute]) -> bool {
         .any(|key| other.iter().any(|name| key.path().is_ident(name)))
 }
 
-/// Returns a function with the schema of a field, and lets schemars use it.
+/// Returns a function with the schema of a field, and makes schemars use this function.
 fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> TokenStream {
     let ty = &field.ty;
     let cfgs = attrs::cfgs(&field.attrs);
@@ -154,7 +154,7 @@ fn extension(facts: &Facts<'_>, attrs: &[Attribute]) -> Attribute {
 /// Returns the text of `#[error("..")]`, unless the attribute has more arguments.
 fn message(attrs: &[Attribute]) -> Option<String> {
     let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
-    // Fails if arguments follow the text.
+    // This fails if arguments follow the text.
     attr.parse_args::<LitStr>().ok().map(|text| text.value())
 }
 

@@ -63,8 +63,8 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
             "the service has no methods: make those that callers may use `pub`",
         );
     }
-    // An `impl` block has no visibility, so the proxy uses that of a `pub` method, or if there is
-    // none, that of the first method.
+    // An `impl` block has no visibility, so the proxy has the visibility of a `pub` method or, if
+    // there is none, of the first method.
     let public = served
         .iter()
         .find(|function| matches!(function.vis, Visibility::Public(_)));

@@ -7,8 +7,8 @@
 //!
 //! Two rules keep diagnostics short:
 //!
-//! * A wrong contract still expands to its trait and a proxy; otherwise every use of these would
-//!   cause another error.
+//! * A wrong contract still expands to its trait and a proxy; otherwise every use of the trait or
+//!   the proxy would cause another error.
 //! * Generated code names each type of the user in few places, all with the span of that type,
 //!   because rustc merges equal reports.
 

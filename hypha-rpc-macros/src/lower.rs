@@ -21,8 +21,8 @@ use crate::{path, results, types};
 
 /// Keys of every service record. They cannot be names of methods.
 ///
-/// Copy of `hypha_wire::keys::RESERVED`; a test checks that both are equal. A dependency on
-/// `hypha-wire` would delay the build of every crate that uses the macros.
+/// Copy of `hypha_wire::keys::RESERVED`; a test checks that the two lists are equal. A dependency
+/// on `hypha-wire` would delay the build of every crate that uses the macros.
 pub(crate) const RESERVED: [&str; 8] = [
     "id",
     "name",
@@ -181,7 +181,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
                 errors.push(&item.ident, "a contract has only methods");
                 continue;
             }
-            // Already reported by `source` or rustc.
+            // `source` or rustc has already reported this member.
             TraitItem::Verbatim(_) => continue,
             other => {
                 errors.push(other, "a contract has only methods");
@@ -243,7 +243,8 @@ fn no_async(item: &ItemTrait) -> bool {
     })
 }
 
-/// Returns the outer and the inner name if one is a path into the other, such as `a` and `a.b`.
+/// Returns the outer and the inner name if one name is a path into the other name, such as `a` and
+/// `a.b`.
 fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
     let holds = |outer: &str, inner: &str| {
         inner
@@ -286,7 +287,7 @@ fn method(
         );
     }
     let blocking = blocking(function, &mut options, no_async, understood, errors);
-    // Run all checks below even if an earlier one failed, so that all errors are reported.
+    // Run all checks below even if an earlier check failed, so that all errors are reported.
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
@@ -487,7 +488,7 @@ fn arguments(
     all.then_some(args)
 }
 
-/// Reads one argument, and the tokens of its name for messages about the name.
+/// Reads one argument. Also returns the tokens of its name, for messages about the name.
 fn argument(
     input: &PatType,
     text: &MethodText,
@@ -566,8 +567,8 @@ pub(crate) fn argument_ident(pat: &Pat) -> Option<&Ident> {
     }
 }
 
-/// Reports types for which the message of rustc would not help. Returns `false` for these, and for
-/// types that were already reported.
+/// Reports types for which the message of rustc would not help. Returns `false` for such types, and
+/// for types that were already reported.
 fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     let found = types::inspect(ty);
     if let Some(found) = found.impl_trait {

@@ -1,6 +1,7 @@
 //! Model of a contract, independent of syntax.
 //!
-//! `lower` builds it after finding all errors that the tokens show; `emit` generates code from it.
+//! `lower` builds the model after finding all errors that the tokens show, and `emit` generates
+//! code from the model.
 
 use proc_macro2::TokenStream;
 use syn::{Attribute, Expr, Generics, Ident, LitStr, Type, Visibility};

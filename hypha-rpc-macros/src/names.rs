@@ -69,8 +69,8 @@ pub(crate) fn check_name(name: &LitStr, errors: &mut Errors) {
     check("name", name, ":@/*", errors);
 }
 
-/// Reports an empty name, or one with a blank or a `forbidden` character, because peers split
-/// addresses at these.
+/// Reports a name that is empty or contains a blank or a `forbidden` character, because peers split
+/// addresses at such characters.
 fn check(what: &str, given: &LitStr, forbidden: &str, errors: &mut Errors) {
     let name = given.value();
     if name.split('.').any(str::is_empty) {

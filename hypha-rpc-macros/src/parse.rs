@@ -19,8 +19,8 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
     let tokens = match source {
         Source::Trait(contract) => {
             let service = lower::service(attr, &contract, &mut errors);
-            // For the methods of a wrong contract, rustc would report errors that repeat those of
-            // the macro.
+            // For the methods of a wrong contract, rustc would report errors that repeat the errors
+            // of the macro.
             emit::service_items(&service, &contract, errors.is_empty())
         }
         Source::Block(block) => match inherent::service(attr, &block, &mut errors) {

@@ -1,7 +1,7 @@
 //! Path of the runtime crate in generated code.
 //!
 //! Besides `core` and `std`, generated code names only this crate, because the user's crate may not
-//! depend on others, or may rename them.
+//! depend on other crates, or may rename them.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;

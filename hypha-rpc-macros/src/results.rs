@@ -1,8 +1,8 @@
 //! Checks the return types of methods and determines their kind.
 //!
-//! Results are sent to another program, so they must own their data. The only exception are types
+//! Results are sent to another program, so they must own their data. The only exceptions are types
 //! such as `Cow<'_, str>`, which `emit` converts to their owned form for the caller. A result needs
-//! no schema, so its type is not checked for one.
+//! no schema, so its type is not checked for a schema.
 
 use proc_macro2::Span;
 use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};

@@ -2,8 +2,8 @@
 //!
 //! Bodies of methods are not parsed: rustc reports errors in them, and while the user is typing in
 //! one body, the rest of the contract must still expand. For the same reason, a member that cannot
-//! be parsed does not affect the others. Editors rely on this: they expand the macro after each
-//! keystroke, and complete names of the proxy from the result.
+//! be parsed does not affect the other members. Editors rely on this: they expand the macro after
+//! each keystroke, and complete names of the proxy from the result.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -151,8 +151,8 @@ fn split(tokens: TokenStream) -> Vec<Member> {
     members
 }
 
-/// Returns the index where the attributes and the visibility of the next member begin. These are
-/// the last of the `tokens`.
+/// Returns the index where the attributes and the visibility of the next member begin. They are at
+/// the end of `tokens`.
 fn beginning(tokens: &[TokenTree]) -> usize {
     let is_word = |at: usize, word| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word);
     let is_hash =
@@ -254,8 +254,8 @@ impl Member {
         item
     }
 
-    /// Reports and removes `pub` before a method of a trait. rustc would only report it after the
-    /// expansion, which may have other errors.
+    /// Reports and removes `pub` before a method of a trait. rustc would report `pub` only after
+    /// the expansion, which may have other errors.
     fn take_visibility(&mut self, errors: &mut Errors) {
         let is =
             |token: &TokenTree, word| matches!(token, TokenTree::Ident(ident) if ident == word);
@@ -280,7 +280,7 @@ impl Member {
 }
 
 /// Puts the unparsed body, with its own braces, into the block. rustc reports the span of these
-/// braces, so [`body`] omits those of the block.
+/// braces, so [`body`] omits the braces of the block.
 fn fill(block: &mut Block, body: &Group) {
     let group = TokenTree::Group(body.clone()).into();
     block.stmts = vec![Stmt::Expr(Expr::Verbatim(group), None)];
@@ -387,7 +387,7 @@ fn misplaced(attrs: &mut Vec<Attribute>, message: &str, errors: &mut Errors) {
 /// `#[cfg_attr(.., doc = ..)]`.
 ///
 /// rustc expands this macro before it evaluates the condition, so the macro cannot know whether the
-/// attribute applies. That matters for the documentation of described items, which is part of the
+/// attribute applies. This matters for the documentation of described items, which is part of the
 /// schema.
 fn conditional(attrs: &mut Vec<Attribute>, described: bool, errors: &mut Errors) {
     attrs.retain(|attr| {

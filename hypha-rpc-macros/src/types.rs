@@ -1,8 +1,8 @@
 //! Properties of types that their tokens show.
 //!
-//! A macro sees names, not types: `Result` may be an alias, and `Context` a type of the user.
-//! Functions that must be certain say so in their docs; the others assume the common meaning of a
-//! name.
+//! A macro sees names, not types: `Result` may be an alias, and `Context` a type of the user. A
+//! function that must be certain says so in its docs. All other functions assume the common meaning
+//! of a name.
 
 use proc_macro2::Span;
 use quote::quote_spanned;
@@ -61,8 +61,8 @@ pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
     optional(ty).is_some_and(is_byte_slice)
 }
 
-/// Returns whether the name of the type, or of the `T` of `Option<T>`, is that of `bytes::Bytes` or
-/// of an array of the crate `ndarray`.
+/// Returns whether the name of the type, or of the `T` of `Option<T>`, is the name of
+/// `bytes::Bytes` or of an array of the crate `ndarray`.
 pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     const NAMES: [&str; 10] = [
         "Bytes", "Array", "Array0", "Array1", "Array2", "Array3", "Array4", "Array5", "Array6",
@@ -72,8 +72,8 @@ pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     is_known(bare(ty)) || optional(ty).is_some_and(is_known)
 }
 
-/// Replaces each `Bytes` in a callback or stream, or in an `Option` of one, by `binary`. Returns
-/// `None` for other types, and if nothing was replaced.
+/// Replaces each `Bytes` in a callback or stream, or in an `Option` of a callback or stream, by
+/// `binary`. Returns `None` for other types, and if nothing was replaced.
 pub(crate) fn with_binary(ty: &Type, binary: &Type) -> Option<Type> {
     struct Replace<'a>(&'a Type, bool);
     impl VisitMut for Replace<'_> {
@@ -192,9 +192,9 @@ pub(crate) fn is_future(ty: &TypeImplTrait) -> bool {
     has_bound(&ty.bounds, &["Future"])
 }
 
-/// Returns whether a type that contains an `impl` is that `impl`, or a generic type with the `impl`
-/// as its first argument, such as `Result<impl Stream, E>`. The runtime could not take the stream
-/// out of any other type.
+/// Returns whether a type that contains an `impl` is supported: the `impl` itself, or a generic
+/// type with the `impl` as its first argument, such as `Result<impl Stream, E>`. The runtime cannot
+/// extract the stream from any other type.
 pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
         return true;
@@ -207,7 +207,8 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     };
     match &segment.arguments {
         PathArguments::AngleBracketed(arguments) => {
-            // Any other generic type may be an alias of `Result`. If it is not, rustc reports it.
+            // Any other generic type may be an alias of `Result`. If the type is no alias, rustc
+            // reports it.
             let first = arguments.args.first();
             match first {
                 Some(GenericArgument::Type(ty)) => matches!(bare(ty), Type::ImplTrait(_)),

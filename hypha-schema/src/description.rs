@@ -79,7 +79,8 @@ impl Description {
     ///
     /// Names consist of at most 60 ASCII letters, digits, `_` and `-`. Other characters become `_`,
     /// such as the dots of nested functions. A function that cannot be called with JSON, for
-    /// example because it needs a callback, is omitted; [`omitted`](Self::omitted) lists these.
+    /// example because it needs a callback, is omitted; [`omitted`](Self::omitted) lists the
+    /// omitted functions.
     ///
     /// ```
     /// # use hypha_rpc::prelude::*;
@@ -103,7 +104,8 @@ impl Description {
     ///
     /// Each function is a `POST` whose body is one JSON object with the arguments by name. For a
     /// compiled-in contract, the URL of the server is a variable of the document. A function that
-    /// needs a callback, stream, file or object is omitted; [`omitted`](Self::omitted) lists these.
+    /// needs a callback, stream, file or object is omitted; [`omitted`](Self::omitted) lists the
+    /// omitted functions.
     #[must_use]
     pub fn openapi(&self) -> Json {
         openapi::write(&self.model())
@@ -131,10 +133,10 @@ impl Description {
     /// Returns a Rust contract, from which [`hypha_service`](hypha_rpc::hypha_service) generates a
     /// proxy for the service.
     ///
-    /// For a Rust service, the contract has the same schemas as the original. For other services,
-    /// it has the functions that can be called; types that are unknown are `Value`. The file needs
-    /// `hypha-rpc`, `serde` and `schemars`; typed errors also need `thiserror`, and arrays of
-    /// `f16` or complex numbers `half` or `num-complex`.
+    /// For a Rust service, the contract has the same schemas as the original contract. For other
+    /// services, it has the functions that can be called, with `Value` for unknown types. The file
+    /// needs `hypha-rpc`, `serde` and `schemars`. Typed errors also need `thiserror`, arrays of
+    /// `f16` need `half`, and arrays of complex numbers need `num-complex`.
     #[must_use]
     pub fn rust(&self) -> String {
         rust::write(&self.model())
@@ -153,9 +155,8 @@ impl Description {
         }
     }
 
-    /// Returns the methods that [`write`](Self::write) omits in this format, each with the reason:
-    /// the path of the method, and a message such as ``argument `on_loss` needs a function, which
-    /// JSON cannot hold``.
+    /// Returns the path of each method that [`write`](Self::write) omits in this format, and the
+    /// reason, such as ``argument `on_loss` needs a function, which JSON cannot hold``.
     ///
     /// Always empty for TypeScript, Python and Rust.
     ///

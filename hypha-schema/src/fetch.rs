@@ -32,8 +32,8 @@ impl Description {
         let service = client.get_service(id).await?;
         let manager = client.manager().await?;
         // The record also describes functions that have no schema of their own, and omits the
-        // context argument. Ignore errors, because some callers may use a service but not read its
-        // record.
+        // context argument. Ignore errors, because some callers have permission to use a service
+        // but not to read its record.
         let record = manager
             .get_service_info(service.id().to_owned(), None)
             .await;

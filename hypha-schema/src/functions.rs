@@ -30,8 +30,8 @@ pub(crate) fn write(model: &Model) -> Json {
                     '_'
                 }
             })
-            // The common maximum is 64 characters. The remaining four are for a number that makes
-            // the name unique.
+            // The common maximum is 64 characters. The remaining four characters are for a number
+            // that makes the name unique.
             .take(60)
             .collect();
         let name = if name.is_empty() { "_" } else { &name };

@@ -1,8 +1,8 @@
 //! Keywords of JSON Schema, draft 2020-12.
 //!
-//! The author of the service provides the schemas, so they are not trusted. Unknown keywords and
-//! values of the wrong form are removed; notations of older drafts and of OpenAPI 3.0 are
-//! translated.
+//! The author of the service provides the schemas, so this module does not trust them. Unknown
+//! keywords and values of the wrong form are removed; notations of older drafts and of OpenAPI 3.0
+//! are translated.
 
 use hypha_wire::keys;
 use serde_json::{Map, Value as Json, json};

@@ -91,7 +91,7 @@ pub(crate) fn snake(text: &str) -> String {
 }
 
 /// Returns whether `text` is an identifier of ASCII letters, digits and `_`. Every language accepts
-/// these, except for its keywords.
+/// such identifiers, except for its keywords.
 pub(crate) fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -129,8 +129,8 @@ fn path(name: &str) -> String {
     path
 }
 
-/// Returns the media types that a result has beside JSON and msgpack, by the header `Accept`. A
-/// file has its own type, which is not known in advance.
+/// Returns the media types of a result beside JSON and msgpack. Callers select them with the header
+/// `Accept`. A file has its own type, which is not known in advance.
 fn forms(result: &Type) -> &'static [&'static str] {
     match result {
         Type::Optional(inner) => forms(inner),

@@ -24,7 +24,7 @@ pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
         .flatten()
         .filter_map(Json::as_str)
         .enumerate();
-    // An `IndexMap`, because the order matters, and lookups in a long list would take quadratic
+    // Use an `IndexMap`, because the order matters, and lookups in a long list would take quadratic
     // time.
     let places: IndexMap<&str, usize> = names.map(|(place, name)| (name, place)).collect();
     let given = object.get("properties").and_then(Json::as_object);

@@ -1,8 +1,8 @@
 //! Writes Python stubs of the service object in the asynchronous Python client.
 //!
-//! A service becomes a `Protocol` with asynchronous methods, a map a `TypedDict`, a stream an
-//! asynchronous generator, and an array a numpy array. If the name of a member is not a Python
-//! identifier, the stub declares a `__getitem__` overload for it.
+//! A service becomes a `Protocol` with asynchronous methods. A map becomes a `TypedDict`, a stream
+//! becomes an asynchronous generator, and an array becomes a numpy array. If the name of a member
+//! is not a Python identifier, the stub declares a `__getitem__` overload for the member.
 
 use std::collections::HashSet;
 
@@ -198,8 +198,8 @@ impl Writer<'_> {
         for (module, names) in MODULES {
             let used = names.iter().map(|name| (*name, self.known(name)));
             let used = used.filter(|(name, known)| {
-                // May also match inside a string literal or docstring. The import is then unused,
-                // but harmless.
+                // This may also match inside a string literal or docstring. The import is then
+                // unused, but harmless.
                 let is_used = match module {
                     // Match with brackets, because a type name can be the end of another type name.
                     "numpy" => self.text.contains(&format!("[{known}]")),
@@ -226,7 +226,7 @@ impl Writer<'_> {
         self.text.push('\n');
     }
 
-    /// Writes a docstring, if `text` is not empty. Returns whether it wrote one.
+    /// Writes a docstring, if `text` is not empty. Returns whether it wrote a docstring.
     fn doc(&mut self, depth: usize, text: &str) -> bool {
         let lines: Vec<String> = comment_lines(text)
             .iter()
@@ -435,7 +435,7 @@ impl Writer<'_> {
                         positional = written.len() + 1;
                     }
                     let ty = self.ty(&parameter.ty, Position::Argument);
-                    // Python permits no required argument after an optional one.
+                    // Python permits no required argument after an optional argument.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);
@@ -564,8 +564,9 @@ impl Writer<'_> {
 }
 
 impl Writer<'_> {
-    /// Returns the type of a function at `place`. A function in an argument is called by the
-    /// service, so its arguments have the types of received values; in a result, of sent values.
+    /// Returns the type of a function at `place`. The service calls a function in an argument, so
+    /// the arguments of that function have the types of received values. The caller calls a
+    /// function in a result, so its arguments have the types of sent values.
     fn function(&self, signature: &Signature, place: Position) -> String {
         let (sent, returned) = match place {
             Position::Argument => (Position::Result, Position::Argument),

@@ -10,7 +10,7 @@ pub(crate) struct Raised<'a> {
     pub(crate) text: String,
 }
 
-/// Returns the errors of a method that have names.
+/// Returns the named errors of a method.
 pub(crate) fn raised<'a>(types: &'a Types, error: &'a Option<Type>) -> Vec<Raised<'a>> {
     let Some(error) = error.as_ref().filter(|error| types.is_error(error)) else {
         return Vec::new();

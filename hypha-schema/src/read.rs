@@ -1,8 +1,8 @@
 //! Converts JSON schemas to types.
 //!
 //! A schema that matches no type becomes any value, because an incomplete description is useful and
-//! a wrong one is not. This applies to each part of a schema separately, so that one unusual member
-//! does not affect the others.
+//! a wrong description is not. This applies to each part of a schema separately, so that one
+//! unusual member does not affect the other members.
 //!
 //! The schemas come from `schemars`, pydantic, the Python client's guesses and hand-written code,
 //! which express the same type differently: an optional value, for example, is `anyOf` with `null`,
@@ -84,7 +84,7 @@ impl Types {
             return match self.merged(map) {
                 Some(_) => self.read_definition(schema, hint),
                 // The schema has members beside the reference, but the reference does not lead to
-                // an object. These contradict each other.
+                // an object. The members and the reference contradict each other.
                 None if has_members(map) => Type::Any,
                 None if index < self.schemas.len() => Type::Named(index),
                 None => Type::Any,
@@ -279,7 +279,8 @@ impl Types {
         });
         match self.body(schema, hint) {
             None | Some(Body::Alias(Type::Any)) => {
-                // Remove this definition and all after it, because only this definition uses them.
+                // Remove this definition and all later definitions, which only this definition
+                // uses.
                 self.definitions.truncate(index);
                 Type::Any
             }
@@ -561,7 +562,7 @@ fn has_length(map: &Map<String, Json>, length: usize) -> bool {
         && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
 }
 
-/// Returns the length of a list, if only one length is permitted, and it is from 1 to 32: serde
+/// Returns the length of a list, if exactly one length is permitted and it is from 1 to 32. serde
 /// supports Rust arrays of these lengths.
 fn fixed_length(map: &Map<String, Json>) -> Option<usize> {
     let length = map.get("minItems")?.as_u64()?;
@@ -644,7 +645,7 @@ fn values(map: &Map<String, Json>) -> Option<&Json> {
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     match (patterns, map.get("additionalProperties")) {
         (None, others) => others,
-        // The keys must match a pattern, for example must be integers. The type of the values is
+        // The keys must match a pattern, such as the pattern of integers. The type of the values is
         // known.
         (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
             patterns.values().next()

@@ -1,8 +1,8 @@
 //! Writes standard JSON Schema, for language models and OpenAPI.
 //!
-//! Schemas on the wire also contain a keyword for kinds of values that JSON cannot represent,
-//! Python type names, and defaults with marks for values such as NaN. Validators would reject or
-//! misinterpret these, so they are removed.
+//! Schemas on the wire also contain Python type names, a keyword for kinds of values that JSON
+//! cannot represent, and defaults with marks for values such as NaN. Validators would reject or
+//! misinterpret these parts, so this module removes them.
 
 use serde_json::{Map, Value as Json};
 

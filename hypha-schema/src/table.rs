@@ -41,7 +41,7 @@ impl Table {
         let mut places = HashMap::new();
         let mut waiting = VecDeque::new();
         let schema = self.refer(schema, root, &mut places, &mut waiting);
-        // A queue, because recursion would overflow the stack on a long chain of references.
+        // Use a queue, because recursion would overflow the stack on a long chain of references.
         while let Some((index, place)) = waiting.pop_front() {
             if let Some(definition) = target(root, &place) {
                 let definition = self.refer(definition, root, &mut places, &mut waiting);
@@ -89,7 +89,7 @@ impl Table {
         })
     }
 
-    /// Merges equal definitions, and returns the new index of each old one.
+    /// Merges equal definitions, and returns the new index of each old definition.
     pub(crate) fn unify(&mut self) -> Vec<usize> {
         let mut references: Vec<Vec<usize>> = Vec::new();
         let own: Vec<u64> = self
@@ -105,9 +105,9 @@ impl Table {
                 hash(&(&definition.name, without.to_string()))
             })
             .collect();
-        // Two definitions are equal if their schemas, and the definitions that these refer to, are
-        // equal. Each round follows one more reference. The comparison ends when a round finds no
-        // new difference.
+        // Two definitions are equal if their schemas, and the definitions that the schemas refer
+        // to, are equal. Each round follows one more reference. The comparison ends when a round
+        // finds no new difference.
         let mut hashes = own.clone();
         let count = |hashes: &[u64]| hashes.iter().collect::<HashSet<_>>().len();
         for _ in 0..ROUNDS {
@@ -147,7 +147,7 @@ impl Table {
 }
 
 fn hash(value: &impl Hash) -> u64 {
-    // A hasher with fixed keys, so that the output is the same in every run. With a forged
+    // Use a hasher with fixed keys, so that the output is the same in every run. With a forged
     // collision, an author can only merge definitions of their own service.
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -203,8 +203,8 @@ fn unescaped(name: &str) -> String {
     decoded(name).replace("~1", "/").replace("~0", "~")
 }
 
-/// Returns a copy of `schema`, with `change` applied to every schema that is an object, inner ones
-/// first. Skips definitions, because references point to them.
+/// Returns a copy of `schema`, with `change` applied to every schema that is an object, inner
+/// schemas first. Skips definitions, because references point to them.
 pub(crate) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
     let Json::Object(map) = schema else {
         // `true` accepts any value. `false` accepts none, which is useless for an argument, and

@@ -396,8 +396,8 @@ fn names_with_dots_are_not_groups() {
     assert_eq!(tree["f"]["g"]["function"]["name"], "g");
 }
 
-/// Output schemas are valid even if those of the author are unusual, because validators reject
-/// invalid schemas.
+/// Output schemas are valid even if the schemas of the author are unusual, because validators
+/// reject invalid schemas.
 #[test]
 fn written_schemas_are_valid() {
     // The schemas that Python generates for a dictionary with enum keys, and for a union that a
@@ -568,7 +568,7 @@ fn errors_have_names_classes_and_messages() {
         &rust,
         "#[error(\"{0:.1}\")]\n    #[remote_error(name = \"Far\", class = \"x.Y\")]",
     );
-    // `thiserror` takes a field of this name for another error.
+    // `thiserror` treats a field with this name as the source of the error.
     contains(&rust, "#[error(\"{}\", \"E.Odd\")]\n    Odd {");
     contains(
         &rust,

@@ -51,7 +51,7 @@ pub(crate) fn add_function(
         match group {
             Json::Object(group) => place = group,
             // Skip a function whose parent is not a map, such as a list: generated code could not
-            // name it.
+            // name the function.
             _ => return,
         }
     }

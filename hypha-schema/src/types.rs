@@ -3,7 +3,7 @@
 //!
 //! One list holds all definitions: first the types named by their author, then unnamed types that
 //! need a name. A definition whose index is less than the number of `schemas` must keep its name;
-//! others may be inlined or renamed.
+//! all other definitions may be inlined or renamed.
 
 use std::collections::HashSet;
 
@@ -171,7 +171,8 @@ pub(crate) enum Body {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Struct {
     pub(crate) fields: Vec<Field>,
-    /// Definition whose fields follow the own fields of this struct in `fields`.
+    /// Definition whose fields this struct also has. In `fields`, they follow the struct's own
+    /// fields.
     pub(crate) base: Option<usize>,
     /// Whether members other than these are rejected.
     pub(crate) closed: bool,
@@ -239,7 +240,8 @@ pub(crate) struct Method {
     pub(crate) returns: Type,
     /// Schema of the result.
     pub(crate) returns_schema: Json,
-    /// Type of the errors, if the method can fail with other errors than those of any call.
+    /// Type of the errors, if the method can fail with errors of its own, beside the errors of any
+    /// call.
     pub(crate) error: Option<Type>,
     /// Schema of the errors.
     pub(crate) error_schema: Option<Json>,
@@ -276,7 +278,7 @@ pub(crate) fn methods(members: &[Member]) -> Vec<&Method> {
 /// All types of a service.
 #[derive(Debug)]
 pub(crate) struct Types {
-    /// Definitions. Those named by their authors come first.
+    /// Definitions. The definitions named by their authors come first.
     pub(crate) definitions: Vec<Definition>,
     /// Schemas of the definitions named by their authors.
     pub(crate) schemas: Vec<Json>,

@@ -121,7 +121,7 @@ const ENTRIES: [(&str, &str); 6] = [
 ];
 
 /// Position of a type, because some types differ by position: a stream may be sent as either kind
-/// of generator, but is received as an asynchronous one.
+/// of generator, but is received as an asynchronous generator.
 #[derive(Clone, Copy, PartialEq)]
 enum Position {
     Argument,
@@ -287,7 +287,7 @@ impl Writer<'_> {
                 for (index, parameter) in parameters.iter().enumerate() {
                     let name = taken.fresh(&identifier(&parameter.name));
                     let ty = self.ty(&parameter.ty, Position::Argument);
-                    // TypeScript permits no required argument after an optional one.
+                    // TypeScript permits no required argument after an optional argument.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);

@@ -114,7 +114,7 @@ pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
 
 /// Returns whether `id` is a valid client id: not empty, and without `/`, `:` and `@`.
 ///
-/// These characters separate the parts of addresses and service ids, so an id that contains one
+/// These characters separate the parts of addresses and service ids, so an id with such a character
 /// would be parsed as a different address.
 #[must_use]
 pub fn valid_client_id(id: &str) -> bool {
@@ -131,8 +131,8 @@ pub fn valid_service_name(name: &str) -> bool {
 
 /// Returns a new random id of 22 characters from the alphabet of Python's `shortuuid`.
 ///
-/// The id has 128 bits of randomness, so that a peer cannot guess the id of a session. Used for
-/// client ids, sessions and objects.
+/// The id has 128 bits of randomness, so that a peer cannot guess the id of a session. Client ids,
+/// sessions and objects use such ids.
 #[must_use]
 pub fn random_id() -> String {
     const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -149,7 +149,7 @@ pub fn random_id() -> String {
 ///
 /// # Errors
 ///
-/// Returns an error if the URL is empty or has another scheme.
+/// Returns an error if the URL is empty, or if its scheme is not `http`, `https`, `ws` or `wss`.
 pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
     if server_url.starts_with("ws://") || server_url.starts_with("wss://") {
         return Ok(server_url.to_owned());
@@ -165,7 +165,7 @@ pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
 ///
 /// # Errors
 ///
-/// Returns an error if the URL is empty or has another scheme.
+/// Returns an error if the URL is empty, or if its scheme is not `http`, `https`, `ws` or `wss`.
 pub fn http_url(server_url: &str) -> Result<String, AddressError> {
     let (secure, rest) = split_scheme(server_url)?;
     // Programs may pass the URL of the WebSocket endpoint: the base URL plus `/ws`.
@@ -258,7 +258,7 @@ pub struct ServiceUrl {
 ///
 /// # Errors
 ///
-/// Returns an error if the URL has another form.
+/// Returns an error if the URL does not have this form.
 pub fn parse_service_url(url: &str) -> Result<ServiceUrl, AddressError> {
     split_service_url(url).ok_or_else(|| {
         AddressError(format!(
@@ -276,7 +276,8 @@ fn split_service_url(url: &str) -> Option<ServiceUrl> {
     }
     let (host, path) = rest.split_once('/')?;
     let (workspace, rest) = path.split_once("/services/")?;
-    // The character sets are those of the Python client, so that both clients accept the same URLs.
+    // The character sets are the same as in the Python client, so that both clients accept the same
+    // URLs.
     let is_workspace_char =
         |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if host.is_empty() || workspace.is_empty() || !workspace.chars().all(is_workspace_char) {

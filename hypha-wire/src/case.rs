@@ -1,7 +1,7 @@
 //! Converts keys to camelCase and snake_case with the rules of the Python client and server.
 //!
-//! The crate `heck` splits some names differently, for example those with consecutive capitals. A
-//! Rust client would then see other keys of a service than a Python client.
+//! The crate `heck` splits some names differently, for example names with consecutive capitals.
+//! With `heck`, the keys of a service would differ between a Rust client and a Python client.
 
 use crate::keys;
 use crate::values::value::{Map, Value};
@@ -19,7 +19,7 @@ pub enum Case {
 
 impl Case {
     /// Parses the option `case_conversion`, a string that contains `camel`, `snake`, or both, as in
-    /// `camel+snake`. Returns `None` if it contains neither.
+    /// `camel+snake`. Returns `None` if the string contains neither word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Case> {
         match (text.contains("camel"), text.contains("snake")) {
@@ -55,8 +55,8 @@ pub fn to_camel_case(name: &str) -> String {
     }
     let mut camel = first.to_owned();
     for part in parts {
-        // Python's `str.title` capitalizes the first letter of each run of letters and lower-cases
-        // the others.
+        // Python's `str.title` capitalizes the first letter of each run of letters and changes all
+        // other letters to lower case.
         let mut in_word = false;
         for c in part.chars() {
             if in_word {
@@ -111,8 +111,8 @@ pub fn convert_map_keys(map: Map, case: Case) -> Map {
     }
     let mut converted = Map::with_capacity(map.len());
     for (key, value) in map {
-        // Convert each inner map only to the case of its own key, even with `Both`. Converting it
-        // to both cases would double the number of keys at each level.
+        // Convert each inner map only to the case of its own key, even with `Both`. Converting the
+        // map to both cases would double the number of keys at each level.
         if case != Case::Snake {
             let key = to_camel_case(&key);
             let value = renamed(convert_keys(value.clone(), Case::Camel), &key);

@@ -1,7 +1,8 @@
 //! Names fixed by the protocol: keys of typed maps, methods of the built-in service, and reserved
 //! words.
 
-/// Kind of a typed map: `ndarray`, `method`, `error` and others (`docs/protocol/03-values.md`).
+/// Kind of a typed map: `ndarray`, `method`, `error` and other kinds
+/// (`docs/protocol/03-values.md`).
 pub const RTYPE: &str = "_rtype";
 /// Content of a typed map.
 pub const RVALUE: &str = "_rvalue";
@@ -11,7 +12,7 @@ pub const RDTYPE: &str = "_rdtype";
 pub const RSHAPE: &str = "_rshape";
 /// Traceback of an error.
 pub const RTRACE: &str = "_rtrace";
-/// Name of a function; in an error, the name of its class, which is an extension.
+/// Name of a function. In an error, the name of the error class; this use is an extension.
 pub const RNAME: &str = "_rname";
 /// Data of an error; an extension.
 pub const RDATA: &str = "_rdata";
@@ -109,7 +110,8 @@ pub const SCHEMA_ERROR: &str = "x-hypha-error";
 /// JSON Schema annotation of an `object`: the function schemas of its methods by name.
 pub const SCHEMA_METHODS: &str = "x-hypha-methods";
 /// JSON Schema annotation of an error type or one of its alternatives: an object with the `name` on
-/// the wire and, if known, the `classes`, the `message` and whether it stands for `other` errors.
+/// the wire and, if known, the `classes` and the `message`. Its member `other` is true for the
+/// alternative that stands for all other errors.
 pub const SCHEMA_VARIANT: &str = "x-hypha-variant";
 /// JSON Schema annotation of a number: its unit, such as `mm`.
 pub const SCHEMA_UNIT: &str = "x-hypha-unit";

@@ -2,8 +2,8 @@
 //! no I/O.
 //!
 //! This crate is a part of [`hypha-rpc`](https://docs.rs/hypha-rpc), which re-exports the types
-//! that programs need. It has the version of `hypha-rpc` and is not stable by itself: anything here
-//! may change in a minor version.
+//! that programs need. Both crates have the same version. The API of this crate is not stable:
+//! anything here may change in a minor version.
 //!
 //! # Messages
 //!
@@ -11,8 +11,8 @@
 //!
 //! - The *first segment* (MAIN) contains the routing: sender, receiver, method and session. Servers
 //!   read and rewrite only this segment.
-//! - The *second segment* (EXTRA) contains the arguments of a call and how to respond to it. This
-//!   segment may be encrypted. Servers forward it unread.
+//! - The *second segment* (EXTRA) contains the arguments of a call and the form of the response.
+//!   This segment may be encrypted. Servers forward it unread.
 //!
 //! A message that is too large for one frame is sent in *chunks*, each as an argument of another
 //! message. Functions and streams are sent as references, which are *handles* in Rust.

@@ -1,8 +1,8 @@
 //! Writer of msgpack headers and scalars.
 //!
-//! Everything is written in its smallest form, so that messages are byte for byte those of the
-//! Python client and can be compared with recorded ones. Used by the encoders of values and of
-//! messages. A [`Sink`] either stores or only counts the bytes.
+//! Everything is written in its smallest form, so that messages have the same bytes as in the
+//! Python client and can be compared with recorded messages. The encoders of values and of messages
+//! use this module. A [`Sink`] either stores or only counts the bytes.
 
 use rmp::Marker;
 
@@ -18,8 +18,8 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes that would be written. Used to measure a header, so that it can end exactly
-/// where the following bytes start.
+/// Counts the bytes that would be written. An encoder measures a header with it, so that the header
+/// can end exactly where the following bytes start.
 pub(super) struct Count(pub(super) usize);
 
 impl Sink for Count {
@@ -45,8 +45,8 @@ impl Sink for Fill<'_> {
 
 /// Writes a marker with a payload of fixed size.
 fn put_marked<const N: usize>(out: &mut impl Sink, marker: Marker, payload: [u8; N]) {
-    // One `put` of a small array, instead of two for marker and payload, because the optimizer
-    // turns it into plain stores.
+    // Call `put` once, with an array of marker and payload, because the optimizer turns a single
+    // call into plain stores.
     let mut bytes = [0; 9];
     bytes[0] = marker.to_u8();
     bytes[1..=N].copy_from_slice(&payload);
@@ -80,8 +80,8 @@ pub(super) fn put_uint(out: &mut impl Sink, value: u64) {
     }
 }
 
-/// Writes an integer. Non-negative ones use the unsigned form, as in Python, because it is never
-/// longer.
+/// Writes an integer. A non-negative integer uses the unsigned form, as in Python, because that
+/// form is never longer.
 pub(super) fn put_int(out: &mut impl Sink, value: i64) {
     if let Ok(value) = u64::try_from(value) {
         put_uint(out, value);
@@ -119,7 +119,7 @@ pub(super) fn put_bin(out: &mut impl Sink, bytes: &[u8]) {
     out.put(bytes);
 }
 
-/// Writes the header of binary data of `len` bytes. The caller appends these.
+/// Writes the header of binary data of `len` bytes. The caller appends the data.
 pub(super) fn put_bin_head(out: &mut impl Sink, len: u32) {
     if let Ok(len) = u8::try_from(len) {
         put_marked(out, Marker::Bin8, len.to_be_bytes());
@@ -153,7 +153,7 @@ pub(super) fn put_ext(out: &mut impl Sink, code: i8, data: &[u8]) {
     out.put(data);
 }
 
-/// Writes the header of a list of `len` items. The caller appends these.
+/// Writes the header of a list of `len` items. The caller appends the items.
 pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
     if len < 16 {
         put_marked(out, Marker::FixArray(len as u8), []);
@@ -164,7 +164,7 @@ pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// Writes the header of a map of `len` entries. The caller appends these, each key before its
+/// Writes the header of a map of `len` entries. The caller appends the entries, each key before its
 /// value.
 pub(super) fn put_map_head(out: &mut impl Sink, len: u32) {
     if len < 16 {

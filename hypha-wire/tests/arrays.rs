@@ -316,7 +316,7 @@ fn keys_may_come_in_any_order() {
     assert_eq!(decode::<NdArray>(sent), Ok(NdArray::from(vec![1i16])));
 }
 
-/// A received array of 16 MB is a slice of the frame, and its elements are read from there.
+/// A received array of 16 MB is a slice of the frame, and its elements are read from the frame.
 #[test]
 fn data_are_not_copied() {
     let pixels = vec![7u8; 16 << 20];

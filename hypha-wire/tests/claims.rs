@@ -1,8 +1,8 @@
 //! Tests that no memory is reserved for a declared length alone, because a peer may declare any
 //! length.
 //!
-//! This program contains no other test, because the test measures the program's address space:
-//! memory that is reserved but not used only appears there.
+//! This program contains no other test, because the test measures the program's address space.
+//! Memory that is reserved but not used appears only in the address space.
 #![cfg(target_os = "linux")]
 
 #[path = "fuzz/targets/shapes.rs"]

@@ -34,7 +34,7 @@ fn every_type_of_elements_survives() {
     survives(vec![half::f16::MIN, half::f16::ONE]);
 }
 
-/// Compares our own conversion of 16-bit floats with that of the crate `half`.
+/// Compares the conversion of 16-bit floats in this crate with the conversion of the crate `half`.
 #[cfg(feature = "half")]
 #[test]
 fn half_floats_are_the_same_everywhere() {
@@ -66,7 +66,8 @@ fn the_order_of_elements_is_that_of_the_indices() {
     assert_eq!(NdArray::from(&reversed), expected);
 }
 
-/// Of a slice, only its own elements are sent, although it owns the memory of the whole array.
+/// Checks that only the elements of a slice are sent, although the slice owns the memory of the
+/// whole array.
 #[test]
 fn only_the_slice_is_sent() {
     let mut given = Array1::from_iter(0..10);
@@ -124,8 +125,8 @@ fn arrays_that_do_not_fit_are_errors() {
     );
 }
 
-/// An array inside of another type, at any depth, is sent in the form of other languages, not in
-/// serde's.
+/// Checks that an array inside of another type, at any depth, is sent in the form that other
+/// languages use, and not in serde's form.
 #[test]
 fn arrays_inside_of_other_types_are_arrays() {
     use hypha_wire::Value;

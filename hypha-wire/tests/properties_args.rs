@@ -342,8 +342,8 @@ fn every_size_of_pieces() {
     assert_eq!(args.get(0), Some(Ok(Binary(large(SPLICED)))));
 }
 
-/// Functions leave no bytes in the buffer, so their positions can coincide with those of other
-/// values and of a header whose length is corrected.
+/// Functions leave no bytes in the buffer. So the position of a function can coincide with the
+/// position of another value, or of a header whose length is corrected.
 #[test]
 fn functions_keep_their_position() {
     let function = Handle::local(std::sync::Arc::new(()));

@@ -36,7 +36,7 @@ fn pairs<K: Into<Value>, V: Into<Value>>(pairs: Vec<(K, V)>) -> Value {
     Value::encode_from(&map).expect("encodes")
 }
 
-/// Form sent by Python: the tag is the last key.
+/// Returns a pydantic model as Python sends it: the tag is the last key.
 fn model(fields: Value) -> Value {
     Value::Map(Map::from_iter([
         ("_rvalue".to_owned(), fields),
@@ -262,7 +262,7 @@ fn the_fields_of_a_pydantic_model_are_found() {
     assert_eq!(decode::<Point>(server), Ok(point));
 }
 
-/// A map that only resembles a tagged one is an ordinary map.
+/// A map that only resembles a tagged map is an ordinary map.
 #[test]
 fn keys_with_a_similar_beginning_are_not_tags() {
     let odd = value!({"_rvalue": 1, "_rest": 2});
@@ -312,7 +312,7 @@ fn the_depth_of_late_tags_is_limited() {
         error::<Tree>(nested(5, true)),
         "[0][0][0][0]: expected list, got map"
     );
-    // Values beside the nested one are not affected.
+    // Values beside the nested value are not affected.
     let both = vec![nested(4, true), nested(4, true)];
     assert!(decode::<Vec<Tree>>(both).is_ok());
     let deep = nested(63, false);
@@ -460,7 +460,7 @@ fn schemas_are_plain() {
     );
 }
 
-/// A schema is sent as a value, so no part of it may look like a tagged one.
+/// A schema is sent as a value, so no part of the schema may look like a tagged value.
 #[test]
 fn schemas_are_not_taken_for_tagged_values() {
     fn has_tag(schema: &serde_json::Value) -> bool {

@@ -1,4 +1,4 @@
-//! Types of the standard library on the wire, and types that serde reads into a buffer first.
+//! Tests types of the standard library on the wire, and types that serde reads into a buffer first.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

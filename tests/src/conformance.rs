@@ -152,7 +152,8 @@ struct Check {
     detail: serde_json::Value,
 }
 
-/// Starts a client in `language`. It checks a service that is implemented in the language `host`.
+/// Starts a client in `language`. The client checks a service that is implemented in the language
+/// `host`.
 pub fn start_client(
     language: Language,
     host: Language,

@@ -1,5 +1,6 @@
-//! Support for the whole-system tests. Starts servers and programs in Rust, Python and JavaScript,
-//! each server on a free port; collects their output; and kills them when dropped.
+//! Support for the whole-system tests. Starts servers, each on a free port, and programs in Rust,
+//! Python and JavaScript. Collects the output of each process, and kills the process when its
+//! handle is dropped.
 //!
 //! This crate uses no internals of other crates. It starts servers and examples as separate
 //! programs.

@@ -1,7 +1,7 @@
 //! Finds the Python and JavaScript peers, and skips tests whose peers are not installed.
 //!
-//! `cargo xtask setup` installs both. If they are missing, tests that need them print a message and
-//! pass, or fail if `CI` or `HYPHA_TEST_REQUIRE_PEERS` is set.
+//! `cargo xtask setup` installs the peers of both languages. If they are missing, tests that need
+//! them print a message and pass, or fail if `CI` or `HYPHA_TEST_REQUIRE_PEERS` is set.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -46,7 +46,7 @@ pub fn python() -> Result<PathBuf> {
 }
 
 /// Returns the Python interpreter for MCP clients. It is separate, because the packages of MCP
-/// clients conflict with those of the Python server.
+/// clients conflict with the packages of the Python server.
 pub fn mcp_python() -> Result<PathBuf> {
     let installed = || project_root().join("target/interop/mcp-venv/bin/python");
     let python = std::env::var_os(MCP_PYTHON_VARIABLE).map_or_else(installed, PathBuf::from);
@@ -185,8 +185,8 @@ fn found_or_skipped<T>(found: Result<T>, required: bool) -> Option<T> {
             if let Some(mut file) = file {
                 let _ = file.write_all(line.as_bytes());
             }
-            // Written to `stderr` directly, because the test runner captures `eprintln!`. The
-            // runner may have printed a partial line, hence the line break.
+            // Write to `stderr` directly, because the test runner captures `eprintln!`. The line
+            // break ends a partial line that the runner may have printed.
             let line = format!("\nskipped: {line}");
             let _ = std::io::stderr().write_all(line.as_bytes());
             None

@@ -16,8 +16,8 @@ use anyhow::{Context, Result, bail};
 ///
 /// A line on standard input makes the script terminate the program. The end of standard input makes
 /// the script kill the whole process group. The kernel closes the pipe of standard input when the
-/// test process ends for any reason. So no program survives a killed test, and a server in a
-/// `static`, which is never dropped, does not survive either.
+/// test process ends for any reason. So no program survives a killed test. The same applies to a
+/// server in a `static`, which is never dropped.
 const SUPERVISE: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -59,7 +59,7 @@ struct Output {
 #[derive(Default)]
 struct Lines {
     all: Vec<Line>,
-    /// Number of the two output streams that have ended.
+    /// Number of output streams that have ended, at most two.
     ended: usize,
     /// File to which each line is also written.
     copy: Option<File>,
@@ -87,8 +87,8 @@ enum Stream {
 }
 
 impl Process {
-    /// Starts `command`. Messages call it `name`. Replaces the command's standard streams and
-    /// process group.
+    /// Starts `command`. Messages show `name` as its name. Replaces the command's standard streams
+    /// and process group.
     pub fn start(name: impl Into<String>, command: &Command) -> Result<Process> {
         let name = name.into();
         let mut supervised = Command::new("sh");
@@ -118,7 +118,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A process group of its own, so that the end of the test also kills the children of
+            // Use a separate process group, so that the end of the test also kills the children of
             // the program.
             .process_group(0);
         let mut child = supervised
@@ -243,7 +243,7 @@ impl Process {
         Ok(control.flush()?)
     }
 
-    /// Writes all output to `file`, including what was printed before.
+    /// Writes all output to `file`, including the earlier output.
     pub fn copy_output(&self, file: &Path) -> Result<()> {
         let mut copy = File::create(file)?;
         let mut lines = self.output.lock();

@@ -40,7 +40,7 @@ pub struct Proxy {
 struct Shared {
     target: Mutex<SocketAddr>,
     network: watch::Sender<NetworkState>,
-    /// Generation of the connections. A change closes the existing ones.
+    /// Generation of the connections. A change closes the existing connections.
     generation: watch::Sender<u64>,
     /// Number of bytes from clients until all connections are closed. Negative: unlimited.
     bytes_left: AtomicI64,
@@ -99,7 +99,8 @@ impl Proxy {
             .store(i64::from(bytes), Ordering::SeqCst);
     }
 
-    /// Returns the times at which connections were accepted, including those closed immediately.
+    /// Returns the times at which connections were accepted, including connections that were closed
+    /// immediately.
     #[must_use]
     pub fn accepted(&self) -> Vec<Instant> {
         lock(&self.shared.accepted).clone()
@@ -172,7 +173,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared,
         match now {
             NetworkState::Slow(time) => tokio::time::sleep(time).await,
             NetworkState::Stalled => {
-                // Hold the bytes until the fault ends. Like TCP, the proxy loses none.
+                // Hold the bytes until the fault ends. Like TCP, the proxy loses no bytes.
                 let clear = network.wait_for(|network| *network != NetworkState::Stalled);
                 if clear.await.is_err() {
                     return;

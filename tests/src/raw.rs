@@ -56,7 +56,7 @@ impl RawClient {
     pub async fn open(url: &str, query: &str) -> Result<RawClient> {
         let address = url.strip_prefix("http://").context("not an http URL")?;
         // Received frames have no limit, because the server adds data to a message that it
-        // forwards. A frame of the maximum size would then exceed the limit.
+        // forwards. A forwarded frame of the maximum size would exceed a limit.
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -94,7 +94,7 @@ impl RawClient {
         Ok(self.socket.send(Message::binary(bytes)).await?)
     }
 
-    /// Sends an RPC message: a first segment, and optionally a second one.
+    /// Sends an RPC message: a first segment, and optionally a second segment.
     pub async fn send_message(&mut self, main: &Value, extra: Option<&Value>) -> Result<()> {
         let mut frame = rmp_serde::to_vec_named(main)?;
         if let Some(extra) = extra {
@@ -157,7 +157,7 @@ impl RawClient {
     /// before the pong.
     ///
     /// The server handles the frames of a connection in order. So when the pong arrives, the server
-    /// has handled everything sent before.
+    /// has handled all earlier frames.
     pub async fn ping(&mut self) -> Result<Vec<(Value, Option<Value>)>> {
         self.send_text(r#"{"type":"ping"}"#).await?;
         let mut messages = Vec::new();

@@ -163,7 +163,7 @@ impl Server {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
         // On a busy machine, an HTTP client may be silent for a minute. The Python server pings
-        // such clients, and may disconnect one that responds slowly.
+        // such clients, and may disconnect a client that responds slowly.
         command.env("HYPHA_STREAM_IDLE_THRESHOLD", "600");
         command.env("JWT_SECRET", setup.secret.as_deref().unwrap_or(JWT_SECRET));
         if let Some(port) = setup.port {
@@ -213,8 +213,8 @@ impl Server {
     }
 
     /// Returns the server that all tests share: the one that `cargo xtask test` has started, or
-    /// else one that the first test starts in this process. Prints a message and returns `None` if
-    /// the test must be skipped.
+    /// else the server that the first test starts in this process. Prints a message and returns
+    /// `None` if the test must be skipped.
     ///
     /// Tests on this server do not affect each other, because each peer gets its own anonymous
     /// workspace.
@@ -229,7 +229,8 @@ impl Server {
                 Err(error) => panic!("{kind} is not shared: {error:#}"),
             }
         }
-        // Locked while a server starts, so that concurrent tests do not start several.
+        // Lock the mutex while a server starts, so that concurrent tests do not start several
+        // servers.
         static PYTHON: Mutex<Option<&'static Server>> = Mutex::new(None);
         static OURS: Mutex<Option<&'static Server>> = Mutex::new(None);
         if kind == Kind::Python {
@@ -240,7 +241,7 @@ impl Server {
         let server = match *place {
             Some(server) => server,
             None => match Server::start(kind) {
-                // Leaked, because the server must run as long as this process. When the process
+                // Leak the server, because it must run as long as this process. When the process
                 // ends, its pipe to the server closes, which ends the server.
                 Ok(server) => *place.insert(Box::leak(Box::new(server))),
                 Err(error) => panic!("{kind} does not start: {error:#}"),
@@ -325,8 +326,8 @@ pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// Returns a free port below the range of ports for outgoing connections. Otherwise such a
-/// connection could take the port while its server is stopped.
+/// Returns a free port below the range of ports for outgoing connections. An outgoing connection
+/// could otherwise take the port while the server of the port is stopped.
 fn free_port() -> Result<u16> {
     let random = || RandomState::new().build_hasher().finish();
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();

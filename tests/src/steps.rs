@@ -1,4 +1,4 @@
-//! Runs a program that takes steps with a server, and reads what each step found.
+//! Runs a program that takes steps with a server, and reads the result of each step.
 
 use std::process::Command;
 use std::time::Duration;

@@ -70,7 +70,7 @@ impl End {
     }
 }
 
-/// Opens a connection, sends one text frame, and returns how the connection ended.
+/// Opens a connection, sends one text frame, and returns the end of the connection.
 async fn after_first_text(server: &Server, text: &str) -> anyhow::Result<End> {
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(text).await?;
@@ -175,8 +175,8 @@ async fn long_reasons_are_truncated(server: &Server) -> Outcome {
             .expect(1001, &workspace);
         return Ok(());
     }
-    // The Python server tries to send a close frame whose reason is too long. That fails, and the
-    // socket stays open.
+    // The Python server tries to send a close frame whose reason is too long. The attempt fails,
+    // and the socket stays open.
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(&first).await?;
     let Event::Text(text) = client.next().await? else {
@@ -345,8 +345,8 @@ async fn oversized_frame_closes_the_connection(server: &Server) -> Outcome {
     bystander.ping().await.map(drop)
 }
 
-/// Calls `to` until the server responds that it is not connected. Returns that rejection, or `None`
-/// if none arrives within `limit`.
+/// Calls `to` until the server responds that `to` is not connected. Returns this rejection, or
+/// `None` if no rejection arrives within `limit`.
 async fn rejection(
     caller: &mut RawClient,
     to: &str,
@@ -384,7 +384,7 @@ async fn rejection_of_a_disconnected_peer(
     caller: &mut RawClient,
 ) -> anyhow::Result<(String, Value, Value)> {
     // If the Python server's delayed event about the peer's arrival follows the peer's disconnect,
-    // the server believes that the peer is connected. In that case, repeat with another peer.
+    // the server treats the peer as connected. In that case, repeat with another peer.
     let attempts = if server.kind == Kind::Python { 10 } else { 1 };
     for attempt in 0..attempts {
         let (mut peer, info) = RawClient::connect(&server.url, &format!("gone{attempt}")).await?;
@@ -409,7 +409,7 @@ async fn call_of_a_disconnected_peer(server: &Server) -> Outcome {
     // The client under test accepts responses only from the address that it called.
     assert_eq!(main["from"], json!(address));
     if server.kind == Kind::Ours {
-        // The Python server responds to the `from` of the call, which had none.
+        // The Python server responds to the `from` of the call, but this call had no `from`.
         assert_eq!(main["to"], json!(own.address()));
     }
     let error = &extra["args"][0];

@@ -15,7 +15,7 @@ use Language::{JavaScript, Page, Python, Rust, WebAssembly};
 /// Timeout for a service to return after a restart of the server.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A panic ends a program in WebAssembly, so the method that panics is not called there.
+/// Options that skip the checks with a panic, because a panic ends a program in WebAssembly.
 const NO_PANIC: [&str; 2] = ["--skip", "panic_is_an_error,answers_after_the_panic"];
 
 fn call(client: Language, host: &Host, url: &str) -> Result<()> {

@@ -287,7 +287,7 @@ async fn not_permitted(server: &Server) -> Result<()> {
     pair.still_works().await
 }
 
-/// A client with a read-only token can connect and call services, but cannot register any.
+/// A client with a read-only token can connect and call services, but cannot register services.
 async fn read_only_token(server: &Server) -> Result<()> {
     let owner = hypha_rpc::connect(&server.url).await?;
     owner.register_service(TargetService::new(Service)).await?;
@@ -306,7 +306,7 @@ async fn read_only_token(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The peer disconnects while a call runs: that call fails, and so does the next one.
+/// The peer disconnects while a call runs: that call and the next call fail.
 async fn peer_disconnects(server: &Server) -> Result<()> {
     let first = hypha_rpc::connect(&server.url).await?;
     let token = first.manager().await?.generate_token(None).await?;

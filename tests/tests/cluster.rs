@@ -1,5 +1,5 @@
 //! Tests a cluster of a Python server and a `hypha-server` on one Redis: clients of each server use
-//! services on the other. Needs the program `redis-server`.
+//! services on the other server. Needs the program `redis-server`.
 
 use anyhow::{Context, Result};
 use hypha_rpc_tests::conformance::{Host, Language};
@@ -10,8 +10,8 @@ fn run_in_cluster() -> Result<()> {
     let redis = Redis::start()?;
     let python = Server::start_as(Kind::Python, &Setup::in_cluster(&redis, "python"))?;
     let ours = Server::start_as(Kind::Ours, &Setup::in_cluster(&redis, "ours"))?;
-    // Skipped, because in a cluster the notice that a client has disconnected may arrive later than
-    // this check allows.
+    // Skip this check, because in a cluster the notice that a client has disconnected may arrive
+    // later than the check allows.
     let skip = ["--skip", "an_interface_ends_with_its_owner"];
     for (host, host_at, client, client_at) in [
         (Language::Python, &ours.url, Language::Python, &python.url),

@@ -49,8 +49,8 @@ fn people_use_services_of_every_language() -> Result<()> {
     let Some(browser) = start("console_page.mjs", &server, &services)? else {
         return Ok(());
     };
-    // The last check of the page is that it survives a restart of the server. The server returns
-    // only after the page has noticed that it is gone.
+    // The last check of the page is that it survives a restart of the server. The test starts the
+    // server again only after the page has noticed the loss.
     browser.wait_for_prefix(LIMIT, "RESTART")?;
     drop(server);
     browser.wait_for_prefix(LIMIT, "NOTICED")?;
@@ -71,13 +71,13 @@ fn the_sample_service_is_worth_a_look() -> Result<()> {
     let dev = Process::start("hypha dev", &dev)?;
     let line = dev.wait_for_prefix(LIMIT, "The server runs at ")?;
     let (url, _) = line.split_once(". ").context("no URL")?;
-    // Printed last, after the sample service is registered.
+    // This line is printed last, after the sample service is registered.
     let page = format!("  {url}/console/ws/public/service/dev:sample");
     dev.wait_for_prefix(LIMIT, &page)?;
     let mut program = javascript_program("console_sample.mjs")?;
     program.args(["--server-url", url]);
     program.arg("--browser").arg(&browser);
-    // Set to the folder `docs/console` to make the pictures of the docs.
+    // Set the variable to the folder `docs/console` to create the pictures of the docs.
     if let Some(folder) = std::env::var_os("HYPHA_CONSOLE_SCREENSHOTS") {
         program.arg("--screenshots").arg(folder);
     }

@@ -168,8 +168,9 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
     Ok(())
 }
 
-/// Held by tests that keep all processors busy, so that they do not run at the same time. Where
-/// each test is a process, the group `busy` in `.config/nextest.toml` has the same effect.
+/// Lock that a test holds if it keeps all processors busy, so that two such tests do not run at the
+/// same time. If each test is a process, the group `busy` in `.config/nextest.toml` has the same
+/// effect.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn killed_under_callers(kind: Kind) -> Result<()> {
@@ -242,7 +243,8 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
         .reconnect(quick(kind))
         .await?;
     let service = caller.get_service(&id).await?;
-    // The size of 1.5 MB in chunks of 256 KiB, and of the messages around them.
+    // The payload is sent in chunks of 256 KiB. Together with the other messages, the client sends
+    // about 1.6 MB.
     let payload: Binary = (0..1_500_000u32)
         .map(|n| n as u8)
         .collect::<Vec<u8>>()
@@ -381,7 +383,8 @@ async fn over_http(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server with one that has another secret, so that it rejects the client's tokens.
+/// Replaces the server with a server that has another secret, so that it rejects the client's
+/// tokens.
 async fn rejected_on_return(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -414,7 +417,7 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server with one on which the workspace does not exist.
+/// Replaces the server with a server on which the workspace does not exist.
 async fn workspace_missing(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -462,9 +465,9 @@ async fn taken_over(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Runs two programs with one client id, on a server that does not tell a client that it was
-/// replaced. The programs replace each other at growing intervals. When one disconnects, the other
-/// stays connected.
+/// Runs two programs with one client id, on a server that does not notify a client of its
+/// replacement. The programs replace each other at growing intervals. When one program disconnects,
+/// the other program stays connected.
 async fn two_with_one_id(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let connect = || hypha_rpc::connect(&server.url).client_id("same");
@@ -483,8 +486,8 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
     ensure!((1..=10).contains(&changes()), "{} times", changes());
     let before = first.stats().reconnects;
     leave([second]).await?;
-    // The second program may have replaced the first once more just before it disconnected. The
-    // first notices that later.
+    // Just before it disconnected, the second program may have replaced the first program once
+    // more. The first program notices this later.
     let stays = async || {
         let before = first.stats().reconnects;
         tokio::time::sleep(Duration::from_secs(4)).await;

@@ -36,7 +36,7 @@ trait Endless {
 /// Reports when a call starts or is cancelled, and when a stream is dropped.
 struct Reports(mpsc::UnboundedSender<&'static str>);
 
-/// Reports when it is dropped.
+/// Sends a report when dropped.
 struct Dropped(mpsc::UnboundedSender<&'static str>);
 
 impl Drop for Dropped {

@@ -7,17 +7,17 @@ use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
-/// Names of checks to skip over HTTP. POST requests arrive in any order. A client does not tell the
-/// server that it disconnects, so the server waits for the client to come back.
+/// Names of checks to skip over HTTP. POST requests arrive in any order. A client does not notify
+/// the server of its disconnect, so the server waits for the client to come back.
 const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
 /// Names of checks to skip on the Python server over HTTP. That server does not report the user,
-/// and loses messages if more than a hundred arrive at once.
+/// and loses messages if more than a hundred messages arrive at once.
 const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\
     large_payloads_at_once,make_counter,count,sum,use_stored,nothing_is_left,\
     nobody_else_uses_what_was_handed_out,fail_after,blocks,streams_of_ours_that_fail,dispose_stored";
 
 /// Names of checks that the Rust client skips. Other clients send callbacks in any order, and no
-/// client tells the server that it disconnects.
+/// client notifies the server of its disconnect.
 const SKIP_RUST: &str = "progress,an_interface_ends_with_its_owner";
 /// Like [`SKIP_RUST`], on the Python server, which does not report the user either.
 const SKIP_RUST_PYTHON: &str = "progress,an_interface_ends_with_its_owner,whoami";

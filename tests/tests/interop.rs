@@ -1,5 +1,5 @@
-//! Tests every pair of languages on both servers: one runs the conformance service, the other the
-//! conformance client.
+//! Tests every pair of languages on both servers: one program runs the conformance service, and the
+//! other program runs the conformance client.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn direction(client: Language, host: Language, url: &str) -> Result<()> {
     service.stop()
 }
 
-/// Runs service and client in one workspace. Both connect with a token.
+/// Runs service and client in one workspace. Both programs connect with a token.
 fn with_tokens(url: &str) -> Result<()> {
     let mut command = python_program("workspace_owner.py")?;
     command.args(["--server-url", url]);
@@ -33,7 +33,7 @@ fn with_tokens(url: &str) -> Result<()> {
             "{} is not in {workspace} with the client id {id}",
             service.service
         );
-        // Rust calls the service by its full id, other clients by its id within the workspace.
+        // Rust calls the service by its full id. Other clients use its id within the workspace.
         let short = format!("{id}:conformance");
         let name = if language == Language::Rust {
             &service.service

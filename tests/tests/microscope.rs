@@ -23,7 +23,7 @@ struct Microscope {
     /// Token of its operator, and the workspace of that token.
     token: String,
     workspace: String,
-    /// Keeps the workspace.
+    /// Client that keeps the workspace alive.
     operator: hypha_rpc::Client,
 }
 

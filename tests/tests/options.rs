@@ -243,7 +243,7 @@ async fn selection(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The server counts the messages only of clients whose id ends with `__rlb`.
+/// The server counts only the messages of clients whose id ends with `__rlb`.
 async fn least_load(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let (busy, idle) = (
@@ -305,7 +305,7 @@ async fn public_services(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests that keys of services in other languages are converted to those of Rust.
+/// Tests that keys of services in other languages are converted to the keys of Rust services.
 async fn converted_keys(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let _python = home.provider(Language::Python, "python", "10").await?;
@@ -517,7 +517,8 @@ async fn registration(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::PermissionDenied),
         found => bail!("{found:?}"),
     }
-    // With a read-only token, a client can look services up and call them, but not register any.
+    // With a read-only token, a client can look services up and call them, but cannot register
+    // services.
     let config = TokenConfig {
         permission: Some(Permission::Read.into()),
         ..TokenConfig::default()

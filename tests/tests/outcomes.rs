@@ -1,7 +1,7 @@
-//! Compares both servers: the Python and JavaScript clients run the same steps against each, over
-//! both transports and on a cluster of two servers. Every outcome must be equal, except for the
-//! deviations in `interop/deviations.json`. A listed deviation that no longer occurs also fails the
-//! test, unless it is marked `sometimes`.
+//! Compares both servers: the Python and JavaScript clients run the same steps against each server,
+//! over both transports and on a cluster of two servers. Every outcome must be equal, except for
+//! the deviations in `interop/deviations.json`. A listed deviation that no longer occurs also fails
+//! the test, unless it is marked `sometimes`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,16 +16,16 @@ use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Redis, Server, Setu
 
 const LIMIT: Duration = Duration::from_secs(480);
 
-/// Transport and servers of a run. A deviation can name one.
+/// Transport and servers of a run. A deviation can be limited to one run.
 #[derive(Clone, Copy, Debug)]
 enum Run {
     Websocket,
     Http,
-    /// Two servers that share a Redis. Every second client connects to the second one.
+    /// Two servers that share a Redis. Every second client connects to the second server.
     Redis,
 }
 
-/// Outcomes of a run on one kind of server: the file with them, and the servers' URLs.
+/// Outcomes of a run on one kind of server: the file with the outcomes, and the servers' URLs.
 struct Outcomes {
     file: PathBuf,
     urls: String,

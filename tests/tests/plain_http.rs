@@ -1,5 +1,5 @@
 //! Tests both servers with plain HTTP requests instead of an RPC client: services, login, and
-//! tokens that each server accepts from the other.
+//! tokens that each server accepts from the other server.
 
 use std::time::Duration;
 
@@ -122,8 +122,8 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Large responses are compressed with the best method that the caller accepts. Small responses,
-/// and those of applications, are not compressed.
+/// Checks that large responses are compressed with the best method that the caller accepts, and
+/// that small responses and the responses of applications are not compressed.
 fn compression(url: &str) -> Result<()> {
     let (_host, workspace, _) = host(url)?;
     // The response is the string with its two quotes.
@@ -209,7 +209,7 @@ fn logging_in_at_our_server() {
     check(Kind::Ours, logging_in);
 }
 
-/// With the same secret, each server accepts tokens of the other.
+/// With the same secret, each server accepts tokens of the other server.
 #[test]
 fn tokens_are_valid_at_both_servers() {
     check(Kind::Python, |python| {

@@ -1,5 +1,5 @@
-//! Tests the quickstart of the README with its own server and on both running servers, and the
-//! Python lines that it prints.
+//! Tests the quickstart of the README, with its own server and on both running servers. Also tests
+//! the Python lines that the quickstart prints.
 
 use std::process::Command;
 use std::time::Duration;

@@ -67,7 +67,7 @@ impl Returning {
         })
     }
 
-    /// Waits until the manager responds to this client, and this client responds to another one.
+    /// Waits until the manager responds to this client, and this client responds to another client.
     fn is_back(&self, url: &str, since: u128) -> Result<()> {
         let echo = self.process.wait_for_line(LIMIT, |line| {
             let at = line.strip_prefix("ECHO ")?.trim().parse::<u128>().ok()?;

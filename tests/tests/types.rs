@@ -215,7 +215,7 @@ fn shown(schema: &Json) -> String {
     words.join(", ")
 }
 
-/// Converts the name of a JavaScript constructor to that of the type.
+/// Converts the name of a JavaScript constructor to the name of the type.
 fn javascript_name(constructor: &str) -> String {
     match constructor {
         "Number" | "String" | "Boolean" => constructor.to_lowercase(),

@@ -15,7 +15,7 @@ const RUSTC: &str = "rustc 1.95.";
 fn messages() {
     let version = rustc_version();
     if !version.starts_with(RUSTC) {
-        let line = format!("the messages recorded are those of {RUSTC}*, this is {version}");
+        let line = format!("the recorded messages are those of {RUSTC}*, but this is {version}");
         assert!(std::env::var_os("CI").is_none(), "{line}");
         let line = format!("messages: {line}\n");
         // `cargo xtask test` prints the lines of this file at the end.
@@ -24,7 +24,7 @@ fn messages() {
         if let Some(mut file) = file {
             let _ = file.write_all(line.as_bytes());
         }
-        // Written to `stderr` directly, because the test runner captures `eprintln!`.
+        // Write to `stderr` directly, because the test runner captures `eprintln!`.
         let _ = std::io::stderr().write_all(format!("\nskipped: {line}").as_bytes());
         return;
     }

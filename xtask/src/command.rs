@@ -1,4 +1,4 @@
-//! Runs commands, and steps with a summary. All other modules use this one.
+//! Runs commands, and steps with a summary. All other modules use this module.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -80,7 +80,7 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     Ok(serde_json::from_str(&output(&mut cargo(&arguments))?)?)
 }
 
-/// Named steps with a summary. After a failed step, the other steps still run.
+/// Named steps with a summary. The steps after a failed step still run.
 #[derive(Default)]
 pub(crate) struct Steps {
     /// Words that select steps: a name must contain at least one. If empty, all steps run.

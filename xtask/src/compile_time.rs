@@ -1,7 +1,8 @@
-//! The command `cargo xtask compile-time`: measures how long a contract takes to compile.
+//! The command `cargo xtask compile-time`: measures the compile time of a contract.
 //!
-//! Writes a small crate below `target`, with an empty contract and with a large one. The difference
-//! between their compile times is the cost of the contract. Run it on an idle machine.
+//! Writes a small crate below `target`, first with an empty contract and then with large contracts.
+//! The difference between the compile times is the cost of a contract. Run the command on an idle
+//! machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -34,7 +35,7 @@ enum Form {
     Block,
 }
 
-/// Compiles an empty contract and large ones, and prints the differences.
+/// Compiles an empty contract and large contracts, and prints the differences.
 ///
 /// # Errors
 ///

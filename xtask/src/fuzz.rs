@@ -30,13 +30,13 @@ pub(crate) struct Options {
 
 /// Maximum length of inputs, in bytes. Longer inputs rarely find more.
 const MAX_LEN: &str = "-max_len=4096";
-/// Maximum length of stored inputs, in bytes. Short, because people read them and every test run
-/// executes them.
+/// Maximum length of stored inputs, in bytes. These inputs are short, because people read them and
+/// every test run executes them.
 const MAX_KEPT_LEN: &str = "-max_len=256";
 /// Limits in MiB and seconds. An input of a few kilobytes that exceeds a limit has found a bug.
 const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=20"];
 
-/// Fuzzes each selected target. A failed target does not stop the others.
+/// Fuzzes each selected target. After a failed target, the remaining targets still run.
 pub(crate) fn run(options: &Options) -> Result<()> {
     output(&mut cargo(&["fuzz", "--version"]))
         .context("cargo-fuzz is missing: `cargo install cargo-fuzz` (it needs a C++ compiler)")?;
@@ -146,7 +146,7 @@ fn keep(target: &Target, corpus: &Path) -> Result<()> {
         .join("corpus")
         .join(format!("{}.smallest", target.name));
     fs::create_dir_all(&smallest)?;
-    // Compare which lines an input reaches, not how often.
+    // Compare the lines that an input reaches, and not the number of times.
     let merge = [
         "--",
         "-merge=1",

@@ -22,7 +22,7 @@ pub(crate) struct Options {
     steps: Vec<String>,
 }
 
-/// Runs all selected checks. A failed check does not stop the others.
+/// Runs all selected checks. After a failed check, the remaining checks still run.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::only(&options.steps);
     steps.step("formatting", || {

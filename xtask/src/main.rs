@@ -33,9 +33,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Routine {
-    /// Installs the Python and JavaScript peers of the tests. With CI set, also Redis and Chromium.
+    /// Installs the Python and JavaScript peers of the tests. If CI is set, also installs Redis and
+    /// Chromium.
     Setup,
-    /// Runs all tests, or those of a package, a test program, or a name.
+    /// Runs all tests, the tests of a package or a test program, or the tests with a name.
     Test(test::Options),
     /// Checks the sources: format, layers, prose, spelling, links, packages, clippy, docs.
     Lint(lint::Options),
@@ -53,7 +54,7 @@ enum Routine {
     CompileTime(compile_time::Options),
     /// Checks metadata and contents of the packages, and simulates their publication.
     Package(package::PackageOptions),
-    /// Compares the public API with that of an earlier version, or lists it.
+    /// Compares the public API with the public API of an earlier version, or lists it.
     Api(package::ApiOptions),
 }
 

@@ -15,7 +15,7 @@ const VERSION: &str = "1.85";
 pub(crate) fn check() -> Result<()> {
     let install = ["toolchain", "install", VERSION, "--profile", "minimal"];
     if std::env::var_os("CI").is_some() {
-        // Without a network this fails, but the compiler may be installed already.
+        // Without a network, this command fails, but the compiler may be installed already.
         let _ = output(Command::new("rustup").args(install));
     }
     let mut which = Command::new("rustup");
@@ -41,7 +41,7 @@ pub(crate) fn check() -> Result<()> {
         command.args(["--package", name]);
     }
     command.env("RUSTC", compiler.trim());
-    // A separate folder, because otherwise the outputs of the two compilers would replace each
+    // Use a separate folder, because otherwise the outputs of the two compilers would replace each
     // other.
     command.env("CARGO_TARGET_DIR", root().join("target/oldest"));
     perform(&mut command)

@@ -54,7 +54,7 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     steps.step("metadata and content", content);
     steps.step("rehearsal", || {
         // With `--workspace`, cargo publishes in dependency order, and verifies each package with
-        // the other packages of this workspace instead of those in the registry.
+        // the other packages of this workspace instead of the packages in the registry.
         let mut command = cargo(&["publish", "--workspace", "--dry-run", "--locked"]);
         if options.no_verify {
             command.arg("--no-verify");

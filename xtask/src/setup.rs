@@ -21,11 +21,13 @@ pub(crate) fn run() -> Result<()> {
     programs(&PROGRAMS)
 }
 
-/// System programs that tests start. Each name is that of the executable and of the Debian package.
+/// System programs that tests start. Each name is the name of both the executable and the Debian
+/// package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
-/// Installs system programs if `CI` is set. Otherwise lists the missing ones, whose tests are then
-/// skipped, because nothing may be installed on a developer's machine without a request.
+/// Installs system programs if `CI` is set. Otherwise prints the missing programs, because nothing
+/// may be installed on a developer's machine without a request. The tests that need a missing
+/// program are then skipped.
 pub(crate) fn programs(names: &[&str]) -> Result<()> {
     let (found, missing): (Vec<&str>, Vec<&str>) = names
         .iter()
@@ -110,7 +112,8 @@ fn install_python(environment: &str, lock: &str) -> Result<()> {
     println!("installing the packages of {}", lock.display());
     perform(
         Command::new("python3")
-            // Create a new environment, because one of another Python version cannot be updated.
+            // Create a new environment, because an environment of another Python version cannot be
+            // updated.
             .args(["-m", "venv", "--clear"])
             .arg(&environment),
     )?;
@@ -122,7 +125,7 @@ fn install_python(environment: &str, lock: &str) -> Result<()> {
                 "install",
                 "--quiet",
                 "--disable-pip-version-check",
-                // pip must install only what the lock file lists.
+                // pip must install only packages that the lock file lists.
                 "--no-deps",
             ])
             .arg("--requirement")

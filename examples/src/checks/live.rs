@@ -25,7 +25,7 @@ const GONE: &[&str] = &[
     "Client disconnected",
 ];
 
-/// Object whose items consist of its number and the key.
+/// Object whose item for a key consists of the object's number and the key.
 struct Numbered(u32);
 
 impl Items for Numbered {
@@ -114,7 +114,7 @@ impl Checks {
             });
             tokio::select! {
                 answer = c.service.call_back(wait, 2).into_future() => {
-                    bail!("it has ended: {answer:?}")
+                    bail!("the call has ended: {answer:?}")
                 }
                 () = called.notified() => {}
             }
@@ -267,9 +267,9 @@ impl Checks {
         });
         // The protocol does not specify the result, so ignore it.
         let _: Value = self.untyped("progress", args!(record, 200)).await?;
-        // All calls of the callback were sent before the call ended. The last ones may start
+        // All calls of the callback were sent before the call ended. The last calls may start
         // slightly later.
-        eventually("not all steps came", async || {
+        eventually("some steps did not arrive", async || {
             Ok(seen.lock().unwrap_or_else(PoisonError::into_inner).len() == 200)
         })
         .await?;
@@ -277,7 +277,8 @@ impl Checks {
         same(&*seen, &Vec::from_iter(0..200))
     }
 
-    /// Functions in arguments end with their call. Later calls of them must fail immediately.
+    /// Checks that a function in an argument ends with its call, and that later calls of the
+    /// function fail immediately.
     async fn ended_callbacks(&self) -> Outcome {
         let double: Callback<i64, i64> = Callback::new(|i| async move { 2 * i });
         let back: Function = self.untyped("echo", args!(double)).await?;
@@ -359,7 +360,7 @@ impl Checks {
         let mut counted = self.service.count(1_000_000, 0.3).await?;
         same(counted.try_next().await?, Some(0))?;
         let waited = timeout(Duration::from_millis(50), counted.next()).await;
-        ensure!(waited.is_err(), "the next came too early");
+        ensure!(waited.is_err(), "the next item came too early");
         drop(counted);
         none_is_left().await
     }

@@ -27,13 +27,13 @@ pub struct Options {
     /// Full id of the service to check.
     #[arg(long)]
     pub service: String,
-    /// Workspace to connect to. Default: the user's own.
+    /// Workspace to connect to. Default: the user's own workspace.
     #[arg(long)]
     pub workspace: Option<String>,
     /// Access token for the workspace.
     #[arg(long)]
     pub token: Option<String>,
-    /// Id of this client. Default: a random one.
+    /// Id of this client. Default: a random id.
     #[arg(long)]
     pub client_id: Option<String>,
     /// Transport: `websocket`, `http` or `auto`.
@@ -43,18 +43,18 @@ pub struct Options {
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
     /// Number of concurrent calls in checks of concurrency. Over HTTP, the Python server loses
-    /// messages when more than 100 arrive at once.
+    /// messages when more than 100 messages arrive at once.
     #[arg(long, default_value_t = 300)]
     pub burst: u32,
-    /// Language of the service: `rust`, `python` or `js`. Checks that do not apply to it are
-    /// skipped. Default: run only checks that apply to all languages.
+    /// Language of the service: `rust`, `python` or `js`. Checks that do not apply to this language
+    /// are skipped. Default: run only checks that apply to all languages.
     #[arg(long)]
     pub host_language: Option<String>,
 }
 
 /// Timeout of a check.
 const LIMIT: Duration = Duration::from_secs(90);
-/// Maximum time for a call to fail that must fail immediately. Generous, for slow machines.
+/// Maximum duration of a call that must fail immediately. Long enough for slow machines.
 const AT_ONCE: Duration = Duration::from_secs(5);
 const MEGABYTE: usize = 1 << 20;
 
@@ -150,15 +150,15 @@ async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     Ok(())
 }
 
-/// Returns the error of `call`, which must fail immediately. Its message must contain one of
-/// `words`.
+/// Returns the error of `call`, which must fail immediately. The message of the error must contain
+/// one of `words`.
 async fn fails_at_once<T: std::fmt::Debug, E: std::fmt::Display>(
     call: impl IntoFuture<Output = Result<T, E>>,
     words: &[&str],
 ) -> anyhow::Result<E> {
     match timeout(AT_ONCE, call.into_future()).await {
-        Err(_) => bail!("it has not failed within {AT_ONCE:?}"),
-        Ok(Ok(result)) => bail!("it has not failed but answered {}", short(&result)),
+        Err(_) => bail!("the call has not failed within {AT_ONCE:?}"),
+        Ok(Ok(result)) => bail!("the call has not failed but returned {}", short(&result)),
         Ok(Err(error)) => {
             let text = format!("{error:#}");
             let said = words.iter().any(|word| text.contains(word));

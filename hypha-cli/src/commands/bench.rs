@@ -87,7 +87,7 @@ async fn measure(
         .iter()
         .any(|argument| !matches!(argument.source, Source::Value(_)))
     {
-        let text = "functions and files serve one call only, and a measurement makes many";
+        let text = "functions and files serve one call only, and a measurement makes many calls";
         return Err(Failure::Usage(text.into()).into());
     }
     let args = super::call::encode(arguments, properties, &Progress::new()).await?;
@@ -96,8 +96,8 @@ async fn measure(
             .call::<RawValue>(method, args.clone())
             .timeout(options.timeout)
     };
-    // Not measured, because the first call looks up the service, and a method that fails should not
-    // be measured.
+    // Do not measure the first call, because it also looks up the service. If it fails, the
+    // measurement has no value.
     call().await.context("the first call has failed")?;
     let begin = Instant::now();
     let workers = (0..options.concurrency).map(|_| async {

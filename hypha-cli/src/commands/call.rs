@@ -124,7 +124,7 @@ async fn call(
         call = call.timeout(limit);
     }
     let result = call.await?;
-    // Checks for a stream first, because peers in other languages encode a stream as an object of
+    // Check for a stream first, because peers in other languages encode a stream as an object of
     // functions.
     if let Ok(stream) = result.decode_as::<RemoteStream<Value>>() {
         return print_stream(stream, options, progress).await;

@@ -15,7 +15,7 @@ use crate::{duration, output};
 /// Log in with a browser and store the token
 ///
 /// Prints the URL of the login page and opens the page in a browser, if there is one. The token is
-/// stored in the configuration file, which only the user can read. Later commands use it.
+/// stored in the configuration file, which only the user can read. Later commands use the token.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -58,7 +58,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         token: Some(token.clone()),
         ..connection
     };
-    // Checks the token before storing it.
+    // This connection checks the token before the context stores it.
     let client = connection.options().silent(true).await?;
     let (user, workspace) = (client.user(), client.workspace());
     client.disconnect().await;
@@ -77,8 +77,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     ))
 }
 
-/// Returns the name of the context that will store the token, and the server. A new context is
-/// named after the option `--context`, or after the host.
+/// Returns the name of the context that will store the token, and the connection settings. A new
+/// context is named after the option `--context`, or after the host.
 fn target(options: &ConnectionOptions) -> Result<(String, Connection)> {
     let mut config = Config::load()?;
     if let Some(name) = &options.context {
@@ -144,7 +144,7 @@ async fn by_browser(connection: &Connection, options: &Options) -> Result<String
 
 /// Opens a URL in the user's browser, if there is one.
 fn open(url: &str) {
-    // Opens only web pages, because the server chooses the URL and another scheme could start a
+    // Open only web pages, because the server chooses the URL, and another scheme could start a
     // program.
     if !(url.starts_with("https://") || url.starts_with("http://")) {
         return;

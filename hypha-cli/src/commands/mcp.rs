@@ -255,8 +255,8 @@ impl rmcp::ServerHandler for Bridge {
                 return Err(ErrorData::internal_error("the request was cancelled", None));
             }
         };
-        // Returned as a tool result, not as a protocol error, so that the model reads it and can
-        // correct its arguments.
+        // Return the error as a tool result and not as a protocol error, so that the model reads it
+        // and can correct its arguments.
         let result = match result {
             Ok(content) => CallToolResult::success(content),
             Err(error) => {

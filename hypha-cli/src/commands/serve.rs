@@ -12,7 +12,8 @@ const NAME: &str = "hypha serve";
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    // Not parsed here, because the server parses its own options and those of the Python server.
+    // This program does not parse the arguments, because the server parses its own options and the
+    // options of the Python server.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }

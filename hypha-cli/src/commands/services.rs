@@ -147,7 +147,7 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
                 changes(&known, &services, options)?;
                 (known, failures) = (services, 0);
             }
-            // Retries, because the connection may be reconnecting.
+            // Retry, because the connection may be reconnecting.
             Err(error) if failures < 3 => {
                 failures += 1;
                 output::report(&error);

@@ -184,7 +184,8 @@ async fn choose(id: String, context: Option<String>) -> Result<()> {
     config.get(&name)?;
     if let Some(profile) = config.contexts.get_mut(&name) {
         profile.workspace = Some(id.clone());
-        // Connects to the workspace, so that a workspace that the user may not enter is not stored.
+        // Connect to the workspace first, so that the context does not store a workspace that the
+        // user may not enter.
         let mut options = hypha_rpc::connect(&profile.server_url)
             .workspace(&id)
             .silent(true);

@@ -118,8 +118,8 @@ fn from_text(text: &str, is_text: bool) -> Value {
     }
 }
 
-/// Reads a file according to its extension: `.json` is a JSON value, `.npy` an array. Any other
-/// file is a string if the parameter takes a string, otherwise bytes.
+/// Reads a file according to its extension: `.json` is a JSON value, and `.npy` is an array. Any
+/// other file is a string if the parameter takes a string, otherwise bytes.
 fn from_file(path: &Path, is_text: bool) -> Result<Value> {
     let read = || format!("cannot read {}", path.display());
     let bytes = std::fs::read(path).with_context(read)?;

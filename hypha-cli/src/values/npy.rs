@@ -1,7 +1,7 @@
 //! Reads and writes NumPy files (`.npy`), which hold one array each.
 //
-// Written by hand, because the crates for this format depend on parsers for Python literals and big
-// integers, which the header of such a file does not need.
+// This module is written by hand. The crates for this format depend on parsers for Python literals
+// and big integers, which the headers of these files do not need.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hypha_rpc::{DType, NdArray};

@@ -100,7 +100,7 @@ fn describe(array: &NdArray) -> String {
 
 /// Returns the elements as nested lists, or `None` if they are not real numbers.
 fn elements(array: &NdArray) -> Option<Json> {
-    // Tries integers first, because a float cannot represent all integers above 2^53.
+    // Try integers first, because a float cannot represent all integers above 2^53.
     let flat = match (exact::<i64>(array), exact::<u64>(array)) {
         (Some(numbers), _) => numbers,
         (None, Some(numbers)) => numbers,

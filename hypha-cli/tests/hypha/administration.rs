@@ -1,4 +1,4 @@
-//! `hypha workspace`, `token`, `clients`, `kick` and `ping`.
+//! Tests `hypha workspace`, `token`, `clients`, `kick` and `ping`.
 
 use serde_json::Value as Json;
 

@@ -1,4 +1,4 @@
-//! `hypha bench`.
+//! Tests `hypha bench`.
 
 use serde_json::Value as Json;
 

@@ -1,4 +1,4 @@
-//! `hypha call`.
+//! Tests `hypha call`.
 
 use hypha_rpc::prelude::*;
 
@@ -40,7 +40,7 @@ async fn arguments_are_values_files_and_the_standard_input() -> anyhow::Result<(
 #[tokio::test]
 async fn arrays_are_read_from_and_written_to_files() -> anyhow::Result<()> {
     let host = Host::start().await?;
-    // Written by `numpy.save` for `numpy.array([[1, 2], [3, 4]], dtype="<f4")`.
+    // `numpy.save` wrote this header for `numpy.array([[1, 2], [3, 4]], dtype="<f4")`.
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
     let mut file = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
     file.extend(format!("{header:<117}\n").as_bytes());

@@ -1,4 +1,4 @@
-//! `hypha login`, `logout`, `whoami` and `context`.
+//! Tests `hypha login`, `logout`, `whoami` and `context`.
 
 use std::process::Stdio;
 
@@ -118,7 +118,7 @@ async fn a_login_stores_the_token_for_the_user_only() -> anyhow::Result<()> {
     let line = lines.next_line().await?.unwrap_or_default();
     let page = line.strip_prefix("Log in at ").unwrap_or_default();
     let (_, key) = page.split_once("key=").unwrap_or_default();
-    // Sends the same report as the login page.
+    // Send the same report as the login page.
     let login = host.client.get_service("public/hypha-login").await?;
     let args = hypha_rpc::args!(key = key, token = &token);
     login.call::<hypha_rpc::Value>("report", args).await?;

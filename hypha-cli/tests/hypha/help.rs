@@ -1,4 +1,4 @@
-//! Help, completions and manual pages.
+//! Tests the help, the completions and the manual pages.
 
 use crate::support::{Folder, command};
 
@@ -13,7 +13,7 @@ fn subcommands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let list = list.take_while(|line| !line.trim().is_empty());
     let names = list.filter_map(|line| line.strip_prefix("  "));
-    // Descriptions that are continued are indented further.
+    // The continuation lines of descriptions are indented further.
     let names = names.filter(|line| !line.starts_with(' '));
     let names = names.filter_map(|line| line.split_whitespace().next());
     names

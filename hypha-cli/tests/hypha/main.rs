@@ -1,4 +1,4 @@
-//! The program `hypha`, with a server in this process.
+//! Tests the program `hypha`, with a server in this process.
 
 mod administration;
 mod bench;

@@ -1,4 +1,4 @@
-//! `hypha mcp`.
+//! Tests `hypha mcp`.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! The commands of `docs/operate/command.md`.
+//! Tests the commands of `docs/operate/command.md`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::support::{Folder, ROOT_TOKEN, command, interrupt};
 
 const PAGE: &str = include_str!("../../../docs/operate/command.md");
 
-/// Returns the blocks for a shell.
+/// Returns the code blocks of the page that a shell can run.
 fn blocks() -> Vec<&'static str> {
     let parts = PAGE.split("```sh\n").skip(1);
     parts
@@ -140,7 +140,7 @@ async fn every_command_of_the_page_works() -> anyhow::Result<()> {
                 shell.args(["-euo", "pipefail", "-c", &ends.join("\n")]);
                 set_variables(&mut shell, &folder, &url);
                 if block.contains("--context lab") {
-                    // Removed, so that the command uses the token of the context.
+                    // Remove the variable, so that the command uses the token of the context.
                     shell.env_remove("HYPHA_TOKEN");
                 }
                 let output = shell.output().await?;

@@ -1,4 +1,4 @@
-//! `hypha schema`.
+//! Tests `hypha schema`.
 
 use hypha_schema::{Description, Format};
 

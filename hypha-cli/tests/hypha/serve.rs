@@ -1,4 +1,4 @@
-//! `hypha serve` and `hypha dev`.
+//! Tests `hypha serve` and `hypha dev`.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! `hypha services` and `hypha describe`.
+//! Tests `hypha services` and `hypha describe`.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! A server with a sample service, and a run of the program.
+//! Provides a server with a sample service, and runs the program.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -150,7 +150,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     for variable in ["SERVER_URL", "TOKEN", "WORKSPACE", "CONTEXT"] {
         command.env_remove(format!("HYPHA_{variable}"));
     }
-    // Hides the contexts of the user who runs the tests.
+    // Hide the contexts of the user who runs the tests.
     command
         .env("HYPHA_CONFIG", "/nowhere/hypha.json")
         .args(arguments);

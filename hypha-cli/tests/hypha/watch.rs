@@ -1,4 +1,4 @@
-//! `hypha watch` and `hypha logs`.
+//! Tests `hypha watch` and `hypha logs`.
 
 use std::process::Stdio;
 
@@ -61,7 +61,7 @@ async fn the_log_of_a_workspace_is_printed() -> anyhow::Result<()> {
     let token = manager.generate_token(None).await?;
     let workspace = host.client.workspace();
     let place = ["--token", &token, "--workspace", &workspace];
-    // `logs` shows only the entries of the user of its token, and a created token has another user.
+    // `logs` shows only the entries of the token's user, and a created token has another user.
     let text = host.stdout(&[&["logs"], &place[..]].concat()).await?;
     assert!(!text.contains("stage"), "{text}");
     let json = host

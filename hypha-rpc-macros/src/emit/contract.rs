@@ -1,8 +1,8 @@
-//! Generates the trait: the user's own, except that each `async fn` becomes a function that returns
-//! a `Send` future.
+//! Generates the trait: the user's trait, except that each `async fn` becomes a function that
+//! returns a `Send` future.
 //!
 //! The runtime spawns each call as a task, so futures must be `Send`; an `async fn` in a trait does
-//! not guarantee that. Implementations may still be written as `async fn`.
+//! not guarantee this. Implementations may still be written as `async fn`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -15,7 +15,8 @@ use crate::diag::located;
 use crate::doc_text::{self, MethodText};
 use crate::{attrs, lower, source, types};
 
-/// Generates the trait. Also called for wrong contracts, so it must accept any trait.
+/// Generates the trait. The macro also calls this function for wrong contracts, so this function
+/// must accept any trait.
 pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     let mut item = item.clone();
     let span = Span::mixed_site();
@@ -102,7 +103,8 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     };
     // The trait already has these bounds. Repeating them on the method makes rustc report a missing
     // bound once instead of once per future. `Sized` makes `dyn Contract` a valid type, so that the
-    // user sees the message that `dyn` cannot be sent, instead of one about dyn compatibility.
+    // user sees the message that `dyn` cannot be sent, instead of a message about dyn
+    // compatibility.
     let clause = function.sig.generics.make_where_clause();
     clause.predicates.push(parse_quote_spanned! {span=>
         Self: ::core::marker::Sized + ::core::marker::Sync + 'static

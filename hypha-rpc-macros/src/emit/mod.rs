@@ -1,8 +1,8 @@
 //! Generates code from the model: one file for each public item, `schema` for the schemas of
 //! methods, and `values` for the parts that depend on the types of arguments and results.
 //!
-//! `parse` calls this module, which reports no errors: `lower` has found them, or rustc finds them
-//! in the generated code.
+//! `parse` calls this module, which reports no errors: `lower` has found all errors, except those
+//! that rustc finds in the generated code.
 
 use proc_macro2::TokenStream;
 use syn::{ItemImpl, ItemTrait};

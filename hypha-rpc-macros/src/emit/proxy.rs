@@ -1,8 +1,8 @@
-//! Generates `FooProxy`, whose methods call those of a remote service.
+//! Generates `FooProxy`, whose methods call the methods of a remote service.
 //!
-//! The only inherent methods of the proxy are those of the contract, so that no name can clash.
-//! Everything else is in the trait `Proxy`. A method returns a `Call`, which is lazy, accepts
-//! options such as a timeout, and becomes a future with `.await`.
+//! The only inherent methods of the proxy are the methods of the contract, so that no name can
+//! clash. Everything else is in the trait `Proxy`. A method returns a `Call`, which is lazy,
+//! accepts options such as a timeout, and becomes a future with `.await`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;

@@ -1,5 +1,5 @@
-//! Generates the schema of a method, as a statement that builds it when the service, or a service
-//! with an object that has this contract, is registered.
+//! Generates a statement that builds the schema of a method. The statement runs at the registration
+//! of a service with this contract, or of a service with an object of this contract.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
@@ -13,9 +13,9 @@ use crate::model::{Method, OutputKind};
 
 /// Generates the statement that adds the schema of one method to `__methods`.
 ///
-/// The three references before `ReturnOf` select the most specific of its traits: method lookup
-/// removes one reference after another, so the macro need not know which traits a type implements.
-/// A result without a schema is allowed; an argument without one is an error.
+/// The three references before `ReturnOf` select the most specific trait that applies: method
+/// lookup removes one reference after another, so the macro need not know which traits a type
+/// implements. A result without a schema is allowed; an argument without a schema is an error.
 pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
     let span = located(method.ident.span());
     let private = &shown(private, span);

@@ -1,8 +1,9 @@
 //! Generates `FooService<T>`, which makes an implementation `T` of the contract a service.
 //!
 //! A wrapper is necessary, because a blanket implementation of `IntoService` for all `T: Foo` would
-//! conflict with that of another contract. The struct itself has no bound on `T`, so that a type
-//! that does not implement the trait is reported once, at the registration.
+//! conflict with the blanket implementation for another contract. The struct itself has no bound on
+//! `T`, so that rustc reports a type that does not implement the trait only once, at the
+//! registration.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -206,7 +207,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     }
     let answer = answer(private, &method.output);
     // Generate this even for a method without arguments, because `args` rejects a call with too
-    // many.
+    // many arguments.
     let args = quote_spanned!(span=> __incoming.args(&[#(#wire_names),*])?;);
     let args = if index == 0 {
         args
@@ -315,8 +316,8 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     }
 }
 
-/// Returns the type of the result if its name may be that of `bytes::Bytes` or an `ndarray` array,
-/// whose bytes are sent without a copy.
+/// Returns the type of the result if its name may be the name of `bytes::Bytes` or an `ndarray`
+/// array, whose bytes are sent without a copy.
 fn shared_bytes(private: &Ident, output: &Output) -> Option<TokenStream> {
     let ok = match &output.kind {
         OutputKind::Fallible(parts) => &parts.0,

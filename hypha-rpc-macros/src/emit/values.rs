@@ -1,8 +1,8 @@
 //! Generates the parts that depend on the types of arguments and results: the codec of an argument,
 //! and the types of a result.
 //!
-//! A macro sees only names. If the meaning of a type matters and its name does not determine it,
-//! the generated code contains an expression that rustc resolves, for example because inherent
+//! A macro sees only names. Where the meaning of a type matters and its name does not determine the
+//! meaning, the generated code contains an expression that rustc resolves. For example, inherent
 //! methods take precedence over trait methods.
 
 use proc_macro2::TokenStream;
@@ -32,8 +32,8 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     } else if types::is_optional_byte_slice(ty) {
         quote_spanned!(span=> #private::optional_byte_argument())
     } else if types::may_be_shared_bytes(ty) {
-        // rustc determines whether the type is `bytes::Bytes`. Other types do not take this path,
-        // because rustc would underline only the beginning of a wrong type.
+        // rustc determines whether the type is `bytes::Bytes`. Other types do not use this
+        // expression, because rustc would underline only the beginning of a wrong type.
         quote_spanned!(span=> #private::ArgumentOf::<#ty>::codec())
     } else if let Some(described) =
         types::with_binary(ty, &parse_quote_spanned!(span=> #private::Binary))
@@ -96,7 +96,7 @@ pub(super) fn documented_types(
     changed.then(|| call_types(private, &plain))
 }
 
-/// Returns the output with unknown kinds replaced by plain ones, and whether there was an unknown
+/// Returns the output with unknown kinds replaced by plain kinds, and whether there was an unknown
 /// kind. A type whose name ends with `Result` stays unknown.
 fn written(output: &Output) -> (Output, bool) {
     let stream = output.stream.as_deref().map(written);
@@ -155,10 +155,11 @@ pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, To
     }
 }
 
-/// Returns a constant expression that says whether the output is a `Result`.
+/// Returns a constant expression that is true if the output is a `Result`.
 ///
-/// If the tokens do not show it, rustc decides: the inherent constant of `Probe<Result<..>>` takes
-/// precedence over that of the trait `NotAResult`, even behind an alias.
+/// If the tokens do not show whether the output is a `Result`, rustc decides: the inherent constant
+/// of `Probe<Result<..>>` takes precedence over the constant of the trait `NotAResult`, even behind
+/// an alias.
 pub(super) fn fallible(private: &Ident, output: &Output) -> TokenStream {
     let whole = &output.whole;
     let span = located(whole.span());

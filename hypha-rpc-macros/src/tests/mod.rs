@@ -1,4 +1,4 @@
-//! Tests on tokens: expansions of contracts, and the errors of wrong ones.
+//! Tests on tokens: expansions of contracts, and the errors of wrong contracts.
 
 use proc_macro2::TokenStream;
 

@@ -8,7 +8,7 @@ mod targets;
 ///
 /// # Panics
 ///
-/// If there is no such target, or the input violates a guarantee of the crate.
+/// Panics if there is no such target, or if the input violates a guarantee of the crate.
 pub fn run(target: &str, input: &[u8]) {
     targets::run(target, input);
 }

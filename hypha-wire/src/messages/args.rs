@@ -2,8 +2,8 @@
 //! front of them into the same buffer.
 //!
 //! Callers encode the arguments before they know the session of the call. So the buffer starts with
-//! unused headroom, into which the routing is written last. Used by generated proxies, dispatch and
-//! the engine.
+//! unused headroom, into which the routing is written last. Generated proxies, dispatch and the
+//! engine use this encoder.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::values::raw::RawValue;
 use crate::values::splice::{SPLICED_BYTES, Splice};
 use crate::values::value::{Handle, Value};
 
-/// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Enough for two
+/// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. They are enough for two
 /// addresses with long ids, a method path and two nested sessions. Longer routing goes into a
 /// separate buffer; a transport that needs the message in one buffer then copies all of it.
 const HEADROOM: usize = 384;
@@ -61,9 +61,10 @@ pub struct Args {
 /// Map of keyword arguments while it is being written.
 #[derive(Clone, Debug)]
 struct KeywordMap {
-    /// Position of its header in the buffer.
+    /// Position of the header of the map in the buffer.
     start: usize,
-    /// Number of bytes reserved for its header, based on the expected number of arguments.
+    /// Number of bytes reserved for the header of the map, based on the expected number of
+    /// arguments.
     head: usize,
     /// Number of arguments so far.
     count: u32,
@@ -145,12 +146,13 @@ impl Args {
         }
     }
 
-    /// Adds an optional positional argument. The argument is not sent if it and all later ones are
-    /// nil, so that the defaults of a service in another language apply.
+    /// Adds an optional positional argument. The argument is not sent if it and all later arguments
+    /// are nil, so that the defaults of a service in another language apply.
     pub fn push_optional<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         let start = self.buf.len();
         if self.push_value(name, value) {
-            // Spliced data leaves nothing in the buffer, so it is not mistaken for a nil.
+            // Spliced data leaves nothing in the buffer, so the comparison does not mistake it for
+            // a nil.
             let nil = self.buf[start..] == [rmp::Marker::Null.to_u8()];
             self.omissible = if nil { self.omissible + 1 } else { 0 };
         }
@@ -168,7 +170,7 @@ impl Args {
         self.named.is_none()
     }
 
-    /// Encodes a positional argument. Returns whether that succeeded.
+    /// Encodes a positional argument. Returns whether the encoding succeeded.
     fn push_value<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> bool {
         if !self.takes_positional() {
             return false;
@@ -187,7 +189,8 @@ impl Args {
 
     /// Adds a positional argument that is already encoded.
     ///
-    /// After a keyword argument this is an error, which [`finish`](Self::finish) returns.
+    /// A positional argument after a keyword argument is an error, which [`finish`](Self::finish)
+    /// returns.
     pub fn push_packed(&mut self, value: Packed) {
         if !self.takes_positional() {
             return;
@@ -201,8 +204,9 @@ impl Args {
 
     /// Adds a positional argument that is already encoded, given as msgpack.
     ///
-    /// The bytes are not checked: they must be one value. 16 KiB or more are not copied. After a
-    /// keyword argument this is an error, as with [`push_packed`](Self::push_packed).
+    /// The bytes are not checked: they must be one value. Bytes of 16 KiB or more are not copied.
+    /// As with [`push_packed`](Self::push_packed), a positional argument after a keyword argument
+    /// is an error.
     pub fn push_encoded(&mut self, value: bytes::Bytes) {
         self.push_packed(if value.len() < SPLICED_BYTES {
             Packed {
@@ -248,7 +252,7 @@ impl Args {
         match decoder.token()? {
             Token::Nil => Ok(Args::new(0, 0)),
             Token::Map(len) => {
-                // Check the number before reserving memory for it.
+                // Check the number of arguments before reserving memory for them.
                 let entries = checked_len(len)?;
                 let mut args = Args::new(0, len as usize);
                 for _ in entries {
@@ -279,7 +283,8 @@ impl Args {
 
     /// Adds a positional argument that is a list of encoded items.
     ///
-    /// After a keyword argument this is an error, as with [`push_packed`](Self::push_packed).
+    /// As with [`push_packed`](Self::push_packed), a positional argument after a keyword argument
+    /// is an error.
     pub fn push_list(&mut self, items: Vec<Packed>) {
         if !self.takes_positional() {
             return;
@@ -323,7 +328,8 @@ impl Args {
         }
     }
 
-    /// Writes the name of a keyword argument. Before the first one, writes the header of the map.
+    /// Writes the name of a keyword argument. Before the first keyword argument, writes the header
+    /// of the map.
     fn begin_named(&mut self, name: &str) {
         if self.named.is_none() {
             // Drop the trailing nils now, because they are no longer at the end of the buffer once
@@ -508,7 +514,7 @@ impl Front<'_> {
             session,
         } = self.head;
         // Write the keys in the order of the Python client, so that frames can be compared with
-        // recorded ones.
+        // recorded frames.
         let optional = [("parent", parent), ("session", session)];
         pack::put_map_head(
             out,
@@ -554,7 +560,7 @@ impl ReplyMode<'_> {
         }
     }
 
-    /// Writes the entries of EXTRA that say how to respond.
+    /// Writes the entries of EXTRA that describe the form of the response.
     fn put(&self, out: &mut Vec<u8>) {
         match *self {
             Self::None => {}

@@ -6,14 +6,15 @@
 //! removes it or disconnects, or when no chunk has arrived for five minutes.
 //!
 //! Invariant: the store's `used` is the sum of its peers' `used`, and a peer's `used` is the sum of
-//! the `cost` of its messages. All three change together, after the charge, which may fail.
+//! the `cost` of its messages. These values change together, and only after the charge has
+//! succeeded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-// That of std, except in a browser, which has a clock of its own.
+// `web_time` re-exports `Instant` of std, except in a browser, where std has no clock.
 use web_time::Instant;
 
 use crate::values::memory::{MemoryCharge, PeerMemory};
@@ -27,19 +28,19 @@ const PEER_SHARE: usize = 2;
 /// Maximum wait for the next chunk of a message.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// The first chunk reserves room for this many chunks of its length, because a large buffer is
-/// copied each time it grows. The value is 17, because a message with 16 chunks of data is slightly
-/// longer than the data. The peer is charged for the whole reservation. If its account has no room
-/// for that, only the first chunk is reserved and charged.
+/// copied each time it grows. The value is 17 and not 16, because the headers of a message make 16
+/// chunks of data slightly longer. The peer is charged for the whole reservation. If its account
+/// has no room for that, only the first chunk is reserved and charged.
 const RESERVED_CHUNKS: usize = 17;
-/// Maximum number of bytes that the first chunk reserves: otherwise a peer that sends nothing more
-/// would hold 17 times as much as it sent.
+/// Maximum number of bytes that the first chunk reserves. Without this maximum, a peer that sends
+/// only one large chunk would hold 17 times the length of the chunk.
 const MAX_RESERVED: usize = 32 << 20;
 /// Bytes charged for each chunk and message in addition to its content. Otherwise a peer could add
 /// an unlimited number of empty chunks.
 const OVERHEAD: usize = 128;
 
-/// Error of a request to the chunk store. The messages of `Exists` and `Unknown` are exactly those
-/// of the Python client, so that callers see the same error from every peer.
+/// Error of a request to the chunk store. The messages of `Exists` and `Unknown` are exactly the
+/// messages of the Python client, so that callers see the same error from every peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChunkError {
@@ -60,7 +61,7 @@ pub enum ChunkError {
         /// Index of the first missing chunk.
         index: u64,
     },
-    /// The chunk was already joined with the previous ones, and the new chunk has a different
+    /// The chunk was already joined with the previous chunks, and the new chunk has a different
     /// length.
     #[error("Message with key {key}: chunk {index} is there already, with another length.")]
     Differs {
@@ -114,8 +115,8 @@ struct Peer {
 }
 
 impl Peer {
-    /// Returns the key of the message to evict before the peer can start another: the message whose
-    /// last chunk is the oldest. Returns `None` if there is room.
+    /// Returns the key of the message to evict before the peer can start another message: the one
+    /// whose last chunk is the oldest. Returns `None` if there is room.
     fn oldest_if_full(&self) -> Option<String> {
         if self.entries.len() < MAX_ENTRIES {
             return None;
@@ -128,8 +129,7 @@ impl Peer {
 /// Incomplete message.
 struct Entry {
     /// Content of all chunks before the first gap. Each chunk is joined when it arrives and not at
-    /// the end, so that the work is spread over the transfer and no chunk keeps its frame in
-    /// memory.
+    /// the end. This spreads the work over the transfer, and no chunk keeps its frame in memory.
     joined: Vec<u8>,
     /// Position of each joined chunk in `joined`, by index.
     starts: Vec<usize>,
@@ -139,8 +139,8 @@ struct Entry {
     touched: Instant,
     /// Bytes that the message occupies.
     cost: usize,
-    /// Bytes charged to the account of the peer. At least `cost`, because a charge is only returned
-    /// as a whole, when the message is removed from the store.
+    /// Bytes charged to the account of the peer. The number is at least `cost`, because a charge is
+    /// only returned as a whole, when the message is removed from the store.
     charged: usize,
     /// Charges to the account of the peer, released when dropped.
     charges: Vec<MemoryCharge>,
@@ -181,8 +181,8 @@ impl Entry {
     }
 
     /// Returns the effects of the chunk `index` of `len` bytes: first with room reserved for later
-    /// chunks, then without. The caller uses the second `Growth` if there is no memory for the
-    /// first.
+    /// chunks, then without this room. The caller uses the second `Growth` if there is no memory
+    /// for the first.
     fn growth(&self, index: u64, len: usize) -> [Growth; 2] {
         let replaced = self.early.get(&index).map(bytes::Bytes::len);
         let capacity = self.joined.capacity();
@@ -220,7 +220,7 @@ impl Entry {
         [with(ample.max(needed)), with(needed)]
     }
 
-    /// Returns the index that follows the highest chunk so far, for `append`.
+    /// Returns the index after the highest chunk index so far, for `append`.
     fn next(&self) -> u64 {
         match self.early.last_key_value() {
             Some((last, _)) => last.saturating_add(1),
@@ -241,7 +241,7 @@ impl Entry {
     /// # Panics
     ///
     /// Panics if the chunk replaces a joined chunk of a different length. [`ChunkStore::set`]
-    /// checks that first.
+    /// checks the length first.
     fn put(&mut self, index: u64, data: bytes::Bytes, capacity: usize) {
         self.joined
             .reserve_exact(capacity.saturating_sub(self.joined.len()));
@@ -286,8 +286,8 @@ impl ChunkStore {
     /// Starts the message `key` of the peer `from`.
     ///
     /// First drops all messages that have not received a chunk for five minutes. If the peer still
-    /// has 64 incomplete messages, evicts the one whose last chunk is the oldest, so that a peer
-    /// that never finishes a message can still start another.
+    /// has 64 incomplete messages, evicts the message whose last chunk is the oldest. Otherwise a
+    /// peer that never finishes a message could not start another.
     ///
     /// # Errors
     ///
@@ -350,9 +350,9 @@ impl ChunkStore {
     /// # Errors
     ///
     /// - [`ChunkError::Unknown`] if the peer has no message with this key.
-    /// - [`ChunkError::Differs`] if the chunk replaces one of a different length that is already
-    ///   joined, because the joined bytes cannot move. A chunk is joined when all chunks before it
-    ///   have arrived.
+    /// - [`ChunkError::Differs`] if the chunk would replace a joined chunk of a different length,
+    ///   because the joined bytes cannot move. A chunk is joined when all chunks before it have
+    ///   arrived.
     /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
     /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn set(
@@ -389,7 +389,7 @@ impl ChunkStore {
         let peer = self.peers.get_mut(from).ok_or_else(|| unknown(key))?;
         let entry = peer.entries.get_mut(key).ok_or_else(|| unknown(key))?;
         // The limits of the store are already checked, and nothing has been changed. So if the
-        // account refuses the charge, the message stays as it was.
+        // account refuses the charge, the message stays unchanged.
         let memory = self.memory.as_ref();
         let after = |growth: Growth| entry.cost.saturating_sub(growth.freed) + growth.cost;
         let (ample_cost, least_cost) = (after(ample), after(least));

@@ -1,4 +1,4 @@
-//! Second segment of a message (EXTRA): the arguments of a call, and how to respond to it.
+//! Second segment of a message (EXTRA): the arguments of a call and the form of the response.
 //!
 //! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read; all other keys are
 //! skipped. Otherwise a peer could add a `from` here that replaces the `from` of the first segment,
@@ -24,7 +24,7 @@ use crate::values::value::Handle;
 pub struct Extra {
     /// Arguments of the call.
     pub args: IncomingArgs,
-    /// Form of the response, if the caller expects one.
+    /// Form of the response, if the caller expects a response.
     pub promise: Option<Promise>,
     /// Heartbeat interval in seconds (`t`), given with [`Promise::Star`].
     pub interval: Option<f64>,
@@ -101,8 +101,8 @@ pub struct FullPromise {
 /// each argument needs 16 bytes of memory for its span.
 const MAX_ARGS: u32 = 65_536;
 
-/// Maximum heartbeat interval, in seconds (31 years). A longer one would overflow the arithmetic of
-/// timers. Infinity and NaN are not valid intervals.
+/// Maximum heartbeat interval, in seconds (31 years). A longer interval would overflow the
+/// arithmetic of timers. Infinity and NaN are not valid intervals.
 const MAX_INTERVAL: f64 = 1e9;
 
 /// Start and end of a value in the second segment.
@@ -160,13 +160,14 @@ impl Extra {
             };
             read.map_err(|error| error.in_key(key))?;
         }
-        // After all entries are read, because `data` may come before or after `_enc`.
+        // Do this after all entries are read, because `data` may come before or after `_enc`.
         if let (Some(encrypted), Some(data)) = (&mut extra.encrypted, &extra.data) {
             encrypted.data = from_slice(data).map_err(|error| error.in_key("data"))?;
         }
         let mut named = Vec::new();
         if with_kwargs {
-            // After all entries are read, because `with_kwargs` may come before or after `args`.
+            // Do this after all entries are read, because `with_kwargs` may come before or after
+            // `args`.
             let last = positional.pop();
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&raw, span))?;
         }
@@ -215,8 +216,8 @@ fn no_kwargs() -> DecodeError {
     DecodeError::new("keyword arguments must be a map")
 }
 
-/// Returns the range of `len` arguments, or an error if there are more than [`MAX_ARGS`]. Must be
-/// called before memory is reserved for them.
+/// Returns the range of `len` arguments, or an error if there are more than [`MAX_ARGS`]. Callers
+/// must call this before they reserve memory for the arguments.
 pub(super) fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError> {
     if len > MAX_ARGS {
         return Err(DecodeError::new(format!(
@@ -343,7 +344,7 @@ impl IncomingArgs {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no argument at `index` or it is not a list.
+    /// Returns an error if there is no argument at `index`, or if the argument is not a list.
     pub fn items(&self, index: usize) -> Result<Self, DecodeError> {
         // The clone below keeps the account of the arguments and the rest of their memory limit.
         let Some(&(start, _)) = self.positional.get(index) else {
@@ -504,7 +505,7 @@ mod tests {
         assert_eq!(parsed(json!({"data": 1})), None);
         assert_eq!(parsed(json!({"_enc": null, "data": 1})), None);
         assert_eq!(parsed(json!({"_enc": false})), None);
-        // Another version may have other fields, so only its number is read.
+        // Another version may have other fields, so only the version number is read.
         let other = parsed(json!({"_enc": {"v": 3, "key": 1}})).expect("encrypted");
         assert_eq!((other.version, other.data.len()), (3, 0));
 

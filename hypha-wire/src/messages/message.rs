@@ -1,5 +1,5 @@
-//! [`Message`]: a received message. Its routing is parsed immediately, its content on demand
-//! (`docs/protocol/02-messages.md`).
+//! [`Message`]: a received message. The routing is parsed immediately, and the content is parsed on
+//! demand (`docs/protocol/02-messages.md`).
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::values::value::{ConnectionRef, Map};
 pub struct Message {
     /// The frame that was parsed. It begins with the first segment.
     frame: bytes::Bytes,
-    /// Second segment and any bytes after it. Not part of `frame` if it was decrypted.
+    /// Second segment and any bytes after it. A decrypted second segment is not part of `frame`.
     extra: bytes::Bytes,
     /// Length of the map header of the first segment. Positions are `u32` to keep a message small,
     /// because many messages wait in queues.
@@ -62,20 +62,20 @@ pub struct Stamp<'a> {
 /// Message that a server forwards, in two consecutive buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamped {
-    /// First segment, and also the second segment if that has at most 8 KiB.
+    /// First segment, followed by the second segment if the second segment has at most 8 KiB.
     pub head: bytes::Bytes,
     /// Second segment of more than 8 KiB, otherwise empty. Shares the memory of the received
     /// message.
     pub rest: bytes::Bytes,
 }
 
-/// Maximum memory of the decoded entries of a first segment, in bytes. More than any known client
-/// needs, but low, because drivers decode the first segment, and a large value there would delay
-/// all other messages.
+/// Maximum memory of the decoded entries of a first segment, in bytes. The limit is higher than any
+/// known client needs. It is low, because drivers decode the first segment, and a large value there
+/// would delay all other messages.
 const MAX_DECODED_MAIN: usize = 1 << 20;
 
-/// Maximum length of a second segment that is copied after the first, in bytes. A longer one is
-/// shared, because copying it would cost more than a second buffer.
+/// Maximum length of a second segment that is copied after the first segment, in bytes. A longer
+/// second segment is shared, because copying it would cost more than a second buffer.
 const JOIN_EXTRA: usize = 8 * 1024;
 
 impl Stamped {
@@ -88,7 +88,7 @@ impl Stamped {
         self.head.len() + self.rest.len()
     }
 
-    /// Returns the message in one buffer. Copies only if there are two.
+    /// Returns the message in one buffer. Copies only if there are two buffers.
     pub fn into_bytes(self) -> bytes::Bytes {
         if self.rest.is_empty() {
             return self.head;
@@ -139,8 +139,8 @@ impl Message {
             let Some(known) = KEYS.iter().position(|known| known.as_bytes() == key) else {
                 continue;
             };
-            // Peers differ in the value that they use for a repeated key, so a sender could
-            // otherwise pass a check with one value and act with the other value.
+            // Peers differ in the value that they use for a repeated key. A sender could otherwise
+            // pass a check with one value and act with the other value.
             if values[known] != (0, 0) {
                 return Err(DecodeError::new("given twice").in_key(KEYS[known]));
             }
@@ -162,7 +162,7 @@ impl Message {
     }
 
     /// Returns the number of bytes that the message keeps in memory: the length of the frame, or
-    /// that of a longer decrypted second segment. Budgets charge this length.
+    /// the length of the decrypted second segment if that is longer. Budgets charge this length.
     #[expect(
         clippy::len_without_is_empty,
         reason = "a message has at least its first segment"
@@ -202,8 +202,8 @@ impl Message {
         self.text(SESSION)
     }
 
-    /// Returns the origin of the values in the message. Their handles are called through
-    /// `connection`.
+    /// Returns the origin of the values in the message. The handles in these values are called
+    /// through `connection`.
     pub fn origin(&self, connection: Arc<dyn ConnectionRef>) -> Origin {
         let slice = |key| match self.text(key) {
             Some(text) => self.frame.slice_ref(text.as_bytes()),
@@ -227,8 +227,9 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8, or if
-    /// the entries need more memory than 1 MiB or twice their length, whichever is more.
+    /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8. Also
+    /// returns an error if the entries need more memory than the larger of 1 MiB and twice their
+    /// length.
     pub fn main(&self) -> Result<Map, DecodeError> {
         let limit = MAX_DECODED_MAIN.max(2 * self.end as usize);
         from_span(&self.frame, 0, self.end as usize, limit)
@@ -239,7 +240,7 @@ impl Message {
         &self.frame[..self.end as usize]
     }
 
-    /// Returns the message with `extra` as its second segment, for example a decrypted one.
+    /// Returns the message with `extra` as its second segment, for example a decrypted segment.
     #[must_use]
     pub fn with_extra(&self, extra: bytes::Bytes) -> Message {
         Message {
@@ -274,13 +275,13 @@ impl Message {
     /// Returns the first key of the second segment that would override the routing at the receiver:
     /// a routing key of the first segment, or `ctx`.
     ///
-    /// The Python and JavaScript clients merge both segments, and entries of the second replace
-    /// those of the first. Python even merges a list of pairs, so for a second segment that is a
-    /// list this returns `""`. A segment that is neither a map nor a list has no keys, so this
-    /// returns `None`.
+    /// The Python and JavaScript clients merge both segments, and an entry of the second segment
+    /// replaces an entry of the first segment. Python even merges a list of pairs, so for a second
+    /// segment that is a list this returns `""`. A segment that is neither a map nor a list has no
+    /// keys, so this returns `None`.
     ///
     /// Servers call this for every message, so it reads only the keys and skips the values: 20 ns
-    /// for a short message, and 2 ns for each value of a long one. If the segment is malformed,
+    /// for a short message, and 2 ns for each value of a long message. If the segment is malformed,
     /// only the keys before the fault are checked, because receivers cannot decode such a segment.
     pub fn overriding_key(&self) -> Option<&str> {
         let mut rest = &self.extra[..];
@@ -377,7 +378,7 @@ impl Message {
     /// Returns an error if the first segment with this stamp is not valid, for example because
     /// `user` is not msgpack.
     pub fn restamped(&self, stamp: &Stamp<'_>) -> Result<Message, DecodeError> {
-        // Omit the second segment, so that only the first one is copied and parsed again.
+        // Omit the second segment, so that only the first segment is copied and parsed again.
         let main = Message {
             extra: bytes::Bytes::new(),
             ..self.clone()

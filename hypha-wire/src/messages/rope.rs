@@ -63,7 +63,7 @@ impl Rope {
         self.len == 0
     }
 
-    /// Returns the whole message in one buffer. Copies only if there are several.
+    /// Returns the whole message in one buffer. Copies only if there are several buffers.
     #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.len() == 1 {

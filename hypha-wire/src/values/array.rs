@@ -15,9 +15,9 @@ pub(crate) const MAX_DIMENSIONS: usize = 64;
 /// Cloning shares the data.
 ///
 /// An argument of this type accepts numpy arrays, JavaScript typed arrays, plain bytes, and nested
-/// lists of numbers, as in JSON. Lists of integers become `int64`, or `uint64` if one is too large.
-/// Lists with other numbers become `float64`. The feature `ndarray` adds conversions to and from
-/// `ndarray::Array`.
+/// lists of numbers, as in JSON. Lists of integers become `int64`, or `uint64` if an integer does
+/// not fit `int64`. Lists with other numbers become `float64`. The feature `ndarray` adds
+/// conversions to and from `ndarray::Array`.
 ///
 /// ```
 /// # use hypha_wire::NdArray;
@@ -39,7 +39,8 @@ pub struct NdArray {
     /// arrays compare equal.
     order: ByteOrder,
     shape: Vec<usize>,
-    /// Bytes of the elements in C order. The constructors check that their number fits the shape.
+    /// Bytes of the elements in C order. The constructors check that the number of bytes fits the
+    /// shape.
     data: bytes::Bytes,
 }
 
@@ -270,7 +271,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements have another type, or an integer does not fit.
+    /// Returns an error if the elements have another type, or if an integer does not fit `T`.
     /// [`cast`](Self::cast) and [`iter_f64`](Self::iter_f64) accept every type of real numbers.
     pub fn elements<T: Element>(&self) -> Result<Cow<'_, [T]>, ArrayError> {
         if self.dtype != T::DTYPE {
@@ -279,7 +280,7 @@ impl NdArray {
         let data = self.data_in(ByteOrder::NATIVE);
         if let Cow::Borrowed(bytes) = data {
             // The cast fails for data at an unaligned address of a message, and for bytes that are
-            // not valid `bool`s. Both are copied below.
+            // not valid `bool`s. In both cases, the data is copied below.
             if let Ok(elements) = bytemuck::checked::try_cast_slice(bytes) {
                 return Ok(Cow::Borrowed(elements));
             }
@@ -332,7 +333,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the type of the elements or `T` is not one of real numbers.
+    /// Returns an error if the type of the elements or `T` is not a type of real numbers.
     pub fn cast<T: Element>(&self) -> Result<NdArray, ArrayError> {
         if !T::DTYPE.is_real() {
             return Err(ArrayError(format!(
@@ -354,7 +355,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements have another type, or an integer does not fit.
+    /// Returns an error if the elements have another type, or if an integer does not fit `T`.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
         self.elements().map(Cow::into_owned)
     }
@@ -414,8 +415,8 @@ impl NdArray {
 
 /// Returns the number of elements of an array of this shape, with elements of `size` bytes.
 ///
-/// Returns an error if the product of the lengths does not fit into memory. Like numpy, checks the
-/// product of the lengths that are not zero, because numpy could not receive any other array.
+/// Returns an error if the bytes of the array do not fit into memory. Lengths of zero do not count
+/// in this check, because numpy rejects a shape that is too large even if another length is zero.
 pub(super) fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     if shape.len() > MAX_DIMENSIONS {
         return Err(ArrayError(format!(

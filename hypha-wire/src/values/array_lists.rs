@@ -1,5 +1,5 @@
 //! Accepts numbers and nested lists of numbers where an array is expected. Callers without array
-//! types send them, for example as JSON over HTTP.
+//! types send such lists, for example as JSON over HTTP.
 
 use std::fmt;
 
@@ -107,8 +107,9 @@ impl Lists {
 }
 
 impl Numbers {
-    /// Adds a number of another type, and widens the others to it. Integers that have no common
-    /// integer type become floats, as in numpy. Returns `None` if numbers and booleans are mixed.
+    /// Adds a number whose type differs from the type of the previous numbers, and converts all
+    /// numbers to a common type. Integers that have no common integer type become floats, as in
+    /// numpy. Returns `None` if numbers and booleans are mixed.
     fn with(self, number: Number) -> Option<Numbers> {
         let floats = |mut all: Vec<f64>| {
             all.push(number.to_f64());
@@ -136,14 +137,14 @@ impl Numbers {
     }
 }
 
-/// Returns an unsigned number as a signed one if it fits, because the decoder returns every
+/// Returns an unsigned number as a signed number if it fits, because the decoder returns every
 /// non-negative integer as unsigned.
 pub(super) fn unsigned(value: u64) -> Number {
     i64::try_from(value).map_or(Number::UInt(value), Number::Int)
 }
 
-/// Result of reading an item. Has the size of a number, because the decoder charges the size of the
-/// result for each item, although the number itself is stored in [`Lists`].
+/// Result of reading an item. The decoder charges the size of this result for each item, but the
+/// number itself is stored in [`Lists`]. Therefore the result has the size of a number.
 struct Kept(#[expect(dead_code, reason = "only its size matters")] u64);
 
 const KEPT: Kept = Kept(0);

@@ -28,7 +28,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements have another type, or an integer does not fit.
+    /// Returns an error if the elements have another type, or if an integer does not fit `T`.
     pub fn to_ndarray<T: Element>(&self) -> Result<CowArray<'_, T, IxDyn>, ArrayError> {
         let shape = self.shape();
         let array = match self.elements()? {
@@ -65,14 +65,15 @@ impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     }
 }
 
-/// Moves the elements if the array owns no others and they are in C order; otherwise copies them.
+/// Moves the elements if the array owns no other elements and they are in C order; otherwise copies
+/// them.
 impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
     fn from(array: Array<T, D>) -> NdArray {
         if !array.is_standard_layout() {
             return (&array).into();
         }
         let (shape, len) = (array.shape().to_vec(), array.len());
-        // An array that is a slice of a larger one owns all elements of the larger one.
+        // An array that is a slice of a larger array owns all elements of the larger array.
         let (elements, offset) = array.into_raw_vec_and_offset();
         match offset {
             None | Some(0) if elements.len() == len => with_shape(shape, elements),

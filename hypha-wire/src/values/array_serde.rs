@@ -2,8 +2,8 @@
 //! (`docs/protocol/03-values.md`).
 //!
 //! There are three forms: `ndarray`, `typedarray` and `memoryview`. Every type in this module is
-//! sent in one form but accepts all three, because Python callers can only send Python's forms, and
-//! JavaScript callers only JavaScript's.
+//! sent in one form but accepts all three. A Python caller can send only Python's forms, and a
+//! JavaScript caller can send only JavaScript's forms.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
 /// The keys have the same order as in the Python client, so that messages can be compared with
-/// recorded ones.
+/// recorded messages.
 impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for ArrayVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NdArray, A::Error> {
         // Peers may send the keys in any order, so check the parts after reading all of them. Skip
-        // unknown keys, because a later version may add some.
+        // unknown keys, because a later version may add keys.
         let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
@@ -172,8 +172,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
             ArrayForm::Typed => match dtype()? {
                 Some(dtype) => one_dimension(&dtype, data),
                 None => Err(de::Error::custom(
-                    "a typed array without the type of its elements: JavaScript sends BigInt and \
-                     clamped arrays so, and only their bytes can be read",
+                    "a typed array without the type of its elements, like a BigInt or clamped \
+                     array of JavaScript: only its bytes can be read",
                 )),
             },
             ArrayForm::Nd => {
@@ -242,8 +242,8 @@ impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
     }
 }
 
-/// Bytes of the elements. A peer may send them as a list of pieces, and a text format as a list of
-/// numbers.
+/// Bytes of the elements. A peer may send them as a list of pieces, and a text format represents
+/// them as a list of numbers.
 struct Data(bytes::Bytes);
 
 impl<'de> Deserialize<'de> for Data {
@@ -276,8 +276,8 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<bytes::Bytes, A::Error> {
-        // Hold the first piece until a second one arrives, so that a single piece is shared instead
-        // of copied.
+        // Hold the first piece until a second piece arrives, so that a single piece is shared
+        // instead of copied.
         let Some(first) = pieces.next_element::<Piece>()? else {
             return Ok(bytes::Bytes::new());
         };
@@ -289,7 +289,7 @@ impl<'de> Visitor<'de> for DataVisitor {
             piece.append_to(&mut all);
         }
         match first {
-            // Share the only piece: almost all peers send a single one.
+            // Share the only piece: almost all peers send a single piece.
             Piece::Bytes(only) if all.is_empty() => Ok(only),
             Piece::Byte(only) if all.is_empty() => Ok(vec![only].into()),
             _ => Ok(all.into()),
@@ -373,7 +373,8 @@ impl TypedArray {
 }
 
 /// Uses all elements in C order and drops the shape. Fails if the JavaScript client has no typed
-/// array for this type: it has integers of up to 32 bits, `float32` and `float64`.
+/// array for the element type. The client has typed arrays of integers of up to 32 bits, `float32`
+/// and `float64`.
 impl TryFrom<NdArray> for TypedArray {
     type Error = crate::ArrayError;
 

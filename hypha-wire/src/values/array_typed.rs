@@ -18,12 +18,13 @@ use super::value::Value;
 
 /// Array of elements `T` with `N` dimensions, such as an image: a numpy array in Python.
 ///
-/// The contract and its schema contain the element type and the number of dimensions. Both are
-/// checked before a method runs. [`NdArray`] accepts every array.
+/// The contract and its schema contain the element type and the number of dimensions. The decoder
+/// checks both before a method runs. [`NdArray`] accepts every array.
 ///
 /// An argument of this type accepts every form that an [`NdArray`] accepts, including nested lists
-/// of numbers. Integers of another type are converted if all of them fit `T`, and floats if `T` is
-/// wider. A received array shares the memory of its message if its elements are aligned there.
+/// of numbers. Integers of another type are converted if all of them fit `T`. Floats are converted
+/// if `T` is wider. A received array shares the memory of its message if its elements are aligned
+/// there.
 ///
 /// ```
 /// # use hypha_wire::Array;
@@ -122,6 +123,8 @@ impl<T: Element, const N: usize> Array<T, N> {
     }
 }
 
+/// Returns the element at an index.
+///
 /// # Panics
 ///
 /// Panics if the index is outside of the shape, as for a slice.
@@ -273,7 +276,7 @@ impl<T: Element> Typed<T> {
             return Ok(array);
         }
         if array.is_empty() && array.dtype().is_real() {
-            // Accept any type, because programs often create empty arrays without setting one.
+            // Accept any type, because programs often create empty arrays without setting a type.
             return Ok(NdArray::of_elements::<T>(
                 array.shape().to_vec(),
                 bytes::Bytes::new(),

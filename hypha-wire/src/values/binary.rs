@@ -15,9 +15,10 @@ use crate::keys;
 
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
-/// Sent as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`), whereas serde sends a `Vec<u8>`
-/// as a list of numbers. A received value shares the memory of its message, so even a small value
-/// keeps the whole message in memory. Copy it with `to_vec` if you keep it for long.
+/// A value is sent as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`). A `Vec<u8>`, in
+/// contrast, is sent as a list of numbers. A received value shares the memory of its message, so
+/// even a small value keeps the whole message in memory. Copy it with `to_vec` if you keep it for
+/// long.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Binary(
     /// The shared buffer.
@@ -137,7 +138,8 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 
     /// Reads a list of small integers, the form of bytes in text formats such as JSON.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Binary, A::Error> {
-        // Limited, because in other formats the hint may be a length declared by a peer.
+        // Limit the reserved memory, because in other formats the hint may be a length declared by
+        // a peer.
         let mut bytes = Vec::with_capacity(items.size_hint().unwrap_or(0).min(4096));
         while let Some(byte) = items.next_element()? {
             bytes.push(byte);

@@ -5,7 +5,7 @@
 //! the string to an integer, or the float to a `Duration`. The decoder cannot choose the form in
 //! advance, because the same bytes may be meant for a `String` and an `f64`. Therefore this module
 //! records the values that serde refuses, and decodes the whole value again with another form for
-//! these.
+//! these values.
 
 use std::cell::{Cell, RefCell};
 
@@ -13,8 +13,8 @@ use serde::de::Unexpected;
 
 use super::time_type::Time;
 
-/// Maximum number of times that one value is decoded. Each kind of place needs two attempts;
-/// without a maximum, a value that never fits would cost too much time.
+/// Maximum number of times that one value is decoded. Each added hint costs at most two attempts.
+/// Without a maximum, a value that never fits would cost too much time.
 const MAX_ATTEMPTS: usize = 32;
 /// Maximum number of recorded refusals, and of recorded places, in one attempt.
 const MAX_NOTES: usize = 256;
@@ -22,11 +22,11 @@ const MAX_NOTES: usize = 256;
 /// Form in which a value is put into serde's buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Form {
-    /// Map keys that are the digits of an integer, as integers.
+    /// Map keys with the digits of an integer become integers.
     Integers,
-    /// Map keys `true` and `false`, as `bool`.
+    /// Map keys `true` and `false` become `bool`.
     Bools,
-    /// A number or timestamp, as serde's struct of the time type.
+    /// A number or timestamp becomes serde's struct of the time type.
     Time(Time),
 }
 
@@ -102,8 +102,8 @@ impl Drop for Outer {
     }
 }
 
-/// Counts a decoded function or stream of a peer. A value that contains one is not decoded again,
-/// because dropping the first handle releases the function at its owner.
+/// Counts a decoded function or stream of a peer. A value that contains a function or stream is not
+/// decoded again, because dropping the first handle releases the function at its owner.
 pub(super) fn handle_made() {
     HANDLES.set(HANDLES.get().wrapping_add(1));
 }
@@ -277,7 +277,7 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
     });
 }
 
-/// Returns whether `name`, serde's name of an expected type, is that of a Rust integer.
+/// Returns whether `name`, serde's name of an expected type, is the name of a Rust integer type.
 pub(super) fn is_integer_type(name: &str) -> bool {
     // serde describes `NonZeroU8` as "a nonzero u8".
     let name = name.strip_prefix("a nonzero ").unwrap_or(name);

@@ -95,8 +95,8 @@ pub trait Codec: Sized {
     ///
     /// # Errors
     ///
-    /// Returns an error if `wire` is not a valid value of this type. The caller receives its
-    /// message, with the path in the argument.
+    /// Returns an error if `wire` is not a valid value of this type. The caller receives the
+    /// message of the error, with the path in the argument.
     fn decode(wire: Self::Wire) -> Result<Self, Self::Error>;
 }
 

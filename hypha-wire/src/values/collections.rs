@@ -17,8 +17,8 @@ use crate::keys::SCHEMA_KIND;
 
 /// Collection that arrives in Python and JavaScript as a set.
 ///
-/// Without this wrapper, `HashSet` and other sets are sent as lists, as serde defines. With or
-/// without it, they can be read from lists and from sets.
+/// Without this wrapper, `HashSet` and other sets are sent as lists, as serde defines. Wrapped and
+/// plain sets can be read both from lists and from sets.
 ///
 /// ```
 /// # use hypha_wire::Set;
@@ -64,8 +64,8 @@ impl<C: Serialize> Serialize for Set<C> {
 
 impl<'de, C: Deserialize<'de>> Deserialize<'de> for Set<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_seq`, because other formats present a set as a map with `_rtype`, as on
-        // the wire.
+        // Do not use `deserialize_seq`, because other formats present a set as a map with `_rtype`,
+        // as on the wire.
         deserializer.deserialize_any(SetVisitor(PhantomData))
     }
 }
@@ -122,7 +122,8 @@ impl<C: JsonSchema> JsonSchema for Set<C> {
 /// Map with keys of any type, in a fixed order. Arrives as a `Map` in JavaScript, and as an
 /// `OrderedDict` in Python.
 ///
-/// Sent as a list of pairs, so that keys need not be strings. Can also be read from plain maps.
+/// The map is sent as a list of pairs, so that keys need not be strings. Plain maps are also
+/// accepted.
 ///
 /// ```
 /// # use hypha_wire::OrderedMap;
@@ -141,7 +142,7 @@ impl<K: PartialEq, V> OrderedMap<K, V> {
     ///
     /// Searches all entries.
     pub fn get(&self, key: &K) -> Option<&V> {
-        // Search from the end, because the last one of repeated keys counts.
+        // Search from the end, because the last value of a repeated key counts.
         let mut entries = self.0.iter().rev();
         entries
             .find(|(found, _)| found == key)

@@ -9,13 +9,13 @@ use serde::de;
 
 use super::buffered::{self, is_integer_type};
 
-/// Maximum size of a peer's key or name in an error, in bytes. A longer one is truncated, because
-/// errors are logged and sent back to the caller.
+/// Maximum size of a peer's key or name in an error, in bytes. A longer string is truncated,
+/// because errors are logged and sent back to the caller.
 const MAX_QUOTED: usize = 64;
 
 /// Error for a received value that cannot be decoded. Shows the path in the value and the reason,
 /// such as `person.tags[2]: expected string, got integer`.
-// Boxed, so that the results of the decoder stay small.
+// The content is boxed, so that the results of the decoder stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError(Box<Inner>);
 
@@ -47,8 +47,7 @@ impl DecodeError {
         Self::new(format!("expected {expected}, got {got}"))
     }
 
-    /// Adds a step to the front of the path: the member `key` of a map, or the argument with that
-    /// name.
+    /// Adds a step to the front of the path: the member `key` of a map, or the argument `key`.
     #[must_use]
     pub fn in_key(mut self, key: &str) -> Self {
         self.0.path.push(Step::Key(shorten(key).into_owned()));

@@ -165,7 +165,7 @@ impl DType {
         )
     }
 
-    /// Returns whether both types are floats, and this one represents every value of `narrow`.
+    /// Returns whether both types are floats, and `self` represents every value of `narrow`.
     pub(crate) fn widens(&self, narrow: &DType) -> bool {
         match self {
             DType::Float32 => *narrow == DType::Float16,
@@ -285,8 +285,8 @@ fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
 /// Converts a 16-bit float: sign, 5 bits of exponent, 10 bits of fraction.
 fn f16_to_f64(bits: u16) -> f64 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
-    // The exponent 0 denotes a subnormal number, 31 infinity or NaN. The bias is 15; another 10
-    // make the fraction an integer.
+    // The exponent 0 denotes a subnormal number, and 31 denotes infinity or NaN. The bias of the
+    // exponent is 15. Subtracting another 10 makes the fraction an integer.
     let size = match exponent {
         0 => fraction * 2f64.powi(-24),
         0x1f if fraction == 0.0 => f64::INFINITY,
@@ -309,7 +309,7 @@ fn f16_from_f64(number: f64) -> u16 {
     } else {
         // Below 2^-14 all neighbors have the same distance, so the exponent stops there. Scaling by
         // a power of two is exact. If the fraction is rounded up to the next power of two, the
-        // exponent must be incremented; the carry of the `+` does that.
+        // exponent must be incremented; the carry of the addition does this.
         let exponent = (size.to_bits() >> 52) as i32 - 1023;
         let exponent = exponent.max(-14);
         let steps = (size * 2f64.powi(10 - exponent)).round_ties_even();

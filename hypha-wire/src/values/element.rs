@@ -6,8 +6,8 @@ use super::dtype::DType;
 
 /// Rust type of array elements.
 ///
-/// Implemented for `bool`, integers of 8 to 64 bits, `f32` and `f64`; with the feature `half` also
-/// for `half::f16`, with `num-complex` for `Complex<f32>` and `Complex<f64>`.
+/// Implemented for `bool`, integers of 8 to 64 bits, `f32` and `f64`. The feature `half` adds
+/// `half::f16`, and `num-complex` adds `Complex<f32>` and `Complex<f64>`.
 pub trait Element: sealed::Item {
     /// Type of an array with these elements.
     const DTYPE: DType;

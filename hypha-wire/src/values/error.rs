@@ -8,8 +8,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::value::Value;
 use crate::keys;
 
-/// Error of a call on the wire. Python and JavaScript peers send a message and a trace; the other
-/// parts are extensions, which they ignore.
+/// Error of a call on the wire. Python and JavaScript peers send a message and a trace. They ignore
+/// the other parts, which are extensions.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct WireError {
@@ -92,8 +92,8 @@ impl std::error::Error for WireError {}
 
 impl Serialize for WireError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Write extensions only if they are set, so that other errors are byte for byte those of
-        // the other clients.
+        // Write extensions only if they are set, so that an error without extensions has the same
+        // bytes as in the other clients.
         let extensions = usize::from(self.name.is_some())
             + usize::from(self.data.is_some())
             + usize::from(!self.causes.is_empty());

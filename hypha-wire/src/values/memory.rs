@@ -32,9 +32,9 @@ const STEP: usize = 64 << 10;
 
 /// Memory accounts of a program's peers.
 ///
-/// A program that serves many peers charges each for the memory held on its behalf: incomplete
-/// messages, requests whose handlers are running, and decoded values. `charge` is called by the
-/// task of the connection and while values are decoded, so it must not block.
+/// A program that serves many peers charges each peer for the memory that the program holds for it:
+/// incomplete messages, requests whose handlers are running, and decoded values. `charge` is called
+/// by the task of the connection and while values are decoded, so it must not block.
 pub trait PeerMemory: fmt::Debug + Send + Sync {
     /// Charges `bytes` to the peer at the address `peer`, until the returned value is dropped.
     ///
@@ -44,14 +44,14 @@ pub trait PeerMemory: fmt::Debug + Send + Sync {
     fn charge(&self, peer: &str, bytes: usize) -> Result<MemoryCharge, String>;
 }
 
-/// Memory charged to a peer, released when this is dropped.
+/// Memory charged to a peer, released when this value is dropped.
 pub type MemoryCharge = Box<dyn Any + Send + Sync>;
 
 /// Limit on the memory that the values of one message occupy.
 ///
 /// The counters are atomic only because accessors of arguments take `&self`. They are relaxed and
-/// updated in two steps, because one handler usually decodes the arguments of a message one after
-/// the other. If several threads decode them at once, each may use the same spare bytes.
+/// updated in two steps, because usually a single handler decodes the arguments of a message in
+/// turn. If several threads decode them at once, each may use the same spare bytes.
 pub(crate) struct Meter {
     limit: usize,
     /// Bytes granted so far, at most `limit`. Never decreases.
@@ -145,7 +145,7 @@ impl Default for Meter {
     }
 }
 
-/// The copy has the same account, and as much memory left as the original at this time.
+/// The copy has the same account, and as much memory left as the original at the time of the copy.
 impl Clone for Meter {
     fn clone(&self) -> Self {
         Self {

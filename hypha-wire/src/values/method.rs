@@ -48,7 +48,7 @@ pub enum PromiseKind {
 }
 
 impl MethodRef {
-    /// Returns whether this is a method of a service. A function that is not is a callback, which
+    /// Returns whether this is a method of a service. Every other function is a callback, which
     /// lives in a session.
     pub fn is_service_method(&self) -> bool {
         self.method.starts_with("services.")
@@ -56,7 +56,7 @@ impl MethodRef {
 }
 
 /// The keys are in the order of the Python client, which differs between service methods and
-/// callbacks, so that messages can be compared with recorded ones.
+/// callbacks, so that messages can be compared with recorded messages.
 impl Serialize for MethodRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let service = self.is_service_method();
@@ -111,7 +111,7 @@ impl Serialize for MethodRef {
     }
 }
 
-/// Entries of the map. A separate type, because the tag is checked but not stored.
+/// Entries of the map. This is a separate type, because the tag is checked but not stored.
 #[derive(serde::Deserialize)]
 struct Wire {
     #[serde(rename = "_rtype")]
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for PromiseKind {
             Value::Null | Value::Bool(false) => Ok(Self::None),
             Value::Bool(true) => Ok(Self::Full),
             Value::String(text) if text == "*" => Ok(Self::Star),
-            // Same message as in the other clients.
+            // Use the same message as the other clients.
             other => Err(de::Error::custom(format_args!(
                 "Unsupported promise type: {other}"
             ))),

@@ -2,12 +2,13 @@
 //!
 //! `encode` and `decode` are a serde format for the msgpack of the protocol. The other modules
 //! define types with a special form on the wire: each serializes as a map with the key `_rtype`,
-//! which every format can represent, and can be read from each form that the other clients send.
+//! which every format can represent. Each of these types can be read from every form that the other
+//! clients send.
 //!
 //! serde passes no context to the types that it encodes and decodes, so two thread-locals contain
-//! the context: `splice` while a message is encoded, `scope` while one is decoded. A guard sets
-//! each of them, and restores the previous value when dropped. Encoding and decoding never await,
-//! so no other task sees them.
+//! the context: `splice` while a message is encoded, `scope` while a message is decoded. A guard
+//! sets each of them, and restores the previous value when dropped. Encoding and decoding never
+//! await, so no other task sees them.
 
 pub(crate) mod array;
 mod array_lists;

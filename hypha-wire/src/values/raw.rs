@@ -88,7 +88,7 @@ impl RawValue {
     /// # Errors
     ///
     /// Returns an error with the path if the value is not a `T`, or if it needs more memory than
-    /// [`MAX_DECODED_BYTES`] or twice its length, whichever is more.
+    /// the larger of [`MAX_DECODED_BYTES`] and twice its length.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         self.decode_span(0, self.bytes.len())
     }
@@ -111,7 +111,7 @@ impl RawValue {
         matches!(self.head(), Some((Token::Nil, _)))
     }
 
-    /// Returns the boolean if this is one.
+    /// Returns the boolean, if this is a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match self.head()?.0 {
             Token::Bool(value) => Some(value),
@@ -119,7 +119,7 @@ impl RawValue {
         }
     }
 
-    /// Returns the integer if this is a non-negative one.
+    /// Returns the integer, if this is a non-negative integer.
     pub fn as_u64(&self) -> Option<u64> {
         match self.head()?.0 {
             Token::UInt(value) => Some(value),
@@ -127,7 +127,7 @@ impl RawValue {
         }
     }
 
-    /// Returns the string if this is one.
+    /// Returns the string, if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self.head()?.0 {
             Token::Str(value) => text(value).ok(),
@@ -144,7 +144,8 @@ impl RawValue {
         }
     }
 
-    /// Returns an iterator over the items if this is a list. Parses each item when reached.
+    /// Returns an iterator over the items if this is a list. Each step of the iterator parses one
+    /// item.
     pub fn items(&self) -> Option<impl Iterator<Item = RawValue> + '_> {
         let (Token::List(len), start) = self.head()? else {
             return None;
@@ -152,8 +153,8 @@ impl RawValue {
         Some(self.values(start, u64::from(len)))
     }
 
-    /// Returns an iterator over the keys and values if this is a map. Parses each entry when
-    /// reached.
+    /// Returns an iterator over the keys and values if this is a map. Each step of the iterator
+    /// parses one entry.
     pub fn entries(&self) -> Option<impl Iterator<Item = (RawValue, RawValue)> + '_> {
         let (Token::Map(len), start) = self.head()? else {
             return None;
@@ -164,8 +165,8 @@ impl RawValue {
         }))
     }
 
-    /// Returns the member `key` if this is a map that has it. If a key is repeated, its last value
-    /// counts, as in the other clients.
+    /// Returns the member `key` if this is a map with this key. If the key is repeated, its last
+    /// value counts, as in the other clients.
     pub fn member(&self, key: &str) -> Option<RawValue> {
         let entries = self.entries()?;
         let found = entries.filter(|(name, _)| name.as_str() == Some(key));
@@ -216,8 +217,8 @@ impl RawValue {
         Ok((len.0 as u64, handles.iter().filter_map(decode).collect()))
     }
 
-    /// Returns the functions and streams in the value. Dropping these releases them at their
-    /// owners.
+    /// Returns the functions and streams in the value. Dropping the returned values releases the
+    /// functions and streams at their owners.
     pub fn handles(&self) -> Vec<Value> {
         let mut writer = JsonWriter::new(self.clone());
         if !writer.may_have_handles {
@@ -248,7 +249,7 @@ impl std::fmt::Debug for RawValue {
 }
 
 /// Decodes the value and encodes it again, because a deserializer does not provide its bytes.
-/// `hypha-rpc` gets the result of a call directly.
+/// `hypha-rpc` does not use this for the result of a call, but shares the bytes of the message.
 impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -302,7 +303,7 @@ fn deeper(depth: usize) -> Result<(), DecodeError> {
 /// Reason why a value cannot be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JsonError {
-    /// The value contains this kind of value, which JSON cannot represent.
+    /// The value contains a part of this kind, which JSON cannot represent.
     Unfit(&'static str),
     /// The bytes are malformed.
     Invalid(DecodeError),
@@ -369,8 +370,8 @@ struct Open {
 impl JsonWriter {
     /// Creates a writer at the start of `value`.
     pub fn new(value: RawValue) -> JsonWriter {
-        // Search the bytes, because that is faster than parsing the values, and most values have no
-        // tag. A string with this content only costs time.
+        // Search the bytes for the tag, because that is faster than parsing the values, and most
+        // values have no tag. A string that contains the tag only costs time.
         let has_tag = || {
             let tag = keys::RTYPE.as_bytes();
             value.bytes.windows(tag.len()).any(|part| part == tag)
@@ -553,7 +554,7 @@ impl JsonWriter {
             }
         }
         // Beyond these limits the map still counts as a handle, so that its address is made
-        // absolute. It is just not stored.
+        // absolute, but the map is not stored.
         if tagged && decoder.pos - start <= HANDLE_BYTES && self.handles.len() < HANDLES {
             self.handles.push((start, decoder.pos));
         }

@@ -1,9 +1,9 @@
 //! Scope of the value that is being decoded on this thread: the frame that bytes are slices of, and
 //! the origin of handles.
 //!
-//! A thread-local, because serde passes no context to the types that it decodes. The entry points
-//! of the decoder set it with a [`Scope`]; values that share bytes, and handles, read it. Values
-//! are decoded without an await, so a scope never moves to another task.
+//! The scope is a thread-local, because serde passes no context to the types that it decodes. The
+//! entry points of the decoder set it with a [`Scope`]. Handles and values that share bytes read
+//! it. Values are decoded without an await, so a scope never moves to another task.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -95,7 +95,8 @@ thread_local! {
     static CURRENT: RefCell<Option<DecodeContext>> = const { RefCell::new(None) };
 }
 
-/// Returns the table of a value without handles. Shared, so that decoding does not allocate one.
+/// Returns the table of a value without handles. The table is shared, so that decoding does not
+/// allocate a table.
 pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
     static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
     &EMPTY
@@ -156,7 +157,7 @@ pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     })
 }
 
-/// Returns whether `slice` is part of the memory of `frame`. The addresses are only compared.
+/// Returns whether `slice` is part of the memory of `frame`. Compares only the addresses.
 fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
     let (slice, frame) = (slice.as_ptr_range(), frame.as_ptr_range());
     frame.start <= slice.start && slice.end <= frame.end

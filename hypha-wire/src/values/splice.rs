@@ -17,7 +17,7 @@ use super::value::{Handle, Value};
 pub(crate) enum Splice {
     /// Content of binary data, whose header is in the buffer.
     Bytes(bytes::Bytes),
-    /// Handle. It gets its name when the message is finished.
+    /// Handle, which gets its name when the message is finished.
     Handle(Handle),
 }
 
@@ -30,8 +30,8 @@ pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
 pub(crate) const SPLICED_BYTES: usize = 16 << 10;
 
 thread_local! {
-    /// Splice of the newtype that is serialized next. A thread-local, because serde can only pass
-    /// serializable data to a serializer.
+    /// Splice of the newtype that is serialized next. This is a thread-local, because serde can
+    /// pass only serializable data to a serializer.
     static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
     /// Whether an encoder that accepts splices is running on this thread.
     static ACCEPTS_SPLICES: Cell<bool> = const { Cell::new(false) };
@@ -51,8 +51,8 @@ impl AcceptSplices {
 impl Drop for AcceptSplices {
     fn drop(&mut self) {
         ACCEPTS_SPLICES.set(self.0);
-        // An offer may be left if a wrapper of the serializer did not pass on the newtype. It must
-        // not be used for the next value, and would keep its memory.
+        // An offer may be left if a wrapper of the serializer did not pass on the newtype. The next
+        // value must not use such an offer, which would also keep its memory.
         OFFER.take();
     }
 }

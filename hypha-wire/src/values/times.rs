@@ -1,7 +1,8 @@
 //! Conversion of `Duration` and `SystemTime` to a number of seconds and a timestamp.
 //!
-//! serde converts both to a struct `{secs, nanos}`, for which other languages have no type. The
-//! name and the fields of this struct distinguish it from other structs, at any depth of a value.
+//! serde converts both types to a struct `{secs, nanos}`, for which other languages have no type.
+//! The name and the fields of this struct distinguish it from other structs, at any depth of a
+//! value.
 
 use std::time::Duration;
 

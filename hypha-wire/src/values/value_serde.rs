@@ -1,7 +1,7 @@
 //! Serde implementations of [`Value`].
 //!
-//! They work with every format. serde cannot represent extension values and handles. These reach
-//! the encoder and decoder of this crate as newtypes with reserved names.
+//! The implementations work with every format. serde cannot represent extension values and handles.
+//! Such values reach the encoder and decoder of this crate as newtypes with reserved names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -122,7 +122,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        // Limited, because in other formats the hint may be a length declared by a peer.
+        // Limit the reserved memory, because in other formats the hint may be a length declared by
+        // a peer.
         let mut list = Vec::with_capacity(items.size_hint().unwrap_or(0).min(4096));
         while let Some(item) = items.next_element()? {
             list.push(item);
@@ -134,7 +135,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut map = Map::with_capacity(entries.size_hint().unwrap_or(0).min(4096));
         let mut tagged = false;
         while let Some((key, value)) = entries.next_entry::<String, Value>()? {
-            // Only a map with this key can be a function or stream, so others skip the lookup.
+            // Only a map with this key can be a function or stream, so all other maps skip the
+            // lookup.
             tagged |= key == keys::RTYPE;
             map.insert(key, value);
         }

@@ -1,5 +1,5 @@
-//! Runs the fuzz targets on the fuzzer's stored inputs and the recorded vectors, so that old faults
-//! do not return, and so that the targets are compiled with the tests.
+//! Runs the fuzz targets on the fuzzer's stored inputs and the recorded vectors, to detect old
+//! faults that return, and to compile the targets with the tests.
 //!
 //! `cargo xtask fuzz` searches for more inputs. The inputs of a target are in
 //! `corpus/<target>.hex`, one per line.

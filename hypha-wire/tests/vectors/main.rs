@@ -116,7 +116,7 @@ fn every_vector_is_checked() {
     }
     for (index, (file, pattern, _)) in ELSEWHERE.iter().enumerate() {
         if !used.contains(&index) {
-            problems.push(format!("{file} {pattern}: listed, but there is none"));
+            problems.push(format!("{file} {pattern}: listed, but no entry matches"));
         }
     }
     assert!(

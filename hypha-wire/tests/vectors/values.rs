@@ -61,13 +61,13 @@ pub(crate) fn check_decode(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Checks arrays and collections that a client is known to send, and damaged ones.
+/// Checks arrays and collections: the forms that clients send, and damaged forms.
 fn check_typed(name: &str, value: &Value) {
     let error = match name {
         "ndarray_bad_size" => "1 bytes of data, but shape [2] of int16 needs 4",
         "typedarray_null_dtype" => {
-            "a typed array without the type of its elements: JavaScript sends BigInt and clamped \
-             arrays so, and only their bytes can be read"
+            "a typed array without the type of its elements, like a BigInt or clamped array of \
+             JavaScript: only its bytes can be read"
         }
         "ndarray_split" => {
             let array: NdArray = value.decode_as().expect("an array");
@@ -133,7 +133,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
             sent(Binary::from(b"ab")),
             Ok(Value::Bytes(b"ab"[..].into())),
         ),
-        // serde sends a set as a list. To arrive as a set, it must be wrapped in `Set`.
+        // serde sends a set as a list. To arrive as a set, the value must be wrapped in `Set`.
         "frozenset" => {
             let set = BTreeSet::from([1]);
             let tagged = serde_json::json!({"_rtype": "set", "_rvalue": [1]});

@@ -46,7 +46,7 @@ fn main() -> Result<()> {
         let new = folders.join(format!("new-{}", std::process::id()));
         let mut bindgen = Bindgen::new();
         bindgen.input_path(&module).web(true)?.generate(&new)?;
-        // Without this, Node takes the JavaScript for CommonJS.
+        // Without this file, Node would treat the JavaScript as CommonJS.
         fs::write(new.join("package.json"), r#"{"type": "module"}"#)?;
         let renamed = fs::rename(&new, &folder);
         ensure!(

@@ -124,7 +124,7 @@ pub struct Id(pub u32);
 pub struct Tree {
     /// Id of this node.
     pub id: Id,
-    /// Nodes below this one.
+    /// Nodes below this node.
     pub children: Vec<Self>,
 }
 
@@ -133,7 +133,7 @@ pub struct Tree {
     Clone, Copy, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, hypha_rpc::RemoteError,
 )]
 pub enum LabError {
-    /// Another caller is using it.
+    /// Another caller is using the laboratory.
     #[error("somebody else is at it")]
     Busy,
     /// The requested amount is larger than the available amount.

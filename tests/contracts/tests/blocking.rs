@@ -175,7 +175,7 @@ fn a_proxy_keeps_the_connection_and_a_method_may_disconnect() -> Result<()> {
 }
 
 /// Returns whether this process handles SIGTERM. The client handles Ctrl-C first and then SIGTERM,
-/// so if this is true, the client handles both.
+/// so if this function returns true, the client handles both signals.
 #[cfg(target_os = "linux")]
 fn signals_are_watched() -> Result<bool> {
     const SIGTERM: u64 = 1 << (15 - 1);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use hypha_rpc::prelude::*;
 use hypha_rpc::testing;
 
-/// Shorter than the 5 s for which a client waits for the other side to close the link.
+/// Time within which the runtime must end. Shorter than the 5 s for which a client waits for the
+/// other side to close the link.
 const LIMIT: Duration = Duration::from_secs(4);
 
 struct Desk;

@@ -111,7 +111,7 @@ impl Attack {
     /// Counts an outcome.
     pub fn count(&self, outcome: &str) {
         // Replace digits with `#`, because numbers differ between attempts. A string of three
-        // characters is an HTTP status, and stays.
+        // characters is an HTTP status, so keep its digits.
         let mut text: String = outcome.chars().take(OUTCOME).collect();
         if text.len() > 3 {
             let digit = |c: char| if c.is_ascii_digit() { '#' } else { c };
@@ -133,7 +133,7 @@ impl Attack {
         }
     }
 
-    /// Records that a connection waits in the middle of its attempt. This counts as reaching its
+    /// Records that a connection waits in the middle of its attempt. This counts as reaching the
     /// goal.
     pub fn held(&self, n: usize) {
         self.count("held");
@@ -144,7 +144,7 @@ impl Attack {
 /// Public name of the login service.
 const LOGIN: &str = "public/hypha-login";
 
-/// One attempt of a connection. Each connection repeats it. Returns the outcome.
+/// One attempt of a connection. Each connection repeats the attempt. Returns the outcome.
 pub type Attempt = fn(Arc<Attack>, usize) -> BoxFuture<'static, Result<String>>;
 
 /// Runs the attack until SIGTERM, then prints the outcomes.

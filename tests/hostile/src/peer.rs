@@ -18,7 +18,7 @@ const CHUNK: usize = 480 * 1024;
 const HEAD: usize = 4096;
 
 /// Time to wait until the receiver has probably handled a call. The receiver handles calls
-/// concurrently, so a later call could otherwise overtake an earlier one.
+/// concurrently, so a later call could otherwise overtake an earlier call.
 const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// Id of the public service of every peer.
@@ -39,7 +39,7 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Peer {
     reader: Reader,
-    /// Sending half. Public, so that attacks can send invalid frames.
+    /// Sending half. It is public, so that attacks can send invalid frames.
     pub writer: Writer,
     /// Address, `workspace/client`.
     pub address: String,
@@ -152,7 +152,7 @@ impl Peer {
         Ok(format!("/{workspace}/{place}/{client}:{SERVICE}"))
     }
 
-    /// Returns the next event. If it is a call, responds to it first.
+    /// Returns the next event. If the event is a call, responds to the call first.
     pub async fn next(&mut self) -> Result<Event> {
         match self.reader.next().await {
             Frame::Closed(code, reason) => {

@@ -20,8 +20,8 @@ const MB: u64 = 1_000_000;
 const RECOVERY: Duration = Duration::from_secs(10);
 /// Interval at which the server is measured.
 const POLL: Duration = Duration::from_millis(50);
-/// Priority (`nice`) of the attackers. Low, because attackers on other machines would not compete
-/// with the server for its processors.
+/// Priority (`nice`) of the attackers. The priority is low, because attackers on other machines
+/// would not compete with the server for its processors.
 const NICE: &str = "19";
 
 /// Sizes, durations and limits of all attacks.
@@ -88,8 +88,8 @@ impl Form {
         let mut server = limits
             .map(|(name, mib)| format!("--{name}={}", mib << 20))
             .to_vec();
-        // Short times, because the server keeps messages for HTTP clients and keys of logins until
-        // these times have passed.
+        // Use short times, because the server keeps messages for HTTP clients and keys of logins
+        // until these times have passed.
         server.extend(["--stream-grace=1".into(), "--login-time=1".into()]);
         Form {
             full: false,
@@ -204,8 +204,7 @@ fn tail(text: &str) -> String {
 
 fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> Result<Report> {
     let mut victims = Victims::enter(server)?;
-    // Warm up: this memory is needed on every server, so it must not count as an effect of the
-    // attack.
+    // Warm up: every server needs this memory, so it must not count as an effect of the attack.
     victims.newcomer(server)?;
     let quiet = victims.measure(|elapsed| Ok(elapsed >= form.quiet))?;
     let idle = server.resident()?;

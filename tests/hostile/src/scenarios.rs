@@ -43,8 +43,8 @@ pub enum MemoryLimit {
 pub struct Scenario {
     /// Name, in kebab case.
     pub name: &'static str,
-    /// Size in the small form. Zero connections: the small form skips this attack, because it runs
-    /// a similar attack.
+    /// Size in the small form. With zero connections, the small form skips this attack, because it
+    /// contains a similar attack.
     pub small: Size,
     /// Size in the full form.
     pub full: Size,
@@ -57,10 +57,10 @@ pub struct Scenario {
     /// Whether the attack calls the victims' service. The victims are then slower, because that
     /// service handles callers in turn.
     pub shares_receiver: bool,
-    /// At least one outcome must contain one of these strings. If none does, the attack did not
-    /// take place.
+    /// At least one outcome must contain one of these strings. If no outcome does, the attack did
+    /// not take place.
     pub expect: &'static [&'static str],
-    /// One attempt. Each connection repeats it. Returns the outcome.
+    /// One attempt. Each connection repeats the attempt. Returns the outcome.
     pub attempt: Attempt,
 }
 
@@ -583,7 +583,7 @@ async fn chunked(attack: Arc<Attack>, n: usize) -> Result<String> {
 /// Calls a function that returns many nils, and reads the response.
 async fn nils_read(attack: Arc<Attack>, n: usize) -> Result<String> {
     let head = wire::request("GET", &format!("{}/nils", desk(&attack).await?), "", 0);
-    // Counted as waiting, because one response takes longer than the attack.
+    // This connection counts as waiting, because one response takes longer than the attack.
     attack.held(n);
     let exchange = wire::exchange(attack.address(n), attack.options.server, &head, b"");
     Ok(match exchange.await? {
@@ -672,7 +672,7 @@ async fn desk_with_records(attack: &Attack) -> Result<String> {
     ONCE.get_or_try_init(register).await.cloned()
 }
 
-/// Registers large records, up to [`RECORDS`] or until one is rejected.
+/// Registers large records, up to [`RECORDS`] or until a record is rejected.
 async fn register_all(attack: &Attack, peer: &mut Peer) -> Result<()> {
     peer.offer("generic").await?;
     let docs = "x".repeat(RECORD);
@@ -769,7 +769,7 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
             let sent = timeout(SECOND, peer.send(&message)).await;
             match sent {
                 Ok(sent) => sent?,
-                // The timeout may have interrupted a frame. No frame can follow a partial one, so
+                // The timeout may have interrupted a frame. No frame can follow a partial frame, so
                 // stop sending and keep the connection open.
                 Err(_) => break,
             }

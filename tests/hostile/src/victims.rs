@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::server::Server;
 use crate::wire;
 
-/// Interval between calls. A call that takes longer delays the next one.
+/// Interval between calls. A call that takes longer delays the next call.
 const PACE: Duration = Duration::from_millis(2);
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const CALLER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
@@ -51,7 +51,7 @@ impl Victims {
         let at_host = runtime()?;
         let host = at_host.block_on(Peer::enter(HOST, server.address))?;
         let address = host.address.clone();
-        // Not joined, because the thread ends when the connection is closed.
+        // Do not join the thread, because it ends when the connection is closed.
         thread::spawn(move || at_host.block_on(host.serve()));
         let runtime = runtime()?;
         let caller = runtime.block_on(Peer::enter(CALLER, server.address))?;

@@ -1,4 +1,5 @@
-//! WebSocket frames, RPC messages and HTTP requests. Encoded by hand, so that they can be invalid.
+//! WebSocket frames, RPC messages and HTTP requests. This module encodes them by hand, so that they
+//! can be invalid.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -12,7 +12,8 @@ export function check(name, ok, detail = "") {
 }
 
 /**
- * Runs `action` with a new browser, and ends the browser afterwards. `more` are options of Playwright.
+ * Runs `action` with a new browser, and closes the browser afterwards. `more` contains options of
+ * Playwright.
  */
 export async function withBrowser(executablePath, action, more = {}) {
   const folder = await mkdtemp(join(tmpdir(), "browser-page-"));

@@ -3,7 +3,7 @@
 import { difference, short } from "./sample_values.mjs";
 
 export const MEGABYTE = 1024 * 1024;
-// Maximum time in milliseconds for a call to fail that must fail immediately. Generous, for slow
+// Maximum duration, in milliseconds, of a call that must fail immediately. Long enough for slow
 // machines.
 const AT_ONCE = 5_000;
 // Error messages of functions whose session has ended or whose owner has disconnected.
@@ -38,7 +38,7 @@ export async function expectError(call, ...words) {
     );
     return;
   }
-  throw new Error(`should have failed, answered ${short(got)}`);
+  throw new Error(`the call should have failed, but returned ${short(got)}`);
 }
 
 /** Like `expectError`, but the call must fail within `AT_ONCE`. */

@@ -165,7 +165,7 @@ function allChecks(options, server, service) {
 
     async calls_do_not_wait_for_each_other() {
       let ended = false;
-      // Not awaited, because the call still runs when this program ends.
+      // Do not await the call, because it still runs when this program ends.
       const before = Object.keys(server.rpc._object_store);
       service.sleep(15).then(() => (ended = true), () => {});
       await pause(0);

@@ -109,7 +109,8 @@ function expectArray(value, name) {
   }
   const type = value?._rtype === "ndarray" && TYPED_ARRAYS[value._rdtype];
   if (!type) throw new TypeError(`${name}: expected an array`);
-  // Copied, because a typed array needs aligned bytes, and these may be unaligned.
+  // Copy the bytes, because a typed array needs aligned bytes, and the received bytes may be
+  // unaligned.
   const elements = new type(value._rvalue.slice().buffer);
   return { dtype: value._rdtype, shape: value._rshape, elements };
 }
@@ -127,7 +128,7 @@ function array_info(array) {
   return { dtype, shape, sum: elements.reduce((sum, element) => sum + element, 0) };
 }
 
-/** Error whose class other languages map to a variant. */
+/** Returns an error whose class other languages map to a variant. */
 function failure(name, message) {
   return Object.assign(new Error(message), { name });
 }
@@ -270,7 +271,7 @@ const info = await server.registerService({
   id: "conformance",
   name: "Conformance",
   description: "The methods that every Hypha client is checked with",
-  // Public, so that callers in other workspaces can call the service by its full id.
+  // The service is public, so that callers in other workspaces can call it by its full id.
   config: { visibility: "public", require_context: ["whoami"] },
   echo,
   add,

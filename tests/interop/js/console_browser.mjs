@@ -1,4 +1,4 @@
-// What the tests of the console do in a browser.
+// Actions and checks that the tests of the console share.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -10,7 +10,7 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 export async function checkAccessibility(page, name) {
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
-    // Evaluated by the debugger, to which the content security policy does not apply.
+    // The debugger evaluates this, and the content security policy does not apply to the debugger.
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => globalThis.axe.run());
     const found = violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" ")}`);
@@ -58,7 +58,7 @@ async function fill(container, values) {
   }
 }
 
-/** Calls a method as a person does: with a field for each argument, or a JSON list of them. */
+/** Calls a method as a person does: with a field for each argument, or one list of arguments. */
 export async function call(page, name, args) {
   const parts = await method(page, name);
   const raw = parts.section.locator("[data-kind=arguments] textarea");

@@ -166,7 +166,7 @@ async function application(browser) {
   check("it cannot reach into a window", proof === null, proof);
   const signedIn = await popup.getByRole("button", { name: "Sign out" }).count();
   check("it cannot replace the session", signedIn === 1);
-  // The positive control: a page of the console acts.
+  // The positive control: a page of the console can create a token.
   await page.goto(`${url}/console/ws/ws-user-root/tokens`);
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByRole("heading", { name: "New token" }).waitFor();

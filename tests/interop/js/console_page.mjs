@@ -36,7 +36,7 @@ async function firstVisit(browser) {
   await page.close();
 }
 
-/** Calls the methods that HTTP can carry, and checks what is shown. */
+/** Calls the methods that HTTP can carry, and checks the shown results. */
 async function methodsOf(browser, id) {
   const { page, complaints } = await open(browser, servicePage(url, id));
   const shows = async (name, args, text) => {

@@ -150,8 +150,8 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
         await withInterface(
           (key) => key,
           async (id) => {
-            // Only clients in the owner's workspace receive a reference to an interface, so
-            // this client builds one.
+            // Only clients in the owner's workspace receive a reference to an interface, so this
+            // client builds a reference.
             const getItem = await other.rpc.decode({
               ...counter.value.__rpc_object__,
               _rtarget: `${workspace}/${client_id}`,
@@ -217,7 +217,7 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
           return this;
         },
       };
-      // Not `[].values()`, which the library treats as an empty map in Node 20.
+      // Do not use `[].values()`, which the library treats as an empty map in Node 20.
       expectSame(await service.sum(plain([])), 0);
       expectSame(await service.sum(plain([1.5, 2.25])), 3.75);
       expectSame(await service.sum(later([1, 2.5])), 3.5);
@@ -307,7 +307,7 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
     },
 
     async nothing_is_left() {
-      // Only sessions in which calls wait or functions are stored. Responses leave empty
+      // Count only sessions in which calls wait or functions are stored. Responses leave empty
       // sessions behind.
       const holds = (entry) =>
         typeof entry === "function" ||

@@ -20,7 +20,7 @@ function begin(more = {}) {
   });
 }
 
-/** Returns the parts of the page that a user sees when it asks for a token. */
+/** Returns the parts of the page that a user sees when the page asks for a token. */
 function form(page) {
   return {
     field: page.getByLabel("Your token", { exact: true }),
@@ -55,7 +55,7 @@ async function ordinary(browser) {
   await said(status, "Invalid token");
   check("wrong input is refused", (await status.getAttribute("class")) === "bad", await status.textContent());
   check("and can be corrected", (await button.isEnabled()) && (await field.inputValue()) === "no token");
-  // The only message is that of the browser about the failed request.
+  // The only message is the browser's message about the failed request.
   check(
     "nothing else is wrong",
     complaints.length === 1 && /status of 4\d\d .*\/report$/.test(complaints[0]),
@@ -85,7 +85,7 @@ async function forWorkspace(browser) {
   const { page, complaints } = await open(browser, program.address);
   const text = `A program waits for you to log in to the workspace ${workspace}.`;
   check("workspace", await page.getByText(text, { exact: true }).isVisible());
-  // Uses only the keyboard.
+  // Use only the keyboard.
   await page.keyboard.type(token);
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");

@@ -19,7 +19,7 @@ async function refused(call, text) {
   assert.fail(`got ${JSON.stringify(result)}, not an error with ${text}`);
 }
 
-/** The pixels of an array. */
+/** Returns the pixels of an array. */
 function pixels(image) {
   const bytes = image._rvalue;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -72,7 +72,7 @@ const checks = {
 
   async background() {
     const content = new Uint8Array(new Uint16Array(24).fill(10).buffer);
-    // A blob, or plain bytes.
+    // The image may be a blob or plain bytes.
     for (const image of [new Blob([content]), content]) {
       assert.equal(await microscope.set_background(image), 48);
     }

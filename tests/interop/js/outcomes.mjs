@@ -99,7 +99,7 @@ async function calls(who, client, names) {
 
 let connected = 0;
 
-/** Connects as a user. With two servers, every second client connects to the second one. */
+/** Connects as a user. With two servers, every second client connects to the second server. */
 function user(name, id) {
   const second = connected++ % 2 && options["second-url"];
   const more = { client_id: id, ...(name && { token: tokenOf(name) }), ...(second && { server_url: second }) };

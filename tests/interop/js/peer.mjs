@@ -6,15 +6,15 @@ import WebSocket from "ws";
 // The library logs to the console. Standard output is reserved for the lines of the program.
 console.log = console.info = console.debug = console.error;
 
-// Node 20 has no global WebSocket. The library needs one even if its option sets another class,
-// because it reads `WebSocket.OPEN` when it sends.
+// Node 20 has no global WebSocket. The library needs a global WebSocket even if its option sets
+// another class, because it reads `WebSocket.OPEN` when it sends.
 globalThis.WebSocket = WebSocket;
 
 const { connectToServer } = await import("hypha-rpc");
 
 const COMMON = ["server-url", "workspace", "token", "client-id", "transport"];
 
-/** Returns the command-line options: the common ones, and those in `more`. */
+/** Returns the command-line options: the common options, and the options in `more`. */
 export function parse(...more) {
   const names = [...COMMON, ...more];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));

@@ -1,6 +1,6 @@
 """Calls agents as other agents do, with the package `a2a-sdk`.
 
-`a2a_peer.py URL` prints what each step answered as JSON, and DONE.
+`a2a_peer.py URL` prints the outcome of each step as JSON, and `DONE`.
 """
 
 import asyncio

@@ -43,7 +43,7 @@ async def main():
     parser = peer.arguments(__doc__)
     parser.add_argument("--service", required=True)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--items", type=int, help="only read a stream of so many items")
+    parser.add_argument("--items", type=int, help="only read a stream with this number of items")
     options = parser.parse_args()
     server = await peer.connect(options)
     service = await server.get_service(options.service)

@@ -7,8 +7,7 @@ import time
 import sample_values
 
 MEGABYTE = 1024 * 1024
-# Maximum time in seconds for a call to fail that must fail immediately. Generous, for slow
-# machines.
+# Maximum duration, in seconds, of a call that must fail immediately. Long enough for slow machines.
 AT_ONCE = 5
 # Error messages of functions whose session has ended or whose owner has disconnected.
 GONE = (
@@ -47,7 +46,7 @@ async def expect_error(call, *words):
             f"the error should contain one of {words}: {message[-500:]}",
         )
         return message
-    raise Failed(f"should have failed, answered {short(got)}")
+    raise Failed(f"the call should have failed, but returned {short(got)}")
 
 
 async def expect_failure_at_once(call, *words):

@@ -83,7 +83,7 @@ class Normal:
 def records(items):
     """Return a list of records as a map from their ids, because the order of lists may differ.
 
-    In a cluster, two records may have the same id. The id of the second one gets a number.
+    In a cluster, two records may have the same id. The id of the second record gets a number.
     """
     found = {}
     for item in sorted(items, key=text_of):
@@ -186,8 +186,8 @@ def main():
             for path, *values in differences("", left, right):
                 path = NUMBER.sub("]", path)
                 difference = (run, step, path, client_of(path, gone), *values)
-                # A list, not a generator: mark every deviation that applies, because each unmarked
-                # one is reported.
+                # Use a list and not a generator, to mark every deviation that applies. Each
+                # unmarked deviation is reported.
                 if not any([deviation.allows(difference) for deviation in deviations]):
                     problems += 1
                     print(f"{run}: {step}\n  at {path or 'the step'}")

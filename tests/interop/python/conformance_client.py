@@ -19,7 +19,7 @@ LIMIT = 90
 
 
 class Checks(LiveChecks):
-    """The checks. Each public coroutine method is one. They run in the order of the source."""
+    """The checks. Each public coroutine method is a check. They run in the order of the source."""
 
     def __init__(self, options, server, service):
         self.options = options
@@ -306,7 +306,7 @@ async def main():
     parser = peer.arguments(__doc__)
     parser.add_argument("--service", required=True, help="full id of the service")
     parser.add_argument("--host-language", choices=["rust", "python", "js"])
-    parser.add_argument("--skip", default="", help="names of checks to leave out, with commas")
+    parser.add_argument("--skip", default="", help="names of checks to skip, separated by commas")
     options = parser.parse_args()
     skipped = options.skip.split(",")
     opened = {}

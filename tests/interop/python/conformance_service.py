@@ -264,7 +264,7 @@ async def main():
             "id": "conformance",
             "name": "Conformance",
             "description": "The methods that every Hypha client is checked with",
-            # Public, so that callers in other workspaces can call the service by its full id.
+            # The service is public, so that callers in other workspaces can call it by its full id.
             "config": {"visibility": "public", "require_context": ["whoami"]},
             **methods,
             "sum": sum_numbers,

@@ -169,8 +169,8 @@ class LiveChecks:
         interface = {"_rintf": True, "getItem": lambda key: key}
         await self.service.store(interface)
         own = self.server.config
-        # Only clients in the owner's workspace receive a reference to an interface, so this
-        # client builds one.
+        # Only clients in the owner's workspace receive a reference to an interface, so this client
+        # builds a reference.
         known = {
             **counter.value.__rpc_object__,
             "_rtarget": f"{own['workspace']}/{own['client_id']}",
@@ -209,7 +209,7 @@ class LiveChecks:
         expect_same(await self.service.open_streams(), 1)
         await stream.aclose()
         await self._no_stream_is_left()
-        # Not closed: garbage collection must close it.
+        # The stream is not closed explicitly: garbage collection must close it.
         async for item in await self.service.count(1_000_000):
             break
         await self._no_stream_is_left()

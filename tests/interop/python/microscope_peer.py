@@ -52,7 +52,7 @@ async def checks(options, server):
 
     async def background():
         content = b"\x0a\x00" * 24
-        # A file object, or plain bytes.
+        # The image may be a file object or plain bytes.
         for image in (io.BytesIO(content), content):
             same(await microscope.set_background(image), 48)
         same(int((await microscope.snap()).max()), 90)

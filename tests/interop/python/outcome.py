@@ -21,7 +21,7 @@ class Recorder:
         peer.say(json.dumps(line, sort_keys=True))
 
     def knows(self, **names):
-        """Print strings that differ between runs. The comparison replaces each with its name."""
+        """Print strings that differ between runs. The comparison replaces these strings."""
         peer.say(json.dumps({"known": {text: f"<{name}>" for name, text in names.items()}}))
 
     def gone(self, workspace, client):

@@ -52,7 +52,7 @@ class Sessions:
 
     async def connect(self, name, **more):
         more.setdefault("client_id", name)
-        # With two servers, every second client connects to the second one.
+        # With two servers, every second client connects to the second server.
         if self.options.second_url and len(self.clients) % 2:
             more.setdefault("server_url", self.options.second_url)
         # Over HTTP, the client's stream has this timeout, which is 30 s by default. The
@@ -94,9 +94,9 @@ async def table(recorder, who, client, calls, names):
 
 
 async def host_services(sessions):
-    """Register the services of the user alice, which all others call."""
+    """Register the services of the user alice, which all other users call."""
     host = await sessions.connect("host", token=sessions.token_of("alice", "alice@example.org"))
-    # Later, another client connects with the id of this one.
+    # Later, another client connects with the id of this client.
     await sessions.connect("present", token=sessions.token_of("dave"))
     other = await sessions.connect("other", token=sessions.token_of("alice", "alice@example.org"))
 
@@ -282,7 +282,7 @@ async def refusals(recorder, sessions, tokens):
         finally:
             await client.disconnect()
 
-    # Concurrently, because some wait for the timeout.
+    # Connect concurrently, because some attempts wait for the timeout.
     running = {}
     for number, (name, options) in enumerate(attempts.items()):
         options.setdefault("client_id", f"comer-{number}")
@@ -297,8 +297,8 @@ async def refusals(recorder, sessions, tokens):
 async def administration(recorder, sessions):
     """Manage clients and workspaces as an operator."""
     root = sessions.clients["root"]
-    # Each server has this service. Use that of the server to which both root and the client to be
-    # blocked are connected.
+    # Each server has this service. Use the service of the server to which both root and the client
+    # to be blocked are connected.
     admin = await root.get_service(f"{root.config['server_id']}:admin-utils")
     erin = sessions.token_of("erin")
     await sessions.connect("unwanted", token=erin, server_url=sessions.options.server_url)

@@ -123,7 +123,7 @@ async def requests(recorder, http, tokens):
 
     async def ask(step, method, path, **more):
         async def answer():
-            # On a new connection, because a server may close a connection after an error.
+            # Use a new connection, because a server may close a connection after an error.
             headers = {**more.pop("headers", {}), "Connection": "close"}
             return shown(await http.request(method, path, headers=headers, **more))
 
@@ -251,7 +251,7 @@ async def login(recorder, sessions, tokens):
     await recorder.step("login: check at once", service.check(keys["key"], timeout=0))
     await recorder.step("login: check too late", service.check(keys["key"], timeout=1))
     async with httpx.AsyncClient(base_url=url) as http:
-        # In a cluster, only one server has the key. The URL in `report` works at both.
+        # In a cluster, only one server has the key. The URL in `report` works at both servers.
         plain = "/public/services/hypha-login/report"
         report = keys["report"] if sessions.options.second_url else plain
 

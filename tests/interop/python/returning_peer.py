@@ -3,9 +3,9 @@
 Prints `READY <workspace>`, and `ECHO <milliseconds since 1970>` after each response of the manager.
 
 It makes no call while the connection is lost, because of a fault of the library (seen in 0.21.47).
-A call at the moment of the loss, before the library reconnects, opens a connection itself. If that
-fails, the failure cancels the reconnect that has started meanwhile. Later calls then wait forever
-for the canceled reconnect.
+A call at the moment of the loss, before the library reconnects, opens a connection itself. If this
+connection fails, the failure cancels the reconnect that has started meanwhile. Later calls then
+wait forever for the canceled reconnect.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ import traceback
 
 import peer
 
-# Seconds for a check.
+# Timeout of a check, in seconds.
 LIMIT = 60
 
 

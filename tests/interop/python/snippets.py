@@ -1,4 +1,4 @@
-"""Runs the Python code of a chapter of the guide. It may use `await` at the top level.
+"""Runs the Python code of a chapter of the guide. The code may use `await` at the top level.
 
 The argument is the source text.
 """

@@ -1,5 +1,5 @@
 //! The Rust programs of the benchmark: a service and its caller, and the same measurements for
-//! frames without RPC through a WebSocket relay. `bench` starts them. Each prints one line.
+//! frames without RPC through a WebSocket relay. `bench` starts them. Each program prints one line.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -17,9 +17,9 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
 };
 
-/// mimalloc instead of glibc's allocator, which returns large blocks to the system and requests new
-/// ones. The first access to new memory costs as much as copying it, so with glibc messages of 16
-/// MB take twice as long.
+/// Allocator of this program: mimalloc, because glibc's allocator returns large blocks to the
+/// system and requests new blocks. The first access to new memory costs as much as copying it, so
+/// with glibc, messages of 16 MB take twice as long.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -97,7 +97,7 @@ impl Bench for Service {
 
 const AT_ONCE: usize = 64;
 const MB: usize = 1 << 20;
-/// Number of echoes of each size to ignore. The first ones are slow, because they get new memory
+/// Number of echoes of each size to ignore. The first echoes are slow, because they get new memory
 /// from the system.
 const WARM_UP: usize = 3;
 /// Number of items of a stream.
@@ -267,7 +267,8 @@ fn config() -> WebSocketConfig {
         .max_message_size(Some(32 * MB))
 }
 
-/// Accepts two connections, first from the host, and forwards the frames of each to the other.
+/// Accepts two connections, the first from the host, and forwards the frames of each connection to
+/// the other.
 async fn relay() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     say(&format!("READY ws://{}", listener.local_addr()?))?;

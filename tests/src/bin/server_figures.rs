@@ -180,8 +180,8 @@ async fn idle_clients(clients: usize) -> Result<()> {
     Ok(())
 }
 
-/// Connects a client that registers a service, and a second one that calls it. Then both
-/// disconnect.
+/// Connects a client that registers a service, and a second client that calls the service. Then
+/// both clients disconnect.
 async fn connect_call_disconnect(url: &str, number: u64) -> Result<()> {
     let host = hypha_rpc::connect(url).await?;
     let service = AdderService::new(Sum);

@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     let ours = publish(Kind::Ours, &folder)?;
     let python = python.join().map_err(|_| anyhow::anyhow!("a panic"))??;
     println!("READY");
-    // Waits until the parent closes the pipe. The parent never writes to it.
+    // Wait until the parent closes the pipe. The parent never writes to it.
     std::io::stdin().read_to_end(&mut Vec::new())?;
     drop((python, ours));
     Ok(())

@@ -2,7 +2,8 @@
 //! work.
 //!
 //! The contracts in `generated/` are generated Rust code. This program compiles and uses them, and
-//! compares them with the current output. It overwrites them if `HYPHA_TEST_BLESS` is set.
+//! compares them with the current output. The program overwrites the files if `HYPHA_TEST_BLESS` is
+//! set.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,8 +143,8 @@ fn a_generated_contract_has_the_same_schema() {
     );
 }
 
-/// Fetches a Rust service from a server, compares its generated contract with the compiled one, and
-/// calls the service through it.
+/// Fetches a Rust service from a server, compares its generated contract with the compiled
+/// contract, and calls the service through the compiled contract.
 async fn rust_service(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
@@ -397,8 +398,8 @@ fn a_server_can_be_called_as_its_openapi_document_says() {
     run(Kind::Python, &[Language::Python], over_http);
 }
 
-/// Compares the output of the command with that of the library, and checks the command's error
-/// messages.
+/// Compares the output of the command with the output of the library, and checks the command's
+/// error messages.
 #[test]
 fn the_command_writes_the_output_of_the_library() {
     run(Kind::Ours, &[], async |server: &Server| {

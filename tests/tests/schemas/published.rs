@@ -1,5 +1,5 @@
-//! Tests published schemas: they equal those of the Python client, and a validator agrees with
-//! them.
+//! Tests published schemas: they equal the schemas of the Python client, and a validator accepts
+//! valid arguments and rejects invalid arguments.
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::Client;

@@ -1,4 +1,4 @@
-//! A trait with a type parameter, and one with an associated type.
+//! A trait with a type parameter, and a trait with an associated type.
 
 use hypha_rpc::hypha_service;
 

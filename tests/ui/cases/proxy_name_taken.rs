@@ -1,4 +1,4 @@
-//! A type with the name of the proxy: rustc reports the name, and then members that it lacks.
+//! A type with the name of the proxy. rustc reports the name, and the members that the type lacks.
 
 use hypha_rpc::prelude::*;
 

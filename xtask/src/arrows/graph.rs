@@ -27,10 +27,10 @@ pub(crate) struct Cycle<'a> {
 
 impl<'a> Graph<'a> {
     /// Returns the graph of the child modules of `parent`. References from or to a descendant of a
-    /// child count as those of the child.
+    /// child count as references of the child.
     ///
-    /// Excludes the code of `parent` itself, because a module may use its children and they may use
-    /// its items.
+    /// Excludes the code of `parent` itself, because a module may use its children, and the
+    /// children may use the items of the module.
     pub(crate) fn of(source: &'a Source, parent: &[String]) -> Graph<'a> {
         let mut arrows: BTreeMap<_, Vec<&Reference>> = BTreeMap::new();
         let child_of = |module: &[String]| {

@@ -1,14 +1,15 @@
 //! Checks the dependencies between modules and crates, for `cargo xtask lint`.
 //!
-//! An arrow is a dependency: it leads from a module to another module that it names. If that module
-//! only re-exports the name, a second arrow leads to the module that defines it. The rules:
+//! An arrow is a dependency. It leads from a module to another module, which the first module
+//! names. If the named module only re-exports an item, a second arrow leads to the module that
+//! defines the item. The rules:
 //!
 //! - The child modules of a module form no cycle. Each child includes its descendants. The same
 //!   applies to the top-level modules of a crate. So no two files form a cycle, except a `mod.rs`
 //!   and the files in its folder: the `mod.rs` uses these files, and they may use its items.
 //! - A module only names modules of lower layers ([`LAYERS`]). Every module of a crate with layers
 //!   must be in that table.
-//! - Paths and dependencies across crates: [`FORBIDDEN_PATHS`] and [`FREE_CRATES`].
+//! - [`FORBIDDEN_PATHS`] and [`FREE_CRATES`] restrict paths and dependencies across crates.
 //! - No construct hides an arrow: aliases and globs of the crate root, `include!`, and macro
 //!   variables in place of a module are forbidden.
 
@@ -86,8 +87,8 @@ struct ForbiddenPath {
     path: &'static [&'static str],
 }
 
-/// The server reuses services and the manager's contract, but must not depend on the engine below
-/// them.
+/// Paths that packages must not name. The server reuses services and the manager's contract, but
+/// must not depend on the engine below them.
 const FORBIDDEN_PATHS: [ForbiddenPath; 1] = [ForbiddenPath {
     package: "hypha-server",
     path: &["hypha_rpc", "engine"],
@@ -96,11 +97,12 @@ const FORBIDDEN_PATHS: [ForbiddenPath; 1] = [ForbiddenPath {
 /// A package whose dependencies are restricted, including indirect ones.
 struct FreeCrate {
     package: &'static str,
-    /// Forbidden packages, in addition to those of this workspace.
+    /// Forbidden packages, in addition to the packages of this workspace.
     of: &'static [&'static str],
 }
 
-/// The wire format must be usable without an async runtime, and must not depend on crates above it.
+/// Packages with restricted dependencies. The wire format must be usable without an async runtime,
+/// and must not depend on crates above it.
 const FREE_CRATES: [FreeCrate; 1] = [FreeCrate {
     package: "hypha-wire",
     of: &["tokio", "tokio-util", "tokio-tungstenite", "futures-util"],
@@ -199,7 +201,7 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
 }
 
 /// Returns arrows that do not lead to a lower layer, modules without a layer, and items of the
-/// crate root, through which a module could use a higher layer.
+/// crate root. Through such an item, a module could use a higher layer.
 fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
@@ -237,8 +239,8 @@ fn unused_layers(package: &str, source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// Returns the root file of each package of the workspace: that of the library if there is one,
-/// otherwise that of the binary.
+/// Returns the root file of each package of the workspace: the root of the library if there is one,
+/// otherwise the root of the binary.
 fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
     let mut roots = Vec::new();
     for package in members(metadata)? {
@@ -251,7 +253,7 @@ fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
         };
         let library = targets.iter().find(|t| is(t, &["lib", "proc-macro"]));
         let target = library.or_else(|| targets.iter().find(|t| is(t, &["bin"])));
-        // A package that contains only tests has neither.
+        // A package that contains only tests has neither a library nor a binary.
         if let Some(file) = target.and_then(|target| target["src_path"].as_str()) {
             roots.push((name.to_owned(), Path::new(file).to_path_buf()));
         }

@@ -241,7 +241,8 @@ fn child(module: &[String], name: &str) -> Vec<String> {
     path
 }
 
-/// Converts a path that starts with `crate`, `self` or `super` to one relative to the crate root.
+/// Converts a path that starts with `crate`, `self` or `super` to a path relative to the crate
+/// root.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, mut rest) = path.split_first()?;
     let mut base = match first.as_str() {
@@ -340,7 +341,7 @@ impl Reader<'_> {
             // `impl Trait + use<'a>` is a bound, not a declaration.
             if is_ident(tokens.get(at), "use") && !is_punct(tokens.get(at + 1), '<') {
                 // A name imported inside a function counts as a name of the module. Paths of such a
-                // `use` are read like those in expressions.
+                // `use` are read like paths in expressions.
                 let mut leaves = Vec::new();
                 // Skip the `$` of `$crate` in a macro.
                 let path = at + 1 + usize::from(is_punct(tokens.get(at + 1), '$'));
@@ -354,7 +355,7 @@ impl Reader<'_> {
                 at += 3;
                 continue;
             }
-            // Also finds `std::include!`, because only the last segment is compared.
+            // This also finds `std::include!`, because only the last segment is compared.
             if is_ident(tokens.get(at), "include") && is_punct(tokens.get(at + 1), '!') {
                 self.source.includes.push(Reference {
                     from: place.module.clone(),
@@ -431,7 +432,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a `use` declaration after the keyword. Returns the index after it.
+    /// Reads a `use` declaration after the keyword. Returns the index after the declaration.
     fn declaration(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> usize {
         let end = end_of_statement(tokens, at);
         let mut leaves = Vec::new();
@@ -444,7 +445,8 @@ impl Reader<'_> {
         end + 1
     }
 
-    /// Reads a path that starts at `at`. Returns the index after it, or `None` if there is no path.
+    /// Reads a path that starts at `at`. Returns the index after the path, or `None` if there is no
+    /// path.
     fn path(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> Option<usize> {
         let TokenTree::Ident(_) = tokens.get(at)? else {
             return None;
@@ -549,7 +551,7 @@ struct Leaf {
 /// Segment that stands for a macro variable in a path.
 const VARIABLE: &str = "$";
 
-/// Reads the `use` tree at the start of `tokens`. Returns the index after it.
+/// Reads the `use` tree at the start of `tokens`. Returns the index after the tree.
 fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) -> usize {
     let mut path = prefix.to_vec();
     let mut line = 0;
@@ -581,7 +583,8 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
                 }
                 return at + 1;
             }
-            // `crate::$module::X`. The reader does not expand macros, so the segment is unknown.
+            // In `crate::$module::X`, the second segment is unknown, because this reader does not
+            // expand macros.
             Some(TokenTree::Punct(dollar)) if dollar.as_char() == '$' => {
                 if line == 0 {
                     line = dollar.span().start().line;

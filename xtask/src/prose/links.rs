@@ -26,7 +26,7 @@ const GUIDE: &str = "docs/guide/";
 /// File with the link definitions that rustdoc uses for links between chapters.
 const GUIDE_LINKS: &str = "hypha-rpc/src/guide_links.md";
 
-/// Everything in the project to which a link can lead.
+/// Targets that links in the project can have.
 pub(super) struct Tree {
     /// Tracked files and their folders.
     paths: BTreeSet<String>,
@@ -72,7 +72,7 @@ impl Tree {
         let mut paths = BTreeSet::new();
         for path in listed {
             let mut path = path;
-            // If the folder is known, so are its parents.
+            // If the folder is known, its parents are known, too.
             while paths.insert(path.to_owned()) {
                 let Some((parent, _)) = path.rsplit_once('/') else {
                     break;
@@ -180,7 +180,7 @@ impl Tree {
         page().or_else(raw)
     }
 
-    /// Returns the reason why a link has no target, or `None` if it has one.
+    /// Returns the reason why a link has no target, or `None` if the link has a target.
     fn fault(&self, page: &str, target: &str) -> Option<String> {
         let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
         let path = if path.is_empty() {
@@ -213,7 +213,8 @@ fn joined(page: &str, path: &str) -> String {
     parts.join("/")
 }
 
-/// Returns the anchors of a page: explicit ones, and those that GitHub derives from headings.
+/// Returns the anchors of a page: explicit anchors, and the anchors that GitHub derives from
+/// headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in unfenced(text) {
@@ -258,7 +259,8 @@ fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the words of a source file. Not only the names of functions, because macros make tests.
+/// Returns all words of a source file, and not only the names of functions, because macros generate
+/// tests.
 fn words(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
     words.map(str::to_owned).collect()

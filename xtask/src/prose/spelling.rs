@@ -41,7 +41,9 @@ pub(crate) fn spelling() -> Result<()> {
     match program {
         Some(program) => perform(Command::new(program).current_dir(root())),
         None => {
-            println!("`typos` is not installed, a short list stands in: `pip install typos`");
+            println!(
+                "`typos` is not installed, so only a short list is checked: `pip install typos`"
+            );
             report(files()?.iter().flat_map(violations))
         }
     }

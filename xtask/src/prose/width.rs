@@ -23,8 +23,8 @@ pub(super) fn violations(file: &File) -> Vec<String> {
         if prose.starts_with("```") {
             fenced = !fenced;
         }
-        // In Markdown, code may be wider. In a comment, it may not, because rustfmt does not wrap
-        // it.
+        // Code may be wider in Markdown, but not in a comment, because rustfmt does not wrap code
+        // in comments.
         let code = fenced && file.is_markdown();
         let columns = line.chars().count();
         if columns > COLUMNS && !code && !prose.starts_with('|') && can_be_broken(prose) {

@@ -28,9 +28,9 @@ Examples:
   cargo xtask test calls_in_order     every test with these words in its name
   cargo xtask test engine -- streams  the tests of one program with these words in their names
 
-Only what is selected is built, and peers are installed only where a selected program needs them.
-Test programs run side by side with cargo-nextest (`cargo install --locked cargo-nextest`), one after
-the other with `cargo test` where it is not installed.")]
+Only selected programs are built, and peers are installed only if a selected program needs them.
+With cargo-nextest (`cargo install --locked cargo-nextest`), test programs run in parallel. Without
+it, `cargo test` runs them one after the other.")]
 pub(crate) struct Options {
     /// A package, a test program, or a part of the names of tests. Default: everything.
     name: Option<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Installs, builds and tests. A failed step does not stop the others.
+/// Installs, builds and tests. After a failed step, the remaining steps still run.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let metadata = metadata()?;
     let selection = match &options.name {
@@ -113,8 +113,8 @@ fn has_nextest() -> bool {
 }
 
 /// Returns the number of tests to run at once. Tests with peers wait for more than half of their
-/// time, so more tests run than there are processors. With only one test more, two processors were
-/// half idle.
+/// time, so more tests run than there are processors. Two processors that ran three tests were half
+/// idle.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     2 * cores
@@ -182,7 +182,8 @@ impl Run<'_> {
         };
         tests.args(self.selection.cargo_arguments()).arg("--");
         tests.args(self.selection.filter()).args(self.arguments);
-        // The peers were installed, so a missing one must fail the test, not skip it.
+        // The peers were installed, so a missing peer must fail the test, and must not skip the
+        // test.
         tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
         tests.env("HYPHA_TEST_PROGRAMS", &self.programs);
         let skipped = self.skipped_file();

@@ -79,8 +79,8 @@ const SHARED: Need = binary("shared_servers");
 const CONFORMANCE: Need = example("conformance");
 const CONFORMANCE_CLIENT: Need = example("conformance_client");
 
-/// Test programs with requirements. A program without a row has none. Every whole-system test has a
-/// row.
+/// Test programs with requirements. A program without a row has no requirements. Every whole-system
+/// test has a row.
 const ROWS: &[Row] = &[
     Row {
         package: "hypha-server",

@@ -58,8 +58,8 @@ impl Selection {
         })
     }
 
-    /// Selects the package or test program `name`. If there is none, selects the tests whose own
-    /// name contains `name`.
+    /// Selects the package or test program `name`. If there is no such package or program, selects
+    /// the tests whose own name contains `name`.
     pub(super) fn of(metadata: &Value, name: &str) -> Result<Selection> {
         let all = targets(metadata)?;
         let of_package = of(&all, |target| target.package == name);
@@ -138,7 +138,7 @@ impl Selection {
         let mut arguments = self.cargo.clone();
         arguments.push("--all-features".into());
         // Without this option, `cargo test` would also run documentation tests, which are a
-        // separate step. nextest runs none.
+        // separate step. nextest runs no documentation tests.
         if !arguments
             .iter()
             .any(|a| ["--test", "--lib", "--bins"].contains(&a.as_str()))
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn names_of_tests_are_looked_for_in_the_sources() -> Result<()> {
-        // Not written as one literal, so that the search does not find the name in this file.
+        // Build the name from parts, so that the search does not find the name in this file.
         let name = ["our_server::javascript", "calls_rust"].join("_");
         let found = select(&name)?;
         assert_eq!(found.filter(), Some(name.as_str()));

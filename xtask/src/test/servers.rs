@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::built;
 
-/// A running `shared_servers` program. It stops the servers when its standard input is closed, so
-/// they do not outlive this process.
+/// A running `shared_servers` program. The program stops the servers when its standard input is
+/// closed, so the servers do not outlive this process.
 pub(crate) struct SharedServers {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -21,8 +21,8 @@ pub(crate) struct SharedServers {
 }
 
 impl SharedServers {
-    /// Starts both servers, and returns before they are ready. They write their addresses and
-    /// output to files in `folder`.
+    /// Starts both servers, and returns before they are ready. The servers write their addresses
+    /// and output to files in `folder`.
     pub(crate) fn start(programs: &Path, folder: &Path) -> Result<SharedServers> {
         let folder = folder.join("servers");
         let mut command = built(&programs.join("shared_servers"))?;

@@ -33,7 +33,7 @@ pub(in crate::values) struct Rows<'a, 'd, 'de> {
     /// Ratio of the memory of the decoded elements to their size in the array.
     copies: usize,
     array: &'a NdArray,
-    /// Lengths of the dimensions below this one.
+    /// Lengths of the dimensions below this dimension.
     below: &'a [usize],
     /// Bytes of the remaining rows.
     data: &'a [u8],

@@ -29,14 +29,14 @@ impl<'a, 'de> Key<'a, 'de> {
         Err(bad_key(self.decoder.token()?.kind()))
     }
 
-    /// Reads an integer, or a string with the digits of one.
+    /// Reads an integer, or a string with the digits of an integer.
     fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.decoder.token()? {
             Token::Str(key) => {
                 let key = text(key)?;
                 let read = match (key.parse(), key.parse()) {
-                    // `parse` would accept a plus sign. Reject it, because no client writes one,
-                    // and two different keys would become the same integer.
+                    // `parse` would accept a plus sign. Reject a plus sign, because no client
+                    // writes it, and two different keys would become the same integer.
                     _ if key.starts_with('+') => None,
                     (Ok(number), _) => Some(visitor.visit_u64(number)),
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
@@ -160,8 +160,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         }
     }
 
-    /// Accepts only strings. serde would also accept a number, which an ordered map may have as a
-    /// key, and use it as the index of a field.
+    /// Accepts only strings. An ordered map may also have a number as a key, which serde would use
+    /// as the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;
         match buffered::is_watching() {

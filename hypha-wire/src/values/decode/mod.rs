@@ -4,7 +4,7 @@
 //! before the bytes have arrived, and the nesting and the memory of the decoded values are limited.
 //!
 //! The submodules are parts of the deserializer: `access` visits lists, maps and variants, `key`
-//! decodes the keys of maps, `tagged` accepts typed values where plain ones are expected, and
+//! decodes the keys of maps, `tagged` accepts typed values where plain values are expected, and
 //! `elements` and `arrays` visit arrays. The memory of a value is charged before its visitor
 //! creates it.
 
@@ -162,8 +162,8 @@ pub(crate) enum Token<'de> {
     Int(i64),
     UInt(u64),
     Float(f64),
-    /// String that may not be UTF-8. Not checked here, so that skipping a long string does not read
-    /// it.
+    /// String that may not be UTF-8. The check happens later, so that the decoder can skip a long
+    /// string without reading it.
     Str(&'de [u8]),
     Bin(&'de [u8]),
     /// Extension value: the type byte, then the data.
@@ -189,11 +189,11 @@ impl Token<'_> {
     }
 
     /// Converts a float without a fraction to an integer, because JavaScript has a single type for
-    /// both, and peers may send either. Leaves other tokens unchanged.
+    /// both, and a peer may send an integer as a float. Leaves other tokens unchanged.
     fn whole(self) -> Self {
         match self {
-            // The bounds are exact as floats. The upper ones are the first floats that do not fit,
-            // so the casts are lossless.
+            // The bounds are exact as floats. The upper bounds are the first floats that do not
+            // fit, so the casts are lossless.
             Self::Float(value) if value.fract() != 0.0 => self,
             Self::Float(value) if (-(2f64.powi(63))..0.0).contains(&value) => {
                 Self::Int(value as i64)
@@ -219,7 +219,7 @@ pub(crate) struct Decoder<'de> {
     memory_limit: usize,
     /// Memory limit of the message. If `None`, `memory_left` is final.
     meter: Option<&'de Meter>,
-    /// Bytes that the decoder had at the start, plus those granted since.
+    /// Bytes that the decoder had at the start, plus the bytes granted since.
     memory_given: usize,
     /// Size in bytes of the slot for the next value. The slot is charged together with its list or
     /// map. A larger value must be behind a pointer, such as a `Box`, so its own memory is charged
@@ -231,10 +231,11 @@ pub(crate) struct Decoder<'de> {
     is_buffered: bool,
 }
 
-/// Where the items of a list or the entries of a map are stored, which determines what is charged.
+/// Place where the items of a list or the entries of a map are stored. It determines the charged
+/// memory.
 #[derive(Clone, Copy, PartialEq)]
 enum Items {
-    /// In a separate allocation, like those of a `Vec`.
+    /// In a separate allocation, like the items of a `Vec`.
     Apart,
     /// In the value itself, like the fields of a struct.
     Inline,
@@ -377,11 +378,13 @@ impl<'de> Decoder<'de> {
     }
 
     fn ext(&mut self, len: usize) -> Result<Token<'de>, DecodeError> {
-        // Add one byte for the type. Saturating, because `usize` may have 32 bits, as in wasm.
+        // Add one byte for the type. The addition saturates, because `usize` may have 32 bits, as
+        // in wasm.
         Ok(Token::Ext(self.take(len.saturating_add(1))?))
     }
 
-    /// Reads the next scalar, or the header of a list or map. Items follow the header.
+    /// Reads the next scalar, or the header of a list or map. The items follow the header in the
+    /// input.
     pub(crate) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
         let [first] = self.array()?;
         Ok(match Marker::from_u8(first) {
@@ -447,7 +450,8 @@ impl<'de> Decoder<'de> {
         self.depth_left += 1;
     }
 
-    /// Skips one value. Recursive, so its depth is limited like that of decoding.
+    /// Skips one value. This function is recursive, so its depth is limited like the depth of
+    /// decoding.
     pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
         let values = match self.token()? {
             Token::List(len) => u64::from(len),
@@ -469,7 +473,8 @@ impl<'de> Decoder<'de> {
     }
 
     /// Skips at most `max` values that are one byte long, and returns their number. Long lists
-    /// consist mostly of such values, and reading each as a token would take many times as long.
+    /// consist mostly of such values, and reading each value as a token would take many times as
+    /// long.
     fn skip_single(&mut self, max: u64) -> u64 {
         let rest = self.input.get(self.pos..).unwrap_or_default();
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(rest.len());
@@ -499,8 +504,8 @@ impl<'de> Decoder<'de> {
             copies: copies(items, len),
         };
         let value = visitor.visit_seq(&mut list)?;
-        // A visitor may stop early, like that of a tuple. The remaining items would then be read as
-        // the next value.
+        // A visitor may stop early, for example the visitor of a tuple. The decoder would then read
+        // the remaining items as the next value.
         if list.next < list.len {
             return Err(DecodeError::expected(
                 format_args!("a list of length {}", list.next),
@@ -575,8 +580,8 @@ impl<'de> Decoder<'de> {
                 self.charge(ALLOCATION + value.len())?;
                 visitor.visit_borrowed_str(text(value)?)
             }
-            // Not charged: it becomes a slice of the frame, or a copy that is no larger than the
-            // frame, whose length is already charged.
+            // Do not charge binary data: it becomes a slice of the frame, or a copy that is no
+            // larger than the frame, whose length is already charged.
             Token::Bin(value) => visitor.visit_borrowed_bytes(value),
             Token::Ext(value) => {
                 visitor.visit_newtype_struct(BorrowedBytesDeserializer::new(value))
@@ -682,9 +687,9 @@ fn signed<'de>(value: impl Into<i64>) -> Token<'de> {
 }
 
 /// Returns the factor by which items occupy more memory than their size. The factor is 0 for items
-/// stored inline, because they are charged with the value that contains them. It is 2 for a list
-/// that exceeds its reserved memory, because the old and the new buffer exist at the same time
-/// while it grows.
+/// stored inline, because they are charged with the value that contains them. The factor is 2 for a
+/// list that exceeds its reserved memory, because the old and the new buffer exist at the same time
+/// while the list grows.
 fn copies(items: Items, len: usize) -> usize {
     match items {
         Items::Inline => 0,
@@ -823,7 +828,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     /// Accepts only maps, because structs are maps on the wire: serde would also accept a list. A
-    /// struct with a field `_rtype` reads typed values itself, so these are passed on unchanged.
+    /// struct with a field `_rtype` reads typed values itself, so typed values are passed on
+    /// unchanged.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -862,8 +868,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             Token::Str(name) => {
                 visitor.visit_enum(de::value::BorrowedStrDeserializer::new(text(name)?))
             }
-            // Does not use `entries`, which would charge the map again: the map is part of the
-            // enum, which is already charged.
+            // Do not use `entries`, which would charge the map again: the map is part of the enum,
+            // which is already charged.
             Token::Map(1) => {
                 self.enter()?;
                 let value = visitor.visit_enum(Variant {

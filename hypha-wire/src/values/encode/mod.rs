@@ -70,8 +70,8 @@ impl ser::Error for EncodeError {
 /// # Errors
 ///
 /// Returns an error if the value contains an integer of more than 64 bits, a map key other than a
-/// string, integer or `bool`, or more than [`MAX_DEPTH`] levels of lists and maps, or if its
-/// `Serialize` implementation fails. `out` is then unchanged.
+/// string, integer or `bool`, or more than [`MAX_DEPTH`] levels of lists and maps. Also returns an
+/// error if the `Serialize` implementation fails. After an error, `out` is unchanged.
 pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     let start = out.len();
     let splices = None;
@@ -164,7 +164,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Starts the map with one entry in which an enum variant with content is sent.
+    /// Starts an enum variant with content, which is sent as a map with one entry.
     fn variant(&mut self, name: &str) -> Result<(), EncodeError> {
         self.enter()?;
         pack::put_map_head(self.out, 1);
@@ -250,12 +250,13 @@ impl Compound<'_, '_> {
     }
 
     /// Writes a key. Integers and `bool` are written as strings, as in JSON and in the schema of
-    /// such a map, because other clients drop a message whose keys are not strings.
+    /// such a map. Other clients would drop a message whose keys are not strings.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.count += 1;
         let start = self.encoder.out.len();
         key.serialize(&mut *self.encoder)?;
-        // Encode the key first and then examine it, because serde does not say its type in advance.
+        // Encode the key first and then examine it, because serde does not provide its type in
+        // advance.
         let written = &self.encoder.out[start..];
         if decode::is_string(written) {
             return Ok(());

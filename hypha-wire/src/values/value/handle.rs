@@ -56,9 +56,9 @@ impl fmt::Debug for HandleKind {
 
 /// Function or stream of a peer.
 pub struct RemoteHandle {
-    /// Its map on the wire, with an absolute address as `_rtarget`.
+    /// Map of the function or stream on the wire, with an absolute address as `_rtarget`.
     pub raw: Map,
-    /// Connection on which it was received.
+    /// Connection on which the handle was received.
     pub connection: Arc<dyn ConnectionRef>,
     /// Session of the call that had the handle as an argument. `None` for a handle in a result.
     pub parent: Option<String>,
@@ -137,7 +137,7 @@ impl Handle {
         })))
     }
 
-    /// Returns the connection of a received handle, or `None` for a local one.
+    /// Returns the connection of a received handle, or `None` for a local handle.
     #[must_use]
     pub fn connection(&self) -> Option<Arc<dyn ConnectionRef>> {
         match &self.0 {
@@ -165,8 +165,8 @@ impl Handle {
         }
     }
 
-    /// Returns the map of a received handle. `None` for a local handle, which does not have one
-    /// yet.
+    /// Returns the map of a received handle. Returns `None` for a local handle, which does not have
+    /// a map yet.
     #[must_use]
     pub fn raw(&self) -> Option<&Map> {
         match &self.0 {
@@ -185,7 +185,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Local handles are equal if they refer to the same object, received ones if their maps are equal.
+/// Local handles are equal if they refer to the same object. Received handles are equal if their
+/// maps are equal.
 impl PartialEq for Handle {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {

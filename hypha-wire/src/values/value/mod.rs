@@ -1,7 +1,7 @@
 //! [`Value`]: a value of any type, for programs that do not know the types of a service.
 //!
-//! Its serde implementations are in `value_serde`, and its conversions to and from other types in
-//! `local`.
+//! Its serde implementations are in `value_serde`, and its conversions to and from other types are
+//! in `local`.
 
 mod handle;
 
@@ -82,7 +82,7 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// Returns the boolean if this is one.
+    /// Returns the boolean, if this is a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -90,7 +90,7 @@ impl Value {
         }
     }
 
-    /// Returns the integer if this is one up to `i64::MAX`.
+    /// Returns the integer, if this is an integer up to `i64::MAX`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
@@ -98,7 +98,7 @@ impl Value {
         }
     }
 
-    /// Returns the integer if this is a non-negative one.
+    /// Returns the integer, if this is a non-negative integer.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Int(value) => u64::try_from(*value).ok(),
@@ -117,7 +117,7 @@ impl Value {
         }
     }
 
-    /// Returns the string if this is one.
+    /// Returns the string, if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(value) => Some(value),
@@ -150,7 +150,7 @@ impl Value {
     }
 
     /// Returns the member `key` of a map, or of the wire map of a received function or stream, for
-    /// example `_rschema`. `None` if there is none.
+    /// example `_rschema`. Returns `None` if there is no such member.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Self::Map(map) => map.get(key),

@@ -1,5 +1,5 @@
 //! Compares the chunk store with a model. After any sequence of requests, a complete message equals
-//! what was sent, the store stays within its limit, and it is empty after all peers have
+//! the sent message, the store stays within its limit, and it is empty after all peers have
 //! disconnected.
 
 use std::collections::{BTreeMap, HashMap};

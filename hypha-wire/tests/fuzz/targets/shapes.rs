@@ -1,4 +1,4 @@
-//! Types into which hostile bytes are decoded: one of every kind that a method may accept.
+//! Types into which hostile bytes are decoded: one type of every kind that a method may accept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

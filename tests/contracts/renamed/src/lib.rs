@@ -18,7 +18,7 @@ use rpc::prelude::*;
 #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
 #[remote_error(crate = rpc)]
 pub enum LabError {
-    /// Another caller is using it.
+    /// Another caller is using the laboratory.
     #[error("somebody else is at it")]
     #[remote_error(class = "BlockingIOError")]
     Busy,
