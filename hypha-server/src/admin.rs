@@ -1,8 +1,8 @@
 //! Offers the service `ws-user-root/admin-utils`, by which operators inspect and manage the server.
 //!
-//! `server` starts and stops it. The service is a client on a link inside the server. Its methods
-//! check the caller's permission themselves, because membership of the workspace does not imply
-//! this permission.
+//! The module `server` starts and stops the service, which is a client on a link inside the server.
+//! The methods of the service check the caller's permission themselves, because membership of the
+//! workspace does not imply this permission.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<()
         .visibility(Visibility::Protected)
         .with_members_of(blocking::service(state))
         // As in the Python server, the schema does not mention the context, although the methods
-        // receive one.
+        // receive a context.
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;
@@ -171,7 +171,7 @@ impl Admin {
         Ok(all)
     }
 
-    /// Disconnects all clients of a workspace. This also deletes the workspace if it is not
+    /// Disconnects all clients of a workspace. Also deletes the workspace if the workspace is not
     /// persistent.
     pub(crate) async fn unload_workspace(
         &self,

@@ -26,7 +26,8 @@ const TEXT_MAX: usize = 256;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Returns the methods. In a cluster, also starts to read the blocks of other servers.
+/// Returns a service with the methods of this module. In a cluster, also starts to read the blocks
+/// of other servers.
 pub(crate) fn service(state: &Arc<State>) -> Service {
     if state.router.bus().has_others() {
         let reader = Arc::downgrade(state);
@@ -56,7 +57,7 @@ async fn read(state: &State) {
 }
 
 /// Disconnects the blocked clients, and returns their number. Checks the IP address only of clients
-/// without credentials, because a client with credentials is recorded by its user only.
+/// without credentials. The server does not record the IP address of a client with credentials.
 fn disconnect(state: &State) -> usize {
     let mut count = 0;
     for peer in state.router.all(|peer| peer.serves_all) {
@@ -82,8 +83,8 @@ impl Blocking {
         State::for_administrator(&self.state, ctx)
     }
 
-    /// Adds a block, given as its duration in seconds and its reason. Removes the block if `block`
-    /// is `None`. Returns the number of clients of this server that were disconnected.
+    /// Adds a block with the duration in seconds and the reason in `block`. Removes the block if
+    /// `block` is `None`. Returns the number of clients of this server that were disconnected.
     async fn set(
         state: &State,
         kind: Blockable,
@@ -131,7 +132,8 @@ fn address(text: &str) -> Answer<String> {
 
 #[hypha_service(id = "admin-utils")]
 impl Blocking {
-    /// Blocks a user, including the tokens that the user has issued, and disconnects its clients.
+    /// Blocks a user, including the tokens that the user has issued, and disconnects the user's
+    /// clients.
     pub(crate) async fn block_user(
         &self,
         ctx: &Context,
@@ -169,7 +171,7 @@ impl Blocking {
         Ok(format!("Unblocked user {user_id}"))
     }
 
-    /// Blocks an IP address, and disconnects its clients without credentials.
+    /// Blocks an IP address, and disconnects the clients without credentials at this address.
     pub(crate) async fn block_ip(
         &self,
         ctx: &Context,

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::memory::Charge;
 
-/// Maximum number of entries of a workspace. The oldest are dropped first.
+/// Maximum number of entries of a workspace. The oldest entries are dropped first.
 const ENTRIES_MAX: usize = 1000;
 /// Maximum size of the entries of a workspace, in bytes of their types and data.
 const BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -2,12 +2,12 @@
 //! holds the other end of the link.
 //!
 //! The manager, the login service and the admin service are such clients, and each plain HTTP
-//! request has one. The services serve all clients of the server from one queue, so their messages
-//! never wait for a receiver ([`connect_shared`]). The client of an HTTP request waits like any
-//! other ([`connect_for`]).
+//! request has such a client. Each of the services serves all clients from one queue, so the
+//! messages of a service never wait for a receiver ([`connect_shared`]). The messages of an HTTP
+//! request's client wait for slow receivers, like those of clients on sockets ([`connect_for`]).
 //!
 //! Two tasks serve a link, one for each direction. Both hold parts of the server's state and end
-//! when the link closes, so the state is freed only when all of these clients are dropped.
+//! when the link closes, so the state is freed only when all clients inside the server are dropped.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -30,7 +30,7 @@ const LINK_FRAMES: usize = 64;
 const BATCH: usize = 64;
 /// Chunk size for large responses of the server's services, in bytes.
 const REPLY_CHUNK_BYTES: usize = 256 * 1024;
-/// Maximum number of chunks that wait for one caller, of [`REPLY_CHUNK_BYTES`] each: 2 MiB. The
+/// Maximum number of chunks of [`REPLY_CHUNK_BYTES`] that wait for one caller: 2 MiB in total. The
 /// frames of a service never wait for room, so without this limit a whole response of any size
 /// would be queued.
 const REPLY_CHUNKS_AT_ONCE: usize = 8;
@@ -67,8 +67,8 @@ impl Payer {
                     // service, so the service is not at fault if the account is exhausted.
                     Some(peer) if peer.serves_all => state.memory.open(SERVER_OWNER),
                     Some(peer) => peer.outbox.account().clone(),
-                    // A peer at another server has no connection here. It gets an account under its
-                    // own address, so that its memory is not charged to other clients.
+                    // A peer at another server has no connection here. Such a peer gets an account
+                    // under its own address, so that its memory is not charged to other clients.
                     None => state.memory.open(peer),
                 })
             }
@@ -92,8 +92,8 @@ impl PeerMemory for Payer {
 }
 
 /// Connects a client that offers services to all clients of the server, with the permissions of the
-/// server. Memory that it holds for a caller is charged to the caller. Returns `None` if the
-/// address is taken.
+/// server. Memory that the client holds for a caller is charged to the caller. Returns `None` if
+/// the address is taken.
 ///
 /// The client's frames do not wait for room at a slow caller, so responses to other callers are not
 /// delayed. `queue_bytes` limits the size of the calls that wait for the client, and
@@ -142,7 +142,7 @@ pub(crate) async fn connect_for(
     attach(state, peer, queue, settings, account).await
 }
 
-/// Attaches a peer to the router, and connects a new client to it over a memory link. Returns
+/// Attaches a peer to the router, and connects a new client to the peer over a memory link. Returns
 /// `None` if the address is taken.
 async fn attach(
     state: &Arc<State>,
@@ -151,7 +151,8 @@ async fn attach(
     mut settings: Settings,
     account: Account,
 ) -> Option<Client> {
-    // Doubled, because the setting limits all peers together, and one peer may use half of it.
+    // Doubled, because the setting limits all peers together, and one peer may use half of this
+    // limit.
     settings.max_chunk_bytes = 2 * CHUNK_BYTES;
     settings.max_decoded_bytes = DECODED_BYTES;
     let peer = Arc::new(peer);

@@ -1,11 +1,11 @@
 //! A Hypha server, to embed in a program or a test, and the binary `hypha-server`.
 //!
-//! A Hypha server connects programs in Python, JavaScript and Rust: they register services and call
-//! each other's methods through it. Clients of the Python server `hypha` connect to this server
-//! unchanged.
+//! A Hypha server connects programs in Python, JavaScript and Rust: the programs register services
+//! and call each other's methods through the server. Clients of the Python server `hypha` connect
+//! to this server unchanged.
 //!
 //! [`Server::builder`] starts a server in the current tokio runtime. [`Settings`] and [`Limits`]
-//! list what can be configured, and an [`Authenticator`] accepts tokens of the embedding program.
+//! contain the configuration, and an [`Authenticator`] accepts tokens of the embedding program.
 //!
 //! ```
 //! # async fn example() -> Result<(), hypha_server::StartError> {
@@ -23,9 +23,9 @@
 //! | `a2a` | yes | services as agents: the Agent2Agent protocol |
 //! | `accounts` | yes | accounts of the server itself, with passwords |
 //! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
-//! | `compression` | yes | compressed HTTP responses, HTTP calls in gzip; needs a C compiler |
+//! | `compression` | yes | compressed HTTP responses, request bodies in gzip; needs a C compiler |
 //! | `console` | yes | pages on which people find and call services, and watch the server |
-//! | `jwks` | yes | tokens of an identity provider and e-mails of accounts, both over HTTPS |
+//! | `jwks` | yes | an HTTPS client: tokens of an identity provider, e-mail for accounts |
 //! | `mcp` | yes | services as tools of language models: the Model Context Protocol |
 //! | `mimalloc` | yes | the allocator mimalloc for the binary; needs a C compiler |
 //! | `openapi` | yes | the HTTP interface as OpenAPI, with a page that shows it |
@@ -34,7 +34,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// Layers, lowest first. A module uses only modules of lower layers; `cargo xtask lint` checks it:
+// Layers, lowest first. A module uses only modules of lower layers; `cargo xtask lint` checks this
+// rule:
 //
 //   platform, process
 //   settings, metrics, memory, rate_limit, seats, shares, store

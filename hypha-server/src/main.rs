@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Environment variable of mimalloc: the time for which unused memory is kept, in milliseconds.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
-/// Value of that variable. With mimalloc's default of 1 s, the process may occupy three times the
+/// Value of [`PURGE_DELAY`]. With mimalloc's default of 1 s, the process may occupy three times the
 /// memory that it uses under load.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY_MS: &str = "10";
@@ -25,14 +25,14 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 /// mimalloc returns its page to the operating system, together with other unused pages.
 #[cfg(feature = "mimalloc")]
 const OWN_PAGE: usize = 8 * 1024 * 1024;
-/// Number and minimum size in bytes of the allocations after which mimalloc collects the unused
-/// memory of a thread.
+/// Allocations after which mimalloc collects a thread's unused memory: their number, and their
+/// minimum size in bytes.
 #[cfg(feature = "mimalloc")]
 const COLLECTS_AFTER: (usize, usize) = (10_000, 2 * 1024);
 
 /// Executes the program again, in the same process, with the options of mimalloc in its
-/// environment. Does nothing if the options are already set. mimalloc reads them before `main`, so
-/// setting them later has no effect.
+/// environment. Does nothing if the options are already set. mimalloc reads the options before
+/// `main`, so setting them later has no effect.
 #[cfg(all(feature = "mimalloc", unix))]
 fn set_allocator_options() {
     use std::os::unix::process::CommandExt;

@@ -20,9 +20,10 @@ macro_rules! counters {
     ) => {
         /// The metrics of a server, as [`Server::stats`](crate::Server::stats) returns them.
         ///
-        /// Fields whose name ends in `_open`, and those that begin with `memory_`, are current
-        /// values, except `memory_refused` and `memory_gave_way`. These two and all others count
-        /// since the start. `GET /metrics` shows the same values for Prometheus.
+        /// These fields are current values: `client_load`, `redis_latency_microseconds`, and all
+        /// fields whose names end in `_open` or begin with `memory_`, except `memory_refused` and
+        /// `memory_gave_way`. All other fields count since the start of the server. `GET /metrics`
+        /// shows the same values for Prometheus.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -35,8 +36,8 @@ macro_rules! counters {
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
 
         impl Counters {
-            /// Returns the values of the counters. The `memory_` fields are 0, because `memory`
-            /// holds those values: `State::stats` adds them.
+            /// Returns the values of the counters. Other fields are 0, because other modules hold
+            /// their values: `State::stats` adds them.
             pub(crate) fn snapshot(&self) -> Stats {
                 Stats { $($name: self.$name.get(),)+ ..Stats::default() }
             }
@@ -89,8 +90,8 @@ counters! {
     dropped_slow,
     /// Number of times that a client was too slow for the messages from other servers.
     congested,
-    /// Notices sent to the partners of a disconnected client, which are the clients that had calls
-    /// with it.
+    /// Notices about disconnected clients, each sent to a client that had calls with the
+    /// disconnected client.
     told_gone,
     /// Connections closed by the write timeout.
     closed_stalled,
@@ -120,7 +121,7 @@ counters! {
     http_calls_failed,
     /// Total duration of the calls over HTTP until the first byte of the result, in milliseconds.
     http_call_milliseconds,
-    /// HTTP requests refused because their user had too many at the same time.
+    /// HTTP requests refused because their user had too many requests at the same time.
     http_refused_busy,
     /// HTTP requests refused or aborted because of exhausted memory.
     http_refused_memory,
@@ -156,7 +157,8 @@ counters! {
     tasks_refused,
     /// Calls that waited for a task and were evicted by newer calls.
     displaced_task_waits,
-    /// Sign-ups refused because there are too many accounts, or too many that are not verified.
+    /// Sign-ups refused because there are too many accounts, or too many accounts that are not
+    /// verified.
     sign_ups_refused,
     /// Unverified accounts evicted by newer accounts.
     displaced_sign_ups,
@@ -175,7 +177,7 @@ counters! {
     /// Memory charged to all accounts, in bytes.
     memory_used,
     /// Memory of the process above its use when idle, without the memory charged to accounts, in
-    /// bytes. 0 if the server does not measure it.
+    /// bytes. 0 if the server does not measure this memory.
     memory_overhead,
     /// Highest value of `memory_used` since the start, in bytes.
     memory_peak,
@@ -183,7 +185,7 @@ counters! {
     memory_limit,
     /// Users and IP addresses that memory is charged to.
     memory_owners,
-    /// Memory charged to the user or IP address with the most, in bytes.
+    /// Highest amount of memory charged to one user or IP address, in bytes.
     memory_largest_owner,
     /// Requests for memory that were refused.
     memory_refused,
@@ -196,8 +198,8 @@ counters! {
 }
 
 impl Stats {
-    /// Registers the metrics of the Python server under their original names, so that its
-    /// dashboards work with this server.
+    /// Registers the metrics of the Python server under their original names, so that dashboards
+    /// for the Python server work with this server.
     fn original(&self, to: &mut Registry) {
         let closed = self
             .connections_accepted
@@ -285,8 +287,9 @@ pub(crate) enum Format {
     Prometheus,
 }
 
-/// Converts metrics from the OpenMetrics format to the older Prometheus format, which repeats the
-/// `_total` of a counter in the lines `HELP` and `TYPE`, and has no end mark.
+/// Converts metrics from the OpenMetrics format to the older Prometheus format. The Prometheus
+/// format also writes the `_total` of a counter in the lines `HELP` and `TYPE`, and has no end
+/// mark.
 fn classic(text: &str) -> String {
     let counters: HashSet<&str> = text
         .lines()

@@ -19,7 +19,7 @@ use crate::state::State;
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Interval at which a waiting call checks for tasks that other servers added.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// Memory charged for a waiting call, in bytes: its task and its slot.
+/// Memory charged for a waiting call, in bytes: the tokio task and the slot of the call.
 const WAIT_BYTES: usize = 4096;
 /// Maximum length of the name of a queue, in bytes.
 const NAME_MAX: usize = 128;
@@ -55,7 +55,7 @@ struct TaskQueue {
     arrivals: Mutex<HashMap<Key, Arc<Notify>>>,
 }
 
-/// Removes the entry of a queue when the last call that waits for it ends.
+/// Removes the entry of a queue when the last call that waits for the queue ends.
 struct Arrival<'a> {
     queue: &'a TaskQueue,
     key: Key,
@@ -248,7 +248,7 @@ impl TaskQueue {
             tokio::select! {
                 _ = timeout_at(look, arrival.notify.notified()) => {}
                 () = slot.evicted() => return Err(ManagerError::Runtime(
-                    "`queue.pop` was evicted by newer calls: too many wait for a task".into(),
+                    "`queue.pop` was evicted by newer calls: too many calls wait for a task".into(),
                 )),
                 () = state.departure(ctx) => return Ok(None),
                 () = &mut stopped => return Ok(None),

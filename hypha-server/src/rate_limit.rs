@@ -1,9 +1,9 @@
-//! Limits a rate with bursts, by a token bucket.
+//! Limits the rate of an operation with a token bucket, which allows bursts.
 //!
 //! The crate governor 0.10 is not used, because it cannot test whether a bucket is empty without
-//! taking a token, and allows no debt. With governor, each valid request would be charged to its
-//! address, and a message larger than the burst would never pass. The rate limits of tower apply to
-//! all callers together, not to each caller.
+//! taking a token, and allows no debt. With governor, each request with a valid token would also be
+//! charged to the IP address, and a message larger than the burst would never pass. The rate limits
+//! of tower apply to all callers together, not to each caller.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl RateLimit {
         self.left -= tokens;
     }
 
-    /// Takes tokens if the debt is less than `burst`. Returns whether they were taken.
+    /// Takes tokens if the debt is less than `burst`. Returns whether the tokens were taken.
     pub(crate) fn take_on_credit(&mut self, tokens: f64) -> bool {
         self.earn();
         let fits = self.left > -self.burst;
@@ -52,8 +52,8 @@ impl RateLimit {
         fits
     }
 
-    /// Takes a token if one will be available within `max_wait`, and returns the time until then.
-    /// The caller must wait for that time.
+    /// Takes a token that is available within `max_wait`, and returns the time until it is
+    /// available. The caller must wait for that time.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(
             (0..100).filter(|_| limit.reserve(none).is_ok()).count(),
             5,
-            "no more than a burst is saved"
+            "the bucket holds at most the burst"
         );
     }
 

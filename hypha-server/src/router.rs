@@ -1,11 +1,11 @@
 //! Owns the connected peers by address, and routes messages between them.
 //!
 //! `session` and `internal_client` attach a peer when its client is admitted, and `workspace`
-//! detaches it when the connection has ended. [`Router::route`] stamps each message with its sender
-//! and delivers it to a peer of this server, through the bus to another server, or to all
-//! subscribers of a workspace.
+//! detaches the peer when the connection has ended. [`Router::route`] stamps each message with its
+//! sender and delivers the message to a peer of this server, through the bus to another server, or
+//! to all subscribers of a workspace.
 //!
-//! Messages of one sender to one receiver keep their order while both stay on the same connection.
+//! Messages of one sender to one receiver keep their order until one of the two reconnects.
 //! Delivery waits for room at the receiver, so a slow receiver slows its senders down, until the
 //! timeout closes the receiver's connection.
 //!
@@ -31,7 +31,8 @@ use crate::memory::{Charge, OverBudget};
 use crate::metrics::Counters;
 use crate::peer::{Peer, Unsent};
 
-/// Workspace part of the manager's address, and of the addresses that older clients use for it.
+/// Workspace part of the manager's address, and of the addresses that older clients use for the
+/// manager.
 pub(crate) const SERVER_WORKSPACE: &str = "*";
 /// Client part of the address of a broadcast.
 const EVERYONE: &str = "*";
@@ -44,11 +45,11 @@ pub(crate) const NOBODY: u64 = 0;
 /// Maximum length of the address in a message, in bytes. Valid workspaces and client ids are
 /// shorter. The limit keeps invalid addresses out of rejections and the bus.
 const ADDRESS_MAX: usize = 1024;
-/// Minimum size of a chunk that is charged by its bytes only, in bytes. A smaller chunk counts as a
-/// message, because a sender could otherwise avoid the limit on its messages with tiny chunks.
+/// Minimum size, in bytes, of a chunk for which only its bytes are charged. A smaller chunk counts
+/// as a message, because a sender could otherwise avoid the limit on its messages with tiny chunks.
 const PART_MIN: usize = 16 * 1024;
-/// Methods by which a callee responds to a call. In a message, the session id and a dot precede
-/// them.
+/// Methods by which a callee responds to a call. In a message, the session id and a dot precede the
+/// method name.
 const RESPONSES: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
 /// The error of [`Router::attach`]: another connection has the address and must not be replaced.
@@ -117,7 +118,7 @@ impl Router {
     /// Returns the generation of a new connection: a number that no other connection of this server
     /// has.
     pub(crate) fn next_generation(&self) -> u64 {
-        // The number must be unique, and orders nothing else.
+        // `Relaxed`, because only the uniqueness of the number matters.
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -159,13 +160,13 @@ impl Router {
 
     /// Routes messages to `peer` from now on, and returns the peer that it replaces.
     ///
-    /// The new peer inherits the partners of the replaced peer, so that they are notified when the
-    /// new connection ends. `may_be_displaced` is called under the lock of the peers.
+    /// The new peer inherits the partners of the replaced peer, so that these partners are notified
+    /// when the new connection ends. `may_be_displaced` is called under the lock of the peers.
     ///
     /// # Errors
     ///
     /// Fails with [`Taken`] if another peer has the address and `may_be_displaced` returns false
-    /// for it.
+    /// for that peer.
     pub(crate) fn attach(
         &self,
         peer: Arc<Peer>,
@@ -185,7 +186,7 @@ impl Router {
     }
 
     /// Stops routing to `peer`. Returns false and does nothing if a newer connection already has
-    /// its address.
+    /// the address.
     pub(crate) fn detach(&self, peer: &Peer) -> bool {
         let mut peers = self.peers.write();
         let Some(inside) = peers.get_mut(&peer.workspace) else {
@@ -214,8 +215,8 @@ impl Router {
         present.is_some_and(|present| present.generation == peer.generation)
     }
 
-    /// Notifies the partners of a detached client that it has disconnected. A call to the client
-    /// that is recorded later finds the client detached, and is rejected.
+    /// Notifies the partners of a detached client that the client has disconnected. A call to the
+    /// client that is recorded later finds the client detached, and is rejected.
     ///
     /// Pass `announced` if the subscribers of the client's workspace have already received the
     /// event. The method then skips these subscribers.
@@ -270,7 +271,7 @@ impl Router {
     }
 
     /// Notifies one peer that a client has disconnected. The event is queued behind the messages of
-    /// the client's connection `subject`, because it must not overtake a last response.
+    /// the client's connection `subject`, because the event must not overtake a last response.
     fn notify(&self, peer: &Peer, subject: u64, workspace: &str, client_id: &str) {
         if let Some(event) = disconnect_event(&peer.address, workspace, client_id) {
             self.counters.told_gone.add();
@@ -279,8 +280,9 @@ impl Router {
         }
     }
 
-    /// Delivers a message of `sender`, or rejects its call. Waits for room at the receiver while
-    /// the receiver makes progress. During the wait, no further messages of the sender are read.
+    /// Delivers a message of `sender`, or rejects the call in the message. Waits for room at the
+    /// receiver while the receiver makes progress. During the wait, no further messages of the
+    /// sender are read.
     ///
     /// `charge` pays for the memory of a large frame. It is released when the message is dropped or
     /// queued for the receiver, whose own account then pays.
@@ -328,7 +330,7 @@ impl Router {
             let frame = stamp(sender, &message, &address, workspace);
             let is_new = message.session().is_some() && sender.partners.note(&address);
             // A client of the server itself sends to all other clients through one connection, so
-            // one slow receiver must not block it.
+            // one slow receiver must not block this connection.
             let sending = match sender.serves_all {
                 true => self.bus.send_at_once(&address, frame.into_bytes()),
                 false => self.bus.send(&address, frame.into_bytes()),
@@ -350,8 +352,8 @@ impl Router {
         match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
-                // Recorded before the delivery: if one of the two clients disconnects later, the
-                // other is among its partners and is notified.
+                // Recorded before the delivery, so that the remaining client is notified if one of
+                // the two clients disconnects later.
                 let is_new = message.session().is_some() && note_call(sender, &target);
                 match self.deliver(sender, &target, frame).await {
                     Ok(()) => self.counters.messages_routed.add(),
@@ -390,9 +392,9 @@ impl Router {
         if let Some(sent) = sending.as_mut().now_or_never() {
             return sent;
         }
-        // While the sender waits, the server does not read its pings, and without pongs the sender
-        // would close its connection. So the server disconnects a receiver that makes no progress
-        // for the timeout.
+        // While the sender waits, the server does not read the sender's pings, and without pongs
+        // the sender would close its connection. So the server disconnects a receiver that makes no
+        // progress for the timeout.
         loop {
             let before = target.outbox.progress();
             match tokio::time::timeout(self.deliver_timeout, sending.as_mut()).await {
@@ -452,8 +454,8 @@ impl Router {
         self.event_about(workspace, kind, data, NOBODY);
     }
 
-    /// Sends an event of the server about the connection `subject`. Subscribers receive it after
-    /// the messages of that connection that are already queued for them.
+    /// Sends an event of the server about the connection `subject`. Subscribers receive the event
+    /// after the messages of that connection that are already queued for them.
     pub(crate) fn event_about<T: Serialize + ?Sized>(
         &self,
         workspace: &str,
@@ -516,7 +518,8 @@ impl Router {
     }
 
     /// Rejects a call to a peer that is not connected. Drops a message without a session, because
-    /// no caller waits for it and rejections would multiply the messages after each disconnect.
+    /// no caller waits for a response, and rejections would multiply the messages after each
+    /// disconnect.
     fn refuse_absent(&self, sender: &Peer, message: &Message, target: &str) {
         if message.session().is_some() {
             self.counters.rejected_absent.add();
@@ -571,8 +574,9 @@ fn charge_message(sender: &Peer, bytes: usize) {
     }
 }
 
-/// Charges a message to the rates of the connection that has caused it: a response to the caller,
-/// any other message to the sender. Callers could otherwise use up the rates of a callee.
+/// Charges a message to the rates of the connection that has caused it. A response is charged to
+/// the caller, because callers could otherwise use up the rates of a callee. Any other message is
+/// charged to the sender.
 ///
 /// Charges a response to the sender if the target has never sent anything to this sender, or if the
 /// target is already charged for its maximum number of responses. Without this rule, a client could
@@ -613,7 +617,7 @@ fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     }
 }
 
-/// Returns whether a method name is the response or heartbeat of a session, such as
+/// Returns whether a method name belongs to a response or heartbeat of a session, such as
 /// `session.resolve`. A service may have a method with such a name.
 fn is_response(method: &str) -> bool {
     method.rsplit_once('.').is_some_and(|(session, kind)| {
@@ -642,8 +646,8 @@ fn is_notified_of_departures(peer: &Peer, workspace: &str) -> bool {
     peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED)
 }
 
-/// Records a call at both ends, so that each is notified when the other disconnects. Returns
-/// whether the target is a new partner of the caller.
+/// Records a call at both clients, so that the remaining client is notified when one of the two
+/// disconnects. Returns whether the target is a new partner of the caller.
 fn note_call(caller: &Peer, target: &Peer) -> bool {
     // Fast path: in the common case, the locks of the partners are not taken.
     if caller.partners.is_latest(target.generation) {
@@ -658,7 +662,7 @@ fn note_call(caller: &Peer, target: &Peer) -> bool {
 }
 
 /// Returns the event that tells the client `to` that another client has disconnected. Like all
-/// events of the server, it has no sender. Returns `None` if it cannot be encoded.
+/// events of the server, this event has no sender. Returns `None` if the event cannot be encoded.
 fn disconnect_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
     #[derive(Serialize)]
     struct Event<'a> {

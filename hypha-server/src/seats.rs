@@ -117,8 +117,8 @@ impl Turns {
             let fresh = || Arc::new(Semaphore::new(self.limit));
             queues.entry(name.to_owned()).or_insert_with(fresh).clone()
         };
-        // Created before the wait, because its destructor removes an unused queue, including after
-        // a timeout and when the future is dropped.
+        // Created before the wait, because its destructor removes an unused queue even after a
+        // timeout, or when the future is dropped.
         let mut turn = Turn {
             turns: self.clone(),
             name: name.to_owned(),
@@ -134,8 +134,8 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut queues = self.turns.queues.lock();
         // Dropped under the lock, because the permit holds a reference to the semaphore. If the map
-        // then has the only reference, no task has a permit or waits for one, and none can get the
-        // semaphore from the map meanwhile.
+        // then has the only reference, no task has a permit or waits for one, and no task can get
+        // the semaphore from the map meanwhile.
         drop(self.permit.take());
         if let Some(queue) = queues.get(&self.name)
             && Arc::strong_count(queue) == 1

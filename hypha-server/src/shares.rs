@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 pub(crate) struct Shares<T> {
     /// Maximum number of items of one owner.
     per_owner: usize,
-    /// Maximum number of items of all owners.
+    /// Maximum number of items of all owners together.
     in_all: usize,
     /// Number of the next item.
     next: u64,
@@ -117,7 +117,7 @@ impl Slots {
             displaced,
             is_evicted: false,
         };
-        // `other` is the sender of the evicted call, which is notified by the drop here.
+        // `other` is the sender of the evicted call. Dropping `other` here notifies that call.
         (slot, other.is_some())
     }
 

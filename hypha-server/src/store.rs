@@ -2,10 +2,10 @@
 //! workspaces, revoked tokens and accounts.
 //!
 //! The in-memory registry stores a changed workspace here before it makes the change. Without a
-//! data folder, nothing is stored and every call succeeds.
+//! data folder, nothing is stored and every operation succeeds.
 //!
 //! One lock serializes all work on the file. It is held while the disk is written, so changes run
-//! on blocking threads; only [`Store::setting`] and [`Store::load`] run on the caller's thread,
+//! on blocking threads. Only [`Store::setting`] and [`Store::load`] run on the caller's thread,
 //! before the server accepts clients.
 #![allow(
     clippy::result_large_err,
@@ -163,8 +163,8 @@ impl Store {
         })
     }
 
-    /// Returns the stored setting `name`. If there is none, stores and returns the result of
-    /// `make`. Without a database, every call runs `make`. Blocks.
+    /// Returns the stored setting `name`. If the setting is missing, stores and returns the result
+    /// of `make`. Without a database, every call runs `make`. Blocks.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl Store {
         Ok(made)
     }
 
-    /// Returns the stored workspaces and revoked tokens. Blocks.
+    /// Returns the stored workspaces, revoked tokens and accounts. Blocks.
     ///
     /// # Errors
     ///
@@ -276,7 +276,7 @@ impl Store {
         .await
     }
 
-    /// Stores the record of an account, or removes it.
+    /// Stores the record of an account, or removes the record.
     #[cfg(feature = "accounts")]
     pub(crate) async fn put_account(
         &self,
@@ -412,7 +412,7 @@ impl Inner {
         opened.unwrap_or_else(|_| Err(redb::Error::Corrupted("it cannot be opened".into())))
     }
 
-    /// Converts an error of redb to the variant that tells the operator what to do.
+    /// Converts an error of redb.
     fn problem(&self, error: redb::Error) -> StoreError {
         use redb::Error::{
             Corrupted, DatabaseAlreadyOpen, Io, RepairAborted, TableDoesNotExist,

@@ -171,7 +171,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
     let mut colleague = client.colleague(&server, "d", "read").await?;
     ensure!(
         colleague.ask("echo", json!([1])).await.is_err(),
-        "it may only read"
+        "the client may only read"
     );
     // The client disconnects, and reconnects with its reconnection token.
     let hello = json!({
@@ -193,7 +193,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
     if case == "none" {
         ensure!(
             CryptoProvider::get_default().is_none(),
-            "the server has installed one"
+            "the server has installed a cryptographic provider"
         );
     }
     Ok(())

@@ -103,7 +103,7 @@ async fn many_clients_of_one_address_cannot_take_all_slots_of_the_manager() -> R
             "{error}"
         );
     }
-    // Another user gets slots: first the free ones, then by eviction.
+    // Another user first gets the free slots, then slots of evicted calls.
     let hello = json!({"client_id": "honest", "token": root});
     let mut honest = Raw::connect(&server, hello).await?;
     let address = deaf.address();

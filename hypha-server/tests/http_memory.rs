@@ -1,6 +1,7 @@
 //! Measures the memory of HTTP requests, at their peak and while they wait.
 //!
-//! A separate program with a counting allocator. Its tests run one after the other.
+//! This is a separate test program, because it needs a counting allocator. Its tests run one after
+//! the other.
 
 mod support;
 
@@ -258,7 +259,7 @@ async fn until<F: Future<Output = Result<bool>>>(is_so: impl Fn() -> F) -> Resul
         anyhow::Ok(())
     };
     let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
-    waited.context("it does not come")?
+    waited.context("the awaited state does not occur")?
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -275,7 +276,8 @@ async fn a_file_is_never_in_memory_as_a_whole() -> Result<()> {
     let peak = ALLOCATOR.peak_usage() - before;
     println!("a file of {size} bytes: {} KiB", peak / 1024);
     ensure!(got == (StatusCode::OK, size), "{got:?}");
-    // More than one request may hold, and the pieces in both programs are far less.
+    // The bound is far below the size of the file, and above the memory of the pieces that are in
+    // transit.
     ensure!(peak < 8 * MIB, "{peak} bytes");
     Ok(())
 }
@@ -298,9 +300,9 @@ async fn an_image_costs_as_much_as_is_charged_or_is_refused() -> Result<()> {
     let peak = ALLOCATOR.peak_usage() - before;
     println!("an image: {status}, {len}, {} KiB", peak / 1024);
     ensure!(status == StatusCode::OK && len > 3 * MIB, "{status}: {len}");
-    // The service in this program also holds the pixels, its message and their chunks.
+    // The service in this program also holds the pixels, the encoded message and its chunks.
     ensure!(peak < 32 * MIB, "{peak} bytes");
-    // 16 MiB fit, but not together with their image.
+    // An array of 16 MiB fits into the memory limit, but not together with its image.
     let (status, len) = snap(2896, "application/x-npy").await?;
     ensure!(
         status == StatusCode::OK && len > 15 * MIB,

@@ -1,6 +1,6 @@
 //! A client at a limit of the server does not slow the calls of other clients.
 //!
-//! One test, so that no other test runs at the same time.
+//! This program has only one test, so that no other test runs at the same time.
 
 mod support;
 
@@ -21,7 +21,7 @@ const CALLS: usize = 200;
 /// Maximum factor by which the offender may slow down calls. The offender and the callers share two
 /// cores.
 const FACTOR: u32 = 4;
-/// Added to the limit, because a factor alone is too strict for short times.
+/// Time that is added to the bound, because a factor alone is too strict for short times.
 const TOLERANCE: Duration = Duration::from_millis(10);
 /// Maximum number of measurements. At least one measurement must be within the bounds.
 const ROUNDS: usize = 3;
@@ -110,8 +110,8 @@ impl Drop for Offender {
 }
 
 /// Compares the latency of calls without and with an offender at its limit. The offender is at its
-/// limit when `count` has grown by `enough`. Repeated, because other programs on the machine can
-/// disturb a measurement.
+/// limit when `count` has grown by `enough`. The measurement is repeated, because other programs on
+/// the machine can disturb it.
 async fn beside<F>(what: &str, count: fn(&Stats) -> u64, enough: u64, offend: F) -> Result<()>
 where
     F: AsyncFn(&Server) -> Result<()> + Copy + Send + 'static,
@@ -146,7 +146,7 @@ where
     let offender = Offender::start(&server, offend);
     let begun = Instant::now();
     while count(&server.stats()) < before + enough {
-        ensure!(begun.elapsed() < TIMEOUT, "{what}: nobody is at a limit");
+        ensure!(begun.elapsed() < TIMEOUT, "{what}: no client is at a limit");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let beside = measure(&desk, &client).await?;
@@ -175,7 +175,7 @@ where
     Ok(())
 }
 
-/// Sends messages as fast as it can.
+/// Sends messages as fast as possible.
 async fn flood(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "flood").await?;
     let main = json!({"type": "method", "to": "nobody", "method": "services.x.y"});

@@ -191,7 +191,7 @@ impl Running {
             let line = line.as_deref();
             line.is_ok_and(|line| line.contains("listening"))
         });
-        let line = line.context("no line says where it listens")??;
+        let line = line.context("no line contains the address")??;
         let address = line.split("127.0.0.1:").nth(1).context("an address")?;
         let port: String = address.chars().take_while(char::is_ascii_digit).collect();
         running.url = format!("http://127.0.0.1:{port}");
@@ -199,7 +199,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Sets the maximum file size of the process. Writes beyond it fail.
+    /// Sets the maximum file size of the process. Writes beyond this size fail.
     fn limit_files(&self, size: &str) -> Result<()> {
         let mut command = Command::new("prlimit");
         command.args(["--pid", &self.process.id().to_string()]);

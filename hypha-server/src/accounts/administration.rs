@@ -14,7 +14,7 @@ use crate::auth;
 use crate::registry::AccountChange;
 use crate::state::State;
 
-/// Lifetime of a token if the caller sets none, in seconds.
+/// Default lifetime of a token, in seconds.
 const DEFAULT_LIFE: u64 = 3600;
 /// Maximum number of roles of an account.
 const ROLES_MAX: usize = 64;
@@ -203,8 +203,8 @@ impl Administration {
         self.change(ctx, &user, true, set).await.map(drop)
     }
 
-    /// Disables an account: its user cannot sign in, and all its tokens are revoked. Returns the
-    /// account.
+    /// Disables an account: its user cannot sign in, and all tokens of the user are revoked.
+    /// Returns the account.
     pub(crate) async fn disable(
         &self,
         ctx: &Context,
@@ -226,7 +226,7 @@ impl Administration {
         self.change(ctx, &user, false, enable).await
     }
 
-    /// Removes an account and revokes all its tokens. Keeps its workspaces.
+    /// Removes an account and revokes all tokens of the user. Keeps the user's workspaces.
     pub(crate) async fn remove(
         &self,
         ctx: &Context,
@@ -255,7 +255,8 @@ impl Administration {
         match removed {
             AccountChange::Done => Ok(()),
             AccountChange::Conflict | AccountChange::Full => Err(ManagerError::Runtime(
-                "the account is being changed by others; it is disabled".into(),
+                "other requests are changing the account, so it was disabled but not removed"
+                    .into(),
             )),
         }
     }

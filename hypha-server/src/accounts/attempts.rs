@@ -29,8 +29,8 @@ impl Attempts {
     /// Takes one attempt from the bucket of `name`.
     ///
     /// # Errors
-    /// Fails if the bucket is empty. The error says in how many seconds the next attempt is
-    /// possible.
+    /// Fails if the bucket is empty. The error contains the time until the next attempt is
+    /// possible, in seconds.
     pub(super) fn take(&self, name: &str) -> Result<(), Refusal> {
         if self.per_minute == 0.0 {
             return Ok(());
@@ -54,7 +54,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// Returns an attempt to the bucket of `name`, because the password was right.
+    /// Puts an attempt back into the bucket of `name`. Called if the password was right.
     pub(super) fn give_back(&self, name: &str) {
         let mut buckets = self.buckets.lock();
         if let Some(bucket) = buckets.get_mut(name) {

@@ -15,7 +15,8 @@ pub(super) struct Mailer {
 }
 
 impl Mailer {
-    /// Returns a mailer, or `None` if the settings have no API key.
+    /// Returns a mailer, or `None` if the settings have no API key. Also returns `None`, and logs
+    /// the error, if the HTTPS client cannot be created.
     pub(super) fn new(settings: &AccountSettings) -> Option<Mailer> {
         let key = settings.email_api_key.clone()?;
         let client = auth::https_client()

@@ -33,8 +33,8 @@ use crate::state::State;
 
 /// Maximum interval between two removals of expired sign-ups.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Time for which revoked credentials are remembered, in seconds. It is also the maximum lifetime
-/// of a token, so no token outlives the memory of its revocation.
+/// Time for which the server stores revoked credentials, in seconds. This is also the maximum
+/// lifetime of a token, so a revoked token expires before the server drops its revocation.
 const REMEMBERED: u64 = 366 * 86_400;
 /// Maximum number of attempts to change a record while other requests change it.
 const CHANGES_MAX: usize = 8;
@@ -308,7 +308,8 @@ impl Accounts {
         Ok(record)
     }
 
-    /// Signs a user in and issues a token. The token is bound to `workspace` if there is one.
+    /// Signs a user in and issues a token. The token is bound to `workspace`, unless `workspace` is
+    /// `None`.
     pub(crate) async fn sign_in(
         &self,
         ctx: &Context,
@@ -386,8 +387,8 @@ impl Accounts {
             None => {
                 let text = state.registry.account(&record::email(email)?).await?;
                 let record = text.map(|text| Record::read(&text)).transpose()?;
-                // The user made a token with a parent for a program. Such a program must not change
-                // the account.
+                // A user with a parent has a child token, which the owner of the account made for a
+                // program. Such a program must not change the account.
                 let own = record.filter(|record| {
                     record.id == user.id && user.parent.is_none() && !record.disabled
                 });
@@ -427,7 +428,7 @@ impl Accounts {
     }
 
     /// Changes the record of an account atomically. Revokes the tokens of the account if
-    /// `ends_tokens`. Returns the new record.
+    /// `ends_tokens` is true. Returns the new record.
     async fn change(
         &self,
         state: &State,
@@ -460,7 +461,7 @@ impl Accounts {
     }
 }
 
-/// Issues a token of an account. The token is revoked with the credentials of the account.
+/// Issues a token of an account. Revoking the credentials of the account revokes the token.
 async fn issue(
     state: &State,
     record: &Record,

@@ -1,5 +1,5 @@
 //! Hashes passwords. A hash takes much memory and time by design, so the server computes only a few
-//! at the same time.
+//! hashes at the same time.
 
 use std::sync::Arc;
 
@@ -87,8 +87,8 @@ impl Passwords {
         let charge = account.charge(HASH_KIB as usize * 1024).await;
         let charge = charge.map_err(|error| Refusal::from(error.to_string()))?;
         let done = tokio::task::spawn_blocking(move || {
-            // Moved into the thread, which continues to use the memory even if the caller's future
-            // is dropped.
+            // Moved into the closure, because the thread uses the memory even after the caller's
+            // future is dropped.
             let _held = (permit, charge);
             work()
         });

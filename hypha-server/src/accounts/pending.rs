@@ -1,4 +1,4 @@
-//! Sign-ups that wait for their codes. They are kept in memory only, so a restart loses them.
+//! Sign-ups that are not verified yet. They are kept in memory only, so a restart loses them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::shares::Shares;
 const ENTRY_BYTES: usize = 1024;
 const DIGITS: u32 = 6;
 
-/// A new account that was not verified yet.
+/// A new account that is not verified yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NewAccount {
     pub(super) email: String,
@@ -77,7 +77,7 @@ impl Pending {
         }
     }
 
-    /// Locks the entries, after removing the expired ones.
+    /// Locks the entries, and removes the expired entries.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
@@ -97,12 +97,14 @@ impl Pending {
         drop(self.entries());
     }
 
-    /// Adds a new account, or replaces a pending account of the same owner. Returns its code.
+    /// Adds a new account, or replaces a pending account of the same owner. Returns the
+    /// verification code.
     ///
     /// # Errors
     ///
     /// Fails if another owner has a pending sign-up with the address. If the new sign-up replaced
-    /// it, the user of the address could verify an account with another person's password.
+    /// the pending sign-up, the user of the address could verify an account with another person's
+    /// password.
     pub(super) fn add(&self, account: &Account, new: NewAccount) -> Result<String, Refusal> {
         let length = new.email.len() + new.name.len() + new.password.len();
         let charge = account.try_charge(ENTRY_BYTES + length);
@@ -245,7 +247,10 @@ mod tests {
         assert!(pending.verify("a@x", wrong(&renewed)).is_err());
         assert_eq!(pending.verify("a@x", &renewed).unwrap(), new("a@x"));
         assert!(pending.verify("a@x", wrong(&renewed)).is_err());
-        assert!(pending.verify("a@x", &renewed).is_err(), "it is discarded");
+        assert!(
+            pending.verify("a@x", &renewed).is_err(),
+            "the sign-up is discarded"
+        );
 
         let code = pending.add(&ann, new("a@x")).unwrap();
         tokio::time::advance(Duration::from_secs(601)).await;

@@ -15,20 +15,20 @@ use super::bearer::TokenError;
 /// handshakes.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The future of a decision of an [`Authenticator`].
+/// A future that resolves to a decision of an [`Authenticator`].
 ///
 /// `Ok(Some(…))` is the decision of the program. `Ok(None)` leaves the decision to the server. An
 /// error refuses the client, which receives the error text.
 pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>> + Send + 'a>>;
 
-/// Accepts and issues tokens of the embedding program, in addition to the server's own tokens or
-/// instead of them. Set it with [`Builder::authenticator`](crate::Builder::authenticator).
+/// Accepts and issues tokens of the embedding program, in addition to or instead of the server's
+/// own tokens. Set an authenticator with [`Builder::authenticator`](crate::Builder::authenticator).
 ///
 /// Every method has a default that leaves the decision to the server. The server calls the methods
 /// for clients on a WebSocket and over HTTP, for plain HTTP requests and for the login service.
 ///
-/// A method may run many times at once. If it panics, or takes more than ten seconds, only the
-/// client for which it runs is refused. The method's future is dropped when that client
+/// A method may run many times at once. If a method panics, or takes more than ten seconds, only
+/// the client for which it runs is refused. The method's future is dropped when that client
 /// disconnects.
 ///
 /// # Examples
@@ -81,16 +81,17 @@ pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>
 /// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
 /// ```
 pub trait Authenticator: Send + Sync + 'static {
-    /// Returns the user of a token, or `Ok(None)` for a token that is not the program's. Default:
-    /// `Ok(None)`.
+    /// Returns the user of a token, or `Ok(None)` for a token that does not belong to the embedding
+    /// program. Default: `Ok(None)`.
     ///
     /// The server calls this method with every token before its own check, including the root token
     /// and the server's own tokens.
     ///
     /// The user has the permissions in its `scope`, and is an admin of `ws-user-<id>` and of the
-    /// workspaces that the user has created. The role `admin` makes it an admin of all workspaces.
-    /// `scope.current_workspace` and `scope.client_id` bind the token to that workspace and that
-    /// client. The server refuses a user whose id is empty, or contains blanks or one of `/:#*`.
+    /// workspaces that the user has created. The role `admin` makes the user an admin of all
+    /// workspaces. `scope.current_workspace` and `scope.client_id` bind the token to that workspace
+    /// and that client. The server refuses a user whose id is empty, or contains blanks or one of
+    /// `/:#*`.
     ///
     /// The server refuses a revoked token even if this method accepts it. Only a token with
     /// `expires_at` can be revoked.
@@ -104,7 +105,7 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 
     /// Returns a token for `user` that is valid for `life`, or `Ok(None)` to let the server sign
-    /// one. Default: `Ok(None)`.
+    /// the token. Default: `Ok(None)`.
     ///
     /// [`parse_token`](Self::parse_token) must return the same user for the token, with the same
     /// `scope`. The server calls this method for reconnection tokens, for the manager's

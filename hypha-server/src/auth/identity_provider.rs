@@ -36,7 +36,7 @@ pub(super) struct IdentityProvider {
     client: reqwest::Client,
     keys: RwLock<Keys>,
     /// Time of the last request. Locked while the keys are fetched, so that one request serves all
-    /// waiting tokens. A token with a known key does not lock it.
+    /// waiting tokens. The check of a token with a known key does not take the lock.
     tried: Mutex<Option<Instant>>,
 }
 
@@ -49,9 +49,9 @@ struct Keys {
 }
 
 impl IdentityProvider {
-    /// Returns the provider of the settings, or `None` if the settings contain no provider. If its
-    /// HTTP client cannot be created, logs the reason and returns `None`: the server then accepts
-    /// its own tokens only.
+    /// Returns the provider of the settings, or `None` if the settings contain no provider. Also
+    /// returns `None`, and logs the error, if the HTTP client cannot be created: the server then
+    /// accepts no tokens of the provider.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
         let client = https_client()
@@ -166,7 +166,7 @@ pub(crate) fn https_client() -> Result<reqwest::Client, String> {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        // Not an error, because keys over plain HTTP need no certificates.
+        // Not an error, because a request for keys over plain HTTP needs no certificates.
         tracing::warn!(errors = ?found.errors, "no root certificates on this machine");
     }
     let tls = rustls::ClientConfig::builder_with_provider(provider)

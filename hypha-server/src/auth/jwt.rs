@@ -258,8 +258,8 @@ impl Validation {
 
 /// Returns the time of a claim in seconds since 1970. Fractions are rounded.
 fn time(claim: &Value) -> Option<u64> {
-    // Issuers may write fractions. Integers are not converted to floating point, because large ones
-    // would lose digits.
+    // Issuers may write fractions. Integers are not converted to floating point, because large
+    // integers would lose digits.
     let seconds = claim.as_f64()?;
     (seconds >= 0.0 && seconds < u64::MAX as f64)
         .then(|| claim.as_u64().unwrap_or(seconds.round() as u64))

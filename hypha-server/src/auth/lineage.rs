@@ -1,9 +1,9 @@
 //! The lineage of a token: its ancestors, which are the tokens from which it was made.
 //!
-//! A token does not outlive its ancestors, and is revoked with them. Each token of the server lists
-//! the hashes of its ancestors in its claims, so that no server has to store them. A revocation
-//! adds one hash to the list of revoked tokens, and every check compares all hashes of a token with
-//! that list.
+//! A token does not outlive its ancestors, and revoking an ancestor revokes the token. Each token
+//! of the server lists the hashes of its ancestors in its claims, so that no server has to store
+//! them. A revocation adds one hash to the list of revoked tokens, and every check compares all
+//! hashes of a token with that list.
 
 use std::ops::{Deref, DerefMut};
 
@@ -24,7 +24,7 @@ const SESSION: &str = "urn:hypha:session";
 /// Claim of a reconnection token: the expiry of the credentials with which the client first
 /// connected, in seconds since 1970. The token itself may expire earlier.
 const UNTIL: &str = "urn:hypha:until";
-/// Time for which the server remembers a revoked session that has no expiry, in seconds.
+/// Time for which the server stores a revoked session that has no expiry, in seconds.
 const REMEMBERED: u64 = 366 * 86_400;
 /// Maximum number of ancestors of a token. Without this limit, a chain of tokens, each made from
 /// the token before, could grow without end, and the cost of each check would grow with the chain.
@@ -83,7 +83,7 @@ pub(crate) struct Lineage {
 impl Lineage {
     /// Returns the lineage of a client that presents `token`, which must have been checked.
     /// `expires` is the expiry of the token. The expiry of a reconnection token is ignored, because
-    /// the server replaces it with a new reconnection token.
+    /// the server replaces the token with a new reconnection token.
     pub(super) fn of(token: &str, expires: Option<u64>) -> Lineage {
         let claims = claims(token);
         let mut ancestors = ancestors(&claims);
@@ -157,7 +157,7 @@ impl Lineage {
     }
 
     /// Adds this lineage to the claims of a token that is not a reconnection token. The session is
-    /// added as an ancestor, so that the token is revoked with it.
+    /// added as an ancestor, so that revoking the session revokes the token.
     pub(super) fn put_child(&self, claims: &mut Map<String, Value>) {
         let mut ancestors = self.ancestors.clone();
         ancestors.extend(self.session);
@@ -184,8 +184,8 @@ pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     hashes
 }
 
-/// Returns the latest possible expiry of the tokens in the session of a reconnection token, in
-/// seconds since 1970. Returns `None` for any other token.
+/// Returns the time, in seconds since 1970, at which all tokens in the session of a reconnection
+/// token have expired. Returns `None` for any other token.
 pub(super) fn end_of_session(token: &str) -> Option<u64> {
     let claims = claims(token);
     session(&claims)?;
@@ -204,7 +204,7 @@ pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
 }
 
 /// Returns the claims of a token, without any check. Returns an empty map if the token is not a
-/// JSON Web Token, such as a token of the embedding program.
+/// JSON Web Token, because the embedding program may use another format.
 fn claims(token: &str) -> Map<String, Value> {
     let payload = bare(token).ok().and_then(|token| token.split('.').nth(1));
     payload

@@ -1,9 +1,9 @@
 //! Users, tokens and permissions.
 //!
 //! [`Issuer`] issues and checks tokens. The [`Lineage`] of a token lists its ancestors, the tokens
-//! from which it was made; revoking an ancestor revokes the token too. `session` and `http` get the
-//! user of a connection or request from the issuer, `manager` and `login` get new tokens. The
-//! functions of this file decide what a user may do in a workspace.
+//! from which it was made; revoking an ancestor revokes the token too. The modules `session` and
+//! `http` get the user of a connection or request from the issuer; `manager` and `login` get new
+//! tokens from it. The functions of this file decide the permissions of a user in a workspace.
 //!
 //! A token is checked when it is presented. [`enter_workspace`] fixes the permissions of a
 //! connection until it closes.
@@ -57,7 +57,7 @@ pub(crate) fn new_secret() -> String {
     secret.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the time in seconds since 1970, or 0 if the clock of the system is before that.
+/// Returns the time in seconds since 1970, or 0 if the clock of the system is before 1970.
 pub(crate) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -65,20 +65,22 @@ pub(crate) fn now() -> u64 {
         .unwrap_or_default()
 }
 
-/// Returns a new user for a WebSocket without credentials, admin of its own workspace.
+/// Returns a new user for a WebSocket without credentials. The user is an admin of its own
+/// workspace.
 pub(crate) fn anonymous_user() -> UserInfo {
     anonymous(format!("anonymouz-{}", readable_id()))
 }
 
-/// Returns a new user for a client over HTTP without credentials, admin of its own workspace.
+/// Returns a new user for a client over HTTP without credentials. The user is an admin of its own
+/// workspace.
 ///
-/// Each client gets its own user. In the Python server all such clients are one user, so each of
-/// them has admin rights over all of these clients.
+/// Each client gets its own user. In the Python server, all clients over HTTP without credentials
+/// share one user, so each of these clients has admin rights over all such clients.
 pub(crate) fn anonymous_http_user() -> UserInfo {
     anonymous(format!("{ANONYMOUS_HTTP}-{}", readable_id()))
 }
 
-/// Returns the user of a plain HTTP request without credentials, which may only read in the
+/// Returns the user of a plain HTTP request without credentials. This user may only read in the
 /// workspace `ws-anonymous`.
 pub(crate) fn anonymous_caller() -> UserInfo {
     let mut user = anonymous(ANONYMOUS_HTTP.into());
@@ -91,7 +93,7 @@ pub(crate) fn anonymous_caller() -> UserInfo {
     user
 }
 
-/// Returns an anonymous user with this id, admin of its own workspace.
+/// Returns an anonymous user with this id. The user is an admin of its own workspace.
 fn anonymous(id: String) -> UserInfo {
     let mut user = UserInfo {
         id,
@@ -109,13 +111,14 @@ fn anonymous(id: String) -> UserInfo {
 }
 
 /// Returns the id of the user to which the memory and the limits of `user` are charged. For the
-/// user of a child token, this is the user that has issued the token: a user can issue any number
-/// of child tokens, so limits on their ids would limit nothing.
+/// user of a child token, this is the user that has issued the token. A user can issue any number
+/// of child tokens, so limits per child token would limit nothing.
 pub(crate) fn payer(user: &UserInfo) -> &str {
     user.parent.as_deref().unwrap_or(&user.id)
 }
 
-/// Returns the user of the server's own clients and of the root token, admin of all workspaces.
+/// Returns the user of the server's own clients and of the root token. This user is an admin of all
+/// workspaces.
 pub(crate) fn root_user() -> UserInfo {
     UserInfo {
         id: "root".into(),
@@ -158,16 +161,16 @@ pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, cl
 /// Returns the strongest permission that `user` may grant to a new token for `workspace`.
 ///
 /// An owner may grant all permissions, even from a connection to another workspace. The rights of a
-/// parent token do not count for the user of a child token. If they did, this user could issue a
-/// token with more permissions than the child token.
+/// parent token do not count for the user of a child token. If these rights counted, this user
+/// could issue a token with more permissions than the child token.
 pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option<Permission> {
     let owner = workspace.owned_by(user);
     user.permission(&workspace.id)
         .or(owner.then_some(Permission::Admin))
 }
 
-/// Returns whether `user` owns `workspace`, or has a child token of its owner. Such a user may
-/// grant the permissions of its own token to new tokens.
+/// Returns whether `user` owns `workspace`, or has a child token of the workspace's owner. Such a
+/// user may grant the permissions of its own token to new tokens.
 pub(crate) fn acts_for_owner(user: &UserInfo, workspace: &WorkspaceInfo) -> bool {
     let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
     let of_parent = user

@@ -1,7 +1,7 @@
 //! The claim `scope` of a token: words separated by blanks.
 //!
-//! `ws:<workspace>#<permission>` grants a permission, `cid:<client>` and `wid:<workspace>` bind the
-//! token to a client and a workspace, and any other word is kept as it is.
+//! `ws:<workspace>#<permission>` grants a permission. `cid:<client>` and `wid:<workspace>` bind the
+//! token to a client and a workspace. Any other word is kept unchanged.
 
 use hypha_rpc::workspace::{Permission, Scope};
 
@@ -51,9 +51,9 @@ pub(super) fn format(scope: &Scope) -> String {
     words.join(" ")
 }
 
-/// Returns the words for special purposes, such as `file:download`, or `None` if there are none. A
-/// token with such a word must not be accepted for connecting. Words without a colon, such as
-/// `openid`, come from identity providers and have no meaning here.
+/// Returns the words of a scope that stand for special purposes, such as `file:download`, or `None`
+/// if there are no such words. A token with such a word must not be accepted for connecting. Words
+/// without a colon, such as `openid`, come from identity providers and have no meaning here.
 pub(crate) fn is_specialised(scope: &Scope) -> Option<Vec<&str>> {
     let words: Vec<&str> = scope
         .extra_scopes

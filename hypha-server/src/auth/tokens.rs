@@ -1,5 +1,5 @@
 //! The issuer of tokens. The server's own tokens are JSON Web Tokens (HS256) with the claims of the
-//! Python server, so that each server accepts the tokens of the other.
+//! Python server, so that this server and the Python server accept each other's tokens.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Issuer {
 
     /// Issues a token for `user` with its scope, valid for up to `life` seconds. `parent` is the
     /// lineage of the client that requests the token. The token does not outlive the credentials of
-    /// that client, and is revoked with them.
+    /// that client, and revoking these credentials revokes the token.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Issuer {
         }
     }
 
-    /// Requests a token from the authenticator. Returns `None` if the server must sign one.
+    /// Requests a token from the authenticator. Returns `None` if the server must sign the token.
     async fn ask_for_token(
         &self,
         user: &UserInfo,
@@ -137,7 +137,7 @@ impl Issuer {
 
     /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`,
     /// valid for up to `life` seconds. The token does not outlive the client's `credentials`, and
-    /// is revoked with them.
+    /// revoking these credentials revokes the token.
     ///
     /// # Errors
     ///
@@ -191,8 +191,8 @@ impl Issuer {
         }
     }
 
-    /// Returns the user of a token of the authenticator, the identity provider or the server.
-    /// Checks the expiry once, not again while a connection stays open.
+    /// Returns the user of a token of the authenticator, the identity provider or the server. The
+    /// expiry is not checked again while a connection stays open.
     ///
     /// # Errors
     ///
@@ -263,8 +263,8 @@ impl Issuer {
                 "a token without an expiry cannot be revoked".into(),
             ));
         };
-        // Stored until the end of the session if that is later, because the reconnection tokens
-        // that have replaced this token may live longer, and are revoked with it.
+        // Stored until the end of the session if that is later. The revocation also covers the
+        // reconnection tokens that have replaced this token, and these may expire later.
         let end = lineage::end_of_session(token)
             .unwrap_or_default()
             .max(end as u64);
@@ -274,7 +274,7 @@ impl Issuer {
         Ok((bare(token)?.to_owned(), end))
     }
 
-    /// Adds a token that another server has revoked, with its session. `end` is in seconds since
+    /// Records that another server has revoked a token and its session. `end` is in seconds since
     /// 1970.
     #[cfg_attr(
         not(feature = "redis"),
@@ -341,8 +341,8 @@ impl Issuer {
     }
 }
 
-/// Adds the permissions that a user has independently of the scope of its token: it is an admin of
-/// its own workspace and, if it has the role `admin`, of all workspaces.
+/// Adds the permissions that a user has independently of the scope of its token. Every user is an
+/// admin of its own workspace, and a user with the role `admin` is an admin of all workspaces.
 fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     let (own, everywhere) = (user.own_workspace(), user.has_role("admin"));
     let scope = user.scope.get_or_insert_default();
@@ -355,7 +355,8 @@ fn with_own_permissions(mut user: UserInfo) -> UserInfo {
 }
 
 /// Returns whether an id can become part of a workspace name, of addresses and of the claim
-/// `scope`. Other characters are allowed, because identity providers issue ids such as `auth0|123`.
+/// `scope`. Other special characters are allowed, because identity providers issue ids such as
+/// `auth0|123`.
 fn usable_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '#', '*']) && !id.contains(char::is_whitespace)
 }

@@ -1,8 +1,8 @@
 //! The bus: the connection of a server to the other servers of its cluster. A server without a
 //! cluster has [`NoBus`].
 //!
-//! The router sends messages for clients that are not connected here through [`Bus`]. The messages
-//! of other servers arrive at a `Recipient`, which `state` implements.
+//! Through [`Bus`], the router sends messages for clients that are not connected to this server.
+//! The messages of other servers arrive at a `Recipient`, which `state` implements.
 //!
 //! The bus holds no lock across an await. Methods of [`Bus`] that return no future never wait: they
 //! queue a command, or drop the command if the queue is full.
@@ -67,12 +67,13 @@ pub(crate) enum Notice {
         /// Whether the client's queue is too full. If true, another reply will follow.
         held: bool,
     },
-    /// A workspace was deleted. Every server disconnects its clients in it.
+    /// A workspace was deleted. Every server disconnects its clients in this workspace.
     Unloaded {
         /// Id of the workspace.
         workspace: String,
     },
-    /// A server has ended without removing its records. The announcing server has removed them.
+    /// A server has ended without removing its records. The announcing server has removed these
+    /// records.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -120,8 +121,8 @@ pub(crate) trait Bus: Send + Sync {
     /// limit, which slows the sender down to the client's pace.
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends a message like [`send`](Self::send), but does not wait for a slow client. For messages
-    /// of the server itself.
+    /// Sends a message like [`send`](Self::send), but does not wait for a slow client. Used for
+    /// messages of the server itself.
     fn send_at_once<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
     /// Sends a broadcast of a client to all servers, including this server. Waits while the

@@ -1,8 +1,8 @@
 //! The bus of servers that share a Redis.
 //!
-//! It uses the channels of the Python server, so that servers of both kinds can share a Redis:
+//! The bus uses the channels of the Python server, so that servers of both kinds can share a Redis:
 //! `targeted:<workspace>/<client>:msg` for one client, `broadcast:<workspace>/*:msg` for a
-//! workspace. The first byte of a payload is its format: `b` bytes, `d` JSON, `s` text.
+//! workspace. The first byte of a payload is its format: `b` for bytes, `d` for JSON, `s` for text.
 //!
 //! [`RedisBus`] is the sending half. [`Receiver::run`] is one task that owns the subscription: it
 //! executes the commands of the sending half in order, and passes messages and notices of other
@@ -38,7 +38,7 @@ const BROADCAST_OVERHEAD: usize = 256;
 const UNLOAD: &str = "broadcast:unload:";
 /// Pattern of all channels except the channels of single clients.
 const BROADCASTS: &str = "broadcast:*";
-// Channels for notices of this server. The Python server ignores them.
+// Channels for notices of this server. The Python server ignores these channels.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 const LEFT: &str = "broadcast:hypha-server:left";
@@ -64,7 +64,7 @@ pub(crate) struct RedisBus {
     interrupted: Arc<AtomicBool>,
 }
 
-/// A broadcast of a client. Its permits are released when Redis has received it.
+/// A broadcast of a client. Its permits are released when Redis has received the broadcast.
 struct Broadcast {
     channel: String,
     payload: Vec<u8>,
@@ -108,8 +108,8 @@ fn marked(mark: u8, data: &[u8]) -> Vec<u8> {
 }
 
 impl RedisBus {
-    /// Creates both halves of the bus. Until the receiver runs, only messages to single clients are
-    /// sent, and none are received.
+    /// Creates both halves of the bus. Until the receiver runs, the bus sends only messages to
+    /// single clients, and receives no messages.
     pub(crate) fn new(
         client: Client,
         connection: ConnectionManager,
@@ -153,8 +153,8 @@ impl RedisBus {
         response.is_ok_and(|(_, listeners)| listeners > 0)
     }
 
-    /// Sends a message to the servers that are subscribed to an address. Returns their number, or 0
-    /// if Redis does not accept the message.
+    /// Sends a message to the servers that are subscribed to an address. Returns the number of
+    /// these servers, or 0 if Redis does not accept the message.
     async fn deliver(&self, address: &str, frame: &Bytes) -> u64 {
         let mut connection = self.connection.clone();
         let payload = marked(b'b', frame);

@@ -2,8 +2,9 @@
 //!
 //! Redis drops the subscription of a server that reads too slowly. A server must not stop reading,
 //! because one slow client would then delay all other clients. So the sending server counts the
-//! bytes in transit. After some bytes for a client, it sends a probe to the client's server. Once
-//! the window is full, the senders wait until a reply says that the client has read the bytes.
+//! bytes in transit. After some bytes for a client, the sending server sends a probe to the
+//! client's server. Once the window is full, the senders wait until a reply says that the client
+//! has read the bytes.
 //!
 //! A Python server never replies. Messages to its clients do not wait, except for an occasional
 //! probe.
@@ -29,10 +30,10 @@ const SMALL: usize = 16 * 1024;
 /// Timeout for a reply. After this time, a server that has replied before is probed again. A server
 /// that has never replied counts as a server without support for probes.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before a server that has not replied is probed again. Doubles with each missed probe, so
-/// that clients of a server that never replies are hardly delayed.
+/// Pause before a server that has not replied is probed again. The pause doubles with each missed
+/// probe, so that clients of a server that never replies are hardly delayed.
 const SILENT_PAUSE: Duration = Duration::from_secs(10);
-/// Maximum number of doublings of [`SILENT_PAUSE`]: 640 s.
+/// Maximum number of doublings of [`SILENT_PAUSE`]. The longest pause is 640 s.
 const DOUBLINGS: u32 = 6;
 /// Interval at which a server repeats that a client does not keep up. Less than [`RESET_TIMEOUT`],
 /// so that the sending server keeps waiting.
@@ -40,8 +41,8 @@ pub(crate) const REPEAT: Duration = Duration::from_secs(5);
 /// Time without a reply to a probe after which the window is reset to zero, because the client's
 /// server may have ended. The time restarts if the server replies that the client does not keep up.
 const RESET_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time after which the bytes of a window count as read without a probe, if there are too few for a
-/// probe.
+/// Time after which the bytes of a window count as read without a probe. Windows with too few bytes
+/// for a probe need this rule.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The windows of all clients at other servers, by address.
@@ -76,7 +77,7 @@ struct Window {
     /// Whether the client's server has replied to a probe of this window. Reset when a reply is
     /// missing for [`RESET_TIMEOUT`].
     replies: bool,
-    /// Time until which nothing is counted, because the client's server does not reply.
+    /// Time until which no bytes are counted, because the client's server does not reply.
     silent_until: Option<Instant>,
     /// Consecutive probes without a reply, at most [`DOUBLINGS`].
     missed: u32,
@@ -88,7 +89,8 @@ struct Window {
 struct Probe {
     /// Number of the latest transmission of this probe.
     number: u64,
-    /// Number of the first transmission. A reply to any number from this to `number` counts.
+    /// Number of the first transmission. A reply to any number from `first` to `number` is
+    /// accepted.
     first: u64,
     /// Bytes that the probe covers.
     bytes: usize,
@@ -429,7 +431,11 @@ mod tests {
         let waits = sender.clone();
         let waiting = tokio::spawn(async move { waits.send(SLOW, 1024).await });
         sender.reply(true);
-        assert_eq!(sender.bytes(), 1024, "a slow client delays no other");
+        assert_eq!(
+            sender.bytes(),
+            1024,
+            "a slow client does not delay other clients"
+        );
         tokio::time::sleep(RESET_TIMEOUT / 2).await;
         sender.reply(true);
         tokio::time::sleep(RESET_TIMEOUT / 2).await;
@@ -470,7 +476,7 @@ mod tests {
         let passage = windows.enter(SLOW, 15 * CLIENT_BYTES, |_| ()).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
         assert_eq!(passage.sent(0), None);
-        assert_eq!(bytes(), 0, "nobody is there");
+        assert_eq!(bytes(), 0, "no server received the bytes");
     }
 
     #[tokio::test(start_paused = true)]
@@ -487,7 +493,7 @@ mod tests {
         tokio::time::sleep(2 * SILENT_PAUSE - Duration::from_secs(1)).await;
         sender.send_many(SLOW, 4 * CLIENT_BYTES).await;
         let waited = begun.elapsed() + Duration::from_secs(1) - 2 * SILENT_PAUSE;
-        assert_eq!(waited, REPLY_TIMEOUT, "but less often");
+        assert_eq!(waited, REPLY_TIMEOUT, "the second pause is longer");
     }
 
     #[tokio::test(start_paused = true)]
@@ -501,11 +507,11 @@ mod tests {
         assert_eq!(
             begun.elapsed(),
             Duration::ZERO,
-            "it waits for no other client"
+            "the client does not wait for other clients"
         );
         // A message larger than a window is sent alone.
         sender.send(SLOW, 2 * CLIENT_BYTES).await;
-        assert_eq!(begun.elapsed(), IDLE, "a few bytes have passed by then");
+        assert_eq!(begun.elapsed(), IDLE, "the earlier bytes count as read");
         assert_eq!(sender.bytes(), 2 * CLIENT_BYTES);
     }
 

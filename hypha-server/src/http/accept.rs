@@ -1,4 +1,4 @@
-//! Reads the header `Accept`: the forms of a response that the sender of a request wants.
+//! Reads the header `Accept`, which lists the forms of a response that the client accepts.
 
 use axum::http::{HeaderMap, header};
 
@@ -21,8 +21,8 @@ impl Accept {
         (!ranges.is_empty()).then_some(Accept { ranges })
     }
 
-    /// Returns the quality of a media type, in thousandths; 0 if the type is not wanted. If several
-    /// ranges match, the most specific range counts.
+    /// Returns the quality of a media type, in thousandths; 0 if the client does not accept the
+    /// type. If several ranges match, the most specific range counts.
     pub(super) fn quality(&self, media_type: &str) -> u16 {
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let (kind, subtype) = essence.split_once('/').unwrap_or((essence, ""));

@@ -86,8 +86,8 @@ impl<'a> AppResponse<'a> {
         let status = status.filter(|number| (200..600).contains(number));
         let status = status.and_then(|number| StatusCode::from_u16(number).ok());
         status.ok_or_else(|| match number {
-            Some(number) => self.refused(format_args!("has answered with the status {number}")),
-            None => self.refused("has answered without a status"),
+            Some(number) => self.refused(format_args!("has responded with the status {number}")),
+            None => self.refused("has responded without a status"),
         })
     }
 
@@ -112,13 +112,13 @@ impl<'a> AppResponse<'a> {
             if count > limits.app_headers {
                 let limit = limits.app_headers;
                 return Err(self.refused(format_args!(
-                    "has answered with more than {limit} headers (app_headers)"
+                    "has responded with more than {limit} headers (app_headers)"
                 )));
             }
             if bytes > limits.app_header_bytes {
                 let limit = limits.app_header_bytes;
                 return Err(self.refused(format_args!(
-                    "has answered with more than {limit} bytes of headers (app_header_bytes)"
+                    "has responded with more than {limit} bytes of headers (app_header_bytes)"
                 )));
             }
             let name = HeaderName::from_bytes(&name);
@@ -132,7 +132,7 @@ impl<'a> AppResponse<'a> {
             }
             if may_set(&name, &value) {
                 headers.try_append(name, value).map_err(|error| {
-                    self.refused(format_args!("has answered with too many headers: {error}"))
+                    self.refused(format_args!("has responded with too many headers: {error}"))
                 })?;
             }
         }

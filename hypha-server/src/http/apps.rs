@@ -186,7 +186,7 @@ impl Running {
     }
 
     /// Returns the error text for an application that has returned before the end of its response,
-    /// and logs it.
+    /// and logs the text.
     fn unfinished(&self) -> String {
         let app = self.held.as_ref().map_or("", |held| held._service.id());
         let reason = match &self.failure {
@@ -272,8 +272,8 @@ async fn asgi(
     let send = Callback::<RawValue>::new({
         move |message: RawValue| {
             let sender = sender.clone();
-            // A failure means that the visitor has disconnected. It is ignored, because an error
-            // would end most applications with a traceback. `receive` reports the disconnect
+            // A failure means that the visitor has disconnected. The failure is ignored, because an
+            // error would end most applications with a traceback. `receive` reports the disconnect
             // instead.
             async move { drop(sender.send(message).await) }
         }
@@ -304,7 +304,7 @@ async fn asgi(
     let Some(start) = running.next().await else {
         return Err(match &running.failure {
             Some(error) => request_client::refusal(error),
-            None => failed("The application has not answered"),
+            None => failed("The application has not responded"),
         });
     };
     let kind = start.member("type");
@@ -502,7 +502,7 @@ fn answered(
     let unusable = |what: &str| {
         problem(
             StatusCode::INTERNAL_SERVER_ERROR,
-            format!("The function has returned no answer: {what}"),
+            format!("The function has returned an invalid response: {what}"),
         )
     };
     if answer.entries().is_none() {

@@ -27,7 +27,7 @@ pub(super) const PIECE: usize = 64 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// Returns the response to a request whose body or result does not fit into the memory budget, and
-/// counts it.
+/// counts the refusal.
 pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
     state.counters.http_refused_memory.add();
     let status = match error.level {
@@ -99,8 +99,8 @@ pub(super) async fn read(
                 whole.reserve_exact(room - whole.len());
             }
             whole.extend_from_slice(&piece);
-            // Without this, a body that needs no waiting (it has already arrived, or a few bytes
-            // decompress to it) would block other tasks on this thread.
+            // Without this yield, a body that has already arrived, or that is decompressed from a
+            // few bytes, would block other tasks on this thread.
             yield_now().await;
         }
         Ok(Received {
@@ -117,7 +117,7 @@ pub(super) async fn read(
     timeout(limits.body_timeout, reading).await.map_err(late)?
 }
 
-/// Reads the rest of the body of a refused request, and drops it.
+/// Reads and drops the rest of the body of a refused request.
 ///
 /// If the connection were closed while the client sends, the client might not see the refusal. The
 /// read rate is limited over all such bodies, so that they do not take CPU time from other

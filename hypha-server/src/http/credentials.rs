@@ -96,7 +96,7 @@ pub(super) fn is_own_origin(state: &State, headers: &HeaderMap, origin: &str) ->
         || is_own(&state.info.local_base_url)
 }
 
-/// Returns the host and port of a URL, or `None` if it has no `://`. Drops the scheme, because
+/// Returns the host and port of a URL, or `None` if the URL has no `://`. Drops the scheme, because
 /// behind a proxy that terminates TLS the origin is https while the server sees http.
 fn authority(url: &str) -> Option<&str> {
     url.split_once("://")?.1.split('/').next()
@@ -123,13 +123,13 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// Returns the value of a cookie, without quotes. Of several, the first.
+/// Returns the value of the first cookie with a name, without quotes.
 pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     cookies(headers, name).next().map(str::to_owned)
 }
 
-/// Returns the values of all cookies with a name, without quotes. Browsers send several if they
-/// were set for several paths.
+/// Returns the values of all cookies with a name, without quotes. A browser sends several cookies
+/// with one name if they were set for several paths.
 pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(header::COOKIE)

@@ -1,7 +1,7 @@
-//! Forms of results that a request selects by its header `Accept`: files as files, arrays as npy
-//! or PNG, binary data as they are.
+//! Forms of results that a request selects by its header `Accept`: files as files, arrays as npy or
+//! PNG, binary data unchanged.
 //!
-//! Without that header, or if it prefers the format of the request, a result is JSON or
+//! Without that header, or if the header prefers the format of the request, a result is JSON or
 //! MessagePack, as in the Python server (`functions`).
 
 use std::io;
@@ -35,7 +35,8 @@ const NPY: &str = "application/x-npy";
 const PNG: &str = "image/png";
 const ANY: &str = "application/octet-stream";
 /// Memory charged for the piece of a file that is read ahead, in bytes. The piece that is being
-/// sent has a separate charge for its actual size, because owners may send larger pieces.
+/// sent has a separate charge for its actual size, because the owner of the file may send larger
+/// pieces.
 const AHEAD: usize = 256 * 1024;
 
 /// Form of a response.
@@ -53,8 +54,8 @@ pub(super) enum Form {
 }
 
 /// Returns the form in which to send a result. `format` is the format of the request. Among forms
-/// of equal quality, a file is sent as a file, and any other result in `format` if that can
-/// represent it.
+/// of equal quality, a file is sent as a file, and any other result in `format`, if `format` can
+/// represent the result.
 ///
 /// If `accept` permits no form of the result, a file is sent as a file, and other results are sent
 /// in `format`.
@@ -180,7 +181,7 @@ fn is_media_type(text: &str) -> bool {
 }
 
 /// Returns numpy's description of the elements of an array, or `None` if an npy file cannot contain
-/// them.
+/// such elements.
 fn descr(array: &NdArray) -> Option<String> {
     let order = match array.byte_order() {
         ByteOrder::Little => '<',

@@ -83,8 +83,8 @@ pub(super) async fn function(
     if answered.is_err() {
         counters.http_calls_failed.add();
     }
-    // If a refused request's body was not read, it is read and dropped now, so that the client sees
-    // the refusal.
+    // If a refused request's body was not read, the body is read and dropped now, so that the
+    // client sees the refusal.
     if answered.is_err()
         && let Some(body) = body
     {
@@ -195,7 +195,7 @@ fn not_found(function: &str) -> Problem {
     problem(StatusCode::NOT_FOUND, format!("{function} not found."))
 }
 
-/// Returns the response for a request that was evicted from memory, and counts it.
+/// Returns the response for a request that was evicted from memory, and counts the eviction.
 fn evicted(front: &Front) -> Problem {
     front.state.counters.http_refused_memory.add();
     problem(

@@ -44,7 +44,8 @@ pub(super) fn media_type(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// Returns width, height and colors of an array that is an image: `u8` or `u16` elements with shape
-/// `[height, width]`, or `[height, width, channels]` with 1, 3 or 4 channels. `None` for others.
+/// `[height, width]`, or `[height, width, channels]` with 1, 3 or 4 channels. Returns `None` for
+/// any other array.
 #[cfg(feature = "images")]
 fn layout(array: &NdArray) -> Option<(u32, u32, ColorType, BitDepth)> {
     let (height, width, color) = match *array.shape() {
@@ -78,7 +79,7 @@ pub(super) fn png_bound(array: &NdArray) -> Option<usize> {
     Some(size + size / 2 + 2 * height as usize + 4 * row + 2 * CHUNK)
 }
 
-/// Encodes an array as PNG. Returns `None` unless it is an image (see [`layout`]).
+/// Encodes an array as PNG. Returns `None` unless the array is an image (see [`layout`]).
 #[cfg(feature = "images")]
 pub(super) fn png(array: &NdArray) -> Option<Vec<u8>> {
     let (width, height, color, depth) = layout(array)?;
@@ -120,7 +121,10 @@ mod tests {
         let colours = NdArray::from_vec([1, 1, 4], vec![1_u8, 2, 3, 4]).unwrap();
         assert_eq!(png(&colours).unwrap()[25], 6);
         let large = NdArray::from_vec([300, 300], vec![7_u8; 90_000]).unwrap();
-        assert!(png(&large).unwrap().len() < 9000, "it is not compressed");
+        assert!(
+            png(&large).unwrap().len() < 9000,
+            "the image is not compressed"
+        );
         let noise: Vec<u8> = (0..90_000_u64).map(|i| (i * i % 251) as u8).collect();
         let noise = NdArray::from_vec([300, 300], noise).unwrap();
         assert!(png(&noise).unwrap().len() < png_bound(&noise).unwrap());

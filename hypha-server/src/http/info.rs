@@ -31,7 +31,7 @@ pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
 }
 
 /// Returns the response 404 for a path. If the path exists in the Python server, adds the reason
-/// why it does not exist here.
+/// why this server lacks the path.
 pub(super) async fn not_found(uri: Uri) -> Problem {
     let reason = platform::lacks_page(uri.path());
     let reason = reason.map(|reason| format!(": {reason}"));
@@ -175,7 +175,7 @@ pub(super) async fn service(
 ///
 /// # Errors
 ///
-/// Fails if the workspace or the service does not exist, or the requester may not see it.
+/// Fails if the workspace or the service does not exist or is hidden from the requester.
 pub(super) async fn record(
     front: &Front,
     visitor: &Visitor,

@@ -1,5 +1,5 @@
-//! Owns the HTTP side of the server: it accepts connections, routes requests, limits their rates
-//! and numbers, and upgrades them to WebSockets.
+//! Owns the HTTP side of the server: accepts connections, routes requests, limits the rate and the
+//! number of requests, and upgrades requests to WebSockets.
 //!
 //! `server` calls [`serve`] or [`mounted`] once. WebSockets and streams of `/rpc` are handed to
 //! `session`. For any other request that needs the workspace, the server connects a client of
@@ -12,8 +12,8 @@
 //!   charged to the user or the IP address.
 //! * Memory is charged before it is allocated, and the charge lasts until the response is sent.
 //! * A cookie counts as credentials only for pages that the server trusts (`credentials`).
-//! * Connections are spawned by [`Shutdown::spawn`](crate::state::Shutdown::spawn), so that none
-//!   outlives the server.
+//! * Connections are spawned by [`Shutdown::spawn`](crate::state::Shutdown::spawn), so that no
+//!   connection outlives the server.
 
 #[cfg(feature = "a2a")]
 mod a2a;
@@ -208,8 +208,8 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
 /// Returns the CORS layer for the given origins, or for any origin if `origins` is empty.
 ///
 /// The layer allows credentials. Browsers refuse `*` together with credentials, so the layer that
-/// allows any origin responds with the origin of the request instead. The cookie does not count for
-/// such origins.
+/// allows any origin responds with the origin of the request instead. In requests from origins that
+/// are not listed, the cookie does not count as credentials.
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     let origins = match origins {
         [] => AllowOrigin::mirror_request(),
@@ -274,7 +274,8 @@ async fn identified(mut request: Request<Body>, next: Next) -> Response {
 
 /// Accepts connections until the server shuts down. Open connections then finish their requests.
 ///
-/// Web pages of `origins` may use the server. If `origins` is empty, pages of any origin may.
+/// Web pages of `origins` may use the server. If `origins` is empty, pages of any origin may use
+/// it.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec<HeaderValue>) {
     let app = routes(front(&state), &origins);
     let mut stopped = std::pin::pin!(state.shutdown.stopped());
@@ -291,7 +292,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
                 continue;
             }
         };
-        // Without this, the kernel would delay small messages to combine them with later ones.
+        // Without this, the kernel would delay small messages to combine them with later messages.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }

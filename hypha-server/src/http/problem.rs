@@ -14,8 +14,8 @@ pub(super) struct Problem {
     detail: String,
 }
 
-/// An error response in plain text, for the pages of applications, because a browser shows it to
-/// the user.
+/// An error response in plain text, for the pages of applications, because a browser shows the text
+/// to the user.
 pub(super) struct PlainProblem(Problem);
 
 /// Returns an error response with a detail text for the client.

@@ -45,7 +45,7 @@ struct Both {
     users: Rates<TokenHash>,
 }
 
-/// Token buckets by key, at most [`BUCKETS_MAX`]. One lock guards all of them. The lock is held
+/// Token buckets by key, at most [`BUCKETS_MAX`]. One lock guards all buckets. The lock is held
 /// only for arithmetic.
 struct Rates<K> {
     per_second: f64,
@@ -89,7 +89,7 @@ impl<K: Eq + Hash> Rates<K> {
         change(buckets.entry(key).or_insert_with(fresh))
     }
 
-    /// Takes a token from the bucket of `key`. Returns the time to wait for it.
+    /// Takes a token from the bucket of `key`. Returns the time to wait for the token.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl<K: Eq + Hash> Rates<K> {
     ///
     /// # Errors
     ///
-    /// Returns the time as an error if it exceeds [`MAX_DELAY`].
+    /// Returns the time as an error if the time exceeds [`MAX_DELAY`].
     fn check(&self, key: K) -> Result<Duration, Duration> {
         let wait = self.with(key, |rate| rate.until(1.0));
         if wait > MAX_DELAY {
@@ -113,7 +113,7 @@ impl<K: Eq + Hash> Rates<K> {
     }
 }
 
-/// Middleware that delays requests above the limits, and refuses those that would wait for too
+/// Middleware that delays requests above the limits, and refuses requests that would wait for too
 /// long.
 ///
 /// A request with a token also waits for the bucket of its address, which is in debt if other

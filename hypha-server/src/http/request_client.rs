@@ -27,7 +27,7 @@ const QUEUE_BYTES: usize = 2 * 1024 * 1024;
 /// `send`.
 const CONCURRENT_CALLS: usize = 64;
 /// Maximum number of chunks of a request in transit to the service. Each chunk is a copy that is
-/// not charged, so their number must be small.
+/// not charged, so the number of chunks must be small.
 const CONCURRENT_CHUNKS: usize = 3;
 /// Memory of a request without its body, in bytes: its client, its tasks, and the data that is read
 /// ahead from its connection. A waiting call was measured at 73 kB.
@@ -172,8 +172,8 @@ async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result
     ))
 }
 
-/// Connects a client for a request to the workspace `place`, and gives it the methods of the
-/// manager.
+/// Connects a client for a request to the workspace `place`, and gives the client the methods of
+/// the manager.
 async fn enter_at(
     front: &Front,
     mut user: Authenticated,
@@ -287,8 +287,8 @@ fn classify(error: &Error) -> (StatusCode, String) {
         } else if says("TypeError") || says("ValueError") || says("AssertionError") {
             StatusCode::BAD_REQUEST
         } else if says("the cache store is limited to") || says("memory limit of this connection") {
-            // The callee could not send its result, because it exceeds the memory limit of the
-            // request's account.
+            // The callee could not send its result, because the result exceeds the memory limit of
+            // the request's account.
             StatusCode::PAYLOAD_TOO_LARGE
         } else {
             StatusCode::INTERNAL_SERVER_ERROR

@@ -1,5 +1,5 @@
-//! Serves the RPC transport over HTTP: `GET /rpc` opens the stream of a client, `POST /rpc` carries
-//! its messages.
+//! Serves the RPC transport over HTTP: `GET /rpc` opens the stream of a client, and `POST /rpc`
+//! carries a message of the client.
 
 use std::sync::Arc;
 

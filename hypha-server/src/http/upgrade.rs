@@ -54,12 +54,13 @@ pub(super) async fn websocket(
     let address = remote.map(|remote| rate::address(&state, remote, headers).to_string());
     let address = address.unwrap_or_default();
     let credentials = credentials_in(request.uri().query().unwrap_or_default());
-    // Missing if hyper cannot upgrade the connection of the request.
+    // The extension is missing if hyper cannot upgrade the connection of the request.
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return bad_request("This connection cannot be upgraded");
     };
     state.shutdown.spawn(async move {
-        // Held until the connection ends, because the shutdown of the server waits for it.
+        // Held until the connection ends, because the shutdown of the server waits for the
+        // connection.
         let _alive = alive;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
@@ -67,7 +68,8 @@ pub(super) async fn websocket(
         };
         match upgraded.downcast::<TokioIo<WriteTimeout<TcpStream>>>() {
             Ok(parts) => {
-                // Unwrapped, because the session has its own write timeout.
+                // The write timeout is removed from the socket, because the session has its own
+                // write timeout.
                 let io = parts.io.into_inner().into_inner().into_split();
                 serve_websocket(sessions, io, parts.read_buf, credentials, &address).await;
             }
@@ -106,8 +108,8 @@ fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
         .any(|value| value.trim().eq_ignore_ascii_case(word))
 }
 
-/// Returns where a client sends its credentials: in the URL, as very old clients do, or in its
-/// first frame.
+/// Returns the location of a client's credentials: the URL, as in very old clients, or the first
+/// frame.
 fn credentials_in(query: &str) -> Credentials {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     if pairs.any(|(name, value)| LEGACY_PARAMETERS.contains(&name) && !value.is_empty()) {

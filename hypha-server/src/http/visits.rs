@@ -131,7 +131,8 @@ impl Visits {
     }
 
     /// Gives `client` the methods of the workspace manager. The methods are fetched once and shared
-    /// by the clients of all requests, because they take most of the memory of such a client.
+    /// by the clients of all requests, because the methods take most of the memory of such a
+    /// client.
     ///
     /// # Errors
     ///

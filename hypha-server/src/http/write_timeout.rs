@@ -1,8 +1,8 @@
 //! Adds a write timeout to a socket.
 //!
-//! tokio-io-timeout 1.2 is not used, because its writer is not `Unpin`: it would have to be pinned
-//! in a box, from which the socket could not be taken out when a request is upgraded to a
-//! WebSocket.
+//! tokio-io-timeout 1.2 is not used, because its writer is not `Unpin`. The writer would have to be
+//! pinned in a box, and the socket could not be taken out of the box when a request is upgraded to
+//! a WebSocket.
 
 use std::io;
 use std::pin::Pin;

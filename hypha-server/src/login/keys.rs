@@ -19,7 +19,7 @@ use crate::shares::{Shares, Slots};
 
 /// Memory charged for a login, in bytes: its map entries. Its strings are charged separately.
 const LOGIN_BYTES: usize = 1024;
-/// Memory charged for a call that waits for a login, in bytes: mostly its task.
+/// Memory charged for a call that waits for a login, in bytes: mostly the tokio task of the call.
 const CHECK_BYTES: usize = 4096;
 
 /// The token that the program has requested with `start`.
@@ -103,7 +103,7 @@ impl Keys {
         }
     }
 
-    /// Locks the logins, and removes the expired ones.
+    /// Locks the logins, and removes the expired logins.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
@@ -118,8 +118,8 @@ impl Keys {
         entries
     }
 
-    /// Removes the expired logins. Every other method also removes them, but without calls their
-    /// memory would stay charged.
+    /// Removes the expired logins. Every other method also removes expired logins, but without
+    /// calls their memory would stay charged.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }
@@ -188,7 +188,7 @@ impl Keys {
         let charged = entry.charge.try_grow(LOGIN_BYTES + bytes);
         charged.map_err(|error| no_memory("report", &error))?;
         entry.report = Some(report);
-        // Wakes all calls, because it is not recorded which of them waits for this key.
+        // Wakes all calls, because the keys for which the calls wait are not recorded.
         self.reported.notify_waiters();
         Ok(())
     }
@@ -303,7 +303,10 @@ mod tests {
                 Some("lab-1")
             );
             keys.report(&key, Map::new(), 100).unwrap();
-            assert!(keys.report(&key, Map::new(), 100).is_err(), "a second time");
+            assert!(
+                keys.report(&key, Map::new(), 100).is_err(),
+                "a second report is refused"
+            );
         });
         assert_eq!(outcome, Ok(LoginOutcome::Reported(Map::new())));
         assert!(keys.wait(&ann, &key, Duration::ZERO).await.is_err());
@@ -327,7 +330,11 @@ mod tests {
         assert!(keys.report(&key, Map::new(), 100).is_ok());
         tokio::time::advance(Duration::from_secs(181)).await;
         assert!(keys.request(&key).is_err());
-        assert_eq!(budget.stats().used, 0, "expired logins are given back");
+        assert_eq!(
+            budget.stats().used,
+            0,
+            "the memory of expired logins is released"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -373,7 +380,10 @@ mod tests {
             begin("mallory");
         }
         assert!(keys.request(&key).is_ok());
-        assert!(keys.request(&first).is_err(), "evicts its own oldest");
+        assert!(
+            keys.request(&first).is_err(),
+            "the oldest login of the owner is evicted"
+        );
         assert_eq!(keys.counters.displaced_logins.get(), 41);
 
         let minute = Duration::from_secs(60);

@@ -1,6 +1,6 @@
-// The forms of the login page. The server passes the token to the program that waits for it, which
-// is identified by the key in the URL of the page. The page stores no token, because other pages of
-// this server could read it.
+// The forms of the login page. The server passes the token to the waiting program, which the key in
+// the URL of the page identifies. The page stores no token, because other pages of this server
+// could read it.
 
 const find = (id) => document.getElementById(id);
 const value = (id) => find(id).value;
@@ -53,7 +53,7 @@ async function login() {
   await call("login", {
     email: value("loginEmail"),
     password: value("loginPassword"),
-    // The server knows the workspace that the program has asked for.
+    // The server knows the workspace that the program has requested.
     key,
   });
   show(null);

@@ -121,7 +121,8 @@ impl Local {
         })))
     }
 
-    /// Signs a user in. Returns the token, and passes it to the program that waits for the login.
+    /// Signs a user in. Returns the token, and also passes the token to the program that waits for
+    /// the login.
     pub(crate) async fn login(
         &self,
         ctx: &Context,

@@ -6,7 +6,7 @@
 //! progress.
 //!
 //! Callers are not authenticated. So the memory of a login or a waiting call is charged to the
-//! caller's user or IP address. The number of slots for each of them is limited.
+//! caller's user or IP address. Each user or IP address has a limited number of slots.
 
 mod keys;
 #[cfg(feature = "accounts")]
@@ -28,7 +28,7 @@ use crate::memory::Account;
 use crate::state::State;
 use crate::{internal_client, manager};
 
-/// Maximum number of concurrent calls of the service. Half of them may wait for users, see
+/// Maximum number of concurrent calls of the service. Half of these calls may wait for users, see
 /// `Limits::login_checks`.
 const CONCURRENT_CALLS: usize = 4096;
 /// Size of the queue of messages for the service, in bytes.
@@ -54,7 +54,7 @@ type Answer<T> = Result<T, ManagerError>;
 
 /// Registers the service `public/hypha-login`. The `methods` of the embedding program replace
 /// methods with the same name. If the server has accounts, users enter a password on the login
-/// page, otherwise a token.
+/// page. Otherwise, users enter a token.
 ///
 /// # Errors
 ///
@@ -102,7 +102,7 @@ pub(crate) async fn start(
         .into_iter()
         .fold(service, |service, method| service.method(method))
         // False, because the record of the Python server does not say that the methods require a
-        // context, although they receive one.
+        // context, although the methods receive a context.
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;
@@ -220,7 +220,8 @@ impl Login {
             }
             LoginOutcome::TimedOut if limit.is_zero() => Ok(Value::Null),
             LoginOutcome::Displaced => Err(ManagerError::Runtime(
-                "`hypha-login.check` was evicted by newer calls: too many wait for a login".into(),
+                "`hypha-login.check` was evicted by newer calls: too many calls wait for a login"
+                    .into(),
             )),
             LoginOutcome::TimedOut => Err(ManagerError::Timeout(format!(
                 "Login timeout, waited for {timeout} seconds"
@@ -315,7 +316,7 @@ impl Login {
     }
 }
 
-/// Passes the report of a login to the program that waits for it.
+/// Passes the report of a login to the program that waits for the login.
 fn deliver(keys: &Keys, key: &str, report: Map) -> Answer<()> {
     let length = hypha_wire::to_vec(&report).map_or(usize::MAX, |report| report.len());
     if length > REPORT_MAX {

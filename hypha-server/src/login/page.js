@@ -11,8 +11,8 @@ function say(text, kind) {
 }
 
 async function report(token) {
-  // The URL of the page ends with `/apps/<service>/`, with the service of the server that knows the
-  // key.
+  // The URL of the page ends with `/apps/<service>/`. `<service>` is the login service of the
+  // server that knows the key.
   const service = location.pathname.split("/").at(-2);
   const address = new URL(`../../services/${service}/report`, location.href);
   const answer = await fetch(address, {

@@ -2,7 +2,7 @@
 //!
 //! Most methods go through the generated service of the contract. The methods that return records
 //! of services or events are replaced by handlers that send the stored bytes. Decoding a long list
-//! and encoding it again would take many times its memory.
+//! and encoding it again would take many times the memory of the encoded list.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::state::{HYPHA_VERSION, State};
 /// Maximum size of the calls that wait for the manager, in bytes. A longer queue would not increase
 /// the throughput: the manager would only process calls whose callers have timed out.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Maximum number of calls that the manager runs at the same time. High, because nearly all of them
+/// Maximum number of calls that the manager runs at the same time. High, because nearly all calls
 /// wait for other clients, and waiting calls are limited per client and per owner.
 const CONCURRENT_CALLS: usize = 16 * 1024;
 
@@ -42,13 +42,13 @@ const LIST_SERVICES: [&str; 4] = [
 /// Names of the parameters of `get_service_info`, in the order of the contract.
 const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
 
-/// Maximum number of former addresses at which the manager serves calls. Any client can cause the
-/// manager to connect at such an address, so their number is limited. Above this number, the oldest
-/// address is dropped.
+/// Maximum number of former addresses at which the manager serves calls. The number is limited,
+/// because any client can cause the manager to connect at such an address. Above this number, the
+/// oldest address is dropped.
 const FORMER_MAX: usize = 32;
 
 /// Connects the manager at its current address, and registers the function with which the router
-/// connects it at its former addresses.
+/// connects the manager at its former addresses.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     record.config.singleton = Some(false);
     record.app_id = Some("*".into());
     state.clients.set_manager(client, record);
-    // A strong reference would be a cycle: the state owns the router, which owns this function.
+    // A strong reference would create a cycle: the state owns the router, which owns this function.
     let state_of = Arc::downgrade(state);
     state.router.set_on_demand(Box::new(move |manager_id| {
         let (state, manager_id) = (state_of.upgrade(), manager_id.to_owned());
@@ -71,7 +71,7 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves the manager at a former address, and returns its peer there.
+/// Serves the manager at a former address, and returns the manager's peer at that address.
 ///
 /// After a restart of the server, its clients still call the manager at the old address, and accept
 /// responses only from that address. Returns `None` if the name is not a valid manager id, or the
@@ -102,7 +102,7 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
     present()
 }
 
-/// Connects a client with the manager's service at an address, and returns it with the record of
+/// Connects a client with the manager's service at an address. Returns the client and the record of
 /// the service.
 async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, ServiceInfo), Error> {
     let client = internal_client::connect_shared(

@@ -88,7 +88,8 @@ impl Manager {
         let failed =
             |why: &dyn std::fmt::Display| format!("Failed to ping client {address}: {why}");
         let (workspace, client) = address.split_once('/').unwrap_or_default();
-        // The caller's own workspace needs no check, because its clients may call each other.
+        // The caller's own workspace needs no check, because the clients of a workspace may call
+        // each other.
         if workspace != ctx.workspace() {
             allowed(ctx, Permission::Read, workspace).map_err(|error| failed(&error))?;
         }
@@ -97,11 +98,11 @@ impl Manager {
             .map_err(|error| failed(&error))
     }
 
-    /// Removes the clients of a workspace that do not respond to a ping within `limit`. Returns
-    /// their addresses.
+    /// Removes the clients of a workspace that do not respond to a ping within `limit`. Returns the
+    /// addresses of the removed clients.
     ///
-    /// The candidates are the registered clients at all servers and the connections at this server:
-    /// a client that has not registered its built-in service has a connection but no record.
+    /// The candidates are the registered clients at all servers and the connections at this server.
+    /// A client that has not registered its built-in service has a connection but no record.
     async fn remove_unresponsive(
         &self,
         ctx: &Context,

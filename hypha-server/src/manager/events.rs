@@ -14,8 +14,8 @@ use crate::event_log::{EventFilter, NewEvent};
 use crate::peer::Peer;
 use crate::state::State;
 
-/// Maximum length of the name of an event that a client subscribes to, in bytes. The connection
-/// stores the name until it ends.
+/// Maximum length of the name of an event that a client subscribes to, in bytes. The server stores
+/// the name until the connection ends.
 const NAME_MAX: usize = 256;
 
 /// Events that the server sends in every workspace. Every client may subscribe to them, and

@@ -112,7 +112,8 @@ async fn find(
     let registry = &state.registry;
     let mut found = Vec::new();
     if everywhere {
-        // Two searches, because one pattern cannot say "public, or in this workspace".
+        // Two searches are needed, because one pattern cannot select "public, or in this
+        // workspace".
         let asked = std::mem::replace(&mut pattern.visibility, "public".into());
         found = registry
             .find_services(&pattern)
@@ -144,8 +145,9 @@ async fn find(
                 is_member
             }
         };
-        // Any caller that knows its id may use an unlisted service. A list contains the service
-        // only if the caller is a client of the service's workspace and requests unlisted services.
+        // Any caller that knows the id of an unlisted service may use the service. A list contains
+        // the service only if the caller is a client of the service's workspace and requests
+        // unlisted services.
         let shown = match record.visibility {
             Visibility::Public => true,
             Visibility::Unlisted => include_unlisted && record.workspace() == own,
@@ -168,8 +170,8 @@ fn by_text(text: &str) -> ServiceFilter {
         None => (Some(text), None),
     };
     match (workspace, rest) {
-        // As in the Python server, `*/service` means public services, also in the caller's own
-        // workspace.
+        // As in the Python server, `*/service` selects only public services, even in the caller's
+        // own workspace.
         (Some("*"), Some(_)) => filter.visibility = Some("public".into()),
         (Some(workspace), _) => filter.workspace = Some(workspace.to_owned()),
         (None, _) => {}

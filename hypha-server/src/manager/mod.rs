@@ -1,9 +1,9 @@
 //! Owns the workspace manager: the server's implementation of the contract `WorkspaceManager`.
 //!
-//! [`start`] connects it as an ordinary `hypha-rpc` client on a link inside the server, so the
-//! router treats its calls like those of any other provider. The server calls [`start`] once,
-//! before the first client connects; [`ServerClients`](crate::state::ServerClients) keeps the
-//! client and disconnects it at shutdown. The login service creates its tokens with
+//! [`start`] connects the manager as an ordinary `hypha-rpc` client on a link inside the server, so
+//! the router treats calls to the manager like calls to any other provider. The server calls
+//! [`start`] once, before the first client connects; [`ServerClients`](crate::state::ServerClients)
+//! keeps the client and disconnects it at shutdown. The login service creates tokens with
 //! [`generate_token`].
 //!
 //! Rules for the methods:
@@ -16,8 +16,8 @@
 //! * A method that waits for another client takes a slot in
 //!   [`State::waiting`](crate::state::State::waiting), so that slow clients cannot occupy the
 //!   manager.
-//! * Error texts are those of the Python server where it has the same error, because Python and
-//!   JavaScript programs match them.
+//! * An error that also exists in the Python server has the text of the Python server, because
+//!   Python and JavaScript programs match error texts.
 
 mod connection;
 mod contract;
@@ -46,7 +46,7 @@ pub(crate) use self::tokens::generate as generate_token;
 type Answer<T> = Result<T, ManagerError>;
 
 /// Maximum size of the encoded record of a workspace, in bytes. Every change stores and announces
-/// the whole record, so even a small change costs as much as the record's size.
+/// the whole record, so the cost of a small change is proportional to the size of the record.
 const RECORD_MAX: usize = 1024 * 1024;
 /// Maximum size of an item that a caller adds to the record of a workspace, in bytes.
 const ITEM_MAX: usize = 256 * 1024;
@@ -56,7 +56,7 @@ const EVENT_MAX: usize = 64 * 1024;
 /// Minimum timeout that a caller can choose. Smaller values are raised to it.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Maximum timeout that a caller can choose. A longer call would occupy a slot for waiting calls,
-/// for a provider that is unlikely to respond.
+/// although its provider is unlikely to respond.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Converts a timeout that a caller gave in seconds, and limits it to [`SHORTEST`] … [`LONGEST`].
@@ -122,7 +122,7 @@ fn unavailable(error: RegistryError) -> ManagerError {
 ///
 /// # Errors
 ///
-/// Fails with a `PermissionError` if the caller has less than `needed`.
+/// Fails with a `PermissionError` if the caller's permission is lower than `needed`.
 fn in_own_workspace(ctx: &Context, needed: Permission) -> Answer<&str> {
     allowed(ctx, needed, ctx.workspace())?;
     Ok(ctx.workspace())

@@ -22,7 +22,8 @@ use crate::workspace;
 const DESCRIPTION_MAX: usize = 1024;
 /// Timeout for fetching a default service before its `setup` is called.
 const SETUP_FETCH: Duration = Duration::from_secs(10);
-/// Timeout for `setup` of a default service, including the fetch. The registration waits for it.
+/// Timeout for `setup` of a default service, including the fetch. The registration waits for
+/// `setup`.
 const SETUP: Duration = Duration::from_secs(60);
 
 /// Registers a service of the calling client, or replaces it, and announces the change in the
@@ -35,7 +36,8 @@ const SETUP: Duration = Duration::from_secs(60);
 /// # Errors
 ///
 /// Fails if the caller may not write in its workspace, or if the record is invalid or belongs to
-/// another client. Also fails if a limit is exceeded, or the name belongs to a singleton.
+/// another client. Also fails if a limit is exceeded, or a singleton would share its name with
+/// another service.
 pub(super) async fn register(
     state: &State,
     ctx: &Context,
@@ -59,8 +61,8 @@ pub(super) async fn register(
             key.client
         )));
     }
-    // Older clients register their interfaces by mistake. An error would fail their call, so the
-    // server ignores these registrations.
+    // Older clients register their remote interfaces by mistake. An error would make their calls
+    // fail, so the server ignores these registrations.
     if name.starts_with(RINTF_PREFIX)
         || service
             .config
@@ -76,7 +78,7 @@ pub(super) async fn register(
         return Ok(());
     }
     // The server's own services live in these two workspaces. The internal clients that provide
-    // them register no built-in service, so the check must not apply to them.
+    // these services register no built-in service, so the check must not apply there.
     if name != BUILT_IN
         && !is_introduced(state, &workspace, key.client).await?
         && !matches!(workspace.as_str(), "public" | "ws-user-root")
@@ -181,9 +183,9 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     Ok(service)
 }
 
-/// Returns whether the client has registered its built-in service. If it has not, its other
-/// services are refused, because a registration that arrives after the removal of the client would
-/// stay in the registry.
+/// Returns whether the client has registered its built-in service. Other services of a client
+/// without a built-in service are ignored: their registration arrives after the removal of the
+/// client, so their records would stay in the registry.
 async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
     let pattern = ServicePattern {
         workspace: workspace.to_owned(),
@@ -199,8 +201,8 @@ async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<b
     Ok(!found.is_empty())
 }
 
-/// Stores the record of a service for the caller's connection, announces it, and runs `setup` of a
-/// new default service.
+/// Stores the record of a service for the caller's connection, announces the service, and runs
+/// `setup` of a new default service.
 ///
 /// # Errors
 ///
@@ -285,8 +287,8 @@ fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record>
     Ok(record.charged(charge))
 }
 
-/// Calls `setup` of a default service, if it has that method. Applications of the Python platform
-/// are initialized this way. A failure is logged, and the registration still succeeds.
+/// Calls `setup` of a default service, if the service has that method. Applications of the Python
+/// platform are initialized this way. A failure is logged, and the registration still succeeds.
 async fn set_up(state: &State, id: &str) {
     let done = async {
         let service = workspace::fetch(state, id, SETUP_FETCH).await?;
@@ -307,8 +309,8 @@ async fn set_up(state: &State, id: &str) {
 ///
 /// # Errors
 ///
-/// Fails if the caller may not write, the id selects no service or several, or the service is in
-/// another workspace.
+/// Fails if the caller may not write, if the id selects no service or more than one, or if the
+/// service is in another workspace.
 pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?;
     let selection = ServiceSelection {

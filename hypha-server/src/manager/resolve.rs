@@ -47,8 +47,8 @@ fn is_manager(id: &str) -> bool {
 ///
 /// # Errors
 ///
-/// Fails if the id is invalid, selects no service or several, or only services that the caller may
-/// not use.
+/// Fails if the id is invalid, or if it selects no service, several services, or only services that
+/// the caller may not use.
 pub(super) async fn record(
     state: &State,
     ctx: &Context,
@@ -135,7 +135,7 @@ async fn find_present(
 ///
 /// # Errors
 ///
-/// Fails if the id has another form, or `*` as the workspace or the name.
+/// Fails if the id has another form, or if its workspace or name is `*`.
 fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
     for mark in ['/', ':', '@'] {
         if id.matches(mark).count() > 1 {
@@ -200,7 +200,7 @@ fn unknown_criterion(mode: &str) -> Option<&str> {
 ///
 /// # Errors
 ///
-/// Fails if the mode is unknown, or is `exact` and there are several candidates.
+/// Fails if the mode is unknown, or if the mode is `exact` and there are several candidates.
 async fn choose(
     state: &State,
     ctx: &Context,
@@ -275,7 +275,7 @@ async fn choose(
 }
 
 /// Returns the load of the provider of a service. Returns 0 for a provider at another server,
-/// because only that server measures it.
+/// because only that server measures the load.
 fn load(state: &State, record: &Record) -> f64 {
     record
         .key()
@@ -366,7 +366,7 @@ pub(super) async fn get(
     config: GetServiceConfig,
 ) -> Answer<Value> {
     // `pattern` would refuse this id as well, but the Python server has a separate error text for
-    // it.
+    // this id.
     if id == "*" {
         return Err(ManagerError::Assertion(
             "Invalid service id: *, it cannot be a wildcard.".into(),
@@ -380,8 +380,8 @@ pub(super) async fn get(
         let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));
     }
-    // The records of a killed server stay for some seconds, until the other servers notice. If the
-    // id also selects another service, that service is used, so that the call succeeds.
+    // The records of a killed server stay for some seconds, until another server removes them. If
+    // the id also selects another service, that service is used, so that the call succeeds.
     let mut absent = Vec::new();
     let mut failure = None;
     let (info, service) = loop {
@@ -448,7 +448,7 @@ fn case(given: Option<Keyword<Case>>) -> Answer<Option<Case>> {
     }
 }
 
-/// Converts the keys of a service to `case`, if it is given.
+/// Converts the keys of a service to `case`. Returns the service unchanged if `case` is `None`.
 fn converted(service: Value, case: Option<Case>) -> Value {
     match case {
         Some(case) => convert_keys(service, case),

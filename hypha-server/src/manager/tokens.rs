@@ -11,11 +11,11 @@ use crate::state::State;
 /// Default lifetime of a token, in seconds.
 const DEFAULT_LIFE: u64 = 3600;
 
-/// Creates a token for a child of `user`.
+/// Creates a child token of `user`: a token for a new user whose parent is `user`.
 ///
 /// `own` is the workspace to which the user is connected, the default for the token's workspace.
-/// `lineage` is the lineage of the user's credentials: when they expire or are revoked, the new
-/// token becomes invalid too.
+/// `lineage` is the lineage of the user's credentials: when these credentials expire or are
+/// revoked, the new token becomes invalid too.
 ///
 /// The token never permits more than the user may delegate, and is valid for one workspace.
 ///
@@ -61,8 +61,8 @@ pub(crate) async fn generate(
             )));
         }
     };
-    // Without this check, an owner with a read-only token could issue a token with write permission
-    // to itself.
+    // Without this check, an owner with a read-only token could issue itself a token with write
+    // permission.
     if permission > granted {
         return Err(ManagerError::Permission(format!(
             "Only admin can generate token of any permission: yours for workspace {target} is \
@@ -137,12 +137,12 @@ pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
         })
 }
 
-/// Returns a new child of a user. The child gets the user's e-mail address, and the user's roles
-/// except `admin`, because that role grants access to every workspace, and a token is valid for one
-/// workspace.
+/// Returns the user of a new child token of `user`. This child gets the e-mail address and the
+/// roles of `user`, except the role `admin`. That role grants access to every workspace, and a
+/// child token is valid for one workspace.
 ///
-/// A child of a child gets the same parent as the child, so that rules for parents check only one
-/// level.
+/// If `user` is itself a child, the new child gets the same parent as `user`, so that rules for
+/// parents check only one level.
 fn child_of(user: &UserInfo) -> UserInfo {
     let keep = |role: &&String| role.as_str() != "admin";
     UserInfo {

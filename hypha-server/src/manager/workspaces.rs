@@ -1,9 +1,9 @@
 //! Creates, changes and deletes workspaces, with their variables, bookmarks and service types.
 //!
-//! All of these are parts of the workspace's record. Each change reads, changes and stores the
-//! whole record under [`State::workspace_records`]; otherwise one of two concurrent changes would
-//! be lost. The lock covers this server only. If two servers of a cluster change a record
-//! concurrently, the last change wins.
+//! Variables, bookmarks and service types are parts of the workspace's record. Each change reads,
+//! changes and stores the whole record under [`State::workspace_records`]; otherwise one of two
+//! concurrent changes would be lost. The lock covers this server only. If two servers of a cluster
+//! change a record concurrently, the last change wins.
 
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
     found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))
 }
 
-/// Stores the record of a workspace, and sends the event `workspace_changed` to it. The caller must
-/// hold [`State::workspace_records`].
+/// Stores the record of a workspace, and sends the event `workspace_changed` to the workspace. The
+/// caller must hold [`State::workspace_records`].
 ///
 /// # Errors
 ///
@@ -139,13 +139,13 @@ pub(super) async fn list(
     Ok(listed.collect())
 }
 
-/// Creates a workspace, or with `overwrite` replaces its record, and adds a bookmark of it to the
-/// user's own workspace. The user becomes an owner.
+/// Creates a workspace, or with `overwrite` replaces its record, and adds a bookmark of the
+/// workspace to the user's own workspace. The user becomes an owner.
 ///
 /// # Errors
 ///
-/// Fails if the user is anonymous or has exhausted its quota, if the id is invalid or is that of
-/// another user's personal workspace, or if the workspace exists and may not be replaced.
+/// Fails if the user is anonymous or has exhausted its quota. Also fails if the id is invalid or is
+/// that of another user's personal workspace, or if the workspace exists and may not be replaced.
 pub(super) async fn create(
     state: &State,
     ctx: &Context,
@@ -236,9 +236,9 @@ pub(super) async fn create(
 
 /// Returns the user that owns the workspaces and bookmarks that a caller creates.
 ///
-/// Usually this is the caller itself. The user of a child token ceases to exist with the token. For
-/// such a user, this is the user that has issued the token. The token must grant admin permission
-/// in the issuer's own workspace.
+/// Usually this is the caller itself. For the user of a child token, it is the user that has issued
+/// the token, because the user of a child token ceases to exist with the token. The child token
+/// must grant admin permission in the issuer's own workspace.
 ///
 /// # Errors
 ///
@@ -358,7 +358,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
 }
 
 /// Returns whether the caller's workspace is usable, and the caller's permission in it. A missing
-/// workspace is a status, not an error.
+/// workspace is reported as a status, not as an error.
 pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStatus> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let permission = ctx.user().permission(workspace);

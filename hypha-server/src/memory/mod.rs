@@ -7,12 +7,12 @@
 //!
 //! An exhausted account slows its own connection down: [`Account::charge`] waits for room, and
 //! fails after the budget's timeout (`patience`). If the process is full, the largest account of
-//! the largest owner is evicted ([`Account::gives_way`]): the task that serves it closes the
-//! connection. If the account that needs memory itself belongs to the largest owner, its charge is
-//! refused instead.
+//! the largest owner is evicted ([`Account::gives_way`]): the task that serves the account closes
+//! its connection. If the account that needs memory itself belongs to the largest owner, its charge
+//! is refused instead.
 //!
-//! A sixteenth of the budget is reserved for small owners, which hold little memory. They do not
-//! have to wait for the eviction of a large account.
+//! A sixteenth of the budget is reserved for small owners, which hold little memory. So small
+//! owners do not have to wait for the eviction of a large account.
 //!
 //! If the server has its process to itself, it also counts the memory that no account is charged
 //! for (`overhead`).
@@ -44,8 +44,8 @@ const RESERVE: usize = 16;
 /// otherwise.
 const SMALL_OWNER: usize = 256;
 
-/// At least the budget divided by this number stays for peers, however large the overhead is,
-/// because memory that the allocator never returns would otherwise stop the service.
+/// The overhead leaves peers at least the budget divided by this number. Otherwise, memory that the
+/// allocator never returns would stop the service.
 const PEER_SHARE: usize = 2;
 /// For small owners, the overhead reduces the budget by at most the budget divided by this number.
 const SMALL_OWNER_OVERHEAD: usize = 4;
@@ -137,13 +137,13 @@ pub(crate) struct Budget {
     refused: AtomicUsize,
     /// Number of evicted accounts.
     gave_way: AtomicUsize,
-    /// The owners with open accounts, by name. The accounts keep them alive.
+    /// The owners with open accounts, by name. The accounts keep their owners alive.
     owners: Mutex<HashMap<String, Weak<Owner>>>,
     /// The evicted accounts, each with the time of its eviction.
     evicted: Mutex<Vec<(Weak<Inner>, Instant)>>,
-    /// Notified when bytes are released while tasks wait for them.
+    /// Notified when bytes are released while tasks wait for room.
     freed: Notify,
-    /// Number of tasks that wait for room. If it is 0, a release need not touch `freed`.
+    /// Number of tasks that wait for room. If no task waits, a release need not touch `freed`.
     waiting: AtomicUsize,
 }
 
@@ -175,7 +175,8 @@ struct Inner {
     watchers: AtomicUsize,
 }
 
-/// Bytes charged to an account. Dropping it releases them and wakes tasks that wait for room.
+/// Bytes charged to an account. Dropping the charge releases the bytes and wakes tasks that wait
+/// for room.
 pub(crate) struct Charge {
     account: Account,
     bytes: usize,
@@ -212,8 +213,8 @@ impl Budget {
         })
     }
 
-    /// Opens an account of the owner `name`: a user id, or for a client without credentials `ip:`
-    /// and its address.
+    /// Opens an account of the owner `name`: a user id, or `ip:` and the IP address of a client
+    /// without credentials.
     pub(crate) fn open(self: &Arc<Self>, name: &str) -> Account {
         let owner = {
             let mut owners = self.owners.lock();
@@ -295,7 +296,7 @@ impl Budget {
 
     /// Returns the limit on the bytes of all accounts together, for a charge of a small or large
     /// owner. The overhead reduces the limit less for small owners, because small owners have not
-    /// caused it.
+    /// caused the overhead.
     fn room(&self, is_small: bool, overhead: usize) -> usize {
         let process = self.limits.process;
         if is_small {
@@ -375,7 +376,7 @@ impl Budget {
 
 impl Inner {
     /// Returns whether the account can be evicted: a task waits in [`Account::gives_way`], and the
-    /// account was not chosen before.
+    /// account was not evicted before.
     fn can_be_evicted(&self) -> bool {
         self.watchers.load(Ordering::Acquire) > 0 && !self.is_evicted.load(Ordering::Acquire)
     }
@@ -395,10 +396,10 @@ impl Drop for Owner {
     }
 }
 
-/// Adds `bytes` if the sum stays within `limit`. Returns whether they were added.
+/// Adds `bytes` if the sum stays within `limit`. Returns whether the bytes were added.
 ///
 /// Adds first and subtracts on failure, so that two concurrent charges never exceed the limit. One
-/// of them may be refused although it would fit alone.
+/// of the two charges may be refused although it would fit alone.
 fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
     let before = counter.fetch_add(bytes, Ordering::AcqRel);
     let fits = before.saturating_add(bytes) <= limit;
@@ -413,8 +414,8 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// Returns the first level without room. If that is the process, an account is evicted, so a
-    /// later attempt may succeed.
+    /// Returns the first level without room. If that level is the process, an account is evicted,
+    /// so a later attempt may succeed.
     pub(crate) fn try_charge(&self, bytes: usize) -> Result<Charge, OverBudget> {
         self.add(bytes).inspect_err(|error| {
             self.budget().refused.fetch_add(1, Ordering::Relaxed);
@@ -425,7 +426,7 @@ impl Account {
         Ok(self.charged(bytes))
     }
 
-    /// Charges `bytes` if there is room now, otherwise returns `None`. For optional memory: a
+    /// Charges `bytes` if there is room now, otherwise returns `None`. Used for optional memory: a
     /// failure evicts no account and is not counted as a refusal.
     pub(crate) fn charge_spare(&self, bytes: usize) -> Option<Charge> {
         self.add(bytes).ok()?;
@@ -447,8 +448,8 @@ impl Account {
         Ok(self.charged(bytes))
     }
 
-    /// Charges `bytes` even if they exceed the limits. For small frames that must not be refused
-    /// and are freed soon.
+    /// Charges `bytes` even if they exceed the limits. Used for small frames that must not be
+    /// refused and are freed soon.
     pub(crate) fn force_charge(&self, bytes: usize) -> Charge {
         let budget = self.budget();
         self.0.used.fetch_add(bytes, Ordering::AcqRel);
@@ -466,8 +467,8 @@ impl Account {
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any time. While no task waits in it, the account is not
-    /// evicted.
+    /// The future may be dropped at any time. While no task waits in this method, the account is
+    /// not evicted.
     pub(crate) async fn gives_way(&self) {
         let _watcher = Counted::new(&self.0.watchers);
         let mut notified = std::pin::pin!(self.0.gives_way.notified());
@@ -587,7 +588,8 @@ impl Account {
         drop(waiting);
         let result = match result {
             Ok(result) => result,
-            // One more attempt after the timeout, because it also returns the current reason.
+            // One more attempt after the timeout, because the attempt also returns the current
+            // reason.
             Err(_) => self.add(bytes),
         };
         result.inspect_err(|_| {
@@ -596,7 +598,7 @@ impl Account {
     }
 }
 
-/// Increments a counter of waiting tasks until it is dropped, so that a dropped future is no longer
+/// Counts a waiting task until this value is dropped, so that a dropped future is no longer
 /// counted.
 struct Counted<'a>(&'a AtomicUsize);
 
@@ -646,7 +648,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Releases all but `bytes`. Does nothing if fewer are charged.
+    /// Releases all but `bytes`. Does nothing if fewer bytes are charged.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let back = self.bytes.saturating_sub(bytes);
         self.bytes -= back;

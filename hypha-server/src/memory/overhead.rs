@@ -17,8 +17,8 @@ use super::Budget;
 
 /// Interval of the comparisons while less than a quarter of the budget is in use.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Interval of the comparisons while more of the budget is in use. A server receives about a
-/// megabyte per millisecond.
+/// Interval of the comparisons while more than a quarter of the budget is in use. A server receives
+/// about a megabyte per millisecond.
 const SHORT_INTERVAL: Duration = Duration::from_millis(10);
 /// The short interval applies while more than the budget divided by this number is in use.
 const SHORT_INTERVAL_FROM: usize = 4;

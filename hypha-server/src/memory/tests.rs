@@ -65,7 +65,10 @@ async fn a_charge_fails_after_the_timeout() {
         Level::Account
     );
     let never = account.charge(401).now_or_never();
-    assert!(never.unwrap().is_err(), "the account can never hold it");
+    assert!(
+        never.unwrap().is_err(),
+        "the charge exceeds the limit of the account"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +153,7 @@ async fn large_accounts_that_wait_for_each_other_are_evicted_in_turn() {
     assert!(went_on.contains(&true) && went_on.contains(&false));
     assert!(
         begun.elapsed() < budget.limits().patience,
-        "all have waited to the end"
+        "every charge waits until the timeout"
     );
 }
 

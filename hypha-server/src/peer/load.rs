@@ -1,5 +1,5 @@
-//! The load of a client: the messages that it sends per minute. The mode `min_load` of the manager
-//! chooses the service of the client with the lowest load.
+//! The load of a client: the messages that the client sends per minute. The mode `min_load` of the
+//! manager chooses the service of the client with the lowest load.
 
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};

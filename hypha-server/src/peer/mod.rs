@@ -5,8 +5,8 @@
 //! [`Queue`].
 //!
 //! The outbox, the partners, the pace, the load and the subscriptions each have their own lock.
-//! None of these locks is held across an await, or while another of them is taken. The lock of an
-//! outbox is taken before the locks of the memory accounts, never after them.
+//! None of these locks is held across an await, or while another of these locks is taken. The lock
+//! of an outbox is taken before the locks of the memory accounts, never after them.
 
 mod load;
 mod outbox;
@@ -49,7 +49,7 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     /// The peers that the server notifies when this client disconnects.
     pub(crate) partners: Partners,
-    /// The rate limits of the messages that the client sends. `None` if they are not limited.
+    /// The rate limits of the messages that the client sends. `None` if the rates are not limited.
     pub(crate) pace: Option<Pace>,
     /// Whether the peer is a service of the server, which serves all clients from one queue. The
     /// router never lets messages of such a peer wait for room at a receiver, because one slow
@@ -62,7 +62,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Creates the peer of a connection. It receives nothing until the router has attached it.
+    /// Creates the peer of a connection. The peer receives no messages until the router has
+    /// attached it.
     pub(crate) fn new(
         workspace: &str,
         client_id: &str,
@@ -73,8 +74,8 @@ impl Peer {
     ) -> Peer {
         let user = user.into();
         let user_raw = hypha_wire::to_vec(&user.user).unwrap_or_else(|error| {
-            // Cannot fail, because a user map contains only strings and numbers. If it did, peers
-            // would receive nil (0xc0) as the user.
+            // Cannot fail, because a user map contains only strings and numbers. If the encoding
+            // failed, peers would receive nil (0xc0) as the user.
             tracing::error!(%error, user = user.id, "cannot encode a user map");
             vec![0xc0]
         });
@@ -121,7 +122,7 @@ impl Peer {
         }
     }
 
-    /// Returns the load in messages per minute, or 0 if it is not measured.
+    /// Returns the load in messages per minute, or 0 if the load is not measured.
     pub(crate) fn load(&self) -> f64 {
         self.load.as_ref().map_or(0.0, LoadMeter::load)
     }

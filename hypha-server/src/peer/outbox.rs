@@ -1,13 +1,13 @@
-//! The outbox of a client: the queue of frames for it.
+//! The outbox of a client: the queue of frames for the client.
 //!
 //! Each sender has its own lane. Lanes are served by deficit round robin over bytes, so a sender of
 //! large messages takes only its fair share of the link. The order of frames in a lane never
 //! changes.
 //!
 //! Frames of other peers take room, counted in bytes. Each lane has a share of the room. A sender
-//! whose lane is full waits, which slows it down to the pace of the receiver. Frames of the server
-//! itself (responses of the manager, events, rejections) take no room and never wait, because one
-//! slow client would otherwise block the manager for all clients.
+//! whose lane is full waits, which slows the sender down to the pace of the receiver. Frames of the
+//! server itself (responses of the manager, events, rejections) take no room and never wait,
+//! because one slow client would otherwise block the manager for all clients.
 //!
 //! All frames are charged to the memory account of the receiver: large frames separately, small
 //! frames together and in steps. A receiver without memory for the server's own frames is
@@ -50,8 +50,8 @@ const SPARE: usize = 64 * 1024;
 /// Maximum number of waiting senders that are examined when room becomes free, because the lock is
 /// held during the examination.
 const EXAMINED_MAX: usize = 32;
-/// Maximum number of empty lanes that are kept for reuse. Without them, a sender of single frames
-/// would allocate each time.
+/// Maximum number of empty lanes that are kept for reuse. Without reuse, a sender of single frames
+/// would allocate a lane for each frame.
 const SPARE_LANES: usize = 2;
 /// Upper bound on the capacity of a kept lane, in frames.
 const SPARE_FRAMES: usize = 16;
@@ -60,7 +60,7 @@ const SPARE_FRAMES: usize = 16;
 /// of its connection, which is never 0.
 const SERVER: u64 = 0;
 
-/// The receiver has disconnected.
+/// The error of a frame that was not queued, because the receiver has disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Disconnected;
 
@@ -83,7 +83,7 @@ pub(crate) struct NoRoom;
 pub(crate) struct CloseOrder {
     /// WebSocket close code.
     pub(crate) code: u16,
-    /// Close reason. A close frame contains at most 123 bytes of it.
+    /// Close reason. A close frame contains at most 123 bytes of the reason.
     pub(crate) reason: String,
     /// Whether the whole reason is also sent in an error frame before the close frame.
     pub(crate) error_frame: bool,
@@ -138,8 +138,8 @@ pub(crate) struct Queued {
     pub(crate) held: Held,
 }
 
-/// The room and the memory that a frame occupies. Dropping it, or [`Queue::free`], releases both
-/// and wakes waiting senders.
+/// The room and the memory that a frame occupies. Dropping this value, or [`Queue::free`], releases
+/// room and memory and wakes waiting senders.
 pub(crate) struct Held {
     /// `None` after room and memory are released.
     shared: Option<Arc<Shared>>,
@@ -215,7 +215,7 @@ struct Waiter {
     grant: oneshot::Sender<Held>,
 }
 
-/// The queue itself.
+/// The lanes of an outbox.
 ///
 /// Invariants: `room` is the sum of `room` over all lanes. `turns` contains each lane with frames
 /// exactly once. A lane without frames and without room is removed.
@@ -244,7 +244,8 @@ struct Lanes {
     /// Senders that wait for room, in the order of their arrival.
     waiters: VecDeque<Waiter>,
     /// Whether the first waiter waits for room that other lanes occupy. If so, no sender may
-    /// overtake it: otherwise a steady flow of small frames would delay a large frame without end.
+    /// overtake the first waiter: otherwise a steady flow of small frames would delay a large frame
+    /// without end.
     full: bool,
     /// Whether the outbox refuses further frames.
     closed: bool,
@@ -265,7 +266,7 @@ struct Shared {
 }
 
 impl Lanes {
-    /// Returns a lane. Creates it if it does not exist.
+    /// Returns a lane. Creates the lane if it does not exist.
     fn lane(&mut self, lane: u64) -> &mut Lane {
         match self.lanes.entry(lane) {
             Entry::Occupied(lane) => lane.into_mut(),
@@ -383,8 +384,8 @@ impl Lanes {
     }
 
     /// Takes the next frame by deficit round robin. Each turn adds [`QUANTUM`] to the bytes that a
-    /// lane may send. A lane whose next frame costs more passes its turn and keeps the bytes. If
-    /// only one lane has frames, it sends immediately.
+    /// lane may send. A lane whose next frame costs more skips its turn and keeps the bytes. If
+    /// only one lane has frames, that lane sends immediately.
     fn pop(&mut self) -> Option<Queued> {
         loop {
             let lane_id = *self.turns.front()?;
@@ -473,16 +474,16 @@ impl Lanes {
     }
 }
 
-/// The sending half, shared by all senders to the receiver. When it is dropped, the queue ends with
-/// its last frame.
+/// The sending half, shared by all senders to the receiver. When the outbox is dropped, the queue
+/// ends with its last frame.
 pub(crate) struct Outbox {
     shared: Arc<Shared>,
-    /// The order to close the connection, if it was given.
+    /// The order to close the connection, if there is one.
     order: Arc<SetOnce<CloseOrder>>,
 }
 
-/// The receiving half, for the task that writes to the client. Dropping it drops all frames and
-/// fails all senders.
+/// The receiving half, for the task that writes to the client. Dropping the queue drops all frames
+/// and fails all senders.
 pub(crate) struct Queue {
     shared: Arc<Shared>,
     order: Arc<SetOnce<CloseOrder>>,
@@ -558,7 +559,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame if there is room and memory now. If there is not enough, returns the frame.
+    /// Queues a frame if there is room and memory now. If room or memory is missing, returns the
+    /// frame.
     fn queue_now(&self, sender: u64, frame: Outgoing) -> Result<Option<Outgoing>, Unsent> {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
@@ -608,8 +610,8 @@ impl Outbox {
             granted
         };
         let mut held = room.await.map_err(|_| Unsent::Disconnected)?;
-        // Charged separately even if it is small, because the lock of the shared charge must not be
-        // held during a wait.
+        // Charged separately even if the frame is small, because the lock of the shared charge must
+        // not be held during a wait.
         let charge = self.shared.account.charge(cost).await;
         held.charge = Some(Arc::new(charge.map_err(Unsent::OverBudget)?));
         let lanes = self.shared.lanes.lock();
@@ -813,7 +815,7 @@ impl Queue {
     }
 
     /// Releases the room and the memory of frames of this queue, and empties `frames`. Takes the
-    /// lock once, whereas dropping the frames takes it once per frame.
+    /// lock only once, whereas dropping the frames would take the lock for each frame.
     pub(crate) fn free(&self, frames: &mut Vec<Held>) {
         if frames.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! The pace of a connection: its rate limits, and the rule that decides which end of a call a
-//! response is charged to.
+//! The pace of a connection: its rate limits, and the rule that decides whether a response is
+//! charged to the caller or the callee.
 //!
 //! A request is charged to its sender, and a response to the connection that sent the request, so
 //! that callers cannot slow down a service with their requests. Nothing is refused here: a
@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 
-/// Maximum number of connections that are remembered as requesters. Above this number, all of them
-/// are forgotten, and responses to them are charged to the sender until they send a request again.
+/// Maximum number of connections that are remembered as requesters. Above this number, all
+/// requesters are forgotten. Responses to a forgotten requester are charged to their sender until
+/// the requester sends a request again.
 const REQUESTERS_MAX: usize = 4096;
 
 /// The rate limits of one connection.
@@ -29,8 +30,8 @@ struct Buckets {
     /// Acknowledgements that are due for chunks that this connection has sent. They do not count as
     /// messages.
     acknowledgements: u64,
-    /// Responses to clients of other servers that this connection may send free of charge. The
-    /// servers of those clients have charged the requests to them.
+    /// Responses to clients of other servers that this connection may send without a charge. The
+    /// servers of those clients have charged the requests to the clients.
     remote: u64,
     /// Generations of the connections that have sent a message to this connection.
     requesters: HashSet<u64>,
@@ -76,7 +77,8 @@ impl Pace {
 
     /// Charges a response to a request of this connection. Returns false if the connection's debt
     /// is already as large as the burst; the response is then charged to its sender. Without this
-    /// limit, a peer could block this connection with responses to requests that it has never sent.
+    /// limit, a peer could block this connection with responses to requests that this connection
+    /// has never sent.
     pub(crate) fn response(&self, bytes: usize) -> bool {
         let mut buckets = self.0.lock();
         if buckets.acknowledgements > 0 {
@@ -96,8 +98,8 @@ impl Pace {
     /// Remembers that another connection has sent a message to this connection.
     pub(crate) fn add_requester(&self, generation: u64) {
         let requesters = &mut self.0.lock().requesters;
-        // All are removed together, because keeping their order would cost more than charging a few
-        // responses to their senders.
+        // All requesters are removed together, because keeping their order would cost more than
+        // charging a few responses to their senders.
         if requesters.len() >= REQUESTERS_MAX && !requesters.contains(&generation) {
             requesters.clear();
         }
@@ -118,8 +120,8 @@ impl Pace {
         self.0.lock().remote += 1;
     }
 
-    /// Charges a response to a client of another server. Charges nothing if a request of such a
-    /// client is still without a response.
+    /// Charges this connection for a response that it sends to a client of another server. Charges
+    /// nothing if a request of such a client is still without a response.
     pub(crate) fn remote_response(&self, bytes: usize) {
         // In a block, because `message` takes the same lock.
         {

@@ -1,11 +1,11 @@
-//! The partners of a client: the peers with which it has calls. The server notifies them when the
-//! client disconnects.
+//! The partners of a client: the peers with which the client has calls. The server notifies the
+//! partners when the client disconnects.
 //!
 //! A caller must not wait for a callee that has disconnected, and a handler must not work for a
 //! disconnected caller. The event `client_disconnected` is not enough, because it reaches only the
-//! subscribers of one workspace, and calls cross workspaces. So the router records both ends of
-//! each message that has a session. Other messages belong to no call, so their ends need not be
-//! notified.
+//! subscribers of one workspace, and calls cross workspaces. So the router records the sender and
+//! the receiver of each message that has a session. Other messages belong to no call, so their
+//! senders and receivers need not be notified.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 /// Maximum number of partners recorded for one client. A client with more partners is marked as
-/// incomplete. When it disconnects, the server searches the partners of all peers for it.
+/// incomplete. When such a client disconnects, the server searches the partners of all peers for
+/// the client.
 const PARTNERS_MAX: usize = 1024;
 
 /// A generation that no connection has.
@@ -25,7 +26,7 @@ pub(crate) struct Partners {
     noted: Mutex<Noted>,
     /// Generation of the connection that was called last, or [`NONE`]. Most calls go to the same
     /// connection as the call before. Without this shortcut, each message would take the locks of
-    /// both ends, which other senders take too.
+    /// both clients, which other senders take too.
     latest: AtomicU64,
 }
 
@@ -57,7 +58,7 @@ impl Partners {
         }
     }
 
-    /// Records a partner. Returns false if it is already recorded. If there are already
+    /// Records a partner. Returns false if the partner is already recorded. If there are already
     /// [`PARTNERS_MAX`] partners, marks the client as incomplete instead and returns true.
     pub(crate) fn note(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
@@ -72,7 +73,7 @@ impl Partners {
         true
     }
 
-    /// Removes a partner that has disconnected. Returns false if it was not recorded.
+    /// Removes a partner that has disconnected. Returns false if the partner was not recorded.
     pub(crate) fn forget(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
         // Also reset if another partner was called last, because the generation of the removed
@@ -118,7 +119,7 @@ mod tests {
         assert!(partners.forget("w/a"));
         assert!(!partners.is_latest(7));
         partners.set_latest(7, "w/a");
-        assert!(!partners.is_latest(7), "it is forgotten");
+        assert!(!partners.is_latest(7), "the partner was removed");
         assert!(!partners.forget("w/a"));
         assert_eq!(partners.take(), (vec![], false));
     }

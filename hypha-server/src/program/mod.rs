@@ -1,8 +1,8 @@
-//! The command line of `hypha-server`, which `hypha serve` runs as well: reads options and
-//! environment, starts a server, and stops it at a signal.
+//! The command line of `hypha-server`, which `hypha serve` runs as well. Reads the options and
+//! environment variables, starts a server, and stops the server at a signal.
 //!
-//! It prints one line to the standard output, `READY` and the URL, and its log to the standard
-//! error.
+//! The program prints one line to the standard output, `READY` and the URL, and its log to the
+//! standard error.
 
 mod original;
 
@@ -30,9 +30,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// command line overrides its variable. An empty variable counts as not set. The values true, 1,
 /// yes, y and on set a flag.
 ///
-/// The program accepts the options and variables of the Python server, and logs a warning for those
-/// that have no effect.
-// Not `Debug`, because it holds secrets.
+/// The program accepts the options and variables of the Python server, and logs a warning for
+/// options and variables that have no effect.
+// Not `Debug`, because the options contain secrets.
 #[derive(Parser)]
 #[command(
     name = "hypha-server",
@@ -42,8 +42,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 struct Cli {
     #[command(flatten)]
     settings: Settings,
-    /// Store nothing on disk: the server's id and secret, workspaces and revoked tokens are lost
-    /// when this process ends.
+    /// Store nothing on disk: the server's id and secret, workspaces, accounts and revoked tokens
+    /// are lost when this process ends.
     #[arg(long, env = "HYPHA_IN_MEMORY", value_parser = BoolishValueParser::new(), help_heading = None)]
     in_memory: bool,
     /// Format of the log, which goes to the standard error. Default: text.
@@ -226,8 +226,8 @@ async fn serve(
     started: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
-    // An invalid filter does not prevent the start but is replaced, because the variables may be
-    // set for other programs.
+    // An invalid filter does not prevent the start, because the variables may be set for other
+    // programs. The default filter replaces it.
     let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
         Some(Ok(filter)) => filter,
         _ => EnvFilter::try_new(filter_of(&level)).unwrap_or_else(|_| EnvFilter::new("info")),
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     #[allow(
         clippy::field_reassign_with_default,
-        reason = "as programs set the fields, for which the struct is not exhaustive"
+        reason = "programs set the fields like this, because the struct is non-exhaustive"
     )]
     fn options_set_the_fields_of_the_settings() {
         let cli = parse(&[

@@ -125,7 +125,7 @@ fn is_on(word: &str) -> bool {
 }
 
 /// Removes the subcommand `server` of the Python server from the arguments. This program has no
-/// subcommands, and always does what `server` does.
+/// subcommands, and always starts a server.
 pub(crate) fn without_subcommand(
     mut arguments: Vec<std::ffi::OsString>,
 ) -> Vec<std::ffi::OsString> {
@@ -135,8 +135,8 @@ pub(crate) fn without_subcommand(
     arguments
 }
 
-/// Adds to `command` the Python server's options that have no effect here, and hides them in
-/// `--help`.
+/// Adds to `command` the Python server's options that have no effect here, and hides these options
+/// in `--help`.
 pub(crate) fn add_options(command: Command) -> Command {
     WITHOUT_EFFECT
         .iter()

@@ -1,5 +1,5 @@
-//! The accounts of users, by e-mail address. The registry stores them as strings and does not parse
-//! them.
+//! The accounts of users, by e-mail address. The registry stores accounts as strings and does not
+//! parse them.
 
 use std::collections::BTreeMap;
 

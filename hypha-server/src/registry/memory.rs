@@ -160,8 +160,8 @@ impl Services {
     ///
     /// # Errors
     ///
-    /// Fails if the client has too many services, a limit on bytes would be exceeded, or the name
-    /// belongs to a singleton.
+    /// Fails if the client has too many services, if a limit on bytes would be exceeded, or if a
+    /// singleton would share its name with another service.
     fn check(
         &self,
         record: &Record,
@@ -621,7 +621,7 @@ mod tests {
         let services = registry.services.read();
         assert!(
             services.workspaces.is_empty(),
-            "empty workspaces take no room"
+            "empty workspaces take no memory"
         );
         assert_eq!(services.bytes, 0);
     }
@@ -671,7 +671,7 @@ mod tests {
         );
         assert!(
             put(&registry, &service("w/a:1")).unwrap(),
-            "it has its room"
+            "a replaced record does not count"
         );
         put(&registry, &service("w/b:0")).unwrap();
         assert!(refused("w/c:0").contains("workspace `w`"));
@@ -695,8 +695,8 @@ mod tests {
         put(&registry, &service("w/a:2")).unwrap();
     }
 
-    /// Prints the time of one lookup, one registration and a list. Run it in release mode: `cargo
-    /// test --release -p hypha-server --lib times -- --ignored --nocapture`.
+    /// Prints the time of one lookup, one registration and a list. Run this test in release mode:
+    /// `cargo test --release -p hypha-server --lib times -- --ignored --nocapture`.
     #[test]
     #[ignore = "a measurement"]
     fn times_of_a_workspace_that_grows() {

@@ -79,7 +79,7 @@ pub(crate) enum RegistryError {
     TooLarge {
         /// Full id of the service.
         service: String,
-        /// Size of its record.
+        /// Size of the service's record, in bytes.
         bytes: usize,
         /// The client or workspace whose limit is exceeded, as part of the error text.
         owner: String,
@@ -168,8 +168,8 @@ impl From<&Limits> for RecordLimits {
 pub(crate) struct Pulse {
     /// Ids of the servers that have ended without removing their records.
     pub(crate) dead: Vec<String>,
-    /// Whether another server has removed the records of this server because it missed its beats.
-    /// The clients of this server must then register their services again.
+    /// Whether another server has removed the records of this server because this server missed its
+    /// beats. The clients of this server must then register their services again.
     pub(crate) was_removed: bool,
 }
 
@@ -178,15 +178,16 @@ pub(crate) struct Pulse {
 /// An implementation may act when a method is called or when its future is polled, so callers await
 /// every future immediately. If a future is dropped, the change may still have been made.
 pub(crate) trait Registry: Send + Sync {
-    /// Stores a service under its full id, for the connection `owner`. Returns whether it replaces
-    /// a record with the same id.
+    /// Stores a service under its full id, for the connection `owner`. Returns whether the service
+    /// replaces a record with the same id.
     ///
     /// # Errors
     ///
-    /// Fails if the record exceeds a limit, or its name belongs to a singleton.
+    /// Fails if the record exceeds a limit, or if a singleton would share its name with another
+    /// service.
     fn put_service<'a>(&'a self, record: Record, owner: &'a str) -> Answer<'a, bool>;
 
-    /// Removes a service by its full id. Returns whether it existed.
+    /// Removes a service by its full id. Returns whether the service existed.
     fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, bool>;
 
     /// Returns the matching services, in the order of their ids.
@@ -205,7 +206,7 @@ pub(crate) trait Registry: Send + Sync {
         owner: Option<&'a str>,
     ) -> Answer<'a, ()>;
 
-    /// Returns the record of a workspace, or `None` if it does not exist.
+    /// Returns the record of a workspace, or `None` if the workspace does not exist.
     fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
 
     /// Returns the records of all workspaces, in the order of their ids.
@@ -219,13 +220,13 @@ pub(crate) trait Registry: Send + Sync {
     /// workspace.
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
 
-    /// Stores a block of a user or an IP address for all servers, or removes it. The in-memory
-    /// registry stores no blocks, because the server itself keeps its blocks in memory.
+    /// Stores a block of a user or an IP address for all servers, or removes the block. The
+    /// in-memory registry stores no blocks, because the server itself keeps its blocks in memory.
     fn put_block<'a>(&'a self, _key: &'a str, _block: Option<Block>) -> Answer<'a, ()> {
         ready(Ok(())).boxed()
     }
 
-    /// Returns the blocks that have not ended by `now`, in seconds since 1970.
+    /// Returns the blocks that have not ended at the time `now`, in seconds since 1970.
     fn blocks(&self, _now: u64) -> Answer<'_, Vec<(String, Block)>> {
         ready(Ok(Vec::new())).boxed()
     }
@@ -264,7 +265,8 @@ pub(crate) trait Registry: Send + Sync {
     fn accounts(&self) -> Answer<'_, Vec<String>>;
 
     /// Replaces the record of an account by `record` if the stored record equals `former`. `None`
-    /// means that there is no record. The total number of accounts is limited to `max`.
+    /// in `record` or `former` stands for a missing record. The total number of accounts is limited
+    /// to `max`.
     #[cfg(feature = "accounts")]
     fn change_account<'a>(
         &'a self,

@@ -26,7 +26,7 @@ pub(crate) struct Record {
     /// Type of the service.
     pub(crate) kind: Option<Box<str>>,
     pub(crate) visibility: Visibility,
-    /// Whether no other service in the workspace may have its name.
+    /// Whether no other service in the workspace may have the same name.
     pub(crate) singleton: bool,
     /// Other workspaces whose clients may use the service although it is protected.
     pub(crate) authorized: Vec<String>,
@@ -47,8 +47,8 @@ impl Record {
     pub(crate) fn new(service: &ServiceInfo) -> Result<Record, RegistryError> {
         let invalid = |error: &dyn std::fmt::Display| RegistryError::Invalid(error.to_string());
         // Encoded inside two lists, because a list of services in a message adds two levels of
-        // nesting. Without this, a record at the nesting limit could be stored, and every list that
-        // contains it would then fail.
+        // nesting. Without the two lists, a record at the nesting limit could be stored, and every
+        // list with this record would then fail.
         let mut bytes = wire::to_vec(&[[service]]).map_err(|error| invalid(&error))?;
         // The headers of the two lists, one byte each.
         bytes.drain(..2);

@@ -53,7 +53,8 @@ const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
 /// Fields of a record that are stored as JSON.
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
 /// The field for the connection that has registered a service, as `server#generation`. The Python
-/// server ignores this field. A record that it replaces loses the field.
+/// server ignores this field. If the Python server replaces a record, the new record lacks the
+/// field.
 const OWNER: &str = "hypha-server:connection";
 /// Number of records that one step reads or removes. Small, because Redis serves no other client
 /// during a step.
@@ -118,8 +119,8 @@ fn unreadable(error: impl std::fmt::Display) -> RegistryError {
 }
 
 /// Escapes a type or an app id as a part of a key: separators, Redis wildcards and control
-/// characters become `%` and two hex digits. The star is not escaped, because it means "no app",
-/// and "any" in patterns.
+/// characters become `%` and two hex digits. The star is not escaped, because it stands for "no
+/// app", and in patterns for any value.
 fn key_part(part: &str) -> String {
     let mut out = String::new();
     for character in part.chars() {
@@ -187,8 +188,8 @@ fn id_of(key: &str) -> Option<ServiceKey<'_>> {
     ServiceKey::parse(rest.rsplit_once('@')?.0)
 }
 
-/// Removes the keys of other clients. A pattern may match them, because its stars also match
-/// separators.
+/// Removes the keys of other clients from `keys`. A pattern may match such keys, because its stars
+/// also match separators.
 fn retain_client(keys: &mut Vec<String>, workspace: &str, client_id: &str) {
     let id = format!(":{workspace}/{client_id}:");
     keys.retain(|key| key.contains(&id));
@@ -434,7 +435,8 @@ impl RedisRegistry {
             let Some(listed) = self.listed(pattern, false).await? else {
                 return Ok(None);
             };
-            // Checked before the records are read, because the entries contain their sizes.
+            // Checked before the records are read, because the index entries contain the sizes of
+            // the records.
             self.check_found(listed.len(), listed.iter().map(|entry| entry.bytes).sum())?;
             listed.into_iter().map(|entry| entry.member).collect()
         } else {
@@ -536,9 +538,9 @@ impl RedisRegistry {
         let beat = async {
             let mut asked = pipe();
             let life = ALIVE_FOR.as_secs();
-            // Sent atomically: if the other servers saw this server alive before it is in the set
-            // `INDEXED`, they would consider it a server without indexes, and would scan for
-            // minutes.
+            // Sent atomically. Otherwise the other servers could see this server alive before it is
+            // in the set `INDEXED`. They would then consider this server a server without indexes,
+            // and scan for minutes.
             asked.atomic().set_ex(own, "", life).ignore();
             asked.sadd(INDEXED, &self.server_id).ignore();
             asked.sadd(SERVERS, &self.server_id).smembers(SERVERS);
@@ -562,12 +564,14 @@ impl RedisRegistry {
         let ((added, servers), alive) = match answer {
             Ok(answer) => answer?,
             Err(_) => {
-                return Err(RegistryError::Unavailable("Redis is silent".to_owned()));
+                return Err(RegistryError::Unavailable(
+                    "no response to a beat within 1 s".to_owned(),
+                ));
             }
         };
         let mut monitor = self.pulse.lock();
         // `added` is 1 if this server was not in the set. After the first beat, this means that
-        // another server has removed it as dead, or that Redis has lost its data.
+        // another server has removed this server as dead, or that Redis has lost its data.
         let was_removed = added > 0 && !std::mem::take(&mut monitor.is_first);
         monitor.last = Instant::now();
         let both = servers.into_iter().zip(alive);
@@ -586,7 +590,7 @@ impl RedisRegistry {
     /// Checks the limit of the client and the singletons by a scan, for records that are in no
     /// index. The script that stores the record checks the records in the indexes.
     ///
-    /// The check and the change are not atomic: if a server without indexes is part of the cluster,
+    /// The check and the change are not atomic. If a server without indexes is part of the cluster,
     /// two conflicting registrations at the same time may both succeed, as in the Python server.
     async fn check_scanned(
         &self,
@@ -666,8 +670,8 @@ impl RedisRegistry {
             fields,
         };
         let mut stored = self.index.put(&new, &self.limits, None).await?;
-        // Nothing was stored, because records in no index may conflict with the new one. With the
-        // former keys, the script stores the record without checking for conflicts, and removes
+        // Nothing was stored, because records in no index may conflict with the new record. With
+        // the former keys, the script stores the record without checking for conflicts, and removes
         // these keys.
         if matches!(stored, Stored::Mixed) {
             self.check_scanned(record, parts).await?;
@@ -828,9 +832,9 @@ impl Registry for RedisRegistry {
                 // kept the indexes, so both the indexes and a scan are needed.
                 keys = either(keys, self.scanned_of_client(workspace, client_id).await?);
             }
-            // Removed atomically, regardless of their number: the script reads from the built-in
-            // service whether the client has reconnected, and the result must stay valid until the
-            // last record is removed.
+            // Removed atomically, regardless of the number of records. The script reads from the
+            // built-in service whether the client has reconnected, and this result must stay valid
+            // until the last record is removed.
             self.index.remove(&keys, owner).await.map(drop)
         }
         .boxed()
@@ -998,8 +1002,8 @@ impl Registry for RedisRegistry {
 
     fn remove_server<'a>(&'a self, server_id: &'a str) -> Answer<'a, Option<Vec<String>>> {
         async move {
-            // Several servers detect a dead server at the same time. The server that removes it
-            // from the set also removes its records.
+            // Several servers detect a dead server at the same time. The server that removes the
+            // dead server from the set also removes its records.
             let mut connection = self.connection.clone();
             let mut asked = pipe();
             asked.atomic().srem(SERVERS, server_id);

@@ -1,4 +1,4 @@
-//! The queues of tasks of workspaces, in memory.
+//! The task queues of workspaces, in memory.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,7 +16,7 @@ pub(crate) fn task_bytes(text: &str) -> usize {
     text.len() + TASK_BYTES
 }
 
-/// A task, with the charge of the user who has added it.
+/// A task, with the charge of the user who has added the task.
 struct Task {
     text: String,
     _charge: Charge,

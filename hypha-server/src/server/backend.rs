@@ -70,7 +70,8 @@ impl Backend {
         }
     }
 
-    /// Connects to the Redis at `uri`, and creates the backend that the servers share through it.
+    /// Connects to the Redis at `uri`, and creates the backend that the servers share through
+    /// Redis.
     ///
     /// # Errors
     ///

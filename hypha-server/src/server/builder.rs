@@ -99,7 +99,8 @@ impl Builder {
         self
     }
 
-    /// Sets the URL at which clients reach this server. Default: the address that it listens on.
+    /// Sets the URL at which clients reach this server. Default: the address that the server
+    /// listens on.
     ///
     /// Required if clients come through a proxy or from other machines. Servers that share a Redis
     /// need the same URL.
@@ -239,9 +240,9 @@ impl Builder {
     /// Adds a service of the embedding program, which the server registers in the workspace
     /// `public` before it accepts clients, as startup functions of the Python server do.
     ///
-    /// The visibility of the service decides who may call it; `Public` opens it to everybody. At
-    /// most 4096 calls of all services of the server in `public` run at the same time. The memory
-    /// of a call is charged to its caller.
+    /// The visibility of the service limits its callers. Any client may call a service with the
+    /// visibility `Public`. At most 4096 calls of all services of the server in `public` run at the
+    /// same time. The memory of a call is charged to its caller.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;
@@ -268,9 +269,9 @@ impl Builder {
     /// program that listens on `address`.
     ///
     /// The program merges the routes into its router if a [`base_path`](Self::base_path) is set.
-    /// Without a base path, it uses them as the fallback of its router. The program must serve the
-    /// router with `into_make_service_with_connect_info::<SocketAddr>()`, because the server limits
-    /// clients by their IP addresses.
+    /// Without a base path, the program uses the routes as the fallback of its router. The program
+    /// must serve the router with `into_make_service_with_connect_info::<SocketAddr>()`, because
+    /// the server limits clients by their IP addresses.
     ///
     /// The program must limit its connections itself: the server's timeouts for the head of a
     /// request and for a client that does not read do not apply. [`Server::shutdown`] closes the

@@ -33,8 +33,8 @@ use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError, StoredData};
 use crate::{http, login, manager, queue, workspace};
 
-/// Grace period for open connections when the server stops. After this time, the server aborts
-/// them.
+/// Grace period for open connections when the server stops. After this time, the server aborts the
+/// connections.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The reason why a server did not start.
@@ -55,7 +55,7 @@ pub enum StartError {
     /// The data folder cannot be used, for example because another server uses it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Redis cannot be reached, or another server that shares it has the same id.
+    /// Redis cannot be reached, or another server that shares this Redis has the same id.
     #[error("cannot use Redis")]
     Redis(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The workspace manager, or another service of the server, could not be started.
@@ -329,8 +329,8 @@ async fn run(
 
 /// A running server. It stops when [`shutdown`](Self::shutdown) is called or when it is dropped.
 ///
-/// Dropping it only signals the server to stop: its tasks end in the background, while the runtime
-/// still runs. Call [`shutdown`](Self::shutdown) to wait until they have ended.
+/// Dropping the value only signals the server to stop: its tasks end in the background, while the
+/// runtime still runs. Call [`shutdown`](Self::shutdown) to wait until they have ended.
 ///
 /// # Examples
 ///
@@ -365,14 +365,14 @@ impl Server {
         &self.state.info.local_base_url
     }
 
-    /// Returns the address that the server listens on. For port 0 in the settings, this contains
-    /// the port that the operating system has chosen.
+    /// Returns the address that the server listens on. For port 0 in the settings, the address
+    /// contains the port that the operating system has chosen.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns the counters of the server, and the memory that it holds for peers.
+    /// Returns the counters of the server, and the memory that the server holds for peers.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.state.stats()
@@ -382,8 +382,8 @@ impl Server {
     /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only the memory held for peers.
     /// Returns whether the memory is counted: only Linux reports the memory of a process.
     ///
-    /// Call it once, right after the start, in a program that only runs the server. In any other
-    /// program, the memory of the rest of the program would count as well.
+    /// Call this method once, right after the start, in a program that only runs the server. In any
+    /// other program, the memory of the rest of the program would count as well.
     #[expect(
         clippy::must_use_candidate,
         reason = "the server also runs without this count"

@@ -32,7 +32,8 @@ pub(super) const ADMISSION_WAIT: Duration = Duration::from_secs(30);
 /// 8.3 kB.
 pub(super) const STANDING: usize = 8 * 1024;
 /// Minimum lifetime of a reconnection token that the server announces, in seconds. Clients derive
-/// their refresh interval from it, so a shorter lifetime would make them refresh all the time.
+/// their refresh interval from the announced lifetime, so a shorter lifetime would make them
+/// refresh all the time.
 const ANNOUNCED_LIFE_MIN: u64 = 60;
 /// Maximum length of a client id, in bytes.
 const CLIENT_ID_MAX: usize = 128;
@@ -73,8 +74,8 @@ pub(super) struct Applicant<'a> {
     pub(super) reconnecting: bool,
 }
 
-/// A client that was admitted. The router already sends messages to it, so `queue` may already
-/// contain frames.
+/// A client that was admitted. The router already sends messages to the client, so `queue` may
+/// already contain frames.
 pub(super) struct Admitted {
     pub(super) peer: Arc<Peer>,
     /// The receiving half of the client's outbox.
@@ -86,10 +87,10 @@ pub(super) struct Admitted {
     pub(super) place: ClientSlots,
 }
 
-/// The slots and the base memory charge ([`STANDING`]) of a client. Dropping it releases the slots
-/// and the charge.
+/// The slots and the base memory charge ([`STANDING`]) of a client. Dropping this value releases
+/// the slots and the charge.
 pub(super) struct ClientSlots {
-    /// The slots of its user and its workspace.
+    /// The slots of the client's user and workspace.
     _seats: (Seat, Seat),
     /// The charge of [`STANDING`] bytes.
     _standing: Charge,
@@ -200,7 +201,7 @@ pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
 /// Returns the record of the applicant's workspace, and stores the permissions for it in the
 /// applicant's user. A later change of owners does not affect the connection.
 ///
-/// The record is not stored here, although the record of a user's own workspace may be new.
+/// Does not store the record, although the record of a user's own workspace may be new.
 ///
 /// # Errors
 ///
@@ -341,7 +342,7 @@ enum Displaces {
     Only(Option<u64>),
 }
 
-/// Removes the client that holds the address, unless it responds to a ping.
+/// Removes the client that holds the address, unless the client responds to a ping.
 ///
 /// Returns the generation of a connection that holds the address but has not registered its
 /// built-in service: such a connection cannot respond to pings yet, and may be displaced.
@@ -365,8 +366,8 @@ async fn remove_unresponsive(
     if state.registry.find_services(&pattern).await?.is_empty() {
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
-    // Pinged even if it is not connected here, because it may be connected to another server. A
-    // ping to a disconnected client fails immediately.
+    // Pinged even if the client is not connected here, because it may be connected to another
+    // server. A ping to a disconnected client fails immediately.
     if workspace::ping(
         state,
         workspace,
@@ -413,8 +414,8 @@ pub(super) async fn connection_info(
         .reconnection_token(user, workspace, client_id, life, &user.lineage)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?;
-    // Clients derive their refresh interval from the announced lifetime. It may exceed the lifetime
-    // of the token itself, which expires with the client's credentials.
+    // Clients derive their refresh interval from the announced lifetime. The announced lifetime may
+    // exceed that of the token itself, which expires with the client's credentials.
     let announced = user.lineage.life_of_session(life).max(ANNOUNCED_LIFE_MIN);
     let info = json!({
         "type": "connection_info",
@@ -445,7 +446,7 @@ async fn attach(
     displaces: Displaces,
     (account, place): (Account, ClientSlots),
 ) -> Result<Admitted, Refusal> {
-    // One session for the whole connection, so that all of its reconnection tokens can be revoked
+    // The whole connection has one session, so that all of its reconnection tokens can be revoked
     // together.
     user.lineage = user.lineage.in_session();
     let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
@@ -462,8 +463,8 @@ async fn attach(
 
     if matches!(displaces, Displaces::Anyone) && state.router.bus().has_others() {
         // The client's earlier connection may have been to another server, and only that server
-        // knows its partners. Without this mark, the partners would not be notified when the client
-        // disconnects.
+        // knows the client's partners. Without this mark, the partners would not be notified when
+        // the client disconnects.
         peer.partners.set_incomplete();
     }
     let guard = state.workspace_records.lock().await;

@@ -117,7 +117,8 @@ async fn authenticate(
 /// Returns the workspace that the user enters: `named`, or the user's own workspace.
 ///
 /// `public` contains the services of the server, so only a user whose token is bound to `public`
-/// enters it. Other users that request it get the workspace of their token, or their own workspace.
+/// enters it. Other users that request `public` get the workspace of their token, or their own
+/// workspace.
 fn choose_workspace(user: &UserInfo, named: Option<String>) -> String {
     let bound = user
         .scope

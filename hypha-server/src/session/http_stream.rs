@@ -1,9 +1,9 @@
 //! One client over HTTP: a GET with a long response carries the messages to the client, and POSTs
-//! carry the messages from it.
+//! carry the messages from the client.
 //!
-//! A [`Session`] is the server's state of such a client. It outlives its GETs: when a GET ends,
-//! messages wait in the queue, and the client keeps its address for `stream_grace`. A new GET of
-//! the same client takes over the session through the channel `takeovers`. The task of [`serve`]
+//! A [`Session`] is the server's state of such a client. A session outlives its GETs: when a GET
+//! ends, messages wait in the queue, and the client keeps its address for `stream_grace`. A new GET
+//! of the same client takes over the session through the channel `takeovers`. The task of [`serve`]
 //! owns the queue, and no other task writes to a GET; POSTs run in the tasks of their requests.
 
 use std::collections::{HashMap, VecDeque};
@@ -119,14 +119,14 @@ impl AsRef<[u8]> for Piece {
 struct Response {
     /// The body, piece by piece.
     pieces: mpsc::Sender<Bytes>,
-    /// The message `connection_info`, the first of the response.
+    /// The message `connection_info`, which is the first message of the response.
     greeting: String,
     /// Reports written pieces to the senders that wait for the client. `None` until `feed` has
     /// received the GET.
     progress: Option<Progress>,
 }
 
-/// The reader of a GET accepts no bytes, or has disconnected.
+/// The error of a GET whose reader accepts no bytes or has disconnected.
 struct ReaderDisconnected;
 
 impl Streams {
@@ -157,8 +157,8 @@ impl Streams {
 impl Session {
     /// Checks that a POST with this token, from this IP address, comes from the client.
     ///
-    /// Accepts the token of the last GET even if it has expired since, and any other valid token of
-    /// the same user.
+    /// Accepts the token of the last GET, even if this token has expired since, and any other valid
+    /// token of the same user.
     ///
     /// # Errors
     ///
@@ -237,7 +237,7 @@ impl Session {
         keep_pace(state, &self.peer).await;
         state.counters.messages_received.add();
         // Control messages have no target. A frame that cannot be parsed goes to the router, which
-        // counts it.
+        // counts such frames.
         let request = Message::parse(frame.clone())
             .ok()
             .filter(|message| message.to().is_none())
@@ -340,7 +340,8 @@ pub(crate) async fn open(
     state.shutdown.spawn({
         let sessions = sessions.clone();
         async move {
-            // Held until the client is removed, because the shutdown of the server waits for this.
+            // Held until the client is removed, because the shutdown of the server waits for the
+            // removal.
             let _alive = alive;
             serve(&sessions, admitted, &session, first, responses).await;
         }
@@ -391,7 +392,7 @@ async fn authenticate(
     Ok((user, workspace))
 }
 
-/// Serves a client until it disconnects or its connection is closed, then removes it.
+/// Serves a client until it disconnects or its connection is closed, then removes the client.
 async fn serve(
     sessions: &Sessions,
     mut admitted: Admitted,
@@ -474,8 +475,8 @@ async fn feed(
             // A new GET has priority, because the client has abandoned the current GET.
             biased;
             next = responses.recv() => next,
-            // Detected even if there is nothing to send, so that the grace period starts when the
-            // reader disconnects.
+            // The end of the GET is detected even if there is nothing to send, so that the grace
+            // period starts when the reader disconnects.
             () = pieces.closed() => None,
             ReaderDisconnected = write(current, queue, &mut waiting, limits) => None,
         };

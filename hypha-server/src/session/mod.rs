@@ -5,10 +5,10 @@
 //!
 //! Invariants:
 //!
-//! * The task that serves a client removes it, with `workspace::client_left`, before it sends the
-//!   last frame. So a client that reconnects immediately finds its address free.
+//! * The task that serves a client removes the client, with `workspace::client_left`, before the
+//!   task sends the last frame. So a client that reconnects immediately finds its address free.
 //! * The slots and the memory of a client are released when its `ClientSlots` and its `Account` are
-//!   dropped. A failed handshake and a dropped future drop them too.
+//!   dropped. A failed handshake and a dropped future also drop these values.
 //! * [`State::workspace_records`] is locked before the router. The locks of this module are held
 //!   only for a few instructions. They are never held across an await or together.
 

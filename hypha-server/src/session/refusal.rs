@@ -1,4 +1,4 @@
-//! Refusals of clients, and their close codes on a WebSocket. `http/` converts them to HTTP
+//! Refusals of clients, and their close codes on a WebSocket. `http/` converts refusals to HTTP
 //! statuses.
 
 use std::fmt;

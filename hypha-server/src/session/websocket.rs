@@ -1,8 +1,8 @@
 //! Serves one WebSocket from its upgrade to its end: the handshake, then a reader and a writer side
 //! by side in one task, then the closing handshake.
 //!
-//! The reader and the writer share no lock. The reader routes each message before it reads the
-//! next, so a receiver without room slows its senders down through their sockets.
+//! The reader and the writer share no lock. The reader routes each message before it reads the next
+//! message, so a receiver without room slows its senders down through their sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,8 @@ const BATCH: usize = 64;
 /// Maximum size of the first frame, in bytes. A client gets no more memory before it is
 /// authenticated.
 const FIRST_FRAME: usize = 64 * 1024;
-/// Timeout for sending the last frames of a connection, and again for the peer's response.
+/// Timeout for sending the last frames of a connection. The wait for the peer's response has the
+/// same timeout.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes read and discarded so that the peer receives the close frame. Covers a
 /// few messages of the default size limit.
@@ -63,8 +64,8 @@ pub(crate) enum Credentials {
 
 /// Serves an upgraded connection, from its first frame to its end.
 ///
-/// `io` contains the two halves of the socket, `buffered` the bytes that were read from it during
-/// the upgrade, and `address` is the IP address of the client.
+/// `io` contains the two halves of the socket, and `buffered` contains the bytes that were read
+/// from the socket during the upgrade. `address` is the IP address of the client.
 ///
 /// # Cancellation
 ///
@@ -114,8 +115,8 @@ pub(crate) async fn serve<R, W>(
     let admitted = tokio::select! {
         admitted = introduced => admitted,
         () = account.gives_way() => Err(CloseOrder::over_budget(EVICTED)),
-        // No close frame is sent, because clients would treat it as a permanent refusal and not
-        // reconnect.
+        // No close frame is sent, because clients would treat a close frame as a permanent refusal
+        // and not reconnect.
         () = stopped => return,
     };
     match admitted {
@@ -277,7 +278,7 @@ where
         }
     };
     let mut read = 0_u32;
-    // The system clock, because a turn would never end with the paused clock of tests.
+    // Read from the system clock, because a turn would never end with the paused clock of tests.
     let mut turn = std::time::Instant::now();
     let mut heard = Instant::now();
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));
@@ -341,7 +342,7 @@ where
             Ok(None) | Err(ReadError::Io) => return Ending::Lost,
         }
         // Frames in the read buffer need no I/O, so tokio's own budget would not make this task
-        // yield: one connection with a flood of small frames would block its thread.
+        // yield. One connection with a flood of small frames would then block its thread.
         read = read.wrapping_add(1);
         if read.is_multiple_of(FRAMES_PER_CHECK) && turn.elapsed() >= TURN {
             tokio::task::yield_now().await;
@@ -417,7 +418,7 @@ where
         }
     };
     // The error frame contains the whole reason, because a close frame has room for only 123 bytes
-    // of it.
+    // of the reason.
     let said = async {
         if let Ending::ClosedByServer(order) | Ending::Unreadable(order) = &end
             && order.error_frame

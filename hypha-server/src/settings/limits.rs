@@ -17,10 +17,10 @@ const SERVICE_BYTES_MIN: usize = 1024;
 /// Minimum memory budget, in bytes. Below this value, no large message would be delivered.
 const MEMORY_MIN: usize = 16 * 1024 * 1024;
 /// Maximum for the limit on calls that wait for a login: half of the concurrent calls of the login
-/// service, so that the other half stays for calls that do not wait.
+/// service. The rest is reserved for calls that do not wait.
 const LOGIN_CHECKS_MAX: usize = 2048;
-/// Maximum for the limit on waiting calls to the manager: half of its concurrent calls, so that the
-/// other half stays for calls that do not wait.
+/// Maximum for the limit on waiting calls to the manager: half of the manager's concurrent calls.
+/// The rest is reserved for calls that do not wait.
 const WAITING_CALLS_MAX: usize = 8192;
 /// Maximum for the limit on calls that wait for a task: a quarter of the concurrent calls of the
 /// services in `public`.
@@ -73,14 +73,14 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_BYTE_BURST_LIMIT"))]
     pub byte_burst: f64,
     /// Average number of HTTP requests per second of an IP address without credentials; 0 for no
-    /// limit. Users may make ten times as many. Default: 0.
+    /// limit. Users may make ten times as many requests. Default: 0.
     ///
-    /// A request above the rate waits. If it would have to wait for more than 5 s, it is refused
-    /// immediately with status 429.
+    /// A request above the rate waits. A request that would have to wait for more than 5 s is
+    /// refused immediately with status 429.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_RATE_LIMIT"))]
     pub http_per_second: f64,
     /// Maximum number of HTTP requests that an IP address without credentials may make in a burst,
-    /// if the rate is limited. Users may make ten times as many. Default: 500.
+    /// if the rate is limited. Users may make ten times as many requests. Default: 500.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_BURST_LIMIT"))]
     pub http_burst: f64,
     /// Maximum number of handshakes in progress; further handshakes wait. Default: 10.
@@ -163,7 +163,7 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
     /// Maximum number of sessions of MCP over server-sent events, per user, or per IP address
-    /// without credentials. A new session evicts the oldest. Default: 64.
+    /// without credentials. A new session evicts the oldest session. Default: 64.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS_PER_USER"))]
     pub mcp_sessions_per_user: usize,
     /// Maximum number of sessions of MCP over server-sent events, over all users. A new session
@@ -185,10 +185,10 @@ pub struct Limits {
     /// Maximum time for which a receiver may accept no data while a sender waits for room in its
     /// queue. After this time, the server disconnects the receiver. Default: 15 s.
     ///
-    /// Meanwhile the server reads nothing from the sender, not even its pings, and clients
-    /// disconnect from a server that does not respond to a ping within 20 s. So with a longer
-    /// timeout, the sender loses its connection. While a receiver makes progress, the sender waits
-    /// without a limit.
+    /// Meanwhile the server reads nothing from the sender, not even pings, and clients disconnect
+    /// from a server that does not respond to a ping within 20 s. So with a longer timeout, the
+    /// sender loses its connection. While a receiver makes progress, the sender waits without a
+    /// limit.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DELIVER_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
@@ -250,8 +250,8 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
-    /// Timeout of the ping by which that search finds out whether a client is connected. The
-    /// services of a client that does not respond are removed. Default: 3 s.
+    /// Timeout of the pings in the search for services whose client is connected to no server. The
+    /// server removes the services of a client that does not respond. Default: 3 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ORPHAN_REAP_PING_TIMEOUT", value_parser = seconds)
@@ -271,7 +271,7 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub login_time: Duration,
     /// Maximum number of logins in progress, per user, or per IP address without credentials. A new
-    /// login evicts the oldest. Default: 256.
+    /// login evicts the oldest login. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS_PER_CLIENT"))]
     pub logins_per_client: usize,
     /// Maximum number of logins in progress, over all users. A new login evicts the oldest login of
@@ -279,7 +279,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS"))]
     pub logins: usize,
     /// Maximum number of calls that wait for a login, per user, or per IP address without
-    /// credentials. A new call evicts the oldest. Default: 256.
+    /// credentials. A new call evicts the oldest call. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS_PER_CLIENT"))]
     pub login_checks_per_client: usize,
     /// Maximum number of calls that wait for a login, over all users; 2048 at most. A new call
@@ -297,14 +297,14 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_TASKS_BYTES"))]
     pub workspace_tasks_bytes: usize,
     /// Maximum number of calls that wait for a task, per user, or per IP address without
-    /// credentials. A new call evicts the oldest. Default: 128.
+    /// credentials. A new call evicts the oldest call. Default: 128.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS_PER_CLIENT"))]
     pub task_waits_per_client: usize,
     /// Maximum number of calls that wait for a task, over all users; 1024 at most. A new call
     /// evicts the oldest call of the user or address with the most calls. Default: 1024.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS"))]
     pub task_waits: usize,
-    /// Maximum number of accounts of the server itself, if they are enabled. Default: 10,000.
+    /// Maximum number of accounts of the server itself, if accounts are enabled. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ACCOUNTS"))]
     pub accounts: usize,
     /// Maximum number of new accounts that are not verified yet. Above this number, a new account
@@ -313,7 +313,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING"))]
     pub pending_accounts: usize,
     /// Maximum number of new accounts that wait for their codes, per user, or per IP address
-    /// without credentials. A new account evicts the oldest. Default: 64.
+    /// without credentials. A new account evicts the oldest account. Default: 64.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING_PER_CLIENT")
@@ -347,7 +347,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONCURRENT_HASHES"))]
     pub concurrent_hashes: usize,
     /// Maximum number of passwords that wait to be hashed, per user, or per IP address without
-    /// credentials. A new password evicts the oldest. Default: 16.
+    /// credentials. A new password evicts the oldest password. Default: 16.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING_PER_CLIENT"))]
     pub hashes_waiting_per_client: usize,
     /// Maximum number of passwords that wait to be hashed, over all users. A new password evicts
@@ -445,8 +445,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks the limits. Refuses values with which no client could stay connected, or a loop of
-    /// the server would not pause.
+    /// Checks the limits. Refuses values with which no client could stay connected, and values with
+    /// which a loop of the server would never pause.
     ///
     /// # Errors
     ///

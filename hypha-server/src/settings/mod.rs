@@ -3,8 +3,8 @@
 //!
 //! A program that embeds the server sets the fields, or uses [`Builder`](crate::Builder). The
 //! binary derives its options and variables from the same fields (feature `cli`), so the doc
-//! comment of a field is also its text in `--help`. Do not use Markdown links in it. `docs/operate`
-//! lists the settings by hand.
+//! comment of a field is also its text in `--help`. Do not use Markdown links in these comments.
+//! `docs/operate` lists the settings by hand.
 //!
 //! [`Settings::check`] is the only place that refuses settings. Code that reads settings later
 //! relies on this check.
@@ -127,9 +127,9 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub reconnection_token_life: Duration,
-    /// Folder for data that survives a restart: the server's id and secret, workspaces and revoked
-    /// tokens. The server creates the folder if it does not exist. Each server needs its own
-    /// folder.
+    /// Folder for data that survives a restart: the server's id and secret, workspaces, accounts
+    /// and revoked tokens. The server creates the folder if it does not exist. Each server needs
+    /// its own folder.
     ///
     /// Default of an embedded server: none, so that nothing survives. Default of the program:
     /// hypha-server/PORT in the user's data folder, or none if the port is 0.
@@ -171,8 +171,8 @@ pub struct Settings {
         )
     )]
     pub disable_agent_skills: bool,
-    /// Serve the console, the pages for people at /. Default of an embedded server: no; of the
-    /// program: yes.
+    /// Serve the console, the pages for people at /. Default: no for an embedded server, yes for
+    /// the program.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -243,7 +243,7 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::new(text))
 }
 
-/// Fails if the time of the setting `name` is shorter than `least`.
+/// Checks that the time of the setting `name` is at least `least`.
 fn at_least(name: &str, time: Duration, least: Duration) -> Result<(), ConfigError> {
     if time >= least {
         return Ok(());
@@ -255,8 +255,8 @@ fn at_least(name: &str, time: Duration, least: Duration) -> Result<(), ConfigErr
 }
 
 impl Settings {
-    /// Replaces empty strings by their defaults. The program calls this, because a user can write
-    /// an option without a value, as in `--redis-uri=`.
+    /// Replaces empty strings by their defaults. The program calls this method, because a user can
+    /// write an option without a value, as in `--redis-uri=`.
     pub fn ignore_empty(&mut self) {
         for text in [
             &mut self.public_base_url,
@@ -337,8 +337,8 @@ impl Settings {
         }
         if self.redis_uri.is_some() && length.is_none() {
             warnings.push(
-                "servers that share a Redis need the same secret for tokens; this one accepts only \
-                 its own tokens until JWT_SECRET is set"
+                "servers that share a Redis need the same secret for tokens; this server accepts \
+                 only its own tokens until JWT_SECRET is set"
                     .into(),
             );
         }
@@ -363,8 +363,8 @@ impl Settings {
         let common = COMMON_WORDS.iter().find(|word| lower.contains(**word));
         match common.filter(|_| token.len() < ROOT_TOKEN_LONG) {
             Some(word) => invalid(format!(
-                "the root token contains the word '{word}'; use a random token, or one of at least \
-                 {ROOT_TOKEN_LONG} characters"
+                "the root token contains the word '{word}'; use a random token, or a token of at \
+                 least {ROOT_TOKEN_LONG} characters"
             )),
             None => Ok(()),
         }

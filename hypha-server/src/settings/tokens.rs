@@ -33,7 +33,7 @@ pub struct TokenSettings {
     /// `https://DOMAIN/`.
     #[cfg_attr(feature = "cli", arg(long = "auth0-domain", env = "AUTH0_DOMAIN"))]
     pub domain: String,
-    /// Client id that the identity provider issued for this server. The server reports it to
+    /// Client id that the identity provider issued for this server. The server reports this id to
     /// clients. Default: none.
     #[cfg_attr(
         feature = "cli",
@@ -41,8 +41,8 @@ pub struct TokenSettings {
     )]
     pub client_id: String,
     /// URL of the public keys of the identity provider, which signs its tokens with RS256. Default:
-    /// derived from the domain. If neither a URL nor a domain is set, the server accepts only its
-    /// own tokens.
+    /// derived from the domain. If neither a URL nor a domain is set, the server accepts no tokens
+    /// of an identity provider.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_JWKS_URL", hide_env_values = true)

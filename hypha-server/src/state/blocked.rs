@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(sentence("bob", None, Some("192.0.2.1")), expected);
         assert!(blocked.set("user:ann".into(), None, 2));
         assert!(blocked.set("user:bob".into(), block(now()), 2));
-        assert_eq!(sentence("bob", None, None), None, "it has ended");
+        assert_eq!(sentence("bob", None, None), None, "the block has ended");
         assert_eq!(blocked.all().len(), 1);
     }
 }

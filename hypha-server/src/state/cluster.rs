@@ -55,8 +55,8 @@ impl Recipient for State {
 
     fn message(&self, address: &str, frame: Bytes) {
         if let Some(peer) = self.router.find_address(address) {
-            // Records only the receiver's end of the call. The sender's server has recorded the
-            // sender's end.
+            // Records the call only at the receiver. The sender's server has recorded the call at
+            // the sender.
             if let Ok(message) = Message::parse(frame.clone())
                 && let (Some(from), Some(_)) = (message.from(), message.session())
             {
@@ -96,8 +96,9 @@ impl Recipient for State {
         match notice {
             Notice::Taken { address } => {
                 if let Some(peer) = self.router.find_address(&address) {
-                    // Only detached, without the rest of `client_left`: the client is now connected
-                    // to another server, and its services belong to the new connection.
+                    // The peer is only detached, without the rest of `client_left`: the client is
+                    // now connected to another server, and its services belong to the new
+                    // connection.
                     self.router.detach(&peer);
                     let reason = "Replaced by a newer connection with the same id";
                     peer.outbox.close(CloseOrder::new(1001, reason));

@@ -1,12 +1,12 @@
 //! The state of one running server: its parts, shared by all of its connections.
 //!
-//! `server` creates the [`State`] and ends it. All higher layers hold it in an `Arc`. The clients
-//! inside the server also hold it, and the state holds these clients, so
+//! The module `server` creates the [`State`] and ends it. All higher layers hold the state in an
+//! `Arc`. The clients inside the server also hold the state, and the state holds these clients, so
 //! [`ServerClients::shutdown`] must break the cycle at the end.
 //!
 //! Each part has its own lock, which it takes and releases within its methods. The exception is
-//! [`State::workspace_records`], an asynchronous lock that callers hold. It must be taken before
-//! any other lock.
+//! [`State::workspace_records`], an asynchronous lock that callers hold. This lock must be taken
+//! before any other lock.
 
 mod blocked;
 #[cfg(feature = "redis")]
@@ -77,7 +77,7 @@ impl ServerInfo {
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
     /// The checked settings. The server id, the secret for tokens and the root token were removed
-    /// from them.
+    /// from the settings.
     pub(crate) settings: Settings,
     /// Whether the embedding program has added or replaced methods of the login service.
     #[cfg(feature = "console")]
@@ -110,7 +110,7 @@ pub(crate) struct State {
     pub(crate) shutdown: Shutdown,
 }
 
-/// The parts of a [`State`] that are created before it.
+/// The parts of a [`State`] that are created before the state.
 pub(crate) struct Parts {
     pub(crate) info: ServerInfo,
     pub(crate) settings: Settings,
@@ -187,23 +187,23 @@ impl State {
         self.router.find_address(&address)
     }
 
-    /// Returns whether the caller has disconnected, as far as this server knows: a caller may be
-    /// connected to another server of the cluster.
+    /// Returns whether the caller has certainly disconnected. Returns false in a cluster, because
+    /// the caller may be connected to another server.
     pub(crate) fn has_departed(&self, ctx: &Context) -> bool {
         self.caller(ctx).is_none() && !self.router.bus().has_others()
     }
 
     /// Waits until the caller has disconnected.
     ///
-    /// The cancellation in the context does not suffice: a call is not canceled if it waited in a
-    /// queue and begins after the server has announced the disconnect of its caller.
+    /// The cancellation in the context does not suffice. A call that waited in a queue is not
+    /// canceled if it begins after the server has announced the disconnect of its caller.
     pub(crate) async fn departure(&self, ctx: &Context) {
         if !self.has_departed(ctx) {
             ctx.cancellation().cancelled().await;
         }
     }
 
-    /// Returns the state of a server if the caller is an administrator of it.
+    /// Returns the state if the caller is an administrator of the server.
     ///
     /// # Errors
     ///

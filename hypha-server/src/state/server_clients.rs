@@ -9,8 +9,8 @@ use hypha_rpc::Client;
 use hypha_rpc::workspace::ServiceInfo;
 use parking_lot::Mutex;
 
-/// The clients of the server itself. They hold the server's state, and the state holds them, so
-/// [`shutdown`](Self::shutdown) must drop them at the end.
+/// The clients of the server itself. The clients hold the server's state, and the state holds the
+/// clients, so [`shutdown`](Self::shutdown) must drop the clients at the end.
 #[derive(Default)]
 pub(crate) struct ServerClients {
     manager: Mutex<Option<Client>>,

@@ -144,7 +144,7 @@ mod tests {
         here.cancel();
         assert!(
             calls[449].wait(long()).await.is_err(),
-            "nobody waits for it"
+            "the caller has disconnected"
         );
         // A refused slot is not kept.
         calls.clear();

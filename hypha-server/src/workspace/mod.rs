@@ -1,8 +1,8 @@
 //! The lifetime of a workspace: it starts with its first client, and may end with its last client.
 //!
 //! `session` calls [`open`] when a client is attached and [`client_left`] when it has disconnected.
-//! In a cluster, `server` runs `watch_servers` and `remove_orphans`, which do the same for clients
-//! whose server has failed. `provider` makes calls to clients on behalf of the manager.
+//! In a cluster, `server` runs `watch_servers` and `remove_orphans`, which remove the clients and
+//! workspaces of failed servers. `provider` makes calls to clients on behalf of the manager.
 //!
 //! [`State::workspace_records`] is locked while a workspace is stored or removed. `session`
 //! attaches clients to the router under this lock, so that a workspace is not removed while its
@@ -65,7 +65,7 @@ pub(crate) fn ready() -> Option<Value> {
     ])))
 }
 
-/// Returns whether the `status` of a workspace says that it is ready for clients.
+/// Returns whether the `status` of a workspace says that the workspace is ready for clients.
 pub(crate) fn is_ready(workspace: &WorkspaceInfo) -> bool {
     let status = workspace.status.as_ref();
     status.and_then(|status| status.get("ready")?.as_bool()) == Some(true)
@@ -136,8 +136,8 @@ pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     }
 }
 
-/// Stores the workspace of a new client as ready. If a record exists by now, it is used instead of
-/// `planned`. The caller must hold [`State::workspace_records`].
+/// Stores the workspace of a new client as ready. If a record exists by now, this record is used
+/// instead of `planned`. The caller must hold [`State::workspace_records`].
 pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), RegistryError> {
     let mut workspace = state
         .registry
@@ -154,9 +154,9 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
 /// and not persistent, immediately or after the grace period. Does nothing if a newer connection
 /// has taken the client's address, or if the client was already removed.
 ///
-/// The order matters. The client is detached first, so that it receives no more messages. Its
-/// services are removed before the event, so that subscribers do not find them. Partners that the
-/// event does not reach are notified last.
+/// The order matters. The client is detached first, so that it receives no more messages. The
+/// client's services are removed before the event, so that subscribers do not find these services.
+/// Partners that the event does not reach are notified last.
 pub(crate) async fn client_left(state: &State, peer: &Peer) {
     // `detach` returns true only once per peer, so that the rest runs once.
     if !state.router.detach(peer) {
@@ -227,8 +227,8 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
 }
 
 /// Removes orphans at intervals: services whose client is connected to no server, and workspaces
-/// without clients. A server leaves them behind if it crashes, or if it cannot reach Redis while a
-/// client disconnects.
+/// without clients. A server leaves orphans behind if it crashes, or if it cannot reach Redis while
+/// a client disconnects.
 #[cfg(feature = "redis")]
 pub(crate) async fn remove_orphans(state: &State) {
     let interval = state.settings.limits.orphan_interval;
@@ -318,7 +318,7 @@ async fn remove_empty(
 #[cfg(feature = "redis")]
 pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut beats = tokio::time::interval(BEAT);
-    // Missed beats are not made up after a pause, because one beat has the effect of several.
+    // Missed beats are not made up after a pause, because one beat has the effect of several beats.
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut missed_notices = false;
     loop {
@@ -373,7 +373,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
 }
 
 /// Removes the records that a server has left behind, and announces that its clients have
-/// disconnected. Does nothing if another server has already done so.
+/// disconnected. Does nothing if another server has already removed the records.
 #[cfg(feature = "redis")]
 async fn remove_server(state: &State, server_id: &str) {
     let clients = match state.registry.remove_server(server_id).await {
@@ -416,7 +416,7 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
         return;
     }
     // Partners of an address in the workspace `*` are not notified, because the address stays
-    // usable: the next message to it connects another client on demand.
+    // usable: the next message to this address connects another client on demand.
     if peer.workspace != SERVER_WORKSPACE {
         // All partners are notified, because there was no event.
         state.router.notify_partners(peer, false).await;

@@ -94,7 +94,7 @@ pub(crate) async fn fetch(
         }),
         Err(_) => {
             let text = format!(
-                "Failed to get service {id}: its provider did not answer in {} s",
+                "Failed to get service {id}: its provider did not respond in {} s",
                 limit.as_secs_f64()
             );
             Err(ManagerError::Timeout(text).into())
@@ -123,7 +123,7 @@ pub(crate) async fn call(service: &RemoteService, function: &str) -> Answer<Valu
 /// Converts the error of a call to the client or service `whom` to the manager's error.
 fn failure(error: &Error, whom: &str) -> ManagerError {
     match error {
-        Error::Timeout(_) => ManagerError::Timeout(format!("{whom} did not answer: {error}")),
+        Error::Timeout(_) => ManagerError::Timeout(format!("{whom} did not respond: {error}")),
         Error::Disconnected(_) => ManagerError::Connection(format!("{whom}: {}", report(error))),
         other => ManagerError::Other(report(other)),
     }

@@ -106,7 +106,7 @@ async fn answer(request: RequestBuilder) -> Result<(StatusCode, Json)> {
     Ok((status, json))
 }
 
-/// Sends a message, and returns the parts of the answer.
+/// Sends a message, and returns the parts of the response message.
 async fn send(url: &str, text: &str) -> Result<Json> {
     let (status, body) = answer(post(url, &message("message/send", text))).await?;
     anyhow::ensure!(status == StatusCode::OK, "{status}: {body}");

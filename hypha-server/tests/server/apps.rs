@@ -1,4 +1,4 @@
-//! Applications share the server's origin, and their responses share its connections.
+//! Tests that applications cannot harm the server, whose origin and connections they share.
 
 use std::sync::Arc;
 
@@ -268,8 +268,8 @@ async fn applications_cannot_set_headers_of_the_origin() -> Result<()> {
     Ok(())
 }
 
-/// Registers an application that reports whether its messages were accepted, and how its call
-/// ended.
+/// Registers an application that reports whether its messages were accepted. If `stays`, it also
+/// reports the cancellation of its call.
 async fn reporting(
     server: &Server,
     stays: bool,

@@ -293,7 +293,7 @@ async fn other_workspaces_are_inaccessible() -> Result<()> {
         Some(1),
         "the built-in service is public, nothing else is"
     );
-    // A ping never fails. Its result must not reveal more than that there was no response.
+    // A ping never fails. Its result must reveal only that there was no response.
     let said = mallory
         .ask("ping", json!([format!("{home}/victim")]))
         .await?;
@@ -419,7 +419,7 @@ async fn the_second_segment_cannot_override_the_stamps() -> Result<()> {
             "{text}"
         );
     }
-    assert!(victim.is_quiet().await, "nothing of it arrives");
+    assert!(victim.is_quiet().await, "no part of the message arrives");
     Ok(())
 }
 

@@ -60,7 +60,7 @@ impl Authenticator for Badges {
     }
 
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {
-        // Needs no waiting, so the future is ready when the method returns.
+        // The hook does not wait, so the future is ready when the method returns.
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let mut user = user.clone();
         user.expires_at = Some(in_seconds(life.as_secs()));

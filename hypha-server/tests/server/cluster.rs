@@ -1,4 +1,4 @@
-//! Tests of servers that share a Redis. They are skipped if the program `redis-server` is not
+//! Tests servers that share a Redis. The tests are skipped if the program `redis-server` is not
 //! installed.
 
 use std::fs::OpenOptions;
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::gone::{self, Reports, WaitingService};
 use crate::support::{self, Raw, refused};
 
-const SECRET: &str = "a secret that all of them share";
+const SECRET: &str = "a secret that all servers share";
 
 /// Reports that this test is skipped, on standard error and in the file whose lines `cargo xtask
 /// test` prints at the end.
@@ -49,7 +49,7 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// Starts Redis. If it is not installed, reports this and returns `None`.
+    /// Starts Redis. If Redis is not installed, reports this and returns `None`.
     async fn start() -> Result<Option<Redis>> {
         let name = format!("redis-{}.sock", hypha_wire::random_id());
         let socket = std::env::temp_dir().join(name);
@@ -186,7 +186,7 @@ async fn services_of_one_server_are_used_at_the_other() -> Result<()> {
     let pong = user.manager().await?.ping("host".into(), 5.0).await?;
     assert_eq!(pong, "pong");
 
-    // Also over HTTP.
+    // The function can also be called over HTTP.
     let url = format!("{}/{home}/services/desk/add?a=1&b=1", two.url());
     let answer = support::http().get(url).bearer_auth(&token).send().await?;
     assert_eq!(answer.text().await?, "2");
@@ -317,7 +317,10 @@ async fn a_slow_client_slows_down_senders_at_other_servers() -> Result<()> {
     });
     let begun = Instant::now();
     while one.stats().congested == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody notices");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "no server detects the failure"
+        );
         sleep(Duration::from_millis(10)).await;
     }
     for number in 0..MESSAGES {
@@ -345,7 +348,7 @@ async fn callers_are_notified_of_a_callee_that_moved_to_another_server() -> Resu
     });
     let moved = Raw::connect(&two, hello).await?;
     assert_eq!(callee.end().await?.code, 1001);
-    assert!(caller.is_quiet().await, "the callee lives on");
+    assert!(caller.is_quiet().await, "the callee is still connected");
     let workspace = moved.workspace().to_owned();
     moved.close().await?;
     gone::told(&mut caller, (&workspace, "callee")).await?;
@@ -460,7 +463,7 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
         }
         sleep(Duration::from_millis(50)).await;
     }
-    anyhow::bail!("the ghosts are still there")
+    anyhow::bail!("the records of the killed server still exist")
 }
 
 /// A server in a separate process, which can be killed.
@@ -484,7 +487,7 @@ impl Killable {
             lines.find_map(|line| line.strip_prefix("READY ").map(|url| url.trim().to_owned()))
         };
         let url = tokio::task::spawn_blocking(read).await?;
-        let url = url.context("it does not start")?;
+        let url = url.context("the server does not start")?;
         Ok(Killable { process, url })
     }
 
@@ -592,7 +595,7 @@ async fn conflicting_servers_do_not_start() -> Result<()> {
         .jwt_secret(SECRET)
         .redis_uri("redis://127.0.0.1:1");
     let Err(error @ StartError::Redis(_)) = nowhere.start().await else {
-        panic!("it has started");
+        panic!("the server has started");
     };
     let cause = std::error::Error::source(&error).expect("a cause");
     assert!(cause.to_string().contains("refused"), "{cause}");
@@ -604,7 +607,7 @@ async fn conflicting_servers_do_not_start() -> Result<()> {
         .manager()
         .await?
         .list_services(Some("public".into()), false, false, false);
-    // The login service, the queue and the documents for agents.
+    // These are the login service, the queue and the documents for agents.
     assert_eq!(public.await?.len(), 3);
     Ok(())
 }
@@ -624,7 +627,7 @@ async fn clients_may_retry_while_redis_is_unreachable() -> Result<()> {
         }
         sleep(Duration::from_millis(20)).await;
     }
-    anyhow::bail!("the server does not notice")
+    anyhow::bail!("the server does not detect the failure")
 }
 
 /// Returns the keys of the records of the client `c`.
@@ -643,7 +646,7 @@ async fn services_registered_at_another_server_survive_the_end_of_a_former_conne
     let server = redis.server("one").await?;
     let database = redis::Client::open(redis.uri())?;
     let mut database = database.get_multiplexed_async_connection().await?;
-    // A second client, so that the workspace is not removed.
+    // The second client keeps the workspace from being removed.
     let mut keeper = Raw::anonymous(&server, "keeper").await?;
     // The client has reconnected to another server, which has replaced two records. That server is
     // either a `hypha-server`, which marks its records, or a Python server, which does not mark
@@ -714,7 +717,7 @@ async fn servers_share_accounts_and_revocations() -> Result<()> {
     assert_eq!(
         sign_up("bob@x").await?["success"],
         false,
-        "one is the limit"
+        "the limit is one account"
     );
 
     let credentials = json!({"email": "ann@x", "password": "correct horse"});

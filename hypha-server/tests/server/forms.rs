@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::support::{self, server};
 
-/// A reader that never ends. Reports each read through the sender, and drops the sender when it is
-/// dropped.
+/// A reader that never ends. Reports each read through the sender, and drops the sender when the
+/// reader is dropped.
 struct Endless(UnboundedSender<()>);
 
 impl AsyncRead for Endless {
@@ -139,7 +139,7 @@ async fn arrays_have_the_form_that_the_caller_accepts() -> Result<()> {
         [1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 0x58, 2]
     );
 
-    // As an `<img>` in a browser asks.
+    // The header that a browser sends for an `<img>`.
     let img = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
     for accept in ["image/png", img] {
         let (status, headers, png) = lab.get("image", accept).await?;
@@ -272,7 +272,7 @@ async fn a_file_comes_with_its_name_and_type() -> Result<()> {
     assert_eq!(body, b"123");
     assert!(
         lab.get("wrong?size=9", "*/*").await.is_err(),
-        "it is not complete"
+        "the file is not complete"
     );
 
     let (status, _, text) = lab.get("broken", "*/*").await?;
@@ -298,7 +298,7 @@ async fn a_file_is_read_as_fast_as_it_is_sent_and_closed_when_nobody_wants_it() 
         .is_ok()
     {
         reads += 1;
-        assert!(reads < 200_000, "it is read without end");
+        assert!(reads < 200_000, "the file is read without end");
     }
     drop(response);
     // The service holds a sender too. Unregister it, so that the channel can end.

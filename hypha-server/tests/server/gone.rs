@@ -16,8 +16,8 @@ pub(crate) async fn call(from: &mut Raw, to: &mut Raw) -> Result<()> {
     to.message().await.map(drop)
 }
 
-/// Asserts that the next message is the event that the client `gone` has disconnected, without a
-/// sender.
+/// Asserts that the next message is the event about the disconnect of the client `gone`, and that
+/// the event has no sender.
 pub(crate) async fn told(peer: &mut Raw, gone: (&str, &str)) -> Result<()> {
     let message = peer.message().await?;
     let main = Value::Map(message.main()?).to_json();
@@ -36,7 +36,7 @@ async fn callers_and_callees_are_notified_and_strangers_are_not() -> Result<()> 
     let mut stranger = Raw::anonymous(&server, "stranger").await?;
     call(&mut caller, &mut callee).await?;
     call(&mut callee, &mut target).await?;
-    // A message without a session, after which no client waits for a response.
+    // This message has no session, so no client waits for a response.
     let main = json!({"type": "method", "to": callee.address(), "method": "a.b"});
     stranger.send(main, None).await?;
     callee.message().await?;
@@ -67,7 +67,7 @@ async fn partners_are_kept_when_a_client_reconnects() -> Result<()> {
     call(&mut caller, &mut callee).await?;
     let back = Raw::connect(&server, hello).await?;
     assert_eq!(back.address(), callee.address());
-    assert!(caller.is_quiet().await, "the client lives on");
+    assert!(caller.is_quiet().await, "the client is still connected");
     let workspace = back.workspace().to_owned();
     back.close().await?;
     told(&mut caller, (&workspace, "callee")).await?;
@@ -127,14 +127,14 @@ async fn the_owner_of_a_dropped_stream_is_notified_when_it_reconnects() -> Resul
     Ok(())
 }
 
-/// Methods that run until they are cancelled.
+/// Methods that run until they are canceled.
 #[hypha_service(id = "patience", visibility = "public")]
 pub(crate) trait Waiting {
-    /// Waits until the call is cancelled.
+    /// Waits until the call is canceled.
     async fn wait(&self, ctx: &Context) -> u32;
 }
 
-/// Reports when a call has started, and when it was cancelled.
+/// Reports the start and the cancellation of a call.
 pub(crate) struct Reports(pub(crate) mpsc::UnboundedSender<&'static str>);
 
 impl Waiting for Reports {
@@ -187,7 +187,7 @@ async fn a_call_fails_when_its_callee_in_another_workspace_is_killed() -> Result
     let service = caller.get_service(&id).await?;
     let calling = tokio::spawn(async move { service.call::<u32>("wait", args!()).await });
     assert_eq!(reports.recv().await, Some("begun"));
-    // All tasks of the callee stop, like the tasks of a killed process.
+    // Stops all tasks of the callee, as if its process were killed.
     process.shutdown_background();
     let error = calling.await?.err().context("the call has ended well")?;
     assert!(matches!(error, Error::Disconnected(_)), "{error}");

@@ -1,4 +1,4 @@
-//! Admission of clients, and its announcements.
+//! Tests the admission of clients, and the events that announce clients.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn a_first_frame_is_limited_in_size() -> Result<()> {
         let _ = client.text(&hello.to_string()).await;
         assert_eq!(client.end().await?.code, 1009);
     }
-    // After the handshake, the client can send such frames.
+    // After the handshake, the client can send frames of this size.
     let mut known = Raw::anonymous(&server, "known").await?;
     let large = "x".repeat(1 << 20);
     let main = json!({"type": "n", "to": "known", "data": large});

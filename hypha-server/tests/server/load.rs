@@ -74,7 +74,7 @@ async fn floods_of_pings_and_text_frames_are_slowed_like_messages() -> Result<()
     Ok(())
 }
 
-/// Returns whether the server reads what the client sends.
+/// Returns whether the server reads the messages of the client.
 async fn is_read(client: &mut Raw) -> Result<bool> {
     client.text(r#"{"type":"ping"}"#).await?;
     let answered = async { while client.control().await.is_err() {} };
@@ -101,11 +101,11 @@ async fn a_response_is_charged_to_the_caller() -> Result<()> {
     for _ in 0..15 {
         host.send(answer.clone(), None).await?;
     }
-    assert!(is_read(&mut host).await?, "slowed for the caller's sake");
+    assert!(is_read(&mut host).await?, "the callee is slowed down");
     for _ in 0..15 {
         asker.message().await?;
     }
-    assert!(!is_read(&mut asker).await?, "the caller has to pay");
+    assert!(!is_read(&mut asker).await?, "the caller is not slowed down");
     // Responses without a request.
     for _ in 0..15 {
         mallory.send(answer.clone(), None).await?;

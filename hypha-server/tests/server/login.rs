@@ -56,7 +56,10 @@ async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
     assert_eq!(text(&profile, "token"), token);
     assert_eq!(profile.get("email"), Some(&Value::Null));
     let again = login.call::<Value>("check", args!(key, timeout = 0)).await;
-    let again = again.err().context("a key is good once")?.to_string();
+    let again = again
+        .err()
+        .context("the key was accepted twice")?
+        .to_string();
     assert!(again.contains("Invalid key, key does not exist"), "{again}");
 
     // An invalid token is reported as invalid, not as missing.
@@ -171,7 +174,7 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
     }
     let limit = Duration::from_secs(20);
     // The client reads its close frame meanwhile, because the shutdown waits for clients that do
-    // not read it.
+    // not read their close frames.
     let leaving = async move { client.end().await };
     let shutdown = tokio::time::timeout(limit, server.shutdown());
     let (left, shut_down) = tokio::join!(leaving, shutdown);
@@ -345,7 +348,7 @@ async fn one_client_cannot_use_up_the_logins_of_others() -> Result<()> {
     let server = builder.root_token(root).start().await?;
     let greedy = hypha_rpc::connect(server.url()).await?;
     let greedy = greedy.get_service("public/hypha-login").await?;
-    // A client with a token, because all anonymous clients of an address share their slots.
+    // This client has a token, because all anonymous clients of an address share their slots.
     let honest = hypha_rpc::connect(server.url()).token(root).await?;
     let login = honest.get_service("public/hypha-login").await?;
     let begun = start(&login).await?;

@@ -297,7 +297,7 @@ async fn a_token_cannot_issue_a_stronger_token() -> Result<()> {
     assert_eq!(
         grandchild.user().parent,
         Some(owner.user().id),
-        "the chain ends at the first"
+        "the parent of a grandchild is the first user"
     );
     assert_eq!(
         grandchild.user().permission(&home),
@@ -522,7 +522,7 @@ async fn the_remaining_methods_respond() -> Result<()> {
     Ok(())
 }
 
-/// The records in the format that Python clients read, which differs from the types of this crate.
+/// Python clients read the records in a format that differs from the types of this crate.
 #[tokio::test]
 async fn records_have_the_format_of_the_python_server() -> Result<()> {
     let server = server().await?;

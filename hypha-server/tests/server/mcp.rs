@@ -490,7 +490,7 @@ async fn a_session_lasts_as_long_as_its_stream() -> Result<()> {
         "{result}"
     );
 
-    // A cancelled call has no response.
+    // A canceled call has no response.
     let wait = message("tools/call", json!({"name": "wait", "arguments": {}}));
     session.send(&wait).await?;
     timeout(LIMIT, begun.notified()).await?;
@@ -506,7 +506,7 @@ async fn a_session_lasts_as_long_as_its_stream() -> Result<()> {
     let (status, body) = answer(post(&session.messages, &json!({"x": 1}))).await?;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
 
-    // A call in progress is cancelled when the stream is dropped.
+    // A call in progress is canceled when the stream is dropped.
     session.send(&wait).await?;
     timeout(LIMIT, begun.notified()).await?;
     let messages = session.messages.clone();

@@ -371,8 +371,8 @@ async fn an_unloaded_workspace_is_not_listed() -> Result<()> {
 
 #[tokio::test]
 async fn an_empty_workspace_stays_for_the_grace_period() -> Result<()> {
-    // Neither grace period depends on the speed of the machine: the first does not end during the
-    // test, the second ends almost immediately.
+    // Neither result depends on the speed of the machine: the first grace period does not end
+    // during the test, and the second grace period ends almost immediately.
     for (grace, stays) in [(3600.0, true), (0.05, false)] {
         let mut limits = Limits::default();
         limits.unload_grace = Duration::from_secs_f64(grace);
@@ -393,7 +393,7 @@ async fn an_empty_workspace_stays_for_the_grace_period() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let mut is_listed = true;
-        // Ends early if the workspace is removed, which happens only after its client has
+        // The loop ends early if the workspace is removed, which happens only after its client has
         // disconnected.
         for _ in 0..if stays { 20 } else { 2000 } {
             is_listed = listed().await?;

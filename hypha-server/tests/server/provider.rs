@@ -16,8 +16,8 @@ const KEYS: &str = include_str!("data/jwks.json");
 const PRIVATE_KEY: &[u8] = include_bytes!("data/rsa_test_key.der");
 const ISSUER: &str = "https://provider.example.org/";
 
-/// Starts an HTTP server that serves the provider's JWKS. Returns its URL, and a counter of its
-/// requests.
+/// Starts an HTTP server that serves the provider's JWKS. Returns the URL of the JWKS, and a
+/// counter of the requests.
 async fn provider() -> Result<(String, Arc<AtomicUsize>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/keys", listener.local_addr()?);
@@ -75,7 +75,11 @@ async fn users_of_the_identity_provider_are_admitted() -> Result<()> {
     assert_eq!(client.info["user"]["is_anonymous"], false);
     // Tokens issued by the server itself are still valid.
     let _colleague = client.colleague(&server, "d", "read").await?;
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "keys are asked for once");
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        1,
+        "the keys are requested once"
+    );
     client.ask("revoke_token", json!([token])).await?;
     let end = refused(&server, json!({"client_id": "e", "token": token})).await?;
     assert!(end.error.is_some_and(|error| error.contains("revoked")));
@@ -110,7 +114,7 @@ async fn tokens_of_other_issuers_are_refused() -> Result<()> {
     assert_eq!(
         asked.load(Ordering::Relaxed),
         1,
-        "strangers do not cause more"
+        "tokens with unknown keys cause no more requests"
     );
     Ok(())
 }

@@ -33,7 +33,7 @@ async fn start(folder: &Folder, address: &str) -> Result<Server> {
 }
 
 /// Shuts the server down while the clients read their close frames, because the server waits for
-/// clients that do not read them. Returns the ends of the connections.
+/// clients that do not read their close frames. Returns the ends of the connections.
 async fn shut_down(server: Server, clients: impl IntoIterator<Item = Raw>) -> Result<Vec<End>> {
     let leaving = clients
         .into_iter()
@@ -65,7 +65,7 @@ async fn clients_reconnect_after_a_restart() -> Result<()> {
     assert_eq!(
         server.local_addr().to_string(),
         address,
-        "the port is free at once"
+        "the port is free immediately"
     );
     let mut client = Raw::connect(&server, hello).await?;
     assert_eq!(client.workspace(), workspace);

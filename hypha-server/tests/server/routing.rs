@@ -95,7 +95,7 @@ async fn a_call_to_a_disconnected_peer_is_rejected_immediately() -> Result<()> {
         });
         assert_eq!(error.to_json(), expected);
     }
-    // A message without a session, so it gets no rejection.
+    // This message has no session, so it is not rejected.
     alice
         .send(
             json!({"type": "method", "to": gone, "method": "services.x.y"}),
@@ -231,7 +231,7 @@ async fn a_stalled_reader_is_disconnected_and_delays_only_its_senders() -> Resul
     let sending = tokio::spawn(async move {
         let payload = "x".repeat(1 << 20);
         let mut sent = 0;
-        // The messages exceed any socket buffer. Each is delivered or rejected in the end.
+        // The messages exceed any socket buffer. Each message is delivered or rejected in the end.
         for session in 0..64 {
             let main = json!({
                 "type": "n", "to": to, "session": format!("S{session}"), "data": payload,

@@ -115,11 +115,11 @@ async fn candidates_without_a_timely_number_are_skipped() -> Result<()> {
         let expected = format!("{home}/{}:n", client.client_id());
         assert_eq!(chosen("n", mode).await?, expected, "{mode}");
     }
-    // If no candidate returns a number, any of them is selected.
+    // If no candidate returns a number, any candidate is selected.
     clients.push(offer("m", Some(Value::Null)).await?);
     clients.push(offer("m", None).await?);
     chosen("m", "select:max:get").await?;
-    // A single candidate is selected without calling it.
+    // A single candidate is selected without a call.
     let only = offer("only", None).await?;
     let expected = format!("{home}/{}:only", only.client_id());
     assert_eq!(chosen("only", "select:none:get").await?, expected);

@@ -96,7 +96,7 @@ async fn a_responsive_client_keeps_its_address() -> Result<()> {
     let mut owner = Raw::anonymous(&server, "owner").await?;
     let token = owner.ask("generate_token", json!([])).await?;
     let token = token.as_str().unwrap_or_default();
-    // A library client, which responds to pings.
+    // This client uses the library, which responds to pings.
     let living = hypha_rpc::connect(server.url())
         .token(token)
         .client_id("c")

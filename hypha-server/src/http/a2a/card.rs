@@ -131,7 +131,7 @@ impl Card {
         Ok(Json::Object(card))
     }
 
-    /// Returns whether the agent answers `message/stream`.
+    /// Returns whether the agent supports `message/stream`.
     pub(super) fn streams(&self) -> bool {
         self.can("streaming")
     }

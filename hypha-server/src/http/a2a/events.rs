@@ -1,8 +1,8 @@
 //! Responses that are streams of events: `message/stream`.
 //!
-//! If the agent returns a value, the response is one message. If it returns a stream, the response
-//! describes a task, and each item is a piece of the task's artifact. The server forgets the task
-//! when the stream ends.
+//! If the agent returns a value, the response is one message. If the agent returns a stream, the
+//! response describes a task, and each item is a piece of the task's artifact. The server drops the
+//! task when the stream ends.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -31,7 +31,7 @@ struct Event {
     charges: Vec<Charge>,
 }
 
-/// Error: the client has disconnected.
+/// The error of an event whose client has disconnected.
 struct Gone;
 
 /// Sends the events of one request.
@@ -56,7 +56,7 @@ fn event(message: &Json) -> Bytes {
     format!("data: {message}\r\n\r\n").into()
 }
 
-/// Answers a message with a stream of events.
+/// Responds to a message with a stream of events.
 pub(super) fn message(agent: Agent, id: Json, message: Message, held: Vec<Charge>) -> Response {
     respond(agent, |agent, events| {
         let sender = Sender { id, events };

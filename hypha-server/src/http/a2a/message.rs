@@ -110,8 +110,8 @@ fn part_of(part: &Object) -> Result<Json, &'static str> {
     }
 }
 
-/// Returns the string in the member `name`, or in the member `other`. Returns `None` if it is
-/// missing or null.
+/// Returns the string in the member `name`, or in the member `other`. Returns `None` if the member
+/// is missing or null.
 pub(super) fn text<'a>(
     object: &'a Object,
     name: &str,

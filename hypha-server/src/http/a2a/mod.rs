@@ -1,9 +1,9 @@
 //! Services as agents: the Agent2Agent protocol (A2A) at `/{workspace}/a2a/{service}`, version
 //! 0.3.0 with JSON-RPC over HTTP.
 //!
-//! A service of the type `a2a` has a method `run`, which receives a message and returns the answer,
-//! and a member or method `agent_card`. Requests are independent, as in the Python server, because
-//! the server stores no tasks.
+//! A service of the type `a2a` has a method `run`, which receives a message and returns the
+//! response. It also has a member or method `agent_card`. Requests are independent, as in the
+//! Python server, because the server stores no tasks.
 
 mod card;
 mod events;
@@ -32,7 +32,7 @@ use crate::memory::Charge;
 const CARDS: [&str; 2] = [".well-known/agent-card.json", ".well-known/agent.json"];
 /// Path at which older clients request the card for clients with a token.
 const EXTENDED_CARD: &str = "agent/authenticatedExtendedCard";
-/// Method that answers messages.
+/// Method that receives a message and returns the response.
 const RUN: &str = "run";
 
 /// The workspace and the service in the URL of a request.
@@ -59,7 +59,7 @@ struct Agent {
     front: Front,
     service: RemoteService,
     visitor: Visitor,
-    /// URL of the agent for its card, unless the card has one.
+    /// URL in the agent's card if the service sets no URL.
     url: String,
 }
 
@@ -118,8 +118,8 @@ impl Agent {
         }
     }
 
-    /// Calls a method. Returns the result, with a charge for it and for the content that is made
-    /// from it.
+    /// Calls a method. Returns the result, and a charge for the memory of the result and of the
+    /// content made from it.
     async fn call(&self, method: &str, args: Args) -> Result<(RawValue, Charge), Failure> {
         let call = self.service.call::<RawValue>(method, args);
         let result = self.unless_evicted(call).await?;

@@ -98,7 +98,7 @@ fn takes_context(agent: &Agent) -> bool {
     }
 }
 
-/// Converts a result to the parts of an answer.
+/// Converts a result to the parts of a response message.
 pub(super) async fn parts(agent: &Agent, result: RawValue) -> Result<Vec<Part>, Failure> {
     let convert = |result: &RawValue| content::blocks(result, false);
     agent.convert(result, convert).await

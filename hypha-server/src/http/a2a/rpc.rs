@@ -41,10 +41,10 @@ enum Call {
     ExtendedCard,
 }
 
-/// The id of an invalid request, if it has one, and the error.
+/// The id of an invalid request, if the request has an id, and the error.
 type Invalid = (Option<Json>, RpcError);
 
-/// Reads a request. Returns the error with the id of the request, if it has one.
+/// Reads a request. Returns the error with the id of the request, if the request has an id.
 fn read(bytes: &[u8]) -> Result<(Json, Call), Box<Invalid>> {
     let body: Json = serde_json::from_slice(bytes)
         .map_err(|why| Box::new((None, error(PARSE_ERROR, why.to_string()))))?;
@@ -135,7 +135,7 @@ fn call(method: &str, params: &Map<String, Json>) -> Result<Call, RpcError> {
 pub(super) async fn post(agent: Agent, body: Body) -> Result<Response, Refused> {
     let state = &agent.front.state;
     let mut received = body::read(state, &agent.visitor.account, body).await?;
-    // Room for the tree of the request, and for the message that is made from it.
+    // Room for the JSON tree of the request, and for the message that is made from this tree.
     let room = 2 * content::room(&received.bytes);
     let grown = body::grow(&mut received.charge, room).await;
     grown.map_err(|error| body::over_budget(state, &error))?;
@@ -195,7 +195,8 @@ async fn extended_card(agent: &Agent, held: &mut Vec<Charge>) -> Result<Json, Rp
     card.served().map_err(|why| error(INTERNAL_ERROR, why))
 }
 
-/// Answers a message. A failure of the service becomes an answer, as in the Python server.
+/// Passes a message to the agent, and returns the response message. A failure of the service also
+/// becomes a response message, as in the Python server.
 async fn send(agent: &Agent, message: Message, held: &mut Vec<Charge>) -> Result<Json, RpcError> {
     if let Some(error) = task_of(&message) {
         return Err(error);

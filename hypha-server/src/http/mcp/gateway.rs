@@ -58,7 +58,8 @@ impl Failure {
 }
 
 impl Gateway {
-    /// Calls a method. Cancels the call if the client disconnects or the server evicts its account.
+    /// Calls a method. Cancels the call if the client disconnects or the server evicts the account
+    /// of the request.
     async fn call(
         &self,
         method: &str,
@@ -200,7 +201,7 @@ impl Gateway {
                     progress = progress.with_message(&*text.text);
                 }
                 let sent = context.peer.notify_progress(progress);
-                // The error is ignored, because the request of a disconnected client is cancelled
+                // The error is ignored, because the request of a disconnected client is canceled
                 // anyway.
                 let _ = self.unless_ended(context, sent).await?;
             }

@@ -228,8 +228,8 @@ struct Channel {
     active: watch::Sender<Instant>,
 }
 
-/// Added to the time of the last activity while a request is in progress, so that the session does
-/// not count as idle. Calls have timeouts of their own.
+/// Time that is added to the time of the last activity while a request is in progress, so that the
+/// session does not count as idle. Calls have timeouts of their own.
 const BUSY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Channel {
@@ -283,7 +283,7 @@ impl Transport<RoleServer> for Channel {
             ClientJsonRpcMessage::Request(request) => {
                 self.pending.insert(request.id.clone(), charge);
             }
-            // Frees the charges here, because `rmcp` sends no response to a cancelled request.
+            // Frees the charges here, because `rmcp` sends no response to a canceled request.
             ClientJsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) =
                     &notification.notification

@@ -1,7 +1,7 @@
 //! The streamable HTTP transport: one response for each request.
 //!
-//! `rmcp` parses the request and negotiates the protocol version. It keeps no session, so no state
-//! remains after the response.
+//! `rmcp` parses the request and negotiates the protocol version. `rmcp` keeps no session, so no
+//! state remains after the response.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::zip;
 
-/// Name of the skill, by which agents know it.
+/// Name of the skill, by which agents identify the skill.
 const NAME: &str = "hypha";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Documents that every workspace has.
@@ -247,7 +247,7 @@ impl Facts {
     /// Lists the services of the workspace `public`, unless `workspace` is `public`.
     fn list_public(&self) -> String {
         match self.workspace.as_deref() {
-            None | Some("public") => "Those of this workspace.".to_owned(),
+            None | Some("public") => "The services of this workspace.".to_owned(),
             Some(_) => self.list(&self.public),
         }
     }
@@ -271,12 +271,12 @@ impl Facts {
             format!("- {id}{link}{description}")
         });
         match lines.collect::<Vec<_>>() {
-            lines if lines.is_empty() => "There are none that you may see.".to_owned(),
+            lines if lines.is_empty() => "There are no services that you may see.".to_owned(),
             lines => lines.join("\n"),
         }
     }
 
-    /// Describes each service with a reference in some lines.
+    /// Describes each service that has a reference, in a few lines per service.
     fn overview(&self) -> String {
         let described = self.described();
         let sections = described.iter().map(|service| {

@@ -55,7 +55,7 @@ pub(crate) fn service(base_url: &str) -> Service {
         .description("Documents for agents, in the format of Agent Skills.")
         .service_type("functions")
         .visibility(Visibility::Public)
-        .method(default.doc("Returns the place of a document, as a redirection."))
+        .method(default.doc("Redirects to a document."))
 }
 
 /// Serves the index.

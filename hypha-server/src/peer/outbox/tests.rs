@@ -45,7 +45,7 @@ async fn a_sender_waits_for_room_and_the_server_does_not() {
     outbox.send(A, frame(700)).await.unwrap();
     assert!(
         blocks(outbox.send(A, frame(700))).await,
-        "its share is full"
+        "the share of the lane is full"
     );
     outbox.push(frame(800)).unwrap();
     assert_eq!(taken(&mut queue).await.len(), 3);
@@ -127,7 +127,7 @@ async fn frames_larger_than_the_queue_come_one_at_a_time() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(
             budget.stats().used < 1_100_000,
-            "the memory is the receiver's"
+            "the receiver is charged for the memory"
         );
         // Small frames need not wait.
         outbox.send(77, frame(100)).await.unwrap();

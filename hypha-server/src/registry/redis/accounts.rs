@@ -8,7 +8,8 @@ use ::redis::aio::ConnectionManager;
 use super::script::Script;
 use crate::registry::{AccountChange, RegistryError};
 
-/// Key of the hash. The Python server does not use it, because it stores its accounts elsewhere.
+/// Key of the hash. The Python server does not use this hash, because it stores its accounts
+/// elsewhere.
 const ACCOUNTS: &str = "hypha-server:accounts";
 
 /// Replaces the field ARGV[1] by ARGV[3] if its value is ARGV[2]. An empty string means that the

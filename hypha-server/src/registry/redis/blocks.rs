@@ -25,7 +25,7 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// Returns the blocks, and removes those that have expired.
+/// Returns the blocks, and removes expired blocks.
 pub(super) async fn all(
     mut connection: ConnectionManager,
     now: u64,

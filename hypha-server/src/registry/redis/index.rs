@@ -1,10 +1,10 @@
 //! Keeps indexes of the records in Redis, so that a search reads only the records that it returns.
 //!
 //! Each workspace has a hash of its records, by `client:name`, and a sorted set of groups. The
-//! members of the set are `property NUL value NUL client:name`, in the order of their bytes, so
-//! that a range of the set contains all records of a client, a name, a type or an app. One hash
-//! counts the bytes of the records of each client, of each workspace and in total. One set per
-//! server contains the records that its connections own.
+//! members of the set are `property NUL value NUL client:name`, in the order of their bytes. So a
+//! range of the set contains all records of a client, a name, a type or an app. One hash counts the
+//! bytes of the records of each client, of each workspace and in total. One set per server contains
+//! the records that its connections own.
 //!
 //! Scripts change records and indexes atomically. Servers with indexes make all changes by these
 //! scripts. The scripts read keys that are not among their `KEYS`, so they need a single Redis, not
@@ -198,7 +198,7 @@ return {0, keys, records}
 
 /// Stores a record, unless a limit or a singleton forbids it.
 ///
-/// The first key is the key of the record, the other keys are former keys of the service.
+/// The first key is the key of the record, and the other keys are former keys of the service.
 /// Arguments: a flag to store the record even if searches must scan; the id; the bytes; a flag for
 /// a singleton; the server; the four limits; the fields.
 const PUT: &str = r#"
@@ -275,8 +275,8 @@ return removed
 "#;
 
 /// Removes some of the records of a server that has ended. Returns the number of examined records,
-/// and the addresses of the clients among them. The number is 0 if no record is left. The arguments
-/// are the server and the number of records per step.
+/// and the addresses of their clients. The number is 0 if no record is left. The arguments are the
+/// server and the number of records per step.
 const REMOVE_SERVER: &str = r#"
 local set, clients = PREFIX .. 'server:' .. ARGV[1], {}
 local found = redis.call('SRANDMEMBER', set, ARGV[2])
@@ -302,7 +302,7 @@ pub(super) enum Stored {
     New,
     /// The record replaces another record with the same id.
     Replaced,
-    /// Searches must scan: the record may conflict with others that are in no index.
+    /// Searches must scan: the record may conflict with records that are in no index.
     Mixed,
     /// The client has registered its maximum number of services.
     TooMany,
@@ -411,7 +411,7 @@ impl Index {
         }
     }
 
-    /// Returns those entries of a workspace that may match, or `None` if searches must scan and
+    /// Returns the entries of a workspace that may match, or `None` if searches must scan and
     /// `anyway` is false. `kind` and `app` are the escaped type and app of the pattern, as in keys.
     pub(super) async fn list(
         &self,

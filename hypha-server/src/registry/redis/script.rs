@@ -21,8 +21,8 @@ impl Script {
         }
     }
 
-    /// Calls the script. Sends it first if Redis does not have it. `keys` are the keys that the
-    /// script cannot derive from its arguments.
+    /// Calls the script. Sends the script first if Redis does not have it. `keys` are the keys that
+    /// the script cannot derive from its arguments.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The queues of tasks in Redis: lists with the names and the order of the Python server.
+//! The task queues in Redis: lists with the names and the order of the Python server.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use crate::registry::tasks::{full, task_bytes};
 const BYTES: &str = "hypha-server:queue-bytes";
 
 /// Adds the task ARGV[2] to the list KEYS[1] of the workspace ARGV[1]. ARGV[3] is the size that is
-/// counted for the task, ARGV[4] the limit of the workspace, in bytes.
+/// counted for the task, and ARGV[4] is the limit of the workspace, both in bytes.
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         if redis.call('HEXISTS', KEYS[4], ARGV[1]) == 0 then return 2 end

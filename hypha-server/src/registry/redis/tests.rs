@@ -1,5 +1,5 @@
-//! Tests of the registry in Redis. Tests that need the program `redis-server` are skipped if it is
-//! not installed.
+//! Tests of the registry in Redis. Tests that need the program `redis-server` are skipped if this
+//! program is not installed.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// Starts Redis. Returns `None`, after a message, if it is not installed.
+    /// Starts Redis. Returns `None`, after a message, if Redis is not installed.
     async fn start() -> Option<Redis> {
         let name = format!("redis-{}.sock", hypha_wire::random_id());
         let socket = std::env::temp_dir().join(name);
@@ -303,7 +303,7 @@ async fn records_beyond_a_limit_are_refused_by_name() {
     put(&registry, &info("w/a:1")).await.unwrap();
     assert!(
         put(&registry, &info("w/a:1")).await.unwrap(),
-        "it has its room"
+        "a replaced record does not count"
     );
     put(&other, &info("w/b:0")).await.unwrap();
     put(&registry, &info("v/a:0")).await.unwrap();
@@ -593,8 +593,8 @@ async fn a_search_reads_only_the_records_that_it_returns() {
 
 /// Prints the time of one lookup and one registration: with records of other workspaces, with
 /// records of the same workspace, and with a Python server in the cluster, when all keys are
-/// scanned. Run it in release mode: `cargo test --release -p hypha-server --lib times -- --ignored
-/// --nocapture`.
+/// scanned. Run this test in release mode: `cargo test --release -p hypha-server --lib times --
+/// --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn times_beside_other_records() {

@@ -1,21 +1,21 @@
 //! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
 //!
-//! The [`Reader`] reads a large message into separate memory, and the [`Writer`] writes it from
-//! there, after a new first segment. WebSocket libraries accept a message only in one piece, so the
-//! server would have to copy it for the new segment. The libraries also keep a buffer of the size
-//! of the largest message for each connection.
+//! The [`Reader`] reads a large message into separate memory, and the [`Writer`] writes the message
+//! from there, after a new first segment. WebSocket libraries accept a message only in one piece,
+//! so the server would have to copy the message to replace its first segment. The libraries also
+//! keep a buffer of the size of the largest message for each connection.
 //!
 //! `websocket` is the only caller. All memory beyond the standing charge of a connection is charged
 //! to the account of the reader before it is allocated.
 //!
 //! Measured on 2026-11-29 with a relay that stamps messages like the router, on two cores under
-//! other load. The values are the median of 8 rounds, and in brackets the best round. CPU times are
+//! other load. Each value is the median of 8 rounds; the best round is in brackets. CPU times are
 //! those of the relay.
 //!
 //! | | this module | fastwebsockets 0.10 | tokio-websockets 0.13 |
 //! | --- | --- | --- | --- |
 //! | memory per idle client | 8.3 kB | 9.8 kB | 9.6 kB |
-//! | the same after a message of 256 KiB | 11 kB | 298 kB | 298 kB |
+//! | memory per idle client after a message of 256 KiB | 11 kB | 298 kB | 298 kB |
 //! | 100-byte calls per second, 64 pairs | 15,700 (24,600) | 16,600 (22,700) | 19,500 (20,000) |
 //! | CPU per call | 23.6 µs (19.1) | 24.6 µs (18.6) | 24.8 µs (22.8) |
 //! | messages of 1 MiB, MB/s | 670 (961) | 485 (844) | 504 (729) |
@@ -88,7 +88,7 @@ pub(super) enum Incoming {
 pub(super) enum ReadError {
     /// I/O error of the connection.
     Io,
-    /// A frame, or a message of several frames, exceeds the limit. The rest of it is unread.
+    /// A frame, or a message of several frames, exceeds the limit. The rest of the frame is unread.
     TooLarge,
     /// The peer violates the protocol; the text describes the violation.
     Protocol(&'static str),
@@ -125,8 +125,9 @@ pub(super) struct Reader<R> {
     begun: Option<(Head, Option<Own>)>,
     /// The unfinished message of several frames: its opcode, its payload so far and its charge.
     message: Option<(u8, BytesMut, Option<Charge>)>,
-    /// The complete frame that continues `message`, until there is memory for both. Stored here
-    /// instead of in a local variable, so that dropping the future of `next` does not lose it.
+    /// The complete frame that continues `message`, until there is memory for the frame and the
+    /// message together. Stored here instead of in a local variable, so that dropping the future of
+    /// `next` does not lose the frame.
     joining: Option<(Head, Bytes)>,
     /// Maximum size of a message, in bytes.
     limit: usize,
@@ -135,8 +136,8 @@ pub(super) struct Reader<R> {
     buffer_charge: Option<Charge>,
     /// Length of the latest large frame, because the next large frame probably has the same length.
     expected: usize,
-    /// Charge for the last message that `next` has returned, if it is large. While `joining` is
-    /// set, the charge for the frame in `joining`.
+    /// Charge for the last message that `next` has returned, if that message is large. While
+    /// `joining` is set, the charge for the frame in `joining`.
     charge: Option<Charge>,
 }
 
@@ -181,20 +182,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Takes the charge for the memory of the last message that [`next`](Self::next) has returned,
-    /// if it is large. A charge that is not taken is released with the next message.
+    /// if that message is large. A charge that is not taken is released with the next message.
     pub(super) fn take_charge(&mut self) -> Option<Charge> {
         self.charge.take()
     }
 
-    /// Returns the next message or control frame; `None` if the peer has closed the socket. Control
-    /// frames between the frames of a message are returned as they arrive.
+    /// Returns the next message or control frame, or `None` if the peer has closed the socket.
+    /// Control frames between the frames of a message are returned as they arrive.
     ///
     /// While the account is exhausted, waits for memory and reads nothing.
     ///
     /// # Errors
     ///
     /// Fails if the socket fails, if the peer violates the protocol, if a message exceeds the
-    /// limit, or if there is no memory for it. Do not call it again after an error.
+    /// limit, or if there is no memory for a message. Do not call this method again after an error.
     ///
     /// # Cancellation
     ///
@@ -261,8 +262,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(Some((head, payload.freeze(), charge)))
     }
 
-    /// Takes the head of a frame from the buffer, if it is complete, and checks it. The limit is
-    /// checked here, so that a too large frame is refused before its payload is read.
+    /// Takes the head of a frame from the buffer, if the head is complete, and checks the head. The
+    /// limit is checked here, so that a frame above the limit is refused before its payload is
+    /// read.
     fn head(&mut self) -> Result<Option<Head>, ReadError> {
         let [first, second, ..] = self.buffer[..] else {
             return Ok(None);
@@ -353,7 +355,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Appends the frame in `joining` to the message that it continues. Waits for memory first.
-    /// Returns the message if it is complete.
+    /// Returns the message if the message is complete.
     ///
     /// # Cancellation
     ///
@@ -412,12 +414,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Reads more bytes, into the memory of an incomplete large frame, otherwise into the buffer.
+    /// Reads more bytes into the memory of an incomplete large frame, or else into the buffer.
     /// Returns false at the end of the stream.
     ///
     /// # Cancellation
     ///
-    /// Bytes that were read are in `begun` or `buffer`, so dropping the future loses none.
+    /// Bytes that were read are in `begun` or `buffer`, so dropping the future loses no bytes.
     async fn fill(&mut self) -> Result<bool, ReadError> {
         if let Some((head, own)) = &mut self.begun
             && head.length > SEPARATE
@@ -473,8 +475,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(count > 0)
     }
 
-    /// Sets the size of the read buffer. If there is no memory for it, the size stays the same,
-    /// because a larger buffer only saves system calls.
+    /// Sets the size of the read buffer. If there is no memory for a larger buffer, the size stays
+    /// the same, because a larger buffer only saves system calls.
     fn set_room(&mut self, room: usize) {
         let beyond = room.saturating_sub(BUFFER_COVERED);
         let paid = match &mut self.buffer_charge {
@@ -512,7 +514,7 @@ async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
 /// Unmasks a payload, eight bytes at a time.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
-    // In native byte order, so that it works on machines of both byte orders.
+    // In native byte order, so that the result is the same on machines of both byte orders.
     let key = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
@@ -572,8 +574,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.progress = Some(progress);
     }
 
-    /// Queues a text frame. Like all methods that queue, it first writes earlier frames if many
-    /// bytes are queued.
+    /// Queues a text frame. Like all methods that queue a frame, this method first writes earlier
+    /// frames if many bytes are queued.
     pub(super) async fn text(&mut self, text: &str) -> Result<(), WriteError> {
         self.put(TEXT, text.as_bytes(), Bytes::new()).await
     }
@@ -610,7 +612,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Fails if the socket fails, or if the peer accepts no byte within the write timeout.
     pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         while !self.joined.is_empty() || !self.large.is_empty() {
-            // One vectored write, so that a head and its payload are written with one system call.
+            // A vectored write, so that one system call writes a head and its payload.
             let mut both = (&mut self.joined).chain(&mut self.large);
             let writing = self.io.write_buf(&mut both);
             match timeout(self.write_timeout, writing).await {
