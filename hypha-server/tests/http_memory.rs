@@ -302,7 +302,8 @@ async fn an_image_costs_as_much_as_is_charged_or_is_refused() -> Result<()> {
     ensure!(status == StatusCode::OK && len > 3 * MIB, "{status}: {len}");
     // The service in this program also holds the pixels, the encoded message and its chunks.
     ensure!(peak < 32 * MIB, "{peak} bytes");
-    // An array of 16 MiB fits into the memory limit, but not together with its image.
+    // An array of 16 MiB fits into the memory limit, but the array and its PNG encoding together do
+    // not.
     let (status, len) = snap(2896, "application/x-npy").await?;
     ensure!(
         status == StatusCode::OK && len > 15 * MIB,

@@ -29,8 +29,8 @@ const BINARIES: [&str; 3] = ["browser_module", "hypha", "hypha-server"];
 
 /// Returns the path of a binary or example of this workspace, building it if necessary.
 ///
-/// If `HYPHA_TEST_PROGRAMS` is set, nothing is built: the variable names a folder with the
-/// programs, whose subfolder `examples` contains the examples.
+/// If `HYPHA_TEST_PROGRAMS` is set, nothing is built: the variable names a folder that contains the
+/// binaries, and the examples in its subfolder `examples`.
 pub fn executable(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
         let folder = PathBuf::from(folder);

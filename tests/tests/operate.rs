@@ -9,8 +9,8 @@ use hypha_rpc_tests::servers::{Kind, Server, http_get};
 
 const HANDBOOK: &str = include_str!("../../docs/operate/README.md");
 
-/// Options of the Python server that the handbook explains. The help omits them, because they have no
-/// effect.
+/// Options of the Python server that the handbook explains. The help omits them, because they have
+/// no effect.
 const WITHOUT_EFFECT: [&str; 1] = ["--startup-functions"];
 
 /// Returns the words of the handbook that begin with `prefix`.

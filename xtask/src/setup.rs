@@ -54,7 +54,8 @@ pub(crate) fn programs(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Installs the compilation target of WebAssembly if `CI` is set, as [`programs`] does.
+/// Installs the compilation target of WebAssembly if `CI` is set. Otherwise prints the command that
+/// installs the target.
 pub(crate) fn browser_target() -> Result<()> {
     if std::env::var_os("CI").is_none() {
         println!("`rustup target add {BROWSER}` is necessary for the tests of WebAssembly");

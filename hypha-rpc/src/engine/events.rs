@@ -108,14 +108,14 @@ event_kinds! {
     WorkspaceStatusChanged = "workspace_status_changed",
 }
 
-/// Compares the name on the wire.
+/// Compares the name on the wire with a string.
 impl PartialEq<str> for EventKind<'_> {
     fn eq(&self, name: &str) -> bool {
         self.as_str() == name
     }
 }
 
-/// Compares the name on the wire.
+/// Compares the name on the wire with a string.
 impl PartialEq<&str> for EventKind<'_> {
     fn eq(&self, name: &&str) -> bool {
         self == *name
@@ -123,7 +123,7 @@ impl PartialEq<&str> for EventKind<'_> {
 }
 
 impl std::fmt::Display for EventKind<'_> {
-    /// Writes the name on the wire.
+    /// Formats the type as its name on the wire, like [`EventKind::as_str`].
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }

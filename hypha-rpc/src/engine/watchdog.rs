@@ -79,8 +79,8 @@ struct Watched {
     slot: Mutex<Slot>,
     /// Whether the task has ended.
     ended: AtomicBool,
-    /// Whether the program's runtime must be woken when the slot is unlocked. Set if that runtime
-    /// found the slot locked, and if the task was moved or has ended.
+    /// Whether the program's runtime must be woken when the slot is unlocked. Set when that runtime
+    /// finds the slot locked, when the task is moved, or when the task ends.
     missed: AtomicBool,
     /// Wakes the task in the program's runtime.
     home: AtomicWaker,

@@ -210,8 +210,8 @@ pub trait NotCaused: Sized {
 
 impl<E> NotCaused for &CausesOf<'_, E> {}
 
-/// Finds the schema of a field of an error, whose type may have no schema. Method lookup prefers
-/// [`Described`], on `&&`, to [`NotDescribed`], on `&`.
+/// Finds the schema of the field type `T` of an error, if `T` has a schema. Method lookup prefers
+/// [`Described`], implemented for `&&`, to [`NotDescribed`], implemented for `&`.
 #[derive(Debug)]
 pub struct SchemaOf<T>(PhantomData<T>);
 

@@ -227,8 +227,8 @@ pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
 }
 
 /// Finds the codec of a callback or stream `T` that may carry `bytes::Bytes`. `R` is `T` with
-/// [`Binary`] in place of these bytes. Method lookup prefers [`OwnSchema`], on `&&`, to
-/// [`OtherSchema`], on `&`.
+/// [`Binary`] in place of these bytes. Method lookup prefers [`OwnSchema`], implemented for `&&`,
+/// to [`OtherSchema`], implemented for `&`.
 #[derive(Debug)]
 pub struct DescribedAs<T, R>(PhantomData<(T, R)>);
 
@@ -555,8 +555,8 @@ pub trait AnyReturn: Sized {
 impl<T> AnyReturn for &ReturnOf<T> {}
 
 /// Adds the error of a method to its schema. Accepts a type that cannot be an error, because rustc
-/// reports such a type where the error is encoded. Method lookup prefers [`ErrorSchema`], on `&&`,
-/// to [`AnyError`], on `&`.
+/// reports such a type where the error is encoded. Method lookup prefers [`ErrorSchema`],
+/// implemented for `&&`, to [`AnyError`], implemented for `&`.
 #[derive(Debug)]
 pub struct ErrorOf<T>(PhantomData<T>);
 

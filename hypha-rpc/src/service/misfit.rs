@@ -14,7 +14,8 @@
 //! | `it`: expected integer or map, got string | the same |
 //! | `it.kind`: expected one of `empty`, `place`, got "gone" | `it`: unknown variant `gone`, .. |
 //!
-//! No other source has the path: `serde_path_to_error` only sees the same buffer.
+//! The crate `serde_path_to_error` does not help: it tracks the reads that fill the buffer, but the
+//! error occurs later, when serde reads from the buffer.
 
 use serde_json::{Map as Object, Value as Schema};
 

@@ -24,7 +24,7 @@ pub(crate) struct Registered {
 }
 
 impl Registered {
-    /// Creates the entry of a service of the library, whose id and options need no check.
+    /// Creates the entry of a service that the library defines. Does not check its id and options.
     pub(crate) fn trusted(service: Service) -> Self {
         let methods = methods(&service);
         Registered {
@@ -35,8 +35,8 @@ impl Registered {
         }
     }
 
-    /// Creates the entry of an interface, a service that was sent to one client. Only that client
-    /// may call it.
+    /// Creates the entry of an interface that was sent to the client `caller`. Only that client may
+    /// call the interface.
     pub(crate) fn interface(service: Service, caller: &str) -> Self {
         Registered {
             only_caller: Some(caller.to_owned()),

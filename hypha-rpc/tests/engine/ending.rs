@@ -204,7 +204,7 @@ async fn handlers_that_take_too_long_are_dropped() {
     breathe().await;
     let begin = Instant::now();
     tokio::join!(client.disconnect(), complete_close(&mut peer));
-    // Handlers are first cancelled, and dropped one second after the grace period.
+    // Handlers are cancelled after the grace period, and dropped one second later.
     assert_passed(begin, seconds(6));
     settled(&client).await;
     assert_eq!(probe.dropped(), 1);

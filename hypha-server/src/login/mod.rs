@@ -138,7 +138,8 @@ impl Login {
         Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
     }
 
-    /// Opens an account of the caller's user or IP address, for memory that outlives the call.
+    /// Opens a memory account for the caller's user or IP address. The account is charged for data
+    /// that outlives the call.
     fn account(&self, ctx: &Context) -> Answer<Account> {
         let state = self.state()?;
         Ok(state.memory.open(&state.account_owner(ctx)))

@@ -273,9 +273,9 @@ impl Budget {
         }
     }
 
-    /// Starts to count all memory of this process above its current use towards the budget,
-    /// including memory that no account is charged for. Returns false on systems that do not report
-    /// the memory of a process.
+    /// Starts to count the memory growth of this process towards the budget, including memory that
+    /// no account is charged for. Returns false on systems that do not report the memory of a
+    /// process.
     ///
     /// # Errors
     ///

@@ -23,9 +23,9 @@ const SHORT_INTERVAL: Duration = Duration::from_millis(10);
 /// The short interval applies while more than the budget divided by this number is in use.
 const SHORT_INTERVAL_FROM: usize = 4;
 
-/// Starts a thread that counts the memory of this process above its current use towards `budget`.
-/// The thread ends after the budget is dropped. Returns false on systems that do not report the
-/// memory of a process.
+/// Starts a thread that counts the memory growth of this process towards `budget`. The thread ends
+/// after the budget is dropped. Returns false on systems that do not report the memory of a
+/// process.
 ///
 /// # Errors
 ///

@@ -502,8 +502,8 @@ impl Progress {
 }
 
 impl Outbox {
-    /// Creates a queue with room for `capacity` bytes, whose frames are charged to `account`. The
-    /// capacity is at least that of four empty frames.
+    /// Creates a queue with room for `capacity` bytes. The frames in the queue are charged to
+    /// `account`. The capacity is at least that of four empty frames.
     pub(crate) fn new(capacity: usize, account: Account) -> (Outbox, Queue) {
         let shared = Arc::new(Shared {
             lanes: Mutex::new(Lanes {

@@ -435,8 +435,8 @@ impl RedisRegistry {
             let Some(listed) = self.listed(pattern, false).await? else {
                 return Ok(None);
             };
-            // Checked before the records are read, because the index entries contain the sizes of
-            // the records.
+            // The index entries contain the sizes of the records, so a search above the limit fails
+            // before it reads a record.
             self.check_found(listed.len(), listed.iter().map(|entry| entry.bytes).sum())?;
             listed.into_iter().map(|entry| entry.member).collect()
         } else {

@@ -378,7 +378,7 @@ impl Server {
         self.state.stats()
     }
 
-    /// Counts all memory of this process above its current use towards
+    /// Counts the memory growth of this process after this call towards
     /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only the memory held for peers.
     /// Returns whether the memory is counted: only Linux reports the memory of a process.
     ///

@@ -227,8 +227,8 @@ impl<T: Element, const N: usize> JsonSchema for Array<T, N> {
     }
 }
 
-/// Reads an array with this number of dimensions, whose elements have the type `T` or are converted
-/// to it.
+/// Reads an array with this number of dimensions. Its elements have the type `T` or are converted
+/// to `T`.
 pub(super) fn read<'de, T: Element, D: Deserializer<'de>>(
     deserializer: D,
     dimensions: Option<usize>,

@@ -1,4 +1,5 @@
-//! Checks recorded messages: decodes, re-encodes from their parts, stamps and assembles them.
+//! Checks recorded messages: decodes and re-encodes them, rebuilds requests from their parts, adds
+//! the server's stamp, and assembles chunks.
 
 use hypha_wire::{
     Args, Binary, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, Value, encode,

@@ -62,8 +62,8 @@ impl Victims {
         })
     }
 
-    /// Calls at a fixed rate until `done` returns true. Latency counts from the scheduled time of a
-    /// call, so that a slow call also counts as a delay of the next calls.
+    /// Sends calls at a fixed rate until `done` returns true. The latency of a call counts from its
+    /// scheduled time, so it includes the wait for a slow earlier call.
     pub fn measure(&mut self, mut done: impl FnMut(Duration) -> Result<bool>) -> Result<Latency> {
         let Victims {
             runtime,

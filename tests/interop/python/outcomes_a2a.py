@@ -72,7 +72,7 @@ async def register(host):
 
 
 def plain(response):
-    """Return a response without the details of an error, whose text differs between the servers."""
+    """Return a response without error details, which differ between the servers."""
     answer = shown(response)
     body = answer["body"]
     if isinstance(body, str) and body.startswith("data:"):

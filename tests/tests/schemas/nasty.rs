@@ -47,7 +47,7 @@ fn method(name: &str, schema: Json) -> Method {
         .schema(schema)
 }
 
-/// Returns the description of a service with all these names, whose descriptions are [`TEXT`].
+/// Returns the description of a service that uses all [`NAMES`], with [`TEXT`] as descriptions.
 pub(crate) fn description() -> Description {
     let properties: serde_json::Map<String, Json> = NAMES
         .into_iter()

@@ -77,7 +77,8 @@ impl Peer {
         }
     }
 
-    /// Creates a file of this program, whose functions report the transferred bytes to `monitor`.
+    /// Creates a file of this program. The file's functions report the transferred bytes to
+    /// `monitor`.
     pub(super) fn local(members: Map, monitor: Arc<Monitor>) -> Self {
         Peer {
             members,

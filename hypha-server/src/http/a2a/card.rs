@@ -155,8 +155,8 @@ impl Card {
     }
 }
 
-/// Returns an object with the member names of the protocol. Omits members that are null, because
-/// the protocol has no nulls.
+/// Returns the object with its member names in camel case, as in the protocol. Omits members that
+/// are null, because the protocol has no nulls.
 fn renamed(object: &Map<String, Json>) -> Map<String, Json> {
     let members = object.iter().filter(|(_, value)| !value.is_null());
     let members = members.map(|(name, value)| {

@@ -17,7 +17,7 @@ pub(super) struct List<'a, 'de> {
     pub(super) next: usize,
     /// Number of items, according to the header.
     pub(super) len: usize,
-    /// Factor by which the items occupy more memory than their size.
+    /// Factor between the size of an item and the memory charged for the item.
     pub(super) copies: usize,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Bytes<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     bytes: &'de [u8],
     next: usize,
-    /// Factor by which the items occupy more memory than their size.
+    /// Factor between the size of an item and the memory charged for the item.
     copies: usize,
 }
 
@@ -116,7 +116,7 @@ pub(super) struct Map<'a, 'de> {
     pub(super) key: usize,
     /// Whether every entry is a list of a key (of any type) and a value, as in an ordered map.
     pub(super) pairs: bool,
-    /// Factor by which the entries occupy more memory than their size.
+    /// Factor between the size of an entry and the memory charged for the entry.
     pub(super) copies: usize,
     /// Position of the key of the member that contains the map.
     pub(super) around: Option<usize>,

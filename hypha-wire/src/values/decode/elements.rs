@@ -30,7 +30,7 @@ const MAX_EMPTY_ROWS: usize = 4096;
 pub(in crate::values) struct Rows<'a, 'd, 'de> {
     /// Decoder that is charged for the memory of the elements. It reads nothing.
     decoder: &'d mut Decoder<'de>,
-    /// Ratio of the memory of the decoded elements to their size in the array.
+    /// Factor between the size of a decoded item and the memory charged for the item.
     copies: usize,
     array: &'a NdArray,
     /// Lengths of the dimensions below this dimension.

@@ -526,8 +526,8 @@ impl<'de> Decoder<'de> {
         self.entries(len, true, Items::Apart, visitor)
     }
 
-    /// Visits a map of `len` entries, or if `pairs` is true a list of `len` pairs, whose header has
-    /// been read.
+    /// Visits a map of `len` entries, or a list of `len` pairs if `pairs` is true. The caller has
+    /// read the header of the map or list.
     fn entries<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -686,10 +686,10 @@ fn signed<'de>(value: impl Into<i64>) -> Token<'de> {
     u64::try_from(value).map_or(Token::Int(value), Token::UInt)
 }
 
-/// Returns the factor by which items occupy more memory than their size. The factor is 0 for items
-/// stored inline, because they are charged with the value that contains them. The factor is 2 for a
-/// list that exceeds its reserved memory, because the old and the new buffer exist at the same time
-/// while the list grows.
+/// Returns the factor between the size of an item and the memory charged for the item. The factor
+/// is 0 for items stored inline, because they are charged with the value that contains them. The
+/// factor is 2 for a list that exceeds its reserved memory, because the old and the new buffer
+/// exist at the same time while the list grows.
 fn copies(items: Items, len: usize) -> usize {
     match items {
         Items::Inline => 0,
