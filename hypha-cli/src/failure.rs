@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The named object does not exist.
     NotFound(String),
+    /// The user may not do this, or the token does not permit it.
+    Denied(String),
     /// A timeout of this program expired.
     Late(String),
     /// The user interrupted the command.
@@ -36,9 +38,10 @@ pub(crate) enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Usage(text) | Failure::NotFound(text) | Failure::Late(text) => {
-                f.write_str(text)
-            }
+            Failure::Usage(text)
+            | Failure::NotFound(text)
+            | Failure::Denied(text)
+            | Failure::Late(text) => f.write_str(text),
             Failure::Interrupted => f.write_str("interrupted"),
         }
     }
@@ -65,6 +68,7 @@ fn code(error: &Error) -> u8 {
         return match failure {
             Failure::Usage(_) => 2,
             Failure::NotFound(_) => 4,
+            Failure::Denied(_) => 5,
             Failure::Late(_) => 7,
             Failure::Interrupted => 130,
         };

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Error, Result};
 use clap::ValueEnum;
+use hypha_wire::is_direction;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -82,11 +83,6 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(text)
     }
-}
-
-/// Returns whether a character changes the direction of the text after it.
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Returns a string from a peer as one line, without control characters.

@@ -1,6 +1,7 @@
 //! [`Description`], the public type of this crate.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use hypha_rpc::service::IntoService;
 use hypha_wire::Value;
@@ -8,6 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::format::Format;
 use crate::model::{Header, Model, Trust};
+use crate::room::Room;
 use crate::{functions, openapi, python, rust, tree, typescript};
 
 /// Description of a service, which can be written in any [`Format`].
@@ -108,7 +110,39 @@ impl Description {
     /// omitted functions.
     #[must_use]
     pub fn openapi(&self) -> Json {
-        openapi::write(&self.model())
+        // Without a limit, the document is always complete.
+        openapi::write(&self.model(), Room::default()).unwrap_or_default()
+    }
+
+    /// Returns the document of [`openapi`](Self::openapi) if it is small enough.
+    ///
+    /// `max_bytes` limits the size of the paths and schemas as JSON text, and also the work: the
+    /// document of a small schema is large if its definitions contain each other, or if it has many
+    /// methods. Use this method for schemas from others.
+    ///
+    /// # Errors
+    ///
+    /// Fails if paths and schemas exceed `max_bytes`.
+    ///
+    /// ```
+    /// # use hypha_rpc::prelude::*;
+    /// # struct Desk;
+    /// # #[hypha_service(id = "desk")]
+    /// # impl Desk {
+    /// #     pub async fn divide(&self, a: f64, b: f64) {}
+    /// # }
+    /// let desk = hypha_schema::Description::of(Desk);
+    /// assert_eq!(desk.openapi_within(10_000)?, desk.openapi());
+    /// assert!(desk.openapi_within(100).is_err());
+    /// # Ok::<(), hypha_schema::TooLarge>(())
+    /// ```
+    pub fn openapi_within(&self, max_bytes: usize) -> Result<Json, TooLarge> {
+        let model = self.model_within(Room::new(max_bytes));
+        let document = match model.table.room.is_exhausted() {
+            true => None,
+            false => openapi::write(&model, Room::new(max_bytes)),
+        };
+        document.ok_or(TooLarge { max_bytes })
     }
 
     /// Returns a TypeScript declaration file for the service object of the JavaScript client.
@@ -185,6 +219,11 @@ impl Description {
 
     /// Returns the types of the service, the input of all formats.
     fn model(&self) -> Model {
+        self.model_within(Room::default())
+    }
+
+    /// Returns the types of the service that fit into `room`.
+    fn model_within(&self, room: Room) -> Model {
         let header = Header::new(&self.id, &self.description, self.url.as_deref());
         Model::new(
             header,
@@ -193,6 +232,23 @@ impl Description {
                 true => Trust::Guessed,
                 false => Trust::Written,
             },
+            room,
         )
     }
 }
+
+/// The error of a description that exceeds its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooLarge {
+    /// The limit, in bytes.
+    pub max_bytes: usize,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the description exceeds {} bytes", self.max_bytes)
+    }
+}
+
+impl std::error::Error for TooLarge {}

@@ -60,6 +60,7 @@ mod properties;
 mod python;
 mod raised;
 mod read;
+mod room;
 mod rust;
 mod standard;
 mod table;
@@ -68,7 +69,7 @@ mod tree;
 mod types;
 mod typescript;
 
-pub use description::Description;
+pub use description::{Description, TooLarge};
 pub use format::{Format, UnknownFormat};
 
 #[cfg(test)]

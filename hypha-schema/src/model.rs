@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json};
 use crate::names::pascal;
 use crate::own_text::own_text;
 use crate::properties::{Property, properties};
-use crate::table::{Table, moved};
+use crate::room::Room;
+use crate::table::{Places, Table, moved};
 use crate::text::comment_lines;
 use crate::types::{Member, MemberKind, Method, Parameter, Type, Types, methods};
 
@@ -65,13 +66,18 @@ pub(crate) enum Trust {
 
 impl Model {
     /// Builds the model of a `service_schema`. `trust` returns the reliability of the schema of the
-    /// method at a path.
+    /// method at a path. `room` limits the size of paths and schemas; what does not fit is omitted,
+    /// and the room of the table is then exhausted.
     pub(crate) fn new(
         header: Header,
         tree: &Map<String, Json>,
         trust: &dyn Fn(&str) -> Trust,
+        room: Room,
     ) -> Model {
-        let mut table = Table::default();
+        let mut table = Table {
+            room,
+            ..Table::default()
+        };
         let mut raw = raw_members(tree, "", trust, &mut table);
         // The order matters: collect all schemas, then merge equal definitions, then convert to
         // types. A type contains the index of its definition in the merged table.
@@ -146,7 +152,11 @@ fn raw_members(
     trust: &dyn Fn(&str) -> Trust,
     table: &mut Table,
 ) -> Vec<(String, Raw)> {
-    let members = tree.iter().map(|(name, schema)| {
+    let members = tree.iter().map_while(|(name, schema)| {
+        // Each method repeats the names of the groups around it.
+        if !table.room.take(path.len() + name.len()) {
+            return None;
+        }
         let path = format!("{path}{name}");
         let member = match schema {
             Json::Object(map) => match map.get("type") {
@@ -164,7 +174,7 @@ fn raw_members(
             // Functions in a list have no names, so callers cannot call them.
             _ => Raw::Value(Json::Object(Map::new())),
         };
-        (name.clone(), member)
+        Some((name.clone(), member))
     });
     members.collect()
 }
@@ -181,8 +191,9 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
         },
         None => None,
     };
+    let mut places = Places::new();
     let parameter = |property: Property<'_>| {
-        let mut schema = table.collect(property.schema, parameters);
+        let mut schema = table.collect(property.schema, parameters, &mut places);
         // The Python client guesses `string` for an argument without a type, so the type is
         // unknown.
         if trust == Trust::Guessed && schema["type"] == "string" {
@@ -199,12 +210,12 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
         returns: Type::Any,
         returns_schema: match returns {
             Json::Null => Json::Object(Map::new()),
-            returns => table.collect(returns, returns),
+            returns => table.collect(returns, returns, &mut Places::new()),
         },
         error: None,
         error_schema: function
             .get(SCHEMA_ERROR)
-            .map(|error| table.collect(error, error)),
+            .map(|error| table.collect(error, error, &mut Places::new())),
     }
 }
 

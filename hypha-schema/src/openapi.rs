@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::functions::omitted_of;
 use crate::model::{Header, Model};
 use crate::names::{Names, pascal};
+use crate::room::Room;
 use crate::standard::{definition_names, object, sendable, standard};
 use crate::types::{Method, Type};
 
@@ -27,14 +28,18 @@ const FAILURES: [(&str, &str); 6] = [
     ("504", "The service did not respond in time."),
 ];
 
-/// Returns the document.
-pub(crate) fn write(model: &Model) -> Json {
+/// Returns the document, or `None` if its paths and schemas exceed `room`.
+pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
     let names = definition_names(model);
     let refer = |index: usize| format!("#/components/schemas/{}", names[index]);
-    let definitions = model.table.definitions.iter().zip(&names);
-    let mut schemas: Map<String, Json> = definitions
-        .map(|(definition, name)| (name.clone(), standard(&definition.schema, &refer)))
-        .collect();
+    let mut schemas = Map::new();
+    for (definition, name) in model.table.definitions.iter().zip(&names) {
+        let schema = standard(&definition.schema, &refer);
+        if !room.take(name.len()) || !room.take_json(&schema) {
+            return None;
+        }
+        schemas.insert(name.clone(), schema);
+    }
     let mut others = Names::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
     // A definition of the service may already have this name.
     let failure = others.fresh("Failure");
@@ -72,9 +77,13 @@ pub(crate) fn write(model: &Model) -> Json {
             }),
         );
         operation.insert("responses".to_owned(), responses(method, &refer, &failure));
-        paths.insert(path(&method.path), json!({ "post": operation }));
+        let (path, operation) = (path(&method.path), json!({ "post": operation }));
+        if !room.take(path.len()) || !room.take_json(&operation) {
+            return None;
+        }
+        paths.insert(path, operation);
     }
-    json!({
+    Some(json!({
         "openapi": "3.1.0",
         "info": {
             "title": model.header.short_id,
@@ -90,7 +99,7 @@ pub(crate) fn write(model: &Model) -> Json {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
-    })
+    }))
 }
 
 /// Returns the server object: the URL of the service, or a template for a service that is not

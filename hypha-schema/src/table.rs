@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::keywords::{map_inner, tidy};
 use crate::names;
+use crate::room::Room;
 
 /// Prefix of a `$ref` to a definition in the table: `#/table/<index>`. It replaces references to
 /// the `$defs` of a single function.
@@ -28,7 +29,12 @@ pub(crate) struct Definition {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) definitions: Vec<Definition>,
+    /// Bytes of schemas that may still be added.
+    pub(crate) room: Room,
 }
+
+/// Places in one root schema, with the indices of their definitions in the table.
+pub(crate) type Places = HashMap<String, usize>;
 
 /// Maximum depth to which two definitions with the same name are compared. Deeper differences do
 /// not occur in practice; a malicious schema with such differences only gets wrong types for its
@@ -37,14 +43,16 @@ const ROUNDS: usize = 32;
 
 impl Table {
     /// Returns `schema` with its references into `root` replaced by references into the table.
-    pub(crate) fn collect(&mut self, schema: &Json, root: &Json) -> Json {
-        let mut places = HashMap::new();
+    /// `places` contains the definitions of `root` that are in the table already.
+    ///
+    /// If the room of the table is exhausted, returns a schema that accepts any value.
+    pub(crate) fn collect(&mut self, schema: &Json, root: &Json, places: &mut Places) -> Json {
         let mut waiting = VecDeque::new();
-        let schema = self.refer(schema, root, &mut places, &mut waiting);
+        let schema = self.refer(schema, root, places, &mut waiting);
         // Use a queue, because recursion would overflow the stack on a long chain of references.
         while let Some((index, place)) = waiting.pop_front() {
             if let Some(definition) = target(root, &place) {
-                let definition = self.refer(definition, root, &mut places, &mut waiting);
+                let definition = self.refer(definition, root, places, &mut waiting);
                 self.definitions[index].schema = definition;
             }
         }
@@ -57,9 +65,13 @@ impl Table {
         &mut self,
         schema: &Json,
         root: &Json,
-        places: &mut HashMap<String, usize>,
+        places: &mut Places,
         waiting: &mut VecDeque<(usize, String)>,
     ) -> Json {
+        // References to parts of each other copy these parts again and again.
+        if !self.room.take_json(schema) {
+            return json!({});
+        }
         map_schema(schema, &mut |schema| {
             tidy(schema);
             let Some(reference) = schema.get("$ref") else {

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use schemars::JsonSchema;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::tree::{add_function, members};
 use crate::{Description, Format};
@@ -742,4 +742,48 @@ proptest! {
         }
             prop_assert!(!description.openapi().to_string().is_empty());
     }
+}
+
+/// Returns a schema whose parts contain each other, so that its document is many times as large.
+fn inflated() -> Json {
+    let mut part = json!({"type": "string"});
+    for _ in 0..50 {
+        part = json!({"type": "object", "properties": {"p": part}});
+    }
+    let place = |depth: usize| format!("#/$defs/D{}", "/properties/p".repeat(depth));
+    let properties: Map<String, Json> = (0..50)
+        .map(|depth| (format!("a{depth}"), json!({"$ref": place(depth)})))
+        .collect();
+    json!({"type": "object", "properties": properties, "$defs": {"D": part}})
+}
+
+#[test]
+fn documents_have_a_maximum_size() {
+    let schema = json!({"name": "f", "parameters": inflated()});
+    let described = describe([method("f", schema)]);
+    let whole = described.openapi();
+    assert!(
+        described
+            .openapi_within(1 << 20)
+            .is_ok_and(|it| it == whole)
+    );
+    let size = whole.to_string().len();
+    let refused = described.openapi_within(size / 3).unwrap_err();
+    assert_eq!(refused.max_bytes, size / 3);
+    // Each method repeats the long name of its group.
+    let names: Map<String, Json> = (0..1000)
+        .map(|number| {
+            (
+                format!("f{number}"),
+                json!({"type": "function", "function": {}}),
+            )
+        })
+        .collect();
+    let tree = json!({"g".repeat(100_000): names});
+    let described = Description::from_schema("desk", tree);
+    assert!(described.openapi_within(4 << 20).is_err());
+    // Many methods with empty schemas.
+    let described = Description::from_schema("desk", names.into());
+    assert!(described.openapi_within(100_000).is_err());
+    assert!(described.openapi_within(4 << 20).is_ok());
 }

@@ -1,5 +1,7 @@
 //! Sanitizes untrusted strings for comments and literals of any language.
 
+use hypha_wire::is_direction;
+
 /// Returns the lines of a string for a comment, without control characters, other line separators
 /// and direction marks, and without empty lines at both ends.
 pub(crate) fn comment_lines(text: &str) -> Vec<String> {
@@ -22,12 +24,6 @@ pub(crate) fn comment_lines(text: &str) -> Vec<String> {
     let first = lines.iter().position(|line| !line.is_empty());
     lines.drain(..first.unwrap_or(0));
     lines
-}
-
-/// Returns whether `c` is a Unicode line separator or changes the text direction. Compilers warn
-/// about such characters, because source code with them looks different from the code that runs.
-pub(crate) fn is_direction(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
 /// Returns a string literal that is valid in both JavaScript and Python: JSON in which the only

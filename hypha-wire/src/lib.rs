@@ -75,6 +75,7 @@
 //! | `pack` | msgpack markers and headers |
 //! | `address` | [`ServiceId`], [`ServiceUrl`]: addresses, ids and URLs |
 //! | `case` | [`Case`]: keys in camelCase and snake_case |
+//! | `text` | [`is_direction`]: characters that change how a text looks |
 //! | [`keys`] | names fixed by the protocol |
 //!
 //! # Features
@@ -96,6 +97,7 @@ mod case;
 pub mod keys;
 mod messages;
 mod pack;
+mod text;
 mod values;
 
 pub use address::{
@@ -108,6 +110,7 @@ pub use messages::chunks::{ChunkError, ChunkStore};
 pub use messages::extra::{EncryptedExtra, Extra, FullPromise, IncomingArgs, Promise};
 pub use messages::message::{Message, Stamp, Stamped};
 pub use messages::rope::Rope;
+pub use text::is_direction;
 pub use values::array::{ArrayError, NdArray};
 #[cfg(feature = "ndarray")]
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! Tests the program `hypha` on both servers, with services in Rust and Python.
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use hypha_rpc_tests::cases::run_blocking;
@@ -15,7 +16,7 @@ struct Hypha<'a> {
 }
 
 impl Hypha<'_> {
-    fn output(&self, arguments: &[&str]) -> Result<Output> {
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(executable("hypha")?);
         for variable in ["HYPHA_WORKSPACE", "HYPHA_CONTEXT"] {
             command.env_remove(variable);
@@ -24,7 +25,12 @@ impl Hypha<'_> {
         command
             .env("HYPHA_SERVER_URL", self.url)
             .env("HYPHA_TOKEN", ROOT_TOKEN);
-        Ok(command.args(arguments).output()?)
+        command.args(arguments);
+        Ok(command)
+    }
+
+    fn output(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(self.command(arguments)?.output()?)
     }
 
     fn stdout(&self, arguments: &[&str]) -> Result<String> {
@@ -70,6 +76,11 @@ fn services(url: &str, host: Language) -> Result<()> {
     );
     hypha.failure(&["call", &target("no_such_method")], 4)?;
     hypha.failure(&["call", &format!("{workspace}/nobody:desk.add")], 4)?;
+    let schema = ["schema", "--service", id, "--format", "typescript"];
+    ensure!(
+        hypha.stdout(&schema)?.contains("export interface"),
+        "no interface"
+    );
     let bench = ["bench", &target("echo"), "1", "--duration", "100ms"];
     let measured = hypha.json(&bench)?;
     ensure!(measured["calls"].as_u64() > Some(0), "{measured}");
@@ -92,6 +103,10 @@ fn administration(url: &str) -> Result<()> {
     let token = hypha.stdout(&["token", "create", "--permission", "read"])?;
     let user = hypha.json(&["token", "inspect", token.trim()])?;
     ensure!(user["scope"]["workspaces"]["ws-user-root"] == "r", "{user}");
+    hypha.failure(&["token", "create", "--for", "no-such-workspace"], 4)?;
+    let mut anonymous = hypha.command(&["token", "create"])?;
+    let anonymous = anonymous.env_remove("HYPHA_TOKEN").output()?;
+    ensure!(anonymous.status.code() == Some(5), "{anonymous:?}");
     hypha.stdout(&["token", "revoke", token.trim()])?;
     hypha.failure(&["whoami", "--token", token.trim()], 5)?;
 
@@ -106,13 +121,56 @@ fn administration(url: &str) -> Result<()> {
         clients.iter().any(|found| found["id"] == address.as_str()),
         "{clients:?}"
     );
+    hypha.stdout(&["ping", &address, "--count", "1"])?;
+    let mut watch = hypha.command(&["watch", "plate_ready", "--count", "1"])?;
+    let watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watch = watch.spawn()?;
+    let mut note = String::new();
+    let notes = watch.stderr.take().context("no standard error")?;
+    BufReader::new(notes).read_line(&mut note)?;
+    ensure!(note == "watching ws-user-root\n", "{note}");
+    runtime.block_on(client.emit("plate_ready", "*", hypha_rpc::Value::from(2)))?;
+    let watched = String::from_utf8(watch.wait_with_output()?.stdout)?;
+    ensure!(watched.starts_with("plate_ready "), "{watched}");
     hypha.stdout(&["kick", &address])?;
     hypha.failure(&["kick", "ws-user-root/nobody"], 4)?;
     hypha.stdout(&["logs"])?;
     runtime.block_on(client.disconnect());
 
+    contexts(&hypha)?;
     hypha.stdout(&["workspace", "delete", &id, "--yes"])?;
     hypha.failure(&["workspace", "delete", &id, "--yes"], 4)
+}
+
+/// Logs in with a token, uses the context, and logs out.
+fn contexts(hypha: &Hypha<'_>) -> Result<()> {
+    let name = format!("hypha-command-{}", hypha_wire::random_id());
+    let config = std::env::temp_dir().join(name);
+    let run = |arguments: &[&str]| -> Result<Output> {
+        let mut command = hypha.command(arguments)?;
+        let command = command.env("HYPHA_CONFIG", &config).stdin(Stdio::piped());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let mut input = child.stdin.take().context("no input")?;
+        // A command that reads no input may have ended already.
+        let _ = input.write_all(ROOT_TOKEN.as_bytes());
+        drop(input);
+        Ok(child.wait_with_output()?)
+    };
+    for (arguments, code) in [
+        (&["login", "--with-token", "--context", "lab"][..], 0),
+        (&["whoami", "--context", "lab"][..], 0),
+        // The root token has no expiry.
+        (&["logout", "--context", "lab", "--revoke"][..], 5),
+        (&["logout", "--context", "lab", "--local"][..], 0),
+    ] {
+        let output = run(arguments)?;
+        ensure!(
+            output.status.code() == Some(code),
+            "{arguments:?}: {output:?}"
+        );
+    }
+    Ok(std::fs::remove_file(&config)?)
 }
 
 macro_rules! at_both_servers {

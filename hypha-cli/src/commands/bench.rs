@@ -16,6 +16,10 @@ use crate::interrupt::{GRACE, unless_interrupted};
 use crate::values::{self, Source};
 use crate::{duration, output};
 
+/// Number of ranges of the histogram.
+const RANGES: usize = 12;
+/// Width of the longest bar of the histogram, in characters.
+const WIDTH: usize = 40;
 /// Maximum number of errors that are printed.
 const ERRORS: usize = 3;
 
@@ -152,6 +156,10 @@ fn report(mut outcome: Outcome, elapsed: Duration, options: &Options) -> Result<
             "concurrency": options.concurrency,
             "calls_per_second": rate,
             "latency_ms": latency.collect::<serde_json::Map<_, _>>(),
+            "histogram": histogram(&outcome.times)
+                .into_iter()
+                .map(|(ms, calls)| json!({"up_to_ms": ms, "calls": calls}))
+                .collect::<Vec<_>>(),
         }))?;
     } else {
         let mut fields = vec![
@@ -166,6 +174,7 @@ fn report(mut outcome: Outcome, elapsed: Duration, options: &Options) -> Result<
                 .map(|(name, ms)| (*name, format!("{ms:.3} ms"))),
         );
         output::write(&super::whoami::text(&fields), None)?;
+        output::write(&bars(&histogram(&outcome.times)), None)?;
     }
     for error in &outcome.errors {
         output::note(&format!("failed: {}", output::line(error)));
@@ -174,6 +183,40 @@ fn report(mut outcome: Outcome, elapsed: Duration, options: &Options) -> Result<
         0 => Ok(()),
         failed => anyhow::bail!("{failed} of {} calls have failed", failed + count as u64),
     }
+}
+
+/// Returns the number of calls in ranges of time, whose ends form a geometric series from the
+/// shortest to the longest call. Each range has its upper end, in milliseconds.
+fn histogram(sorted: &[Duration]) -> Vec<(f64, usize)> {
+    let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
+    let (Some(min), Some(max)) = (sorted.first().map(ms), sorted.last().map(ms)) else {
+        return Vec::new();
+    };
+    // Above 0, because a series cannot begin with 0.
+    let min = min.max(0.001);
+    let mut begin = 0;
+    let ranges = (1..=RANGES).map(|range| {
+        let end = min * (max / min).max(1.0).powf(range as f64 / RANGES as f64);
+        // The last range has all others, also if its end is rounded down.
+        let until = match range {
+            RANGES => sorted.len(),
+            _ => sorted.partition_point(|time| ms(time) <= end),
+        };
+        let count = until.saturating_sub(begin);
+        begin = begin.max(until);
+        (end, count)
+    });
+    ranges.collect()
+}
+
+/// Formats a histogram as bars.
+fn bars(histogram: &[(f64, usize)]) -> String {
+    let most = histogram.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let rows = histogram.iter().map(|(end, count)| {
+        let width = (count * WIDTH).div_ceil(most.max(1));
+        format!("{end:>12.3} ms  {:<WIDTH$}  {count}\n", "#".repeat(width))
+    });
+    rows.collect()
 }
 
 /// Returns the duration within which this fraction of the calls completed, in milliseconds.
@@ -187,6 +230,25 @@ fn quantile(sorted: &[Duration], part: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_call_is_in_one_range() {
+        let times: Vec<Duration> = (1..=1000).map(Duration::from_micros).collect();
+        let ranges = histogram(&times);
+        assert_eq!(ranges.len(), RANGES);
+        assert_eq!(ranges.iter().map(|(_, count)| count).sum::<usize>(), 1000);
+        assert!((ranges[RANGES - 1].0 - 1.0).abs() < 1e-9);
+        assert!(ranges[0].1 < ranges[RANGES - 1].1);
+        assert!(histogram(&[]).is_empty());
+        let same = histogram(&[Duration::ZERO; 3]);
+        assert_eq!(same.iter().map(|(_, count)| count).sum::<usize>(), 3);
+        let text = bars(&[(0.5, 1), (1.0, 2)]);
+        let half = "#".repeat(WIDTH / 2);
+        assert!(
+            text.starts_with(&format!("       0.500 ms  {half} ")),
+            "{text}"
+        );
+    }
 
     #[test]
     fn quantiles_are_those_of_the_sorted_times() {

@@ -25,7 +25,8 @@ const PIECE: usize = 256 * 1024;
 /// argument by name.
 ///
 /// A value can also come from a file: `@FILE` is the JSON value in a .json file, the array in a
-/// .npy file, and the bytes of any other file. `-` is the standard input. `@file:FILE` is a file
+/// .npy file, and the bytes of any other file. For a parameter that takes an array, a PNG image is
+/// the array of its pixels. `-` is the standard input. `@file:FILE` is a file
 /// that the service reads in pieces. `@callback` is a function that prints its arguments. A
 /// parameter that the schema declares as a function gets such a function automatically.
 ///

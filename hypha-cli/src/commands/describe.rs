@@ -10,6 +10,7 @@ use crate::commands::services::visibility;
 use crate::connection::ConnectionOptions;
 use crate::failure::Failure;
 use crate::output::{self, Style, paint};
+use crate::values;
 
 /// Show the methods of a service, with an example of a call
 ///
@@ -133,20 +134,30 @@ impl Method {
         self.required.iter().any(|required| required == name)
     }
 
-    /// Returns a command that calls the method with sample values of the right types.
-    fn example(&self, id: &str) -> String {
-        let target = quoted(&output::line(&format!("{id}.{}", self.name)));
-        let mut words = vec!["hypha".to_owned(), "call".to_owned(), target];
+    /// Returns a command that calls the method with sample values of the right types. Returns
+    /// `None` if `hypha call` would take a name for something else, such as an option.
+    fn example(&self, id: &str) -> Option<String> {
+        let target = format!("{id}.{}", self.name);
+        let is_target = super::call::split(&target).is_ok_and(|it| it == (id, &*self.name));
+        let mut words = vec![target];
         let required = self
             .parameters
             .iter()
             .filter(|(name, _)| self.is_required(name));
+        let definitions = self.schema.as_ref();
+        let definitions = definitions.and_then(|schema| schema.pointer("/parameters/$defs"));
         for (name, schema) in required {
-            if let Some(value) = sample(schema) {
-                words.push(quoted(&output::line(&format!("{name}={value}"))));
+            if let Some(value) = sample(schema, definitions) {
+                if !values::is_name(name) {
+                    return None;
+                }
+                words.push(format!("{name}={value}"));
             }
         }
-        words.join(" ")
+        let is_plain = |word: &String| !word.starts_with('-') && output::line(word) == *word;
+        let is_plain = is_target && words.iter().all(is_plain);
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        is_plain.then(|| format!("hypha call {}", words.join(" ")))
     }
 }
 
@@ -193,7 +204,9 @@ fn as_text(id: &str, service: &RemoteService, methods: &[Method], only_one: bool
                 );
             }
         }
-        text += &indented(4, &method.example(id));
+        if let Some(example) = method.example(id) {
+            text += &indented(4, &example);
+        }
     }
     text
 }
@@ -263,38 +276,98 @@ fn type_of(schema: &Json) -> String {
     }
 }
 
+/// Maximum depth of a sample value. Schemas of services may refer to themselves.
+const DEPTH_MAX: usize = 4;
+/// Maximum number of members of an object in a sample value.
+const MEMBERS_MAX: usize = 8;
+
 /// Returns a sample value in command-line syntax, or `None` if the program supplies the value
-/// itself.
-fn sample(schema: &Json) -> Option<String> {
-    for key in ["default", "const"] {
-        if let Some(value) = schema.get(key) {
-            return Some(value.to_string());
+/// itself. `definitions` are those to which references in the schema point.
+fn sample(schema: &Json, definitions: Option<&Json>) -> Option<String> {
+    let mut schema = resolved(schema, definitions);
+    for _ in 0..DEPTH_MAX {
+        match alternative(schema) {
+            Some(first) if own_sample(schema).is_none() => schema = resolved(first, definitions),
+            _ => break,
         }
-    }
-    let first = |key: &str| schema.get(key).and_then(Json::as_array)?.first();
-    if let Some(example) = first("examples").or_else(|| first("enum")) {
-        return Some(example.to_string());
     }
     match schema.get(KIND).and_then(Json::as_str) {
         Some("function") => return None,
         Some("ndarray") => return Some("@array.npy".to_owned()),
         Some("file") => return Some("@file:data.bin".to_owned()),
-        Some("set") => return Some("[]".to_owned()),
         _ => {}
     }
-    if let Some(kind) = first("anyOf").or_else(|| first("oneOf")) {
-        return sample(kind);
+    if type_of(schema) == "bytes" {
+        return Some("@data.bin".to_owned());
     }
-    Some(match type_of(schema).as_str() {
-        "number" => "1.5".to_owned(),
-        "integer" => "1".to_owned(),
-        "boolean" => "true".to_owned(),
-        "string" => "text".to_owned(),
-        "bytes" => "@data.bin".to_owned(),
-        kind if kind.starts_with("list") => "[]".to_owned(),
-        "object" => "{}".to_owned(),
-        _ => "null".to_owned(),
+    Some(match sample_json(schema, definitions, DEPTH_MAX) {
+        // A word that is no JSON is a string.
+        Json::String(text) if text == TEXT => text,
+        value => value.to_string(),
     })
+}
+
+/// Sample of a string.
+const TEXT: &str = "text";
+
+/// Returns a sample value for a schema: an example by its author, or a value of its type.
+fn sample_json(schema: &Json, definitions: Option<&Json>, depth: usize) -> Json {
+    let schema = resolved(schema, definitions);
+    if let Some(value) = own_sample(schema) {
+        return value.clone();
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return Json::Null;
+    };
+    if let Some(first) = alternative(schema) {
+        return sample_json(first, definitions, depth);
+    }
+    if let Some(members) = schema.get("properties").and_then(Json::as_object) {
+        let required = schema.get("required").and_then(Json::as_array);
+        let required = required.into_iter().flatten().filter_map(Json::as_str);
+        let members = required.filter_map(|name| Some((name, members.get(name)?)));
+        let members = members.take(MEMBERS_MAX);
+        return members
+            .map(|(name, schema)| (name.to_owned(), sample_json(schema, definitions, depth)))
+            .collect::<Map<_, _>>()
+            .into();
+    }
+    match type_of(schema).as_str() {
+        "number" => json!(1.5),
+        "integer" => json!(1),
+        "boolean" => json!(true),
+        "string" => json!(TEXT),
+        "object" => json!({}),
+        "set" => json!([]),
+        kind if kind.starts_with("list") || kind.starts_with("set of") => json!([]),
+        _ => Json::Null,
+    }
+}
+
+/// Returns the value that the author of a schema suggests.
+fn own_sample(schema: &Json) -> Option<&Json> {
+    let first = |key: &str| schema.get(key).and_then(Json::as_array)?.first();
+    let own = schema.get("default").or_else(|| schema.get("const"));
+    own.or_else(|| first("examples")).or_else(|| first("enum"))
+}
+
+/// Returns the first alternative of a schema.
+fn alternative(schema: &Json) -> Option<&Json> {
+    let first = |key: &str| schema.get(key).and_then(Json::as_array)?.first();
+    first("anyOf").or_else(|| first("oneOf"))
+}
+
+/// Follows the references of a schema.
+fn resolved<'a>(mut schema: &'a Json, definitions: Option<&'a Json>) -> &'a Json {
+    for _ in 0..DEPTH_MAX {
+        let name = schema.get("$ref").and_then(Json::as_str);
+        let name = name.and_then(|name| name.strip_prefix("#/$defs/"));
+        match name.and_then(|name| definitions?.get(name)) {
+            Some(found) => schema = found,
+            None => break,
+        }
+    }
+    schema
 }
 
 /// Quotes a word if the shell would otherwise change it.
@@ -344,9 +417,75 @@ mod tests {
                 Some("@data.bin"),
             ),
             (json!(true), "any", Some("null")),
+            (
+                json!({"anyOf": [{"x-hypha-type": "ndarray"}, {"type": "null"}]}),
+                "array of numbers | null",
+                Some("@array.npy"),
+            ),
         ] {
             assert_eq!(type_of(&schema), name);
-            assert_eq!(sample(&schema).as_deref(), example, "{name}");
+            assert_eq!(sample(&schema, None).as_deref(), example, "{name}");
+        }
+    }
+
+    #[test]
+    fn samples_follow_references() {
+        let definitions = json!({
+            "Point": {
+                "type": "object",
+                "properties": {
+                    "x": {"type": "number"},
+                    "y": {"type": "number", "default": 2.0},
+                    "name": {"type": "string"},
+                    "mode": {"$ref": "#/$defs/Mode"},
+                },
+                "required": ["x", "y", "mode"],
+            },
+            "Mode": {"enum": ["fast", "slow"]},
+            "Loop": {"$ref": "#/$defs/Loop"},
+            "Tree": {
+                "type": "object",
+                "properties": {"left": {"$ref": "#/$defs/Tree"}},
+                "required": ["left"],
+            },
+        });
+        let of = |name: &str| {
+            let schema = json!({"$ref": format!("#/$defs/{name}")});
+            sample(&schema, Some(&definitions)).unwrap()
+        };
+        assert_eq!(of("Point"), r#"{"x":1.5,"y":2.0,"mode":"fast"}"#);
+        assert_eq!(of("Mode"), "\"fast\"");
+        assert_eq!(of("Loop"), "null");
+        assert!(of("Tree").contains("null") && of("Tree").len() < 100);
+    }
+
+    #[test]
+    fn examples_call_what_they_show() {
+        let example = |method: &str, parameter: &str| {
+            let parameters = [(parameter.to_owned(), json!({"type": "string"}))];
+            let method = Method {
+                name: method.to_owned(),
+                text: String::new(),
+                parameters: parameters.into_iter().collect(),
+                required: vec![parameter.to_owned()],
+                returns: None,
+                schema: None,
+            };
+            method.example("ws/client:desk")
+        };
+        let plain = example("say", "text").unwrap();
+        assert_eq!(plain, "hypha call ws/client:desk.say text=text");
+        let odd = example("$(id)'", "text").unwrap();
+        assert_eq!(odd, r"hypha call 'ws/client:desk.$(id)'\''' text=text");
+        for (method, parameter) in [
+            ("say", "--output"),
+            ("say", "a=b"),
+            ("say", "@file"),
+            ("say\u{202e}", "text"),
+            ("x/other:victim.delete", "text"),
+            ("a\nb", "text"),
+        ] {
+            assert_eq!(example(method, parameter), None, "{method} {parameter}");
         }
     }
 

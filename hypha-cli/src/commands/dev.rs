@@ -66,7 +66,7 @@ enum Speed {
     Fast,
 }
 
-/// Sample methods: a sum, a greeting, streams, a progress report, a form, an array and an error.
+/// Sample methods: a sum, a greeting, streams, a progress report, a form, arrays and an error.
 #[hypha_service(id = "sample", visibility = "public")]
 impl Sample {
     /// Add two numbers.
@@ -168,6 +168,36 @@ impl Sample {
         Ok("done".to_owned())
     }
 
+    /// Smooth an array: each number becomes the mean of its surroundings.
+    pub(crate) async fn smooth(
+        &self,
+        /// Rows of numbers, at most 1000000 in all.
+        image: NdArray,
+    ) -> anyhow::Result<NdArray> {
+        let &[height, width] = image.shape() else {
+            let count = image.shape().len();
+            anyhow::bail!("the array has {count} dimensions, and needs 2");
+        };
+        let most = (ITEMS * ITEMS) as usize;
+        let len = image.len();
+        anyhow::ensure!(len <= most, "the array has {len} numbers, more than {most}");
+        let numbers: Vec<f64> = image.iter_f64()?.collect();
+        let mean = |y: usize, x: usize| {
+            let rows = y.saturating_sub(1)..(y + 2).min(height);
+            let near = rows.flat_map(|y| {
+                let columns = x.saturating_sub(1)..(x + 2).min(width);
+                columns.map(move |x| (y, x))
+            });
+            let (sum, count) = near.fold((0.0, 0.0), |(sum, count), (y, x)| {
+                (sum + numbers[y * width + x], count + 1.0)
+            });
+            sum / count
+        };
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+        let smooth: Vec<f64> = places.map(|(y, x)| mean(y, x)).collect();
+        Ok(NdArray::from_vec([height, width], smooth)?)
+    }
+
     /// Return an image of waves, with brightness from 0 to 255.
     pub(crate) async fn image(
         &self,
@@ -266,6 +296,10 @@ Try in another terminal:
   hypha call public/sample.count to=3
   hypha call public/sample.work steps=5
   hypha call public/sample.image --output image.npy
+  hypha call public/sample.smooth @image.npy
+
+As tools of an assistant (MCP), at this URL or with the command `hypha mcp public/sample`:
+  {url}/public/mcp/dev:sample/mcp
 
 In Python (pip install hypha-rpc):
   from hypha_rpc.sync import connect_to_server

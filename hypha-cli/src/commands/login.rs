@@ -203,7 +203,14 @@ pub(crate) async fn logout(options: LogoutOptions) -> Result<()> {
         };
         let client = connection.options().silent(true).await?;
         let revoked = super::token::revoke_at(&client, token).await;
+        let has_expiry = client.user().expires_at.is_some();
         client.disconnect().await;
+        if revoked.is_err() && !has_expiry {
+            let text = "this token has no expiry, so it cannot be revoked, and was not removed. A \
+                        root token ends when the server gets another one (--root-token). `hypha \
+                        logout` without --revoke removes it from the context";
+            return Err(Failure::Denied(text.into()).into());
+        }
         revoked.context("the token was not removed, because it cannot be revoked")?;
     }
     if let Some(profile) = config.contexts.get_mut(&name) {

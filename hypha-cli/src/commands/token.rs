@@ -10,6 +10,7 @@ use hypha_rpc::workspace::{ManagerError, TokenConfig, UserInfo};
 
 use crate::commands::whoami;
 use crate::connection::ConnectionOptions;
+use crate::failure::Failure;
 use crate::{duration, output};
 
 /// Create, revoke and inspect tokens
@@ -102,16 +103,22 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             client_id,
             scope,
         } => {
+            if connection.resolve()?.token.is_none() {
+                // The workspace of an anonymous user ends with the connection.
+                let text = "cannot create a token for an anonymous user: log in with `hypha \
+                            login`, or set --token";
+                return Err(Failure::Denied(text.into()).into());
+            }
             let config = TokenConfig {
                 expires_in: Some(expires_in.as_secs()),
-                workspace: target,
+                workspace: target.clone(),
                 permission: Some(permission.as_str().into()),
                 extra_scopes: Some(scope).filter(|scope| !scope.is_empty()),
                 client_id,
                 ..TokenConfig::default()
             };
             let client = connection.connect().await?;
-            let token = client.manager().await?.generate_token(Some(config)).await;
+            let token = create(&client, target.as_deref(), config).await;
             client.disconnect().await;
             output::say(&token?)
         }
@@ -135,6 +142,18 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             output::write(&whoami::text(&whoami::about(&user)), None)
         }
     }
+}
+
+/// Creates a token for the workspace `target`, or for that of the connection.
+async fn create(client: &Client, target: Option<&str>, config: TokenConfig) -> Result<String> {
+    let manager = client.manager().await?;
+    if let Some(target) = target {
+        let of_target = || format!("cannot create a token for the workspace `{target}`");
+        // Administrators could create a token for a workspace that does not exist.
+        let found = manager.get_workspace_info(Some(target.to_owned())).await;
+        found.with_context(of_target)?;
+    }
+    Ok(manager.generate_token(Some(config)).await?)
 }
 
 /// Returns the user of a token.

@@ -1,5 +1,7 @@
 //! `hypha watch` and `hypha logs`: print the events and the log of a workspace.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use clap::Args;
 use futures_util::StreamExt as _;
@@ -27,7 +29,8 @@ const KINDS: [EventKind<'static>; 8] = [
 /// Print the events of the workspace as they arrive
 ///
 /// Without names, prints the events of the server: clients and services that were added or removed,
-/// and changes of the workspace. Ctrl-C ends the command.
+/// and changes of the workspace. Clients that offer no services, such as this command, are left
+/// out. Ctrl-C ends the command.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -63,6 +66,10 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
     let streams = kinds.iter().map(|kind| client.events(kind));
     let mut events = futures_util::stream::select_all(streams);
     client.subscribe(kinds.iter().copied()).await?;
+    let mut announced = match options.kinds.is_empty() {
+        true => Announced::now(client).await,
+        false => None,
+    };
     output::note(&format!("watching {}", client.workspace()));
     let mut count = 0;
     while options.count.is_none_or(|most| count < most) {
@@ -73,8 +80,12 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
         let Some(event) = event else {
             anyhow::bail!("the connection is closed");
         };
-        count += 1;
         let kind = event.kind();
+        let shows = announced.as_mut().map(|it| it.shows(&kind, event.data()));
+        if shows == Some(false) {
+            continue;
+        }
+        count += 1;
         if options.json {
             let event = json!({
                 "type": kind.as_str(),
@@ -87,6 +98,38 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Clients whose connect was announced. The server also sends an event when another client leaves,
+/// such as this command or a request of the console, which would hide the others.
+struct Announced(HashSet<String>);
+
+impl Announced {
+    /// Returns the clients that are connected now, or `None` if the user may not list them.
+    async fn now(client: &Client) -> Option<Announced> {
+        let manager = client.manager().await.ok()?;
+        let listed = manager.list_clients(None).await.ok()?;
+        let ids = listed.iter().map(|client| short(&client.id).to_owned());
+        Some(Announced(ids.collect()))
+    }
+
+    /// Returns whether to print an event.
+    fn shows(&mut self, kind: &EventKind<'_>, data: &Value) -> bool {
+        let id = data.get("id").and_then(Value::as_str).unwrap_or_default();
+        match kind {
+            EventKind::ClientConnected | EventKind::ClientUpdated => {
+                self.0.insert(short(id).to_owned());
+                true
+            }
+            EventKind::ClientDisconnected => self.0.remove(short(id)),
+            _ => true,
+        }
+    }
+}
+
+/// Returns the id of a client without its workspace.
+fn short(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
 }
 
 /// Formats an event as one line: type, object, other data.

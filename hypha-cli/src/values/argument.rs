@@ -8,7 +8,7 @@ use hypha_rpc::Value;
 use hypha_rpc::schema::KIND;
 use serde_json::Value as Json;
 
-use super::npy;
+use super::{image, npy};
 use crate::failure::Failure;
 
 /// Argument that stands for a function of this program.
@@ -78,7 +78,8 @@ fn usage(text: String) -> anyhow::Error {
     Failure::Usage(text).into()
 }
 
-fn is_name(text: &str) -> bool {
+/// Returns whether a text before `=` is the name of an argument.
+pub(crate) fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
         && chars.all(|c| c.is_alphanumeric() || c == '_')
@@ -91,12 +92,11 @@ fn source(text: &str, schema: Option<&Json>) -> Result<Source> {
     if let Some(path) = text.strip_prefix(FILE) {
         return Ok(Source::File(path.into()));
     }
-    let is_text = schema.is_some_and(|schema| schema.get("type") == Some(&"string".into()));
     if let Some(path) = text.strip_prefix('@') {
         if schema.is_some_and(|schema| is_kind(schema, "file")) {
             return Ok(Source::File(path.into()));
         }
-        return Ok(Source::Value(from_file(Path::new(path), is_text)?));
+        return Ok(Source::Value(from_file(Path::new(path), schema)?));
     }
     if text == "-" {
         let mut bytes = Vec::new();
@@ -104,9 +104,9 @@ fn source(text: &str, schema: Option<&Json>) -> Result<Source> {
         input
             .read_to_end(&mut bytes)
             .context("cannot read the standard input")?;
-        return Ok(Source::Value(from_bytes(bytes, is_text)?));
+        return Ok(Source::Value(from_bytes(bytes, schema)?));
     }
-    Ok(Source::Value(from_text(text, is_text)))
+    Ok(Source::Value(from_text(text, is_text(schema))))
 }
 
 /// Parses JSON. Returns a string if the text is not JSON, or if the parameter takes a string and
@@ -118,9 +118,20 @@ fn from_text(text: &str, is_text: bool) -> Value {
     }
 }
 
-/// Reads a file according to its extension: `.json` is a JSON value, and `.npy` is an array. Any
-/// other file is a string if the parameter takes a string, otherwise bytes.
-fn from_file(path: &Path, is_text: bool) -> Result<Value> {
+/// Returns whether a parameter takes a string.
+fn is_text(schema: Option<&Json>) -> bool {
+    schema.is_some_and(|schema| schema.get("type") == Some(&"string".into()))
+}
+
+/// Returns whether content is an image for a parameter that takes an array.
+fn is_image(schema: Option<&Json>, bytes: &[u8]) -> bool {
+    image::is_png(bytes) && schema.is_some_and(|schema| is_kind(schema, "ndarray"))
+}
+
+/// Reads a file according to its extension: `.json` is a JSON value, `.npy` an array. A PNG image
+/// is an array if the parameter takes one. Any other file is a string if the parameter takes a
+/// string, otherwise bytes.
+fn from_file(path: &Path, schema: Option<&Json>) -> Result<Value> {
     let read = || format!("cannot read {}", path.display());
     let bytes = std::fs::read(path).with_context(read)?;
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -129,24 +140,32 @@ fn from_file(path: &Path, is_text: bool) -> Result<Value> {
             Ok(json.into())
         }
         Some("npy") => array(&bytes).with_context(read),
-        _ if is_text => String::from_utf8(bytes).map(Value::from).with_context(read),
+        _ if is_image(schema, &bytes) => pixels(&bytes).with_context(read),
+        _ if is_text(schema) => String::from_utf8(bytes).map(Value::from).with_context(read),
         _ => Ok(Value::Bytes(bytes.into())),
     }
 }
 
 /// Parses the standard input according to its content, because it has no file name.
-fn from_bytes(bytes: Vec<u8>, is_text: bool) -> Result<Value> {
+fn from_bytes(bytes: Vec<u8>, schema: Option<&Json>) -> Result<Value> {
     if npy::is_npy(&bytes) {
         return array(&bytes);
     }
+    if is_image(schema, &bytes) {
+        return pixels(&bytes);
+    }
     Ok(match String::from_utf8(bytes) {
-        Ok(text) => from_text(&text, is_text),
+        Ok(text) => from_text(&text, is_text(schema)),
         Err(error) => Value::Bytes(error.into_bytes().into()),
     })
 }
 
 fn array(bytes: &[u8]) -> Result<Value> {
     Ok(Value::encode_from(&npy::read(bytes)?)?)
+}
+
+fn pixels(bytes: &[u8]) -> Result<Value> {
+    Ok(Value::encode_from(&image::read(bytes)?)?)
 }
 
 /// Returns whether a schema, or one of its alternatives, is of the kind `kind`.

@@ -103,6 +103,7 @@ async fn workspaces_are_created_chosen_and_deleted() -> anyhow::Result<()> {
 #[tokio::test]
 async fn tokens_are_created_inspected_and_revoked() -> anyhow::Result<()> {
     let host = Host::start().await?;
+    let guest = host.client.manager().await?.generate_token(None).await?;
     let root = ["--token", ROOT_TOKEN];
     let create = [
         "token",
@@ -136,6 +137,21 @@ async fn tokens_are_created_inspected_and_revoked() -> anyhow::Result<()> {
         .failure(&["token", "create", "--permission", "all"], 2)
         .await?;
     assert!(said.contains("read_write"), "{said}");
+    let said = host.failure(&["token", "create"], 5).await?;
+    assert!(said.contains("log in with `hypha login`"), "{said}");
+    let unknown = [&["token", "create", "--for", "nowhere"], &root[..]].concat();
+    let said = host.failure(&unknown, 4).await?;
+    assert!(said.contains("for the workspace `nowhere`"), "{said}");
+    let other = [
+        "token",
+        "create",
+        "--for",
+        "nowhere",
+        "--token",
+        guest.as_str(),
+    ];
+    let said = host.failure(&other, 5).await?;
+    assert!(said.contains("for the workspace `nowhere`"), "{said}");
     host.stop().await;
     Ok(())
 }

@@ -30,7 +30,11 @@ async fn a_measurement_has_quantiles_and_a_rate() -> anyhow::Result<()> {
         0.0 < at("min") && at("p50") <= at("p99") && at("p99") <= at("max"),
         "{json}"
     );
+    let ranges = json["histogram"].as_array().into_iter().flatten();
+    let counts = ranges.filter_map(|range| range["calls"].as_u64());
+    assert_eq!(Some(counts.sum::<u64>()), json["calls"].as_u64(), "{json}");
     let text = host.stdout(&bench).await?;
+    assert!(text.contains(" ms  ##"), "{text}");
     assert!(text.contains("calls/s") && text.contains("p99.9"), "{text}");
     let said = host
         .failure(&["bench", &divide, "1", "0", "--duration", "1s"], 6)

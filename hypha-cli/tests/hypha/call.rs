@@ -66,6 +66,16 @@ async fn arrays_are_read_from_and_written_to_files() -> anyhow::Result<()> {
     assert_eq!(written[..file.len() - 16], file[..file.len() - 16]);
     let again = host.stdout(&["call", &target, &format!("@{out}")]).await?;
     assert_eq!(again, "array float32 [2, 2]: [[4.0,8.0],[12.0,16.0]]\n");
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, 2, 1);
+    encoder.set_color(png::ColorType::Grayscale);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&[1, 100])?;
+    writer.finish()?;
+    std::fs::write(host.folder.path("in.png"), &file)?;
+    let picture = format!("@{}", host.folder.name("in.png"));
+    let shown = host.stdout(&["call", &target, &picture]).await?;
+    assert_eq!(shown, "array uint8 [1, 2]: [[2,200]]\n");
 
     let out = host.folder.name("out.json");
     host.stdout(&["call", &target, &image, "-o", &out]).await?;

@@ -181,6 +181,11 @@ async fn a_token_from_the_standard_input_is_checked() -> anyhow::Result<()> {
     );
     let said = output(host.command(&login), b"\n").await?;
     assert_eq!(error(&said, 2)?, "hypha: the token is empty\n");
+    let logout = host.command(&["logout", "--context", "lab", "--revoke"]);
+    let said = error(&output(logout, b"").await?, 5)?;
+    assert!(said.contains("this token has no expiry"), "{said}");
+    let config = std::fs::read_to_string(host.folder.path("config.json"))?;
+    assert_eq!(config.matches(ROOT_TOKEN).count(), 2, "{config}");
     host.stop().await;
     Ok(())
 }

@@ -80,7 +80,17 @@ async fn the_commands_that_dev_prints_work() -> anyhow::Result<()> {
         "{}",
         results[1]
     );
-    assert_eq!(results[2..], ["3.0\n", "1\n2\n3\n", "done\n", ""]);
+    assert_eq!(results[2..6], ["3.0\n", "1\n2\n3\n", "done\n", ""]);
+    assert!(
+        results[6].starts_with("array float64 [128, 128], min "),
+        "{}",
+        results[6]
+    );
+    assert!(
+        results[1].contains(r#"hypha call public/sample.move_to 'target={"x":1.5,"y":1.5}'"#),
+        "{}",
+        results[1]
+    );
     assert!(std::fs::read(folder.path("image.npy"))?.starts_with(b"\x93NUMPY"));
     interrupt(&child).await?;
     assert!(child.wait().await?.success());

@@ -52,6 +52,41 @@ async fn events_are_printed_as_they_arrive() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn clients_without_services_are_left_out() -> anyhow::Result<()> {
+    let host = Host::start().await?;
+    let workspace = host.client.workspace();
+    let token = host.client.manager().await?.generate_token(None).await?;
+    let in_workspace = ["--token", &token, "--workspace", &workspace];
+    let watch = [&["watch", "--count", "3"], &in_workspace[..]].concat();
+    let mut command = host.command(&watch);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut notes = BufReader::new(child.stderr.take().unwrap()).lines();
+    notes.next_line().await?;
+    // Another run of the program is a client that offers nothing.
+    host.stdout(&[&["whoami"], &in_workspace[..]].concat())
+        .await?;
+    let options = hypha_rpc::connect(host.server.url());
+    let other = options
+        .token(&token)
+        .workspace(&workspace)
+        .client_id("other");
+    let other = other.await?;
+    other.disconnect().await;
+    host.client.register_service(Service::new("lamp")).await?;
+    let output = child.wait_with_output().await?;
+    let text = String::from_utf8(output.stdout)?;
+    let kinds: Vec<&str> = text.lines().filter_map(|it| it.split(' ').next()).collect();
+    let expected = ["client_connected", "client_disconnected", "service_added"];
+    assert_eq!(kinds, expected, "{text}");
+    assert_eq!(text.matches("other").count(), 2, "{text}");
+    host.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_log_of_a_workspace_is_printed() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let manager = host.client.manager().await?;

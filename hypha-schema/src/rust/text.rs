@@ -1,6 +1,8 @@
 //! Comments, literals and identifiers in Rust.
 
-use crate::text::{comment_lines, is_direction};
+use hypha_wire::is_direction;
+
+use crate::text::comment_lines;
 
 /// Keywords of all editions.
 const WORDS: [&str; 52] = [

@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt, stream};
 use hypha_rpc::error::report;
 use hypha_rpc::{Error, NdArray, RemoteFile, RemoteService};
 use hypha_wire::keys::RTYPE;
-use hypha_wire::{ByteOrder, DType, RawValue};
+use hypha_wire::{ByteOrder, DType, RawValue, is_direction};
 
 use super::accept::Accept;
 use super::body::{Content, SizedBody, over_budget};
@@ -435,7 +435,9 @@ fn disposition(kind: &str, name: Option<&str>) -> String {
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return text;
     };
-    let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
+    // In `gpj.exe` with a mark of direction in front, the end could look like `.jpg`.
+    let is_seen = |c: &char| !c.is_control() && !is_direction(*c);
+    let name: String = name.chars().filter(is_seen).take(200).collect();
     let plain = |c: char| c.is_ascii() && !matches!(c, '"' | '\\' | '%');
     let ascii: String = name
         .chars()
@@ -495,6 +497,11 @@ mod tests {
                 "text/csv",
                 Some("\"µ\r\n.csv"),
                 "attachment; filename=\"__.csv\"; filename*=UTF-8''%22%C2%B5.csv",
+            ),
+            (
+                "text/csv",
+                Some("a\u{202e}vsc.\u{200f}exe"),
+                "attachment; filename=\"avsc.exe\"",
             ),
         ] {
             assert_eq!(disposition(kind, name), expected);

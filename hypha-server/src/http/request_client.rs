@@ -125,6 +125,22 @@ pub(super) async fn enter_any(
     enter_at(front, user, account, &place).await
 }
 
+/// Connects a client that enters `workspace` if the user may read it, even if the token is bound to
+/// another workspace, as that of an administrator is. Otherwise connects a client like [`enter`].
+#[cfg(feature = "console")]
+pub(super) async fn enter_readable(
+    front: &Front,
+    user: Authenticated,
+    account: &Account,
+    workspace: &str,
+) -> Result<Client, Problem> {
+    check_exists(front, &user, workspace).await?;
+    match user.may(Permission::Read, workspace) {
+        true => enter_at(front, user, account, workspace).await,
+        false => enter_any(front, user, account, workspace).await,
+    }
+}
+
 /// Returns the service `id` of `workspace` for a page of the workspace.
 ///
 /// The client enters `workspace`, even if the user has no permission there, because applications

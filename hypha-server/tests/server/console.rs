@@ -617,3 +617,147 @@ async fn pages_of_services_are_bounded() -> Result<()> {
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
     Ok(())
 }
+
+#[tokio::test]
+async fn links_of_other_sites_keep_the_browser() -> Result<()> {
+    let server = server().await?;
+    let mut browser = Browser::new(&server);
+    browser.open("/console/").await?;
+    let url = format!("{}/console/", server.url());
+    for (query, is_opened_twice) in [("?arrived=1", false), ("?xarrived=1", true)] {
+        let mut headers = browser.headers();
+        headers.insert("sec-fetch-site", HeaderValue::from_static("cross-site"));
+        headers.remove("cookie");
+        let request = browser.http.get(format!("{url}{query}")).headers(headers);
+        let linked = request.send().await?;
+        assert_eq!(linked.headers().get("set-cookie"), None, "{query}");
+        let page = linked.text().await?;
+        assert_eq!(page.contains("http-equiv=\"refresh\""), is_opened_twice);
+    }
+    // The forms of the page that was open before still belong to the browser.
+    let response = browser
+        .submit("/console/sign-in", &[("token", ROOT)])
+        .await?;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named() -> Result<()> {
+    let server = server().await?;
+    let mut browser = Browser::new(&server);
+    browser.sign_in(ROOT).await?;
+    let path = "/console/ws/public/tokens";
+    browser.open(path).await?;
+    let token = |permission, hours| {
+        let action = ("action", "create");
+        vec![action, ("permission", permission), ("hours", hours)]
+    };
+    let tokens = path;
+    let create = "/console/workspaces";
+    for (path, fields, name) in [
+        (tokens, token("read", "garbage"), "hours"),
+        (tokens, token("read", ""), "hours"),
+        (tokens, token("read", "0"), "hours"),
+        (tokens, token("read", "-1"), "hours"),
+        (tokens, token("read", "NaN"), "hours"),
+        (tokens, token("read", "inf"), "hours"),
+        (tokens, token("read", "1e30"), "hours"),
+        (tokens, token("all", "1"), "permission"),
+        (tokens, vec![("action", "destroy")], "action"),
+        (tokens, vec![], "action"),
+        (create, vec![("id", " ")], "id"),
+        (
+            create,
+            vec![("id", "lab"), ("persistent", "no")],
+            "persistent",
+        ),
+    ] {
+        let response = browser.submit(path, &fields).await?;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{fields:?}");
+        let page = response.text().await?;
+        let text = format!("Field `{name}`: expected ");
+        assert!(page.contains(&text) && page.contains("<nav"), "{page}");
+    }
+    let (status, page) = browser.open("/console/ws/public?from=x").await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(page.contains("Field `from`: expected "), "{page}");
+    let page = browser.submit(path, &token("read", "0.0001")).await?;
+    assert!(page.text().await?.contains("New token"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn anonymous_users_are_told_to_sign_in() -> Result<()> {
+    let server = server().await?;
+    let mut browser = Browser::new(&server);
+    browser.open("/console/").await?;
+    let create: &[_] = &[("action", "create"), ("permission", "read"), ("hours", "1")];
+    for (path, fields) in [
+        ("/console/workspaces", &[("id", "lab")][..]),
+        ("/console/ws/public/tokens", create),
+    ] {
+        let response = browser.submit(path, fields).await?;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
+        let page = response.text().await?;
+        assert!(page.contains("Sign in to create a "), "{page}");
+        assert!(page.contains("<a href=\"/console/#sign-in\">"), "{page}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn administrators_receive_the_events_of_public() -> Result<()> {
+    let server = server().await?;
+    let mut browser = Browser::new(&server);
+    browser.sign_in(ROOT).await?;
+    let path = "/console/ws/public/events";
+    let live = format!("data-events=\"{path}?live=1\"");
+    let (_, page) = browser.open(path).await?;
+    assert!(page.contains(&live), "{page}");
+    // A token for another workspace is told so.
+    let root = hypha_rpc::connect(server.url()).token(ROOT).await?;
+    let token = root.manager().await?.generate_token(None).await?;
+    let mut browser = Browser::new(&server);
+    browser.sign_in(&token).await?;
+    let (_, page) = browser.open(path).await?;
+    let text = "Your token is for the workspace ws-user-root.";
+    assert!(page.contains(text) && !page.contains(&live), "{page}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn names_that_change_the_direction_are_shown_as_they_are() -> Result<()> {
+    let server = server().await?;
+    let client = provider(&server).await?;
+    let name = "gpj\u{202e}exe";
+    let schema = serde_json::json!({
+        "name": name,
+        "description": name,
+        "parameters": {
+            "type": "object",
+            "properties": {name: {"type": "string", "default": name}},
+        },
+    });
+    let method = Method::blocking(name, |_| Ok(hypha_rpc::args!()));
+    let service = Service::new(name).name(name).description(name).docs(name);
+    let service = service.visibility(Visibility::Public);
+    client
+        .register_service(service.method(method.schema(schema)))
+        .await?;
+    let mut browser = Browser::new(&server);
+    let id = format!("{}:gpj%E2%80%AEexe", client.client_id());
+    for path in [
+        "/console/ws/public".to_owned(),
+        format!("/console/ws/public/service/{id}"),
+        "/console/ws/%E2%80%AEx".to_owned(),
+    ] {
+        let (_, page) = browser.open(&path).await?;
+        assert!(page.contains("\\u{202e}"), "{path}: {page}");
+        // The values that a script or a form sends are unchanged.
+        for text in page.split('>').filter_map(|it| it.split('<').next()) {
+            assert!(!text.contains('\u{202e}') || text == name, "{path}: {text}");
+        }
+    }
+    Ok(())
+}

@@ -274,6 +274,10 @@ async fn a_file_comes_with_its_name_and_type() -> Result<()> {
         lab.get("wrong?size=9", "*/*").await.is_err(),
         "the file is not complete"
     );
+    // Nobody can have published this size in good faith, so the size is unknown.
+    let (_, headers, body) = lab.get(&format!("wrong?size={}", u64::MAX), "*/*").await?;
+    assert_eq!(headers.get("content-length"), None);
+    assert_eq!(body, b"12345");
 
     let (status, _, text) = lab.get("broken", "*/*").await?;
     let text = String::from_utf8(text)?;

@@ -7,6 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 #[cfg(feature = "openapi")]
 use hypha_rpc::hypha_service;
+#[cfg(feature = "openapi")]
+use hypha_rpc::service::{Method, Service};
+#[cfg(feature = "openapi")]
+use hypha_rpc::workspace::Visibility;
 use hypha_rpc::workspace::{TokenConfig, WorkspaceConfig, WorkspaceProperties};
 use hypha_rpc::{Client, RemoteService, Value, args, connect};
 use hypha_server::{Limits, Server};
@@ -246,6 +250,25 @@ async fn the_http_interface_is_described() -> Result<()> {
         .await?;
     assert_eq!(moved.text().await?, "2.5");
 
+    // A method of a few bytes has a description of a few kilobytes.
+    let mut service = Service::new("hostile").visibility(Visibility::Public);
+    for number in 0..2500 {
+        let method = Method::blocking(format!("f{number}"), |_| Ok(hypha_rpc::args!()));
+        service = service.method(method.schema(json!({"name": "f"})));
+    }
+    host.register_service(service).await?;
+    for path in [
+        format!("/{home}/services/hostile/openapi.json"),
+        format!("/{home}/openapi.json"),
+    ] {
+        let (status, _, text) = get(&server, &path).await?;
+        assert_eq!(status, 422, "{path}: {} bytes", text.len());
+        assert!(
+            text.contains("hostile") && text.contains("has more than"),
+            "{text}"
+        );
+    }
+    host.unregister_service("hostile").await?;
     for path in [
         format!("/{home}/services/inside/openapi.json"),
         format!("/{home}/services/no-such/openapi.json"),

@@ -13,12 +13,14 @@ const server = await connect(anonymous, { name: "hostile" });
 const MARKUP = "</textarea></script><script>globalThis.pwned=1</script>" +
   "<img src=x onerror='globalThis.pwned=2'><svg onload='globalThis.pwned=3'>" +
   "<a href='javascript:globalThis.pwned=4' id=bait>\"' onfocus='globalThis.pwned=5' autofocus x='";
+/** Changes the direction of the text after it. */
+const TURNED = "\u202egpj.exe";
 const SVG = new TextEncoder().encode(
   `<svg xmlns="http://www.w3.org/2000/svg" onload="globalThis.pwned=6"><script>pwned=7</script></svg>`,
 );
 
 const names = { text: () => MARKUP, svg: () => SVG, fail: () => { throw new Error(MARKUP); } };
-names.tree = () => ({ [MARKUP]: [MARKUP, { key: MARKUP }] });
+names.tree = () => ({ [MARKUP]: [MARKUP, { key: MARKUP, [`${TURNED}key`]: TURNED }] });
 names.blob = () => ({ _rtype: "blob", _rvalue: SVG, _rmime_type: "text/html" });
 const schema = { type: "object", properties: {} };
 schema.properties[MARKUP] = { enum: [MARKUP], description: MARKUP, default: MARKUP };
@@ -30,8 +32,8 @@ const info = await server.registerService({
   id: "hostile",
   name: MARKUP,
   type: MARKUP,
-  description: MARKUP,
-  docs: MARKUP,
+  description: `${MARKUP}${TURNED}`,
+  docs: `${MARKUP}${TURNED}`,
   config: { visibility: "public" },
   ...names,
 });
@@ -94,9 +96,10 @@ async function pages(browser) {
     const state = await page.evaluate(() => ({
       pwned: globalThis.pwned ?? 0,
       bait: document.querySelectorAll("#bait, main script, main [onerror], main [onload]").length,
+      turned: document.body.innerText.includes("\u202e"),
       links: [...document.links].filter((link) => !/^(https?|blob):/.test(link.href)).length,
     }));
-    const ok = !state.pwned && !state.bait && !state.links && dialogs === 0;
+    const ok = !Object.values(state).some(Boolean) && dialogs === 0;
     check(name, ok, state);
   };
   const [workspace] = info.id.split("/");

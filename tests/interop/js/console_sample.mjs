@@ -36,6 +36,13 @@ async function sample(browser) {
   const work = await method(page, "work");
   check("functions are explained", await work.section.getByText("cannot pass functions").isVisible());
 
+  const smooth = await method(page, "smooth");
+  await smooth.field("image").locator("textarea").fill("[[0, 0, 9], [0, 0, 9]]");
+  await smooth.button.click();
+  await smooth.result.getByText("float64 array of 2 × 3, from 0 to 4.5").waitFor();
+  check("an array becomes a picture", (await smooth.result.locator("canvas").count()) === 1);
+  await smooth.section.evaluate((it) => it.removeAttribute("open"));
+
   const image = await call(page, "image", { size: 200 });
   await image.result.locator("canvas").waitFor();
   await checkAccessibility(page, "the page of the sample service");
@@ -54,6 +61,9 @@ async function sample(browser) {
   await measure.button.click();
   await measure.result.locator("svg.plot").waitFor();
   check("items are shown while the stream runs", await measure.button.isDisabled());
+  const axes = (await measure.result.locator("svg.plot text").allTextContents()).map(Number);
+  const [high, low, first, last] = axes;
+  check("the axes have values", low < high && first === 1 && last > 2, axes);
   await page.waitForTimeout(options.screenshots ? 8000 : 100);
   await measure.section.evaluate((it) => it.scrollIntoView());
   await screenshot(page, "stream");

@@ -233,10 +233,11 @@ impl RemoteFile {
         self.get("name")?.as_str()
     }
 
-    /// Returns the size in bytes, if the owner published it. Python files publish no size.
+    /// Returns the size in bytes, if the owner published it. Python files publish no
+    /// size. Treats a size above 2^63 - 1, which no file can have, as not published.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
-        self.get("size")?.as_u64()
+        self.peer.size()
     }
 
     /// Returns the media type, if the owner published one.

@@ -150,6 +150,12 @@ impl Peer {
         Ok(Chunk { bytes, text })
     }
 
+    /// Returns the published size, if a file can have it: positions in files are signed.
+    pub(super) fn size(&self) -> Option<u64> {
+        let size = self.get("size")?.as_u64();
+        size.filter(|size| i64::try_from(*size).is_ok())
+    }
+
     /// Moves the position of the owner's file and returns the new position. Before the call, the
     /// owner's position is `unread` bytes ahead of the reader's position.
     pub(super) async fn seek(&self, to: SeekFrom, unread: usize, text: bool) -> io::Result<u64> {
@@ -177,8 +183,7 @@ impl Peer {
             // Only files with `tell` (from Python and Rust) are known to accept an origin.
             SeekFrom::End(by) if self.has("tell") => (0, args!(by, 2)),
             SeekFrom::End(by) => {
-                let size = self.get("size").and_then(Value::as_u64);
-                let size = size.ok_or_else(|| {
+                let size = self.size().ok_or_else(|| {
                     let text = "the size of the file is not known";
                     io::Error::new(io::ErrorKind::Unsupported, text)
                 })?;

@@ -1,29 +1,41 @@
 //! Line charts as SVG.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use maud::{Markup, html};
 
 /// Width and height of a chart, in units of its coordinates.
 const SIZE: (f64, f64) = (360.0, 90.0);
 
-/// Returns a chart of values, oldest first. `unit` follows the numbers.
-pub(super) fn chart(title: &str, unit: &str, values: &[f64]) -> Markup {
+/// Returns a chart of values, oldest first, over the time before now. `unit` follows the numbers.
+pub(super) fn chart(title: &str, unit: &str, values: &[f64], interval: Duration) -> Markup {
     let most = values.iter().copied().fold(0.0, f64::max);
     let latest = values.last().copied().unwrap_or_default();
+    let steps = values.len().saturating_sub(1);
+    let minutes = steps as f64 * interval.as_secs_f64() / 60.0;
+    let begin = format!("−{} min", number((minutes * 10.0).round() / 10.0));
     html! {
         figure class="chart" {
             figcaption {
                 span { (title) }
                 strong { (number(latest)) " " (unit) }
             }
-            svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) role="img" preserveAspectRatio="none"
+            svg role="img"
                 aria-label=(format!(
-                    "{title}: now {} {unit}, at most {} {unit}", number(latest), number(most)
+                    "{title} from {begin} to now: now {} {unit}, at most {} {unit}",
+                    number(latest), number(most)
                 )) {
-                polyline points=(points(values, most)) {}
+                // Stretched to the width of the page, unlike the numbers of the axes.
+                svg x="15%" width="85%" height="80%" preserveAspectRatio="none"
+                    viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) {
+                    polyline points=(points(values, most)) {}
+                }
+                text x="14%" y="15%" text-anchor="end" { (number(most)) }
+                text x="14%" y="78%" text-anchor="end" { "0" }
+                text x="15%" y="97%" { (begin) }
+                text x="99%" y="97%" text-anchor="end" { "now" }
             }
-            p class="scale" { "maximum " (number(most)) " " (unit) }
         }
     }
 }
@@ -61,10 +73,14 @@ mod tests {
     fn a_line_fills_the_chart() {
         assert_eq!(points(&[0.0, 2.0], 2.0), "0.0,88.0 360.0,2.0 ");
         assert_eq!(points(&[], 0.0), "");
-        let chart = chart("Calls", "per s", &[1.0, 0.5]).into_string();
-        assert!(
-            chart.contains("Calls: now 0.50 per s, at most 1 per s"),
-            "{chart}"
-        );
+        let chart = chart("Calls", "per s", &[1.0, 0.5], Duration::from_secs(30)).into_string();
+        for part in [
+            "Calls from −0.50 min to now: now 0.50 per s, at most 1 per s",
+            "text-anchor=\"end\">1</text>",
+            "text-anchor=\"end\">0</text>",
+            ">−0.50 min</text>",
+        ] {
+            assert!(chart.contains(part), "{part}: {chart}");
+        }
     }
 }

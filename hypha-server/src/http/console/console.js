@@ -4,7 +4,7 @@
 
 import { FileValue, FunctionValue, snippets } from "./code.js";
 import {
-  array, decodeAll, element, encode, Float, plot, replot, show, showBytes,
+  array, decodeAll, element, encode, Float, plot, POINTS_MAX, replot, show, showBytes,
 } from "./values.js";
 
 /** Maximum number of stream items, and of events, that the page shows. */
@@ -188,12 +188,13 @@ async function read(field, forCode) {
 
 /** Returns the values of the fields of a form or fieldset, by name. */
 async function readAll(container, forCode) {
-  const all = {};
+  const all = [];
   for (const field of container.querySelectorAll(":scope > .field")) {
     const value = await read(field, forCode);
-    if (value !== undefined) all[field.dataset.name] = value;
+    if (value !== undefined) all.push([field.dataset.name, value]);
   }
-  return all;
+  // An assignment to a member `__proto__` would not create it.
+  return Object.fromEntries(all);
 }
 
 /** Returns the arguments in a form: an object by name, or a list. */
@@ -214,10 +215,9 @@ async function argumentsOf(form, forCode = false) {
 function showError(result, text, hasClass = true) {
   const detail = text.replace(/^RemoteException: /, "");
   const parts = hasClass ? /^([A-Za-z_][\w.]*): ([^]*)$/.exec(detail) : null;
-  const box = element("div", "error");
+  const shown = parts ? [element("strong", "", parts[1]), " ", parts[2]] : [detail];
+  const box = element("div", "error", ...shown);
   box.setAttribute("role", "alert");
-  if (parts) box.append(element("strong", "", parts[1]), " ", parts[2]);
-  else box.append(detail);
   result.append(box);
 }
 
@@ -243,10 +243,12 @@ class StreamView {
     this.count += 1;
     if (typeof item === "number") {
       this.numbers.push(item);
+      // Trimmed in large steps, because each step moves all numbers.
+      if (this.numbers.length > 2 * POINTS_MAX) this.numbers.splice(0, POINTS_MAX);
       if (this.numbers.length > 2) {
         this.plot ??= plot([]);
         if (!this.plot.parentNode) this.list.before(this.plot);
-        replot(this.plot, this.numbers);
+        replot(this.plot, this.numbers, this.count);
       }
     }
     const shown = element("li", "", show(item));

@@ -1,5 +1,6 @@
 //! The frame of a page: head, navigation and footer.
 
+use hypha_wire::is_direction;
 use maud::{DOCTYPE, Markup, html};
 
 use super::{Visit, path};
@@ -76,6 +77,37 @@ pub(super) fn bare_page(state: &State, title: &str, content: &Markup) -> Markup 
     }
 }
 
+/// Replaces control characters and marks of direction in the texts of a page by their escapes, such
+/// as `\u{202e}`. Names and docs come from other users, who could make a name look like another.
+///
+/// Keeps the attributes and the content of text areas, which are the values that a form sends.
+pub(super) fn visible(page: String) -> String {
+    let is_unseen = |c: char| is_direction(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
+    if !page.contains(is_unseen) {
+        return page;
+    }
+    let mut shown = String::with_capacity(page.len() + 64);
+    let mut rest = page.as_str();
+    while !rest.is_empty() {
+        // The template escapes `<` and `>` in texts and attributes.
+        let (text, tag) = rest.split_at(rest.find('<').unwrap_or(rest.len()));
+        for c in text.chars() {
+            match is_unseen(c) {
+                true => shown.extend(c.escape_unicode()),
+                false => shown.push(c),
+            }
+        }
+        let end = match tag.starts_with("<textarea") {
+            true => tag.find("</textarea>"),
+            false => tag.find('>').map(|end| end + 1),
+        };
+        let (tag, after) = tag.split_at(end.unwrap_or(tag.len()));
+        shown.push_str(tag);
+        rest = after;
+    }
+    shown
+}
+
 /// Returns the content of a page that shows an error.
 pub(super) fn failure(text: &str) -> Markup {
     html! {
@@ -141,4 +173,24 @@ pub(super) fn time(seconds: f64) -> String {
 /// Returns an ISO 8601 time without fractions of a second.
 pub(super) fn short(text: &str) -> &str {
     text.split_once('.').map_or(text, |(whole, _)| whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_change_how_they_look() {
+        let text = "a\u{202e}b\u{0}\n";
+        let page = html! {
+            p title=(text) { (text) }
+            textarea { (text) }
+            b { (text) }
+        };
+        let shown = "a\\u{202e}b\\u{0}\n";
+        let expected =
+            format!("<p title=\"{text}\">{shown}</p><textarea>{text}</textarea><b>{shown}</b>");
+        assert_eq!(visible(page.into_string()), expected);
+        assert_eq!(visible("größer שלום".into()), "größer שלום");
+    }
 }

@@ -33,7 +33,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use hypha_rpc::workspace::Permission;
 use hypha_rpc::{Client, Error, RemoteService};
-use maud::Markup;
+use maud::{Markup, html};
 
 pub(super) use self::history::History;
 use self::session::Session;
@@ -52,6 +52,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// Maximum size of a submitted form, in bytes. The largest field is a token.
 const FORM_MAX: usize = 32 * 1024;
+/// Maximum length of a wrong value in an error, in characters.
+const SHOWN_MAX: usize = 80;
 
 /// Returns the routes of the console. `functions` handles calls of the HTTP interface.
 pub(super) fn routes(front: &Front, functions: MethodRouter<Front>) -> Router<Front> {
@@ -138,6 +140,12 @@ impl FromRequestParts<Front> for Visit {
 struct Fields(Vec<(String, String)>);
 
 impl Fields {
+    /// Returns the fields in the query of a URI, or `None` if it is unreadable.
+    fn of_query(uri: &Uri) -> Option<Fields> {
+        let fields = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        fields.ok().map(|Query(fields)| Fields(fields))
+    }
+
     /// Returns the value of a field without white space around it, or an empty string.
     fn text(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(key, _)| key == name);
@@ -149,6 +157,26 @@ impl Fields {
         Some(self.text(name))
             .filter(|text| !text.is_empty())
             .map(str::to_owned)
+    }
+
+    /// Parses the value of a field.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a text that names the field if `parse` returns `None`. `expected` describes the
+    /// values that it accepts.
+    fn parsed<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Problem> {
+        let text = self.text(name);
+        parse(text).ok_or_else(|| {
+            let shown: String = text.chars().take(SHOWN_MAX).collect();
+            let text = format!("Field `{name}`: expected {expected}, got {shown:?}");
+            problem(StatusCode::BAD_REQUEST, text)
+        })
     }
 }
 
@@ -178,14 +206,13 @@ impl Visit {
         let text = std::str::from_utf8(bytes).ok();
         let query = text.filter(|text| text.len() <= FORM_MAX);
         let uri = query.and_then(|text| format!("/?{text}").parse::<Uri>().ok());
-        let fields = uri.and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok());
-        let Some(Query(fields)) = fields else {
+        let fields = uri.and_then(|uri| Fields::of_query(&uri));
+        let Some(fields) = fields else {
             return Err(problem(
                 StatusCode::BAD_REQUEST,
                 format!("The form is unreadable, or has more than {FORM_MAX} bytes"),
             ));
         };
-        let fields = Fields(fields);
         if !self.session.matches(fields.text("csrf")) {
             return Err(problem(
                 StatusCode::FORBIDDEN,
@@ -199,6 +226,13 @@ impl Visit {
     async fn enter(&self, workspace: &str) -> Result<Client, Problem> {
         let (user, account) = (self.visitor.user.clone(), &self.visitor.account);
         request_client::enter(&self.front, user, account, workspace).await
+    }
+
+    /// Connects a client of the user that receives the events of a workspace, if the user may read
+    /// the workspace.
+    async fn enter_to_watch(&self, workspace: &str) -> Result<Client, Problem> {
+        let (user, account) = (self.visitor.user.clone(), &self.visitor.account);
+        request_client::enter_readable(&self.front, user, account, workspace).await
     }
 
     /// Connects a client of the user, in any workspace.
@@ -222,11 +256,30 @@ impl Visit {
             Ok(content) => (StatusCode::OK, content),
             Err(problem) => {
                 let (status, text) = problem.into_parts();
-                (status, layout::failure(&text))
+                let content = html! {
+                    (layout::failure(&text))
+                    @if !self.session.has_token {
+                        p { a href=(format!("{}#sign-in", self.path(&[]))) { "Sign in" } }
+                    }
+                };
+                (status, content)
             }
         };
         let page = layout::page(self, title, &content);
         respond(self.state(), status, page)
+    }
+
+    /// Checks that the user is signed in. `action` completes "Sign in to".
+    ///
+    /// # Errors
+    ///
+    /// Fails with 401 for an anonymous user.
+    fn signed_in(&self, action: &str) -> Result<(), Problem> {
+        if self.session.has_token {
+            return Ok(());
+        }
+        let text = format!("Sign in to {action}: anonymous users cannot do this");
+        Err(problem(StatusCode::UNAUTHORIZED, text))
     }
 
     /// Redirects to another page, to be fetched with GET.
@@ -261,7 +314,8 @@ fn path(state: &State, parts: &[&str]) -> String {
 
 /// Responds with a page, with the headers that protect it.
 fn respond(state: &State, status: StatusCode, page: Markup) -> Response {
-    let mut response = (status, page.into_string()).into_response();
+    let page = layout::visible(page.into_string());
+    let mut response = (status, page).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::super::problem::Problem;
 use super::chart::{chart, number};
-use super::history::History;
+use super::history::{History, INTERVAL};
 use super::{Visit, layout};
 use crate::process;
 use crate::state::HYPHA_VERSION;
@@ -78,15 +78,16 @@ fn charts(history: &History) -> Markup {
     let errors = |it: &crate::metrics::Stats| {
         it.http_calls_failed + it.rejected_absent + it.rejected_forbidden
     };
+    let drawn = |title, unit, values: &[f64]| chart(title, unit, values, INTERVAL);
     html! {
         h2 { "The last 15 minutes" }
         div class="charts" {
-            (chart("Messages", "per s", &history.rates(|it| it.messages_received)))
-            (chart("HTTP calls", "per s", &history.rates(|it| it.http_calls)))
-            (chart("Failed and rejected calls", "per s", &history.rates(errors)))
-            (chart("Mean latency of HTTP calls", "ms", &latency))
-            (chart("Connections", "", &history.levels(|it| it.connections_open)))
-            (chart("Memory of clients", "MB", &memory))
+            (drawn("Messages", "per s", &history.rates(|it| it.messages_received)))
+            (drawn("HTTP calls", "per s", &history.rates(|it| it.http_calls)))
+            (drawn("Failed and rejected calls", "per s", &history.rates(errors)))
+            (drawn("Mean latency of HTTP calls", "ms", &latency))
+            (drawn("Connections", "", &history.levels(|it| it.connections_open)))
+            (drawn("Memory of clients", "MB", &memory))
         }
     }
 }

@@ -27,7 +27,7 @@ const BROWSER_COOKIE: &str = "hypha_console_browser";
 const PROOF_HEADER: &str = "x-hypha-console";
 /// Path of the calls of services, which scripts of the console make.
 const CALLS: &str = "/console/http/";
-/// Mark in the query of a page that was opened by a link on another site.
+/// Parameter in the query of a page that was opened by a link on another site.
 const ARRIVED: &str = "arrived=1";
 /// Maximum length of a token. Browsers drop cookies above 4096 bytes.
 pub(super) const TOKEN_MAX: usize = 3800;
@@ -86,9 +86,11 @@ pub(super) async fn identify(
         .any(|site| asks(headers, "sec-fetch-site", site));
     let query = request.uri().query().unwrap_or_default();
     let calls = request.uri().path().starts_with(CALLS);
-    if is_foreign && !calls && request.method() == Method::GET && !query.contains(ARRIVED) {
+    let has_arrived = query.split('&').any(|parameter| parameter == ARRIVED);
+    if is_foreign && !calls && request.method() == Method::GET && !has_arrived {
         // If the user follows a link on another site, the browser sends no cookies, even if there
         // is a session. So respond with a page that opens the same URL, this time with cookies.
+        // The parameter prevents a loop, should a browser take that page for another site.
         let (base, path) = (&state.info.base_path, request.uri().path());
         let page = layout::redirection(&format!("{base}{path}?{query}&{ARRIVED}"));
         return respond(state, StatusCode::OK, page);
@@ -114,7 +116,8 @@ pub(super) async fn identify(
     }
     request.extensions_mut().insert(session);
     let mut response = next.run(request).await;
-    if let Some(text) = fresh {
+    // The browser may have a cookie that it has not sent, because the request is of another site.
+    if let Some(text) = fresh.filter(|_| !is_foreign) {
         set_cookie(state, &mut response, BROWSER_COOKIE, &text);
     }
     response

@@ -9,7 +9,9 @@ const decoder = new TextDecoder();
 const ENTRIES_MAX = 200;
 /** Maximum number of pixels of a picture, and of points of a plot. */
 const PIXELS_MAX = 16e6;
-const POINTS_MAX = 5000;
+export const POINTS_MAX = 5000;
+/** Control characters and marks of direction, which change how a text looks. */
+const UNSEEN = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /** Encodes a value as MessagePack. */
 export function encode(value) {
@@ -325,11 +327,18 @@ function fromLists(lists) {
   };
 }
 
+/** Returns a text with escapes in place of characters that would change how it looks. */
+function visible(text) {
+  return text.replace(UNSEEN, (it) => {
+    return it === "\n" || it === "\t" ? it : `\\u{${it.codePointAt(0).toString(16)}}`;
+  });
+}
+
 /** Creates an element with a class, and children that are elements or texts. */
 export function element(name, className, ...children) {
   const made = document.createElement(name);
   if (className) made.className = className;
-  made.append(...children);
+  made.append(...children.map((child) => (typeof child === "string" ? visible(child) : child)));
   return made;
 }
 
@@ -371,9 +380,10 @@ export function showBytes(bytes, name) {
   // Browsers download the type `application/octet-stream`, and never show it as a page.
   const blob = new Blob([bytes], { type: type ?? "application/octet-stream" });
   const url = URL.createObjectURL(blob);
-  const link = element("a", "button", `Download ${name ? `${name}, ` : ""}${size(bytes.length)}`);
+  const seen = name?.replace(UNSEEN, "");
+  const link = element("a", "button", `Download ${seen ? `${seen}, ` : ""}${size(bytes.length)}`);
   link.href = url;
-  link.download = name || (type ? `result.${type.slice(6)}` : "result.bin");
+  link.download = seen || (type ? `result.${type.slice(6)}` : "result.bin");
   const box = element("div", "bytes");
   if (type) {
     const image = element("img");
@@ -423,7 +433,8 @@ function range(data) {
 }
 
 function number(value) {
-  return Number.isInteger(value) ? String(value) : value.toPrecision(5);
+  return Math.abs(value) < 1e9 && Number.isInteger(value) ? String(value)
+    : String(Number(value.toPrecision(4)));
 }
 
 /** Draws an array as a picture. Bytes are drawn unchanged, other numbers are scaled to 0 to 255. */
@@ -451,31 +462,48 @@ function picture(data, height, width, channels, caption) {
   return canvas;
 }
 
-const SVG = "http://www.w3.org/2000/svg";
+/** Creates an element of a drawing. */
+function drawn(name, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
 
-/** Returns a plot of numbers over their index. */
-export function plot(numbers) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "plot");
-  svg.setAttribute("viewBox", "0 0 360 120");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.append(document.createElementNS(SVG, "polyline"));
-  replot(svg, numbers);
+/** Returns a plot of numbers over their index. `end` is the index of the last one. */
+export function plot(numbers, end = numbers.length - 1) {
+  // The inner drawing is stretched to the width of the page, but the numbers of the axes are not.
+  const area = { x: "15%", width: "85%", height: "84%" };
+  const view = { viewBox: "0 0 360 120", preserveAspectRatio: "none" };
+  const left = { x: "14%", "text-anchor": "end" };
+  const svg = drawn(
+    "svg", { class: "plot", role: "img" },
+    drawn("svg", { ...area, ...view }, drawn("polyline", {})),
+    drawn("text", { ...left, y: "12%" }),
+    drawn("text", { ...left, y: "82%" }),
+    drawn("text", { x: "15%", y: "97%" }),
+    drawn("text", { x: "99%", y: "97%", "text-anchor": "end" }),
+  );
+  replot(svg, numbers, end);
   return svg;
 }
 
 /** Updates a plot. */
-export function replot(svg, numbers) {
-  const shown = numbers.slice(-POINTS_MAX).map(Number).filter(Number.isFinite);
+export function replot(svg, numbers, end) {
+  const last = numbers.slice(-POINTS_MAX);
+  const shown = last.map(Number).filter(Number.isFinite);
   const { low, high } = range(shown);
   const height = high > low ? 112 / (high - low) : 0;
   const step = 360 / Math.max(1, shown.length - 1);
   const points = shown.map(
     (value, index) => `${(index * step).toFixed(1)},${(116 - (value - low) * height).toFixed(1)}`,
   );
-  svg.firstChild.setAttribute("points", points.join(" "));
-  const label = `Plot of ${numbers.length} numbers from ${number(low)} to ${number(high)}`;
+  svg.querySelector("polyline").setAttribute("points", points.join(" "));
+  const begin = end + 1 - last.length;
+  const limits = shown.length ? [number(high), number(low), begin, end] : ["", "", "", ""];
+  svg.querySelectorAll("text").forEach((text, index) => (text.textContent = limits[index]));
+  const values = `from ${limits[1]} to ${limits[0]}`;
+  const label = `Plot of ${last.length} numbers ${values}, with index ${begin} to ${end}`;
   svg.setAttribute("aria-label", shown.length ? label : "Plot without numbers");
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use hypha_rpc::client::EventKind;
@@ -15,19 +15,20 @@ use hypha_rpc::workspace::{
 };
 use hypha_rpc::{Map, Value, args};
 use maud::{Markup, html};
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 
 use super::super::problem::{Problem, problem};
 use super::super::{body, info, request_client};
 use super::layout::proof_field;
-use super::{ADMINISTRATION, Visit, layout, refusal, sign_in};
+use super::{ADMINISTRATION, Fields, Visit, layout, refusal, sign_in};
 
 /// Maximum number of events that wait for a browser.
 const EVENTS_MAX: usize = 64;
 /// Maximum size of the line of an event, in bytes.
 const EVENT_MAX: usize = 2048;
+/// Maximum lifetime of a token, in hours: about 100 years.
+const HOURS_MAX: f64 = 876_000.0;
 /// Number of services on a page.
 const PAGE_ROWS: usize = 200;
 /// Estimated memory of a page, as a multiple of the encoded size of the records that it shows.
@@ -115,14 +116,24 @@ async fn workspaces(visit: &Visit) -> Result<Markup, Problem> {
 pub(super) async fn create(visit: Visit, body: Body) -> Response {
     let created = async {
         let fields = visit.form(body).await?;
+        visit.signed_in("create a workspace")?;
+        let id = fields.parsed("id", "the id of the new workspace", |id| {
+            (!id.is_empty()).then(|| id.to_owned())
+        })?;
+        // Browsers send a box only if it is checked.
+        let persistent = fields.parsed("persistent", "1 or nothing", |text| match text {
+            "" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        })?;
         let client = visit.enter_any().await?;
         let manager = client.manager().await.map_err(refusal)?;
         let config = WorkspaceConfig {
-            id: fields.given("id"),
-            name: fields.given("id"),
+            id: Some(id.clone()),
+            name: Some(id),
             properties: WorkspaceProperties {
                 description: fields.given("description"),
-                persistent: fields.text("persistent") == "1",
+                persistent,
                 ..WorkspaceProperties::default()
             },
         };
@@ -136,27 +147,40 @@ pub(super) async fn create(visit: Visit, body: Body) -> Response {
 }
 
 /// The query of the list of services.
-#[derive(Deserialize)]
-pub(super) struct Search {
+struct Search {
     /// Text that the name, id, type or description must contain.
-    #[serde(default)]
     q: String,
     /// Number of matches to skip.
-    #[serde(default)]
     from: usize,
 }
 
+impl Search {
+    fn of(uri: &Uri) -> Result<Search, Problem> {
+        let fields = Fields::of_query(uri);
+        let fields = fields.ok_or_else(|| {
+            problem(
+                StatusCode::BAD_REQUEST,
+                "The query of the URL is unreadable",
+            )
+        })?;
+        let expected = "the number of services to skip";
+        let from = fields.parsed("from", expected, |text| match text {
+            "" => Some(0),
+            text => text.parse().ok(),
+        })?;
+        let q = fields.given("q").unwrap_or_default();
+        Ok(Search { q, from })
+    }
+}
+
 /// Lists the services of a workspace that the user may see.
-pub(super) async fn services(
-    visit: Visit,
-    Path(workspace): Path<String>,
-    Query(search): Query<Search>,
-) -> Response {
-    let content = service_list(&visit, &workspace, &search).await;
+pub(super) async fn services(visit: Visit, Path(workspace): Path<String>, uri: Uri) -> Response {
+    let content = service_list(&visit, &workspace, &uri).await;
     visit.show(&workspace, content)
 }
 
-async fn service_list(visit: &Visit, workspace: &str, search: &Search) -> Result<Markup, Problem> {
+async fn service_list(visit: &Visit, workspace: &str, uri: &Uri) -> Result<Markup, Problem> {
+    let search = Search::of(uri)?;
     let records = info::records(&visit.front, &visit.visitor, workspace).await?;
     let size = hypha_wire::to_vec(&records).map_or(0, |bytes| bytes.len());
     let charge = visit.visitor.account.charge(size * EXPANSION).await;
@@ -352,7 +376,7 @@ pub(super) async fn events(
 }
 
 async fn event_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> {
-    let client = visit.enter(workspace).await?;
+    let client = visit.enter_to_watch(workspace).await?;
     let manager = client.manager().await.map_err(refusal)?;
     // `get_events` returns the log of the client's workspace. If the user may not enter
     // `workspace`, the client is in another workspace.
@@ -371,7 +395,7 @@ async fn event_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> {
             ol class="log" id="events" aria-live="polite" tabindex="0" aria-label="Live events"
                 data-events=(format!("{}?live=1", visit.path(&["ws", workspace, "events"]))) {}
         } @else {
-            p { "Only users that may enter the workspace receive its events." }
+            p { (why_no_events(visit, workspace)) }
         }
         h2 { "Log of your programs" }
         p class="quiet" { "Programs add entries with " code { "log" } " and " code { "log_event" } "." }
@@ -398,12 +422,24 @@ async fn event_list(visit: &Visit, workspace: &str) -> Result<Markup, Problem> {
     })
 }
 
+/// Returns the reason why the user does not receive the events of a workspace.
+fn why_no_events(visit: &Visit, workspace: &str) -> String {
+    let scope = visit.visitor.user.scope.as_ref();
+    match scope.and_then(|scope| scope.current_workspace.as_deref()) {
+        Some(bound) => format!(
+            "Your token is for the workspace {bound}. Sign in with a token for {workspace} to \
+             receive its events."
+        ),
+        None => "Only users that may enter the workspace receive its events.".into(),
+    }
+}
+
 /// Sends the events of a workspace as they happen, one JSON object per line, until the browser
 /// disconnects or the request is evicted from memory.
 async fn live_events(visit: Visit, workspace: &str) -> Result<Response, Problem> {
-    let client = visit.enter(workspace).await?;
+    let client = visit.enter_to_watch(workspace).await?;
     if client.workspace() != workspace {
-        let why = "Only users that may enter the workspace receive its events";
+        let why = why_no_events(&visit, workspace);
         return Err(problem(StatusCode::FORBIDDEN, why));
     }
     let events = stream::select_all(EVENTS.map(|kind| client.events(kind.as_str())));
@@ -490,7 +526,8 @@ fn token_forms(visit: &Visit, workspace: &str, result: &Markup) -> Markup {
                     option value="admin" { "admin: also create tokens" }
                 }
                 label for="hours" { "Lifetime in hours" }
-                input id="hours" name="hours" type="number" min="0.01" step="any" value="24" required;
+                input id="hours" name="hours" type="number" min="0.01" max=(HOURS_MAX) step="any"
+                    value="24" required;
                 label for="client" { "Only for the client (optional)" }
                 input id="client" name="client";
                 button type="submit" name="action" value="create" { "Create" }
@@ -530,18 +567,23 @@ async fn token_action(visit: &Visit, workspace: &str, body: Body) -> Result<Mark
     let failed = request_client::manager_refusal;
     match fields.text("action") {
         "create" => {
-            let permission = match fields.text("permission") {
-                "admin" => Permission::Admin,
-                "read" => Permission::Read,
-                _ => Permission::ReadWrite,
-            };
-            let hours = fields.text("hours").parse::<f64>();
-            let hours = hours.ok().filter(|hours| *hours > 0.0);
+            visit.signed_in("create a token")?;
+            let expected = "read, read_write or admin";
+            let permission = fields.parsed("permission", expected, |word| match word {
+                "admin" => Some(Permission::Admin),
+                "read" => Some(Permission::Read),
+                "read_write" => Some(Permission::ReadWrite),
+                _ => None,
+            })?;
+            let expected = format!("a number of hours, above 0 and at most {HOURS_MAX}");
+            let hours = fields.parsed("hours", &expected, |text| {
+                let hours = text.parse::<f64>().ok()?;
+                (hours > 0.0 && hours <= HOURS_MAX).then_some(hours)
+            })?;
             let config = TokenConfig {
                 workspace: Some(workspace.to_owned()),
-                // The conversion truncates, and limits a number that is too large to the largest
-                // `u64`.
-                expires_in: hours.map(|hours| (hours * 3600.0) as u64),
+                // At least 1, because 0 stands for the default.
+                expires_in: Some((hours * 3600.0).ceil() as u64),
                 permission: Some(Keyword::from(permission)),
                 client_id: fields.given("client"),
                 ..TokenConfig::default()
@@ -578,7 +620,7 @@ async fn token_action(visit: &Visit, workspace: &str, body: Body) -> Result<Mark
             manager.revoke_token(token).await.map_err(failed)?;
             Ok(html! { p class="good" { "The token is revoked." } })
         }
-        _ => Err(problem(StatusCode::BAD_REQUEST, "The form has no action")),
+        _ => fields.parsed("action", "create, inspect or revoke", |_| None),
     }
 }
 

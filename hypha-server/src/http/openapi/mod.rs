@@ -6,16 +6,16 @@
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, Query, State as Shared};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use hypha_rpc::{Map, Value};
-use hypha_schema::Description;
+use hypha_schema::{Description, TooLarge};
 use serde_json::{Value as Document, json};
 
 use super::credentials::Links;
 use super::info::{self, Selection};
-use super::problem::{Problem, failed};
+use super::problem::{Problem, failed, problem};
 use super::request_client::Visitor;
 use super::{Front, Remote, body, request_client};
 use crate::state::HYPHA_VERSION;
@@ -31,6 +31,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 /// Estimated memory of a description, as a multiple of the size of the encoded records. Used for
 /// the charge.
 const EXPANSION: usize = 16;
+/// Memory charged for a description in addition to that of the records, in bytes. Records of a few
+/// bytes per method have much larger descriptions.
+const STANDING: usize = 4 << 20;
+/// Estimated memory of a description, as a multiple of its size as JSON text.
+const TREE: usize = 2;
 /// Prefix of a reference to a schema.
 const REFERENCE: &str = "#/components/schemas/";
 
@@ -74,10 +79,14 @@ pub(super) async fn service(
     let Value::Map(record) = record else {
         return Err(failed("the record of the service is no map"));
     };
-    described(&front, visitor, vec![record], move |records| {
-        let mut document = records.into_iter().map(document).next().unwrap_or_default();
+    described(&front, visitor, vec![record], move |records, max| {
+        let Some(record) = records.into_iter().next() else {
+            return Ok(Document::Null);
+        };
+        let written = document(record, max);
+        let mut document = written.map_err(|_| too_large(&format!("the service {id}"), max))?;
         document["servers"] = json!([{"url": url}]);
-        document
+        Ok(document)
     })
     .await
 }
@@ -92,50 +101,69 @@ pub(super) async fn workspace(
     let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
     let records = info::records(&front, &visitor, &workspace).await?;
     let url = format!("{}/{workspace}", front.state.info.public_base_url);
-    described(&front, visitor, records, move |records| {
-        merged(&workspace, &url, records)
+    described(&front, visitor, records, move |records, max| {
+        merged(&workspace, &url, records, max)
     })
     .await
 }
 
-/// Responds with a description that `write` creates from records. Charges the memory to the
-/// requester until the description is encoded.
+/// Responds with a description that `write` creates from records, within a maximum size in bytes.
+/// Charges the memory to the requester until the description is encoded.
 ///
 /// # Errors
 ///
-/// Fails if the requester's memory budget is exhausted.
+/// Fails if the description exceeds the maximum, or the requester's memory budget is exhausted.
 async fn described(
     front: &Front,
     visitor: Visitor,
     records: Vec<Map>,
-    write: impl FnOnce(Vec<Map>) -> Document + Send + 'static,
+    write: impl FnOnce(Vec<Map>, usize) -> Result<Document, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
     let size = hypha_wire::to_vec(&records).map_err(failed)?.len();
-    let charge = visitor.account.charge(size * EXPANSION).await;
+    let room = size.saturating_mul(EXPANSION).saturating_add(STANDING);
+    let charge = visitor.account.charge(room).await;
     let charge = charge.map_err(|error| body::over_budget(&front.state, &error))?;
-    let write = move || write(records);
-    let document = front.visits.run(size * EXPANSION, write).await?;
+    let write = move || write(records, room / TREE);
+    let document = front.visits.run(size * EXPANSION, write).await??;
     let bytes = serde_json::to_vec(&document).map_err(failed)?;
     // The JSON is much smaller than the document, and is not charged.
     drop((document, charge));
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
 
-/// Returns the description of one service.
-fn document(record: Map) -> Document {
+/// Returns the description of one service, which has at most `max` bytes.
+fn document(record: Map, max: usize) -> Result<Document, TooLarge> {
     let text = |key: &str| record.get(key).and_then(Value::as_str);
     let schema = record.get("service_schema").map(Value::to_json);
     let id = text("id").unwrap_or_default();
-    let mut document = Description::from_schema(id, schema.unwrap_or_default()).openapi();
+    let described = Description::from_schema(id, schema.unwrap_or_default());
+    let mut document = described.openapi_within(max)?;
     if let Some(name) = text("name") {
         document["info"]["title"] = name.into();
     }
     document["info"]["description"] = text("description").unwrap_or_default().into();
-    document
+    Ok(document)
 }
 
-/// Returns one description of several services, each below the path of its id.
-fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
+/// Returns the response for a description that exceeds `max` bytes.
+fn too_large(described: &str, max: usize) -> Problem {
+    problem(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        format!(
+            "The OpenAPI description of {described} has more than {max} bytes. The record of a \
+             service, at /{{workspace}}/services/{{id}}, has the schemas of its methods"
+        ),
+    )
+}
+
+/// Returns one description of several services, each below the path of its id. The description has
+/// at most `max` bytes.
+///
+/// # Errors
+///
+/// Fails if the description is larger.
+fn merged(workspace: &str, url: &str, records: Vec<Map>, max: usize) -> Result<Document, Problem> {
+    let mut left = max;
     let (mut paths, mut schemas) = (serde_json::Map::new(), serde_json::Map::new());
     let (mut ids, mut security) = (BTreeSet::new(), json!({}));
     for record in records {
@@ -146,12 +174,18 @@ fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
         if id.ends_with(":built-in") || !ids.insert(id.clone()) {
             continue;
         }
-        let mut document = document(record);
+        let too_large = || too_large(&format!("the workspace {workspace}, with {id},"), max);
+        let mut document = document(record, left).map_err(|_| too_large())?;
         // OpenAPI allows only letters, digits, dots, dashes and underscores in the names of
         // components.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let prefix: String = id.chars().map(|c| if plain(c) { c } else { '.' }).collect();
         let prefix = format!("{prefix}.");
+        // Each reference, definition and path repeats the id.
+        let repeated = count(&document).saturating_mul(id.len());
+        let size = serde_json::to_vec(&document).map_err(failed)?.len();
+        let used = size.saturating_add(repeated);
+        left = left.checked_sub(used).ok_or_else(too_large)?;
         refer(&mut document, &prefix);
         security = document["components"]["securitySchemes"].take();
         if let Document::Object(found) = document["components"]["schemas"].take() {
@@ -171,7 +205,7 @@ fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
             }
         }
     }
-    json!({
+    Ok(json!({
         "openapi": "3.1.0",
         "info": {
             "title": workspace,
@@ -182,7 +216,27 @@ fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
         "security": [{"token": []}, {}],
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": security},
-    })
+    }))
+}
+
+/// Returns how often [`merged`] inserts the id of the service into its description: in each
+/// reference and definition, and three times for each path.
+fn count(document: &Document) -> usize {
+    let len = |parent: &Document, key: &str| parent[key].as_object().map_or(0, |it| it.len());
+    let definitions = len(&document["components"], "schemas");
+    references(document) + definitions + 3 * len(document, "paths")
+}
+
+/// Returns the number of references in a document.
+fn references(document: &Document) -> usize {
+    match document {
+        Document::Array(items) => items.iter().map(references).sum(),
+        Document::Object(members) => {
+            let own = usize::from(members.get("$ref").is_some_and(Document::is_string));
+            own + members.values().map(references).sum::<usize>()
+        }
+        _ => 0,
+    }
 }
 
 /// Adds a prefix to the names of all schemas that a document refers to.
@@ -236,7 +290,11 @@ mod tests {
     fn schemas_of_different_services_have_different_names() {
         let built_in = record("a:built-in");
         let records = vec![record("a:stage"), record("b:stage"), built_in];
-        let document = merged("ws-lab", "https://example.org/ws-lab", records);
+        let url = "https://example.org/ws-lab";
+        let within = |records: &[Map], max| merged("ws-lab", url, records.to_vec(), max);
+        let document = within(&records, 1 << 20).unwrap();
+        let refused = within(&records, 1000).unwrap_err().into_response();
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let paths = document["paths"].as_object().unwrap();
         let names: Vec<_> = paths.keys().collect();
         assert_eq!(names, ["/services/a:stage/move", "/services/b:stage/move"]);
