@@ -1,10 +1,12 @@
-//! Connects clients inside the server: ordinary `hypha-rpc` clients on a memory link. The router
-//! holds the other end of the link.
+//! Connects clients inside the server. These clients are ordinary `hypha-rpc` clients on a memory
+//! link, and the router holds the other end of the link.
 //!
-//! The manager, the login service and the admin service are such clients, and each plain HTTP
-//! request has such a client. Each of the services serves all clients from one queue, so the
-//! messages of a service never wait for a receiver ([`connect_shared`]). The messages of an HTTP
-//! request's client wait for slow receivers, like those of clients on sockets ([`connect_for`]).
+//! The manager, the login service and the admin service each have a client inside the server. The
+//! server also connects a client for each plain HTTP request.
+//!
+//! A service of the server serves all clients from one queue, so the messages of a service never
+//! wait for a receiver ([`connect_shared`]). The messages of an HTTP request's client wait for slow
+//! receivers, like the messages of clients on sockets ([`connect_for`]).
 //!
 //! Two tasks serve a link, one for each direction. Both hold parts of the server's state and end
 //! when the link closes, so the state is freed only when all clients inside the server are dropped.
@@ -23,8 +25,9 @@ use crate::peer::{Outbox, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
 
-/// Capacity of the link, in frames. Kept small, because frames in the link are not charged. The
-/// frames in the queue before the link are charged, and that queue provides the backpressure.
+/// Capacity of the link, in frames. The capacity is small, because frames in the link are not
+/// charged. Frames in the queue before the link are charged, and that queue provides the
+/// backpressure.
 const LINK_FRAMES: usize = 64;
 /// Maximum number of frames taken from the queue at once.
 const BATCH: usize = 64;
@@ -44,10 +47,10 @@ const DECODED_BYTES: usize = 32 << 20;
 /// The account to which a client inside the server charges memory that it holds for its peers:
 /// unfinished messages, running requests, decoded values.
 enum Payer {
-    /// The account of each message's sender. Weak, because the state owns the clients of the
-    /// services.
+    /// Charges the account of each message's sender. The reference is weak, because the state owns
+    /// the clients of the services.
     Sender(Weak<State>),
-    /// The account of the HTTP request for which the client acts.
+    /// Charges the account of the HTTP request for which the client acts.
     Request(Account),
 }
 
@@ -64,7 +67,7 @@ impl Payer {
                 let state = state.upgrade().ok_or("the server is shutting down")?;
                 Ok(match state.router.find_address(peer) {
                     // The account of another service holds the messages of all clients to that
-                    // service, so the service is not at fault if the account is exhausted.
+                    // service. If that account is exhausted, the service is not at fault.
                     Some(peer) if peer.serves_all => state.memory.open(SERVER_OWNER),
                     Some(peer) => peer.outbox.account().clone(),
                     // A peer at another server has no connection here. Such a peer gets an account
@@ -95,11 +98,12 @@ impl PeerMemory for Payer {
 /// server. Memory that the client holds for a caller is charged to the caller. Returns `None` if
 /// the address is taken.
 ///
-/// The client's frames do not wait for room at a slow caller, so responses to other callers are not
-/// delayed. `queue_bytes` limits the size of the calls that wait for the client, and
+/// The client's frames do not wait until a slow caller has room, so responses to other callers are
+/// not delayed. `queue_bytes` limits the size of the calls that wait for the client, and
 /// `concurrent_calls` limits the number of calls that run at the same time.
 ///
-/// The client stays connected until its last handle is dropped, or the router closes it.
+/// The client stays connected until its last handle is dropped, or until the router closes the
+/// client.
 pub(crate) async fn connect_shared(
     state: &Arc<State>,
     workspace: &str,
@@ -125,7 +129,8 @@ pub(crate) async fn connect_shared(
 /// client, is charged to `account`. The client is closed if the account is evicted. Returns `None`
 /// if the address is taken.
 ///
-/// The client stays connected until its last handle is dropped, or the router closes it.
+/// The client stays connected until its last handle is dropped, or until the router closes the
+/// client.
 pub(crate) async fn connect_for(
     state: &Arc<State>,
     workspace: &str,
@@ -151,8 +156,8 @@ async fn attach(
     mut settings: Settings,
     account: Account,
 ) -> Option<Client> {
-    // Doubled, because the setting limits all peers together, and one peer may use half of this
-    // limit.
+    // The value is doubled: the setting limits all peers together, and one peer may use only half
+    // of this limit.
     settings.max_chunk_bytes = 2 * CHUNK_BYTES;
     settings.max_decoded_bytes = DECODED_BYTES;
     let peer = Arc::new(peer);
@@ -172,8 +177,8 @@ async fn attach(
         let mut gives_way = std::pin::pin!(account.gives_way());
         loop {
             tokio::select! {
-                // No frame will follow: the peer was detached, because the other task has seen that
-                // the link is closed.
+                // No frame will follow. The other task has found the link closed and has detached
+                // the peer.
                 more = queue.take(&mut batch, BATCH) => if !more { return },
                 _ = &mut closed => {
                     // Fails only if the client has closed the link itself, so the error is ignored.
@@ -186,7 +191,8 @@ async fn attach(
                 }
             }
             for Queued { frame, held } in batch.drain(..) {
-                // Text frames are control messages for clients on sockets.
+                // A frame that is not binary is a control message for a client on a socket, so it
+                // is not sent.
                 let Outgoing::Binary(message) = frame else {
                     continue;
                 };
@@ -199,7 +205,8 @@ async fn attach(
                     // the peer.
                     return;
                 }
-                // Dropped only now, because the frame occupied the queue until the link took it.
+                // The frame is dropped only now, because it occupied the queue until the link took
+                // it.
                 drop(held);
             }
         }
@@ -209,8 +216,8 @@ async fn attach(
         async move {
             while let Some(Ok(Frame::Binary(bytes))) = from_client.next().await {
                 state.router.route(&peer, bytes, None).await;
-                // Yields now and then. Otherwise a link that always has a frame ready would block
-                // other tasks on this thread.
+                // This call yields now and then. Otherwise a link that always has a frame ready
+                // would block other tasks on this thread.
                 tokio::task::coop::consume_budget().await;
             }
             // The link is closed. Detaching the peer drops its outbox, which ends the other task.

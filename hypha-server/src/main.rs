@@ -1,5 +1,4 @@
-//! The program `hypha-server`: the command line in [`hypha_server::program`], with the allocator
-//! mimalloc.
+//! Runs the command line in [`hypha_server::program`], with mimalloc as the allocator.
 
 #[cfg(feature = "mimalloc")]
 use std::time::Duration;
@@ -10,11 +9,12 @@ use hypha_server::program;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Environment variable of mimalloc: the time for which unused memory is kept, in milliseconds.
+/// Environment variable of mimalloc for the time during which mimalloc keeps unused memory, in
+/// milliseconds.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
-/// Value of [`PURGE_DELAY`]. With mimalloc's default of 1 s, the process may occupy three times the
-/// memory that it uses under load.
+/// Value of [`PURGE_DELAY`]. With mimalloc's default of 1 s, a process under load may occupy three
+/// times the memory that it uses.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY_MS: &str = "10";
 
@@ -25,8 +25,8 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 /// mimalloc returns its page to the operating system, together with other unused pages.
 #[cfg(feature = "mimalloc")]
 const OWN_PAGE: usize = 8 * 1024 * 1024;
-/// Allocations after which mimalloc collects a thread's unused memory: their number, and their
-/// minimum size in bytes.
+/// Number of allocations that make mimalloc collect a thread's unused memory, and the minimum size
+/// of these allocations in bytes.
 #[cfg(feature = "mimalloc")]
 const COLLECTS_AFTER: (usize, usize) = (10_000, 2 * 1024);
 
@@ -46,8 +46,8 @@ fn set_allocator_options() {
             .arg0(name)
             .args(arguments)
             .env(PURGE_DELAY, PURGE_DELAY_MS);
-        // Ignored, because `exec` returns only on failure, and the program can run with the
-        // defaults of mimalloc.
+        // The error is ignored: `exec` returns only on failure, and the program can also run with
+        // the defaults of mimalloc.
         let _ = again.exec();
     }
 }

@@ -1,7 +1,8 @@
-//! The metrics of the server: counters that all modules increment, and their text for Prometheus.
+//! Counts events for the metrics of the server, and writes the metrics in the text formats of
+//! Prometheus. All modules increment these counters.
 //!
-//! Each counter is defined once, in the list below: its doc comment is also its help text for
-//! Prometheus. Counters are relaxed atomics, because no other data depends on their order.
+//! Each counter is defined once, in the list below. The doc comment of a counter is also its help
+//! text for Prometheus. Counters are relaxed atomics, because no other data depends on their order.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +37,8 @@ macro_rules! counters {
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
 
         impl Counters {
-            /// Returns the values of the counters. Other fields are 0, because other modules hold
-            /// their values: `State::stats` adds them.
+            /// Returns the values of the counters. All other fields are 0, because other modules
+            /// hold the values of these fields. `State::stats` adds them.
             pub(crate) fn snapshot(&self) -> Stats {
                 Stats { $($name: self.$name.get(),)+ ..Stats::default() }
             }
@@ -287,9 +288,9 @@ pub(crate) enum Format {
     Prometheus,
 }
 
-/// Converts metrics from the OpenMetrics format to the older Prometheus format. The Prometheus
-/// format also writes the `_total` of a counter in the lines `HELP` and `TYPE`, and has no end
-/// mark.
+/// Converts metrics from the OpenMetrics format to the older Prometheus format. Unlike the
+/// OpenMetrics format, the Prometheus format writes the suffix `_total` of a counter also in the
+/// lines `HELP` and `TYPE`, and has no end mark.
 fn classic(text: &str) -> String {
     let counters: HashSet<&str> = text
         .lines()
@@ -341,7 +342,8 @@ impl Counter {
     }
 }
 
-/// Registers a counter with its doc comment as help. The encoder adds the final full stop.
+/// Registers a counter, with its doc comment as the help text. The encoder adds the final full
+/// stop.
 fn register(registry: &mut Registry, name: &str, doc: &str, value: u64) {
     if name.ends_with("_open") {
         return gauge(registry, name, doc, value);
@@ -350,7 +352,7 @@ fn register(registry: &mut Registry, name: &str, doc: &str, value: u64) {
     registry.register(name, help, ConstCounter::new(value));
 }
 
-/// Registers a gauge with its doc comment as help.
+/// Registers a gauge, with its doc comment as the help text.
 fn gauge(registry: &mut Registry, name: &str, doc: &str, value: u64) {
     let help = doc.trim().trim_end_matches('.');
     let value = i64::try_from(value).unwrap_or(i64::MAX);

@@ -1,5 +1,5 @@
-//! Lists the parts of the Python platform that this server lacks, so that the error for such a part
-//! says more than "not found".
+//! Lists the parts of the Python platform that this server lacks. If a client asks for such a part,
+//! the error text names the part instead of only saying "not found".
 
 const ARTIFACTS: &str = "this server has no artifacts";
 const APPS: &str = "this server launches no apps";
@@ -28,7 +28,7 @@ pub(crate) fn lacks_page(path: &str) -> Option<&'static str> {
     Some(match part {
         "artifacts" | "view" | "site" | "create-zip-file" | "git" | "files" => ARTIFACTS,
         "s3" => S3,
-        // Gateways that are built in have routes of their own.
+        // Gateways that are compiled into this server have routes of their own.
         "mcp" if !cfg!(feature = "mcp") => "this server was built without the MCP gateway",
         "a2a" | "a2a-info" if !cfg!(feature = "a2a") => {
             "this server was built without the A2A gateway"

@@ -1,4 +1,5 @@
-//! The service `public/queue`: task queues, through which the clients of a workspace share work.
+//! Implements the service `public/queue`: task queues with which the clients of a workspace share
+//! work.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -17,7 +18,7 @@ use crate::state::State;
 
 /// Maximum time that a call waits for a task.
 const WAIT_MAX: Duration = Duration::from_secs(300);
-/// Interval at which a waiting call checks for tasks that other servers added.
+/// Interval at which a waiting call checks whether other servers have added tasks.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Memory charged for a waiting call, in bytes: the tokio task and the slot of the call.
 const WAIT_BYTES: usize = 4096;
@@ -47,15 +48,17 @@ pub(crate) fn service(state: &Arc<State>) -> Service {
 type Key = (String, String);
 
 struct TaskQueue {
-    // Weak, because the state owns the client that owns this service.
+    // The reference is weak, because the state owns the client, and the client owns this service.
     state: Weak<State>,
     /// Slots of the waiting calls.
     slots: Arc<Slots>,
-    /// Wakes the calls that wait for a task, by queue. A queue without waiting calls has no entry.
+    /// For each queue, wakes the calls that wait for a task. A queue without waiting calls has no
+    /// entry.
     arrivals: Mutex<HashMap<Key, Arc<Notify>>>,
 }
 
-/// Removes the entry of a queue when the last call that waits for the queue ends.
+/// Keeps the entry of a queue in `arrivals`. When the last call that waits for the queue ends,
+/// removes the entry.
 struct Arrival<'a> {
     queue: &'a TaskQueue,
     key: Key,
@@ -65,8 +68,8 @@ struct Arrival<'a> {
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
         let mut arrivals = self.queue.arrivals.lock();
-        // If only two references are left, `self.notify` and the reference in the map, no other
-        // call waits for this key.
+        // If only two references are left, they are `self.notify` and the reference in the map. No
+        // other call then waits for this key.
         if Arc::strong_count(&self.notify) <= 2 {
             arrivals.remove(&self.key);
         }
@@ -121,7 +124,7 @@ fn check(name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Returns the workspace of the caller. Fails if the caller may not read in it.
+/// Returns the workspace of the caller. Fails if the caller may not read in this workspace.
 fn workspace(ctx: &Context) -> Answer<&str> {
     let workspace = ctx.workspace();
     if !ctx.user().may(Permission::Read, workspace) {
@@ -233,8 +236,8 @@ impl TaskQueue {
         let mut stopped = std::pin::pin!(stopped);
         let arrival = self.arrival((workspace.to_owned(), queue_name.clone()));
         loop {
-            // Checks again after the entry was created, because a task that arrived earlier caused
-            // no notification.
+            // The queue is checked again after the entry was created, because a task that arrived
+            // before caused no notification.
             if let Some(task) = self.pop_now(workspace, &queue_name).await? {
                 return Ok(Some(task));
             }

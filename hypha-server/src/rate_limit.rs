@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket that holds up to `burst` tokens and refills at `per_second`. It allows debt: a
-/// caller takes tokens first and waits afterwards.
+/// A token bucket that holds up to `burst` tokens and refills at `per_second`. The bucket allows
+/// debt: a caller takes tokens first and waits afterwards.
 pub(crate) struct RateLimit {
     per_second: f64,
     burst: f64,
-    /// Tokens at the time `since`. Negative while the bucket is in debt.
+    /// Number of tokens at the time `since`. The number is negative while the bucket is in debt.
     left: f64,
     since: Instant,
 }
@@ -36,7 +36,7 @@ impl RateLimit {
         (per_second > 0.0).then(|| RateLimit::new(per_second, burst))
     }
 
-    /// Takes tokens. The resulting debt has no limit.
+    /// Takes tokens. The bucket may go into debt without limit.
     pub(crate) fn take(&mut self, tokens: f64) {
         self.earn();
         self.left -= tokens;
@@ -52,12 +52,12 @@ impl RateLimit {
         fits
     }
 
-    /// Takes a token that is available within `max_wait`, and returns the time until it is
-    /// available. The caller must wait for that time.
+    /// Takes a token if it is available within `max_wait`. Returns the time until the token is
+    /// available; the caller must wait for that time.
     ///
     /// # Errors
     ///
-    /// Returns the time and takes no token if the time exceeds `max_wait`.
+    /// If the time exceeds `max_wait`, takes no token and returns the time as an error.
     pub(crate) fn reserve(&mut self, max_wait: Duration) -> Result<Duration, Duration> {
         let wait = self.until(1.0);
         if wait > max_wait {
@@ -69,8 +69,8 @@ impl RateLimit {
 
     /// Returns the time until the bucket has this many tokens. Takes no tokens.
     pub(crate) fn until(&mut self, tokens: f64) -> Duration {
-        // Returns before reading the clock, because the clock costs more than the rest of this
-        // function.
+        // This case does not read the clock, because reading the clock costs more than the rest of
+        // this function.
         if self.left >= tokens {
             return Duration::ZERO;
         }
@@ -128,8 +128,8 @@ mod tests {
             sleep(limit.until(0.0)).await;
         }
         let took = begun.elapsed().as_secs_f64();
-        // Each wait is rounded up to the timer's resolution. The bucket earns tokens for the
-        // excess, so the errors do not add up.
+        // Each wait is rounded up to the timer's resolution. The bucket also earns tokens during
+        // the excess time, so the errors do not add up.
         assert!((4.9..5.1).contains(&took), "{took}");
     }
 

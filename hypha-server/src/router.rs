@@ -1,13 +1,13 @@
-//! Owns the connected peers by address, and routes messages between them.
+//! Routes messages between the connected peers. The router holds the peers by address.
 //!
 //! `session` and `internal_client` attach a peer when its client is admitted, and `workspace`
-//! detaches the peer when the connection has ended. [`Router::route`] stamps each message with its
-//! sender and delivers the message to a peer of this server, through the bus to another server, or
-//! to all subscribers of a workspace.
+//! detaches the peer when the connection has ended. [`Router::route`] writes the sender into each
+//! message. It then delivers the message to a peer of this server, to another server through the
+//! bus, or to all subscribers of a workspace.
 //!
-//! Messages of one sender to one receiver keep their order until one of the two reconnects.
-//! Delivery waits for room at the receiver, so a slow receiver slows its senders down, until the
-//! timeout closes the receiver's connection.
+//! Messages from one sender to one receiver keep their order until one of the two reconnects.
+//! Delivery waits for room at the receiver, so a slow receiver slows its senders down. If the
+//! receiver makes no progress until the timeout, the router closes the receiver's connection.
 //!
 //! Lock order: the peers, then the partners of a peer. No lock is held across an await, while a
 //! frame is queued, or while the bus is called, because the bus looks up peers itself.
@@ -31,36 +31,37 @@ use crate::memory::{Charge, OverBudget};
 use crate::metrics::Counters;
 use crate::peer::{Peer, Unsent};
 
-/// Workspace part of the manager's address, and of the addresses that older clients use for the
-/// manager.
+/// Workspace in the address of the manager. Older clients use the same workspace in other addresses
+/// of the manager.
 pub(crate) const SERVER_WORKSPACE: &str = "*";
 /// Client part of the address of a broadcast.
 const EVERYONE: &str = "*";
 
-/// Type of the event about a client that has disconnected.
+/// Type of the event that a client has disconnected.
 pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
-/// Subject of an event that is not about a connection of this server. No connection has this
-/// generation.
+/// Subject of an event that is not about a connection of this server. No connection has this number
+/// as its generation.
 pub(crate) const NOBODY: u64 = 0;
-/// Maximum length of the address in a message, in bytes. Valid workspaces and client ids are
-/// shorter. The limit keeps invalid addresses out of rejections and the bus.
+/// Maximum length of the address in a message, in bytes. All valid workspaces and client ids are
+/// shorter. The limit keeps long invalid addresses out of rejections and out of the bus.
 const ADDRESS_MAX: usize = 1024;
-/// Minimum size, in bytes, of a chunk for which only its bytes are charged. A smaller chunk counts
-/// as a message, because a sender could otherwise avoid the limit on its messages with tiny chunks.
+/// Minimum size of a chunk that counts only by its bytes. A smaller chunk also counts as a message,
+/// because a sender could otherwise avoid the limit on the number of its messages with tiny chunks.
 const PART_MIN: usize = 16 * 1024;
-/// Methods by which a callee responds to a call. In a message, the session id and a dot precede the
-/// method name.
+/// Names of the methods with which a callee responds to a call. In a message, the session id and a
+/// dot precede the method name.
 const RESPONSES: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
-/// The error of [`Router::attach`]: another connection has the address and must not be replaced.
+/// The error of [`Router::attach`]: another connection has the address, and must not be replaced.
 #[derive(Debug)]
 pub(crate) struct Taken;
 
-/// The sender of a broadcast. Decides whether a copy for a receiver without room is dropped.
+/// The kind of sender of a broadcast. It decides whether a copy is dropped if the receiver has no
+/// room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A client. A copy for a receiver without room is dropped, so that the client neither waits
-    /// for other subscribers nor disconnects them.
+    /// A client. A copy for a receiver without room is dropped: the client must neither wait for
+    /// other subscribers nor disconnect them.
     Client,
     /// The server itself. A copy is queued even if the receiver has no room, because subscribers
     /// rely on the server's events.
@@ -81,14 +82,14 @@ pub(crate) struct Router {
     /// Generation of the next connection.
     generations: AtomicU64,
     counters: Arc<Counters>,
-    /// Time without progress after which a receiver is disconnected.
+    /// Time after which a receiver that makes no progress is disconnected.
     deliver_timeout: Duration,
     bus: Arc<dyn Bus>,
 }
 
 impl Router {
-    /// Creates a router without peers. A receiver for which a sender waits is disconnected after
-    /// `deliver_timeout` without progress.
+    /// Creates a router without peers. While a sender waits for a receiver, the receiver is
+    /// disconnected after `deliver_timeout` without progress.
     pub(crate) fn new(
         counters: Arc<Counters>,
         deliver_timeout: Duration,
@@ -115,10 +116,10 @@ impl Router {
         let _ = self.on_demand.set(on_demand);
     }
 
-    /// Returns the generation of a new connection: a number that no other connection of this server
-    /// has.
+    /// Returns the generation of a new connection. The generation is a number that no other
+    /// connection of this server has.
     pub(crate) fn next_generation(&self) -> u64 {
-        // `Relaxed`, because only the uniqueness of the number matters.
+        // The order is `Relaxed`, because only the uniqueness of the number matters.
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -158,7 +159,8 @@ impl Router {
         peers.map(|peer| peer.load()).fold(0.0, f64::max)
     }
 
-    /// Routes messages to `peer` from now on, and returns the peer that it replaces.
+    /// From now on, routes messages for the address of `peer` to `peer`. Returns the peer that
+    /// previously had the address.
     ///
     /// The new peer inherits the partners of the replaced peer, so that these partners are notified
     /// when the new connection ends. `may_be_displaced` is called under the lock of the peers.
@@ -185,8 +187,8 @@ impl Router {
         }
     }
 
-    /// Stops routing to `peer`. Returns false and does nothing if a newer connection already has
-    /// the address.
+    /// Stops routing messages to `peer`. If a newer connection already has the address, does
+    /// nothing and returns false.
     pub(crate) fn detach(&self, peer: &Peer) -> bool {
         let mut peers = self.peers.write();
         let Some(inside) = peers.get_mut(&peer.workspace) else {
@@ -200,8 +202,8 @@ impl Router {
             if inside.is_empty() {
                 peers.remove(&peer.workspace);
             }
-            // Released first, because the bus locks the peers to check whether the address is in
-            // use again.
+            // The lock is released first, because the bus locks the peers to check whether the
+            // address is in use again.
             drop(peers);
             self.bus.unsubscribe_address(&peer.address);
         }
@@ -215,11 +217,11 @@ impl Router {
         present.is_some_and(|present| present.generation == peer.generation)
     }
 
-    /// Notifies the partners of a detached client that the client has disconnected. A call to the
-    /// client that is recorded later finds the client detached, and is rejected.
+    /// Notifies the partners of a detached client that the client has disconnected. If a call to
+    /// the client is recorded later, the router finds the client detached and rejects the call.
     ///
-    /// Pass `announced` if the subscribers of the client's workspace have already received the
-    /// event. The method then skips these subscribers.
+    /// Set `announced` if the subscribers of the client's workspace have already received the
+    /// event. This method then skips these subscribers.
     pub(crate) async fn notify_partners(&self, gone: &Peer, announced: bool) {
         let (partners, incomplete) = gone.partners.take();
         for partner in partners {
@@ -240,8 +242,8 @@ impl Router {
                 }
             }
         }
-        // Some partners were not recorded, so all servers search their clients for partners of this
-        // address.
+        // Some partners were not recorded, so each server searches its clients for those that have
+        // this address as a partner.
         if incomplete {
             self.notify_partners_of(&gone.address, announced);
             self.bus.announce(Notice::Left {
@@ -250,13 +252,13 @@ impl Router {
         }
     }
 
-    /// Notifies the clients of this server with the partner `address` that this partner has
-    /// disconnected. If `announced`, skips the subscribers of the partner's workspace.
+    /// Notifies the clients of this server that have the partner `address` that this partner has
+    /// disconnected. If `announced` is set, skips the subscribers of the partner's workspace.
     pub(crate) fn notify_partners_of(&self, address: &str, announced: bool) {
         let Some((workspace, client_id)) = address.split_once('/') else {
             return;
         };
-        // Copied, because the lock must not be held while frames are queued.
+        // The peers are copied, because the lock must not be held while frames are queued.
         let all: Vec<Arc<Peer>> = {
             let peers = self.peers.read();
             peers.values().flat_map(HashMap::values).cloned().collect()
@@ -284,8 +286,9 @@ impl Router {
     /// receiver while the receiver makes progress. During the wait, no further messages of the
     /// sender are read.
     ///
-    /// `charge` pays for the memory of a large frame. It is released when the message is dropped or
-    /// queued for the receiver, whose own account then pays.
+    /// `charge` pays for the memory of a large frame. The charge is released when the message is
+    /// dropped, or when the message is queued for the receiver, because the receiver's account then
+    /// pays.
     ///
     /// # Cancellation
     ///
@@ -295,8 +298,8 @@ impl Router {
         drop(charge);
     }
 
-    /// Parses a message and delivers it to its target. Charges each message, including refused
-    /// messages, exactly once to the rates of one connection.
+    /// Parses a message and delivers it to its target. Charges each message exactly once to the
+    /// rates of one connection, even if the message is refused.
     async fn deliver_to_target(&self, sender: &Peer, frame: Bytes) {
         let Ok(message) = Message::parse(frame) else {
             charge_message(sender, 0);
@@ -311,7 +314,8 @@ impl Router {
         let (workspace, client_id) = to.split_once('/').unwrap_or((&sender.workspace, to));
         if let Some(key) = message.overriding_key() {
             charge_message(sender, message.len());
-            // Receivers merge the two segments, so such a key would forge the sender or the user.
+            // Receivers merge the two segments, so such a key in the second segment would forge the
+            // sender or the user.
             return self.refuse_override(
                 sender,
                 &message,
@@ -338,8 +342,8 @@ impl Router {
             if sending.await {
                 return self.counters.messages_routed.add();
             }
-            // Removed immediately, so that calls to missing addresses do not fill the list of
-            // partners.
+            // The record of the partner is removed immediately, so that calls to missing addresses
+            // do not fill the list of partners.
             if is_new {
                 sender.partners.forget(&address);
             }
@@ -352,8 +356,8 @@ impl Router {
         match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
-                // Recorded before the delivery, so that the remaining client is notified if one of
-                // the two clients disconnects later.
+                // The call is recorded before the delivery. If one of the two clients disconnects
+                // later, the other client is then notified.
                 let is_new = message.session().is_some() && note_call(sender, &target);
                 match self.deliver(sender, &target, frame).await {
                     Ok(()) => self.counters.messages_routed.add(),
@@ -364,8 +368,9 @@ impl Router {
                         return self.refuse_absent(sender, &message, &target.address);
                     }
                 }
-                // If the target was detached before the call was recorded, its partners were
-                // notified without this caller, and the caller would wait forever for a response.
+                // If the target was detached before the call was recorded, the partners of the
+                // target were notified without this caller. The caller would then wait forever for
+                // a response.
                 if is_new && !self.is_attached(&target) {
                     self.refuse_absent(sender, &message, &target.address);
                 }
@@ -381,20 +386,20 @@ impl Router {
     /// Fails if the receiver has disconnected, has no memory for the frame, or was disconnected
     /// because it made no progress within the timeout.
     async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Unsent> {
-        // A server service never waits, because one slow receiver would delay the responses to all
-        // other clients.
+        // A service of the server never waits, because one slow receiver would delay the service's
+        // responses to all other clients.
         if sender.serves_all {
             return target.outbox.push(frame).map_err(|_| Unsent::Disconnected);
         }
         let mut sending = std::pin::pin!(target.outbox.send(sender.generation, frame));
-        // Tried without a timer first, because there is usually room, and reading the clock costs
-        // more than the rest of the delivery.
+        // The first attempt needs no timer, because there is usually room, and reading the clock
+        // costs more than the rest of the delivery.
         if let Some(sent) = sending.as_mut().now_or_never() {
             return sent;
         }
-        // While the sender waits, the server does not read the sender's pings, and without pongs
-        // the sender would close its connection. So the server disconnects a receiver that makes no
-        // progress for the timeout.
+        // While the sender waits, the server does not read the sender's pings. Without pongs, the
+        // sender would close its connection. Therefore the server disconnects a receiver that makes
+        // no progress until the timeout.
         loop {
             let before = target.outbox.progress();
             match tokio::time::timeout(self.deliver_timeout, sending.as_mut()).await {
@@ -409,9 +414,9 @@ impl Router {
         }
     }
 
-    /// Sends a message to every subscriber of the sender's workspace, at all servers, including the
-    /// sender. Rejects messages to other workspaces, and messages of clients with only the read
-    /// permission.
+    /// Sends a message to every subscriber of the sender's workspace at all servers, and also to
+    /// the sender if it is a subscriber. Rejects messages to other workspaces, and messages of
+    /// clients that have only the read permission.
     async fn broadcast(&self, sender: &Peer, workspace: &str, message: &Message) {
         let from_server = sender.workspace == SERVER_WORKSPACE;
         let problem = if from_server {
@@ -437,7 +442,7 @@ impl Router {
         }
         let to = format!("{workspace}/{EVERYONE}");
         let frame = stamp(sender, message, &to, workspace).into_bytes();
-        // In a cluster, the bus also delivers the broadcast here.
+        // In a cluster, the bus also delivers the broadcast to the subscribers at this server.
         if !self.bus.broadcast(workspace, &frame).await {
             let origin = if from_server {
                 Origin::Server
@@ -474,8 +479,8 @@ impl Router {
             to: EVERYONE,
             data,
         };
-        // Encoded as JSON only in a cluster, because Python servers read JSON. The bus then also
-        // delivers the event here.
+        // The event is encoded as JSON only in a cluster, because Python servers read JSON. The bus
+        // then also delivers the event to the subscribers at this server.
         if self
             .bus
             .event(workspace, &|| serde_json::to_vec(&event).ok())
@@ -517,9 +522,9 @@ impl Router {
         }
     }
 
-    /// Rejects a call to a peer that is not connected. Drops a message without a session, because
-    /// no caller waits for a response, and rejections would multiply the messages after each
-    /// disconnect.
+    /// Rejects a call to a peer that is not connected. A message without a session is dropped
+    /// instead: no caller waits for a response, and rejections would multiply the messages after
+    /// each disconnect.
     fn refuse_absent(&self, sender: &Peer, message: &Message, target: &str) {
         if message.session().is_some() {
             self.counters.rejected_absent.add();
@@ -567,20 +572,20 @@ impl Router {
     }
 }
 
-/// Charges a message to the rates of its sender.
+/// Charges the sender's rate limits for a message.
 fn charge_message(sender: &Peer, bytes: usize) {
     if let Some(pace) = &sender.pace {
         pace.message(bytes);
     }
 }
 
-/// Charges a message to the rates of the connection that has caused it. A response is charged to
-/// the caller, because callers could otherwise use up the rates of a callee. Any other message is
-/// charged to the sender.
+/// Charges the rate limits of the connection that has caused a message. A response is charged to
+/// the caller, because callers could otherwise use up the rate limits of a callee. Any other
+/// message is charged to its sender.
 ///
-/// Charges a response to the sender if the target has never sent anything to this sender, or if the
-/// target is already charged for its maximum number of responses. Without this rule, a client could
-/// use up the rates of any other client with responses to calls that were never made.
+/// A response is charged to its sender if the target has never sent anything to this sender, or if
+/// the target is already charged for its maximum number of responses. Without this rule, a client
+/// could use up the rate limits of any other client with responses to calls that were never made.
 fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     if sender.pace.is_none() && target.is_none_or(|target| target.pace.is_none()) {
         return;
@@ -617,16 +622,17 @@ fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     }
 }
 
-/// Returns whether a method name belongs to a response or heartbeat of a session, such as
-/// `session.resolve`. A service may have a method with such a name.
+/// Returns whether a method name has the form of a response or heartbeat of a session, such as
+/// `session.resolve`. The method of a service may also have such a name.
 fn is_response(method: &str) -> bool {
     method.rsplit_once('.').is_some_and(|(session, kind)| {
         RESPONSES.contains(&kind) && !session.starts_with("services.")
     })
 }
 
-/// Writes sender, receiver, workspace and user into a message. A message of the server itself gets
-/// the workspace of the receiver, because clients refuse messages of other workspaces.
+/// Writes the sender, the receiver, the workspace and the user into a message. A message of the
+/// server itself gets the workspace of the receiver, because clients refuse messages of other
+/// workspaces.
 fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped {
     let from_server = sender.workspace == SERVER_WORKSPACE;
     message.stamped(&Stamp {
@@ -641,15 +647,15 @@ fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped
     })
 }
 
-/// Returns whether a peer subscribes to the events about clients that leave a workspace.
+/// Returns whether a peer subscribes to the event that a client has left a workspace.
 fn is_notified_of_departures(peer: &Peer, workspace: &str) -> bool {
     peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED)
 }
 
-/// Records a call at both clients, so that the remaining client is notified when one of the two
-/// disconnects. Returns whether the target is a new partner of the caller.
+/// Records a call at both clients. When one of the two clients disconnects, the other client is
+/// then notified. Returns whether the target is a new partner of the caller.
 fn note_call(caller: &Peer, target: &Peer) -> bool {
-    // Fast path: in the common case, the locks of the partners are not taken.
+    // Fast path: usually the locks of the partners are not taken.
     if caller.partners.is_latest(target.generation) {
         return false;
     }

@@ -1,8 +1,8 @@
-//! Limits the concurrent uses of a resource per name, such as a user id. [`Seats`] refuses a use
-//! above the limit; [`Turns`] makes the caller wait.
+//! Limits the concurrent uses of a resource for each name, such as a user id. [`Seats`] refuses a
+//! use above the limit. [`Turns`] makes the caller wait.
 //!
-//! [`Seats`] limits, for example, the connections of each user, and [`Turns`] the handshakes of
-//! each IP address. A name costs memory only while it is in use.
+//! For example, [`Seats`] limits the connections of each user, and [`Turns`] limits the handshakes
+//! of each IP address. A name needs memory only while it is in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +12,15 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// A fixed number of slots for each name. A name without a free slot is refused.
+/// A fixed number of slots for each name. A request for a slot is refused if the name has no free
+/// slot.
 pub(crate) struct Seats {
     limit: usize,
-    /// Number of slots in use, by name. A name without used slots is removed.
+    /// Number of slots in use, by name. A name without a slot in use has no entry.
     taken: Mutex<HashMap<String, usize>>,
 }
 
-/// A slot in use. Dropping it frees the slot.
+/// A slot in use. Dropping this value frees the slot.
 pub(crate) struct Seat {
     seats: Arc<Seats>,
     name: String,
@@ -30,8 +31,8 @@ pub(crate) struct Seat {
 pub(crate) enum Admit {
     /// Refuses the request.
     WithinLimit,
-    /// Exceeds the limit, because the request replaces a connection of the same name, which will
-    /// free its slot soon.
+    /// The request may exceed the limit, because it replaces a connection of the same name. That
+    /// connection will free its slot soon.
     Replacement,
 }
 
@@ -81,11 +82,11 @@ impl Drop for Seat {
 /// arrival.
 pub(crate) struct Turns {
     limit: usize,
-    /// The semaphore of each name that has a permit in use or a waiting task.
+    /// The semaphore of each name for which a permit is in use or a task waits.
     queues: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A permit. Dropping it passes the permit to the next waiting task.
+/// A permit. Dropping the permit passes it to the next waiting task.
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     name: String,
@@ -106,7 +107,7 @@ impl Turns {
         self.limit
     }
 
-    /// Waits up to `max_wait` for a permit of `name`. Returns `None` after that time.
+    /// Waits up to `max_wait` for a permit of `name`. Returns `None` if there is no permit by then.
     ///
     /// # Cancellation
     ///
@@ -117,8 +118,8 @@ impl Turns {
             let fresh = || Arc::new(Semaphore::new(self.limit));
             queues.entry(name.to_owned()).or_insert_with(fresh).clone()
         };
-        // Created before the wait, because its destructor removes an unused queue even after a
-        // timeout, or when the future is dropped.
+        // The guard is created before the wait, because its destructor also removes an unused
+        // semaphore after a timeout, or when the future is dropped.
         let mut turn = Turn {
             turns: self.clone(),
             name: name.to_owned(),
@@ -133,9 +134,9 @@ impl Turns {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut queues = self.turns.queues.lock();
-        // Dropped under the lock, because the permit holds a reference to the semaphore. If the map
-        // then has the only reference, no task has a permit or waits for one, and no task can get
-        // the semaphore from the map meanwhile.
+        // The permit is dropped under the lock, because it holds a reference to the semaphore. If
+        // only the map still has a reference, no task has a permit or waits for a permit, and no
+        // task can get the semaphore from the map meanwhile.
         drop(self.permit.take());
         if let Some(queue) = queues.get(&self.name)
             && Arc::strong_count(queue) == 1

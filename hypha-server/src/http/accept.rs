@@ -1,4 +1,5 @@
-//! Reads the header `Accept`, which lists the forms of a response that the client accepts.
+//! Parses the header `Accept`, in which a client lists the media types that it accepts in a
+//! response.
 
 use axum::http::{HeaderMap, header};
 
@@ -9,8 +10,8 @@ pub(super) struct Accept {
 }
 
 impl Accept {
-    /// Reads the header. Returns `None` if the request has no such header, or only unreadable
-    /// ranges.
+    /// Parses the header. Returns `None` if the request has no header `Accept`, or if no range in
+    /// the header can be parsed.
     pub(super) fn of(headers: &HeaderMap) -> Option<Accept> {
         let lines = headers.get_all(header::ACCEPT).iter();
         let lines = lines.filter_map(|line| line.to_str().ok());

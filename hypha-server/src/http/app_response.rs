@@ -1,8 +1,8 @@
 //! Checks the status and the headers of the responses of applications.
 //!
-//! Applications have the same origin as the login page. Therefore only the server sets the framing
-//! of a response and the headers with which a page could take over the origin: its cookies,
-//! storage, service workers and credentials.
+//! Applications have the same origin as the login page. With certain headers, a page could take
+//! over the cookies, the storage, the service workers or the credentials of that origin. Therefore
+//! only the server sets these headers and the framing of a response.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use super::credentials::COOKIE_NAME;
 use super::problem::{Problem, problem};
 use crate::state::State;
 
-/// Headers of the connection or of the message framing. An application that set them could smuggle
-/// responses into the connection.
+/// Headers of the connection or of the message framing. An application that could set these headers
+/// could smuggle responses into the connection.
 const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
@@ -27,7 +27,7 @@ const FRAMING: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Headers that affect the whole origin. The server has its own policy for them.
+/// Headers that affect every page of the origin. Applications may not set these headers.
 const OF_THE_ORIGIN: [&str; 14] = [
     "accept-ch",
     "access-control-allow-credentials",
@@ -56,7 +56,8 @@ pub(super) struct AppResponse<'a> {
 }
 
 impl<'a> AppResponse<'a> {
-    /// Creates the value for the application `id` of `workspace`. The ids appear in error texts.
+    /// Creates the value for the application `id` in the workspace `workspace`. Error texts contain
+    /// both ids.
     pub(super) fn new(state: &'a State, workspace: &'a str, id: &'a str) -> AppResponse<'a> {
         AppResponse {
             state,
@@ -65,8 +66,8 @@ impl<'a> AppResponse<'a> {
         }
     }
 
-    /// Returns a response 502 that replaces an invalid response of the application. Counts the
-    /// invalid response. `why` completes the sentence "The application … ".
+    /// Returns a response with status 502, which replaces an invalid response of the application.
+    /// Counts the invalid response. `why` completes the sentence "The application … ".
     pub(super) fn refused(&self, why: impl std::fmt::Display) -> Problem {
         self.state.counters.http_refused_apps.add();
         problem(
@@ -91,8 +92,8 @@ impl<'a> AppResponse<'a> {
         })
     }
 
-    /// Returns the headers of a response, without those that are invalid or that an application may
-    /// not set.
+    /// Returns the headers of a response. Omits headers that are invalid, and headers that an
+    /// application may not set.
     ///
     /// # Errors
     ///

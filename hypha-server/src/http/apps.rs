@@ -4,8 +4,8 @@
 //! the body and one function that sends the response. A service of the type `functions` has a
 //! function for each path.
 //!
-//! The application runs as one call of the request's client. That client must live until the call
-//! ends, even if the visitor disconnects earlier; see `Running`.
+//! The application runs as one call of an internal client that belongs to the request. This client
+//! must stay connected until the call ends, even if the visitor disconnects earlier; see `Running`.
 
 use std::io;
 use std::sync::Arc;
@@ -64,7 +64,8 @@ pub(super) async fn page(
     let (parts, body) = request.into_parts();
     let visitor =
         request_client::identify(&front, remote, &parts.headers, Links::OpenPages).await?;
-    // Parsed by hand, because the query belongs to the application and need not consist of pairs.
+    // The query is parsed here instead of by axum, because the query belongs to the application and
+    // need not consist of pairs.
     let mode = parts.uri.query().and_then(|query| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(name, _)| *name == "_mode");
@@ -150,7 +151,7 @@ struct Running {
     failure: Option<Error>,
     /// Messages from the application that the visitor has not received yet.
     messages: mpsc::Receiver<RawValue>,
-    /// `None` only in the destructor.
+    /// `None` only while the destructor runs.
     held: Option<Held>,
     state: Arc<State>,
 }
@@ -161,8 +162,8 @@ struct Held {
     // client.
     _service: RemoteService,
     _visitor: Visitor,
-    // Dropped when the visitor has disconnected or has the whole response. The application's
-    // `receive` waits until then, and returns `http.disconnect`.
+    // Dropped when the visitor has disconnected or has received the whole response. The
+    // application's `receive` waits until then, and returns `http.disconnect`.
     _present: mpsc::Sender<()>,
 }
 
@@ -204,8 +205,8 @@ impl Running {
 /// visitor has disconnected.
 ///
 /// The application receives `http.disconnect` and the responses to its last messages, and has
-/// `app_grace` to return. If the client through which the application responds disconnected
-/// immediately, the application would fail in the middle of its cleanup.
+/// `app_grace` to return. The application responds through the request's client. If this client
+/// disconnected immediately, the application would fail in the middle of its cleanup.
 impl Drop for Running {
     fn drop(&mut self) {
         // The application has returned, so there is nothing to wait for.
@@ -223,7 +224,8 @@ impl Drop for Running {
             } = held;
             // Makes `receive` return `http.disconnect`.
             drop(_present);
-            // The remaining messages must be received, because the application waits for room.
+            // The application may be waiting until `messages` has room, so the remaining messages
+            // are received and dropped.
             let discarding = async { while messages.recv().await.is_some() {} };
             let returning = async {
                 tokio::select! {
@@ -339,7 +341,7 @@ struct Upload {
     body: Option<BodyDataStream>,
     /// Timeout for each piece.
     read_timeout: Duration,
-    /// Closed when the visitor has disconnected or has the whole response.
+    /// Closed when the visitor has disconnected or has received the whole response.
     gone: mpsc::Receiver<()>,
 }
 
@@ -349,11 +351,12 @@ impl Upload {
     ///
     /// # Errors
     ///
-    /// Fails if the body does not arrive in time, or the connection is lost. The application
-    /// receives the text as an exception.
+    /// Fails if the body does not arrive in time, or if the connection is lost. The application
+    /// receives the error text as an exception.
     async fn next(&mut self) -> Result<Value, String> {
         let Some(body) = &mut self.body else {
-            // An application that reads beyond the body waits for the disconnect, as ASGI requires.
+            // An application that reads beyond the end of the body waits for the disconnect, as
+            // ASGI requires.
             self.gone.recv().await;
             return Ok(event("http.disconnect", []));
         };
@@ -418,8 +421,8 @@ struct FunctionCall<'a> {
 }
 
 impl FunctionCall<'_> {
-    /// Adds headers, body and user, and converts bytes to strings: functions get the request in
-    /// another format than ASGI applications.
+    /// Adds the headers, the body and the user to the scope, and converts bytes to strings.
+    /// Functions get the request in a different format than ASGI applications.
     fn add(&mut self, headers: &HeaderMap, body: Bytes, user: &UserInfo) {
         let scope = &mut self.scope;
         for name in ["query_string", "raw_path"] {
@@ -448,7 +451,8 @@ impl FunctionCall<'_> {
 ///
 /// # Errors
 ///
-/// Fails if the call fails, its result is not a response, or the request is evicted from memory.
+/// Fails if the call fails, if the function does not return a response, or if the server evicts the
+/// request to free memory.
 async fn functions(
     state: &State,
     app: &AppResponse<'_>,
@@ -473,8 +477,8 @@ async fn functions(
             return Err(problem(StatusCode::SERVICE_UNAVAILABLE, text));
         }
     };
-    // Freed first, so that the memory budget need not cover the body and the result at the same
-    // time.
+    // The body is freed before the result is charged, so that the memory budget need not cover the
+    // body and the result at the same time.
     drop(received);
     let charge = account.try_charge(answer.as_bytes().len());
     let charge = charge.map_err(|error| over_budget(state, &error))?;

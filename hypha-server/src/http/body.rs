@@ -1,4 +1,5 @@
-//! Reads request bodies and writes response bodies, charged to the account of the request.
+//! Reads request bodies and writes response bodies. Charges their memory to the account of the
+//! request.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -39,7 +40,8 @@ pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
     problem(status, error.to_string())
 }
 
-/// Charges `more` bytes. Waits for room only if other requests may free it.
+/// Charges `more` bytes. If the process or the owner has no room, waits until other requests free
+/// memory.
 ///
 /// # Errors
 ///
@@ -90,8 +92,8 @@ pub(super) async fn read(
                 ));
             }
             if needed > whole.capacity() {
-                // Doubled, so that the total cost of the copies of a growing body is proportional
-                // to its length.
+                // The capacity doubles, so that the total cost of the copies of a growing body is
+                // proportional to its length.
                 let room = needed.max(2 * whole.capacity()).max(FIRST).min(limit);
                 grow(&mut charge, room - whole.capacity())
                     .await
@@ -119,9 +121,9 @@ pub(super) async fn read(
 
 /// Reads and drops the rest of the body of a refused request.
 ///
-/// If the connection were closed while the client sends, the client might not see the refusal. The
-/// read rate is limited over all such bodies, so that they do not take CPU time from other
-/// requests.
+/// If the connection were closed while the client sends, the client might not see the refusal. One
+/// rate limit covers all bodies that are dropped, so that reading them does not take CPU time from
+/// other requests.
 pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
     // A client with the header `Expect` sends its body only after a `100 Continue`.
     if headers.contains_key(header::EXPECT) {
@@ -138,7 +140,8 @@ pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
             front.visits.discarded(piece.len()).await;
         }
     };
-    // A body that takes longer is abandoned: the client had enough time to see the refusal.
+    // A body that takes longer is no longer read, because the client had enough time to see the
+    // refusal.
     let _ = timeout(DISCARD_TIME, discarding).await;
 }
 
@@ -197,7 +200,8 @@ impl<T: Unpin> hyper::body::Body for SizedBody<T> {
             Content::Json(writer) => {
                 let mut piece = Vec::with_capacity(PIECE + 1024);
                 if writer.write(&mut piece, PIECE).is_err() {
-                    // Cannot happen, because the value was checked when its length was computed.
+                    // This error cannot happen, because the value was checked when its length was
+                    // computed.
                     this.content = None;
                     return Poll::Ready(Some(Err(std::io::ErrorKind::InvalidData.into())));
                 }

@@ -6,8 +6,8 @@ use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 use tower_http::decompression::RequestDecompressionLayer;
 
-/// Returns the layer that decompresses requests in gzip. The layer refuses other encodings with
-/// 415.
+/// Returns the layer that decompresses requests that are compressed with gzip. The layer refuses
+/// other encodings with status 415.
 pub(super) fn requests() -> RequestDecompressionLayer {
     RequestDecompressionLayer::new()
 }
@@ -42,7 +42,7 @@ impl Predicate for CompressText {
     }
 }
 
-/// Returns whether a content type of the server is text.
+/// Returns whether a content type that the server sends is text.
 fn is_text(content_type: &str) -> bool {
     content_type.starts_with("text/") || content_type.starts_with("application/json")
 }

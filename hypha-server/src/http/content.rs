@@ -1,5 +1,5 @@
-//! Converts results of functions to content for language models: text, images and files. The
-//! gateways send the same content in the form of their protocols.
+//! Converts results of functions to content for language models: text, images and files. Each
+//! gateway sends this content in the format of its protocol.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ const NUMBERS_MAX: usize = 4096;
 /// Memory charged for one value in a JSON tree, in bytes, including its entry in a list or map.
 const NODE: usize = 160;
 
-/// A part of a result, in the form of a protocol.
+/// A part of a result, in the format of a protocol.
 pub(super) trait Block: Sized {
     /// Returns a block of text.
     fn text(text: String) -> Self;
@@ -141,7 +141,8 @@ fn numbers(array: &NdArray) -> Result<String, String> {
         .iter_f64()
         .map_err(|error| unfit(&error.to_string()))?;
     let mut lists: Vec<Json> = values.map(number).collect();
-    // Groups the elements by the last dimension first, because it changes fastest.
+    // Groups the elements by the last dimension first, because the index of the last dimension
+    // changes fastest.
     for &side in shape.iter().skip(1).rev() {
         let rows = lists.chunks(side.max(1));
         lists = rows.map(|row| Json::Array(row.to_vec())).collect();
@@ -162,8 +163,8 @@ fn number(value: f64) -> Json {
     value.into()
 }
 
-/// Writes a value as JSON. Replaces binary data and arrays by references to blocks, which it adds
-/// to `parts`.
+/// Writes a value as JSON. Adds binary data and arrays to `parts` as blocks, and writes references
+/// to these blocks in their place.
 fn write<B: Block>(value: &RawValue, text: &mut Vec<u8>, parts: &mut Vec<B>) -> Result<(), String> {
     let start = text.len();
     // Fast path: most results contain no binary data.
@@ -245,8 +246,8 @@ pub(super) fn room(json: &[u8]) -> usize {
     2 * json.len() + NODE * (values + 1)
 }
 
-/// Returns the memory for a result of `size` bytes and its content, in bytes: the text, its base64
-/// or escaped form, and the response.
+/// Returns the memory for a result of `size` bytes and for its content, in bytes. The content
+/// consists of the text, its base64 or escaped form, and the response.
 pub(super) fn room_of_result(size: usize) -> usize {
     6 * size + NODE
 }

@@ -39,8 +39,8 @@ pub(super) fn token(
 /// Returns the token of a request from the header `Authorization` (as `Bearer`, as `Basic` with the
 /// token as the password, or alone), or else from the cookie `access_token`.
 ///
-/// The cookie is ignored in requests of pages of other origins. The browser adds the cookie to such
-/// requests automatically, but these pages must not act for the user.
+/// The cookie is ignored in requests that pages of other origins make. The browser adds the cookie
+/// to such requests automatically, but these pages must not act for the user.
 fn usual_token(
     headers: &HeaderMap,
     links: Links,
@@ -54,7 +54,7 @@ fn usual_token(
         .filter(|token| !token.is_empty())
 }
 
-/// Returns whether a page of an origin that is not trusted made the request.
+/// Returns whether the request was made by a page of an untrusted origin.
 ///
 /// Browsers send `Origin` with most requests, and `Sec-Fetch-*` with the rest. A request with
 /// neither header comes from a program, or from a page of the server.
@@ -85,7 +85,7 @@ fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
             .any(|allowed| allowed.trim() == origin)
 }
 
-/// Returns whether an origin is that of the server.
+/// Returns whether an origin is the server's own origin.
 pub(super) fn is_own_origin(state: &State, headers: &HeaderMap, origin: &str) -> bool {
     let host = headers
         .get(header::HOST)
@@ -160,7 +160,7 @@ mod tests {
         let found = of(header::COOKIE, "a=b; access_token=t0k; c");
         assert_eq!(found.as_deref(), Some("t0k"));
         assert_eq!(of(header::COOKIE, "other=t0k"), None);
-        // An unreadable header is not treated like a missing header.
+        // A header that cannot be read is not treated like a missing header.
         for value in ["Digest x", "Basic !!", "Basic dTp0", "\u{e4}"] {
             assert!(of(header::AUTHORIZATION, value).is_some(), "{value}");
         }
@@ -195,7 +195,7 @@ mod tests {
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-mode", "no-cors")
         ]));
-        // A token that the page itself sends is accepted.
+        // The server accepts a token that the page itself sends, whatever the origin of the page.
         assert!(counts(&[
             ("origin", "https://evil.example"),
             ("authorization", "Bearer t")

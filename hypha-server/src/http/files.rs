@@ -21,7 +21,8 @@ use crate::settings::Mount;
 /// Prefix of the names of all files of the JavaScript client. Other files of its folder are not
 /// served.
 const JS_CLIENT: &str = "hypha-rpc-";
-/// Size of a read from a file, in bytes. Each request is charged this much.
+/// Number of bytes that are read from a file at once. This amount of memory is charged to each
+/// request.
 const PIECE: usize = 64 * 1024;
 
 /// Serves a file of the JavaScript client.
@@ -128,7 +129,8 @@ async fn serve(
         // `no-cache` lets a browser cache the file, but makes it revalidate with the ETag on each
         // use.
         (header::CACHE_CONTROL, "no-cache".to_owned()),
-        // Keeps browsers from running a text file as a script because of its content.
+        // This header keeps browsers from running a text file as a script because of the file's
+        // content.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::ETAG, tag),
     ];
@@ -149,7 +151,7 @@ fn open(path: &FilePath) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// Returns the first `left` bytes of a file as a stream. `held` is dropped with the stream.
+/// Returns the next `left` bytes of a file as a stream. `held` is dropped with the stream.
 fn pieces<T: Send + 'static>(
     file: File,
     left: u64,

@@ -1,12 +1,13 @@
 //! Calls functions of services over plain HTTP, by `GET` or `POST` of
 //! `/{workspace}/services/{id}/{function}`.
 //!
-//! Arguments are in the query of a `GET`, or in the body of a `POST` as JSON or MessagePack. The
-//! response has the format of the request, unless the header `Accept` selects another form
-//! (`forms`). A stream becomes server-sent events in JSON, or consecutive values in MessagePack.
+//! A `GET` has its arguments in the query. A `POST` has its arguments in the body, as JSON or
+//! MessagePack. The response has the format of the request, unless the header `Accept` selects
+//! another form (`forms`). A stream becomes server-sent events in JSON, or consecutive values in
+//! MessagePack.
 //!
-//! Arguments and results are converted without decoding them into values, which would take many
-//! times the memory.
+//! Arguments and results are converted between JSON and MessagePack without decoding them into
+//! values. Decoded values would take many times the memory.
 
 use std::io;
 use std::time::Instant;
@@ -83,8 +84,8 @@ pub(super) async fn function(
     if answered.is_err() {
         counters.http_calls_failed.add();
     }
-    // If a refused request's body was not read, the body is read and dropped now, so that the
-    // client sees the refusal.
+    // If the request was refused before its body was read, the body is read and dropped now, so
+    // that the client sees the refusal.
     if answered.is_err()
         && let Some(body) = body
     {
@@ -93,13 +94,13 @@ pub(super) async fn function(
     answered
 }
 
-/// Handles a request. Reads its body only after the requester and the function are known, so that a
-/// refused request costs no memory.
+/// Handles a request. Reads the body of the request only after the requester and the function are
+/// known, so that a refused request costs no memory.
 ///
 /// # Errors
 ///
-/// Fails if the requester, the service, the function or the arguments are invalid, the call fails,
-/// or the request is evicted from memory.
+/// Fails if the requester, the service, the function or the arguments are invalid. Also fails if
+/// the call fails, or if the server evicts the request to free memory.
 async fn answer(
     front: &Front,
     remote: Remote,
@@ -174,7 +175,8 @@ async fn answer(
             .map_err(|error| request_client::refusal(&error))?,
     };
     if !service.has_method(function) {
-        // If the member is data, not a function, respond with its value.
+        // A member that is data, not a function, cannot be called, so the response contains its
+        // value.
         let member = member(&service, function).ok_or_else(|| not_found(function))?;
         return constant(&member, format);
     }
@@ -183,8 +185,8 @@ async fn answer(
         result = call => result.map_err(|error| request_client::refusal(&error))?,
         () = visitor.account.gives_way() => return Err(evicted(front)),
     };
-    // Freed first, so that the memory budget need not cover the body and the result at the same
-    // time.
+    // The body is freed before the result is charged, so that the memory budget need not cover the
+    // body and the result at the same time.
     drop(held);
     let accept = Accept::of(headers);
     respond(front, result, format, accept, service, visitor).await
@@ -224,8 +226,8 @@ async fn post(
         Format::Json => transcode::msgpack_bound(&bytes),
         Format::Msgpack => 0,
     };
-    // Drops this clone, so that `posted` holds the only reference and frees the JSON after
-    // converting it.
+    // This clone is dropped first, so that `posted` holds the only reference to the JSON and frees
+    // the JSON after converting it.
     drop(bytes);
     // The memory is charged before the conversion allocates it.
     let charged = body::grow(&mut received.charge, room).await;
@@ -308,8 +310,8 @@ fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
     }
 }
 
-/// Responds with the result of a function, without decoding it unless `accept` selects a form that
-/// needs it.
+/// Responds with the result of a function. Decodes the result only if `accept` selects a form that
+/// needs decoded values.
 ///
 /// # Errors
 ///
@@ -382,8 +384,9 @@ async fn respond(
             )
         }
     };
-    // Dropping the handles releases the functions in the result at their owner. The release
-    // messages need the client, which lives as long as `service`.
+    // When the handles are dropped, the owner of the functions in the result is told to release
+    // them. The client must be connected to send these messages, and `service` keeps the client
+    // connected.
     drop(handles);
     drop(service);
     let body = Body::new(SizedBody::new(content, len, &account, (charge, visit)));
@@ -398,12 +401,13 @@ fn unfit(error: JsonError) -> String {
     }
 }
 
-/// Returns the error text for a kind of value that JSON does not have.
+/// Returns the error text for a kind of value that JSON cannot represent.
 fn cannot_be_json(what: &str) -> String {
     format!("The result contains {what}, which JSON cannot represent; use Content-Type {MSGPACK}")
 }
 
-/// Converts a value to JSON. Fails with the first kind of value that JSON does not have.
+/// Converts a value to JSON. Returns the kind of the first value that JSON cannot represent as the
+/// error.
 fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
     Ok(match value {
         Value::Float(number) => serde_json::Number::from_f64(*number)
@@ -492,7 +496,7 @@ impl StreamBody {
     /// Writes more of the current item.
     fn write_item(&mut self, mut piece: Vec<u8>) -> (Vec<u8>, bool) {
         let more = match &mut self.item {
-            // Cannot fail, because the item was checked before its first piece was written.
+            // Writing cannot fail, because the item was checked before its first piece was written.
             Some(item) => item.write(&mut piece, PIECE).unwrap_or(false),
             None => false,
         };

@@ -1,4 +1,5 @@
-//! Functions that the gateways to other protocols share.
+//! Fetches services, identifies visitors and creates error responses for the gateways to other
+//! protocols.
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,8 @@ use super::problem::{Problem, problem};
 use super::request_client::{self, Visitor};
 use super::{Front, Remote};
 
-/// Memory charged for one member of a service, in bytes, including its part of the descriptions.
+/// Memory charged for one member of a service, in bytes, including the text that describes the
+/// member.
 const NODE: usize = 256;
 
 /// An error response, sent as `{"error": …}`.
@@ -58,8 +60,8 @@ pub(super) async fn find(
     found.map_err(|error| unavailable(id, &error))
 }
 
-/// Returns the response for a service that cannot be used. The status is 404 in both cases: if the
-/// service does not exist, and if the user may not use it.
+/// Returns the response for a service that cannot be used. The status is 404 if the service does
+/// not exist, and also if the user may not use the service.
 fn unavailable(id: &str, error: &Error) -> Refused {
     let is_hidden = match error {
         Error::Rejected(refused) => matches!(

@@ -1,4 +1,4 @@
-//! Images in results: detected by their first bytes, or encoded from arrays.
+//! Detects images in results by their first bytes, and encodes arrays as images.
 
 #[cfg(feature = "images")]
 use std::io::Write as _;
@@ -18,7 +18,8 @@ const CHUNK: usize = 64 * 1024;
 #[cfg(feature = "images")]
 const SIDE_MAX: usize = 16_384;
 
-/// Returns the media type of an image format that browsers and models support, by its first bytes.
+/// Detects the format of an image by its first bytes. Returns the media type if browsers and models
+/// support the format.
 pub(super) fn media_type(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
@@ -43,9 +44,9 @@ pub(super) fn media_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Returns width, height and colors of an array that is an image: `u8` or `u16` elements with shape
-/// `[height, width]`, or `[height, width, channels]` with 1, 3 or 4 channels. Returns `None` for
-/// any other array.
+/// Returns the width, the height and the colors of an array that is an image. The elements of an
+/// image are `u8` or `u16`, and the shape is `[height, width]`, or `[height, width, channels]` with
+/// 1, 3 or 4 channels. Returns `None` for any other array.
 #[cfg(feature = "images")]
 fn layout(array: &NdArray) -> Option<(u32, u32, ColorType, BitDepth)> {
     let (height, width, color) = match *array.shape() {
@@ -73,8 +74,8 @@ fn layout(array: &NdArray) -> Option<(u32, u32, ColorType, BitDepth)> {
 pub(super) fn png_bound(array: &NdArray) -> Option<usize> {
     let (_, height, ..) = layout(array)?;
     let size = array.data().len();
-    // The compressor writes up to 12 bits for a byte. Each row has one more byte, and the encoder
-    // holds four rows.
+    // The compressor writes up to 12 bits for a byte. The PNG format adds one byte to each row. The
+    // encoder holds four rows at a time.
     let row = size / height as usize;
     Some(size + size / 2 + 2 * height as usize + 4 * row + 2 * CHUNK)
 }
@@ -87,7 +88,7 @@ pub(super) fn png(array: &NdArray) -> Option<Vec<u8>> {
     let mut encoder = Encoder::new(&mut out, width, height);
     encoder.set_color(color);
     encoder.set_depth(depth);
-    // The time matters more than the size: the image is sent once.
+    // Fast compression matters more than a small file, because the image is sent only once.
     encoder.set_compression(Compression::Fast);
     let mut writer = encoder.write_header().ok()?;
     let mut rows = writer.stream_writer_with_size(CHUNK).ok()?;

@@ -30,8 +30,8 @@ pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     )
 }
 
-/// Returns the response 404 for a path. If the path exists in the Python server, adds the reason
-/// why this server lacks the path.
+/// Returns the response with status 404 for a path. If the Python server has the path, adds the
+/// reason why this server lacks the path.
 pub(super) async fn not_found(uri: Uri) -> Problem {
     let reason = platform::lacks_page(uri.path());
     let reason = reason.map(|reason| format!(": {reason}"));
@@ -91,8 +91,8 @@ pub(super) async fn workspace(
     Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
 }
 
-/// The manager's methods for records. Their results are forwarded unchanged, because the keys of a
-/// record depend on the permission of the requester.
+/// Methods of the manager that return records. The server forwards their results unchanged, because
+/// the keys of a record depend on the permission of the requester.
 #[hypha_service(id = "default")]
 trait Records {
     async fn list_services(&self, query: ServiceFilter) -> Result<Vec<Map>, ManagerError>;
@@ -118,7 +118,7 @@ pub(super) async fn services(
     Ok(Json(listed.collect::<Vec<_>>()).into_response())
 }
 
-/// Returns the records that [`services`] lists.
+/// Returns the service records that the handler [`services`] sends.
 ///
 /// # Errors
 ///
@@ -194,7 +194,7 @@ pub(super) async fn record(
         },
         ..SelectConfig::default()
     };
-    // The Python server offers the manager under the id `ws` here.
+    // In this URL, the Python server uses the id `ws` for the manager.
     let id = match id {
         "ws" => "~",
         id => id,

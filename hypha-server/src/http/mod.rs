@@ -1,5 +1,5 @@
-//! Owns the HTTP side of the server: accepts connections, routes requests, limits the rate and the
-//! number of requests, and upgrades requests to WebSockets.
+//! Accepts HTTP connections, routes requests, limits the rate and the number of requests, and
+//! upgrades requests to WebSockets.
 //!
 //! `server` calls [`serve`] or [`mounted`] once. WebSockets and streams of `/rpc` are handed to
 //! `session`. For any other request that needs the workspace, the server connects a client of
@@ -76,8 +76,8 @@ use crate::session::Sessions;
 use crate::state::{HYPHA_VERSION, State};
 use crate::{event_log, process};
 
-/// Timeout for the head of a request. Without this timeout, slow heads would occupy connections
-/// that no account is charged for.
+/// Timeout for the head of a request. Without this timeout, a client that sends a head slowly would
+/// occupy a connection that is charged to no account.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum size of hyper's read buffer per connection, in bytes. Also limits the request headers.
 /// hyper's default is 400 KB, with which a thousand waiting requests would exceed the memory
@@ -114,17 +114,18 @@ impl FromRef<Front> for Arc<Sessions> {
     }
 }
 
-/// Returns the routes of the server. The CORS layer is outermost, so that pages can also read
-/// refusals by the rate limit.
+/// Returns the routes of the server. The CORS layer is outermost, so that web pages can also read
+/// the responses with which the rate limit refuses requests.
 fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     let functions = get(functions::function)
         .post(functions::function)
-        // Without this, axum would serve HEAD with the handler of GET, which runs the function.
+        // Without this handler, axum would serve a HEAD request with the handler of GET, which runs
+        // the function.
         .head(|| async { StatusCode::METHOD_NOT_ALLOWED });
     #[cfg(feature = "compression")]
     let functions = functions.layer(compression::requests());
     let base = front.state.info.base_path.clone();
-    // The settings were checked before the start, so this cannot fail.
+    // The settings were validated when the server started, so this cannot fail.
     let mounts = front.state.settings.mounts().unwrap_or_default();
     let app = Router::new()
         .route("/ws", get(upgrade::websocket))
@@ -191,8 +192,9 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/{workspace}/a2a/{id}/", any(a2a::root))
         .route("/{workspace}/a2a-info/{id}", get(a2a::info));
     let app = app
-        // Added after the compression layer: responses of applications set their own encodings, and
-        // are streams of unknown length.
+        // These routes are added after the compression layer, so that responses of applications are
+        // not compressed: applications set their own encodings, and their responses are streams of
+        // unknown length.
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
@@ -205,7 +207,7 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     }
 }
 
-/// Returns the CORS layer for the given origins, or for any origin if `origins` is empty.
+/// Returns the CORS layer that allows the given origins, or any origin if `origins` is empty.
 ///
 /// The layer allows credentials. Browsers refuse `*` together with credentials, so the layer that
 /// allows any origin responds with the origin of the request instead. In requests from origins that
@@ -231,7 +233,8 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         .max_age(PREFLIGHT_LIFE)
 }
 
-/// The socket address of the other end of a request's connection: the client, or a proxy.
+/// The socket address of the other end of the connection on which a request arrived. The other end
+/// is the client or a proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remote(SocketAddr);
 
@@ -260,7 +263,7 @@ pub(crate) fn mounted(state: &Arc<State>, origins: &[HeaderValue]) -> Router {
     routes(front(state), origins).layer(from_fn(identified))
 }
 
-/// Stores the address of a request's sender in the request, as [`serve`] does.
+/// Stores the socket address from which a request came in the request, as [`serve`] does.
 async fn identified(mut request: Request<Body>, next: Next) -> Response {
     let Some(ConnectInfo(remote)) = request.extensions().get().copied() else {
         let fault = "serve the router with `into_make_service_with_connect_info::<SocketAddr>()`: \
@@ -292,7 +295,8 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
                 continue;
             }
         };
-        // Without this, the kernel would delay small messages to combine them with later messages.
+        // Without this option, the kernel would delay small messages to combine them with later
+        // messages.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
@@ -310,7 +314,8 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_buf_size(READ_AHEAD)
                 .serve_connection(TokioIo::new(stream), service)
-                // Without this, hyper would close the socket of a WebSocket after the response.
+                // Without this call, hyper would close the socket of a WebSocket after the
+                // response.
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let result = tokio::select! {
@@ -328,7 +333,8 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
 }
 
 /// Removes `Content-Length` from a response that cannot have a body because of its status. axum
-/// sets this header on all responses, and RFC 9110 forbids it on such responses.
+/// sets this header on all responses, but RFC 9110 forbids the header on responses with such a
+/// status.
 fn without_length<B>(mut response: Response<B>) -> Response<B> {
     if response.status() == StatusCode::NO_CONTENT {
         response.headers_mut().remove(header::CONTENT_LENGTH);

@@ -14,8 +14,8 @@ pub(super) struct Problem {
     detail: String,
 }
 
-/// An error response in plain text, for the pages of applications, because a browser shows the text
-/// to the user.
+/// An error response in plain text. Pages of applications use plain text, because a browser shows
+/// the text to the user.
 pub(super) struct PlainProblem(Problem);
 
 /// Returns an error response with a detail text for the client.
@@ -26,7 +26,7 @@ pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Problem 
     }
 }
 
-/// Returns the response 500 for a failure of the server itself.
+/// Returns the response with status 500 for a failure of the server itself.
 pub(super) fn failed(error: impl std::fmt::Display) -> Problem {
     problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
@@ -52,7 +52,7 @@ impl From<Problem> for PlainProblem {
     }
 }
 
-/// Adds `Retry-After: 1` to responses 429 and 503, because a later request may succeed.
+/// Adds `Retry-After: 1` to responses with status 429 and 503, because a later request may succeed.
 fn with_retry(status: StatusCode, mut response: Response) -> Response {
     if matches!(
         status,
@@ -81,7 +81,7 @@ impl Problem {
         (self.status, self.detail)
     }
 
-    /// Responds with the detail in a body of this form.
+    /// Responds with the detail in a body of this type.
     pub(super) fn respond(self, form: impl FnOnce(String) -> serde_json::Value) -> Response {
         let body = Json(form(self.detail));
         with_retry(self.status, (self.status, body).into_response())

@@ -25,14 +25,14 @@ use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 use crate::state::State;
 
-/// Ratio of the limits of a token to those of an IP address.
+/// Rate limit of a token divided by the rate limit of an IP address.
 const USER_FACTOR: f64 = 10.0;
 /// Maximum delay of a request above the rate. A request that would wait longer is refused.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Maximum number of token buckets in each map.
 const BUCKETS_MAX: usize = 20_000;
-/// Paths without a limit: the monitoring paths, and the WebSocket, whose connections `session`
-/// limits.
+/// Paths without a rate limit: the monitoring paths, and the path of the WebSocket. The module
+/// `session` limits WebSocket connections.
 const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 
 /// The token buckets of all requesters, or `None` if there is no limit.
@@ -73,13 +73,13 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
-    /// Calls `change` with the bucket of `key`. A new bucket is full.
+    /// Calls `change` with the token bucket of `key`. Creates a full bucket if there is none.
     fn with<T>(&self, key: K, change: impl FnOnce(&mut RateLimit) -> T) -> T {
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
-            // A full bucket is equal to a new bucket, so it can be dropped. If no bucket is full,
-            // all buckets are dropped: with so many addresses, the limit on memory takes precedence
-            // over the rate limits.
+            // A full bucket is equal to a new bucket, so full buckets are dropped. If no bucket is
+            // full, all buckets are dropped: with so many addresses, the limit on memory takes
+            // precedence over the rate limits.
             buckets.retain(|_, rate| !rate.is_full());
             if buckets.len() >= BUCKETS_MAX {
                 buckets.clear();
@@ -89,11 +89,12 @@ impl<K: Eq + Hash> Rates<K> {
         change(buckets.entry(key).or_insert_with(fresh))
     }
 
-    /// Takes a token from the bucket of `key`. Returns the time to wait for the token.
+    /// Takes a token from the bucket of `key`. Returns how long the request must wait for the
+    /// token.
     ///
     /// # Errors
     ///
-    /// If that time exceeds [`MAX_DELAY`], takes no token and returns the time as an error.
+    /// If the wait would exceed [`MAX_DELAY`], takes no token and returns the wait as an error.
     fn reserve(&self, key: K) -> Result<Duration, Duration> {
         self.with(key, |rate| rate.reserve(MAX_DELAY))
     }
@@ -116,9 +117,9 @@ impl<K: Eq + Hash> Rates<K> {
 /// Middleware that delays requests above the limits, and refuses requests that would wait for too
 /// long.
 ///
-/// A request with a token also waits for the bucket of its address, which is in debt if other
-/// requests from the address had invalid tokens. Only a response 401 charges the bucket of the
-/// address.
+/// A request with a token also waits for the bucket of its IP address. That bucket is in debt if
+/// other requests from the address had invalid tokens. Such a request charges the bucket of the
+/// address only if the response has the status 401.
 pub(super) async fn limit(
     Shared(front): Shared<Front>,
     request: Request<Body>,
@@ -130,8 +131,8 @@ pub(super) async fn limit(
     };
     let path = request.uri().path();
     let message = path == "/rpc" && request.method() == Method::POST;
-    // Browsers send preflight requests on their own, and messages of `/rpc` count against the rates
-    // of their connection.
+    // Browsers send preflight requests on their own. Messages to `/rpc` count against the rate
+    // limits of their connection.
     let exempt = EXEMPT.contains(&path) || path.starts_with("/health/");
     if message || exempt || request.method() == Method::OPTIONS {
         return next.run(request).await;
@@ -174,8 +175,8 @@ pub(super) async fn limit(
     response
 }
 
-/// Returns the response 429 for a request that would have to wait for `wait`. `Retry-After`
-/// contains the time.
+/// Returns the response with status 429 for a request that would have to wait for `wait`. The
+/// header `Retry-After` contains this time.
 fn too_much(wait: Duration) -> Response {
     let text = "Rate limit exceeded. Please slow down.";
     let mut response = problem(StatusCode::TOO_MANY_REQUESTS, text).into_response();

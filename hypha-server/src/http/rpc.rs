@@ -20,8 +20,8 @@ use crate::memory::{Account, Charge, OverBudget};
 use crate::session::{Sessions, StreamHello, open_stream};
 use crate::state::State;
 
-/// Maximum size of a body that the standing charge of the client covers, in bytes. Most messages
-/// are smaller, and need no separate charge.
+/// Maximum size of a body that needs no charge of its own, in bytes. The server charges a fixed
+/// amount of memory for each client, and this amount covers such a body. Most messages are smaller.
 const UNCHARGED: usize = 8 * 1024;
 
 /// The query of the URL: the address of the client.
@@ -71,7 +71,7 @@ pub(super) async fn stream(
             let headers = [
                 (header::CONTENT_TYPE, "application/x-msgpack-stream"),
                 (header::CACHE_CONTROL, "no-cache"),
-                // Without this, nginx would buffer the frames.
+                // Without this header, nginx would buffer the frames.
                 (header::HeaderName::from_static("x-accel-buffering"), "no"),
             ];
             (headers, Body::from_stream(pieces)).into_response()
@@ -83,8 +83,8 @@ pub(super) async fn stream(
 ///
 /// # Errors
 ///
-/// Fails if the client has no stream here, the credentials are not those of the stream, or the body
-/// is invalid or too large.
+/// Fails if the client has no stream at this server, if the credentials differ from those with
+/// which the stream was opened, or if the body is invalid or too large.
 pub(super) async fn message(
     Shared(sessions): Shared<Arc<Sessions>>,
     Extension(remote): Extension<Remote>,
@@ -105,8 +105,8 @@ pub(super) async fn message(
         let detail = format!("There is no stream of {workspace}/{}", place.client_id);
         problem(StatusCode::BAD_REQUEST, detail)
     })?;
-    // Checked before the body is read, because a body without valid credentials must not cost
-    // memory.
+    // The credentials are checked before the body is read, because a body without valid credentials
+    // must not cost memory.
     let token = credentials::token(state, &headers, Links::AreNoCalls)?;
     let address = rate::address(state, &remote, &headers).to_string();
     session.authorize(state, token.as_deref(), &address).await?;
@@ -117,7 +117,7 @@ pub(super) async fn message(
     Ok(session.receive(state, frame, charge).await?)
 }
 
-/// Reads the body of a message, and charges its memory to an account as it grows.
+/// Reads the body of a message. Charges the memory of the body to an account while the body grows.
 ///
 /// # Errors
 ///
@@ -153,7 +153,8 @@ async fn read(
                     state.counters.http_refused_memory.add();
                     problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
                 })?;
-                // Allocated explicitly, because `reserve` could allocate more than was charged.
+                // The capacity is allocated explicitly, because `reserve` could allocate more than
+                // was charged.
                 let mut memory = BytesMut::with_capacity(larger);
                 memory.extend_from_slice(&whole);
                 whole = memory;

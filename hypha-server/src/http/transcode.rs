@@ -1,5 +1,5 @@
-//! Converts JSON to MessagePack without decoding it into values, which would take many times the
-//! memory.
+//! Converts JSON to MessagePack directly. Decoding the JSON into values first would take many times
+//! the memory.
 
 use hypha_rpc::Args;
 use hypha_wire::{EncodeError, RawValue};
@@ -42,21 +42,21 @@ pub(super) fn msgpack_bound(json: &[u8]) -> usize {
                 b'"' => in_string = true,
                 b'.' => floats += 1,
                 b'e' | b'E' if u8::is_ascii_digit(&before) => floats += 1,
-                // `-0` is parsed as a float.
+                // The parser reads `-0` as a float.
                 b'0' if before == b'-' => floats += 1,
                 _ => {}
             }
         }
         before = byte;
     }
-    // A msgpack header of a list, map or string takes up to 5 bytes. The JSON punctuation (brackets
-    // or quotes, comma) covers 3 of them. Only values of at least 64 KiB have a 5-byte header, so 2
-    // bytes per 64 KiB cover the rest.
+    // The MessagePack header of a list, map or string takes up to 5 bytes. The punctuation in JSON
+    // (brackets or quotes, and a comma) takes 3 bytes. Only values of at least 64 KiB have a 5-byte
+    // header, so 2 more bytes for each 64 KiB are enough.
     json.len() + json.len() / 32_768 + 6 * floats + 16
 }
 
-/// Converts a JSON document to MessagePack. `room` is the size to reserve. A larger result is moved
-/// to a larger allocation.
+/// Converts a JSON document to MessagePack. `room` is the number of bytes to reserve. If the result
+/// is larger, it is moved to a larger allocation.
 fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(room);
     let mut deserializer = serde_json::Deserializer::from_slice(json);

@@ -28,8 +28,8 @@ pub(super) async fn websocket(
     mut request: Request<Body>,
 ) -> Response {
     let state = sessions.state.clone();
-    // Refused before the upgrade, because clients retry after such a refusal. If the connection is
-    // closed after the upgrade, some clients give up permanently.
+    // The request is refused before the upgrade, because clients retry after such a refusal. If the
+    // connection is closed after the upgrade, some clients give up permanently.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Server busy, please retry").into_response();
     };
@@ -59,8 +59,8 @@ pub(super) async fn websocket(
         return bad_request("This connection cannot be upgraded");
     };
     state.shutdown.spawn(async move {
-        // Held until the connection ends, because the shutdown of the server waits for the
-        // connection.
+        // This guard is held until the connection ends, because the shutdown of the server waits
+        // for the connection.
         let _alive = alive;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
@@ -73,7 +73,7 @@ pub(super) async fn websocket(
                 let io = parts.io.into_inner().into_inner().into_split();
                 serve_websocket(sessions, io, parts.read_buf, credentials, &address).await;
             }
-            // A socket of another type, which has no write timeout to remove.
+            // This socket has another type, and no write timeout that could be removed.
             Err(other) => {
                 let io = tokio::io::split(TokioIo::new(other));
                 serve_websocket(sessions, io, Bytes::new(), credentials, &address).await;
@@ -108,8 +108,8 @@ fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
         .any(|value| value.trim().eq_ignore_ascii_case(word))
 }
 
-/// Returns the location of a client's credentials: the URL, as in very old clients, or the first
-/// frame.
+/// Returns where a client sends its credentials: in the URL, as very old clients do, or in the
+/// first frame.
 fn credentials_in(query: &str) -> Credentials {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     if pairs.any(|(name, value)| LEGACY_PARAMETERS.contains(&name) && !value.is_empty()) {

@@ -42,7 +42,7 @@ pub(crate) struct Visits {
     manager: Mutex<Option<KnownManager>>,
 }
 
-/// A request that is being served. Dropping it frees its slot.
+/// A request that is being served. Dropping the value frees the slot of the request.
 pub(super) struct Visit {
     _turn: Turn,
     /// The charge for the memory that each request needs.
@@ -63,7 +63,7 @@ impl Visits {
         })
     }
 
-    /// Waits for a slot among the requests of `owner`, a user or an address.
+    /// Waits for a slot among the slots for requests of `owner`, which is a user or an IP address.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Visits {
     /// Counts `bytes` of a refused body and pauses if necessary, so that all refused bodies
     /// together are read at [`DISCARDED`] bytes per [`PAUSE`].
     pub(super) async fn discarded(&self, bytes: usize) {
-        // Held during the pauses, so that all other refused bodies wait too.
+        // This lock is held during the pauses, so that all other refused bodies wait too.
         let mut read = self.discards.lock().await;
         *read += bytes;
         while *read >= DISCARDED {
@@ -104,8 +104,8 @@ impl Visits {
         }
     }
 
-    /// Runs `work` on `bytes` bytes: directly if they are few, otherwise on a blocking thread after
-    /// a permit is free.
+    /// Runs `work`, which processes `bytes` bytes. Runs small work directly. Runs larger work on a
+    /// blocking thread as soon as a permit is free.
     ///
     /// # Errors
     ///
@@ -130,9 +130,8 @@ impl Visits {
         done.await.map_err(failed)
     }
 
-    /// Gives `client` the methods of the workspace manager. The methods are fetched once and shared
-    /// by the clients of all requests, because the methods take most of the memory of such a
-    /// client.
+    /// Gives `client` the methods of the workspace manager. The methods take most of the memory of
+    /// a request's client, so they are fetched once and shared by the clients of all requests.
     ///
     /// # Errors
     ///

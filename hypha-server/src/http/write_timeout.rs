@@ -17,8 +17,8 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) struct WriteTimeout<S> {
     io: S,
     limit: Duration,
-    /// Timer of a pending write. Boxed, so that the socket stays `Unpin`. Created at the first
-    /// pending write, so that fast writes cost nothing.
+    /// Timer of a pending write. The timer is boxed, so that the socket stays `Unpin`. The timer is
+    /// created at the first pending write, so that fast writes cost nothing.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -37,8 +37,8 @@ impl<S> WriteTimeout<S> {
         self.io
     }
 
-    /// Converts the result of a write to `TimedOut` if writes have been pending for longer than the
-    /// limit. Any progress restarts the timer.
+    /// Converts the result of a write to the error `TimedOut` if writes have been pending for
+    /// longer than the limit. Any progress restarts the timer.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -52,8 +52,8 @@ impl<S> WriteTimeout<S> {
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         match waiting.as_mut().poll(cx) {
             Poll::Ready(()) => {
-                // Restarted, so that a caller that writes again after the error waits again,
-                // instead of polling a completed timer.
+                // The timer is restarted, so that a caller that writes again after the error waits
+                // again, instead of polling a completed timer.
                 waiting.as_mut().reset(Instant::now() + limit);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }

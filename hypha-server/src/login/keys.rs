@@ -1,6 +1,6 @@
-//! The logins in progress, by their keys.
+//! Stores the logins in progress by their keys.
 //!
-//! One lock guards all logins. It is never held across an await.
+//! One lock guards all logins. No task holds the lock across an await.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,15 +17,17 @@ use crate::metrics::Counters;
 use crate::settings::Limits;
 use crate::shares::{Shares, Slots};
 
-/// Memory charged for a login, in bytes: its map entries. Its strings are charged separately.
+/// Memory charged for the map entries of a login, in bytes. The strings of a login are charged
+/// separately.
 const LOGIN_BYTES: usize = 1024;
-/// Memory charged for a call that waits for a login, in bytes: mostly the tokio task of the call.
+/// Memory charged for a call that waits for a login, in bytes. Most of it is the tokio task of the
+/// call.
 const CHECK_BYTES: usize = 4096;
 
 /// The token that the program has requested with `start`.
 #[derive(Clone, Default)]
 pub(super) struct TokenRequest {
-    /// `None` for the user's own token.
+    /// Workspace of the token. `None` requests the user's own token.
     pub(super) workspace: Option<String>,
     /// Lifetime of the token in seconds.
     pub(super) expires_in: Option<u64>,
@@ -46,7 +48,7 @@ struct Entry {
 /// The result of waiting for a user.
 #[derive(Debug, PartialEq)]
 pub(super) enum LoginOutcome {
-    /// The user has logged in.
+    /// The user has logged in. Contains the report of the login.
     Reported(Map),
     /// The timeout has passed. The login continues.
     TimedOut,
@@ -54,8 +56,8 @@ pub(super) enum LoginOutcome {
     Displaced,
 }
 
-/// The logins that have not expired, and the calls that wait for their reports. Starting a login
-/// needs no credentials, so the number of slots is limited for each user or IP address.
+/// The logins that have not expired, and the calls that wait for their reports. A program needs no
+/// credentials to start a login, so the number of slots is limited for each user or IP address.
 pub(super) struct Keys {
     /// Lifetime of a key.
     life: Duration,
@@ -118,8 +120,8 @@ impl Keys {
         entries
     }
 
-    /// Removes the expired logins. Every other method also removes expired logins, but without
-    /// calls their memory would stay charged.
+    /// Removes the expired logins. Every other method also removes expired logins, but if nobody
+    /// calls these methods, the memory of expired logins would stay charged.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }
@@ -139,7 +141,8 @@ impl Keys {
     ) -> Result<String, ManagerError> {
         let key = hypha_wire::random_id();
         let length = request.workspace.as_ref().map_or(0, String::len);
-        // Charged before a slot is taken, so that a caller without memory evicts no login.
+        // The memory is charged before a slot is taken, so that a caller without memory evicts no
+        // login.
         let charge = account.try_charge(LOGIN_BYTES + length);
         let charge = charge.map_err(|error| no_memory("start", &error))?;
         let entry = Entry {
@@ -178,8 +181,8 @@ impl Keys {
     pub(super) fn report(&self, key: &str, report: Map, bytes: usize) -> Result<(), ManagerError> {
         let mut entries = self.entries();
         let entry = entries.get(key)?;
-        // Only the first report counts, because a second report cannot come from the user that the
-        // program has sent to the page.
+        // Only the first report counts. The program has sent one user to the page, so a second
+        // report cannot come from that user.
         if entry.report.is_some() {
             return Err(ManagerError::Assertion(
                 "Invalid key, it has been used already".into(),
@@ -188,7 +191,8 @@ impl Keys {
         let charged = entry.charge.try_grow(LOGIN_BYTES + bytes);
         charged.map_err(|error| no_memory("report", &error))?;
         entry.report = Some(report);
-        // Wakes all calls, because the keys for which the calls wait are not recorded.
+        // All waiting calls are woken, because the map does not record which call waits for which
+        // key.
         self.reported.notify_waiters();
         Ok(())
     }
@@ -203,9 +207,9 @@ impl Keys {
         Ok(report)
     }
 
-    /// Waits for the report of a login, up to `limit` or the lifetime of a key. Only one call
-    /// returns the report. The call is charged to `account`, and takes a slot of the account's
-    /// owner.
+    /// Waits for the report of a login, up to `limit` or the lifetime of a key. If several calls
+    /// wait for the same key, only one of them returns the report. The call is charged to
+    /// `account`, and takes a slot of the account's owner.
     ///
     /// # Errors
     ///
@@ -237,7 +241,8 @@ impl Keys {
         let mut deadline = std::pin::pin!(deadline);
         loop {
             let mut reported = std::pin::pin!(self.reported.notified());
-            // Registered before the check, so that a report that arrives in between is not missed.
+            // The task registers for the notification before it looks for the report, so that it
+            // does not miss a report that arrives in between.
             reported.as_mut().enable();
             if let Some(report) = self.take(key)? {
                 return Ok(LoginOutcome::Reported(report));
@@ -251,7 +256,7 @@ impl Keys {
     }
 }
 
-/// Returns the error of a method whose account has no memory.
+/// Returns the error of a method that failed because its account has no memory left.
 fn no_memory(method: &str, error: &dyn std::fmt::Display) -> ManagerError {
     ManagerError::Runtime(format!("`hypha-login.{method}`: {error}"))
 }

@@ -1,5 +1,6 @@
-//! The login service of a server with accounts: users sign up, sign in and change their passwords.
-//! Names, arguments and results of the methods are the same as in the Python server.
+//! Implements the login service of a server with accounts, with which users sign up, sign in and
+//! change their passwords. The names, arguments and results of the methods are the same as in the
+//! Python server.
 
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
-//! The login service `public/hypha-login`: a program requests a key, its user logs in on a page,
-//! and the program receives the user's token.
+//! Implements the login service `public/hypha-login`. A program requests a key, the user of the
+//! program logs in on a page, and the program receives the user's token.
 //!
-//! `start` returns a key, `check` waits for the report of a key, and the page calls `report` with
-//! the key and the user's token. `server` starts the service; `keys` contains the logins in
-//! progress.
+//! The program calls `start`, which returns a key, and `check`, which waits for the report of the
+//! login with this key. The page calls `report` with the key and the user's token. `server` starts
+//! the service; `keys` contains the logins in progress.
 //!
-//! Callers are not authenticated. So the memory of a login or a waiting call is charged to the
-//! caller's user or IP address. Each user or IP address has a limited number of slots.
+//! Callers are not authenticated. Therefore the memory of a login or a waiting call is charged to
+//! the user or the IP address of the caller. Each user or IP address has a limited number of slots.
 
 mod keys;
 #[cfg(feature = "accounts")]
@@ -28,8 +28,8 @@ use crate::memory::Account;
 use crate::state::State;
 use crate::{internal_client, manager};
 
-/// Maximum number of concurrent calls of the service. Half of these calls may wait for users, see
-/// `Limits::login_checks`.
+/// Maximum number of concurrent calls of the service. Up to half of these calls may wait for users;
+/// see `Limits::login_checks`.
 const CONCURRENT_CALLS: usize = 4096;
 /// Size of the queue of messages for the service, in bytes.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
@@ -52,9 +52,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Registers the service `public/hypha-login`. The `methods` of the embedding program replace
-/// methods with the same name. If the server has accounts, users enter a password on the login
-/// page. Otherwise, users enter a token.
+/// Registers the service `public/hypha-login`. A method in `methods`, which the embedding program
+/// provides, replaces the method of the service with the same name. If the server has accounts,
+/// users enter a password on the login page. Otherwise, users enter a token.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ pub(crate) async fn start(
     let limits = &state.settings.limits;
     let keys = Arc::new(Keys::new(limits, state.counters.clone()));
     let interval = limits.login_time.min(SWEEP_INTERVAL);
-    // Weak, so that the task ends with the service.
+    // The reference is weak, so that the task ends when the service is dropped.
     let swept = Arc::downgrade(&keys);
     state.shutdown.spawn(async move {
         while let Some(keys) = swept.upgrade() {
@@ -101,8 +101,8 @@ pub(crate) async fn start(
     let service = methods
         .into_iter()
         .fold(service, |service, method| service.method(method))
-        // False, because the record of the Python server does not say that the methods require a
-        // context, although the methods receive a context.
+        // The methods receive a context, but the record of the Python server does not say that they
+        // require a context. This record says the same.
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;
@@ -113,7 +113,7 @@ pub(crate) async fn start(
 
 /// The login service.
 struct Login {
-    // Weak, because the state owns the client, which owns this service.
+    // The reference is weak, because the state owns the client, and the client owns this service.
     state: Weak<State>,
     keys: Arc<Keys>,
 }
@@ -130,16 +130,16 @@ impl Login {
     }
 
     /// Returns the URL of this service below `/public/`; `kind` is `apps` or `services`. The URL
-    /// contains the id of this server, because each server of a cluster has a login service with
-    /// keys of its own.
+    /// contains the id of this server, because each server of a cluster has its own login service,
+    /// with its own keys.
     fn url(&self, kind: &str) -> Answer<String> {
         let state = self.state()?;
         let (base, id) = (&state.info.public_base_url, &state.info.server_id);
         Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
     }
 
-    /// Opens a memory account for the caller's user or IP address. The account is charged for data
-    /// that outlives the call.
+    /// Opens a memory account for the caller's user or IP address. Data that outlives the call is
+    /// charged to this account.
     fn account(&self, ctx: &Context) -> Answer<Account> {
         let state = self.state()?;
         Ok(state.memory.open(&state.account_owner(ctx)))
@@ -162,7 +162,8 @@ impl Login {
         /// Lifetime of the token in seconds.
         expires_in: Option<u64>,
     ) -> Answer<Value> {
-        // Limited, because the login stores the name and starting a login needs no credentials.
+        // The length is limited, because the login stores the name, and a caller needs no
+        // credentials to start a login.
         let length = workspace.as_ref().map_or(0, String::len);
         if length > WORKSPACE_MAX {
             return Err(ManagerError::Value(format!(
@@ -204,8 +205,8 @@ impl Login {
     ) -> Answer<Value> {
         // The default is applied here, because clients send null for omitted arguments.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
-        // A timeout that is not a valid duration, such as a negative number, counts as 0 instead of
-        // being an error.
+        // A timeout that is not a valid duration, such as a negative number, counts as 0. It is not
+        // an error.
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
         let (state, account) = (self.state()?, self.account(ctx)?);
         let outcome = tokio::select! {
@@ -259,7 +260,8 @@ impl Login {
         picture: Option<String>,
     ) -> Answer<()> {
         let state = self.state()?;
-        // Looked up first, so that the token is not checked if the key is invalid.
+        // The key is looked up first, so that the server does not check the token if the key is
+        // invalid.
         let request = self.keys.request(&key)?;
         let user = state
             .issuer
@@ -328,8 +330,8 @@ fn deliver(keys: &Keys, key: &str, report: Map) -> Answer<()> {
     keys.report(key, report, length)
 }
 
-/// Returns an HTTP response with a page or script of the content type `kind`, and the headers that
-/// protect the token on the page.
+/// Returns an HTTP response with a page or script, and with headers that protect the token on the
+/// page. `kind` is the content type.
 fn page(kind: &str, body: &str) -> Value {
     let headers = json!({
         "Content-Type": kind,

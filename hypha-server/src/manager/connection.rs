@@ -1,8 +1,8 @@
-//! Connects the manager to the router, as a client inside the server.
+//! Connects the manager to the router, as an internal client of the server.
 //!
-//! Most methods go through the generated service of the contract. The methods that return records
-//! of services or events are replaced by handlers that send the stored bytes. Decoding a long list
-//! and encoding it again would take many times the memory of the encoded list.
+//! Most methods go through the service that is generated from the contract. The methods that return
+//! records of services or events are replaced by handlers that send the stored bytes. Decoding a
+//! long list and encoding it again would take many times the memory of the encoded list.
 
 use std::sync::Arc;
 
@@ -25,10 +25,12 @@ use crate::router::SERVER_WORKSPACE;
 use crate::state::{HYPHA_VERSION, State};
 
 /// Maximum size of the calls that wait for the manager, in bytes. A longer queue would not increase
-/// the throughput: the manager would only process calls whose callers have timed out.
+/// the throughput, because the callers of the additional calls would have timed out before the
+/// manager processes these calls.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Maximum number of calls that the manager runs at the same time. High, because nearly all calls
-/// wait for other clients, and waiting calls are limited per client and per owner.
+/// Maximum number of calls that the manager runs at the same time. The limit is high, because
+/// nearly all running calls wait for other clients, and the number of such waiting calls is also
+/// limited for each client and each owner.
 const CONCURRENT_CALLS: usize = 16 * 1024;
 
 /// Names of the parameters of `list_services`, in the order of the contract.
@@ -43,8 +45,8 @@ const LIST_SERVICES: [&str; 4] = [
 const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
 
 /// Maximum number of former addresses at which the manager serves calls. The number is limited,
-/// because any client can cause the manager to connect at such an address. Above this number, the
-/// oldest address is dropped.
+/// because any client can make the manager connect at such an address. When the limit is exceeded,
+/// the manager disconnects from the oldest address.
 const FORMER_MAX: usize = 32;
 
 /// Connects the manager at its current address, and registers the function with which the router
@@ -55,14 +57,15 @@ const FORMER_MAX: usize = 32;
 /// Fails if the address is taken, or the service cannot be registered.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let (client, mut record) = serve_as(state, &state.info.manager_id).await?;
-    // The record as `get_service_info("~")` returns it: with the short id and the fields that the
-    // registry fills in for other services.
+    // This is the record that `get_service_info("~")` returns. It has the short id, and the fields
+    // that the registry fills in for other services.
     record.id = resolve::MANAGER.into();
     record.config.workspace = Some(SERVER_WORKSPACE.into());
     record.config.singleton = Some(false);
     record.app_id = Some("*".into());
     state.clients.set_manager(client, record);
-    // A strong reference would create a cycle: the state owns the router, which owns this function.
+    // A strong reference would create a cycle, because the state owns the router, and the router
+    // owns this function.
     let state_of = Arc::downgrade(state);
     state.router.set_on_demand(Box::new(move |manager_id| {
         let (state, manager_id) = (state_of.upgrade(), manager_id.to_owned());
@@ -73,18 +76,18 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
 
 /// Serves the manager at a former address, and returns the manager's peer at that address.
 ///
-/// After a restart of the server, its clients still call the manager at the old address, and accept
-/// responses only from that address. Returns `None` if the name is not a valid manager id, or the
-/// server is stopping.
+/// After a restart of the server, its clients still call the manager at the old address. They
+/// accept responses only from that address. Returns `None` if `manager_id` is not a valid manager
+/// id, or if the server is stopping.
 async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
-    // Any client can send this name, so a name that is no manager id must not create a client in
-    // the workspace of the server.
+    // Any client can send a message to any name, so a name that is not a manager id must not create
+    // a client in the workspace of the server.
     let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
     if !plausible || state.shutdown.is_stopping() {
         return None;
     }
-    // Held until the address is attached. If two messages for the address arrive at the same time,
-    // the second message then finds the peer that the first message has created.
+    // This lock is held until the address is attached. If two messages for the address arrive at
+    // the same time, the second message then finds the peer that the first message has created.
     let mut former = state.clients.former_managers().await;
     let present = || state.router.find(SERVER_WORKSPACE, manager_id);
     if let Some(present) = present() {
@@ -102,8 +105,8 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
     present()
 }
 
-/// Connects a client with the manager's service at an address. Returns the client and the record of
-/// the service.
+/// Connects a client at an address, and registers the manager's service there. Returns the client
+/// and the record of the service.
 async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, ServiceInfo), Error> {
     let client = internal_client::connect_shared(
         state,
@@ -134,13 +137,14 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .config("auth0_issuer", state.settings.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
     let service = listed_raw(service, state);
-    // The record is not in the registry: clients learn the manager's address when they connect.
+    // The record is not stored in the registry, because clients learn the manager's address when
+    // they connect.
     let record = client.register_service(service).notify(false).await?;
     Ok((client, record))
 }
 
 /// Replaces the handlers of the methods that return records or events with handlers that send the
-/// encoded result. Parameters and results stay as in the contract.
+/// encoded result. Parameters and results are the same as in the contract.
 fn listed_raw(service: Service, state: &Arc<State>) -> Service {
     let listing = state.clone();
     let summary = state.clone();
@@ -150,8 +154,8 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
         async move {
             let args = call.args(&GET_SERVICE_INFO)?;
             let id: String = args.required(0)?;
-            // Only the selection is read, because timeout and case conversion apply to
-            // `get_service` only.
+            // Only the selection is read, because the timeout and the case conversion apply only to
+            // `get_service`.
             let selection = args.optional::<Option<ServiceSelection>>(1)?.flatten();
             encoded(
                 &call,
@@ -166,8 +170,8 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
             // Python clients send `None` for an omitted argument.
             let query = args.optional::<Option<ServiceQuery>>(0)?.flatten();
             let include_unlisted: Option<bool> = args.optional(1)?;
-            // Decoded only to refuse wrong types. The values are ignored, because this server
-            // installs no applications.
+            // These arguments are decoded only to refuse wrong types. The values are ignored,
+            // because this server installs no applications.
             let _: (Option<bool>, Option<bool>) = (args.optional(2)?, args.optional(3)?);
             let unlisted = include_unlisted.unwrap_or(false);
             let listed = listing::services(&state, call.context(), query, unlisted).await;
@@ -196,7 +200,8 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
     })
 }
 
-/// Converts the result of a method to a response. The encoded value becomes the only argument.
+/// Converts the result of a method to a response. The encoded value becomes the only argument of
+/// the response message.
 fn encoded(call: &IncomingCall, result: Answer<Bytes>) -> Result<Args, WireError> {
     match result {
         Ok(result) => {

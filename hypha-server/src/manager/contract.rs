@@ -1,4 +1,5 @@
-//! Implements the contract `WorkspaceManager` by calls into the other files of this folder.
+//! Implements the contract `WorkspaceManager`. Most methods call functions in the other files of
+//! this folder.
 //!
 //! Only `ping` and `cleanup`, which call clients, are implemented here. The docs of the methods are
 //! in the contract, in `hypha-rpc`.
@@ -36,12 +37,13 @@ const PINGS_AT_ONCE: usize = 50;
 ///
 /// # Errors
 ///
-/// Fails if the caller, or its user or IP address, has too many such calls.
+/// Fails if the caller has too many such calls, or if the caller's user or IP address has too many.
 fn waiting(state: &State, ctx: &Context) -> Answer<WaitingCall> {
     let owner = state.account_owner(ctx);
     let gone = ctx.cancellation().clone();
     if state.has_departed(ctx) {
-        // The caller's departure was announced before this call began. See `State::departure`.
+        // The server was notified before this call began that the caller has disconnected. See
+        // `State::departure`.
         gone.cancel();
     }
     state.waiting.begin(&super::caller(ctx), &owner, gone)
@@ -54,13 +56,14 @@ pub(super) async fn info(
     id: &str,
     selection: Option<ServiceSelection>,
 ) -> Answer<Bytes> {
-    // A selection such as `select:min:get_load` calls the candidates, so this call may wait too.
+    // For a selection such as `select:min:get_load`, the manager calls the candidates, so this call
+    // may have to wait for other clients.
     let selection = selection.unwrap_or_default();
     let found = resolve::record(state, ctx, id, &selection);
     waiting(state, ctx)?.wait(found).await?
 }
 
-/// The implementation of the contract. It has no state of its own.
+/// The implementation of the contract. All data is in the state of the server.
 pub(super) struct Manager {
     state: Arc<State>,
 }
@@ -70,14 +73,14 @@ impl Manager {
         Manager { state }
     }
 
-    /// Counts a call against the limits on waiting calls until the result is dropped. Fails if the
-    /// caller or its user has too many such calls.
+    /// Counts a call against the limits on waiting calls. The call counts until the returned value
+    /// is dropped. Fails if the caller or the caller's user has too many such calls.
     fn waiting(&self, ctx: &Context) -> Answer<WaitingCall> {
         waiting(&self.state, ctx)
     }
 
-    /// Pings a client. The error is the text that `ping` returns, in the words of the Python
-    /// server.
+    /// Pings a client. The error is the text that the method `ping` returns, with the wording of
+    /// the Python server.
     async fn ping_from(
         &self,
         ctx: &Context,
@@ -111,7 +114,7 @@ impl Manager {
         waiting: &mut WaitingCall,
     ) -> Answer<Vec<Value>> {
         let introduced = workspace::registered_clients(&self.state, workspace).await;
-        // Sorted and deduplicated, because most clients are in both lists.
+        // The addresses are sorted and deduplicated, because most clients are in both lists.
         let mut addresses = introduced.map_err(unavailable)?;
         let here = self.state.router.members(workspace);
         addresses.extend(here.iter().map(|peer| peer.address.clone()));
@@ -137,8 +140,8 @@ impl WorkspaceManager for Manager {
     async fn echo(&self, ctx: &Context, data: Value) -> Answer<Value> {
         in_own_workspace(ctx, Permission::ReadWrite)?;
         let mut data = data;
-        // The caller receives the value from the manager, and would search the manager's workspace
-        // for functions with relative addresses.
+        // The caller receives the value from the manager, so the caller would look up functions
+        // with relative addresses in the manager's workspace.
         resolve::make_absolute(&mut data, ctx.workspace());
         Ok(data)
     }
@@ -371,7 +374,7 @@ impl WorkspaceManager for Manager {
         let introduced = workspace::registered_clients(&self.state, id).await;
         let empty =
             introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
-        // The caller may be in another workspace, so the workspace `id` may have no clients left.
+        // The caller may be in another workspace, so the workspace `id` may have no clients.
         if empty && !workspace.properties.persistent {
             workspaces::delete(&self.state, ctx, id).await?;
             summary.insert("removed_workspace".into(), id.into());

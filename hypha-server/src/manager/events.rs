@@ -1,7 +1,7 @@
-//! Methods for the event log of a workspace, and for subscriptions to events.
+//! Implements the methods for the event log of a workspace, and for subscriptions to events.
 //!
-//! Log and subscriptions are independent: an entry of the log is not sent to subscribers, and an
-//! event that subscribers receive is not logged.
+//! The log and the subscriptions are independent: subscribers do not receive the entries of the
+//! log, and the log does not contain the events that subscribers receive.
 
 use bytes::Bytes;
 use hypha_rpc::workspace::{EventCount, EventTypes, ManagerError, Permission};
@@ -18,8 +18,8 @@ use crate::state::State;
 /// the name until the connection ends.
 const NAME_MAX: usize = 256;
 
-/// Events that the server sends in every workspace. Every client may subscribe to them, and
-/// receives the events of its own workspace.
+/// Events that the server sends in every workspace. Every client may subscribe to these events, and
+/// receives those of its own workspace.
 const SYSTEM_EVENTS: [&str; 12] = [
     "client_connected",
     "client_disconnected",
@@ -61,8 +61,9 @@ pub(super) fn subscription(
 
 /// Checks that an event name does not look like an event of another workspace.
 ///
-/// The router sends an event only within its workspace, so this check is not needed for protection.
-/// The Python server refuses these names, and its clients expect the error.
+/// This check is not needed for protection, because the router sends an event only within its
+/// workspace. The check exists because the Python server refuses these names, and clients of the
+/// Python server expect the error.
 fn subscribable(event: &str, workspace: &str) -> Answer<()> {
     let forbidden = |why: String| {
         Err(ManagerError::Value(format!(
@@ -98,12 +99,12 @@ fn subscribable(event: &str, workspace: &str) -> Answer<()> {
 }
 
 /// Appends an entry to the log of the caller's workspace. The memory of the entry is charged to the
-/// caller's owner until the log drops it.
+/// caller's owner until the log removes the entry.
 ///
 /// # Errors
 ///
-/// Fails if the caller may not write, the type contains a space, or the entry exceeds [`EVENT_MAX`]
-/// or the memory limit of the owner.
+/// Fails if the caller may not write, if the type contains a space, or if the entry exceeds
+/// [`EVENT_MAX`] or the memory limit of the owner.
 pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?.to_owned();
     if event_type.contains(' ') {
@@ -132,7 +133,7 @@ pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value)
     Ok(())
 }
 
-/// Returns the entries that the caller's user wrote in the caller's workspace, encoded. The result
+/// Returns the encoded entries that the caller's user wrote in the caller's workspace. The result
 /// is charged to the caller until it is sent.
 pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Bytes> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;

@@ -21,10 +21,10 @@ use crate::state::State;
 /// Members see the whole record, other callers a reduced record.
 type Listed = Vec<(Arc<Record>, bool)>;
 
-/// Returns the services that match a query and that the caller may see, encoded.
+/// Returns the encoded services that match a query and that the caller may see.
 ///
 /// Without a query, returns the services of the caller's workspace. The result is encoded, because
-/// a list of values would take many times the memory.
+/// a list of decoded values would take many times the memory.
 ///
 /// # Errors
 ///
@@ -39,12 +39,12 @@ pub(super) async fn services(
     held(state, ctx, &listed, Vec::new(), encode_list)
 }
 
-/// Encodes records into at most the given number of bytes. The flag says whether the caller is a
-/// member of the record's workspace.
+/// A function that encodes records. The result has at most the given number of bytes. The flag of a
+/// record says whether the caller is a member of the record's workspace.
 type Encode = fn(&[(Arc<Record>, bool)], usize, &mut Vec<u8>) -> Result<(), RegistryError>;
 
-/// Encodes a list after `head`. Charges `head` and the list to the caller until the returned bytes
-/// are dropped.
+/// Encodes a list, and appends it to `head`. Charges `head` and the list to the caller until the
+/// returned bytes are dropped.
 fn held(
     state: &State,
     ctx: &Context,
@@ -60,7 +60,8 @@ fn held(
     let bytes: usize = listed.iter().map(|(record, _)| record.len()).sum();
     let account = state.memory.open(&state.account_owner(ctx));
     let charge = account
-        // Charged before the list is encoded. A list above `max` is never fully encoded.
+        // The memory is charged before the list is encoded. A list above `max` is never fully
+        // encoded.
         .try_charge(head.len() + bytes.min(max))
         .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;
     let mut out = head;
@@ -301,8 +302,8 @@ pub(super) async fn clients(
     Ok(clients)
 }
 
-/// Returns the summary of the caller's workspace, encoded: names, number of clients and services,
-/// and the services without docs and schemas.
+/// Returns the encoded summary of the caller's workspace: the names, the number of clients and
+/// services, and the services without docs and schemas.
 pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
     let workspace = super::workspaces::load(state, ctx.workspace()).await?;
     let clients = match clients(state, ctx, &workspace.id).await {
@@ -314,8 +315,8 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
     let listed = find(state, ctx, None, false).await?;
     let ids: Vec<_> = clients.into_iter().map(|client| client.id).collect();
     let head = || -> Result<Vec<u8>, wire::EncodeError> {
-        // The header of a map with six entries (0x86). The last value, the services, is appended
-        // below in encoded form, because the encoder accepts only values.
+        // This byte is the header of a map with six entries. The last value of the map, the list of
+        // services, is appended below in encoded form, because the encoder accepts only values.
         let mut out = vec![0x86];
         wire::encode(&mut out, "name")?;
         wire::encode(&mut out, &workspace.name)?;

@@ -1,10 +1,10 @@
-//! Owns the workspace manager: the server's implementation of the contract `WorkspaceManager`.
+//! Implements the contract `WorkspaceManager`: the workspace manager of the server.
 //!
 //! [`start`] connects the manager as an ordinary `hypha-rpc` client on a link inside the server, so
 //! the router treats calls to the manager like calls to any other provider. The server calls
-//! [`start`] once, before the first client connects; [`ServerClients`](crate::state::ServerClients)
-//! keeps the client and disconnects it at shutdown. The login service creates tokens with
-//! [`generate_token`].
+//! [`start`] once, before the first client connects. [`ServerClients`](crate::state::ServerClients)
+//! keeps the client and disconnects it at shutdown. The login service calls [`generate_token`] to
+//! create tokens.
 //!
 //! Rules for the methods:
 //!
@@ -50,16 +50,18 @@ type Answer<T> = Result<T, ManagerError>;
 const RECORD_MAX: usize = 1024 * 1024;
 /// Maximum size of an item that a caller adds to the record of a workspace, in bytes.
 const ITEM_MAX: usize = 256 * 1024;
-/// Maximum size of an entry of the event log, type and data together, in bytes.
+/// Maximum size of an entry of the event log, in bytes. The type and the data of the entry count
+/// together.
 const EVENT_MAX: usize = 64 * 1024;
 
-/// Minimum timeout that a caller can choose. Smaller values are raised to it.
+/// Minimum timeout that a caller can choose. A smaller value is raised to this minimum.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Maximum timeout that a caller can choose. A longer call would occupy a slot for waiting calls,
 /// although its provider is unlikely to respond.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Converts a timeout that a caller gave in seconds, and limits it to [`SHORTEST`] … [`LONGEST`].
+/// Converts a timeout that a caller gave in seconds. Limits the timeout to the range from
+/// [`SHORTEST`] to [`LONGEST`].
 ///
 /// If `given` is missing or not finite, the result is `default`. A negative number results in
 /// [`SHORTEST`].
@@ -106,8 +108,8 @@ fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
     })
 }
 
-/// Converts an error of the registry: to a `ValueError` if the caller can correct its request,
-/// otherwise to a `RuntimeError`.
+/// Converts an error of the registry to a `ValueError` if the caller can correct its request, and
+/// to a `RuntimeError` otherwise.
 fn unavailable(error: RegistryError) -> ManagerError {
     match error {
         RegistryError::Invalid(_)

@@ -22,16 +22,16 @@ use crate::workspace;
 const DESCRIPTION_MAX: usize = 1024;
 /// Timeout for fetching a default service before its `setup` is called.
 const SETUP_FETCH: Duration = Duration::from_secs(10);
-/// Timeout for `setup` of a default service, including the fetch. The registration waits for
-/// `setup`.
+/// Timeout for calling `setup` of a default service, including the time for fetching the service.
+/// The registration waits for `setup`.
 const SETUP: Duration = Duration::from_secs(60);
 
-/// Registers a service of the calling client, or replaces it, and announces the change in the
-/// workspace.
+/// Registers a service of the calling client, or replaces a service that is registered under the
+/// same id. Announces the change in the workspace.
 ///
-/// Stores nothing and returns no error if the service is local to its client. The same applies if
-/// the client has no built-in service, because then the client has disconnected and this
-/// registration arrives late.
+/// If the service is local to its client, stores nothing and returns no error. The same applies if
+/// the client has no built-in service: the client has then disconnected, and this registration
+/// arrives late.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
             "App id info must not contain '/'".into(),
         ));
     }
-    // The registry's indexes in Redis separate these parts by NUL.
+    // The indexes of the registry in Redis use NUL to separate these parts of a key.
     let unfit = |text: &String| text.chars().any(char::is_control);
     for (part, text) in [
         ("id", Some(&service.id)),
@@ -157,8 +157,8 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     }
     let name = service.id.rsplit(':').next().unwrap_or_default().to_owned();
     let built_in = name == BUILT_IN && service.kind.as_deref() == Some(BUILT_IN);
-    // The built-in service represents the client, so its record contains the whole user, for
-    // `list_clients`. Records of other services need no e-mail address and no roles.
+    // The record of the built-in service contains the whole user, because `list_clients` reads the
+    // user from this record. Records of other services need no e-mail address and no roles.
     let creator = if built_in {
         let user = UserInfo {
             current_workspace: Some(workspace.to_owned()),
@@ -171,7 +171,8 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     service.config.created_by =
         Some(creator.map_err(|error| ManagerError::Value(error.to_string()))?);
     service.config.workspace = Some(workspace.to_owned());
-    // This server has no semantic search, and embeddings are large.
+    // The embedding is removed, because this server has no semantic search, and embeddings are
+    // large.
     service.config.service_embedding = None;
     service.config.singleton.get_or_insert(false);
     service.name.get_or_insert(name);
@@ -183,9 +184,9 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     Ok(service)
 }
 
-/// Returns whether the client has registered its built-in service. Other services of a client
-/// without a built-in service are ignored: their registration arrives after the removal of the
-/// client, so their records would stay in the registry.
+/// Returns whether the client has registered its built-in service. If the client has not, other
+/// services of the client are ignored: their registration arrives after the removal of the client,
+/// so their records would stay in the registry.
 async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
     let pattern = ServicePattern {
         workspace: workspace.to_owned(),
@@ -258,14 +259,16 @@ async fn store(
         state.router.event(workspace, "service_removed", &service);
     }
     state.router.event(workspace, "service_added", &service);
-    // Awaited, because clients may call an application as soon as its registration is complete.
+    // The registration waits for `setup`, because clients may call an application as soon as its
+    // registration is complete.
     if name == "default" && !replaced {
         waiting.wait(set_up(state, &service.id)).await?;
     }
     Ok(())
 }
 
-/// Encodes a service, and charges its record to the caller's owner while the record exists.
+/// Encodes a service. Charges the encoded record to the caller's owner for as long as the record
+/// exists.
 ///
 /// # Errors
 ///
@@ -304,7 +307,7 @@ async fn set_up(state: &State, id: &str) {
     }
 }
 
-/// Removes a service of the caller's workspace, and announces the removal. Any client with write
+/// Removes a service of the caller's workspace, and announces the removal. A client with write
 /// permission in that workspace may also remove services of other clients.
 ///
 /// # Errors
@@ -317,8 +320,8 @@ pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -
         mode: Some(SelectionMode::Exact),
         ..ServiceSelection::default()
     };
-    // `exact` fails if several services match. The other modes would pick one service, possibly not
-    // the intended one.
+    // The mode `exact` fails if several services match. Any other mode would pick one service,
+    // which may not be the intended service.
     let service = resolve::find(state, ctx, service_id, &selection).await?;
     let not_found = || ManagerError::Key(format!("Service not found: {service_id}"));
     let key = ServiceKey::parse(&service.id).ok_or_else(not_found)?;

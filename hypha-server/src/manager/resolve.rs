@@ -1,8 +1,8 @@
-//! Selects one service by an id and a selection mode, and fetches it from its provider.
+//! Selects one service by an id and a selection mode, and fetches the service from its provider.
 //!
 //! A caller sees only services that it may use. Hidden services affect neither the selection nor
-//! the error, with one exception: as in the Python server, the error distinguishes a missing
-//! service from a forbidden service.
+//! the error, with one exception. As in the Python server, the error says whether the service is
+//! missing or forbidden.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +29,10 @@ use crate::workspace;
 /// Default timeout for fetching a service from its provider, in seconds.
 const GET_TIMEOUT: f64 = 10.0;
 /// Default timeout of the calls with which a mode such as `select:min:get_load` compares services,
-/// in seconds. All candidates are called at the same time.
+/// in seconds. The manager calls all candidates at the same time.
 const SELECT_TIMEOUT: f64 = 2.0;
-/// Maximum number of services without a connected provider that `get_service` tries to fetch before
-/// it fails.
+/// Maximum number of services that `get_service` tries to fetch from a provider that is not
+/// connected, before `get_service` fails.
 const ABSENT_MAX: usize = 8;
 
 /// Short name of the workspace manager. It is valid in every workspace.
@@ -43,7 +43,8 @@ fn is_manager(id: &str) -> bool {
     id.rsplit('/').next() == Some(MANAGER)
 }
 
-/// Returns the record of the service that `id` selects, encoded and reduced to the caller's view.
+/// Returns the encoded record of the service that `id` selects. The record contains only the fields
+/// that the caller may see.
 ///
 /// # Errors
 ///
@@ -70,7 +71,8 @@ pub(super) async fn record(
     Ok(bytes.into())
 }
 
-/// Returns the decoded record of the service that `id` selects, reduced to the caller's view.
+/// Returns the decoded record of the service that `id` selects. The record contains only the fields
+/// that the caller may see.
 ///
 /// # Errors
 ///
@@ -85,8 +87,9 @@ pub(super) async fn find(
     record.service(is_member).map_err(unavailable)
 }
 
-/// Returns the service that `id` selects, and whether the caller is a member of its workspace.
-/// Services whose full ids are in `absent` are selected only if no other service matches.
+/// Returns the service that `id` selects, and whether the caller is a member of the service's
+/// workspace. Services whose full ids are in `absent` are selected only if no other service
+/// matches.
 async fn find_present(
     state: &State,
     ctx: &Context,
@@ -111,8 +114,8 @@ async fn find_present(
             pattern.workspace, pattern.client, pattern.name, pattern.app_id
         )));
     }
-    // Filtered before the selection: otherwise hidden services would make an id ambiguous, or be
-    // called by a `select` mode.
+    // Hidden services are removed before the selection. Otherwise hidden services could make an id
+    // ambiguous, and a `select` mode would call them.
     let mut usable = candidates;
     let is_member = ctx.user().may(Permission::Read, &pattern.workspace);
     usable.retain(|record| may_use(ctx, record, is_member));
@@ -158,9 +161,9 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
         return Err(ManagerError::Assertion(format!("Invalid service id: {id}")));
     }
     Ok(ServicePattern {
-        // No workspace has a `?` in its id, so a partial wildcard matches nothing. If it matched
-        // several workspaces, it would bypass the permission check, which covers only one
-        // workspace.
+        // No workspace has a `?` in its id, so a partial wildcard such as `a*` becomes a pattern
+        // that matches no workspace. If a partial wildcard matched several workspaces, it would
+        // bypass the permission check, which covers only one workspace.
         workspace: workspace.replace('*', "?"),
         client: client.to_owned(),
         name: name.to_owned(),
@@ -169,7 +172,7 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
     })
 }
 
-/// The services among which a selection mode chooses, in the order of their ids.
+/// The services from which a selection mode chooses, in the order of their ids.
 type Candidates = Vec<Arc<Record>>;
 
 /// Returns the error for an unknown mode, with the text of the Python server. The text says which
@@ -189,7 +192,7 @@ fn invalid_mode(mode: &str) -> ManagerError {
     }
 }
 
-/// Returns the criterion of an unknown mode that has the form `select:criterion:function`.
+/// If an unknown mode has the form `select:criterion:function`, returns the criterion.
 fn unknown_criterion(mode: &str) -> Option<&str> {
     let (criterion, function) = mode.strip_prefix("select:")?.split_once(':')?;
     (!function.contains(':')).then_some(criterion)
@@ -251,8 +254,8 @@ async fn choose(
             if !several {
                 candidates.first()
             } else if !ctx.user().may(Permission::Read, &pattern.workspace) {
-                // The manager makes these calls with the permissions of the server, so callers that
-                // may not read the workspace must not trigger them.
+                // The manager makes these calls with the permissions of the server, so a caller
+                // that may not read the workspace must not cause such calls.
                 random()
             } else {
                 let timeout = timeout_in_bounds(selection.select_timeout, SELECT_TIMEOUT);
@@ -342,7 +345,7 @@ fn service_workspace(service: &ServiceInfo) -> &str {
 /// Returns whether the caller may use a service. `is_member` says whether the caller may read the
 /// workspace of the service.
 pub(super) fn may_use(ctx: &Context, record: &Record, is_member: bool) -> bool {
-    // Fast path, without the list of authorized workspaces.
+    // Fast path: this case does not need the list of authorized workspaces.
     if record.visibility == Visibility::Public || is_member {
         return true;
     }
@@ -354,7 +357,8 @@ pub(super) fn may_use(ctx: &Context, record: &Record, is_member: bool) -> bool {
     )
 }
 
-/// Fetches the service that `id` selects from its provider, with absolute addresses of its methods.
+/// Selects a service by `id`, and fetches the service from its provider. The addresses of its
+/// methods are absolute in the result.
 ///
 /// # Errors
 ///
@@ -380,8 +384,9 @@ pub(super) async fn get(
         let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));
     }
-    // The records of a killed server stay for some seconds, until another server removes them. If
-    // the id also selects another service, that service is used, so that the call succeeds.
+    // When a server is killed, its records stay for some seconds, until another server removes
+    // them. If the id also selects another service, `get` fetches that other service, so that the
+    // call succeeds.
     let mut absent = Vec::new();
     let mut failure = None;
     let (info, service) = loop {
@@ -399,8 +404,8 @@ pub(super) async fn get(
                 record.service(is_member).map_err(unavailable)?
             }
         };
-        // `find_present` returns an absent service again when no other service is left. The last
-        // error is then the reason.
+        // `find_present` returns an absent service again only if no other service is left. The
+        // error of the last fetch is then the reason for the failure.
         if let Some(failure) = failure.take_if(|_| absent.contains(&info.id)) {
             return Err(failure);
         }

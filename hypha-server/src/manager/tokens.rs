@@ -11,18 +11,20 @@ use crate::state::State;
 /// Default lifetime of a token, in seconds.
 const DEFAULT_LIFE: u64 = 3600;
 
-/// Creates a child token of `user`: a token for a new user whose parent is `user`.
+/// Creates a child token of `user`. A child token is a token for a new user, and the parent of the
+/// new user is `user`.
 ///
-/// `own` is the workspace to which the user is connected, the default for the token's workspace.
-/// `lineage` is the lineage of the user's credentials: when these credentials expire or are
-/// revoked, the new token becomes invalid too.
+/// `own` is the workspace to which the user is connected. It is the default for the token's
+/// workspace. `lineage` is the lineage of the user's credentials: when these credentials expire or
+/// are revoked, the new token becomes invalid too.
 ///
 /// The token never permits more than the user may delegate, and is valid for one workspace.
 ///
 /// # Errors
 ///
-/// Fails if the user is neither admin nor owner of the workspace, or requests a permission above
-/// its own. Also fails if the workspace, the client id, the scope or the permission is invalid.
+/// Fails if the user is neither admin nor owner of the workspace, or if the user requests a higher
+/// permission than its own. Also fails if the workspace, the client id, the scope or the permission
+/// is invalid.
 pub(crate) async fn generate(
     state: &State,
     user: &UserInfo,
@@ -122,8 +124,8 @@ pub(crate) async fn generate(
 ///
 /// # Errors
 ///
-/// Fails if the caller is not connected to this server, which knows the credentials of its own
-/// connections only.
+/// Fails if the caller is not connected to this server, because a server knows the credentials of
+/// its own connections only.
 pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
     let address = super::caller(ctx);
     let caller = state.router.find_address(&address);
@@ -138,11 +140,11 @@ pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
 }
 
 /// Returns the user of a new child token of `user`. This child gets the e-mail address and the
-/// roles of `user`, except the role `admin`. That role grants access to every workspace, and a
-/// child token is valid for one workspace.
+/// roles of `user`, except the role `admin`. The role `admin` grants access to every workspace, but
+/// a child token is valid for one workspace only.
 ///
-/// If `user` is itself a child, the new child gets the same parent as `user`, so that rules for
-/// parents check only one level.
+/// If `user` is itself a child, the new child gets the same parent as `user`. Rules for parents
+/// therefore check only one level.
 fn child_of(user: &UserInfo) -> UserInfo {
     let keep = |role: &&String| role.as_str() != "admin";
     UserInfo {
@@ -177,13 +179,13 @@ fn extra_scope(word: &str) -> Answer<()> {
 /// running now.
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     in_own_workspace(ctx, Permission::Admin)?;
-    // Revoked in memory first, so that the token is refused immediately even if the revocation
-    // cannot be stored.
+    // The token is revoked in memory first, so that the server refuses it immediately even if the
+    // revocation cannot be stored.
     let (token, end) = state.issuer.revoke(token).await.map_err(invalid)?;
     let left = end.saturating_sub(now());
     let kept = state.registry.revoke(&token, left).await;
-    // Announced even if the registry has failed: the other servers then refuse the token until they
-    // stop.
+    // The revocation is announced even if the registry has failed. The other servers then refuse
+    // the token until they stop.
     state.router.bus().announce(Notice::Revoked { token, end });
     kept.map_err(unavailable)
 }
@@ -192,8 +194,8 @@ pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<
 ///
 /// # Errors
 ///
-/// Fails if the caller may not read its workspace, or the token is invalid or bound to another
-/// workspace.
+/// Fails if the caller may not read its workspace, if the token is invalid, or if the token is
+/// bound to another workspace.
 pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let user = state.issuer.user(token).await.map_err(invalid)?;

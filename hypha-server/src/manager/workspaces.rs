@@ -1,9 +1,10 @@
-//! Creates, changes and deletes workspaces, with their variables, bookmarks and service types.
+//! Creates, changes and deletes workspaces. Also changes the variables, the bookmarks and the
+//! service types of workspaces.
 //!
 //! Variables, bookmarks and service types are parts of the workspace's record. Each change reads,
-//! changes and stores the whole record under [`State::workspace_records`]; otherwise one of two
-//! concurrent changes would be lost. The lock covers this server only. If two servers of a cluster
-//! change a record concurrently, the last change wins.
+//! changes and stores the whole record while it holds [`State::workspace_records`]. Without this
+//! lock, one of two concurrent changes could be lost. The lock covers this server only: if two
+//! servers of a cluster change a record concurrently, the last change wins.
 
 use std::time::Duration;
 
@@ -139,13 +140,15 @@ pub(super) async fn list(
     Ok(listed.collect())
 }
 
-/// Creates a workspace, or with `overwrite` replaces its record, and adds a bookmark of the
-/// workspace to the user's own workspace. The user becomes an owner.
+/// Creates a workspace. If the workspace exists and `overwrite` is set, replaces the record of the
+/// workspace. The user becomes an owner of the workspace. Adds a bookmark of the workspace to the
+/// user's own workspace.
 ///
 /// # Errors
 ///
-/// Fails if the user is anonymous or has exhausted its quota. Also fails if the id is invalid or is
-/// that of another user's personal workspace, or if the workspace exists and may not be replaced.
+/// Fails if the user is anonymous or has exhausted its quota. Also fails if the id is invalid, if
+/// the id belongs to the personal workspace of another user, or if the workspace exists and may not
+/// be replaced.
 pub(super) async fn create(
     state: &State,
     ctx: &Context,
@@ -164,7 +167,8 @@ pub(super) async fn create(
     }
     let user = &principal(ctx.user())?;
     check_id(&id, user.id == "root")?;
-    // Held until the record is stored, so that two concurrent calls cannot both find the id free.
+    // This lock is held until the record is stored, so that two concurrent calls cannot both find
+    // the id free.
     let guard = state.workspace_records.lock().await;
     let former = state.registry.workspace(&id).await.map_err(unavailable)?;
     match &former {
@@ -218,7 +222,7 @@ pub(super) async fn create(
         .put_workspace(workspace.clone())
         .await
         .map_err(unavailable)?;
-    // `add_bookmark` below takes the lock again.
+    // The lock is released here, because `add_bookmark` below takes it again.
     drop(guard);
     // The Python server announces the workspace as loading, although it can be used at once.
     workspace.status = Some(Value::from(Map::from_iter([
@@ -236,9 +240,9 @@ pub(super) async fn create(
 
 /// Returns the user that owns the workspaces and bookmarks that a caller creates.
 ///
-/// Usually this is the caller itself. For the user of a child token, it is the user that has issued
-/// the token, because the user of a child token ceases to exist with the token. The child token
-/// must grant admin permission in the issuer's own workspace.
+/// Usually the caller owns what it creates. If the caller has a child token, the owner is the user
+/// that has issued the token, because the user of a child token ceases to exist with the token. The
+/// child token must grant admin permission in the issuer's own workspace.
 ///
 /// # Errors
 ///
@@ -299,13 +303,14 @@ async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
     Ok(())
 }
 
-/// Deletes a workspace with its services and event log, and disconnects its clients at all servers.
-/// The caller stays connected for [`DELETER_GRACE`].
+/// Deletes a workspace with its services and its event log. Disconnects the clients of the
+/// workspace at all servers. If the caller is one of these clients, it stays connected for
+/// [`DELETER_GRACE`].
 ///
 /// # Errors
 ///
-/// Fails if the caller is neither owner nor admin, the workspace does not exist, or the workspace
-/// is one of the server's own.
+/// Fails if the caller is neither owner nor admin, if the workspace does not exist, or if the
+/// workspace belongs to the server itself.
 pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()> {
     let user = ctx.user();
     let guard = state.workspace_records.lock().await;
@@ -325,7 +330,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
         .remove_workspace(id)
         .await
         .map_err(unavailable)?;
-    // `remove_bookmark` below takes the lock again.
+    // The lock is released here, because `remove_bookmark` below takes it again.
     drop(guard);
     state.event_log.forget(id);
     state
@@ -343,8 +348,8 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     let caller = super::caller(ctx);
     for member in state.router.members(id) {
         if member.address == caller {
-            // Delayed, because the connection would otherwise close before the response to this
-            // call.
+            // The disconnect is delayed, because the connection would otherwise close before the
+            // caller receives the response to this call.
             let order = order.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(DELETER_GRACE).await;
@@ -357,8 +362,8 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     Ok(())
 }
 
-/// Returns whether the caller's workspace is usable, and the caller's permission in it. A missing
-/// workspace is reported as a status, not as an error.
+/// Returns whether the caller's workspace is usable, and which permission the caller has in it. A
+/// missing workspace is reported as a status, not as an error.
 pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStatus> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let permission = ctx.user().permission(workspace);
@@ -391,7 +396,7 @@ fn section<'a>(workspace: &'a mut WorkspaceInfo, name: &str) -> &'a mut Value {
         .or_insert(Value::Null)
 }
 
-/// Sets a variable of the caller's workspace, or removes it if the value is null, and logs the
+/// Sets a variable of the caller's workspace. If the value is null, removes the variable. Logs the
 /// change.
 ///
 /// # Errors
@@ -527,7 +532,7 @@ fn entry(
     ])
 }
 
-/// Adds a bookmark to the user's own workspace, which is created if it is missing.
+/// Adds a bookmark to the user's own workspace. Creates that workspace if it is missing.
 async fn add_bookmark(state: &State, user: &UserInfo, entry: Map) -> Answer<()> {
     let id = entry.get("id").cloned().unwrap_or_default();
     let planned = Some(own_workspace(user));
@@ -538,7 +543,8 @@ async fn add_bookmark(state: &State, user: &UserInfo, entry: Map) -> Answer<()> 
     .await
 }
 
-/// Removes a bookmark from the user's own workspace, if both exist.
+/// Removes a bookmark from the user's own workspace. Does nothing if the workspace or the bookmark
+/// does not exist.
 async fn remove_bookmark(state: &State, user: &UserInfo, id: &str) -> Answer<()> {
     change_bookmarks(state, user, None, |bookmarks| {
         bookmarks.retain(|other| other.get("id").and_then(Value::as_str) != Some(id));
@@ -546,10 +552,11 @@ async fn remove_bookmark(state: &State, user: &UserInfo, id: &str) -> Answer<()>
     .await
 }
 
-/// Changes the bookmarks, which are in the record of the user's own workspace. If that workspace
-/// does not exist, stores `planned` in its place, or does nothing if `planned` is `None`.
+/// Calls `change` with the bookmarks in the record of the user's own workspace, and stores the
+/// changed record. If that workspace does not exist, changes and stores `planned` instead, or does
+/// nothing if `planned` is `None`.
 ///
-/// Takes [`State::workspace_records`], which the caller must not hold.
+/// Locks [`State::workspace_records`]; the caller must not hold this lock.
 async fn change_bookmarks(
     state: &State,
     user: &UserInfo,
@@ -576,8 +583,8 @@ async fn change_bookmarks(
 ///
 /// # Errors
 ///
-/// Fails if the caller may not write, the id contains another workspace or is in use, or the type
-/// or the record is too large.
+/// Fails if the caller may not write, if the id names another workspace or is in use, or if the
+/// type or the record is too large.
 pub(super) async fn register_type(
     state: &State,
     ctx: &Context,

@@ -1,24 +1,27 @@
-//! Memory accounts: the server charges the memory that it holds for a peer to that peer.
+//! Limits the memory that the server holds for its peers. The server charges this memory to
+//! accounts of the peers.
 //!
-//! There are three levels. A [`Budget`] limits the process, an [`Owner`] is a user or an IP
-//! address, and an [`Account`] is a connection or a request of that owner. A [`Charge`] counts at
-//! all three levels until it is dropped. Code charges before it allocates; the value that owns the
-//! memory owns the charge.
+//! There are three levels. A [`Budget`] limits the process. An [`Owner`] is a user or an IP
+//! address. An [`Account`] is a connection or a request of an owner. A [`Charge`] counts at all
+//! three levels until it is dropped. Code charges memory before it allocates the memory; the value
+//! that owns the memory owns the charge.
 //!
-//! An exhausted account slows its own connection down: [`Account::charge`] waits for room, and
-//! fails after the budget's timeout (`patience`). If the process is full, the largest account of
-//! the largest owner is evicted ([`Account::gives_way`]): the task that serves the account closes
-//! its connection. If the account that needs memory itself belongs to the largest owner, its charge
-//! is refused instead.
+//! If an account is exhausted, [`Account::charge`] waits for room, which slows only the connection
+//! of this account down. The wait fails after the budget's timeout (`patience`).
 //!
-//! A sixteenth of the budget is reserved for small owners, which hold little memory. So small
-//! owners do not have to wait for the eviction of a large account.
+//! If the process has no room, the largest account of the largest owner is evicted
+//! ([`Account::gives_way`]): the task that serves this account closes its connection. If the
+//! account that needs memory belongs to the largest owner, the charge is refused instead.
 //!
-//! If the server has its process to itself, it also counts the memory that no account is charged
-//! for (`overhead`).
+//! A sixteenth of the budget is reserved for small owners, which are owners that hold little
+//! memory. Therefore small owners do not have to wait for the eviction of a large account.
 //!
-//! The counters are atomics, so that charging takes no lock. Lock order: `evicted`, then `owners`
-//! or the `accounts` of an owner, never both. No lock is held across an await.
+//! If no other program shares the process with the server, the server also counts the memory that
+//! is charged to no account (`overhead`).
+//!
+//! The counters are atomics, so that charging takes no lock. A task may lock `evicted` before
+//! `owners`, or `evicted` before the `accounts` of an owner, but never `owners` and `accounts`
+//! together. No lock is held across an await.
 
 mod overhead;
 
@@ -34,8 +37,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 /// The owner of the memory that the server holds for all clients together, such as calls that wait
-/// for the manager. It is never evicted, and always counts as a small owner. No user has this id,
-/// because ids must not contain `*`.
+/// for the manager. This owner is never evicted, and always counts as a small owner. No user has
+/// this id, because ids of users must not contain `*`.
 pub(crate) const SERVER_OWNER: &str = "*";
 
 /// The reserve for small owners is the budget divided by this number.
@@ -44,20 +47,20 @@ const RESERVE: usize = 16;
 /// otherwise.
 const SMALL_OWNER: usize = 256;
 
-/// The overhead leaves peers at least the budget divided by this number. Otherwise, memory that the
-/// allocator never returns would stop the service.
+/// However large the overhead is, peers may use at least the budget divided by this number.
+/// Otherwise, memory that the allocator never returns would stop the service.
 const PEER_SHARE: usize = 2;
 /// For small owners, the overhead reduces the budget by at most the budget divided by this number.
 const SMALL_OWNER_OVERHEAD: usize = 4;
-/// While the memory of the process is counted, the budget divided by this number is withheld from
-/// large owners. Charged memory becomes resident a moment later, so the measured overhead lags
-/// behind.
+/// While the memory of the process is counted, large owners may not use the budget divided by this
+/// number. The margin is needed because charged memory becomes resident a moment later, so the
+/// measured overhead lags behind.
 const MARGIN: usize = 5;
 
 /// An eviction frees at least the budget divided by this number, because an account that needs
-/// memory usually needs more soon.
+/// memory usually needs more memory soon.
 const EVICTION_MIN: usize = 32;
-/// Interval at which a task that waits for memory of the process tries again. Each try evicts one
+/// Interval at which a task that waits for room in the process tries again. Each try evicts one
 /// more large account, until there is room.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -85,7 +88,7 @@ pub(crate) enum Level {
     Process,
 }
 
-/// The error of a charge that exceeds the limit of a level. Clients receive its text.
+/// The error of a charge that exceeds the limit of a level. Clients receive the error text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OverBudget {
     /// The lowest level without room.
@@ -127,7 +130,8 @@ pub(crate) struct Budget {
     limits: MemoryLimits,
     /// Bytes charged to all accounts.
     used: AtomicUsize,
-    /// Bytes of the process that no account is charged for. 0 unless the process is counted.
+    /// Bytes of the process that are charged to no account. 0 unless the memory of the process is
+    /// counted.
     overhead: AtomicUsize,
     /// Whether the memory of the process is counted.
     counts_process: AtomicBool,
@@ -196,7 +200,7 @@ pub(crate) struct MemoryStats {
 }
 
 impl Budget {
-    /// Creates a budget without accounts. It does not count the memory of the process.
+    /// Creates a budget without accounts. The budget does not count the memory of the process yet.
     pub(crate) fn new(limits: MemoryLimits) -> Arc<Budget> {
         Arc::new(Budget {
             limits,
@@ -255,8 +259,8 @@ impl Budget {
         &self.limits
     }
 
-    /// Returns the state of the accounts. The values are read one after another, so they may be
-    /// inconsistent with each other.
+    /// Returns the state of the accounts. The values are read one after another, so they may
+    /// contradict each other.
     pub(crate) fn stats(&self) -> MemoryStats {
         let owners: Vec<_> = self.owners.lock().values().cloned().collect();
         let used = owners.iter().filter_map(Weak::upgrade);
@@ -274,19 +278,20 @@ impl Budget {
     }
 
     /// Starts to count the memory growth of this process towards the budget, including memory that
-    /// no account is charged for. Returns false on systems that do not report the memory of a
+    /// is charged to no account. Returns false on systems that do not report the memory of a
     /// process.
     ///
     /// # Errors
     ///
-    /// Fails if the report cannot be read, or the thread that reads it cannot be started.
+    /// Fails if the system's report cannot be read, or if the thread that reads the report cannot
+    /// be started.
     pub(crate) fn count_process(self: &Arc<Self>) -> std::io::Result<bool> {
         let counts = overhead::watch(self)?;
         self.counts_process.store(counts, Ordering::Relaxed);
         Ok(counts)
     }
 
-    /// Sets the bytes of the process that no account is charged for.
+    /// Sets the number of bytes of the process that are charged to no account.
     fn set_overhead(&self, bytes: usize) {
         let before = self.overhead.swap(bytes, Ordering::Relaxed);
         if bytes < before {
@@ -294,9 +299,9 @@ impl Budget {
         }
     }
 
-    /// Returns the limit on the bytes of all accounts together, for a charge of a small or large
-    /// owner. The overhead reduces the limit less for small owners, because small owners have not
-    /// caused the overhead.
+    /// Returns the limit on the bytes of all accounts together. The limit depends on whether the
+    /// owner that charges memory is small. The overhead reduces the limit less for small owners,
+    /// because small owners have not caused the overhead.
     fn room(&self, is_small: bool, overhead: usize) -> usize {
         let process = self.limits.process;
         if is_small {
@@ -314,12 +319,13 @@ impl Budget {
         self.room(is_small, self.overhead.load(Ordering::Relaxed))
     }
 
-    /// Evicts the largest account of the largest owner, in favor of `asking`, which needs `bytes`.
+    /// Evicts the largest account of the largest owner, so that the account `asking` can charge
+    /// `bytes`.
     ///
-    /// Does nothing if `asking` itself belongs to the largest owner, because its charge is then
-    /// refused. Does nothing while the accounts already evicted will free enough memory. An account
-    /// that has not closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips accounts
-    /// without a task in [`Account::gives_way`].
+    /// Does nothing if `asking` itself belongs to the largest owner, because the charge is then
+    /// refused. Does nothing while the accounts that are already evicted will free enough memory.
+    /// An account that has not closed within [`RETRY_INTERVAL`] no longer counts as evicted. Skips
+    /// accounts without a task in [`Account::gives_way`].
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut evicted = self.evicted.lock();
         let mut soon = 0;
@@ -350,8 +356,9 @@ impl Budget {
             };
             evicted.push((Arc::downgrade(&account), Instant::now()));
             drop(evicted);
-            // Set before the notification, because a task in `gives_way` registers first and then
-            // reads the flag. Never reset: the account ends with its connection.
+            // The flag is set before the notification, because a task in `gives_way` registers
+            // first and then reads the flag. The flag is never reset, because the account ends with
+            // its connection.
             account.is_evicted.store(true, Ordering::Release);
             self.gave_way.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
@@ -366,8 +373,8 @@ impl Budget {
 
     /// Wakes the tasks that wait for room.
     fn gave_back(&self) {
-        // Not synchronized with a task that starts to wait at this moment. Such a task tries again
-        // after `RETRY_INTERVAL`.
+        // A task that starts to wait at this moment may miss the notification. Such a task tries
+        // again after `RETRY_INTERVAL`.
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.freed.notify_waiters();
         }
@@ -385,8 +392,8 @@ impl Inner {
 impl Drop for Owner {
     fn drop(&mut self) {
         let mut owners = self.budget.owners.lock();
-        // Checked, because `open` may have inserted a new owner of this name after the last account
-        // of this owner was dropped and before the lock was taken.
+        // The entry is checked, because `open` may have inserted a new owner of this name after the
+        // last account of this owner was dropped and before the lock was taken.
         if owners
             .get(&self.name)
             .is_some_and(|o| o.strong_count() == 0)
@@ -398,8 +405,9 @@ impl Drop for Owner {
 
 /// Adds `bytes` if the sum stays within `limit`. Returns whether the bytes were added.
 ///
-/// Adds first and subtracts on failure, so that two concurrent charges never exceed the limit. One
-/// of the two charges may be refused although it would fit alone.
+/// Adds first, and subtracts again if the sum exceeds the limit, so that two concurrent charges
+/// never exceed the limit together. One of the two charges may be refused although it would fit
+/// alone.
 fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
     let before = counter.fetch_add(bytes, Ordering::AcqRel);
     let fits = before.saturating_add(bytes) <= limit;
@@ -472,8 +480,8 @@ impl Account {
     pub(crate) async fn gives_way(&self) {
         let _watcher = Counted::new(&self.0.watchers);
         let mut notified = std::pin::pin!(self.0.gives_way.notified());
-        // Registered before the flag is read, because an eviction in between would otherwise be
-        // missed.
+        // The task registers before it reads the flag. Otherwise the task would miss an eviction in
+        // between.
         notified.as_mut().enable();
         if !self.0.is_evicted.load(Ordering::Acquire) {
             notified.await;
@@ -513,8 +521,8 @@ impl Account {
         }
     }
 
-    /// Adds `bytes` to the counters of all levels, or to none. Starts with the account, so that a
-    /// peer at its own limit does not touch the counters that all peers share.
+    /// Adds `bytes` to the counters of all levels, or to none of them. Starts with the account, so
+    /// that a peer at its own limit does not touch the counters that all peers share.
     fn add(&self, bytes: usize) -> Result<(), OverBudget> {
         let (budget, owner) = (self.budget(), &self.0.owner);
         let limits = &budget.limits;
@@ -564,8 +572,8 @@ impl Account {
                 if bytes > error.limit {
                     return Err(error);
                 }
-                // Registered before the attempt, because bytes that are released in between would
-                // otherwise not wake this task.
+                // The task registers before the attempt, because bytes that are released in between
+                // would otherwise not wake the task.
                 let mut freed = std::pin::pin!(budget.freed.notified());
                 freed.as_mut().enable();
                 match self.add(bytes) {
@@ -575,7 +583,7 @@ impl Account {
                 if error.level == Level::Process {
                     budget.make_room(&self.0, bytes);
                 }
-                // This account may itself be chosen for eviction. Without this branch, large
+                // This account may itself be evicted while it waits. Without this branch, large
                 // accounts that wait for each other would never free memory.
                 tokio::select! {
                     () = freed => {}
@@ -588,8 +596,8 @@ impl Account {
         drop(waiting);
         let result = match result {
             Ok(result) => result,
-            // One more attempt after the timeout, because the attempt also returns the current
-            // reason.
+            // The task tries once more after the timeout, because the attempt also returns the
+            // current reason for a failure.
             Err(_) => self.add(bytes),
         };
         result.inspect_err(|_| {
@@ -598,8 +606,8 @@ impl Account {
     }
 }
 
-/// Counts a waiting task until this value is dropped, so that a dropped future is no longer
-/// counted.
+/// Counts a task that waits for room until this value is dropped. If the task's future is dropped,
+/// the task is therefore no longer counted.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {
@@ -648,7 +656,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Releases all but `bytes`. Does nothing if fewer bytes are charged.
+    /// Reduces the charge to `bytes`. Does nothing if fewer bytes are charged.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let back = self.bytes.saturating_sub(bytes);
         self.bytes -= back;

@@ -1,10 +1,10 @@
-//! The overhead: memory of the process that no account is charged for, such as small buffers,
-//! tasks, and freed memory that the allocator keeps.
+//! Measures the overhead: the memory of the process that is charged to no account, such as small
+//! buffers, tasks, and freed memory that the allocator keeps.
 //!
-//! The operating system kills a process that uses too much memory, whether charged or not. So a
-//! thread compares the resident memory with the accounts, and the difference reduces the budget for
-//! peers. A thread is used instead of a task, because the workers of the runtime are busy when
-//! memory grows fast.
+//! The operating system kills a process that uses too much memory, whether that memory is charged
+//! or not. Therefore a thread compares the resident memory with the memory charged to accounts, and
+//! the difference reduces the budget for peers. This module uses a thread instead of a task,
+//! because the workers of the runtime are busy when memory grows fast.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -29,9 +29,10 @@ const SHORT_INTERVAL_FROM: usize = 4;
 ///
 /// # Errors
 ///
-/// Fails if the report cannot be read, or the thread cannot be started.
+/// Fails if the system's report cannot be read, or if the thread cannot be started.
 pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
-    // Kept open, because no file descriptor may be free while the server is attacked.
+    // The file stays open, because the process may have no free file descriptors while the server
+    // is attacked.
     let Ok(mut status) = File::open("/proc/self/status") else {
         return Ok(false);
     };
@@ -42,8 +43,8 @@ pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Compares resident memory with the accounts at intervals. `idle` is the resident memory at the
-/// start.
+/// Compares the resident memory with the memory charged to accounts at intervals. `idle` is the
+/// resident memory at the start.
 fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
     let mut pause = INTERVAL;
     loop {
@@ -51,8 +52,8 @@ fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
         let Some(budget) = budget.upgrade() else {
             return;
         };
-        // The last overhead stays in effect, because 0 would admit more charges while memory may be
-        // short.
+        // The previous overhead stays in effect, because an overhead of 0 would admit more charges
+        // while memory may be short.
         let Ok(resident) = resident(status) else {
             continue;
         };

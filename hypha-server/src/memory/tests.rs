@@ -4,7 +4,7 @@ use super::*;
 
 fn budget() -> Arc<Budget> {
     Budget::new(MemoryLimits {
-        // 1000 bytes for large owners, because they may not use the reserve.
+        // A large owner may charge 1000 bytes, because large owners may not use the reserve.
         process: 1066,
         owner: 600,
         account: 400,

@@ -1,5 +1,5 @@
-//! The load of a client: the messages that the client sends per minute. The mode `min_load` of the
-//! manager chooses the service of the client with the lowest load.
+//! Measures the load of a client: the number of messages that the client sends per minute. The
+//! selection mode `min_load` of the manager chooses the service of the client with the lowest load.
 
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Counts the messages that a client has sent in the last minute. Two fixed windows approximate a
-/// sliding window, so that no timestamps are stored. `None` before the first message.
+/// sliding window, so that no timestamps are stored. The value is `None` before the first message.
 #[derive(Default)]
 pub(crate) struct LoadMeter(Mutex<Option<Window>>);
 
@@ -27,8 +27,8 @@ impl LoadMeter {
         roll(&mut self.0.lock()).current += 1;
     }
 
-    /// Returns the messages per minute. Weights the previous window by its overlap with the last
-    /// minute.
+    /// Returns the messages per minute. The previous window counts in proportion to the part of it
+    /// that lies within the last minute.
     pub(crate) fn load(&self) -> f64 {
         let mut window = self.0.lock();
         let window = roll(&mut window);

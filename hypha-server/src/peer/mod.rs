@@ -1,7 +1,8 @@
-//! A connected client as the router sees it: its address, its user and the queue of frames for it.
+//! Describes a connected client to the router: the client's address, its user and the queue of
+//! frames for the client.
 //!
 //! `session` and `internal_client` create a [`Peer`] for each connection. The router holds the peer
-//! while the connection has its address, and the task that writes to the client holds the
+//! for as long as the connection has its address. The task that writes to the client holds the
 //! [`Queue`].
 //!
 //! The outbox, the partners, the pace, the load and the subscriptions each have their own lock.
@@ -38,9 +39,10 @@ pub(crate) struct Peer {
     pub(crate) client_id: String,
     /// `workspace/client`.
     pub(crate) address: String,
-    /// The user, with the permissions at the time of the connection.
+    /// The user, with the permissions that the user had when the client connected.
     pub(crate) user: Authenticated,
-    /// The user map in msgpack, as the router writes it into every message. Encoded once.
+    /// The user map in MessagePack. The router writes these bytes into every message, so the map is
+    /// encoded only once.
     pub(crate) user_raw: Bytes,
     /// Number of the connection. A later connection with the same address has a larger number.
     /// Unique in this process, never 0.
@@ -55,7 +57,7 @@ pub(crate) struct Peer {
     /// router never lets messages of such a peer wait for room at a receiver, because one slow
     /// client would then block the service for all other clients.
     pub(crate) serves_all: bool,
-    /// `None` if the load of this client is not measured.
+    /// Measures the load of this client. `None` if the load is not measured.
     load: Option<LoadMeter>,
     /// Types of the events that the client receives.
     subscriptions: Mutex<HashSet<String>>,
@@ -97,7 +99,7 @@ impl Peer {
         }
     }
 
-    /// Marks the peer as a service of the server, see `serves_all`.
+    /// Marks the peer as a service of the server; see `serves_all`.
     pub(crate) fn serving_all(self) -> Peer {
         Peer {
             serves_all: true,
@@ -115,7 +117,7 @@ impl Peer {
         self.user.permission(&self.workspace) == Some(Permission::Read)
     }
 
-    /// Counts a message that the client has sent, if its load is measured.
+    /// Counts a message that the client has sent, if the client's load is measured.
     pub(crate) fn count_message(&self) {
         if let Some(load) = &self.load {
             load.count();
@@ -127,8 +129,8 @@ impl Peer {
         self.load.as_ref().map_or(0.0, LoadMeter::load)
     }
 
-    /// Subscribes the client to event types. Returns false if this would exceed
-    /// [`SUBSCRIPTIONS_MAX`]; the types up to that limit are then subscribed.
+    /// Subscribes the client to event types, up to [`SUBSCRIPTIONS_MAX`] types. Returns false if
+    /// this limit left some of the types out.
     pub(crate) fn subscribe(&self, events: &[String]) -> bool {
         let mut subscriptions = self.subscriptions.lock();
         events.iter().all(|event| {

@@ -1,20 +1,20 @@
-//! The outbox of a client: the queue of frames for the client.
+//! Queues the frames for a client. This queue is the outbox of the client.
 //!
-//! Each sender has its own lane. Lanes are served by deficit round robin over bytes, so a sender of
-//! large messages takes only its fair share of the link. The order of frames in a lane never
-//! changes.
+//! Each sender has its own lane, which is a queue for the frames of this sender. Deficit round
+//! robin over bytes selects the next lane, so a sender of large messages gets only its fair share
+//! of the link. The order of frames in a lane never changes.
 //!
-//! Frames of other peers take room, counted in bytes. Each lane has a share of the room. A sender
-//! whose lane is full waits, which slows the sender down to the pace of the receiver. Frames of the
-//! server itself (responses of the manager, events, rejections) take no room and never wait,
-//! because one slow client would otherwise block the manager for all clients.
+//! The queue has room for a number of bytes, and each lane has a share of the room. Frames of other
+//! peers take room. A sender whose lane is full waits, which slows the sender down to the pace of
+//! the receiver. Frames of the server itself (responses of the manager, events, rejections) take no
+//! room and never wait, because one slow client would otherwise block the manager for all clients.
 //!
-//! All frames are charged to the memory account of the receiver: large frames separately, small
-//! frames together and in steps. A receiver without memory for the server's own frames is
-//! disconnected.
+//! All frames are charged to the memory account of the receiver. Large frames are charged
+//! separately. Small frames are charged together, in steps. If the account has no memory for a
+//! frame of the server itself, the receiver is disconnected.
 //!
-//! One lock guards the lanes. It is never held across an await. Dropping a [`Held`] takes this
-//! lock, so code that holds the lock must release it first.
+//! One lock guards the lanes. No task holds the lock across an await. Dropping a [`Held`] takes
+//! this lock, so code that holds the lock must release it before it drops a [`Held`].
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -28,30 +28,33 @@ use tokio::sync::{Notify, SetOnce, oneshot};
 
 use crate::memory::{Account, Charge, OverBudget};
 
-/// Memory of a queued frame in addition to its length, in bytes: its queue entry and the
-/// allocator's overhead. Measured as 192 for a message in one piece; a second piece adds 32.
+/// Memory that a queued frame needs in addition to its length, in bytes: the queue entry of the
+/// frame and the allocator's overhead. Measurements show 192 bytes for a message in one piece, and
+/// 32 more bytes for a second piece.
 const FRAME_OVERHEAD: usize = 224;
 /// Minimum cost of a frame that is charged separately, in bytes.
 const SEPARATE: usize = 16 * 1024;
-/// Bytes of small frames that are covered by the standing charge of a connection.
+/// Number of bytes of small frames that need no charge of their own. The server charges a fixed
+/// amount of memory for each connection, and this amount covers these frames.
 const COVERED: usize = 8 * 1024;
 /// Step by which the charge for small frames grows, in bytes. Charging each small frame separately
 /// would cost more than queuing it.
 const STEP: usize = 64 * 1024;
-/// Bytes that a lane may send per turn.
+/// Number of bytes that a lane may send per turn.
 const QUANTUM: usize = 64 * 1024;
-/// Maximum number of bytes that the writer takes at once. A frame that arrives while the batch is
-/// written waits for the batch, so a larger limit would delay that frame more.
+/// Maximum number of bytes that the writer takes at once. A frame that arrives while the writer
+/// writes a batch waits for the end of the batch, so a larger limit would delay this frame for
+/// longer.
 const BATCH_BYTES: usize = 128 * 1024;
 /// Maximum size of the server's own small frames that are queued when the account has no memory
 /// left, in bytes. Without this allowance, a pong or an error could not reach a client whose
 /// account is full.
 const SPARE: usize = 64 * 1024;
-/// Maximum number of waiting senders that are examined when room becomes free, because the lock is
-/// held during the examination.
+/// Maximum number of waiting senders that are examined when room becomes free. The number is
+/// limited, because the lock is held during the examination.
 const EXAMINED_MAX: usize = 32;
-/// Maximum number of empty lanes that are kept for reuse. Without reuse, a sender of single frames
-/// would allocate a lane for each frame.
+/// Maximum number of empty lanes that are kept for reuse. Without reuse, each frame of a sender
+/// that sends single frames would allocate a new lane.
 const SPARE_LANES: usize = 2;
 /// Upper bound on the capacity of a kept lane, in frames.
 const SPARE_FRAMES: usize = 16;
@@ -73,8 +76,8 @@ pub(crate) enum Unsent {
     OverBudget(OverBudget),
 }
 
-/// The error of a frame that was dropped, because the receiver has no room or no memory for it, or
-/// has disconnected.
+/// The error of a frame that was dropped. The receiver has disconnected, or has no room or no
+/// memory for the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
@@ -138,14 +141,14 @@ pub(crate) struct Queued {
     pub(crate) held: Held,
 }
 
-/// The room and the memory that a frame occupies. Dropping this value, or [`Queue::free`], releases
-/// room and memory and wakes waiting senders.
+/// The room and the memory that a frame occupies. When this value is dropped or passed to
+/// [`Queue::free`], the room and the memory are released, and waiting senders are woken.
 pub(crate) struct Held {
-    /// `None` after room and memory are released.
+    /// `None` after the room and the memory are released.
     shared: Option<Arc<Shared>>,
     /// Generation of the sender, or [`SERVER`].
     lane: u64,
-    /// Room in the lane; 0 for the server's own frames, which never wait.
+    /// Room that the frame takes in the lane. 0 for the server's own frames, which never wait.
     room: usize,
     /// Memory of the frame, in bytes.
     cost: usize,
@@ -155,8 +158,8 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Returns the charge of a frame that is charged separately, for bytes that live longer than
-    /// their queue entry.
+    /// Returns the charge of a frame that is charged separately. The charge pays for bytes of the
+    /// frame that live longer than their queue entry.
     pub(crate) fn charge(&self) -> Option<Arc<Charge>> {
         self.charge.clone()
     }
@@ -174,17 +177,17 @@ impl Drop for Held {
 #[derive(Default)]
 struct Lane {
     frames: VecDeque<Queued>,
-    /// Room of `frames`, of frames that are being written, and of senders that have room but still
-    /// wait for memory.
+    /// Room that is taken by `frames`, by frames that are being written, and by senders that have
+    /// room but still wait for memory.
     room: usize,
     /// Bytes that the lane may still send in this turn.
     deficit: usize,
-    /// Whether the lane has received its quantum for the current turn.
+    /// Whether the lane has received its bytes ([`QUANTUM`]) for the current turn.
     in_turn: bool,
 }
 
-/// Hashes generations. The default hasher would cost more than all other work on a small frame. The
-/// server chooses the generations, so no client can cause collisions.
+/// Hashes the generations of connections. The default hasher would cost more than all other work on
+/// a small frame. The server chooses the generations, so no client can cause collisions.
 #[derive(Default)]
 struct GenerationHasher(u64);
 
@@ -196,8 +199,8 @@ impl Hasher for GenerationHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // Fibonacci hashing: multiplication by 2^64 divided by the golden ratio makes consecutive
-        // numbers differ in their upper bits too, which the map uses.
+        // This is Fibonacci hashing: the number is multiplied by 2^64 divided by the golden ratio.
+        // The products of consecutive numbers also differ in their upper bits, which the map uses.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -211,7 +214,8 @@ struct Waiter {
     lane: u64,
     room: usize,
     cost: usize,
-    /// Receives the reserved room. Closed if the sender no longer waits.
+    /// Sends the reserved room to the waiting sender. The channel is closed if the sender no longer
+    /// waits.
     grant: oneshot::Sender<Held>,
 }
 
@@ -229,9 +233,9 @@ struct Lanes {
     capacity: usize,
     /// Room that all lanes occupy, in bytes.
     room: usize,
-    /// Number of unwritten frames that are larger than the queue, without the server's own frames.
-    /// At most one, because such a frame occupies more memory than room, and the receiver is
-    /// charged for the memory.
+    /// Number of frames that are larger than the queue and not written yet, without the server's
+    /// own frames. There is at most one such frame, because it occupies more memory than room, and
+    /// the receiver is charged for the memory.
     giants: usize,
     /// Sum of the costs of all small frames.
     small: usize,
@@ -243,25 +247,25 @@ struct Lanes {
     charge: Option<Charge>,
     /// Senders that wait for room, in the order of their arrival.
     waiters: VecDeque<Waiter>,
-    /// Whether the first waiter waits for room that other lanes occupy. If so, no sender may
-    /// overtake the first waiter: otherwise a steady flow of small frames would delay a large frame
+    /// Whether the first waiting sender needs room that other lanes occupy. If so, no other sender
+    /// may overtake this sender: otherwise a steady flow of small frames could delay a large frame
     /// without end.
     full: bool,
     /// Whether the outbox refuses further frames.
     closed: bool,
-    /// Whether the outbox was dropped. The queue then ends with its last frame.
+    /// Whether the outbox was dropped. If so, the queue ends after its last frame.
     ended: bool,
 }
 
-/// The state that outbox, queue and held frames share.
+/// The state that the outbox, the queue and the held frames share.
 struct Shared {
     lanes: Mutex<Lanes>,
     /// The account of the receiver.
     account: Account,
     /// Notified when the first frame arrives in an empty queue, and when the outbox is dropped.
     arrived: Notify,
-    /// Changes whenever the receiver accepts data. `Relaxed`, because readers only compare two
-    /// values and no other data depends on them.
+    /// A number that changes whenever the receiver accepts data. The accesses are `Relaxed`,
+    /// because readers only compare two values, and no other data depends on these values.
     progress: AtomicU64,
 }
 
@@ -280,32 +284,33 @@ impl Lanes {
         cost.min(self.capacity / 4)
     }
 
-    /// Returns whether a lane may take `room` more bytes. The more lanes there are, the smaller is
-    /// the share of each; one share is kept free for the next sender. A lane without frames may
-    /// always take one frame.
+    /// Returns whether a lane may take `room` more bytes. All lanes have equal shares of the
+    /// capacity. The shares are computed for one lane more than there is, so that room is left for
+    /// the next sender. A lane without frames may always take one frame.
     fn within_share(&self, lane: u64, room: usize) -> bool {
         self.lanes.get(&lane).is_none_or(|lane| {
             lane.room == 0 || lane.room + room <= self.capacity / (self.lanes.len() + 1)
         })
     }
 
-    /// Returns whether the queue has this much room. If no room is taken, any frame fits.
+    /// Returns whether the queue has this much room. If the queue is empty, any frame fits.
     fn fits(&self, room: usize) -> bool {
         self.room == 0 || self.room + room <= self.capacity
     }
 
-    /// Returns whether a frame of a peer is larger than the queue.
+    /// Returns whether a frame is from a peer and larger than the whole queue.
     fn is_giant(&self, room: usize, cost: usize) -> bool {
         room > 0 && cost > self.capacity
     }
 
-    /// Returns false if the frame is larger than the queue and must wait for another such frame.
+    /// Returns false if the frame is larger than the queue and must wait until another such frame
+    /// is written.
     fn passes(&self, room: usize, cost: usize) -> bool {
         self.giants == 0 || !self.is_giant(room, cost)
     }
 
-    /// Returns whether a frame may be queued without waiting. Returns false if its sender already
-    /// waits, because the order in a lane must not change.
+    /// Returns whether a frame may be queued without waiting. Returns false if another frame of the
+    /// same sender already waits, because the order in a lane must not change.
     fn admits(&self, lane: u64, room: usize, cost: usize) -> bool {
         !self.full
             && self.passes(room, cost)
@@ -329,7 +334,7 @@ impl Lanes {
         }
     }
 
-    /// Charges a frame to the receiver: small frames together, large frames separately.
+    /// Charges a frame to the receiver. Charges small frames together, and large frames separately.
     ///
     /// # Errors
     ///
@@ -354,8 +359,9 @@ impl Lanes {
         Ok(())
     }
 
-    /// Releases the memory of a small frame. Keeps up to two steps charged, so that a queue whose
-    /// size varies around a step does not charge again and again.
+    /// Releases the memory of a small frame. The charge may stay up to two steps larger than
+    /// necessary, so that it does not change again and again while the size of the queue varies
+    /// around a step.
     fn uncharge_small(&mut self, cost: usize) {
         self.small -= cost;
         let needed = self.small.saturating_sub(COVERED);
@@ -368,7 +374,8 @@ impl Lanes {
         }
     }
 
-    /// Queues a frame. Returns whether the queue was empty, in which case the writer must be woken.
+    /// Queues a frame. Returns whether the queue was empty. In this case, the caller must wake the
+    /// writer.
     fn put(&mut self, queued: Queued) -> bool {
         let lane_id = queued.held.lane;
         if queued.held.room == 0 {
@@ -411,8 +418,9 @@ impl Lanes {
         }
     }
 
-    /// Releases the room and the pooled memory of a frame. A separate charge is released when its
-    /// last clone is dropped.
+    /// Releases the room of a frame, and its memory if the frame is charged together with others.
+    /// The charge of a frame that is charged separately is released when the last clone of the
+    /// charge is dropped.
     fn release(&mut self, freed: &Held) {
         if freed.pooled {
             self.uncharge_small(freed.cost);
@@ -421,7 +429,7 @@ impl Lanes {
             self.own = self.own.saturating_sub(freed.cost);
             if self.own <= self.capacity / 2 {
                 for waiting in self.relief.drain(..) {
-                    // Ignored, because an error means that no task waits any more.
+                    // The result is ignored, because an error means that no task waits any more.
                     let _ = waiting.send(());
                 }
             }
@@ -440,12 +448,13 @@ impl Lanes {
         }
     }
 
-    /// Reserves room for the waiting senders that may continue now, and returns them. The caller
-    /// sends the grants after it has released the lock, because dropping an unreceived grant takes
-    /// the lock.
+    /// Reserves room for the waiting senders that may continue now. Returns the channels of these
+    /// senders with the reserved room. The caller releases the lock before it sends the room to the
+    /// senders: if a sender no longer waits, its room is dropped, and the drop takes the lock.
     ///
-    /// A sender whose own lane is full moves to the end of the waiters, so that it does not block
-    /// other senders. A sender that waits for room of other lanes stays first and ends the search.
+    /// A sender whose own lane is full moves to the end of the list of waiting senders, so that it
+    /// does not block other senders. A sender that waits for room of other lanes stays first, and
+    /// no further senders are examined.
     fn grant(&mut self, shared: &Arc<Shared>) -> Vec<(oneshot::Sender<Held>, Held)> {
         let mut granted = Vec::new();
         self.full = false;
@@ -474,23 +483,23 @@ impl Lanes {
     }
 }
 
-/// The sending half, shared by all senders to the receiver. When the outbox is dropped, the queue
-/// ends with its last frame.
+/// The sending half of an outbox. All senders to the receiver share it. When the sending half is
+/// dropped, the queue ends after its last frame.
 pub(crate) struct Outbox {
     shared: Arc<Shared>,
     /// The order to close the connection, if there is one.
     order: Arc<SetOnce<CloseOrder>>,
 }
 
-/// The receiving half, for the task that writes to the client. Dropping the queue drops all frames
-/// and fails all senders.
+/// The receiving half of an outbox, for the task that writes to the client. When the queue is
+/// dropped, all of its frames are dropped, and all senders fail.
 pub(crate) struct Queue {
     shared: Arc<Shared>,
     order: Arc<SetOnce<CloseOrder>>,
 }
 
-/// Reports that the receiver has accepted a part of a frame, so that waiting senders do not
-/// consider the receiver dead.
+/// Reports that the receiver has accepted a part of a frame. Without this report, waiting senders
+/// would consider the receiver dead.
 #[derive(Clone)]
 pub(crate) struct Progress(Arc<Shared>);
 
@@ -502,16 +511,16 @@ impl Progress {
 }
 
 impl Outbox {
-    /// Creates a queue with room for `capacity` bytes. The frames in the queue are charged to
-    /// `account`. The capacity is at least that of four empty frames.
+    /// Creates a queue with room for `capacity` bytes, or for four empty frames if that is more.
+    /// The frames in the queue are charged to `account`.
     pub(crate) fn new(capacity: usize, account: Account) -> (Outbox, Queue) {
         let shared = Arc::new(Shared {
             lanes: Mutex::new(Lanes {
                 lanes: HashMap::default(),
                 turns: VecDeque::new(),
                 spare: Vec::new(),
-                // Not less, because an empty frame must fit into a quarter of the capacity: see
-                // `room_for`.
+                // The capacity must not be smaller, because an empty frame must fit into a quarter
+                // of the capacity: see `room_for`.
                 capacity: capacity.max(4 * FRAME_OVERHEAD),
                 room: 0,
                 giants: 0,
@@ -559,8 +568,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame if there is room and memory now. If room or memory is missing, returns the
-    /// frame.
+    /// Queues a frame if there is room and memory now. Otherwise returns the frame.
     fn queue_now(&self, sender: u64, frame: Outgoing) -> Result<Option<Outgoing>, Unsent> {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
@@ -573,7 +581,7 @@ impl Outbox {
         }
         let mut held = lanes.reserve(sender, room, cost, &self.shared);
         if lanes.charge(&mut held, self.account()).is_err() {
-            // Released first, because dropping `held` takes the lock.
+            // The lock is released first, because dropping `held` takes the lock.
             drop(lanes);
             drop(held);
             return Ok(Some(frame));
@@ -592,9 +600,9 @@ impl Outbox {
             }
             let room = lanes.room_for(cost);
             let (grant, granted) = oneshot::channel();
-            // Checked again, because room may have become free after `queue_now` released the lock,
-            // and no later release would wake this sender. The check also succeeds if the frame had
-            // room and lacked only memory.
+            // Room may have become free after `queue_now` released the lock, and no later release
+            // would wake this sender. Therefore the frame is checked again. The check also succeeds
+            // if the frame had room and lacked only memory.
             if lanes.admits(sender, room, cost) {
                 let held = lanes.reserve(sender, room, cost, &self.shared);
                 drop(lanes);
@@ -610,12 +618,12 @@ impl Outbox {
             granted
         };
         let mut held = room.await.map_err(|_| Unsent::Disconnected)?;
-        // Charged separately even if the frame is small, because the lock of the shared charge must
-        // not be held during a wait.
+        // The frame is charged separately even if it is small, because the lock of the charge for
+        // small frames must not be held during a wait.
         let charge = self.shared.account.charge(cost).await;
         held.charge = Some(Arc::new(charge.map_err(Unsent::OverBudget)?));
         let lanes = self.shared.lanes.lock();
-        // Checked again, because the receiver may have disconnected during the waits.
+        // The receiver may have disconnected during the waits, so this is checked again.
         if lanes.closed {
             drop(lanes);
             return Err(Unsent::Disconnected);
@@ -638,8 +646,8 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails, and drops the frame, if there is no room or no memory, or the receiver has
-    /// disconnected.
+    /// Fails if there is no room, if there is no memory, or if the receiver has disconnected. The
+    /// frame is then dropped.
     pub(crate) fn offer(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), NoRoom> {
         match self.queue_now(sender, Outgoing::Binary(frame.into())) {
             Ok(None) => Ok(()),
@@ -658,7 +666,8 @@ impl Outbox {
     }
 
     /// Queues a frame of the server itself like [`push`](Self::push), but behind all frames of the
-    /// connection `sender`: an event about that connection must not overtake its messages.
+    /// connection `sender`. The order matters for an event about that connection, because the event
+    /// must not overtake the messages of the connection.
     ///
     /// # Errors
     ///
@@ -735,8 +744,8 @@ impl Outbox {
     /// Closes the connection. Queued frames are dropped with the queue, and senders fail from now
     /// on. Only the first order counts.
     pub(crate) fn close(&self, order: CloseOrder) {
-        // Ignored, because an error means that there is already an order, and the first order
-        // counts.
+        // The result is ignored. An error means that there is already an order, and only the first
+        // order counts.
         let _ = self.order.set(order);
         self.shared.close();
     }
@@ -745,7 +754,7 @@ impl Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.shared.lanes.lock().ended = true;
-        // The writer would otherwise wait for frames that never arrive.
+        // Without this notification, the writer would wait for frames that never arrive.
         self.shared.arrived.notify_one();
     }
 }
@@ -762,14 +771,15 @@ impl Shared {
             lanes.grant(self)
         };
         for (grant, held) in granted {
-            // If the sender no longer waits, dropping `held` here releases its room.
+            // If the sender no longer waits, `held` is dropped here, which releases the room.
             drop(grant.send(held));
         }
     }
 
-    /// Refuses further frames. Waiting senders fail, because their grants are dropped.
+    /// Refuses further frames. Waiting senders fail, because the channels on which they wait are
+    /// closed.
     fn close(&self) {
-        // Dropped after the lock is released, because the drop wakes tasks.
+        // The waiters are dropped after the lock is released, because dropping them wakes tasks.
         let waiters = {
             let mut lanes = self.lanes.lock();
             lanes.closed = true;
@@ -781,14 +791,14 @@ impl Shared {
 }
 
 impl Queue {
-    /// Takes up to `limit` frames into `batch`. Waits for the first frame. Returns false after the
-    /// outbox was dropped and the queue is empty.
+    /// Moves up to `limit` frames into `batch`. Waits until there is at least one frame. Returns
+    /// false when the outbox was dropped and the queue is empty.
     ///
     /// # Cancellation
     ///
     /// If the future is dropped, no frame is lost.
     pub(crate) async fn take(&mut self, batch: &mut Vec<Queued>, limit: usize) -> bool {
-        // If the queue is never empty, this future never waits, so the task would never yield to
+        // While the queue is not empty, this future never waits, so the task might never yield to
         // other tasks.
         tokio::task::coop::consume_budget().await;
         loop {
@@ -820,7 +830,8 @@ impl Queue {
         if frames.is_empty() {
             return;
         }
-        // Cleared, so that the destructors of `frames` do not release the same room again.
+        // The entries are cleared, so that the destructors of `frames` do not release the same room
+        // again.
         for held in frames.iter_mut() {
             held.shared = None;
         }
@@ -833,7 +844,8 @@ impl Queue {
         Progress(self.shared.clone())
     }
 
-    /// Waits for the order to close the connection. The future does not borrow the queue.
+    /// Returns a future that waits for the order to close the connection. The future does not
+    /// borrow the queue.
     pub(crate) fn closed(&self) -> impl Future<Output = CloseOrder> + Send + use<> {
         let order = self.order.clone();
         async move { order.wait().await.clone() }
@@ -851,8 +863,8 @@ impl Drop for Queue {
                 frames.extend(lane.frames.drain(..));
             }
         }
-        // Dropped after the lock is released, because each frame takes the lock to release its
-        // room.
+        // The frames are dropped after the lock is released, because each frame takes the lock to
+        // release its room.
         drop(frames);
     }
 }

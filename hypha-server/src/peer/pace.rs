@@ -1,9 +1,9 @@
-//! The pace of a connection: its rate limits, and the rule that decides whether a response is
-//! charged to the caller or the callee.
+//! Limits the rates of a connection, and decides whether a response is charged to the caller or to
+//! the callee.
 //!
-//! A request is charged to its sender, and a response to the connection that sent the request, so
-//! that callers cannot slow down a service with their requests. Nothing is refused here: a
-//! connection in debt is read more slowly.
+//! A request is charged to its sender. A response is charged to the connection that sent the
+//! request, so that callers cannot slow down a service with their requests. This module refuses no
+//! message: the server reads from a connection in debt more slowly.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use parking_lot::Mutex;
 use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 
-/// Maximum number of connections that are remembered as requesters. Above this number, all
-/// requesters are forgotten. Responses to a forgotten requester are charged to their sender until
-/// the requester sends a request again.
+/// Maximum number of connections that a [`Pace`] remembers as requesters. Above this number, the
+/// [`Pace`] forgets all requesters. Responses to a forgotten requester are charged to their sender
+/// until the requester sends another request.
 const REQUESTERS_MAX: usize = 4096;
 
 /// The rate limits of one connection.
 pub(crate) struct Pace(Mutex<Buckets>);
 
-/// The token buckets, and the responses that are due.
+/// The token buckets of a connection, and the number of responses that are expected.
 struct Buckets {
     /// `None` if the number of messages is not limited.
     messages: Option<RateLimit>,
     /// `None` if the number of bytes is not limited.
     bytes: Option<RateLimit>,
-    /// Acknowledgements that are due for chunks that this connection has sent. They do not count as
-    /// messages.
+    /// Number of acknowledgements that this connection still has to receive for chunks that it has
+    /// sent. These acknowledgements do not count as messages.
     acknowledgements: u64,
-    /// Responses to clients of other servers that this connection may send without a charge. The
-    /// servers of those clients have charged the requests to the clients.
+    /// Number of responses to clients of other servers that this connection may send without a
+    /// charge. The servers of those clients have charged the requests to the clients.
     remote: u64,
     /// Generations of the connections that have sent a message to this connection.
     requesters: HashSet<u64>,
@@ -54,7 +54,8 @@ impl Pace {
         })
     }
 
-    /// Charges a message that this connection has sent. May leave the connection in debt.
+    /// Charges this connection for a message that it has sent. The charge may leave the connection
+    /// in debt.
     pub(crate) fn message(&self, bytes: usize) {
         let mut buckets = self.0.lock();
         if let Some(messages) = &mut buckets.messages {
@@ -65,8 +66,8 @@ impl Pace {
         }
     }
 
-    /// Charges the bytes of a chunk of a large message. Neither the chunk nor its acknowledgement
-    /// counts as a message.
+    /// Charges this connection for the bytes of a chunk of a large message. Neither the chunk nor
+    /// its acknowledgement counts as a message.
     pub(crate) fn part(&self, bytes: usize) {
         let mut buckets = self.0.lock();
         buckets.acknowledgements += 1;
@@ -75,10 +76,10 @@ impl Pace {
         }
     }
 
-    /// Charges a response to a request of this connection. Returns false if the connection's debt
-    /// is already as large as the burst; the response is then charged to its sender. Without this
-    /// limit, a peer could block this connection with responses to requests that this connection
-    /// has never sent.
+    /// Charges this connection for a response to one of its requests. If the connection's debt is
+    /// already as large as the burst, returns false, and the caller must charge the response to its
+    /// sender. Without this limit, a peer could block this connection with responses to requests
+    /// that this connection has never sent.
     pub(crate) fn response(&self, bytes: usize) -> bool {
         let mut buckets = self.0.lock();
         if buckets.acknowledgements > 0 {
@@ -98,8 +99,8 @@ impl Pace {
     /// Remembers that another connection has sent a message to this connection.
     pub(crate) fn add_requester(&self, generation: u64) {
         let requesters = &mut self.0.lock().requesters;
-        // All requesters are removed together, because keeping their order would cost more than
-        // charging a few responses to their senders.
+        // All requesters are removed together, because it would cost more to keep their order than
+        // to charge a few responses to the senders of these responses.
         if requesters.len() >= REQUESTERS_MAX && !requesters.contains(&generation) {
             requesters.clear();
         }
@@ -121,9 +122,9 @@ impl Pace {
     }
 
     /// Charges this connection for a response that it sends to a client of another server. Charges
-    /// nothing if a request of such a client is still without a response.
+    /// nothing if such a client has sent a request to which this connection has not responded yet.
     pub(crate) fn remote_response(&self, bytes: usize) {
-        // In a block, because `message` takes the same lock.
+        // The lock is released at the end of this block, because `message` takes the same lock.
         {
             let mut buckets = self.0.lock();
             if buckets.remote > 0 {
@@ -134,8 +135,8 @@ impl Pace {
         self.message(bytes);
     }
 
-    /// Returns the time until the connection is out of debt, or zero without debt. The connection's
-    /// next message may be read after that time.
+    /// Returns the time until the connection is out of debt, or zero if it has no debt. The server
+    /// waits for this time before it reads the connection's next message.
     pub(crate) fn debt(&self) -> Duration {
         let mut buckets = self.0.lock();
         let buckets = &mut *buckets;

@@ -1,11 +1,11 @@
-//! The partners of a client: the peers with which the client has calls. The server notifies the
-//! partners when the client disconnects.
+//! Records the partners of a client, which are the peers with which the client has calls. The
+//! server notifies the partners when the client disconnects.
 //!
 //! A caller must not wait for a callee that has disconnected, and a handler must not work for a
-//! disconnected caller. The event `client_disconnected` is not enough, because it reaches only the
-//! subscribers of one workspace, and calls cross workspaces. So the router records the sender and
-//! the receiver of each message that has a session. Other messages belong to no call, so their
-//! senders and receivers need not be notified.
+//! disconnected caller. The event `client_disconnected` is not enough: it reaches only the
+//! subscribers of one workspace, but clients also call clients of other workspaces. Therefore the
+//! router records the sender and the receiver of each message that has a session. Messages without
+//! a session belong to no call, so their senders and receivers need not be notified.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,16 +17,16 @@ use parking_lot::Mutex;
 /// the client.
 const PARTNERS_MAX: usize = 1024;
 
-/// A generation that no connection has.
+/// A generation number that no connection has.
 const NONE: u64 = 0;
 
 /// The partners of one client.
 #[derive(Default)]
 pub(crate) struct Partners {
     noted: Mutex<Noted>,
-    /// Generation of the connection that was called last, or [`NONE`]. Most calls go to the same
-    /// connection as the call before. Without this shortcut, each message would take the locks of
-    /// both clients, which other senders take too.
+    /// Generation of the connection to which the client sent its last call, or [`NONE`]. Most calls
+    /// go to the same connection as the previous call. Without this shortcut, each message would
+    /// take the locks of both clients, and other senders take these locks too.
     latest: AtomicU64,
 }
 
@@ -35,23 +35,24 @@ pub(crate) struct Partners {
 struct Noted {
     /// Addresses of the partners, `workspace/client`.
     addresses: HashSet<Box<str>>,
-    /// Whether there may be partners that are not in `addresses`.
+    /// Whether the client may have partners that are not in `addresses`.
     incomplete: bool,
 }
 
 impl Partners {
-    /// Returns whether the connection `generation` was called last and both ends are recorded, so
-    /// that neither end needs to be recorded again.
+    /// Returns whether the client sent its last call to the connection `generation`, and the call
+    /// is recorded at both clients. If so, the caller need not record the next call.
     pub(crate) fn is_latest(&self, generation: u64) -> bool {
-        // `Acquire` pairs with the stores in `set_latest` and `forget`, so that a caller that sees
-        // the generation also sees the partners recorded before it.
+        // `Acquire` pairs with the stores in `set_latest` and `forget`, so that a task that sees
+        // the generation also sees the partners recorded before that store.
         self.latest.load(Ordering::Acquire) == generation
     }
 
-    /// Remembers that the calls between this client and the partner are recorded at both ends. Does
+    /// Remembers that both ends have recorded the calls between this client and the partner. Does
     /// nothing if the partner was removed meanwhile.
     pub(crate) fn set_latest(&self, generation: u64, address: &str) {
-        // Stored under the lock, so that `forget` cannot run between the check and the store.
+        // The generation is stored under the lock, so that `forget` cannot run between the check
+        // and the store.
         let noted = self.noted.lock();
         if noted.addresses.contains(address) {
             self.latest.store(generation, Ordering::Release);
@@ -76,8 +77,8 @@ impl Partners {
     /// Removes a partner that has disconnected. Returns false if the partner was not recorded.
     pub(crate) fn forget(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
-        // Also reset if another partner was called last, because the generation of the removed
-        // partner is unknown.
+        // The generation is reset even if the client called another partner last, because the
+        // generation of the removed partner is unknown.
         self.latest.store(NONE, Ordering::Release);
         noted.addresses.remove(address)
     }

@@ -1,8 +1,8 @@
-//! The command line of `hypha-server`, which `hypha serve` runs as well. Reads the options and
-//! environment variables, starts a server, and stops the server at a signal.
+//! Runs the command line of `hypha-server`, which `hypha serve` runs as well. Reads the options and
+//! environment variables, starts a server, and stops the server when a signal arrives.
 //!
-//! The program prints one line to the standard output, `READY` and the URL, and its log to the
-//! standard error.
+//! The program prints one line with `READY` and the URL of the server to the standard output. It
+//! prints its log to the standard error.
 
 mod original;
 
@@ -19,8 +19,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{Builder, Settings, StartError};
 
-/// Idle timeout of a thread in the blocking pool, which converts large values. mimalloc returns the
-/// memory of a thread only when the thread ends.
+/// Idle timeout of the threads in the blocking pool, which convert large values. mimalloc returns
+/// the memory of a thread only when the thread ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// A Hypha server: Python, JavaScript and Rust programs connect to it and call each other's
@@ -67,10 +67,11 @@ impl Cli {
     /// Reads the command line and the environment. Returns the options, and warnings for the log.
     /// Exits if an option is invalid.
     ///
-    /// An option that is not set keeps the default of [`Settings`]: clap only updates a value that
-    /// already holds the defaults, so clap needs no defaults of its own.
+    /// An option that the user does not set keeps the default of [`Settings`]. clap updates a value
+    /// that already holds the defaults, so clap needs no defaults of its own.
     fn read(arguments: Vec<OsString>) -> (Cli, Vec<String>) {
-        // `hypha serve` passes its two words as one name.
+        // `hypha serve` passes these two words as the first argument, which is the name of the
+        // program.
         let name = arguments
             .first()
             .map(|name| name.to_string_lossy().into_owned());
@@ -132,7 +133,8 @@ impl Cli {
     fn into_settings(self) -> Settings {
         let mut settings = self.settings;
         settings.ignore_empty();
-        // Not an error, because the Python server treats a value that is not a URL as "no Redis".
+        // An invalid value is not an error, because the Python server treats a value that is not a
+        // URL as "no Redis".
         settings.redis_uri.take_if(|uri| !uri.contains("://"));
         if settings.jwt_secret.is_none() {
             settings.jwt_secret = variable("JWT_SECRET");
@@ -205,8 +207,8 @@ pub fn run(
     tune: impl FnOnce(&mut tokio::runtime::Builder),
     started: impl FnOnce(),
 ) -> anyhow::Result<()> {
-    // Raises the limit, because each connection needs a file descriptor and the usual soft limit is
-    // 1024.
+    // The limit on file descriptors is raised: each connection needs a file descriptor, and the
+    // usual soft limit is 1024.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(KEEP_ALIVE);
@@ -227,7 +229,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
     // An invalid filter does not prevent the start, because the variables may be set for other
-    // programs. The default filter replaces it.
+    // programs. The program then uses the default filter.
     let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
         Some(Ok(filter)) => filter,
         _ => EnvFilter::try_new(filter_of(&level)).unwrap_or_else(|_| EnvFilter::new("info")),
@@ -239,7 +241,7 @@ async fn serve(
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
-    // Logged only now, because the format of the log is one of the options.
+    // The warnings are logged only now, because the format of the log is one of the options.
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -261,7 +263,7 @@ async fn serve(
     let server = server.map_err(with_advice)?;
     server.count_process_memory();
 
-    // Flushed immediately, because a parent process waits for the line.
+    // The output is flushed immediately, because a parent process waits for the line.
     writeln!(stdout, "READY {}", server.url())?;
     stdout.flush()?;
     stop.recv().await;
@@ -269,7 +271,7 @@ async fn serve(
     Ok(())
 }
 
-/// Adds advice to the error of a failed start, if there is advice for this error.
+/// Adds advice to the error of a failed start, if there is advice for this kind of error.
 fn with_advice(error: StartError) -> anyhow::Error {
     let advice = match &error {
         StartError::Store(_) => "use another --data-dir, or --in-memory to store nothing",
@@ -278,8 +280,8 @@ fn with_advice(error: StartError) -> anyhow::Error {
     anyhow::Error::new(error).context(advice)
 }
 
-/// The signals that stop the program: Ctrl-C, and SIGTERM on Unix. The handlers are installed
-/// before the server starts, so that an early signal is not lost.
+/// The signals that stop the program: Ctrl-C, and SIGTERM on Unix. The program installs the
+/// handlers before it starts the server, so that an early signal is not lost.
 struct Stop {
     #[cfg(unix)]
     signals: [tokio::signal::unix::Signal; 2],

@@ -1,5 +1,6 @@
-//! Accepts the command line and the environment of the Python server, so that its deployments can
-//! start this program unchanged. Contains only the differences between the two servers.
+//! Accepts the command line and the environment of the Python server, so that deployments of the
+//! Python server can start this program unchanged. Contains only the differences between the two
+//! servers.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -71,9 +72,10 @@ const A2A: &str = if cfg!(feature = "a2a") {
 };
 const SHELL: &str = "this server has no shell";
 
-/// Options of the Python server that this server accepts without effect, each with the reason. An
-/// empty reason suppresses the warning, because users do not miss the effect of that option. Each
-/// option has the environment variable `HYPHA_<NAME>`.
+/// Options of the Python server that this server accepts although they have no effect. Each option
+/// has the reason for the warning. If the reason is empty, the program logs no warning, because
+/// users do not miss the effect of the option. Each option has the environment variable
+/// `HYPHA_<NAME>`.
 const WITHOUT_EFFECT: [(&str, Takes, &str); 41] = [
     ("from-env", Nothing, ""),
     ("reset-redis", Nothing, "this server clears no Redis"),
@@ -174,8 +176,8 @@ pub(crate) fn ignored(
     warnings
 }
 
-/// Detaches the tolerated variables with invalid values from the arguments of a command. Returns
-/// the command, and a warning for each detached variable.
+/// Detaches variables with invalid values from the arguments of a command, if the variables are in
+/// [`TOLERATED`]. Returns the command, and a warning for each detached variable.
 ///
 /// Tries each variable alone, with all others detached. `check` returns whether the settings are
 /// valid with that variable.

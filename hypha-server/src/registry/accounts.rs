@@ -1,5 +1,5 @@
-//! The accounts of users, by e-mail address. The registry stores accounts as strings and does not
-//! parse them.
+//! Stores the accounts of users by their e-mail addresses. The registry stores accounts as strings
+//! and does not parse them.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ pub(crate) enum AccountChange {
 #[derive(Default)]
 pub(super) struct Accounts {
     records: RwLock<BTreeMap<String, String>>,
-    /// Held from the comparison of a record until it is stored, so that changes do not overwrite
-    /// each other.
+    /// A change holds this lock from the comparison of a record until the new record is stored, so
+    /// that changes do not overwrite each other.
     changing: Mutex<()>,
 }
 
@@ -60,7 +60,8 @@ impl Accounts {
         if former.is_none() && record.is_some() && self.records.read().len() >= max {
             return Ok(AccountChange::Full);
         }
-        // Written to the store first, so that a failed write leaves the memory unchanged.
+        // The account is written to the store first, so that a failed write leaves the memory
+        // unchanged.
         store.put_account(email, record.clone()).await?;
         let mut records = self.records.write();
         match record {

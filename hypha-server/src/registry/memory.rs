@@ -24,13 +24,14 @@ use crate::store::{Store, StoreError};
 /// Records by full id.
 type Records = HashMap<Arc<str>, Arc<Record>>;
 
-/// Records with the same value of one property, and their sums for the limits.
+/// A group of records with the same value of one property, and the sums over the group for the
+/// limits.
 #[derive(Default)]
 struct Group {
     records: Records,
     /// Sum of the sizes of the encoded records.
     bytes: usize,
-    /// Number of the records that are singletons.
+    /// Number of records in the group that are singletons.
     singletons: usize,
 }
 
@@ -49,8 +50,8 @@ impl Group {
     }
 }
 
-/// Groups by the value of one property. Empty groups are removed, so that clients cannot fill the
-/// index with names.
+/// Groups of records by the value of one property. Empty groups are removed, so that clients cannot
+/// fill the index with names.
 type Index = HashMap<Box<str>, Group>;
 
 /// Adds a record to the group of a value. A record without a value is in no group.
@@ -112,8 +113,8 @@ impl Workspace {
         remove(&mut self.kinds, record.kind.as_deref(), record);
     }
 
-    /// Appends the matching records to `found`, from the smallest group that contains all of them.
-    /// `workspace` is the id of this workspace.
+    /// Appends the matching records to `found`. Searches only the smallest group that contains all
+    /// of them. `workspace` is the id of this workspace.
     fn search(&self, workspace: &str, pattern: &ServicePattern, found: &mut Vec<Arc<Record>>) {
         let is_literal = |part: &str| !part.contains('*');
         if is_literal(&pattern.client) && is_literal(&pattern.name) {
@@ -149,14 +150,15 @@ impl Workspace {
 /// The records of all services.
 #[derive(Default)]
 struct Services {
-    /// Workspaces by id. Workspaces without records are removed.
+    /// Workspaces by id. A workspace without records has no entry.
     workspaces: HashMap<Box<str>, Workspace>,
     /// Sum of the sizes of all encoded records.
     bytes: usize,
 }
 
 impl Services {
-    /// Checks that a record may be stored. The record that it would replace is not counted.
+    /// Checks that a record may be stored. If the record would replace another record, the replaced
+    /// record is not counted.
     ///
     /// # Errors
     ///
@@ -171,7 +173,8 @@ impl Services {
         let inside = self.workspaces.get(key.workspace);
         let former = inside.and_then(|inside| inside.all.records.get(&record.id));
         let client = inside.and_then(|inside| inside.clients.get(key.client));
-        // The built-in service does not count, because a client is not reachable without it.
+        // The built-in service does not count, because nobody can reach a client without this
+        // service.
         if let Some(client) = client.filter(|_| key.name != BUILT_IN && former.is_none()) {
             let built_in = format!("{}/{}:{BUILT_IN}", key.workspace, key.client);
             let introduced = client.records.contains_key(built_in.as_str());
@@ -238,7 +241,7 @@ impl Services {
         inside.insert(record, key);
     }
 
-    /// Returns the record with a full id.
+    /// Returns the record whose full id is `id`.
     fn get(&self, id: &str) -> Option<&Arc<Record>> {
         self.workspaces.get(workspace_of(id))?.all.records.get(id)
     }
@@ -258,7 +261,7 @@ impl Services {
 /// The registry of a server without a cluster.
 pub(crate) struct MemoryRegistry {
     services: RwLock<Services>,
-    /// Records of workspaces by id. Sorted, because lists are returned in pages.
+    /// Records of workspaces by id. The map is sorted, because lists are returned in pages.
     workspaces: RwLock<BTreeMap<String, WorkspaceInfo>>,
     /// Workspaces and revoked tokens on disk. Services are not stored, because a service ends with
     /// the connection of its client.
@@ -282,7 +285,8 @@ fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
 
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
-        // Logged, because the client gets an error without the path of the database.
+        // The error is logged here, because the client gets an error without the path of the
+        // database.
         let error = &error as &dyn std::error::Error;
         tracing::error!(error, "a change was refused because it cannot be stored");
         RegistryError::NotStored
@@ -329,9 +333,10 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    // The owner can be ignored. `workspace::client_left` detaches a client and calls
+    // These methods can ignore the owner. `workspace::client_left` detaches a client and calls
     // `remove_client` without an await in between, and `remove_client` acts before it returns its
-    // future. A new connection with the address needs a round trip before it can register services.
+    // future. A new connection with the same address needs a round trip before it can register
+    // services, so its services are never removed by mistake.
     fn put_service<'a>(&'a self, record: Record, _owner: &'a str) -> Answer<'a, bool> {
         let record = Arc::new(record);
         let Some(key) = record.key() else {
@@ -406,8 +411,9 @@ impl Registry for MemoryRegistry {
 
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()> {
         async move {
-            // Stored first, because a change that cannot be stored must not be made. Most calls
-            // change only the status, which is not stored, so they do not access the disk.
+            // The change is stored on disk first, because a change that cannot be stored must not
+            // be made. Most calls change only the status, which is not stored, so these calls do
+            // not access the disk.
             if let Some(new) = lasting(&workspace) {
                 let present = self.workspaces.read().get(&workspace.id).and_then(lasting);
                 if present.as_ref() != Some(&new) {
@@ -427,7 +433,7 @@ impl Registry for MemoryRegistry {
             if present.is_some() {
                 self.store.remove_workspace(id).await?;
             }
-            // The two locks are taken one after the other. In between, the workspace has no
+            // This method takes the two locks one after the other. In between, the workspace has no
             // services, which is a valid state.
             let mut services = self.services.write();
             let inside = services.workspaces.remove(id);
@@ -448,7 +454,8 @@ impl Registry for MemoryRegistry {
         charge: Charge,
         max: usize,
     ) -> Answer<'a, ()> {
-        // Held until the task is added, so that the workspace is not removed in between.
+        // This lock is held until the task is added, so that the workspace is not removed in
+        // between.
         let workspaces = self.workspaces.read();
         let pushed = match workspaces.contains_key(workspace) {
             true => self.tasks.push(workspace, queue, text, charge, max),
@@ -502,9 +509,9 @@ impl Registry for MemoryRegistry {
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {
-        // Stores the hash of the token and, for a reconnection token, the hash of its session.
-        // Hashes are stored instead of tokens, because the database must not contain usable
-        // credentials.
+        // Stores the hash of the token. For a reconnection token, also stores the hash of its
+        // session. The database must not contain usable credentials, so hashes are stored instead
+        // of tokens.
         let (hashes, now) = (auth::hashes_to_revoke(token), auth::now());
         async move {
             for hash in hashes {

@@ -1,18 +1,20 @@
-//! Owns the records of workspaces and services.
+//! Stores the records of workspaces and services.
 //!
-//! A single server holds the records in memory ([`MemoryRegistry`]) and stores workspaces on disk;
-//! the servers of a cluster share the records through Redis (`RedisRegistry`). The workspace
-//! manager registers and finds services here, `workspace` removes the records of disconnected
-//! clients and failed servers, and `session` reads the records of workspaces.
+//! A single server holds the records in memory ([`MemoryRegistry`]) and stores workspaces on disk.
+//! The servers of a cluster share the records through Redis (`RedisRegistry`).
+//!
+//! The workspace manager registers and finds services in the registry. The module `workspace`
+//! removes the records of disconnected clients and failed servers. The module `session` reads the
+//! records of workspaces.
 //!
 //! Invariants of both implementations:
 //!
-//! * Limits and singletons are checked atomically with a change, so that two registrations cannot
+//! * A change checks the limits and the singletons atomically, so that two registrations cannot
 //!   both take the last free slot. The exception is a cluster with a server that keeps no indexes
 //!   in Redis: there the check is a search before the change.
 //! * Searches return records in encoded form ([`Record`]). Callers decode only the records whose
 //!   values they need.
-//! * Permissions are checked by the callers, not here.
+//! * Callers check permissions; the registry does not.
 
 #[cfg(feature = "accounts")]
 mod accounts;
@@ -115,8 +117,8 @@ pub(crate) enum RegistryError {
     },
 }
 
-/// The result of a method of [`Registry`]. Boxed, because the server uses the registry as a trait
-/// object.
+/// The future that a method of [`Registry`] returns. The future is boxed, because the server uses
+/// the registry as a trait object.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 
 /// A block of a user or an IP address.
@@ -138,8 +140,8 @@ pub(crate) struct RecordLimits {
     pub(crate) workspace_bytes: usize,
     /// Maximum size of all records, in bytes.
     pub(crate) total_bytes: usize,
-    /// Maximum size of the records that one search returns, in bytes. The in-memory registry needs
-    /// no such limit, because its results share the stored records.
+    /// Maximum size of the records that one search returns, in bytes. The in-memory registry does
+    /// not apply this limit, because its results share the stored records.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -159,7 +161,7 @@ impl From<&Limits> for RecordLimits {
     }
 }
 
-/// The state of the cluster, as seen by one of its servers after a beat.
+/// The state of the cluster as one of its servers sees it after a beat.
 #[derive(Debug, Default)]
 #[cfg_attr(
     not(feature = "redis"),
@@ -169,17 +171,19 @@ pub(crate) struct Pulse {
     /// Ids of the servers that have ended without removing their records.
     pub(crate) dead: Vec<String>,
     /// Whether another server has removed the records of this server because this server missed its
-    /// beats. The clients of this server must then register their services again.
+    /// beats. If so, the clients of this server must register their services again.
     pub(crate) was_removed: bool,
 }
 
-/// The records of workspaces, services and revoked tokens, in memory or shared by a cluster.
+/// Stores the records of workspaces, services and revoked tokens, in memory or in a Redis that the
+/// servers of a cluster share.
 ///
-/// An implementation may act when a method is called or when its future is polled, so callers await
-/// every future immediately. If a future is dropped, the change may still have been made.
+/// An implementation may act when a method is called, or when the returned future is polled.
+/// Therefore callers must await every future immediately. If a future is dropped, the change may
+/// still have been made.
 pub(crate) trait Registry: Send + Sync {
-    /// Stores a service under its full id, for the connection `owner`. Returns whether the service
-    /// replaces a record with the same id.
+    /// Stores a service under its full id. `owner` is the connection that has registered the
+    /// service. Returns whether the service replaces a record with the same id.
     ///
     /// # Errors
     ///
@@ -213,7 +217,7 @@ pub(crate) trait Registry: Send + Sync {
     fn workspaces(&self) -> Answer<'_, Vec<WorkspaceInfo>>;
 
     /// Stores the record of a workspace, and replaces the previous record. Callers that change a
-    /// record hold `State::workspace_records`.
+    /// record must hold `State::workspace_records`.
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()>;
 
     /// Removes a workspace and the records of its services. Returns the removed record of the
@@ -264,9 +268,9 @@ pub(crate) trait Registry: Send + Sync {
     #[cfg(feature = "accounts")]
     fn accounts(&self) -> Answer<'_, Vec<String>>;
 
-    /// Replaces the record of an account by `record` if the stored record equals `former`. `None`
-    /// in `record` or `former` stands for a missing record. The total number of accounts is limited
-    /// to `max`.
+    /// If the stored record of an account equals `former`, replaces it with `record`. `None` in
+    /// `former` or `record` stands for a missing record. The total number of accounts is limited to
+    /// `max`.
     #[cfg(feature = "accounts")]
     fn change_account<'a>(
         &'a self,
@@ -293,8 +297,9 @@ pub(crate) trait Registry: Send + Sync {
         ready(Ok(Vec::new())).boxed()
     }
 
-    /// Sends a beat: refreshes this server's key, and returns the state of the cluster. Must be
-    /// called about once a second, because the other servers otherwise consider this server dead.
+    /// Sends a beat, which refreshes this server's key. Returns the state of the cluster. The
+    /// server must call this method about once a second, because the other servers otherwise
+    /// consider this server dead.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")

@@ -18,7 +18,7 @@ use crate::memory::Charge;
 /// [`Record`] and its entries in the indexes.
 const OVERHEAD: usize = 640;
 
-/// The record of a registered service, as MessagePack, with the fields that searches use.
+/// The record of a registered service in MessagePack, with the fields that searches use.
 pub(crate) struct Record {
     /// Full id, `workspace/client:service`.
     pub(crate) id: Arc<str>,
@@ -31,8 +31,9 @@ pub(crate) struct Record {
     /// Other workspaces whose clients may use the service although it is protected.
     pub(crate) authorized: Vec<String>,
     bytes: Bytes,
-    /// Positions in `bytes` of the parts that only members of the workspace may see, each with its
-    /// replacement for other callers. Ascending and disjoint.
+    /// Positions in `bytes` of the parts that only members of the workspace may see. Each position
+    /// has the replacement that other callers see. The positions are in ascending order and do not
+    /// overlap.
     private: Vec<(Range<usize>, Vec<u8>)>,
     _charge: Option<Charge>,
 }
@@ -42,15 +43,15 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// Fails if the service has values that cannot be encoded, or that are nested too deeply for a
-    /// list of services in a message.
+    /// Fails if the service has values that cannot be encoded. Also fails if the values are nested
+    /// so deeply that a message could not contain them in a list of services.
     pub(crate) fn new(service: &ServiceInfo) -> Result<Record, RegistryError> {
         let invalid = |error: &dyn std::fmt::Display| RegistryError::Invalid(error.to_string());
-        // Encoded inside two lists, because a list of services in a message adds two levels of
-        // nesting. Without the two lists, a record at the nesting limit could be stored, and every
-        // list with this record would then fail.
+        // The service is encoded inside two lists, because a list of services in a message adds two
+        // levels of nesting. Without the two lists, a record at the nesting limit could be stored,
+        // and every list with this record would then fail.
         let mut bytes = wire::to_vec(&[[service]]).map_err(|error| invalid(&error))?;
-        // The headers of the two lists, one byte each.
+        // This removes the headers of the two lists, which have one byte each.
         bytes.drain(..2);
         let bytes = Bytes::from(bytes.into_boxed_slice());
         let config = &service.config;
@@ -121,8 +122,8 @@ impl Record {
         self
     }
 
-    /// Decodes the record: the whole record for members of its workspace, a reduced record for
-    /// other callers.
+    /// Decodes the record. Members of the record's workspace get the whole record, and other
+    /// callers get a reduced record.
     ///
     /// # Errors
     ///
@@ -134,8 +135,8 @@ impl Record {
         wire::from_slice(&bytes).map_err(|error| RegistryError::Invalid(error.to_string()))
     }
 
-    /// Appends the encoded summary of the record to `out`: the record without docs and schemas. The
-    /// summary has the format of [`write`](Self::write), with fewer entries.
+    /// Appends the encoded summary of the record to `out`. The summary is the record without docs
+    /// and schemas. It has the format of [`write`](Self::write), but fewer entries.
     fn write_summary(&self, is_member: bool, out: &mut Vec<u8>) {
         const KEYS: [&str; 5] = ["id", "name", "type", "description", "config"];
         let mut whole = Vec::with_capacity(self.bytes.len());
@@ -154,8 +155,8 @@ impl Record {
         }
     }
 
-    /// Appends the encoded record to `out`: the whole record for members of its workspace, a
-    /// reduced record for other callers.
+    /// Appends the encoded record to `out`. Members of the record's workspace get the whole record,
+    /// and other callers get a reduced record.
     pub(crate) fn write(&self, is_member: bool, out: &mut Vec<u8>) {
         let mut done = 0;
         if !is_member {
@@ -169,13 +170,13 @@ impl Record {
     }
 }
 
-/// Positions of an entry of an encoded map.
+/// The positions of an entry in an encoded map.
 struct Entry {
     key: Range<usize>,
     value: Range<usize>,
-    /// The header of the map, with the number of its entries.
+    /// Position of the header of the map, which contains the number of entries.
     head: Range<usize>,
-    /// A header of the same length that counts one entry less.
+    /// A header of the same length for a map with one entry less.
     head_without: Vec<u8>,
 }
 
@@ -205,8 +206,8 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
         let end = start + wire::skip(&map[start..]).ok()?;
         if map[at..start] == wanted {
             let fewer = count - 1;
-            // The header keeps its length although the count may fit into a shorter header:
-            // decoders accept this, and no other position changes.
+            // The header keeps its length, although a shorter header may be enough for the count.
+            // Decoders accept the longer header, and no other position changes.
             let head_without = match head {
                 1 => vec![0x80 | fewer as u8],
                 3 => [&[0xde], &(fewer as u16).to_be_bytes()[..]].concat(),
@@ -224,12 +225,12 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
     None
 }
 
-/// Appends a list of records to `out`. The flag says whether the caller is a member of the record's
-/// workspace.
+/// Appends a list of records to `out`. The flag of a record says whether the caller is a member of
+/// the record's workspace.
 ///
 /// # Errors
 ///
-/// Fails, before anything is encoded, if the complete records have more than `max` bytes.
+/// Fails if the complete records have more than `max` bytes. In this case, nothing is encoded.
 pub(crate) fn encode_list(
     listed: &[(Arc<Record>, bool)],
     max: usize,
@@ -238,8 +239,8 @@ pub(crate) fn encode_list(
     encode(listed, max, Record::write, out)
 }
 
-/// Appends a list of summaries of records, like [`encode_list`]. The limit applies to the complete
-/// records here too.
+/// Appends a list of summaries of records to `out`. As in [`encode_list`], the limit applies to the
+/// size of the complete records, not to the size of the summaries.
 ///
 /// # Errors
 ///

@@ -1,15 +1,17 @@
-//! Keeps the records of a cluster in Redis, in the format of the Python server: a hash for each
-//! service, one hash of all workspaces, and a key for each revoked token.
+//! Keeps the records of a cluster in Redis, in the format of the Python server. There is a hash for
+//! each service, one hash for all workspaces, and a key for each revoked token.
 //!
-//! The Python server finds a service by a scan of all keys. This server also keeps indexes of the
+//! The Python server scans all keys to find a service. This server also keeps indexes of the
 //! records (`index`), and reads only the records that it returns. While a server without indexes is
-//! part of the cluster, this server scans as well, because the other server's records are in no
-//! index.
+//! part of the cluster, this server scans all keys as well, because the records of the other server
+//! are in no index.
 //!
-//! Each server refreshes a key with an expiry once a second. A server whose key is missing for
-//! several beats is dead, and one of the other servers removes its records.
+//! Each server has a key with an expiry. Once a second, the server sends a beat, which is a message
+//! to Redis that refreshes this key. A server whose key is missing at several beats counts as dead,
+//! and one of the other servers removes its records.
 //!
-//! The two locks guard data of this server only. They are never held together or across an await.
+//! The two locks guard data of this server only. No task holds both locks at the same time, or
+//! holds a lock across an await.
 
 #[cfg(feature = "accounts")]
 mod accounts;
@@ -44,7 +46,8 @@ use crate::metrics::Counters;
 
 /// The hash of all workspaces: records as JSON, by id.
 const WORKSPACES: &str = "workspaces";
-/// Prefix of the key of a revoked token, followed by the token. The key expires with the token.
+/// Prefix of the key of a revoked token. The token follows the prefix. The key expires with the
+/// token.
 const REVOKED: &str = "revoked_token:";
 /// The stored value of a field that is null. Redis has no null.
 const NULL: &str = "__null__";
@@ -52,30 +55,31 @@ const NULL: &str = "__null__";
 const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
 /// Fields of a record that are stored as JSON.
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
-/// The field for the connection that has registered a service, as `server#generation`. The Python
-/// server ignores this field. If the Python server replaces a record, the new record lacks the
-/// field.
+/// The field that contains the connection that has registered a service, as `server#generation`.
+/// The Python server ignores this field. If the Python server replaces a record, the new record
+/// lacks the field.
 const OWNER: &str = "hypha-server:connection";
-/// Number of records that one step reads or removes. Small, because Redis serves no other client
-/// during a step.
+/// Number of records that one step reads or removes. The number is small, because Redis serves no
+/// other client during a step.
 const RECORDS_AT_ONCE: usize = 256;
 /// Number of keys that Redis scans per step. A larger number needs fewer round trips, but blocks
 /// Redis for longer.
 const SCAN_COUNT: usize = 10_000;
 
-/// Prefix of the key that a server keeps alive, followed by the id of the server.
+/// Prefix of the key that each server refreshes. The id of the server follows the prefix.
 const ALIVE: &str = "hypha-server:alive:";
 /// The set of the ids of the servers that may have records.
 const SERVERS: &str = "hypha-server:servers";
-/// Lifetime of a server's key without a refresh.
+/// Time after which the key of a server expires if the server does not refresh the key.
 const ALIVE_FOR: Duration = Duration::from_secs(5);
-/// Number of consecutive beats, one second apart, for which the key of a server must be missing
-/// before the server counts as dead. More than one, because after a pause of Redis all keys are
+/// Number of consecutive beats, one second apart, at which the key of a server must be missing
+/// before the server counts as dead. One beat is not enough: after a pause of Redis all keys are
 /// missing at first, and the other servers need time to refresh their keys.
 const BEATS_MISSED: u32 = 3;
 /// Time without a successful beat after which Redis counts as unreachable.
 const UNREACHABLE_AFTER: Duration = Duration::from_millis(2500);
-/// Timeout of a beat. Short, so that a beat without a response does not delay the next beat.
+/// Timeout of a beat. The timeout is short, so that a beat without a response does not delay the
+/// next beat.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The registry of a server in a cluster.
@@ -88,13 +92,13 @@ pub(crate) struct RedisRegistry {
     limits: RecordLimits,
     counters: Arc<Counters>,
     pulse: Mutex<Monitor>,
-    /// Services of this server itself, by id, each with its connection. If other servers have
-    /// considered this server dead and removed these services, this server stores them again,
-    /// because no client registers them.
+    /// Services that this server itself provides, by id, each with its connection. If other servers
+    /// have considered this server dead and have removed these services, this server stores them
+    /// again, because no client registers them again.
     own: Mutex<HashMap<String, (ServiceInfo, String)>>,
 }
 
-/// Observations of the beats so far.
+/// The results of the beats so far.
 struct Monitor {
     /// Time of the last successful beat.
     last: Instant,
@@ -102,8 +106,8 @@ struct Monitor {
     is_first: bool,
     /// Whether a server without indexes was part of the cluster at the last beat.
     scans: bool,
-    /// Servers whose keys are missing, each with the number of consecutive beats at which its key
-    /// was missing.
+    /// Servers whose keys are missing. Each server has the number of consecutive beats at which its
+    /// key was missing.
     missing: HashMap<String, u32>,
 }
 
@@ -118,9 +122,9 @@ fn unreadable(error: impl std::fmt::Display) -> RegistryError {
     RegistryError::Invalid(error.to_string())
 }
 
-/// Escapes a type or an app id as a part of a key: separators, Redis wildcards and control
-/// characters become `%` and two hex digits. The star is not escaped, because it stands for "no
-/// app", and in patterns for any value.
+/// Escapes a type or an app id for use as a part of a key. Separators, Redis wildcards and control
+/// characters become `%` and two hex digits. The star is not escaped: in a key it stands for "no
+/// app", and in a pattern for any value.
 fn key_part(part: &str) -> String {
     let mut out = String::new();
     for character in part.chars() {
@@ -176,7 +180,7 @@ fn key_of(service: &ServiceInfo) -> String {
 
 /// Returns a Redis pattern for the keys of a service with any visibility, type and app.
 fn all_keys_of(id: &str) -> String {
-    // Escaped, because stars in an id are literal.
+    // Stars in an id are literal, so they are escaped.
     let id = escaped(id).replace('*', "\\*");
     format!("services:*|*:{id}@*")
 }
@@ -195,8 +199,8 @@ fn retain_client(keys: &mut Vec<String>, workspace: &str, client_id: &str) {
     keys.retain(|key| key.contains(&id));
 }
 
-/// Returns the error for a name that belongs to a singleton, or for a new singleton whose name
-/// another service has.
+/// Returns the error for a service whose name is already in use, if one of the two services is a
+/// singleton.
 fn singleton(key: ServiceKey<'_>) -> RegistryError {
     RegistryError::Singleton {
         name: key.name.to_owned(),
@@ -236,7 +240,7 @@ fn either(mut keys: Vec<String>, others: Vec<String>) -> Vec<String> {
     keys
 }
 
-/// Returns the fields of a record as the Python server stores them.
+/// Returns the fields of a record in the format in which the Python server stores them.
 fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, RegistryError> {
     let record = serde_json::to_value(service).map_err(unreadable)?;
     let field = |name: &'static str, plain: bool| {
@@ -337,7 +341,8 @@ impl RedisRegistry {
         }
         let record = service(fields).and_then(|service| Record::new(&service).ok());
         if record.is_none() {
-            // Logged once, because every search finds the same record again.
+            // The invalid record is logged only once, because every search finds the same record
+            // again.
             if self.counters.records_skipped.get() == 0 {
                 let id = fields.iter().find(|(name, _)| name == "id");
                 tracing::warn!(service = ?id, "skipped a broken record in Redis");
@@ -347,7 +352,7 @@ impl RedisRegistry {
         record
     }
 
-    /// Returns the keys that match a Redis pattern, without duplicates, by a scan of all keys.
+    /// Scans all keys. Returns the keys that match a Redis pattern, without duplicates.
     async fn keys(&self, pattern: &str) -> Result<Vec<String>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut keys = Vec::new();
@@ -363,7 +368,7 @@ impl RedisRegistry {
                 break;
             }
         }
-        // Deduplicated, because a scan may return a key several times.
+        // Duplicates are removed, because a scan may return a key several times.
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
@@ -373,8 +378,8 @@ impl RedisRegistry {
     ///
     /// # Errors
     ///
-    /// Fails if `bytes` exceeds the limit. The error contains the number of `services`, which may
-    /// be an estimate.
+    /// Fails if `bytes` exceeds the limit. The error text contains `services`, the number of
+    /// records, which may be an estimate.
     fn check_found(&self, services: usize, bytes: usize) -> Result<(), RegistryError> {
         let max = self.limits.found_bytes;
         if bytes > max {
@@ -387,7 +392,7 @@ impl RedisRegistry {
         Ok(())
     }
 
-    /// Returns the records at these keys, without records of dead servers.
+    /// Returns the records at these keys, except the records of dead servers.
     async fn records(&self, keys: &[String]) -> Result<Vec<Record>, RegistryError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in keys.chunks(RECORDS_AT_ONCE) {
@@ -403,14 +408,15 @@ impl RedisRegistry {
                 bytes += record.len();
                 records.push(record);
             }
-            // Checked after each step, so that a search with too many results ends early.
+            // The limit is checked after each step, so that a search with too many results ends
+            // early.
             self.check_found(keys.len(), bytes)?;
         }
         Ok(records)
     }
 
-    /// Returns the matching index entries of one workspace, or `None` if the search must scan and
-    /// `anyway` is false.
+    /// Returns the index entries of one workspace that match the pattern. If the search must scan
+    /// and `anyway` is false, returns `None`.
     async fn listed(
         &self,
         pattern: &ServicePattern,
@@ -425,8 +431,8 @@ impl RedisRegistry {
         Ok(Some(listed))
     }
 
-    /// Returns the matching records of one workspace by its indexes, or `None` if the search must
-    /// scan.
+    /// Reads the matching records of one workspace with the help of its indexes. Returns `None` if
+    /// the search must scan.
     async fn find_indexed(
         &self,
         pattern: &ServicePattern,
@@ -445,8 +451,9 @@ impl RedisRegistry {
         let keys = key_glob(pattern);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in members.chunks(RECORDS_AT_ONCE) {
-            // Reads records by index member instead of by key. If the type of a service changes
-            // during the search, its record gets another key, and would be missing from the result.
+            // The records are read by index member instead of by key. If the type of a service
+            // changes during the search, the record of the service gets another key, and would
+            // otherwise be missing from the result.
             let found = self.index.fetch(&self.server_id, &pattern.workspace, some);
             let Some(found) = found.await? else {
                 return Ok(None);
@@ -465,9 +472,9 @@ impl RedisRegistry {
         Ok(Some(records))
     }
 
-    /// Returns the keys of the matching records of one workspace, for their removal. May include
-    /// keys without a record, because their index entries must be removed too. `scanned` is the
-    /// Redis pattern for the same records.
+    /// Returns the keys of the matching records of one workspace, so that the caller can remove the
+    /// records. The result may contain keys without a record, because their index entries must be
+    /// removed too. `scanned` is the Redis pattern that matches the keys of the same records.
     async fn located(
         &self,
         pattern: &ServicePattern,
@@ -476,14 +483,14 @@ impl RedisRegistry {
         if let Some(listed) = self.listed(pattern, false).await? {
             return Ok(listed.into_iter().map(|entry| entry.key).collect());
         }
-        // Both are needed: the scan finds records that are in no index, and the indexes contain
-        // entries whose records were removed by a server without indexes.
+        // The scan and the indexes are both needed. The scan finds records that are in no index.
+        // The indexes contain entries whose records were removed by a server without indexes.
         let known = self.listed(pattern, true).await?.unwrap_or_default();
         let known = known.into_iter().map(|entry| entry.key).collect();
         Ok(either(self.keys(scanned).await?, known))
     }
 
-    /// Returns the keys of the records of a client, for their removal, like
+    /// Returns the keys of the records of a client, so that the caller can remove the records, like
     /// [`located`](Self::located).
     async fn located_of_client(
         &self,
@@ -505,21 +512,21 @@ impl RedisRegistry {
         Ok(keys)
     }
 
-    /// Returns the keys of the records of a client by a scan, without the indexes.
+    /// Scans all keys. Returns the keys of the records of a client.
     async fn scanned_of_client(
         &self,
         workspace: &str,
         client_id: &str,
     ) -> Result<Vec<String>, RegistryError> {
-        // Escaped, because stars in an address are literal.
+        // Stars in an address are literal, so they are escaped.
         let address = escaped(&format!("{workspace}/{client_id}")).replace('*', "\\*");
         let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
         retain_client(&mut keys, workspace, client_id);
         Ok(keys)
     }
 
-    /// Removes the records at these keys, regardless of the connections that own them, in several
-    /// steps. Returns whether any record existed.
+    /// Removes the records at these keys in several steps, whichever connections own the records.
+    /// Returns whether any record existed.
     async fn remove(&self, keys: &[String]) -> Result<bool, RegistryError> {
         let mut removed = false;
         for some in keys.chunks(RECORDS_AT_ONCE) {
@@ -528,7 +535,8 @@ impl RedisRegistry {
         Ok(removed)
     }
 
-    /// Refreshes the key of this server, and counts the missed beats of the other servers.
+    /// Sends a beat: refreshes the key of this server, and counts the missed beats of the other
+    /// servers.
     ///
     /// # Errors
     ///
@@ -538,9 +546,9 @@ impl RedisRegistry {
         let beat = async {
             let mut asked = pipe();
             let life = ALIVE_FOR.as_secs();
-            // Sent atomically. Otherwise the other servers could see this server alive before it is
-            // in the set `INDEXED`. They would then consider this server a server without indexes,
-            // and scan for minutes.
+            // These commands are sent atomically. Otherwise the other servers could see that this
+            // server is alive before it is in the set `INDEXED`. They would then treat this server
+            // as a server without indexes, and scan for minutes.
             asked.atomic().set_ex(own, "", life).ignore();
             asked.sadd(INDEXED, &self.server_id).ignore();
             asked.sadd(SERVERS, &self.server_id).smembers(SERVERS);
@@ -570,8 +578,8 @@ impl RedisRegistry {
             }
         };
         let mut monitor = self.pulse.lock();
-        // `added` is 1 if this server was not in the set. After the first beat, this means that
-        // another server has removed this server as dead, or that Redis has lost its data.
+        // `added` is 1 if this server was not in the set. If this happens after the first beat,
+        // another server has removed this server as dead, or Redis has lost its data.
         let was_removed = added > 0 && !std::mem::take(&mut monitor.is_first);
         monitor.last = Instant::now();
         let both = servers.into_iter().zip(alive);
@@ -587,8 +595,9 @@ impl RedisRegistry {
         Ok(Pulse { dead, was_removed })
     }
 
-    /// Checks the limit of the client and the singletons by a scan, for records that are in no
-    /// index. The script that stores the record checks the records in the indexes.
+    /// Scans the records, and checks the limit of the client and the singletons. The scan also
+    /// finds records that are in no index. The script that stores the record checks the records in
+    /// the indexes.
     ///
     /// The check and the change are not atomic. If a server without indexes is part of the cluster,
     /// two conflicting registrations at the same time may both succeed, as in the Python server.
@@ -603,7 +612,7 @@ impl RedisRegistry {
             ..ServicePattern::default()
         };
         let own = self.find_scanned(&pattern).await?;
-        // The record that is replaced is not counted.
+        // The record with the same id is not counted, because the new record replaces it.
         let others = || own.iter().filter(|other| other.id != record.id);
         let is_built_in = |record: &Record| record.key().is_some_and(|key| key.name == BUILT_IN);
         let count = others().filter(|other| !is_built_in(other)).count();
@@ -650,8 +659,8 @@ impl RedisRegistry {
         too_large(record, owner, self.limits.client_bytes)
     }
 
-    /// Stores a record unless a limit or a singleton forbids it. Returns whether it replaced a
-    /// record with the same id.
+    /// Stores a record, unless a limit or a singleton forbids it. Returns whether the new record
+    /// replaces a record with the same id.
     async fn store(
         &self,
         record: &Record,
@@ -670,9 +679,9 @@ impl RedisRegistry {
             fields,
         };
         let mut stored = self.index.put(&new, &self.limits, None).await?;
-        // Nothing was stored, because records in no index may conflict with the new record. With
-        // the former keys, the script stores the record without checking for conflicts, and removes
-        // these keys.
+        // The first call stored nothing, because records that are in no index may conflict with the
+        // new record. In the second call, the script gets the former keys of the service. It then
+        // stores the record without checking for conflicts, and removes these keys.
         if matches!(stored, Stored::Mixed) {
             self.check_scanned(record, parts).await?;
             let former = self.keys(&all_keys_of(&record.id)).await?;
@@ -698,19 +707,19 @@ impl RedisRegistry {
         }
     }
 
-    /// Returns the matching records by a scan of all keys, unordered.
+    /// Scans all keys. Returns the matching records in any order.
     async fn find_scanned(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
         let keys = self.keys(&key_pattern(pattern)).await?;
         let mut found = self.records(&keys).await?;
-        // Filtered again, because the key pattern is an approximation: in records of the Python
-        // server, a type may contain the separators of a key.
+        // The records are filtered again, because the key pattern is only an approximation: in
+        // records of the Python server, a type may contain the separators of a key.
         found.retain(|record| pattern.matches(record));
         Ok(found)
     }
 
     /// Returns the matching records, in the order of their ids.
     async fn find(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
-        // Each workspace has its own indexes, so a search of all workspaces scans.
+        // Each workspace has its own indexes, so a search of all workspaces must scan all keys.
         let indexed = match pattern.workspace.contains('*') {
             true => None,
             false => self.find_indexed(pattern).await?,
@@ -723,7 +732,7 @@ impl RedisRegistry {
         Ok(found)
     }
 
-    /// Removes the records of a server that are in no index, by a scan of all records. Returns the
+    /// Scans all records, and removes the records of a server that are in no index. Returns the
     /// addresses of the server's clients.
     async fn remove_unindexed(&self, server_id: &str) -> Result<Vec<String>, RegistryError> {
         let mut connection = self.connection.clone();
@@ -740,8 +749,8 @@ impl RedisRegistry {
                 if server.is_none_or(|(server, _)| server != server_id) {
                     continue;
                 }
-                // Removed only if the owner of the record has not changed since it was read: the
-                // client may have registered the service again at another server.
+                // The record is removed only if its owner has not changed since the record was
+                // read: the client may have registered the service again at another server.
                 let removed = self.index.remove(std::slice::from_ref(key), Some(&owner));
                 if removed.await?.is_empty() {
                     continue;
@@ -754,8 +763,8 @@ impl RedisRegistry {
         Ok(clients)
     }
 
-    /// Returns the revoked tokens, each with its expiry in seconds since 1970. Called at the start
-    /// of the server, before it accepts clients.
+    /// Returns the revoked tokens, each with its expiry in seconds since 1970. The server calls
+    /// this method at its start, before it accepts clients.
     pub(crate) async fn revoked(&self, now: u64) -> Result<Vec<(String, u64)>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut revoked = Vec::new();
@@ -781,7 +790,7 @@ impl Registry for RedisRegistry {
             };
             let service = record.service(true)?;
             let replaced = self.store(&record, parts, &service, owner).await?;
-            // Clients of the server itself have the server's id.
+            // An internal client of this server has the server's id as its client id.
             if parts.client == self.server_id {
                 let own = (service.clone(), owner.to_owned());
                 self.own.lock().insert(service.id, own);
@@ -828,13 +837,13 @@ impl Registry for RedisRegistry {
         async move {
             let mut keys = self.located_of_client(workspace, client_id).await?;
             if owner.is_none() {
-                // It is unknown which server has left the records behind, and whether that server
-                // kept the indexes, so both the indexes and a scan are needed.
+                // Nobody knows which server has left the records behind, and whether that server
+                // kept the indexes. Therefore both the indexes and a scan are needed.
                 keys = either(keys, self.scanned_of_client(workspace, client_id).await?);
             }
-            // Removed atomically, regardless of the number of records. The script reads from the
-            // built-in service whether the client has reconnected, and this result must stay valid
-            // until the last record is removed.
+            // All records are removed in one atomic step, regardless of their number. The script
+            // reads from the built-in service whether the client has reconnected, and this result
+            // must stay valid until the last record is removed.
             self.index.remove(&keys, owner).await.map(drop)
         }
         .boxed()
@@ -924,7 +933,7 @@ impl Registry for RedisRegistry {
     ) -> Answer<'a, ()> {
         async move {
             let pushed = tasks::push(self.connection.clone(), workspace, queue, text, max).await;
-            // This server no longer holds the task in memory, so release the charge.
+            // This server no longer holds the task in memory, so the charge is released.
             drop(charge);
             pushed
         }
@@ -989,7 +998,7 @@ impl Registry for RedisRegistry {
         async move {
             let pulse = self.pulse().await?;
             if pulse.was_removed {
-                // Cloned, because `put_service` takes the lock again.
+                // The services are cloned, because `put_service` takes the lock again.
                 let own: Vec<_> = self.own.lock().values().cloned().collect();
                 for (service, owner) in own {
                     self.put_service(Record::new(&service)?, &owner).await?;

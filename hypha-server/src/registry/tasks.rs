@@ -1,4 +1,4 @@
-//! The task queues of workspaces, in memory.
+//! Keeps the task queues of workspaces in memory.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use super::RegistryError;
 use crate::memory::Charge;
 
-/// Size that is counted for a task in addition to its string, in bytes: entries in collections, and
-/// its charge.
+/// Size that is counted for a task in addition to its string, in bytes. It covers the task's
+/// entries in collections, and the charge of the task.
 const TASK_BYTES: usize = 128;
 
 /// Returns the size that is counted for a task, in bytes.
@@ -99,12 +99,12 @@ impl Tasks {
     /// Removes the queues of a workspace.
     pub(super) fn remove(&self, workspace: &str) {
         let removed = self.0.lock().remove(workspace);
-        // Releases the charges of the tasks after the lock is released.
+        // The charges of the tasks are released after the lock is released.
         drop(removed);
     }
 }
 
-/// Returns the error for a task that does not fit.
+/// Returns the error for a task that would exceed the limit.
 pub(super) fn full(workspace: &str, queue: &str, bytes: usize, max: usize) -> RegistryError {
     RegistryError::QueueFull {
         queue: queue.to_owned(),

@@ -1,5 +1,5 @@
-//! The backend of a server: its registry and its bus. A single server has its own registry and no
-//! bus; the servers of a cluster share both through Redis.
+//! Creates the backend of a server, which consists of the registry and the bus. A single server has
+//! its own registry and no bus. The servers of a cluster share both through Redis.
 
 use std::sync::Arc;
 #[cfg(feature = "redis")]
@@ -24,16 +24,16 @@ use crate::store::Store;
 #[cfg(feature = "redis")]
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum time to wait for Redis to notice that an earlier server with the same id has ended.
-/// Without this wait, a server that restarts quickly would fail, because it would take its own
-/// earlier connection for another server.
+/// Maximum time to wait until Redis has noticed that an earlier server with the same id has ended.
+/// Without this wait, a server that restarts quickly would fail, because it would mistake its own
+/// earlier connection for the connection of another server.
 #[cfg(feature = "redis")]
 const FORMER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two checks for the earlier server.
 #[cfg(feature = "redis")]
 const FORMER_PAUSE: Duration = Duration::from_millis(50);
 
-/// Returns the error of an unusable backend.
+/// Returns the error for a backend that cannot be used.
 fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
     StartError::Redis(reason.into())
 }
@@ -42,16 +42,19 @@ fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartE
 pub(super) struct Backend {
     pub(super) registry: Box<dyn Registry>,
     pub(super) bus: Box<dyn Bus>,
-    /// Revoked tokens in the backend, each with the end of its revocation in seconds since 1970. A
-    /// single server has its revoked tokens in its store instead.
+    /// Revoked tokens in the backend, each with the time at which the revocation ends, in seconds
+    /// since 1970. The list is empty for a single server, which keeps its revoked tokens in its
+    /// store.
     pub(super) revoked: Vec<(String, u64)>,
-    /// The receiving half of the bus, which runs after the state is created. `None` without Redis.
+    /// The receiving half of the bus. It starts to run after the state is created. `None` without
+    /// Redis.
     #[cfg(feature = "redis")]
     pub(super) receiver: Option<bus::Receiver>,
 }
 
 impl Backend {
-    /// Creates the backend of a single server. `workspaces` are the workspaces in its store.
+    /// Creates the backend of a single server. `workspaces` contains the workspaces from the
+    /// server's store.
     pub(super) fn alone(
         store: Store,
         workspaces: Vec<WorkspaceInfo>,
@@ -83,7 +86,7 @@ impl Backend {
         limits: RecordLimits,
         counters: Arc<Counters>,
     ) -> Result<Backend, StartError> {
-        // These errors do not contain the URI, because it may contain a password.
+        // These errors do not contain the URI of Redis, because the URI may contain a password.
         let client = redis::Client::open(uri).map_err(failed)?;
         let settings = redis::aio::ConnectionManagerConfig::new().set_number_of_retries(2);
         let connecting = client.get_connection_manager_with_config(settings);
@@ -100,13 +103,14 @@ impl Backend {
             }
             tokio::time::sleep(FORMER_PAUSE).await;
         }
-        // Removed, because an earlier server with this id may have left its services behind.
+        // An earlier server with this id may have left records of its services behind, so these
+        // records are removed.
         let former = registry
             .remove_client("public", &info.server_id, None)
             .await;
         former.map_err(failed)?;
-        // Called before the first record is written, because records of a server without beats are
-        // ignored.
+        // The first beat, which creates the key of this server, is sent before the first record is
+        // written. The other servers ignore records of a server without this key.
         registry.beat().await.map_err(failed)?;
         let revoked = registry.revoked(auth::now()).await;
         Ok(Backend {

@@ -1,4 +1,4 @@
-//! The builder of a server.
+//! Defines the builder of a server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
 
 /// Builds and starts a [`Server`].
 ///
-/// Each setter changes one field of [`Settings`], which documents units and details. For settings
-/// without a setter, use `Builder::from(settings)`. A setter never fails: [`check`](Self::check)
-/// and [`start`](Self::start) report invalid values.
+/// Each setter changes one field of [`Settings`], and the field documents units and details. To
+/// change a setting without a setter, use `Builder::from(settings)`. A setter never fails:
+/// [`check`](Self::check) and [`start`](Self::start) report invalid values.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
 #[must_use = "a server runs when it is started"]
 pub struct Builder {
     settings: Settings,
-    /// The error of the first setter with an invalid argument, for `check`.
+    /// The error of the first setter that got an invalid argument. `check` returns this error.
     problem: Option<String>,
     extensions: Extensions,
 }
@@ -99,18 +99,18 @@ impl Builder {
         self
     }
 
-    /// Sets the URL at which clients reach this server. Default: the address that the server
-    /// listens on.
+    /// Sets the URL at which clients reach this server. Default: the address on which the server
+    /// listens.
     ///
-    /// Required if clients come through a proxy or from other machines. Servers that share a Redis
-    /// need the same URL.
+    /// This setting is required if clients connect through a proxy or from other machines. All
+    /// servers that share a Redis need the same URL.
     pub fn public_base_url(mut self, url: impl Into<String>) -> Self {
         self.settings.public_base_url = Some(url.into());
         self
     }
 
-    /// Sets the id of the server, unique among the servers that share a Redis. Default: the id in
-    /// the data folder, or a random id.
+    /// Sets the id of the server, which must be unique among the servers that share a Redis.
+    /// Default: the id in the data folder, or a random id.
     pub fn server_id(mut self, id: impl Into<String>) -> Self {
         self.settings.server_id = Some(id.into());
         self
@@ -120,13 +120,14 @@ impl Builder {
     /// secret.
     ///
     /// Without a secret and a data folder, all tokens become invalid when the server stops, so
-    /// clients cannot reconnect after a restart. A secret should have at least 16 characters.
+    /// clients cannot reconnect after a restart. Use a secret with at least 16 characters.
     pub fn jwt_secret(mut self, secret: impl Into<String>) -> Self {
         self.settings.jwt_secret = Some(secret.into());
         self
     }
 
-    /// Sets the names in the claims of tokens, and the identity provider.
+    /// Sets the issuer, the audience and the claim prefix of the server's tokens, and the identity
+    /// provider.
     pub fn tokens(mut self, settings: TokenSettings) -> Self {
         self.settings.tokens = settings;
         self
@@ -160,8 +161,8 @@ impl Builder {
     /// Sets whether the server takes the IP address of a client from the header `X-Forwarded-For`.
     /// Default: false.
     ///
-    /// Set this only if all requests come through a proxy that writes the header. Without such a
-    /// proxy, clients can claim any address, and evade the limits per address.
+    /// Set this to true only if all requests come through a proxy that writes the header. Without
+    /// such a proxy, clients can claim any address, and evade the limits per address.
     pub fn behind_proxy(mut self, behind: bool) -> Self {
         self.settings.behind_proxy = behind;
         self
@@ -169,16 +170,16 @@ impl Builder {
 
     /// Sets the folder for data that survives a restart. Default: none.
     ///
-    /// The folder contains the workspaces, the accounts and the revoked tokens, and also the
-    /// server's id and the secret for tokens unless these are set. The server creates the folder if
-    /// it does not exist. Each server needs its own folder.
+    /// The folder contains the workspaces, the accounts and the revoked tokens. It also contains
+    /// the server's id and the secret for tokens, unless the program sets them. The server creates
+    /// the folder if it does not exist. Each server needs its own folder.
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.data_dir = Some(folder.into());
         self
     }
 
-    /// Sets the Redis through which several servers share their workspaces, `redis://host:port`.
-    /// Default: none.
+    /// Sets the URL, `redis://host:port`, of the Redis through which several servers share their
+    /// workspaces. Default: none.
     ///
     /// Clients of one server can find and call clients of the other servers, and can reconnect to
     /// any of the servers. The servers need the same secret for tokens, the same public URL and
@@ -188,8 +189,8 @@ impl Builder {
         self
     }
 
-    /// Sets whether the server serves the console, the pages for people at `/`. Requires the
-    /// feature `console`. Default: false.
+    /// Sets whether the server serves the console at `/`. The console consists of web pages for
+    /// users. Requires the feature `console`. Default: false.
     pub fn console(mut self, serves: bool) -> Self {
         self.settings.console = Some(serves);
         self
@@ -201,15 +202,15 @@ impl Builder {
         self
     }
 
-    /// Sets the hooks by which the embedding program accepts and issues its own tokens. Default:
+    /// Sets the hooks with which the embedding program accepts and issues its own tokens. Default:
     /// none. A second call replaces the hooks of the first call.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.extensions.authenticator = Some(Arc::new(authenticator));
         self
     }
 
-    /// Adds a method to the login service `public/hypha-login`, or replaces the server's method
-    /// with the same name. Callers of the method are not authenticated.
+    /// Adds a method to the login service `public/hypha-login`. If the service has a method with
+    /// the same name, the new method replaces it. Callers of the method are not authenticated.
     ///
     /// The server exposes the service over HTTP in two ways. A request to
     /// `/public/apps/hypha-login/` calls the method `index`, and a request to
@@ -217,9 +218,9 @@ impl Builder {
     /// headers, body}`. Below `/public/services/hypha-login/` each method is a function that pages
     /// and programs can call.
     ///
-    /// A custom login page checks the password with its own method, then posts the resulting token
-    /// and the `key` from its URL to the server's `report`. The program that waits in `check`
-    /// receives the token.
+    /// A custom login page checks the password with its own method. It then posts the resulting
+    /// token and the `key` from its URL to the method `report` of the login service. The program
+    /// that waits in `check` receives the token.
     ///
     /// ```
     /// use hypha_rpc::service::{IncomingCall, Method};
@@ -237,12 +238,13 @@ impl Builder {
         self
     }
 
-    /// Adds a service of the embedding program, which the server registers in the workspace
-    /// `public` before it accepts clients, as startup functions of the Python server do.
+    /// Adds a service of the embedding program. The server registers the service in the workspace
+    /// `public` before it accepts clients, as the Python server does with services of its startup
+    /// functions.
     ///
-    /// The visibility of the service limits its callers. Any client may call a service with the
-    /// visibility `Public`. At most 4096 calls of all services of the server in `public` run at the
-    /// same time. The memory of a call is charged to its caller.
+    /// The visibility of the service decides which clients may call it. Any client may call a
+    /// service with the visibility `Public`. At most 4096 calls of all services of the server in
+    /// `public` run at the same time. The memory of a call is charged to its caller.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;
@@ -265,17 +267,17 @@ impl Builder {
         self
     }
 
-    /// Starts the server without a listener of its own, and returns its routes for the router of a
-    /// program that listens on `address`.
+    /// Starts the server without a listener of its own. Returns the server's routes for the router
+    /// of a program that listens on `address`.
     ///
-    /// The program merges the routes into its router if a [`base_path`](Self::base_path) is set.
+    /// If a [`base_path`](Self::base_path) is set, the program merges the routes into its router.
     /// Without a base path, the program uses the routes as the fallback of its router. The program
     /// must serve the router with `into_make_service_with_connect_info::<SocketAddr>()`, because
     /// the server limits clients by their IP addresses.
     ///
-    /// The program must limit its connections itself: the server's timeouts for the head of a
-    /// request and for a client that does not read do not apply. [`Server::shutdown`] closes the
-    /// connections of clients. Later requests are refused.
+    /// The program must limit its connections itself, because two timeouts of the server do not
+    /// apply: the timeout for the head of a request, and the timeout for a client that does not
+    /// read. [`Server::shutdown`] closes the connections of clients. Later requests are refused.
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -313,9 +315,9 @@ impl Builder {
         }
     }
 
-    /// Starts the server. Returns when clients can connect.
+    /// Starts the server. Returns as soon as clients can connect.
     ///
-    /// Must be called within a tokio runtime, whose workers then serve the clients.
+    /// Call this method within a tokio runtime. The workers of the runtime then serve the clients.
     ///
     /// # Errors
     ///

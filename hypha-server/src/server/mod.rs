@@ -1,9 +1,10 @@
-//! The start and the shutdown of a server.
+//! Starts a server and shuts it down.
 //!
-//! [`Builder::start`] calls `start`, which creates the parts from the lowest layer up: store,
-//! tokens, backend, state, then the services of the server. `start` binds the address first, so
-//! that a server whose address is taken changes nothing. One task, `run`, serves until the server
-//! stops, and then stops the parts in reverse order.
+//! [`Builder::start`] calls `start`, which creates the parts of a server, each part after the parts
+//! that it uses: the store, the tokens, the backend, the state, and finally the services of the
+//! server. `start` binds the address first. If the address is taken, `start` has therefore changed
+//! nothing. One task, `run`, serves until the server stops, and then stops the parts in reverse
+//! order.
 
 mod backend;
 mod builder;
@@ -63,18 +64,18 @@ pub enum StartError {
     Manager(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The source of the requests.
+/// The origin of the requests to a server.
 enum RequestSource {
-    /// A listener of the server.
+    /// Connections that the server itself accepts with this listener.
     Listener(TcpListener),
-    /// The router of the embedding program.
+    /// The router of the embedding program, which contains the routes of the server.
     Mounted,
 }
 
-/// Starts a server whose settings have been checked, with a listener of its own, and returns when
+/// Starts a server with a listener of its own. The settings must be valid. Returns as soon as
 /// clients can connect.
 async fn start(settings: Settings, extensions: Extensions) -> Result<Server, StartError> {
-    // Bound first, so that a server whose address is taken does not touch the data folder and
+    // The address is bound first. If it is taken, the server does not touch the data folder or
     // Redis.
     let listener = listen(&settings).await?;
     let address = listener.local_addr().map_err(|source| StartError::Bind {
@@ -86,7 +87,7 @@ async fn start(settings: Settings, extensions: Extensions) -> Result<Server, Sta
     Ok(server)
 }
 
-/// Starts a server whose settings have been checked, for a program that listens on `address`.
+/// Starts a server for a program that listens on `address`. The settings must be valid.
 async fn mount(
     settings: Settings,
     extensions: Extensions,
@@ -97,7 +98,7 @@ async fn mount(
     Ok((server, routes))
 }
 
-/// Starts a server, and returns it with the origins of the web pages that may use it.
+/// Starts a server. Returns the server, and the origins of the web pages that may use the server.
 async fn start_at(
     mut settings: Settings,
     extensions: Extensions,
@@ -130,7 +131,7 @@ async fn start_at(
     let issuer = Issuer::new(&jwt_secret, root_token, settings.tokens.clone())
         .with_authenticator(extensions.authenticator);
     for (hash, end) in revoked {
-        // A hash of another length cannot belong to a token, so it is skipped.
+        // A hash with an invalid length cannot belong to a token, so it is skipped.
         if let Ok(hash) = auth::TokenHash::try_from(hash.as_slice()) {
             issuer.remember_revoked(hash, end);
         }
@@ -171,16 +172,17 @@ async fn start_at(
         issuer,
         alive: alive.downgrade(),
     }));
-    // Started before the services of the server, because the receiver subscribes to their
-    // addresses.
+    // The receiver of the bus starts before the services of the server, because it subscribes to
+    // the addresses of these services.
     #[cfg(feature = "redis")]
     if let Some(receiver) = backend.receiver {
         let recipient = Arc::downgrade(&state);
         tokio::spawn(receiver.run(recipient));
         let watching = state.clone();
         state.shutdown.spawn(async move {
-            // This task ignores the shutdown signal, and is aborted at the end of the shutdown. If
-            // the beats stopped earlier, the other servers would remove the records of this server.
+            // This task sends the beats of this server to Redis. It ignores the shutdown signal,
+            // and is aborted at the end of the shutdown. If the beats stopped earlier, the other
+            // servers would remove the records of this server.
             workspace::watch_servers(&watching).await;
         });
         let searching = state.clone();
@@ -246,15 +248,15 @@ fn own_services(state: &Arc<State>) -> Vec<Service> {
     vec![queue]
 }
 
-/// Returns the address of the settings, for errors.
+/// Returns the address in the settings, for error texts.
 fn listen_address(settings: &Settings) -> String {
     format!("{}:{}", settings.host, settings.port)
 }
 
-/// Listens on the address of the settings.
+/// Listens on the address in the settings.
 async fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
-    // Brackets are removed, because `TcpListener` does not accept the brackets of an IPv6 address
-    // in a URL.
+    // A URL contains an IPv6 address in brackets. The brackets are removed, because `TcpListener`
+    // does not accept them.
     let host = settings.host.trim_start_matches('[').trim_end_matches(']');
     let bound = TcpListener::bind((host, settings.port)).await;
     bound.map_err(|source| StartError::Bind {
@@ -289,9 +291,11 @@ fn server_info(
     })
 }
 
-/// Accepts connections until the server is signaled to stop, waits for the connections to end, and
-/// then stops everything else. `alive` is the only token that does not belong to a connection.
-/// `all_gone` completes when all tokens are dropped.
+/// Accepts connections until the server is told to stop. Waits for the connections to end, and then
+/// stops everything else.
+///
+/// Each connection holds a token, which is a clone of the sender `alive`. `all_gone` completes when
+/// all tokens are dropped.
 async fn run(
     source: RequestSource,
     state: Arc<State>,
@@ -303,14 +307,17 @@ async fn run(
         RequestSource::Listener(listener) => http::serve(listener, state.clone(), origins).await,
         RequestSource::Mounted => state.shutdown.stopped().await,
     }
-    // Dropped, so that no new connection gets a token and the channel closes with the last token.
+    // The sender is dropped, so that no new connection gets a token, and the channel closes when
+    // the last connection drops its token.
     drop(alive);
     if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
-    // Needed even if all tokens are dropped, because idle HTTP connections hold no token.
+    // This call is needed even if all tokens are dropped, because idle HTTP connections hold no
+    // token.
     state.shutdown.end_tasks().await;
-    // Without this, other servers of the cluster would use services without a provider.
+    // If the records of these services remained, other servers of the cluster would call services
+    // that no longer have a provider.
     let services = state
         .registry
         .remove_client("public", &state.info.server_id, None);
@@ -329,8 +336,9 @@ async fn run(
 
 /// A running server. It stops when [`shutdown`](Self::shutdown) is called or when it is dropped.
 ///
-/// Dropping the value only signals the server to stop: its tasks end in the background, while the
-/// runtime still runs. Call [`shutdown`](Self::shutdown) to wait until they have ended.
+/// Dropping the value only signals the server to stop. The tasks of the server then end in the
+/// background, as long as the runtime still runs. Call [`shutdown`](Self::shutdown) to wait until
+/// the tasks have ended.
 ///
 /// # Examples
 ///
@@ -365,7 +373,7 @@ impl Server {
         &self.state.info.local_base_url
     }
 
-    /// Returns the address that the server listens on. For port 0 in the settings, the address
+    /// Returns the address on which the server listens. For port 0 in the settings, the address
     /// contains the port that the operating system has chosen.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -378,9 +386,10 @@ impl Server {
         self.state.stats()
     }
 
-    /// Counts the memory growth of this process after this call towards
-    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only the memory held for peers.
-    /// Returns whether the memory is counted: only Linux reports the memory of a process.
+    /// Also counts the memory growth of this process after this call towards
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes). Without this call, only the memory
+    /// that the server holds for peers counts. Returns whether the growth is counted: only Linux
+    /// reports the memory of a process.
     ///
     /// Call this method once, right after the start, in a program that only runs the server. In any
     /// other program, the memory of the rest of the program would count as well.
@@ -397,13 +406,13 @@ impl Server {
 
     /// Stops the server, and waits until it has stopped.
     ///
-    /// Closes every connection with code 1001, after which clients reconnect to this address or
-    /// another server. Connections that are still open after five seconds are aborted.
+    /// Closes every connection with code 1001. Clients then reconnect to this address or to another
+    /// server. Connections that are still open after five seconds are aborted.
     pub async fn shutdown(mut self) {
         self.state.shutdown.stop();
         if let Some(running) = self.running.take() {
-            // Ignored, because an error means that the task has panicked, and the server has then
-            // stopped too.
+            // The result is ignored. An error means that the task has panicked, and the server has
+            // then stopped too.
             let _ = running.await;
         }
     }
@@ -419,7 +428,7 @@ impl std::fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A destructor cannot wait, so the tasks of the server do the rest.
+        // A destructor cannot wait, so it only signals the tasks of the server to stop.
         self.state.shutdown.stop();
     }
 }
@@ -432,7 +441,7 @@ mod tests {
     async fn the_state_of_a_stopped_server_is_freed() {
         for shut_down in [true, false] {
             let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
-            // Without `None`, the client would try to reconnect without end.
+            // Without `reconnect(None)`, the client would try to reconnect without end.
             let connecting = hypha_rpc::connect(server.url()).reconnect(None);
             let client = connecting.await.unwrap();
             let state = Arc::downgrade(&server.state);
@@ -464,11 +473,12 @@ mod tests {
         let (mut idle, mut begun) = (connect().await.unwrap(), connect().await.unwrap());
         let requests = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /he";
         begun.write_all(requests).await.unwrap();
-        // The server accepts connections in order, so after this response it has also accepted the
-        // other connection.
+        // The server accepts connections in order. After this response, it has therefore also
+        // accepted the other connection.
         begun.read_u8().await.unwrap();
         server.shutdown().await;
-        // The timeout for the head of a request is longer than this.
+        // The streams must end within 5 seconds. The timeout for the head of a request is longer,
+        // so it cannot be the reason for their end.
         for stream in [&mut idle, &mut begun] {
             let mut rest = Vec::new();
             let ended = stream.read_to_end(&mut rest);

@@ -1,10 +1,10 @@
 //! Admits a client: acquires a handshake permit, checks the token, takes connection slots of the
-//! client's user and workspace, and claims its address.
+//! client's user and workspace, and claims the client's address.
 //!
 //! `handshake` (WebSocket) and `http_stream` (HTTP) call the steps in this order:
 //! [`Admission::enter`], [`user_of`] or [`reconnection`], [`workspace_of`], [`connect`]. Each step
-//! refuses with a [`Refusal`]. Only the last step stores anything, so an earlier refusal leaves
-//! nothing behind.
+//! may refuse the client with a [`Refusal`]. Only the last step stores anything, so a refusal by an
+//! earlier step leaves nothing behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +28,17 @@ use crate::workspace;
 /// Maximum time that a handshake waits for a permit of the server, and for a permit of its IP
 /// address.
 pub(super) const ADMISSION_WAIT: Duration = Duration::from_secs(30);
-/// Memory of an idle connection, in bytes: its tasks, its buffers and a short queue. Measured as
-/// 8.3 kB.
+/// Memory of an idle connection, in bytes. It consists of the connection's tasks, buffers and a
+/// short queue. Measurements show 8.3 kB.
 pub(super) const STANDING: usize = 8 * 1024;
 /// Minimum lifetime of a reconnection token that the server announces, in seconds. Clients derive
 /// their refresh interval from the announced lifetime, so a shorter lifetime would make them
-/// refresh all the time.
+/// refresh their tokens all the time.
 const ANNOUNCED_LIFE_MIN: u64 = 60;
 /// Maximum length of a client id, in bytes.
 const CLIENT_ID_MAX: usize = 128;
 
-/// Limits the number of handshakes in progress, over both transports.
+/// Limits the number of handshakes in progress. WebSocket and HTTP handshakes count together.
 pub(crate) struct Admission(Semaphore);
 
 impl Admission {
@@ -47,12 +47,12 @@ impl Admission {
         Admission(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)))
     }
 
-    /// Waits for a permit to start a handshake. Dropping the permit passes it to the next
-    /// handshake.
+    /// Waits for a permit to start a handshake. When the permit is dropped, the next waiting
+    /// handshake gets it.
     ///
     /// # Errors
     ///
-    /// Refuses as [`RefusalKind::Busy`] after [`ADMISSION_WAIT`].
+    /// Refuses the client as [`RefusalKind::Busy`] if there is no permit within [`ADMISSION_WAIT`].
     pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         match tokio::time::timeout(ADMISSION_WAIT, self.0.acquire()).await {
             Ok(Ok(place)) => Ok(place),
@@ -61,16 +61,17 @@ impl Admission {
     }
 }
 
-/// A client that requests admission. Its credentials have been checked.
+/// A client that requests admission. The server has already checked the client's credentials.
 pub(super) struct Applicant<'a> {
     pub(super) user: Authenticated,
     /// Id of the workspace that the client wants to enter.
     pub(super) workspace: String,
     pub(super) client_id: &'a str,
-    /// IP address of the client. Behind a proxy, the address that the proxy reports.
+    /// IP address of the client. Behind a proxy, this is the address that the proxy reports.
     pub(super) address: &'a str,
-    /// Whether the client has presented a reconnection token. If so, a connection with the client's
-    /// address is the client's own earlier connection, and may be displaced without a ping.
+    /// Whether the client has presented a reconnection token. If so, any connection that has the
+    /// client's address is an earlier connection of the same client, and may be displaced without a
+    /// ping.
     pub(super) reconnecting: bool,
 }
 
@@ -80,7 +81,7 @@ pub(super) struct Admitted {
     pub(super) peer: Arc<Peer>,
     /// The receiving half of the client's outbox.
     pub(super) queue: Queue,
-    /// The first message for the client, as JSON. Must be written before the frames in `queue`.
+    /// The first message for the client, as JSON. It must be written before the frames in `queue`.
     pub(super) connection_info: String,
     /// The account for all memory that the server holds for the client.
     pub(super) account: Account,
@@ -101,9 +102,9 @@ pub(crate) fn owner_of_address(address: &str) -> String {
     format!("ip:{address}")
 }
 
-/// Returns the name of the memory owner for `user`: the user id, or for an anonymous user the IP
-/// address. One address can connect as any number of anonymous users, so a limit per user id would
-/// be ineffective.
+/// Returns the name of the memory owner for `user`. For an anonymous user, this is the IP address;
+/// for any other user, it is the user id. One address can connect as any number of anonymous users,
+/// so a limit per user id would be ineffective for them.
 pub(crate) fn owner(user: &UserInfo, address: &str) -> String {
     match user.is_anonymous {
         true => owner_of_address(address),
@@ -117,12 +118,13 @@ impl From<OverBudget> for Refusal {
     }
 }
 
-/// Returns the user of a token that permits connecting, with the token's lineage.
+/// Returns the user of a token, together with the token's lineage. The token must permit
+/// connecting.
 ///
 /// # Errors
 ///
-/// Refuses a token that is invalid, expired, revoked, or only for a special purpose such as
-/// `file:download`.
+/// Refuses a token that is invalid, expired or revoked. Also refuses a token that is only valid for
+/// a special purpose, such as `file:download`.
 pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated, Refusal> {
     let user = state.issuer.user(token).await;
     let user = user.map_err(|error| match error {
@@ -155,8 +157,9 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated,
 ///
 /// # Errors
 ///
-/// Refuses a token that is invalid, or that was issued for a client other than `client_id` or for a
-/// workspace other than the workspace that the client has requested.
+/// Refuses a token that is invalid, or that was issued for a client other than `client_id`. Also
+/// refuses a token that was issued for a workspace other than the workspace that the client has
+/// requested.
 pub(super) async fn reconnection(
     state: &State,
     token: &str,
@@ -189,8 +192,8 @@ pub(super) async fn reconnection(
     Ok((user, bound))
 }
 
-/// Returns a refusal for valid credentials that do not permit the connection, with the prefix of
-/// the Python server.
+/// Returns the refusal for credentials that are valid but do not permit the connection. The text
+/// has the prefix of the Python server.
 pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     Refusal::new(
         RefusalKind::Denied,
@@ -198,14 +201,14 @@ pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     )
 }
 
-/// Returns the record of the applicant's workspace, and stores the permissions for it in the
-/// applicant's user. A later change of owners does not affect the connection.
+/// Returns the record of the applicant's workspace. Stores the applicant's permissions in this
+/// workspace in `user`, so a later change of the workspace's owners does not affect the connection.
 ///
-/// Does not store the record, although the record of a user's own workspace may be new.
+/// The record of a user's own workspace may be new. This function does not store a new record.
 ///
 /// # Errors
 ///
-/// Refuses an applicant that may not read in the workspace, or whose client id is invalid.
+/// Refuses an applicant that may not read in the workspace, or that has an invalid client id.
 pub(super) async fn workspace_of(
     state: &State,
     applicant: &mut Applicant<'_>,
@@ -245,13 +248,13 @@ pub(super) async fn workspace_of(
 
 /// Connects the applicant under the address `info.id/client_id`.
 ///
-/// Releases `permit` before waiting for memory or for a ping of another client, because a few
-/// waiting handshakes would otherwise block the handshakes of all other clients.
+/// Releases `permit` before waiting for memory or for a ping of another client. Otherwise a few
+/// waiting handshakes would block the handshakes of all other clients.
 ///
 /// # Errors
 ///
-/// Refuses if the user or the workspace has too many connections, if there is no memory, or if a
-/// client with this address responds to a ping.
+/// Refuses the applicant if the user or the workspace has too many connections, if there is no
+/// memory, or if another client with this address responds to a ping.
 pub(super) async fn connect(
     sessions: &Sessions,
     applicant: Applicant<'_>,
@@ -285,23 +288,23 @@ pub(super) async fn connect(
     attach(state, applicant.user, info, client_id, displaces, memory).await
 }
 
-/// Returns whether a client id is short enough and contains no separator of addresses (`/`, `:`,
-/// `*`).
+/// Returns whether a client id is short enough and contains only letters, digits, `_`, `-` and `.`.
+/// The separators of addresses (`/`, `:`, `*`) are therefore not allowed.
 fn usable_client_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     !id.is_empty() && id.len() <= CLIENT_ID_MAX && id.bytes().all(allowed)
 }
 
-/// Takes the slots of a connection for its user and its workspace. Always succeeds for a connection
-/// that replaces a connection of the same user, so that a user at the limit can reconnect.
+/// Takes a slot of the user and a slot of the workspace for a connection. Always succeeds if the
+/// connection replaces a connection of the same user, so that a user at the limit can reconnect.
 fn take_seats(
     sessions: &Sessions,
     user: &UserInfo,
     workspace: &WorkspaceInfo,
     client_id: &str,
 ) -> Result<(Seat, Seat), Refusal> {
-    // Another user with the same client id does not count as a replacement, because the incumbent
-    // keeps the address if it responds to a ping.
+    // If the connection that has the address belongs to another user, the new connection does not
+    // count as a replacement: the existing client keeps the address if it responds to a ping.
     let incumbent = sessions.state.router.find(&workspace.id, client_id);
     let admit = match incumbent {
         Some(incumbent) if incumbent.user.id == user.id => Admit::Replacement,
@@ -333,24 +336,26 @@ fn take_seats(
     Ok((of_user, of_workspace))
 }
 
-/// The connections that a new connection may displace.
+/// Decides which connections a new connection may displace.
 enum Displaces {
-    /// Any connection: the reconnection token proves that the client is the same.
+    /// Any connection with the same address, because the reconnection token proves that the client
+    /// is the same.
     Anyone,
-    /// Only the connection of this generation, if any. Another connection that has taken the
-    /// address since the check is kept.
+    /// Only the connection with this generation, or no connection if it is `None`. If another
+    /// connection has taken the address since the check, that connection is kept.
     Only(Option<u64>),
 }
 
-/// Removes the client that holds the address, unless the client responds to a ping.
+/// Removes the client that has the address, unless that client responds to a ping.
 ///
-/// Returns the generation of a connection that holds the address but has not registered its
-/// built-in service: such a connection cannot respond to pings yet, and may be displaced.
+/// If the connection that has the address has not registered its built-in service, returns the
+/// generation of that connection. Such a connection cannot respond to pings yet, and may be
+/// displaced.
 ///
 /// # Errors
 ///
-/// Refuses as [`RefusalKind::Taken`] if the client responds. That client keeps the address and does
-/// not notice the attempt.
+/// Refuses the new client as [`RefusalKind::Taken`] if the existing client responds. The existing
+/// client keeps the address, and does not notice the attempt.
 async fn remove_unresponsive(
     state: &State,
     workspace: &str,
@@ -366,8 +371,8 @@ async fn remove_unresponsive(
     if state.registry.find_services(&pattern).await?.is_empty() {
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
-    // Pinged even if the client is not connected here, because it may be connected to another
-    // server. A ping to a disconnected client fails immediately.
+    // The client is pinged even if it is not connected to this server, because it may be connected
+    // to another server. A ping to a disconnected client fails immediately.
     if workspace::ping(
         state,
         workspace,
@@ -414,8 +419,9 @@ pub(super) async fn connection_info(
         .reconnection_token(user, workspace, client_id, life, &user.lineage)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?;
-    // Clients derive their refresh interval from the announced lifetime. The announced lifetime may
-    // exceed that of the token itself, which expires with the client's credentials.
+    // Clients derive their refresh interval from the announced lifetime. The token itself expires
+    // with the client's credentials, so the announced lifetime may be longer than the actual
+    // lifetime.
     let announced = user.lineage.life_of_session(life).max(ANNOUNCED_LIFE_MIN);
     let info = json!({
         "type": "connection_info",
@@ -432,12 +438,12 @@ pub(super) async fn connection_info(
     Ok(info.to_string())
 }
 
-/// Attaches a new peer to the router, stores the workspace, and closes the connection that the peer
-/// has displaced.
+/// Attaches a new peer to the router, and stores the workspace. If the peer displaces another
+/// connection, closes that connection.
 ///
 /// Lock order: [`State::workspace_records`], then the router. The records stay locked from the
-/// attachment until the workspace is stored, because `unload_if_empty` removes a workspace without
-/// members under the same lock, and must not run in between.
+/// attachment until the workspace is stored. `unload_if_empty` removes a workspace without members
+/// under the same lock, and must not run in between.
 async fn attach(
     state: &State,
     mut user: Authenticated,
@@ -446,7 +452,7 @@ async fn attach(
     displaces: Displaces,
     (account, place): (Account, ClientSlots),
 ) -> Result<Admitted, Refusal> {
-    // The whole connection has one session, so that all of its reconnection tokens can be revoked
+    // All reconnection tokens of a connection belong to one session, so that they can be revoked
     // together.
     user.lineage = user.lineage.in_session();
     let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
@@ -462,9 +468,9 @@ async fn attach(
     ));
 
     if matches!(displaces, Displaces::Anyone) && state.router.bus().has_others() {
-        // The client's earlier connection may have been to another server, and only that server
-        // knows the client's partners. Without this mark, the partners would not be notified when
-        // the client disconnects.
+        // The earlier connection of the client may have been at another server, and only that
+        // server knows the client's partners. Without this mark, the partners would not be notified
+        // when the client disconnects.
         peer.partners.set_incomplete();
     }
     let guard = state.workspace_records.lock().await;
@@ -476,22 +482,23 @@ async fn attach(
         })
         .map_err(|_| active(&workspace.id, client_id))?;
     let bus = state.router.bus();
-    // Subscribed before the announcement: the server that loses the client unsubscribes when it
-    // receives the notice, and messages in between would be lost.
+    // This server subscribes to the address before it announces that the address is taken. The
+    // server of the earlier connection unsubscribes when it receives the announcement, and messages
+    // in between would otherwise be lost.
     bus.subscribe_address(&peer.address).await;
     bus.announce(Notice::Taken {
         address: peer.address.clone(),
     });
     let opened = workspace::open(state, workspace).await;
     if opened.is_err() {
-        // Without this, messages would be routed to a refused client.
+        // If the peer stayed attached, the router would send messages to a client that was refused.
         state.router.detach(&peer);
     }
     drop(guard);
-    // Closed after the attachment, so that the task of the displaced connection finds the address
-    // taken and does not remove the services of the new connection. The displaced connection is
-    // also closed after a refusal, because no message would reach it any more. Its client then
-    // reconnects.
+    // The displaced connection is closed after the attachment. The task of the displaced connection
+    // then finds the address taken, and does not remove the services of the new connection. The
+    // displaced connection is also closed if the new client is refused, because no message would
+    // reach it any more. The displaced client then reconnects.
     if let Some(displaced) = displaced {
         state.counters.replaced.add();
         displaced.outbox.close(CloseOrder::new(

@@ -1,5 +1,5 @@
-//! Control messages after the handshake: JSON in text frames on a WebSocket, msgpack maps without
-//! a target over HTTP.
+//! Reads and answers control messages after the handshake. On a WebSocket, a control message is
+//! JSON in a text frame. Over HTTP, it is a MessagePack map without a target.
 
 use serde_json::{Value, json};
 
@@ -13,14 +13,14 @@ const MAX_LENGTH: usize = 1000;
 /// A request in a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Control {
-    /// The client checks the connection. The response is `pong`.
+    /// The client checks whether the connection works. The response is `pong`.
     Ping,
     /// The client requests a new reconnection token.
     RefreshToken,
 }
 
-/// Parses a text frame. Returns `None` if it is not a known control message; such a frame is
-/// ignored.
+/// Parses a text frame. Returns `None` if the frame is not a known control message. The server
+/// ignores such a frame.
 pub(super) fn read(text: &str) -> Option<Control> {
     if text.chars().nth(MAX_LENGTH).is_some() {
         return None;
@@ -64,7 +64,7 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
             }
         }
     };
-    // Ignored, because an error means that the client has disconnected.
+    // The result is ignored, because an error means that the client has disconnected.
     let _ = peer.outbox.push_text(answer.to_string());
 }
 

@@ -1,5 +1,5 @@
-//! The handshake over a WebSocket. The first frame contains the credentials, the client id and the
-//! workspace of the client.
+//! Performs the handshake over a WebSocket. The first frame contains the credentials, the client id
+//! and the workspace of the client.
 
 use hypha_rpc::workspace::UserInfo;
 use serde_json::Value;
@@ -11,15 +11,16 @@ use super::{Refusal, RefusalKind, Sessions};
 use crate::auth::{self, Authenticated};
 use crate::state::State;
 
-/// The first frame of a client. Fields that are missing, null or empty are `None`.
+/// The first frame of a client. An optional field that is missing, null or empty is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hello {
-    /// Empty if missing. An empty id is refused later, with the error for an invalid id.
+    /// Empty if the field is missing. The admission later refuses an empty id with the error for an
+    /// invalid id.
     client_id: String,
     /// Requested workspace. Default: the workspace of the token, or the user's own workspace.
     workspace: Option<String>,
     token: Option<String>,
-    /// Takes precedence over `token`.
+    /// If both tokens are given, the server uses this token instead of `token`.
     reconnection_token: Option<String>,
 }
 
@@ -28,8 +29,8 @@ impl Hello {
     ///
     /// # Errors
     ///
-    /// Refuses as [`RefusalKind::Undecodable`] unless the frame is a JSON object whose known fields
-    /// are strings.
+    /// Refuses the client as [`RefusalKind::Undecodable`] if the frame is not a JSON object, or if
+    /// a known field is not a string.
     pub(super) fn parse(text: &str) -> Result<Hello, Refusal> {
         let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
             return Err(Hello::undecodable());
@@ -61,7 +62,7 @@ impl Hello {
 ///
 /// # Errors
 ///
-/// Returns the refusal of the step that failed, see `admission`.
+/// Returns the refusal of the step that failed; see `admission`.
 pub(super) async fn admit(
     sessions: &Sessions,
     hello: Hello,
@@ -81,8 +82,8 @@ pub(super) async fn admit(
     connect(sessions, applicant, info, permit).await
 }
 
-/// Returns the user of the credentials, and the workspace that the client has named or to which its
-/// token is bound.
+/// Returns the user of the credentials, and the requested workspace. If the client has requested no
+/// workspace, this is the workspace to which its token is bound.
 async fn authenticate(
     state: &State,
     hello: &Hello,
@@ -116,9 +117,9 @@ async fn authenticate(
 
 /// Returns the workspace that the user enters: `named`, or the user's own workspace.
 ///
-/// `public` contains the services of the server, so only a user whose token is bound to `public`
-/// enters it. Other users that request `public` get the workspace of their token, or their own
-/// workspace.
+/// The workspace `public` contains the services of the server, so only a user whose token is bound
+/// to `public` enters it. Other users that request `public` enter the workspace of their token, or
+/// their own workspace.
 fn choose_workspace(user: &UserInfo, named: Option<String>) -> String {
     let bound = user
         .scope

@@ -1,10 +1,12 @@
-//! One client over HTTP: a GET with a long response carries the messages to the client, and POSTs
-//! carry the messages from the client.
+//! Serves a client over HTTP. The long response to a GET carries the messages to the client, and
+//! POSTs carry the messages from the client.
 //!
-//! A [`Session`] is the server's state of such a client. A session outlives its GETs: when a GET
-//! ends, messages wait in the queue, and the client keeps its address for `stream_grace`. A new GET
-//! of the same client takes over the session through the channel `takeovers`. The task of [`serve`]
-//! owns the queue, and no other task writes to a GET; POSTs run in the tasks of their requests.
+//! A [`Session`] is the server's state of such a client, and outlives the GETs of the client. When
+//! a GET ends, messages wait in the queue, and the client keeps its address for `stream_grace`. The
+//! channel `takeovers` passes a new GET of the same client to the session.
+//!
+//! The task that runs [`serve`] owns the queue. No other task writes to a GET. Each POST runs in
+//! the task of its request.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -35,13 +37,13 @@ use crate::workspace;
 /// Size of the pieces of a frame, in bytes. The write timeout applies to each piece, so small
 /// pieces distinguish a slow reader from a reader that reads nothing.
 const PIECE: usize = 64 * 1024;
-/// Maximum number of pieces that wait for the socket. Small, because bytes that have left the queue
-/// no longer slow down the senders.
+/// Maximum number of pieces that wait for the socket. The number is small, because bytes that have
+/// left the queue no longer slow down the senders.
 const PIECES: usize = 8;
 /// Maximum number of frames taken from the queue at once.
 const BATCH: usize = 64;
-/// Maximum number of GETs of one client that are queued for the takeover. Further GETs wait until
-/// the queue has room.
+/// Maximum number of GETs of one client that wait to take over the session. Further GETs wait until
+/// one of these GETs has taken over.
 const TAKEOVERS: usize = 4;
 /// Timeout of a ping to a silent client.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,18 +52,18 @@ const PING_FAILURES: u32 = 3;
 /// Maximum time that a POST waits for the rate limit. A POST that would wait longer is refused,
 /// because a waiting request occupies a connection and the memory of its body.
 const RATE_DELAY_MAX: Duration = Duration::from_secs(5);
-/// Timeout of the error message at the end of a stream. Short, because a stalled reader is often
-/// the reason for the end.
+/// Timeout of the error message at the end of a stream. The timeout is short, because the stream
+/// often ends because the client does not read.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The credentials and the address in a GET. They are not checked yet.
+/// The credentials and the address in a GET. The server has not checked them yet.
 pub(crate) struct StreamHello {
     pub(crate) client_id: String,
     pub(crate) workspace: Option<String>,
     pub(crate) token: Option<String>,
-    /// Takes precedence over `token`.
+    /// If both tokens are given, the server uses this token instead of `token`.
     pub(crate) reconnection_token: Option<String>,
-    /// IP address of the client. Behind a proxy, the address that the proxy reports.
+    /// IP address of the client. Behind a proxy, this is the address that the proxy reports.
     pub(crate) address: String,
 }
 
@@ -69,12 +71,13 @@ pub(crate) struct StreamHello {
 #[derive(Default)]
 pub(crate) struct Streams(Mutex<HashMap<String, Arc<Session>>>);
 
-/// A client over HTTP, from its admission until `stream_grace` after its last GET.
+/// The session of a client over HTTP. It lasts from the admission of the client until
+/// `stream_grace` after its last GET.
 pub(crate) struct Session {
     peer: Arc<Peer>,
     /// Passes a new GET of the same client to the task that serves the client.
     takeovers: mpsc::Sender<Response>,
-    /// The credential of the last GET, which authenticates POSTs.
+    /// The credential in the last GET. The server authenticates POSTs by it.
     credential: Mutex<Credential>,
     /// Time of the last GET or POST.
     heard: Mutex<Instant>,
@@ -82,12 +85,12 @@ pub(crate) struct Session {
     pub(crate) account: Account,
 }
 
-/// The credential by which a POST proves that its sender has opened the stream.
+/// The credential with which a POST proves that its sender has opened the stream.
 #[derive(Clone)]
 enum Credential {
     /// The hash of the token in the GET. The token may expire while the stream is open.
     Token(auth::TokenHash),
-    /// The IP address of a client without a token. The client's address `workspace/client` is not
+    /// The IP address, for a client without a token. The client's address `workspace/client` is not
     /// secret, so anyone could otherwise send messages in the client's name.
     Address(String),
 }
@@ -102,8 +105,8 @@ impl Credential {
     }
 }
 
-/// A piece of the body of a GET. Its memory is charged until the socket has taken it, because the
-/// piece outlives the frame's queue entry.
+/// A piece of the body of a GET. The piece outlives the queue entry of its frame, so its memory is
+/// charged until the socket has taken the piece.
 struct Piece {
     bytes: Bytes,
     _charge: Arc<Charge>,
@@ -117,12 +120,12 @@ impl AsRef<[u8]> for Piece {
 
 /// A GET whose response is being written.
 struct Response {
-    /// The body, piece by piece.
+    /// Sends the pieces of the body to the response.
     pieces: mpsc::Sender<Bytes>,
     /// The message `connection_info`, which is the first message of the response.
     greeting: String,
-    /// Reports written pieces to the senders that wait for the client. `None` until `feed` has
-    /// received the GET.
+    /// Reports written pieces to the senders that wait for the client. `None` until `feed` starts
+    /// to write to this GET.
     progress: Option<Progress>,
 }
 
@@ -157,8 +160,8 @@ impl Streams {
 impl Session {
     /// Checks that a POST with this token, from this IP address, comes from the client.
     ///
-    /// Accepts the token of the last GET, even if this token has expired since, and any other valid
-    /// token of the same user.
+    /// Accepts the token of the last GET, even if this token has expired since then. Also accepts
+    /// any other valid token of the same user.
     ///
     /// # Errors
     ///
@@ -179,7 +182,7 @@ impl Session {
                 ),
             )
         };
-        // Cloned, because the lock must not be held across the await below.
+        // The credential is cloned, because the lock must not be held across the await below.
         let credential = self.credential.lock().clone();
         let Some(token) = token else {
             return match credential {
@@ -208,8 +211,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Refuses as [`RefusalKind::TooMany`] if the rate limit requires a wait of more than
-    /// [`RATE_DELAY_MAX`].
+    /// Refuses the message as [`RefusalKind::TooMany`] if the rate limit requires a wait of more
+    /// than [`RATE_DELAY_MAX`].
     ///
     /// # Cancellation
     ///
@@ -221,7 +224,8 @@ impl Session {
         charge: Option<Charge>,
     ) -> Result<(), Refusal> {
         *self.heard.lock() = Instant::now();
-        // Checked before the frame is parsed, so that a flood of refused POSTs costs little.
+        // The rate limit is checked before the frame is parsed, so that a flood of refused POSTs
+        // costs little.
         let debt = self.peer.pace.as_ref().map(Pace::debt).unwrap_or_default();
         if debt > RATE_DELAY_MAX {
             state.counters.refused_rate.add();
@@ -236,15 +240,16 @@ impl Session {
         }
         keep_pace(state, &self.peer).await;
         state.counters.messages_received.add();
-        // Control messages have no target. A frame that cannot be parsed goes to the router, which
-        // counts such frames.
+        // Control messages have no target. If a frame cannot be parsed, this code passes it to the
+        // router, which counts such frames.
         let request = Message::parse(frame.clone())
             .ok()
             .filter(|message| message.to().is_none())
             .and_then(|message| control::named(message.kind()));
         match request {
             Some(request) => {
-                // Charged here, because the router charges only the messages that reach it.
+                // The control message is charged here, because the router charges only the messages
+                // that reach it.
                 if let Some(pace) = &self.peer.pace {
                     pace.message(frame.len());
                 }
@@ -258,9 +263,9 @@ impl Session {
         Ok(())
     }
 
-    /// Returns whether `user` is the user that opened the stream, with the same permissions.
-    /// Another token of the user may have fewer permissions, and must not take over a session with
-    /// more permissions.
+    /// Returns whether `user` has the same id and the same permissions as the user that opened the
+    /// stream. Another token of the same user may have fewer permissions, and must not take over a
+    /// session with more permissions.
     fn belongs_to(&self, user: &UserInfo) -> bool {
         let granted = |user: &UserInfo| user.scope.clone().unwrap_or_default().workspaces;
         let own = &self.peer.user;
@@ -268,19 +273,19 @@ impl Session {
     }
 }
 
-/// Admits a client, or passes its new GET to its session. The returned channel yields the body of
-/// the response, and closes when the stream ends.
+/// Admits a client. If the client already has a session, passes the new GET to this session
+/// instead. The returned channel yields the body of the response, and closes when the stream ends.
 ///
 /// # Errors
 ///
-/// Returns the refusal of the step that failed, see `admission`.
+/// Returns the refusal of the step that failed; see `admission`.
 pub(crate) async fn open(
     sessions: &Arc<Sessions>,
     hello: StreamHello,
 ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
     let state = &sessions.state;
-    // Taken before the admission, so that the shutdown of the server waits for a client that is
-    // being admitted.
+    // This guard is taken before the admission, so that the shutdown of the server waits for a
+    // client that is being admitted.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return Err(Refusal::new(RefusalKind::Busy, "Server busy, please retry"));
     };
@@ -296,7 +301,8 @@ pub(crate) async fn open(
     let info = workspace_of(state, &mut applicant).await?;
     let credential = Credential::of(&hello);
 
-    // An anonymous client without a reconnection token cannot prove that it is the same client.
+    // An anonymous client without a reconnection token cannot prove that it is the client that
+    // opened the session.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;
     let present = sessions.streams.find(&info.id, &hello.client_id);
     let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
@@ -335,13 +341,14 @@ pub(crate) async fn open(
         heard: Mutex::new(Instant::now()),
         account: admitted.account.clone(),
     });
-    // Inserted before the response starts, because the client may send its first POST immediately.
+    // The session is inserted before the response starts, because the client may send its first
+    // POST immediately.
     sessions.streams.insert(session.clone());
     state.shutdown.spawn({
         let sessions = sessions.clone();
         async move {
-            // Held until the client is removed, because the shutdown of the server waits for the
-            // removal.
+            // This guard is held until the client is removed, because the shutdown of the server
+            // waits for the removal.
             let _alive = alive;
             serve(&sessions, admitted, &session, first, responses).await;
         }
@@ -349,8 +356,8 @@ pub(crate) async fn open(
     Ok(body)
 }
 
-/// Returns the user of the credentials and the workspace that the client enters: the requested
-/// workspace, the workspace of its token, or the user's own workspace.
+/// Returns the user of the credentials, and the workspace that the client enters. This is the
+/// requested workspace, or else the workspace of the token, or else the user's own workspace.
 async fn authenticate(
     state: &State,
     hello: &StreamHello,
@@ -377,8 +384,8 @@ async fn authenticate(
         )));
     }
     let bound = scope.current_workspace;
-    // `public` was filtered out above: it stands for the workspace of the token, or for the user's
-    // own workspace.
+    // `named` cannot be `public` here. A request for `public` stands for the workspace of the
+    // token, or for the user's own workspace, so `public` was removed above.
     let other = named
         .as_ref()
         .filter(|named| Some(*named) != bound.as_ref());
@@ -392,7 +399,7 @@ async fn authenticate(
     Ok((user, workspace))
 }
 
-/// Serves a client until it disconnects or its connection is closed, then removes the client.
+/// Serves a client until it disconnects or its connection is closed. Then removes the client.
 async fn serve(
     sessions: &Sessions,
     mut admitted: Admitted,
@@ -426,8 +433,8 @@ async fn serve(
             Some(order.with_error_frame())
         }
     };
-    // Removed first, so that a new GET of the client is admitted as a new connection instead of
-    // being passed to a session that ends.
+    // The session is removed first, so that a new GET of the client is admitted as a new
+    // connection. Otherwise the new GET would be passed to a session that ends.
     sessions.streams.remove(session);
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
@@ -443,15 +450,15 @@ async fn serve(
     tracing::info!(peer = peer.address, reason, "disconnected");
     if let (Some(response), Some(order)) = (response, end.filter(|order| order.error_frame)) {
         let text = json!({"type": "error", "message": order.reason}).to_string();
-        // Ignored, because the client is already removed.
+        // The result is ignored, because the client is already removed.
         let _ = response
             .send(&Outgoing::Text(text), None, LAST_MESSAGE_TIMEOUT)
             .await;
     }
 }
 
-/// Writes the queue to the client's GETs, one after the other. Returns when no new GET arrives
-/// within `stream_grace`.
+/// Writes the frames in the queue to the client's GETs, one GET after the other. Returns when no
+/// new GET arrives within `stream_grace`.
 async fn feed(
     state: &State,
     queue: &mut Queue,
@@ -459,7 +466,8 @@ async fn feed(
     response: &mut Option<Response>,
 ) {
     let limits = &state.settings.limits;
-    // Kept across GETs, because a partly written frame must be sent again in the next GET.
+    // These frames are kept when a GET ends, because a partly written frame must be sent again in
+    // the next GET.
     let mut waiting = VecDeque::new();
     loop {
         let Some(current) = response else {
@@ -472,7 +480,7 @@ async fn feed(
         current.progress.get_or_insert_with(|| queue.progress());
         let pieces = current.pieces.clone();
         *response = tokio::select! {
-            // A new GET has priority, because the client has abandoned the current GET.
+            // A new GET has priority, because the client no longer reads the current GET.
             biased;
             next = responses.recv() => next,
             // The end of the GET is detected even if there is nothing to send, so that the grace
@@ -483,8 +491,9 @@ async fn feed(
     }
 }
 
-/// Writes the greeting, the frames in `waiting` and the queue to one GET until its reader
-/// disconnects. Sends a ping whenever the stream is quiet for `stream_ping`.
+/// Writes to one GET until its reader disconnects: first the greeting, then the frames in
+/// `waiting`, then the frames in the queue. Sends a ping whenever nothing was sent for
+/// `stream_ping`.
 ///
 /// # Cancellation
 ///
@@ -529,9 +538,9 @@ async fn write(
 }
 
 impl Response {
-    /// Writes one frame: its length in four bytes (big-endian), then its content. Control messages
-    /// are msgpack maps on this transport. `charge` pays for the memory of the frame, and `stall`
-    /// is the timeout of each piece.
+    /// Writes one frame: the length of its content in four bytes (big-endian), then the content.
+    /// Control messages are MessagePack maps on this transport. `charge` pays for the memory of the
+    /// frame, and `stall` is the timeout of each piece.
     async fn send(
         &self,
         frame: &Outgoing,
@@ -584,8 +593,8 @@ impl Response {
 }
 
 /// Returns when the client has sent nothing for `stream_idle` and has not responded to
-/// [`PING_FAILURES`] consecutive pings. A client may read its stream and never send, so the idle
-/// timeout alone does not suffice.
+/// [`PING_FAILURES`] consecutive pings. The idle timeout alone is not enough, because a client may
+/// only read from its stream and never send.
 async fn until_unresponsive(state: &State, session: &Session) {
     let limits = &state.settings.limits;
     let mut failures = 0;

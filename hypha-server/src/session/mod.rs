@@ -1,16 +1,19 @@
-//! Connections of clients: admission, service and closing, over WebSocket and over HTTP.
+//! Admits clients, serves their connections and closes them, over WebSocket and over HTTP.
 //!
-//! `http/` calls [`serve_websocket`] for each socket that it has upgraded, and [`open_stream`] for
-//! each `GET /rpc`. Both transports admit a client by the same rules, in `admission`.
+//! The module `http` calls [`serve_websocket`] for each socket that it has upgraded, and
+//! [`open_stream`] for each `GET /rpc`. The module `admission` admits the clients of both
+//! transports by the same rules.
 //!
 //! Invariants:
 //!
-//! * The task that serves a client removes the client, with `workspace::client_left`, before the
-//!   task sends the last frame. So a client that reconnects immediately finds its address free.
+//! * The task that serves a client first calls `workspace::client_left` to remove the client, and
+//!   then sends the last frame. A client that reconnects immediately therefore finds its address
+//!   free.
 //! * The slots and the memory of a client are released when its `ClientSlots` and its `Account` are
 //!   dropped. A failed handshake and a dropped future also drop these values.
 //! * [`State::workspace_records`] is locked before the router. The locks of this module are held
-//!   only for a few instructions. They are never held across an await or together.
+//!   only for a few instructions. No task holds two of these locks at the same time, or holds one
+//!   of them across an await.
 
 mod admission;
 mod control;
@@ -39,10 +42,10 @@ use crate::state::State;
 const EVICTED: &str = "the server is out of memory and this connection holds the most; try again \
                         later";
 
-/// The connections of a server, and the limits on their number.
+/// The connections of clients to a server, and the limits on the number of connections.
 pub(crate) struct Sessions {
     pub(crate) state: Arc<State>,
-    /// The clients over HTTP.
+    /// The sessions of clients over HTTP.
     pub(crate) streams: Streams,
     admission: Admission,
     /// Permits for WebSockets that are not authenticated yet, by IP address.
@@ -69,13 +72,13 @@ impl Sessions {
     }
 }
 
-/// Waits until a connection that has exceeded its rate is out of debt. Returns immediately if its
-/// rate is not limited.
+/// Waits until a connection that has exceeded its rate limit is out of debt. Returns immediately if
+/// the connection has no rate limit.
 async fn keep_pace(state: &State, peer: &Peer) {
     let Some(pace) = &peer.pace else { return };
     let mut waited = Duration::ZERO;
-    // Repeated, because responses from other connections may be charged to this connection during
-    // the sleep.
+    // The wait is repeated, because responses from other connections may be charged to this
+    // connection during the sleep.
     loop {
         let debt = pace.debt();
         if debt.is_zero() {

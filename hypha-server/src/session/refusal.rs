@@ -1,5 +1,5 @@
-//! Refusals of clients, and their close codes on a WebSocket. `http/` converts refusals to HTTP
-//! statuses.
+//! Types for refusals of clients, and the WebSocket close codes of these refusals. The module
+//! `http` converts refusals to HTTP statuses.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use crate::registry::RegistryError;
 
 /// Close codes (RFC 6455, section 7.4.1) that the server uses.
 pub(crate) mod code {
-    /// The server stops, or the connection was idle or replaced.
+    /// The server stops, or the server has closed an idle or replaced connection.
     pub(crate) const GOING_AWAY: u16 = 1001;
     /// The client violates the WebSocket protocol.
     pub(crate) const PROTOCOL: u16 = 1002;
     /// The first frame cannot be decoded.
     pub(crate) const UNSUPPORTED: u16 = 1003;
-    /// The client is refused, or does not read.
+    /// The server refuses the client, or the client does not read.
     pub(crate) const POLICY: u16 = 1008;
     /// A frame or message is larger than the limit.
     pub(crate) const TOO_LARGE: u16 = 1009;
@@ -22,7 +22,7 @@ pub(crate) mod code {
     pub(crate) const TRY_AGAIN: u16 = 1013;
 }
 
-/// The kind of a refusal. Determines the close code and the HTTP status.
+/// The kind of a refusal. The kind determines the close code and the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
     /// The first frame cannot be decoded.
@@ -33,7 +33,7 @@ pub(crate) enum RefusalKind {
     Revoked,
     /// The credentials are valid but do not permit the request.
     Denied,
-    /// The address belongs to a client that responds.
+    /// Another client has the address, and that client responds to pings.
     Taken,
     /// A limit on the number of connections is reached, or a client over HTTP exceeds its rate
     /// limit.
@@ -67,8 +67,8 @@ impl From<RegistryError> for Refusal {
 }
 
 impl From<Refusal> for CloseOrder {
-    /// Returns the close code and reason of the Python server, because clients match on the code
-    /// and the reason.
+    /// Returns the close code and the reason that the Python server uses, because clients compare
+    /// both.
     fn from(refusal: Refusal) -> Self {
         let Refusal { kind, message } = refusal;
         match kind {

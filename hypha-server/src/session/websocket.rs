@@ -1,8 +1,9 @@
-//! Serves one WebSocket from its upgrade to its end: the handshake, then a reader and a writer side
-//! by side in one task, then the closing handshake.
+//! Serves one WebSocket from its upgrade to its end. One task performs the handshake, then runs a
+//! reader and a writer side by side, and finally performs the closing handshake.
 //!
 //! The reader and the writer share no lock. The reader routes each message before it reads the next
-//! message, so a receiver without room slows its senders down through their sockets.
+//! message. If a receiver has no room, the server therefore stops reading from the sockets of its
+//! senders, which slows the senders down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,20 +23,21 @@ use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
 
-/// Time for which frames are read before the task yields to other tasks.
+/// Time for which the task reads frames before it yields to other tasks.
 const TURN: Duration = Duration::from_micros(100);
-/// Number of frames read between two reads of the clock, so that the clock costs little per frame.
+/// Number of frames that are read between two readings of the clock. Reading the clock for each
+/// frame would cost too much.
 const FRAMES_PER_CHECK: u32 = 16;
 /// Maximum number of frames written between two flushes.
 const BATCH: usize = 64;
-/// Maximum size of the first frame, in bytes. A client gets no more memory before it is
-/// authenticated.
+/// Maximum size of the first frame, in bytes. Before a client is authenticated, it gets no more
+/// memory than this.
 const FIRST_FRAME: usize = 64 * 1024;
 /// Timeout for sending the last frames of a connection. The wait for the peer's response has the
 /// same timeout.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Maximum number of bytes read and discarded so that the peer receives the close frame. Covers a
-/// few messages of the default size limit.
+/// Maximum number of bytes that are read and discarded so that the peer receives the close frame.
+/// This number covers a few messages of the default size limit.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 
 /// The reason why a connection ends.
@@ -48,17 +50,17 @@ enum Ending {
     Stalled,
     /// The server closes the connection, and waits for the peer's close frame.
     ClosedByServer(CloseOrder),
-    /// The server closes the connection, and discards the bytes that still arrive, because it has
-    /// no memory for them or has lost the frame boundaries.
+    /// The server closes the connection, and discards the bytes that still arrive. The server has
+    /// no memory for these bytes, or has lost the frame boundaries.
     Unreadable(CloseOrder),
 }
 
-/// Location of a client's credentials.
+/// The place where a client sends its credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials {
     /// In the first frame.
     FirstFrame,
-    /// In the URL, as in very old clients. The server refuses such clients.
+    /// In the URL, as very old clients do. The server refuses such clients.
     Url,
 }
 
@@ -82,8 +84,8 @@ pub(crate) async fn serve<R, W>(
 {
     let state = &sessions.state;
     let limits = &state.settings.limits;
-    // Charged to the account of the IP address, because the user is not known before the first
-    // frame.
+    // The reader charges the account of the IP address, because the user is not known before the
+    // first frame.
     let account = state.memory.open(&owner_of_address(address));
     let mut reader = Reader::new(io.0, buffered, FIRST_FRAME, account.clone());
     let mut writer = Writer::new(io.1, limits.stall_timeout);

@@ -1,4 +1,4 @@
-//! The page for administrators: servers, connections and accounts.
+//! Shows the page for administrators: the servers, their connections, and the accounts.
 
 use axum::response::Response;
 use hypha_rpc::{Value, args};
@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::super::problem::Problem;
 use super::{ADMINISTRATION, Visit, layout, refusal};
 
-/// Shows the servers, their connections and the accounts. The services that list them check the
-/// permission.
+/// Shows the servers, their connections and the accounts. The services that return these lists
+/// check the permission.
 pub(super) async fn page(visit: Visit) -> Response {
     let content = content(&visit).await;
     visit.show("Administration", content)

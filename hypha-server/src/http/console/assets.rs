@@ -27,7 +27,8 @@ pub(super) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Respo
     let known = headers.get(header::IF_NONE_MATCH);
     let headers = [
         (header::ETAG, tag.as_str()),
-        // Revalidated on each use, so that a new server does not run with old scripts.
+        // The browser must revalidate the file on each use, so that a new server does not run with
+        // old scripts.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     // A proxy that compresses the response changes the tag to a weak tag (`W/"..."`).

@@ -1,8 +1,9 @@
-//! Forms for the arguments of methods, made from JSON schemas.
+//! Creates forms for the arguments of methods from the JSON schemas of the arguments.
 //!
-//! Schemas come from services of other users: references may form cycles and members may have any
-//! type, so the depth is limited, and everything unexpected becomes a field for JSON. A script
-//! reads the values back from the attributes `data-kind` and `data-name` of the fields.
+//! Schemas come from services of other users. References in a schema may form cycles, and members
+//! may have any type. Therefore the depth is limited, and everything unexpected becomes a field for
+//! JSON. A script reads the values back from the attributes `data-kind` and `data-name` of the
+//! fields.
 
 use hypha_rpc::schema::KIND;
 use hypha_wire::keys::SCHEMA_ARGUMENTS;
@@ -53,7 +54,8 @@ enum Kind<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// Begins a form for a schema of parameters. `prefix` is unique on the page.
+    /// Creates a form for the parameters of a method, given their schema. `prefix` must be unique
+    /// on the page.
     pub(super) fn new(parameters: &'a Json, prefix: String) -> Form<'a> {
         Form {
             definitions: parameters.get("$defs").and_then(Json::as_object),
@@ -104,7 +106,8 @@ impl<'a> Form<'a> {
     fn field(&mut self, name: &str, schema: &'a Json, required: bool, depth: usize) -> Markup {
         self.count += 1;
         let id = format!("{}-{}", self.prefix, self.count);
-        // The docs and the default may be members beside `$ref` or `anyOf`, instead of inside.
+        // The description and the default may stand beside `$ref` or `anyOf`, instead of in the
+        // schema that these keys contain or refer to.
         let outer = schema;
         let (schema, is_nullable) = self.resolved(schema);
         let own = |key: &str| outer.get(key).or_else(|| schema.get(key));
@@ -141,7 +144,8 @@ impl<'a> Form<'a> {
             };
         }
         let arguments = schema.get(SCHEMA_ARGUMENTS).and_then(Json::as_array);
-        // Limited, because the program lists the types of the arguments.
+        // The number is limited, because the example programs on the page list one name for each
+        // argument.
         let count = arguments.map_or(1, |arguments| arguments.len().min(12));
         let count = (kind == Kind::Function).then_some(count);
         html! {
@@ -298,7 +302,7 @@ pub(super) fn result_type(schema: &Json, depth: usize) -> String {
     }
 }
 
-/// Returns the type of a value as a label for people.
+/// Returns the type of a value as a label that the page shows.
 fn type_of(schema: &Json) -> String {
     if is_stream(schema) {
         return "stream".into();
@@ -316,7 +320,7 @@ fn type_of(schema: &Json) -> String {
         Kind::Json => match name_of(schema) {
             Some("array") => {
                 let items = schema.get("items").filter(|items| items.is_object());
-                // One level is enough for a label.
+                // The label shows only one level of nesting.
                 let of = items.and_then(name_of).map(|name| format!(" of {name}"));
                 format!("list{}", of.unwrap_or_default())
             }
@@ -326,7 +330,7 @@ fn type_of(schema: &Json) -> String {
     }
 }
 
-/// Returns the control of a field.
+/// Returns the HTML control of a field.
 fn control(
     kind: &Kind<'_>,
     id: &str,

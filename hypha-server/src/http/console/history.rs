@@ -1,4 +1,5 @@
-//! Samples of the server's metrics over the last minutes, for the charts.
+//! Records samples of the server's metrics over the last minutes. The console shows the samples as
+//! charts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use crate::state::State;
 
 /// Time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
-/// Number of samples in 15 minutes. They take about 100 KB, which are charged to no account.
+/// Number of samples in 15 minutes. These samples take about 100 KB of memory, which is not charged
+/// to any account.
 const SAMPLES: usize = 180;
 
 /// The samples of a server, oldest first.

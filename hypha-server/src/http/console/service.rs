@@ -1,4 +1,4 @@
-//! The page of a service: its docs, and a form for each method.
+//! Shows the page of a service, with the docs of the service and a form for each method.
 
 use axum::extract::Path;
 use axum::response::Response;
@@ -121,7 +121,8 @@ fn collect<'a>(schema: &'a Json, prefix: &str, depth: usize, methods: &mut Vec<M
                 });
             } else if depth > 0 {
                 for (name, member) in members {
-                    // Each method repeats the names of the groups around it.
+                    // The length is limited, because the name of each method repeats the names of
+                    // all groups around the method.
                     if prefix.len() + name.len() > NAME_MAX {
                         continue;
                     }
@@ -138,7 +139,8 @@ fn collect<'a>(schema: &'a Json, prefix: &str, depth: usize, methods: &mut Vec<M
     }
 }
 
-/// Returns the form of a method, with room for its results and the same call in other languages.
+/// Returns the form of a method. The section also contains a placeholder for the results, and
+/// examples of the same call in other languages.
 fn method_section(
     visit: &Visit,
     workspace: &str,

@@ -19,7 +19,8 @@ const LOGIN: &str = "hypha-login";
 /// Returns the forms to sign in, for a user without a token.
 pub(super) fn forms(visit: &Visit) -> Markup {
     let accounts = cfg!(feature = "accounts") && visit.state().settings.accounts.enabled;
-    // Without any of these, the login page only asks for a token.
+    // If there are no accounts, no identity provider and no login methods, the login page only asks
+    // for a token.
     let has_provider = visit.state().settings.tokens.provider_keys_url().is_some();
     let has_page = accounts || has_provider || visit.state().has_login_methods;
     let action = visit.path(&["sign-in"]);
@@ -168,7 +169,7 @@ pub(super) async fn start_login(visit: Visit, body: Body) -> Response {
             let why = "The login service has sent no URL";
             return Err(problem(StatusCode::BAD_GATEWAY, why));
         };
-        // Checked, because an embedding program may have replaced the login service.
+        // The URL is checked, because an embedding program may have replaced the login service.
         if !url.starts_with("http://") && !url.starts_with("https://") {
             let why = "The login service has sent an invalid URL";
             return Err(problem(StatusCode::BAD_GATEWAY, why));

@@ -1,4 +1,4 @@
-//! Content blocks of MCP.
+//! Creates content blocks in the format of MCP.
 
 use hypha_wire::RawValue;
 use rmcp::model::{ContentBlock, ResourceContents};

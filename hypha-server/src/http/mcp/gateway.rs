@@ -26,7 +26,7 @@ use crate::memory::Charge;
 /// Maximum size of an item that is shown in a progress notification, in bytes.
 const PROGRESS_BYTES: usize = 4096;
 
-/// A service as an MCP server, for one client.
+/// Presents a service as an MCP server to one client.
 pub(super) struct Gateway {
     pub(super) front: Front,
     pub(super) service: RemoteService,
@@ -105,8 +105,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Converts a result, on a blocking thread if it is large. Releases the functions in the
-    /// result, because MCP clients cannot call them.
+    /// Converts a result. Uses a blocking thread if the result is large. Releases the functions in
+    /// the result, because MCP clients cannot call them.
     async fn convert<T: Send + 'static>(
         &self,
         result: RawValue,
@@ -162,7 +162,7 @@ impl Gateway {
         {
             return self.run_stream(items, context).await;
         }
-        // A service that implements the protocol may return a complete tool result.
+        // A service that implements MCP itself may return a complete tool result.
         if method == "call_tool"
             && result
                 .member("content")

@@ -1,4 +1,4 @@
-//! The information page of a service: `GET /{workspace}/mcp/{service}`.
+//! Serves the information page of a service: `GET /{workspace}/mcp/{service}`.
 
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode};

@@ -1,4 +1,5 @@
-//! Services for language models: the Model Context Protocol (MCP) at `/{workspace}/mcp/{service}`.
+//! Serves services to language models with the Model Context Protocol (MCP), at
+//! `/{workspace}/mcp/{service}`.
 //!
 //! The streamable HTTP transport (`…/mcp`) has no sessions: requests are independent, as in the
 //! Python server. The older SSE transport (`…/sse`) has a session per open stream.

@@ -1,4 +1,4 @@
-//! The tools, resources and prompts that a service offers.
+//! Finds the tools, resources and prompts that a service offers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub(super) struct Prompted {
     pub(super) method: String,
 }
 
-/// Functions by which a service implements the protocol itself.
+/// Names of the functions with which a service implements MCP itself.
 const NATIVE: [&str; 7] = [
     "list_tools",
     "call_tool",

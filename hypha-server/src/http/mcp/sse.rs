@@ -1,5 +1,5 @@
-//! The SSE transport: the server sends an event stream, and the client posts messages to a second
-//! URL. `rmcp` no longer has this transport, so this module implements it; `rmcp` still handles the
+//! Implements the SSE transport: the server sends an event stream, and the client posts messages to
+//! a second URL. The library `rmcp` no longer contains this transport, but `rmcp` still handles the
 //! messages.
 //!
 //! A session lasts as long as its stream. One task owns the client and the calls of a session.
@@ -72,7 +72,7 @@ impl McpSessions {
     }
 }
 
-/// Entry of an open session. Dropping it removes the session.
+/// Entry of an open session in the map of sessions. Dropping the entry removes the session.
 struct Listed {
     state: Arc<State>,
     sessions: Arc<McpSessions>,
@@ -177,8 +177,8 @@ async fn serve(handler: Handler, transport: Channel, end: CancellationToken) {
     }
 }
 
-/// Waits until there was no activity for `limit`. During a call, the time of the last activity is
-/// far in the future.
+/// Waits until the session has been idle for `limit`. During a call, the time of the last activity
+/// is set far in the future.
 async fn is_idle(mut activity: watch::Receiver<Instant>, limit: Duration) {
     loop {
         let last = *activity.borrow_and_update();
@@ -191,7 +191,7 @@ async fn is_idle(mut activity: watch::Receiver<Instant>, limit: Duration) {
     }
 }
 
-/// The response body of a session. Dropping it ends the session.
+/// The response body of a session. Dropping the body ends the session.
 struct SessionBody {
     first: Option<Bytes>,
     outgoing: mpsc::Receiver<Event>,
@@ -222,9 +222,10 @@ struct Channel {
     incoming: mpsc::Receiver<Incoming>,
     events: mpsc::Sender<Event>,
     gateway: Arc<Gateway>,
-    /// Charges of the requests in progress.
+    /// Charges for the memory of the requests in progress.
     pending: HashMap<RequestId, Charge>,
-    /// Time of the last activity.
+    /// Time of the last activity in the session. The time is in the future while a request is in
+    /// progress.
     active: watch::Sender<Instant>,
 }
 
@@ -305,7 +306,8 @@ impl Transport<RoleServer> for Channel {
     }
 }
 
-/// Passes a posted message to its session. The response is sent as an event.
+/// Passes a posted message to the session of the client. The session sends the response to the
+/// message as an event.
 pub(super) async fn message(
     front: &Front,
     remote: Remote,

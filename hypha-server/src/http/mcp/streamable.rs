@@ -1,4 +1,4 @@
-//! The streamable HTTP transport: one response for each request.
+//! Implements the streamable HTTP transport, which has one response for each request.
 //!
 //! `rmcp` parses the request and negotiates the protocol version. `rmcp` keeps no session, so no
 //! state remains after the response.
@@ -57,8 +57,9 @@ pub(super) async fn post(
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        // Disables the check of the host name, because the server may be reached under any name.
-        // `credentials` and `allow_origins` restrict the requests of pages of other origins.
+        // The check of the host name is disabled, because clients may reach the server under any
+        // name. `credentials` and `allow_origins` restrict the requests that pages of other origins
+        // make.
         .disable_allowed_hosts()
         .with_sse_retry(None)
         .with_sse_keep_alive(Some(limits.stream_ping))
@@ -72,14 +73,15 @@ pub(super) async fn post(
     // `rmcp` requires both types, although this server sends JSON to clients that accept only JSON.
     let accept = HeaderValue::from_static("application/json, text/event-stream");
     parts.headers.insert(header::ACCEPT, accept);
-    // `rmcp` does not need the credentials, and might log them.
+    // `rmcp` does not need the credentials and might log them, so they are removed.
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove(header::COOKIE);
     let request = Request::from_parts(parts, Body::from(received.bytes.clone()));
     let response = library.handle(request).await;
     drop(library);
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        // The content type was checked above, so `rmcp` could not parse the body.
+        // `rmcp` also responds with this status to a body that it cannot parse. The content type
+        // was checked above, so the body is the reason.
         return Ok(unreadable());
     }
     Ok(response

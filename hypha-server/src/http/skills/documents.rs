@@ -1,4 +1,4 @@
-//! The documents, written from the records of services.
+//! Writes the documents for agents from the records of services.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::zip;
 
-/// Name of the skill, by which agents identify the skill.
+/// Name of the skill. Agents identify the skill by this name.
 const NAME: &str = "hypha";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Documents that every workspace has.
@@ -17,8 +17,8 @@ const FILES: [&str; 4] = [
     "EXAMPLES.md",
     "WORKSPACE_CONTEXT.md",
 ];
-/// Services of the server itself that a reference document describes: id, title, and id for
-/// clients.
+/// Services of the server itself that have a reference document. Each entry contains the id, the
+/// title, and the id that clients use.
 const BUILT_IN: [(&str, &str, &str); 2] = [
     ("workspace-manager", "Workspace Manager", "~"),
     ("queue", "Queue", "public/queue"),
@@ -33,7 +33,7 @@ pub(super) enum Document {
     Markdown(String),
     Json(Json),
     Zip(Vec<u8>),
-    /// The requested document does not exist, for this reason.
+    /// The requested document does not exist. The text is the reason.
     Missing(String),
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Facts {
 
 /// A service that a reference document describes.
 struct Described<'a> {
-    /// Name of the reference document.
+    /// Name of the reference document of the service.
     slug: &'a str,
     title: &'a str,
     /// Id for clients.
@@ -131,14 +131,14 @@ impl Facts {
             .replace("{{version}}", VERSION)
             .replace("{{count}}", &self.services.len().to_string())
             .replace("{{builtin}}", &self.built_in_rows())
-            // Replaced last, because these lists contain text from other users, which may look like
-            // a placeholder.
+            // These placeholders are replaced last, because the inserted lists contain text from
+            // other users. Such a text may look like a placeholder.
             .replace("{{services}}", &services)
             .replace("{{public}}", &self.list_public());
         Some(text)
     }
 
-    /// Returns the services with a reference. The services of the server come first.
+    /// Returns the services with a reference document. The services of the server come first.
     fn described(&self) -> Vec<Described<'_>> {
         let mut found = Vec::new();
         let all = || {
@@ -295,7 +295,7 @@ impl Facts {
         sections.collect::<Vec<_>>().join("\n")
     }
 
-    /// Writes the reference of a service.
+    /// Writes the reference document of a service.
     fn reference(&self, service: &Described<'_>) -> String {
         let functions = functions(service.record);
         let workspace = self.workspace.as_deref().unwrap_or("public");

@@ -1,5 +1,5 @@
-//! Documents for agents at `/{workspace}/agent-skills/…`, in the format of Agent Skills: they
-//! describe the use of this server and of the services of a workspace.
+//! Serves documents for agents at `/{workspace}/agent-skills/…`, in the format of Agent Skills. The
+//! documents describe the use of this server and of the services of a workspace.
 //!
 //! The documents are created on request from the records that the requester may see.
 //! `/ws/agent-skills/…` has documents without a workspace, for everybody.
@@ -31,8 +31,9 @@ const EXPANSION: usize = 8;
 const STANDING: usize = 128 * 1024;
 const MARKDOWN: &str = "text/markdown; charset=utf-8";
 
-/// Returns the service `public/agent-skills`, by which programs find the documents. The service
-/// redirects to the documents, because it does not know which records its callers may see.
+/// Returns the service `public/agent-skills`, which programs use to find the documents. The service
+/// redirects to the URL of the documents instead of returning them, because the service does not
+/// know which records its callers may see.
 pub(crate) fn service(base_url: &str) -> Service {
     let base = base_url.to_owned();
     let default = Method::new("default", move |call: IncomingCall| {

@@ -36,7 +36,7 @@ pub(super) fn archive(files: &[(String, String)]) -> Vec<u8> {
     out
 }
 
-/// The fields that the head of a file and its entry in the directory share.
+/// Returns the fields that a file header and the directory entry of the file have in common.
 struct Entry<'a> {
     name: &'a str,
     crc: u32,

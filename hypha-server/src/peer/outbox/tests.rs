@@ -60,7 +60,7 @@ async fn a_small_frame_passes_a_lane_that_has_filled_its_share() {
     while let Ok(None) = outbox.queue_now(A, Outgoing::Binary(frame(100_000).into())) {}
     assert!(blocks(outbox.send(A, frame(100_000))).await);
     outbox.send(B, frame(100)).await.unwrap();
-    // The frame does not wait for all earlier frames.
+    // The small frame does not wait until all earlier frames are sent.
     let first = taken(&mut queue).await;
     assert!(first.contains(&(B, 100)), "{first:?}");
 }

@@ -1,4 +1,4 @@
-//! The accounts of users in Redis: one hash, with atomic changes.
+//! Stores the accounts of users in one Redis hash, and changes them atomically.
 
 use std::sync::LazyLock;
 
@@ -8,12 +8,12 @@ use ::redis::aio::ConnectionManager;
 use super::script::Script;
 use crate::registry::{AccountChange, RegistryError};
 
-/// Key of the hash. The Python server does not use this hash, because it stores its accounts
-/// elsewhere.
+/// Key of the hash. The Python server does not use this hash, because the Python server stores its
+/// accounts elsewhere.
 const ACCOUNTS: &str = "hypha-server:accounts";
 
-/// Replaces the field ARGV[1] by ARGV[3] if its value is ARGV[2]. An empty string means that the
-/// field does not exist. ARGV[4] is the maximum number of fields.
+/// A script that sets the field ARGV[1] to ARGV[3] if the current value of the field is ARGV[2]. An
+/// empty string means that the field does not exist. ARGV[4] is the maximum number of fields.
 static CHANGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         local present = redis.call('HGET', KEYS[1], ARGV[1]) or ''

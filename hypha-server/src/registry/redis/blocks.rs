@@ -1,4 +1,4 @@
-//! The blocks of users and IP addresses in Redis: one hash of JSON strings, by key.
+//! Stores the blocks of users and IP addresses in one Redis hash. The values are JSON strings.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// Returns the blocks, and removes expired blocks.
+/// Returns the blocks that have not expired. Removes expired blocks from Redis.
 pub(super) async fn all(
     mut connection: ConnectionManager,
     now: u64,

@@ -1,14 +1,17 @@
 //! Keeps indexes of the records in Redis, so that a search reads only the records that it returns.
 //!
-//! Each workspace has a hash of its records, by `client:name`, and a sorted set of groups. The
-//! members of the set are `property NUL value NUL client:name`, in the order of their bytes. So a
-//! range of the set contains all records of a client, a name, a type or an app. One hash counts the
-//! bytes of the records of each client, of each workspace and in total. One set per server contains
-//! the records that its connections own.
+//! Each workspace has a hash and a sorted set. The hash contains the records of the workspace, by
+//! `client:name`. The sorted set contains groups of records. Its members are `property NUL value
+//! NUL client:name`, in the order of their bytes, so a range of the set contains all records of a
+//! client, a name, a type or an app.
 //!
-//! Scripts change records and indexes atomically. Servers with indexes make all changes by these
-//! scripts. The scripts read keys that are not among their `KEYS`, so they need a single Redis, not
-//! Redis Cluster.
+//! One hash for all workspaces counts the bytes of the records of each client, of each workspace
+//! and in total. For each server, one set contains the records that the connections of this server
+//! own.
+//!
+//! Scripts change the records and the indexes atomically. Servers with indexes make all changes
+//! with these scripts. The scripts read keys that are not among their `KEYS`, so they need a single
+//! Redis, not Redis Cluster.
 //!
 //! The Python server does not maintain the indexes, and neither do earlier versions of this server.
 //! While such a server is part of the cluster, a key with an expiry marks the cluster as mixed, and
@@ -24,21 +27,24 @@ use super::script::Script;
 use super::{ALIVE, OWNER, RECORDS_AT_ONCE};
 use crate::registry::{RecordLimits, RegistryError, ServicePattern};
 
-/// Prefix of the keys of the indexes. No workspace has a slash in its id, so none of these keys
-/// looks like data of a workspace, which the Python server removes together with the workspace.
+/// Prefix of the keys of the indexes. No workspace id contains a slash, so the Python server does
+/// not mistake these keys for data of a workspace. The Python server removes such data together
+/// with the workspace.
 const PREFIX: &str = "hypha-server/index:";
-/// The key of the leader among the Python servers. One of these servers acquires the key before it
-/// serves any client, and renews it, so the key shows that a Python server is part of the cluster.
+/// The key that the leader among the Python servers holds. One of these servers acquires the key
+/// before it serves any client, and renews the key. The key therefore shows that a Python server is
+/// part of the cluster.
 pub(super) const LEASE: &str = "hypha:leader";
 /// The set of the ids of the servers that keep the indexes.
 pub(super) const INDEXED: &str = "hypha-server/index:servers";
-/// Time for which searches scan after a server without indexes was last seen. Longer than the
-/// default interval at which records of absent clients are removed. Until this removal, records of
-/// that server may be in no index.
+/// Time for which searches scan all keys after a server without indexes was last seen. This time is
+/// longer than the default interval at which records of absent clients are removed. Until this
+/// removal, records of that server may be in no index.
 const MIXED_FOR: Duration = Duration::from_secs(900);
 
-/// Lua functions that all scripts share. An entry is a field in the hash of a workspace. Its value
-/// contains the bytes, whether the service is a singleton, the server, and the key of the record.
+/// Lua functions that all scripts share. In these functions, an entry is a field in the hash of a
+/// workspace. The value of an entry contains the size of the record in bytes, whether the service
+/// is a singleton, the server, and the key of the record.
 const COMMON: &str = r#"
 local function mixed()
     return redis.call('EXISTS', LEASE, PREFIX .. 'mixed') > 0
@@ -122,10 +128,10 @@ local function forget(key)
 end
 "#;
 
-/// Returns whether searches must scan, and the members that may match, with their entries. Reads
-/// only the smallest group that contains all matches. Arguments: a flag to list the members even if
-/// searches must scan; the workspace; the values of the client, name, type, app and `public`, where
-/// `*` stands for any value.
+/// A script that returns whether searches must scan, and the members of the index that may match,
+/// with their entries. Reads only the smallest group that contains all matches. Arguments: a flag
+/// to list the members even if searches must scan; the workspace; the values of the client, the
+/// name, the type, the app and `public`, where `*` stands for any value.
 const LIST: &str = r#"
 local is_mixed = mixed()
 if is_mixed and ARGV[1] == '0' then return {1, {}} end
@@ -160,16 +166,16 @@ end
 return {flag, listed}
 "#;
 
-/// Returns the fields of the records at the keys, in the order of the keys.
+/// A script that returns the fields of the records at the keys, in the order of the keys.
 const READ: &str = r#"
 local records = {}
 for i, key in ipairs(KEYS) do records[i] = fields_of(key) end
 return records
 "#;
 
-/// Returns whether searches must scan, and the current keys and fields of the members' records,
-/// without the records of dead servers. The arguments are the id of this server, the workspace and
-/// the members.
+/// A script that returns whether searches must scan, and the current key and fields of each
+/// member's record, without the records of dead servers. The arguments are the id of this server,
+/// the workspace and the members.
 const FETCH: &str = r#"
 if mixed() then return {1, {}, {}} end
 local keys, records = {}, {}
@@ -196,11 +202,11 @@ end
 return {0, keys, records}
 "#;
 
-/// Stores a record, unless a limit or a singleton forbids it.
+/// A script that stores a record, unless a limit or a singleton forbids it.
 ///
 /// The first key is the key of the record, and the other keys are former keys of the service.
-/// Arguments: a flag to store the record even if searches must scan; the id; the bytes; a flag for
-/// a singleton; the server; the four limits; the fields.
+/// Arguments: a flag to store the record even if searches must scan; the id; the size in bytes; a
+/// flag for a singleton; the server; the four limits; the fields.
 const PUT: &str = r#"
 if ARGV[1] == '0' and mixed() then return 'mixed' end
 local id, key = ARGV[2], KEYS[1]
@@ -246,12 +252,12 @@ enter(workspace, member, client, name, entry)
 return replaced and 'replaced' or 'new'
 "#;
 
-/// Removes records. Returns the keys of the removed records.
+/// A script that removes records. Returns the keys of the removed records.
 ///
 /// The argument is the connection that has ended, or an empty string for any connection. Every
-/// client registers its built-in service first. If that service is among the records and belongs to
-/// another connection by now, the client has reconnected, and only the records of the ended
-/// connection are removed.
+/// client registers its built-in service first. If the record of that service is among the records
+/// but now belongs to another connection, the client has reconnected. The script then removes only
+/// the records of the ended connection.
 const REMOVE: &str = r#"
 local owner, moved, removed = ARGV[1], false, {}
 for _, key in ipairs(KEYS) do
@@ -274,9 +280,9 @@ end
 return removed
 "#;
 
-/// Removes some of the records of a server that has ended. Returns the number of examined records,
-/// and the addresses of their clients. The number is 0 if no record is left. The arguments are the
-/// server and the number of records per step.
+/// A script that removes some of the records of a server that has ended. Returns the number of
+/// examined records, and the addresses of the clients that own these records. The number is 0 if no
+/// record is left. The arguments are the server and the number of records per step.
 const REMOVE_SERVER: &str = r#"
 local set, clients = PREFIX .. 'server:' .. ARGV[1], {}
 local found = redis.call('SRANDMEMBER', set, ARGV[2])
@@ -325,13 +331,13 @@ pub(super) struct NewRecord<'a> {
     /// Size of the encoded record, which the limits count.
     pub(super) bytes: usize,
     pub(super) singleton: bool,
-    /// Id of the server of the connection that owns the record.
+    /// Id of the server to which the record's owner, a connection, belongs.
     pub(super) server: &'a str,
     /// Name and value of each field.
     pub(super) fields: Vec<(&'static str, String)>,
 }
 
-/// An entry of the indexes: a record that may match.
+/// An entry of the indexes. Each entry stands for a record that may match a search.
 pub(super) struct Entry {
     /// `client:name`.
     pub(super) member: String,
@@ -344,12 +350,12 @@ pub(super) struct Entry {
 /// Names and values of the fields of a record.
 pub(super) type Fields = Vec<(String, String)>;
 
-/// The fields of a record as Redis returns them. Other programs also write to this Redis, so a
-/// field may contain invalid UTF-8.
+/// The fields of a record in the form in which Redis returns them. Other programs also write to
+/// this Redis, so a field may contain invalid UTF-8.
 type Raw = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Converts fields to strings. If a field is not UTF-8, returns only the id: the record is then
-/// skipped and logged.
+/// Converts fields to strings. If a field is not UTF-8, returns only the id. The record then counts
+/// as invalid, and is skipped and logged.
 fn texts(raw: Raw) -> Fields {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
     let fields: Option<Fields> = raw
@@ -363,8 +369,8 @@ fn texts(raw: Raw) -> Fields {
     })
 }
 
-/// Returns the value of the group that a part of a pattern selects. Returns `*` if the part has a
-/// wildcard and selects no group.
+/// Returns the value with which a part of a pattern selects a group. Returns `*` if the part
+/// contains a wildcard, because such a part selects no group.
 fn literal(part: &str) -> String {
     let any = part.contains('*');
     if any { "*".to_owned() } else { part.to_owned() }
@@ -381,7 +387,7 @@ fn entry(member: String, text: &str) -> Option<Entry> {
     })
 }
 
-/// The indexes, as a connection and the scripts that read and change them.
+/// A connection to Redis, with the scripts that read and change the indexes.
 pub(super) struct Index {
     connection: ConnectionManager,
     list: Script,
@@ -411,8 +417,9 @@ impl Index {
         }
     }
 
-    /// Returns the entries of a workspace that may match, or `None` if searches must scan and
-    /// `anyway` is false. `kind` and `app` are the escaped type and app of the pattern, as in keys.
+    /// Returns the entries of a workspace that may match the pattern. If searches must scan and
+    /// `anyway` is false, returns `None`. `kind` and `app` are the type and the app of the pattern,
+    /// escaped as in keys.
     pub(super) async fn list(
         &self,
         pattern: &ServicePattern,
@@ -456,8 +463,8 @@ impl Index {
         Ok(records.into_iter().map(texts).collect())
     }
 
-    /// Returns the key and fields of the records of these members, without the records of dead
-    /// servers, or `None` if searches must scan.
+    /// Returns the keys and the fields of the records of these members, without the records of dead
+    /// servers. Returns `None` if searches must scan.
     pub(super) async fn fetch(
         &self,
         server: &str,
@@ -473,13 +480,13 @@ impl Index {
         Ok((!mixed).then(|| keys.into_iter().zip(records).collect()))
     }
 
-    /// Stores a record. `former` are the previous keys of the service. If `former` is given, the
-    /// record is stored even if searches must scan, and these keys are removed.
+    /// Stores a record. `former` contains the previous keys of the service. If `former` is given,
+    /// the script stores the record even if searches must scan, and removes these keys.
     ///
     /// # Errors
     ///
-    /// Fails if Redis does not respond. A refusal because of a limit or a singleton is a result,
-    /// not an error.
+    /// Fails if Redis does not respond. If a limit or a singleton forbids the record, the method
+    /// returns this as a result, not as an error.
     pub(super) async fn put(
         &self,
         record: &NewRecord<'_>,
@@ -521,8 +528,8 @@ impl Index {
         })
     }
 
-    /// Removes records atomically. If `owner` is given, removes only records of that connection,
-    /// which has ended. Returns the keys of the removed records.
+    /// Removes records atomically. `owner` is a connection that has ended. If `owner` is given,
+    /// removes only records of this connection. Returns the keys of the removed records.
     pub(super) async fn remove(
         &self,
         keys: &[String],
@@ -554,8 +561,8 @@ impl Index {
         }
     }
 
-    /// Stores in Redis, for the time [`MIXED_FOR`], that a server without indexes is part of the
-    /// cluster.
+    /// Stores in Redis that a server without indexes is part of the cluster. The information
+    /// expires after [`MIXED_FOR`].
     pub(super) async fn note_mixed(&self) -> Result<(), RegistryError> {
         let mut connection = self.connection.clone();
         let life = MIXED_FOR.as_secs();

@@ -5,15 +5,15 @@ use std::sync::OnceLock;
 use ::redis::aio::ConnectionManager;
 use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, cmd};
 
-/// A script that is sent to Redis once and then called by its hash. Redis computes the hash,
-/// whereas the script type of the client library would need a SHA-1 library.
+/// A Lua script. The script is sent to Redis once, and then called by its hash. Redis computes the
+/// hash, whereas the script type of the client library would need a SHA-1 library.
 pub(super) struct Script {
     code: String,
     hash: OnceLock<String>,
 }
 
 impl Script {
-    /// Creates a script from pieces of code. Sends no command.
+    /// Creates a script from pieces of code. Sends no command to Redis.
     pub(super) fn new(pieces: &[&str]) -> Script {
         Script {
             code: pieces.concat(),
@@ -26,7 +26,8 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// Fails if Redis does not respond, the script fails, or its result is not a `T`.
+    /// Fails if Redis does not respond, if the script fails, or if the result cannot be converted
+    /// to `T`.
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         connection: &mut ConnectionManager,

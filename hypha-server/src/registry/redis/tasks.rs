@@ -1,4 +1,5 @@
-//! The task queues in Redis: lists with the names and the order of the Python server.
+//! Stores task queues in Redis, as lists with the same names and the same order as in the Python
+//! server.
 
 use std::sync::LazyLock;
 
@@ -9,11 +10,12 @@ use super::script::Script;
 use super::{RegistryError, WORKSPACES};
 use crate::registry::tasks::{full, task_bytes};
 
-/// Bytes of the tasks of each workspace, by its id.
+/// Key of the hash that counts the bytes of the tasks of each workspace, by the id of the
+/// workspace.
 const BYTES: &str = "hypha-server:queue-bytes";
 
-/// Adds the task ARGV[2] to the list KEYS[1] of the workspace ARGV[1]. ARGV[3] is the size that is
-/// counted for the task, and ARGV[4] is the limit of the workspace, both in bytes.
+/// A script that adds the task ARGV[2] to the list KEYS[1] of the workspace ARGV[1]. ARGV[3] is the
+/// size that is counted for the task, and ARGV[4] is the limit of the workspace, both in bytes.
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         if redis.call('HEXISTS', KEYS[4], ARGV[1]) == 0 then return 2 end
@@ -26,8 +28,8 @@ static PUSH: LazyLock<Script> = LazyLock::new(|| {
     "])
 });
 
-/// Removes and returns the first task of the list. ARGV[2] is the size that is counted for a task
-/// in addition to its string.
+/// A script that removes and returns the first task of the list. ARGV[2] is the size that is
+/// counted for a task in addition to its string.
 static POP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         local task = redis.call('RPOP', KEYS[1])
@@ -39,7 +41,7 @@ static POP: LazyLock<Script> = LazyLock::new(|| {
     "])
 });
 
-/// Removes the lists of a workspace.
+/// A script that removes the lists of a workspace.
 static REMOVE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[r"
         for _, list in ipairs(redis.call('SMEMBERS', KEYS[2])) do redis.call('DEL', list) end

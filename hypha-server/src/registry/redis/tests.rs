@@ -11,10 +11,11 @@ use hypha_rpc::workspace::Visibility;
 use super::*;
 use crate::settings::Limits;
 
-/// A Redis that belongs to one test.
+/// A Redis server that belongs to one test.
 struct Redis {
     process: Child,
-    /// A socket instead of a port, because two tests could choose the same port.
+    /// The server listens on a socket instead of a port, because two tests could choose the same
+    /// port.
     socket: PathBuf,
 }
 
@@ -27,7 +28,7 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// Starts Redis. Returns `None`, after a message, if Redis is not installed.
+    /// Starts Redis. If Redis is not installed, prints a message and returns `None`.
     async fn start() -> Option<Redis> {
         let name = format!("redis-{}.sock", hypha_wire::random_id());
         let socket = std::env::temp_dir().join(name);
@@ -68,7 +69,7 @@ impl Redis {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    /// Returns the registry of a server after its first beat.
+    /// Returns the registry of a server that has sent its first beat.
     async fn server(&self, id: &str) -> RedisRegistry {
         self.server_with(id, RecordLimits::from(&Limits::default()))
             .await
@@ -78,7 +79,7 @@ impl Redis {
         let connection = self.client().get_connection_manager().await.unwrap();
         let registry = RedisRegistry::new(connection, id, limits, Arc::default());
         registry.beat().await.unwrap();
-        // The servers of a test beat only once, so their keys must not expire.
+        // The servers of a test send only one beat, so their keys must not expire.
         let mut connection = self.connect().await;
         let alive = format!("{ALIVE}{id}");
         connection.persist::<_, ()>(alive).await.unwrap();
@@ -92,7 +93,7 @@ impl Redis {
         keys
     }
 
-    /// The keys of the indexes of records.
+    /// Returns the keys of the indexes of records.
     async fn indexes(&self) -> Vec<String> {
         let mut keys = self.keys("hypha-server/index:*").await;
         keys.retain(|key| !key.ends_with(":servers") && !key.ends_with(":mixed"));
@@ -108,7 +109,7 @@ impl Redis {
             .unwrap();
     }
 
-    /// Writes a record like a Python server.
+    /// Writes a record in the way a Python server does.
     async fn put_original(&self, service: &ServiceInfo) {
         let mut connection = self.connect().await;
         let key = key_of(service);
@@ -280,7 +281,7 @@ async fn a_singleton_excludes_services_with_its_name() {
         assert!(refused(&info("w/a:x")).await, "{original}");
         assert!(refused(&single("w/b:y")).await, "{original}");
     }
-    // A record of a client of the Python server conflicts as well.
+    // A record of a client of the Python server also causes a conflict.
     redis.put_original(&single("w/python:z")).await;
     assert!(refused(&info("w/a:z")).await);
 }
@@ -321,7 +322,7 @@ async fn records_beyond_a_limit_are_refused_by_name() {
             assert!(error.contains(&id) && error.contains(owner), "{error}");
         }
     }
-    // A removed record makes room.
+    // After a record is removed, there is room for another record.
     assert!(registry.remove_service("v/a:0").await.unwrap());
     put(&registry, &info("u/a:0")).await.unwrap();
 
@@ -534,7 +535,7 @@ async fn records_of_a_server_without_indexes_are_found_and_removed() {
     assert_eq!(redis.keys("services:*").await, [""; 0]);
 }
 
-/// Number of calls of a command so far.
+/// Returns how often a command was called so far.
 async fn calls(connection: &mut MultiplexedConnection, command: &str) -> u64 {
     let mut asked = cmd("INFO");
     let stats: String = asked
@@ -578,7 +579,7 @@ async fn a_search_reads_only_the_records_that_it_returns() {
         set(&mut pattern);
         let read = calls(&mut connection, "hgetall").await;
         assert_eq!(find(&registry, &pattern).await.len(), expected);
-        // One more call, for the list of the whole workspace.
+        // The list of the whole workspace needs one more call.
         let read = calls(&mut connection, "hgetall").await - read;
         assert!(read <= expected as u64 + 1, "{pattern:?}: {read}");
     }

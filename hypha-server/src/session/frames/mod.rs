@@ -1,16 +1,18 @@
-//! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
+//! Reads and writes WebSocket frames (RFC 6455, section 5) for a server.
 //!
-//! The [`Reader`] reads a large message into separate memory, and the [`Writer`] writes the message
-//! from there, after a new first segment. WebSocket libraries accept a message only in one piece,
-//! so the server would have to copy the message to replace its first segment. The libraries also
-//! keep a buffer of the size of the largest message for each connection.
+//! The [`Reader`] reads a large message into separate memory. The [`Writer`] writes a new first
+//! segment, and then the rest of the message from that memory. WebSocket libraries accept a message
+//! only in one piece, so with a library the server would have to copy the message to replace its
+//! first segment. The libraries also keep a buffer of the size of the largest message for each
+//! connection.
 //!
-//! `websocket` is the only caller. All memory beyond the standing charge of a connection is charged
-//! to the account of the reader before it is allocated.
+//! Only the module `websocket` uses this module. The server charges a fixed amount of memory for
+//! each connection. All memory that this module needs beyond that amount is charged to the account
+//! of the reader before it is allocated.
 //!
-//! Measured on 2026-11-29 with a relay that stamps messages like the router, on two cores under
-//! other load. Each value is the median of 8 rounds; the best round is in brackets. CPU times are
-//! those of the relay.
+//! This module and two libraries were measured on 2026-11-29 with a relay that changes and forwards
+//! messages like the router, on two cores under other load. Each value is the median of 8 rounds,
+//! with the best round in brackets. The CPU times are those of the relay.
 //!
 //! | | this module | fastwebsockets 0.10 | tokio-websockets 0.13 |
 //! | --- | --- | --- | --- |
@@ -39,22 +41,23 @@ use crate::peer::Progress;
 const BUFFER_MIN: usize = 2 * 1024;
 /// Maximum size of the read buffer of a connection, in bytes.
 const BUFFER_MAX: usize = 64 * 1024;
-/// Size of the read buffer that the standing charge of a connection covers, in bytes.
+/// Size of a read buffer that needs no charge of its own, in bytes. The server charges a fixed
+/// amount of memory for each connection, and this amount covers such a buffer.
 const BUFFER_COVERED: usize = 8 * 1024;
-/// Frames above this size, in bytes, are read into separate memory, which is freed with the
-/// message. A slice of the read buffer would keep the whole buffer alive.
+/// Size above which a frame is read into separate memory, in bytes. This memory is freed with the
+/// message. A slice of the read buffer would keep the whole buffer alive instead.
 const SEPARATE: usize = 16 * 1024;
-/// Maximum memory reserved initially for a declared length, in bytes, unless the previous frame was
-/// larger. More is reserved as data arrives. Clients cut large messages into chunks of 256 KiB,
-/// which fit including their heads.
+/// Maximum memory that is reserved when the head of a frame declares a length, in bytes, unless the
+/// previous frame was larger. More memory is reserved as data arrives. Clients cut large messages
+/// into chunks of 256 KiB, and such a chunk fits together with its head.
 const RESERVE_FIRST: usize = 320 * 1024;
-/// Factor by which the memory of a frame grows. Large, because each step copies: a message of 16
-/// MiB needs two steps.
+/// Factor by which the memory of a frame grows. The factor is large, because each growth copies the
+/// frame: a message of 16 MiB grows only twice.
 const GROWTH: usize = 8;
 /// Payloads up to this size, in bytes, are combined with their neighbors into one write. Larger
 /// payloads are written without a copy.
 const COPY_MAX: usize = 8 * 1024;
-/// Size of the combined frames that triggers a write, in bytes.
+/// Size of the combined frames above which they are written, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
 /// Capacity of the write buffer that an idle connection keeps, in bytes.
 const KEEP_MAX: usize = 4 * 1024;
@@ -68,7 +71,8 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// A message or control frame that has arrived. A message of several frames is joined.
+/// A message or control frame that has arrived. If a message consists of several frames, this is
+/// the whole message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// A text message.
@@ -79,11 +83,12 @@ pub(super) enum Incoming {
     Ping(Bytes),
     /// A pong.
     Pong,
-    /// A close frame, with its code if that code may be sent back.
+    /// A close frame. Contains the close code if the server may send this code back.
     Close(Option<u16>),
 }
 
-/// The reason why nothing more can be read. After an error, the reader can only discard bytes.
+/// The reason why the reader can read no more messages. After an error, the reader can only discard
+/// bytes.
 #[derive(Debug)]
 pub(super) enum ReadError {
     /// I/O error of the connection.
@@ -105,7 +110,7 @@ impl From<OverBudget> for ReadError {
 /// The head of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy)]
 struct Head {
-    /// Whether the frame ends its message (bit FIN).
+    /// Whether the frame is the last frame of its message (bit FIN).
     last: bool,
     /// The opcode.
     kind: u8,
@@ -121,13 +126,15 @@ pub(super) struct Reader<R> {
     buffer: BytesMut,
     /// Capacity to reserve in `buffer` before the next read.
     room: usize,
-    /// The frame whose payload is incomplete, with its separate memory if it is large.
+    /// The frame of which only a part of the payload has arrived. A large frame has separate
+    /// memory.
     begun: Option<(Head, Option<Own>)>,
-    /// The unfinished message of several frames: its opcode, its payload so far and its charge.
+    /// The unfinished message that consists of several frames: its opcode, the payload that has
+    /// arrived so far, and the charge for its memory.
     message: Option<(u8, BytesMut, Option<Charge>)>,
-    /// The complete frame that continues `message`, until there is memory for the frame and the
-    /// message together. Stored here instead of in a local variable, so that dropping the future of
-    /// `next` does not lose the frame.
+    /// The complete frame that continues `message`. The frame stays here until there is memory for
+    /// the frame and the message together. It is stored in this field instead of in a local
+    /// variable, so that it is not lost if the future of `next` is dropped.
     joining: Option<(Head, Bytes)>,
     /// Maximum size of a message, in bytes.
     limit: usize,
@@ -136,17 +143,17 @@ pub(super) struct Reader<R> {
     buffer_charge: Option<Charge>,
     /// Length of the latest large frame, because the next large frame probably has the same length.
     expected: usize,
-    /// Charge for the last message that `next` has returned, if that message is large. While
+    /// If the last message that `next` has returned is large, the charge for this message. While
     /// `joining` is set, the charge for the frame in `joining`.
     charge: Option<Charge>,
 }
 
-/// Memory of one large frame. All of it is charged.
+/// Memory of one large frame, with the charge for all of this memory.
 type Own = (BytesMut, Charge);
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// Creates a reader. `buffered` contains bytes that were already read from `io`. A message may
-    /// have up to `limit` bytes, and its memory is charged to `account`.
+    /// have up to `limit` bytes. The memory of messages is charged to `account`.
     pub(super) fn new(io: R, buffered: Bytes, limit: usize, account: Account) -> Reader<R> {
         Reader {
             io,
@@ -163,8 +170,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Sets the maximum size of a message, and the account to which later messages are charged.
-    /// Called after the client is admitted.
+    /// Sets the maximum size of a message, and the account to which later messages are charged. The
+    /// session calls this method after the client is admitted.
     pub(super) fn admit(&mut self, limit: usize, account: Account) {
         self.limit = limit;
         self.account = account;
@@ -181,8 +188,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.charge = None;
     }
 
-    /// Takes the charge for the memory of the last message that [`next`](Self::next) has returned,
-    /// if that message is large. A charge that is not taken is released with the next message.
+    /// Takes the charge for the last message that [`next`](Self::next) has returned, if that
+    /// message is large. If the caller does not take the charge, it is released when the next
+    /// message arrives.
     pub(super) fn take_charge(&mut self) -> Option<Charge> {
         self.charge.take()
     }
@@ -190,7 +198,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Returns the next message or control frame, or `None` if the peer has closed the socket.
     /// Control frames between the frames of a message are returned as they arrive.
     ///
-    /// While the account is exhausted, waits for memory and reads nothing.
+    /// While the account is exhausted, the reader waits for memory and reads nothing.
     ///
     /// # Errors
     ///
@@ -245,8 +253,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             None if self.buffer.len() >= head.length => {
                 let payload = self.buffer.split_to(head.length);
-                // Copied, because a slice would keep the whole buffer alive while the message
-                // waits. For small messages the copy is not worthwhile.
+                // The payload is copied, because a slice would keep the whole buffer alive while
+                // the message waits. For small messages, the copy is not worthwhile.
                 let payload = match payload.len() > COPY_MAX {
                     true => BytesMut::from(&payload[..]),
                     false => payload,
@@ -262,9 +270,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(Some((head, payload.freeze(), charge)))
     }
 
-    /// Takes the head of a frame from the buffer, if the head is complete, and checks the head. The
-    /// limit is checked here, so that a frame above the limit is refused before its payload is
-    /// read.
+    /// Takes the head of a frame from the buffer and checks it. Returns `None` if the head is
+    /// incomplete. This method also checks the size limit, so that a frame above the limit is
+    /// refused before its payload is read.
     fn head(&mut self) -> Result<Option<Head>, ReadError> {
         let [first, second, ..] = self.buffer[..] else {
             return Ok(None);
@@ -322,8 +330,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Returns the control frame, or the message that a frame completes. Returns `None` if the
-    /// message continues.
+    /// Handles a complete frame. Returns the frame if it is a control frame, and the message if the
+    /// frame completes a message. Returns `None` if the message continues.
     fn incoming(
         &mut self,
         head: Head,
@@ -333,8 +341,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         match head.kind {
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                // Filtered, because the server sends the code back, and reserved codes must never
-                // be sent (RFC 6455, section 7.4).
+                // Invalid codes are removed: the server sends the code back, and reserved codes
+                // must never be sent (RFC 6455, section 7.4).
                 let code = code.filter(|code| matches!(code, 1000..1004 | 1007..1015 | 3000..5000));
                 Ok(Some(Incoming::Close(code)))
             }
@@ -342,7 +350,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             PONG => Ok(Some(Incoming::Pong)),
             CONTINUATION => {
                 self.joining = Some((head, payload));
-                // Kept until `join` has copied the payload into the message.
+                // The charge is kept until `join` has copied the payload into the message.
                 self.charge = charge;
                 Ok(None)
             }
@@ -354,13 +362,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Appends the frame in `joining` to the message that it continues. Waits for memory first.
-    /// Returns the message if the message is complete.
+    /// Waits for memory, and appends the frame in `joining` to the message that the frame
+    /// continues. If the message is now complete, returns the message.
     ///
     /// # Cancellation
     ///
-    /// Nothing is changed before the memory is charged, so the next call starts again. A charge
-    /// that has already grown stays with the message.
+    /// The method changes nothing before the memory is charged, so the next call starts again. If
+    /// the charge of the message has already grown, the message keeps the larger charge.
     async fn join(&mut self) -> Result<Option<Incoming>, ReadError> {
         let (Some((_, message, charge)), Some((_, more))) = (&mut self.message, &self.joining)
         else {
@@ -369,8 +377,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let needed = message.len() + more.len();
         if needed > message.capacity() {
             let capacity = needed.max((2 * message.capacity()).min(self.limit));
-            // Small messages are not charged, see `SEPARATE`. The capacity at least doubles,
-            // because a message of many frames would otherwise be copied with each frame.
+            // Small messages are not charged; see `SEPARATE`. The capacity at least doubles,
+            // because otherwise each frame of a message of many frames would cause another copy.
             if capacity > SEPARATE {
                 let charged = charge.as_ref().map_or(0, Charge::bytes);
                 let missing = capacity.saturating_sub(charged);
@@ -414,12 +422,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Reads more bytes into the memory of an incomplete large frame, or else into the buffer.
-    /// Returns false at the end of the stream.
+    /// Reads more bytes. If a large frame is incomplete, reads into the memory of this frame, and
+    /// otherwise into the buffer. Returns false at the end of the stream.
     ///
     /// # Cancellation
     ///
-    /// Bytes that were read are in `begun` or `buffer`, so dropping the future loses no bytes.
+    /// The bytes that were read are stored in `begun` or `buffer`, so no bytes are lost if the
+    /// future is dropped.
     async fn fill(&mut self) -> Result<bool, ReadError> {
         if let Some((head, own)) = &mut self.begun
             && head.length > SEPARATE
@@ -428,9 +437,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             let own = match own {
                 Some(own) => own,
                 None => {
-                    // Reserves more than `first` only if no other account has to wait or is
-                    // evicted, because the client declares the length, and the declaration may be
-                    // false.
+                    // The client declares the length, and the declaration may be false. Therefore
+                    // more than `first` is reserved only if no other account then has to wait or is
+                    // evicted.
                     let first = length.min(RESERVE_FIRST);
                     let hoped = length.min(self.expected).max(first);
                     let charge = match self.account.charge_spare(hoped) {
@@ -446,8 +455,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if own.0.len() == own.0.capacity() {
                 grow(own, length).await?;
             }
-            // Limited, so that bytes of the next frame stay in the socket instead of being read
-            // into this memory.
+            // The read is limited, so that bytes of the next frame stay in the socket instead of
+            // being read into this memory.
             let missing = length - own.0.len();
             let read = self.io.read_buf(&mut (&mut own.0).limit(missing)).await;
             return Ok(read.map_err(|_| ReadError::Io)? > 0);
@@ -457,7 +466,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             None => self.room,
         };
         if self.buffer.is_empty() {
-            // Newly allocated, because the old memory may be as large as the largest frame was.
+            // The buffer is allocated anew, because the old memory may be as large as the largest
+            // frame was.
             self.buffer = BytesMut::with_capacity(wanted);
         } else {
             self.buffer.reserve(wanted);
@@ -465,8 +475,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let room = self.buffer.capacity() - self.buffer.len();
         let read = self.io.read_buf(&mut self.buffer).await;
         let count = read.map_err(|_| ReadError::Io)?;
-        // Shrinks only after a read that uses less than a quarter, so that the size does not
-        // alternate between two values.
+        // The buffer shrinks only after a read that uses less than a quarter of it, so that the
+        // size does not alternate between two values.
         if count == room {
             self.set_room((self.room * 2).min(BUFFER_MAX));
         } else if count < self.room / 4 {
@@ -500,7 +510,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// Increases the memory of a frame of `length` bytes. Waits until all of it is charged.
+/// Grows the memory of a frame of `length` bytes. Waits until the larger memory is charged.
 async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
     let larger = length.min(own.capacity().saturating_mul(GROWTH));
     let missing = larger.saturating_sub(charge.bytes());
@@ -514,7 +524,8 @@ async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
 /// Unmasks a payload, eight bytes at a time.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
-    // In native byte order, so that the result is the same on machines of both byte orders.
+    // The conversions use the native byte order, so that the result is the same on machines with
+    // either byte order.
     let key = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
@@ -525,7 +536,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// The reason why nothing more can be written.
+/// The reason why the writer can write no more frames.
 #[derive(Debug)]
 pub(super) enum WriteError {
     /// I/O error of the connection.
@@ -544,14 +555,16 @@ impl From<io::Error> for WriteError {
 ///
 /// # Cancellation
 ///
-/// If one of the futures is dropped, the next call continues at the same byte, so no frame is cut.
+/// If the future of a method is dropped, the next call continues at the same byte, so no frame is
+/// cut.
 pub(super) struct Writer<W> {
     io: W,
-    /// Bytes to write next: heads of frames, and small payloads.
+    /// Bytes to write next. They consist of heads of frames and small payloads.
     joined: BytesMut,
     /// A large payload to write after `joined`.
     large: Bytes,
-    /// Write timeout. Restarts with each partial write, so that a slow peer is not disconnected.
+    /// Write timeout. The timeout restarts with each partial write, so that a slow peer is not
+    /// disconnected.
     write_timeout: Duration,
     /// Reports partial writes to the senders that wait for this peer.
     progress: Option<Progress>,
@@ -574,8 +587,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.progress = Some(progress);
     }
 
-    /// Queues a text frame. Like all methods that queue a frame, this method first writes earlier
-    /// frames if many bytes are queued.
+    /// Queues a text frame. If many bytes are already queued, writes the earlier frames first, like
+    /// all methods that queue a frame.
     pub(super) async fn text(&mut self, text: &str) -> Result<(), WriteError> {
         self.put(TEXT, text.as_bytes(), Bytes::new()).await
     }
@@ -612,7 +625,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Fails if the socket fails, or if the peer accepts no byte within the write timeout.
     pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         while !self.joined.is_empty() || !self.large.is_empty() {
-            // A vectored write, so that one system call writes a head and its payload.
+            // This is a vectored write, so that one system call writes a head and its payload.
             let mut both = (&mut self.joined).chain(&mut self.large);
             let writing = self.io.write_buf(&mut both);
             match timeout(self.write_timeout, writing).await {
@@ -625,7 +638,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 Err(_) => return Err(WriteError::Stalled),
             }
         }
-        // Freed now, because the next frame of this connection may come much later.
+        // The buffer is freed now, because the next frame of this connection may come much later.
         if self.joined.capacity() > KEEP_MAX {
             self.joined = BytesMut::new();
         }
@@ -635,18 +648,19 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Shuts down the write half of the socket.
     pub(super) async fn shutdown(&mut self) {
-        // Ignored, because an error means that the socket is already closed.
+        // The result is ignored, because an error means that the socket is already closed.
         let _ = self.io.shutdown().await;
     }
 
-    /// Queues a frame with the payload `small` and `rest`. Waits for the peer only before any part
-    /// of the frame is queued, so that dropping the future cuts no frame.
+    /// Queues a frame. Its payload is `small` followed by `rest`. This method waits for the peer
+    /// only before it queues any part of the frame, so that no frame is cut if the future is
+    /// dropped.
     async fn put(&mut self, kind: u8, small: &[u8], rest: Bytes) -> Result<(), WriteError> {
         if self.joined.len() > BATCH_BYTES || !self.large.is_empty() {
             self.flush().await?;
         }
-        // Always the last frame of its message (0x80), and not masked, because servers must not
-        // mask (RFC 6455, section 5.1).
+        // Every frame is the last frame of its message (0x80). No frame is masked, because servers
+        // must not mask (RFC 6455, section 5.1).
         self.joined.put_u8(0x80 | kind);
         match small.len() + rest.len() {
             length @ 0..126 => self.joined.put_u8(length as u8),

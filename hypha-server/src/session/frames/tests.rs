@@ -1,5 +1,5 @@
-//! Exchanges frames with the WebSocket library of the clients, over streams that deliver a few
-//! bytes at a time.
+//! Exchanges frames with the WebSocket library that the clients use, over streams that deliver a
+//! few bytes at a time.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use crate::memory::{Budget, MemoryLimits};
 
 const LIMIT: usize = 6 * 1024 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Sizes around every threshold: length formats in the head, buffers, combined writes.
+/// Message sizes near every threshold: the length formats in the head, the buffers, and the
+/// combined writes.
 const SIZES: [usize; 16] = [
     0, 1, 7, 125, 126, 2047, 4096, 8191, 8193, 16_384, 16_385, 65_535, 65_536, 65_600, 262_144,
     2_500_000,
@@ -58,7 +59,7 @@ fn content(size: usize) -> Bytes {
     (0..size).map(|i| (i * 31 % 251) as u8).collect()
 }
 
-/// A frame as a client writes it.
+/// Returns a frame as a client writes it.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
@@ -83,7 +84,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads `input`, of which up to `at_once` bytes arrive at a time, until its end or an error.
+/// Reads `input` until its end or an error. Up to `at_once` bytes of `input` arrive at a time.
 async fn all(input: &[u8], at_once: usize) -> (Vec<Incoming>, Option<ReadError>) {
     let (near, mut far) = duplex(at_once);
     let sending = async {
@@ -270,7 +271,7 @@ async fn protocol_violations_are_named() {
             }
         }
     }
-    // Reserved codes are not sent back, and one byte is not a code.
+    // The server does not send reserved codes back, and a single byte is not a code.
     for content in [vec![], vec![3], vec![0x03, 0xed], vec![0xff, 0xff]] {
         let (read, broken) = all(&frame(0x88, &content), 1000).await;
         assert!(
@@ -349,7 +350,8 @@ async fn a_slow_peer_is_served_and_a_stalled_one_is_not() {
     assert!(matches!(writer.flush().await, Err(WriteError::Stalled)));
 }
 
-/// Invalid frames: the result does not depend on how the bytes are split, and nothing panics.
+/// Reads invalid frames. The result does not depend on where the bytes are split, and nothing
+/// panics.
 #[tokio::test]
 async fn any_bytes_result_in_frames_or_an_error() {
     let mut rng = StdRng::seed_from_u64(7);
@@ -375,7 +377,7 @@ async fn any_bytes_result_in_frames_or_an_error() {
     }
 }
 
-/// The head of a frame of `length` bytes, without the payload.
+/// Returns the head of a frame of `length` bytes, without the payload.
 fn head(first: u8, length: usize) -> Vec<u8> {
     let mut head = vec![first, 0xff];
     head.put_u64(length as u64);
@@ -404,7 +406,7 @@ async fn memory_is_charged_as_data_arrives_and_until_the_message_is_dropped() {
     drop(charge);
     let buffer = budget.stats().used;
     assert!(buffer <= BUFFER_MAX, "{buffer}");
-    // Unfinished messages, in one frame and in several frames.
+    // The client sends unfinished messages, one in a single frame and one in several frames.
     far.write_all(&frame(0x02, &vec![0; 1 << 20]))
         .await
         .unwrap();
