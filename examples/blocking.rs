@@ -1,4 +1,5 @@
-//! Provides and calls a service without async: plain methods, closures, iterators and files.
+//! Provides a service and calls the service, without async code. The service uses plain methods,
+//! closures, iterators and files.
 //!
 //! Run `cargo run -p hypha-rpc-examples --example blocking`, which needs no other program. With `--
 //! --server-url URL`, the example uses a running server. With `--serve`, it keeps the service
@@ -30,7 +31,7 @@ pub trait Spectrometer {
 
 struct Instrument;
 
-/// Simulates the delay of an instrument's driver.
+/// Simulates the delay of the driver of an instrument.
 fn intensity(wavelength: f64) -> f64 {
     thread::sleep(Duration::from_millis(5));
     (-((wavelength - 550.0) / 60.0).powi(2)).exp()

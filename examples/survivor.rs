@@ -10,7 +10,7 @@ use clap::Parser;
 use hypha_rpc::client::State;
 use hypha_rpc::prelude::*;
 
-/// Calls its own service in a loop, and shows the state of the connection on one line.
+/// Calls a service of this client in a loop, and shows the state of the connection on one line.
 #[derive(Parser)]
 struct Options {
     /// URL of the Hypha server.
@@ -24,7 +24,7 @@ struct Options {
     calls: Option<u64>,
 }
 
-/// A service that survives restarts of the server.
+/// A service that stays available after a restart of the server.
 #[hypha_service(id = "survivor")]
 trait Survivor {
     /// Return the next number.
@@ -50,7 +50,7 @@ fn shown(state: State) -> String {
     }
 }
 
-/// Prints one line, which replaces the previous line on a terminal.
+/// Prints one line. On a terminal, the line replaces the previous line.
 fn show(client: &Client, latency: Option<Duration>) -> std::io::Result<()> {
     let stats = client.stats();
     let latency = latency.map_or("-".into(), |time| {
@@ -87,7 +87,7 @@ async fn main() -> anyhow::Result<()> {
     let info = hypha.register_service(SurvivorService::new(Desk)).await?;
     let survivor: SurvivorProxy = hypha.proxy(&info.id).await?;
 
-    // Update the line even while a call waits for the server.
+    // Print the line even while a call waits for the server.
     let watching = tokio::spawn({
         let hypha = hypha.clone();
         async move {

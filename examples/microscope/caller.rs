@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
         other => println!("not refused: {other:?}"),
     }
 
-    // Dropping the stream ends it at the microscope.
+    // When the stream is dropped, the microscope stops sending images.
     let mut live = microscope.live(None).await?;
     for _ in 0..3 {
         let image = live.try_next().await?.context("the stream has ended")?;
@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let mut stack = Vec::new();
     file.read_to_end(&mut stack).await?;
 
-    // The microscope works until somebody cancels, or this program drops the call.
+    // The acquisition continues until a client cancels it, or until this program drops the call.
     let cancelling = microscope.clone();
     let report = Callback::new(move |progress: Progress| {
         let microscope = cancelling.clone();

@@ -1,5 +1,5 @@
-//! Serves a microscope: images, a live stream, acquisitions with progress, files, and a stage that
-//! one user may move.
+//! Serves a microscope. The service offers images, a live stream, acquisitions with progress,
+//! files, and a stage that one user may move.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example microscope -- [OPERATOR]`, where
 //! `OPERATOR` is the id of that user.
@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Largest background image, in bytes.
 const BACKGROUND_MAX: u64 = 1 << 20;
 
-/// The stage. Clones are handles of the same stage.
+/// The stage. All clones share one position.
 #[derive(Clone)]
 struct Motors {
     operator: Option<String>,
@@ -36,7 +36,7 @@ impl Stage for Motors {
     }
 
     async fn move_to(&self, ctx: &Context, to: Position) -> Result<Position, ScopeError> {
-        // A token that the operator has created names the operator as its parent.
+        // If the operator created the token of this user, the parent of this user is the operator.
         let user = ctx.user();
         let user = user.parent.as_ref().unwrap_or(&user.id);
         if self.operator.as_ref() != Some(user) {
@@ -52,7 +52,7 @@ impl Stage for Motors {
 struct Scope {
     motors: Motors,
     background: Mutex<Vec<u16>>,
-    /// Locked during an acquisition.
+    /// An acquisition holds this lock.
     camera: tokio::sync::Mutex<()>,
     cancelled: Notify,
 }
@@ -72,7 +72,7 @@ impl Scope {
         Array::from_vec([height, width], pixels).expect("as many pixels as the shape has")
     }
 
-    /// Takes images, and counts them in `done`.
+    /// Takes images, and sets `done` to the number of images taken so far.
     async fn images(
         &self,
         total: u32,
@@ -111,7 +111,7 @@ impl Microscope for Scope {
 
     async fn live(&self, images: Option<u32>) -> impl Stream<Item = Array<u16, 2>> + Send {
         let counts = stream::iter(1..=images.unwrap_or(u32::MAX));
-        // The stream ends when its caller disconnects or drops it.
+        // The stream ends when the caller disconnects, or when the caller drops the stream.
         counts.then(move |count| async move {
             tokio::time::sleep(INTERVAL).await;
             self.image(f64::from(count) / 1000.0, None)
@@ -130,7 +130,8 @@ impl Microscope for Scope {
         let content = tokio::select! {
             content = self.images(images, &mut done, on_progress) => Some(content?),
             () = self.cancelled.notified() => None,
-            // The caller has disconnected or cancelled the call, or the program ends.
+            // The token is cancelled when the caller disconnects, when the caller cancels the call,
+            // or when this program ends.
             () = ctx.cancellation().cancelled() => None,
         };
         let Some(content) = content else {
@@ -148,7 +149,7 @@ impl Microscope for Scope {
 
     async fn set_background(&self, image: RemoteFile) -> Result<u64, ScopeError> {
         let mut content = Vec::new();
-        // Read at most one byte more than the limit, whatever a caller sends.
+        // Read at most one byte more than the limit, even if the caller sends a larger file.
         let read = image
             .take(BACKGROUND_MAX + 1)
             .read_to_end(&mut content)

@@ -152,8 +152,8 @@ pub trait Conformance {
         times: u32,
     ) -> Result<Vec<Value>, Error>;
 
-    /// Call a function for each step, from 0, without waiting for its results. Return the number of
-    /// steps.
+    /// Call a function once for each step, with the number of the step, starting at 0. Do not wait
+    /// for the results. Return the number of steps.
     async fn progress(
         &self,
         /// Function to call.
@@ -162,8 +162,8 @@ pub trait Conformance {
         steps: u32,
     ) -> Result<u32, Error>;
 
-    /// Call functions in lists in a map, each with its key, and return their results in the same
-    /// structure.
+    /// Call each function with the key of its list in the map. Return the results in the same
+    /// structure, a map of lists.
     async fn call_nested(
         &self,
         /// Functions to call.
@@ -232,7 +232,7 @@ pub trait Conformance {
         key: Value,
     ) -> anyhow::Result<Value>;
 
-    /// Release the stored object at its owner, but keep it stored.
+    /// Dispose of the stored object at the client that owns it. Keep the reference to the object.
     async fn dispose_stored(&self) -> anyhow::Result<()>;
 
     /// Read a file to its end.

@@ -1,4 +1,5 @@
-//! Functions of this program that services call. The functions print their arguments.
+//! Creates the functions that this program passes to services. Each function prints its arguments
+//! when a service calls it.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{output, values};
 
-/// Interval at which a bar is redrawn without new progress.
+/// Interval at which the progress bar is redrawn when there is no new progress.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Progress of a call on the standard error: a bar on a terminal, otherwise lines.
+/// Shows the progress of a call on the standard error. Draws a bar on a terminal, and prints lines
+/// otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -26,7 +28,8 @@ impl Progress {
         }
     }
 
-    /// Returns a bar for a transfer of `size` bytes. The bar is hidden if there is no terminal.
+    /// Returns a progress bar for a transfer of `size` bytes. The bar is hidden if the standard
+    /// error is not a terminal.
     pub(crate) fn bytes(name: &str, size: Option<u64>) -> ProgressBar {
         let bar = match size {
             Some(size) => ProgressBar::new(size),
@@ -53,7 +56,7 @@ impl Progress {
 
     /// Updates the bar.
     fn moved(&self, name: &str, done: f64, total: f64) {
-        // Show whole numbers unchanged, and a fraction in percent.
+        // Print whole numbers unchanged, and a fraction in percent.
         let factor = if total == 1.0 { 100.0 } else { 1.0 };
         let (done, total) = ((done * factor) as u64, (total * factor) as u64);
         if let Some(bar) = &self.bar {
@@ -75,7 +78,7 @@ impl Progress {
         }
     }
 
-    /// Returns a function to pass as the argument `name`.
+    /// Returns a function that can be passed as the argument `name`.
     pub(crate) fn function(&self, name: &str) -> Function {
         let progress = self.clone();
         let name: Arc<str> = name.into();
@@ -111,9 +114,10 @@ fn style(template: &str) -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Returns the progress that the arguments report, as done and total. The arguments are a number of
-/// steps and their total, a map with such values, or a single fraction if the function's name
-/// contains `progress`.
+/// Returns the progress in the arguments of a function, as the done part and the total. The
+/// arguments may be a number of steps and the total number of steps, or a map with these two
+/// values. If the name of the function contains `progress`, the argument may also be a single
+/// fraction.
 fn fraction(name: &str, given: &[Value]) -> Option<(f64, f64)> {
     let within = |done: f64, total: f64| {
         let fits = total.is_finite() && total > 0.0 && (0.0..=total).contains(&done);

@@ -1,4 +1,5 @@
-//! The configuration file. It contains the contexts: server, workspace and token under a name.
+//! Reads and writes the configuration file. The file contains the contexts. A context has a name,
+//! and contains a server, a workspace and a token.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// Environment variable with the path of the file.
+/// Environment variable that contains the path of the file.
 const CONFIG_VARIABLE: &str = "HYPHA_CONFIG";
 /// Name of the context that `login` creates if the URL has no host.
 pub(crate) const DEFAULT_NAME: &str = "default";
@@ -105,14 +106,14 @@ pub(crate) fn path() -> Option<PathBuf> {
     Some(folder.join("hypha").join("config.json"))
 }
 
-/// Returns an environment variable without surrounding white space, or `None` if it is not set or
-/// empty.
+/// Returns the value of an environment variable without surrounding white space. Returns `None` if
+/// the variable is not set or empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
 }
 
-/// Atomically replaces a file by a file that only the user can read.
+/// Atomically replaces a file with a new file that only the user can read.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path
         .parent()
@@ -127,8 +128,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let new = path.with_file_name(name);
-    // The file may exist, because a process with the same id may have been killed before the
-    // rename.
+    // The temporary file may already exist: an earlier process with the same id may have been
+    // killed before it renamed the file.
     let _ = fs::remove_file(&new);
     let written = write_private(&new, content).and_then(|()| fs::rename(&new, path));
     if written.is_err() {

@@ -41,7 +41,7 @@ pub(crate) struct ConnectionOptions {
 /// The connection settings that result from options, variables and context.
 // This type is not `Debug`, because it holds a token.
 pub(crate) struct Connection {
-    /// Name of the context, if one is used.
+    /// Name of the context, or `None` if the connection uses no context.
     pub(crate) context: Option<String>,
     pub(crate) server_url: String,
     pub(crate) token: Option<String>,
@@ -49,20 +49,21 @@ pub(crate) struct Connection {
 }
 
 impl ConnectionOptions {
-    /// Resolves options, variables and the stored contexts.
+    /// Combines the options, the variables and the stored contexts.
     pub(crate) fn resolve(&self) -> Result<Connection> {
         self.resolve_with(&Config::load()?)
     }
 
-    /// Resolves options, variables and `config`, which may contain contexts that are not stored
-    /// yet.
+    /// Combines the options, the variables and the contexts in `config`. The contexts in `config`
+    /// need not be stored yet.
     pub(crate) fn resolve_with(&self, config: &Config) -> Result<Connection> {
         resolve(self, config, variable)
     }
 
     /// Connects a client that registers no services.
     pub(crate) async fn connect(&self) -> Result<Client> {
-        // The error needs no context: it contains the URL, without credentials and query.
+        // The error already contains the URL, without credentials and query. So the error needs no
+        // further context.
         Ok(self.resolve()?.options().silent(true).await?)
     }
 }
@@ -144,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Returns `server_url token workspace`, and the context.
+    /// Returns the context, the URL, the token and the workspace in one string.
     fn of(options: [Option<&str>; 3], variables: &[(&str, &str)]) -> String {
         let [context, server_url, token] = options.map(|text| text.map(str::to_owned));
         let options = ConnectionOptions {

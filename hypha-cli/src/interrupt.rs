@@ -24,10 +24,12 @@ pub(crate) async fn interrupted() {
         }
     }
     if tokio::signal::ctrl_c().await.is_err() {
-        // No handler could be installed, so wait forever. The signal then kills the program.
+        // The handler could not be installed, so wait forever. The signal then ends the program in
+        // the default way.
         std::future::pending::<()>().await;
     }
 }
 
-/// Time for the connection to close after Ctrl-C, while the user waits for the prompt.
+/// Maximum time to wait for the connection to close after Ctrl-C. The user waits for the prompt
+/// during this time.
 pub(crate) const GRACE: Duration = Duration::from_millis(500);

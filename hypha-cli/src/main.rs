@@ -41,7 +41,7 @@ enum Command {
     Serve(commands::serve::Options),
 }
 
-/// The subcommands that run on this program's runtime.
+/// The subcommands that run on the runtime of this program.
 #[derive(Subcommand)]
 enum Ordinary {
     Login(login::Options),
@@ -82,7 +82,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the command including the options of the server, which the server parses itself.
+/// Returns the command for completions and manual pages. The command includes the options of the
+/// server, which the server itself parses.
 fn whole_command() -> clap::Command {
     let command = Arguments::command();
     #[cfg(feature = "server")]

@@ -1,26 +1,27 @@
-//! Collected errors of a contract, and the spans of generated code.
+//! Collects the errors of a contract, and creates the spans of generated code.
 //!
-//! There are three kinds of errors. The macro's own errors become `compile_error!`. For errors that
-//! only rustc reports, the contract is marked as wrong without a message. Syntax errors of `syn`
-//! become a lint, because rustc has usually reported the same error.
+//! There are three kinds of errors. The macro reports its own errors with `compile_error!`. If the
+//! macro expects rustc to report an error, the macro only marks the contract as wrong and reports
+//! no message. A syntax error of `syn` becomes a lint, because rustc has usually reported the same
+//! error.
 //!
-//! All generated code has mixed-site hygiene. So its local names cannot clash with names of the
-//! user, and lints treat the code as generated. [`located`] adds the position of the user's tokens,
-//! which errors then underline.
+//! All generated code has mixed-site hygiene. So the names of local variables cannot clash with
+//! names of the user, and lints treat the code as generated. [`located`] adds the position of the
+//! user's tokens. Error messages then underline these tokens.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 
-/// All errors found in one use of a macro. They are reported together, so that the user can fix
-/// them in one pass.
+/// All errors found in one use of a macro. The macro reports all errors together, so that the user
+/// can fix them in one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Errors {
     all: Vec<syn::Error>,
-    /// Whether there is an error that only rustc reports. The contract then counts as wrong,
-    /// although this macro reports no message.
+    /// Whether rustc reports an error for which this macro has no message. The contract then counts
+    /// as wrong.
     silent: bool,
-    /// Syntax errors of `syn` in code that rustc has already parsed. rustc has reported them,
-    /// unless rustc knows newer syntax than `syn`.
+    /// Syntax errors of `syn` in code that rustc has already parsed. rustc has reported these
+    /// errors, unless rustc supports newer syntax than `syn`.
     unread: Vec<syn::Error>,
 }
 
@@ -30,12 +31,12 @@ impl Errors {
         self.all.push(syn::Error::new_spanned(at, message.into()));
     }
 
-    /// Adds an error of a parser.
+    /// Adds an error that a parser returned.
     pub(crate) fn absorb(&mut self, error: syn::Error) {
         self.all.push(error);
     }
 
-    /// Marks the contract as wrong because of an error that rustc reports.
+    /// Marks the contract as wrong without adding a message, because rustc reports the error.
     pub(crate) fn silent(&mut self) {
         self.silent = true;
     }
@@ -50,7 +51,7 @@ impl Errors {
         self.all.len()
     }
 
-    /// Returns whether the contract is correct, as far as the macro can determine.
+    /// Returns whether the macro has found no error in the contract.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.unread.is_empty() && !self.silent
     }
@@ -91,14 +92,15 @@ fn unless_reported(error: &syn::Error) -> TokenStream {
     }
 }
 
-/// Returns a span with the hygiene of generated code and the location of `user`: an error
-/// underlines the user's code, but lints treat the code as generated.
+/// Returns a span with the hygiene of generated code and the location of `user`. An error with this
+/// span underlines the code of the user, but lints treat the code as generated.
 pub(crate) fn located(user: Span) -> Span {
     Span::mixed_site().located_at(user)
 }
 
 /// Returns the generated `name` with the span `span`. An error about a path that begins with `name`
-/// then underlines only `span`; otherwise it could underline everything between two positions.
+/// then underlines only `span`. With two different spans in a path, the error could underline all
+/// code between them.
 pub(crate) fn shown(name: &Ident, span: Span) -> Ident {
     let mut name = name.clone();
     name.set_span(span);

@@ -1,4 +1,4 @@
-//! Turns doc comments into descriptions in a schema.
+//! Converts doc comments to the descriptions in a schema.
 //!
 //! rustc passes doc comments to macros as `#[doc = ".."]`. Each line of `///` becomes one
 //! attribute, including the blank after the slashes. A block comment becomes a single attribute
@@ -9,14 +9,15 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
-/// Returns the text of doc comments, joined with line breaks, without their common indent and
-/// without blanks at both ends. Omits attributes with an expression: see [`Text`].
+/// Joins the texts of doc comments with line breaks. Removes the common indent of the lines, and
+/// white space at both ends. Omits attributes that contain an expression: see [`Text`].
 pub(crate) fn text(attrs: &[Attribute]) -> String {
     let texts: Vec<String> = attrs.iter().filter_map(literal).collect();
     let mut lines: Vec<&str> = Vec::new();
     let mut common = usize::MAX;
     for text in &texts {
-        // The first line of a block comment follows its opening mark, so its indent differs.
+        // The first line of a block comment follows the characters `/**`, so the indent of this
+        // line differs from the other lines.
         let (first, others) = match text.split_once('\n') {
             Some((first, others)) => (Some(first.trim_start()), others),
             None => (None, text.as_str()),
@@ -29,8 +30,8 @@ pub(crate) fn text(attrs: &[Attribute]) -> String {
     }
     let unindented = lines.iter().map(|line| {
         let indent = common.min(line.len() - line.trim_start().len());
-        // Use `get`, because the indent in bytes may end inside a character: lines can start with
-        // different kinds of blanks.
+        // Use `get`, because `indent` counts bytes and may end inside a character: lines can start
+        // with different kinds of white space.
         line.get(indent..).unwrap_or(line.trim()).trim_end()
     });
     unindented.collect::<Vec<_>>().join("\n").trim().to_owned()
@@ -42,16 +43,17 @@ pub(crate) enum Text {
     /// No description.
     #[default]
     None,
-    /// String that the macro knows.
+    /// A string literal.
     Literal(String),
-    /// An expression of `#[doc = ..]`, such as `include_str!(..)`, that only rustc can evaluate.
+    /// An expression in `#[doc = ..]`, such as `include_str!(..)`. Only rustc can evaluate the
+    /// expression.
     Computed(TokenStream),
 }
 
 impl Text {
-    /// Returns the description for `attrs`. `literal` is the text that the macro computed from
-    /// `attrs`. The description is `literal`, unless an attribute contains an expression that only
-    /// rustc can evaluate.
+    /// Returns the description for `attrs`. `literal` is the text that the macro read from `attrs`.
+    /// If an attribute contains an expression that only rustc can evaluate, the description is an
+    /// expression. Otherwise, the description is `literal`.
     pub(crate) fn new(attrs: &[Attribute], literal: String) -> Text {
         if let Some(computed) = computed(attrs) {
             return Text::Computed(computed);
@@ -78,7 +80,8 @@ impl ToTokens for Text {
     }
 }
 
-/// Returns an expression that joins the strings, if at least one of them is not a literal.
+/// Returns an expression that joins the texts of all doc attributes. Returns `None` if all texts
+/// are literals.
 fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
     let mut has_expression = false;
     let mut lines = Vec::new();
@@ -98,7 +101,8 @@ fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
             _ => {}
         }
     }
-    // rustc evaluates `concat!` and the macros inside; `trim` runs when the service is registered.
+    // rustc evaluates `concat!` and the macros in its arguments. `trim` runs when the program
+    // registers the service.
     has_expression.then(|| quote!(::core::concat!(#(#lines),*).trim()))
 }
 
@@ -116,8 +120,8 @@ fn literal(attr: &Attribute) -> Option<String> {
     }
 }
 
-/// Returns the first paragraph on one line. Clients show the description of a service in lists,
-/// where longer text does not fit.
+/// Returns the first paragraph as one line. Clients show the description of a service in lists,
+/// where a longer text does not fit.
 pub(crate) fn summary(text: &str) -> String {
     let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
     paragraph.map(str::trim).collect::<Vec<_>>().join(" ")
@@ -126,7 +130,7 @@ pub(crate) fn summary(text: &str) -> String {
 /// Documentation of a method, split into its description and its list of arguments.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct MethodText {
-    /// Everything except the list of arguments.
+    /// The documentation without the list of arguments.
     pub(crate) description: String,
     arguments: Vec<(String, String)>,
 }
@@ -134,8 +138,9 @@ pub(crate) struct MethodText {
 impl MethodText {
     /// Splits the documentation of a method.
     ///
-    /// The list of arguments is a heading ``/// # Arguments``, followed by lines such as ``/// *
-    /// `name` - text``. A text may continue on the next lines; the list ends at the next heading.
+    /// The list of arguments starts with the heading ``/// # Arguments``. The lines after the
+    /// heading have the form ``/// * `name` - text``. A text may continue on the next lines. The
+    /// list ends at the next heading.
     pub(crate) fn parse(text: &str) -> MethodText {
         let mut description = Vec::new();
         let mut arguments: Vec<(String, String)> = Vec::new();
@@ -175,7 +180,8 @@ impl MethodText {
     }
 }
 
-/// Returns the title of a Markdown heading in lower case, or `None` for another line.
+/// Returns the title of a Markdown heading in lower case. Returns `None` if the line is not a
+/// heading.
 fn heading(line: &str) -> Option<String> {
     let line = line.trim();
     let title = line.trim_start_matches('#');
@@ -183,7 +189,7 @@ fn heading(line: &str) -> Option<String> {
     is_heading.then(|| title.trim().trim_end_matches(':').to_lowercase())
 }
 
-/// Returns name and text of ``* `name` - text``, ``- `name`: text`` and similar list items.
+/// Returns the name and the text of a list item such as ``* `name` - text`` or ``- `name`: text``.
 fn list_entry(line: &str) -> Option<(String, String)> {
     let line = line.trim_start();
     let entry = line

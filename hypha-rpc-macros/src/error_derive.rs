@@ -1,9 +1,9 @@
-//! Expands `#[derive(RemoteError)]` to a table of the variants.
+//! Expands `#[derive(RemoteError)]`. The generated code contains a table of the variants.
 //!
-//! The runtime encodes and decodes errors with that table, so that the generated code stays small:
-//! a program may have many error types. A Rust peer finds the variant by its name on the wire, and
-//! the fields in the encoded data. Peers in other languages send only an exception: its class
-//! selects the variant, and its message becomes the field.
+//! The runtime uses the table to encode and decode errors. This keeps the generated code small,
+//! which matters because a program may have many error types. A Rust peer sends the name of the
+//! variant and the encoded fields. A peer in another language sends only an exception. The class of
+//! the exception selects the variant, and the message of the exception becomes the field.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -25,20 +25,22 @@ const STRUCT_KEYS: [&str; 5] = ["name", "class", "other", "described", "crate"];
 struct Variant {
     /// `Self::Name` or `Self`.
     path: TokenStream,
-    /// Identifier as the user wrote it, for messages.
+    /// Identifier of the variant as the user wrote it. Used in messages.
     ident: Ident,
     /// Name of the error on the wire.
     name: String,
-    /// Exception classes of other languages that are decoded as this variant.
+    /// Classes of exceptions in other languages. An exception of one of these classes is decoded as
+    /// this variant.
     classes: Vec<LitStr>,
-    /// The key `other`, if this variant is decoded from all errors that no other variant matches.
+    /// The key `other`, if present. The runtime then decodes an error as this variant if the error
+    /// matches no other variant.
     other: Option<Ident>,
-    /// Expression that builds this variant from a message. Present if the variant has a class or
+    /// Expression that creates this variant from a message. Present if the variant has a class or
     /// the key `other`.
     make: Option<TokenStream>,
 }
 
-/// Expands the derive of one type.
+/// Expands the derive macro for one type.
 pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let input = match syn::parse2::<DeriveInput>(item) {
@@ -66,12 +68,12 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
         placeholder(&input, &private)
     };
     let import = path::import(&runtime, &alias, &[]);
-    // Inside `const _`, the import cannot clash with names in the user's module.
+    // The import is inside `const _`, so it cannot clash with names in the module of the user.
     let tokens = quote_spanned!(Span::mixed_site()=> const _: () = { #import #tokens };);
     (tokens, errors)
 }
 
-/// Reports type parameters, lifetimes and `where` clauses.
+/// Reports an error if the type has type parameters, lifetimes or `where` clauses.
 fn no_generics(input: &DeriveInput, errors: &mut Errors) {
     if !input.generics.params.is_empty() {
         errors.push(
@@ -84,7 +86,7 @@ fn no_generics(input: &DeriveInput, errors: &mut Errors) {
     }
 }
 
-/// Reads all variants of an enum; a struct counts as a single variant.
+/// Reads all variants of an enum. A struct counts as one variant.
 fn variants(
     input: &DeriveInput,
     mut options: Options,
@@ -134,7 +136,7 @@ fn variants(
     }
 }
 
-/// Reads one variant, whose attributes are in `options`.
+/// Reads one variant. `options` contains the attributes of the variant.
 fn variant(
     path: TokenStream,
     ident: &Ident,
@@ -158,7 +160,7 @@ fn variant(
         let span = located(ident.span());
         let mut fields = fields.iter().zip(fields.members());
         match (fields.next(), fields.next(), &other) {
-            // Braces construct unit variants and empty tuple variants as well.
+            // The syntax with braces also constructs unit variants and empty tuple variants.
             (None, ..) => quote_spanned!(span=> |_| ::core::option::Option::Some(#path {})),
             (Some((field, member)), None, Some(_)) => {
                 from_message(&path, &field.ty, &member, private, ident)
@@ -190,7 +192,7 @@ fn variant(
     }
 }
 
-/// Returns the expression that builds a variant with one field from a message.
+/// Returns an expression that creates a variant with one field from a message.
 fn from_message(
     path: &TokenStream,
     ty: &syn::Type,
@@ -198,18 +200,19 @@ fn from_message(
     private: &TokenStream,
     ident: &Ident,
 ) -> TokenStream {
-    // Use the span of the type, so that rustc underlines a type that cannot hold a message.
+    // Use the span of the type. If the type cannot hold a message, rustc then underlines the type.
     let field = quote_spanned!(located(ty.span())=> #private::message_field::<#ty>);
     let span = located(ident.span());
-    // A constant of the user with the name of this parameter would be a pattern here, so the name
-    // has underscores.
+    // The name of the parameter starts with underscores. If the user had a constant with the same
+    // name, the compiler would match against the constant.
     quote_spanned! {span=>
         |__message| ::core::option::Option::Some(#path { #member: #field(__message) })
     }
 }
 
-/// Returns the expression that builds a variant with one field from a message. The expression
-/// returns `None` if the type of the field cannot hold a message, which rustc decides.
+/// Returns an expression that creates a variant with one field from a message. The expression
+/// evaluates to `None` if the type of the field cannot hold a message. rustc determines whether the
+/// type can hold a message.
 fn from_message_if_possible(
     path: &TokenStream,
     ty: &syn::Type,
@@ -280,7 +283,7 @@ fn is_class_name(text: &str) -> bool {
     text.split('.').all(part)
 }
 
-/// Reports names, classes and `other` keys that two variants share.
+/// Reports a name, a class or the key `other` if two variants have it.
 fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     let mut others: Option<&Variant> = None;
     for (index, variant) in variants.iter().enumerate() {
@@ -321,8 +324,8 @@ fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     }
 }
 
-/// Generates the implementations for a correct type. Schemas contain the error only if it is
-/// `described`.
+/// Generates the implementations for a valid type. The error appears in schemas only if the type
+/// has the key `described`.
 fn emit(
     input: &DeriveInput,
     variants: &[Variant],
@@ -346,7 +349,7 @@ fn emit(
     });
     let arms = variants.iter().enumerate().map(|(index, variant)| {
         let path = &variant.path;
-        // `{ .. }` matches all forms of variants.
+        // The pattern `{ .. }` matches struct variants, tuple variants and unit variants.
         quote_spanned!(located(variant.ident.span())=> #path { .. } => #index)
     });
     let described_error = described.then(|| described_error(input, variants, private));
@@ -397,7 +400,8 @@ fn emit(
     }
 }
 
-/// Generates the implementation of `DescribedError`, from which the schema of the error is made.
+/// Generates the implementation of `DescribedError`. The schema of the error is created from this
+/// implementation.
 fn described_error(
     input: &DeriveInput,
     variants: &[Variant],
@@ -429,8 +433,8 @@ fn described_error(
     }
 }
 
-/// Generates an implementation for a wrong type. Without it, every contract that uses the type
-/// would cause more errors.
+/// Generates an implementation for an invalid type. Without the implementation, rustc would report
+/// further errors in every contract that uses the type.
 fn placeholder(input: &DeriveInput, private: &TokenStream) -> TokenStream {
     let ident = &input.ident;
     let span = located(ident.span());

@@ -1,8 +1,9 @@
 //! Generates the schema of the data of an error for `#[derive(RemoteError)]`.
 //!
-//! serde's attributes determine the form of the data, and schemars reads them. So the derive copies
-//! the type, lets schemars describe the copy, and adds names, classes and messages, which schemars
-//! does not know. The type of a field need not have a schema.
+//! The attributes of serde determine the form of the data, and schemars reads these attributes. So
+//! the generated code contains a copy of the type, for which schemars generates a schema. The
+//! generated code then adds names, classes and messages, which schemars does not know. The types of
+//! the fields need not have a schema.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -13,8 +14,8 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, LitStr, Meta, Token, pars
 use crate::attrs;
 use crate::diag::located;
 
-/// Keys of `#[serde(..)]` that change the form of the data, and that schemars can process without
-/// other types.
+/// Keys of `#[serde(..)]` that change the form of the data. For all of these keys, schemars needs
+/// no information about other types.
 const SERDE_KEYS: [&str; 16] = [
     "rename",
     "rename_all",
@@ -41,7 +42,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) takes_others: bool,
 }
 
-/// Returns an expression for the schema of the data. The expression uses the variable
+/// Returns an expression that creates the schema of the data. The expression uses the variable
 /// `__generator`.
 pub(crate) fn data_schema(
     input: &DeriveInput,
@@ -91,7 +92,8 @@ pub(crate) fn data_schema(
     let path = LitStr::new(&format!("{private}::schemars"), Span::mixed_site());
     let ident = &copy.ident;
     quote_spanned! {Span::mixed_site()=>
-        // schemars generates calls of `.into()`, which need this trait if the crate has no prelude.
+        // The code that schemars generates calls `.into()`. The trait must be imported for crates
+        // without a prelude.
         #[allow(unused_imports)]
         use ::core::convert::Into as _;
         #functions
@@ -115,7 +117,8 @@ fn has_other_form(attrs: &[Attribute]) -> bool {
         .any(|key| other.iter().any(|name| key.path().is_ident(name)))
 }
 
-/// Returns a function with the schema of a field, and makes schemars use this function.
+/// Generates a function that returns the schema of a field. Adds an attribute to the field, so that
+/// schemars calls this function.
 fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> TokenStream {
     let ty = &field.ty;
     let cfgs = attrs::cfgs(&field.attrs);
@@ -154,11 +157,12 @@ fn extension(facts: &Facts<'_>, attrs: &[Attribute]) -> Attribute {
 /// Returns the text of `#[error("..")]`, unless the attribute has more arguments.
 fn message(attrs: &[Attribute]) -> Option<String> {
     let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
-    // This fails if arguments follow the text.
+    // Parsing fails if other arguments follow the text.
     attr.parse_args::<LitStr>().ok().map(|text| text.value())
 }
 
-/// Returns the attributes that the copy needs: the docs, `cfg`, and the known keys of `serde`.
+/// Returns the attributes that the copy of the type needs: the docs, `cfg`, and the known keys of
+/// `serde`.
 fn kept(attrs: &[Attribute]) -> Vec<Attribute> {
     let kept = attrs.iter().filter_map(|attr| {
         if attrs::is_doc(attr) || attr.path().is_ident("cfg") {

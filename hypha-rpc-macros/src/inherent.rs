@@ -1,8 +1,8 @@
-//! Converts an `impl` block to the trait with the same methods, so that only `lower` needs to check
-//! contracts.
+//! Converts an `impl` block to a trait with the same methods. `lower` then checks the trait, so
+//! that `lower` need not support `impl` blocks.
 //!
-//! The methods that are not private are served. Everything else in the block stays unchanged, such
-//! as constants and private helpers.
+//! All methods that are not private become methods of the service. Everything else in the block,
+//! such as constants and private helpers, stays unchanged.
 
 use proc_macro2::TokenStream;
 use syn::{
@@ -56,20 +56,21 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
         .items
         .iter()
         .any(|item| matches!(item, ImplItem::Verbatim(_)));
-    // A member that could not be parsed may be the method that seems to be missing.
+    // Report nothing if `syn` could not parse a member of the block, because that member may be a
+    // public method.
     if served.is_empty() && unreachable.is_empty() && read_all {
         errors.push(
             &block.self_ty,
             "the service has no methods: make those that callers may use `pub`",
         );
     }
-    // An `impl` block has no visibility, so the proxy has the visibility of a `pub` method or, if
-    // there is none, of the first method.
+    // An `impl` block has no visibility. The proxy gets the visibility of a `pub` method. If no
+    // method is `pub`, the proxy gets the visibility of the first method.
     let public = served
         .iter()
         .find(|function| matches!(function.vis, Visibility::Public(_)));
     let vis = public.or(served.first()).map(|function| &function.vis);
-    // The block is checked as the trait with these methods.
+    // The trait with these methods is checked in place of the block.
     let mut contract: ItemTrait = parse_quote!(#vis trait #ident {});
     contract.attrs = block.attrs.clone();
     let methods = served.into_iter().map(|function| TraitItemFn {

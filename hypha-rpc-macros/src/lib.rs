@@ -1,16 +1,16 @@
-//! Procedural macros of `hypha-rpc`, which re-exports and documents them.
+//! Procedural macros of `hypha-rpc`. The crate `hypha-rpc` re-exports and documents the macros.
 //!
-//! Four modules process a contract in turn: `source` reads the item, `lower` checks it and collects
-//! all errors, `model` holds the result, and `emit` generates code from it. `inherent` converts an
-//! `impl` block to a trait for `lower`. Everything below the two entry points is a pure function
-//! from tokens to tokens, so the tests need no compiler.
+//! Four modules process a contract in turn: `source` reads the item, `lower` checks the item and
+//! collects all errors, `model` holds the result, and `emit` generates code from the model.
+//! `inherent` converts an `impl` block to a trait for `lower`. All code below the two entry points
+//! consists of pure functions from tokens to tokens, so the tests need no compiler.
 //!
-//! Two rules keep diagnostics short:
+//! Two rules keep the error messages short:
 //!
-//! * A wrong contract still expands to its trait and a proxy; otherwise every use of the trait or
-//!   the proxy would cause another error.
-//! * Generated code names each type of the user in few places, all with the span of that type,
-//!   because rustc merges equal reports.
+//! * For an invalid contract, the macro still generates the trait and a proxy. Otherwise, rustc
+//!   would report an error for every use of the trait or the proxy.
+//! * Generated code names each type of the user in few places, always with the span of that type.
+//!   rustc then merges equal error messages.
 
 mod attrs;
 mod diag;

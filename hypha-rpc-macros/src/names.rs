@@ -1,4 +1,4 @@
-//! Names on the wire: renaming rules and forbidden characters.
+//! Checks and converts names on the wire. Contains the renaming rules and the forbidden characters.
 
 use heck::{
     ToKebabCase as _, ToLowerCamelCase as _, ToShoutySnakeCase as _, ToSnakeCase as _,
@@ -69,7 +69,7 @@ pub(crate) fn check_name(name: &LitStr, errors: &mut Errors) {
     check("name", name, ":@/*", errors);
 }
 
-/// Reports a name that is empty or contains a blank or a `forbidden` character, because peers split
+/// Reports a name that is empty or contains white space or a `forbidden` character. Peers split
 /// addresses at such characters.
 fn check(what: &str, given: &LitStr, forbidden: &str, errors: &mut Errors) {
     let name = given.value();

@@ -8,9 +8,9 @@ use crate::diag::Errors;
 use crate::source::Source;
 use crate::{emit, inherent, lower, source};
 
-/// Returns the expansion of `#[hypha_service(attr)] item`, and its errors. The expansion always
-/// contains the user's item; otherwise, after an error, every use of the item would cause another
-/// error.
+/// Returns the expansion of `#[hypha_service(attr)] item`, and the errors of the contract. The
+/// expansion contains the item of the user even after an error. Without the item, rustc would
+/// report an error for every use of the item.
 pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let Some(source) = source::read(item.clone(), &mut errors) else {
@@ -19,8 +19,8 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
     let tokens = match source {
         Source::Trait(contract) => {
             let service = lower::service(attr, &contract, &mut errors);
-            // For the methods of a wrong contract, rustc would report errors that repeat the errors
-            // of the macro.
+            // Generate no methods for an invalid contract, because rustc would report the same
+            // errors as the macro.
             emit::service_items(&service, &contract, errors.is_empty())
         }
         Source::Block(block) => match inherent::service(attr, &block, &mut errors) {
@@ -38,7 +38,8 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
     (tokens, errors)
 }
 
-/// Returns the tokens of an item that errors underline: its name if it has one.
+/// Returns the tokens of an item that an error message underlines. The tokens are the name of the
+/// item, if it has one.
 fn head(item: &Item) -> TokenStream {
     match item {
         Item::Struct(item) => item.ident.to_token_stream(),

@@ -1,14 +1,14 @@
-//! Path of the runtime crate in generated code.
+//! Generates the path through which generated code refers to the runtime crate.
 //!
-//! Besides `core` and `std`, generated code names only this crate, because the user's crate may not
-//! depend on other crates, or may rename them.
+//! Besides `core` and `std`, generated code refers only to the runtime crate. The crate of the user
+//! may not depend on other crates, or may rename them.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Attribute, Ident, Path};
 
-/// Returns the path of the module with all items that generated code uses. The module is in
-/// `::hypha_rpc`, or in the crate that the key `crate` names.
+/// Returns the path of the module that contains all items for generated code. The module is in
+/// `::hypha_rpc`, or in the crate that the user names with the key `crate`.
 pub(crate) fn private(given: Option<Path>) -> TokenStream {
     let span = Span::mixed_site();
     match given {
@@ -17,8 +17,8 @@ pub(crate) fn private(given: Option<Path>) -> TokenStream {
     }
 }
 
-/// Generates the import of that module as `alias`. No other generated code contains its path, so
-/// that rustc reports a wrong path only once.
+/// Generates an import of the runtime module as `alias`. No other generated code contains the path
+/// of the module, so rustc reports a wrong path only once.
 pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*

@@ -1,8 +1,8 @@
-//! Checks the return types of methods and determines their kind.
+//! Checks the return types of methods, and determines the kind of each return type.
 //!
-//! Results are sent to another program, so they must own their data. The only exceptions are types
-//! such as `Cow<'_, str>`, which `emit` converts to their owned form for the caller. A result needs
-//! no schema, so its type is not checked for a schema.
+//! A result is sent to another program, so the result must own its data. The only exceptions are
+//! types such as `Cow<'_, str>`, which `emit` converts to their owned form for the caller. A result
+//! needs no schema, so this module does not check whether the type has a schema.
 
 use proc_macro2::Span;
 use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};
@@ -11,8 +11,8 @@ use crate::diag::Errors;
 use crate::model::{Output, OutputKind};
 use crate::types;
 
-/// Reads the return type of a method. Reports a type that a method cannot return, and then returns
-/// `None`.
+/// Reads the return type of a method. If a method cannot return the type, reports an error and
+/// returns `None`.
 pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     let whole: Type = match output {
         ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),
@@ -32,7 +32,7 @@ pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     })
 }
 
-/// Returns the type of the items of the `impl Stream<Item = ..>` in an output.
+/// Returns `T` if the output contains `impl Stream<Item = T>`.
 fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Option<Output> {
     let Some(item) = types::stream_item(stream) else {
         let message = if types::is_future(stream) {
@@ -66,7 +66,7 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
     })
 }
 
-/// Reports a type that cannot be sent to another program. Returns `None` for a wrong type.
+/// Reports a type that cannot be sent to another program. Returns `None` for such a type.
 fn check_sendable(found: types::Found, errors: &mut Errors) -> Option<()> {
     if let Some((found, message)) = found.stays {
         errors.push(found, message);

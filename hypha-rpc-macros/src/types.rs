@@ -1,8 +1,8 @@
-//! Properties of types that their tokens show.
+//! Determines properties of types from their tokens.
 //!
-//! A macro sees names, not types: `Result` may be an alias, and `Context` a type of the user. A
-//! function that must be certain says so in its docs. All other functions assume the common meaning
-//! of a name.
+//! A macro sees the names of types, not the types themselves. For example, `Result` may be an
+//! alias, and `Context` may be a type of the user. Some functions return `true` only if the answer
+//! is certain; their docs say so. All other functions assume the common meaning of a name.
 
 use proc_macro2::Span;
 use quote::quote_spanned;
@@ -30,7 +30,7 @@ fn last_segment(ty: &Type) -> Option<&PathSegment> {
     }
 }
 
-/// Returns the name of a type that is a plain name, without path or parameters.
+/// Returns the name of a type if the type is a plain name without a path or parameters.
 pub(crate) fn plain_name(ty: &Type) -> Option<&Ident> {
     match bare(ty) {
         Type::Path(path) if path.qself.is_none() => path.path.get_ident(),
@@ -61,8 +61,8 @@ pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
     optional(ty).is_some_and(is_byte_slice)
 }
 
-/// Returns whether the name of the type, or of the `T` of `Option<T>`, is the name of
-/// `bytes::Bytes` or of an array of the crate `ndarray`.
+/// Returns whether a type, or the `T` of an `Option<T>`, has the name of `bytes::Bytes` or of an
+/// array of the crate `ndarray`.
 pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     const NAMES: [&str; 10] = [
         "Bytes", "Array", "Array0", "Array1", "Array2", "Array3", "Array4", "Array5", "Array6",
@@ -72,8 +72,8 @@ pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     is_known(bare(ty)) || optional(ty).is_some_and(is_known)
 }
 
-/// Replaces each `Bytes` in a callback or stream, or in an `Option` of a callback or stream, by
-/// `binary`. Returns `None` for other types, and if nothing was replaced.
+/// Replaces each `Bytes` in a callback or stream by `binary`. The callback or stream may be in an
+/// `Option`. Returns `None` for all other types, and if the type contains no `Bytes`.
 pub(crate) fn with_binary(ty: &Type, binary: &Type) -> Option<Type> {
     struct Replace<'a>(&'a Type, bool);
     impl VisitMut for Replace<'_> {
@@ -120,8 +120,8 @@ fn optional(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// Returns whether the type is `&[u8]` or `Option<&[u8]>`, the only types in which bytes can be
-/// borrowed.
+/// Returns whether the type is `&[u8]` or `Option<&[u8]>`. Only in these types can an argument
+/// borrow bytes.
 pub(crate) fn is_bytes(ty: &Type) -> bool {
     is_byte_slice(ty) || is_optional_byte_slice(ty)
 }
@@ -144,14 +144,16 @@ pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
     }
 }
 
-/// Returns whether the name of the type ends with `Result`, as the names of aliases of `Result` do.
+/// Returns whether the name of the type ends with `Result`. The names of aliases of `Result`
+/// usually end in this way.
 pub(crate) fn is_called_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident.to_string().ends_with("Result"))
 }
 
-/// Returns whether the type is certainly no alias of `Result`. A name of the prelude counts as
-/// certain: an alias of `Result` named `String` would be an error in the generated code. Plain
-/// types get better documentation and messages. `false` is always safe.
+/// Returns `true` if the type is certainly not an alias of `Result`, and `false` if in doubt. A
+/// name in the prelude counts as certain: if the user had an alias of `Result` named `String`,
+/// rustc would report an error in the generated code. The documentation and the error messages are
+/// better for types that are certain.
 pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     const NAMES: [&str; 20] = [
         "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
@@ -192,9 +194,9 @@ pub(crate) fn is_future(ty: &TypeImplTrait) -> bool {
     has_bound(&ty.bounds, &["Future"])
 }
 
-/// Returns whether a type that contains an `impl` is supported: the `impl` itself, or a generic
-/// type with the `impl` as its first argument, such as `Result<impl Stream, E>`. The runtime cannot
-/// extract the stream from any other type.
+/// Returns whether a type that contains an `impl` is supported. The type must be the `impl` itself,
+/// or a generic type whose first argument is the `impl`, such as `Result<impl Stream, E>`. The
+/// runtime cannot extract the stream from any other type.
 pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
         return true;
@@ -207,8 +209,8 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     };
     match &segment.arguments {
         PathArguments::AngleBracketed(arguments) => {
-            // Any other generic type may be an alias of `Result`. If the type is no alias, rustc
-            // reports it.
+            // Any other generic type may be an alias of `Result`. If the type is not an alias,
+            // rustc reports an error.
             let first = arguments.args.first();
             match first {
                 Some(GenericArgument::Type(ty)) => matches!(bare(ty), Type::ImplTrait(_)),
@@ -236,7 +238,7 @@ pub(crate) fn with_named(ty: &Type, named: &Type) -> Type {
     ty
 }
 
-/// Adds `bound` to every `impl Trait` type without a bound named `name`.
+/// Adds `bound` to every `impl Trait` type that has no bound named `name`.
 pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     struct Bind<'a>(&'a str, &'a TypeParamBound);
     impl VisitMut for Bind<'_> {
@@ -250,9 +252,9 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
 }
 
 /// Replaces every `str`, slice and `dyn` that is not behind a pointer with a sized type, and
-/// returns the replaced types. Otherwise rustc would report each use of such a type in the
-/// generated code. Looks only into types that are known by name not to be pointers, such as
-/// `Option`.
+/// returns the replaced types. Without the replacement, rustc would report every use of such a type
+/// in the generated code. The function only searches the arguments of types that are known not to
+/// be pointers, such as `Option`.
 pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     struct Give(Vec<Type>);
     impl VisitMut for Give {
@@ -266,9 +268,9 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
                 }
-                // A service cannot use a trait object, so it is replaced by `impl`, as `Verbatim`
-                // (see `Found::refused`). The `impl` accepts any trait, and the body of a method
-                // may use it.
+                // A service cannot use a trait object. The replacement is an `impl` type in a
+                // `Type::Verbatim`, which `Found::refused` recognizes. The `impl` accepts any
+                // trait, and the body of a method may use it.
                 Type::TraitObject(object) => {
                     let bounds = &object.bounds;
                     Type::Verbatim(quote_spanned!(span=> impl #bounds))
@@ -298,7 +300,7 @@ const FUNCTION: &str = "a Rust function cannot be sent to another program; use `
 const STREAM: &str = "a Rust stream cannot be sent to another program; return `impl Stream<Item = \
                       ..>`, or use `RemoteStream<T>`";
 
-/// First occurrence of each kind of type inside a type.
+/// First occurrence of each restricted kind of type inside a type.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,
@@ -308,20 +310,20 @@ pub(crate) struct Found {
     /// First reference inside `Callback<..>`.
     pub(crate) callback_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
-    /// First Rust function or stream, which cannot be sent, and the message with the type to use
-    /// instead.
+    /// First Rust function or stream. A Rust function or stream cannot be sent. The string is the
+    /// message, which names the type to use instead.
     pub(crate) stays: Option<(Type, &'static str)>,
-    /// Whether the type contains a replacement made by [`give_sizes`], which has already been
-    /// reported.
+    /// Whether the type contains a replacement that [`give_sizes`] made. An error was already
+    /// reported for the replaced type.
     pub(crate) refused: bool,
     pub(crate) self_path: Option<Path>,
     pub(crate) static_lifetime: Option<Lifetime>,
 }
 
-/// Finds the parts of a type that contracts restrict, such as references.
+/// Finds the parts of a type for which contracts have rules, such as references.
 ///
-/// Visits a copy mutably: the visitor of `syn` for shared references needs another feature, which
-/// would make the build of every user longer.
+/// Visits a mutable copy of the type. The visitor of `syn` for shared references is in a separate
+/// feature, which would make the build of every user slower.
 pub(crate) fn inspect(ty: &Type) -> Found {
     let mut found = Found::default();
     found.visit_type_mut(&mut ty.clone());
@@ -400,8 +402,8 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
     })
 }
 
-/// Returns the type with every lifetime replaced by `'static`, for a function without parameters.
-/// Among types with a hidden lifetime, only `Cow` is recognized by name.
+/// Replaces every lifetime in the type by `'static`. The result is valid in a function without
+/// parameters. Among types with a hidden lifetime, only `Cow` is recognized by name.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {

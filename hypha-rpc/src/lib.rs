@@ -1,4 +1,5 @@
-// The code blocks of the README are parts of `examples/quickstart.rs`; a test compares them.
+// The code blocks in the README come from `examples/quickstart.rs`. A test compares the README with
+// the example.
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -13,8 +14,8 @@ pub mod client;
 pub mod crypto;
 mod engine;
 pub mod error;
-// Only rustdoc compiles the guide. Its examples use contracts of the tests, and the tests run the
-// examples.
+// The guide is only compiled by rustdoc. The examples in the guide use the contracts of the tests,
+// and the tests run these examples.
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;
 pub mod runtime;
@@ -38,7 +39,7 @@ pub use error::{Error, ServiceError};
 pub use hypha_rpc_macros::RemoteError;
 #[doc = include_str!("service/hypha_service.md")]
 pub use hypha_rpc_macros::hypha_service;
-// Types of arguments and results, and types in signatures of this crate.
+// Types of arguments and results, and types that appear in the signatures of this crate.
 #[doc(inline)]
 pub use hypha_wire::{
     Args, Array, ArrayError, Binary, ByteOrder, Case, Codec, DType, DecodeError, Element,
@@ -50,9 +51,9 @@ pub use service::{Context, Service};
 /// Common imports for services and callers: `use hypha_rpc::prelude::*;`.
 ///
 /// Includes [`Serialize`](serde::Serialize), [`Deserialize`](serde::Deserialize) and
-/// [`JsonSchema`](schemars::JsonSchema), whose derives are needed for types of arguments. The
-/// generated code refers to the crates `serde` and `schemars`, so add both to the dependencies of
-/// the program.
+/// [`JsonSchema`](schemars::JsonSchema). Types of arguments need the derive macros of these traits.
+/// The generated code refers to the crates `serde` and `schemars`, so add both crates to the
+/// dependencies of the program.
 pub mod prelude {
     pub use crate::workspace::Visibility;
     pub use crate::{
@@ -65,7 +66,7 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 }
 
-/// Items referenced by generated code. Not for direct use.
+/// Items that generated code uses. Programs must not use these items directly.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::streaming::{item, stream};

@@ -1,4 +1,4 @@
-//! Checks of functions, streams and objects in arguments and results.
+//! Checks functions, streams and objects that are passed as arguments and results.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 use super::{AT_ONCE, Checks, MEGABYTE, Outcome, eventually, fails_at_once, same};
 use crate::conformance::{Items, ItemsProxy, ItemsService};
 
-/// Error messages of functions whose session has ended or whose owner has disconnected.
+/// Messages of the errors that a call of a function returns after the session of the function has
+/// ended, or after the owner of the function has disconnected.
 const GONE: &[&str] = &[
     "Session not found",
     "Parent session was closed",
@@ -25,7 +26,8 @@ const GONE: &[&str] = &[
     "Client disconnected",
 ];
 
-/// Object whose item for a key consists of the object's number and the key.
+/// Object that contains an item for each key. The item is a list of the number of the object and
+/// the key.
 struct Numbered(u32);
 
 impl Items for Numbered {
@@ -39,7 +41,7 @@ fn items(number: u32) -> ItemsService<Numbered> {
     ItemsService::new(Numbered(number))
 }
 
-/// Decrements a count when dropped.
+/// Decrements a counter when this value is dropped.
 struct Alive(Arc<AtomicUsize>);
 
 impl Drop for Alive {
@@ -48,7 +50,8 @@ impl Drop for Alive {
     }
 }
 
-/// Returns an endless stream of ones, and a count that is zero after the stream was dropped.
+/// Returns an endless stream of ones, and a counter. The counter becomes zero when the stream is
+/// dropped.
 fn endless() -> (RemoteStream<f64>, Arc<AtomicUsize>) {
     let alive = Arc::new(AtomicUsize::new(1));
     let ones = stream::unfold(Alive(Arc::clone(&alive)), async |alive| {
@@ -219,7 +222,7 @@ impl Checks {
             assert!(i > 0, "zero is too small");
             Value::Null
         });
-        // In WebAssembly, a panic ends the program.
+        // Skip this check in WebAssembly, where a panic ends the program.
         if cfg!(panic = "unwind") {
             fails_at_once(self.service.call_back(panic, 1), &["zero is too small"]).await?;
         }
@@ -265,10 +268,10 @@ impl Checks {
                 async { Value::from("nobody reads this") }
             }
         });
-        // The protocol does not specify the result, so ignore it.
+        // Ignore the result, because the protocol does not specify it.
         let _: Value = self.untyped("progress", args!(record, 200)).await?;
-        // All calls of the callback were sent before the call ended. The last calls may start
-        // slightly later.
+        // The service has sent all calls of the callback before it responds. Some of these calls
+        // may start after the response.
         eventually("some steps did not arrive", async || {
             Ok(seen.lock().unwrap_or_else(PoisonError::into_inner).len() == 200)
         })
@@ -277,8 +280,8 @@ impl Checks {
         same(&*seen, &Vec::from_iter(0..200))
     }
 
-    /// Checks that a function in an argument ends with its call, and that later calls of the
-    /// function fail immediately.
+    /// Checks that a function in an argument expires when the call ends. Later calls of the
+    /// function must fail immediately.
     async fn ended_callbacks(&self) -> Outcome {
         let double: Callback<i64, i64> = Callback::new(|i| async move { 2 * i });
         let back: Function = self.untyped("echo", args!(double)).await?;
@@ -302,7 +305,7 @@ impl Checks {
         same(counter.call::<i64>("increment", args!(by = 4)).await?, 5)
     }
 
-    /// Checks that a client cannot call a function that another client received.
+    /// Checks that a client cannot call a function that was sent to another client.
     async fn strangers(&self) -> Outcome {
         let other = self.options.another().await?;
         let desk = Service::new("stranger")
@@ -327,11 +330,11 @@ impl Checks {
         let counter: RemoteService = self.untyped("make_counter", args!()).await?;
         refused(counter.function("increment")).await?;
         if self.options.host_language.as_deref() != Some("rust") {
-            // Hosts in other languages return an interface of their own.
+            // Services in other languages return a new interface, which they own.
             other.disconnect().await;
             return Ok(());
         }
-        // The Rust host returns this client's interface unchanged.
+        // The Rust service returns the interface of this client unchanged.
         let interface = Object::interface(items(1));
         let known: RemoteService = self.untyped("echo", args!(interface)).await?;
         refused(known.function("getItem")).await?;
@@ -390,7 +393,7 @@ impl Checks {
             has_ended(&alive).await?;
         }
 
-        // The caller cancels the call in the middle of a stream.
+        // The caller cancels the call while the service reads the stream.
         let (ones, alive) = endless();
         let call = self.service.sum(ones, None).into_future();
         let waited = timeout(Duration::from_millis(100), call).await;

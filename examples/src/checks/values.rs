@@ -1,4 +1,4 @@
-//! Checks of arrays, typed errors and files.
+//! Checks arrays, typed errors and files.
 
 use anyhow::{bail, ensure};
 use hypha_rpc::prelude::*;

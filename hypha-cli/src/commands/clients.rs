@@ -10,7 +10,7 @@ use crate::connection::ConnectionOptions;
 use crate::failure::Failure;
 use crate::{duration, output};
 
-/// Service through which administrators disconnect clients.
+/// Id of the service through which administrators disconnect clients.
 const ADMIN: &str = "ws-user-root/admin-utils";
 
 /// List the connected clients of a workspace
@@ -82,7 +82,7 @@ pub(crate) async fn kick(options: KickOptions) -> Result<()> {
     let kicked = admin.call::<Value>("kickout_client", args).await;
     client.disconnect().await;
     match kicked {
-        // The error texts of the Python server and of `hypha-server` contain these words.
+        // The Python server and `hypha-server` both use these words in their error messages.
         Err(error) if error.to_string().contains("not connected") => {
             Err(Failure::NotFound(format!("{workspace}/{id} is not connected")).into())
         }

@@ -22,7 +22,8 @@ use crate::connection::ConnectionOptions;
 use crate::interrupt::{GRACE, unless_interrupted};
 use crate::{duration, output, values};
 
-/// Maximum number of stream items in a result, because a model reads all of them.
+/// Maximum number of stream items in a result. The limit exists because a language model reads
+/// every item of a result.
 const ITEMS: usize = 1000;
 /// Maximum number of lines that callbacks add to a result.
 const LINES: usize = 1000;
@@ -70,7 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         .context("the assistant does not speak the protocol")
 }
 
-/// A service whose methods are offered as tools.
+/// A service. Its methods are offered as tools.
 struct Bridge {
     service: RemoteService,
     tools: BTreeMap<String, Callable>,
@@ -85,7 +86,8 @@ struct Callable {
     functions: Vec<String>,
 }
 
-/// Returns the methods that have a schema, by tool name. Dots in a name become underscores.
+/// Returns the methods that have a schema as tools. The key is the name of the tool, in which
+/// underscores replace the dots of the method name.
 fn tools(service: &RemoteService) -> BTreeMap<String, Callable> {
     let mut tools = BTreeMap::new();
     for method in service.methods() {
@@ -174,7 +176,7 @@ impl Bridge {
     }
 }
 
-/// Returns a function that records the arguments of each call as a line.
+/// Returns a function that adds a line with the arguments to `lines` whenever it is called.
 fn recorder(name: &str, lines: &Arc<Mutex<Vec<String>>>) -> Function {
     let (name, lines) = (name.to_owned(), Arc::clone(lines));
     Function::new(move |call| {
@@ -192,7 +194,8 @@ fn recorder(name: &str, lines: &Arc<Mutex<Vec<String>>>) -> Function {
     })
 }
 
-/// Converts a value to a content block: an image, a text for a string, or JSON for any other value.
+/// Converts a value to a content block. An image becomes an image block. Any other value becomes a
+/// text block, which contains the string, a summary of binary data, or JSON.
 fn block(value: &Value) -> ContentBlock {
     match value {
         Value::String(text) => ContentBlock::text(text.clone()),
@@ -255,8 +258,8 @@ impl rmcp::ServerHandler for Bridge {
                 return Err(ErrorData::internal_error("the request was cancelled", None));
             }
         };
-        // Return the error as a tool result and not as a protocol error, so that the model reads it
-        // and can correct its arguments.
+        // Return the error as a tool result instead of a protocol error. The language model then
+        // reads the error and can correct the arguments.
         let result = match result {
             Ok(content) => CallToolResult::success(content),
             Err(error) => {

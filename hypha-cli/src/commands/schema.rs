@@ -1,4 +1,4 @@
-//! `hypha schema`: writes the description of a service for other languages.
+//! `hypha schema`: writes a description of a service for callers in other languages.
 
 use std::path::PathBuf;
 
@@ -32,8 +32,8 @@ pub(crate) struct Options {
     output: Option<PathBuf>,
 }
 
-/// Fetches and writes the description. Prints a note to the standard error for each method that the
-/// format cannot express.
+/// Fetches the service and writes its description. If the format cannot express a method, prints a
+/// note to the standard error.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let client = options.connection.connect().await?;
     let description = Description::fetch(&client, &options.service).await;

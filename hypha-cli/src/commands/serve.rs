@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anyhow::Result;
 use clap::Args;
 
-/// Name of the program in the help.
+/// Name of the program in the help text.
 const NAME: &str = "hypha serve";
 
 /// Run a server, with the options of hypha-server
@@ -24,7 +24,7 @@ pub(crate) fn command() -> clap::Command {
     hypha_server::program::command().name("serve").about(about)
 }
 
-/// Runs the server until Ctrl-C, on a runtime of its own.
+/// Creates a runtime, and runs the server on that runtime until the user presses Ctrl-C.
 pub(crate) fn run(options: Options) -> Result<()> {
     let arguments = [NAME.into()].into_iter().chain(options.arguments);
     hypha_server::program::run(arguments.collect(), |_| {}, || {})

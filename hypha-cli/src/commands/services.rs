@@ -14,11 +14,11 @@ use crate::connection::ConnectionOptions;
 use crate::interrupt::{GRACE, unless_interrupted};
 use crate::output::{self, Style, paint};
 
-/// Interval at which `--watch` lists the services again without an event, because other workspaces
-/// send no events to this client.
+/// Interval at which `--watch` lists the services even if no event arrives. The interval is
+/// necessary because this client receives no events from other workspaces.
 const LIST_INTERVAL: Duration = Duration::from_secs(2);
-/// Time to wait after an event before listing, because a client adds or removes all its services in
-/// quick succession.
+/// Time between an event and the next list. The pause exists because a client usually adds or
+/// removes all its services in quick succession.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 /// Maximum length of a description in the table, in characters.
 const DESCRIPTION: usize = 60;

@@ -69,7 +69,7 @@ pub(crate) fn about(user: &UserInfo) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// Returns the remaining time until `at`, which is in seconds since 1970.
+/// Returns the time that remains until `at`. `at` is in seconds since 1970.
 fn left(at: f64) -> Option<String> {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -84,7 +84,7 @@ fn left(at: f64) -> Option<String> {
     })
 }
 
-/// Formats fields as lines, with their values aligned.
+/// Formats each field as one line, and aligns the values of all fields.
 pub(crate) fn text(fields: &[(&str, String)]) -> String {
     let width = fields
         .iter()

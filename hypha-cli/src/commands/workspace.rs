@@ -9,7 +9,7 @@ use crate::connection::ConnectionOptions;
 use crate::failure::Failure;
 use crate::output;
 
-/// Number of entries in one page of the server's list.
+/// Number of workspaces in one page of the list that the server returns.
 const PAGE: usize = 256;
 
 /// List, create, choose and delete workspaces

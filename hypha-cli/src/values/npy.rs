@@ -1,17 +1,17 @@
 //! Reads and writes NumPy files (`.npy`), which hold one array each.
 //
-// This module is written by hand. The crates for this format depend on parsers for Python literals
-// and big integers, which the headers of these files do not need.
+// This module uses no crate for the format. The existing crates depend on parsers for Python
+// literals and big integers, which the headers of these files do not need.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hypha_rpc::{DType, NdArray};
 use hypha_wire::ByteOrder;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Alignment of the data in a file that NumPy writes, in bytes.
+/// Alignment of the data in a NumPy file, in bytes. NumPy uses the same alignment.
 const ALIGNMENT: usize = 64;
 
-/// Returns whether the bytes begin like a NumPy file.
+/// Returns whether the bytes start with the magic bytes of a NumPy file.
 pub(crate) fn is_npy(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
@@ -95,7 +95,8 @@ fn shape(text: &str) -> Result<Vec<usize>> {
         .context("the shape is not a tuple of lengths")
 }
 
-/// Converts elements from Fortran order (first index fastest) to C order (last index fastest).
+/// Converts elements from Fortran order, where the first index changes fastest, to C order, where
+/// the last index changes fastest.
 fn in_c_order(data: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len());
     let mut strides = Vec::with_capacity(shape.len());
@@ -123,7 +124,7 @@ fn in_c_order(data: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     out
 }
 
-/// Returns a NumPy file with an array.
+/// Returns the content of a NumPy file that contains an array.
 pub(crate) fn write(array: &NdArray) -> Vec<u8> {
     let shape: Vec<String> = array.shape().iter().map(ToString::to_string).collect();
     let shape = match shape.as_slice() {
@@ -132,7 +133,8 @@ pub(crate) fn write(array: &NdArray) -> Vec<u8> {
     };
     let descr = descr(array.dtype(), array.byte_order());
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    // The magic, version and length precede the header, which ends with a newline.
+    // The magic bytes, the version and the length stand before the header. The header ends with a
+    // newline.
     let before = MAGIC.len() + 4;
     let unpadded = before + header.len() + 1;
     let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;

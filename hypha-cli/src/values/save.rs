@@ -10,7 +10,7 @@ use super::{npy, show};
 use crate::failure::Failure;
 use crate::output;
 
-/// Returns whether a value is a remote file, which is read in pieces.
+/// Returns whether a value is a remote file. The program reads a remote file in pieces.
 pub(crate) fn is_file(value: &Value) -> bool {
     tag(value) == Some("iostream")
 }

@@ -4,11 +4,11 @@ use hypha_rpc::{Element, NdArray, Value};
 use hypha_wire::keys::RTYPE;
 use serde_json::{Value as Json, json as object};
 
-/// Maximum number of elements of an array that is printed in full.
+/// Maximum number of elements for which an array is printed in full.
 const SHORT_ARRAY: usize = 16;
 
-/// Formats a value for people. A string is unchanged. Any other value is similar to JSON, with a
-/// summary of each array, binary data and function.
+/// Formats a value for people. A string stays unchanged. Any other value is formatted like JSON,
+/// with a summary in place of each array, each function and binary data.
 pub(crate) fn text(value: &Value) -> String {
     match summary(value) {
         Json::String(text) => text,
@@ -68,7 +68,8 @@ fn array(value: &Value) -> Option<NdArray> {
     (tag == "ndarray").then(|| value.decode_as().ok())?
 }
 
-/// Returns type, shape and range of an array, and the elements if it is short.
+/// Returns the element type and the shape of an array. Adds the elements of a short array, or
+/// statistics about the elements of a longer array.
 fn describe(array: &NdArray) -> String {
     let mut text = format!("array {} {:?}", array.dtype(), array.shape());
     let Ok(numbers) = array.iter_f64() else {

@@ -8,7 +8,7 @@ use tokio::process::{ChildStdin, ChildStdout};
 
 use crate::support::Host;
 
-/// An assistant that has started the program.
+/// An assistant, which has started the program `hypha mcp`.
 struct Assistant {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
@@ -77,7 +77,7 @@ async fn an_assistant_uses_the_methods_as_tools() -> anyhow::Result<()> {
     let divide = tool("divide").unwrap_or_default();
     assert_eq!(divide["description"], "Divide one number by another.");
     assert_eq!(divide["inputSchema"]["required"], json!(["a"]));
-    // The program supplies the function, so it is not a parameter of the tool.
+    // The program supplies the callback function, so the tool has no parameter for it.
     let count = tool("count").unwrap_or_default();
     assert_eq!(count["inputSchema"]["properties"], json!({}));
 

@@ -62,7 +62,7 @@ async fn stop(mut child: Child) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Logs in as a user, in the place of the login page. The user's workspace exists until the
+/// Logs in as a user, as the login page would do. The workspace of the user exists until the
 /// returned client disconnects.
 async fn log_in(line: &str, folder: &Folder, url: &str) -> anyhow::Result<Client> {
     let user = hypha_rpc::connect(url).await?;
@@ -132,8 +132,7 @@ async fn every_command_of_the_page_works() -> anyhow::Result<()> {
                 stop(child).await?;
             }
             block => {
-                // The commands of a block run in one shell, except for a command that keeps
-                // running.
+                // Run all commands of a block in one shell, except for commands that keep running.
                 let (stays, ends): (Vec<&str>, Vec<&str>) =
                     block.lines().partition(|line| line.ends_with(" --watch"));
                 let mut shell = Command::new("bash");

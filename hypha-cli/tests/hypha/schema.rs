@@ -94,7 +94,7 @@ async fn errors_are_one_line_with_their_causes() -> anyhow::Result<()> {
     let url = host.server.url().to_owned();
     let socket = url.replacen("http", "ws", 1);
     host.stop().await;
-    // The port is free again, and nothing listens on it.
+    // The server has stopped, so nothing listens on the port.
     let output = hypha(&["schema", "--server-url", &url, "--service", "desk"]).await?;
     let said = error(&output, 3)?;
     assert!(

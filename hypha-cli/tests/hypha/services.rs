@@ -98,7 +98,7 @@ async fn a_description_has_types_defaults_and_an_example() -> anyhow::Result<()>
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");
     }
-    // The example of a method can be called as it is.
+    // The output contains an example call of a method. A user can run this call without changes.
     let example = text
         .lines()
         .find(|line| line.contains(".greet "))

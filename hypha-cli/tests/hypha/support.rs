@@ -1,4 +1,4 @@
-//! Provides a server with a sample service, and runs the program.
+//! Starts a server with a sample service, and runs the program `hypha`.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -10,7 +10,7 @@ use hypha_server::Server;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// Timeout of a run of the program.
+/// Maximum duration of one run of the program.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The root token of the server.
@@ -91,7 +91,7 @@ pub(crate) struct Host {
     pub(crate) server: Server,
     pub(crate) client: Client,
     pub(crate) id: String,
-    /// A folder for files and the contexts of the program.
+    /// Folder that contains the contexts of the program and other files.
     pub(crate) folder: Folder,
 }
 
@@ -109,7 +109,7 @@ impl Host {
         })
     }
 
-    /// Returns the program with this server and no contexts.
+    /// Returns a command that runs the program with this server and without contexts.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.env("HYPHA_SERVER_URL", self.server.url());
@@ -144,7 +144,7 @@ impl Host {
     }
 }
 
-/// Returns the program without the environment variables that set its options.
+/// Returns a command that runs the program. Removes the environment variables that set options.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypha"));
     for variable in ["SERVER_URL", "TOKEN", "WORKSPACE", "CONTEXT"] {
@@ -158,7 +158,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command with this standard input.
+/// Runs a command, and passes this text to its standard input.
 pub(crate) async fn output(mut command: Command, input: &[u8]) -> anyhow::Result<Output> {
     command
         .stdin(Stdio::piped())
@@ -166,13 +166,13 @@ pub(crate) async fn output(mut command: Command, input: &[u8]) -> anyhow::Result
         .stderr(Stdio::piped());
     let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that reads no input may have ended already.
+        // Ignore the error, because a program that reads no input may have ended already.
         let _ = stdin.write_all(input).await;
     }
     Ok(tokio::time::timeout(LIMIT, child.wait_with_output()).await??)
 }
 
-/// Sends the program the signal of Ctrl-C.
+/// Sends the program the signal that Ctrl-C sends.
 #[cfg(unix)]
 pub(crate) async fn interrupt(child: &tokio::process::Child) -> anyhow::Result<()> {
     let pid = child.id().unwrap_or_default().to_string();
@@ -181,8 +181,8 @@ pub(crate) async fn interrupt(child: &tokio::process::Child) -> anyhow::Result<(
     Ok(())
 }
 
-/// Returns the text on the standard error. Asserts the exit code, and that the standard output is
-/// empty.
+/// Returns the text on the standard error. Checks that the exit code matches and that the standard
+/// output is empty.
 pub(crate) fn error(output: &Output, code: i32) -> anyhow::Result<String> {
     anyhow::ensure!(output.status.code() == Some(code), "not {code}: {output:?}");
     anyhow::ensure!(output.stdout.is_empty(), "{output:?}");

@@ -1,8 +1,8 @@
-//! Generates code from the model: one file for each public item, `schema` for the schemas of
-//! methods, and `values` for the parts that depend on the types of arguments and results.
+//! Generates code from the model. Each public item has its own file. `schema` generates the schemas
+//! of methods. `values` generates the parts that depend on the types of arguments and results.
 //!
-//! `parse` calls this module, which reports no errors: `lower` has found all errors, except those
-//! that rustc finds in the generated code.
+//! `parse` calls this module. The module reports no errors, because `lower` has already checked the
+//! contract. Only rustc may find further errors in the generated code.
 
 use proc_macro2::TokenStream;
 use syn::{ItemImpl, ItemTrait};
@@ -17,8 +17,8 @@ mod schema;
 mod service;
 mod values;
 
-/// Generates the trait, its service type and its proxy. If `with_methods` is false, the service is
-/// empty.
+/// Generates the trait, the service type of the trait, and the proxy. If `with_methods` is false,
+/// the service type has no methods.
 pub(crate) fn service_items(
     service: &Service,
     contract: &ItemTrait,
@@ -31,13 +31,14 @@ pub(crate) fn service_items(
     tokens
 }
 
-/// Returns a block that cannot be a service, without the attributes of the macro.
+/// Returns an `impl` block that cannot be a service. Removes the attributes of the macro from the
+/// block.
 pub(crate) fn only_the_block(block: &ItemImpl) -> TokenStream {
     inherent::stripped(block)
 }
 
-/// Generates the block, its registration and its proxy. If `with_methods` is false, the service is
-/// empty.
+/// Generates the `impl` block, the code that registers the block as a service, and the proxy. If
+/// `with_methods` is false, the service has no methods.
 pub(crate) fn inherent_items(
     service: &Service,
     block: &ItemImpl,
@@ -49,7 +50,7 @@ pub(crate) fn inherent_items(
     tokens
 }
 
-/// Generates the import of the runtime module, on which all other generated code depends.
+/// Generates the import of the runtime module. All other generated code depends on this import.
 fn runtime(service: &Service) -> TokenStream {
     let cfgs: Vec<_> = attrs::cfgs(&service.carried).collect();
     path::import(&service.runtime, &service.private, &cfgs)

@@ -1,8 +1,8 @@
-//! Generates `FooProxy`, whose methods call the methods of a remote service.
+//! Generates `FooProxy`. The methods of `FooProxy` call the methods of a remote service.
 //!
-//! The only inherent methods of the proxy are the methods of the contract, so that no name can
-//! clash. Everything else is in the trait `Proxy`. A method returns a `Call`, which is lazy,
-//! accepts options such as a timeout, and becomes a future with `.await`.
+//! The only inherent methods of the proxy are the methods of the contract, so no names can clash.
+//! All other methods are in the trait `Proxy`. Each method returns a `Call`. A `Call` sends nothing
+//! before it is awaited, and accepts options such as a timeout.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -15,8 +15,8 @@ use crate::diag::{located, shown};
 use crate::model::{Method, Service, Stub};
 use crate::{attrs, types};
 
-/// Generates the proxy. `with_methods` is false for an invalid contract: the proxy then does not
-/// describe the methods.
+/// Generates the proxy. `with_methods` is false for an invalid contract. The generated proxy then
+/// contains no descriptions of the methods.
 pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let Service {
         contract,
@@ -34,8 +34,8 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         .methods
         .iter()
         .map(|method| one_method(service, method));
-    // A method with `_` in its arguments is not described. rustc reports `_` in the signature, and
-    // would report it again in the description.
+    // Generate no description for a method with `_` in the types of its arguments. rustc reports
+    // the `_` in the signature, and would report the `_` again in the description.
     let is_typed = |method: &&Method| {
         let mut arguments = method.values();
         !arguments.any(|(arg, _)| types::is_inferred(&arg.ty))
@@ -88,8 +88,9 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     }
 }
 
-/// Generates a method for a wrong method of the contract. Its body never runs, because the program
-/// does not compile; `loop {}` has every type.
+/// Generates a placeholder for an invalid method of the contract. The body of the placeholder never
+/// runs, because the program does not compile. The body is `loop {}`, which is valid for every
+/// return type.
 fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
     let Service { private, vis, .. } = service;
     let Stub {
@@ -117,8 +118,8 @@ fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
     }
 }
 
-/// Generates one method. The generated method encodes the arguments before it returns, so that the
-/// call borrows nothing.
+/// Generates one method. The generated method encodes the arguments before it returns, so the
+/// returned call borrows nothing.
 fn one_method(service: &Service, method: &Method) -> TokenStream {
     let vis = &service.vis;
     let Method {
@@ -138,7 +139,8 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         let codec = codec(private, arg);
         let (name, wire_name) = (&arg.ident, &value.wire_name);
         let span = located(arg.ty.span());
-        // `push` would omit a `None`, and the callee would then use the default of the argument.
+        // `push` would omit a `None`. The callee would then use the default of the argument instead
+        // of `None`.
         if value.default.is_some() {
             quote_spanned!(span=> #codec.push_always(&mut __args, #wire_name, &#name))
         } else {

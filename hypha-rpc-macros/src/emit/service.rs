@@ -1,9 +1,9 @@
-//! Generates `FooService<T>`, which makes an implementation `T` of the contract a service.
+//! Generates `FooService<T>`. This type converts an implementation `T` of the contract `Foo` to a
+//! service.
 //!
-//! A wrapper is necessary, because a blanket implementation of `IntoService` for all `T: Foo` would
-//! conflict with the blanket implementation for another contract. The struct itself has no bound on
-//! `T`, so that rustc reports a type that does not implement the trait only once, at the
-//! registration.
+//! The wrapper type is necessary, because the blanket implementations of `IntoService` for two
+//! contracts would conflict. The struct itself has no bound on `T`. So if a type does not implement
+//! the trait, rustc reports the error only once, where the service is registered.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -15,8 +15,8 @@ use crate::diag::{located, shown};
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
 use crate::{attrs, types};
 
-/// Generates the type, its constructors and `IntoService`. If `with_methods` is false, the service
-/// is empty.
+/// Generates the type, its constructors and the implementation of `IntoService`. If `with_methods`
+/// is false, the service has no methods.
 pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let Service {
         contract,
@@ -33,8 +33,8 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let doc =
         format!("An implementation of [`{contract}`] as a service, ready to be registered.\n");
     let details = details(service);
-    // A contract with errors (`with_methods` is false) may have type parameters, so its name alone
-    // would not be a valid bound.
+    // A contract with errors may have type parameters, so the name of the contract alone would not
+    // be a valid bound. `with_methods` is false for such a contract.
     let bound = with_methods.then_some(contract).into_iter();
     let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| one_method(service, method));
@@ -70,7 +70,8 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
             }
         }
 
-        // Type parameters have no hygiene, and the user may have a type `T`.
+        // Type parameters have no hygiene. The name has underscores, because the user may have a
+        // type `T`.
         #(#cfgs)*
         #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<__T> #private::IntoService for #name<__T> #(where __T: #bound)* {
@@ -86,7 +87,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     }
 }
 
-/// Generates the metadata of the service, apart from its id.
+/// Generates the metadata of the service, except the id of the service.
 pub(super) fn details(service: &Service) -> TokenStream {
     let private = &service.private;
     let texts = [
@@ -156,9 +157,9 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
         None => quote_spanned!(span=> &self.inner),
         Some(_) => quote_spanned!(span=> &__inner),
     };
-    // Each method is a separate statement, because `cfg` can stand before a statement but not
-    // inside a chain of calls. The names of bindings start with underscores, because a constant of
-    // the user with the same name would turn the binding into a pattern.
+    // Each method is a separate statement, because the attribute `cfg` can stand before a statement
+    // but not inside a chain of calls. The names of the variables start with underscores. If the
+    // user had a constant with the same name as a variable, `let` would match against the constant.
     quote_spanned! {span=>
         #(#cfgs)*
         let __service = {
@@ -174,9 +175,9 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
 
 /// Generates the function that returns the default value of an argument.
 ///
-/// The default is written only once, so that a wrong type is reported once, at the user's
-/// expression. The parameter `&()` provides the lifetime for types with a hidden lifetime, such as
-/// `Cow<str>`.
+/// The expression of the default value appears only once in the generated code. So rustc reports a
+/// wrong type once, at the expression. The parameter `&()` provides the lifetime for types with a
+/// hidden lifetime, such as `Cow<str>`.
 pub(super) fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;
     let name = default_name(arg);
@@ -185,8 +186,8 @@ pub(super) fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     Some(quote_spanned!(span=> fn #name(_: &()) -> #ty { #default }))
 }
 
-/// Generates the closure that runs one call: it decodes the arguments, calls the method and encodes
-/// the result.
+/// Generates the closure that handles one call. The closure decodes the arguments, calls the method
+/// and encodes the result.
 fn handler(service: &Service, method: &Method) -> TokenStream {
     let contract = &service.contract;
     let ident = &method.ident;
@@ -196,8 +197,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     let mut index = 0usize;
     let (mut locals, mut decoders) = (Vec::new(), Vec::new());
     for (position, arg) in method.args.iter().enumerate() {
-        // Use generated names: if the user had a constant with the name of an argument, the binding
-        // would be a pattern.
+        // Use generated names. If the user had a constant with the name of an argument, the
+        // compiler would match against the constant instead of declaring a variable.
         locals.push(format_ident!(
             "__arg{position}",
             span = located(arg.ident.span())
@@ -206,8 +207,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         index += usize::from(matches!(arg.kind, ArgKind::Value(_)));
     }
     let answer = answer(private, &method.output);
-    // Generate this even for a method without arguments, because `args` rejects a call with too
-    // many arguments.
+    // Generate this statement even for a method without arguments, because `args` rejects a call
+    // with too many arguments.
     let args = quote_spanned!(span=> __incoming.args(&[#(#wire_names),*])?;);
     let args = if index == 0 {
         args
@@ -232,8 +233,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         return quote_spanned!(span=> move |__incoming: #private::IncomingCall| { #body });
     }
     let body = body(quote_spanned!(span=> #call.await));
-    // The stream may borrow from the service and the arguments, so the future that owns both must
-    // also run the stream.
+    // The stream may borrow from the service and from the arguments. So the future that owns the
+    // service and the arguments must also run the stream.
     let run = match method.output.stream {
         None => quote_spanned!(span=> async move { #body }),
         Some(_) => quote_spanned!(span=> #private::stream(move |__feed| async move { #body })),
@@ -246,8 +247,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-/// Generates the expression that decodes one argument. `index` is its position among the arguments
-/// that callers send.
+/// Generates the expression that decodes one argument. `index` is the position of the argument
+/// among the arguments that callers send.
 fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
@@ -267,7 +268,7 @@ fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     }
 }
 
-/// Generates the code that sends the value, the error or the stream in `__output`.
+/// Generates the code that sends the content of `__output`: the value, the error or the stream.
 fn answer(private: &Ident, output: &Output) -> TokenStream {
     let named = named(private, output);
     let whole = &named.whole;
@@ -275,7 +276,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     let private = &shown(private, span);
     let whole_fallible = fallible(private, &named);
     let (ok, error) = match output.kind {
-        // rustc infers both types from `into_result`.
+        // rustc infers the value type and the error type from `into_result`.
         OutputKind::Unknown => (quote_spanned!(span=> _), quote_spanned!(span=> _)),
         _ => output_types(private, &named),
     };
@@ -316,8 +317,8 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     }
 }
 
-/// Returns the type of the result if its name may be the name of `bytes::Bytes` or an `ndarray`
-/// array, whose bytes are sent without a copy.
+/// Returns the type of the result if its name may be the name of `bytes::Bytes` or of an `ndarray`
+/// array. The runtime sends the bytes of such a result without a copy.
 fn shared_bytes(private: &Ident, output: &Output) -> Option<TokenStream> {
     let ok = match &output.kind {
         OutputKind::Fallible(parts) => &parts.0,

@@ -1,9 +1,9 @@
-//! Generates the parts that depend on the types of arguments and results: the codec of an argument,
-//! and the types of a result.
+//! Generates the parts that depend on the types of arguments and results: the codec of each
+//! argument, and the types of each result.
 //!
-//! A macro sees only names. Where the meaning of a type matters and its name does not determine the
-//! meaning, the generated code contains an expression that rustc resolves. For example, inherent
-//! methods take precedence over trait methods.
+//! A macro sees only the names of types. If the generated code depends on the type itself, the
+//! generated code contains an expression that rustc resolves. For example, rustc prefers an
+//! inherent method to a trait method of the same name.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -14,15 +14,15 @@ use crate::diag::{located, shown};
 use crate::model::{Arg, Output, OutputKind};
 use crate::types;
 
-/// Returns the name of the generated function for the default of an argument.
+/// Returns the name of the generated function that returns the default of an argument.
 pub(super) fn default_name(arg: &Arg) -> Ident {
     format_ident!("__default_{}", arg.ident, span = located(arg.ident.span()))
 }
 
-/// Returns the expression through which generated code handles an argument's type.
+/// Returns the expression that encodes, decodes and describes an argument.
 ///
-/// All uses go through this one expression, so that a type that cannot be an argument is reported
-/// once: rustc merges equal reports.
+/// All generated code for an argument uses this expression. So if a type cannot be an argument,
+/// rustc reports the error only once, because rustc merges equal reports.
 pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
@@ -32,22 +32,23 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     } else if types::is_optional_byte_slice(ty) {
         quote_spanned!(span=> #private::optional_byte_argument())
     } else if types::may_be_shared_bytes(ty) {
-        // rustc determines whether the type is `bytes::Bytes`. Other types do not use this
-        // expression, because rustc would underline only the beginning of a wrong type.
+        // rustc determines whether the type is `bytes::Bytes`. This expression is not used for
+        // other types: if such a type were wrong, rustc would underline only the beginning of the
+        // type.
         quote_spanned!(span=> #private::ArgumentOf::<#ty>::codec())
     } else if let Some(described) =
         types::with_binary(ty, &parse_quote_spanned!(span=> #private::Binary))
     {
-        // `bytes::Bytes` has no schema. rustc uses the schema of `ty` if there is one, otherwise
-        // the schema of `described`.
+        // `bytes::Bytes` has no schema. If `ty` has a schema, rustc selects that schema. Otherwise,
+        // rustc selects the schema of `described`.
         quote_spanned!(span=> (&&#private::DescribedAs::<#ty, #described>::new()).codec())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
     }
 }
 
-/// Returns the output with every `impl Stream` replaced by `RemoteStream<..>`, which is allowed in
-/// more positions than `impl`.
+/// Returns the output with every `impl Stream` replaced by `RemoteStream<..>`. A named type is
+/// allowed in more positions than `impl`.
 pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let Some(item) = &output.stream else {
         return output.clone();
@@ -60,8 +61,9 @@ pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Plain => OutputKind::Plain,
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
-        // Assume that an alias of `Result` has the same error for every value type. A type that is
-        // not a `Result` is reported at the method's `return`, so any error type works for it here.
+        // Assume that an alias of `Result` has the same error type for every value type. If the
+        // type is not a `Result`, rustc reports the error at the `return` of the method. In that
+        // case, any error type is correct here.
         OutputKind::Unknown => {
             let unit = Output {
                 whole: types::with_named(&output.whole, &parse_quote_spanned!(span=> ())),
@@ -80,14 +82,15 @@ pub(super) fn named(private: &Ident, output: &Output) -> Output {
     }
 }
 
-/// Returns `T` and `E` of the `Call<T, E>` that the proxy returns.
+/// Returns the types `T` and `E` of the `Call<T, E>` that a method of the proxy returns.
 pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
     output_types(private, &received(&named(private, output)))
 }
 
-/// Returns the types of [`call_types`] for the documentation, or `None` if they need no change. A
-/// type whose name does not end with `Result` counts as plain here. Otherwise rustdoc would print
-/// the expression by which rustc decides whether the type is a `Result`.
+/// Returns the types that the documentation shows in place of the types of [`call_types`]. Returns
+/// `None` if the documentation shows the types of [`call_types`]. A type that may be an alias of
+/// `Result` counts as a plain type here, unless its name ends with `Result`. Otherwise rustdoc
+/// would print the expression through which rustc determines whether the type is a `Result`.
 pub(super) fn documented_types(
     private: &Ident,
     output: &Output,
@@ -96,8 +99,8 @@ pub(super) fn documented_types(
     changed.then(|| call_types(private, &plain))
 }
 
-/// Returns the output with unknown kinds replaced by plain kinds, and whether there was an unknown
-/// kind. A type whose name ends with `Result` stays unknown.
+/// Replaces unknown kinds by plain kinds, and returns whether the output contained an unknown kind.
+/// A type keeps its unknown kind if its name ends with `Result`.
 fn written(output: &Output) -> (Output, bool) {
     let stream = output.stream.as_deref().map(written);
     let is_unknown = matches!(output.kind, OutputKind::Unknown)
@@ -116,8 +119,8 @@ fn written(output: &Output) -> (Output, bool) {
     (plain, is_unknown || in_items)
 }
 
-/// Returns the output type as the caller receives it: a borrow from the service, such as
-/// `Cow<'_, str>`, becomes `'static`.
+/// Returns the output type for the caller. The lifetime of a borrowed type, such as `Cow<'_, str>`,
+/// becomes `'static`.
 fn received(output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((
@@ -157,9 +160,9 @@ pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, To
 
 /// Returns a constant expression that is true if the output is a `Result`.
 ///
-/// If the tokens do not show whether the output is a `Result`, rustc decides: the inherent constant
-/// of `Probe<Result<..>>` takes precedence over the constant of the trait `NotAResult`, even behind
-/// an alias.
+/// If the tokens do not show whether the output is a `Result`, rustc determines the value of the
+/// constant. The type `Probe<Result<..>>` has an inherent constant, which takes precedence over the
+/// constant of the trait `NotAResult`. This also works for an alias of `Result`.
 pub(super) fn fallible(private: &Ident, output: &Output) -> TokenStream {
     let whole = &output.whole;
     let span = located(whole.span());

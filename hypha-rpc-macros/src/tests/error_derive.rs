@@ -171,8 +171,8 @@ fn ambiguous_variants() {
     );
 }
 
-/// A wrong type still implements `ServiceError`; otherwise each contract that uses it would cause
-/// another error.
+/// An invalid type still implements `ServiceError`. Otherwise, rustc would report further errors in
+/// each contract that uses the type.
 #[test]
 fn a_wrong_type_is_an_error_type() {
     let (tokens, errors) = run("enum E<T> { A(T) }");

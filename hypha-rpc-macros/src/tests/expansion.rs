@@ -210,8 +210,8 @@ fn half_typed() {
     insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
 }
 
-/// Syntax that `syn` cannot parse becomes a lint: rustc has reported it, unless it knows newer
-/// syntax.
+/// Syntax that `syn` cannot parse becomes a lint. rustc has already reported this syntax, unless
+/// rustc supports newer syntax than `syn`.
 #[test]
 fn unknown_syntax() {
     let (tokens, errors) = run("", "trait Lab { async gen fn size(&self) -> u8; }");
@@ -237,8 +237,8 @@ fn wrong_impl_block() {
     insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
 }
 
-/// A wrong contract expands to its trait and a proxy, so that the rest of a program compiles. Its
-/// service has no methods.
+/// For an invalid contract, the macro generates the trait, a proxy, and a service without methods.
+/// So the rest of the program compiles.
 #[test]
 fn wrong_contract() {
     let (tokens, errors) = run(

@@ -1,4 +1,4 @@
-//! Tests on tokens: expansions of contracts, and the errors of wrong contracts.
+//! Tests the expansions of contracts and the errors of invalid contracts. All tests compare tokens.
 
 use proc_macro2::TokenStream;
 

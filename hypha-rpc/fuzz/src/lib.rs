@@ -1,5 +1,5 @@
-//! The targets for libFuzzer. Their code is in `hypha-rpc/tests/fuzz/`, where an ordinary test runs
-//! the targets with the stored inputs.
+//! The targets for libFuzzer. The code of the targets is in `hypha-rpc/tests/fuzz/`. An ordinary
+//! test in that folder runs each target with the stored inputs.
 
 #[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;

@@ -1,5 +1,5 @@
-//! The methods `wait`, `blocking_send` and `blocking_dispose`, which replace `.await` in programs
-//! without async.
+//! Adds the methods `wait`, `blocking_send` and `blocking_dispose`. Programs without async code use
+//! these methods in place of `.await`.
 
 use std::future::IntoFuture;
 
@@ -11,22 +11,24 @@ use crate::client::{DirectServiceLookup, ListServices, RegisterService, ServiceL
 use crate::error::{Error, ServiceError};
 use crate::workspace::ServiceInfo;
 
-/// Asynchronous counterpart of `wait`, named in its error.
+/// The asynchronous alternative to `wait`. The error of `wait` names this alternative.
 const AWAIT: &str = "`.await`";
 
 impl<T, E> Call<T, E> {
     /// Makes the call and waits for its result on this thread.
     ///
-    /// Options such as [`timeout`](Self::timeout) apply as they do to an awaited call. The module
-    /// [`blocking`](crate::blocking) lists the threads that can wait.
+    /// Options such as [`timeout`](Self::timeout) have the same effect as for an awaited call. The
+    /// docs of the module [`blocking`](crate::blocking) list the threads on which a program may
+    /// wait.
     ///
     /// # Errors
     ///
-    /// The errors of the awaited call, and [`Error::Invalid`] on a thread of a tokio runtime.
+    /// Fails with the errors of the awaited call. Also fails with [`Error::Invalid`] on a thread of
+    /// a tokio runtime.
     ///
     /// # Cancellation
     ///
-    /// The wait ends only when the call ends. Set a [`timeout`](Self::timeout) to limit the
+    /// `wait` returns only when the call ends. Set a [`timeout`](Self::timeout) to limit the
     /// duration of the call.
     ///
     /// # Examples
@@ -54,12 +56,13 @@ impl<T, E> Call<T, E> {
         wait(&what, AWAIT, self)
     }
 
-    /// Sends the call without asking for a response, as [`send`](Self::send) does. Waits on this
+    /// Sends the call without requesting a response, as [`send`](Self::send) does. Waits on this
     /// thread until the request is in the send queue.
     ///
     /// # Errors
     ///
-    /// The errors of [`send`](Self::send), and [`Error::Invalid`] on a thread of a tokio runtime.
+    /// Fails with the errors of [`send`](Self::send). Also fails with [`Error::Invalid`] on a
+    /// thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn blocking_send(self) -> Result<(), Error> {
         let what = format!("`blocking_send` of {}", self.label());
@@ -68,12 +71,12 @@ impl<T, E> Call<T, E> {
 }
 
 impl<P: Proxy + 'static> ServiceLookup<P> {
-    /// Looks the service up, and waits for the result on this thread.
+    /// Looks up the service, and waits for the result on this thread.
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::get_service`](crate::Client::get_service), and [`Error::Invalid`] on
-    /// a thread of a tokio runtime.
+    /// Fails with the errors of [`Client::get_service`](crate::Client::get_service). Also fails
+    /// with [`Error::Invalid`] on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<P, Error> {
         wait("`ServiceLookup::wait`", AWAIT, self.into_future())
@@ -81,12 +84,12 @@ impl<P: Proxy + 'static> ServiceLookup<P> {
 }
 
 impl DirectServiceLookup {
-    /// Fetches the service, and waits for the result on this thread.
+    /// Fetches the service directly from its provider, and waits for the result on this thread.
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::get_remote_service`](crate::Client::get_remote_service), and
-    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    /// Fails with the errors of [`Client::get_remote_service`](crate::Client::get_remote_service).
+    /// Also fails with [`Error::Invalid`] on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<RemoteService, Error> {
         wait("`DirectServiceLookup::wait`", AWAIT, self.into_future())
@@ -94,12 +97,12 @@ impl DirectServiceLookup {
 }
 
 impl ListServices {
-    /// Fetches the list, and waits for the result on this thread.
+    /// Fetches the list of services, and waits for the result on this thread.
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::list_services`](crate::Client::list_services), and
-    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    /// Fails with the errors of [`Client::list_services`](crate::Client::list_services). Also fails
+    /// with [`Error::Invalid`] on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<Vec<ServiceInfo>, Error> {
         wait("`ListServices::wait`", AWAIT, self.into_future())
@@ -111,8 +114,8 @@ impl RegisterService {
     ///
     /// # Errors
     ///
-    /// The errors of the awaited registration, and [`Error::Invalid`] on a thread of a tokio
-    /// runtime.
+    /// Fails with the errors of the awaited registration. Also fails with [`Error::Invalid`] on a
+    /// thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn wait(self) -> Result<ServiceInfo, Error> {
         wait("`RegisterService::wait`", AWAIT, self.into_future())
@@ -120,13 +123,13 @@ impl RegisterService {
 }
 
 impl<P> Object<P> {
-    /// Releases an interface, as [`dispose`](Self::dispose) does. Waits for the acknowledgment of
-    /// the owner on this thread.
+    /// Releases an interface, as [`dispose`](Self::dispose) does. Waits on this thread until the
+    /// owner of the interface has acknowledged the release.
     ///
     /// # Errors
     ///
-    /// The errors of [`dispose`](Self::dispose), and [`Error::Invalid`] on a thread of a tokio
-    /// runtime.
+    /// Fails with the errors of [`dispose`](Self::dispose). Also fails with [`Error::Invalid`] on a
+    /// thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn blocking_dispose(&self) -> Result<(), Error> {
         let what = "`Object::blocking_dispose`";
@@ -144,8 +147,8 @@ where
     ///
     /// # Errors
     ///
-    /// The errors of [`in_process`](crate::testing::in_process), and [`Error::Invalid`] on a thread
-    /// of a tokio runtime.
+    /// Fails with the errors of [`in_process`](crate::testing::in_process). Also fails with
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(all(feature = "blocking", feature = "testing"))))]
     pub fn wait(self) -> Result<S::Proxy, Error> {
         let start = async {

@@ -24,8 +24,8 @@ use hypha_wire::Value;
 ///
 /// # Errors
 ///
-/// The errors of [`hypha_rpc::connect`](crate::connect()), and [`Error::Invalid`] on a thread of a
-/// tokio runtime.
+/// Fails with the errors of [`hypha_rpc::connect`](crate::connect()). Also fails with
+/// [`Error::Invalid`] on a thread of a tokio runtime.
 ///
 /// # Examples
 ///
@@ -56,10 +56,10 @@ pub fn connect(options: impl Into<ConnectOptions>) -> Result<Client, Error> {
 /// Connection to a Hypha server, for programs without async.
 ///
 /// Returned by [`connect`]. Has the methods of the asynchronous
-/// [`hypha_rpc::Client`](crate::Client) as plain functions; calls, lookups and registrations end
-/// with `.wait()`. Clones share the connection, which closes when
-/// [`disconnect`](Client::disconnect) is called or the last clone is dropped. Proxies and fetched
-/// services hold a clone.
+/// [`hypha_rpc::Client`](crate::Client) as functions without async. Call `.wait()` on the values
+/// that represent calls, lookups and registrations. Clones share the connection. The connection
+/// closes when [`disconnect`](Client::disconnect) is called or the last clone is dropped. Each
+/// proxy and each fetched service holds a clone.
 ///
 /// # Examples
 ///
@@ -91,8 +91,8 @@ pub struct Client {
 }
 
 impl From<crate::Client> for Client {
-    /// Wraps a client of an asynchronous program, for use on threads outside of its runtime. The
-    /// connection stays on that runtime.
+    /// Wraps the client of an asynchronous program, for use on threads outside of the program's
+    /// tokio runtime. The connection still runs on that runtime.
     fn from(client: crate::Client) -> Self {
         Client { client }
     }
@@ -124,14 +124,14 @@ impl Client {
         self.client.user()
     }
 
-    /// Returns the identity that the server assigned when the connection was made.
+    /// Returns the identity that the server assigned to this client for the current connection.
     #[must_use]
     pub fn identity(&self) -> Arc<Identity> {
         self.client.identity()
     }
 
-    /// Returns the public key for calls to this client, or `None` without
-    /// [`ConnectOptions::encryption`].
+    /// Returns the public key with which other clients can encrypt calls to this client. Returns
+    /// `None` if [`ConnectOptions::encryption`] is not set.
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     #[must_use]
@@ -142,7 +142,7 @@ impl Client {
     /// Returns the newest reconnection token; see
     /// [`Client::reconnection_token`](crate::Client::reconnection_token).
     ///
-    /// The token is a credential: keep it out of logs.
+    /// The token is a credential. Do not write the token to logs.
     #[must_use]
     pub fn reconnection_token(&self) -> Option<String> {
         self.client.reconnection_token()
@@ -154,8 +154,9 @@ impl Client {
         self.client.state()
     }
 
-    /// Returns an iterator over the states of the connection, starting with the current state. A
-    /// reader misses states that begin and end between two of its reads.
+    /// Returns an iterator over the states of the connection, starting with the current state. If
+    /// the state changes more than once between two reads, the iterator only returns the latest
+    /// state.
     pub fn states(&self) -> States {
         States::new(self.client.states())
     }
@@ -169,8 +170,8 @@ impl Client {
     /// Prepares the registration of a service in the workspace; [`RegisterService::wait`] registers
     /// it.
     ///
-    /// A service whose methods are plain `fn`s runs on threads for blocking work, see the
-    /// [module](super). The client registers the service again after each reconnect.
+    /// Methods that are plain `fn`s run on threads for blocking work; see the [module](super). The
+    /// client registers the service again after each reconnect.
     ///
     /// # Examples
     ///
@@ -189,12 +190,13 @@ impl Client {
         self.client.register_service(service)
     }
 
-    /// Unregisters a service of this client; `service` is its full or short id.
+    /// Unregisters a service of this client. `service` is the full id or the short id of the
+    /// service.
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::unregister_service`](crate::Client::unregister_service), and
-    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    /// Fails with the errors of [`Client::unregister_service`](crate::Client::unregister_service).
+    /// Also fails with [`Error::Invalid`] on a thread of a tokio runtime.
     pub fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let unregistering = self.client.unregister_service(service);
         wait_as("unregister_service", unregistering)
@@ -203,12 +205,14 @@ impl Client {
     /// Prepares a lookup through the workspace manager; [`ServiceLookup::wait`] returns the
     /// service.
     ///
-    /// [`Client::get_service`](crate::Client::get_service) documents ids and errors.
+    /// See [`Client::get_service`](crate::Client::get_service) for the forms of `id` and the
+    /// errors.
     pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
         self.client.get_service(id)
     }
 
-    /// Prepares a lookup of a contract's service; [`ServiceLookup::wait`] returns the typed proxy.
+    /// Prepares a lookup of a service with a contract; [`ServiceLookup::wait`] returns the typed
+    /// proxy.
     ///
     /// The methods of the proxy return calls. [`wait`](crate::Call::wait) makes such a call:
     /// `calculator.add(1.0, 2.0).wait()?`.
@@ -216,28 +220,29 @@ impl Client {
         self.client.proxy(id)
     }
 
-    /// Prepares a lookup at the client that offers the service, without the workspace manager;
-    /// [`DirectServiceLookup::wait`] returns the service.
+    /// Prepares a request for a service of another client. The request goes directly to that
+    /// client, without the workspace manager. [`DirectServiceLookup::wait`] returns the service.
     ///
-    /// [`Client::get_remote_service`](crate::Client::get_remote_service) documents ids and errors.
+    /// See [`Client::get_remote_service`](crate::Client::get_remote_service) for the forms of `id`
+    /// and the errors.
     pub fn get_remote_service(&self, id: &str) -> DirectServiceLookup {
         self.client.get_remote_service(id)
     }
 
-    /// Prepares a list of the services that match `query` and are visible to this client;
-    /// [`ListServices::wait`] fetches the list. With `None`, lists the services of the client's own
-    /// workspace.
+    /// Prepares a request for the list of services that match `query` and are visible to this
+    /// client. [`ListServices::wait`] fetches the list. If `query` is `None`, the list contains the
+    /// services of this client's own workspace.
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         self.client.list_services(query)
     }
 
-    /// Returns the proxy of the server's workspace manager. The first call fetches the proxy and
-    /// caches it.
+    /// Returns the proxy of the server's workspace manager. The first call fetches the proxy, and
+    /// later calls return the cached proxy.
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::manager`](crate::Client::manager), and [`Error::Invalid`] on a
-    /// thread of a tokio runtime.
+    /// Fails with the errors of [`Client::manager`](crate::Client::manager). Also fails with
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
     ///
     /// # Examples
     ///
@@ -254,13 +259,13 @@ impl Client {
         wait_as("manager", self.client.manager())
     }
 
-    /// Subscribes to events of these types; [`events`](Self::events) reads them. The client
-    /// subscribes again after each reconnect.
+    /// Subscribes to events of these types. Read the events with [`events`](Self::events). The
+    /// client subscribes again after each reconnect.
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::subscribe`](crate::Client::subscribe), and [`Error::Invalid`] on a
-    /// thread of a tokio runtime.
+    /// Fails with the errors of [`Client::subscribe`](crate::Client::subscribe). Also fails with
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
     ///
     /// # Examples
     ///
@@ -284,20 +289,21 @@ impl Client {
 
     /// Returns an iterator over the events of one type.
     ///
-    /// [`Client::events`](crate::Client::events) lists the events that the client itself creates.
+    /// See [`Client::events`](crate::Client::events) for the events that the client itself creates.
     /// At most 1024 unread events are queued. Further events are dropped and counted in
     /// [`stats`](Self::stats).
     pub fn events(&self, kind: &str) -> Events {
         Events::new(self.client.events(kind))
     }
 
-    /// Sends an event to one client (`client` or `workspace/client`), or with `*` to every client
-    /// of the workspace that has subscribed to `kind`. Waits for room in the send queue.
+    /// Sends an event to one client or to several clients. `to` is the address of a client
+    /// (`client` or `workspace/client`), or `*` for all clients of the workspace that have
+    /// subscribed to `kind`. Waits for room in the send queue.
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::emit`](crate::Client::emit), and [`Error::Invalid`] on a thread of a
-    /// tokio runtime.
+    /// Fails with the errors of [`Client::emit`](crate::Client::emit). Also fails with
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
     pub fn emit(&self, kind: &str, to: &str, data: impl Into<Value>) -> Result<(), Error> {
         wait_as("emit", self.client.emit(kind, to, data))
     }
@@ -307,28 +313,30 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The errors of [`Client::ping`](crate::Client::ping), and [`Error::Invalid`] on a thread of a
-    /// tokio runtime.
+    /// Fails with the errors of [`Client::ping`](crate::Client::ping). Also fails with
+    /// [`Error::Invalid`] on a thread of a tokio runtime.
     pub fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
         wait_as("ping", self.client.ping(client, timeout))
     }
 
-    /// Waits until the connection is closed permanently, and returns the reason. Does not return if
-    /// a lost link is restored.
+    /// Waits until the connection is closed permanently, and returns the reason. Does not return
+    /// when the link to the server is lost but the client restores it.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] on a thread of a tokio runtime.
+    /// Fails with [`Error::Invalid`] on a thread of a tokio runtime.
     pub fn closed(&self) -> Result<Arc<CloseReason>, Error> {
         let closed = self.client.closed();
         wait_for("`blocking::Client::closed`", "`Client::closed`", closed)
     }
 
-    /// Closes the connection like [`shutdown`](Self::shutdown) with a grace period of 5 s.
+    /// Closes the connection in the same way as [`shutdown`](Self::shutdown) with a grace period of
+    /// 5 s.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] on a thread of a tokio runtime. The connection then stays open.
+    /// Fails with [`Error::Invalid`] on a thread of a tokio runtime. The connection then stays
+    /// open.
     pub fn disconnect(&self) -> Result<(), Error> {
         wait_as("disconnect", async {
             self.client.disconnect().await;
@@ -338,13 +346,14 @@ impl Client {
 
     /// Waits at most `grace` for the running handlers, then closes the connection.
     ///
-    /// Returns immediately if called from a handler of this connection. A plain `fn` that still
-    /// runs after the grace period runs to its end, but its result is lost.
+    /// If a handler of this connection calls this method, the method returns immediately. A plain
+    /// `fn` that still runs after the grace period runs to its end, but its result is not sent.
     /// [`Client::shutdown`](crate::Client::shutdown) documents the steps.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] on a thread of a tokio runtime. The connection then stays open.
+    /// Fails with [`Error::Invalid`] on a thread of a tokio runtime. The connection then stays
+    /// open.
     pub fn shutdown(&self, grace: Duration) -> Result<(), Error> {
         wait_as("shutdown", async {
             self.client.shutdown(grace).await;
@@ -354,19 +363,21 @@ impl Client {
 
     /// Serves until Ctrl-C or SIGTERM, then shuts down gracefully.
     ///
-    /// [`Client::run_until_ctrl_c`](crate::Client::run_until_ctrl_c) documents the steps, and the
+    /// [`Client::run_until_ctrl_c`](crate::Client::run_until_ctrl_c) documents the steps and the
     /// effect of a second signal.
     ///
     /// # Errors
     ///
-    /// [`Error::Disconnected`] with the reason if the connection ends permanently before a signal;
-    /// [`Error::Invalid`] if the signals cannot be watched, and on a thread of a tokio runtime.
+    /// Fails with [`Error::Disconnected`] if the connection is closed permanently before a signal
+    /// arrives. The error contains the reason. Fails with [`Error::Invalid`] on a thread of a tokio
+    /// runtime, and if the program cannot watch for the signals.
     pub fn run_until_ctrl_c(&self) -> Result<(), Error> {
         wait_as("run_until_ctrl_c", self.client.run_until_ctrl_c())
     }
 }
 
-/// Waits for `future`, the result of the asynchronous client's method named `method`.
+/// Waits for `future`. `method` is the name of the method of the asynchronous client that returned
+/// `future`.
 fn wait_as<T>(method: &str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let what = format!("`blocking::Client::{method}`");
     wait(&what, &format!("`Client::{method}`"), future)

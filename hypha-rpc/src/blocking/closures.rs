@@ -1,4 +1,4 @@
-//! Callbacks and functions made from closures that block.
+//! Creates callbacks and functions from closures that may block.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ where
 {
     /// Creates a callback from a closure that may block.
     ///
-    /// The closure runs on a thread for blocking work. It handles one call at a time, in order of
-    /// arrival, so it can change the variables that it captures. It must not call this callback and
-    /// wait for the result, because that call would never start. A panic becomes an error of the
-    /// call.
+    /// The closure runs on a thread for blocking work. Calls run one after the other, in order of
+    /// arrival, so the closure can change the variables that it captures. The closure must not call
+    /// its own callback and wait for the result, because the second call cannot start before the
+    /// first call ends. If the closure panics, the call fails with an error.
     ///
     /// # Examples
     ///
@@ -54,7 +54,7 @@ where
     /// Creates a callback from a closure that may block and can fail. An `Err` becomes the error of
     /// the call.
     ///
-    /// The closure runs like the closure of [`blocking`](Callback::blocking).
+    /// Calls run in the same way as for [`blocking`](Callback::blocking).
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn try_blocking<F, F2>(mut run: F) -> Self
     where
@@ -64,13 +64,14 @@ where
         Self::one_at_a_time(move |args| run(args).map_err(ServiceError::to_wire))
     }
 
-    /// Returns a callback whose closure handles one call at a time, on a thread for blocking work.
+    /// Returns a callback. The closure of the callback handles one call at a time, on a thread for
+    /// blocking work.
     fn one_at_a_time<F>(run: F) -> Self
     where
         F: FnMut(A) -> Result<R, WireError> + Send + 'static,
     {
-        // The task of a call takes the lock before it uses a thread, so that waiting calls occupy
-        // no threads. The lock is fair, which keeps the order of calls.
+        // Each call has a task. The task takes the lock before it uses a thread, so waiting calls
+        // occupy no threads. The lock is fair, so the calls run in order of arrival.
         let run = Arc::new(Mutex::new(run));
         Callback::from_function(Function::new(move |call| {
             let (run, args) = (Arc::clone(&run), parameters(&call));
@@ -88,7 +89,7 @@ impl Function {
     /// Creates a function from a closure that may block. The closure runs on a thread for blocking
     /// work.
     ///
-    /// Calls run concurrently. A panic becomes the error of the call that caused it.
+    /// Calls run concurrently. If the closure panics, only the call that caused the panic fails.
     ///
     /// # Examples
     ///

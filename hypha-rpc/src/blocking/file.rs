@@ -1,4 +1,4 @@
-//! The traits `Read`, `Write` and `Seek` for [`RemoteFile`].
+//! Implements the traits `Read`, `Write` and `Seek` for [`RemoteFile`].
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -11,10 +11,11 @@ use super::runtime::wait_io;
 use crate::call::RemoteFile;
 use crate::service::on_thread;
 
-/// Number of bytes read from a blocking reader at once.
+/// Maximum number of bytes that one read requests from a blocking reader.
 const READ_SIZE: usize = 256 << 10;
 
-/// Waits on this thread for data from the owner of the file. Fails on a thread of a tokio runtime.
+/// Each read waits on this thread for data from the owner of the file. Reads fail on a thread of a
+/// tokio runtime.
 #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
 impl Read for RemoteFile {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -23,7 +24,8 @@ impl Read for RemoteFile {
     }
 }
 
-/// Waits on this thread until the position has changed. Fails on a thread of a tokio runtime.
+/// Each seek waits on this thread until the position has changed. Seeks fail on a thread of a tokio
+/// runtime.
 #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
 impl Seek for RemoteFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
@@ -32,8 +34,8 @@ impl Seek for RemoteFile {
     }
 }
 
-/// Sends each write immediately. The next operation reports the error of a write, so call `flush`
-/// after the last write. All operations fail on a thread of a tokio runtime.
+/// Each write is sent immediately. If a write fails, the next operation on the file reports the
+/// error. So call `flush` after the last write. All operations fail on a thread of a tokio runtime.
 #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
 impl Write for RemoteFile {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
@@ -48,7 +50,7 @@ impl Write for RemoteFile {
 }
 
 impl RemoteFile {
-    /// Opens a file of this machine for reading. Peers see its name and size, as with
+    /// Opens a local file for reading. Peers can see the name and the size of the file, as with
     /// [`open`](Self::open).
     ///
     /// # Errors
@@ -66,16 +68,17 @@ impl RemoteFile {
         })
     }
 
-    /// Creates a remote file from a file of this machine. Peers can read, seek and write, as far as
-    /// the file was opened for that access.
+    /// Creates a remote file from a local file. Peers can read, seek and write, if the local file
+    /// was opened for that access.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     #[must_use]
     pub fn from_std(file: std::fs::File) -> Self {
         Self::from_file(tokio::fs::File::from_std(file))
     }
 
-    /// Creates a remote file from a reader that may block. Peers can read it once, from beginning
-    /// to end. Each read of a peer reads up to 256 KiB on a thread for blocking work.
+    /// Creates a remote file from a reader that may block. Peers can read the content once, from
+    /// beginning to end. Each read of a peer returns up to 256 KiB, and runs on a thread for
+    /// blocking work.
     ///
     /// # Examples
     ///
@@ -104,11 +107,11 @@ impl RemoteFile {
     }
 
     /// Closes the file at its owner after all earlier writes, as [`close`](Self::close) does. Waits
-    /// for the acknowledgment on this thread.
+    /// on this thread until the owner has acknowledged the request.
     ///
     /// # Errors
     ///
-    /// The errors of [`close`](Self::close). Also fails on a thread of a tokio runtime.
+    /// Fails with the errors of [`close`](Self::close). Also fails on a thread of a tokio runtime.
     #[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
     pub fn blocking_close(self) -> io::Result<()> {
         let what = "`RemoteFile::blocking_close`";
@@ -116,7 +119,7 @@ impl RemoteFile {
     }
 }
 
-/// Reads the next piece. Returns an empty piece at the end of the reader.
+/// Reads the next piece of the content. Returns an empty piece at the end of the content.
 fn piece(reader: &mut impl Read) -> io::Result<Bytes> {
     let mut piece = vec![0; READ_SIZE];
     loop {

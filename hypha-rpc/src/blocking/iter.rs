@@ -1,4 +1,4 @@
-//! Iterators over streams, events and states.
+//! Iterators over the items of streams, over events and over connection states.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -14,8 +14,9 @@ use crate::client::{Event, EventStream, State, StateWatcher};
 use crate::error::{CallSite, Error, ServiceError, Timeout, TimeoutKind};
 use crate::service::on_thread;
 
-/// Waits at most `limit` for the next item of `source`, and drops `source` after its last item.
-/// Errors name the item (`what`) and the asynchronous method (`instead`).
+/// Waits at most `limit` for the next item of `source`. Drops `source` after the last item. `what`
+/// is the name of the items, and `instead` is the name of the asynchronous method. Both names
+/// appear in error messages.
 fn advance<S, T, E>(
     source: &mut Option<S>,
     [what, instead]: [&str; 2],
@@ -38,7 +39,8 @@ fn advance<S, T, E>(
                 method: what.to_owned(),
                 peer: String::new(),
             };
-            // Keep the source: reading is cancel safe, so the next read continues here.
+            // Keep `source` after a timeout. The future can be dropped without losing an item, so
+            // the next read continues here.
             return Some(Err(Error::Timeout(Timeout {
                 kind: TimeoutKind::Total,
                 limit,
@@ -56,10 +58,10 @@ fn advance<S, T, E>(
 
 /// Iterator over the items of a [`RemoteStream`]. Waits for each item on the calling thread.
 ///
-/// Returned by `into_iter` of a stream or of a mutable reference to a stream, so a `for` loop can
-/// read a stream. Items are `Result`s; the iterator ends after an error.
+/// Returned by `into_iter` of a stream, or of a mutable reference to a stream. So a `for` loop can
+/// read a stream. Items are `Result`s. After an error, the iterator ends.
 ///
-/// On a thread of a tokio runtime, [`Error::Invalid`] is the only item.
+/// On a thread of a tokio runtime, the iterator returns [`Error::Invalid`] as its only item.
 ///
 /// # Examples
 ///
@@ -75,7 +77,7 @@ fn advance<S, T, E>(
 /// ```
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Items<S> {
-    /// `None` after the end.
+    /// The stream, or `None` after the end.
     stream: Option<S>,
 }
 
@@ -94,8 +96,8 @@ impl<S, T, E> Items<S>
 where
     S: Stream<Item = Result<T, Error<E>>> + Unpin,
 {
-    /// Returns the next item, or [`Error::Timeout`] if no item arrives within `limit`. A timeout
-    /// loses no item, because the next call continues the wait.
+    /// Returns the next item, or [`Error::Timeout`] if no item arrives within `limit`. No item is
+    /// lost after a timeout, because the next call continues to wait for the same item.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<T, Error<E>>> {
         self.next_of(Some(limit))
     }
@@ -147,9 +149,10 @@ where
 
 impl<T, E> RemoteStream<T, E> {
     /// Creates a stream from an iterator that may block. When the receiver requests an item, the
-    /// iterator computes it on a thread for blocking work.
+    /// iterator computes the item on a thread for blocking work.
     ///
-    /// [`from_iter`](Self::from_iter) is faster for iterators that do not block.
+    /// Use [`from_iter`](Self::from_iter) for an iterator that does not block, because it is
+    /// faster.
     ///
     /// # Examples
     ///
@@ -173,7 +176,8 @@ impl<T, E> RemoteStream<T, E> {
     {
         let items = futures_util::stream::unfold(Some(items.into_iter()), |items| async {
             let mut items = items?;
-            // Encode on the thread of the iterator as well, because items need not be `Send`.
+            // Encode the item on the thread of the iterator as well, because the item may not be
+            // `Send`.
             let next = on_thread("a stream", move || (items.next().map(pack), items)).await;
             match next {
                 Ok((item, items)) => Some((item?, Some(items))),
@@ -186,12 +190,13 @@ impl<T, E> RemoteStream<T, E> {
 
 /// Iterator over the events of one type. Waits for each event on the calling thread.
 ///
-/// Returned by [`Client::events`](super::Client::events). Ends when the connection closes. On a
-/// thread of a tokio runtime, [`Error::Invalid`] is the only item.
+/// Returned by [`Client::events`](super::Client::events). The iterator ends when the connection
+/// closes. On a thread of a tokio runtime, the iterator returns [`Error::Invalid`] as its only
+/// item.
 #[must_use = "events are lost unless they are read"]
 #[derive(Debug)]
 pub struct Events(
-    /// `None` after the end.
+    /// The events, or `None` after the end.
     Option<EventStream>,
 );
 
@@ -202,8 +207,8 @@ impl Events {
 }
 
 impl Events {
-    /// Returns the next event, or [`Error::Timeout`] if no event arrives within `limit`. A timeout
-    /// loses no event, because the next call continues the wait.
+    /// Returns the next event, or [`Error::Timeout`] if no event arrives within `limit`. No event
+    /// is lost after a timeout, because the next call continues to wait for the same event.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<Event, Error>> {
         self.next_of(Some(limit))
     }
@@ -228,12 +233,13 @@ impl FusedIterator for Events {}
 
 /// Iterator over the states of a connection. Waits for each state on the calling thread.
 ///
-/// Returned by [`Client::states`](super::Client::states). Ends after [`State::Closed`]. On a thread
-/// of a tokio runtime, [`Error::Invalid`] is the only item.
+/// Returned by [`Client::states`](super::Client::states). The iterator ends after
+/// [`State::Closed`]. On a thread of a tokio runtime, the iterator returns [`Error::Invalid`] as
+/// its only item.
 #[must_use = "states are lost unless they are read"]
 #[derive(Debug)]
 pub struct States(
-    /// `None` after the end.
+    /// The states, or `None` after the end.
     Option<StateWatcher>,
 );
 
@@ -244,8 +250,9 @@ impl States {
 }
 
 impl States {
-    /// Returns the next state, or [`Error::Timeout`] if no state arrives within `limit`. A timeout
-    /// loses no state, because the next call continues the wait.
+    /// Returns the next state, or [`Error::Timeout`] if the state does not change within `limit`.
+    /// No state is lost after a timeout, because the next call continues to wait for the same
+    /// change.
     pub fn next_within(&mut self, limit: Duration) -> Option<Result<State, Error>> {
         self.next_of(Some(limit))
     }

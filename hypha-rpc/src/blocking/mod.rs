@@ -1,8 +1,10 @@
-//! API without async: a client whose methods wait on the calling thread (feature `blocking`).
+//! Provides an API without async: a client whose methods wait on the calling thread (feature
+//! `blocking`).
 //!
-//! [`connect`] returns a [`Client`]. Where an asynchronous program writes `.await`, write
-//! `.wait()`: for calls of [proxies](crate::hypha_service) and of [`RemoteService`]s, for lookups
-//! and for registrations. The other methods have the same names and results in both APIs.
+//! [`connect`] returns a [`Client`]. Write `.wait()` in the places where an asynchronous program
+//! writes `.await`. These are the calls of [proxies](crate::hypha_service) and of
+//! [`RemoteService`]s, the lookups and the registrations. All other methods have the same names and
+//! results as in the asynchronous API.
 //!
 //! | asynchronous | here |
 //! | --- | --- |
@@ -47,26 +49,31 @@
 //!
 //! # Threads
 //!
-//! The connections of all blocking clients run on one background runtime with two threads. The
-//! first client starts the runtime, and dropping the last client ends the runtime. A waiting thread
-//! polls its own call, so a call needs no other thread.
+//! All blocking clients share one background runtime with two threads, which runs their
+//! connections. The first client starts the runtime. The runtime ends when the last client is
+//! dropped. A thread that waits for a call polls that call itself, so a call needs no other thread.
 //!
-//! Closures, and methods that are plain `fn`s, run on up to 512 threads of that runtime, which
-//! starts them on demand. Further calls wait for a free thread; heartbeats prevent a timeout at
-//! their callers. [`max_concurrent_calls`](crate::ConnectOptions::max_concurrent_calls) sets a
-//! lower maximum. A method or closure may make calls and wait for them. It occupies its thread
-//! meanwhile.
+//! Closures, and methods that are plain `fn`s, run on further threads of the runtime. The runtime
+//! starts up to 512 such threads on demand. If all of these threads are busy, calls wait for a free
+//! thread. Heartbeats prevent the waiting calls from timing out at their callers.
+//! [`max_concurrent_calls`](crate::ConnectOptions::max_concurrent_calls) sets a lower maximum. A
+//! method or closure may itself make a call and wait for the result. Its thread stays occupied
+//! during the wait.
 //!
 //! # Within a tokio runtime
 //!
-//! On a thread that polls futures, such as in an `async fn`, waiting would block the runtime.
-//! There, `wait` fails with [`Error::Invalid`](crate::Error::Invalid) instead of a panic or a
-//! deadlock; the error names the function and its asynchronous counterpart. Waiting is possible in
-//! `tokio::task::spawn_blocking`, in `block_in_place`, and on all other threads.
+//! `wait` would block the runtime if it waited on a thread that polls futures, for example in an
+//! `async fn`. On such a thread, `wait` fails with [`Error::Invalid`](crate::Error::Invalid)
+//! instead. The error names the called function and its asynchronous alternative. A program may
+//! wait in `tokio::task::spawn_blocking`, in `block_in_place`, and on all threads outside of a
+//! runtime.
 //
-//   runtime     the background runtime, and the wait for a future
-//   client      the client; call: `wait`
-//   iter        streams, events, states as iterators; closures: callbacks; file: files
+//   runtime     runs the background runtime, and waits for futures
+//   client      the client
+//   call        the method `wait` of calls and other requests
+//   iter        iterators over streams, events and connection states
+//   closures    callbacks from closures that block
+//   file        `Read`, `Write` and `Seek` for remote files
 
 mod call;
 mod client;

@@ -1,9 +1,9 @@
-//! The background runtime, and the wait for a future on a thread without a runtime.
+//! Runs the background runtime, and waits for futures on threads without a runtime.
 //!
 //! One runtime serves all blocking clients of the process. Each connection holds a reference to the
-//! runtime until its task has ended. Each wait also holds a reference, because the timers of a
-//! future panic if their runtime has shut down. Dropping the last reference shuts the runtime down;
-//! the next client starts another runtime.
+//! runtime until the task of the connection has ended. Each waiting thread also holds a reference,
+//! because the timers in a future panic after their runtime has shut down. When the last reference
+//! is dropped, the runtime shuts down. The next client then starts a new runtime.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,15 +27,15 @@ const WORKERS: usize = 2;
 /// The running background runtime, if there is one.
 static CURRENT: Mutex<Weak<Background>> = Mutex::new(Weak::new());
 
-/// The background runtime. Dropping this shuts the runtime down.
+/// The background runtime. The runtime shuts down when this value is dropped.
 struct Background {
-    /// `None` only during the drop.
+    /// The runtime. `None` only during the drop.
     runtime: Option<Runtime>,
     handle: Handle,
 }
 
 impl Background {
-    /// Returns the running background runtime, or starts it.
+    /// Returns the background runtime. Starts the runtime if it is not running.
     fn get() -> io::Result<Arc<Background>> {
         let mut current = CURRENT.lock();
         if let Some(background) = current.upgrade() {
@@ -59,21 +59,22 @@ impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             // Do not wait for the threads of the runtime, because the current thread may be one of
-            // them. Running methods still finish, but their results are lost.
+            // them. Methods that still run continue to their end, but their results are not sent.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Keeps the background runtime alive for a connection until that connection has ended.
+/// Keeps the background runtime alive until the connection has ended.
 ///
-/// Call this inside of [`wait`], which keeps the runtime alive meanwhile.
+/// Call this function in a future that [`wait`] polls, because `wait` keeps the runtime alive until
+/// this function has taken its own reference.
 pub(super) fn keep(engine: &Arc<Engine>) {
     let Some(background) = CURRENT.lock().upgrade() else {
         return;
     };
-    // An `Engine` does not keep its connection open, so this task ends after the last client is
-    // dropped.
+    // An `Engine` does not keep its connection open. So when the last client is dropped, the
+    // connection closes and this task ends.
     let engine = Arc::clone(engine);
     let handle = background.handle.clone();
     handle.spawn(async move {
@@ -88,8 +89,8 @@ pub(super) fn keep(engine: &Arc<Engine>) {
     });
 }
 
-/// Waits for a future on this thread. Fails on a thread of a tokio runtime; the error names the
-/// called function (`what`) and its asynchronous counterpart (`instead`).
+/// Waits for a future on this thread. Fails on a thread of a tokio runtime. The error names the
+/// called function (`what`) and its asynchronous alternative (`instead`).
 pub(super) fn wait<T, E>(
     what: &str,
     instead: &str,
@@ -117,7 +118,7 @@ pub(super) fn wait_io<T>(
     run(what, instead, future).map_err(invalid)?
 }
 
-/// Waits for a future, or returns the reason why this thread cannot wait.
+/// Waits for a future. Returns an error message if this thread cannot wait.
 fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, String> {
     if polls_for_a_runtime() {
         return Err(format!(
@@ -127,7 +128,8 @@ fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, Str
     }
     let background = Background::get()
         .map_err(|e| format!("{what}: the background runtime cannot be started: {e}"))?;
-    // Stay in the runtime until `block_on` has dropped the future, because timers need the runtime.
+    // Keep this thread in the context of the runtime until `block_on` has dropped the future,
+    // because the timers in the future need the runtime.
     let _entered = background.handle.enter();
     Ok(block_on(future))
 }
@@ -135,12 +137,12 @@ fn run<F: Future>(what: &str, instead: &str, future: F) -> Result<F::Output, Str
 /// Returns whether this thread polls a future for a tokio runtime. A wait on such a thread would
 /// block the runtime, and could cause a deadlock.
 ///
-/// Tokio has no function for this. `Handle::try_current` also succeeds in `spawn_blocking`, in
-/// `block_in_place` and after `Handle::enter`, where waiting is allowed. The budget of
-/// [`coop`](tokio::task::coop) distinguishes these cases: only a future that a runtime polls has a
-/// budget, of less than 256 steps. This check uses up the budget, so the future yields at its next
-/// await. A future in `tokio::task::unconstrained` has no budget either, so a wait there is not
-/// detected and blocks the thread.
+/// Tokio has no function for this check. `Handle::try_current` is not sufficient: it also succeeds
+/// in `spawn_blocking`, in `block_in_place` and after `Handle::enter`, where a thread may wait.
+/// This function uses the budget of [`coop`](tokio::task::coop) instead. Only a future that a
+/// runtime polls has a budget, which is less than 256 steps. The check consumes the whole budget,
+/// so the future yields at its next await. A future in `tokio::task::unconstrained` has no budget.
+/// So a wait in such a future is not detected, and blocks the thread.
 fn polls_for_a_runtime() -> bool {
     if Handle::try_current().is_err() {
         return false;
@@ -155,8 +157,8 @@ fn polls_for_a_runtime() -> bool {
 /// Waker of the waiting thread.
 struct Parked {
     thread: Thread,
-    /// Whether the future was woken since its last poll. The token of `unpark` is not enough,
-    /// because the future may run code that parks this thread and so consumes the token.
+    /// Whether the future was woken since the last poll. The token of `unpark` is not sufficient:
+    /// the future may run code that parks this thread, and this code would consume the token.
     woken: AtomicBool,
 }
 
@@ -171,8 +173,8 @@ impl Wake for Parked {
     }
 }
 
-/// Polls a future on this thread until it is ready. `Handle::block_on` would do the same, but it
-/// panics where [`polls_for_a_runtime`] does not recognize a runtime.
+/// Polls a future on this thread until the future is ready. `Handle::block_on` is not used, because
+/// it panics in the cases that [`polls_for_a_runtime`] does not detect.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let parked = Arc::new(Parked {
@@ -235,7 +237,7 @@ mod tests {
             many.block_on(async { tokio::spawn(task).await.unwrap() }),
             None
         );
-        // Threads of the background runtime cannot wait either.
+        // A program cannot wait on the threads of the background runtime either.
         let own: Result<_, Error> = wait_for("f", "`g`", async {
             tokio::spawn(async { refused() }).await.unwrap()
         });
@@ -250,7 +252,8 @@ mod tests {
             tokio::pin!(timer);
             let first = std::future::poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx))).await;
             assert!(first.is_pending());
-            // The inner wait takes the `unpark` token of the outer timer.
+            // The inner wait consumes the `unpark` token that belongs to the timer of the outer
+            // wait.
             let waited: Result<(), Error> = wait_for("f", "`g`", inner);
             waited.unwrap();
             std::thread::park_timeout(Duration::from_millis(2));

@@ -1,7 +1,7 @@
 //! The [`args!`](crate::args) macro.
 
-/// Encodes the arguments of a call, for [`RemoteService::call`](crate::RemoteService::call):
-/// positional arguments first, then `name = value`.
+/// Encodes the arguments of a call for [`RemoteService::call`](crate::RemoteService::call).
+/// Positional arguments come first, followed by named arguments of the form `name = value`.
 ///
 /// Values are encoded immediately, so they may be borrowed. If a value cannot be encoded, the call
 /// fails with [`Error::Codec`](crate::Error::Codec), which names the value.
@@ -28,8 +28,9 @@ macro_rules! args {
         $crate::args!(@push $args ; $($($rest)*)?);
     };
     ($($tokens:tt)*) => {{
-        // The variable is not named `args`: if the user has a constant `args`, this `let` would
-        // match against the constant instead of declaring a variable.
+        // The variable has a reserved name, because a user may have a constant named `args`. A
+        // `let` with the name `args` would then match against the constant instead of declaring a
+        // variable.
         #[allow(unused_mut)]
         let mut __args = $crate::Args::new(0, 0);
         $crate::args!(@push __args ; $($tokens)*);

@@ -15,13 +15,14 @@ use crate::error::ServiceError;
 use crate::service::IncomingCall;
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
-/// Typed function that is passed as an argument or a result. The caller creates it from a closure,
-/// and the service calls it.
+/// Typed function that can be an argument or a result of a call. The sender creates the callback
+/// from a closure, and the receiver calls the callback.
 ///
-/// A callback may be part of a struct, list or map. `A` is the type of the argument. A tuple means
-/// several arguments, and `()` means none. An array also means several arguments: to pass an array
-/// as one argument, wrap it in a tuple, as in `Callback<([f64; 2],)>`. `R` is the type of the
-/// result, and `E` is the type of the error. [`Function`] documents the lifetime of callbacks.
+/// A callback may be part of a struct, list or map. `A` is the type of the argument. If `A` is a
+/// tuple, the callback has several arguments. If `A` is `()`, the callback has no arguments. If `A`
+/// is an array, the callback also has several arguments: to pass an array as one argument, wrap the
+/// array in a tuple, as in `Callback<([f64; 2],)>`. `R` is the type of the result, and `E` is the
+/// type of the error. [`Function`] documents the lifetime of callbacks.
 ///
 /// # Examples
 ///
@@ -56,8 +57,8 @@ pub struct Callback<A, R = (), E = Infallible> {
     types: PhantomData<fn(A) -> Result<R, E>>,
 }
 
-/// Future returned by the closure of a callback. All futures implement this trait. The trait exists
-/// only to improve the compiler's error message.
+/// Trait of the future that the closure of a callback returns. All futures implement this trait.
+/// The trait exists only to improve the error message of the compiler.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the closure of a callback must return a future, and `{Self}` is not a future",
@@ -77,8 +78,8 @@ where
     /// Creates a callback that runs `run` for every call. `run` returns a future, such as
     /// `|argument| async move { .. }`.
     ///
-    /// Calls start in order of arrival and run concurrently. A panic becomes the error of the call
-    /// that caused it.
+    /// Calls start in order of arrival and run concurrently. If the closure panics, only the call
+    /// that caused the panic fails.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -96,7 +97,7 @@ where
     /// Creates a callback from a closure that returns a `Result`. An `Err` becomes the error of the
     /// call.
     ///
-    /// If no contract determines the types, specify them: `Callback::<i64, i64>::try_new(..)`.
+    /// If no contract determines the types, specify the types: `Callback::<i64, i64>::try_new(..)`.
     ///
     /// # Examples
     ///
@@ -140,13 +141,14 @@ where
     ///
     /// # Errors
     ///
-    /// Awaiting the call fails with the [`Error`](crate::Error) of the function, or with
-    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if the function no longer exists.
-    /// [`Call::send`] reports neither of these errors.
+    /// Awaiting the call fails with the [`Error`](crate::Error) of the function. If the function no
+    /// longer exists, awaiting fails with
+    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired). [`Call::send`] reports neither
+    /// of these errors.
     ///
     /// # Cancellation
     ///
-    /// Dropping the call abandons the request, see [`Call`].
+    /// Dropping the call abandons the request; see [`Call`].
     pub fn call(&self, args: A) -> Call<R, E> {
         match packed(&args) {
             Ok(args) => self.function.typed(args),
@@ -159,10 +161,11 @@ impl<A> Callback<A>
 where
     A: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// Creates a callback and the channel that receives its calls, in order of arrival.
+    /// Creates a callback and a channel. The channel receives the calls of the callback in order of
+    /// arrival.
     ///
-    /// If `capacity` calls are queued, further calls wait. After the receiver is dropped, calls
-    /// fail.
+    /// If `capacity` calls are queued, further calls wait for room. After the receiver of the
+    /// channel is dropped, calls fail.
     ///
     /// # Panics
     ///
@@ -196,7 +199,8 @@ where
 }
 
 impl<A, R, E> Callback<A, R, E> {
-    /// Sets a name that receivers can show to users.
+    /// Sets a name for the callback. The peer that receives the callback can show this name to
+    /// users.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Callback {
@@ -211,8 +215,8 @@ impl<A, R, E> Callback<A, R, E> {
         &self.function
     }
 
-    /// Converts an untyped function. Does not check the types: the owner rejects a call whose
-    /// arguments have other types.
+    /// Converts an untyped function to a callback. The types are not checked here. If the arguments
+    /// of a call have other types, the owner of the function rejects the call.
     #[must_use]
     pub fn from_function(function: Function) -> Self {
         Callback {
@@ -222,15 +226,15 @@ impl<A, R, E> Callback<A, R, E> {
     }
 }
 
-/// Shape of a type: the number of arguments as which a value of the type is passed.
+/// Shape of a type. The shape determines how many arguments are sent for a value of the type.
 enum Shape {
     None,
     One,
     Many(usize),
 }
 
-/// Deserializer that determines the shape of a type. The type calls one `deserialize_*` method. The
-/// method returns the shape as an error, so no value is created.
+/// Deserializer that determines the shape of a type. The type calls one `deserialize_*` method of
+/// the deserializer. This method returns the shape as an error, so the type creates no value.
 struct Probe;
 
 #[derive(Debug)]
@@ -373,7 +377,7 @@ where
     }
 }
 
-/// Returns the schemas of the arguments, by the shape of `A`.
+/// Returns the schemas of the arguments into which a value of type `A` is split.
 fn argument_schemas<A: JsonSchema + DeserializeOwned>(
     generator: &mut SchemaGenerator,
 ) -> Vec<serde_json::Value> {
@@ -385,7 +389,7 @@ fn argument_schemas<A: JsonSchema + DeserializeOwned>(
     let mut whole = crate::schema::subschema::<A>(generator);
     match whole.remove("prefixItems") {
         Some(serde_json::Value::Array(items)) if items.len() == count => items,
-        // An array, or a type with a schema of its own.
+        // The type is an array, or the type has a schema of its own.
         _ => vec![
             whole
                 .remove("items")

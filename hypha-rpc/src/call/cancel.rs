@@ -5,7 +5,8 @@ use hypha_wire::keys::CANCEL;
 
 use crate::service::Engine;
 
-/// A call in flight. If it is dropped before the response, it sends a cancellation to the callee.
+/// A call in flight. If this value is dropped before the response arrives, it sends a cancellation
+/// to the callee.
 pub(super) struct CancelOnDrop<'a> {
     pub(super) engine: &'a Engine,
     pub(super) to: &'a str,
@@ -16,8 +17,8 @@ pub(super) struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        // Without a link, no message can be sent. The callee cancels the calls of a client that
-        // disconnects.
+        // Without a link, no cancellation can be sent. The cancellation is not necessary, because
+        // the callee cancels the calls of a client that disconnects.
         if !self.armed || !self.engine.lifecycle.is_connected() {
             return;
         }

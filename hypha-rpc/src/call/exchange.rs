@@ -1,9 +1,9 @@
-//! One outgoing call: the request, and the wait for the response (`docs/protocol/02-messages.md#s4`
-//! to `#s6`).
+//! Makes one outgoing call: sends the request, and waits for the response
+//! (`docs/protocol/02-messages.md#s4` to `#s6`).
 //!
-//! A caller may drop the future at any await. Destructors then end the session and free its exports
-//! ([`HandedOut`](crate::service::HandedOut)), and cancel the call at the callee
-//! ([`CancelOnDrop`]).
+//! A caller may drop the future at any await. The destructor of
+//! [`HandedOut`](crate::service::HandedOut) then ends the session and removes the exported objects.
+//! The destructor of [`CancelOnDrop`] cancels the call at the callee.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,9 +25,11 @@ pub(crate) struct Exchange<'a> {
     /// Path of the method at the callee.
     pub(crate) method: &'a str,
     pub(crate) promise: PromiseKind,
-    /// Session in which the callee exported the function. `None` for methods of services.
+    /// Session in which the callee exported the called function. `None` for the methods of
+    /// services.
     pub(crate) parent: Option<&'a str>,
-    /// Public key of the callee. If this client has keys, the call is encrypted to that key.
+    /// Public key of the callee. If this client has keys, the call is encrypted with the key of the
+    /// callee.
     pub(crate) key: Option<&'a Bytes>,
     /// Idle timeout. Default: the idle timeout of the connection.
     pub(crate) idle_timeout: Option<Duration>,
@@ -67,8 +69,8 @@ impl<'a> Exchange<'a> {
         limit.min(MAX_IDLE_TIMEOUT)
     }
 
-    /// Waits for the connection, sends the request and waits for the response. Returns `None` if no
-    /// response was requested.
+    /// Waits for the connection, sends the request and waits for the response. Returns `None` if
+    /// the caller requested no response.
     pub(crate) async fn run(
         self,
         engine: &Arc<Engine>,
@@ -78,7 +80,8 @@ impl<'a> Exchange<'a> {
         let request = async {
             if !self.setup && !engine.lifecycle.is_connected() {
                 let limit = match self.total {
-                    // The total timeout around this future limits the wait.
+                    // A timer around this future enforces the total timeout, so no other limit is
+                    // necessary.
                     Some(_) => MAX_IDLE_TIMEOUT,
                     None => self.idle_timeout(engine),
                 };
@@ -136,8 +139,8 @@ impl<'a> Exchange<'a> {
         let mut name = |handle: &Handle| engine.handlers.name_handle(&mut exports, handle);
         if promise == PromiseKind::None {
             let message = seal(args.finish_with(&head, ReplyMode::None, &mut name)?)?;
-            // There is no response that would end the session. The exported objects are removed
-            // after a time without use.
+            // No response arrives that would end the session. Instead, the exported objects are
+            // removed when no peer has used them for a while.
             let handed_out = exports.keep(None)?;
             send_request(engine, message, to, method, sent).await?;
             handed_out.stays();
@@ -158,7 +161,8 @@ impl<'a> Exchange<'a> {
         let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
         let seen = LastSeen::default();
-        // Drop guard: ends the session when it is dropped, including when this future is dropped.
+        // Guard that ends the session when it is dropped. The guard is also dropped if the caller
+        // drops this future.
         let mut handed_out = exports.keep(Some((seen.clone(), reply)))?;
 
         let mut cancel = CancelOnDrop {
@@ -167,8 +171,8 @@ impl<'a> Exchange<'a> {
             session: &session,
             armed: false,
         };
-        // Send and wait for the response at the same time, because the response may come before the
-        // last chunk of the request is acknowledged.
+        // Send the request and wait for the response at the same time. The response may arrive
+        // before the last chunk of the request is acknowledged.
         let sending = send_request(engine, message, to, method, sent);
         tokio::pin!(sending);
         tokio::select! {
@@ -180,10 +184,11 @@ impl<'a> Exchange<'a> {
             outcome = &mut sending => outcome?,
         }
         handed_out.sent();
-        // Do not cancel before the request is sent: the callee does not know the call yet.
+        // Send no cancellation before the request is sent, because the callee does not know the
+        // call before.
         cancel.armed = self.cancel;
-        // The idle timeout starts after sending, so that it does not include the time to send a
-        // large request.
+        // Start the idle timeout after the request is sent, so that the time to send a large
+        // request does not count.
         seen.at(engine.clock.now());
         match answer_within(&mut answer, &seen, limit, engine.clock).await {
             Some(answer) => {
@@ -203,15 +208,16 @@ async fn send_request(
     method: &str,
     sent: &AtomicBool,
 ) -> Result<(), Failure> {
-    // Calls of built-in services carry the chunks, so they are never sent in chunks themselves.
+    // Never split a call of a built-in service into chunks, because such calls carry the chunks of
+    // other messages.
     if method.starts_with(BUILT_IN_METHODS) {
         engine.send_whole(message).await?;
         sent.store(true, Ordering::Relaxed);
         return Ok(());
     }
     engine.send(message, to, None, sent).await.map_err(|e| {
-        // The error is about the request of a single chunk. Report instead whether the callee may
-        // have the whole request.
+        // The error describes the call that sent one chunk. Replace `sent` by a value that
+        // describes the whole request: whether the callee may have received all of it.
         let sent = sent.load(Ordering::Relaxed);
         match e {
             Failure::Lost { loss, .. } => Failure::Lost { loss, sent },
@@ -232,8 +238,8 @@ fn finished(
     match answer {
         Ok(Response::Resolve(message)) => Ok(Some(opened(engine, message, key)?)),
         Ok(Response::Reject(message)) => {
-            // The server reports that the callee is not connected. The server has no key, so its
-            // report is not encrypted.
+            // Accept an unencrypted rejection from the server. The server sends one if the callee
+            // is not connected, and the server has no key.
             let message = match opened(engine, message.clone(), key) {
                 Err(_) if is_notice(&message) => message,
                 opened => opened?,
@@ -245,8 +251,8 @@ fn finished(
     }
 }
 
-/// Decrypts the response to an encrypted call. Fails unless the callee encrypted the response, so
-/// that the server cannot respond in place of the callee.
+/// Decrypts the response to an encrypted call. Fails if the response is not encrypted by the
+/// callee. Otherwise, the server could respond in place of the callee.
 fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Message, Failure> {
     let Some(key) = key else { return Ok(answer) };
     let failed = |what: String| Failure::Unreadable {
@@ -268,9 +274,9 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
     Ok(answer.with_extra(plain))
 }
 
-/// Returns whether a rejection may be unencrypted. The server sends such a rejection if the callee
-/// is not connected, and a callee sends one if it cannot decrypt the call. Neither rejection
-/// discloses any content.
+/// Returns whether a rejection may be unencrypted. There are two such rejections: the server sends
+/// one if the callee is not connected, and the callee sends one if it cannot decrypt the call.
+/// Neither rejection discloses any content of the call.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

@@ -1,5 +1,5 @@
-//! Functions as values: closures of this program that peers may call, and functions received from
-//! peers.
+//! Types for functions in arguments and results. A function is either a closure of this program
+//! that peers may call, or a function of a peer that this program received.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,15 +21,15 @@ use crate::service::{Connection, Context, Handler, IncomingCall, handler};
 use hypha_wire::keys::{RDOC, RNAME, RSCHEMA, RTYPE, SERVICES};
 use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError};
 
-/// Function as a value: an argument, a result, or a part of one.
+/// Function that can be an argument, a result, or a part of an argument or result.
 ///
-/// A function made by [`new`](Self::new) can be called by every peer that receives it. A function
-/// in an argument lives as long as the call. A function in a result lives until its receiver
-/// disconnects or does not call it for ten minutes (`docs/protocol/02-messages.md#s10`). Calls of a
-/// function that no longer exists fail immediately with
+/// Every peer that receives a function made by [`new`](Self::new) can call the function. A function
+/// in an argument expires when the call ends. A function in a result expires when its receiver
+/// disconnects, or when the receiver has not called the function for ten minutes
+/// (`docs/protocol/02-messages.md#s10`). A call of an expired function fails immediately with
 /// [`RejectKind::Expired`](crate::error::RejectKind::Expired).
 ///
-/// [`Callback`](crate::Callback) is a function with types; prefer it in contracts.
+/// [`Callback`](crate::Callback) is a typed function. Prefer callbacks in contracts.
 ///
 /// # Examples
 ///
@@ -52,8 +52,9 @@ pub struct Function {
     handle: Handle,
 }
 
-/// Returns a local function that forwards calls to `handle`. The receiver needs this function if
-/// the owner of `handle` is connected to another server.
+/// Returns a function of this program that forwards each call to `handle`. The forwarding is
+/// necessary if the owner of `handle` is connected to another server, because the receiver cannot
+/// reach that owner.
 pub(super) fn relayed_function(handle: Handle) -> Result<Resident, EncodeError> {
     let function = Function { handle };
     let reference = function.reference();
@@ -100,8 +101,8 @@ pub(super) fn positional_name(index: usize) -> &'static str {
 impl Function {
     /// Creates a function that runs `run` for every call.
     ///
-    /// Calls start in order of arrival and run concurrently. A panic becomes the error of the call
-    /// that caused it.
+    /// Calls start in order of arrival and run concurrently. If the closure panics, only the call
+    /// that caused the panic fails.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -121,7 +122,8 @@ impl Function {
         }
     }
 
-    /// Sets a name that receivers can show to users. Does nothing for a function of a peer.
+    /// Sets a name for the function. The peer that receives the function can show this name to
+    /// users. Does nothing for a function of a peer.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         let Some(local) = self.as_local() else {
@@ -189,7 +191,7 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// Awaiting the call returns an [`Error`](crate::Error).
+    /// Awaiting the call fails with any [`Error`](crate::Error) of a [`Call`].
     pub fn call<T>(&self, args: Args) -> Call<T> {
         self.typed(args)
     }
@@ -235,7 +237,7 @@ fn text(raw: &Map, key: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Returns the name of a function for messages to users (`docs/protocol/03-values.md#s6`).
+/// Returns the name of a function for messages that users read (`docs/protocol/03-values.md#s6`).
 fn label(function: &MethodRef) -> String {
     if let Some(name) = function.name.as_ref().filter(|name| !name.is_empty()) {
         return name.clone();
@@ -252,7 +254,7 @@ fn label(function: &MethodRef) -> String {
     }
 }
 
-/// Runs a function of this program without a connection.
+/// Runs a function of this program in the current task, without sending messages.
 pub(super) async fn run_local<T: DeserializeOwned + 'static, E: ServiceError>(
     handler: Handler,
     label: String,

@@ -1,5 +1,6 @@
-//! Encodes functions, streams and objects of a message as maps (`docs/protocol/03-values.md#s6` to
-//! `#s8`). The service layer calls [`name`] while it encodes a message.
+//! Converts the functions, streams and objects in an outgoing message to maps
+//! (`docs/protocol/03-values.md#s6` to `#s8`). The service layer calls [`name`] while it encodes a
+//! message.
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use super::resident::{GENERATOR, LocalFunction, LocalInterface, Resident};
 use super::stream::relayed_stream;
 use crate::service::{Direction, Exported, Exports};
 
-/// Returns the map that represents `handle` for the receiver of a message. Exports the handle if it
-/// is local.
+/// Returns the map that represents `handle` in a message. If the object belongs to this program,
+/// also exports the object to the receiver of the message.
 pub(crate) fn name(exports: &mut Exports<'_>, handle: &Handle) -> Result<Value, EncodeError> {
     match &handle.0 {
         HandleKind::Local(object) => {
@@ -47,7 +48,8 @@ fn name_function(
     );
     let mut id = random_id();
     if let Some(name) = &function.name {
-        // A dot in the name would count as a separator of the path.
+        // Replace dots, because the receiver would interpret a dot in the name as a separator of
+        // the path.
         id = format!("{id}#{}", name.replace('.', "_"));
     }
     let method = exports.place(id, exported);
@@ -61,8 +63,8 @@ fn name_function(
         doc: function.doc.clone(),
         schema: function.schema.clone(),
         enc_pub: exports.engine().secrecy.key(),
-        // A function in an argument is removed when its call ends, so the receiver need not release
-        // it.
+        // A function in an argument is removed when its call ends. So only the receiver of a result
+        // must release the function.
         release: matches!(exports.direction(), Direction::Answer),
         cancel: false,
     })
@@ -83,8 +85,8 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
         (key, Value::from(method))
     });
     let [next, close, batch] = objects;
-    // Python and JavaScript clients send no key for their own generators. If they receive this key,
-    // they encrypt their requests for items.
+    // Python and JavaScript clients send no key for their own generators. If they receive the key
+    // of this client, they encrypt their requests for items.
     let key = exports.engine().secrecy.key();
     let key = key.map(|key| (RENC_PUB, Value::Bytes(key)));
     let entries = [
@@ -102,7 +104,7 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
     Ok(Value::Map(entries.collect()))
 }
 
-/// Registers an interface for one receiver (`docs/protocol/03-values.md#s8`).
+/// Exports an interface to one receiver (`docs/protocol/03-values.md#s8`).
 fn name_interface(
     exports: &mut Exports<'_>,
     interface: &LocalInterface,
@@ -118,8 +120,9 @@ fn name_interface(
     Ok(Value::Map(map))
 }
 
-/// Returns the map of a remote object. If the receiver cannot reach the owner, returns the map of a
-/// relay in this program.
+/// Returns the map that represents an object of a peer. If the receiver cannot reach the owner of
+/// the object, creates an object of this program that forwards the calls, and returns the map of
+/// that object.
 fn name_remote(
     exports: &mut Exports<'_>,
     remote: &Arc<RemoteHandle>,

@@ -1,19 +1,25 @@
-//! Outgoing calls, and values that peers can call or read: services, functions, streams, objects
-//! and files.
+//! Types for outgoing calls, and for values that peers can call or read: services, functions,
+//! streams, objects and files.
 //!
-//! [`RemoteService`] calls any service by the names of its methods. A generated
-//! [proxy](crate::hypha_service) has the methods of its contract. Their methods return a [`Call`],
-//! which is a future with options. Arguments and results may contain a [`Callback`], [`Function`],
-//! [`RemoteStream`], [`Object`] or [`RemoteFile`]. Such a value stays at its owner, and the
-//! receiver gets a reference.
+//! [`RemoteService`] calls the methods of any service by name. A generated
+//! [proxy](crate::hypha_service) has the methods of a contract. The methods of both return a
+//! [`Call`], which is a future with options. Arguments and results may contain a [`Callback`],
+//! [`Function`], [`RemoteStream`], [`Object`] or [`RemoteFile`]. Such a value stays at its owner,
+//! and the receiver gets a reference to the value.
 //
-//   exchange             one request and the wait for its response
-//   remote, target       services and methods at their owners
-//   live                 encodes functions, streams and objects in a message
-//   resident             functions, streams and interfaces of this program
-//   function, callback   functions as values; producer, stream, streaming: streams as values
-//   object, file         objects and files as values
-//   cancel               cancellation of a dropped call
+//   exchange    sends one request, and waits for its response
+//   remote      services of other clients
+//   target      methods and functions of other clients, as targets of calls
+//   live        encodes functions, streams and objects in a message
+//   resident    functions, streams and interfaces of this program
+//   function    functions as values
+//   callback    typed functions as values
+//   producer    streams of this program that peers read
+//   stream      streams as values
+//   streaming   runs methods that return a stream
+//   object      objects as values
+//   file        files as values
+//   cancel      cancels a call whose future is dropped
 
 mod args;
 mod callback;
@@ -71,22 +77,23 @@ use hypha_wire::{
     Value,
 };
 
-/// Call of a method or function. Awaiting it sends the call.
+/// Call of a method or function. The request is sent when the call is awaited.
 ///
-/// Resolves to the result of the method, or to an [`Error`] that names the method and the peer.
-/// Every call completes. It fails with [`Error::Timeout`] if neither a heartbeat nor a response
-/// arrives within the [idle timeout](Self::idle_timeout), and with [`Error::Invalid`] outside of a
-/// tokio runtime.
+/// The future returns the result of the method, or an [`Error`] that names the method and the peer.
+/// Every call completes. A call fails with [`Error::Timeout`] if neither a heartbeat nor a response
+/// arrives within the [idle timeout](Self::idle_timeout). A call fails with [`Error::Invalid`] if
+/// it is awaited outside of a tokio runtime.
 ///
 /// # Cancellation
 ///
-/// Dropping the call abandons it and frees all its resources. If the method is written in Rust, its
-/// [cancellation token](crate::Context::cancellation) is triggered. Methods in other languages run
-/// to completion, and their result is ignored. A call that was never polled sends nothing.
+/// Dropping the call abandons the request and frees all resources of the call. If the method is
+/// written in Rust, the [cancellation token](crate::Context::cancellation) of the method is
+/// cancelled. A method in another language runs to completion, and its result is ignored. If the
+/// call was never polled, dropping the call sends nothing.
 ///
 /// # Errors
 ///
-/// Awaiting the call fails with any variant of [`Error`] except [`Error::Connect`]. The module
+/// Awaiting the call can return any variant of [`Error`] except [`Error::Connect`]. The module
 /// [`error`](crate::error) has a table of the variants.
 ///
 /// # Examples
@@ -110,15 +117,16 @@ pub struct Call<T, E = Infallible> {
     idle_timeout: Option<Duration>,
     idempotent: bool,
     retry: Option<Retry>,
-    /// State of the running call. Set by the first poll.
+    /// The future of the running call. Set by the first poll.
     running: Option<Running<T, E>>,
     output: PhantomData<fn() -> (T, E)>,
 }
 
 type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, Error<E>>> + Send>>;
 
-/// Maximum number of times that an idempotent call is sent again after a lost link. Without this
-/// limit, a call that crashes the server would crash it again after each restart.
+/// Maximum number of times that an idempotent call is sent again after the link was lost. Without a
+/// limit, a call that crashes the server would be sent again after each restart, and would crash
+/// the server each time.
 const MAX_RESENDS: u32 = 10;
 
 /// Target of a call.
@@ -126,19 +134,20 @@ enum To {
     Peer {
         connection: Connection,
         target: Arc<Target>,
-        /// Lookup that found the target. It is repeated if the target no longer exists.
+        /// The lookup through which this program found the target. If the target no longer exists,
+        /// the call repeats the lookup.
         locator: Option<Arc<ServiceLocator>>,
-        /// Keeps the handle of the function during the call, because dropping the last handle
-        /// releases the function at the owner.
+        /// Handle of the called function, or `None` for a method. The call holds the handle,
+        /// because the owner removes the function when the last handle is dropped.
         _held: Option<Handle>,
     },
     /// A function of this program.
     Local { handler: Handler, label: String },
-    /// A call that fails without a request, because the peer would reject it.
+    /// A call that the peer would reject. The call fails without sending a request.
     Refused(Rejection),
-    /// A call that fails without a request, because it is not valid.
+    /// An invalid call. The call fails without sending a request.
     Invalid(String),
-    /// The call was polled and is running.
+    /// The call was polled, and its future is in `running`.
     Sent,
 }
 
@@ -206,8 +215,8 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Sets the total timeout, from the first poll of the call to its result. The timeout includes
-    /// waits for the connection and retries. Default: none; only the [idle
+    /// Sets the total timeout. The time starts at the first poll of the call, and includes retries
+    /// and the time to wait for the connection. Default: none; only the [idle
     /// timeout](Self::idle_timeout) applies.
     ///
     /// # Examples
@@ -230,19 +239,19 @@ impl<T, E> Call<T, E> {
     /// Default: the connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
     ///
     /// A running method sends heartbeats (`docs/protocol/02-messages.md#s6`), so the idle timeout
-    /// does not limit the run time of a method. The idle timeout ends calls whose callee has
+    /// does not limit the run time of a method. The idle timeout ends the call if the callee has
     /// crashed or lost its network. Use a total [`timeout`](Self::timeout) to end slow calls.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
     }
 
-    /// Marks the call as safe to run twice. If the link to the server is lost during the call and
-    /// restored within the [`timeout`](Self::timeout), the call is sent again, at most 10 times. A
-    /// [`retry`](Self::retry) policy then also applies to failures after which the method may have
-    /// run.
+    /// Marks the call as safe to run twice. If the link to the server is lost during the call, the
+    /// call is sent again on the next link. This happens at most 10 times, and only within the
+    /// [`timeout`](Self::timeout). A [`retry`](Self::retry) policy then also applies to failures
+    /// after which the method may have run.
     ///
-    /// Objects in the arguments are exported again for each attempt.
+    /// Each attempt exports the objects in the arguments again.
     ///
     /// # Examples
     ///
@@ -284,24 +293,26 @@ impl<T, E> Call<T, E> {
     /// Sends the call without asking for a response.
     ///
     /// Waits for room in the send queue of the connection. Returns when the request is in the
-    /// queue. For a request that is sent in chunks, returns when the receiver has acknowledged all
+    /// queue. If the request is sent in chunks, returns when the receiver has acknowledged all
     /// chunks. Does not report the result or the errors of the method.
     ///
-    /// If the link is lost, a queued request is sent after a reconnect, but a request that was
-    /// being written may be lost. A function of this program runs to completion before this method
-    /// returns.
+    /// If the link is lost, a request in the queue is sent after a reconnect. A request may be lost
+    /// if the link is lost while the request is being written. If the called function belongs to
+    /// this program, `send` returns after the function has completed.
     ///
     /// # Errors
     ///
-    /// * [`Error::Codec`] if the arguments cannot be encoded.
-    /// * [`Error::Disconnected`] if the connection is closed, or not established in time.
-    /// * [`Error::Timeout`] if the request waits for room longer than its
-    ///   [`timeout`](Self::timeout).
-    /// * [`Error::Invalid`] outside of a tokio runtime, or if the call has been polled before.
+    /// * Fails with [`Error::Codec`] if the arguments cannot be encoded.
+    /// * Fails with [`Error::Disconnected`] if the connection is closed, or if the connection is
+    ///   not established in time.
+    /// * Fails with [`Error::Timeout`] if the request waits for room longer than the
+    ///   [`timeout`](Self::timeout) of the call.
+    /// * Fails with [`Error::Invalid`] outside of a tokio runtime, or if the call was polled
+    ///   before.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped before it completes, the request may not be sent.
+    /// If the future is dropped before it completes, the request may be lost.
     ///
     /// # Examples
     ///
@@ -393,7 +404,8 @@ where
         }
     }
 
-    /// Sends the request through the interceptors of the connection, and decodes the result.
+    /// Passes the request through the interceptors of the connection, sends the request, and
+    /// decodes the result.
     async fn ask(self) -> Result<T, Error<E>> {
         let To::Peer {
             connection,
@@ -436,7 +448,7 @@ where
     }
 }
 
-/// Request of a call, independent of the types of result and error.
+/// Request of a call. This type does not depend on the result type and the error type of the call.
 struct Request {
     connection: Connection,
     target: Arc<Target>,
@@ -464,8 +476,8 @@ impl Request {
         let policy = retry.unwrap_or(engine.settings.retry);
         let (mut failures, mut resent) = (0, 0);
         loop {
-            // Only the last attempt can take the arguments; earlier attempts copy them. Large
-            // binary data is shared, not copied.
+            // The last attempt takes the arguments, and earlier attempts copy them. A copy shares
+            // large binary data instead of copying the data.
             let last = !idempotent && policy.is_never() && locator.is_none();
             let attempt = match last {
                 true => std::mem::replace(&mut args, Args::new(0, 0)),
@@ -491,20 +503,20 @@ impl Request {
                         site: target.site(),
                     };
                 }
-                // The timeout of this attempt was the remaining time. Report the timeout that the
-                // caller set.
+                // The timeout of this attempt is only the remaining part of the total timeout.
+                // Report the total timeout that the caller set.
                 Err(Failure::Late { sent, limit }) => Failure::Late {
                     sent,
                     limit: total.unwrap_or(limit),
                 },
                 Err(failed) => failed,
             };
-            // Decode without the contract's error type, because only the variant of `Error` matters
-            // here. An error type with an `other` variant would also match failures of the library.
+            // Decode the error without the error type of the contract. Only the variant of `Error`
+            // matters here, and an error type with an `other` variant would match every failure.
             let error: Error = failure(failed.clone(), target.site());
             let may_repeat = idempotent || !error.may_have_run();
-            // Look up the service only once per call, because the replacement may lack the method
-            // as well.
+            // Look up the service at most once per call. The new provider may lack the method as
+            // well, so another lookup could repeat forever.
             if may_repeat && error.is_about_a_stale_address() {
                 if let Some(locator) = locator.take() {
                     if let Some(moved) = locator.find_again(&connection, &target).await {
@@ -523,8 +535,8 @@ impl Request {
             failures += 1;
             let pause = policy.pause(failures, rand::random());
             let pause = pause.filter(|_| may_repeat && error.is_retryable());
-            // Skip a pause that would end after the deadline, so that the caller gets this error
-            // instead of a timeout.
+            // Return this error instead of waiting if the pause would end after the deadline.
+            // Otherwise the caller would get a timeout error, which does not contain the cause.
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
                 count(&engine.counters.call_errors);
@@ -540,8 +552,8 @@ impl Request {
 }
 
 impl CallResponse {
-    /// Returns the failure of the call, or `None` if the call has a result. Does not use the error
-    /// type of the contract.
+    /// Returns the failure of the call, or `None` if the call succeeded. Decodes the error without
+    /// the error type of the contract.
     #[must_use]
     pub fn error(&self) -> Option<Error> {
         let failed = self.outcome.as_ref().err()?;
@@ -557,8 +569,8 @@ impl<T, E> fmt::Debug for Call<T, E> {
     }
 }
 
-/// Decodes the value of a response, or null if the response has no value. Functions in the value
-/// are called through `connection`.
+/// Decodes the value in a response. If the response has no value, decodes null. The functions in
+/// the decoded value send their calls through `connection`.
 pub(crate) fn result<T: DeserializeOwned + 'static>(
     engine: &Engine,
     message: Option<Message>,
@@ -571,8 +583,8 @@ pub(crate) fn result<T: DeserializeOwned + 'static>(
     shared(&args, 0).unwrap_or_else(null)
 }
 
-/// Decodes a value. A `bytes::Bytes` shares the memory of the frame, although serde would copy it.
-/// A `RawValue` shares the memory as well, and is not decoded.
+/// Decodes a value. A value of type `bytes::Bytes` shares the memory of the frame; serde alone
+/// would copy the bytes. A `RawValue` also shares the memory, and stays encoded.
 fn shared<T: DeserializeOwned + 'static>(
     args: &IncomingArgs,
     index: usize,
@@ -609,12 +621,12 @@ fn answer_args(
     Ok(engine.settings.bounded(args, from))
 }
 
-/// Decodes null, the result of a method that returns nothing.
+/// Decodes null as `T`. Null is the result of a method that returns nothing.
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {
     hypha_wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
 }
 
-/// Converts the failure of an exchange to the error of the caller.
+/// Converts the failure of an exchange to the error that the caller gets.
 pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Error<E> {
     match failure {
         Failure::Rejected(message) => from_wire(rejection(&message), call),

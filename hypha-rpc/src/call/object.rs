@@ -1,4 +1,5 @@
-//! Objects: arguments and results with methods, which the receiver calls like a service.
+//! Objects with methods, as arguments and results. The receiver of an object calls its methods like
+//! the methods of a service.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,15 +20,17 @@ use crate::service::{IntoService, Member, Service};
 use hypha_wire::keys::SCHEMA_METHODS;
 use hypha_wire::{Handle, Map, Value};
 
-/// Object with methods, as an argument or a result: a service that is passed instead of registered.
+/// Object with methods that can be an argument or a result. An object is a service that is sent in
+/// a message instead of being registered.
 ///
 /// The receiver calls the methods through the proxy `P`. Use [`RemoteService`] as `P` if the
 /// methods are not known at compile time. The two kinds of objects have different lifetimes:
 ///
-/// * [`new`](Self::new): In an argument, the object lives as long as the call. In a result, it
-///   lives until its receiver disconnects or does not use it for ten minutes, like a [`Function`].
-/// * [`interface`](Self::interface): The object lives until its owner withdraws it, its receiver
-///   disposes of it, or the receiver disconnects. Only its receiver can call it
+/// * [`new`](Self::new): In an argument, the object expires when the call ends. In a result, the
+///   object expires when its receiver disconnects, or when the receiver has not used the object for
+///   ten minutes, like a [`Function`].
+/// * [`interface`](Self::interface): The object stays available until its owner withdraws it, its
+///   receiver disposes of it, or its receiver disconnects. Only the receiver can call the object
 ///   (`docs/protocol/03-values.md#s8`).
 ///
 /// # Examples
@@ -76,17 +79,17 @@ pub struct Object<P = RemoteService> {
 
 #[derive(Clone)]
 enum Content {
-    /// Object of this program: a map of functions.
+    /// Object of this program, as a map of functions.
     Local(RemoteService),
-    /// Interface of this program. It remains valid after the call.
+    /// Interface of this program. The interface remains valid after the call ends.
     Interface(Arc<Resident>, RemoteService),
     /// An object of a peer.
     Remote(RemoteService),
 }
 
 impl<P: Proxy> Object<P> {
-    /// Creates an object. In an argument, the object lives as long as the call. In a result, it
-    /// lives as long as its receiver uses it.
+    /// Creates an object. In an argument, the object expires when the call ends. In a result, the
+    /// object stays available while its receiver uses it.
     pub fn new<S: IntoService<Proxy = P>>(service: S) -> Self {
         let members = members(&service.into_service());
         Object {
@@ -95,11 +98,11 @@ impl<P: Proxy> Object<P> {
         }
     }
 
-    /// Creates an object that remains valid after the call, for one receiver (`_rintf` on the
+    /// Creates an object that remains valid after the call ends, for one receiver (`_rintf` on the
     /// wire).
     ///
-    /// Use an interface for an object that the receiver keeps, such as a listener. The receiver
-    /// releases it with [`dispose`](Self::dispose), and the owner removes it with
+    /// Use an interface if the receiver keeps the object, for example as a listener. The receiver
+    /// releases the object with [`dispose`](Self::dispose), and the owner removes the object with
     /// [`withdraw`](Self::withdraw).
     ///
     /// # Examples
@@ -138,7 +141,8 @@ impl<P: Proxy> Object<P> {
         }
     }
 
-    /// Returns the typed proxy. Methods of an object of this program run in the calling task.
+    /// Returns the typed proxy of the object. If the object belongs to this program, its methods
+    /// run in the task that calls them.
     #[must_use]
     pub fn proxy(&self) -> P {
         P::from_service(self.service().clone())
@@ -156,13 +160,13 @@ impl<P> Object<P> {
         }
     }
 
-    /// Releases an interface, so that its owner can drop it. Does nothing for an object of this
-    /// program, or for an object without the method `_dispose`.
+    /// Releases an interface, so that the owner of the interface can drop it. Does nothing for an
+    /// object of this program, or for an object without the method `_dispose`.
     ///
     /// # Errors
     ///
-    /// Fails like any [`Call`](crate::Call) if the owner cannot be reached, and with
-    /// [`Error::Rejected`] if the interface was already disposed of.
+    /// Fails like any [`Call`](crate::Call) if the owner of the interface cannot be reached. Fails
+    /// with [`Error::Rejected`] if the interface was already disposed of.
     pub async fn dispose(&self) -> Result<(), Error> {
         match &self.content {
             Content::Remote(service) if service.has_method("_dispose") => {
@@ -172,8 +176,8 @@ impl<P> Object<P> {
         }
     }
 
-    /// Removes an interface of this program: later calls fail at every receiver. Does nothing for
-    /// other objects.
+    /// Removes an interface of this program. Later calls of the interface fail at all receivers.
+    /// Does nothing for other objects.
     pub fn withdraw(&self) {
         if let Content::Interface(resident, _) = &self.content {
             if let Resident::Interface(interface) = &**resident {
@@ -183,7 +187,8 @@ impl<P> Object<P> {
     }
 }
 
-/// Returns the members of a service by their dotted paths. Methods become functions.
+/// Returns a map from the dotted path of each member of a service to the member. Methods become
+/// functions.
 fn members(service: &Service) -> Map {
     let mut map = Map::new();
     service.insert_members(&mut map, |path, member| match member {
@@ -256,8 +261,8 @@ impl<P: Proxy> JsonSchema for Object<P> {
         std::any::type_name::<Self>().into()
     }
 
-    // A typed object is a definition, because its methods may take or return objects of the same
-    // type.
+    // The schema of a typed object is a separate definition, because a method of the object may
+    // take or return objects of the same type.
     fn inline_schema() -> bool {
         P::CONTRACT.is_empty()
     }

@@ -1,8 +1,8 @@
-//! Streams of this program, which peers read (`docs/protocol/03-values.md#s7`).
+//! Lets peers read the streams of this program (`docs/protocol/03-values.md#s7`).
 //!
 //! A peer requests each item or batch with a call. The stream ends when it is exhausted or fails,
-//! when the peer closes it, or when its session ends. A call that polls the program's stream holds
-//! the stream's async lock; [`Producer::closed`] interrupts the poll.
+//! when the peer closes it, or when the session of the stream ends. While a call polls the stream,
+//! the call holds the async lock of the stream. [`Producer::closed`] interrupts the poll.
 
 use std::sync::{Arc, Weak};
 
@@ -18,14 +18,14 @@ use hypha_wire::{Args, Map, Packed, Value, WireError};
 
 /// Maximum number of items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;
-/// Size of a full batch, in bytes. No items are added to a batch of at least this size.
+/// Size of a full batch, in bytes. When a batch has at least this size, no further item is added.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A stream of encoded items.
 pub(crate) type Items = BoxStream<'static, Result<Packed, WireError>>;
 
-/// A stream of this program. `None` after the stream was sent or read, because a stream can have
-/// only one reader.
+/// A stream of this program. Becomes `None` when the stream is sent or read, because a stream can
+/// have only one reader.
 pub(crate) struct LocalStream(Mutex<Option<Items>>);
 
 impl LocalStream {
@@ -34,7 +34,7 @@ impl LocalStream {
     }
 }
 
-/// A stream taken out of its [`LocalStream`], to be sent.
+/// A stream that was taken out of its [`LocalStream`], and that is being sent.
 pub(crate) struct Source {
     pub(super) stream: Items,
 }
@@ -48,7 +48,7 @@ pub(crate) struct SessionEntry {
 }
 
 impl SessionEntry {
-    /// Removes the objects of the stream from their session.
+    /// Removes the functions of the stream from the session.
     fn withdraw(&self) {
         if let Some(engine) = self.engine.upgrade() {
             let (close, batch) = (format!("{}:close", self.id), format!("{}:batch", self.id));
@@ -73,8 +73,8 @@ struct Producer {
     entry: SessionEntry,
 }
 
-/// Guard in the session of a stream. When the session ends, the guard is dropped and closes the
-/// stream, which also ends a pending wait for an item.
+/// Guard that belongs to the session of a stream. When the session ends, the guard is dropped and
+/// closes the stream. If a call waits for an item, the wait ends.
 struct CloseOnDrop(Arc<Producer>);
 
 impl Drop for CloseOnDrop {
@@ -84,8 +84,9 @@ impl Drop for CloseOnDrop {
 }
 
 impl Source {
-    /// Returns the three functions through which a peer reads the stream, each with its key in the
-    /// description of the generator and the suffix of its id.
+    /// Returns the three functions through which a peer reads the stream. Each entry contains the
+    /// key of the function in the map of the generator, the suffix of the function's id, and the
+    /// function.
     pub(crate) fn objects(
         self,
         entry: SessionEntry,
@@ -118,7 +119,8 @@ impl Source {
 }
 
 impl Producer {
-    /// Runs `advance`. Returns `None` if the stream is closed first.
+    /// Runs `advance`, and returns its output. Returns `None` if the stream is closed before
+    /// `advance` completes.
     async fn until_closed<T>(&self, advance: impl Future<Output = Option<T>>) -> Option<T> {
         let mut closed = self.closed.subscribe();
         let closed = closed.wait_for(|closed| *closed);
@@ -134,7 +136,8 @@ impl Producer {
     async fn finish(&self) {
         self.closed.send_replace(true);
         self.entry.withdraw();
-        // A call that polls the stream sees `closed` and releases the lock, so this wait is short.
+        // If another call polls the stream, the change of `closed` interrupts that call. The call
+        // then releases the lock, so this wait is short.
         let stream = self.stream.lock().await.take();
         drop(stream);
     }
@@ -187,8 +190,8 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
             if items.len() as u64 >= most.min(BATCH_ITEMS) || bytes >= BATCH_BYTES {
                 return Some((items, None));
             }
-            // Only add items that are ready: a wait for another item would delay the items of this
-            // batch.
+            // Only add items that are already available. Waiting for another item would delay the
+            // items in this batch.
             match stream.next().now_or_never() {
                 Some(more) => item = more,
                 None => return Some((items, None)),
@@ -210,7 +213,7 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
     Ok(args)
 }
 
-/// Closes the stream. The peer calls this function when its reader is dropped.
+/// Closes the stream. A peer calls this function when the peer drops its reader of the stream.
 async fn closed(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     producer.finish().await;
     call.reply(&true)

@@ -1,4 +1,5 @@
-//! Services of other clients: the response of `get_service` with callable members.
+//! Types for the services of other clients. A service is the response to `get_service`, with
+//! members that can be called.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,8 +23,8 @@ use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 /// Typed view of a service. [`hypha_service`](crate::hypha_service) generates a typed view for each
 /// contract. [`RemoteService`] is the untyped view.
 ///
-/// The constructors are in this trait, so that a proxy has no methods besides those of its
-/// contract.
+/// The constructors are in this trait so that the only inherent methods of a proxy are the methods
+/// of its contract.
 ///
 /// # Examples
 ///
@@ -49,7 +50,7 @@ use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
     note = "`#[hypha_service]` on a trait `Foo` makes `FooProxy`; `RemoteService` is the proxy of any service"
 )]
 pub trait Proxy: Sized {
-    /// Id of the contract. Empty if the contract has no id.
+    /// Service id in the contract. Empty if the contract sets no id.
     const SERVICE_ID: &'static str;
     /// Name of the contract's trait or type. Empty if there is no contract.
     #[doc(hidden)]
@@ -66,16 +67,16 @@ pub trait Proxy: Sized {
     fn service(&self) -> &RemoteService;
 }
 
-/// Service of another client. Its methods are called by name.
+/// Service of another client. A program calls the methods of the service by name.
 ///
 /// Returned by [`Client::get_service`](crate::Client::get_service). If the contract is known at
-/// compile time, use a generated [proxy](crate::hypha_service) instead. Received objects with
-/// functions also have this type.
+/// compile time, use a generated [proxy](crate::hypha_service) instead. A received object with
+/// functions is also a `RemoteService`.
 ///
-/// The list of methods dates from the time when the service was fetched. Cloning is cheap. Each
-/// clone keeps the connection open. A service found by the workspace manager survives a lost link
-/// and a restart of its provider. If a call fails because the service has moved, the call looks up
-/// the service once and is sent again.
+/// The list of methods is not updated after the service was fetched. Cloning is cheap. Each clone
+/// keeps the connection open. A service found by the workspace manager stays usable after a lost
+/// link and after a restart of its provider. If a call fails because the service has moved, the
+/// call looks up the service once and is sent again.
 ///
 /// # Examples
 ///
@@ -93,21 +94,22 @@ pub trait Proxy: Sized {
 /// ```
 #[derive(Clone)]
 pub struct RemoteService {
-    /// `None` if each function of the service has its own connection.
+    /// Connection of the service. `None` if each function of the service has its own connection.
     connection: Option<Connection>,
     inner: Arc<Description>,
     locator: Option<Arc<ServiceLocator>>,
 }
 
-/// Function that repeats the lookup of a service.
+/// Function that looks up a service again.
 pub(crate) type Find =
     Box<dyn Fn(Connection) -> BoxFuture<'static, Result<Description, Error>> + Send + Sync>;
 
-/// Current location of a service, shared by the clones of a [`RemoteService`] and their calls.
+/// Current location of a service. The clones of a [`RemoteService`] and the calls of the service
+/// share the location.
 pub(crate) struct ServiceLocator {
     find: Find,
-    /// Latest known description. A lookup holds the lock, so that other calls wait for its result
-    /// instead of starting their own lookup.
+    /// Latest known description of the service. A lookup holds the lock. So other calls wait for
+    /// the result of this lookup, and do not start their own lookups.
     newest: Mutex<Arc<Description>>,
 }
 
@@ -119,8 +121,8 @@ impl ServiceLocator {
         })
     }
 
-    /// Looks up the service again after a call of `target` has failed. Returns the new target, or
-    /// `None` if the address is the same or the lookup failed.
+    /// Looks up the service again after a call of `target` has failed. Returns the new target.
+    /// Returns `None` if the address has not changed, or if the lookup failed.
     pub(crate) async fn find_again(
         &self,
         connection: &Connection,
@@ -146,8 +148,9 @@ impl ServiceLocator {
 
     /// Returns the method at the latest known address of the service.
     fn moved(&self, method: &str) -> Option<Arc<Target>> {
-        // `try_lock` fails while another call looks up the service. The current call then uses the
-        // old address, fails, and waits in `find_again` for the same lookup.
+        // `try_lock` fails while another call looks up the service. This call then uses the old
+        // address and fails. Afterwards, this call waits in `find_again` for the result of the same
+        // lookup.
         match self.newest.try_lock().ok()?.member(method)? {
             Member::Target(target) => Some(Arc::clone(target)),
             Member::Function(_) => None,
@@ -155,7 +158,7 @@ impl ServiceLocator {
     }
 }
 
-/// Description of a service as it was fetched.
+/// Description of a service at the time when the service was fetched.
 pub(crate) struct Description {
     id: String,
     members: Map,
@@ -171,7 +174,8 @@ enum Member {
 }
 
 impl Description {
-    /// Parses the map returned by a peer. Relative addresses in the map belong to `workspace`.
+    /// Parses the map that a peer returned. `workspace` is the workspace of the relative addresses
+    /// in the map.
     pub(crate) fn new(id: String, members: Map, workspace: &str) -> Self {
         let service = id.rsplit(':').next().unwrap_or(&id).to_owned();
         let mut targets = HashMap::new();
@@ -212,8 +216,8 @@ impl Description {
         }
     }
 
-    /// Returns a copy with only the methods of kind [`Member::Target`]. The received members would
-    /// keep the connection open.
+    /// Returns a copy that contains only the methods of kind [`Member::Target`]. The other members
+    /// would keep the connection open.
     pub(crate) fn without_members(&self) -> Self {
         let targets = self.targets.iter().filter_map(|(path, member)| {
             let Member::Target(target) = member else {
@@ -228,8 +232,9 @@ impl Description {
         }
     }
 
-    /// Returns the method with this name. `name` is the key of the method in the service. If the
-    /// case of the keys was converted, the name of the method at its owner is also found.
+    /// Returns the method with this name. `name` is the key of the method in the map of the
+    /// service. If the case of the keys was converted, `name` may also be the original name of the
+    /// method.
     fn member(&self, name: &str) -> Option<&Member> {
         self.targets.get(name).or_else(|| {
             let service = self.id.rsplit(':').next().unwrap_or_default();
@@ -264,8 +269,8 @@ impl RemoteService {
         }
     }
 
-    /// Creates a service from an object in a received value. Each of its functions has its own
-    /// connection.
+    /// Creates a service from an object in a received value. Each function of the object has its
+    /// own connection.
     pub(crate) fn from_members(members: Map) -> Self {
         let connection = first_connection(&members).and_then(|c| Connection::of(&c));
         let id = members.get("id").and_then(Value::as_str);
@@ -277,7 +282,7 @@ impl RemoteService {
         }
     }
 
-    /// Returns the connection to the owner, if it is known.
+    /// Returns the connection to the owner of the service, if the connection is known.
     #[cfg(all(feature = "blocking", feature = "testing"))]
     pub(crate) fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref()
@@ -300,8 +305,8 @@ impl RemoteService {
         self.inner.members.get(key)
     }
 
-    /// Returns all received members. The functions among them can be converted to
-    /// [`Function`](crate::Function)s.
+    /// Returns all received members of the service. A function among the members can be converted
+    /// to a [`Function`](crate::Function).
     #[must_use]
     pub fn members(&self) -> &Map {
         &self.inner.members
@@ -349,8 +354,8 @@ impl RemoteService {
         }
     }
 
-    /// Returns a method as a value that can be sent to peers, or `None` if the service has no such
-    /// method.
+    /// Returns a method as a value that can be sent to peers. Returns `None` if the service has no
+    /// such method.
     ///
     /// # Examples
     ///
@@ -376,8 +381,8 @@ impl RemoteService {
     /// Calls a method by name. The request is sent when the returned [`Call`] is awaited.
     ///
     /// Create the arguments with [`args!`](crate::args). The result is decoded into `T`; use
-    /// [`Value`] for any type. The callee checks the arguments, and this program checks the result,
-    /// at run time.
+    /// [`Value`] for any type. Types are checked at run time: the callee checks the arguments, and
+    /// this program checks the result.
     ///
     /// ```no_run
     /// # use hypha_rpc::{args, RemoteService};
@@ -390,12 +395,13 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// Awaiting the call fails with an [`Error`](crate::Error). If the service has no such method,
-    /// the call fails with [`Error::Rejected`](crate::Error::Rejected) without sending a request.
+    /// Awaiting the call fails with any [`Error`](crate::Error) of a [`Call`]. If the service has
+    /// no such method, the call fails with [`Error::Rejected`](crate::Error::Rejected) without
+    /// sending a request.
     ///
     /// # Cancellation
     ///
-    /// Dropping the call abandons the request, see [`Call`].
+    /// Dropping the call abandons the request; see [`Call`].
     pub fn call<T>(&self, method: &str, args: Args) -> Call<T> {
         self.typed(method, args)
     }
@@ -435,7 +441,7 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// Fails if a member has another type than the protocol specifies.
+    /// Fails if the type of a member differs from the type in the protocol.
     pub fn info(&self) -> Result<ServiceInfo, hypha_wire::DecodeError> {
         Value::Map(self.inner.members.clone()).decode_as()
     }
@@ -479,8 +485,8 @@ fn raw(value: &Value) -> Option<&Map> {
     (map.get(RTYPE).and_then(Value::as_str) == Some(METHOD)).then_some(map)
 }
 
-/// Calls `found` with the path and value of each function among the members. The path of a function
-/// in a list contains its index.
+/// Calls `found` for each function among the members, with the path and the value of the function.
+/// If the function is in a list, the path contains the index in the list.
 fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
         match value {
@@ -500,7 +506,7 @@ fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     }
 }
 
-/// Returns the connection of the first function that belongs to a peer.
+/// Returns the connection of the first function that a peer owns.
 fn first_connection(members: &Map) -> Option<Arc<dyn ConnectionRef>> {
     let mut connection = None;
     collect(members, "", &mut |_, value| {

@@ -1,4 +1,4 @@
-//! Functions, streams and interfaces of this program inside a value.
+//! Types for the functions, streams and interfaces of this program that are part of a value.
 
 use std::sync::{Arc, Weak};
 
@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use super::producer::LocalStream;
 use crate::service::{Engine, Handler, IncomingCall, Method, Service, Visibility};
 
-/// The `_rtype` of a function.
+/// Value of the key `_rtype` in the map of a function.
 pub(super) const METHOD: &str = "method";
-/// The `_rtype` of a stream.
+/// Value of the key `_rtype` in the map of a stream.
 pub(super) const GENERATOR: &str = "generator";
 
-/// A function, stream or interface of this program. A [`Handle`](hypha_wire::Handle) in a value
-/// refers to it.
+/// A function, stream or interface of this program. A value contains it as a
+/// [`Handle`](hypha_wire::Handle).
 pub(crate) enum Resident {
     Function(LocalFunction),
     Stream(LocalStream),
@@ -32,7 +32,7 @@ pub(crate) struct LocalFunction {
 /// An interface of this program.
 pub(crate) struct LocalInterface {
     pub(super) service: Service,
-    /// Connections on which the interface was exported. Each export has its own service id.
+    /// Connections on which the interface was exported, each with the service id of that export.
     placed: Mutex<Vec<(Weak<Engine>, String)>>,
 }
 
@@ -44,8 +44,8 @@ impl LocalInterface {
         }
     }
 
-    /// Returns the service through which one receiver calls the interface. The method `_dispose` of
-    /// that service removes the service.
+    /// Returns a service through which one receiver calls the interface. The service has the method
+    /// `_dispose`, which removes the service.
     pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
         let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
         let dispose = Method::new("_dispose", move |call: IncomingCall| {
@@ -62,7 +62,7 @@ impl LocalInterface {
             .method(dispose)
     }
 
-    /// Records that the interface was exported on a connection under `id`.
+    /// Records that the interface was exported as the service `id` on a connection.
     pub(crate) fn placed(&self, engine: &Arc<Engine>, id: String) {
         self.placed.lock().push((Arc::downgrade(engine), id));
     }

@@ -1,5 +1,6 @@
-//! Streams as values: generators of other languages, and streams of this program
-//! (`docs/protocol/03-values.md#s7`). See `producer.rs` for the sending side.
+//! Types for streams in arguments and results (`docs/protocol/03-values.md#s7`). A stream is either
+//! a generator of a peer or a stream of this program. `producer.rs` sends the streams of this
+//! program.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -28,28 +29,30 @@ use hypha_wire::{
     Packed, PromiseKind, RemoteHandle, Value, WireError,
 };
 
-/// Number of items requested ahead from a peer that sends single items, to hide the round trip.
+/// Number of items that are requested in advance from a peer that sends single items. Requesting in
+/// advance hides the duration of the round trips.
 const READ_AHEAD: usize = 16;
-/// Number of batches requested ahead: the reader reads one batch while the next batch is in flight.
+/// Number of batches that are requested in advance. The reader reads one batch while the next batch
+/// is in flight.
 const BATCHES_AHEAD: usize = 2;
-/// Response of a generator after its last item: `{RTYPE: "stop_iteration"}`.
+/// Response that a generator sends after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 
-/// Stream as a value: an argument or a result of a method, or a part of one.
+/// Stream that can be an argument, a result, or a part of an argument or result.
 ///
-/// On the wire a stream is a generator. Python reads it with `async for` and can send generators;
-/// JavaScript uses async iterators. Items are `Result`s, and an error is the last item. Dropping
-/// the stream closes the generator at its owner.
+/// A stream is sent as a generator. Python programs read the generator with `async for`, and can
+/// send generators. JavaScript programs use async iterators. Items are `Result`s, and an error is
+/// the last item. When the stream is dropped, its owner closes the generator.
 ///
-/// A stream reads ahead after its first poll. It requests up to 16 items from a peer that sends
-/// single items, and two batches of up to 1024 items or 256 KiB from a Rust peer. Then the producer
-/// waits until the reader consumes items.
+/// A stream reads ahead after its first poll. From a peer that sends single items, the stream
+/// requests up to 16 items. From a Rust peer, the stream requests two batches of up to 1024 items
+/// or 256 KiB. When these items have been sent, the sender waits until the reader reads items.
 ///
-/// [`RemoteStream::new`] creates a stream of this program. Such a stream can be sent only once. It
+/// [`RemoteStream::new`] creates a stream of this program. Such a stream can be sent only once, and
 /// is polled only when its receiver requests items.
 ///
-/// A stream in an argument can be read until its call ends. A stream in a result can be read until
-/// its receiver disconnects or does not read it for ten minutes
+/// A stream in an argument can be read until the call ends. A stream in a result can be read until
+/// its receiver disconnects, or until the receiver has not read it for ten minutes
 /// (`docs/protocol/02-messages.md#s10`).
 ///
 /// # Examples
@@ -82,8 +85,8 @@ enum State {
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Creates a stream from a stream of `Result`s. The receiver gets the first error as the last
-    /// item.
+    /// Creates a stream from a stream of `Result`s. The first error ends the stream, and the
+    /// receiver gets the error as the last item.
     pub fn try_new<S, E2>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E2>> + Send + 'static,
@@ -93,7 +96,7 @@ impl<T, E> RemoteStream<T, E> {
         Self::of_packed(stream.map(|item| pack(item.map_err(ServiceError::to_wire)?)))
     }
 
-    /// Creates a stream that can be sent to peers. Its items cannot fail.
+    /// Creates a stream that can be sent to peers from a stream whose items cannot fail.
     ///
     /// # Examples
     ///
@@ -140,8 +143,9 @@ pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
     Packed::new(&item).map_err(|e| WireError::new(format!("an item cannot be sent: {e}")))
 }
 
-/// Returns a local stream that reads `handle`. The receiver needs this stream if the owner of
-/// `handle` is connected to another server.
+/// Returns a stream of this program that reads `handle` and sends each item on. This is necessary
+/// if the owner of `handle` is connected to another server, because the receiver cannot reach that
+/// owner.
 pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
     let stream = RemoteStream::<Value> {
         state: State::Whole(handle),
@@ -160,9 +164,9 @@ where
     ///
     /// # Errors
     ///
-    /// The item is an error if the stream failed ([`Error::Service`], [`Error::Remote`]), if the
-    /// item has a different type ([`Error::Codec`]), or if the peer or the connection was lost
-    /// ([`Error::Disconnected`]). An error is the last item.
+    /// The item is an error in the following cases. The stream failed ([`Error::Service`],
+    /// [`Error::Remote`]). The item does not have the type `T` ([`Error::Codec`]). The peer or the
+    /// connection was lost ([`Error::Disconnected`]). An error is the last item.
     ///
     /// # Cancellation
     ///
@@ -175,8 +179,8 @@ where
     ///
     /// # Errors
     ///
-    /// Fails if the stream failed, the item has a different type, or the peer or the connection was
-    /// lost.
+    /// Fails if the stream failed, if the item does not have the type `T`, or if the peer or the
+    /// connection was lost.
     ///
     /// # Cancellation
     ///
@@ -235,7 +239,8 @@ fn unreadable<E>(error: DecodeError, call: CallSite) -> Error<E> {
     Error::Codec(CodecError::receiving("an item", error, call))
 }
 
-/// Received items, still encoded. The task of the reader decodes each item.
+/// A batch of received items that are still encoded. The task that reads the stream decodes each
+/// item.
 struct Batch {
     items: IncomingArgs,
     next: usize,
@@ -243,19 +248,19 @@ struct Batch {
     end: End,
 }
 
-/// The state of a generator after a batch.
+/// The state of a generator after it has sent a batch.
 enum End {
     More,
     Finished,
     Failed(Box<WireError>),
 }
 
-/// Reads a generator of a peer.
+/// Reads a generator that a peer owns.
 struct Reader {
-    /// The reader, not the pump task, holds the handle, so that dropping the stream immediately
-    /// closes the generator at its owner. For a stream in an argument, the close notice must
-    /// precede the response: after the response, the owner may discard the stream without closing
-    /// it.
+    /// Handle of the generator. The reader holds the handle instead of the pump task, so that
+    /// dropping the stream immediately closes the generator. For a stream in an argument, this
+    /// program must send the close request before the response. After the response, the owner may
+    /// discard the stream without closing it.
     _remote: Arc<RemoteHandle>,
     batches: mpsc::Receiver<Result<Batch, Failure>>,
     current: VecDeque<Batch>,
@@ -283,7 +288,8 @@ impl Reader {
         } else {
             READ_AHEAD
         };
-        // Subtract 1, because the batch that is being read counts too.
+        // Subtract 1, because the batch that the reader is reading also counts as requested in
+        // advance.
         let (sender, batches) = mpsc::channel(ahead.max(2) - 1);
         let pump = Pump {
             engine: Arc::clone(connection.engine()),
@@ -333,7 +339,7 @@ impl Reader {
                 Some(Err(failure)) => {
                     return Poll::Ready(Some(Err(super::failure(failure, self.site.clone()))));
                 }
-                // The pump was aborted because the connection was closed.
+                // The connection was closed, so the pump task was aborted.
                 None => {
                     let failure = Failure::Lost {
                         loss: Loss::Connection("RPC connection closed".into()),
@@ -346,12 +352,12 @@ impl Reader {
     }
 }
 
-/// Task that requests items of a generator ahead of the reader. The task ends when the reader is
-/// dropped or the connection closes. If the generator has more items, dropping the last handle
-/// closes the generator at the peer.
+/// Task that requests the items of a generator before the reader needs them. The task ends when the
+/// reader is dropped or the connection closes. If the generator has not ended, the peer closes the
+/// generator when the last handle is dropped.
 struct Pump {
     engine: Arc<Engine>,
-    /// A weak reference, so that the handle is dropped with the reader.
+    /// A weak reference, so that the handle is dropped when the reader is dropped.
     remote: Weak<RemoteHandle>,
     to: String,
     method: String,
@@ -363,7 +369,8 @@ struct Pump {
 impl Pump {
     async fn run(self, sender: mpsc::Sender<Result<Batch, Failure>>) {
         loop {
-            // Reserve a slot before the request, so that the number of requested items is bounded.
+            // Reserve a slot in the channel before sending the request. This limits the number of
+            // requested items.
             let Ok(room) = sender.reserve().await else {
                 return;
             };
@@ -380,8 +387,8 @@ impl Pump {
                     ..
                 })
             ) {
-                // The generator has ended, so dropping the handle need not close the generator at
-                // the peer.
+                // The generator has ended. So this program need not ask the peer to close the
+                // generator when the handle is dropped.
                 if let Some(remote) = self.remote.upgrade() {
                     remote.mark_released();
                 }
@@ -393,7 +400,7 @@ impl Pump {
         }
     }
 
-    /// Requests one batch, or a single item from a peer without batches.
+    /// Requests one batch. If the peer does not support batches, requests a single item.
     async fn ask(&self) -> Result<Batch, Failure> {
         let mut args = Args::new(1, 0);
         let method = match &self.batch {
@@ -421,7 +428,7 @@ impl Pump {
     }
 }
 
-/// Decodes the response of a generator that sends single items.
+/// Decodes the response of a generator that sends one item at a time.
 fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     let items = super::answer_args(
         engine,

@@ -1,8 +1,9 @@
-//! Methods that return a stream.
+//! Runs methods that return a stream.
 //!
 //! The stream may borrow from the service and from the arguments, so the future that runs the
-//! method owns both. The future passes the items one at a time to the stream that the peer reads,
-//! and completes only after the last item. Generated code uses [`stream`] and [`item`].
+//! method owns the service and the arguments. This future passes the items one at a time to the
+//! stream that the peer reads. The future completes only after the last item. Generated code uses
+//! [`stream`] and [`item`].
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use crate::error::ServiceError;
 use crate::service::macro_support::{Output, ServiceResult};
 use hypha_wire::{Args, Packed, WireError};
 
-/// Handle with which the method puts items into the slot.
+/// Handle through which the running method puts items into the slot.
 #[derive(Debug)]
 pub struct Feed(Arc<Slot>);
 
-/// Slot for one item. It needs no waker: the task that takes an item polls the method afterwards.
+/// Slot for one item. The slot needs no waker, because the task that takes an item polls the method
+/// afterwards.
 #[derive(Debug)]
 struct Slot(Mutex<State>);
 
@@ -42,8 +44,8 @@ impl Feed {
     ) -> Result<(), WireError> {
         *self.0.0.lock() = State::Empty;
         let mut stream = pin!(stream);
-        // The response of the call comes first. The stream is polled only after that, when the
-        // receiver requests an item.
+        // Wait until the receiver requests an item. The stream must not be polled before the
+        // response of the call is sent.
         self.wanted().await;
         while let Some(next) = stream.next().await {
             *self.0.0.lock() = State::Item((item.0)(next)?);
@@ -52,8 +54,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Waits until the slot is empty and the receiver requests the next item. Returns `Pending`
-    /// once even if the slot is empty, so that [`Items`] can take the previous item.
+    /// Waits until the slot is empty and the receiver requests the next item. The first poll always
+    /// returns `Pending`, even if the slot is empty. [`Items`] can then take the previous item.
     async fn wanted(&self) {
         let mut given_up = false;
         std::future::poll_fn(|_| {
@@ -74,8 +76,8 @@ impl Feed {
 #[derive(Debug)]
 pub struct Sent<T>(fn(T) -> Result<Packed, WireError>);
 
-/// Returns the function that encodes an item. It is separate from [`Feed::run`]: otherwise the
-/// compiler would report a wrong type twice.
+/// Returns the function that encodes an item. This function is separate from [`Feed::run`], because
+/// otherwise the compiler would report a wrong type twice.
 #[must_use]
 pub fn item<T, const FALLIBLE: bool>() -> Sent<T>
 where
@@ -86,7 +88,8 @@ where
     Sent(|item| pack(item.into_result().map_err(ServiceError::to_wire)?))
 }
 
-/// Runs a method until it returns its stream, and returns the response with that stream.
+/// Runs a method until the method returns its stream. Returns the response, which contains that
+/// stream.
 pub async fn stream<F, Fut>(run: F) -> Result<Args, WireError>
 where
     F: FnOnce(Feed) -> Fut,
@@ -102,7 +105,7 @@ where
         }
     });
     if let Some(outcome) = ended.await {
-        // The method failed before it returned a stream: the state is still `Begun`.
+        // The method failed before it returned a stream, so the state is still `Begun`.
         outcome?;
     }
     let items = Items {
@@ -114,7 +117,7 @@ where
     Ok(args)
 }
 
-/// The stream that the peer reads. Polling it polls the method.
+/// The stream that the peer reads. Each poll of this stream polls the method.
 struct Items {
     method: Option<BoxFuture<'static, Result<(), WireError>>>,
     slot: Arc<Slot>,

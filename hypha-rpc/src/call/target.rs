@@ -1,4 +1,4 @@
-//! The target of a call.
+//! Type for the target of a call.
 
 use hypha_wire::MethodRef;
 
@@ -12,12 +12,12 @@ pub(crate) struct Target {
     pub(crate) address: String,
     /// `service.method`, for error messages.
     pub(crate) label: String,
-    /// Session in which the owner exported the function. `None` for methods of services.
+    /// Session in which the owner exported the function. `None` for the methods of services.
     pub(crate) parent: Option<String>,
 }
 
 impl Target {
-    /// Returns the names of the method and the peer, for errors.
+    /// Returns the name of the method and the address of the peer, for errors.
     pub(crate) fn site(&self) -> CallSite {
         CallSite {
             method: self.label.clone(),

@@ -1,5 +1,5 @@
-//! Finds services through the workspace manager (`docs/protocol/04-services.md#s7`), or directly at
-//! the client that provides them (`#s8`).
+//! Finds a service through the workspace manager (`docs/protocol/04-services.md#s7`), or requests
+//! the service directly from the client that provides it (`#s8`).
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -20,8 +20,9 @@ use hypha_wire::{
 impl Client {
     /// Finds a service through the workspace manager.
     ///
-    /// `id` is `service`, `client:service`, `workspace/service` or `workspace/client:service`, each
-    /// optionally with `@app`. The request is sent when the returned lookup is awaited.
+    /// `id` has the form `service`, `client:service`, `workspace/service` or
+    /// `workspace/client:service`. Each form may end with `@app`. The request is sent when the
+    /// returned lookup is awaited.
     ///
     /// # Examples
     ///
@@ -38,16 +39,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// * [`Error::Rejected`] with the kind
-    ///   [`UnknownService`](crate::error::RejectKind::UnknownService) if there is no such service,
-    ///   or [`PermissionDenied`](crate::error::RejectKind::PermissionDenied) if this client may not
-    ///   use the service.
-    /// * [`Error::Rejected`] with the kind [`Ambiguous`](crate::error::RejectKind::Ambiguous) if
-    ///   several clients provide the service and no [mode](ServiceLookup::mode) is set.
-    /// * [`Error::Rejected`] with the kind
+    /// * Fails with [`Error::Rejected`] if the request is rejected. The kind is
+    ///   [`UnknownService`](crate::error::RejectKind::UnknownService) if there is no such service.
+    ///   The kind is [`PermissionDenied`](crate::error::RejectKind::PermissionDenied) if this
+    ///   client may not use the service. The kind is
+    ///   [`Ambiguous`](crate::error::RejectKind::Ambiguous) if several clients provide the service
+    ///   and no [mode](ServiceLookup::mode) is set. The kind is
     ///   [`PeerNotConnected`](crate::error::RejectKind::PeerNotConnected) if the provider does not
-    ///   respond to the manager.
-    /// * The other errors of a [`Call`](crate::Call).
+    ///   respond to the workspace manager.
+    /// * Fails with the other errors of a [`Call`](crate::Call).
     pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
         ServiceLookup {
             client: self.clone(),
@@ -61,12 +61,12 @@ impl Client {
     /// Finds a service like [`get_service`](Self::get_service), and returns the typed proxy of a
     /// contract.
     ///
-    /// Does not compare the service with the contract. If the service lacks a method, calls of that
-    /// method fail.
+    /// Does not check whether the service has all methods of the contract. If a method is missing,
+    /// calls of that method fail.
     ///
     /// # Errors
     ///
-    /// The errors of [`get_service`](Self::get_service).
+    /// Fails with the errors of [`get_service`](Self::get_service).
     ///
     /// # Examples
     ///
@@ -98,15 +98,15 @@ impl Client {
 
     /// Fetches a service directly from its provider, without the workspace manager.
     ///
-    /// `id` is `client:service` or `workspace/client:service`. An id without a client means a
-    /// service of this client. If this client has an [`app_id`](super::Settings::app_id), an `@app`
-    /// at the end of `id` must be equal to it.
+    /// `id` has the form `client:service` or `workspace/client:service`. An id without a client
+    /// refers to a service of this client. `id` may end with `@app`. If this client has an
+    /// [`app_id`](super::Settings::app_id), `app` must be the same id.
     ///
     /// # Errors
     ///
-    /// * [`Error::Rejected`] if the provider rejects the request or is not connected.
-    /// * [`Error::Invalid`] if `id` names another app.
-    /// * The other errors of a [`Call`](crate::Call).
+    /// * Fails with [`Error::Rejected`] if the provider rejects the request or is not connected.
+    /// * Fails with [`Error::Invalid`] if `id` names another app than this client's app.
+    /// * Fails with the other errors of a [`Call`](crate::Call).
     ///
     /// # Examples
     ///
@@ -128,7 +128,7 @@ impl Client {
     }
 }
 
-/// Request for a service of one client. Awaiting it sends the request.
+/// Request for a service of one client. The request is sent when this value is awaited.
 ///
 /// Returned by [`Client::get_remote_service`].
 ///
@@ -154,7 +154,7 @@ impl DirectServiceLookup {
         self
     }
 
-    /// Converts the case of the service's keys, like
+    /// Converts the case of the keys of the service, like
     /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion). Default: no
     /// conversion.
     pub fn case_conversion(mut self, case: Case) -> Self {
@@ -164,9 +164,9 @@ impl DirectServiceLookup {
 
     /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
     ///
-    /// The server does not know the key, so the owner must pass it by other means. Awaiting fails
-    /// with [`Error::Invalid`] if this client has no [keys of its
-    /// own](super::ConnectOptions::encryption).
+    /// The server does not know the public key, so this program must get the key from the owner of
+    /// the service in another way. Awaiting fails with [`Error::Invalid`] if this client has no
+    /// [keys of its own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {
@@ -222,9 +222,10 @@ impl IntoFuture for DirectServiceLookup {
     }
 }
 
-/// Lookup of a service through the workspace manager. Awaiting it sends the request.
+/// Lookup of a service through the workspace manager. The request is sent when the lookup is
+/// awaited.
 ///
-/// Returned by [`Client::get_service`] and, with the proxy of a contract, by [`Client::proxy`].
+/// Returned by [`Client::get_service`] and [`Client::proxy`].
 ///
 /// # Cancellation
 ///
@@ -241,8 +242,9 @@ pub struct ServiceLookup<P> {
 }
 
 impl<P> ServiceLookup<P> {
-    /// Sets the policy for choosing among several providers of the service. Default:
-    /// [`SelectionMode::Random`] in the workspace `public`, [`SelectionMode::Exact`] elsewhere.
+    /// Sets the selection mode: the rule by which the manager chooses among several providers of
+    /// the service. Default: [`SelectionMode::Random`] in the workspace `public`,
+    /// [`SelectionMode::Exact`] in all other workspaces.
     ///
     /// # Examples
     ///
@@ -260,8 +262,9 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Sets the timeout for each candidate, in the modes that call a method of the candidates, such
-    /// as [`SelectionMode::SelectMin`]. Default: 2 s.
+    /// Sets the timeout of the call to each provider. Some modes, such as
+    /// [`SelectionMode::SelectMin`], call a method of each provider to choose among them. Default:
+    /// 2 s.
     ///
     /// The Python server ignores this value.
     pub fn select_timeout(mut self, limit: Duration) -> Self {
@@ -269,17 +272,19 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Sets the time that the manager waits for the response of the provider. Default: 10 s.
+    /// Sets the maximum time that the manager waits for the response of the provider. Default: 10
+    /// s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.config.timeout = Some(limit.as_secs_f64());
         self
     }
 
-    /// Converts the case of the service's keys, including the keys in its config and its other data
-    /// (`docs/protocol/04-services.md#s13`). Default: no conversion.
+    /// Converts the case of the keys of the service. The conversion includes the keys of the
+    /// methods, of the configuration and of other data (`docs/protocol/04-services.md#s13`).
+    /// Default: no conversion.
     ///
-    /// A method is found by both its converted and its original name, so a proxy works with every
-    /// conversion.
+    /// Each method can be called by its converted name and by its original name. So a proxy works
+    /// with every conversion.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.config.case_conversion = Some(case.into());
         self
@@ -287,9 +292,9 @@ impl<P> ServiceLookup<P> {
 
     /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
     ///
-    /// The server does not know the key, so the owner must pass it by other means. Awaiting fails
-    /// with [`Error::Invalid`] if this client has no [keys of its
-    /// own](super::ConnectOptions::encryption).
+    /// The server does not know the public key, so this program must get the key from the owner of
+    /// the service in another way. Awaiting fails with [`Error::Invalid`] if this client has no
+    /// [keys of its own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {
@@ -361,8 +366,8 @@ impl Client {
         Ok(Description::new(id, members, workspace))
     }
 
-    /// Fails if `key` is given and this client has no keys. Without this check, the calls would be
-    /// sent unencrypted, although the program requested encryption.
+    /// Fails if `key` is given and this client has no keys. Without this check, calls would be sent
+    /// unencrypted although the program requested encryption.
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
         if key.is_some() && !self.engine().secrecy.is_on() {
             return Err(Error::Invalid(

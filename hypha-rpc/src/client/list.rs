@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::workspace::{ServiceInfo, ServiceQuery};
 
 impl Client {
-    /// Lists the services that match `query` and that this client may see. With `None`, lists the
-    /// services of the client's own workspace. The request is sent when the returned value is
-    /// awaited.
+    /// Lists the services that match `query` and that this client may see. If `query` is `None`,
+    /// lists the services of the client's own workspace. The request is sent when the returned
+    /// value is awaited.
     ///
     /// # Examples
     ///
@@ -25,8 +25,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Awaiting fails if the manager rejects the query, because the query is invalid or a
-    /// permission is missing. It also fails with the errors of [`manager`](Self::manager).
+    /// Awaiting fails if the manager rejects the query. The manager rejects an invalid query, and a
+    /// query for which this client lacks a permission. Awaiting also fails with the errors of
+    /// [`manager`](Self::manager).
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         ListServices {
             client: self.clone(),
@@ -38,7 +39,7 @@ impl Client {
     }
 }
 
-/// Request for a list of services. Awaiting it sends the request.
+/// Request for a list of services. The request is sent when this value is awaited.
 ///
 /// Returned by [`Client::list_services`].
 ///

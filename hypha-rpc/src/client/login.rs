@@ -1,4 +1,5 @@
-//! Login with a browser, and logout (`docs/protocol/07-auth-login-encryption.md#s4`).
+//! Logs users in with a browser, and logs them out
+//! (`docs/protocol/07-auth-login-encryption.md#s4`).
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -12,7 +13,7 @@ use crate::call::RemoteService;
 use crate::error::{CallSite, CodecError, Error};
 use hypha_wire::{Args, Map, Value};
 
-/// Id of the login service, which every server provides.
+/// Default id of the login service.
 const LOGIN_SERVICE: &str = "public/hypha-login";
 
 /// Default timeout of a login.
@@ -21,22 +22,22 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Display name of the connection. The Python and JavaScript clients use the same name.
 const CLIENT_NAME: &str = "initial login client";
 
-/// Callback that shows a URL or page to the user.
+/// Callback that shows the login page or the URL of the logout page to the user.
 type OnUrl<T> = Box<dyn FnOnce(T) -> BoxFuture<'static, ()> + Send>;
 
-/// Closure that changes the options of the anonymous connection.
+/// Closure that changes the options of the anonymous connection to the server.
 type Change = Box<dyn FnOnce(ConnectOptions) -> ConnectOptions + Send>;
 
 /// Logs a user in with a browser, and returns an access token.
 ///
-/// Without [`on_url`](LoginOptions::on_url) the URL of the login page is printed to standard
-/// output. Pass the token to [`ConnectOptions::token`].
+/// If no [`on_url`](LoginOptions::on_url) callback is set, prints the URL of the login page to
+/// standard output. Pass the returned token to [`ConnectOptions::token`].
 ///
 /// # Errors
 ///
-/// Awaiting the options fails with the errors of [`connect`]. It also fails with the error of the
-/// lookup if the server has no login service, and with [`Error::Remote`] if the user does not log
-/// in before the timeout.
+/// Awaiting the options fails with the errors of [`connect`]. Awaiting fails with the error of the
+/// lookup if the server has no login service. Awaiting fails with [`Error::Remote`] if the user
+/// does not log in before the timeout.
 ///
 /// # Cancellation
 ///
@@ -66,13 +67,13 @@ pub fn login(server_url: impl Into<String>) -> LoginOptions {
 
 /// Requests the URL of the server's logout page.
 ///
-/// Without [`on_url`](LogoutOptions::on_url), the URL is printed to standard output. Tokens stay
-/// valid after a logout: delete them, or revoke them with the workspace manager.
+/// If no [`on_url`](LogoutOptions::on_url) callback is set, prints the URL to standard output. A
+/// logout does not revoke tokens. Delete the tokens, or revoke them with the workspace manager.
 ///
 /// # Errors
 ///
-/// Awaiting the options fails with the errors of [`connect`], and with [`Error::Invalid`] if the
-/// server has no logout page.
+/// Awaiting the options fails with the errors of [`connect`]. Awaiting also fails with
+/// [`Error::Invalid`] if the server has no logout page.
 ///
 /// # Cancellation
 ///
@@ -96,18 +97,18 @@ pub fn logout(server_url: impl Into<String>) -> LogoutOptions {
     }
 }
 
-/// Page on which the user logs in. Passed to the callback of [`LoginOptions::on_url`].
-// `Debug` is not derived, because the key gives access to the token.
+/// Page on which the user logs in. The login passes this value to the callback of
+/// [`LoginOptions::on_url`]. `Debug` is not derived, because the key gives access to the token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct LoginPage {
     /// URL of the page.
     pub login_url: String,
-    /// Key of this login. It gives access to the token.
+    /// Key of this login. The key gives access to the token.
     pub key: String,
     /// URL to which a custom login page reports the token. Empty if the server has no such URL.
     pub report_url: String,
-    /// All entries that the server returned, including the fields above.
+    /// All entries that the server returned. These entries include the three fields above.
     pub details: Map,
 }
 
@@ -117,13 +118,13 @@ impl fmt::Debug for LoginPage {
     }
 }
 
-/// Token of a user, with the properties of the user that the login page reported.
+/// Token of a user. Also contains the properties of the user that the login page reported.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct LoginProfile {
     /// Access token.
     pub token: String,
-    /// Workspace of the token.
+    /// Workspace in which the token is valid.
     pub workspace: Option<String>,
     /// Lifetime of the token.
     pub expires_in: Option<Duration>,
@@ -167,7 +168,7 @@ impl LoginProfile {
     }
 }
 
-/// Reads a number of seconds. Accepts a string too, because some login pages report values in a
+/// Reads a number of seconds. Also accepts a string, because some login pages report values in a
 /// query string.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = match value {
@@ -177,9 +178,11 @@ fn seconds(value: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds?).ok()
 }
 
-/// Options of a login. Awaiting them logs in and returns the token.
+/// Options of a login. When the options are awaited, the user logs in, and the future returns the
+/// token.
 ///
-/// Returned by [`login`]. [`profile`](Self::profile) also returns the properties of the user.
+/// Returned by [`login`]. The method [`profile`](Self::profile) also returns the properties of the
+/// user.
 #[must_use = "the login begins when this is awaited"]
 pub struct LoginOptions {
     site: Site,
@@ -196,32 +199,33 @@ impl LoginOptions {
         self
     }
 
-    /// Sets the workspace of the token. Default: none; the token is then valid in all workspaces of
+    /// Sets the workspace of the token. Default: none. The token is then valid in all workspaces of
     /// the user.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
     }
 
-    /// Sets the lifetime of the token, in whole seconds. Default: chosen by the server, usually one
-    /// hour, or one day with accounts of `hypha-server`.
+    /// Sets the lifetime of the token, in whole seconds. By default, the server chooses the
+    /// lifetime. The lifetime is usually one hour, or one day with accounts of `hypha-server`.
     ///
-    /// Awaiting fails with [`Error::Invalid`] if no [`workspace`](Self::workspace) is set.
+    /// Awaiting fails with [`Error::Invalid`] if a lifetime is set without a
+    /// [`workspace`](Self::workspace).
     pub fn expires_in(mut self, life: Duration) -> Self {
         self.expires_in = Some(life);
         self
     }
 
-    /// Sets the time within which the user has to log in. Default: 60 s.
+    /// Sets the maximum time in which the user must log in. Default: 60 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
     }
 
-    /// Sets the callback that shows the login page to the user. Default: print the URL to standard
-    /// output.
+    /// Sets the callback that shows the login page to the user. By default, the URL is printed to
+    /// standard output.
     ///
-    /// The login waits for the returned future.
+    /// The login waits until the future that the callback returns has completed.
     pub fn on_url<F, Fut>(mut self, show: F) -> Self
     where
         F: FnOnce(LoginPage) -> Fut + Send + 'static,
@@ -231,8 +235,8 @@ impl LoginOptions {
         self
     }
 
-    /// Changes the options of the anonymous connection, such as its transport, headers and
-    /// timeouts.
+    /// Changes the options of the anonymous connection to the server, such as its transport,
+    /// headers and timeouts.
     ///
     /// # Examples
     ///
@@ -256,7 +260,7 @@ impl LoginOptions {
     ///
     /// # Errors
     ///
-    /// The errors of [`login`].
+    /// Fails with the errors of [`login`].
     ///
     /// # Cancellation
     ///
@@ -338,7 +342,8 @@ impl fmt::Debug for LoginOptions {
     }
 }
 
-/// Options of a logout. Awaiting them fetches the URL of the logout page. Returned by [`logout`].
+/// Options of a logout. When the options are awaited, the future fetches the URL of the logout
+/// page. Returned by [`logout`].
 #[must_use = "the logout begins when this is awaited"]
 pub struct LogoutOptions {
     site: Site,
@@ -352,8 +357,8 @@ impl LogoutOptions {
         self
     }
 
-    /// Sets the callback that shows the logout page to the user. Default: print the URL to standard
-    /// output.
+    /// Sets the callback that shows the logout page to the user. By default, the URL is printed to
+    /// standard output.
     pub fn on_url<F, Fut>(mut self, show: F) -> Self
     where
         F: FnOnce(String) -> Fut + Send + 'static,
@@ -363,7 +368,7 @@ impl LogoutOptions {
         self
     }
 
-    /// Changes the options of the connection, like [`LoginOptions::connection`].
+    /// Changes the options of the connection to the server, like [`LoginOptions::connection`].
     pub fn connection(
         mut self,
         change: impl FnOnce(ConnectOptions) -> ConnectOptions + Send + 'static,
@@ -413,7 +418,7 @@ impl fmt::Debug for LogoutOptions {
     }
 }
 
-/// URL of a server, and the id of its login service.
+/// URL of a server, id of the login service, and changes of the connection options.
 struct Site {
     server_url: String,
     service: String,
@@ -429,7 +434,7 @@ impl Site {
         }
     }
 
-    /// Connects anonymously, passes the login service to `work`, and disconnects.
+    /// Connects to the server anonymously, passes the login service to `work`, and disconnects.
     async fn with_service<T, Fut>(self, work: impl FnOnce(RemoteService) -> Fut) -> Result<T, Error>
     where
         Fut: Future<Output = Result<T, Error>>,
@@ -463,7 +468,7 @@ fn absolute_url(server_url: &str, url: &str) -> String {
     if url.contains("://") {
         return url.to_owned();
     }
-    // A `ws://` URL and the `http://` URL of the server have the same host.
+    // Convert a `ws://` URL to an `http://` URL. The login page has the same host as the server.
     let base = match server_url.strip_prefix("ws") {
         Some(rest) => format!("http{}", rest.strip_suffix("/ws").unwrap_or(rest)),
         None => server_url.to_owned(),

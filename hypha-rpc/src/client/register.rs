@@ -1,5 +1,6 @@
-//! Registers services, first locally and then with the workspace manager
-//! (`docs/protocol/04-services.md#s2`, `docs/protocol/01-transport-websocket.md#s7`).
+//! Registers services. Each service is first added to this client, and is then registered with the
+//! workspace manager (`docs/protocol/04-services.md#s2`,
+//! `docs/protocol/01-transport-websocket.md#s7`).
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -21,35 +22,35 @@ use hypha_wire::{Args, Map, Value, WireError};
 /// flood the manager.
 const MAX_CONCURRENT_REGISTRATIONS: usize = 8;
 
-/// Pauses before a rejected registration is retried after a reconnect. The server may still be
-/// removing the record of the previous connection.
+/// Pauses after which a rejected registration is repeated. After a reconnect, the server may reject
+/// a registration because the server has not yet removed the service of the previous connection.
 const RETRY_PAUSES: Doubling = Doubling {
     first: Duration::from_millis(250),
     longest: Duration::from_secs(1),
 };
 const RETRIES: u32 = 3;
 
-/// Registration of a service. Awaiting it registers the service and returns its record. The `id` in
-/// the record is the full id.
+/// Registration of a service. When this value is awaited, the service is registered, and the future
+/// returns the record of the service. The field `id` of the record is the full id.
 ///
 /// Returned by [`Client::register_service`].
 ///
 /// # Errors
 ///
-/// * [`Error::Invalid`] if the id is not valid, if another service of this client has the same id,
-///   or if the protocol does not allow a setting or the name of a member.
-/// * [`Error::Rejected`] if the manager rejects the service, for example because write permission
-///   is missing.
-/// * [`Error::Disconnected`] if the connection is closed.
-/// * The other errors of a [`Call`](crate::Call).
+/// * Fails with [`Error::Invalid`] if the id is not valid, if another service of this client has
+///   the same id, or if the protocol does not allow a setting or the name of a member.
+/// * Fails with [`Error::Rejected`] if the manager rejects the service, for example because this
+///   client has no write permission.
+/// * Fails with [`Error::Disconnected`] if the connection is closed.
+/// * Fails with the other errors of a [`Call`](crate::Call).
 ///
-/// After an error, the service is not registered. The service that it would have replaced is
-/// restored.
+/// After an error, the service is not registered. If the service would have replaced another
+/// service, the other service is restored.
 ///
 /// # Cancellation
 ///
-/// Dropping the future removes the service from this client. The manager may have registered it
-/// already.
+/// Dropping the future removes the service from this client, and restores the service that it would
+/// have replaced. The manager may already have registered the service.
 #[must_use = "the service is registered when this is awaited"]
 #[derive(Debug)]
 pub struct RegisterService {
@@ -77,7 +78,7 @@ impl RegisterService {
         self
     }
 
-    /// Runs `interceptor` around each method of the service, as [`Service::intercept`] does.
+    /// Runs `interceptor` around each call of a method of the service, like [`Service::intercept`].
     ///
     /// ```no_run
     /// # use std::time::{Duration, Instant};
@@ -135,7 +136,7 @@ impl RegisterService {
         self
     }
 
-    /// Sets other workspaces that can use a protected service. Default: none.
+    /// Sets further workspaces from which clients can use a protected service. Default: none.
     pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -145,8 +146,8 @@ impl RegisterService {
         self
     }
 
-    /// Sets the public keys of the accepted callers, like [`Service::trusted_keys`]. Default: all
-    /// callers are accepted.
+    /// Sets the public keys of the callers that the service accepts, like
+    /// [`Service::trusted_keys`]. Default: the service accepts all callers.
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -170,7 +171,8 @@ impl RegisterService {
         self
     }
 
-    /// Sets the flags of the service, arbitrary strings in its record. Default: none.
+    /// Sets the flags of the service. The flags are arbitrary strings in the record of the service.
+    /// Default: none.
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -180,8 +182,8 @@ impl RegisterService {
         self
     }
 
-    /// Replaces a service of this client with the same id. The replaced service completes its
-    /// running calls. Default: `false`.
+    /// Replaces the service of this client that has the same id, if there is one. The running calls
+    /// of the replaced service continue. Default: `false`.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -189,7 +191,7 @@ impl RegisterService {
 
     /// Registers the service with the workspace manager. Default: `true`.
     ///
-    /// With `false`, other clients find the service only with [`Client::get_remote_service`].
+    /// With `false`, other clients can get the service only with [`Client::get_remote_service`].
     pub fn notify(mut self, notify: bool) -> Self {
         self.notify = notify;
         self
@@ -198,9 +200,10 @@ impl RegisterService {
     /// Checks the service against the definition of its [`service_type`](Self::service_type) before
     /// the registration. Default: `false`.
     ///
-    /// The service must have the members of the definition. Its methods get the descriptions and
-    /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not
-    /// match, and with the error of the manager if the manager does not know the type.
+    /// The service must have all members of the definition. The methods of the service get the
+    /// descriptions and parameters from the definition. Awaiting fails with [`Error::Invalid`] if a
+    /// member does not match. If the manager does not know the type, awaiting fails with the error
+    /// of the manager.
     ///
     /// Create a definition with [`Service::schema`] and store it with
     /// [`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type).
@@ -231,7 +234,8 @@ impl IntoFuture for RegisterService {
             let info = service.info(&engine.identity(), &engine.settings.app_id);
             let former = engine.handlers.get(&id);
             let service = Registered::new(service)?.listed(notify);
-            // Add the service locally before the manager knows it, so that the first call finds it.
+            // Add the service to this client before registering it with the manager. Otherwise, the
+            // first call may arrive before the service exists.
             let services = &engine.handlers;
             services.add(service, overwrite, &engine.lifecycle)?;
             if notify && engine.identity().manager_id.is_some() {
@@ -249,7 +253,8 @@ impl IntoFuture for RegisterService {
     }
 }
 
-/// Undoes a registration that the manager rejected, or whose future was dropped.
+/// Undoes a registration if the manager rejects the service, or if the future of the registration
+/// is dropped. If the new service had replaced another service, restores the other service.
 struct Unconfirmed<'a> {
     engine: &'a Engine,
     id: String,
@@ -267,8 +272,9 @@ impl Drop for Unconfirmed<'_> {
 }
 
 impl Client {
-    /// Makes the first calls on a link. Registers the built-in service. Subscribes to the event
-    /// that reports disconnected clients, so that calls to such clients fail immediately.
+    /// Makes the first calls on a new link. Registers the built-in service. Subscribes to the event
+    /// that reports disconnected clients. After this event, calls to the disconnected client fail
+    /// immediately.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
@@ -290,9 +296,9 @@ impl Client {
         Ok(())
     }
 
-    /// Registers all services with the manager on a new link. Retries rejected registrations. A
-    /// service that is rejected each time stays unregistered until the next reconnect, and the
-    /// event `services_registration_failed` is emitted.
+    /// Registers all services with the manager on a new link, and repeats rejected registrations.
+    /// If the manager rejects a service each time, the service stays unregistered until the next
+    /// reconnect, and this client emits the event `services_registration_failed`.
     pub(super) async fn register_again(&self) -> Result<(), Error> {
         let engine = self.engine();
         let services = engine.handlers.listed();
@@ -344,8 +350,8 @@ impl Client {
         Ok(())
     }
 
-    /// Subscribes again on a new link. A failure is only logged, because the services of this
-    /// client work without subscriptions.
+    /// Subscribes to the events again on a new link. A failure is only logged, because the services
+    /// of this client do not need the subscriptions.
     pub(super) async fn subscribe_again(&self) {
         let kinds = self.shared.subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {
@@ -354,7 +360,7 @@ impl Client {
     }
 
     /// Checks a service against the definition of its type, and copies the descriptions of the
-    /// methods.
+    /// methods from the definition.
     async fn check_type(&self, service: &mut Service) -> Result<(), Error> {
         let kind = service.service_type.clone();
         if kind == GENERIC {

@@ -1,4 +1,5 @@
-//! Tests encryption against recorded bytes with known nonces, and the rejection of invalid input.
+//! Tests encryption against recorded bytes that use known nonces, and tests that invalid input is
+//! rejected.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -30,7 +31,7 @@ fn pair(private: &serde_json::Value) -> Encryption {
     Encryption::new(KeyPair::from_private_key(array(&unhex(private))))
 }
 
-/// Returns the encrypted segment of `plain` from `from` to `to`, split into its parts.
+/// Encrypts `plain` for the receiver `to`. Returns the encrypted segment, split into its parts.
 fn sealed(from: &Encryption, to: &Encryption, plain: &[u8]) -> EncryptedExtra {
     let sealed = from.seal(&to.public_key(), plain).expect("seals");
     let extra = Extra::parse(sealed.into()).expect("parses");
@@ -139,7 +140,7 @@ fn weak_keys_are_refused() {
     let normal = KeyPair::from_private_key([7; 32]).public_key();
     assert_eq!(tags(normal.0), 39);
     for point in SMALL_ORDER {
-        // With a weak public key, all private keys lead to the same few shared keys.
+        // A weak public key leads to the same few shared keys for all private keys.
         assert!(tags(point) < 10, "{point:?}");
         let mut high = point;
         high[31] |= 0x80;

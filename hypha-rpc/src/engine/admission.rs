@@ -1,7 +1,8 @@
 //! Limits the number of incoming calls that run at the same time.
 //!
-//! The driver tries to get a permit before it starts a handler, and never waits for a permit: a
-//! wait would block all messages behind the call. A call without a permit is rejected as busy.
+//! The driver tries to get a permit before it starts a handler. The driver never waits for a
+//! permit, because all messages behind the call would also wait. If no permit is available, the
+//! call is rejected because the client is busy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Settings;
 use super::outbound::LARGE;
 
-/// Upper bound on [`Settings::max_concurrent_calls`]. `drain` acquires all permits with
-/// `acquire_many`, which takes a `u32`, and a semaphore has a maximum number of permits.
+/// Upper bound on [`Settings::max_concurrent_calls`]. There are two reasons for the bound: a
+/// semaphore supports only a limited number of permits, and `drain` acquires all permits with
+/// `acquire_many`, which takes a `u32`.
 const MAX_CALLS: usize = u32::MAX as usize >> 4;
-/// Maximum number of concurrent calls of the built-in service. These calls are counted separately,
-/// so that a busy client still answers pings and accepts the chunks of responses.
+/// Maximum number of concurrent calls of the built-in service. These calls have a separate limit.
+/// So a client with too many other calls still answers pings and accepts the chunks of responses.
 const BUILT_IN_CALLS: usize = 4096;
 
 /// Limits on the number of running calls and on the bytes of their requests.
@@ -26,33 +28,36 @@ pub(crate) struct Admission {
     running: Arc<Semaphore>,
     most: u32,
     running_built_in: Arc<Semaphore>,
-    /// Remaining budget for large requests, in units of [`LARGE`] bytes.
+    /// Remaining part of the byte budget for large requests, in units of [`LARGE`] bytes.
     bytes: Arc<Semaphore>,
     shares: usize,
     most_bytes: usize,
-    /// Memory accounts of the callers.
+    /// Memory accounts of the callers. An account limits the memory that the requests of one caller
+    /// may occupy.
     memory: Option<Arc<dyn PeerMemory>>,
-    /// Set while the client disconnects: running calls may complete, but no new call starts.
+    /// Set when the client disconnects. Running calls may then complete, but no new call starts.
     leaving: AtomicBool,
 }
 
-/// Permit of a running call. Dropping it makes room for another call.
+/// Permit of a running call. When the permit is dropped, another call can start.
 pub(crate) struct Permit {
     _call: OwnedSemaphorePermit,
     _bytes: Option<OwnedSemaphorePermit>,
     _charge: Option<MemoryCharge>,
 }
 
-/// Reason why a call is rejected. The message to the caller contains the limit.
+/// Reason why a call is rejected. The message that the caller receives contains the limit.
 #[derive(Clone, Debug)]
 pub(crate) enum Busy {
     /// The client is disconnecting.
     Leaving,
-    /// Too many calls are running. Contains the maximum number.
+    /// Too many calls are running. Contains the maximum number of running calls.
     Calls(usize),
-    /// The requests of running calls are too large. Contains the maximum, in bytes.
+    /// The requests of all running calls occupy too many bytes. Contains the maximum number of
+    /// bytes.
     Bytes(usize),
-    /// The caller's memory account has no room. Contains the message of the account.
+    /// The memory account of the caller has no room for the request. Contains the message of the
+    /// account.
     Account(String),
 }
 
@@ -89,15 +94,16 @@ impl Admission {
         }
     }
 
-    /// Admits a call of `bytes` from the caller `from`, or returns the reason why it is rejected.
+    /// Admits a call of `bytes` from the caller `from`. If the call is rejected, returns the
+    /// reason.
     pub(super) fn admit(&self, built_in: bool, from: &str, bytes: usize) -> Result<Permit, Busy> {
         let (permits, most) = if built_in {
             (&self.running_built_in, BUILT_IN_CALLS)
         } else {
             (&self.running, self.most as usize)
         };
-        // Relaxed is enough: if a call is admitted at the same time as `leave`, `drain` waits for
-        // it.
+        // `Ordering::Relaxed` is sufficient. If a call is admitted at the same time as `leave` is
+        // called, `drain` waits for that call.
         if !built_in && self.leaving.load(Ordering::Relaxed) {
             return Err(Busy::Leaving);
         }
@@ -116,8 +122,9 @@ impl Admission {
         })
     }
 
-    /// Reserves the bytes of a request. A request larger than the whole budget reserves the whole
-    /// budget, so it runs only if no other large request is running.
+    /// Reserves a part of the byte budget for a request. A request that is larger than the whole
+    /// budget reserves the whole budget. Such a request is only admitted while no other large
+    /// request is running.
     fn admit_bytes(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Busy> {
         if bytes < LARGE {
             return Ok(None);
@@ -133,16 +140,17 @@ impl Admission {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until no handler runs, for at most `grace`. Returns `false` if handlers are still
-    /// running. Call [`leave`](Self::leave) first, so that no new handler starts.
+    /// Waits until no handler is running, for at most `grace`. Returns `false` if handlers are
+    /// still running after that time. Call [`leave`](Self::leave) first, so that no new handler
+    /// starts.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
-        // If all permits are free, no handler runs. Calls of the built-in service have separate
-        // permits, so `drain` does not wait for them.
+        // All permits are free when no handler is running. Calls of the built-in service have
+        // separate permits, so `drain` does not wait for these calls.
         let drained = crate::runtime::timeout(grace, self.running.acquire_many(self.most)).await;
         drained.is_ok()
     }
 
-    /// Ends the wait of [`drain`](Self::drain), and rejects all further calls.
+    /// Rejects all further calls. If a task is waiting in [`drain`](Self::drain), the wait ends.
     pub(super) fn close(&self) {
         self.running.close();
     }

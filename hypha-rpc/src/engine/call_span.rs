@@ -1,9 +1,10 @@
-//! The `tracing` span of each call, and with the feature `metrics` the duration of each call. The
-//! caller (`call/exchange.rs`) and the callee (`service/dispatch.rs`) use this module.
+//! Opens a `tracing` span for each call. With the feature `metrics`, also records the duration of
+//! each call. The caller (`call/exchange.rs`) and the callee (`service/dispatch.rs`) both use this
+//! module.
 
 use tracing::Span;
 
-/// Side of a call.
+/// Whether this client is the caller or the callee of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     Caller,
@@ -22,10 +23,10 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// Opens the span of a call of `method` (`service.method`).
+    /// Opens the span for a call of `method`, which has the form `service.method`.
     ///
-    /// `method` becomes a metrics label. It must not contain a session id, because each call would
-    /// then create a new label.
+    /// `method` becomes a label of the metrics. `method` must not contain a session id, because
+    /// each call would then create a new label value.
     pub(crate) fn new(side: Side, method: &str, peer: &str, session: Option<&str>) -> Self {
         let span = match side {
             Side::Caller => tracing::debug_span!(

@@ -1,5 +1,5 @@
-//! Keeps incoming messages in chunks until they are complete. Methods of the built-in service
-//! (`service/builtin.rs`) add the chunks. [`ChunkStore`] enforces the limits.
+//! Stores the received chunks of each message until the message is complete. The methods of the
+//! built-in service (`service/builtin.rs`) add the chunks. [`ChunkStore`] enforces the limits.
 
 use std::sync::Arc;
 
@@ -26,17 +26,19 @@ impl IncomingChunks {
         &self,
         f: impl FnOnce(&mut ChunkStore, web_time::Instant) -> Result<T, ChunkError>,
     ) -> Result<T, ChunkError> {
-        // Use tokio's clock instead of the system's, because tests can pause tokio's clock.
+        // Use the clock of tokio instead of the system's clock, because tests can pause the clock
+        // of tokio.
         let now = into_std(Instant::now());
         f(&mut self.0.lock(), now)
     }
 
-    /// Drops the messages of a disconnected peer.
+    /// Drops the incomplete messages of a disconnected peer.
     pub(super) fn forget(&self, peer: &str) {
         self.0.lock().forget(peer);
     }
 
-    /// Drops messages that received no chunk for a while: their senders have given up.
+    /// Drops messages that have received no chunk for a while, because the senders of such messages
+    /// no longer send chunks.
     pub(super) fn tidy(&self) {
         self.0.lock().expire(into_std(Instant::now()));
     }

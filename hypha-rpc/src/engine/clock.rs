@@ -1,5 +1,5 @@
-//! The clock of a connection. It counts milliseconds, because unlike an `Instant`, a number fits
-//! into an atomic.
+//! Clock of a connection. The clock counts milliseconds in an integer, because an integer can be
+//! stored in an atomic and an `Instant` cannot.
 
 use std::time::Duration;
 

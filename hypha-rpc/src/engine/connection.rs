@@ -1,4 +1,4 @@
-//! The handle of a connection. Clients, proxies and received values hold it.
+//! Defines the handle of a connection. Clients, proxies and received values hold such a handle.
 
 use std::any::Any;
 use std::fmt;
@@ -11,12 +11,14 @@ use super::{CloseReason, Engine, Handlers};
 /// Handle of a connection. Cloning is cheap.
 pub(crate) struct Connection<H: Handlers> {
     engine: Arc<Engine<H>>,
-    /// Closes the connection when the last handle with this guard is dropped. `None` for handles of
-    /// the driver and of handlers, and for values that peers pass to handlers. A stored callback
-    /// must not keep the connection open after the program has dropped its client.
+    /// Guard that closes the connection when the last handle with this guard is dropped. `None` in
+    /// the handles of the driver and of handlers, and in values that peers pass to handlers. If a
+    /// handler stores such a value, the connection must still close when the program drops its
+    /// client.
     keep_open: Option<Arc<KeepOpen<H>>>,
-    /// Whether the calls of this handle set up the connection. Such calls do not wait for
-    /// [`State::Connected`](super::State::Connected), because that state is set after the setup.
+    /// Whether this handle makes calls that are part of the connection setup. Such calls do not
+    /// wait for [`State::Connected`](super::State::Connected), because the connection has this
+    /// state only after the setup.
     setup: bool,
 }
 
@@ -40,7 +42,8 @@ impl<H: Handlers> ConnectionRef for KeepOpen<H> {
 }
 
 impl<H: Handlers> Connection<H> {
-    /// Creates the first handle. The connection closes when its last clone is dropped.
+    /// Creates the first handle. The connection closes when the last clone of this handle is
+    /// dropped.
     pub(crate) fn owning(engine: Arc<Engine<H>>) -> Self {
         Connection {
             keep_open: Some(Arc::new(KeepOpen(Arc::clone(&engine)))),
@@ -67,7 +70,8 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// Returns the connection on which a value was received, or `None` if `value` has another type.
+    /// Returns the connection on which a value was received. Returns `None` if `value` is not a
+    /// reference to a connection of this type.
     pub(crate) fn of(value: &Arc<dyn ConnectionRef>) -> Option<Self> {
         let any = Arc::clone(value).as_any();
         let (engine, keep_open) = match any.downcast::<Engine<H>>() {
@@ -84,8 +88,8 @@ impl<H: Handlers> Connection<H> {
         })
     }
 
-    /// Returns the reference that is stored in values received through this handle. The reference
-    /// keeps the connection open if this handle does.
+    /// Returns the reference that values received through this handle store. The reference keeps
+    /// the connection open if this handle keeps the connection open.
     pub(crate) fn reference(&self) -> Arc<dyn ConnectionRef> {
         match &self.keep_open {
             Some(keep_open) => Arc::clone(keep_open) as Arc<dyn ConnectionRef>,
@@ -97,7 +101,7 @@ impl<H: Handlers> Connection<H> {
         &self.engine
     }
 
-    /// Returns whether calls of this handle are sent before the state is `Connected`.
+    /// Returns whether this handle sends its calls before the state is `Connected`.
     pub(crate) fn is_for_setup(&self) -> bool {
         self.setup
     }

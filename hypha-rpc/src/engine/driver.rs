@@ -1,11 +1,11 @@
-//! The driver of one link. It passes received frames to the engine, and sends queued frames.
+//! Drives one link: passes received frames to the engine, and sends queued frames.
 //!
-//! One loop polls both directions, so that neither waits for the other. A client that cannot write
-//! still reads; otherwise two peers that respond to each other could block each other forever.
-//! Writes are batched: the driver sends all queued frames with one flush.
+//! One loop polls both directions, so reading does not wait for writing, and writing does not wait
+//! for reading. A client that cannot write still reads. Otherwise, two peers that respond to each
+//! other could block each other forever. The driver sends all queued frames with one flush.
 //!
-//! `redial` runs one driver per link. The [`Queue`] outlives the driver, so that the next link
-//! sends the remaining frames.
+//! `redial` runs one driver per link. The [`Queue`] exists longer than the driver, so that the next
+//! link can send the remaining frames.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -24,26 +24,27 @@ use crate::runtime::{Instant, RuntimeTracker, Sleep, sleep_until, timeout};
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::Message;
 
-/// Timeout for sending the remaining frames and exchanging close frames.
+/// Timeout for the end of a link, when the driver sends the remaining frames and waits for the
+/// close frame of the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of frames that are handled in one direction before the other direction is polled.
-/// Tokio makes a task yield after 128 steps. Reading, writing and the clock together must stay
-/// below that number. Otherwise reading could use all steps, and the driver would not write while
-/// there is more to read.
+/// Tokio makes a task yield after 128 steps. Reading, writing and checking the clock must together
+/// take fewer steps. Otherwise, reading could use all steps, and the driver would send nothing
+/// while frames arrive.
 const BURST: usize = 32;
 
-/// Reason in the close frame of the server if another connection took over the client id.
+/// Reason in the close frame that the server sends if another connection took over the client id.
 const REPLACED: &str = "Replaced by a newer connection";
 
-/// Frames that wait for a link. If the link is lost, the frames that are still needed are sent on
-/// the next link.
+/// Frames that wait to be sent on a link. If the link is lost, frames that are still needed are
+/// sent on the next link.
 pub(super) struct Queue {
-    /// Frames that remained from the previous link.
+    /// Frames that were not sent on the previous link.
     kept: VecDeque<QueuedFrame>,
     queue: mpsc::Receiver<QueuedFrame>,
-    /// Number of frames at the front of `queue` that were queued before the link was lost. The
-    /// requests of failed calls among them are dropped.
+    /// Number of frames at the front of `queue` that were queued before the link was lost. If one
+    /// of these frames is the request of a failed call, the frame is dropped.
     stale: usize,
 }
 
@@ -80,12 +81,13 @@ impl Queue {
         }
     }
 
-    /// Returns the number of frames that were not sent.
+    /// Returns the number of frames that wait to be sent.
     pub(super) fn len(&self) -> usize {
         self.kept.len() + self.queue.len()
     }
 
-    /// Closes the queue. Returns the next remaining frame.
+    /// Closes the queue. Returns the next frame that was already in the queue, or `None` if the
+    /// queue is empty.
     async fn last(&mut self) -> Option<QueuedFrame> {
         self.queue.close();
         match self.kept.pop_front() {
@@ -94,14 +96,15 @@ impl Queue {
         }
     }
 
-    /// Drops the requests of failed calls. The callers got an error which says that the link was
-    /// lost, so the methods must not run later.
+    /// Drops the requests of failed calls. Each caller received an error which says that the link
+    /// was lost, so the method must not run later.
     pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
-        // Keep the other frames, because their senders consider them sent. `kept` needs a limit:
-        // each frame taken out of the queue makes room for another frame, and without a link no
-        // frame is sent. Frames that stay in the queue are checked when they are sent.
+        // Keep the other frames, because their senders count them as sent. Limit the number of kept
+        // frames: each frame that is taken out of the queue makes room for a new frame, and no
+        // frame is sent while there is no link. The frames that remain in the queue are checked
+        // before they are sent.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
                 break;
@@ -115,7 +118,8 @@ impl Queue {
 }
 
 impl QueuedFrame {
-    /// Returns whether the frame belongs to a session that has ended, that is, to a failed call.
+    /// Returns whether the frame belongs to a session that has ended. The call of such a session
+    /// has failed.
     fn is_abandoned<O: Clone>(&self, sessions: &Sessions<O>) -> bool {
         let Frame::Binary(data) = &self.frame else {
             return false;
@@ -134,11 +138,11 @@ pub(super) struct Driver<'a, H: Handlers> {
     /// Whether a frame was written since the last flush.
     dirty: bool,
     clock: Clock,
-    /// Detects that the watchdog has moved this task. Timers belong to one runtime, so they must
-    /// then be replaced.
+    /// Detects that the watchdog has moved this task to another runtime. The driver must then
+    /// replace its timers, because a timer belongs to one runtime.
     runtime: RuntimeTracker,
-    /// Last error message of the server. It explains why the server closes the link: the reason in
-    /// the close frame may be missing or truncated.
+    /// Last error message that the server sent. The message explains why the server closes the
+    /// link, because the reason in the close frame may be missing or truncated.
     last_error: Option<String>,
 }
 
@@ -147,14 +151,15 @@ pub(super) struct Driver<'a, H: Handlers> {
 pub(super) enum Ended {
     /// This program closed the connection.
     Closed,
-    /// The link was lost for this reason.
+    /// The link was lost. Contains the reason.
     Lost(LinkError),
     /// Another connection took over the id of this client.
     Replaced,
 }
 
-/// Times at which control messages are sent (`docs/protocol/01-transport-websocket.md#s6`) and at
-/// which a silent server counts as lost. One timer serves all of these times.
+/// Times at which the driver sends control messages (`docs/protocol/01-transport-websocket.md#s6`),
+/// and the time at which a silent server counts as lost. The driver uses one timer for all of these
+/// times.
 struct Clock {
     keep_alive: KeepAlive,
     next_ping: Option<Instant>,
@@ -169,10 +174,11 @@ struct Clock {
 /// Delay of the first control messages. The Python client uses the same delay.
 const FIRST_CONTROL: Duration = Duration::from_secs(2);
 
-/// Interval at which ended sessions and incomplete messages are freed, and metrics are published.
+/// Interval at which ended sessions and incomplete messages are freed, and at which metrics are
+/// published.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum of all intervals: one year. A much longer interval would overflow the timer.
+/// Upper bound on all intervals: one year. The timer would overflow with a much longer interval.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Clock {
@@ -203,20 +209,20 @@ impl Clock {
         clock
     }
 
-    /// Returns the time at which a silent server counts as lost. `None` if pings are off, because
-    /// an idle server then sends nothing.
+    /// Returns the time at which the server counts as lost if it sends nothing. Returns `None` if
+    /// pings are off, because an idle server then sends nothing.
     fn receive_deadline(&self) -> Option<Instant> {
         self.next_ping?;
         Some(self.last_received + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
     }
 
-    /// Replaces the timer with a timer of the current runtime: the timers of a blocked runtime do
-    /// not fire.
+    /// Replaces the timer with a timer of the current runtime. The old timer may belong to a
+    /// blocked runtime, and would then not fire.
     fn move_here(&mut self) {
         self.timer = Box::pin(sleep_until(self.timer.deadline()));
     }
 
-    /// Sets the timer to the earliest of the clock's times.
+    /// Sets the timer to the earliest time in this clock.
     fn rearm(&mut self) {
         let others = [
             self.next_ping,
@@ -264,15 +270,15 @@ impl<'a, H: Handlers> Driver<'a, H> {
         match lost {
             Some(ended) => ended,
             None => {
-                // Ignore errors and the timeout, because the link ends anyway.
+                // Ignore errors and the timeout, because the driver closes the link in any case.
                 let _ = timeout(CLOSE_TIMEOUT, self.close_gracefully()).await;
                 Ended::Closed
             }
         }
     }
 
-    /// Sends the remaining frames and a close frame, and waits for the server's close frame.
-    /// Without the wait, the server might not receive the last frames.
+    /// Sends the remaining frames and a close frame, and waits for the close frame of the server.
+    /// Without this wait, the server might not receive the last frames.
     async fn close_gracefully(&mut self) -> Result<(), LinkError> {
         while let Some(outgoing) = self.queue.last().await {
             self.link.feed(outgoing.frame).await?;
@@ -292,7 +298,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
         self.link.close().await
     }
 
-    /// Reads, checks the clock and writes, once each. Returns `Ready` when the link ended.
+    /// Reads frames, checks the clock and writes frames. Each of these happens once per poll.
+    /// Returns `Ready` when the link has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         if self.runtime.has_changed() {
             self.clock.move_here();
@@ -321,20 +328,21 @@ impl<'a, H: Handlers> Driver<'a, H> {
             Err(e) => return Poll::Ready(self.ended(Some(Err(e)))),
         }
         if again {
-            // Wake the task again instead of looping, so that other tasks of this thread can run.
+            // Wake this task again instead of continuing the loop, so that other tasks on this
+            // thread can run.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Handles one received frame. Returns the reason if the frame ends the link.
+    /// Handles one received frame. If the frame ends the link, returns the reason.
     fn take(&mut self, frame: Frame) -> Option<Ended> {
         self.clock.last_received = Instant::now();
         match frame {
             Frame::Binary(data) => self.engine.receive(data),
             Frame::Text(text) => self.control(&text),
-            // The WebSocket library answers pings. `last_received`, set above, includes pings and
-            // pongs.
+            // The WebSocket library answers pings. `last_received` was set above, so pings and
+            // pongs also show that the server is alive.
             Frame::Ping | Frame::Pong => {}
             Frame::Close(Some((_, text))) if text.starts_with(REPLACED) => {
                 return Some(Ended::Replaced);
@@ -352,7 +360,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
         None
     }
 
-    /// Handles a control message. Ignores an unknown type, which newer servers may send.
+    /// Handles a control message. Ignores messages of unknown types, because newer servers may send
+    /// such messages.
     fn control(&mut self, text: &str) {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(text) else {
             return tracing::debug!("the server sent a text frame that is not JSON");
@@ -379,8 +388,9 @@ impl<'a, H: Handlers> Driver<'a, H> {
         }
     }
 
-    /// Returns the reason of a link that ended without a close frame. If the server sent an error
-    /// message before, returns that message, which says more than the failure of the socket.
+    /// Returns the reason why a link ended without a close frame. If the server has sent an error
+    /// message, the reason is that message, because it contains more information than the error of
+    /// the socket.
     fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> Ended {
         Ended::Lost(match (end, self.last_error.take()) {
             (_, Some(error)) => format!("Connection closed by the server: {error}").into(),
@@ -401,8 +411,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            // Each call of this function sends one posted frame first, so that posted frames are
-            // sent even if the queue is never empty.
+            // Send one posted frame at the start of each call of this function. Otherwise, posted
+            // frames would never be sent if the queue is never empty.
             let posted = (turn == 0).then(|| self.engine.outbound.take_posted());
             let next = match posted.flatten() {
                 Some(posted) => Some(posted),
@@ -433,13 +443,13 @@ impl<'a, H: Handlers> Driver<'a, H> {
         Ok(more)
     }
 
-    /// Returns the time when the next notice is sent again.
+    /// Returns the time at which the next unacknowledged notice is sent again.
     fn notices_due(&self) -> Option<Instant> {
         let due = self.engine.notices.due()?;
         Some(self.engine.clock.at(due))
     }
 
-    /// Sends the control messages that are due. Returns the reason if the server counts as lost.
+    /// Sends the control messages that are due. If the server counts as lost, returns the reason.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Option<String> {
         let due = self.notices_due();
         if due != self.clock.next_notices {
@@ -455,8 +465,9 @@ impl<'a, H: Handlers> Driver<'a, H> {
             let mut due = |next: &mut Option<Instant>, interval, frame: Frame| {
                 if next.is_some_and(|at| at <= now) {
                     *next = Some(now + interval);
-                    // A link that accepts no frame is busy and needs no ping. If a send fails here,
-                    // the next read or flush reports the failure with its cause.
+                    // A link that accepts no frame is busy sending, so no ping is necessary. If
+                    // sending fails here, the next read or flush reports the failure with its
+                    // cause.
                     if matches!(self.link.poll_ready_unpin(cx), Poll::Ready(Ok(()))) {
                         let _ = self.link.start_send_unpin(frame);
                         self.dirty = true;

@@ -1,4 +1,4 @@
-//! Events and connection states as streams. An event is a message whose type is not `method`
+//! Streams of events and of connection states. An event is a message of any type except `method`
 //! (`docs/protocol/02-messages.md#s12`).
 
 use std::collections::HashMap;
@@ -12,12 +12,13 @@ use tokio::sync::{mpsc, watch};
 use super::state::State;
 use hypha_wire::{Map, Message, Value};
 
-/// Maximum number of unread events per reader. Further events are dropped and counted, because the
-/// driver must not wait for a slow reader, and memory must be bounded.
+/// Maximum number of unread events per reader. Further events are dropped and counted. The limit
+/// bounds the used memory. The driver does not wait for a slow reader, because all other messages
+/// would also wait.
 const QUEUE: usize = 1024;
 
-/// Event from the server, from another client, or from this client itself. Received from an
-/// [`EventStream`].
+/// Event from the server, from another client, or from this client itself. [`EventStream`] returns
+/// events.
 #[derive(Clone, Debug)]
 pub struct Event {
     message: Map,
@@ -27,8 +28,8 @@ macro_rules! event_kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
         /// Type of an [`Event`].
         ///
-        /// A client gets an event of the server only if it is subscribed to the type
-        /// ([`Client::subscribe`](crate::Client::subscribe)). A client that is not
+        /// A client receives an event of the server only if the client has subscribed to the type
+        /// of the event ([`Client::subscribe`](crate::Client::subscribe)). A client that is not
         /// [silent](crate::ConnectOptions::silent) automatically subscribes to
         /// `client_disconnected`.
         ///
@@ -45,7 +46,8 @@ macro_rules! event_kinds {
         #[non_exhaustive]
         pub enum EventKind<'a> {
             $($(#[$doc])* $variant,)+
-            /// Name of an event that another client chose, or that a newer server sends.
+            /// Name of an event. Another client has chosen the name, or a newer server has sent the
+            /// event.
             Other(&'a str),
         }
 
@@ -130,18 +132,18 @@ impl std::fmt::Display for EventKind<'_> {
 }
 
 impl Event {
-    /// Returns the type, such as [`EventKind::ServiceAdded`]. For a name chosen by another client,
-    /// returns [`EventKind::Other`].
+    /// Returns the type, such as [`EventKind::ServiceAdded`]. If another client has chosen the name
+    /// of the event, returns [`EventKind::Other`].
     pub fn kind(&self) -> EventKind<'_> {
         let name = self.message.get("type").and_then(Value::as_str);
         EventKind::from(name.unwrap_or_default())
     }
 
-    /// Returns the address of the client that sent the event. `None` for events of the server and
-    /// of this client itself.
+    /// Returns the address of the client that sent the event. Returns `None` for events from the
+    /// server and from this client itself.
     ///
-    /// Every client of the workspace can send events of any type. Only events without a sender come
-    /// from the server or from this client itself.
+    /// Every client of the workspace can send events of any type. Only an event without a sender
+    /// comes from the server or from this client itself.
     pub fn from(&self) -> Option<&str> {
         self.message.get("from").and_then(Value::as_str)
     }
@@ -152,7 +154,7 @@ impl Event {
         self.message.get("data").unwrap_or(&Value::Null)
     }
 
-    /// Returns the whole message, including keys without a method here.
+    /// Returns the whole message. The message may contain keys for which `Event` has no method.
     #[must_use]
     pub fn message(&self) -> &Map {
         &self.message
@@ -225,7 +227,7 @@ impl StateWatcher {
     }
 }
 
-/// Readers of a connection's events. `None` after the connection is closed.
+/// Readers of the events of a connection. `None` after the connection is closed.
 pub(crate) struct Events {
     readers: Mutex<Option<Readers>>,
 }
@@ -241,8 +243,8 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Adds a reader of the events of the type `kind`. On a closed connection, the stream ends
-    /// immediately.
+    /// Adds a reader of the events of the type `kind`. If the connection is closed, the returned
+    /// stream ends immediately.
     pub(crate) fn read(&self, kind: &str) -> EventStream {
         let (sender, receiver) = mpsc::channel(QUEUE);
         if let Some(readers) = self.readers.lock().as_mut() {
@@ -253,11 +255,12 @@ impl Events {
         EventStream { receiver }
     }
 
-    /// Passes a message to the readers of its type. Returns `false` if the event has no reader, the
-    /// queue of a reader is full, or the event cannot be decoded. The decoded content may occupy at
-    /// most `limit` bytes.
+    /// Passes an event to the readers of its type. Returns `false` in three cases: the event has no
+    /// reader, the queue of a reader is full, or the event cannot be decoded. The decoded content
+    /// may occupy at most `limit` bytes.
     ///
-    /// A reader that misses events stays registered. Only closed readers are removed.
+    /// A reader with a full queue stays registered. Only readers whose stream was dropped are
+    /// removed.
     pub(crate) fn deliver(&self, message: &Message, limit: usize) -> bool {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(message.kind())) else {
@@ -274,8 +277,8 @@ impl Events {
         all
     }
 
-    /// Passes an event of this client itself to its readers. The event is dropped for a reader
-    /// whose queue is full.
+    /// Passes an event that this client creates to the readers of its type. If the queue of a
+    /// reader is full, the reader does not receive the event.
     pub(crate) fn tell(&self, kind: &str, data: Map) {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(kind)) else {
@@ -302,8 +305,8 @@ impl Events {
     }
 }
 
-/// Decodes the message of an event. The payload of a client's event is in the second segment. The
-/// payload of a server's event is in the first segment.
+/// Decodes an event. If a client has sent the event, the payload is in the second segment of the
+/// message. If the server has sent the event, the payload is in the first segment.
 fn event(message: &Message, limit: usize) -> Option<Event> {
     let mut map = message.main().ok()?;
     if !message.extra_raw().is_empty() {

@@ -1,5 +1,6 @@
-//! Reasons why a call has no result. `call/mod.rs` converts them to an [`Error`](crate::Error) with
-//! the caller's error type and the call site, which the engine does not know.
+//! Reasons why a call has no result. `call/mod.rs` converts each reason to an
+//! [`Error`](crate::Error). For the conversion, `call/mod.rs` adds the error type of the contract
+//! and the call site, which the engine does not know.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use hypha_wire::{EncodeError, Message, Value, WireError};
 /// have run.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// The peer rejected the call, or the method failed. Contains the message.
+    /// The peer rejected the call, or the method failed. Contains the message of the peer.
     Rejected(Box<Message>),
     /// The idle timeout elapsed.
     Silent { limit: Duration, sent: bool },
@@ -30,7 +31,7 @@ pub(crate) enum Failure {
     },
 }
 
-/// Part of the connection to the callee that was lost, with the reason.
+/// Part of the connection to the callee that was lost. Contains the reason.
 #[derive(Clone, Debug)]
 pub(crate) enum Loss {
     /// The peer of the call disconnected.
@@ -48,7 +49,7 @@ impl Loss {
         }
     }
 
-    /// Returns the failure of a call whose request was not sent.
+    /// Returns the failure of a call when the part was lost before the request was sent.
     pub(super) fn before_sending(self) -> Failure {
         Failure::Lost {
             loss: self,
@@ -80,8 +81,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Message of [`Failure::NoChunks`]. The Python client has the same message, and programs match on
-/// it.
+/// Message of [`Failure::NoChunks`]. The Python client uses the same message, and some programs
+/// check for this message.
 pub(crate) const NO_CHUNKS: &str =
     "Remote client does not support message caching for long message.";
 

@@ -1,5 +1,5 @@
-//! The handshake: the first two frames of a connection
-//! (`docs/protocol/01-transport-websocket.md#s2` to `#s4`).
+//! Performs the handshake. The handshake consists of the first frame of the client and the first
+//! frame of the server (`docs/protocol/01-transport-websocket.md#s2` to `#s4`).
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -18,7 +18,7 @@ pub(crate) struct Hello<'a> {
     pub(crate) reconnection_token: Option<&'a str>,
 }
 
-/// Result of a handshake: the identity and the reconnection token.
+/// Result of a successful handshake: the identity of the client and the reconnection token.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) identity: Identity,
@@ -34,8 +34,8 @@ pub(crate) async fn handshake(
 ) -> Result<Granted, ConnectError> {
     let text = serde_json::to_string(hello)
         .map_err(|e| protocol("the handshake request cannot be encoded").with_source(e))?;
-    // A handshake that ends without an error frame may succeed later
-    // (docs/protocol/01-transport-websocket.md#s9).
+    // If the link ends without an error message from the server, report a lost connection, because
+    // the next attempt may succeed (docs/protocol/01-transport-websocket.md#s9).
     let lost = |detail: String| ConnectError::new(ConnectErrorKind::ConnectionLost, detail);
     let broken = |e: LinkError| match e.as_connect_error() {
         Some(error) => error.clone(),
@@ -44,11 +44,13 @@ pub(crate) async fn handshake(
     link.send(Frame::Text(text)).await.map_err(broken)?;
     loop {
         match link.next().await {
-            // The server may already forward frames for the previous link of this client id.
+            // Ignore these frames. The server may still forward frames that belong to the previous
+            // link of this client id.
             Some(Ok(Frame::Binary(_) | Frame::Ping | Frame::Pong)) => {}
             Some(Ok(Frame::Text(text))) => return read(&text, hello),
             Some(Ok(Frame::Close(reason))) => {
-                // 1005 stands for a close frame without a code (RFC 6455, section 7.4.1).
+                // The code 1005 means that the close frame contains no code (RFC 6455, section
+                // 7.4.1).
                 let (code, text) = reason.unwrap_or((1005, String::new()));
                 return Err(if text.is_empty() {
                     lost(format!("the server closed the link with code {code}"))
@@ -121,7 +123,7 @@ fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
     })
 }
 
-/// Removes the token, because programs print and log the connection info.
+/// Removes the reconnection token, because programs print and log the connection info.
 fn without_credentials(mut info: Map) -> Map {
     info.shift_remove("reconnection_token");
     info

@@ -1,4 +1,4 @@
-//! The identity of a client, as assigned by the server.
+//! Identity of a client. The server assigns the identity.
 
 use hypha_wire::Map;
 
@@ -15,7 +15,7 @@ pub struct Identity {
     pub client_id: String,
     /// Id of the workspace manager. Its address is `*/<manager id>`.
     pub manager_id: Option<String>,
-    /// Public URL of the server. Functions with the same URL belong to that server.
+    /// Public URL of the server. A function with this URL belongs to a client of this server.
     pub public_base_url: Option<String>,
     /// Authenticated user of the client.
     pub user: UserInfo,
@@ -27,8 +27,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Creates an identity for a link without a handshake. It has no manager, and its user is
-    /// anonymous.
+    /// Creates an identity for a link that has no handshake. The identity has no manager, and its
+    /// user is anonymous.
     pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
         Identity {
             workspace: workspace.into(),

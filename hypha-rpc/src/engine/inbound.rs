@@ -1,9 +1,9 @@
-//! Routes received frames to a waiting call, a handler or an event reader.
+//! Routes each received frame to a waiting call, a handler or an event reader.
 //!
-//! The driver calls [`Engine::receive`] for every frame. The function decodes only the first
-//! segment. It never waits and never runs code of the program, because all later messages of the
-//! connection would otherwise wait. It passes responses to the table of sessions, events to their
-//! readers, and each call to a new task.
+//! The driver calls [`Engine::receive`] for every frame. This function decodes only the first
+//! segment of a message. The function never waits and never runs code of the program, because all
+//! later messages of the connection would then wait. The function passes responses to the table of
+//! sessions, passes events to their readers, and starts a new task for each call.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,16 +17,19 @@ use super::sessions::Response;
 use super::stats::{add, count};
 use super::{Busy, CloseReason, Engine, Progress};
 
-/// Dispatch of incoming calls, implemented by `service::Services`. It is a type parameter of the
-/// engine instead of a trait object, so that an incoming call costs no indirection.
+/// Handles incoming calls. `service::Services` implements this trait. The implementation is a type
+/// parameter of the engine instead of a trait object, so that incoming calls need no dynamic
+/// dispatch.
 pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     /// Function, stream or other object that peers may call as part of a session.
     type Object: Clone + Send + 'static;
 
-    /// Result of looking up a call: a handler, or the reason why the call is rejected.
+    /// Result of looking up the callee of a call. The result is a handler, or the reason why the
+    /// call is rejected.
     type Callee: Send + 'static;
 
-    /// Finds the callee of a message. Called by the driver, so it must not wait.
+    /// Finds the callee of a message. The driver calls this function, so the function must not
+    /// wait.
     fn find(engine: &Engine<Self>, message: &Message) -> Self::Callee;
 
     /// Runs a call in a separate task, and sends its response.
@@ -36,7 +39,8 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
         found: Self::Callee,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Rejects a call that exceeds a limit. Called by the driver, so it must not wait.
+    /// Rejects a call that exceeds a limit. The driver calls this function, so the function must
+    /// not wait.
     fn refuse(engine: &Engine<Self>, message: &Message, busy: Busy);
 
     /// A call whose handler is running.
@@ -46,18 +50,18 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
     fn running(&self) -> Vec<Arc<Self::Running>>;
 
-    /// Queues a heartbeat of a call, without waiting.
+    /// Adds a heartbeat of a call to the send queue, without waiting.
     #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
     fn heartbeat(engine: &Engine<Self>, call: &Self::Running);
 
-    /// Returns the number of interfaces, services that only one peer may call.
+    /// Returns the number of interfaces. An interface is a service that only one peer may call.
     fn interfaces(&self) -> usize;
 
-    /// Releases the objects that the disconnected `peer` received, and cancels the handlers of its
-    /// calls.
+    /// Releases the objects that the disconnected `peer` received, and cancels the handlers that
+    /// run calls of this peer.
     fn peer_gone(&self, peer: &str);
 
-    /// Cancels the contexts of all running handlers.
+    /// Cancels the contexts of all running calls.
     fn cancel_all(&self);
 
     /// Drops all services.
@@ -78,8 +82,9 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Handles one message, from a frame or joined from chunks. Permissions depend on the sender,
-    /// so the message must contain the sender that the server wrote.
+    /// Handles one message. The message comes from one frame or was joined from chunks. The
+    /// permissions of a message depend on its sender, so `message` must contain the sender that the
+    /// server has written.
     pub(crate) fn dispatch(self: &Arc<Self>, message: Message) {
         match message.kind() {
             "method" => self.dispatch_method(message),
@@ -124,7 +129,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Passes a response to the waiting caller, or records it as the acknowledgment of a notice.
+    /// Passes a response to the waiting caller. If the response belongs to a notice, records that
+    /// the notice was acknowledged.
     fn answer(
         &self,
         message: &Message,
@@ -135,7 +141,7 @@ impl<H: Handlers> Engine<H> {
         match self.sessions.answer(session, from) {
             AnswerLookup::Final(waiting, ended) => {
                 drop(ended);
-                // An error means that the caller dropped its future in the meantime.
+                // An error means that the caller has dropped its future.
                 let _ = waiting.send(response(message.clone()));
             }
             AnswerLookup::Unknown => {
@@ -150,13 +156,14 @@ impl<H: Handlers> Engine<H> {
     }
 
     fn begin_call(self: &Arc<Self>, message: Message) {
-        // Count before waking the monitor. The monitor marks itself as sleeping before it reads the
-        // count, so it either sees this call in the count or is woken here.
+        // Increment the count before waking the monitor. The monitor marks itself as sleeping
+        // before it reads the count. So either the monitor sees the new count, or this function
+        // wakes the monitor.
         count(&self.counters.calls_received);
         self.activity.begin();
-        // Look up the callee before the task starts: the next message may be the response to the
-        // call that owns a callback. That response removes the callback, possibly before the task
-        // runs.
+        // Find the callee before starting the task. The callee may be a callback in an argument of
+        // another call, and the next message may be the response to that call. This response
+        // removes the callback, possibly before the task runs.
         let found = H::find(self, &message);
         let built_in = message
             .method()
@@ -180,9 +187,9 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Closes the connection if the manager tells this client to disconnect
-    /// (`docs/protocol/01-transport-websocket.md#s11`). Checks the sender, because any client can
-    /// send this message.
+    /// Closes the connection if the workspace manager tells this client to disconnect
+    /// (`docs/protocol/01-transport-websocket.md#s11`). The function checks the sender of the
+    /// message, because any client can send such a message.
     fn dismissed(&self, message: &Message) {
         let manager = self.identity().manager_address();
         if manager.is_none() || message.from() != manager.as_deref() {
@@ -193,9 +200,9 @@ impl<H: Handlers> Engine<H> {
         self.close(CloseReason::Dismissed(reason.unwrap_or("no reason").into()));
     }
 
-    /// Fails the calls to a client that disconnected. Accepts the event only from the server:
-    /// otherwise any client could end the calls of others. The server is the only sender without an
-    /// address (`docs/protocol/02-messages.md#s12`).
+    /// Fails the calls to a client that has disconnected. The function accepts the event only from
+    /// the server. Otherwise, any client could end the calls of other clients. Only messages from
+    /// the server have no sender address (`docs/protocol/02-messages.md#s12`).
     fn client_disconnected(&self, message: &Message) {
         if message.from().is_some() || message.user().is_some() {
             return;
@@ -218,7 +225,8 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Guard that decrements the number of running handlers, even if the task is aborted.
+/// Guard that decrements the number of running handlers when the task of the handler ends or is
+/// aborted.
 struct Running<'a, H: Handlers>(&'a Engine<H>);
 
 impl<H: Handlers> Drop for Running<'_, H> {

@@ -1,4 +1,4 @@
-//! Interceptors of outgoing calls.
+//! Types for interceptors of outgoing calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct OutgoingCall {
     pub(crate) send: Sender,
 }
 
-/// Sends the request of a call when the last interceptor calls [`NextCall::run`].
+/// Sends the request of a call. The last interceptor runs this function through [`NextCall::run`].
 pub(crate) type Sender = Box<dyn FnOnce(Args, Timeouts) -> BoxFuture<'static, CallResponse> + Send>;
 
 /// Total timeout and idle timeout of a call.
@@ -47,7 +47,7 @@ impl OutgoingCall {
         self.total
     }
 
-    /// Sets the total timeout. It starts when the last interceptor calls [`NextCall::run`].
+    /// Sets the total timeout. The time starts when the last interceptor calls [`NextCall::run`].
     pub fn set_timeout(&mut self, total: Duration) {
         self.total = Some(total);
     }
@@ -77,10 +77,11 @@ impl fmt::Debug for OutgoingCall {
 
 /// Outcome of a call, before the result is decoded.
 ///
-/// [`error`](Self::error) returns the failure, if the call failed.
+/// If the call failed, [`error`](Self::error) returns the failure.
 pub struct CallResponse {
     pub(crate) outcome: Result<Option<Message>, Failure>,
-    /// The callee that responded. After a retry, it may differ from the first callee.
+    /// The method that was called, and the peer that responded. After a retry, this peer may differ
+    /// from the peer of the first attempt.
     pub(crate) site: CallSite,
 }
 
@@ -97,12 +98,13 @@ type Interceptor = Arc<
     dyn Fn(OutgoingCall, NextCall) -> BoxFuture<'static, Result<CallResponse, Error>> + Send + Sync,
 >;
 
-/// The interceptors of a connection, the outermost first.
+/// The interceptors of a connection. The outermost interceptor is first.
 #[derive(Clone, Default)]
 pub(crate) struct Interceptors(Arc<Vec<Interceptor>>);
 
 impl Interceptors {
-    /// Adds an interceptor inside the interceptors that were added before.
+    /// Adds an interceptor. The new interceptor runs inside the interceptors that were added
+    /// earlier.
     pub(crate) fn add<F, Fut>(&mut self, interceptor: F)
     where
         F: Fn(OutgoingCall, NextCall) -> Fut + Send + Sync + 'static,
@@ -137,12 +139,12 @@ pub struct NextCall {
 }
 
 impl NextCall {
-    /// Runs the remaining interceptors and the call, and waits for the outcome. A failure of the
-    /// call is in the [`CallResponse`].
+    /// Runs the remaining interceptors and then the call, and waits for the outcome. If the call
+    /// fails, the returned [`CallResponse`] contains the failure.
     ///
     /// # Errors
     ///
-    /// The error of an interceptor that did not run the call.
+    /// Fails if an interceptor returns an error instead of running the call.
     pub async fn run(self, call: OutgoingCall) -> Result<CallResponse, Error> {
         let NextCall { all, index } = self;
         match all.0.get(index) {

@@ -1,7 +1,7 @@
-//! The state of a connection, and the calls that wait for [`State::Connected`].
+//! Stores the state of a connection, and lets calls wait for [`State::Connected`].
 //!
-//! The task of the connection (`redial`) sets the states. No other code is called while the state
-//! is locked.
+//! The task of the connection (`redial`) sets the state. While the state is locked, this module
+//! calls no other code.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,17 +15,19 @@ use super::{CloseReason, Counters, Failure, Loss, Settings, State, count};
 
 /// The state of the connection.
 ///
-/// This state alone decides whether the connection is closed. Code that adds an item to another
-/// part checks the state while holding the lock of that part. [`close`](Self::close) sets the state
-/// before those locks are taken to remove all items.
+/// This state alone determines whether the connection is closed. The other parts of the engine have
+/// locks of their own. Code that adds an item to such a part checks this state while holding the
+/// lock of the part. [`close`](Self::close) sets this state first. Afterwards, the engine takes
+/// each lock and removes all items.
 pub(crate) struct Lifecycle {
     state: watch::Sender<State>,
-    /// Whether the connection was ever established. Relaxed is enough: no other data depends on it.
+    /// Whether the connection was ever established. `Ordering::Relaxed` is sufficient, because no
+    /// other data depends on this value.
     was_connected: AtomicBool,
     /// One permit for each call that may wait for the connection.
     waiting: Semaphore,
     most_waiting: usize,
-    /// Notified if the link must be replaced although it is still open.
+    /// Wakes the driver if the link must be replaced although the link is still open.
     broken: Notify,
     /// Whether the task of the connection has ended.
     ended: watch::Sender<bool>,
@@ -53,7 +55,8 @@ impl Lifecycle {
         self.state.subscribe()
     }
 
-    /// Sets a new state. Does nothing if the connection is closed, which is final.
+    /// Sets a new state. Does nothing if the connection is closed, because a closed connection
+    /// stays closed.
     pub(super) fn set_state(&self, new: State) {
         if new == State::Connected {
             self.was_connected.store(true, Ordering::Relaxed);
@@ -80,7 +83,7 @@ impl Lifecycle {
     }
 
     /// Waits until the connection is established, for at most `limit`. Fails immediately if too
-    /// many calls are waiting.
+    /// many calls are already waiting.
     pub(crate) async fn wait_connected(
         &self,
         limit: Duration,
@@ -90,8 +93,8 @@ impl Lifecycle {
             return Ok(());
         }
         let lost = |reason: String| Loss::Link(reason.into()).before_sending();
-        // Fail instead of waiting for a permit: waiting calls hold their arguments, so their number
-        // must be bounded.
+        // Fail instead of waiting for a permit. Each waiting call holds its arguments in memory, so
+        // the number of waiting calls must be limited.
         let Ok(_waiting) = self.waiting.try_acquire() else {
             count(&counters.refused_waiting);
             return Err(lost(format!(
@@ -113,11 +116,11 @@ impl Lifecycle {
         self.most_waiting - self.waiting.available_permits()
     }
 
-    /// Makes the driver close the current link, so that the client opens another link. Does nothing
-    /// without a link, because the client is then already opening one.
+    /// Makes the driver close the current link. The client then opens another link. Does nothing if
+    /// there is no link, because the client is then already opening a link.
     pub(crate) fn drop_link(&self) {
-        // Do not use `notify_one`: without a link, `notify_one` would store the notification, which
-        // would end the next link.
+        // Do not use `notify_one`. If there is no link, `notify_one` would store the notification,
+        // and the stored notification would end the next link.
         self.broken.notify_waiters();
     }
 
@@ -139,8 +142,8 @@ impl Lifecycle {
         })
     }
 
-    /// Returns the reason why the connection was closed, or [`CloseReason::Requested`] if it is not
-    /// closed.
+    /// Returns the reason why the connection was closed. Returns [`CloseReason::Requested`] if the
+    /// connection is not closed.
     pub(crate) fn close_reason(&self) -> Arc<CloseReason> {
         match &*self.state.borrow() {
             State::Closed { reason } => Arc::clone(reason),
@@ -158,22 +161,23 @@ impl Lifecycle {
         Loss::Connection(self.closed_reason()).before_sending()
     }
 
-    /// Returns the error of an operation on a closed connection, such as a registration, that is
-    /// not a call to a peer.
+    /// Returns the error for an operation on a closed connection that is not a call of a peer. Such
+    /// an operation is, for example, a registration.
     pub(crate) fn over_at(&self, call: CallSite) -> Disconnected {
         let reason = self.closed_reason();
         let error = Disconnected::new(Lost::Connection, reason.to_string(), false, call);
         error.with_cause(reason.cause())
     }
 
-    /// Records that the task of the connection ended and its link is closed.
+    /// Records that the task of the connection has ended and that the link is closed.
     pub(super) fn set_ended(&self) {
         self.ended.send_replace(true);
     }
 
-    /// Waits until the task of the connection ended and its link is closed.
+    /// Waits until the task of the connection has ended and the link is closed.
     pub(crate) async fn ended(&self) {
-        // Fails only if the sender was dropped, which cannot happen: `self` owns the sender.
+        // `wait_for` fails only if the sender is dropped. This cannot happen, because `self` owns
+        // the sender.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 }

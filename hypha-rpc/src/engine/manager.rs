@@ -1,8 +1,9 @@
-//! The addresses of the workspace manager and of this client. Both may change with each link.
+//! Stores the addresses of the workspace manager and of this client. Both addresses may change with
+//! each link.
 //!
-//! The manager of a restarted server has a new id, but manager proxies of the program keep the old
-//! id. Therefore this module stores the addresses of former managers, and replaces such an address
-//! with the current address.
+//! After a restart of the server, the workspace manager has a new id. The manager proxies of the
+//! program still use the old id. So this module stores the addresses of former managers. If a
+//! message has such an address, the address is replaced with the current address.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use super::Identity;
 use super::handshake::Granted;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
-/// Maximum number of former managers to store. Without the limit, a server that restarts often
-/// would make its clients use more and more memory.
+/// Maximum number of former managers whose addresses are stored. Without this limit, the memory use
+/// of a client would grow with each restart of the server.
 const FORMER_MANAGERS: usize = 64;
 
-/// Identity assigned on the latest link, and the addresses of former managers.
+/// Identity that the server assigned on the latest link, and addresses of former managers.
 pub(crate) struct Membership {
     identity: RwLock<Arc<Identity>>,
     former_managers: Mutex<VecDeque<String>>,
@@ -60,8 +61,8 @@ impl Membership {
         }
     }
 
-    /// Returns the current address of the manager if `to` is a former address, and `None`
-    /// otherwise.
+    /// Returns the current address of the manager if `to` is the address of a former manager.
+    /// Otherwise returns `None`.
     pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
         // Compare the prefix first, so that calls to other clients take no lock.
         if !to.starts_with(MANAGER_WORKSPACE)

@@ -1,13 +1,14 @@
-//! Notices: small requests that release a function or stream of a peer, or cancel a call. They are
-//! repeated until the peer acknowledges them.
+//! Sends notices. A notice is a small request that releases a function or stream of a peer, or
+//! cancels a call. A notice is repeated until the peer acknowledges it.
 //!
-//! Destructors send notices, so no task can wait for the response. Without repetition, a notice
-//! would be lost if it is sent while a link is down. The peer would then keep the stream for
+//! Destructors send notices, so no task waits for the response. Without repetition, a notice would
+//! be lost if it were sent while the link is down. The peer would then keep the released stream for
 //! [`Settings::object_idle_timeout`] after its last use.
 //!
-//! Any response acknowledges a notice, even a rejection: a peer without that method or stream has
-//! nothing to release. A notice is repeated after a rejection which says that the peer is not
-//! connected or too busy. The driver repeats the notices at the time [`Notices::due`].
+//! Any response acknowledges a notice. A rejection also acknowledges a notice, because a peer
+//! without the method or stream has nothing to release. There is one exception: if the rejection
+//! says that the peer is not connected or too busy, the notice is repeated. The driver repeats the
+//! notices at the time [`Notices::due`].
 //!
 //! [`Settings::object_idle_timeout`]: super::Settings::object_idle_timeout
 
@@ -25,7 +26,8 @@ use super::stats::{add, count};
 use super::{Engine, Handlers, rejection};
 use crate::error::{CallSite, Error, from_wire};
 
-/// Pause before an unacknowledged notice is sent again, in milliseconds. Doubles with each attempt.
+/// Pause before an unacknowledged notice is sent again, in milliseconds. The pause doubles with
+/// each attempt.
 const FIRST_PAUSE: u64 = 5_000;
 /// First pause for a peer that is not connected, in milliseconds. The pause is shorter than
 /// [`FIRST_PAUSE`], because the server reports such a peer immediately, and most peers reconnect
@@ -35,43 +37,46 @@ const ABSENT_PAUSE: u64 = 500;
 const LONGEST_PAUSE: u64 = 30_000;
 
 /// Maximum number of notices to one peer that are repeated at once. Further notices follow after
-/// [`BATCH_PAUSE`], so that repetitions do not fill the send queue. A peer that is not connected
-/// gets one notice per round, because one rejection shows that it is still not connected.
+/// [`BATCH_PAUSE`], so that repeated notices do not fill the send queue. If a peer is not
+/// connected, only one notice is repeated per round, because one rejection is sufficient to show
+/// that the peer is still not connected.
 const BATCH: usize = 256;
 const BATCH_PAUSE: u64 = 1_000;
 
 /// Memory that a notice occupies in addition to its frame, in bytes.
 const OVERHEAD: usize = 256;
 
-/// Value of [`Notices::due`] if no notice is to be repeated.
+/// Value of [`Notices::due`] if no notice waits for a repetition.
 const NEVER: u64 = u64::MAX;
 
 /// The unacknowledged notices.
 pub(crate) struct Notices {
     table: Mutex<Table>,
-    /// Time of the next repetition, in milliseconds of the connection's clock. It is an atomic, so
-    /// that the driver can read it in each poll without the lock. It is written while the lock is
-    /// held. It may be too early, but never too late.
+    /// Time of the next repetition, in milliseconds of the connection's clock. The time is an
+    /// atomic, so that the driver can read the time in each poll without locking the table. The
+    /// time is only written while the table is locked. The stored time may be earlier than the next
+    /// repetition, but never later.
     due: AtomicU64,
 }
 
 #[derive(Default)]
 struct Table {
-    /// Key: absolute address of the peer. Contains only peers with unacknowledged notices.
+    /// The notices to each peer. The key is the absolute address of the peer. Contains only peers
+    /// with unacknowledged notices.
     peers: HashMap<String, Unacknowledged>,
-    /// Total number of unacknowledged notices, over all peers.
+    /// Total number of unacknowledged notices to all peers.
     len: usize,
 }
 
-/// The notices to one peer.
+/// The unacknowledged notices to one peer.
 struct Unacknowledged {
-    /// Key: id of the session of the response.
+    /// The key is the id of the session in which the response arrives.
     notices: IndexMap<String, Notice>,
     /// Index of the notice that is repeated next.
     next: usize,
     /// Number of consecutive rounds without an acknowledgment.
     attempts: u32,
-    /// Number of notices that remain in this round.
+    /// Number of notices that are still to be repeated in this round.
     left: usize,
     /// Whether the last notice was rejected because the peer was not connected or too busy.
     absent: bool,
@@ -97,7 +102,7 @@ impl Unacknowledged {
         }
     }
 
-    /// Returns the frames to send again now, and sets the time of the next batch or round.
+    /// Returns the frames that must be sent again now, and sets the time of the next repetition.
     fn turn(&mut self, now: u64) -> Vec<Bytes> {
         let len = self.notices.len();
         if self.left == 0 {
@@ -148,7 +153,7 @@ impl Notices {
         true
     }
 
-    /// Returns whether the notice was sent to `peer` and is not acknowledged.
+    /// Returns whether the notice with this session was sent to `peer` and is not acknowledged yet.
     pub(super) fn knows(&self, session: &str, peer: &str) -> bool {
         let table = self.table.lock();
         let unacknowledged = table.peers.get(peer);
@@ -163,7 +168,8 @@ impl Notices {
         };
         let ended = unacknowledged.notices.swap_remove(session);
         if unacknowledged.absent {
-            // The peer is connected again, and has received none of its other notices.
+            // The peer is connected again, but did not receive the other notices. Repeat the other
+            // notices immediately.
             unacknowledged.absent = false;
             unacknowledged.left = 0;
             unacknowledged.due = now;
@@ -178,13 +184,14 @@ impl Notices {
         }
         table.len -= usize::from(ended.is_some());
         self.due.fetch_min(due, Ordering::AcqRel);
-        // Release the lock before dropping the notice, because its destructor calls the memory
-        // accounts, which are code of the program.
+        // Release the lock before dropping the notice. The destructor of the notice calls the
+        // memory account, which is code of the program.
         drop(table);
         drop(ended);
     }
 
-    /// Records that a peer could not receive a notice.
+    /// Records that a peer has not received a notice, because the peer was not connected or too
+    /// busy.
     fn set_absent(&self, peer: &str, now: u64) {
         let mut table = self.table.lock();
         if let Some(unacknowledged) = table.peers.get_mut(peer) {
@@ -198,8 +205,8 @@ impl Notices {
         }
     }
 
-    /// Makes all notices due. Called for a new link, because notices sent on the previous link may
-    /// be lost.
+    /// Schedules all notices for an immediate repetition. Called when a new link is open, because
+    /// the notices on the previous link may be lost.
     pub(super) fn repeat_all(&self, now: u64) {
         let mut table = self.table.lock();
         for unacknowledged in table.peers.values_mut() {
@@ -217,8 +224,9 @@ impl Notices {
         (due != NEVER).then_some(due)
     }
 
-    /// Returns the frames to send again, and the number of dropped notices. Drops notices older
-    /// than `life` milliseconds: by then, the peers have removed the unused objects.
+    /// Returns the frames to send again, and the number of dropped notices. Drops notices that are
+    /// older than `life` milliseconds, because the peers have already removed objects that were not
+    /// used for this time.
     fn take_due(&self, now: u64, life: u64) -> (Vec<Bytes>, usize) {
         let mut table = self.table.lock();
         let mut frames = Vec::new();
@@ -268,12 +276,13 @@ impl Notices {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Sends a small request about an argument of the call `parent`, without waiting and without
-    /// repetition. If the request is lost, the argument is still removed at the end of its call.
+    /// Sends a small request about an argument of the call `parent`. Does not wait, and does not
+    /// repeat the request. If the request is lost, the argument is still removed when the call
+    /// `parent` ends.
     ///
-    /// Requests no response, because a JavaScript peer would then process the request after the
-    /// messages that follow it. If one of these messages is the response to `parent`, the argument
-    /// is removed before the request can use it.
+    /// The request asks for no response. If the request asked for a response, a JavaScript peer
+    /// would process the request after the next messages. One of these messages may be the response
+    /// to `parent`. The argument would then be removed before the request could use it.
     pub(super) fn notify_once(&self, to: &str, method: &str, parent: &str, args: Args) {
         if self.lifecycle.is_closed() {
             return;
@@ -292,7 +301,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Sends a small request without waiting. Repeats it until `to` acknowledges it.
+    /// Sends a small request without waiting. The request is repeated until `to` acknowledges it.
     pub(crate) fn notify(&self, to: &str, method: &str, args: Args) {
         if self.lifecycle.is_closed() {
             return;
@@ -316,8 +325,9 @@ impl<H: Handlers> Engine<H> {
         let now = self.clock.now();
         let memory = self.settings.memory.as_ref();
         let charge = memory.map(|memory| memory.charge(&peer, frame.len() + OVERHEAD));
-        // Add the notice before sending it, because the response may arrive before this function
-        // returns. If the account or the table is full, the notice is sent only once.
+        // Add the notice to the table before sending it, because the response may arrive before
+        // this function returns. If the memory account or the table is full, the notice is sent
+        // only once.
         let is_kept = charge.transpose().is_ok_and(|charge| {
             let notice = Notice {
                 frame: frame.clone(),
@@ -332,7 +342,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Handles the response to a notice. Returns `false` if the message is not a response to a
+    /// Handles the response to a notice. Returns `false` if the message does not belong to a
     /// notice.
     pub(super) fn acknowledged(
         &self,
@@ -353,7 +363,7 @@ impl<H: Handlers> Engine<H> {
         true
     }
 
-    /// Sends the due notices again.
+    /// Sends all notices again that are due.
     pub(super) fn repeat_notices(&self) {
         let life = self.settings.object_idle_timeout.as_millis() as u64;
         let (frames, expired) = self.notices.take_due(self.clock.now(), life);
@@ -366,7 +376,8 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Returns whether a rejection means that the peer did not receive the notice or was too busy.
+/// Returns whether the notice must be sent again after a rejection. This is the case if the peer
+/// did not receive the notice or was too busy.
 fn is_to_be_repeated(message: &Message, peer: &str) -> bool {
     let site = CallSite {
         method: String::new(),

@@ -1,8 +1,9 @@
-//! The queue of frames for the link, and the budget of their bytes.
+//! Queues frames for the link, and limits the total size of the queued frames.
 //!
-//! Senders that may wait use [`Outbound::enqueue`], which waits while the queue is full. The driver
-//! uses [`Outbound::try_enqueue`], because only the driver itself makes room in the queue.
-//! Destructors use [`Outbound::post`], because they cannot wait but must not lose their frame.
+//! There are three functions for sending a frame. [`Outbound::enqueue`] waits while the queue is
+//! full. The driver uses [`Outbound::try_enqueue`], because only the driver makes room in the
+//! queue, so the driver must not wait. Destructors use [`Outbound::post`], because a destructor
+//! cannot wait, but its frame must not be lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,36 +18,39 @@ use crate::transport::Frame;
 /// Maximum number of frames that wait for the link. Senders wait while the queue is full.
 pub(crate) const OUTBOUND_FRAMES: usize = 1024;
 /// Maximum total size of the large frames that wait for the link, in units of [`LARGE`]: 8 MiB.
-/// Even on a fast link, a task can produce the next frames while the waiting frames are being sent.
+/// With this size, a task can produce further frames while the waiting frames are being sent, even
+/// on a fast link.
 const OUTBOUND_LARGE: usize = 512;
-/// Size in bytes from which a frame also counts against the byte budget. Only the number of smaller
-/// frames is limited, so that most frames acquire one permit instead of two.
+/// Size in bytes from which a frame counts against the byte budget. The number of all frames is
+/// limited as well. Smaller frames only count against the limit on the number, so most frames need
+/// only one permit.
 pub(super) const LARGE: usize = 16 << 10;
 
-/// Maximum number of posted frames: small frames that did not fit into the queue, from senders that
-/// cannot wait.
+/// Maximum number of posted frames. A posted frame is a small frame that did not fit into the
+/// queue, and whose sender cannot wait.
 const MAX_POSTED: usize = 65_536;
 
-/// Error of a closed connection.
+/// Error of a sender if the connection is closed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed;
 
-/// Frame for the driver, with its permit of the byte budget.
+/// A frame for the driver, together with a permit of the byte budget.
 pub(crate) struct QueuedFrame {
     pub(super) frame: Frame,
-    /// Permit of the byte budget. Returned when the frame is written or dropped.
+    /// Permit of the byte budget. The permit is returned when the frame is written or dropped.
     _budget: Option<OwnedSemaphorePermit>,
 }
 
-/// Sender of the queue.
+/// Sending side of the queue.
 pub(crate) struct Outbound {
     queue: mpsc::Sender<QueuedFrame>,
     budget: Arc<Semaphore>,
     /// Posted frames that did not fit into the queue.
     posted: Mutex<VecDeque<Bytes>>,
-    /// Number of posted frames. It is an atomic, so that the driver can check it before each frame
-    /// without locking `posted`. `Relaxed` is enough: the driver sees a missed frame on its next
-    /// turn, and the lock orders access to the frames.
+    /// Number of posted frames. The number is an atomic, so that the driver can check it before
+    /// each frame without locking `posted`. `Ordering::Relaxed` is sufficient: if the driver does
+    /// not see a new frame, it sees the frame in its next turn. The lock protects the frames
+    /// themselves.
     posted_len: AtomicUsize,
 }
 
@@ -65,8 +69,8 @@ impl Outbound {
 
     /// Puts one frame into the queue. Waits while the queue is full.
     pub(crate) async fn enqueue(&self, frame: Bytes) -> Result<(), Closed> {
-        // Acquire the budget before the slot in the queue, so that a large frame that waits for its
-        // budget does not delay small frames.
+        // Acquire the budget before the slot in the queue. So small frames do not wait while a
+        // large frame waits for its budget.
         let budget = match shares(&frame) {
             0 => None,
             shares => {
@@ -97,11 +101,12 @@ impl Outbound {
         self.queue.try_send(frame).is_ok()
     }
 
-    /// Queues a small frame without waiting. If the queue is full, stores the frame until there is
-    /// room. Returns `false` if too many frames are stored already, or the connection is closed.
+    /// Adds a small frame to the queue without waiting. If the queue is full, stores the frame
+    /// until there is room. Returns `false` if too many frames are already stored, or if the
+    /// connection is closed.
     pub(crate) fn post(&self, frame: Bytes) -> bool {
-        // Frames that were posted before are sent first, so that no release overtakes an earlier
-        // release.
+        // If other posted frames are waiting, store the frame behind them, so that releases are
+        // sent in the order in which they were posted.
         if self.posted_len.load(Ordering::Relaxed) == 0 && self.try_enqueue(frame.clone()) {
             return true;
         }
@@ -134,15 +139,15 @@ impl Outbound {
         queued + self.posted_len.load(Ordering::Relaxed)
     }
 
-    /// Fails all senders that wait for budget. The driver closes the queue after it has sent the
-    /// remaining frames.
+    /// Fails all senders that are waiting for the byte budget. The driver closes the queue after it
+    /// has sent the remaining frames.
     pub(super) fn close(&self) {
         self.budget.close();
     }
 }
 
-/// Returns the number of units of the byte budget for a frame. A frame larger than the budget takes
-/// the whole budget; otherwise it could never be sent.
+/// Returns the number of units of the byte budget that a frame needs. A frame that is larger than
+/// the budget needs the whole budget. Otherwise, such a frame could never be sent.
 fn shares(frame: &Bytes) -> u32 {
     if frame.len() < LARGE {
         return 0;

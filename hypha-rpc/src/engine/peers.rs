@@ -1,4 +1,4 @@
-//! Properties of the built-in services of peers.
+//! Caches the properties of the built-in services of peers.
 
 use std::collections::HashMap;
 
@@ -6,24 +6,27 @@ use parking_lot::Mutex;
 
 use super::Clock;
 
-/// Time for which the properties of a peer are cached, in milliseconds. Afterwards, the properties
-/// are fetched again, because another program may have connected with the same client id.
+/// Time for which the properties of a peer are cached, in milliseconds. Afterwards, this client
+/// fetches the properties again, because another program may have connected with the client id of
+/// the peer.
 const CACHE_TIME: u64 = 60_000;
 
-/// Maximum number of cached peers. If there are more peers, the whole cache is cleared: fetching
-/// again costs one request per peer, and is simpler than tracking the order of use.
+/// Maximum number of cached peers. When the cache is full, the whole cache is cleared. Fetching the
+/// properties again costs only one request per peer, and this is simpler than tracking when each
+/// peer was last used.
 const MAX_PEERS: usize = 1024;
 
 /// Properties of the built-in service of a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerInfo {
-    /// Whether the peer accepts chunks with an index, which may arrive in any order.
+    /// Whether the peer accepts numbered chunks. Numbered chunks may arrive in any order.
     pub(crate) indexed_chunks: bool,
     /// Maximum frame size that the peer announced, in bytes. 0 if the peer announced no size.
     pub(crate) max_frame: usize,
 }
 
-/// Cache of the properties of peers. Only messages larger than a chunk need this cache.
+/// Cache of the properties of peers. The cache is only used for messages that are larger than a
+/// chunk.
 pub(crate) struct Peers {
     known: Mutex<HashMap<String, (u64, PeerInfo)>>,
     clock: Clock,
@@ -37,7 +40,8 @@ impl Peers {
         }
     }
 
-    /// Returns the properties of a peer, unless they are unknown or too old.
+    /// Returns the cached properties of a peer. Returns `None` if the properties are not cached or
+    /// are too old.
     pub(crate) fn get(&self, peer: &str) -> Option<PeerInfo> {
         let now = self.clock.now();
         let known = self.known.lock();

@@ -1,15 +1,15 @@
-//! The progress of a running handler.
+//! Records the progress of a running handler.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Progress of a handler. The task of the handler writes it, and the monitor of the watchdog reads
-/// it.
+/// Progress of a handler. The task of the handler writes the progress, and the monitor of the
+/// watchdog reads it.
 ///
-/// Relaxed is enough for the atomics: the monitor only compares values between two checks, and no
-/// other data depends on them.
+/// `Ordering::Relaxed` is sufficient for the atomics. The monitor only compares the values of two
+/// checks, and no other data depends on the values.
 #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -48,7 +48,8 @@ impl Progress {
         run: Pin<&mut F>,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        // Only this task writes, so a load and a store are enough, without an atomic addition.
+        // Only this task writes the number, so a load and a store are sufficient. No atomic
+        // addition is necessary.
         let polls = self.polls.load(Ordering::Relaxed);
         self.polls.store(polls + 1, Ordering::Relaxed);
         let polled = run.poll(cx);
@@ -56,8 +57,9 @@ impl Progress {
         polled
     }
 
-    /// Returns whether a heartbeat is overdue by at least `tick`. The margin prevents the monitor
-    /// from sending a heartbeat that the handler's own task is about to send.
+    /// Returns whether a heartbeat is overdue by at least `tick`. The margin exists because the
+    /// task of the handler also sends heartbeats. Without the margin, the monitor could send a
+    /// heartbeat that the task is about to send.
     #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for the watchdog"))]
     pub(super) fn is_due(&self, now: u64, tick: Duration) -> bool {
         let idle = Duration::from_millis(now.saturating_sub(self.beaten.load(Ordering::Relaxed)));

@@ -1,5 +1,5 @@
-//! The task of a connection. It drives a link. When the link is lost, it opens another link and
-//! registers the services again, until the connection is closed
+//! Runs the task of a connection. The task drives a link. When the link is lost, the task opens
+//! another link and registers the services again. The task ends when the connection is closed
 //! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
 //!
 //! `client/connect.rs` opens the first link and starts the task. The task owns the link and the
@@ -22,10 +22,10 @@ use crate::error::{ConnectError, ConnectErrorKind, Error, LinkError, report};
 use crate::runtime::{Instant, Runtime, into_std, sleep_until, timeout};
 use crate::transport::{BoxLink, Dial};
 
-/// Server, and the credentials for opening links to the server.
+/// A server, and the credentials with which this client opens links to the server.
 pub(crate) struct Endpoint {
     pub(crate) dial: Arc<dyn Dial>,
-    /// Workspace that the program requested. `None` if the server chooses.
+    /// Workspace that the program requested. If `None`, the server chooses the workspace.
     pub(crate) workspace: Option<String>,
     /// Access token. `None` if the user is anonymous.
     pub(crate) token: Option<String>,
@@ -59,15 +59,15 @@ impl Endpoint {
         Ok((link, granted))
     }
 
-    /// Returns the error for an attempt that exceeded [`limit`](Self::limit).
+    /// Returns the error for an attempt that took longer than [`limit`](Self::limit).
     pub(crate) fn timed_out(&self) -> ConnectError {
         ConnectError::new(ConnectErrorKind::Timeout, format!("{:?}", self.limit))
             .at(self.dial.url())
             .late_after(self.dial.earlier_failure())
     }
 
-    /// Returns the timers of a link. A token with a short lifetime is refreshed after two thirds of
-    /// its lifetime, so that the next token arrives before the token expires.
+    /// Returns the timers for a link. A reconnection token with a short lifetime is refreshed after
+    /// two thirds of the lifetime, so that the next token arrives before the token expires.
     pub(crate) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
         let mut keep_alive = self.keep_alive;
         if let Some(life) = granted.reconnection_token_life_time {
@@ -78,26 +78,27 @@ impl Endpoint {
     }
 }
 
-/// Registers services and subscriptions again on a new link. The calls do not wait for
-/// [`State::Connected`].
+/// Registers services and subscriptions again on a new link. These calls are sent before the
+/// connection has the state [`State::Connected`].
 pub(crate) type Restore = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
-/// Server to reconnect to, and the calls to make after a reconnect.
+/// The server of a connection, and the function that runs after each reconnect.
 pub(crate) struct Reconnect {
     pub(crate) endpoint: Endpoint,
-    /// Registers services again on a new link. `None` for a silent client.
+    /// Function that registers the services again on a new link. `None` for a silent client.
     pub(crate) restore: Option<Restore>,
 }
 
-/// One connection, from its first to its last link.
+/// Runs one connection, from the first link to the last link.
 pub(crate) struct RedialLoop<H: Handlers> {
     engine: Arc<Engine<H>>,
     queue: Queue,
     reconnect: Option<Reconnect>,
 }
 
-/// Guard that closes the connection when its task ends, even if the task panics or the runtime
-/// drops it. Without the guard, calls would wait forever for a link that no task opens.
+/// Guard that closes the connection when the task of the connection ends. The guard also works if
+/// the task panics, or if the runtime drops the task. Without the guard, calls would wait forever
+/// for a link that no task opens.
 struct CloseOnDrop<H: Handlers>(Arc<Engine<H>>);
 
 impl<H: Handlers> Drop for CloseOnDrop<H> {
@@ -128,10 +129,10 @@ impl<H: Handlers> RedialLoop<H> {
         watchdog::spawn(&engine, self.run(link, keep_alive));
     }
 
-    /// Runs until the connection is closed. All pending calls have failed when it returns.
+    /// Runs until the connection is closed. Before `run` returns, all pending calls have failed.
     async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
-        // The guard is declared first, so that it is dropped last. Its destructor sets `ended`,
-        // which means that the link was dropped and its socket is closed.
+        // The guard is declared first, so that it is dropped last. The destructor of the guard sets
+        // `ended`. At this time, the link must already be dropped and its socket must be closed.
         let _guard = CloseOnDrop(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;
         if let Some(reason) = reason {
@@ -140,18 +141,18 @@ impl<H: Handlers> RedialLoop<H> {
         }
         self.warn_if_lost();
         add(&self.engine.counters.undelivered, self.queue.len());
-        // Arguments are dropped after local variables, so without this statement, `self` would
-        // outlive the guard.
+        // Drop `self` here. Arguments are dropped after local variables, so otherwise `self` would
+        // be dropped after the guard.
         drop(self);
     }
 
-    /// Logs a warning if the connection was not closed by this program. Without the warning, a
+    /// Logs a warning if the connection was closed, but not by this program. Without the warning, a
     /// service that peers can no longer reach would look like a service that no peer calls.
     fn warn_if_lost(&self) {
         let lifecycle = &self.engine.lifecycle;
         let reason = lifecycle.close_reason();
-        // Two cases need no warning. A link without a server is normally closed by the other side,
-        // and `connect` returns the error of a failed first attempt.
+        // Two cases need no warning. If the link has no server, the other side normally closes the
+        // link. If the first attempt to connect fails, `connect` returns the error.
         let is_client = self.reconnect.is_some() && lifecycle.was_connected();
         if is_client && *reason != CloseReason::Requested {
             let address = self.engine.identity().address();
@@ -162,8 +163,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Drives one link after another. Returns the reason when the connection ends, or `None` if
-    /// this program closed it.
+    /// Drives one link after another. When the connection ends, returns the reason. If this program
+    /// has closed the connection, returns `None`.
     async fn keep(
         &mut self,
         mut link: BoxLink,
@@ -180,7 +181,7 @@ impl<H: Handlers> RedialLoop<H> {
                 Ended::Replaced => return Some(CloseReason::Replaced),
                 Ended::Lost(reason) => reason,
             };
-            // A client that was never connected does not retry, because `connect` returns the
+            // If the first attempt to connect fails, do not retry, because `connect` returns the
             // error.
             if backoff.is_none() || !self.engine.lifecycle.was_connected() {
                 return Some(CloseReason::Lost(reason));
@@ -188,7 +189,8 @@ impl<H: Handlers> RedialLoop<H> {
             let next = recovery.lost(begin.elapsed(), rand::random());
             self.engine.link_lost(&reason);
             let engine = &self.engine;
-            // Purge after the calls have failed: `purge` drops the requests of ended sessions.
+            // Call `purge` after the calls have failed, because `purge` drops the requests of
+            // sessions that have ended.
             self.queue.purge(&engine.sessions);
             (link, keep_alive) = match self.reopen(&mut recovery, next, reason).await {
                 Ok(Some((link, keep_alive))) => (link, Some(keep_alive)),
@@ -199,8 +201,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Drives a link until it ends. On each link except the first, also registers the services
-    /// again, while the driver sends the requests.
+    /// Drives a link until the link ends. If this is not the first link, also registers the
+    /// services again. The driver sends the requests of these registrations at the same time.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let engine = Arc::clone(&self.engine);
         let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();
@@ -236,8 +238,8 @@ impl<H: Handlers> RedialLoop<H> {
         driving.await
     }
 
-    /// Opens another link. Returns `Ok(None)` if the connection is closed in the meantime. Returns
-    /// the reason as an error if the client must stop reconnecting.
+    /// Opens another link. If the connection is closed in the meantime, returns `Ok(None)`. If the
+    /// client must stop reconnecting, returns the reason as an error.
     async fn reopen(
         &mut self,
         recovery: &mut Recovery,
@@ -270,7 +272,7 @@ impl<H: Handlers> RedialLoop<H> {
                 _ = &mut closed => return Ok(None),
                 () = pause => {}
             }
-            // The driver calls `tidy` only while a link is open, so call it between links too.
+            // Call `tidy` here as well, because the driver calls `tidy` only while a link is open.
             engine.tidy();
             engine.lifecycle.set_state(State::Connecting);
             count(&engine.counters.attempts);
@@ -285,9 +287,10 @@ impl<H: Handlers> RedialLoop<H> {
                     return Ok(Some((link, keep_alive)));
                 }
                 Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
-                    // Also retry errors that are final for a first attempt, because the URL has
-                    // worked before. A hotspot, or a proxy whose server is down, may temporarily
-                    // respond with its own status or certificate.
+                    // Retry even after errors for which a first attempt would give up, because the
+                    // URL has worked before. For example, a hotspot may temporarily respond with
+                    // its own certificate, or a proxy may respond with an error status because its
+                    // server is down.
                     last = error.into();
                     next = recovery.failed(rand::random());
                 }
@@ -296,8 +299,9 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Opens a link as the same client in the same workspace. Fails if the server assigns another
-    /// workspace, because addresses in the program contain the name of the previous workspace.
+    /// Opens a link with the same client id in the same workspace. Fails if the server assigns
+    /// another workspace, because the program may hold addresses that contain the name of the
+    /// previous workspace.
     async fn open_again(&self, endpoint: &Endpoint) -> Result<(BoxLink, Granted), ConnectError> {
         let former = self.engine.identity();
         let token = self.engine.membership.reconnection_token();

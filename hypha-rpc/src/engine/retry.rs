@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::backoff::Doubling;
 
-/// Retry policy of a call. Applies to errors that are [retryable](crate::Error::is_retryable).
-/// Default: [`Retry::never`].
+/// Retry policy of a call. The policy applies to errors that are
+/// [retryable](crate::Error::is_retryable). Default: [`Retry::never`].
 ///
-/// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The
-/// pause doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout)
-/// of the call includes all attempts and pauses. If all attempts fail, the call returns the error
-/// of the last attempt.
+/// If the method may have run, the call is sent again only if the call is
+/// [idempotent](crate::Call::idempotent). The pause doubles after each attempt, with a jitter of 50
+/// %. The [`timeout`](crate::Call::timeout) of the call includes all attempts and pauses. If all
+/// attempts fail, the call returns the error of the last attempt.
 ///
 /// Set the policy for one call with [`Call::retry`](crate::Call::retry), or for all calls of a
 /// client with [`Settings::retry`](crate::client::Settings::retry).
@@ -68,8 +68,8 @@ impl Retry {
         self.times == 0
     }
 
-    /// Returns the pause after `failures` failed attempts, or `None` if there is no further
-    /// attempt. `chance` is a random number from 0 to 1.
+    /// Returns the pause after `failures` failed attempts. Returns `None` if no further attempt is
+    /// allowed. `chance` is a random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures > self.times || failures == 0 {
             return None;

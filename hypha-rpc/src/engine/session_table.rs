@@ -1,8 +1,8 @@
-//! The table of sessions: calls that wait for a response, and objects that peers may call
-//! (`docs/protocol/02-messages.md#s10`).
+//! Stores the sessions of a connection. A session contains a call that waits for a response,
+//! objects that peers may call, or both (`docs/protocol/02-messages.md#s10`).
 //!
-//! The table has no I/O, clock, tasks or lock, so that tests can cover all orders of events.
-//! [`Sessions`](super::sessions::Sessions) adds the lock and the clock.
+//! The table performs no I/O, and uses no clock, tasks or locks. So tests can cover all orders of
+//! events. [`Sessions`](super::sessions::Sessions) adds the lock and the clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::LinkError;
 
 /// Time of the last message from the callee, in milliseconds of the connection's clock. The driver
-/// writes it, and the caller reads it.
+/// writes the time, and the caller reads the time.
 ///
-/// Relaxed is enough, because no other data depends on it. The time only increases, so that a slow
-/// writer cannot set it back.
+/// `Ordering::Relaxed` is sufficient, because no other data depends on the time. The stored time
+/// only increases, so a slow writer cannot replace a later time by an earlier time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastSeen(Arc<AtomicU64>);
 
@@ -35,62 +35,64 @@ struct Pending<R> {
     reply: R,
 }
 
-/// One session: a call that waits for its response, the objects exported with a message, or both.
+/// One session. A session contains a call that waits for its response, the objects that were
+/// exported with a message, or both.
 struct Session<R, O> {
-    /// Absolute address of the peer. Only this peer may respond and use the objects.
+    /// Absolute address of the peer. Only this peer may respond to the call and use the objects.
     target: String,
     call: Option<Pending<R>>,
     objects: HashMap<String, O>,
-    /// Time at which an object was last used, in milliseconds of the connection's clock.
+    /// Time at which the peer last used one of the objects, in milliseconds of the connection's
+    /// clock.
     used: u64,
 }
 
-/// The sessions of one connection. `R` receives the response of a call, and `O` is an object that
-/// peers can call.
+/// The sessions of one connection. A value of type `R` receives the response of a call. A value of
+/// type `O` is an object that peers can call.
 ///
-/// The id of a nested session is the id of its parent, followed by a dot and a suffix. A nested
-/// session ends with its parent. The numbers `calls`, `objects` and `nested` always match the
+/// The id of a nested session consists of the id of its parent, a dot and a suffix. When a session
+/// ends, its nested sessions also end. The numbers `calls`, `objects` and `nested` always match the
 /// content of `open`.
 pub(super) struct SessionTable<R, O> {
-    /// An ordered map, so that nested sessions directly follow their parent.
+    /// An ordered map, so that the nested sessions directly follow their parent.
     open: BTreeMap<String, Session<R, O>>,
     calls: usize,
     objects: usize,
-    /// Number of nested sessions. While it is 0, `end` need not search for nested sessions.
+    /// Number of nested sessions. If the number is 0, `end` does not search for nested sessions.
     nested: usize,
-    /// Reason why no session can be opened. `None` while the connection is not closed.
+    /// Reason why no session can be opened. `None` until the connection is closed.
     closed: Option<LinkError>,
 }
 
-/// Contents of ended sessions. The caller must drop them after it releases the lock, because their
-/// destructors may run any code.
+/// Contents of sessions that have ended. The caller must drop the contents after it has released
+/// the lock, because their destructors may run any code.
 #[derive(Debug)]
 pub(super) struct Ended<R, O> {
     pub(super) replies: Vec<R>,
     pub(super) objects: Vec<O>,
 }
 
-/// Outcome of a response.
+/// Result of assigning a response to a session.
 #[derive(Debug)]
 pub(super) enum AnswerLookup<R, O> {
-    /// The response ends the call: pass it to `R`.
+    /// The response ends the call. The caller of this function passes the response to `R`.
     Final(R, Ended<R, O>),
-    /// The session does not exist or has no call. Late responses are normal, because a caller may
-    /// stop waiting.
+    /// The session does not exist, or contains no call. This is normal: a response may arrive after
+    /// the caller has stopped waiting.
     Unknown,
-    /// The sender is not the callee.
+    /// The sender of the response is not the callee.
     Stranger,
 }
 
-/// Outcome of looking up an object.
+/// Result of looking up an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ObjectLookup<'a, O> {
     Found(O),
     NoSession,
     NoObject,
-    /// The caller is not the peer of the session. Contains the address of the peer.
+    /// The sender of the call is not the peer of the session. Contains the address of the peer.
     Stranger(&'a str),
-    /// The parent session named in the call has ended.
+    /// The call names a parent session, and this parent session has ended.
     ParentClosed,
 }
 
@@ -114,8 +116,9 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Opens a session. If the connection is closed, returns the reason with `call` and `objects`,
-    /// which the caller must drop after it releases the lock.
+    /// Opens a session. If the connection is closed, returns the reason together with `call` and
+    /// `objects`. The caller of this function must drop `call` and `objects` after it has released
+    /// the lock.
     pub(super) fn open(
         &mut self,
         id: &str,
@@ -167,7 +170,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Records a heartbeat. Returns `false` if there is no such call, or the sender is not the
+    /// Records a heartbeat. Returns `false` if there is no such call, or if the sender is not the
     /// callee.
     pub(super) fn heartbeat(&mut self, id: &str, from: &str, now: u64) -> bool {
         match self.open.get(id) {
@@ -183,7 +186,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Looks up an object for a call from `from`, with the parent session named in the call.
+    /// Looks up an object for a call from `from`. `parent` is the parent session that the call
+    /// names.
     pub(super) fn find(
         &mut self,
         id: &str,
@@ -207,7 +211,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Removes objects from a session. Ends the session if it has no other objects and no call.
+    /// Removes objects from a session. If the session then contains no objects and no call, ends
+    /// the session.
     pub(super) fn withdraw(&mut self, id: &str, objects: &[&str]) -> Ended<R, O> {
         let mut ended = Ended::default();
         if let Some(session) = self.open.get_mut(id) {
@@ -221,15 +226,15 @@ impl<R, O: Clone> SessionTable<R, O> {
         ended
     }
 
-    /// Ends a session and its nested sessions.
+    /// Ends a session and all of its nested sessions.
     pub(super) fn end(&mut self, id: &str) -> Ended<R, O> {
         let mut ended = Ended::default();
         self.remove(id, &mut ended);
         if self.nested == 0 {
             return ended;
         }
-        // Ids that begin with `id.` are adjacent in the map. They sort before `id/`, because `/` is
-        // the character after the dot.
+        // The ids that begin with `id.` are adjacent in the map. These ids sort before `id/`,
+        // because the character `/` directly follows the dot.
         let inside = format!("{id}.")..format!("{id}/");
         let inside: Vec<String> = self.open.range(inside).map(|(id, _)| id.clone()).collect();
         for id in inside {
@@ -249,7 +254,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Ends the sessions selected by `which`, and their nested sessions.
+    /// Ends the sessions for which `which` returns true, and their nested sessions.
     fn end_all(&mut self, which: impl Fn(&Session<R, O>) -> bool) -> Ended<R, O> {
         let ids = self.open.iter().filter(|(_, session)| which(session));
         let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
@@ -277,7 +282,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.end_all(|session| session.call.is_none() && session.used < since)
     }
 
-    /// Ends all sessions and rejects new sessions. The first reason stays.
+    /// Ends all sessions and rejects new sessions. If this function is called again, the first
+    /// reason is kept.
     pub(super) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
         self.closed.get_or_insert_with(|| reason.clone());
         self.end_all(|_| true)

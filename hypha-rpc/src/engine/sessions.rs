@@ -1,9 +1,10 @@
-//! The open sessions of a connection, behind a lock.
+//! Protects the sessions of a connection with a lock.
 //!
-//! The driver's task does not own the sessions. A caller that drops its future can therefore free
-//! its session immediately, without a message to the driver, which might not fit into a queue. The
-//! lock is never held across an await. Functions of a session are dropped after the lock is
-//! released, because dropping a closure of the program may run any code.
+//! The sessions do not belong to the task of the driver. So if a caller drops its future, the
+//! caller can free the session immediately. Sending a message to the driver instead could fail,
+//! because a queue may be full. The lock is never held across an await. The functions in a session
+//! are dropped after the lock is released, because dropping a closure of the program may run any
+//! code.
 
 use std::collections::HashMap;
 
@@ -16,8 +17,9 @@ use super::{Clock, Failure, Loss};
 
 use crate::error::LinkError;
 
-/// End of a call, as passed to the caller's task. The messages are not decoded yet, so that this
-/// task decodes them instead of the driver.
+/// Outcome of a call. The driver passes the outcome to the task of the caller. The message in the
+/// outcome is still encoded, so that the task of the caller decodes the message instead of the
+/// driver.
 #[derive(Debug)]
 pub(crate) enum Response {
     /// The result of the method.
@@ -30,13 +32,14 @@ pub(crate) enum Response {
 
 type Table<O> = SessionTable<oneshot::Sender<Response>, O>;
 
-/// The open sessions. `O` is an object of this program that a peer may call.
+/// The open sessions of a connection. A value of type `O` is an object of this program that a peer
+/// may call.
 pub(crate) struct Sessions<O> {
     table: Mutex<Table<O>>,
     clock: Clock,
 }
 
-/// Numbers of pending calls and of objects that peers can call.
+/// Returns the number of pending calls and the number of objects that peers can call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
     pub(crate) calls: usize,
@@ -61,8 +64,8 @@ impl<O: Clone> Sessions<O> {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let opened = self.table.lock().open(id, target, call, objects, now);
-        // The lock is released already, so the objects of a rejected session are dropped without
-        // the lock.
+        // The lock is already released at this point, so the objects of a rejected session are
+        // dropped without the lock.
         opened.map_err(|(reason, _)| Loss::Connection(reason).before_sending())
     }
 
@@ -85,15 +88,15 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().answer(id, from)
     }
 
-    /// Records a heartbeat of a callee. Returns `false` if there is no such call, or the sender is
-    /// not the callee.
+    /// Records that the callee has sent a heartbeat. Returns `false` if there is no such call, or
+    /// if the sender is not the callee.
     pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
         let now = self.clock.now();
         self.table.lock().heartbeat(id, from, now)
     }
 
-    /// Looks up an object for a call from `from`, and calls `then` while holding the lock. `then`
-    /// must be short and must not take a lock of the engine.
+    /// Looks up an object for a call from `from`. Calls `then` with the result while holding the
+    /// lock. `then` must be short, and must not take a lock of the engine.
     pub(crate) fn with_object<T>(
         &self,
         id: &str,
@@ -106,8 +109,8 @@ impl<O: Clone> Sessions<O> {
         then(self.table.lock().find(id, object, from, parent, now))
     }
 
-    /// Removes an object from a session if `peer` is the peer of the session: only the receiver of
-    /// an object may release it.
+    /// Removes an object from a session, but only if `peer` is the peer of the session. Only the
+    /// receiver of an object may release the object.
     pub(crate) fn release(&self, peer: &str, id: &str, object: &str) {
         let found = self.with_object(id, object, peer, None, |found| {
             matches!(found, ObjectLookup::Found(_))
@@ -131,13 +134,14 @@ impl<O: Clone> Sessions<O> {
         }
     }
 
-    /// Ends all sessions with `peer`. Call [`Lost::tell`] to fail their calls.
+    /// Ends all sessions with `peer`. Call [`Lost::tell`] afterwards to fail the calls of these
+    /// sessions.
     pub(super) fn peer_gone(&self, peer: &str) -> Lost<O> {
         Lost(self.table.lock().peer_gone(peer))
     }
 
-    /// Ends the sessions of pending calls. Keeps sessions that have only objects, because peers can
-    /// use the objects on the next link.
+    /// Ends the sessions with a pending call. Keeps the sessions that contain only objects, because
+    /// peers can use these objects on the next link.
     pub(super) fn link_lost(&self) -> Lost<O> {
         Lost(self.table.lock().end_calls())
     }
@@ -156,15 +160,15 @@ impl<O: Clone> Sessions<O> {
     }
 }
 
-/// Sessions that ended without a response. Their calls are failed in a separate step, after the
-/// lock is released.
+/// Sessions that have ended without a response. After the lock is released, [`tell`](Self::tell)
+/// fails the calls of these sessions.
 pub(super) struct Lost<O>(Ended<oneshot::Sender<Response>, O>);
 
 impl<O> Lost<O> {
     /// Fails the calls and drops the objects.
     pub(super) fn tell(self, loss: impl Fn(LinkError) -> Loss, reason: &LinkError) {
         for reply in self.0.replies {
-            // An error means that the caller dropped its future.
+            // An error means that the caller has dropped its future.
             let _ = reply.send(Response::Lost(loss(reason.clone())));
         }
     }

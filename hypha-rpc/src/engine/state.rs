@@ -1,8 +1,8 @@
-//! The states of a connection, and the policy for reconnecting
+//! Defines the states of a connection, and the policy for reconnecting
 //! (`docs/protocol/01-transport-websocket.md#s9`).
 //!
-//! The code here uses no clock, random numbers or tasks, so that it is easy to test. The caller,
-//! `redial`, passes times and random numbers.
+//! The code in this module uses no clock, random numbers or tasks, which makes it easy to test. The
+//! module `redial` passes the times and the random numbers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,22 +16,24 @@ use crate::error::{Cause, ConnectError, LinkError};
 /// State of a connection. Returned by [`Client::state`](crate::Client::state) and
 /// [`Client::states`](crate::Client::states).
 ///
-/// A connection starts as `Connecting`, and changes between the first three states until it is
-/// `Closed`, which is final.
+/// A new connection has the state `Connecting`. The connection then changes between the first three
+/// states until it is `Closed`. A closed connection stays closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// The client is opening a link and registering its services, for the first time or after a
-    /// lost link. A call waits for at most its total timeout, or its idle timeout if it has no
-    /// total timeout.
+    /// The client is opening a link and registering its services. This happens when the client
+    /// connects, and again after a lost link. Calls wait in this state. The total timeout limits
+    /// the wait of a call. If a call has no total timeout, the idle timeout limits the wait.
     Connecting,
-    /// The link is open, and the server knows all services.
+    /// The link is open, and all services are registered at the server.
     Connected,
-    /// The link was lost. The next attempt to reconnect follows after a pause. Calls wait.
+    /// The link was lost, and the client pauses before the next attempt to reconnect. Calls wait in
+    /// this state.
     Backoff {
-        /// Number of the attempt since the link was lost, starting at 1.
+        /// Number of the next attempt to reconnect. The first attempt after the link was lost has
+        /// the number 1.
         attempt: u32,
-        /// Start time of the attempt.
+        /// Time at which the next attempt starts.
         until: Instant,
     },
     /// The connection is permanently closed.
@@ -55,7 +57,7 @@ impl State {
 pub enum CloseReason {
     /// This program disconnected or dropped the last handle of the connection.
     Requested,
-    /// The link was lost, and reconnecting is turned off or not possible.
+    /// The link was lost, and reconnecting is disabled or not possible.
     Lost(LinkError),
     /// The server rejected the reconnect of this client, for example because the token is no longer
     /// valid or the workspace was deleted.
@@ -69,7 +71,7 @@ pub enum CloseReason {
     },
     /// Another connection took over the id of this client.
     Replaced,
-    /// The server told this client to disconnect, for the contained reason. The client does not
+    /// The server told this client to disconnect. Contains the reason. The client does not
     /// reconnect.
     Dismissed(String),
 }
@@ -80,8 +82,8 @@ impl CloseReason {
     fn cause(&self) -> Option<Cause> {
         match self {
             CloseReason::Lost(error) | CloseReason::GaveUp { last: error, .. } => {
-                // The message of this reason already contains the message of `error`, so skip to
-                // the cause of `error`.
+                // The message of this `CloseReason` already contains the message of `error`. So
+                // return the cause of `error` instead of `error`.
                 match error.as_connect_error() {
                     Some(error) => error.cause(),
                     None => error.cause(),
@@ -133,19 +135,18 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Counts the failed attempts to reconnect, over the whole life of a connection.
+/// Counts failed attempts to reconnect, during the whole life of a connection.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     backoff: Backoff,
-    /// Number of failed attempts and of links shorter than [`Backoff::stable`], since the last link
-    /// that was stable. Determines the pause.
+    /// Number of failures since the last stable link. Failures are failed attempts, and links that
+    /// were open for less than [`Backoff::stable`]. The number determines the pause.
     failures: u32,
-    /// Number of attempts since the last link, whether that link was stable or not. Only shown in
-    /// [`State::Backoff`].
+    /// Number of attempts since the last link. This number is only used in [`State::Backoff`].
     attempt: u32,
 }
 
-/// Next step after a lost link.
+/// Next step after a link was lost or an attempt has failed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
     /// Start the attempt number `attempt` after `pause`.
@@ -163,7 +164,7 @@ impl Recovery {
         }
     }
 
-    /// Records the loss of a link that was open for `lasted`, and returns the next step.
+    /// Records that a link was lost after it was open for `lasted`. Returns the next step.
     pub(crate) fn lost(&mut self, lasted: Duration, chance: f64) -> Next {
         self.attempt = 0;
         if lasted < self.backoff.stable {
@@ -181,8 +182,8 @@ impl Recovery {
     }
 
     fn next(&mut self, chance: f64) -> Next {
-        // Treat 0 as 1: with 0, the client would give up after a stable link without a single
-        // attempt.
+        // Treat 0 as 1. With 0, the client would give up without a single attempt after a stable
+        // link was lost.
         if self
             .backoff
             .attempts

@@ -1,11 +1,12 @@
-//! The counters of a connection. They are independent of each other, so relaxed operations are
-//! enough.
+//! Counters of a connection. The counters are independent of each other, so `Ordering::Relaxed` is
+//! sufficient.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters, incremented by all parts of the engine and the layers above.
+        /// The counters. All parts of the engine and the layers above the engine increment these
+        /// counters.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: AtomicU64,)*
@@ -13,17 +14,18 @@ macro_rules! counters {
             pub(crate) running: AtomicUsize,
         }
 
-        /// Counters of a connection since its creation. Returned by
+        /// Counters of a connection. The counters start when the connection is created. Returned by
         /// [`Client::stats`](crate::Client::stats).
         ///
-        /// All numbers only increase, except `sessions`, `objects`, `running`, `waiting` and
-        /// `queued`, which are current values.
+        /// `sessions`, `objects`, `running`, `waiting` and `queued` are current values. All other
+        /// numbers only increase.
         ///
         /// With the feature `metrics`, the library also reports the numbers to the recorder of the
-        /// crate `metrics`, every five seconds and when the connection closes. Counters are named
-        /// `hypha_rpc_<name>_total`, and current values are named `hypha_rpc_<name>`. Both have the
-        /// label `client`. The histogram `hypha_rpc_call_seconds` contains the durations of calls,
-        /// with the labels `side` (`caller`, `callee`), `method` and `outcome`.
+        /// crate `metrics`. The library does so every five seconds and when the connection closes.
+        /// The name of a counter is `hypha_rpc_<name>_total`, and the name of a current value is
+        /// `hypha_rpc_<name>`. All of them have the label `client`. The histogram
+        /// `hypha_rpc_call_seconds` contains the durations of calls. The labels of the histogram
+        /// are `side` (`caller`, `callee`), `method` and `outcome`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -42,7 +44,8 @@ macro_rules! counters {
 
         #[cfg(feature = "metrics")]
         impl Stats {
-            /// Reports the numbers to the recorder. `client` is the label.
+            /// Reports the numbers to the recorder of the crate `metrics`. `client` is the value of
+            /// the label.
             pub(super) fn publish(&self, client: String) {
                 let labels = [("client", metrics::SharedString::from(client))];
                 self.each_counter(|name, value| {
@@ -56,7 +59,7 @@ macro_rules! counters {
                 $(tell(concat!("hypha_rpc_", stringify!($name), "_total"), self.$name);)*
             }
 
-            /// Calls `tell` with the name and value of each current number.
+            /// Calls `tell` with the name and value of each current value.
             fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
                 tell("hypha_rpc_sessions", self.sessions);
                 tell("hypha_rpc_objects", self.objects);
@@ -67,8 +70,8 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Returns the counters together with the current numbers, which the caller reads from
-            /// other parts.
+            /// Returns the counters together with the current values. The caller of this function
+            /// reads the current values from other parts of the engine.
             pub(crate) fn snapshot(
                 &self,
                 (sessions, objects): (usize, usize),
@@ -88,12 +91,12 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Calls made, including those without a response.
+    /// Outgoing calls, including calls that request no response.
     calls_made,
-    /// Calls made that ended with an error. Calls that succeeded after a retry are not counted.
+    /// Outgoing calls that ended with an error. A call that succeeded after a retry is not counted.
     call_errors,
-    /// Calls that were sent again: idempotent calls after a lost link, and calls with a retry
-    /// policy.
+    /// Requests that were sent again. These are requests of idempotent calls after a lost link, and
+    /// requests of calls with a retry policy.
     retries,
     /// Incoming calls.
     calls_received,
@@ -107,35 +110,35 @@ counters! {
     frames_sent,
     /// Frames received.
     frames_received,
-    /// Bytes of the frames sent.
+    /// Bytes in the frames that were sent.
     bytes_sent,
-    /// Bytes of the frames received.
+    /// Bytes in the frames that were received.
     bytes_received,
-    /// Messages that were dropped because they were malformed: not msgpack, without an address, or
-    /// with an invalid `promise`.
+    /// Messages that were dropped because they were malformed. A malformed message is not msgpack,
+    /// has no address, or has an invalid `promise`.
     dropped_malformed,
     /// Responses and heartbeats that arrived after their session had ended.
     dropped_late,
-    /// Responses from a client that is not the callee.
+    /// Responses that were sent by a client other than the callee.
     dropped_stranger,
-    /// Events that were dropped because they had no reader, a reader had 1024 unread events, or
-    /// they could not be decoded.
+    /// Events that were dropped. An event is dropped if it has no reader, if a reader already has
+    /// 1024 unread events, or if the event cannot be decoded.
     dropped_events,
-    /// Incoming calls that were rejected because too many were running.
+    /// Incoming calls that were rejected because too many calls were running.
     refused_busy,
-    /// Calls of this client that failed because too many calls waited for the connection.
+    /// Outgoing calls that failed because too many calls were waiting for the connection.
     refused_waiting,
-    /// Responses and other messages that were not sent, because the link was lost or the connection
-    /// closed before.
+    /// Responses and other messages that were not sent because the link was lost or the connection
+    /// was closed.
     undelivered,
-    /// Releases and cancellations that were sent again because they were not acknowledged.
+    /// Releases and cancellations that were sent again because the peer had not acknowledged them.
     notices_repeated,
-    /// Methods that blocked their thread for longer than [`Settings::blocking_warning`].
+    /// Incoming calls that blocked their thread for longer than [`Settings::blocking_warning`].
     ///
     /// [`Settings::blocking_warning`]: crate::client::Settings::blocking_warning
     blocked_handlers,
-    /// Number of times that the watchdog took over the task of the connection because the runtime
-    /// was blocked.
+    /// Number of times that the watchdog took over the task of the connection. The watchdog does so
+    /// when the runtime is blocked.
     stalls,
 }
 

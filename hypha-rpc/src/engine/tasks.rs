@@ -1,5 +1,5 @@
-//! The tasks of a connection: handlers, and tasks that read streams. They are aborted when the
-//! connection closes.
+//! Runs the tasks of a connection. These tasks run handlers and read streams. All tasks are aborted
+//! when the connection closes.
 
 use std::sync::OnceLock;
 
@@ -12,16 +12,16 @@ use crate::runtime::{Runtime, TaskSet};
 #[derive(Default)]
 pub(crate) struct Tasks {
     running: Mutex<TaskSet>,
-    /// Runtime of the program, on which handlers run. The driver may be on the watchdog's thread
-    /// when it starts a handler, and a handler must not run there. Until the runtime is set, tasks
-    /// start on the caller's runtime.
+    /// Runtime of the program. Handlers run on this runtime. The driver may run on the watchdog's
+    /// thread when it starts a handler, and the handler must not run on that thread. Until this
+    /// runtime is set, tasks start on the runtime of the caller.
     runtime: OnceLock<Runtime>,
 }
 
 impl Tasks {
     /// Sets the runtime on which tasks run. Only the first call has an effect.
     pub(super) fn set_runtime(&self, runtime: Runtime) {
-        // An error means that the runtime was set before.
+        // An error means that the runtime is already set.
         let _ = self.runtime.set(runtime);
     }
 
@@ -30,7 +30,7 @@ impl Tasks {
         self.runtime.get()
     }
 
-    /// Starts a task. It is aborted when the connection closes.
+    /// Starts a task. The task is aborted when the connection closes.
     pub(super) fn spawn(
         &self,
         lifecycle: &Lifecycle,
@@ -38,8 +38,9 @@ impl Tasks {
     ) {
         let mut running = self.running.lock();
         running.reap();
-        // Check while holding the lock. The connection is marked as closed before `abort_all` takes
-        // the lock, so a task is either not started here or aborted there.
+        // Check whether the connection is closed while holding the lock. The connection is marked
+        // as closed before `abort_all` takes the lock. So either this function does not start the
+        // task, or `abort_all` aborts the task.
         if !lifecycle.is_closed() {
             running.spawn(self.runtime.get(), task);
         }
@@ -50,7 +51,7 @@ impl Tasks {
         self.running.lock().reap();
     }
 
-    /// Aborts all tasks. The futures are dropped on the runtime of the tasks, not by this function.
+    /// Aborts all tasks. The runtime drops the futures of the tasks later.
     pub(super) fn abort_all(&self) {
         self.running.lock().abort_all();
     }

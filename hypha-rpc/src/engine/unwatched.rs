@@ -1,11 +1,12 @@
-//! The task of a connection in a browser, which has no other thread that could watch it.
+//! Runs the task of a connection in a browser. A browser has no other thread that could watch the
+//! task.
 
 use std::sync::Arc;
 
 use super::{Engine, Handlers};
 
-/// Counterpart of the type that wakes the monitor of a connection. Has no effect: a browser has no
-/// monitor.
+/// Replaces the type that wakes the monitor of a connection. Does nothing, because there is no
+/// monitor in a browser.
 #[derive(Debug, Default)]
 pub(super) struct Activity;
 

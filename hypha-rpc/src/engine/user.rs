@@ -1,8 +1,9 @@
-//! Identity and permissions of a user: the user map that the server writes into every message
-//! (`docs/protocol/02-messages.md#s11`).
+//! Types for the identity and the permissions of a user. The server writes these properties into
+//! every message as the user map (`docs/protocol/02-messages.md#s11`).
 //!
-//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
-//! languages show. Therefore they contain neither links nor examples.
+//! The doc comments of types with `JsonSchema` become descriptions in published schemas. Programs
+//! in other languages show these descriptions, so the doc comments contain neither links nor
+//! examples.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -70,8 +71,8 @@ pub struct Scope {
     pub extra_scopes: Option<Vec<String>>,
 }
 
-/// Parses permissions, and skips unknown permissions. An unknown permission of a newer server
-/// grants nothing, but must not make the whole user unreadable.
+/// Parses the permissions, and skips unknown permissions. A newer server may send an unknown
+/// permission. Such a permission grants nothing, but the rest of the user map must remain readable.
 fn known_permissions<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<IndexMap<String, Permission>, D::Error> {
@@ -122,8 +123,8 @@ impl Default for UserInfo {
 }
 
 impl UserInfo {
-    /// Returns the permission in `workspace`: the stronger of the entries for `workspace` and for
-    /// `*`. Returns `None` if there is no such entry.
+    /// Returns the permission in `workspace`. If there are entries for `workspace` and for `*`,
+    /// returns the stronger permission. Returns `None` if there is no such entry.
     #[must_use]
     pub fn permission(&self, workspace: &str) -> Option<Permission> {
         let granted = &self.scope.as_ref()?.workspaces;

@@ -1,23 +1,26 @@
-//! A thread that keeps connections alive while the runtime of the program is blocked.
+//! Keeps connections alive while the runtime of the program is blocked. A separate thread, the
+//! watchdog, watches the runtime.
 //!
-//! A handler that blocks, for example with `std::thread::sleep`, blocks a worker thread of its
-//! runtime and the tasks in that worker's LIFO slot. If all workers are blocked, the runtime stops.
-//! Therefore the task of a connection can run in two places:
+//! If a handler blocks, for example with `std::thread::sleep`, it blocks a worker thread of the
+//! runtime. The tasks in the LIFO slot of that worker are blocked as well. If all workers are
+//! blocked, the runtime stops. So the task of a connection can run in two places:
 //!
-//! * In the program's runtime, by default. On another thread, each message would have to change
-//!   threads twice.
-//! * On the watchdog's thread. The watchdog takes the task over if the runtime was woken but has
-//!   not run the task for [`Settings::stall_timeout`]. It gives the task back when the runtime runs
-//!   again.
+//! * By default, the task runs in the program's runtime. If the task always ran on another thread,
+//!   each message would have to change threads twice.
+//! * The task can also run on the watchdog's thread. The watchdog takes over the task if the
+//!   runtime was woken but has not run the task for [`Settings::stall_timeout`]. When the runtime
+//!   runs again, the watchdog gives the task back.
 //!
-//! While handlers run, one monitor per connection checks them twice per stall timeout. It sends
-//! overdue heartbeats, and reports methods that block. Without running handlers it sleeps.
+//! Each connection has a monitor on the watchdog's thread. While handlers run, the monitor checks
+//! the handlers twice per stall timeout, sends overdue heartbeats, and reports methods that block.
+//! While no handlers run, the monitor sleeps.
 //!
-//! A runtime with a paused clock, as in tests, is not watched, because the watchdog's thread does
-//! not use the paused clock.
+//! The watchdog does not watch a runtime with a paused clock, as in tests, because the watchdog's
+//! thread does not use the paused clock.
 //!
-//! WebSockets and in-memory links move with the task. An HTTP link does not move: tasks of the
-//! program's runtime perform its requests, so the link waits while the runtime is blocked.
+//! WebSockets and in-memory links move to the watchdog's thread together with the task. An HTTP
+//! link does not move, because tasks in the program's runtime perform its requests. So an HTTP link
+//! waits while the runtime is blocked.
 //!
 //! [`Settings::stall_timeout`]: super::Settings::stall_timeout
 
@@ -45,14 +48,14 @@ use crate::runtime::{enter_watchdog, set_moved};
 /// reply before the runtime counts as blocked.
 const CHECKS: u32 = 2;
 
-/// Time without a running handler after which the monitor sleeps. With many short calls, sleeping
-/// and waking for each call would cost more than the checks.
+/// Time without a running handler after which the monitor sleeps. If the monitor slept immediately,
+/// many short calls would wake it again and again. This would cost more than the checks.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// Wakes the monitor of a connection when a call arrives.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// Whether the monitor sleeps, so that a call must wake it.
+    /// Whether the monitor sleeps. If it sleeps, a call must wake it.
     sleeps: AtomicBool,
     wake: Notify,
 }
@@ -60,10 +63,10 @@ pub(super) struct Activity {
 impl Activity {
     /// Wakes the monitor because a call has arrived.
     pub(super) fn begin(&self) {
-        // The caller has counted the call already. `Monitor::sleep` sets `sleeps` before it reads
-        // the count. The counter is relaxed, so each side needs a fence. Then at least one side
-        // sees the write of the other side. The load before the swap avoids a write to a shared
-        // cache line for each call.
+        // The call has already been counted. `Monitor::sleep` sets `sleeps` before it reads the
+        // count. The count uses relaxed ordering, so both functions need a fence. With the fences,
+        // at least one of the functions sees the value that the other function has written. The
+        // load before the swap avoids a write to a shared cache line for each call.
         fence(Ordering::SeqCst);
         if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
             self.wake.notify_one();
@@ -71,25 +74,25 @@ impl Activity {
     }
 }
 
-/// Task of a connection, and the state shared by the two places where it can run.
+/// Task of a connection, and the state that the program's runtime and the watchdog share.
 ///
-/// Both sides use `try_lock` on the slot, and never wait for the other side's poll, because the
-/// wait would block a second thread.
+/// The runtime and the watchdog both use `try_lock` on the slot. They never wait while the other
+/// side polls the task, because such a wait would block a second thread.
 struct Watched {
     slot: Mutex<Slot>,
     /// Whether the task has ended.
     ended: AtomicBool,
-    /// Whether the program's runtime must be woken when the slot is unlocked. Set when that runtime
-    /// finds the slot locked, when the task is moved, or when the task ends.
+    /// Whether the program's runtime must be woken when the slot is unlocked. This flag is set when
+    /// the program's runtime finds the slot locked, when the task is moved, and when the task ends.
     missed: AtomicBool,
-    /// Wakes the task in the program's runtime.
+    /// Wakes the placeholder of the task in the program's runtime.
     home: AtomicWaker,
-    /// Number of the latest probe to the program's runtime.
+    /// Number of the latest probe that the watchdog sent to the program's runtime.
     last_probe: AtomicU64,
-    /// Number of the latest probe with a reply. If it is not `last_probe`, the runtime has not run
-    /// the task since that probe.
+    /// Number of the latest probe to which the runtime replied. If this number differs from
+    /// `last_probe`, the runtime has not run the task since the latest probe.
     last_reply: AtomicU64,
-    /// Whether the clock of the program's runtime was paused.
+    /// Whether the clock of the program's runtime was paused at a reply.
     paused: AtomicBool,
 }
 
@@ -116,8 +119,9 @@ impl Watched {
         }
     }
 
-    /// Polls the task if it currently runs on the caller's side: on the watchdog's thread if `away`
-    /// is true, in the program's runtime otherwise. Returns `Ready` when the task has ended.
+    /// Polls the task if the task currently belongs to the caller of this function. The caller is
+    /// the watchdog if `away` is true, and the program's runtime otherwise. Returns `Ready` when
+    /// the task has ended.
     fn poll(&self, away: bool, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut slot) = self.lock(away) else {
             return Poll::Pending;
@@ -131,24 +135,24 @@ impl Watched {
         if polled.is_ready() {
             slot.task = None;
             self.ended.store(true, Ordering::SeqCst);
-            // Wake the program's runtime once more, so that the `Placeholder` also ends.
+            // Wake the program's runtime once more, so that the `Placeholder` in that runtime ends.
             self.missed.store(true, Ordering::SeqCst);
         }
         self.unlock(slot);
         polled
     }
 
-    /// Locks the slot. Returns `None` if the other side is polling or moving the task. That side
-    /// wakes the program's runtime when it unlocks the slot. The watchdog needs no wake-up, because
-    /// its monitor checks again.
+    /// Locks the slot. Returns `None` if the other side is polling or moving the task. If the
+    /// program's runtime gets `None`, the other side wakes the runtime when it unlocks the slot.
+    /// The watchdog needs no wake-up, because its monitor checks again.
     fn lock(&self, away: bool) -> Option<MutexGuard<'_, Slot>> {
         self.slot.try_lock().or_else(|| {
             if away {
                 return None;
             }
             self.missed.store(true, Ordering::SeqCst);
-            // Try again, because the other side may have unlocked the slot just before `missed` was
-            // set.
+            // Try to lock again, because the other side may have unlocked the slot just before
+            // `missed` was set.
             self.slot.try_lock()
         })
     }
@@ -161,28 +165,28 @@ impl Watched {
         }
     }
 
-    /// Moves the task to the watchdog (`away`) or back. Returns `false` if the task is being
-    /// polled.
+    /// Moves the task to the watchdog if `away` is true, and to the program's runtime otherwise.
+    /// Returns `false` if the task is being polled.
     fn relocate(&self, away: bool) -> bool {
         let Some(mut slot) = self.slot.try_lock() else {
             return false;
         };
         slot.away = away;
-        // Count the move while the slot is locked, so that sockets and timers notice it in their
-        // next poll.
+        // Call `set_moved` while the slot is locked, so that sockets and timers notice the move in
+        // their next poll.
         set_moved();
         self.missed.store(true, Ordering::SeqCst);
         self.unlock(slot);
         true
     }
 
-    /// Sends a probe to the program's runtime, by waking the task.
+    /// Sends a probe to the program's runtime. The probe wakes the task in that runtime.
     fn send_probe(&self) {
         self.last_probe.fetch_add(1, Ordering::AcqRel);
         self.home.wake();
     }
 
-    /// Acknowledges the watchdog's latest probe. Runs in the program's runtime.
+    /// Replies to the latest probe of the watchdog. Called in the program's runtime.
     fn reply(&self) {
         let probe = self.last_probe.load(Ordering::Acquire);
         if probe != self.last_reply.load(Ordering::Relaxed) {
@@ -197,7 +201,8 @@ impl Watched {
         self.last_reply.load(Ordering::Acquire) == self.last_probe.load(Ordering::Acquire)
     }
 
-    /// Drops the task after the slot is unlocked, because its destructors close the connection.
+    /// Ends the task. Drops the task after the slot is unlocked, because the destructors in the
+    /// task close the connection.
     fn end(&self) {
         let task = self.slot.lock().task.take();
         self.ended.store(true, Ordering::SeqCst);
@@ -210,8 +215,8 @@ impl Watched {
     }
 }
 
-/// Placeholder for the task in the program's runtime. It replies to probes, and polls the task
-/// while the watchdog does not run it.
+/// Future that represents the task in the program's runtime. It replies to probes. It polls the
+/// task unless the watchdog currently runs the task.
 struct Placeholder {
     watched: Arc<Watched>,
     activity: Arc<Activity>,
@@ -229,23 +234,25 @@ impl Future for Placeholder {
 }
 
 impl Drop for Placeholder {
-    /// Ends the task when the runtime shuts down: a connection does not outlive its runtime.
+    /// Ends the task when the runtime shuts down, because a connection must not outlive its
+    /// runtime.
     fn drop(&mut self) {
         self.watched.end();
-        // Wake the monitor, so that it ends as well.
+        // Wake the monitor, so that the monitor also ends.
         self.activity.begin();
     }
 }
 
 /// Returns whether the clock of the current runtime is paused, for example by a test. Tokio has no
-/// method for this, but its paused clock differs from the system's clock.
+/// function for this check. A paused clock differs from the clock of the system.
 fn has_paused_clock() -> bool {
     let before = std::time::Instant::now();
     let clock = Instant::now().into_std();
     clock < before || clock > std::time::Instant::now()
 }
 
-/// Runs the task of a connection on the current runtime, with a watchdog if the settings enable it.
+/// Runs the task of a connection on the current runtime. If the settings enable the watchdog, also
+/// starts a monitor for the connection.
 pub(super) fn spawn<H: Handlers>(
     engine: &Arc<Engine<H>>,
     task: impl Future<Output = ()> + Send + 'static,
@@ -275,8 +282,9 @@ pub(super) fn spawn<H: Handlers>(
     });
 }
 
-/// Returns the runtime of the watchdog, or `None` if its thread cannot be started. One thread
-/// serves all connections, from the first use to the end of the program.
+/// Returns the runtime of the watchdog. Returns `None` if the thread of the watchdog cannot be
+/// started. One thread serves all connections. The thread starts when it is first needed, and runs
+/// until the program ends.
 fn watchdog() -> Option<&'static Handle> {
     static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
     let start = || {
@@ -301,7 +309,7 @@ fn watchdog() -> Option<&'static Handle> {
     started.as_ref()
 }
 
-/// A poll that was running at the last check.
+/// A poll of a handler that had not returned at the last check.
 struct Blocking {
     label: String,
     poll: u64,
@@ -316,9 +324,10 @@ struct Monitor<H: Handlers> {
     engine: Weak<Engine<H>>,
     tick: Duration,
     warning: Duration,
-    /// Handlers that were being polled at the last check. Key: number of the call.
+    /// Handlers that were being polled at the last check. The key is the number of the call.
     seen: HashMap<u64, Blocking>,
-    /// Task that polls the connection on this thread while the watchdog runs it.
+    /// Task on this thread that polls the connection. `None` while the program's runtime runs the
+    /// connection.
     guest: Option<JoinHandle<()>>,
 }
 
@@ -328,7 +337,8 @@ impl<H: Handlers> Monitor<H> {
         let mut received = 0;
         while self.sleep(received).await {
             let mut last = Instant::now();
-            // Starts at 0, because probes from before the sleep say nothing about the runtime now.
+            // Start at 0. Probes that were sent before the monitor slept do not show whether the
+            // runtime is blocked now.
             let mut missed_probes = 0;
             while last.elapsed() < IDLE_TIME {
                 self.watched.send_probe();
@@ -346,8 +356,8 @@ impl<H: Handlers> Monitor<H> {
                     missed_probes + 1
                 };
                 if self.guest.as_ref().is_some_and(JoinHandle::is_finished) {
-                    // The guest task ends by itself only if the connection's task has panicked,
-                    // which closes the connection.
+                    // The guest task only ends if the task of the connection has panicked. The
+                    // panic has closed the connection.
                     return self.watched.end();
                 }
                 if self.guest.is_some() && missed_probes == 0 {
@@ -378,7 +388,8 @@ impl<H: Handlers> Monitor<H> {
     async fn sleep(&self, received: u64) -> bool {
         self.activity.sleeps.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        // Check after `sleeps` is set: earlier calls, or an earlier close, did not wake this task.
+        // Check the count after setting `sleeps`. Calls that arrived before `sleeps` was set did
+        // not wake this task. The same applies if the connection was closed before.
         if self.received() == received && !self.watched.has_ended() {
             self.activity.wake.notified().await;
         }
@@ -386,8 +397,8 @@ impl<H: Handlers> Monitor<H> {
         !self.watched.has_ended()
     }
 
-    /// Moves the connection's task to this thread. If the task is being polled, the next check
-    /// tries again.
+    /// Moves the task of the connection to this thread. If the task is being polled, the monitor
+    /// tries again at the next check.
     fn take_over(&mut self, engine: &Engine<H>) {
         if self.watched.relocate(true) {
             count(&engine.counters.stalls);
@@ -398,7 +409,7 @@ impl<H: Handlers> Monitor<H> {
         }
     }
 
-    /// Moves the connection's task back to the program's runtime.
+    /// Moves the task of the connection back to the program's runtime.
     fn give_back(&mut self) {
         if self.watched.relocate(false) {
             if let Some(guest) = self.guest.take() {
@@ -442,7 +453,7 @@ impl<H: Handlers> Monitor<H> {
             }
             self.seen.insert(progress.id, blocking);
         }
-        // Handlers that remain in `before` have returned from their poll since the last check.
+        // The polls that remain in `before` have returned since the last check.
         for blocking in before.into_values().filter(|blocking| blocking.reported) {
             let time = now - blocking.since;
             tracing::warn!("`{}` blocked its thread for {time:.1?}", blocking.label);

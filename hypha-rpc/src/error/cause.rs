@@ -1,5 +1,5 @@
-//! Causes of errors. Clones of an error share its cause, because a lost link fails many calls, each
-//! with a clone of the error.
+//! Stores the causes of errors. Clones of an error share the cause, because a lost link fails many
+//! calls with clones of the same error.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -17,9 +17,9 @@ pub(super) fn source_of(cause: &Option<Cause>) -> Option<&(dyn Error + 'static)>
 
 /// Returns the messages of an error and of all its causes in one line: `a: b: c`.
 ///
-/// The errors of this crate do not repeat the message of their cause, so a program that logs only
-/// `{error}` loses details. `anyhow::Error` prints the same chain with `{:#}`. A cause is omitted
-/// if the message before it already ends with the cause's message.
+/// The message of an error in this crate does not contain the message of its cause. So a program
+/// that logs only `{error}` does not log the causes. `anyhow::Error` prints the same chain with
+/// `{:#}`. A cause is omitted if the previous message already ends with the message of the cause.
 ///
 /// ```
 /// use std::io;
@@ -37,7 +37,8 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        // Errors of other crates often end with the message of their cause. Do not print it twice.
+        // Errors of other crates often end with the message of their cause. Do not print that
+        // message twice.
         if !text.ends_with(&next) {
             let _ = write!(text, ": {next}");
         }
@@ -63,7 +64,7 @@ pub(super) fn caused_by(causes: &[String]) -> String {
     text
 }
 
-/// Cause of a [`RemoteError`](super::RemoteError): a message, and its own cause.
+/// Cause of a [`RemoteError`](super::RemoteError): a message, and optionally another cause.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct RemoteCause {

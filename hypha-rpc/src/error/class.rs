@@ -1,15 +1,17 @@
-//! Classes of exceptions. Peers in other languages send the class only as part of a string.
+//! Determines the classes of exceptions. Peers in other languages send the class only as part of a
+//! string.
 
 use hypha_wire::WireError;
 
 /// Splits an error into the exception class and the message.
 ///
-/// There are three forms (`docs/protocol/02-messages.md#s8`). Python's asynchronous methods send a
-/// whole traceback as the message. JavaScript sends `Name: message`. Python's synchronous methods
-/// send the message, and the class only in the trace.
+/// The class is in one of three places (`docs/protocol/02-messages.md#s8`). For an asynchronous
+/// method in Python, the message is a whole traceback, which contains the class. For a method in
+/// JavaScript, the message is `Name: message`. For a synchronous method in Python, only the trace
+/// contains the class.
 ///
-/// A name counts as a class if it ends like one (`..Error`), or is in `known`, the names in the
-/// caller's contract.
+/// A name counts as a class if it ends with a usual suffix such as `Error`, or if it is in `known`.
+/// `known` contains the class names in the contract of the caller.
 pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, String) {
     let message = error.message.trim_end();
     if message.starts_with("Traceback (most recent call last)") {
@@ -24,8 +26,8 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
     if let Some((class, rest)) = prefix(message, known) {
         return (Some(class.to_owned()), rest.to_owned());
     }
-    // JavaScript also omits the colon if the message is empty. Check that the trace begins with the
-    // same line, because a message of one word need not be a class.
+    // JavaScript also omits the colon if the message is empty. A message of one word may also be no
+    // class, so check that the trace begins with the same line.
     if is_class(message, known) && error.trace.lines().next() == Some(message) {
         return (Some(message.to_owned()), String::new());
     }
@@ -35,19 +37,21 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
         _ => last
             .strip_suffix(message)
             .and_then(|head| head.trim_end().strip_suffix(':'))
-            // The trace of a Rust peer has causes and data in the lines before the class.
+            // In the trace of a Rust peer, the lines before the class contain causes and data.
             .and_then(|head| head.rsplit('\n').next()),
     };
     let class = class.filter(|class| is_class(class, known));
     (class.map(str::to_owned), message.to_owned())
 }
 
-/// Returns whether `name` is the class `class`, with or without its module.
+/// Returns whether `name` is the name of the class `class`. `name` may omit the module of the
+/// class.
 pub(super) fn is_named(class: &str, name: &str) -> bool {
     class == name || class.rsplit('.').next() == Some(name)
 }
 
-/// Returns the message without quotes. The message of Python's `KeyError` is the key in quotes.
+/// Returns the message without the quotes around it. In Python, the message of a `KeyError` is the
+/// key in quotes.
 pub(super) fn unquoted(message: &str) -> &str {
     ['\'', '"']
         .into_iter()
@@ -55,9 +59,9 @@ pub(super) fn unquoted(message: &str) -> &str {
         .unwrap_or(message)
 }
 
-/// Returns the last entry of a trace, after the frames of its last traceback: the class and the
-/// message. The message may have several lines, including empty ones. Returns the whole string if
-/// it has no traceback.
+/// Returns the last entry of a trace. The last entry follows the stack frames of the last
+/// traceback, and consists of the class and the message. The message may have several lines, and
+/// some of them may be empty. If the string contains no traceback, returns the whole string.
 fn last_entry(trace: &str) -> &str {
     let header = trace.rfind("Traceback (most recent call last):");
     let Some(frames) = header.and_then(|start| trace[start..].split_once('\n')) else {
@@ -70,7 +74,8 @@ fn last_entry(trace: &str) -> &str {
     rest.trim_end()
 }
 
-/// Splits `Class: message` if the string begins with a class.
+/// Splits a string of the form `Class: message`. Returns `None` if the string does not begin with a
+/// class.
 fn prefix<'a>(text: &'a str, known: &[&str]) -> Option<(&'a str, &'a str)> {
     let (class, rest) = text.split_once(':')?;
     is_class(class, known).then(|| (class, rest.trim_start()))
@@ -78,9 +83,9 @@ fn prefix<'a>(text: &'a str, known: &[&str]) -> Option<(&'a str, &'a str)> {
 
 /// Returns whether a string is the name of an exception class.
 ///
-/// The suffixes and the three names are those of Python's built-in exceptions. The check is
-/// intentionally narrow: the first word of a message, such as `Note: ..`, must not count as a
-/// class.
+/// The suffixes and the three names occur in the names of Python's built-in exceptions. The check
+/// accepts only few names on purpose, because the first word of a message, such as `Note: ..`, must
+/// not count as a class.
 fn is_class(text: &str, known: &[&str]) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
     let looks_so = text
@@ -136,7 +141,8 @@ mod tests {
              occurred:\n\n{head}ValueError: b\n"
         );
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
-        // A peer has passed on the exception of another peer, with the trace of that exception.
+        // A peer received the exception from another peer, and sent the exception on together with
+        // its trace.
         let text = format!("{head}lib.RemoteException: RemoteError:b\n{head}ValueError: b\n");
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
         assert_eq!(

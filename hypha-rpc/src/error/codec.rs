@@ -1,4 +1,4 @@
-//! Errors of encoding and decoding values.
+//! Errors that occur when a value is encoded or decoded.
 
 use std::error::Error;
 use std::fmt;
@@ -11,24 +11,26 @@ use super::cause::{Cause, source_of};
 
 /// A value could not be encoded, or a received value does not have the expected type.
 ///
-/// [`source`](std::error::Error::source) is the [`DecodeError`](crate::error::DecodeError) or
-/// [`EncodeError`](crate::error::EncodeError), if there is one. It names the types and the position
-/// inside the value. Not retryable: the next call would fail in the same way.
+/// [`source`](std::error::Error::source) returns the [`DecodeError`](crate::error::DecodeError) or
+/// [`EncodeError`](crate::error::EncodeError), if there is one. That error names the types and the
+/// position inside the value. This error is not retryable, because the next call would fail in the
+/// same way.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CodecError {
-    /// Names the value and the position inside it. Does not contain the message of the cause.
+    /// Message that names the value and the position inside the value. Does not contain the message
+    /// of the cause.
     pub message: String,
-    /// True if a received value was invalid; the method has then run. False if a value could not be
-    /// sent; the method did not run.
+    /// Whether the value was received. If true, a received value was invalid, and the method has
+    /// run. If false, a value could not be sent, and the method did not run.
     pub received: bool,
-    /// Call to which the value belongs.
+    /// Call in which the value was an argument or a result.
     pub call: CallSite,
     source: Option<Cause>,
 }
 
 impl CodecError {
-    /// Creates the error for a received value that was decoded, but violates the contract.
+    /// Creates the error for a received value that can be decoded but violates the contract.
     pub(crate) fn unfit(message: impl Into<String>, call: CallSite) -> Self {
         CodecError {
             message: message.into(),
@@ -75,7 +77,8 @@ impl CodecError {
     }
 }
 
-/// Returns the message for a received value of another type than expected. `what` names the value.
+/// Returns the message for a received value whose type is not the expected type. `what` names the
+/// value.
 pub(crate) fn unfit_message(what: &str, error: &DecodeError) -> String {
     match error.path() {
         path if path.is_empty() => format!("{what} is not of the expected type"),

@@ -1,4 +1,4 @@
-//! Calls whose connection or peer was lost before the response.
+//! Error of a call that lost its connection or its peer before the response arrived.
 
 use std::error::Error;
 use std::fmt;
@@ -8,21 +8,21 @@ use super::cause::{Cause, source_of};
 
 /// The connection or the peer was lost before a response arrived.
 ///
-/// [`lost`](Self::lost) names the lost part, which determines whether a new call may succeed.
-/// [`may_have_run`](Self::may_have_run) states whether the method may have run.
+/// [`lost`](Self::lost) names the part that was lost. This part determines whether a new call may
+/// succeed. [`may_have_run`](Self::may_have_run) tells whether the method may have run.
 ///
-/// [`source`](std::error::Error::source) is the failure of the link, if there was one: an
-/// [`io::Error`](std::io::Error), or the error of the WebSocket or HTTP library. If the connection
-/// was closed because the server rejected a reconnect, the source is that
-/// [`ConnectError`](super::ConnectError).
+/// If the link has failed, [`source`](std::error::Error::source) returns the cause of the failure.
+/// This cause is an [`io::Error`](std::io::Error), or an error of the WebSocket or HTTP library. If
+/// the server rejected a reconnect, the source is the [`ConnectError`](super::ConnectError) of that
+/// reconnect.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnected {
-    /// Lost part: the peer, the link or the connection.
+    /// Part that was lost: the peer, the link or the connection.
     pub lost: Lost,
-    /// Description of the failure. Does not contain the message of the cause.
+    /// Description of the failure. The description does not contain the message of the cause.
     pub reason: String,
-    /// True if the request was sent, so that the method may have run. Repeat the call only if
+    /// Whether the request was sent. If true, the method may have run. Then repeat the call only if
     /// running the method twice does no harm.
     pub may_have_run: bool,
     /// The call that was interrupted.
@@ -30,19 +30,19 @@ pub struct Disconnected {
     source: Option<Cause>,
 }
 
-/// Lost part of a [`Disconnected`] call: the peer, the link or the connection.
+/// Part that was lost during a call: the peer, the link or the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The peer disconnected from the server, but this client is still connected. Retryable: the
-    /// next call looks up the service again. It succeeds if any client provides the service,
-    /// including the same peer after a reconnect.
+    /// The peer has disconnected from the server, but this client is still connected. The error is
+    /// retryable, because the next call looks up the service again. The next call succeeds if
+    /// another client provides the service, or if the peer has reconnected.
     Peer,
-    /// The link to the server was lost, and the client is opening another link. Retryable: a new
-    /// call waits for that link.
+    /// The link to the server was lost, and the client is opening another link. The error is
+    /// retryable, because a new call waits for the new link.
     Link,
     /// The connection is permanently closed. [`Client::closed`](crate::Client::closed) returns the
-    /// reason. Not retryable: connect again.
+    /// reason. The error is not retryable. Create a new connection.
     Connection,
 }
 

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::ConnectError;
 use super::cause::{Cause, source_of};
 
-/// Error of a link to the server. The link was lost or could not be opened.
+/// Error of a link to the server. The link was lost, or the link could not be opened.
 ///
 /// A [`Link`](crate::transport::Link) reports one such error and then ends. Calls in flight fail
-/// with [`Error::Disconnected`](super::Error::Disconnected), whose
-/// [`source`](std::error::Error::source) is the cause of this error. The client automatically opens
-/// another link.
+/// with [`Error::Disconnected`](super::Error::Disconnected). The
+/// [`source`](std::error::Error::source) of that error is the cause of this error. The client
+/// automatically opens another link.
 ///
-/// Cloning is cheap. Two errors are equal if they print the same message; causes are not compared.
+/// Cloning is cheap. Two errors are equal if their messages are equal. The causes are not compared.
 #[derive(Clone)]
 pub struct LinkError(Arc<Inner>);
 
@@ -24,13 +24,14 @@ enum Inner {
         message: Cow<'static, str>,
         source: Option<Cause>,
     },
-    /// The link could not be opened. An HTTP link is opened by its first frame, after
-    /// [`Dial`](crate::transport::Dial) has returned it, so this failure can occur on a link.
+    /// The link could not be opened. An existing link can report this error: an HTTP link connects
+    /// only when the first frame is sent, after [`Dial`](crate::transport::Dial) has returned the
+    /// link.
     NotOpened(ConnectError),
 }
 
 impl LinkError {
-    /// Creates an error from a message, which should be lower case without a full stop.
+    /// Creates an error from a message. The message should be in lower case, without a full stop.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         LinkError(Arc::new(Inner::Broken {
             message: message.into(),
@@ -45,7 +46,7 @@ impl LinkError {
         self.with_cause(Some(source.into().into()))
     }
 
-    /// Returns the error of opening the link, if the link could not be opened.
+    /// If the link could not be opened, returns the error that occurred. Otherwise returns `None`.
     #[must_use]
     pub fn as_connect_error(&self) -> Option<&ConnectError> {
         match &*self.0 {
@@ -54,7 +55,8 @@ impl LinkError {
         }
     }
 
-    /// Returns an error with the same cause. Its message is `words` and the message of this error.
+    /// Returns an error with the same cause. The message of the returned error consists of `words`
+    /// and the message of this error.
     pub(crate) fn context(&self, words: &str) -> Self {
         let cause = match &*self.0 {
             Inner::Broken { source, .. } => source.clone(),

@@ -1,13 +1,13 @@
 //! Errors of calls, connections and registrations.
 //!
-//! The type [`Error`] has one variant per kind of failure. [`Error::Service`] contains the
-//! contract's own error type. All other variants belong to the library, and their messages name the
-//! method and the peer.
+//! The type [`Error`] has one variant per kind of failure. [`Error::Service`] contains an error of
+//! the type that the contract specifies. The library itself creates all other variants. The
+//! messages of these variants name the method and the peer.
 //!
-//! Errors keep their causes: [`source`](std::error::Error::source) returns the underlying
+//! Each error keeps its cause. [`source`](std::error::Error::source) returns the cause, such as an
 //! `io::Error`, `rustls::Error`, `tungstenite::Error`, `reqwest::Error` or [`DecodeError`]. The
-//! message of an error does not repeat the message of its cause. Print both with [`report`], or
-//! with `{:#}` of `anyhow::Error`.
+//! message of an error does not repeat the message of its cause. Use [`report`] to print both
+//! messages, or `{:#}` with `anyhow::Error`.
 //!
 //! | variant | occurs when | retryable | may have run |
 //! | --- | --- | --- | --- |
@@ -20,10 +20,10 @@
 //! | [`Connect`](Error::Connect) | connecting failed | by [`ConnectErrorKind`] | no |
 //! | [`Invalid`](Error::Invalid) | this program passed an invalid argument | no | no |
 //!
-//! The column "retryable" is [`Error::is_retryable`], and the column "may have run" is
-//! [`Error::may_have_run`]. A program that repeats calls needs both: a call that may have run is
-//! safe to repeat only if it is idempotent. [`Retry`](crate::Retry) applies this rule
-//! automatically.
+//! The column "retryable" shows the result of [`Error::is_retryable`], and the column "may have
+//! run" shows the result of [`Error::may_have_run`]. A program that repeats calls must check both.
+//! If a method may have run, repeating the call is safe only if the method is idempotent.
+//! [`Retry`](crate::Retry) applies this rule automatically.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -57,8 +57,8 @@ pub use timeout::{Timeout, TimeoutKind};
 
 /// Error of a call, a connection or a registration.
 ///
-/// `E` is the error type of the called method, or [`Infallible`] if it has none. The [module](self)
-/// has a table of the variants.
+/// `E` is the error type of the called method. If the method has no error type, `E` is
+/// [`Infallible`]. The [module](self) has a table of the variants.
 ///
 /// # Examples
 ///
@@ -81,12 +81,12 @@ pub use timeout::{Timeout, TimeoutKind};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error<E = Infallible> {
-    /// The method ran and returned its own error. The contract tells whether repeating the call
-    /// helps.
+    /// The method ran and returned an error of the type in the contract. The meaning of that error
+    /// determines whether it is useful to repeat the call.
     #[error("{0}")]
     Service(E),
-    /// The method failed with an error that is not in the contract: an exception of another
-    /// language, a panic, or an untyped error. The method has run, at least in part.
+    /// The method failed with an error that is not in the contract. Such an error is an exception
+    /// in another language, a panic, or an untyped error. The method has run, at least in part.
     #[error(transparent)]
     Remote(Box<RemoteError>),
     /// The peer or the server rejected the request. The method did not run.
@@ -111,8 +111,8 @@ pub enum Error<E = Infallible> {
 }
 
 impl<E> Error<E> {
-    /// Returns [`Error::Invalid`] outside of a tokio runtime, where the timers of a call would
-    /// panic. `what` is the start of the message.
+    /// Returns [`Error::Invalid`] outside of a tokio runtime. Without this check, the timers of a
+    /// call would panic there. `what` is the start of the message.
     pub(crate) fn unless_in_runtime(what: &str) -> Result<(), Self> {
         match crate::runtime::Runtime::try_current() {
             Ok(_) => Ok(()),
@@ -147,7 +147,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind as a label: one lower-case word.
+    /// Returns the kind as a label. The label is one lower-case word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -172,9 +172,9 @@ impl fmt::Display for ErrorKind {
 impl<E> Error<E> {
     /// Returns whether the same call may succeed if it is repeated on this connection.
     ///
-    /// True for a timeout, for a lost link that the client reopens, and for a peer that is not
-    /// connected or too busy. For [`Error::Connect`], see [`ConnectError::is_retryable`]. Before
-    /// you repeat a call that changes data, also check [`may_have_run`](Self::may_have_run).
+    /// Returns true for a timeout, for a lost link that the client opens again, and for a peer that
+    /// is not connected or too busy. For [`Error::Connect`], see [`ConnectError::is_retryable`].
+    /// Before you repeat a call that changes data, also check [`may_have_run`](Self::may_have_run).
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Timeout(_) => true,
@@ -185,10 +185,10 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns whether the method may have run although no result arrived.
+    /// Returns whether the method may have run although the caller got no result.
     ///
-    /// False only if the method certainly did not run: the request was rejected, was never sent, or
-    /// could not be encoded.
+    /// Returns false only if the method certainly did not run. This is the case if the request was
+    /// rejected, was never sent, or could not be encoded.
     pub fn may_have_run(&self) -> bool {
         match self {
             Error::Service(_) | Error::Remote(_) => true,
@@ -199,7 +199,8 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns the variant without its content. Metrics and spans use it as the label `outcome`.
+    /// Returns the kind of the error: its variant without the content. Metrics and spans use the
+    /// kind as the label `outcome`.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Service(_) => ErrorKind::Service,
@@ -213,8 +214,8 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns whether another client may provide the service, because the peer is not connected or
-    /// lacks the called service or method.
+    /// Returns whether it is useful to look up the service again at another client. This is the
+    /// case if the peer is not connected, or if the peer lacks the called service or method.
     pub(crate) fn is_about_a_stale_address(&self) -> bool {
         match self {
             Error::Rejected(refusal) => matches!(
@@ -228,11 +229,11 @@ impl<E> Error<E> {
         }
     }
 
-    /// Converts the error to one with another error type.
+    /// Converts this error to an error with another error type.
     ///
-    /// [`Error::Service`] becomes [`Error::Remote`] with the message of the error and an empty
-    /// [`CallSite`]. The other variants keep their content. Use it with `?` in a method that calls
-    /// a service with another error type.
+    /// [`Error::Service`] becomes [`Error::Remote`] with the message of the contained error and an
+    /// empty [`CallSite`]. The other variants keep their content. If a method calls a service with
+    /// another error type, the method can use this function with `?`.
     pub fn untyped<F>(self) -> Error<F>
     where
         E: fmt::Display,
@@ -259,8 +260,8 @@ impl<E> Error<E> {
 }
 
 impl<E: fmt::Display> Error<E> {
-    /// Returns the message with all causes. Peers receive only this message, so the causes would
-    /// otherwise be lost.
+    /// Returns the message of this error, followed by the messages of all causes. Peers receive
+    /// only this string, so the causes would otherwise be lost.
     pub(crate) fn text_with_causes(&self) -> String {
         match self {
             Error::Disconnected(error) => report(error),
@@ -276,8 +277,8 @@ impl<E: fmt::Display> Error<E> {
 }
 
 impl Error {
-    /// Converts the error of a method without an error type to an error with the type `E`. No
-    /// information is lost, because an [`Error::Service`] of [`Infallible`] cannot exist.
+    /// Converts the error of a method that has no error type to an error with the type `E`. The
+    /// conversion loses no information, because [`Error::Service`] cannot exist for [`Infallible`].
     #[must_use]
     pub fn widen<E>(self) -> Error<E> {
         match self {
@@ -297,9 +298,10 @@ impl<E> From<ConnectError> for Error<E> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallSite {
-    /// `service.method`, as the caller wrote it. Empty if the error belongs to no method.
+    /// `service.method`, as the caller wrote it. Empty if the error does not belong to a method.
     pub method: String,
-    /// Address `workspace/client` of the peer that provides the service. Empty if unknown.
+    /// Address `workspace/client` of the peer that provides the service. Empty if the address is
+    /// unknown.
     pub peer: String,
 }
 

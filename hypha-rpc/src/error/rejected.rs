@@ -1,17 +1,17 @@
-//! Requests that were rejected before their method ran.
+//! Error of a request that was rejected before the method ran.
 
 use super::CallSite;
 
-/// The peer or the server rejected the request before its method ran.
+/// The peer or the server rejected the request before the called method ran.
 ///
-/// Retryable if [`RejectKind::is_retryable`] is true.
+/// The error is retryable if [`RejectKind::is_retryable`] returns true.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("{call}: {message}")]
 pub struct Rejection {
     /// Reason as an enum.
     pub kind: RejectKind,
-    /// Reason as a message of the peer or server that rejected the request.
+    /// Reason as a message. The peer or the server that rejected the request sent the message.
     pub message: String,
     /// Call that was rejected.
     pub call: CallSite,
@@ -21,23 +21,28 @@ pub struct Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectKind {
-    /// No service has this id. Check the id, and whether the provider of the service is connected.
+    /// No service has this id. Check the id, and check whether the provider of the service is
+    /// connected.
     UnknownService,
-    /// The service has no such method, or no longer has it.
+    /// The service does not have this method, or has removed the method.
     UnknownMethod,
-    /// Arguments are missing, unknown, too many or of a wrong type. The message names them.
+    /// The arguments of the call are wrong: an argument is missing, unknown or of a wrong type, or
+    /// there are too many arguments. The message names the wrong arguments.
     InvalidArguments,
     /// The caller has no permission for the request. Use another token, or change the visibility of
     /// the service.
     PermissionDenied,
-    /// The addressed client is not connected. Retryable: it may reconnect.
+    /// The addressed client is not connected. The error is retryable, because the client may
+    /// reconnect.
     PeerNotConnected,
-    /// The function was released, or the call that it belonged to has ended. Get a new function.
+    /// The function was released, or the call in which the function was an argument has ended. Get
+    /// a new function.
     Expired,
     /// More than one service matches the query. Specify the client in the id, or set a selection
     /// mode.
     Ambiguous,
-    /// The peer has too many calls in progress, or is disconnecting. Retryable after a pause.
+    /// The peer has too many calls in progress, or the peer is disconnecting. The error is
+    /// retryable after a pause.
     Busy,
 }
 
@@ -48,7 +53,8 @@ impl RejectKind {
         matches!(self, RejectKind::PeerNotConnected | RejectKind::Busy)
     }
 
-    /// Returns the name that Rust peers send for this kind (`_rname`). Other peers ignore it.
+    /// Returns the name of this kind that Rust peers send in `_rname`. Peers in other languages
+    /// ignore the name.
     pub(crate) fn wire_name(self) -> &'static str {
         match self {
             RejectKind::UnknownService => "hypha.UnknownService",
@@ -77,10 +83,10 @@ impl RejectKind {
         .find(|kind| kind.wire_name() == name)
     }
 
-    /// Derives the kind from the fixed messages of Python and JavaScript peers
-    /// (`docs/protocol/02-messages.md#s7`, `#s8`), which send no name. Most messages must also name
-    /// the called method. Otherwise an exception of the method, whose message may begin with the
-    /// same words, would count as a rejection.
+    /// Determines the kind from the message. Python and JavaScript peers send no name, but their
+    /// messages are fixed (`docs/protocol/02-messages.md#s7`, `#s8`). Most of these messages must
+    /// also contain the name of the called method. Otherwise, an exception in the method would
+    /// count as a rejection if its message began with the same words.
     pub(super) fn from_text(message: &str, call: &CallSite) -> Option<Self> {
         let of_call = message.contains(&format!(":services.{}", call.method));
         let built_in = call.method.starts_with("built-in.");

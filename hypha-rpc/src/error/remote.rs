@@ -1,50 +1,52 @@
-//! Errors raised by the called method, and the conversion of received errors to [`Error`].
+//! Defines the error of a method that failed, and converts received errors to [`Error`].
 
 use hypha_wire::{Value, WireError};
 
 use super::cause::RemoteCause;
 use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 
-/// Error raised by the called method that does not have the contract's error type
+/// Error of a called method that is not of the error type in the contract
 /// (`docs/protocol/02-messages.md#s8`).
 ///
-/// [`source`](std::error::Error::source) is the chain of causes sent by a Rust peer.
+/// [`source`](std::error::Error::source) returns the causes that a Rust peer sent.
 /// [`trace`](Self::trace) contains the same causes as a string. Peers in other languages send only
 /// the trace.
 ///
-/// The method has run, at least in part. Not retryable, because the method itself failed.
+/// The method has run, at least in part. The error is not retryable, because the method itself has
+/// failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("{call}: {}{message}", class.as_ref().or(name.as_ref()).map(|c| format!("{c}: ")).unwrap_or_default())]
 pub struct RemoteError {
-    /// Message, without the class and the trace.
+    /// Message of the error, without the class and the trace.
     pub message: String,
     /// Class of the exception, such as `ValueError`, `TypeError` or `Error`, if the peer sent it.
     pub class: Option<String>,
     /// Name of a typed error of a Rust peer, such as `CalcError.TooLarge`.
     pub name: Option<String>,
-    /// Stack trace of the peer. Empty if the peer sent none. Rust peers send stack frames only from
-    /// services that [allow it](crate::Service::send_backtraces).
+    /// Stack trace that the peer sent. Empty if the peer sent none. A Rust peer sends stack frames
+    /// only if the called service [allows it](crate::Service::send_backtraces).
     pub trace: String,
     /// Content of a typed error of a Rust peer. Decode it with [`Value::decode_as`].
     pub data: Option<Value>,
     /// Call that failed.
     pub call: CallSite,
-    /// Causes sent by a Rust peer.
+    /// Causes that a Rust peer sent.
     #[source]
     pub(super) cause: Option<Box<RemoteCause>>,
 }
 
-/// Converts the argument of a `reject` message to the caller's error. Tries a rejection first, then
-/// the contract's own error, then a [`RemoteError`].
+/// Converts the argument of a `reject` message to the error that the caller gets. First checks
+/// whether the argument is a rejection. Then tries to decode the error type of the contract. If
+/// both fail, returns a [`RemoteError`].
 pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Error<E> {
     let (class, message) = class::split(&error, &[]);
     let kind = match &error.name {
         Some(name) => RejectKind::from_wire_name(name),
         None => RejectKind::from_text(&message, &call),
     };
-    // Check for rejections first: the method did not run, but an error type with an `other` variant
-    // would match every error.
+    // Check for rejections first, because the method did not run in this case. An error type with
+    // an `other` variant would match every error, including rejections.
     if let Some(kind) = kind {
         return Error::Rejected(Rejection {
             kind,

@@ -1,4 +1,5 @@
-//! Error types of methods, and their conversion to and from the error on the wire.
+//! Defines the error types of methods, and converts errors to and from the form in which they are
+//! sent.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::convert::Infallible;
@@ -13,11 +14,12 @@ use super::cause::{RemoteCause, caused_by};
 
 /// Error type of a service method.
 ///
-/// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError). Callers in Rust then get
-/// the value as [`Error::Service`]. Types with only a message (`String`, `anyhow::Error`, `Box<dyn
-/// Error + Send + Sync>`, `std::io::Error`) arrive as [`Error::Remote`]. The last three also send
-/// their causes, as strings. [`Error`] implements this trait too, so a method can return the error
-/// of another service with `?`.
+/// Derive this trait with [`#[derive(RemoteError)]`](derive@crate::RemoteError). A caller in Rust
+/// then gets the value in [`Error::Service`]. The types `String`, `anyhow::Error`, `Box<dyn Error +
+/// Send + Sync>` and `std::io::Error` implement this trait as well. Only the message of such an
+/// error is sent, and the caller gets [`Error::Remote`]. For the last three types, the causes are
+/// sent too, as strings. [`Error`] also implements this trait, so a method can return the error of
+/// another service with `?`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a service method",
     label = "this error cannot be sent to callers",
@@ -27,11 +29,13 @@ pub trait ServiceError: Sized {
     /// Converts the error to the form that is sent. The [`backtrace`](WireError::backtrace) is sent
     /// only if the service [allows it](crate::Service::send_backtraces).
     fn to_wire(self) -> WireError;
-    /// Converts a received error to this type. Returns `None` if it is another error.
+    /// Converts a received error to this type. Returns `None` if the received error has another
+    /// type.
     fn from_wire(error: &WireError) -> Option<Self>;
 
-    /// Returns the schema of the data of the error, or `None` if the error cannot occur or schemas
-    /// leave it out. The default describes a string, for errors that have only a message.
+    /// Returns the schema of the data in the error. Returns `None` if the error cannot occur, or if
+    /// the error does not appear in schemas. The default implementation describes a string, for
+    /// errors that have only a message.
     #[doc(hidden)]
     #[must_use]
     fn describe(_: &mut SchemaGenerator) -> Option<Schema> {
@@ -51,9 +55,9 @@ impl ServiceError for Infallible {
     }
 }
 
-/// Forwards the error of another service. The caller receives each variant as [`Error::Remote`].
-/// The causes of an [`Error::Remote`] are sent as a list. The messages of the other variants
-/// include their causes.
+/// Sends the error of another service to the caller. The caller receives each variant as
+/// [`Error::Remote`]. For an [`Error::Remote`], the causes are sent as a list. For other variants,
+/// the message includes the causes.
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {
@@ -62,8 +66,9 @@ impl<E: fmt::Display> ServiceError for Error<E> {
                     Some(class) => format!("{class}: {}", error.message),
                     None => error.message,
                 });
-                // The trace may contain stack frames, which the peer sent only to this program. As
-                // a backtrace, they are sent only if this service allows it.
+                // The trace may contain stack frames that the peer sent only to this program. Send
+                // the trace as a backtrace, so that callers receive it only if this service allows
+                // it.
                 wire.backtrace = Some(error.trace)
                     .filter(|trace| !trace.is_empty())
                     .map(Into::into);
@@ -80,8 +85,8 @@ impl<E: fmt::Display> ServiceError for Error<E> {
     }
 }
 
-/// Returns an error with `message` and the chain of causes that starts with `cause`. The trace
-/// contains the causes too, because clients in other languages read only the trace.
+/// Returns an error with `message` and a chain of causes. `cause` is the first cause. The trace
+/// also contains the causes, because clients in other languages read only the trace.
 fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> WireError {
     let chain = std::iter::successors(cause, |&cause| cause.source());
     let causes: Vec<String> = chain.map(ToString::to_string).collect();

@@ -7,17 +7,17 @@ use super::CallSite;
 
 /// The call exceeded its idle timeout or its total timeout.
 ///
-/// Retryable. If [`sent`](Self::sent) is true, the method may have run or may still be running. A
-/// method in Rust is notified through its cancellation token. Methods in other languages run to
-/// completion.
+/// The error is retryable. If [`sent`](Self::sent) is true, the method may have run or may still be
+/// running. The cancellation token of a method in Rust is cancelled. A method in another language
+/// runs to completion.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeout {
-    /// Timeout that was exceeded.
+    /// The timeout that was exceeded.
     pub kind: TimeoutKind,
-    /// Value of the exceeded timeout.
+    /// Duration of the exceeded timeout.
     pub limit: Duration,
-    /// True if the request was sent, so that the method may have run.
+    /// Whether the request was sent. If true, the method may have run.
     pub sent: bool,
     /// Call that timed out.
     pub call: CallSite,
@@ -27,11 +27,12 @@ pub struct Timeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// The idle timeout: neither a heartbeat nor a response arrived for this time
-    /// (`docs/protocol/02-messages.md#s6`). Set with
+    /// Idle timeout. No heartbeat and no response arrived for this time
+    /// (`docs/protocol/02-messages.md#s6`). Set the idle timeout with
     /// [`Call::idle_timeout`](crate::Call::idle_timeout).
     Idle,
-    /// The total timeout of the call. Set with [`Call::timeout`](crate::Call::timeout).
+    /// Total timeout of the call. Set the total timeout with
+    /// [`Call::timeout`](crate::Call::timeout).
     Total,
 }
 

@@ -1,8 +1,8 @@
-//! Serialization of [`Error`], so that it can be a field of a contract's error: `#[from]
+//! Serializes [`Error`]. So the error type of a contract can contain an [`Error`] with `#[from]
 //! hypha_rpc::Error`.
 //!
-//! Every variant is deserialized as [`Error::Remote`], with its message, class and causes: for the
-//! next caller, the failed call was a call of another program.
+//! Every variant is deserialized as [`Error::Remote`] with the same message, class and causes. The
+//! reason is that for the next caller, the failed call was made by another program.
 
 use std::error::Error as _;
 
@@ -40,7 +40,7 @@ impl Serialize for Error {
             peer: String::new(),
             causes: causes.map(ToString::to_string).collect(),
         };
-        // Omit the trace, because it may contain stack frames of this program.
+        // Omit the trace, because the trace may contain stack frames of this program.
         if let Error::Remote(error) = self {
             serialized.message.clone_from(&error.message);
             serialized.class.clone_from(&error.class);

@@ -1,4 +1,5 @@
-//! Sources of this program's files, and the functions through which peers use them.
+//! Wraps the readers, writers and files of this program, and creates the functions through which
+//! peers use them.
 
 use std::io::{self, SeekFrom};
 use std::pin::Pin;
@@ -25,7 +26,8 @@ const LARGEST_READ: usize = 512 << 20;
 
 /// Reader, writer or file that backs a [`RemoteFile`](super::RemoteFile) of this program.
 pub(super) trait Source: Send {
-    /// Appends at most `most` bytes. Returns the number of appended bytes, 0 at the end.
+    /// Appends at most `most` bytes to the buffer. Returns the number of appended bytes, or 0 at
+    /// the end of the file.
     fn read<'a>(
         &'a mut self,
         _into: &'a mut BytesMut,
@@ -57,7 +59,7 @@ fn refused<'a, T: Send + 'a>(what: &str) -> BoxFuture<'a, io::Result<T>> {
     async move { Err(error) }.boxed()
 }
 
-/// Operations that a kind of source supports.
+/// Lists the operations that a kind of source supports.
 pub(super) trait Abilities {
     const READ: bool = false;
     const SEEK: bool = false;
@@ -143,8 +145,8 @@ impl<T> Abilities for Whole<T> {
     const WRITE: bool = true;
 }
 
-/// A source, or `None` after it was closed. Each operation holds the lock, so that concurrent calls
-/// of its functions run one after the other.
+/// A source, or `None` after the source was closed. Each operation holds the lock, so concurrent
+/// operations of peers run one after the other.
 struct Shared {
     source: Mutex<Option<Box<dyn Source>>>,
     monitor: Arc<Monitor>,
@@ -156,8 +158,8 @@ impl Shared {
     }
 }
 
-/// Returns the object that represents a source for receivers. Its functions report the transferred
-/// bytes to `monitor`.
+/// Returns an object whose functions read, write and close the source. The receiver of the file
+/// calls these functions. The functions report the number of transferred bytes to `monitor`.
 pub(super) fn members<S: Source + Abilities + 'static>(source: S, monitor: &Arc<Monitor>) -> Map {
     let source = Arc::new(Shared {
         source: Mutex::new(Some(Box::new(source))),
@@ -235,7 +237,7 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S, monitor: &Arc<
 
 type Run = for<'a> fn(&'a Shared, &'a IncomingCall) -> BoxFuture<'a, Result<Args, WireError>>;
 
-/// Converts an I/O error for peers. The trace names the Python class of the error.
+/// Converts an I/O error to an error for peers. The trace names the Python class of the error.
 fn failed(error: io::Error) -> WireError {
     let message = error.to_string();
     let trace = format!("{}: {message}\n", class(error.kind()));
@@ -261,8 +263,8 @@ async fn read(shared: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let mut data = BytesMut::new();
     while data.len() < most {
         let next = (most - data.len()).min(PIECE);
-        // Reserve memory piece by piece, because the requested size may be much larger than the
-        // file.
+        // Reserve memory piece by piece, because a peer may request much more data than the file
+        // contains.
         data.reserve(next);
         if source.read(&mut data, next).await.map_err(failed)? == 0 {
             break;
@@ -323,7 +325,8 @@ async fn flush(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> 
     call.reply(&())
 }
 
-/// Closes the source and drops it, even if closing fails. Does nothing for a closed file.
+/// Closes and drops the source. Drops the source even if closing fails. Does nothing if the source
+/// is already closed.
 async fn close(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     if let Some(mut source) = source.lock().await.take() {
