@@ -1,7 +1,8 @@
-//! Testing services without a server (feature `testing`).
+//! Runs services in the process of a test, without a server (feature `testing`).
 //!
-//! [`in_process`] returns the typed proxy of a service in the same process. A test then calls the
-//! service like any client, but needs neither a port nor a running server.
+//! [`in_process`] returns a typed proxy of a service that runs in the same process. A test calls
+//! the service through this proxy like any other client, but needs neither a port nor a running
+//! server.
 //!
 //! # Examples
 //!
@@ -51,15 +52,15 @@ use hypha_wire::{
 /// the same limit.
 const CAPACITY: usize = 1024;
 
-/// Workspace of the service, and of the caller unless the test sets another workspace.
+/// Workspace of the service. The caller is in the same workspace unless the test sets another one.
 const WORKSPACE: &str = "test";
 
 /// Serves `service` in this process and connects its typed proxy, without a server or a network.
 ///
 /// Encoding, checks of arguments and permissions, heartbeats, chunks, callbacks, streams and the
-/// caller's [`Context`](crate::Context) work as with a server. With tokio's paused clock
-/// (`start_paused = true`), timeouts elapse immediately. The service ends when the proxy, all its
-/// clones, and all values received through it are dropped.
+/// caller's [`Context`](crate::Context) work in the same way as with a server. If the test pauses
+/// tokio's clock (`start_paused = true`), timeouts elapse immediately. The service ends when the
+/// proxy, all clones of the proxy, and all values received through the proxy are dropped.
 ///
 /// # Errors
 ///
@@ -72,7 +73,7 @@ const WORKSPACE: &str = "test";
 ///
 /// # Examples
 ///
-/// A call from another workspace by a user with a role:
+/// In this example, a user with a role calls the service from another workspace:
 ///
 /// ```
 /// use hypha_rpc::workspace::UserInfo;
@@ -111,8 +112,8 @@ pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
     }
 }
 
-/// Service to serve in this process, with the settings of its caller. Awaiting this value starts
-/// the service and returns its proxy. Returned by [`in_process`].
+/// Service to run in this process, and the settings of the client that calls it. Awaiting this
+/// value starts the service and returns its proxy. Returned by [`in_process`].
 #[must_use = "the service begins when this is awaited"]
 #[derive(Debug)]
 pub struct InProcess<S> {
@@ -132,15 +133,15 @@ impl<S> InProcess<S> {
 
     /// Sets the caller's workspace. Default: the workspace of the service, `test`.
     ///
-    /// The caller can use a service in another workspace only if its visibility is `unlisted` or
-    /// `public`.
+    /// A caller in another workspace can use the service only if the visibility of the service is
+    /// `unlisted` or `public`.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = workspace.into();
         self
     }
 
-    /// Changes the settings of the provider and of the caller, for example to test a limit.
-    /// Default: [`Settings::in_process`].
+    /// Changes the settings of the client that provides the service and of the client that calls
+    /// it. A test can, for example, set a lower limit. Default: [`Settings::in_process`].
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
@@ -190,13 +191,13 @@ where
     }
 }
 
-/// The server's end of the link to one client. Contains the data that a server writes into the
-/// messages of that client.
+/// The server's end of the link to one client. Also contains the data that the server adds to each
+/// message of that client.
 struct Side {
     link: MemoryLink,
     /// Absolute address, `workspace/client`.
     address: String,
-    /// The user, encoded once for all messages.
+    /// The user of the client, encoded once for all messages.
     user: Vec<u8>,
 }
 
@@ -210,7 +211,8 @@ impl Side {
     }
 
     /// Adds the fields that a server adds to a message of this client. Returns the receiver and the
-    /// new message, or `None` if the frame is not a message or has no receiver.
+    /// new message. Returns `None` if the frame is not a message, or if the message has no
+    /// receiver.
     fn stamp(&self, frame: Frame) -> Option<(String, Frame)> {
         let Frame::Binary(data) = frame else {
             return None;
@@ -228,10 +230,10 @@ impl Side {
     }
 }
 
-/// Forwards messages like a server, until one of the clients closes its link.
+/// Forwards messages between both clients like a server, until one of the clients closes its link.
 ///
-/// `_service` is the provider's only handle. Holding the handle keeps the provider connected while
-/// this task runs.
+/// `_service` is the only handle of the client that provides the service. Owning this handle keeps
+/// that client connected while this task runs.
 async fn carry(mut caller: Side, mut host: Side, _service: Client) {
     loop {
         let (from_caller, frame) = tokio::select! {
@@ -239,7 +241,8 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             frame = host.link.next() => (false, frame),
         };
         let Some(Ok(frame)) = frame else { break };
-        // After its close frame, the client waits until this end of the link is dropped.
+        // After a client has sent its close frame, the client waits until this end of its link is
+        // dropped, so stop forwarding.
         if matches!(frame, Frame::Close(_)) {
             break;
         }
@@ -256,8 +259,9 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             }
         }
     }
-    // A server sends this event when a client disconnects. Without the event, the provider would
-    // keep the streams and functions of the caller until they expire.
+    // Send the event that a server sends when a client disconnects. Without this event, the client
+    // that provides the service would keep the streams and functions of the caller until they
+    // expire.
     let (workspace, id) = split_address(&caller.address).unwrap_or_default();
     let data = Map::from_iter([
         ("id".to_owned(), Value::from(id)),
@@ -269,7 +273,8 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
         ("data".to_owned(), Value::Map(data)),
     ]);
     if let Ok(event) = to_vec(&event) {
-        // An error means that the provider closed its link first, so nothing is left to release.
+        // Sending fails if the client that provides the service has closed its link first. That
+        // client then holds nothing that must be released.
         let _ = host.link.send(Frame::Binary(event.into())).await;
     }
 }

@@ -1,8 +1,9 @@
-//! HTTP applications in the workspace: an axum `Router`, or any `tower::Service` of HTTP requests
-//! (feature `web`).
+//! Serves an HTTP application through the Hypha server: an axum `Router`, or any `tower::Service`
+//! for HTTP requests (feature `web`).
 //!
-//! The server passes requests below `/<workspace>/apps/<id>/` to the application and streams its
-//! responses back (`docs/protocol/05-http-transport.md#sb7`). The program needs no open port.
+//! The server passes requests below `/<workspace>/apps/<id>/` to the application, and streams the
+//! application's responses to the HTTP client (`docs/protocol/05-http-transport.md#sb7`). The
+//! program needs no open port.
 //!
 //! ```no_run
 //! # use hypha_rpc::prelude::*;
@@ -41,8 +42,8 @@ use crate::service::{Context, IncomingCall, Method, Service};
 use crate::workspace::Visibility;
 use hypha_wire::{Args, Binary, WireError};
 
-/// Time after the start of a response at which the service begins to wait for a disconnect of the
-/// HTTP client. Short responses do not need the extra call.
+/// Delay between the start of a response and the extra call that waits for the HTTP client's
+/// disconnect. A response that ends within this delay does not need the extra call.
 const WATCH_DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 
 /// Creates a service from an HTTP application. The service is public, so anyone who knows the
@@ -55,8 +56,8 @@ const WATCH_DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// If the application returns an error, the client gets a response with status 500 or 502. The
-/// error type of axum is `Infallible`.
+/// If the application returns an error, the HTTP client receives a response with status 500 or 502.
+/// An axum application cannot fail, because its error type is `Infallible`.
 pub fn app<A, B>(id: impl Into<String>, app: A) -> Service
 where
     A: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -94,7 +95,7 @@ struct Scope {
     headers: Vec<(Content, Content)>,
 }
 
-/// Bytes, which some servers send as a string.
+/// Bytes in a message. Some servers send a string instead of binary data.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Content {
@@ -117,7 +118,8 @@ impl Content {
     }
 }
 
-/// Message from the server: a piece of the request body, or the disconnect of the HTTP client.
+/// Message from the server. Contains a piece of the request body, or reports that the HTTP client
+/// has disconnected.
 #[derive(Deserialize)]
 struct Event {
     #[serde(rename = "type")]
@@ -128,7 +130,7 @@ struct Event {
     more_body: bool,
 }
 
-/// Message to the server.
+/// Message to the server, which contains a part of the response.
 #[derive(Serialize)]
 #[serde(tag = "type")]
 enum Message {
@@ -141,10 +143,12 @@ enum Message {
     Body { body: Binary, more_body: bool },
 }
 
-/// Body of a request to an [`app`]. Fetches pieces from the server as the application reads them.
+/// Body of a request to an [`app`]. Fetches the next piece from the server when the application
+/// reads the body.
 pub struct Body {
     pieces: BoxStream<'static, io::Result<Bytes>>,
-    /// Dropped with the body, so that `serve` learns that the application no longer reads it.
+    /// Dropped together with the body. The drop tells `serve` that the application no longer reads
+    /// the body.
     _unread: oneshot::Sender<()>,
 }
 
@@ -226,8 +230,8 @@ where
     let response = app.call(request).await.map_err(failed)?;
     let gone = async {
         crate::runtime::sleep(WATCH_DISCONNECT_AFTER).await;
-        // Until the body is dropped, the application itself receives the events, so wait for the
-        // drop.
+        // Wait until the body is dropped, because the body receives the messages of the server
+        // until then.
         let _ = read.await;
         has_left(&receive).await;
     };
@@ -288,7 +292,7 @@ fn request(scope: Scope, context: &Context, body: Body) -> Result<Request<Body>,
     Ok(request)
 }
 
-/// Sends the response, and each piece of its body as soon as the application produces it.
+/// Sends the response. Sends each piece of the body as soon as the application produces the piece.
 async fn respond<B>(response: Response<B>, send: &Function) -> Result<(), String>
 where
     B: http_body::Body + Send + 'static,

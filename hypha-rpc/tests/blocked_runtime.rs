@@ -1,4 +1,4 @@
-//! Tests handlers that block the worker threads of their runtime.
+//! Tests that a client still responds when handlers block the worker threads of its runtime.
 #![allow(
     clippy::unwrap_used,
     reason = "everything that fails here fails the test"
@@ -23,10 +23,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
-/// Time for which a handler blocks.
+/// Duration for which the method `block` blocks its thread.
 const BLOCKED: Duration = Duration::from_millis(1200);
 
-/// Minimum heartbeat interval of callees.
+/// Heartbeat interval in seconds: the shortest interval that a callee accepts.
 const INTERVAL: f64 = 0.1;
 
 /// Collects the log output.
@@ -75,10 +75,10 @@ fn service(id: &str) -> Service {
         }))
 }
 
-/// Time after which a blocking method is reported.
+/// Time after which the client reports a handler that blocks its thread.
 const WARNING: Duration = Duration::from_millis(400);
 
-/// Peer at the other end of the client's link. Runs on a separate runtime.
+/// The peer at the other end of the client's link. The peer runs on a separate runtime.
 struct Peer {
     id: &'static str,
     send: mpsc::UnboundedSender<Bytes>,
@@ -131,7 +131,8 @@ impl Peer {
         answer.expect("no other method runs");
     }
 
-    /// Returns the methods of received messages up to and including `last`, with the time of each.
+    /// Receives messages until a call of the method `last` arrives. Returns the method of each
+    /// message, and the time at which it arrived.
     async fn received(&mut self, last: &str) -> Vec<(String, Duration)> {
         let begin = Instant::now();
         let mut all = Vec::new();
@@ -145,7 +146,8 @@ impl Peer {
         panic!("the link ended: {all:?}");
     }
 
-    /// Receives until the blocked handler responds, and asserts that heartbeats arrived meanwhile.
+    /// Receives messages until the blocked handler responds. Asserts that heartbeats arrived while
+    /// the handler was blocked.
     async fn assert_heartbeats_while_blocked(&mut self) {
         let came = self.received("block.resolve").await;
         let beats = came.iter().filter(|(m, _)| m == "block.heartbeat").count();
@@ -156,7 +158,7 @@ impl Peer {
     }
 }
 
-/// Acts as the server of a WebSocket: performs the handshake, and accepts every manager request.
+/// Acts as a WebSocket server: performs the handshake, and accepts every request to the manager.
 async fn accept<S>(id: &'static str, socket: S) -> Peer
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -228,7 +230,7 @@ where
     }
 }
 
-/// Program with a runtime and a client.
+/// A client, running on its own runtime.
 struct Program {
     client: Client,
     _stop: mpsc::Sender<()>,
@@ -276,7 +278,8 @@ async fn connect(id: &'static str, url: String) -> Client {
     client
 }
 
-/// Asserts that `blocked` handlers were reported, in the statistics and in the log.
+/// Asserts that the number of blocked handlers in the statistics is `blocked`, and that the log
+/// reports these handlers.
 fn assert_reported(id: &str, stats: Stats, blocked: u64) {
     assert_eq!(stats.blocked_handlers, blocked, "{stats:?}");
     assert!(stats.stalls >= 1, "{stats:?}");
@@ -285,9 +288,9 @@ fn assert_reported(id: &str, stats: Stats, blocked: u64) {
     assert!(log.has(&format!("`{id}.block` blocked its thread for")));
 }
 
-/// Blocks first one worker, then both workers.
+/// Blocks one worker thread first, and both worker threads afterwards.
 async fn block_workers(peer: &mut Peer) {
-    // One of two workers is blocked. The other worker must still run methods.
+    // Only one of the two worker threads is blocked. The other thread must still run methods.
     peer.call("block");
     tokio::time::sleep(Duration::from_millis(50)).await;
     for _ in 0..3 {
@@ -296,11 +299,11 @@ async fn block_workers(peer: &mut Peer) {
         assert!(asked.elapsed() < BLOCKED / 3, "{:?}", asked.elapsed());
     }
     peer.received("block.resolve").await;
-    // Both workers are blocked. Heartbeats must continue.
+    // Both worker threads are blocked. The client must still send heartbeats.
     peer.call("block");
     peer.call("block");
     peer.assert_heartbeats_while_blocked().await;
-    // The connection is back on its own runtime, and works.
+    // The connection has moved back to its own runtime, and still works.
     peer.received("block.resolve").await;
     tokio::time::sleep(Duration::from_millis(150)).await;
     peer.quick().await;
@@ -334,7 +337,8 @@ fn blocked_handlers_stop_neither_heartbeats_nor_other_methods() {
     });
 }
 
-/// Starts a program that connects to this test over TCP. Returns it with the accepted socket.
+/// Starts a program that connects to this test over TCP. Returns the program and the accepted
+/// socket.
 async fn over_tcp(id: &'static str, scheme: &str, runtime: Runtime) -> (Starting, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("{scheme}://{}/ws", listener.local_addr().unwrap());
@@ -393,7 +397,7 @@ fn a_blocked_handler_on_the_only_thread_sends_heartbeats() {
         for _ in 0..2 {
             peer.call("block");
             peer.assert_heartbeats_while_blocked().await;
-            // The connection is back on its own runtime, and works.
+            // The connection has moved back to its own runtime, and still works.
             tokio::time::sleep(Duration::from_millis(150)).await;
             peer.quick().await;
         }

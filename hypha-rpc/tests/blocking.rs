@@ -94,7 +94,7 @@ impl Desk for Plain {
     fn each(&self, numbers: Vec<u32>, run: Callback<u32, u32, String>) -> Result<u32, String> {
         let mut sum = 0;
         for number in numbers {
-            // The service calls the caller back, and waits for the result.
+            // The service calls a function of the caller, and waits for the result.
             sum += run.call(number).wait().map_err(|e| e.to_string())?;
         }
         Ok(sum)
@@ -176,7 +176,7 @@ fn calls_wait_for_their_results() {
 fn blocking_methods_run_on_blocking_threads() {
     let (desk, gate) = desk();
     assert_eq!(desk.thread().wait().unwrap(), "hypha-blocking");
-    // More blocked methods than the runtime has worker threads.
+    // Block more methods than the runtime has worker threads.
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let desk = desk.clone();
@@ -238,7 +238,7 @@ fn calls_of_a_blocking_callback_keep_their_order() {
         }
         let _ = seen.send(number);
     });
-    /// Calls `to` this many times without waiting for responses.
+    /// Calls the callback `to` the given number of times without waiting for responses.
     struct Sender(u32);
 
     #[hypha_service]
@@ -360,7 +360,7 @@ async fn a_wait_on_a_thread_of_a_runtime_is_an_error() {
         "`wait` of desk.divide would block a thread of a tokio runtime: use `.await` there, or run \
          it in `tokio::task::spawn_blocking`"
     );
-    // The asynchronous counterpart works with the same proxy.
+    // An asynchronous call still works with the same proxy.
     assert_eq!(desk.divide(1.0, 4.0).await.unwrap(), 0.25);
     let error = in_process(CounterService::new(Calls::default())).wait();
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);

@@ -1,7 +1,7 @@
-//! Tests a contract from end to end: service and proxy are generated from one trait, and connected
-//! in memory.
+//! Tests a contract from end to end. The service and the proxy are generated from one trait, and
+//! connected in memory.
 
-// Contracts may elide lifetimes, and methods need not use `self`.
+// The tests contain contracts that elide lifetimes, and methods that do not use `self`.
 #![allow(elided_lifetimes_in_paths, clippy::unused_self)]
 
 use std::borrow::Cow;
@@ -196,7 +196,7 @@ fn clients() -> (Client, Client) {
     (left, right)
 }
 
-/// Returns the provider's client, and the service and proxy of the other client.
+/// Returns the client that provides the service, and the service and its proxy at the other client.
 async fn connected() -> (Client, RemoteService, SamplerProxy) {
     let (left, right) = clients();
     let service = left
@@ -319,8 +319,8 @@ async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
         .await?;
     assert_eq!(joined.as_deref(), Some("97-98"));
 
-    // A missing argument gets its default. Nil is a separate value, which the proxy sends for
-    // `None`.
+    // The service uses the default for an omitted argument. Nil is a value of its own, which the
+    // proxy sends for `None`.
     let absent: Option<u32> = remote.call("maybe", hypha_rpc::args!()).await?;
     assert_eq!(absent, Some(7));
     assert_eq!(proxy.maybe(None).await?, None);
@@ -425,7 +425,7 @@ async fn the_service_is_described_to_peers() {
         schema("double")["parameters"]["properties"]["data"],
         json!({"type": "string", "format": "binary"})
     );
-    // Defaults that JSON cannot represent are omitted.
+    // The schema omits defaults that JSON cannot represent.
     assert_eq!(
         schema("double")["parameters"],
         json!({

@@ -1,5 +1,5 @@
-//! Tests `bytes::Bytes` in contracts: it is sent and described like `Binary`, and not copied if it
-//! is the whole argument or result.
+//! Tests `bytes::Bytes` in contracts. Such values are sent and described like `Binary`. They are
+//! not copied if they are the whole argument or result.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -111,7 +111,7 @@ async fn bytes_are_sent_in_all_positions() -> anyhow::Result<()> {
     let back = Callback::new(|data: Bytes| async move { data });
     assert_eq!(store.through(back, large.clone()).await?, large);
 
-    // Without the contract, a result decodes as `Bytes` or as `Binary`.
+    // A caller without the contract can decode the result as `Bytes` or as `Binary`.
     let service = store.service();
     let echoed: Bytes = service.call("echo", args!(large)).await?;
     assert_eq!(echoed, large);

@@ -1,7 +1,7 @@
-//! Tests that the memory of a client stays bounded when a peer calls faster than the client
+//! Tests that the memory of a client stays bounded when a peer sends calls faster than the client
 //! responds.
 //!
-//! This test has its own program, because it measures the memory of the whole program.
+//! This test is a separate program, because it measures the memory of the whole program.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -56,7 +56,7 @@ async fn wait_for_calls(client: &Client, link: &mut MemoryLink, calls: u64) -> S
             let _ = link.next().now_or_never();
             tokio::task::yield_now().await;
         }
-        // An accepted call starts its handler a moment after it is counted.
+        // The client counts an accepted call shortly before it starts the handler.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -80,7 +80,7 @@ async fn a_flood_of_calls_has_a_bound() {
 
     flood(&mut link, 10, 1 << 20).await;
     let before = peak();
-    // 2 GB in total: more than the client could store.
+    // These calls contain 2 GB in total, far more than the client may store.
     flood(&mut link, 2000, 1 << 20).await;
     let stats = wait_for_calls(&client, &mut link, 2010).await;
     let grown = peak() - before;
@@ -88,7 +88,7 @@ async fn a_flood_of_calls_has_a_bound() {
     assert!((20..=32).contains(&stats.running), "{stats:?}");
     assert_eq!(stats.refused_busy, 2010 - stats.running as u64);
 
-    // Small calls are limited by their number, not their bytes.
+    // The number of small calls is limited, rather than their total size.
     flood(&mut link, 30_000, 10).await;
     let stats = wait_for_calls(&client, &mut link, 32_010).await;
     let grown = peak() - before;

@@ -1,5 +1,6 @@
 //! Tests that generated code compiles in unfavorable surroundings: without the prelude, beside
-//! types with the same names, with a renamed crate, in a function body, with the strictest lints.
+//! types with the same names, with a renamed crate, in a function body, and with the strictest
+//! lints.
 
 #![deny(
     missing_docs,
@@ -11,8 +12,8 @@
 #![deny(clippy::all, clippy::pedantic)]
 #![allow(dead_code, missing_debug_implementations)]
 
-/// Serializable types. They are defined outside the modules without a prelude, because serde's
-/// derives need a prelude.
+/// Serializable types. They are not defined in the modules without a prelude, because the derives
+/// of serde need the prelude.
 pub mod plain {
     /// A type.
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -38,7 +39,8 @@ pub mod plain {
     }
 }
 
-/// User types with the names of types in the standard library and `hypha-rpc`.
+/// Types that a user could define, with the same names as types of the standard library and of
+/// `hypha-rpc`.
 #[no_implicit_prelude]
 pub mod shadows {
     pub use crate::plain::{Context, Error, T, Vec};
@@ -138,8 +140,8 @@ pub mod shadows {
     }
 }
 
-/// Constants and statics with the names of locals in generated code. A pattern with such a name
-/// would match the constant instead of binding a variable.
+/// Constants and statics that have the same names as local variables in generated code. A pattern
+/// with such a name would match the constant instead of binding a variable.
 #[allow(non_upper_case_globals)]
 pub mod constants {
     use hypha_rpc::prelude::*;
@@ -190,7 +192,7 @@ pub mod constants {
     }
 }
 
-/// Error types beside user types with the names of common types. The traits that other derives
+/// Error types beside user types that have the names of common types. The traits that other derives
 /// would implement are implemented by hand.
 pub mod errors {
     use crate::plain::Text;

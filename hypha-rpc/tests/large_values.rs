@@ -1,7 +1,7 @@
-//! Tests that a client rejects a value whose decoded form is far larger than its encoding, before
-//! it allocates that memory.
+//! Tests that a client rejects a value that would need far more memory than its encoding. The
+//! client must reject the value before it allocates that memory.
 //!
-//! This test has its own program, because it measures the memory of the whole program.
+//! This test is a separate program, because it measures the memory of the whole program.
 #![cfg(target_os = "linux")]
 
 use hypha_rpc::client::{Identity, Settings};
@@ -28,7 +28,8 @@ async fn a_list_of_nulls_is_refused_before_it_is_large() {
     let (a, b) = pair(64);
     let mut settings = Settings::in_process();
     if size < 64 << 20 {
-        // Turns off the limit on decoded values. The length of the message still limits the memory.
+        // Removes the limit on the memory of decoded values. The length of the message still limits
+        // that memory.
         settings.max_decoded_bytes = 0;
     }
     let a = Client::from_link(Box::new(a), Identity::new("ws", "a"), settings.clone());
@@ -51,7 +52,7 @@ async fn a_list_of_nulls_is_refused_before_it_is_large() {
     );
     let grown = memory("VmHWM:") - before;
     println!("{} MB for {} MB", grown >> 20, size >> 20);
-    // The sender, in the same program, also keeps the message, in a buffer that doubled its
-    // capacity whenever it was full.
+    // The sender runs in the same program, and also keeps the message. The sender's buffer may be
+    // twice as large as the message, because the buffer doubles its capacity when it is full.
     assert!(grown < 6 * size + (16 << 20), "{grown} for {size}");
 }

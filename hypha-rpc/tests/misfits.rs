@@ -1,7 +1,7 @@
-//! Tests that invalid arguments are rejected with a precise message for every enum and struct
-//! representation of serde, and that valid arguments are accepted.
+//! Tests that the client rejects invalid arguments with a precise message, and accepts valid
+//! arguments. The tests cover every representation of enums and structs in serde.
 
-// Most methods are called by name, as other clients do.
+// The tests call most methods by name, as clients in other languages do.
 #![allow(dead_code, missing_docs)]
 
 use std::collections::BTreeMap;

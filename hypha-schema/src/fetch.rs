@@ -1,4 +1,4 @@
-//! Descriptions of live services.
+//! Fetches the description of a running service.
 
 use std::collections::HashSet;
 
@@ -10,9 +10,11 @@ use crate::description::Description;
 use crate::tree;
 
 impl Description {
-    /// Fetches a service like [`Client::get_service`], and its record from the workspace manager.
+    /// Fetches the description of a service: the service itself, like [`Client::get_service`], and
+    /// the service's record from the workspace manager.
     ///
-    /// Takes two or more round trips. A function without a schema accepts and returns any value.
+    /// Takes two or more round trips. If a function has no schema, the description says that the
+    /// function accepts and returns any value.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,15 +27,15 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// Fails if the service cannot be fetched, for example because no service has this id or the
-    /// client has no permission. If only the record cannot be read, the service is described
-    /// without it.
+    /// Fails if the service cannot be fetched, for example because no service has this id, or
+    /// because the client has no permission. If only the record cannot be read, the description is
+    /// made without the record.
     pub async fn fetch(client: &Client, id: &str) -> Result<Description, Error> {
         let service = client.get_service(id).await?;
         let manager = client.manager().await?;
-        // The record also describes functions that have no schema of their own, and omits the
-        // context argument. Ignore errors, because some callers have permission to use a service
-        // but not to read its record.
+        // The record also describes functions that have no schema in the fetched service, and omits
+        // the context argument. Ignore errors, because a caller may have permission to use a
+        // service but no permission to read its record.
         let record = manager
             .get_service_info(service.id().to_owned(), None)
             .await;

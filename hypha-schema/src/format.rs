@@ -1,4 +1,4 @@
-//! Formats of descriptions, with their names.
+//! Lists the output formats of a description, with their names.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 /// Output format of a description.
 ///
-/// `Display` and `FromStr` use the lower-case name, such as `openapi`.
+/// `Display` writes the lower-case name of the format, such as `openapi`. `FromStr` parses this
+/// name.
 ///
 /// ```
 /// use hypha_schema::Format;
@@ -16,16 +17,16 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// List of functions for language models, see
+    /// List of functions for language models. See
     /// [`Description::functions`](crate::Description::functions).
     Json,
-    /// OpenAPI 3.1, see [`Description::openapi`](crate::Description::openapi).
+    /// OpenAPI 3.1. See [`Description::openapi`](crate::Description::openapi).
     OpenApi,
-    /// TypeScript declarations, see [`Description::typescript`](crate::Description::typescript).
+    /// TypeScript declarations. See [`Description::typescript`](crate::Description::typescript).
     TypeScript,
-    /// A Python stub file, see [`Description::python`](crate::Description::python).
+    /// A Python stub file. See [`Description::python`](crate::Description::python).
     Python,
-    /// A Rust contract, see [`Description::rust`](crate::Description::rust).
+    /// A Rust contract. See [`Description::rust`](crate::Description::rust).
     Rust,
 }
 

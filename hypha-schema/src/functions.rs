@@ -1,7 +1,8 @@
-//! Writes the list of functions for language models, as JSON.
+//! Writes a list of functions that language models can call, as JSON.
 //!
-//! Models accept only a subset of JSON Schema, and only some characters in names. So schemas are
-//! reduced to standard keywords, and each function contains all definitions that it refers to.
+//! Language models accept only a subset of JSON Schema, and only some characters in names.
+//! Therefore this module reduces schemas to standard keywords, and puts all definitions that a
+//! function needs into the function itself.
 
 use std::collections::HashMap;
 
@@ -30,8 +31,8 @@ pub(crate) fn write(model: &Model) -> Json {
                     '_'
                 }
             })
-            // The common maximum is 64 characters. The remaining four characters are for a number
-            // that makes the name unique.
+            // Many language models allow at most 64 characters. Reserve four characters for a
+            // number that makes the name unique.
             .take(60)
             .collect();
         let name = if name.is_empty() { "_" } else { &name };
@@ -47,14 +48,15 @@ pub(crate) fn write(model: &Model) -> Json {
     functions.collect()
 }
 
-/// Returns the methods that the list omits, each with the reason.
+/// Returns the methods that the list of functions omits. The second string is the reason.
 pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
     omitted_of(model, Type::is_not_json, "JSON")
 }
 
 type IsKind = fn(&Type) -> bool;
 
-/// Returns the methods with arguments that are `unfit` for `format`, each with the reason.
+/// Returns the methods that need an argument of a type that `format` cannot represent. `unfit`
+/// selects such types. The second string is the reason.
 pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(String, String)> {
     let unfit = model.types.finder(unfit);
     let kinds: [(IsKind, &str); 5] = [
@@ -80,7 +82,7 @@ pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(Str
     omitted.collect()
 }
 
-/// Returns the schema of the parameters, with the definitions that it refers to.
+/// Returns the schema of the parameters, including all definitions that the schema refers to.
 fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
     let names = definition_names(model);
     let refer = |index: usize| format!("#/$defs/{}", names[index]);
@@ -109,7 +111,7 @@ fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
     object.into()
 }
 
-/// Adds the indices of the definitions that a schema refers to.
+/// Appends the index of each definition that a schema refers to.
 fn references(schema: &Json, found: &mut Vec<usize>) {
     map_schema(schema, &mut |schema| found.extend(table_index(schema)));
 }

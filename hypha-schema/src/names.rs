@@ -1,14 +1,16 @@
-//! Identifiers for other languages, derived from any string and unique in their scope.
+//! Derives identifiers for other languages from arbitrary strings. The identifiers are unique in
+//! their scope.
 
 use std::collections::HashMap;
 
 use heck::ToSnakeCase as _;
 
-/// Names already used in one scope: a file, a class or a list of parameters.
+/// The names that are already used in one scope. A scope is a file, a class or a list of
+/// parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// Used names, each with the number to try next for the same name. Starting at 2 each time
-    /// would take quadratic time for many equal names.
+    /// Used names. The value is the number to append if the same name is wanted again. Starting at
+    /// 2 each time would take quadratic time for many equal names.
     taken: HashMap<String, u64>,
 }
 
@@ -21,7 +23,7 @@ impl Names {
         }
     }
 
-    /// Reserves and returns `wanted`, with a number appended if it is already used.
+    /// Reserves the name `wanted` and returns it. If `wanted` is already used, appends a number.
     pub(crate) fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
         while self.taken.contains_key(&name) {
@@ -33,10 +35,10 @@ impl Names {
         name
     }
 
-    /// Reserves a name for each string, derived with `make`.
+    /// Derives a name from each string with `make`. Reserves and returns these names.
     ///
-    /// A string that is already a valid name keeps it regardless of the order: `a` does not become
-    /// `a2` because of an earlier `A`.
+    /// A string that is already a valid name remains unchanged, regardless of the order. For
+    /// example, `a` does not become `a2` because `A` comes first.
     pub(crate) fn each(&mut self, texts: &[&str], make: fn(&str) -> String) -> Vec<String> {
         let mut names = vec![String::new(); texts.len()];
         for keeps_its_own in [true, false] {
@@ -51,14 +53,14 @@ impl Names {
     }
 }
 
-/// Maximum length of a derived name, in characters. Names of nested types are joined from the names
-/// around them, and would otherwise grow without limit.
+/// Maximum length of a derived name, in characters. The name of a nested type contains the names of
+/// the types around it, and would otherwise grow without limit.
 const LONGEST: usize = 60;
 
-/// Returns `text` as a type name: its ASCII words, each capitalized.
+/// Returns `text` as a type name: the ASCII words of `text`, each with an upper-case first letter.
 ///
-/// Does not use `heck`, which converts `HTTPServer` to `HttpServer`: a type must keep the name that
-/// its author chose.
+/// Does not use `heck`, because `heck` converts `HTTPServer` to `HttpServer`. A type must keep the
+/// name that its author chose.
 pub(crate) fn pascal(text: &str) -> String {
     let mut name = String::new();
     for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
@@ -74,15 +76,16 @@ pub(crate) fn pascal(text: &str) -> String {
     }
 }
 
-/// Returns `text` as a function or variable name: lower-case ASCII words, joined with `_`.
+/// Returns `text` as a function or variable name: the ASCII words of `text` in lower case, joined
+/// with `_`.
 pub(crate) fn snake(text: &str) -> String {
     let ascii = text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
     let mut name = ascii.to_snake_case();
     name.truncate(LONGEST);
     match name.trim_end_matches('_') {
         "" => "x".to_owned(),
-        // A leading `_` has a meaning in most languages, so keep it. The first character cannot be
-        // a digit.
+        // Keep a leading `_`, because it has a meaning in most languages. Add `_` before a digit,
+        // because an identifier cannot start with a digit.
         name if ascii.starts_with('_') || name.starts_with(|c: char| c.is_ascii_digit()) => {
             format!("_{name}")
         }
@@ -91,14 +94,14 @@ pub(crate) fn snake(text: &str) -> String {
 }
 
 /// Returns whether `text` is an identifier of ASCII letters, digits and `_`. Every language accepts
-/// such identifiers, except for its keywords.
+/// such an identifier, unless the identifier is a keyword of that language.
 pub(crate) fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Returns `text` as an identifier, for parameters. Keeps upper and lower case if possible, because
-/// callers see these names.
+/// Returns `text` as the name of a parameter. Keeps upper and lower case if possible, because
+/// callers write these names.
 pub(crate) fn identifier(text: &str) -> String {
     if is_identifier(text) && text.len() <= LONGEST && text != "_" {
         return text.to_owned();

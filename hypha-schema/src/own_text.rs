@@ -1,5 +1,5 @@
-//! Distinguishes descriptions written by the service's author from the default descriptions of
-//! `hypha-rpc`'s types.
+//! Distinguishes the descriptions that the author of a service wrote from the default descriptions
+//! of types in `hypha-rpc`.
 
 use hypha_rpc::{Function, Object, RemoteFile, RemoteService, RemoteStream};
 use hypha_wire::keys::{self, SCHEMA_KIND};
@@ -7,11 +7,12 @@ use hypha_wire::{Timestamp, Value, array_schema};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value as Json;
 
-/// Returns the description in a schema, unless it is the default description that `hypha-rpc` gives
-/// to every array, function or stream.
+/// Returns the description in a schema. Returns an empty string for the default description that
+/// `hypha-rpc` gives to types such as arrays, functions and streams.
 pub(crate) fn own_text(schema: &Json) -> String {
     let text = schema["description"].as_str().unwrap_or("");
-    // The description of a nullable type is beside `anyOf`, not in its alternatives.
+    // In the schema of a nullable type, the description is beside `anyOf`, and not in the
+    // alternatives.
     let kinds = schema["anyOf"].as_array();
     let marked = kinds.and_then(|kinds| kinds.iter().find(|kind| kind.get(SCHEMA_KIND).is_some()));
     let schema = marked.unwrap_or(schema);

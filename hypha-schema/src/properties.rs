@@ -1,4 +1,4 @@
-//! Members of an object schema.
+//! Lists the members that the schema of an object describes.
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
@@ -10,12 +10,12 @@ pub(crate) struct Property<'a> {
     pub(crate) required: bool,
 }
 
-/// Returns the members of an object schema in order, including members that are listed in
-/// `required` but missing in `properties`.
+/// Returns the members of an object schema in order. Includes a member that `required` contains and
+/// `properties` does not.
 ///
-/// The Python client removes every key `title` from its schemas, and thereby also a member with
-/// that name. The order of arguments matters to callers, so the removed member is inserted at its
-/// original position.
+/// The Python client removes every key `title` from its schemas. It thereby also removes a member
+/// that is called `title` from `properties`. The order of arguments matters to callers, so this
+/// function inserts the removed member at its original position.
 pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
     const ANY: &Json = &Json::Bool(true);
     let names = object.get("required").and_then(Json::as_array);
@@ -24,8 +24,8 @@ pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
         .flatten()
         .filter_map(Json::as_str)
         .enumerate();
-    // Use an `IndexMap`, because the order matters, and lookups in a long list would take quadratic
-    // time.
+    // Use an `IndexMap`, because the order of the names matters. Lookups in a list would take
+    // quadratic time.
     let places: IndexMap<&str, usize> = names.map(|(place, name)| (name, place)).collect();
     let given = object.get("properties").and_then(Json::as_object);
     let is_given = |name: &str| given.is_some_and(|given| given.contains_key(name));
@@ -34,8 +34,8 @@ pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
     let mut properties = Vec::new();
     for (name, schema) in given.into_iter().flatten() {
         let place = places.get(name.as_str()).copied();
-        // Before this member, insert the removed members whose original position precedes it. All
-        // required members precede an optional member.
+        // First, insert the removed members that originally came before this member. If this member
+        // is optional, all required members came before it.
         while let Some((name, _)) =
             lost.next_if(|(_, lost)| place.is_none_or(|place| *lost < place))
         {

@@ -1,10 +1,11 @@
-//! Errors of methods, for the doc comments in languages whose signatures do not declare errors.
+//! Lists the errors of a method for its doc comment, in languages that do not declare errors in
+//! signatures.
 
 use crate::types::{ErrorFacts, Type, Types};
 
 /// One error of a method.
 pub(crate) struct Raised<'a> {
-    /// Class of the exception, if the author named one.
+    /// Class of the exception, if the author of the service set one.
     pub(crate) class: Option<&'a str>,
     /// Name and message.
     pub(crate) text: String,

@@ -1,8 +1,8 @@
-//! Writes standard JSON Schema, for language models and OpenAPI.
+//! Reduces schemas to standard JSON Schema, for language models and OpenAPI.
 //!
-//! Schemas on the wire also contain Python type names, a keyword for kinds of values that JSON
-//! cannot represent, and defaults with marks for values such as NaN. Validators would reject or
-//! misinterpret these parts, so this module removes them.
+//! The published schemas of services also contain names of Python types, a keyword for types that
+//! JSON cannot represent, and defaults with special strings for values such as NaN. A validator
+//! would reject or misinterpret these parts, so this module removes them.
 
 use serde_json::{Map, Value as Json};
 
@@ -13,8 +13,9 @@ use crate::table::{map_schema, table_index};
 use crate::text::comment_lines;
 use crate::types::{Finder, Method, Parameter};
 
-/// Returns the parameters that can be sent. `Err` contains a required parameter that cannot be
-/// sent. The inner `None` means that the parameters are unknown.
+/// Returns the parameters that a caller can send. Omits optional parameters that cannot be sent.
+/// Returns the parameter as an error if it is required and cannot be sent. Returns `Ok(None)` if
+/// the parameters of the method are unknown.
 pub(crate) fn sendable<'a>(
     method: &'a Method,
     unfit: &Finder,
@@ -33,8 +34,8 @@ pub(crate) fn sendable<'a>(
     Ok(Some(given))
 }
 
-/// Returns the schema of an object with these members, or with arbitrary members if they are
-/// unknown.
+/// Returns the schema of an object that has these parameters as members. If `parameters` is `None`,
+/// the object may have any members.
 pub(crate) fn object(
     parameters: Option<Vec<&Parameter>>,
     refer: &dyn Fn(usize) -> String,
@@ -64,8 +65,8 @@ pub(crate) fn definition_names(model: &Model) -> Vec<String> {
         .collect()
 }
 
-/// Returns a schema with only standard keywords and types. `refer` returns the reference to the
-/// definition at an index.
+/// Returns a schema that contains only standard keywords and types. `refer` returns the value of
+/// `$ref` for the definition with the given index.
 pub(crate) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
     map_schema(schema, &mut |schema| {
         schema.retain(|key, _| !key.starts_with("x-hypha-"));
@@ -90,8 +91,8 @@ pub(crate) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
         if !schema.get("default").is_none_or(is_plain) {
             schema.shift_remove("default");
         }
-        // Remove invisible characters: language models read descriptions, where such characters
-        // could hide instructions from people.
+        // Remove invisible characters from descriptions, because such characters could contain
+        // instructions that a language model reads but people do not see.
         if let Some(Json::String(text)) = schema.get("description") {
             let text = comment_lines(text).join("\n");
             schema.insert("description".to_owned(), text.into());

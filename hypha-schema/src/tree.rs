@@ -1,11 +1,12 @@
-//! The `service_schema` of a service: members by name, nested as in the service.
+//! Reads the `service_schema` of a service record. It contains the schemas of the members by name,
+//! nested as in the service.
 //!
-//! The record of a service may lack functions, because not every client publishes schemas. `fetch`
-//! then adds the functions that the service itself lists.
+//! The record of a service may lack some functions, because not every client publishes schemas.
+//! `fetch` then adds the missing functions, which the service itself lists.
 
 use serde_json::{Map, Value as Json};
 
-/// Returns the members of a `service_schema`; none if it is not an object.
+/// Returns the members of a `service_schema`. Returns an empty map if `tree` is not an object.
 pub(crate) fn members(tree: Json) -> Map<String, Json> {
     match tree {
         Json::Object(tree) => tree,
@@ -13,7 +14,8 @@ pub(crate) fn members(tree: Json) -> Map<String, Json> {
     }
 }
 
-/// Adds the schema and the description of the function at `path`, if the record lacks them.
+/// Adds the schema and the description of the function at `path`, unless the record already
+/// contains them.
 pub(crate) fn add_function(
     tree: &mut Map<String, Json>,
     path: &str,
@@ -22,13 +24,14 @@ pub(crate) fn add_function(
 ) {
     let (mut place, mut rest) = (tree, path);
     loop {
-        // A dot in a path either separates the names of members or is part of one name.
+        // A dot in a path separates the names of two members, or is a part of one name.
         let known = place.contains_key(rest);
         let Some((part, after)) = rest.split_once('.').filter(|_| !known) else {
             let entry = place
                 .entry(rest)
                 .or_insert_with(|| Json::Object(Map::new()));
-            // A record with another kind of member at this name is outdated, so replace the member.
+            // If the record has another kind of member with this name, the record is outdated.
+            // Replace the member.
             if entry["type"] != "function" {
                 *entry = serde_json::json!({ "type": "function" });
             }
@@ -50,8 +53,8 @@ pub(crate) fn add_function(
             .or_insert_with(|| Json::Object(Map::new()));
         match group {
             Json::Object(group) => place = group,
-            // Skip a function whose parent is not a map, such as a list: generated code could not
-            // name the function.
+            // Skip a function inside a member that is not a map, such as a list, because generated
+            // code could not refer to the function.
             _ => return,
         }
     }

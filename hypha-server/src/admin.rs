@@ -1,8 +1,9 @@
-//! Offers the service `ws-user-root/admin-utils`, by which operators inspect and manage the server.
+//! Provides the service `ws-user-root/admin-utils`. Operators inspect and manage the server with
+//! this service.
 //!
-//! The module `server` starts and stops the service, which is a client on a link inside the server.
-//! The methods of the service check the caller's permission themselves, because membership of the
-//! workspace does not imply this permission.
+//! The module `server` starts and stops the service. The service belongs to a client inside the
+//! server. Each method of the service checks the permission of the caller, because members of the
+//! workspace do not automatically have this permission.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -33,11 +34,12 @@ const UNLOAD_MAX: f64 = 60.0;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Connects the client of the service, and registers the service and the services in `others`.
+/// Connects the client that provides the service. Registers the service, and also the services in
+/// `others`.
 ///
 /// # Errors
 ///
-/// Fails if the address is taken or the registry refuses a record.
+/// Fails if the address of the client is in use, or if the registry refuses a record.
 pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<(), Error> {
     let id = &state.info.server_id;
     let client =
@@ -53,8 +55,8 @@ pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<()
         .name("Admin Utilities")
         .visibility(Visibility::Protected)
         .with_members_of(blocking::service(state))
-        // As in the Python server, the schema does not mention the context, although the methods
-        // receive a context.
+        // The methods receive a context, but the schema does not mention it, as in the Python
+        // server.
         .require_context(false);
     for service in std::iter::once(service).chain(others) {
         client.register_service(service).await?;
@@ -63,8 +65,8 @@ pub(crate) async fn start(state: &Arc<State>, others: Vec<Service>) -> Result<()
     Ok(())
 }
 
-/// Removes the record of the service when the server stops, because closing a client inside the
-/// server does not remove its records.
+/// Removes the record of the service when the server stops. Closing a client inside the server does
+/// not remove the records of its services.
 pub(crate) async fn stop(state: &State) -> Result<(), RegistryError> {
     let id = &state.info.server_id;
     state
@@ -76,7 +78,8 @@ pub(crate) async fn stop(state: &State) -> Result<(), RegistryError> {
 
 /// The implementation of the service.
 struct Admin {
-    // Weak, because the state owns the client, which owns this service.
+    // This reference is weak to avoid a reference cycle. The state owns the client, and the client
+    // owns this service.
     state: Weak<State>,
 }
 
@@ -91,7 +94,7 @@ impl Admin {
     }
 }
 
-/// Converts an error of the registry.
+/// Converts an error of the registry to an error of the manager.
 fn unavailable(error: RegistryError) -> ManagerError {
     ManagerError::Runtime(error.to_string())
 }
@@ -103,8 +106,8 @@ fn clients(state: &State, workspace: &str) -> Vec<Arc<Peer>> {
     clients
 }
 
-/// Returns whether a peer is a client of the server itself. Operators must not see or disconnect
-/// such peers.
+/// Returns whether a peer is a client inside the server. Operators must not see or disconnect such
+/// clients.
 fn is_internal(state: &State, peer: &Peer) -> bool {
     peer.workspace == SERVER_WORKSPACE || peer.client_id == state.info.server_id
 }
@@ -114,8 +117,8 @@ impl Admin {
     /// Lists the ids of the servers that share the workspaces.
     pub(crate) async fn list_servers(&self, ctx: &Context) -> Answer<Vec<String>> {
         let state = self.state(ctx)?;
-        // Each server registers its own login service under the server's id, so these records list
-        // the servers. They are sorted, so equal ids are adjacent.
+        // Each server registers its own login service under the id of the server, so the records of
+        // the login services list all servers. The records are sorted, so equal ids are adjacent.
         let pattern = ServicePattern {
             workspace: "public".into(),
             name: "hypha-login".into(),
@@ -145,7 +148,7 @@ impl Admin {
         reason: String,
     ) -> Answer<()> {
         let state = self.state(ctx)?;
-        // The other codes are reserved, or report protocol errors that have not occurred.
+        // All other close codes are reserved, or report protocol errors that have not occurred.
         if !(matches!(code, 1000 | 1001 | 1008 | 1011..=1013) || (3000..5000).contains(&code)) {
             return Err(ManagerError::Value(format!(
                 "argument `code` of `admin-utils.kickout_client`: {code} is no code that a server \
@@ -166,7 +169,8 @@ impl Admin {
     pub(crate) async fn list_workspaces(&self, ctx: &Context) -> Answer<Vec<WorkspaceInfo>> {
         let state = self.state(ctx)?;
         let mut all = state.registry.workspaces().await.map_err(unavailable)?;
-        // A persistent workspace without clients is stored, but not loaded.
+        // A workspace without a status is persistent and has no clients. It is stored, but not
+        // loaded.
         all.retain(|workspace| workspace.status.is_some() || workspace::is_system(&workspace.id));
         Ok(all)
     }
@@ -217,8 +221,8 @@ impl Admin {
         timeout(limit, empty).await.map_err(|_| {
             ManagerError::Timeout(format!("some clients of {workspace} are still connected"))
         })?;
-        // Needed only if the workspace had no clients, because the last client that leaves unloads
-        // its workspace.
+        // This call is necessary only if the workspace had no clients. Otherwise, the last client
+        // that left has unloaded the workspace.
         let unloaded = workspace::unload_if_empty(&state, &workspace).await;
         unloaded.map_err(unavailable)
     }

@@ -1,4 +1,4 @@
-//! The methods of `admin-utils` by which administrators block users and IP addresses.
+//! Provides the methods of `admin-utils` with which administrators block users and IP addresses.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
@@ -19,15 +19,15 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum duration of a block in seconds. A duration of 0 means the maximum, as in the Python
 /// server.
 const LONGEST: u64 = 30 * 86_400;
-/// Close code of the WebSocket of a blocked client.
+/// WebSocket close code for a blocked client.
 const POLICY_VIOLATION: u16 = 1008;
 /// Maximum length of the name and of the reason of a block, in bytes.
 const TEXT_MAX: usize = 256;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Returns a service with the methods of this module. In a cluster, also starts to read the blocks
-/// of other servers.
+/// Returns a service with the methods of this module. In a cluster, also starts a task that reads
+/// the blocks of the other servers.
 pub(crate) fn service(state: &Arc<State>) -> Service {
     if state.router.bus().has_others() {
         let reader = Arc::downgrade(state);
@@ -56,8 +56,9 @@ async fn read(state: &State) {
     }
 }
 
-/// Disconnects the blocked clients, and returns their number. Checks the IP address only of clients
-/// without credentials. The server does not record the IP address of a client with credentials.
+/// Disconnects the blocked clients of this server. Returns the number of these clients. Checks the
+/// IP address only of clients without credentials, because the server does not store the IP address
+/// of a client with credentials.
 fn disconnect(state: &State) -> usize {
     let mut count = 0;
     for peer in state.router.all(|peer| peer.serves_all) {
@@ -73,7 +74,8 @@ fn disconnect(state: &State) -> usize {
 }
 
 struct Blocking {
-    // Weak, because the state owns the client, which owns this service.
+    // This reference is weak to avoid a reference cycle. The state owns the client, and the client
+    // owns this service.
     state: Weak<State>,
 }
 
@@ -83,8 +85,9 @@ impl Blocking {
         State::for_administrator(&self.state, ctx)
     }
 
-    /// Adds a block with the duration in seconds and the reason in `block`. Removes the block if
-    /// `block` is `None`. Returns the number of clients of this server that were disconnected.
+    /// Stores a block. The values in `block` are the duration in seconds and the reason. If `block`
+    /// is `None`, removes the block instead. Returns the number of clients of this server that were
+    /// disconnected.
     async fn set(
         state: &State,
         kind: Blockable,
@@ -122,7 +125,7 @@ impl Blocking {
     }
 }
 
-/// Returns an IP address in canonical form, as the server writes it.
+/// Parses an IP address. Returns the address in the canonical form that the server uses.
 fn address(text: &str) -> Answer<String> {
     let address: Result<IpAddr, _> = text.trim().parse();
     let address = address

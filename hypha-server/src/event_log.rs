@@ -1,7 +1,8 @@
-//! Owns the event log: a bounded list of recent entries for each workspace, in memory.
+//! Stores the event log in memory. The event log has a bounded list of recent entries for each
+//! workspace.
 //!
-//! The manager appends and reads entries. The log of a workspace is dropped with the workspace, and
-//! all logs are lost when the server restarts. In a cluster, each server has its own log.
+//! The manager appends and reads entries. When a workspace is removed, its log is dropped. When the
+//! server restarts, all logs are lost. In a cluster, each server has its own logs.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,9 +13,11 @@ use serde::Serialize;
 
 use crate::memory::Charge;
 
-/// Maximum number of entries of a workspace. The oldest entries are dropped first.
+/// Maximum number of entries in the log of a workspace. Above this number, the oldest entries are
+/// dropped.
 const ENTRIES_MAX: usize = 1000;
-/// Maximum size of the entries of a workspace, in bytes of their types and data.
+/// Maximum size of the log of a workspace in bytes. The size of an entry is the size of its type
+/// and its data.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The recent entries of each workspace, oldest first.
@@ -23,7 +26,7 @@ pub(crate) struct EventLog(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
-    /// Number of the latest entry, over all workspaces.
+    /// Number of the latest entry. All workspaces share this sequence of numbers.
     last_id: u64,
     workspaces: HashMap<String, Log>,
 }
@@ -35,7 +38,8 @@ struct Log {
     bytes: usize,
 }
 
-/// An entry as readers receive it. Its fields are those of [`hypha_rpc::workspace::EventRecord`].
+/// An entry in the form in which readers receive it. The fields are the same as in
+/// [`hypha_rpc::workspace::EventRecord`].
 #[derive(Clone, Serialize)]
 pub(crate) struct StoredEvent {
     id: u64,
@@ -43,7 +47,7 @@ pub(crate) struct StoredEvent {
     workspace: String,
     user_id: String,
     timestamp: String,
-    /// Kept encoded, because the decoded value takes many times the memory.
+    /// The data remains encoded, because the decoded value would take many times the memory.
     data: RawValue,
 }
 
@@ -54,8 +58,8 @@ struct SizedEntry {
 }
 
 impl Log {
-    /// Appends an entry, and drops the oldest entries until the log is within its limits. An entry
-    /// larger than [`BYTES_MAX`] empties the log and is dropped too.
+    /// Appends an entry. Then drops the oldest entries until the log is within its limits. If the
+    /// entry is larger than [`BYTES_MAX`], all entries are dropped, including the new one.
     fn push(&mut self, entry: SizedEntry) {
         self.bytes += entry.bytes;
         self.entries.push_back(entry);
@@ -68,32 +72,33 @@ impl Log {
     }
 }
 
-/// A new entry, which gets its number and time from the log.
+/// A new entry. The log adds a number and the current time.
 pub(crate) struct NewEvent {
     pub(crate) workspace: String,
     pub(crate) user_id: String,
     pub(crate) event_type: String,
     pub(crate) data: RawValue,
-    /// Encoded size of the type and the data, counted towards [`BYTES_MAX`].
+    /// Encoded size of the type and the data in bytes. This size counts towards [`BYTES_MAX`].
     pub(crate) bytes: usize,
-    /// Charge for the memory of the entry. Released when the log drops the entry.
+    /// Charge for the memory of the entry. The charge is released when the log drops the entry.
     pub(crate) charge: Option<Charge>,
 }
 
-/// Selects entries by type and time. `None` in a field matches all entries.
+/// Selects entries by type and time. A field that is `None` does not restrict the selection.
 #[derive(Default)]
 pub(crate) struct EventFilter {
     pub(crate) event_type: Option<String>,
-    /// Earliest time, an ISO 8601 string in UTC, inclusive.
+    /// Earliest selected time (inclusive), as an ISO 8601 string in UTC.
     pub(crate) start_time: Option<String>,
-    /// Latest time, an ISO 8601 string in UTC, inclusive.
+    /// Latest selected time (inclusive), as an ISO 8601 string in UTC.
     pub(crate) end_time: Option<String>,
 }
 
 impl EventFilter {
     /// Returns whether the filter selects an entry.
     fn matches(&self, entry: &StoredEvent) -> bool {
-        // ISO 8601 strings in UTC with the same precision sort by time.
+        // Compare the times as strings: the order of ISO 8601 strings in UTC with the same
+        // precision is the order of the times.
         self.event_type
             .as_ref()
             .is_none_or(|kind| *kind == entry.event_type)
@@ -109,8 +114,8 @@ impl EventFilter {
 }
 
 impl EventLog {
-    /// Appends an entry with the current time. Drops the oldest entries of the workspace if the log
-    /// exceeds a limit.
+    /// Appends an entry with the current time. If the log of the workspace exceeds a limit, drops
+    /// its oldest entries.
     pub(crate) fn append(&self, event: NewEvent) {
         let mut entries = self.0.lock();
         entries.last_id += 1;
@@ -130,7 +135,8 @@ impl EventLog {
         });
     }
 
-    /// Returns the entries of a user in a workspace that `filter` selects, oldest first.
+    /// Returns the entries in the log of a workspace that belong to the user `user_id` and that
+    /// `filter` selects. The oldest entry is first.
     pub(crate) fn read(
         &self,
         workspace: &str,
@@ -151,8 +157,8 @@ impl EventLog {
         self.select(workspace, user_id, filter, kind)
     }
 
-    /// Applies `part` to each entry of a user in a workspace that `filter` selects, and returns the
-    /// results.
+    /// Selects entries like [`read`](Self::read). Calls `part` with each selected entry, and
+    /// returns the results.
     fn select<T>(
         &self,
         workspace: &str,
@@ -168,8 +174,8 @@ impl EventLog {
             .collect()
     }
 
-    /// Drops the entries of the workspaces for which `keep` returns false, such as workspaces that
-    /// another server has removed.
+    /// Keeps only the logs of the workspaces for which `keep` returns true. Another server may have
+    /// removed the other workspaces.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -181,14 +187,14 @@ impl EventLog {
             .retain(|workspace, _| keep(workspace));
     }
 
-    /// Drops the entries of a workspace that was removed.
+    /// Drops the log of a workspace that was removed.
     pub(crate) fn forget(&self, workspace: &str) {
         self.0.lock().workspaces.remove(workspace);
     }
 }
 
-/// Formats a time as an ISO 8601 string in UTC with microseconds and no offset, like the Python
-/// server.
+/// Formats a time as an ISO 8601 string in UTC, with microseconds and without an offset. The Python
+/// server uses the same format.
 pub(crate) fn iso(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -202,10 +208,10 @@ pub(crate) fn iso(time: SystemTime) -> String {
     )
 }
 
-/// Returns year, month and day of the date that is `days` after 1970-01-01.
+/// Returns the year, the month and the day of the date that is `days` days after 1970-01-01.
 ///
-/// Counts in eras of 400 years that begin on March 1, so that a leap day is the last day of its
-/// year.
+/// Counts in eras of 400 years. Each year of an era begins on March 1, so that a leap day is the
+/// last day of a year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

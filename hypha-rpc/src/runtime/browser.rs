@@ -1,4 +1,4 @@
-//! Tasks and time of a JavaScript event loop.
+//! Runs tasks and timers on the JavaScript event loop.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -25,7 +25,7 @@ impl Runtime {
         Ok(Runtime)
     }
 
-    /// Starts a task. The receiver returns its result.
+    /// Starts a task. The returned receiver resolves to the output of the task.
     pub(crate) fn spawn<T: 'static>(
         self,
         task: impl Future<Output = T> + 'static,
@@ -34,11 +34,11 @@ impl Runtime {
     }
 }
 
-/// Starts a task. The receiver returns its result.
+/// Starts a task. The returned receiver resolves to the output of the task.
 pub(crate) fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> oneshot::Receiver<T> {
     let (done, result) = oneshot::channel();
     spawn_local(async move {
-        // An error means that nothing waits for the result.
+        // `send` fails if the receiver has been dropped. The output is then not needed.
         let _ = done.send(task.await);
     });
     result
@@ -53,7 +53,7 @@ pub(crate) async fn spawn_blocking<T>(run: impl FnOnce() -> T) -> Result<T, NotR
     Ok(run())
 }
 
-/// Error of a task that did not run, which does not happen here.
+/// Error of a blocking task that did not run. This error cannot occur in a browser.
 #[derive(Debug)]
 pub(crate) enum NotRun {}
 
@@ -67,7 +67,8 @@ pub(crate) fn into_std(instant: Instant) -> Instant {
     instant
 }
 
-/// Counterpart of the native tracker. Has no effect: a browser has only one runtime.
+/// Has no effect, because a browser has only one runtime. The native tracker detects that a task
+/// has moved to another runtime.
 #[derive(Debug)]
 pub(crate) struct RuntimeTracker;
 
@@ -91,9 +92,10 @@ impl TaskSet {
         let (abort, registration) = AbortHandle::new_pair();
         self.0.push(abort.clone());
         spawn_local(async move {
-            // An error means that the task was aborted.
+            // The result is an error if the task was aborted.
             let _ = Abortable::new(task, registration).await;
-            // `reap` recognizes an ended task only by this mark.
+            // `reap` removes a task only if its handle is aborted, so abort the handle of an ended
+            // task too.
             abort.abort();
         });
     }
@@ -110,11 +112,11 @@ impl TaskSet {
     }
 }
 
-/// Error of [`timeout`]: the time is over.
+/// Error of [`timeout`]: the time limit was reached.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-/// Waits for a future, at most for the time `limit`.
+/// Waits until the future completes, or fails after the time `limit`.
 pub(crate) async fn timeout<F: IntoFuture>(
     limit: Duration,
     future: F,
@@ -141,7 +143,8 @@ pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
     }
 }
 
-/// Timer of a deadline. The timer of JavaScript is in a separate task, because it is not `Send`.
+/// Timer that elapses at a deadline. The JavaScript timer runs in a separate local task, because a
+/// JavaScript value is not `Send`.
 #[derive(Debug)]
 pub(crate) struct Sleep {
     deadline: Instant,
@@ -171,16 +174,16 @@ impl Future for Sleep {
             }
             let timer = self.timer.get_or_insert_with(|| start(pause));
             let _ = ready!(Pin::new(timer).poll(cx));
-            // Check the deadline again: a timer of JavaScript may end early, and has a maximum
-            // duration.
+            // Check the deadline again. A JavaScript timer may fire early, and its duration is
+            // limited.
             self.timer = None;
         }
     }
 }
 
-/// Starts a timer of JavaScript, which ends when the receiver is dropped.
+/// Starts a JavaScript timer. Dropping the receiver stops the timer.
 fn start(pause: Duration) -> oneshot::Receiver<()> {
-    // The argument of `setTimeout` is a signed number of 32 bits.
+    // `setTimeout` takes its delay as a signed 32-bit number.
     let millis = pause.as_micros().div_ceil(1000).min(i32::MAX as u128) as u32;
     let (mut done, timer) = oneshot::channel();
     spawn_local(async move {

@@ -1,13 +1,14 @@
-//! Tasks and time, on tokio and on the event loop of a browser or Node.
+//! Functions that start tasks, wait and limit waiting times, both on tokio and in a browser or
+//! Node.
 //!
-//! A program that runs only on tokio uses `tokio::time` and `tokio::spawn`. Neither works in a
-//! browser. Timers of JavaScript are not `Send`, so a handler cannot await them. The functions of
-//! this module work on tokio and in a browser.
+//! `tokio::time` and `tokio::spawn` do not work in a browser, and a handler cannot await a
+//! JavaScript timer, because such a timer is not `Send`. The functions of this module work on tokio
+//! and in a browser. A program that runs only on tokio can use tokio's functions instead.
 //
-// Apart from `transport`, only this module distinguishes tokio from the event loop of JavaScript.
-// In a browser, futures are `Send` as elsewhere, although there is only one thread. A value of
-// JavaScript, such as a timer, is not `Send`; it stays in a local task, which communicates through
-// a channel.
+// Only this module and `transport` distinguish tokio from the JavaScript event loop. In a browser,
+// futures must be `Send` as on tokio, although a browser has only one thread. A JavaScript value,
+// such as a timer, is not `Send`. Such a value stays in a local task, and other tasks communicate
+// with the local task through a channel.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -45,11 +46,11 @@ pub async fn sleep(time: Duration) {
     system::sleep(time).await;
 }
 
-/// Waits for a future, for at most `limit`, then drops the future.
+/// Waits for a future, for at most `limit`. Drops the future if it has not completed by then.
 ///
 /// # Errors
 ///
-/// [`Elapsed`] if the future has not completed in time.
+/// Returns [`Elapsed`] if the future has not completed in time.
 ///
 /// # Panics
 ///
@@ -68,7 +69,7 @@ pub async fn timeout<F: IntoFuture>(limit: Duration, future: F) -> Result<F::Out
     system::timeout(limit, future).await.map_err(|_| Elapsed)
 }
 
-/// Runs a future in a task of its own, until the future completes or the runtime ends.
+/// Runs a future in a new task. The task ends when the future completes or the runtime ends.
 ///
 /// # Panics
 ///
@@ -84,11 +85,11 @@ pub async fn timeout<F: IntoFuture>(limit: Duration, future: F) -> Result<F::Out
 /// # }
 /// ```
 pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-    // The task continues when its handle is dropped.
+    // Dropping the handle of the task does not end the task.
     drop(system::spawn(task));
 }
 
-/// Error of [`timeout`]: the time is over.
+/// Error of [`timeout`]: the time limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the time is over")]
 pub struct Elapsed;

@@ -1,4 +1,4 @@
-//! Tasks and time of tokio.
+//! Runs tasks and timers on tokio.
 
 pub(crate) use super::tracker::RuntimeTracker;
 pub(crate) use tokio::runtime::Handle as Runtime;
@@ -6,7 +6,8 @@ use tokio::task::JoinSet;
 pub(crate) use tokio::task::{spawn, spawn_blocking};
 pub(crate) use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
-/// Converts a time of tokio's clock, which tests can pause, to the standard library's type.
+/// Converts an instant of tokio's clock to an instant of the standard library. Tests can pause
+/// tokio's clock.
 pub(crate) fn into_std(instant: Instant) -> std::time::Instant {
     instant.into_std()
 }

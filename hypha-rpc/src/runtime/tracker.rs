@@ -6,18 +6,19 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
-    /// Whether the current thread is the watchdog's thread.
+    /// Whether the current thread is the thread of the watchdog.
     static IS_WATCHDOG: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Number of moves of tasks to the watchdog and back. Sockets check their thread only when this
-/// number has changed, so that most polls cost one load.
+/// Number of moves of tasks to the watchdog and back. A socket checks its thread only when this
+/// number has changed. Most polls therefore cost only one atomic load.
 ///
-/// Release and acquire ordering makes a move visible to the next poll in the new runtime. A move of
-/// another connection's task only costs an unnecessary check.
+/// Release and acquire ordering makes a move visible to the first poll of the moved task in the new
+/// runtime. A socket also checks its thread when a task of another connection moves. Such a check
+/// is unnecessary, but does no harm.
 static MOVES: AtomicU64 = AtomicU64::new(0);
 
-/// Marks this thread as the watchdog's.
+/// Marks this thread as the thread of the watchdog.
 pub(crate) fn enter_watchdog() {
     IS_WATCHDOG.set(true);
 }
@@ -27,7 +28,7 @@ pub(crate) fn set_moved() {
     MOVES.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Tracks the runtime that polls a task, to detect that the task has moved to another runtime.
+/// Detects that a task has moved to another runtime.
 #[derive(Debug)]
 pub(crate) struct RuntimeTracker {
     moves: u64,
@@ -43,7 +44,7 @@ impl RuntimeTracker {
         }
     }
 
-    /// Returns whether the task has moved since the last call.
+    /// Returns whether the task has moved since the last call of this method.
     pub(crate) fn has_changed(&mut self) -> bool {
         let moves = MOVES.load(Ordering::Acquire);
         if moves == self.moves {

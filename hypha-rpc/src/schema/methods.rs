@@ -1,22 +1,24 @@
-//! Schemas of the methods of a contract: separate, or as part of the schema of an object.
+//! Generates the schemas of the methods of a contract, either as separate schemas or as parts of
+//! the schema of an object.
 
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
 use super::{FunctionSchema, generator};
 
-/// Schemas of the methods of a contract, which generated proxies add.
+/// Collects the schemas of the methods of a contract. The code of a generated proxy adds each
+/// schema.
 #[derive(Debug)]
 pub struct MethodSchemas {
-    /// Generator of the schema that contains the methods. `None` if each method has a schema of its
-    /// own.
+    /// Generator of the schema that contains the schemas of the methods. `None` if the schemas of
+    /// the methods are separate.
     around: Option<SchemaGenerator>,
     description: &'static str,
     schemas: Map<String, Value>,
 }
 
 impl MethodSchemas {
-    /// Returns the schemas that `describe` adds, each with definitions of its own.
+    /// Returns the schemas that `describe` adds. Each schema contains its own definitions.
     #[must_use]
     pub fn new(describe: fn(&mut MethodSchemas)) -> MethodSchemas {
         let mut methods = MethodSchemas {
@@ -28,8 +30,8 @@ impl MethodSchemas {
         methods
     }
 
-    /// Returns the description of the contract, and the schemas that `describe` adds. Their
-    /// definitions are added to `generator`.
+    /// Returns the description of the contract, and the schemas that `describe` adds. The
+    /// definitions that these schemas use are added to `generator`.
     pub(crate) fn nested(
         generator: &mut SchemaGenerator,
         describe: fn(&mut MethodSchemas),
@@ -51,7 +53,8 @@ impl MethodSchemas {
         self.description = text;
     }
 
-    /// Adds a method. `build` adds arguments, result and errors to its schema.
+    /// Adds the schema of a method. `build` adds the arguments, the result and the errors to this
+    /// schema.
     pub fn method(
         &mut self,
         name: &str,

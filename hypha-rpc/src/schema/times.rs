@@ -1,6 +1,7 @@
-//! Schemas of `Duration` and `SystemTime`: a number of seconds, as on the wire.
+//! Replaces the schemas of `Duration` and `SystemTime` with the schema of a number of seconds, the
+//! form of both types on the wire.
 //!
-//! schemars describes the structs into which serde converts both types. These schemas are replaced.
+//! serde converts both types into structs, and schemars describes these structs.
 
 use hypha_wire::Timestamp;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -11,8 +12,8 @@ use super::KIND;
 const DURATION: [&str; 2] = ["secs", "nanos"];
 const SYSTEM_TIME: [&str; 2] = ["secs_since_epoch", "nanos_since_epoch"];
 
-/// Removes the definitions of both types, and replaces each reference to them with the schema of a
-/// number.
+/// Removes the definitions of `Duration` and `SystemTime`. Replaces each reference to these
+/// definitions with the schema of a number.
 pub(super) fn inline(schema: &mut Value, definitions: &mut Map<String, Value>) {
     let mut numbers: Vec<(String, Map<String, Value>)> = Vec::new();
     definitions.retain(|name, definition| match number_of(name, definition) {
@@ -30,10 +31,11 @@ pub(super) fn inline(schema: &mut Value, definitions: &mut Map<String, Value>) {
     }
 }
 
-/// Returns the schema of a number of seconds if the definition is that of `Duration` or
+/// Returns the schema of a number of seconds if `definition` describes a `Duration` or a
 /// `SystemTime`.
 fn number_of(name: &str, definition: &Value) -> Option<Map<String, Value>> {
-    // schemars appends a digit to the name if several types have the same name.
+    // If several types have the same name, schemars appends a digit to the name of each further
+    // type.
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let properties = definition.get("properties")?.as_object()?;
     let is_of = |fields: [&str; 2]| {
@@ -85,8 +87,8 @@ fn replace(schema: &mut Value, numbers: &[(String, Map<String, Value>)]) {
     }
 }
 
-/// Moves the description of an optional time from the alternative in `anyOf` to the schema itself,
-/// the position of the description for all other optional types.
+/// Moves the description of an optional time out of `anyOf` to the schema itself. All other
+/// optional types have their description there.
 fn lift(members: &mut Map<String, Value>) {
     let Some(Value::Array(kinds)) = members.get_mut("anyOf") else {
         return;
@@ -102,7 +104,7 @@ fn lift(members: &mut Map<String, Value>) {
     }
 }
 
-/// Converts a default from serde's struct to the number of seconds.
+/// Converts a default value from the struct that serde writes to a number of seconds.
 pub(super) fn seconds(default: &Value) -> Option<Value> {
     let part = |key| default.get(key).and_then(Value::as_u64);
     let (seconds, nanoseconds) = match part(DURATION[0]) {

@@ -1,4 +1,4 @@
-//! Destinations of the responses to incoming calls (`docs/protocol/02-messages.md#s5`).
+//! Determines where the response to an incoming call is sent (`docs/protocol/02-messages.md#s5`).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute_address, s
 /// heartbeats to fill the link.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Destination of the response and the heartbeats of one call.
+/// Address and methods of the caller that receive the response and the heartbeats of one call.
 pub(super) struct AnswerTo {
     /// Absolute address of the caller.
     pub(super) to: String,
@@ -20,19 +20,21 @@ pub(super) struct AnswerTo {
     pub(super) resolve: String,
     /// Path of the caller's method that receives the error.
     pub(super) reject: String,
-    /// Path of the caller's method that receives heartbeats, and their interval. `None` if the
-    /// caller requested no heartbeats.
+    /// Path of the caller's method that receives heartbeats, and the interval between two
+    /// heartbeats. `None` if the caller requested no heartbeats.
     pub(super) heartbeat: Option<(String, Duration)>,
-    /// Session of this client in which the called function was exported.
+    /// Session of this client in which the called function was exported. `None` if the call names
+    /// no session.
     pub(super) within: Option<String>,
-    /// Key of the caller, if the call was encrypted. The response is encrypted to this key.
+    /// Public key of the caller if the call was encrypted. This client encrypts the response with
+    /// this key.
     pub(super) key: Option<Bytes>,
     /// Path of the called method, for error messages.
     pub(super) label: String,
 }
 
 impl AnswerTo {
-    /// Returns the head of a message to the caller's method `method`.
+    /// Returns the head of a message that calls the method `method` of the caller.
     pub(super) fn head<'a>(&'a self, from: &'a str, method: &'a str) -> Head<'a> {
         Head {
             from,
@@ -43,8 +45,8 @@ impl AnswerTo {
         }
     }
 
-    /// Creates the destination of a call whose promise is `*`. Its paths are derived from
-    /// `session`.
+    /// Creates the destination for a call whose promise is `*`. The paths of the caller's methods
+    /// are derived from `session`.
     pub(super) fn star(from: &str, session: &str, interval: Option<Duration>) -> Self {
         AnswerTo {
             to: from.to_owned(),
@@ -58,11 +60,12 @@ impl AnswerTo {
         }
     }
 
-    /// Reads the destination from a call. Returns `None` if the caller requests no response.
+    /// Reads the destination of the response from a call. Returns `None` if the caller requests no
+    /// response.
     ///
     /// # Errors
     ///
-    /// Fails with a message if the promise is invalid.
+    /// Returns an error message if the promise is invalid.
     pub(super) fn new(
         message: &Message,
         extra: &Extra,
@@ -87,9 +90,9 @@ impl AnswerTo {
                     resolve,
                     reject,
                 } = &**promise;
-                // The functions in a promise can have any address, so a caller could make this
-                // client send messages to another client. Only send a response to the caller
-                // (docs/protocol/02-messages.md#s15).
+                // A caller can write any address into the functions of a promise. Reject an address
+                // other than the caller's own, so that a caller cannot make this client send
+                // messages to a third client (docs/protocol/02-messages.md#s15).
                 let workspace = workspace_of(from);
                 for function in [Some(resolve), Some(reject), heartbeat.as_ref()] {
                     let Some(function) = function else { continue };
@@ -119,7 +122,8 @@ impl AnswerTo {
     }
 }
 
-/// Returns the workspace `ws` of the address `ws/client`, or an empty string if there is none.
+/// Returns the workspace `ws` of the address `ws/client`. Returns an empty string if the address
+/// contains no workspace.
 pub(super) fn workspace_of(address: &str) -> &str {
     split_address(address).map_or("", |(workspace, _)| workspace)
 }

@@ -1,5 +1,6 @@
-//! The incoming calls whose handlers are running. Through this table, a call is cancelled when its
-//! caller stops waiting, and the watchdog checks the progress of handlers.
+//! Table of the incoming calls whose handlers are running. The client uses the table to cancel a
+//! call when its caller stops waiting. The watchdog uses the table to check the progress of
+//! handlers.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ pub(crate) struct Calls {
     running: Mutex<HashMap<u64, Arc<RunningCall>>>,
 }
 
-/// A call whose handler is running. Shared by its task, the table and the watchdog.
+/// A call whose handler is running. The call's task, the table and the watchdog share this value.
 pub(crate) struct RunningCall {
     context: Context,
     pub(super) answer_to: Option<Arc<AnswerTo>>,
@@ -34,8 +35,8 @@ impl AsRef<Progress> for RunningCall {
     }
 }
 
-/// Table entry of a running call. Dropping it removes the call from the table, even if the task is
-/// aborted.
+/// Guard of a call in the table. Dropping the guard removes the call from the table, also when the
+/// call's task is aborted.
 pub(crate) struct Running<'a> {
     calls: &'a Calls,
     id: u64,
@@ -43,7 +44,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl Calls {
-    /// Adds a call. `now` is the time of the connection's clock, in milliseconds.
+    /// Adds a call. `now` is the current time on the connection's clock, in milliseconds.
     pub(super) fn begin(
         &self,
         context: Context,
@@ -73,14 +74,15 @@ impl Calls {
         self.running.lock().values().cloned().collect()
     }
 
-    /// Cancels the contexts of the calls selected by `which`. Their handlers decide whether to
-    /// stop.
+    /// Cancels the contexts of the calls that `which` selects. The handlers of these calls decide
+    /// whether they stop.
     pub(crate) fn cancel(&self, which: impl Fn(&Context) -> bool) {
         let running = self.running.lock();
         let contexts = running.values().map(|call| &call.context);
         let told: Vec<Context> = contexts.filter(|c| which(c)).cloned().collect();
         drop(running);
-        // Cancel after releasing the lock: cancelling wakes tasks, whose wakers may run any code.
+        // Cancel the contexts after the lock is released. Cancelling a context wakes tasks, and a
+        // waker may run any code.
         for context in told {
             context.cancel();
         }
@@ -89,21 +91,21 @@ impl Calls {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // The lock guard is dropped at the end of this statement, so that the call is dropped
-        // without the lock.
+        // The lock is released at the end of this statement, before the next statement drops the
+        // call.
         let call = self.calls.running.lock().remove(&self.id);
         drop(call);
     }
 }
 
 thread_local! {
-    /// Memory address of the engine whose handler this thread is running. 0 if the thread runs no
-    /// handler.
+    /// Memory address of the engine that owns the handler running on this thread. 0 if this thread
+    /// runs no handler.
     static WITHIN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Wraps a handler, so that the code that it calls can detect that it runs inside the handler. A
-/// handler that disconnects its own client must not wait for itself.
+/// Wraps a handler, so that [`is_within_handler`] returns true for code that the handler calls. A
+/// handler that disconnects its own client must not wait until that handler ends.
 pub(super) struct Within<F> {
     connection: usize,
     handler: F,
@@ -123,19 +125,19 @@ impl<F: Future + Unpin> Future for Within<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
         let outer = WITHIN.replace(self.connection);
-        // `outer` is always restored: the handler is wrapped in `catch_unwind`, so a panic is part
-        // of its output.
+        // A panic of the handler cannot skip the line that restores `outer`. The handler is wrapped
+        // in `catch_unwind`, so a panic is part of its output.
         let polled = Pin::new(&mut self.handler).poll(cx);
         WITHIN.set(outer);
         polled
     }
 }
 
-/// The handler that this thread polls. Another thread that runs a part of the handler receives this
-/// value.
+/// The handler that a thread is polling. This value is passed to another thread that runs a part of
+/// the handler.
 pub(super) struct WithinHandler(usize);
 
-/// Returns the handler that this thread polls.
+/// Returns the handler that this thread is polling.
 pub(super) fn within() -> WithinHandler {
     WithinHandler(WITHIN.get())
 }
@@ -143,7 +145,8 @@ pub(super) fn within() -> WithinHandler {
 impl WithinHandler {
     /// Runs `run` on this thread as a part of the handler.
     pub(super) fn run<T>(self, run: impl FnOnce() -> T) -> T {
-        /// Restores the former value, also after a panic: threads for blocking work are reused.
+        /// Restores the former value of `WITHIN` when dropped, so also after a panic. The runtime
+        /// reuses its threads for blocking work.
         struct Restore(usize);
 
         impl Drop for Restore {
@@ -157,7 +160,7 @@ impl WithinHandler {
     }
 }
 
-/// Returns whether a handler of this connection is being polled.
+/// Returns whether this thread is polling a handler of this connection.
 pub(crate) fn is_within_handler(engine: &Engine) -> bool {
     WITHIN.get() == address(engine)
 }

@@ -1,5 +1,5 @@
-//! Methods made from closures: the macro [`method!`](crate::method), and the functions that its
-//! expansion calls.
+//! Creates methods from closures: contains the macro [`method!`](crate::method) and the functions
+//! that its expansion calls.
 
 use std::convert::Infallible;
 
@@ -11,9 +11,9 @@ use hypha_wire::{Args, Binary, WireError};
 /// Creates a [`Method`](crate::service::Method) from a closure with typed arguments, for services
 /// without a contract.
 ///
-/// Takes an optional doc comment, the name of the method, and the closure. The macro generates the
-/// schema from the argument names and types of the closure and from the doc comments. Callers pass
-/// arguments by position or by name.
+/// The macro takes an optional doc comment, the name of the method, and the closure. The macro
+/// generates the schema from the argument names and types of the closure and from the doc comments.
+/// Callers pass arguments by position or by name.
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -35,8 +35,8 @@ use hypha_wire::{Args, Binary, WireError};
 ///     .method(method!("who", |ctx: Context| async move { ctx.from().to_owned() }));
 /// ```
 ///
-/// * An argument has any type that is allowed in a contract, but cannot be borrowed: write `String`
-///   instead of `&str`. Callers may omit an `Option`.
+/// * An argument can have any type that is allowed in a contract, except a borrowed type: write
+///   `String` instead of `&str`. Callers may omit an `Option`.
 /// * If the first argument is written `ctx: Context`, it receives the [`Context`](crate::Context)
 ///   of the call. This argument is not part of the schema.
 /// * The result is any type that is allowed in a contract, or a `Result` of such a type and an
@@ -98,7 +98,8 @@ macro_rules! method {
                 &$crate::__private::joined_docs(&[$($arg_doc),*]),
             );
         )*
-        // This closure is never called. The compiler infers the type of the result from it.
+        // This closure is never called. It exists because the compiler infers the result type of
+        // the method from it.
         #[allow(
             unreachable_code, unused_variables, clippy::diverging_sub_expression,
             reason = "the arguments are never made"
@@ -170,7 +171,7 @@ pub fn documented(method: super::Method, doc: String) -> super::Method {
     }
 }
 
-/// Returns a marker for the type of a closure's result. Does not call the closure.
+/// Returns a marker for the result type of a closure. Does not call the closure.
 #[must_use]
 pub fn returned<T>(_: impl FnOnce() -> T) -> ReturnOf<T::Output>
 where
@@ -179,15 +180,16 @@ where
     ReturnOf::new()
 }
 
-/// Gives the success type of a `Result`. [`ClosureReturn`] handles all other types: method lookup
-/// prefers this trait, because calling its method needs no extra reference.
+/// Provides markers for the success type and the error type of a `Result`. [`ClosureReturn`]
+/// handles all other types. Method lookup prefers this trait to [`ClosureReturn`], because calling
+/// a method of this trait needs no extra reference.
 pub trait ClosureResult {
     /// Type of the successful result.
     type Success;
     /// Type of the error.
     type Failure;
 
-    /// Returns the marker for the type.
+    /// Returns the marker for the type of the successful result.
     fn success(self) -> ReturnOf<Self::Success>;
 
     /// Returns the marker for the type of the error.
@@ -207,12 +209,12 @@ impl<T, E> ClosureResult for ReturnOf<Result<T, E>> {
     }
 }
 
-/// Gives the type of a result that is not a `Result`, see [`ClosureResult`].
+/// Provides markers for a result type that is not a `Result`. See [`ClosureResult`].
 pub trait ClosureReturn {
     /// Type of the result.
     type Success;
 
-    /// Returns the marker for the type.
+    /// Returns the marker for the type of the result.
     fn success(self) -> ReturnOf<Self::Success>;
 
     /// Returns the marker for an error that cannot occur.
@@ -231,14 +233,14 @@ impl<T> ClosureReturn for &ReturnOf<T> {
     }
 }
 
-/// Output of a closure, encoded by `reply`. Method lookup chooses [`ClosureOutcome`] for a
-/// `Result`, [`ClosureBytes`] for `bytes::Bytes`, and [`ClosureValue`] for all others. The bounds
-/// are on the methods, so that the compiler reports a type that violates them. With bounds on the
-/// impls, the compiler would try the next trait.
+/// Output of a closure, which `reply` encodes. Method lookup chooses [`ClosureOutcome`] for a
+/// `Result`, [`ClosureBytes`] for `bytes::Bytes`, and [`ClosureValue`] for all other types. The
+/// methods of these traits have the bounds, so that the compiler reports a type that does not
+/// satisfy them. If the impls had the bounds, the compiler would silently try the next trait.
 #[derive(Debug)]
 pub struct ClosureOutput<T>(pub T);
 
-/// Encodes a `Result`, see [`ClosureOutput`].
+/// Encodes a `Result`. See [`ClosureOutput`].
 pub trait ClosureOutcome {
     /// Type of the successful result.
     type Success;
@@ -272,7 +274,7 @@ impl<T, E> ClosureOutcome for ClosureOutput<Result<T, E>> {
     }
 }
 
-/// Encodes `bytes::Bytes`, see [`ClosureOutput`].
+/// Encodes `bytes::Bytes`. See [`ClosureOutput`].
 pub trait ClosureBytes {
     /// Encodes the output.
     ///
@@ -288,7 +290,7 @@ impl ClosureBytes for ClosureOutput<bytes::Bytes> {
     }
 }
 
-/// Encodes any other value, see [`ClosureOutput`].
+/// Encodes a value of any other type. See [`ClosureOutput`].
 pub trait ClosureValue {
     /// Type of the result.
     type Value;

@@ -1,10 +1,10 @@
-//! Exports of a message: assigns functions, streams and interfaces a path under which the receiver
-//! can call them (`docs/protocol/03-values.md#s6` to `#s8`).
+//! Exports the functions, streams and interfaces of a message. Exporting an object assigns it a
+//! path under which the receiver can call the object (`docs/protocol/03-values.md#s6` to `#s8`).
 //!
-//! [`Exports`] collects objects while a message is encoded. [`Exports::keep`] opens their session
-//! just before the message is sent, so that the receiver can use them immediately. The method
-//! returns a [`HandedOut`], which withdraws the objects if the message is not sent, or when the
-//! call ends.
+//! [`Exports`] collects the objects while a message is encoded. [`Exports::keep`] opens the session
+//! of the objects just before the message is sent, so that the receiver can use the objects
+//! immediately. `keep` returns a [`HandedOut`]. Dropping the [`HandedOut`] withdraws the objects,
+//! which happens when the message is not sent or when the call ends.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -18,15 +18,15 @@ use super::{Engine, Handler, IncomingCall, Registered, Service};
 use crate::engine::{Failure, Identity, LastSeen, Response};
 use hypha_wire::{Args, EncodeError, RemoteHandle, WireError};
 
-/// Function or other object that a peer may call as part of a session. Cloning is cheap.
+/// Function or other object in a session. A peer may call the object. Cloning this value is cheap.
 #[derive(Clone)]
 pub(crate) struct Exported(Arc<Inner>);
 
 struct Inner {
     handler: Handler,
     name: String,
-    /// Resolves when the previous call has started. This lock is taken after the lock of the
-    /// sessions. No other code runs while it is held.
+    /// Receiver that resolves when the previous call has started. Lock order: the lock of the
+    /// sessions comes before this lock. No other code runs while this lock is held.
     before: Mutex<Option<oneshot::Receiver<()>>>,
     /// Dropped when the object is removed from its session, even while a call of the object runs.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
@@ -39,12 +39,12 @@ pub(crate) struct Turn {
 }
 
 impl Exported {
-    /// Creates an object. `name` is its name in logs and errors.
+    /// Creates an object. Logs and errors contain `name`.
     pub(crate) fn new(handler: Handler, name: impl Into<String>) -> Self {
         Self::guarded(handler, name, None)
     }
 
-    /// Creates an object that owns `guard`, whose destructor runs when the object is dropped.
+    /// Creates an object that owns `guard`. Dropping the object drops `guard`.
     pub(crate) fn guarded(
         handler: Handler,
         name: impl Into<String>,
@@ -62,16 +62,17 @@ impl Exported {
         &self.0.name
     }
 
-    /// Assigns a call its position in the order of calls. Calls run concurrently, but start in
-    /// order of arrival: otherwise a callback that reports progress would jump back and forth.
+    /// Assigns a call its position in the order of calls. Calls run concurrently, but they start in
+    /// the order in which they arrive. Otherwise, a callback that reports progress could receive an
+    /// older value after a newer value.
     pub(crate) fn turn(&self) -> Turn {
         let (begun, next) = oneshot::channel();
         let before = self.0.before.lock().replace(next);
         Turn { before, begun }
     }
 
-    /// Returns the handler of one call. The handler waits until the previous calls have started,
-    /// that is, until their first poll has returned.
+    /// Returns the handler of one call. This handler first waits until the previous call has
+    /// started, that is, until the first poll of the previous call has returned.
     pub(crate) fn handler(&self, turn: Turn) -> Handler {
         let handler = Arc::clone(&self.0.handler);
         let turn = Mutex::new(Some(turn));
@@ -81,8 +82,8 @@ impl Exported {
                 let begun = match turn {
                     Some(Turn { before, begun }) => {
                         if let Some(before) = before {
-                            // The sender is only ever dropped, so the result is always an error.
-                            // The error means that the previous call has started or ended.
+                            // The previous call sends no value. It drops the sender when it has
+                            // started or ended, so the result of `await` is always an error.
                             let _ = before.await;
                         }
                         Some(begun)
@@ -119,13 +120,13 @@ pub(crate) struct HandedOut {
     /// Session of the objects, if there is one.
     session: Option<String>,
     interfaces: Vec<String>,
-    /// Objects of peers that are passed on to the receiver.
+    /// Objects of other peers that this message passes on to its receiver.
     passed_on: Vec<Arc<RemoteHandle>>,
 }
 
 impl HandedOut {
-    /// Records that the message was sent. From now on, interfaces live until their receiver
-    /// disconnects, and the receiver releases the objects that were passed on.
+    /// Records that the message was sent. From now on, interfaces remain registered until the
+    /// receiver disconnects, and the receiver releases the objects that were passed on to it.
     pub(crate) fn sent(&mut self) {
         self.interfaces.clear();
         for remote in self.passed_on.drain(..) {
@@ -133,9 +134,9 @@ impl HandedOut {
         }
     }
 
-    /// Keeps the objects of a response. Their session ends when the objects are released, or were
-    /// unused for too long. Unlike the session of a request, this session does not end with a
-    /// response.
+    /// Keeps the objects of a response. The session of these objects ends when the receiver
+    /// releases the objects, or when the objects have not been used for too long. The session of a
+    /// request, in contrast, ends with the response.
     pub(crate) fn stays(mut self) {
         self.sent();
         self.session = None;
@@ -184,8 +185,8 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Returns the address of this client for receivers. In results, the address includes the
-    /// workspace. In arguments, it does not.
+    /// Returns the address at which receivers reach this client. The address contains the workspace
+    /// in results, but not in arguments.
     pub(crate) fn target(&self) -> String {
         match self.direction {
             Direction::Call => self.identity.client_id.clone(),
@@ -193,9 +194,9 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Opens the session if a waiting `call` or an exported object needs a session. Call this
-    /// before sending the message, because the receiver may use an object before this program runs
-    /// again.
+    /// Opens the session, if the message is a call that waits for a response, or contains exported
+    /// objects. Call this method before the message is sent, because the receiver may use an object
+    /// before this program runs again.
     pub(crate) fn keep(
         self,
         call: Option<(LastSeen, oneshot::Sender<Response>)>,
@@ -218,7 +219,8 @@ impl<'a> Exports<'a> {
         Ok(handed_out)
     }
 
-    /// Stores an object under `id` in the session. Returns the path at which it can be called.
+    /// Stores an object under `id` in the session. Returns the path at which the receiver can call
+    /// the object.
     pub(crate) fn place(&mut self, id: String, object: Exported) -> String {
         let method = format!("{}.{id}", self.session);
         self.objects.insert(id, object);
@@ -236,13 +238,13 @@ impl<'a> Exports<'a> {
         Ok(())
     }
 
-    /// Fails if one more object would exceed the maximum number that peers may hold.
+    /// Fails if one more object would exceed the maximum number of objects that peers may hold.
     pub(crate) fn room_for_one(&self) -> Result<(), EncodeError> {
         self.engine.room_for(self.objects.len() + 1)
     }
 
-    /// Records that an object of a peer is passed on. From then on the receiver uses it, so this
-    /// client must not release it at its owner.
+    /// Records that this message passes on an object of a peer. From then on, the receiver uses the
+    /// object, so this client must not ask the owner of the object to release it.
     pub(crate) fn pass_on(&mut self, remote: &Arc<RemoteHandle>) {
         self.handed_out.passed_on.push(Arc::clone(remote));
     }
@@ -264,7 +266,7 @@ impl<'a> Exports<'a> {
     }
 }
 
-/// Converts a closure to a handler.
+/// Converts an async closure to a handler.
 pub(crate) fn handler<F, Fut>(run: F) -> Handler
 where
     F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,

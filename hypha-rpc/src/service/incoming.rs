@@ -1,5 +1,5 @@
-//! One incoming call as its handler sees it: the context, the arguments, and the methods to
-//! respond.
+//! Gives a handler access to one incoming call: to the context and the arguments, and to methods
+//! that encode the response.
 
 use std::sync::OnceLock;
 
@@ -12,10 +12,10 @@ use hypha_wire::{Args, Binary, DecodeError, IncomingArgs, Value, WireError};
 /// Null as msgpack.
 const NULL: u8 = 0xc0;
 
-/// Incoming call of a method: its context, and its arguments, which are not decoded yet.
+/// Incoming call of a method. Contains the context and the encoded arguments of the call.
 ///
-/// The handler of a [`Method`](super::Method) receives this value. It owns the received frame, so
-/// arguments such as `&str` and `&[u8]` can borrow from the frame without a copy.
+/// The handler of a [`Method`](super::Method) receives this value. This value owns the received
+/// frame, so arguments such as `&str` and `&[u8]` can borrow from the frame without a copy.
 ///
 /// # Examples
 ///
@@ -38,8 +38,8 @@ pub struct IncomingCall {
     context: Context,
     args: IncomingArgs,
     label: String,
-    /// Decoded bytes that are not a slice of the frame, such as bytes from a list of numbers.
-    /// Indexed by parameter.
+    /// Decoded bytes of each parameter, if these bytes are not a slice of the frame. For example, a
+    /// caller can send bytes as a list of numbers.
     kept: OnceLock<Box<[OnceLock<Binary>]>>,
 }
 
@@ -63,7 +63,7 @@ impl IncomingCall {
         &self.label
     }
 
-    /// Returns the arguments as received, without matching them to parameters.
+    /// Returns the received arguments, without matching them to parameters.
     pub fn raw_args(&self) -> &IncomingArgs {
         &self.args
     }
@@ -72,9 +72,9 @@ impl IncomingCall {
     ///
     /// # Errors
     ///
-    /// Fails if there are more positional arguments than parameters, an argument has an unknown
-    /// name, or a parameter is given twice. The error names the argument. If the handler returns
-    /// the error, the caller receives it as [`RejectKind::InvalidArguments`].
+    /// Returns an error if there are more positional arguments than parameters, if an argument has
+    /// an unknown name, or if a parameter is given twice. The error names the argument. If the
+    /// handler returns the error, the caller receives it as [`RejectKind::InvalidArguments`].
     pub fn args<'a>(&'a self, names: &'static [&'static str]) -> Result<Arguments<'a>, WireError> {
         let positional = self.args.positional();
         if positional > names.len() {
@@ -112,21 +112,22 @@ impl IncomingCall {
     ///
     /// # Errors
     ///
-    /// Currently never fails. A value that cannot be sent, such as a map with keys that are not
-    /// strings, is detected later, and the caller then receives an error with the reason.
+    /// Currently never fails. If the value cannot be sent, such as a map with keys that are not
+    /// strings, the library detects the problem later. The caller then receives an error with the
+    /// reason.
     pub fn reply<T: Serialize + ?Sized>(&self, value: &T) -> Result<Args, WireError> {
         let mut args = Args::new(1, 0);
         args.push("result", value);
         Ok(args)
     }
 
-    /// Encodes an error of the method, for the handler to return.
+    /// Encodes an error of the method. The handler then returns the encoded error.
     pub fn fail<E: ServiceError>(&self, error: E) -> WireError {
         error.to_wire()
     }
 
-    /// Checks that there are exactly `count` arguments, all positional. Callbacks use this method,
-    /// because their parameters have no names.
+    /// Checks that there are exactly `count` arguments and that all of them are positional.
+    /// Callbacks use this method, because the parameters of a callback have no names.
     pub(crate) fn expect(&self, count: usize) -> Result<(), WireError> {
         if let Some(name) = self.args.names().next() {
             return Err(self.invalid(format!("takes no argument by name, got `{name}`")));
@@ -139,8 +140,8 @@ impl IncomingCall {
         Err(self.invalid(format!("takes {count} argument{plural}, got {given}")))
     }
 
-    /// Decodes all arguments as values: first the positional arguments, then the named arguments
-    /// with their names.
+    /// Decodes all arguments as values. Returns the positional arguments, followed by the named
+    /// arguments with their names.
     pub(crate) fn values(&self) -> Result<Vec<(Option<String>, Value)>, WireError> {
         let read = |value: Option<Result<Value, _>>| {
             let value = value.unwrap_or(Ok(Value::Null));
@@ -156,7 +157,7 @@ impl IncomingCall {
         Ok(values)
     }
 
-    /// Creates the rejection for invalid arguments. `what` describes the fault.
+    /// Creates the error that rejects a call with invalid arguments. `what` describes the fault.
     pub(crate) fn invalid(&self, what: String) -> WireError {
         refusal(
             RejectKind::InvalidArguments,
@@ -166,9 +167,9 @@ impl IncomingCall {
     }
 }
 
-/// Creates the error of a call that is rejected before its method runs. Writes `class` into the
-/// trace, where other languages look for it, in the form of Python's own rejections
-/// (`docs/protocol/02-messages.md#s8`).
+/// Creates the error that rejects a call before the method runs. The error has the form of a
+/// rejection by a Python client. Its trace contains `class`, because clients in other languages
+/// read the error class from the trace (`docs/protocol/02-messages.md#s8`).
 pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
     let trace = format!("{class}: {message}\n");
     let mut wire = WireError::new(message);
@@ -205,7 +206,7 @@ impl<'a> Arguments<'a> {
     /// Decodes the argument of the parameter with this index. Returns `None` if the caller omitted
     /// the argument.
     ///
-    /// Null counts as given: decode an `Option<T>` if callers may send null.
+    /// Null counts as a given argument. Decode an `Option<T>` if callers may send null.
     ///
     /// # Errors
     ///
@@ -215,7 +216,8 @@ impl<'a> Arguments<'a> {
     }
 
     /// Decodes like [`optional`](Self::optional). If decoding fails, calls `locate` with the error
-    /// and the whole value, and returns the error of `locate`, which may be more precise.
+    /// and the whole value, and returns the error that `locate` returns. This error may be more
+    /// precise.
     pub(crate) fn located<T: Deserialize<'a>>(
         &self,
         index: usize,
@@ -232,7 +234,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// Decodes bytes in any form that [`Binary`] accepts.
+    /// Decodes an argument that contains bytes, in any form that [`Binary`] accepts.
     pub(crate) fn bytes(
         &self,
         index: usize,
@@ -247,7 +249,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Decodes bytes or null.
+    /// Decodes an argument that contains bytes or null.
     #[expect(clippy::option_option, reason = "left out, null, or bytes")]
     pub(crate) fn optional_bytes(
         &self,

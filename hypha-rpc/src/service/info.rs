@@ -1,7 +1,7 @@
-//! Descriptions of a service: the encoded map that `get_service` returns
+//! Generates the descriptions of a service: the encoded map that `get_service` returns
 //! (`docs/protocol/04-services.md#s9`), the record for the workspace manager (`#s4`), and the
-//! schema tree (`#s5`). All these descriptions are generated from the same typed fields, so that
-//! they cannot differ.
+//! schema tree (`#s5`). All three are generated from the same typed fields, so they cannot
+//! contradict each other.
 
 use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
 use crate::engine::Identity;
@@ -24,7 +24,8 @@ impl Service {
         }
     }
 
-    /// Returns the service as a value: plain members, and methods as functions that peers can call.
+    /// Returns the service as a value. Plain members become values, and methods become functions
+    /// that peers can call.
     pub(crate) fn encode(&self, identity: &Identity) -> Value {
         let ServiceInfo {
             id,
@@ -54,7 +55,7 @@ impl Service {
         Value::Map(map)
     }
 
-    /// Returns the fields of the record that do not depend on the client.
+    /// Returns the fields of the service record that are the same for every client.
     fn description_fields(&self) -> ServiceInfo {
         ServiceInfo {
             id: self.id.clone(),
@@ -79,7 +80,7 @@ impl Service {
         }
     }
 
-    /// Returns only the members, with methods at the address `target`.
+    /// Returns only the members of the service. The functions have the address `target`.
     pub(crate) fn members_map(&self, identity: &Identity, target: &str) -> Map {
         let mut map = Map::new();
         self.insert_members(&mut map, |path, member| match member {
@@ -113,7 +114,7 @@ impl Service {
         Value::encode_from(&function).unwrap_or_default()
     }
 
-    /// Returns the config without the workspace, with only the keys that have a value.
+    /// Returns the config without the workspace. The result contains only keys that have a value.
     pub(super) fn own_config(&self) -> Map {
         // Encoding plain data cannot fail.
         let fields = Value::encode_from(&self.config_fields()).unwrap_or_default();
@@ -146,8 +147,8 @@ impl Service {
     /// Returns the schemas of the members by name, in the form that the workspace manager stores in
     /// the service record (`service_schema`).
     ///
-    /// A function is `{type: "function", function: {name, description, parameters, returns}}`. A
-    /// dot in the path of a member creates a nested map.
+    /// The schema of a function is `{type: "function", function: {name, description, parameters,
+    /// returns}}`. A dot in the path of a member creates a nested map.
     #[must_use]
     pub fn service_schema(&self) -> Map {
         let mut map = Map::new();
@@ -164,7 +165,7 @@ impl Service {
         map
     }
 
-    /// Inserts every member at its dotted path.
+    /// Inserts every member into nested maps, according to the dots in its path.
     pub(crate) fn insert_members(&self, map: &mut Map, encode: impl Fn(&str, &Member) -> Value) {
         for (path, member) in &self.members {
             let mut place = &mut *map;
@@ -190,8 +191,8 @@ impl Service {
 }
 
 impl Method {
-    /// Returns the function schema. A method without a schema gets a schema with its name and its
-    /// documentation.
+    /// Returns the function schema of a method. If the method has no schema, returns a schema with
+    /// the name and the documentation of the method.
     pub(super) fn described(&self, name: &str) -> Map {
         let mut function = match &self.schema {
             Some(Value::Map(schema)) => schema.clone(),
@@ -214,13 +215,14 @@ fn texts(texts: &[String]) -> Value {
     )
 }
 
-/// Returns the part after the last dot.
+/// Returns the part of a path after the last dot.
 pub(super) fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// Returns the schema of a plain member, in the form that the Python client generates: maps and
-/// lists keep their structure, and values without a JSON type have an empty schema.
+/// Returns the schema of a plain member. The Python client generates the same form: the schema of a
+/// map or list contains the schemas of its elements, and a value without a JSON type has an empty
+/// schema.
 pub(super) fn value_schema(value: &Value) -> Value {
     let of = |name: &str| Value::Map(Map::from_iter([("type".to_owned(), Value::from(name))]));
     match value {

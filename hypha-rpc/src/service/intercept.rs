@@ -1,4 +1,4 @@
-//! Interceptors of incoming calls.
+//! Runs interceptors around incoming calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,15 +6,16 @@ use std::sync::Arc;
 use super::{Handler, IncomingCall, Member, Service};
 use hypha_wire::{Args, WireError};
 
-/// Remaining interceptors of a call, followed by its method.
+/// The interceptors that a call still has to pass, followed by the called method.
 pub struct Next(Handler);
 
 impl Next {
-    /// Passes the call to the rest of the chain, and waits for the encoded result.
+    /// Passes the call to the next interceptor, or to the method. Waits for the encoded result.
     ///
     /// # Errors
     ///
-    /// Returns the error of the method or of an inner interceptor, as the caller would get it.
+    /// Returns the error of the method or of an inner interceptor, in the form that the caller
+    /// would receive.
     pub async fn run(self, call: IncomingCall) -> Result<Args, WireError> {
         (self.0)(call).await
     }
@@ -27,12 +28,14 @@ impl fmt::Debug for Next {
 }
 
 impl Service {
-    /// Adds an interceptor around each method that the service has at this point. Methods added
-    /// later run without it. The interceptor added last is the outermost.
+    /// Adds an interceptor around each method that the service already has. The interceptor does
+    /// not run for methods that are added later. If there are several interceptors, the one that
+    /// was added last is the outermost.
     ///
     /// The interceptor receives a call after the permission check and before the arguments are
     /// decoded. The interceptor passes the call on with [`Next::run`], or returns an error instead.
-    /// While it waits, heartbeats prevent a timeout at the caller.
+    /// While the interceptor waits, this client sends heartbeats to prevent a timeout at the
+    /// caller.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;

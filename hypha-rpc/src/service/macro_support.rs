@@ -1,9 +1,9 @@
-//! Functions and traits used by the expansion of `#[hypha_service]`, in addition to the public
-//! types. Not stable: the macro and this module must have the same version.
+//! Functions and traits that the expansion of `#[hypha_service]` uses in addition to the public
+//! types. They are not stable: the macro and this module must have the same version.
 //!
-//! The traits here also define the compiler's messages for types that do not fit. Each trait is a
-//! bound of only one function, so that a mistake in a contract is reported once: rustc merges
-//! identical reports, but not reports about different functions.
+//! The traits of this module also define the messages of the compiler for types that do not satisfy
+//! a bound. Each trait is a bound of only one function, so that the compiler reports a mistake in a
+//! contract only once: rustc merges identical reports, but not reports about different functions.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -49,14 +49,14 @@ pub trait ServiceResult: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> ServiceResult for T {}
 
-/// The type of a context parameter.
+/// A type that the context parameter of a method can have.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the context of a call",
     label = "expected `hypha_rpc::Context` or `&hypha_rpc::Context`",
     note = "write `#[hypha(context = false)]` before an ordinary argument whose type has this name"
 )]
 pub trait ContextParameter<'a> {
-    /// Gets the context from the call.
+    /// Returns the context of the call.
     fn from_incoming(incoming: &'a IncomingCall) -> Self;
 }
 
@@ -72,34 +72,37 @@ impl<'a> ContextParameter<'a> for Context {
     }
 }
 
-/// Returns the context of a call, borrowed or owned, depending on the parameter.
+/// Returns the context of a call. The context is borrowed or owned, depending on the type `T` of
+/// the parameter.
 pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a IncomingCall) -> T {
     T::from_incoming(incoming)
 }
 
-/// Functions that generated code uses for arguments of type `T`. Their bounds on `T` are not here,
-/// but on the functions that create a codec, so that rustc reports a wrong type only once.
+/// Functions that generated code uses for arguments of type `T`. The functions that create a codec
+/// have the bounds on `T`, and this type has none. Therefore rustc reports a wrong type only once.
 #[derive(Debug)]
 pub struct ArgumentCodec<'de, T> {
-    /// Decodes the argument. Returns `None` if the caller omitted the argument.
+    /// Decodes the argument with the given index. Returns `None` if the caller omitted the
+    /// argument.
     given: fn(&Arguments<'de>, usize) -> Result<Option<T>, WireError>,
     required: fn(&Arguments<'de>, usize) -> Result<T, WireError>,
-    /// Returns the value of an omitted argument if the type defines one, such as `None` for an
-    /// `Option<T>`.
+    /// Returns the value that the type defines for an omitted argument, such as `None` for an
+    /// `Option<T>`. Returns `None` if the type defines no such value.
     absent: fn() -> Option<T>,
     push: fn(&mut Args, &'static str, &T, Nil),
     describe: fn(FunctionSchema, &str, &str, Presence) -> FunctionSchema,
     to_json: fn(&T) -> Option<serde_json::Value>,
 }
 
-/// Whether an argument that encodes to nil may be omitted from the message.
+/// Whether an argument that encodes to nil is omitted from the message or sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Nil {
     Omit,
     Send,
 }
 
-/// Whether an argument may be omitted, according to its schema.
+/// Whether the schema describes an argument as required, as optional, or as an argument with a
+/// default.
 #[derive(Debug)]
 enum Presence {
     Required,
@@ -108,14 +111,15 @@ enum Presence {
 }
 
 /// Selects the [`ArgumentCodec`] of a type named `Bytes` or `Array`. For `bytes::Bytes` and
-/// `ndarray::Array`, `codec` is an inherent function, which takes precedence over the function of
-/// the trait [`AnyArgument`]. These types have no schema of their own, and serde copies their data.
+/// `ndarray::Array`, `codec` is an inherent function. An inherent function takes precedence over
+/// the function of the trait [`AnyArgument`]. `bytes::Bytes` and `ndarray::Array` have no schema of
+/// their own, and serde would copy their data.
 #[derive(Debug)]
 pub struct ArgumentOf<T>(PhantomData<T>);
 
 impl ArgumentOf<bytes::Bytes> {
-    /// Returns a codec without copies: received bytes are slices of the frame, and large values are
-    /// sent without copying them into the message.
+    /// Returns a codec that does not copy the bytes. Received bytes are slices of the frame, and
+    /// large values are not copied into the sent message.
     #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, bytes::Bytes> {
         ArgumentCodec {
@@ -156,8 +160,8 @@ impl ArgumentOf<Option<bytes::Bytes>> {
 
 #[cfg(feature = "ndarray")]
 impl<T: Element, D: Dimension> ArgumentOf<ndarray::Array<T, D>> {
-    /// Returns a codec that reads the elements from the frame, and sends them as one block of bytes
-    /// instead of a list of numbers.
+    /// Returns a codec that reads the elements from the frame. The codec sends the elements as one
+    /// block of bytes instead of a list of numbers.
     #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, ndarray::Array<T, D>> {
         ArgumentCodec {
@@ -199,7 +203,7 @@ impl<T: Element, D: Dimension> ArgumentOf<Option<ndarray::Array<T, D>>> {
     }
 }
 
-/// Codec of any other type named `Bytes` or `Array`. See [`ArgumentOf`].
+/// Provides the codec of any other type named `Bytes` or `Array`. See [`ArgumentOf`].
 pub trait AnyArgument<T> {
     /// Returns the codec based on serde and schemars.
     #[must_use]
@@ -226,14 +230,14 @@ pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
     }
 }
 
-/// Finds the codec of a callback or stream `T` that may carry `bytes::Bytes`. `R` is `T` with
-/// [`Binary`] in place of these bytes. Method lookup prefers [`OwnSchema`], implemented for `&&`,
-/// to [`OtherSchema`], implemented for `&`.
+/// Selects the codec of a callback or stream type `T`, which may contain `bytes::Bytes`. `R` is the
+/// same type with [`Binary`] in place of `bytes::Bytes`. Method lookup prefers [`OwnSchema`], which
+/// is implemented for `&&`, to [`OtherSchema`], which is implemented for `&`.
 #[derive(Debug)]
 pub struct DescribedAs<T, R>(PhantomData<(T, R)>);
 
 impl<T, R> DescribedAs<T, R> {
-    /// Returns a marker for both types.
+    /// Returns a marker for the types `T` and `R`.
     #[allow(clippy::new_without_default)]
     #[must_use]
     pub fn new() -> Self {
@@ -241,7 +245,7 @@ impl<T, R> DescribedAs<T, R> {
     }
 }
 
-/// Codec of a type that has a schema. See [`DescribedAs`].
+/// Provides the codec of a type that has a schema. See [`DescribedAs`].
 pub trait OwnSchema<T> {
     /// Returns the codec based on serde and schemars.
     #[must_use]
@@ -259,9 +263,9 @@ impl<T: JsonSchema, R> OwnSchema<T> for &&DescribedAs<T, R> {
     }
 }
 
-/// Codec of a type that is described by another type. See [`DescribedAs`].
+/// Provides the codec of a type that uses the schema of another type. See [`DescribedAs`].
 pub trait OtherSchema<T, R> {
-    /// Returns the codec with the other schema.
+    /// Returns the codec that uses the schema of `R`.
     #[must_use]
     fn codec<'de>(self) -> ArgumentCodec<'de, T>
     where
@@ -286,7 +290,8 @@ impl<T, R> OtherSchema<T, R> for &DescribedAs<T, R> {
     }
 }
 
-/// Finds the position of the fault in a value that is not a `T`, using the schema of `T`.
+/// Uses the schema of `T` to find the fault in a value that could not be decoded as `T`. Returns an
+/// error with the position of the fault.
 fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
     let schema = FunctionSchema::new("", "")
         .argument::<T>("value", "")
@@ -295,7 +300,7 @@ fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
     misfit::nearest(error, value, &root["properties"]["value"], root)
 }
 
-/// Returns the codec for `&[u8]`, which serde would encode as a list of numbers.
+/// Returns the codec for `&[u8]`. serde alone would encode `&[u8]` as a list of numbers.
 #[must_use]
 pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
     ArgumentCodec {
@@ -346,7 +351,8 @@ fn describe<T: JsonSchema>(
 }
 
 impl<'de, T> ArgumentCodec<'de, T> {
-    /// Decodes an argument without a default. Callers may omit it if its type is an `Option`.
+    /// Decodes an argument without a default. Callers may omit the argument if its type is an
+    /// `Option`.
     pub fn required(self, args: &Arguments<'de>, index: usize) -> Result<T, WireError> {
         match (self.given)(args, index)?.or_else(self.absent) {
             Some(value) => Ok(value),
@@ -354,8 +360,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         }
     }
 
-    /// Decodes an argument with a default. If the type is not nullable, null means the default: a
-    /// JavaScript caller skips an argument with `undefined`, which arrives as null.
+    /// Decodes an argument with a default. If the type does not allow null, null means the default.
+    /// A JavaScript caller passes `undefined` to skip an argument, and `undefined` arrives as null.
     pub fn or_else(
         self,
         args: &Arguments<'de>,
@@ -381,7 +387,7 @@ impl<'de, T> ArgumentCodec<'de, T> {
         (self.push)(args, name, value, Nil::Send);
     }
 
-    /// Describes an argument without a default.
+    /// Adds an argument without a default to the schema.
     #[must_use]
     pub fn describe(self, schema: FunctionSchema, name: &str, description: &str) -> FunctionSchema {
         let optional = (self.absent)().is_some();
@@ -393,7 +399,7 @@ impl<'de, T> ArgumentCodec<'de, T> {
         (self.describe)(schema, name, description, presence)
     }
 
-    /// Describes an argument with a default.
+    /// Adds an argument with a default to the schema.
     pub fn describe_with_default(
         self,
         schema: FunctionSchema,
@@ -401,8 +407,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         description: &str,
         default: T,
     ) -> FunctionSchema {
-        // A non-finite number becomes `null` in JSON, which is another value, so describe the
-        // argument as optional without a default.
+        // A non-finite number would become `null` in JSON, and `null` is not the default. In that
+        // case, describe the argument as optional, without a default.
         let says = |json: &serde_json::Value| !json.is_null() || (self.absent)().is_some();
         let default = (self.to_json)(&default).filter(says);
         let presence = default.map_or(Presence::Optional, Presence::Default);
@@ -410,8 +416,9 @@ impl<'de, T> ArgumentCodec<'de, T> {
     }
 }
 
-/// Deserializer for an omitted argument. It succeeds only for types that deserialize an option.
-/// Unlike a search for the word `Option` in the contract, this also works for aliases and newtypes.
+/// Deserializer for an omitted argument. Only a type that deserializes as an option accepts this
+/// deserializer, including an alias or newtype of `Option`. A search for the word `Option` in the
+/// contract would miss aliases and newtypes.
 struct Absent;
 
 impl<'de> Deserializer<'de> for Absent {
@@ -439,8 +446,9 @@ impl<'de> Deserializer<'de> for Absent {
     }
 }
 
-/// Detects whether `T` is a `Result`, even through an alias. `Probe::<T>::FALLIBLE` is the inherent
-/// constant below if `T` is a `Result`; otherwise it is the constant of the trait [`NotAResult`].
+/// Detects whether `T` is a `Result`, even through an alias. If `T` is a `Result`,
+/// `Probe::<T>::FALLIBLE` is the inherent constant below. Otherwise, `FALLIBLE` is the constant of
+/// the trait [`NotAResult`].
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
@@ -449,7 +457,7 @@ impl<T, E> Probe<Result<T, E>> {
     pub const FALLIBLE: bool = true;
 }
 
-/// Fallback for types that are not a `Result`. See [`Probe`].
+/// Provides the constant for types that are not a `Result`. See [`Probe`].
 pub trait NotAResult {
     /// `T` is not a `Result`.
     const FALLIBLE: bool = false;
@@ -457,14 +465,14 @@ pub trait NotAResult {
 
 impl<T> NotAResult for Probe<T> {}
 
-/// Adds the return type of a method to its schema, if the type has a schema. Return types need no
-/// schema.
+/// Adds the return type of a method to the method's schema, if the return type has a schema. A
+/// return type without a schema is allowed.
 ///
 /// Generated code calls `result` or `items` on `&&&ReturnOf<T>`. Method lookup removes one
-/// reference after another. It prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) to types with a
-/// schema ([`SchemaReturn`], on `&&`), and types with a schema to all other types ([`AnyReturn`],
-/// on `&`). The traits are implemented for references, because the methods take `self` by value,
-/// and only a reference can be copied out of another reference.
+/// reference after another. Therefore it tries [`BytesReturn`] for `bytes::Bytes` first
+/// (implemented for `&&&`), then [`SchemaReturn`] for types with a schema (`&&`), and then
+/// [`AnyReturn`] for all other types (`&`). The traits are implemented for references, because the
+/// methods take `self` by value, and only a reference can be copied out of another reference.
 #[derive(Debug)]
 pub struct ReturnOf<T>(PhantomData<T>);
 
@@ -485,9 +493,9 @@ impl<T> ReturnOf<T> {
     }
 }
 
-/// Description of `bytes::Bytes`. See [`ReturnOf`].
+/// Adds `bytes::Bytes` to a schema. See [`ReturnOf`].
 pub trait BytesReturn: Sized {
-    /// The type with the schema.
+    /// The type that provides the schema.
     type Described: JsonSchema;
 
     /// Describes a result.
@@ -519,9 +527,9 @@ impl<T: Element, D: Dimension> BytesReturn for &&&ReturnOf<Option<ndarray::Array
     type Described = Option<ArrayOf<T, D>>;
 }
 
-/// Description of types with a schema. See [`ReturnOf`].
+/// Adds a return type that has a schema. See [`ReturnOf`].
 pub trait SchemaReturn: Sized {
-    /// The type with the schema.
+    /// The type that provides the schema.
     type Described: JsonSchema;
 
     /// Describes a result.
@@ -539,7 +547,7 @@ impl<T: JsonSchema> SchemaReturn for &&ReturnOf<T> {
     type Described = T;
 }
 
-/// Description of types without a schema. See [`ReturnOf`].
+/// Accepts a return type without a schema. See [`ReturnOf`].
 pub trait AnyReturn: Sized {
     /// Describes a result of a type without a schema.
     fn result(self, schema: FunctionSchema) -> FunctionSchema {
@@ -554,9 +562,10 @@ pub trait AnyReturn: Sized {
 
 impl<T> AnyReturn for &ReturnOf<T> {}
 
-/// Adds the error of a method to its schema. Accepts a type that cannot be an error, because rustc
-/// reports such a type where the error is encoded. Method lookup prefers [`ErrorSchema`],
-/// implemented for `&&`, to [`AnyError`], implemented for `&`.
+/// Adds the error type of a method to the method's schema. A type that cannot be an error is
+/// accepted here, because rustc reports such a type where the error is encoded. Method lookup
+/// prefers [`ErrorSchema`], which is implemented for `&&`, to [`AnyError`], which is implemented
+/// for `&`.
 #[derive(Debug)]
 pub struct ErrorOf<T>(PhantomData<T>);
 
@@ -569,7 +578,7 @@ impl<T> ErrorOf<T> {
     }
 }
 
-/// Description of an error. See [`ErrorOf`].
+/// Adds an error type to a schema. See [`ErrorOf`].
 pub trait ErrorSchema: Sized {
     /// Describes the error of a method.
     fn error(self, schema: FunctionSchema) -> FunctionSchema;
@@ -587,7 +596,7 @@ impl<T: ServiceError> ErrorSchema for &&ErrorOf<T> {
     }
 }
 
-/// Description of a type that cannot be an error. See [`ErrorOf`].
+/// Accepts a type that cannot be an error. See [`ErrorOf`].
 pub trait AnyError: Sized {
     /// Adds nothing.
     fn error(self, schema: FunctionSchema) -> FunctionSchema {
@@ -602,8 +611,8 @@ pub trait AnyError: Sized {
 
 impl<T> AnyError for &ErrorOf<T> {}
 
-/// Output of a method, as a `Result`. A type that is not a `Result` gets an error type without
-/// values.
+/// Converts the output of a method to a `Result`. For an output that is not a `Result`, the error
+/// type has no values.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Result`",
     label = "expected a `Result`",
@@ -645,8 +654,8 @@ where
     output.into_result()
 }
 
-/// Return type that can only be a `Result`: the contract writes it as `Result<T, E>`, or it
-/// contains a stream and must therefore be a `Result`.
+/// Return type that must be a `Result`. Either the contract writes the type as `Result<T, E>`, or
+/// the return type contains a stream.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Result`",
     label = "expected a `Result`",
@@ -664,12 +673,12 @@ impl<T, E> WrittenResult<T, E> for Result<T, E> {
     }
 }
 
-/// Returns the output of a method that can only be a `Result`.
+/// Returns the output of a method whose return type must be a `Result`.
 pub fn written_result<W: WrittenResult<T, E>, T, E>(output: W) -> Result<T, E> {
     output.into_result()
 }
 
-/// Puts the implementation of a service into an `Arc`, which all its calls share.
+/// Puts the implementation of a service into an `Arc`. All calls of the service share this `Arc`.
 pub fn shared<T: Implementation>(implementation: T) -> std::sync::Arc<T> {
     std::sync::Arc::new(implementation)
 }
@@ -690,14 +699,14 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
     incoming.reply(value)
 }
 
-/// Selects the encoding of a result type named `Bytes` or `Array`. For `bytes::Bytes`, which serde
-/// would copy, and `ndarray::Array`, `reply` is an inherent function, which takes precedence over
-/// the function of the trait [`AnyResult`].
+/// Selects how a result of a type named `Bytes` or `Array` is encoded. For `bytes::Bytes` and
+/// `ndarray::Array`, `reply` is an inherent function, which takes precedence over the function of
+/// the trait [`AnyResult`]. serde would copy the data of these types.
 #[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 
 impl ResultOf<bytes::Bytes> {
-    /// Encodes bytes. Large values are sent without copying them into the message.
+    /// Encodes bytes. A large value is not copied into the message.
     pub fn reply(incoming: &IncomingCall, value: &bytes::Bytes) -> Result<Args, WireError> {
         incoming.reply(&Binary(value.clone()))
     }
@@ -711,7 +720,7 @@ impl<T: Element, D: Dimension> ResultOf<ndarray::Array<T, D>> {
     }
 }
 
-/// Encoding of any other type named `Bytes` or `Array`. See [`ResultOf`].
+/// Encodes a result of any other type named `Bytes` or `Array`. See [`ResultOf`].
 pub trait AnyResult<T> {
     /// Encodes the value with serde.
     fn reply(incoming: &IncomingCall, value: &T) -> Result<Args, WireError>

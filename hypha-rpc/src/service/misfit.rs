@@ -1,11 +1,11 @@
-//! Finds the position of the fault in an argument, using the argument's schema.
+//! Uses the schema of an argument to find the fault in a value that could not be decoded.
 //!
 //! If a type is flattened, untagged or internally tagged, serde first reads the value into a
-//! buffer. Errors from the buffer do not come from our decoder, so they have no path, and the
-//! message "data did not match any variant of untagged enum" does not name the fault. The schema
-//! has the structure, so the value is compared with the schema, but only after decoding has failed.
-//! Without this file (about 400 lines), 6 of the 18 messages in `tests/misfits.rs` are worse. Four
-//! of the 18 messages, with and without this file:
+//! buffer. Errors from that buffer do not come from our decoder, so they contain no path. The
+//! message "data did not match any variant of untagged enum" does not name the fault at all. The
+//! schema describes the structure of the type, so this module compares the value with the schema,
+//! but only after decoding has failed. Without this file (about 400 lines), 6 of the 18 messages in
+//! `tests/misfits.rs` are worse. Four of the 18 messages, with and without this file:
 //!
 //! | with | without |
 //! | --- | --- |
@@ -14,22 +14,24 @@
 //! | `it`: expected integer or map, got string | the same |
 //! | `it.kind`: expected one of `empty`, `place`, got "gone" | `it`: unknown variant `gone`, .. |
 //!
-//! The crate `serde_path_to_error` does not help: it tracks the reads that fill the buffer, but the
-//! error occurs later, when serde reads from the buffer.
+//! The crate `serde_path_to_error` does not help. It records the path while serde fills the buffer,
+//! but the error occurs later, when serde reads from the buffer.
 
 use serde_json::{Map as Object, Value as Schema};
 
 use hypha_wire::keys::{RTYPE, SCHEMA_KIND};
 use hypha_wire::{DecodeError, Value};
 
-/// Maximum number of comparisons per error message. The limit bounds the cost of a hostile value
-/// with many alternatives. The error for such a value is less precise.
+/// Maximum number of comparisons per error message. This limit bounds the time spent on a value
+/// that a hostile caller sends for a type with many alternatives. If the limit is reached, the
+/// error message is less precise.
 const MAX_COMPARISONS: usize = 10_000;
-/// Maximum depth of the comparison. Bounds the recursion for schemas that refer to themselves.
+/// Maximum depth of the comparison. This limit bounds the recursion for schemas that refer to
+/// themselves.
 const MAX_DEPTH: usize = 128;
 
-/// Returns the fault that the schema locates further inside the value, or `error` if the schema
-/// locates no fault.
+/// Returns an error that names the fault inside the value, if the comparison with the schema finds
+/// a fault deeper than `error` does. Otherwise, returns `error`.
 pub(crate) fn nearest(
     error: DecodeError,
     value: &Value,
@@ -79,7 +81,7 @@ enum Step {
 
 #[derive(PartialEq)]
 enum What {
-    /// The value is of another kind than the schema allows.
+    /// The value has a kind that the schema does not allow.
     Kind {
         expected: Vec<String>,
         got: String,
@@ -89,8 +91,8 @@ enum What {
         expected: Vec<String>,
         got: String,
     },
-    /// A member is missing. `related`: whether the value has other members of the type. If not, the
-    /// caller probably did not mean this alternative.
+    /// A required member is missing. `related` is whether the value has any other member of this
+    /// type. If the value has no such member, the caller probably did not mean this alternative.
     Missing {
         related: bool,
     },
@@ -112,7 +114,8 @@ impl Misfit {
         self
     }
 
-    /// Ranks the likelihood that the caller meant this alternative, if no alternative fits.
+    /// Returns a rank for choosing among alternatives of which none fits. The caller more likely
+    /// meant an alternative with a higher rank.
     fn likelihood(&self) -> (u8, usize) {
         let depth = self.path.len();
         let score = match self.what {
@@ -146,8 +149,8 @@ impl Misfit {
 }
 
 impl Search<'_> {
-    /// Compares a value with a schema. Accepts unknown values and keywords, because the decoder
-    /// makes the final decision.
+    /// Compares a value with a schema. Accepts unknown values and keywords, because only the
+    /// decoder decides whether a value is valid.
     fn fit(&mut self, value: &Value, schema: &Schema, depth: usize) -> Fit {
         let Some(rest) = self.comparisons_left.checked_sub(1) else {
             return Ok(());
@@ -156,7 +159,8 @@ impl Search<'_> {
         let Some(schema) = schema.as_object() else {
             return Ok(());
         };
-        // An array also accepts a list of numbers, but its schema does not say so.
+        // Skip the schema of an `ndarray` array, because it does not mention lists of numbers,
+        // which the decoder also accepts.
         let is_array = schema.get(SCHEMA_KIND).and_then(Schema::as_str) == Some("ndarray");
         if depth > MAX_DEPTH || is_array || may_have_another_kind(value) {
             return Ok(());
@@ -169,8 +173,9 @@ impl Search<'_> {
             Value::Map(_) => self.object(value, schema, depth)?,
             _ => {}
         }
-        // Check `$ref` after the keywords beside it. Those keywords contain the tag of a variant
-        // whose content is a separate type. A wrong tag explains more than a fault in the content.
+        // Check `$ref` after the keywords beside it. If a variant contains a separate type, these
+        // keywords describe the tag of the variant, and `$ref` describes the content. A wrong tag
+        // explains more than a fault in the content.
         if let Some(name) = schema.get("$ref").and_then(Schema::as_str) {
             let root = self.root;
             let found = name.strip_prefix('#').and_then(|path| root.pointer(path));
@@ -185,7 +190,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Compares a value with alternatives. Returns the most likely fault if none fits.
+    /// Compares a value with each alternative. If no alternative fits, returns the fault of the
+    /// alternative that the caller most likely meant.
     fn any(&mut self, value: &Value, schemas: &[Schema], depth: usize) -> Fit {
         let mut best: Option<Misfit> = None;
         for schema in schemas {
@@ -248,7 +254,8 @@ impl Search<'_> {
             };
             if let Err(misfit) = fit {
                 let misfit = misfit.within(Step::Key(key.to_owned()));
-                // Prefer a wrong tag, because it explains the faults that follow from it.
+                // Report a wrong tag rather than another fault, because a wrong tag usually causes
+                // the other faults.
                 let is_tag = misfit.likelihood().0 == 1;
                 if is_tag || first.is_none() {
                     first = Some(misfit);
@@ -283,8 +290,8 @@ fn unknown(properties: &Object<String, Schema>) -> String {
     }
 }
 
-/// Returns whether a value may decode as a type of another kind. In that case, the schema does not
-/// describe the value.
+/// Returns whether the decoder may accept the value for a type of another kind, such as bytes for a
+/// list. In that case, the schema cannot be used to check the value.
 fn may_have_another_kind(value: &Value) -> bool {
     match value {
         Value::Bytes(_) | Value::Ext(..) | Value::Handle(_) => true,
@@ -299,7 +306,7 @@ fn alternatives<'a>(schema: &'a Object<String, Schema>, key: &str) -> &'a [Schem
     list.map_or(&[], Vec::as_slice)
 }
 
-/// Compares the kind of a value with `type`.
+/// Compares the kind of a value with the keyword `type`.
 fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let names: Vec<&str> = match schema.get("type") {
         Some(Schema::String(name)) => vec![name],
@@ -339,7 +346,7 @@ fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     }))
 }
 
-/// Compares a value with `enum` and `const`, if these are strings.
+/// Compares a value with the keywords `enum` and `const`, if these contain strings.
 fn choice(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let values: Vec<&Schema> = match (schema.get("const"), schema.get("enum")) {
         (Some(only), _) => vec![only],
@@ -362,7 +369,7 @@ fn choice(value: &Value, schema: &Object<String, Schema>) -> Fit {
     Err(Misfit::new(What::Choice { expected, got }))
 }
 
-/// Compares a number with `minimum` and `maximum`.
+/// Compares a number with the keywords `minimum` and `maximum`.
 fn bounds(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let Some(number) = value.as_f64().filter(|_| !matches!(value, Value::Bool(_))) else {
         return Ok(());
@@ -376,8 +383,9 @@ fn bounds(value: &Value, schema: &Object<String, Schema>) -> Fit {
     Err(Misfit::new(What::Other(text)))
 }
 
-/// Returns the fault of the alternative that the caller more likely meant. Merges faults of the
-/// same kind at the same position: `expected integer or map`.
+/// Chooses between the faults of two alternatives. Returns the fault of the alternative that the
+/// caller more likely meant. Faults of the same kind at the same position are merged into one, such
+/// as `expected integer or map`.
 fn likelier(mut a: Misfit, b: Misfit) -> Misfit {
     let same_place = a.path.len() == b.path.len()
         && a.path.iter().zip(&b.path).all(|steps| match steps {

@@ -1,10 +1,10 @@
-//! Checks the permission to use a service, which depends on the visibility of the service and the
-//! key of the caller. An interface can be used only by the peer to which it was sent
-//! (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
+//! Checks whether a caller may use a service. The decision depends on the visibility of the service
+//! and on the key of the caller. Only the peer to which an interface was sent may use that
+//! interface (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
 //! `docs/protocol/07-auth-login-encryption.md#s6`).
 //!
-//! The same code checks the rule twice: when a peer fetches a service (`builtin.rs`), and for each
-//! call (`dispatch.rs`), because a peer may call a service without fetching it.
+//! The permission is checked when a peer fetches a service (`builtin.rs`), and again for each call
+//! (`dispatch.rs`), because a peer may call a service without fetching it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::error::RejectKind;
 use hypha_wire::WireError;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
-/// Peer that fetches or calls a service, as the server wrote it into the message.
+/// Peer that fetches or calls a service. The server wrote these fields into the message of the
+/// peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller<'a> {
     /// Address, `workspace/client`.
@@ -34,9 +35,10 @@ pub(super) enum Denied<'a> {
 /// Returns whether a client of the workspace `caller` may use a service. Clients and servers use
 /// this function.
 ///
-/// A protected service can be used by members of its workspace, and by clients of the workspaces in
-/// `authorized`. Any other service can be used by all clients. Servers determine membership from
-/// the caller's permissions, and clients determine it from the caller's address.
+/// The members of the service's workspace and the clients of the workspaces in `authorized` may use
+/// a protected service. Every client may use any other service. The argument `is_member` is whether
+/// the caller is a member: a server determines it from the caller's permissions, and a client from
+/// the caller's address.
 #[must_use]
 pub fn is_open_to(
     visibility: Visibility,
@@ -47,12 +49,12 @@ pub fn is_open_to(
     visibility != Visibility::Protected || is_member || authorized.iter().any(|w| w == caller)
 }
 
-/// Checks that a caller may fetch and call a service of a client in the workspace `own`, whose
-/// manager has the id `manager`.
+/// Checks that a caller may use a service of this client. `own` is the workspace of this client,
+/// and `manager` is the id of the workspace manager.
 ///
-/// Only the client `only_caller` may use an interface. For all other services, [`is_open_to`]
-/// decides. Members are the clients of the service's own workspace, and the manager, because the
-/// manager fetches the service for other clients.
+/// If `only_caller` is set, the service is an interface, and only the client `only_caller` may use
+/// it. For all other services, [`is_open_to`] decides. The clients of the workspace `own` count as
+/// members. The manager also counts as a member, because it fetches services for other clients.
 pub(super) fn may_use<'a>(
     service: &Service,
     only_caller: Option<&'a str>,
@@ -101,11 +103,11 @@ pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
     }
 }
 
-/// Returns the handler of a method. If the service has trusted keys, the handler first checks the
-/// caller's key.
+/// Returns the handler of a method. If the service has trusted keys, this handler first checks the
+/// key of the caller.
 ///
-/// The check wraps the handler, instead of being part of the lookup, because the key is known only
-/// after the second segment is decrypted.
+/// The key of the caller is known only after the second segment of the message has been decrypted.
+/// The method is looked up earlier, so the handler must perform this check.
 pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
     if service.trusted_keys.is_empty() {
         return Arc::clone(handler);
@@ -120,7 +122,8 @@ pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
     })
 }
 
-/// Checks the key with which a call was encrypted. `key` is `None` if the call was not encrypted.
+/// Checks that the service trusts the key with which a call was encrypted. `key` is `None` if the
+/// call was not encrypted.
 fn check_caller(
     keys: &[String],
     key: Option<&str>,

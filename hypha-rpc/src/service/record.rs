@@ -1,8 +1,9 @@
-//! The record of a service. The owner of the service sends the record to the workspace manager,
-//! which lists it (`docs/protocol/04-services.md#s4`).
+//! Types for the record of a service. The owner of the service sends the record to the workspace
+//! manager, and the manager lists the record (`docs/protocol/04-services.md#s4`).
 //!
-//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
-//! languages show. Therefore they contain neither links nor examples.
+//! The doc comments of types with `JsonSchema` are published as descriptions in schemas, and
+//! clients in other languages show these descriptions. Therefore such doc comments contain neither
+//! links nor examples.
 
 use hypha_wire::{Map, Value};
 use schemars::JsonSchema;
@@ -22,7 +23,7 @@ pub enum Visibility {
 }
 
 impl Visibility {
-    /// Returns the word on the wire.
+    /// Returns the string that represents this visibility in messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

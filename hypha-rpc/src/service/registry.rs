@@ -1,5 +1,5 @@
-//! The services of this client, looked up by the path of an incoming call. `services.rs` adds the
-//! lock.
+//! Stores the services of this client, and finds a service by the path of an incoming call.
+//! `services.rs` protects the registry with a lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,19 +12,22 @@ use crate::error::Error;
 use hypha_wire::keys::{BUILT_IN, RESERVED};
 use hypha_wire::{self as wire};
 
-/// One registered service. Replacing a service replaces this whole entry, so a call in progress
-/// continues with the service in which it started.
+/// One registered service. Replacing a service replaces this whole entry, so a running call
+/// continues with the service that was registered when the call started.
 pub(crate) struct Registered {
     pub(crate) service: Service,
     methods: HashMap<String, Handler>,
-    /// Absolute address of the only client that may call the service. Set for interfaces.
+    /// Absolute address of the only client that may call the service. `None` unless the service is
+    /// an interface.
     pub(crate) only_caller: Option<String>,
-    /// Whether the service is registered with the manager, and again after each reconnect.
+    /// Whether this client registers the service with the workspace manager, initially and after
+    /// each reconnect.
     pub(crate) listed: bool,
 }
 
 impl Registered {
-    /// Creates the entry of a service that the library defines. Does not check its id and options.
+    /// Creates the entry of a service that the library itself defines. Does not check the id and
+    /// the options of the service.
     pub(crate) fn trusted(service: Service) -> Self {
         let methods = methods(&service);
         Registered {
@@ -44,8 +47,8 @@ impl Registered {
         }
     }
 
-    /// Creates the entry of a service of the program. Fails if the service contains anything that
-    /// the protocol does not allow.
+    /// Creates the entry of a service that the program defines. Fails if the service violates a
+    /// rule of the protocol.
     pub(crate) fn new(service: Service) -> Result<Self, Error> {
         if !wire::valid_service_name(&service.id) {
             return Err(Error::Invalid(format!(
@@ -109,7 +112,7 @@ impl Registered {
         Ok(Self::trusted(service))
     }
 
-    /// Sets whether the service is registered with the manager.
+    /// Sets whether this client registers the service with the workspace manager.
     pub(crate) fn listed(self, listed: bool) -> Self {
         Registered { listed, ..self }
     }
@@ -130,12 +133,12 @@ impl Registered {
         )
     }
 
-    /// Returns the handler of the method at `path`, wrapped in the check of the caller's key.
+    /// Returns the handler of the method at `path`. The handler checks the key of the caller.
     pub(crate) fn method(&self, path: &str) -> Option<&Handler> {
         self.methods.get(path)
     }
 
-    /// Returns whether `path` is the path of a value or of a map of members, and not of a method.
+    /// Returns whether the member at `path` is a value or a map of members, rather than a method.
     pub(crate) fn has_value(&self, path: &str) -> bool {
         // The empty path denotes the service itself, which is a map.
         path.is_empty()
@@ -161,8 +164,8 @@ fn methods(service: &Service) -> HashMap<String, Handler> {
     handlers.collect()
 }
 
-/// All services of one client, in the order of registration, which is also their order after a
-/// reconnect.
+/// All services of one client. The services are in the order in which the program registered them.
+/// After a reconnect, the client registers them again in the same order.
 #[derive(Default)]
 pub(crate) struct Registry {
     services: IndexMap<String, Arc<Registered>>,
@@ -185,7 +188,8 @@ impl Registry {
         self.services.get(id).cloned()
     }
 
-    /// Returns the services that are registered with the manager, in order.
+    /// Returns the services that are registered with the workspace manager, in the order of
+    /// registration.
     pub(crate) fn listed(&self) -> Vec<Arc<Registered>> {
         let listed = self.services.values().filter(|s| s.listed);
         listed.cloned().collect()
@@ -212,8 +216,8 @@ impl Registry {
         self.services.shift_remove(id)
     }
 
-    /// Replaces the service `id` with `former`, or removes it if `former` is `None`. Returns the
-    /// replaced service.
+    /// Puts `former` in place of the service `id`, or removes the service if `former` is `None`.
+    /// Returns the service that was registered under `id`.
     pub(crate) fn restore(
         &mut self,
         id: &str,

@@ -1,5 +1,5 @@
-//! Service types: the schema of a whole service, and the check that another service has the same
-//! members (`docs/protocol/04-services.md#s5`, `#s14`).
+//! Generates the schema of a whole service, which defines a service type, and checks that another
+//! service has the same members (`docs/protocol/04-services.md#s5`, `#s14`).
 
 use super::info::{last_part, value_schema};
 use super::{GENERIC, Member, Service, Visibility};
@@ -7,12 +7,12 @@ use hypha_wire::keys::RESERVED;
 use hypha_wire::{Map, Value};
 
 impl Service {
-    /// Returns the schema of the whole service: the `definition` of a service type that has this
-    /// service as its example.
+    /// Returns the schema of the whole service. This schema can be the `definition` of a service
+    /// type: this service is then the example of the type.
     ///
-    /// Clients in other languages compare the whole schema. A service of the type must have a
-    /// `name`, a `description`, `docs` or a `config` key if and only if this example has it. Rust
-    /// clients compare only the members.
+    /// Clients in other languages compare the whole schema. For such a client, a service of the
+    /// type must have a `name`, a `description`, `docs` and each key of `config` if and only if
+    /// this example has the same key. Rust clients compare only the members.
     ///
     /// # Examples
     ///
@@ -70,9 +70,9 @@ impl Service {
         Value::Map(schema)
     }
 
-    /// Checks that the service has the members of `definition`, and sets the names, descriptions
-    /// and parameters of its methods to those of the definition. The error names the member that
-    /// does not fit.
+    /// Checks that the service has the members of `definition`. Then copies the names, descriptions
+    /// and parameters of the methods from the definition. If a member does not fit, the error names
+    /// this member.
     pub(crate) fn conform(&mut self, definition: &Value) -> Result<(), String> {
         let Value::Map(definition) = definition else {
             return Err(format!(
@@ -80,7 +80,7 @@ impl Service {
                 definition.kind()
             ));
         };
-        // Skip these keys: every service has them, with any type.
+        // Skip these keys. Every service has them, and their values may be of any type.
         let mut defined = definition.clone();
         defined.retain(|key, _| !RESERVED.contains(&key.as_str()));
         let mut found = Vec::new();
@@ -103,12 +103,12 @@ impl Service {
     }
 }
 
-/// Functions of a definition, each with the path of its member.
+/// Functions of a definition. The string is the path of the member that contains the function.
 type Found<'a> = Vec<(String, &'a Map)>;
 
 /// Compares the members of two maps, and collects the functions of the definition. `shown` is the
-/// path in error messages, and `path` is the prefix of the members' paths. The messages are those
-/// of the Python client.
+/// path that error messages show. `path` is the prefix of the paths of the members. The error
+/// messages are the same as in the Python client.
 fn compare_maps<'a>(
     own: &Map,
     defined: &'a Map,
@@ -171,8 +171,8 @@ fn compare<'a>(
             }
             Ok(())
         }
-        // A plain value may have another type in another service, for example null instead of a
-        // number.
+        // Two services of the same type may have plain values of different types, for example a
+        // number and null.
         (Kind::Plain, Kind::Plain) => Ok(()),
         (own, defined) => Err(format!(
             "Expected {} at path '{shown}', found {}",
@@ -193,12 +193,13 @@ enum Kind<'a> {
 fn kind(schema: &Value) -> Kind<'_> {
     match schema {
         Value::List(items) => Kind::List(items),
-        // A member may itself be called `type`. Then this key of the map holds a schema, not a
-        // string.
+        // If a member is called `type`, the key `type` contains the schema of the member instead of
+        // a string.
         Value::Map(map) => match map.get("type").and_then(Value::as_str) {
             Some("function") => Kind::Function,
             Some(_) => Kind::Plain,
-            // A value without a known schema, such as bytes, or an empty map.
+            // An empty map describes a value without a known schema, such as bytes, or a member
+            // that is itself an empty map.
             None if map.is_empty() => Kind::Plain,
             None => Kind::Map(map),
         },

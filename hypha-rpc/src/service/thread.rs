@@ -3,9 +3,10 @@
 use super::calls;
 use hypha_wire::WireError;
 
-/// Runs `run` on a thread for blocking work, as part of the handler that this thread polls, if any.
-/// A panic of `run` is resumed in this task, where `dispatch` reports it. If the runtime shuts
-/// down, the error names the work by `label`.
+/// Runs `run` on a thread for blocking work. If the calling thread is polling a handler, `run`
+/// counts as a part of the handler. A panic of `run` continues in the task that awaits this
+/// function, where `dispatch` reports the panic. If the runtime shuts down before `run` has
+/// started, the error contains `label`.
 pub(crate) async fn on_thread<T, F>(label: &str, run: F) -> Result<T, WireError>
 where
     T: Send + 'static,

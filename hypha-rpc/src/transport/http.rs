@@ -1,11 +1,12 @@
-//! The HTTP link (`docs/protocol/05-http-transport.md`, part A). Received frames are the body of
-//! one long response to a GET request; each sent frame is a POST request.
+//! Implements a link over HTTP (`docs/protocol/05-http-transport.md`, part A). The client receives
+//! frames in the body of one long response to a GET request. The client sends each frame in a POST
+//! request.
 //!
-//! The engine uses this link like any other link: the handshake request opens the stream, and
-//! control messages are strings, as on a WebSocket.
+//! The engine uses this link like any other link. The handshake message becomes the GET request
+//! that opens the stream, and control messages are strings, as on a WebSocket.
 //!
-//! POSTs run concurrently, so one POST could overtake another. Messages that must arrive in order
-//! share an [order](Post::order), and at most one POST of each order is in flight.
+//! POST requests run concurrently, so one request could overtake another. Messages that must arrive
+//! in order share an [order](Post::order). At most one POST request of each order is in flight.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -32,10 +33,11 @@ use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 /// Maximum number of concurrent POSTs.
 const MAX_POSTS: usize = 16;
 
-/// Maximum number of frames that wait to be posted. The sender waits while the queue is full.
+/// Maximum number of frames that wait for their POST request. If this number is reached, the sender
+/// waits.
 const MAX_WAITING: usize = 256;
 
-/// Pauses before the retries of a POST that the server has not accepted
+/// Pauses before the retries of a POST request that the server has not accepted
 /// (`docs/protocol/05-http-transport.md#sa3`).
 const PAUSES: Doubling = Doubling {
     first: Duration::from_millis(500),
@@ -59,23 +61,23 @@ pub(crate) struct Dialer {
     url: Url,
     proxy: Option<Proxy>,
     options: SocketOptions,
-    /// Workspace of this client, which every request names. Known from the first response of the
-    /// server.
+    /// Workspace of this client, which every later request contains. `None` until the first
+    /// response of the server, which contains the workspace.
     workspace: Arc<Mutex<Option<String>>>,
 }
 
 impl Dialer {
-    /// Creates a dialer for the server at `base`, `http://..` or `https://..`.
+    /// Creates a dialer for the server at the URL `base`, such as `https://..`.
     ///
     /// # Errors
     ///
-    /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if TLS is
-    /// needed but not available.
+    /// Returns [`ConnectErrorKind::InvalidUrl`] if the URL or a header cannot be used, or if the
+    /// URL needs TLS and TLS is not available.
     pub(crate) fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
         let invalid =
             |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(base);
-        // Check before parsing: if the host is missing, the parser would use the first part of the
-        // path as the host.
+        // Check the host before parsing the URL. If the host is missing, the parser would use the
+        // first part of the path as the host.
         let host = base.split_once("://").map_or(base, |(_, rest)| rest);
         if host.is_empty() || host.starts_with('/') {
             return Err(invalid("it names no host".into()));
@@ -85,7 +87,7 @@ impl Dialer {
         Self::at(url, options, Arc::default()).map_err(|e| e.with_url(base))
     }
 
-    /// Creates a dialer whose stream is at `url`.
+    /// Creates a dialer that requests the stream from `url`.
     fn at(
         url: Url,
         options: &SocketOptions,
@@ -105,8 +107,8 @@ impl Dialer {
         let builder = reqwest::Client::builder()
             .default_headers(headers)
             .tcp_nodelay(true)
-            // Redirects are handled in `follow`, because the library would follow them to other
-            // servers, and would drop the token when the scheme changes.
+            // `follow` handles redirects. reqwest would follow a redirect to another server, and
+            // would drop the token when the scheme changes.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .dns_resolver(Resolver);
@@ -133,8 +135,8 @@ impl Dialer {
         })
     }
 
-    /// Returns a dialer for the target of a redirect. Omits the query, because each request has its
-    /// own query.
+    /// Returns a dialer for the target of a redirect. Removes the query of the target, because each
+    /// request adds its own query.
     fn redirected(&self, to: &str) -> Result<Self, ConnectError> {
         let fault = |e| {
             ConnectError::new(ConnectErrorKind::Redirect, to)
@@ -148,8 +150,8 @@ impl Dialer {
         moved.map_err(|e| e.with_url(shown.as_str()))
     }
 
-    /// Returns a link that is opened by its first frame. If opening fails, the error includes the
-    /// `earlier` error of another transport.
+    /// Returns a link that opens the stream when its first frame is sent. If the stream cannot be
+    /// opened, the error includes `earlier`, the error of another transport.
     pub(super) fn link_after(&self, earlier: Option<ConnectError>) -> super::BoxLink {
         let mut link = HttpLink::new(self.clone());
         link.earlier = earlier;
@@ -157,7 +159,8 @@ impl Dialer {
     }
 }
 
-/// Resolves host names in the same way as the WebSocket, so that a DNS failure has its own kind.
+/// Resolves host names in the same way as for a WebSocket, so that a DNS failure has its own error
+/// kind.
 #[derive(Debug)]
 struct Resolver;
 
@@ -171,8 +174,8 @@ impl reqwest::dns::Resolve for Resolver {
     }
 }
 
-/// Adds the TLS configuration. reqwest cannot build a client without a TLS configuration, so `http`
-/// URLs get a configuration that trusts no certificate.
+/// Adds the TLS configuration to the builder of the HTTP client. The builder always requires a TLS
+/// configuration. If no connection needs TLS, adds a configuration that trusts no certificate.
 #[cfg(feature = "tls")]
 fn with_tls(
     builder: reqwest::ClientBuilder,
@@ -200,8 +203,8 @@ fn with_tls(
 
 impl Dial for Dialer {
     fn dial(&self) -> Dialing<'_> {
-        // Return immediately: the stream is opened by the request that carries the handshake
-        // message.
+        // Return the link immediately. The request that contains the handshake message opens the
+        // stream later.
         let link = self.link_after(None);
         Box::pin(async { Ok(link) })
     }
@@ -223,7 +226,8 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// Handshake message of the client. Its fields are sent in the URL and the headers of a request.
+/// Handshake message of the client. The GET request contains these fields in its URL and its
+/// headers.
 #[derive(Deserialize)]
 struct Hello {
     client_id: String,
@@ -235,37 +239,39 @@ struct Hello {
 /// A connection over HTTP.
 pub(crate) struct HttpLink {
     dialer: Dialer,
-    /// Client id, the same in every request of this link.
+    /// Client id. Every request of this link contains this id.
     client_id: String,
     token: Option<String>,
     stream: ResponseStream,
-    /// Query of the request that opens the stream. Kept to repeat the request after a redirect.
+    /// Query of the request that opens the stream. The link needs the query again after a redirect.
     opening: String,
     redirects: Redirects,
-    /// Error of the transport that was tried before.
+    /// Error of the transport that the client tried before HTTP.
     earlier: Option<ConnectError>,
-    /// Whether a frame of this protocol has arrived, which proves that the peer is a Hypha server.
+    /// Whether a valid frame has arrived. A valid frame proves that the peer is a Hypha server.
     is_hypha: bool,
     /// Received bytes of an incomplete frame.
     buffer: BytesMut,
-    /// Frames to deliver before the next frame of the stream: rejections that this link created.
+    /// Frames that the link delivers before the next frame of the stream. The link itself created
+    /// them, to reject calls that could not be sent.
     ready: VecDeque<Frame>,
     posts: FuturesUnordered<BoxFuture<'static, Posted>>,
-    /// Orders of the POSTs in flight.
+    /// Orders of the POST requests that are in flight.
     busy: HashSet<String>,
     waiting: VecDeque<Post>,
-    /// Waker of the task that waits for room in `waiting`.
+    /// Waker of the task that waits for a free slot in `waiting`.
     blocked: Option<Waker>,
-    /// Whether the client has closed the link. The link then ends after all POSTs have completed.
+    /// Whether the client has closed the link. In that case, the link ends after all POST requests
+    /// have completed.
     closing: bool,
 }
 
-/// State of the long response that carries the frames from the server.
+/// State of the long response in which the server sends frames.
 enum ResponseStream {
     /// The client has not sent its handshake message yet.
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
-    /// The server refused the connection, and the body of its response is being read.
+    /// The server refused the connection. The link is reading the body of the response.
     Refusing(BoxFuture<'static, ConnectError>),
     Open(BoxStream<'static, reqwest::Result<Bytes>>),
     Ended,
@@ -273,13 +279,13 @@ enum ResponseStream {
 
 /// Message that is being posted or waits to be posted.
 struct Post {
-    /// Key of the order. Messages with the same key arrive in the order in which they were sent.
-    /// `None` for calls of services, which need no order.
+    /// Key of the order. Messages with the same key arrive in the order in which the client sent
+    /// them. `None` for messages that need no order, which are calls of services.
     order: Option<String>,
     body: Bytes,
 }
 
-/// Outcome of a POST.
+/// Outcome of a POST request.
 struct Posted {
     post: Post,
     failure: Option<String>,
@@ -344,12 +350,14 @@ impl HttpLink {
         let request = self
             .authorized(self.dialer.client.get(url))
             .header(header::ACCEPT, "application/x-msgpack-stream")
-            // A proxy that compresses the stream would hold back messages until a block is full.
+            // A proxy that compresses the stream would delay messages until a compressed block is
+            // full.
             .header(header::ACCEPT_ENCODING, "identity");
         self.stream = ResponseStream::Opening(Box::pin(request.send()));
     }
 
-    /// Starts queued POSTs, as far as the maximum number and their orders allow.
+    /// Starts POST requests for waiting frames. At most [`MAX_POSTS`] requests run at the same
+    /// time, and at most one request of each order.
     fn begin_posts(&mut self) {
         while self.posts.len() < MAX_POSTS {
             let free = |post: &Post| {
@@ -376,8 +384,8 @@ impl HttpLink {
         }
     }
 
-    /// Polls the POSTs in flight and starts queued POSTs. Converts a failed POST of a call to a
-    /// rejection, so that the call fails before its timeout.
+    /// Polls the running POST requests, and starts requests for waiting frames. If the POST request
+    /// of a call fails, adds a rejection to `ready`, so that the call fails before its timeout.
     fn poll_posts(&mut self, cx: &mut Context<'_>) {
         self.begin_posts();
         while let Poll::Ready(Some(posted)) = self.posts.poll_next_unpin(cx) {
@@ -426,12 +434,12 @@ impl HttpLink {
         Some(Ok(self.control(&frame).unwrap_or(Frame::Binary(frame))))
     }
 
-    /// Converts a control message to the string that a WebSocket would carry. Returns `None` for
-    /// any other message.
+    /// Converts a control message to the string that a server would send over a WebSocket. Returns
+    /// `None` if the frame is not a control message.
     fn control(&self, frame: &Bytes) -> Option<Frame> {
         let message = Message::parse(frame.clone()).ok()?;
-        // Control messages have no sender. A message with a sender is an event of a client, and
-        // clients may choose any type.
+        // A control message has no sender. A message with a sender is an event of a client, and a
+        // client may choose any event type.
         if !CONTROL.contains(&message.kind()) || message.from().is_some() {
             return None;
         }
@@ -442,7 +450,7 @@ impl HttpLink {
         serde_json::to_string(&main).ok().map(Frame::Text)
     }
 
-    /// Repeats the request for the stream at the target of a redirect.
+    /// Sends the request for the stream again, to the target of a redirect.
     fn follow(&mut self, response: &reqwest::Response) -> Result<(), ConnectError> {
         let location = redirect(response).unwrap_or_default();
         let from = self.dialer.url.as_str();
@@ -490,7 +498,7 @@ impl HttpLink {
     /// Ends a link whose response ended before the first frame. Returns the error.
     fn ended_early(&mut self, failure: Option<reqwest::Error>) -> LinkError {
         // If a Hypha server stops, the response is incomplete or empty. If the response is complete
-        // and has other bytes, the peer is another program.
+        // and contains bytes that are not a frame, the peer is another program.
         if failure.is_none() && !self.buffer.is_empty() {
             return self.not_hypha();
         }
@@ -502,8 +510,8 @@ impl HttpLink {
         })
     }
 
-    /// Opens the stream and reads from it. Returns `Ready` with the next frame, with an error, or
-    /// with `None` at the end.
+    /// Opens the stream if necessary, and reads the next frame. Returns `Ready(None)` at the end of
+    /// the stream.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
@@ -515,8 +523,8 @@ impl HttpLink {
                     };
                     self.stream = match opened {
                         Ok(response) if response.status() == StatusCode::OK => {
-                            // A stream has no content length, so this is an empty page of another
-                            // program.
+                            // A stream of frames has no content length. This response is an empty
+                            // page of another program.
                             if response.content_length() == Some(0) {
                                 return Poll::Ready(Some(Err(self.not_hypha())));
                             }
@@ -538,7 +546,8 @@ impl HttpLink {
                         }
                         Err(e) => {
                             let url = self.dialer.url.as_str();
-                            // The URL in the library's error contains the reconnection token.
+                            // The error of reqwest contains the URL, and the URL contains the
+                            // reconnection token, so remove the URL.
                             let e = e.without_url();
                             let error = match &self.dialer.proxy {
                                 Some(proxy) => failure::through_proxy(proxy, url, e),
@@ -585,8 +594,7 @@ impl HttpLink {
     }
 }
 
-/// Posts one message. Retries only while it is certain that the server has not accepted the
-/// message.
+/// Posts one message. Retries only if it is certain that the server has not accepted the message.
 async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     let mut retries = 0..RETRIES;
     let failure = loop {
@@ -598,12 +606,13 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
             Ok(response) if response.status().is_success() => break None,
             Ok(response) => {
                 let status = response.status();
-                // A server responds with 400 if the stream of this client is at another server,
-                // which a load balancer can cause. In that case, the message was not accepted.
+                // Status 400 means that this server does not have the stream of this client, and
+                // that the server has not accepted the message. A load balancer can cause this by
+                // sending requests to different servers.
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
-            // A server that was reached may have accepted the message. A retry could deliver the
-            // message twice.
+            // If the connection was established, the server may have accepted the message. A retry
+            // could deliver the message twice.
             Err(e) => {
                 let taken = !e.is_connect();
                 (report(&e.without_url()), taken)
@@ -622,7 +631,7 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
 #[error("HTTP status {0}")]
 struct Answer(StatusCode);
 
-/// Returns the target if a response is a redirect.
+/// Returns the target of a redirect, or `None` if the response is not a redirect.
 fn redirect(response: &reqwest::Response) -> Option<&str> {
     let location = response.headers().get(header::LOCATION)?;
     let location = location.to_str().ok()?;
@@ -634,7 +643,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let status = response.status();
     let failed = response.error_for_status_ref().err();
     let detail = detail(response).await;
-    // Convert the messages to those of the WebSocket handshake, because `from_server` derives the
+    // Use the error messages of the WebSocket handshake, because `from_server` derives the error
     // kind from the message.
     let error = match status {
         StatusCode::UNAUTHORIZED => {
@@ -662,15 +671,16 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     }
 }
 
-/// Returns the reason in the body of an error response, or the status if the body has no reason.
+/// Returns the reason in the body of an error response. Returns the status if the body contains no
+/// reason.
 async fn detail(response: reqwest::Response) -> String {
     let status = response.status();
     let body = response.text().await.unwrap_or_default();
     failure::detail(&body).unwrap_or_else(|| status.to_string())
 }
 
-/// Returns the rejection of a request that could not be sent, in the form in which the callee would
-/// send it.
+/// Returns a message that rejects a call whose request could not be sent. The message has the same
+/// form as a rejection by the callee.
 fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     let message = Message::parse(request.clone()).ok()?;
     let (session, method) = (message.session()?, message.method()?);
@@ -689,7 +699,8 @@ fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     args.finish(&head, ReplyMode::None).ok()
 }
 
-/// Returns the order key of a message: its session, its callback or its event type.
+/// Returns the key of the order that a message belongs to. The key is the path of the called method
+/// without its last part, or the type of the event. Returns `None` for a call of a service.
 fn order_of(body: &Bytes) -> Option<String> {
     let message = Message::parse(body.clone()).ok()?;
     match message.method() {

@@ -1,8 +1,8 @@
 //! A TCP socket that moves with its task to the watchdog's runtime and back (`engine/watchdog.rs`).
 //!
-//! A socket is woken by the runtime with which it is registered. If all threads of that runtime are
-//! blocked, nothing wakes the socket, so it must be registered with the runtime that currently
-//! polls it.
+//! Only the runtime with which a socket is registered wakes the socket's task. If all threads of
+//! that runtime are blocked, nothing wakes the task. Therefore the socket must be registered with
+//! the runtime that currently polls it.
 
 use std::io;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ impl MovableSocket {
         }
     }
 
-    /// Returns the socket, registered with the current runtime.
+    /// Returns the socket. Registers it with the current runtime if the task has moved.
     fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if self.runtime.has_changed() {
             if let Some(socket) = self.socket.take() {

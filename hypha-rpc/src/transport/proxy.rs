@@ -1,5 +1,5 @@
-//! Chooses the proxy of a connection: from the option `proxy`, or from the environment variables
-//! that other programs also read.
+//! Chooses the proxy for a connection, either from the option `proxy` or from the environment
+//! variables that other programs also read.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use hypha_wire::redacted_url;
 
 use crate::error::{ConnectError, ConnectErrorKind, ProxyFailure};
 
-/// Source of the proxy of a connection.
+/// Setting that determines the proxy for a connection.
 #[derive(Clone, Default)]
 pub(crate) enum ProxyChoice {
     /// The environment variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
@@ -16,7 +16,7 @@ pub(crate) enum ProxyChoice {
     Environment,
     /// No proxy.
     Direct,
-    /// The proxy with this URL, for every host.
+    /// Uses the proxy with this URL for every host.
     Url(String),
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Protocol {
     },
 }
 
-/// Proxy, parsed from its URL.
+/// A proxy, parsed from a URL.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Proxy {
     pub(super) protocol: Protocol,
@@ -63,7 +63,7 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Parses the URL of a proxy. Without a scheme, it is an HTTP proxy.
+    /// Parses the URL of a proxy. A URL without a scheme means an HTTP proxy.
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let (protocol, default_port) = match scheme.to_ascii_lowercase().as_str() {
@@ -110,8 +110,8 @@ impl Proxy {
         redacted_url(&self.url)
     }
 
-    /// Returns the error for a failure of this proxy. `what` is the message of the proxy, and may
-    /// be empty.
+    /// Returns the error for a failure of this proxy. `what` is the message that the proxy sent,
+    /// and may be empty.
     pub(super) fn failed(&self, failure: ProxyFailure, what: &str) -> ConnectError {
         let mut detail = self.shown();
         if !what.is_empty() {
@@ -126,7 +126,7 @@ pub(super) fn split_port(address: &str) -> (&str, Option<&str>) {
     match address.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
         Some((host, port)) => (host, port.strip_prefix(':')),
         None => match address.rsplit_once(':') {
-            // More than one colon: an IPv6 address without brackets.
+            // A string with more than one colon is an IPv6 address without brackets.
             Some((host, port)) if !host.contains(':') => (host, Some(port)),
             _ => (address, None),
         },
@@ -157,11 +157,11 @@ fn decoded(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "its user name or password is not UTF-8")
 }
 
-/// Returns the proxy for connections to `host`, an address without brackets or a name.
+/// Returns the proxy for connections to `host`. `host` is a name, or an address without brackets.
 ///
 /// # Errors
 ///
-/// [`ConnectErrorKind::InvalidOption`] if the URL of the proxy cannot be used.
+/// Returns [`ConnectErrorKind::InvalidOption`] if the URL of the proxy cannot be used.
 pub(super) fn choose(
     choice: &ProxyChoice,
     secure: bool,
@@ -212,16 +212,17 @@ fn from_variables(
     }
     let own = match secure {
         true => either("https_proxy", "HTTPS_PROXY"),
-        // In a CGI program, an attacker can set `HTTP_PROXY`, because it is the request's header
-        // `Proxy`.
+        // Ignore `HTTP_PROXY` in a CGI program. There, `HTTP_PROXY` contains the header `Proxy` of
+        // the request, so an attacker could set it.
         false if variable("REQUEST_METHOD").is_some() => Some(("http_proxy", value("http_proxy")?)),
         false => either("http_proxy", "HTTP_PROXY"),
     };
     own.or_else(|| either("all_proxy", "ALL_PROXY"))
 }
 
-/// Returns whether `NO_PROXY` exempts the host. An entry is a host name, a parent domain, an
-/// address, a network (`10.0.0.0/8`), or `*` for all hosts. Names and addresses may have a port.
+/// Returns whether `NO_PROXY` exempts the host. An entry of `NO_PROXY` is a host name, a parent
+/// domain, an address, a network (`10.0.0.0/8`), or `*` for all hosts. A name or an address may be
+/// followed by a port.
 fn is_exempt(exceptions: &str, host: &str, port: u16) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let ip = address(&host);

@@ -1,14 +1,14 @@
-//! Decides which redirects of a handshake are followed.
+//! Decides whether the client follows a redirect during the handshake.
 //!
-//! A redirect to another host is an error that names the target. Like a browser, this client would
-//! have to drop its credentials there, and without its token the server would not recognize the
-//! user.
+//! A redirect to another host is an error that names the target. The client would have to omit its
+//! credentials at another host, as browsers do. Without the client's token, the new server would
+//! not recognize the user.
 
 use hypha_wire::redacted_url;
 
 use super::proxy::split_port;
 
-/// Reason why a redirect is not followed.
+/// Reason why the client does not follow a redirect.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum NotFollowed {
     #[error("it leads to another host, which must not get the token")]
@@ -23,7 +23,7 @@ pub(super) enum NotFollowed {
     NoTarget,
 }
 
-/// Returns the scheme, the authority, and the path with the query of a URL.
+/// Splits a URL into its scheme, its authority, and its path with the query.
 fn split(url: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -44,12 +44,12 @@ fn is_secure(scheme: &str) -> Option<bool> {
     }
 }
 
-/// Returns the target of a redirect: `location`, relative to the URL `from`. The target has a
-/// WebSocket scheme if `from` has one, and an HTTP scheme otherwise.
+/// Returns the target of a redirect. `location` is relative to the URL `from`. The target has a
+/// WebSocket scheme if `from` has a WebSocket scheme, and an HTTP scheme otherwise.
 ///
 /// # Errors
 ///
-/// [`NotFollowed`] if the redirect must not be followed.
+/// Returns [`NotFollowed`] if the client must not follow the redirect.
 pub(super) fn target(from: &str, location: &str) -> Result<String, NotFollowed> {
     let location = location.trim();
     let location = location.split('#').next().unwrap_or_default();
@@ -95,7 +95,8 @@ pub(super) fn target(from: &str, location: &str) -> Result<String, NotFollowed> 
 pub(super) struct Redirects(usize);
 
 impl Redirects {
-    /// Returns the [`target`] of the next redirect. Fails after `most` redirects.
+    /// Returns the [`target`] of the next redirect. Fails if the handshake has already followed
+    /// `most` redirects.
     pub(super) fn follow(
         &mut self,
         from: &str,

@@ -1,4 +1,4 @@
-//! TLS with rustls, its ring provider and the root certificates of this machine.
+//! Configures TLS: rustls with the provider ring and the root certificates of this machine.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::error::{ConnectError, ConnectErrorKind};
 
 type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
 
-/// Error: this machine has no trusted root certificates.
+/// This machine has no trusted root certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("no root certificates on this machine")]
 struct NoRoots {
-    /// First failure to read a certificate.
+    /// The first error that occurred while the certificates were read.
     source: Option<rustls_native_certs::Error>,
 }
 
@@ -33,8 +33,9 @@ fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectEr
     Ok((builder.map_err(unusable)?, provider))
 }
 
-/// Returns a configuration that trusts no certificate, for unencrypted connections of a library
-/// that always requires a configuration. Does not read the certificates of this machine.
+/// Returns a configuration that trusts no certificate. An HTTP library that requires a
+/// configuration even for unencrypted connections uses this configuration. Does not read the
+/// certificates of this machine.
 #[cfg(feature = "http")]
 pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
     let roots = rustls::RootCertStore::empty();
@@ -44,7 +45,7 @@ pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
         .with_no_client_auth())
 }
 
-/// Returns the [`ConnectError`] for an option whose certificate or key cannot be used.
+/// Returns the [`ConnectError`] for an option that contains an unusable certificate or key.
 fn invalid(option: &str, fault: &str) -> ConnectError {
     ConnectError::new(
         ConnectErrorKind::InvalidOption,
@@ -52,7 +53,7 @@ fn invalid(option: &str, fault: &str) -> ConnectError {
     )
 }
 
-/// Returns the certificates in a PEM string. Fails if there are none.
+/// Returns the certificates in a PEM string. Fails if the string contains no certificate.
 fn certificates(pem: &[u8], option: &str) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let read =

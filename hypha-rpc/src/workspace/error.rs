@@ -1,4 +1,5 @@
-//! Errors of the manager, with the class names of the Python server, on which clients match.
+//! Errors of the workspace manager. They have the class names of the Python server, because clients
+//! compare these names.
 
 use std::fmt;
 
@@ -8,12 +9,12 @@ macro_rules! manager_errors {
     ($($(#[$doc:meta])* $variant:ident = $class:literal),+ $(,)?) => {
         /// Error of the workspace manager.
         ///
-        /// On the wire it is one line, `Class: message`, with the class names of the Python server.
-        /// [`WorkspaceManagerProxy`](crate::workspace::WorkspaceManagerProxy) returns it as
-        /// [`Error::Service`](crate::Error::Service).
+        /// The error is sent as one line, `Class: message`, with the class names of the Python
+        /// server. [`WorkspaceManagerProxy`](crate::workspace::WorkspaceManagerProxy) returns this
+        /// line as [`Error::Service`](crate::Error::Service).
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, crate::RemoteError)]
-        // Each client decodes the manager's record when it connects, so the record must not be
-        // large. The classes of errors would be most of the record.
+        // Omit the error classes from the schema. Each client decodes the record of the manager
+        // when it connects, and the error classes would make up most of the record.
         #[remote_error(crate = crate, described = false)]
         #[non_exhaustive]
         pub enum ManagerError {
@@ -21,7 +22,7 @@ macro_rules! manager_errors {
         }
 
         impl ManagerError {
-            /// Returns the class name on the wire.
+            /// Returns the class name that messages contain for this error.
             pub fn class(&self) -> &'static str {
                 match self { $(ManagerError::$variant(_) => $class),+ }
             }
@@ -58,7 +59,7 @@ manager_errors! {
 impl fmt::Display for ManagerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Python prints the message of a `KeyError` in quotes, and clients match on the whole
+            // Python prints the message of a `KeyError` in quotes, and clients compare the whole
             // line.
             ManagerError::Key(message) => write!(f, "KeyError: {}", quoted(message)),
             other => write!(f, "{}: {}", other.class(), other.message()),
@@ -68,8 +69,8 @@ impl fmt::Display for ManagerError {
 
 impl std::error::Error for ManagerError {}
 
-/// Quotes a string like Python's `repr`: in single quotes, unless it contains a single quote but no
-/// double quote.
+/// Quotes a string like Python's `repr`. The quotes are double quotes if the string contains a
+/// single quote and no double quote. Otherwise, they are single quotes.
 fn quoted(message: &str) -> String {
     let mark = if message.contains('\'') && !message.contains('"') {
         '"'

@@ -1,4 +1,4 @@
-//! Arguments that are one word of a fixed set, such as the permission of a token.
+//! Types for arguments that are one word of a fixed set, such as the permission of a token.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Permission;
 
-/// Fixed set of words on the wire. Implemented for the types in a [`Keyword`].
+/// A fixed set of words in messages. Implemented for every type that a [`Keyword`] can contain.
 pub trait Words: Sized {
-    /// Returns the member of the set for the word `text`.
+    /// Returns the member of the set that `text` denotes.
     fn from_word(text: &str) -> Option<Self>;
 
     /// Returns the word for this member.
@@ -20,7 +20,7 @@ pub trait Words: Sized {
 
 /// Member of the fixed set `T`, or another string.
 ///
-/// Another string decodes without an error, so that the manager can reject it with a message that
+/// Decoding accepts every string. The manager can then reject an unknown word with a message that
 /// lists the accepted words.
 ///
 /// # Examples
@@ -49,7 +49,7 @@ impl<T> From<T> for Keyword<T> {
 }
 
 impl<T: Words> From<&str> for Keyword<T> {
-    /// Parses the word on the wire.
+    /// Parses the word in a message.
     fn from(text: &str) -> Self {
         match T::from_word(text) {
             Some(member) => Keyword::Known(member),
@@ -59,7 +59,7 @@ impl<T: Words> From<&str> for Keyword<T> {
 }
 
 impl<T: Words> fmt::Display for Keyword<T> {
-    /// Writes the word as it is on the wire.
+    /// Writes the word in the form that messages contain.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Keyword::Known(member) => member.word(),
@@ -80,7 +80,7 @@ impl<'de, T: Words> Deserialize<'de> for Keyword<T> {
     }
 }
 
-/// Has the schema of any string, because strings outside of the set also decode.
+/// Returns the schema of any string, because strings outside of the set can also be decoded.
 impl<T> JsonSchema for Keyword<T> {
     fn schema_name() -> Cow<'static, str> {
         String::schema_name()
@@ -100,7 +100,7 @@ impl Words for Permission {
         Permission::parse(text)
     }
 
-    /// Returns a word, and not the letters that tokens use, because the manager of the Python
+    /// Returns a word instead of the letters that tokens contain, because the manager of the Python
     /// server accepts only words.
     fn word(&self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! The contract of the workspace manager, the service `default` of every server.
 //!
-//! The docs of methods and parameters become the descriptions that clients in other languages show.
-//! Therefore they contain neither links nor examples.
+//! The doc comments of methods and parameters are published as descriptions, which clients in other
+//! languages show. Therefore these doc comments contain neither links nor examples.
 
 use super::{
     Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, GetServiceConfig, ManagerError,

@@ -1,13 +1,14 @@
-//! The workspace manager: the contract between every client and its server.
+//! Contract of the workspace manager, and the types of its arguments and results. Every server
+//! offers the workspace manager to its clients.
 //!
-//! [`WorkspaceManager`] is an ordinary service contract. A client calls it through the
+//! [`WorkspaceManager`] is an ordinary service contract. A client calls the manager through the
 //! [`WorkspaceManagerProxy`] that [`Client::manager`](crate::Client::manager) returns. A server
 //! implements the trait and registers [`WorkspaceManagerService`]. The other types in this module
-//! are arguments and results. Decoding ignores unknown keys, and accepts that optional keys are
-//! missing.
+//! are arguments and results of the manager. Decoding ignores unknown keys, and optional keys may
+//! be missing.
 //!
-//! Most programs only need the methods of [`Client`](crate::Client) that call the manager:
-//! registration, discovery, tokens, subscriptions.
+//! Most programs do not call the manager directly. They use the methods of
+//! [`Client`](crate::Client) for registration, discovery, tokens and subscriptions.
 //!
 //! # Examples
 //!
@@ -33,7 +34,7 @@
 //! # }
 //! ```
 //
-// Servers and clients in other languages read the keys of these types, so no key can be renamed.
+// Do not rename a key of these types, because servers and clients in other languages read the keys.
 
 mod error;
 mod keyword;

@@ -1,8 +1,9 @@
-//! Records of workspaces, clients, tokens and events.
+//! Types for records of workspaces, clients, tokens and events.
 //!
-//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
-//! languages show. Therefore they contain no examples. Only types that are flattened into others
-//! contain links, because their own descriptions are not published.
+//! The doc comments of types with `JsonSchema` are published as descriptions in schemas, and
+//! clients in other languages show these descriptions. Therefore such doc comments contain no
+//! examples. Only types that are flattened into other types contain links, because the descriptions
+//! of flattened types are not published.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -13,7 +14,8 @@ use super::keyword::Words;
 use super::{Keyword, Permission, ServiceSummary, UserInfo};
 use hypha_wire::{Map, Value};
 
-/// Decodes null as the default, because some clients send null for a key that they do not set.
+/// Decodes null as the default value, because some clients send null for a key that the user did
+/// not set.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -157,11 +159,11 @@ impl Default for WorkspaceInfo {
 }
 
 impl WorkspaceInfo {
-    /// Returns whether `user` owns the workspace: by id, by e-mail address, or because it is the
-    /// user's personal workspace.
+    /// Returns whether `user` owns the workspace. A user owns a workspace that lists the user's id
+    /// or e-mail address as an owner, and the user's personal workspace.
     ///
-    /// A user whose token was issued by another user owns nothing: such a token grants only its
-    /// scope.
+    /// A user with a token that another user issued owns no workspace, because such a token grants
+    /// only its own scope.
     pub fn owned_by(&self, user: &UserInfo) -> bool {
         let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
         let owners = &self.properties.owners;
@@ -376,7 +378,7 @@ mod tests {
 
     #[test]
     fn shared_properties_are_flat_on_the_wire() {
-        // serde reads flattened fields through a buffer, which could change values such as these.
+        // serde reads flattened fields through a buffer, and the buffer could change such values.
         let config = map([
             ("bytes", Value::Bytes(vec![1, 2].into())),
             ("extension", Value::Ext(5, vec![3].into())),

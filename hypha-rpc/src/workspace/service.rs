@@ -1,8 +1,9 @@
-//! Queries for services, and their results.
+//! Types with which clients query services, and types of the results.
 //!
-//! The docs of types with `JsonSchema` become descriptions in published schemas, which other
-//! languages show. Therefore they contain no examples. Only types that are flattened into others
-//! contain links, because their own descriptions are not published.
+//! The doc comments of types with `JsonSchema` are published as descriptions in schemas, and
+//! clients in other languages show these descriptions. Therefore such doc comments contain no
+//! examples. Only types that are flattened into other types contain links, because the descriptions
+//! of flattened types are not published.
 
 use std::fmt;
 
@@ -15,8 +16,9 @@ use hypha_wire::{Case, Map};
 
 /// A service in the summary of a workspace.
 //
-// This type is not flattened into `ServiceInfo`, because the default of `type` and the required
-// keys differ, and users would have to write `info.summary.id`.
+// `ServiceInfo` does not contain this type as a flattened field. The two types have different
+// required keys and a different default for `type`, and users would have to write
+// `info.summary.id`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSummary {
     /// Full id.
@@ -103,40 +105,42 @@ pub struct ServiceFilter {
 /// Rule that chooses one of several clients that offer a service
 /// (`docs/protocol/10-server.md#s6-6`).
 ///
-/// A client that does not respond is not chosen. If no client responds, any of them is chosen.
+/// The server does not choose a client that does not respond. If no client responds, the server
+/// chooses any of the clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 #[non_exhaustive]
 pub enum SelectionMode {
-    /// `exact`: the only client that offers the service. Several such clients are an error.
+    /// `exact`: the only client that offers the service. It is an error if several clients offer
+    /// the service.
     Exact,
     /// `random`: any client.
     Random,
-    /// `first`: the first client in the server's list, whose order is unspecified.
+    /// `first`: the first client in the server's list. The order of this list is unspecified.
     First,
-    /// `last`: the last client in the server's list, whose order is unspecified.
+    /// `last`: the last client in the server's list. The order of this list is unspecified.
     Last,
-    /// `native:random`: any client that is connected to the caller's server. If there is none, any
-    /// client.
+    /// `native:random`: any client that is connected to the same server as the caller. If there is
+    /// no such client, any client.
     NativeRandom,
     /// `min_load`: the client that sends the fewest messages per minute. The server only measures
     /// clients whose id ends with `__rlb`; all other clients count as idle.
     MinLoad,
-    /// `select:min:<method>`: the client whose `<method>`, called without arguments, returns the
-    /// smallest number.
+    /// `select:min:<method>`: the client that returns the smallest number. The server calls
+    /// `<method>` of each client without arguments.
     SelectMin(String),
-    /// `select:max:<method>`: the client whose `<method>`, called without arguments, returns the
-    /// largest number.
+    /// `select:max:<method>`: the client that returns the largest number. The server calls
+    /// `<method>` of each client without arguments.
     SelectMax(String),
-    /// `select:first_success:<method>`: the client whose `<method>`, called without arguments,
-    /// succeeds first.
+    /// `select:first_success:<method>`: the client that is the first to return a result. The server
+    /// calls `<method>` of each client without arguments.
     SelectFirstSuccess(String),
-    /// Another mode, which this crate does not know.
+    /// A mode that this crate does not know.
     Other(String),
 }
 
 impl fmt::Display for SelectionMode {
-    /// Writes the mode as it is on the wire.
+    /// Writes the mode in the form that messages contain.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SelectionMode::Exact => f.write_str("exact"),
@@ -154,11 +158,11 @@ impl fmt::Display for SelectionMode {
 }
 
 impl From<&str> for SelectionMode {
-    /// Parses the mode on the wire.
+    /// Parses the mode in a message.
     fn from(mode: &str) -> Self {
         let rule = mode.strip_prefix("select:");
         let rule = rule.and_then(|rule| rule.split_once(':'));
-        // The manager rejects a mode with a second colon, so it is `Other`.
+        // A mode with a second colon becomes `Other`, because the manager rejects such a mode.
         match (mode, rule.filter(|(_, method)| !method.contains(':'))) {
             ("exact", _) => SelectionMode::Exact,
             ("random", _) => SelectionMode::Random,

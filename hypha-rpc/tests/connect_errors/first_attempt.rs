@@ -1,4 +1,4 @@
-//! Tests retries of the first attempt to connect.
+//! Tests that the client retries its first attempt to connect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use super::servers::{self, Server, answer};
 use super::{hypha, refused};
 
-/// Rejects the first `requests` requests with `status`, and then acts as a Hypha server. Also
-/// returns a counter of the requests.
+/// Starts a server that rejects the first `requests` requests with `status`, and then acts as a
+/// Hypha server. Returns the server and a counter of the requests.
 async fn rejecting_first(status: &'static str, requests: usize) -> (Server, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -61,8 +61,8 @@ async fn the_backoff_limits_retries_of_retryable_errors() {
     }
 }
 
-/// A proxy that does not respond to the WebSocket handshake leaves time for an attempt over HTTP.
-/// The error contains both failures.
+/// If a proxy does not respond to the WebSocket handshake, the client still has time to try HTTP.
+/// If HTTP fails too, the error contains both failures.
 #[tokio::test]
 async fn http_is_tried_after_a_silent_websocket() {
     let silent = |head: &str| head.contains("GET /ws");

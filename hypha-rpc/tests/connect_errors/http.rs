@@ -1,4 +1,4 @@
-//! Tests HTTP responses from servers that are not Hypha servers.
+//! Tests the errors of the client when a server that is not a Hypha server sends an HTTP response.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio_tungstenite::tungstenite;
 
 use super::{find, over_each, refused, servers};
 
-/// Returns whether the error's causes include an HTTP response, in the type of the transport's
-/// library.
+/// Returns whether the sources of the error contain the HTTP error of the library that implements
+/// the transport.
 fn has_answer(error: &ConnectError) -> bool {
     match error.url().is_some_and(|url| url.starts_with("ws")) {
         true => matches!(find(error), Some(tungstenite::Error::Http(_))),
@@ -62,7 +62,8 @@ async fn messages_are_shown_and_pages_are_not() {
     }
 }
 
-/// If the transports fail for different reasons, the client reports the attempt that got further.
+/// If both transports fail for different reasons, the client reports the error of the attempt that
+/// got further.
 #[tokio::test]
 async fn auto_keeps_both_failures() {
     let server = servers::by_request(|head| match head.contains("GET /ws") {
@@ -92,7 +93,8 @@ async fn auto_keeps_both_failures() {
     );
 }
 
-/// Rejects WebSockets with an HTTP error. The server behind this proxy rejects the token.
+/// Responds like a proxy that rejects WebSockets with an HTTP error. The server behind the proxy
+/// rejects the token.
 fn broken_proxy(head: &str) -> String {
     match head.contains("GET /ws") {
         true => servers::answer("502 Bad Gateway", "", ""),

@@ -1,4 +1,4 @@
-//! A fake Hypha server that accepts every handshake, over both transports.
+//! Starts a fake Hypha server that accepts every handshake, over both transports.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Tests every cause of a failed connection, over every transport. The error's kind matches the
-//! cause; the error names the URL, says whether a retry can help, and has the underlying error as
-//! its source. Also tests proxies, redirects and certificates.
+//! Tests every cause of a failed connection, over every transport. The kind of the error must match
+//! the cause. The error must name the URL, say whether a retry can help, and have the underlying
+//! error as its source. Also tests proxies, redirects and certificates.
 
 mod certificates;
 mod first_attempt;
@@ -30,7 +30,7 @@ async fn refused(connect: ConnectOptions) -> ConnectError {
 }
 
 /// Asserts that connecting to `base` (an `http://` URL) fails over each transport, and checks the
-/// error. `cause` must find the underlying error in the error of the connection.
+/// error. `cause` returns whether an error has the expected underlying error.
 async fn over_each(
     base: &str,
     kind: ConnectErrorKind,
@@ -57,7 +57,8 @@ fn check(
     let http = format!("{base}/rpc");
     let url = match transport {
         Transport::Http => &http,
-        // Neither attempt got further than the other, so the client reports the first attempt.
+        // Neither attempt got further than the other, so the client reports the error of the first
+        // attempt.
         _ => &socket,
     };
     assert_eq!(error.url(), Some(url.as_str()), "{transport:?}: {error:?}");

@@ -1,4 +1,4 @@
-//! Tests failures of name resolution and TCP.
+//! Tests the errors of the client when name resolution or TCP fails.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Tests redirects of the handshake.
+//! Tests which redirects of the handshake the client follows.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::{TRANSPORTS, refused, tls};
 
 const BOTH: [Transport; 2] = [Transport::WebSocket, Transport::Http];
 
-/// Starts a server that redirects `/ws` to `to/ws`, and other requests to `to` with their path and
-/// query.
+/// Starts a server that redirects every request to the URL `to`, followed by the path and the query
+/// of the request.
 async fn redirecting(to: String) -> Server {
     servers::by_request(move |head| {
         let path = head.split(' ').nth(1).unwrap_or_default();
@@ -41,7 +41,7 @@ async fn redirects_on_the_same_host_are_followed() {
                 head.contains("client_id=") && head.contains("Bearer secret"),
                 "{head}"
             );
-            // Later messages are sent to the new URL, too.
+            // The client also sends later messages to the new URL.
             let _ = client.ping("ws/other", Duration::from_millis(50)).await;
             let posts = heads.all();
             let post = posts.iter().find(|head| head.starts_with("POST"));

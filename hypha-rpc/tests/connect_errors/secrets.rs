@@ -6,8 +6,8 @@ use hypha_rpc::error::{ConnectError, ConnectErrorKind, report};
 
 use super::{TRANSPORTS, refused, servers};
 
-/// Asserts that the messages of the error, of its causes and of the other attempt do not contain
-/// the secret.
+/// Asserts that the secret does not occur in the message of the error, in the messages of its
+/// sources, or in the messages of the error of the other attempt.
 fn assert_hidden(error: &ConnectError) {
     assert!(!error.detail().contains("SECRET"), "{error:?}");
     assert!(!report(error).contains("SECRET"), "{}", report(error));

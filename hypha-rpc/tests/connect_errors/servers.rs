@@ -1,4 +1,5 @@
-//! Fake servers that are not Hypha servers, each on a port chosen by the system.
+//! Starts fake servers that are not Hypha servers. The operating system chooses the port of each
+//! server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Server that stops when dropped.
+/// A running server. Dropping this value stops the server.
 pub(crate) struct Server {
     pub(crate) port: u16,
     task: JoinHandle<()>,
@@ -21,7 +22,7 @@ impl Drop for Server {
     }
 }
 
-/// Passes each accepted socket to `answer`, in its own task.
+/// Starts a server that runs `answer` with each accepted socket, in a separate task.
 pub(crate) async fn serve<A>(answer: impl Fn(TcpStream) -> A + Send + 'static) -> Server
 where
     A: Future<Output = ()> + Send + 'static,
@@ -30,7 +31,7 @@ where
     serve_at(listener, answer)
 }
 
-/// Passes each socket that `listener` accepts to `answer`, like [`serve`].
+/// Starts a server like [`serve`], which accepts sockets from `listener`.
 pub(crate) fn serve_at<A>(
     listener: TcpListener,
     answer: impl Fn(TcpStream) -> A + Send + 'static,
@@ -80,7 +81,8 @@ pub(crate) async fn plain(text: impl Into<String>) -> Server {
     by_request(move |_| text.to_string()).await
 }
 
-/// Starts a server that sends `of(head)` as the response to each request.
+/// Starts a server that responds to each request with `of(head)`. `head` is the head of the
+/// request.
 pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
     let of = Arc::new(of);
     serve(move |mut socket| {
@@ -93,8 +95,8 @@ pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'stat
     .await
 }
 
-/// Starts a server that sends `text` before it receives anything, then reads until the client
-/// closes.
+/// Starts a server that sends `text` before it receives anything. Then the server reads until the
+/// client closes the connection.
 pub(crate) async fn talkative(text: &'static str) -> Server {
     serve(move |mut socket| async move {
         let _ = socket.write_all(text.as_bytes()).await;
@@ -103,9 +105,9 @@ pub(crate) async fn talkative(text: &'static str) -> Server {
     .await
 }
 
-/// Starts a server that fails like a killed process: it accepts a client on a WebSocket, and drops
-/// the TCP connection at the first message, without a closing handshake. From then on, it sends
-/// `of(head)` as the response to each request, like a proxy.
+/// Starts a server that fails like a killed process. The server accepts a client on a WebSocket,
+/// and drops the TCP connection at the first message, without a closing handshake. After that, it
+/// responds to each request with `of(head)`, like a proxy whose server is down.
 pub(crate) async fn killed_then(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
     let of = Arc::new(of);
     let killed = Arc::new(AtomicBool::new(false));
@@ -133,8 +135,8 @@ async fn one_message(socket: TcpStream) {
     let _ = socket.next().await;
 }
 
-/// Starts a web server without TLS: it responds in plain HTTP to any first bytes, including those
-/// of a TLS handshake.
+/// Starts a web server without TLS. Whatever the client sends first, even a TLS handshake, the
+/// server responds in plain HTTP.
 pub(crate) async fn plain_to_tls() -> Server {
     serve(|mut socket| async move {
         let _ = socket.read(&mut [0; 1024]).await;

@@ -1,5 +1,5 @@
-//! Tests TLS failures. The trusted CA is set with an environment variable, which must exist before
-//! the process starts, so the tests run in a child process.
+//! Tests the errors of the client when TLS fails. An environment variable sets the trusted CA. This
+//! variable must exist before the process starts, so the tests run in a child process.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::{find, over_each, servers, tls};
 
-/// Environment variable with the private key of the trusted CA, for the child process.
+/// Environment variable of the child process. Contains the private key of the trusted CA.
 const KEY: &str = "HYPHA_TEST_AUTHORITY_KEY";
 
 pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -42,7 +42,8 @@ fn config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConf
     )
 }
 
-/// Returns the configuration of a server whose certificate is signed by the CA, or self-signed.
+/// Returns the configuration of a server with a new certificate. The CA `by` signs the certificate.
+/// If `by` is `None`, the certificate is self-signed.
 pub(crate) fn signed(params: CertificateParams, by: Option<&Authority>) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     let certificate = match by {
@@ -92,8 +93,8 @@ fn tls_failures_are_distinguished() {
 #[tokio::test]
 #[ignore = "`tls_failures_are_distinguished` runs it with an authority of its own"]
 async fn with_an_authority() {
-    // Makes the process's default cryptography provider useless. The client must use the provider
-    // that it selects itself.
+    // Installs a useless default cryptography provider for the process. The client must use the
+    // provider that the client itself selects.
     let useless = rustls::crypto::CryptoProvider {
         cipher_suites: Vec::new(),
         kx_groups: Vec::new(),
@@ -140,7 +141,7 @@ async fn with_an_authority() {
     over_each(&base, ConnectErrorKind::HttpStatus(404), false, |_| true).await;
 }
 
-/// A server that requires TLS, with an `http://` URL. The error suggests `https://`.
+/// The server requires TLS, but the URL is an `http://` URL. The error suggests `https://`.
 #[tokio::test]
 async fn plain_http_to_a_tls_server_suggests_https() {
     let server = servers::encrypted(signed(names(&["localhost"]), None)).await;

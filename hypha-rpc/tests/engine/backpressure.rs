@@ -1,5 +1,5 @@
-//! Tests a peer that does not read: senders wait, the outbound queue stays bounded, and the client
-//! continues to read.
+//! Tests a client whose peer does not read: senders wait, the outbound queue stays bounded, and the
+//! client continues to read.
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -26,8 +26,8 @@ use crate::support::{
 /// Capacity of the client's outbound queue, in frames. When it is full, senders wait.
 const QUEUE: usize = 1024;
 
-/// Makes up to `most` calls without responses, until a call must wait. Returns the number of calls
-/// sent.
+/// Makes calls without waiting for their responses, until the outbound queue is full. Returns the
+/// number of calls sent. Panics after `most` calls.
 async fn fill(service: &RemoteService, most: usize, size: usize) -> usize {
     for sent in 0..most {
         let call = service.call::<Value>("call", args!(payload(size))).send();
@@ -65,8 +65,8 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
     assert!(!timeout.sent);
     assert_eq!(client.stats().sessions, 0);
 
-    // A waiting caller continues when the queue has room. The idle timeout starts only when the
-    // request is sent.
+    // A waiting caller continues when the queue has room. The idle timeout of a call starts when
+    // the request is sent.
     let begin = Instant::now();
     let calling = service
         .call::<i64>("call", args!(-1))
@@ -76,7 +76,8 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
         for _ in 0..filled {
             peer.receive().await;
         }
-        // Two callers timed out before their requests were sent.
+        // The two callers above timed out before their requests were sent, so this is the next
+        // request.
         assert_eq!(peer.receive().await.arg(0), Value::from(-1i64));
     };
     let (outcome, ()) = tokio::join!(calling.into_future(), reading);
@@ -196,7 +197,7 @@ async fn a_method_continues_while_its_heartbeats_wait() {
     assert_passed(begin, seconds(60));
 }
 
-/// A peer that does not read its rejections must not make them accumulate.
+/// The client must not store an unlimited number of rejections for a peer that does not read.
 #[tokio::test(start_paused = true)]
 async fn unread_rejections_do_not_accumulate() {
     let mut settings = Settings::in_process();
@@ -221,8 +222,8 @@ async fn unread_rejections_do_not_accumulate() {
     settled(&client).await;
 }
 
-/// Link that always has another frame to read. Like a socket, each read consumes the task's tokio
-/// budget, after which the task must yield.
+/// Link that always has another frame to read. As with a socket, each read consumes a part of the
+/// task's tokio budget. A task without budget must yield.
 struct Flood {
     frame: Frame,
     left: usize,
@@ -263,7 +264,7 @@ impl Sink<Frame> for Flood {
     }
 }
 
-/// Outgoing frames are sent even while the link always has more to read.
+/// The client must send frames even if its link always has another frame to read.
 #[tokio::test(start_paused = true)]
 async fn a_flood_does_not_block_outgoing_frames() {
     let (sent, mut received) = mpsc::unbounded_channel();
@@ -280,7 +281,8 @@ async fn a_flood_does_not_block_outgoing_frames() {
     assert!(read < 10_000, "only after {read} frames");
 }
 
-/// A destructor cannot wait until the queue has room. Its message must still be sent later.
+/// A destructor cannot wait until the queue has room. The client must still send the destructor's
+/// message later.
 #[tokio::test(start_paused = true)]
 async fn messages_of_destructors_survive_a_full_queue() {
     let (client, mut peer) = client_with(Settings::in_process(), 4);

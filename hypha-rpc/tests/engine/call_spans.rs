@@ -1,4 +1,4 @@
-//! Tests spans, events and metrics of calls, and that none contains a credential.
+//! Tests the spans, events and metrics of calls. None of them may contain a credential.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::support::{breathe, calling, seconds, text};
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Captures everything that this thread logs until the guard is dropped.
+    /// Captures the log output of this thread until the returned guard is dropped.
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -200,7 +200,7 @@ async fn a_permanently_lost_connection_is_logged() {
         line.contains("the connection of ws/me has ended: Connection lost"),
         "{line}"
     );
-    // A program that serves gets the same reason.
+    // `run_until_ctrl_c` returns the same reason.
     let error = client.run_until_ctrl_c().await.expect_err("is over");
     assert!(
         matches!(error, hypha_rpc::Error::Disconnected(_)),

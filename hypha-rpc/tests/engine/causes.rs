@@ -1,4 +1,4 @@
-//! Tests that `Error::source` leads to the underlying error of the link, the server or the decoder.
+//! Tests that `Error::source` returns the underlying error of the link, the server or the decoder.
 
 use std::error::Error as _;
 use std::io;
@@ -120,7 +120,8 @@ async fn callers_get_the_causes_and_the_stack_trace_only_if_it_is_set() {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             let error = anyhow::Error::from(cause).context("the door is shut");
             let mut error = call.fail(error.context("cannot enter"));
-            // Set the trace by hand: errors capture a trace only if `RUST_BACKTRACE` is set.
+            // Set the stack trace by hand, because errors capture a stack trace only if
+            // `RUST_BACKTRACE` is set.
             error.backtrace = Some("\nStack backtrace:\n  at src/secret.rs:1\n".into());
             Err(error)
         });
@@ -152,9 +153,9 @@ async fn callers_get_the_causes_and_the_stack_trace_only_if_it_is_set() {
     }
 }
 
-/// After a connection has worked, the client retries even errors that are permanent for a first
-/// attempt. A proxy may respond with 404 while its server restarts, and a hotspot may present
-/// another certificate.
+/// After a connection has worked, the client retries even after errors that would be permanent for
+/// a first attempt. A proxy may respond with 404 while its server restarts, and a hotspot may
+/// present another certificate.
 #[tokio::test(start_paused = true)]
 async fn reconnects_continue_after_a_proxy_error() {
     let (net, _others) = Net::new();

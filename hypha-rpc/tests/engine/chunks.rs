@@ -53,8 +53,8 @@ async fn concurrent_large_messages_do_not_mix() {
     settled(&b).await;
 }
 
-/// Chunks do not count as running calls: a client that runs one call at a time can still receive
-/// large messages.
+/// A client does not count chunks as running calls. A client that runs only one call at a time can
+/// still receive large messages.
 #[tokio::test(start_paused = true)]
 async fn chunks_do_not_count_as_running_calls() {
     let mut settings = tiny();
@@ -68,8 +68,8 @@ async fn chunks_do_not_count_as_running_calls() {
     settled(&b).await;
 }
 
-/// The envelope of a chunk contains the addresses, so long addresses make the frame larger. The
-/// frame must not be split into chunks again.
+/// The envelope of a chunk contains two addresses, so a chunk between clients with long names is
+/// larger. The client must not split such a chunk into chunks again.
 #[tokio::test(start_paused = true)]
 async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let name = "n".repeat(2000);
@@ -86,7 +86,7 @@ async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let call = service
         .call::<usize>("bytes", args!(5_000))
         .timeout(seconds(10));
-    // The result has the wrong type. The test only checks that a result arrives.
+    // The result does not have the type `usize`. The test only checks that a result arrives.
     assert!(matches!(call.await, Err(Error::Codec(_))));
     settled(&a).await;
     settled(&b).await;
@@ -156,7 +156,7 @@ async fn a_large_request_is_chunked_as_the_protocol_says() {
             let call = crate::support::read(&whole.into());
             assert_eq!(call.text("method"), "services.svc.call");
             assert_eq!(call.arg(0).as_bytes().map(|b| b.len()), Some(1_500));
-            // The call's response may arrive before the response to `process`.
+            // The peer may send the response to the call before the response to `process`.
             peer.reply(&call, "resolve", list![7i64]).await;
             peer.reply(&process, "resolve", list![Value::Null]).await;
         };
@@ -183,7 +183,7 @@ async fn the_built_in_service_of_a_peer_is_fetched_once() {
             outcome = call => panic!("{outcome:?}"),
             () = playing => {}
         }
-        // The caller has timed out, and the client keeps no state of the call.
+        // The caller no longer waits, and the client keeps no state of the call.
         assert_eq!(client.stats().sessions, 0);
         // Read all remaining frames of this round.
         breathe().await;
@@ -212,8 +212,8 @@ async fn a_peer_without_a_message_cache_cannot_be_sent_large_messages() {
     settled(&client).await;
 }
 
-/// If a result is too large for the caller, the caller gets an error immediately, instead of a
-/// timeout.
+/// If a result is too large for the caller, the caller receives an error immediately, instead of
+/// waiting for a timeout.
 #[tokio::test(start_paused = true)]
 async fn a_result_too_large_for_the_caller_is_an_error() {
     let (client, mut peer, _) = serving(tiny()).await;
@@ -275,8 +275,8 @@ async fn an_incomplete_request_did_not_run() {
     };
     assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Total, false));
 
-    // The timeout passes after `process` was sent, so the method may have run. The client removes
-    // the chunks of the first call from the peer.
+    // The timeout elapses after the client has sent `process`, so the method may have run. The
+    // client also tells the peer to remove the chunks of the first call.
     let mut given_up = false;
     let calling = service
         .call::<i64>("call", args!(payload(1_200)))
@@ -366,7 +366,7 @@ async fn chunks_of_a_result_use_the_session_of_the_call() {
     describe(&mut peer, 3.0).await;
     let create = accept(&mut peer, "create").await;
     assert_eq!((create.arg(0), create.arg(1)), ("S".into(), true.into()));
-    // 14 chunks: the result, and about 50 bytes of addresses.
+    // The 14 chunks contain the result, and about 50 bytes of addresses.
     let mut whole = vec![Vec::new(); 14];
     for _ in 0..whole.len() {
         let set = accept(&mut peer, "set").await;
@@ -382,8 +382,8 @@ async fn chunks_of_a_result_use_the_session_of_the_call() {
     settled(&client).await;
 }
 
-/// A peer that announces a maximum frame size gets frames up to that size; other peers get the
-/// default size. The announcement expires after a minute.
+/// If a peer announces a maximum frame size, the client sends frames up to this size to that peer.
+/// For all other peers, the client uses the default size. The announcement expires after a minute.
 #[tokio::test(start_paused = true)]
 async fn larger_frames_go_to_peers_that_announce_them() {
     let (client, mut peer) = client_with(Settings::in_process(), 64);
@@ -405,8 +405,8 @@ async fn larger_frames_go_to_peers_that_announce_them() {
         assert_eq!(call.arg(0).as_bytes().map(|bytes| bytes.len()), Some(n));
         peer.reply(&call, "resolve", list![Value::Null]).await;
     };
-    // The peer accepts frames of 600,000 bytes. The client asks the peer once, and sends two
-    // messages.
+    // The peer accepts frames of 600,000 bytes. The client requests the peer's description once,
+    // and sends two messages.
     let large = async {
         says(
             &mut peer,
@@ -423,7 +423,8 @@ async fn larger_frames_go_to_peers_that_announce_them() {
     };
     let ((), mut peer) = tokio::join!(calls, large);
 
-    // After a minute, another program may have the address. That program announces no frame size.
+    // After a minute, another program may have the address of the peer. Here, that program
+    // announces no frame size.
     tokio::time::advance(seconds(61)).await;
     let common = async {
         says(&mut peer, map! {"api_version": 3i64}).await;

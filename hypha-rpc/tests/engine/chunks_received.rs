@@ -1,5 +1,5 @@
-//! Tests received chunks: the peers that may change them, invalid chunks, and the time at which
-//! chunks are dropped.
+//! Tests received chunks: which peers may change a message, which chunks are invalid, and when the
+//! client drops chunks.
 
 use hypha_rpc::client::Settings;
 use hypha_rpc::{Value, args};
@@ -44,7 +44,7 @@ async fn another_peer_cannot_touch_chunks() {
         )
     );
     peer.call(&ask("process"), list!["k"]).await;
-    // The response to the assembled call may arrive before the response to `process`.
+    // The client may send the response to the assembled call before the response to `process`.
     let mut answers = [peer.receive().await, peer.receive().await];
     answers.sort_by_key(|answer| answer.text("parent").len());
     assert_eq!(answers[1].text("method"), "BIG.resolve");
@@ -52,7 +52,8 @@ async fn another_peer_cannot_touch_chunks() {
     settled(&client).await;
 }
 
-/// The server sets the sender of the call to `process`. A sender inside the chunks is ignored.
+/// The sender of an assembled call is the sender that the server wrote into the call of `process`.
+/// The client ignores a sender inside the chunks.
 #[tokio::test(start_paused = true)]
 async fn chunks_cannot_forge_the_sender() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -150,7 +151,8 @@ async fn invalid_chunks_are_rejected() {
     settled(&client).await;
 }
 
-/// If a peer stops in the middle of a message, its chunks are dropped after a timeout.
+/// If a peer stops in the middle of a message, the client drops the chunks of this message after a
+/// timeout.
 #[tokio::test(start_paused = true)]
 async fn abandoned_chunks_are_dropped() {
     let mut settings = Settings::in_process();
@@ -174,7 +176,7 @@ async fn abandoned_chunks_are_dropped() {
     settled(&client).await;
 }
 
-/// If a peer disconnects in the middle of a message, its chunks are dropped.
+/// If a peer disconnects in the middle of a message, the client drops the chunks of this message.
 #[tokio::test(start_paused = true)]
 async fn chunks_of_a_disconnected_peer_are_dropped() {
     let identity = hypha_rpc::client::Identity::new("ws", "me");

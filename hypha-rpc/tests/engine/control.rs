@@ -156,7 +156,7 @@ async fn infinite_intervals_disable_the_timers() {
     settings.ping_timeout = Duration::MAX;
     settings.token_refresh_interval = Duration::MAX;
     let (client, mut peer) = client_with(settings, 64);
-    // The first control messages are still sent early.
+    // The client still sends the first control messages shortly after connecting.
     for _ in 0..2 {
         assert!(matches!(peer.frame().await, Some(Frame::Text(_))));
     }

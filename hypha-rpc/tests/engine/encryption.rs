@@ -1,5 +1,5 @@
-//! Tests encrypted calls: the hidden parts of a message, the clients that may respond, and the
-//! rejected calls.
+//! Tests encrypted calls: which parts of a message are hidden, which clients may respond, and which
+//! calls are rejected.
 
 use hypha_rpc::client::{Identity, Settings};
 use hypha_rpc::crypto::{KeyPair, PublicKey};
@@ -95,7 +95,7 @@ async fn all_content_is_encrypted() {
     assert_eq!(add.call(2).await.expect("adds"), 3);
     let error = safe.fail().await.expect_err("fails");
     assert!(error.to_string().contains("secret reason"), "{error}");
-    // This string is sent in chunks.
+    // This string is so long that the client sends it in chunks.
     let long = "word".repeat(200_000);
     let (said, _) = safe.whisper(long.clone()).await.expect("answers");
     assert_eq!(said.len(), long.len() + 7);
@@ -231,8 +231,8 @@ async fn only_the_owner_of_the_key_may_respond() {
     let error = answer.expect_err("is refused").to_string();
     assert!(error.contains("another key than the callee's"), "{error}");
 
-    // The server reports a missing peer without encryption. An unencrypted message can end the
-    // call, but not provide a result.
+    // The server reports a disconnected peer in an unencrypted message. An unencrypted message can
+    // end the call with an error, but cannot provide a result.
     let answering = async {
         let asked = peer.receive().await;
         let gone = map! {

@@ -66,7 +66,7 @@ async fn a_lost_link_fails_waiting_calls() {
     assert_eq!(client.closed().await.to_string(), "Connection lost");
     assert_eq!(client.stats().sessions, 0);
 
-    // From then on, calls are not sent, and their error contains the reason.
+    // The client does not send later calls. The errors of these calls contain the reason.
     let error = lost(service.call::<Value>("call", args!()).await);
     assert!(!error.may_have_run);
     assert_eq!(error.to_string(), "svc.call on ws/peer: Connection lost");
@@ -128,7 +128,7 @@ async fn disconnecting_waits_for_handlers() {
     let leaving = client.clone();
     let leaving = tokio::spawn(async move { leaving.disconnect().await });
     breathe().await;
-    // A new call is rejected immediately, so that its caller can call another provider.
+    // The client rejects a new call immediately, so that the caller can call another provider.
     peer.call_as(PEER, "S2", "services.svc.add", list![1i64])
         .await;
     assert_eq!(
@@ -142,7 +142,7 @@ async fn disconnecting_waits_for_handlers() {
     assert_passed(begin, seconds(0));
     assert_eq!(client.closed().await.to_string(), "RPC connection closed");
     settled(&client).await;
-    // Calling `disconnect` again, even concurrently, is harmless.
+    // Further calls of `disconnect` have no effect, even if they run concurrently.
     tokio::join!(client.disconnect(), client.disconnect());
 }
 
@@ -159,7 +159,7 @@ async fn a_method_can_disconnect_its_own_client() {
             let client = leaving.clone();
             async move {
                 client.shutdown(grace).await;
-                // The handler continues for a while, less than the grace period.
+                // The handler continues for a while, but not longer than the grace period.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 call.reply(&Value::from("bye"))
             }
@@ -204,7 +204,7 @@ async fn handlers_that_take_too_long_are_dropped() {
     breathe().await;
     let begin = Instant::now();
     tokio::join!(client.disconnect(), complete_close(&mut peer));
-    // Handlers are cancelled after the grace period, and dropped one second later.
+    // The client cancels handlers after the grace period, and drops them one second later.
     assert_passed(begin, seconds(6));
     settled(&client).await;
     assert_eq!(probe.dropped(), 1);
@@ -246,8 +246,8 @@ async fn disconnecting_fails_own_calls() {
     );
 }
 
-/// Waits until the connection is dropped. Afterwards, `probe` has only one reference, because the
-/// connection owns the services.
+/// Waits until the connection has been dropped. The connection owns the services, so `probe` is
+/// then the only reference.
 async fn wait_until_dropped(probe: &Arc<Probe>) {
     for _ in 0..1000 {
         if Arc::strong_count(probe) == 1 {
@@ -267,7 +267,7 @@ async fn dropping_the_last_handle_closes_the_link_and_ends_every_task() {
     drop(client.clone());
     drop(client);
     breathe().await;
-    // A fetched service keeps the connection open, too.
+    // A fetched service also keeps the connection open.
     assert_eq!(probe.dropped(), 0);
     peer.ask_as(PEER, "services.svc.add", list![1i64])
         .await
@@ -279,8 +279,8 @@ async fn dropping_the_last_handle_closes_the_link_and_ends_every_task() {
     assert_eq!(probe.dropped(), 1);
 }
 
-/// A service that calls others holds a handle of its own connection. This reference cycle is broken
-/// when the connection ends.
+/// A service that calls other services owns a handle of its own connection. The end of the
+/// connection must break this reference cycle.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_holds_its_client_is_freed_with_the_connection() {
     struct Caller {
@@ -371,7 +371,8 @@ async fn calls_to_a_disconnected_peer_fail() {
     settled(&client).await;
 }
 
-/// Registration fails after the connection has ended, because the service could never be called.
+/// Registering a service fails after the connection has ended, because no peer could call the
+/// service.
 #[tokio::test(start_paused = true)]
 async fn registration_fails_after_the_end() {
     let (client, peer) = client();
@@ -395,8 +396,8 @@ async fn no_call_hangs_when_the_connection_ends() {
                 tokio::spawn(async move {
                     loop {
                         let outcome = service.call::<i64>("add", args!(1)).await;
-                        // A peer that is disconnecting rejects the call. Try again until the
-                        // connection ends.
+                        // A peer that is disconnecting rejects the call. Repeat the call until the
+                        // connection has ended.
                         if !matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
                             return lost(outcome);
                         }

@@ -21,7 +21,7 @@ async fn events_go_to_their_readers() {
         assert_eq!(event.data(), &map! {"n": 1i64});
         assert_eq!(Value::Map(event.message().clone()), news);
     }
-    // A client may send the payload of an event in the second segment.
+    // A client may send the data of an event in the second segment of the message.
     peer.send(
         map! {"type": "weather", "to": "*"},
         map! {"data": "rain", "from": PEER},

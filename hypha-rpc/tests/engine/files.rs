@@ -1,4 +1,5 @@
-//! Tests files: the receiver can read, seek and write them, and the owner closes them in time.
+//! Tests files: a receiver can read, seek and write a file of a peer, and the peer closes the file
+//! in time.
 
 use std::io::{Cursor, ErrorKind, SeekFrom};
 use std::pin::Pin;
@@ -230,11 +231,12 @@ async fn only_requested_data_is_read() {
         .await
         .expect("keeps");
     assert_eq!(seen.read(), 0);
-    // Only the first chunk of the file is requested.
+    // The client requests only the first chunk of the file.
     let content = both.desk.beginning(watched(5_000_000, &seen), 10).await;
     assert_eq!(content.expect("reads"), payload(10));
     assert_eq!(seen.read(), 262_144);
-    // A sequential read also requests one chunk ahead, even if the caller reads it late.
+    // When a caller reads sequentially, the client requests one more chunk in advance, but no
+    // further chunks while the caller waits.
     let mut file = both.desk.open(5_000_000).await.expect("opens");
     file.read_exact(&mut [0; 262_145]).await.expect("reads");
     tokio::time::sleep(seconds(60)).await;
@@ -258,7 +260,8 @@ async fn dropped_operations_lose_no_data() {
     }
     assert_eq!(all, *payload(1_000_000));
     assert!(given_up > 0);
-    // A seek and a write whose futures were dropped are still performed before the next operation.
+    // If the future of a seek or write is dropped, the client still performs the operation before
+    // the next operation.
     assert!(file.seek(SeekFrom::Start(7)).now_or_never().is_none());
     file.write_all(b"x").await.expect("writes");
     assert!(file.flush().now_or_never().is_none());
@@ -283,7 +286,8 @@ async fn positions_are_those_of_the_reader() {
 
     let mut file = both.desk.open(1_000_000).await.expect("opens");
     let (mut at, mut buf) = (0, vec![0; 300_000]);
-    // Seeks into buffered data, backwards, far ahead, and while a read is in flight.
+    // Each pair is the offset of a seek and the number of bytes to read. The seeks go into buffered
+    // data, backwards and far ahead, some of them while a read is in flight.
     for (by, len) in [
         (0, 10),
         (100, 10),
@@ -352,7 +356,7 @@ async fn flush_reports_failed_writes() {
     file.write_all(&full).await.expect("is on its way");
     let error = file.write_all(b"more").await.expect_err("fails");
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    // The failure was reported once. The file can still be used.
+    // The client has reported the failure once. After that, the file can still be used.
     file.write_all(b"more").await.expect("is on its way");
     file.flush().await.expect("writes");
 
@@ -454,7 +458,7 @@ async fn a_local_file_is_used_directly() {
     assert_eq!(seen.content()[..4], [b'n', b'e', b'w', 3]);
 }
 
-/// Calls the methods that clients in other languages use.
+/// Calls the methods of a file that clients in other languages call.
 #[tokio::test(start_paused = true)]
 async fn the_functions_of_a_file_are_those_of_python() {
     let both = both().await;
@@ -515,7 +519,7 @@ async fn the_functions_of_a_file_are_those_of_python() {
         other => panic!("{other:?}"),
     }
 
-    // The file is larger than one chunk; `read()` without a size must still return all of it.
+    // The file is larger than one chunk. `read()` without a size must still return the whole file.
     let large = RemoteFile::from_bytes(payload(600_000));
     let read = large.get("read").expect("there").decode_as::<Function>();
     let read: Binary = read
@@ -543,7 +547,7 @@ async fn a_file_is_opened_by_path() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
-/// Returns reports of progress, and the function that collects them.
+/// Returns a list of progress reports, and the function that adds reports to this list.
 fn reports() -> (
     Arc<Mutex<Vec<String>>>,
     impl FnMut(hypha_rpc::call::FileProgress) + Send + 'static,
@@ -574,7 +578,7 @@ async fn progress_of_transfers_is_reported() {
     assert_eq!(Binary::from(pieces.concat()), payload(600_000));
     assert_eq!(*received.lock().expect("lock"), of_600_000);
 
-    // Written data counts as well. The size is not known.
+    // Writing data also reports progress. Here, the size of the file is not known.
     let (taken, report) = reports();
     let file = RemoteFile::from_writer(tokio::io::sink()).on_progress(report);
     let data = Binary(payload(300_000).into());
@@ -616,7 +620,8 @@ async fn bytes_are_accepted_where_a_file_is_wanted() {
             "{error}"
         );
     }
-    // Bytes in a result, such as that of a Python function, also become a file.
+    // If a result contains bytes, such as the result of a Python function, the bytes also become a
+    // file.
     let mut file: RemoteFile = Value::encode_from(&content)
         .map(|value| value.decode_as().expect("is a file"))
         .expect("encodes");

@@ -1,4 +1,5 @@
-//! Tests files that other programs implement by hand, with responses that differ from `RemoteFile`.
+//! Tests files that other programs implement by hand. The responses of these files differ from
+//! those of a `RemoteFile`.
 
 use std::io::{ErrorKind, SeekFrom};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,8 +44,8 @@ fn function(
     .into()
 }
 
-/// A file like a JavaScript `Blob`: it has no `tell`, and its `seek` only works from the start and
-/// returns nothing.
+/// A file like a JavaScript `Blob`. It has no method `tell`. Its method `seek` works only from the
+/// start of the file, and returns nothing.
 #[tokio::test(start_paused = true)]
 async fn a_blob_is_read_and_sought() {
     let at = Arc::new(AtomicUsize::new(0));
@@ -119,7 +120,7 @@ async fn a_text_file_is_utf_8() {
     file.write_all("漢字 ž".as_bytes()).await.expect("writes");
     file.flush().await.expect("writes");
     assert_eq!(*written.lock().expect("lock"), "漢字 ž");
-    // The data ends inside a character.
+    // These bytes end in the middle of a character.
     let error = file
         .write_all(&"a漢".as_bytes()[..2])
         .await

@@ -1,4 +1,4 @@
-//! Tests invalid input: every recorded vector, and further cases.
+//! Tests invalid input: every recorded vector of an invalid message, and further cases.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use crate::support::{
 
 /// Expected reaction of the client to an input.
 enum Reaction {
-    /// The client calls the method, and sends `resolve` to this address, or no response.
+    /// The client runs the method. The client sends `resolve` to the given address, or sends no
+    /// response.
     Runs(Option<&'static str>),
     /// The client sends the caller a rejection with this message.
     Rejects(&'static str),
@@ -32,8 +33,8 @@ enum Count {
 
 const B: &str = "vec-ws/client-b";
 
-/// Expected reaction to every entry of `frames-malformed.json` (`docs/protocol/02-messages.md#s13`,
-/// `#s15`, `#s16`).
+/// Expected reaction of the client to every entry of `frames-malformed.json`
+/// (`docs/protocol/02-messages.md#s13`, `#s15`, `#s16`).
 const WANTED: &[(&str, Reaction)] = &[
     ("valid", Runs(Some(B))),
     ("extra_missing", Runs(None)),
@@ -278,7 +279,8 @@ async fn invalid_promises_do_no_harm() {
 #[tokio::test(start_paused = true)]
 async fn deep_and_long_input_is_refused() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
-    // Deeply nested lists. Below: a list whose declared length exceeds the memory.
+    // `deep` contains deeply nested lists. `huge` is a list with a declared length that exceeds the
+    // memory.
     let mut deep = vec![0x91; 100_000];
     deep.push(1);
     let huge = [0xdd, 0xff, 0xff, 0xff, 0xff];
@@ -300,7 +302,7 @@ async fn deep_and_long_input_is_refused() {
     settled(&client).await;
 }
 
-/// Sends every prefix of a message, and the message with each single byte changed.
+/// Sends every prefix of a message. Also sends copies of the message with one byte changed.
 #[tokio::test(start_paused = true)]
 async fn damaged_messages_do_not_stop_the_client() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;

@@ -1,4 +1,4 @@
-//! Tests callbacks, objects and interfaces: the receiver can use them, and they are dropped in
+//! Tests callbacks, objects and interfaces: the receiver can use them, and the owner drops them in
 //! time.
 
 use std::collections::BTreeMap;
@@ -344,7 +344,7 @@ async fn functions_of_results_end_with_their_last_handle() {
     assert_eq!(proxy.increment(1).await.expect("counts"), 1);
     drop(proxy);
     both.settled().await;
-    // A pending call keeps its function alive.
+    // A pending call keeps its function alive, even if the last handle of the function is dropped.
     let call = both.desk.adder(2).await.expect("answers").call(3);
     assert_eq!(call.await.expect("adds"), 5);
     both.settled().await;
@@ -525,7 +525,7 @@ async fn a_callback_of_an_ended_call_is_rejected() {
     let refused = peer.ask(&unknown, list![]).await.expect_err("is refused");
     assert!(refused.contains("Method expired or not found"), "{refused}");
 
-    // The session still exists while this call arrives, so the function is called.
+    // The session still exists when this call arrives, so the client calls the function.
     peer.send(with_parent(&session), extra.clone()).await;
     peer.reply(&asked, "resolve", list![1i64]).await;
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(8i64)));

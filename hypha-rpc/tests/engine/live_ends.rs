@@ -1,5 +1,5 @@
-//! Tests that callbacks, streams and chunked messages end if one side disconnects while they are in
-//! use.
+//! Tests that callbacks, streams and chunked messages end if one side disconnects while it uses
+//! them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ impl Counter for Plus {
     }
 }
 
-/// Increments a count when created and decrements it when dropped.
+/// Increments a count when created. Decrements the count when dropped.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -124,7 +124,8 @@ async fn a_caller_disconnects_while_its_callback_runs() {
     aborted(calling).await;
     let stats = client.stats();
     assert_eq!((stats.sessions, stats.objects, stats.running), (0, 0, 1));
-    // Running callbacks complete in order and their responses are sent; no further callback starts.
+    // Callbacks that are already running complete in order, and the client sends their responses.
+    // No further callback starts.
     gate.notify_one();
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(3i64)));
     let gone = peer.ask(&callback, list![3i64]).await.expect_err("is gone");
@@ -169,7 +170,8 @@ async fn a_stream_ends_when_its_reader_disconnects() {
         })
     });
     client.register_service(service).await.expect("registers");
-    // One stream was never read. The reader of the second stream waits for an item.
+    // The peer never reads the first stream. The peer reads the second stream, and waits for an
+    // item.
     peer.ask("services.svc.stuck", list![])
         .await
         .expect("a stream");
@@ -210,8 +212,8 @@ async fn a_stream_fails_when_its_owner_disconnects() {
     assert_settled(&client).await;
 }
 
-/// JavaScript drops the streams of a call after its response, without running their `finally`
-/// blocks. So the close notice must precede the response.
+/// A JavaScript peer drops the streams of a call after the response, without running their
+/// `finally` blocks. Therefore the client must send the close notice before the response.
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_an_argument_is_closed_before_the_response() {
     let (client, mut peer) = client();
@@ -229,7 +231,7 @@ async fn a_stream_of_an_argument_is_closed_before_the_response() {
         ("T.next", "S")
     );
     peer.reply(&asked, "resolve", list![4i64]).await;
-    // The client requests the next item in advance.
+    // Skip the request for the next item, which the client sends in advance.
     loop {
         asked = peer.receive().await;
         if asked.text("method") != "T.next" {
@@ -241,7 +243,8 @@ async fn a_stream_of_an_argument_is_closed_before_the_response() {
         ("T.close", "S")
     );
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(4i64)));
-    // This close notice is not repeated, because the end of the call also closes the stream.
+    // The client does not repeat this close notice, because the end of the call also closes the
+    // stream.
     assert!(asked.main.get("session").is_none());
     peer.nothing_for(seconds(100)).await;
     assert_settled(&client).await;
@@ -258,7 +261,7 @@ async fn dropped_stream(client: &Client, peer: &mut Peer) -> Received {
     close
 }
 
-/// Returns the time until `notice` is sent again.
+/// Waits until the client sends `notice` again. Returns the time until then.
 async fn again(peer: &mut Peer, notice: &Received) -> Duration {
     let begin = Instant::now();
     let repeated = peer.receive().await;
@@ -271,10 +274,11 @@ async fn close_notices_are_repeated_until_acknowledged() {
     let (client, mut peer) = client();
     for end in ["resolve", "reject"] {
         let close = dropped_stream(&client, &mut peer).await;
-        // No response: the peer or its link is slow, or the notice was lost.
+        // Send no response, as if the peer or its link were slow, or the notice were lost.
         assert_eq!(again(&mut peer, &close).await.as_secs(), 5);
         assert_eq!(again(&mut peer, &close).await.as_secs(), 10);
-        // The server reports that the peer is not connected, or the peer reports that it is busy.
+        // Either the server reports that the peer is not connected, or the peer reports that it is
+        // busy.
         for reason in [
             "Target peer ws/peer is not connected",
             "hypha.Busy: too many calls in progress",
@@ -285,8 +289,8 @@ async fn close_notices_are_repeated_until_acknowledged() {
             let pause = again(&mut peer, &close).await;
             assert!(pause <= seconds(2), "{pause:?}");
         }
-        // A rejection also acknowledges the notice: Python has no `close`, and JavaScript has
-        // dropped the stream with its call.
+        // Any other rejection acknowledges the notice: a Python peer has no method `close`, and a
+        // JavaScript peer has dropped the stream together with its call.
         let unknown = map! {"_rtype": "error", "_rvalue": "Method not found: T.close"};
         peer.reply(&close, end, list![unknown]).await;
         peer.nothing_for(seconds(100)).await;
@@ -334,7 +338,7 @@ fn tiny() -> Settings {
     settings
 }
 
-/// Acts as the peer's built-in service until it receives the first chunk.
+/// Acts as the peer's built-in service until the first chunk arrives. Returns the first chunk.
 async fn first_chunk(peer: &mut Peer) -> Received {
     let asked = peer.receive().await;
     assert_eq!(asked.text("method"), "services.built-in.get_service");
@@ -350,7 +354,7 @@ async fn first_chunk(peer: &mut Peer) -> Received {
     chunk
 }
 
-/// Returns a large argument, with functions and streams beside it.
+/// Returns arguments that contain a function, a stream, an interface and a large value.
 fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_wire::Args {
     let interface = Object::interface(CounterService::new(Plus));
     let large = Binary::from(vec![7; 5000]);
@@ -367,7 +371,7 @@ async fn objects_in_a_partial_request_end_with_the_caller() {
     aborted(calling).await;
     assert_settled(&client).await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
-    // The client may tell the peer to remove the received chunks.
+    // The client tells the peer to remove the chunks that the peer has received.
     loop {
         let last = peer.receive().await;
         if last.text("method") == "services.built-in.message_cache.remove" {

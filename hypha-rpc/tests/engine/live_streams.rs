@@ -1,4 +1,5 @@
-//! Tests streams: the receiver can read them, and they end when their last reader is dropped.
+//! Tests streams: the receiver can read a stream, and the stream ends when its last reader is
+//! dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,7 +116,7 @@ async fn streams_of_arguments_end_with_the_call() {
         .desk
         .sum(RemoteStream::new(endless))
         .timeout(seconds(1));
-    // The numbers never end, so the caller cancels the call.
+    // The stream of numbers never ends, so the call times out.
     sum.await.expect_err("takes for ever");
     breathe().await;
     assert_eq!(alive.load(Ordering::Relaxed), 0);
@@ -136,7 +137,8 @@ async fn streams_of_streams() {
         );
     }
     assert_eq!(all, Vec::from_iter(0..5));
-    // The streams of an argument end with the call, which has ended before this item is requested.
+    // The streams of an argument end with the call. The call has ended before the client requests
+    // this item.
     let mut doubled = both
         .desk
         .doubled(RemoteStream::from_iter([1, 2]))

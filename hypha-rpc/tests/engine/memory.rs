@@ -1,4 +1,5 @@
-//! Tests that data received from peers is limited and charged to the peers' accounts.
+//! Tests that the client limits the memory of data from peers, and charges this memory to the
+//! accounts of the peers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,8 @@ use crate::support::{
     PEER, breathe, calling, client_with, list, map, payload, service, settled, text, two_clients,
 };
 
-/// Returns a list of nulls, whose decoded `Value` needs far more memory than its encoding.
+/// Returns a list of nulls. The decoded `Value` of the list needs far more memory than the encoded
+/// list.
 fn nulls(len: usize) -> Vec<()> {
     vec![(); len]
 }
@@ -33,7 +35,7 @@ async fn a_value_that_needs_too_much_memory_is_rejected() {
     let begin = "svc.echo on ws/b: svc.echo: argument `value[7281]`: the value needs more than \
                  1048576 bytes of memory when it is decoded";
     assert!(rejection.to_string().starts_with(begin), "{rejection}");
-    // A typed list of nulls needs no memory, so it is accepted.
+    // The decoder accepts the list as a `Vec<()>`, because such a list needs no memory.
     let method = Method::new("count", |call| async move {
         let value: Vec<()> = call.args(&["value"])?.required(0)?;
         call.reply(&value)
@@ -44,7 +46,7 @@ async fn a_value_that_needs_too_much_memory_is_rejected() {
     let counter = a.get_remote_service("ws/b:counter").await.expect("fetches");
     let counted = counter.call::<Vec<()>>("count", args!(nulls(50_000))).await;
     assert_eq!(counted.expect("fits").len(), 50_000);
-    // The limit also applies to a result, at the caller.
+    // The caller applies the same limit to the result.
     let error = text(counter.call::<Value>("count", args!(nulls(50_000))).await);
     assert!(error.contains("counter.count on ws/b"), "{error}");
     assert!(
@@ -68,7 +70,8 @@ impl Accounts {
     }
 }
 
-/// Wrapper that the settings require. The test keeps another reference to the accounts.
+/// Wrapper around the accounts, owned by the client's settings. The test keeps another reference to
+/// the accounts.
 #[derive(Debug)]
 struct Shared(Arc<Accounts>);
 
@@ -191,7 +194,8 @@ async fn chunks_have_a_separate_limit() {
     settled(&client).await;
 }
 
-/// Decoding a large request takes long, so it must not happen on a thread of the runtime.
+/// Decoding a large request takes long. The client must not decode it on a thread of the runtime
+/// that runs other tasks.
 #[tokio::test(start_paused = true)]
 async fn large_requests_are_decoded_on_another_thread() {
     let (a, b) = two_clients(Settings::in_process());

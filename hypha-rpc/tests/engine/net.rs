@@ -1,5 +1,5 @@
-//! A fake server that sends prepared responses and can be disconnected. Clients reconnect to it
-//! like to a real server.
+//! Implements a fake server that sends prepared responses. A test can cut the connection, and the
+//! client then reconnects in the same way as to a real server.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,15 +23,16 @@ pub(crate) enum Plan {
     Welcome,
     /// No server listens.
     Unreachable,
-    /// No link can be opened, for this reason.
+    /// The client cannot open a link, for this reason.
     Fail(ConnectErrorKind),
-    /// The link opens, the server responds to the handshake with this frame, and the link ends.
+    /// The client can open a link. The server responds to the handshake with this frame, and ends
+    /// the link.
     Say(Frame),
-    /// The link ends before the server responds to the handshake.
+    /// The server ends the link before it responds to the handshake.
     HangUp,
-    /// The link opens, but no frame ever arrives.
+    /// The client can open a link, but the server sends no frame.
     Silence,
-    /// The server assigns a different workspace.
+    /// The server assigns another workspace to the client.
     Elsewhere,
 }
 
@@ -41,14 +42,15 @@ pub(crate) struct Net(Arc<Inner>);
 
 struct Inner {
     plans: Mutex<VecDeque<Plan>>,
-    /// Outcome of an attempt when `plans` is empty.
+    /// Outcome of an attempt to connect when `plans` is empty.
     otherwise: Mutex<Plan>,
     attempts: Mutex<Vec<Instant>>,
     hellos: Mutex<Vec<serde_json::Value>>,
     manager: Mutex<String>,
-    /// Requests to the manager, in order: `register svc`, `subscribe [..]`.
+    /// Requests to the manager, in the order of arrival, such as `register svc` and `subscribe
+    /// [..]`.
     asked: Mutex<Vec<String>>,
-    /// Ids of the services whose registration the manager refuses.
+    /// Ids of the services that the manager refuses to register.
     refused: Mutex<Vec<String>>,
     /// Time that the manager takes for each registration.
     slowness: Mutex<Duration>,
@@ -56,7 +58,7 @@ struct Inner {
     capacity: Mutex<usize>,
     /// Whether the manager ignores requests.
     deaf: Mutex<bool>,
-    /// Address of the service that the manager's `get_service` returns.
+    /// Address of the client that provides the service returned by the manager's `get_service`.
     owner: Mutex<String>,
     line: Mutex<Option<Line>>,
     others: mpsc::UnboundedSender<Received>,
@@ -129,7 +131,7 @@ impl Net {
         (net, received)
     }
 
-    /// Returns the options of a client `ws/me` of this server.
+    /// Returns the options to connect a client `ws/me` to this server.
     pub(crate) fn connect(&self) -> ConnectOptions {
         hypha_rpc::connect("memory:")
             .client_id("me")
@@ -144,14 +146,14 @@ impl Net {
         *lock(&self.0.otherwise) = plan;
     }
 
-    /// Drops the link. The client sees the end of the link.
+    /// Drops the server's end of the link. The client then detects the end of the link.
     pub(crate) fn cut(&self) {
         if let Some(line) = lock(&self.0.line).take() {
             line.task.abort();
         }
     }
 
-    /// Drops the link after the client has read, and responded to, everything sent so far.
+    /// Drops the link after the client has read all frames sent so far, and has responded to them.
     pub(crate) async fn cut_after_all(&self) {
         crate::support::breathe().await;
         self.cut();
@@ -167,7 +169,7 @@ impl Net {
         self.push(Frame::Binary(message(main, extra)));
     }
 
-    /// Responds to a call from [`Others`].
+    /// Responds to a call that [`Others`] has received.
     pub(crate) fn reply(&self, call: &Received, member: &str, args: Value) {
         let session = call.text("session");
         let main = map! {
@@ -181,7 +183,7 @@ impl Net {
         lock(&self.0.attempts).len()
     }
 
-    /// Returns the pauses between the attempts, in seconds.
+    /// Returns the pauses between the attempts to connect, in seconds.
     pub(crate) fn pauses(&self) -> Vec<f64> {
         let attempts = lock(&self.0.attempts);
         let pairs = attempts.windows(2);
@@ -204,7 +206,7 @@ impl Net {
         *lock(&self.0.slowness) = time;
     }
 
-    /// Sets the capacity of later links, in frames.
+    /// Sets the capacity of links that are opened later, in frames.
     pub(crate) fn capacity(&self, frames: usize) {
         *lock(&self.0.capacity) = frames;
     }
@@ -217,7 +219,7 @@ impl Net {
         *lock(&self.0.owner) = address.into();
     }
 
-    /// Returns the manager requests since the previous call.
+    /// Returns the requests to the manager since the previous call of this method.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.0.asked))
     }
@@ -280,7 +282,7 @@ impl Net {
         }
     }
 
-    /// Responds as the workspace manager.
+    /// Responds to a call in the role of the workspace manager.
     async fn managed(&self, link: &mut MemoryLink, call: &Received, manager: &str) {
         if *lock(&self.0.deaf) {
             return;
@@ -293,7 +295,7 @@ impl Net {
             .to_owned();
         let address = format!("*/{manager}");
         if call.text("to") != address {
-            // The previous manager no longer exists, and does not respond.
+            // The call is for a previous manager, which no longer exists and does not respond.
             return;
         }
         let mut member = "resolve";
@@ -377,7 +379,7 @@ pub(crate) async fn connected() -> (Client, Net, Others) {
 
 /// Waits until the client is connected, for at most an hour of paused time.
 pub(crate) async fn back(client: &Client) {
-    // Let the client detect first that the link is lost.
+    // First, let the client detect that the link is lost.
     crate::support::breathe().await;
     let mut states = client.states();
     let wait = async {

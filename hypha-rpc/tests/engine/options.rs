@@ -1,4 +1,4 @@
-//! Tests service metadata, blocking methods, service types, and converted keys.
+//! Tests the metadata of services, blocking methods, service types, and the conversion of keys.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -14,8 +14,8 @@ use crate::support::{
     breathe, calling, client_as, client_with, list, map, seconds, settled, two_clients,
 };
 
-/// Returns a service whose method `wait` blocks until the sender provides its result. The method
-/// panics if the sender is dropped.
+/// Returns a service, and a sender. The method `wait` of the service blocks until the test sends a
+/// result through the sender. The method panics if the test drops the sender.
 fn blocking_service() -> (Service, mpsc::Sender<i64>) {
     let (say, hear) = mpsc::channel();
     let hear = Mutex::new(hear);
@@ -41,13 +41,14 @@ async fn a_blocking_method_sends_heartbeats_while_it_runs() {
     let (service, say) = blocking_service();
     client.register_service(service).await.expect("registers");
     peer.call("services.slow.wait", list!["x"]).await;
-    // tokio does not advance the paused clock while a blocking task runs, so the test advances it.
+    // tokio does not advance the paused clock while a blocking task runs, so the test advances the
+    // clock.
     for pause in [1, 10, 10] {
         breathe().await;
         tokio::time::advance(seconds(pause)).await;
         assert_eq!(peer.receive().await.text("method"), "S.heartbeat");
     }
-    // The connection handles other calls while the method blocks.
+    // The client handles other calls while the method blocks.
     peer.call_as("ws/peer", "P", "services.built-in.ping", list!["ping"])
         .await;
     assert_eq!(peer.answer_of("P").await, Ok("pong".into()));
@@ -75,7 +76,7 @@ async fn blocking_methods_are_bounded_and_may_panic() {
         "{panicked}"
     );
     settled(&client).await;
-    // The panic freed a slot for a blocking method.
+    // The client can run another blocking method after the panic.
     let error = peer.ask("services.slow.wait", list![1i64]).await;
     let text = "slow.wait: argument `who`: expected string, got integer";
     assert_eq!(error, Err(text.into()));
@@ -225,7 +226,7 @@ async fn callers_without_a_trusted_key_are_rejected() {
     assert!(!*ran.lock().expect("nobody panicked"));
 }
 
-/// Contract whose names other languages write in camel case.
+/// Contract with names that clients in other languages write in camel case.
 #[hypha_service(visibility = "public")]
 trait Desk {
     /// Read the number.
@@ -323,12 +324,12 @@ async fn a_direct_fetch_has_a_timeout_and_an_app() {
         other.expect_err("refused").to_string(),
         "App id mismatch: theirs != mine"
     );
-    // A service without an app matches any app.
+    // A service without an app id matches any app id.
     assert!(a.get_remote_service("ws/b:svc@theirs").await.is_ok());
 }
 
-/// Registers `service` with `check_type`. The test acts as the manager, which knows one service
-/// type.
+/// Registers `service` with `check_type`. The test acts as the manager, and has one service type
+/// with the given definition.
 async fn check(service: Service, definition: Value) -> Result<Value, String> {
     let mut identity = Identity::new("ws", "me");
     identity.manager_id = Some("boss".into());
@@ -365,7 +366,7 @@ async fn check(service: Service, definition: Value) -> Result<Value, String> {
     }
 }
 
-/// Returns the error of the registration. Waits forever if the service is accepted.
+/// Registers a service, and returns the error. Waits forever if the registration succeeds.
 async fn register(client: &Client, service: Service) -> String {
     match client.register_service(service).check_type(true).await {
         Err(error) => error.to_string(),

@@ -112,8 +112,8 @@ async fn permissions_are_checked_for_descriptions() {
     settled(&client).await;
 }
 
-/// The manager fetches services for the clients of a workspace. The server names that workspace in
-/// `ws`.
+/// The manager fetches services for the clients of a workspace. The server writes the name of that
+/// workspace into `ws`.
 #[tokio::test(start_paused = true)]
 async fn the_manager_sees_everything() {
     let (client, mut peer) = guarded().await;

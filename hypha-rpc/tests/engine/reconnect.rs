@@ -1,5 +1,5 @@
-//! Tests reconnects: the client restores its services after a lost link, or reports the reason for
-//! the failure.
+//! Tests reconnects. After a lost link, the client restores its services, or reports why the
+//! reconnect failed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,8 @@ async fn services_are_restored_before_the_state_is_connected() {
     assert_eq!(states.next().await, Some(State::Connecting));
     let begin = Instant::now();
     assert_eq!(states.next().await, Some(State::Connected));
-    // Three seconds for three registrations: this server handles one registration at a time.
+    // The three registrations take three seconds, because this server handles one registration at a
+    // time.
     assert_eq!(begin.elapsed().as_secs(), 3);
     let asked = net.asked();
     assert_eq!(
@@ -235,7 +236,7 @@ async fn an_interrupted_handshake_is_retried() {
             "Server busy, please retry".into(),
         )))),
         Plan::Say(error_frame("Server busy, please retry")),
-        // The server reports that the first frame was late.
+        // The server reports that the client's first frame was late.
         Plan::Say(error_frame("Authentication payload timeout")),
         Plan::Silence,
     ]);
@@ -436,7 +437,7 @@ async fn no_task_outlives_the_last_handle() {
             assert_ne!(client.state(), State::Connected);
         }
         drop(client);
-        // The client sends a close frame, and the server replies.
+        // The client sends a close frame, and the server replies with a close frame.
         tokio::time::sleep(seconds(6)).await;
         net.cut();
         while others.try_recv().is_ok() {}
@@ -456,7 +457,8 @@ async fn a_failed_first_attempt_is_reported_and_not_retried() {
     );
     assert_eq!(net.attempts(), 1);
 
-    // The first attempt also fails if the link is lost before the registration completes.
+    // The first attempt to connect also fails if the link is lost before the client's services are
+    // registered.
     let (net, _others) = Net::new();
     net.slowness(seconds(5));
     let connecting = tokio::spawn(net.connect().into_future());
@@ -473,7 +475,7 @@ async fn a_failed_first_attempt_is_reported_and_not_retried() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_reconnected() {
     let (client, net, _others) = connected().await;
-    // No frame arrives, so 20 s after its last ping the client drops the link.
+    // The server sends no frame, so the client drops the link 20 s after its last ping.
     tokio::time::sleep(seconds(60)).await;
     assert!(client.stats().reconnects >= 1, "{:?}", client.stats());
     assert!(net.attempts() >= 2);

@@ -1,4 +1,5 @@
-//! Tests calls whose link is lost: each call completes, and only idempotent calls are repeated.
+//! Tests calls that are pending when the link is lost. Each call completes, and the client repeats
+//! only idempotent calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +54,7 @@ async fn a_call_in_flight_fails_at_once() {
         "svc.call on ws/peer: Connection lost (it may have run)"
     );
 
-    // A new call on the same service waits, and is sent over the next link.
+    // A new call of the same service waits. The client sends this call over the next link.
     let waiting = spawn(call(&service));
     breathe().await;
     assert_eq!(client.stats().waiting, 1);
@@ -80,7 +81,7 @@ async fn an_idempotent_call_is_repeated() {
     net.cut();
     let second = next(&mut others).await;
     assert_ne!(first.text("session"), second.text("session"));
-    // The callback argument is exported again, under a new name.
+    // The client exports the callback argument again, under a new path.
     let function = second.arg(0);
     let path = function
         .get("_rmethod")
@@ -101,7 +102,7 @@ async fn an_idempotent_call_is_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idempotent_call_has_limits() {
-    // The total timeout of the call includes its repetitions.
+    // The total timeout of a call also limits its repetitions.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     let waiting = spawn(call(&service).idempotent().timeout(seconds(7)));
@@ -113,7 +114,7 @@ async fn an_idempotent_call_has_limits() {
     assert!(matches!(error, Error::Timeout(_)), "{error:?}");
     assert_passed(begin, seconds(7));
 
-    // The number of repetitions is limited, because the call itself may crash the server.
+    // The client limits the number of repetitions, because the call itself may crash the server.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
     let waiting = spawn(call(&service).idempotent().idle_timeout(seconds(1000)));
@@ -156,7 +157,7 @@ async fn waiting_for_a_link_has_a_timeout() {
         "{error:?}"
     );
     assert_passed(begin, seconds(3));
-    // Without a total timeout, the call waits for its idle timeout.
+    // A call without a total timeout waits until its idle timeout elapses.
     let error = disconnected(patient.await.expect("runs"));
     assert_passed(begin, seconds(30));
     assert_eq!(error.reason, "not connected for 30s");
@@ -188,7 +189,8 @@ async fn a_call_that_failed_is_not_sent_later() {
     net.capacity(1);
     let client = net.connect().await.expect("connects");
     let service = found(&client).await;
-    // The server does not read while it handles this registration, and the link holds one frame.
+    // The server reads no further frames while it handles this registration. The link holds only
+    // one frame.
     net.slowness(seconds(1000));
     let busy = client.register_service(Service::new("late")).into_future();
     let busy = tokio::spawn(busy);
@@ -211,7 +213,7 @@ async fn a_call_that_failed_is_not_sent_later() {
     }
     back(&client).await;
     breathe().await;
-    // A call that expects no response must also be sent only once.
+    // A client must also send a call that expects no response only once.
     assert_eq!(next(&mut others).await.arg(0), Value::from("sent"));
     assert!(others.try_recv().is_err());
 }
@@ -253,7 +255,7 @@ async fn a_manager_handle_follows_reconnects() {
         net.manager(id);
         net.cut();
         back(&client).await;
-        // The service is no longer at its old address.
+        // The workspace manager has a new id, and no longer responds at its old address.
         manager
             .unregister_service("x".into())
             .await
@@ -289,14 +291,15 @@ async fn a_service_that_has_moved_is_found_again() {
         "asked once for both"
     );
 
-    // Later calls go to the new address directly.
+    // The client sends later calls to the new address immediately.
     let waiting = spawn(call(&service.clone()));
     let asked = next(&mut others).await;
     assert_eq!(asked.text("to"), "ws/other");
     net.reply(&asked, "resolve", list![2i64]);
     waiting.await.expect("runs").expect("answered");
 
-    // If no client provides the service any more, the call fails with the rejection.
+    // If no client provides the service any longer, the call fails with the rejection of the
+    // server.
     let waiting = spawn(call(&service));
     let asked = next(&mut others).await;
     let error = map! {"_rtype": "error", "_rvalue": "Target peer ws/other is not connected"};
@@ -349,8 +352,9 @@ async fn a_retry_policy_retries_temporary_errors() {
     let passed = begin.elapsed().as_secs_f64();
     assert!((3.5..10.6).contains(&passed), "{passed}");
 
-    // The call fails without a retry in these cases: no retries are left, the method may have run,
-    // the error is permanent, the pause would exceed the timeout, or the call has no retry policy.
+    // The client does not retry the call in these cases: no retries are left, the method may have
+    // run, the error is permanent, the pause would exceed the timeout, or the call has no retry
+    // policy.
     let waiting = spawn(call(&service));
     for _ in 0..4 {
         let asked = next(&mut others).await;
@@ -393,7 +397,7 @@ async fn a_retry_policy_retries_temporary_errors() {
     ));
     assert!(others.try_recv().is_err());
 
-    // An idempotent call is retried even if it may have run.
+    // The client retries an idempotent call even if the method may have run.
     let waiting = spawn(call(&service).idle_timeout(seconds(1)).idempotent());
     next(&mut others).await;
     let asked = next(&mut others).await;
@@ -424,8 +428,8 @@ async fn manager_calls_are_repeated_after_the_server_lost_the_client() {
     back(&client).await;
 }
 
-/// Returns a service whose method waits until it is cancelled. `stopped` counts the cancelled
-/// calls.
+/// Returns a service with a method that waits until the call is cancelled. `stopped` counts the
+/// cancelled calls.
 fn stoppable(stopped: &Arc<AtomicUsize>) -> Service {
     let stopped = Arc::clone(stopped);
     let run = Method::new("run", move |call| {
@@ -466,7 +470,8 @@ async fn a_handler_is_cancelled_when_its_caller_disconnects() {
     breathe().await;
     assert_eq!(stopped.load(Ordering::SeqCst), 1);
 
-    // The second call, `O`, still runs. `shutdown` cancels its handler after the grace period.
+    // The second call, `O`, is still running. `shutdown` cancels the handler of this call after the
+    // grace period.
     let begin = Instant::now();
     client.shutdown(seconds(3)).await;
     assert_passed(begin, seconds(3));
@@ -517,8 +522,8 @@ async fn a_completed_call_cancels_nothing() {
     drop(a);
 }
 
-/// Acts as the receiver of a chunked message, for up to `steps` messages. Returns the number of
-/// received messages.
+/// Acts as the receiver of a chunked message. Receives and answers up to `steps` messages. Returns
+/// the number of received messages.
 async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
     for taken in 0..steps {
         let message = tokio::time::timeout(seconds(1), others.recv()).await;
@@ -541,8 +546,8 @@ async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_may_break_at_every_step_of_a_large_message() {
-    // One request for the built-in service, one request to create the message, four chunks, and
-    // `process`.
+    // The client sends a request for the built-in service, a request to create the message, four
+    // chunks, and `process`.
     const STEPS: usize = 7;
     let codes = [
         None,
@@ -568,7 +573,7 @@ async fn a_link_may_break_at_every_step_of_a_large_message() {
             }
             let error = disconnected(waiting.await.expect("runs"));
             assert_eq!(error.lost, Lost::Link, "{error:?}");
-            // Before `process` is sent, the method cannot have run.
+            // If the client has not sent `process`, the method cannot have run.
             assert_eq!(
                 error.may_have_run,
                 steps >= STEPS - 1,

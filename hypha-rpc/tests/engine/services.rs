@@ -376,8 +376,8 @@ async fn a_ping_with_more_arguments_is_answered() {
     settled(&client).await;
 }
 
-/// A service with a member that contradicts the service, or replaces one of its reserved keys, is
-/// rejected.
+/// The client rejects a service if one of its members contradicts its id, its config or another
+/// member, or replaces a reserved key.
 #[tokio::test(start_paused = true)]
 async fn contradictory_services_are_rejected() {
     let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;

@@ -1,4 +1,5 @@
-//! Test support: a peer whose frames the test reads and writes, and a service to call.
+//! Support for tests: a peer that the test controls frame by frame, and a service with test
+//! methods.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -36,7 +37,7 @@ macro_rules! list {
 }
 pub(crate) use list;
 
-/// The peer at the far end of a client's link.
+/// The peer at the other end of a client's link. The test reads and writes its frames.
 pub(crate) struct Peer {
     pub(crate) link: MemoryLink,
 }
@@ -48,7 +49,7 @@ pub(crate) struct Received {
     pub(crate) extra: Option<Map>,
 }
 
-/// Returns a client `ws/me`, and the peer at the other end of its link.
+/// Returns a client with the address `ws/me`, and the peer at the other end of the client's link.
 pub(crate) fn client() -> (Client, Peer) {
     client_with(Settings::in_process(), 1024)
 }
@@ -76,7 +77,8 @@ pub(crate) fn two_clients(settings: Settings) -> (Client, Client) {
 
 impl Peer {
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
-        // Fails a test that would otherwise wait forever, because the paused clock advances.
+        // This timeout fails a test that would otherwise wait forever. The timeout takes no real
+        // time, because the paused clock advances as soon as all tasks wait.
         let frame = tokio::time::timeout(seconds(10_000_000), self.link.next()).await;
         let frame = frame.expect("a frame in time");
         frame.map(|frame| frame.expect("a frame"))
@@ -102,12 +104,12 @@ impl Peer {
         self.link.send(frame).await.expect("the client reads");
     }
 
-    /// Sends one message. A null `extra` means no second segment.
+    /// Sends one message to the client. If `extra` is null, the message has no second segment.
     pub(crate) async fn send(&mut self, main: Value, extra: Value) {
         self.push(Frame::Binary(message(main, extra))).await;
     }
 
-    /// Calls `method` as [`PEER`] in session `S`, and requests heartbeats every 10 s.
+    /// Calls `method` as [`PEER`] in the session `S`. Requests a heartbeat every 10 s.
     pub(crate) async fn call(&mut self, method: &str, args: Value) {
         self.call_as(PEER, "S", method, args).await;
     }
@@ -133,7 +135,8 @@ impl Peer {
         self.answer_of("S").await
     }
 
-    /// Returns the next message, which must be a response in `session`.
+    /// Waits for the next message, which must be the response to the call in `session`. Returns the
+    /// result.
     pub(crate) async fn answer_of(&mut self, session: &str) -> Result<Value, String> {
         let answer = self.receive().await;
         assert_eq!(answer.text("parent"), session);
@@ -176,7 +179,7 @@ impl Peer {
         self.send(main, extra).await;
     }
 
-    /// Makes `client` fetch a service `svc` that has one method, `call`.
+    /// Makes `client` fetch a service `svc` of this peer. The service has one method, `call`.
     pub(crate) async fn offer(&mut self, client: &Client) -> RemoteService {
         let fetching = client.get_remote_service("ws/peer:svc");
         let serving = async {
@@ -250,7 +253,7 @@ impl Received {
     }
 }
 
-/// Waits until no call is pending and no handler runs. Panics if calls or handlers remain.
+/// Waits until no call is pending and no handler is running. Panics if a call or a handler remains.
 pub(crate) async fn settled(client: &Client) {
     for _ in 0..1000 {
         let stats = client.stats();
@@ -262,14 +265,14 @@ pub(crate) async fn settled(client: &Client) {
     panic!("something is left: {:?}", client.stats());
 }
 
-/// Lets all other tasks run until they wait, without advancing the clock.
+/// Lets all other tasks run until each of them waits, without advancing the clock.
 pub(crate) async fn breathe() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Asserts that `expected` has passed since `since`. Timers have a resolution of 1 ms.
+/// Asserts that the duration `expected` has passed since `since`. Timers have a resolution of 1 ms.
 pub(crate) fn assert_passed(since: Instant, expected: Duration) {
     let passed = since.elapsed();
     assert!(
@@ -282,7 +285,7 @@ pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Counters that the methods of [`service`] update.
+/// Counters and signals shared by a test and the methods of [`service`].
 #[derive(Default)]
 pub(crate) struct Probe {
     pub(crate) started: AtomicUsize,
@@ -312,8 +315,8 @@ impl Probe {
     }
 }
 
-/// Returns a public service `svc` with the methods below. Each method holds a clone of `probe`, so
-/// the reference count shows whether the service was dropped.
+/// Returns a public service `svc` with the methods below. Each method owns a clone of `probe`, so
+/// the reference count of `probe` shows whether the service was dropped.
 pub(crate) fn service(probe: &Arc<Probe>) -> Service {
     fn method<F, Fut>(name: &str, probe: &Arc<Probe>, f: F) -> Method
     where
@@ -396,7 +399,7 @@ pub(crate) fn service(probe: &Arc<Probe>) -> Service {
         )
 }
 
-/// Returns `n` bytes in a repeating pattern, so that misplaced data is detected.
+/// Returns `n` bytes in a repeating pattern, so that a test detects bytes at a wrong position.
 pub(crate) fn payload(n: usize) -> hypha_rpc::Binary {
     let bytes: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
     bytes.into()
@@ -413,7 +416,8 @@ pub(crate) async fn serving(settings: Settings) -> (Client, Peer, Arc<Probe>) {
     (client, peer, probe)
 }
 
-/// Returns two clients. The second client provides [`service`], which the first client has fetched.
+/// Returns two clients. The second client provides [`service`], and the first client has fetched
+/// it.
 pub(crate) async fn calling(settings: Settings) -> (Client, Client, RemoteService, Arc<Probe>) {
     let (a, b) = two_clients(settings);
     let probe = Arc::new(Probe::default());

@@ -1,4 +1,5 @@
-//! Tests idle timeouts, total timeouts and heartbeats of callers and callees, to the millisecond.
+//! Tests idle timeouts, total timeouts and heartbeats of callers and callees, with millisecond
+//! precision.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ async fn heartbeats_keep_a_call_alive_until_they_stop() {
             peer.reply(&call, "heartbeat", Value::Null).await;
         }
         sleep(seconds(10)).await;
-        // Heartbeats of other clients do not keep the call alive.
+        // Heartbeats from other clients do not extend the idle timeout of the call.
         peer.reply_as("ws/other", &call, "heartbeat", Value::Null)
             .await;
     };
@@ -157,7 +158,7 @@ async fn the_first_heartbeat_is_not_later_than_the_interval() {
 #[tokio::test(start_paused = true)]
 async fn no_heartbeats_after_rejection_panic_or_without_request() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
-    // No heartbeats after a rejection.
+    // The client sends no heartbeats after it has rejected a call.
     for method in [
         "services.svc.nope",
         "services.nope.f",
@@ -167,17 +168,17 @@ async fn no_heartbeats_after_rejection_panic_or_without_request() {
         assert!(peer.ask(method, list![]).await.is_err());
         peer.nothing_for(seconds(100)).await;
     }
-    // No heartbeats after a panic.
+    // The client sends no heartbeats after a handler has panicked.
     assert!(peer.ask("services.svc.panic_later", list![]).await.is_err());
     peer.nothing_for(seconds(100)).await;
-    // No heartbeats without an interval.
+    // The client sends no heartbeats if the call contains no interval.
     let extra = map! {"args": list![], "promise": "*", "t": 0i64};
     peer.send(method_main(PEER, "S", "services.svc.wait"), extra)
         .await;
     peer.nothing_for(seconds(100)).await;
     probe.gate.notify_one();
     assert_eq!(peer.answer_of("S").await, Ok("waited".into()));
-    // No heartbeats without a promise.
+    // The client sends no heartbeats if the call contains no promise.
     let main = map! {"type": "method", "from": PEER, "to": ME, "method": "services.svc.wait"};
     peer.send(main, Value::Null).await;
     peer.nothing_for(seconds(100)).await;
@@ -216,7 +217,8 @@ async fn an_explicit_promise_is_followed() {
     settled(&client).await;
 }
 
-/// A promise that refers to functions of a third client must not make this client call them.
+/// A caller could send a promise that refers to functions of a third client. The client must not
+/// call these functions.
 #[tokio::test(start_paused = true)]
 async fn a_promise_of_another_client_is_not_executed() {
     let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -253,8 +255,8 @@ async fn a_new_call_does_not_time_out_immediately() {
     settled(&client).await;
 }
 
-/// A caller gets at most ten heartbeats per second, even if it requests more. Otherwise one call
-/// could fill the link.
+/// The client sends at most ten heartbeats per second, even if the caller requests more. Otherwise,
+/// one call could fill the link.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_have_a_minimum_interval() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
@@ -273,7 +275,8 @@ async fn heartbeats_have_a_minimum_interval() {
     settled(&client).await;
 }
 
-/// Each attempt has only the remaining time, but the error names the timeout of the whole call.
+/// Each attempt may take only the remaining time. The error still names the timeout of the whole
+/// call.
 #[tokio::test(start_paused = true)]
 async fn a_late_retry_names_the_timeout_of_the_call() {
     let (client, mut peer) = client();

@@ -1,4 +1,5 @@
-//! Tests typed errors: callers match on their variants, independent of the language of the service.
+//! Tests typed errors. A caller matches on the variants of an error, whatever the language of the
+//! service is.
 
 use hypha_rpc::error::{RejectKind, RemoteError as Remote};
 use hypha_rpc::prelude::*;
@@ -40,7 +41,7 @@ impl Calc for Impl {
     }
 }
 
-/// The same contract in an older version, whose error type has fewer variants.
+/// The same contract in an older version. Its error type has fewer variants.
 mod older {
     use super::*;
 
@@ -57,7 +58,7 @@ mod older {
     }
 }
 
-/// A contract whose error type accepts every failure, including that of a missing method.
+/// A contract with an error type that accepts every failure, even the failure of a missing method.
 mod catch_all {
     use super::*;
 
@@ -149,7 +150,7 @@ async fn unknown_variants_can_be_read() {
     let again: CalcError = data.decode_as().expect("the error");
     assert!(matches!(again, CalcError::TooLarge { value: 500.0, .. }));
 
-    // Without a contract, the error has the class that clients in other languages see.
+    // A caller without a contract receives the error class that clients in other languages receive.
     let args = hypha_rpc::args!(1.0, 0.0);
     let untyped = remote(service.call::<f64>("divide", args).await);
     assert_eq!(untyped.class.as_deref(), Some("ZeroDivisionError"));
@@ -184,7 +185,7 @@ async fn a_catch_all_matches_failures_and_no_rejections() {
     settled(&client).await;
 }
 
-/// Makes the peer reject the call with `error`, and returns the caller's error.
+/// Makes the peer reject the call with `error`. Returns the error that the caller receives.
 async fn rejected<E>(peer: &mut Peer, call: Call<f64, E>, error: Value) -> Error<E>
 where
     E: ServiceError + std::fmt::Debug + Send + 'static,

@@ -1,5 +1,5 @@
-//! Runs the fuzz targets on stored inputs and recorded vectors, as regression tests. The
-//! targets are thereby compiled with the tests.
+//! Runs the fuzz targets on stored inputs and on recorded vectors, as regression tests. This also
+//! makes sure that the targets still compile.
 //!
 //! `cargo xtask fuzz` searches for more inputs. The inputs of a target are in
 //! `corpus/<target>.hex`, one per line.

@@ -1,5 +1,6 @@
-//! Decrypts recorded encrypted segments with the recorded keys. The unit tests of the crate, where
-//! the nonce can be chosen, check that encryption produces the same bytes.
+//! Decrypts recorded encrypted segments with the recorded keys. Encryption is not tested here: the
+//! unit tests of the crate can choose the nonce, and check that encryption produces the recorded
+//! bytes.
 
 use hypha_rpc::crypto::{Encryption, KeyPair, PublicKey};
 use hypha_rpc::{Binary, Value};
@@ -58,8 +59,8 @@ fn recorded_segments_open() {
     assert!(opened > 0, "no encrypted message is recorded");
 }
 
-/// Decrypts the second segment of a message between the two recorded clients, and checks its
-/// content.
+/// Decrypts the second segment of a message from one recorded client to the other, and checks the
+/// decrypted content.
 fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
     let meta = &whole_file("frames-encryption.json")["meta"];
     let key = |whose: &str| -> PublicKey {

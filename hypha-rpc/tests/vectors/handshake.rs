@@ -1,5 +1,5 @@
-//! Checks recorded text frames: the client's first and periodic messages, and its reaction to the
-//! server's responses.
+//! Checks the client against recorded text frames: the client must send the recorded first and
+//! periodic messages, and handle the recorded responses of the server.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn say(socket: &mut WebSocketStream<TcpStream>, recorded: &Json) {
     socket.send(Message::text(text)).await.expect("sent");
 }
 
-/// Connects with the recorded options, checks the client's first frame, and sends the recorded
+/// Connects with the recorded options. Checks the first frame of the client, and sends the recorded
 /// response.
 async fn handshake(
     file: &str,
@@ -42,7 +42,7 @@ async fn handshake(
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let hello = entry(file, &format!("{step}/01"))["decoded"].clone();
     let answer = entry(file, &format!("{step}/02"));
-    // A short interval, so that the recorded control messages are sent soon.
+    // Set a short interval, so that the client sends the recorded control messages soon.
     let soon = Duration::from_millis(20);
     let mut connect = hypha_rpc::connect(url)
         .silent(true)
@@ -119,7 +119,7 @@ async fn recorded_refusals() {
     assert_eq!(error.kind(), ConnectErrorKind::TokenRejected, "{error:?}");
     let error = refused("error_wrong_workspace").await;
     assert_eq!(error.kind(), ConnectErrorKind::WrongWorkspace, "{error:?}");
-    // The server requires a client id, and the client sent none.
+    // The server requires a client id, and the recorded client sent none.
     let error = refused("error_client_id_missing").await;
     assert_eq!(error.kind(), ConnectErrorKind::Refused, "{error:?}");
     let error = refused("reconnect_auth").await;
@@ -143,7 +143,8 @@ async fn recorded_control_messages() {
     say(&mut socket, &token).await;
     let newest = token["decoded"]["reconnection_token"].as_str();
     while client.reconnection_token().as_deref() != newest {
-        // Wait until the client has read the frame: its next ping shows that it is still connected.
+        // Wait for the next ping of the client. It shows that the client has read the frame and is
+        // still connected.
         next_text(&mut socket).await;
     }
 }

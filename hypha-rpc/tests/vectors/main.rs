@@ -1,5 +1,5 @@
-//! Checks the recorded vectors in `vectors/` that need keys, services or connections.
-//! `hypha-wire/tests/vectors` checks all other vectors, and that every entry has a check.
+//! Checks the recorded vectors in `vectors/` that need keys, services or connections. The tests in
+//! `hypha-wire/tests/vectors` check all other vectors, and check that no vector is unused.
 
 #[cfg(feature = "encryption")]
 mod encryption;

@@ -1,5 +1,5 @@
-//! Checks recorded schemas of Python functions and values: service records preserve them, and a
-//! Rust contract with the same arguments has the same schema.
+//! Checks the recorded schemas of Python functions and values. A service record must preserve each
+//! schema, and a Rust contract with the same arguments must have the same schema.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ enum Letter {
     B,
 }
 
-/// The recorded functions, with the argument types that their authors intended.
+/// The recorded functions, with the argument types that the authors of these functions intended.
 #[hypha_service(id = "recorded")]
 trait Recorded {
     /// Docs of typed.
@@ -134,7 +134,8 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     let service = RecordedService::new(Desk).into_service();
     let mut ours = service.schema().to_json()[method].clone();
     if name == "pydantic_renamed" {
-        // In Rust and Python, the key in the service overrides the function's name.
+        // In Rust and in Python, the published name is the key in the service, not the name of the
+        // function.
         let renamed = Method::new("renamed", async |call: IncomingCall| call.reply(&()));
         let renamed = renamed.schema(ours["function"].take());
         ours = Service::new("renamed").method(renamed).schema().to_json()["renamed"].take();
@@ -164,17 +165,17 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
 fn wanted_differences(name: &str) -> Vec<&'static str> {
     // The authors of these functions wrote `p: P = None`, although `None` is not of type `P`.
     let typed = ["p: ours may be null", "l: ours may be null"];
-    // The context is not an argument. Python publishes it unless the whole service requires a
-    // context.
+    // The context is not an argument. Python nevertheless publishes the context, unless the whole
+    // service requires a context.
     let context = "context: {\"default\":null}, ours none";
     match name {
         "pydantic" | "pydantic_renamed" => [&typed[..], &[context]].concat(),
         "pydantic_skip_context" => typed.to_vec(),
-        // Only schemas that Python infers have an empty `required` list. Pydantic, like Rust, omits
-        // the list.
+        // Only the schemas that Python itself infers contain an empty `required` list. The schemas
+        // of Pydantic and Rust omit this list.
         "bare" => vec!["function.parameters.required: [], ours none"],
         "native" => vec![
-            // Python publishes the name of the Python type, which JSON Schema does not define.
+            // Python publishes the name of the Python type. JSON Schema does not define this key.
             r#"x.type: "int", ours "integer""#,
             r#"y.type: "float", ours "number""#,
             "z: ours may be null",
@@ -182,7 +183,7 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
             "z.additionalProperties: none, ours true",
         ],
         // For a function without a decorator, Python does not publish defaults, nullability or item
-        // types, and describes bytes as a string.
+        // types. Python also describes bytes as a string.
         "plain" => vec![
             "c.default: none, ours 1.0",
             "d.default: none, ours true",
@@ -201,7 +202,8 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
     }
 }
 
-/// Replaces references with the definitions, because Python and Rust name different types.
+/// Replaces each reference with the definition that it refers to, because Python and Rust use
+/// different names for definitions.
 fn inline(parameters: &mut Json) {
     let definitions = parameters
         .as_object_mut()
@@ -286,7 +288,7 @@ fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>
     }
 }
 
-/// Returns the schema of `T`, if this is the schema of `Option<T>`.
+/// Returns the schema of `T` if the given schema is the schema of `Option<T>`.
 fn not_null(schema: &serde_json::Map<String, Json>) -> Option<serde_json::Map<String, Json>> {
     let kinds = schema.get("anyOf")?.as_array()?;
     let [Json::Object(inner), null] = &kinds[..] else {

@@ -1,7 +1,8 @@
-//! Writes the attributes of error types: names, classes and messages.
+//! Writes the attributes of error types. The attributes contain the names, classes and messages of
+//! errors.
 //!
-//! These values come from the author of the service. Only values that the derives accept are
-//! written.
+//! The author of the service chose these values. This module writes only values that the derive
+//! macros accept.
 
 use std::collections::HashSet;
 
@@ -11,16 +12,16 @@ use super::writer::Writer;
 use crate::names::Names;
 use crate::types::{ErrorFacts, Struct, Type};
 
-/// Content of a variant or a struct.
+/// Content of a variant of an enum, or of a struct.
 pub(super) enum Content<'a> {
     None,
-    /// One value, or several in a tuple.
+    /// A single value, or a tuple of several values.
     Value(&'a Type),
     Fields(&'a Struct),
 }
 
 impl Writer<'_> {
-    /// Writes the attributes of a variant, if its enum is an error.
+    /// Writes the attributes of a variant, if the enum of the variant is an error.
     pub(super) fn variant_error(
         &mut self,
         facts: &Option<ErrorFacts>,
@@ -35,7 +36,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the attributes of an error. `name` is its name on the wire if none is given.
+    /// Writes the attributes of an error. `name` is the name that the derive macro gives to the
+    /// error by default.
     pub(super) fn error_attributes(
         &mut self,
         depth: usize,
@@ -47,8 +49,9 @@ impl Writer<'_> {
         let message = message.filter(|message| is_message(message, &content));
         let message = match message {
             Some(message) => literal(message),
-            // There is no usable message. From an attribute with two arguments, the derive takes
-            // no message, so the schema of the generated contract has none either.
+            // The error has no message that the derive macro accepts. If the attribute has two
+            // arguments, the derive macro publishes no message, so the schema of the generated
+            // contract also has no message.
             None => format!("\"{{}}\", {}", literal(&facts.name)),
         };
         self.line(depth, &format!("#[error({message})]"));
@@ -76,8 +79,8 @@ impl Writer<'_> {
     }
 }
 
-/// Returns a new scope for the fields of a type. If the type is an error, the names to which
-/// `thiserror` gives a meaning are reserved.
+/// Returns a new scope for the names of the fields of a type. If the type is an error, the scope
+/// reserves the field names that have a special meaning for `thiserror`.
 pub(super) fn scope(is_error: bool) -> Names {
     match is_error {
         true => Names::new(&[&NEVER_RAW[..], &["source", "backtrace"]].concat()),
@@ -85,7 +88,7 @@ pub(super) fn scope(is_error: bool) -> Names {
     }
 }
 
-/// Returns whether the derive accepts a class.
+/// Returns whether the derive macro accepts `class` as an error class.
 fn is_class(class: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
@@ -109,7 +112,7 @@ fn holds_text(content: &Content<'_>) -> bool {
     }
 }
 
-/// Returns whether all fields in a message exist and implement `Display`.
+/// Returns whether a message uses only fields that exist and that can be formatted in this way.
 fn is_message(message: &str, content: &Content<'_>) -> bool {
     let names = match content {
         Content::Fields(body) => field_names(body, &mut scope(true)),

@@ -1,11 +1,12 @@
-//! Selects the serde representation of enums, and the definitions that are inlined into enums.
+//! Selects the serde representation of each enum. Also selects the definitions that are written as
+//! a part of an enum instead of as a separate type.
 
 use std::collections::HashSet;
 
 use crate::types::{Body, Choice, Struct, Type, Types, inner};
 
-/// Returns whether an enum has serde's default representation: a string, or an object with one
-/// member.
+/// Returns whether an enum has serde's default representation: each variant is a string, or an
+/// object with one member.
 pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
     let is_tagged = |ty: &Type| match types.unnamed(ty) {
         Some(Body::Words(_)) => true,
@@ -17,8 +18,8 @@ pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
     choice.exactly_one && choice.variants.iter().all(|variant| is_tagged(&variant.ty))
 }
 
-/// Returns the name of the internal tag: a required field that every variant has, with a different
-/// constant string in each.
+/// Returns the name of the field that is the internal tag of an enum. Every variant must have this
+/// field, with a constant string that differs between the variants.
 pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     let bodies: Option<Vec<&Struct>> = choice
         .variants
@@ -46,7 +47,8 @@ pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     tag.map(str::to_owned)
 }
 
-/// Returns the struct that is written as the fields of a variant instead of as a separate type.
+/// Returns the struct in the content of a variant, if its fields are written as the fields of the
+/// variant. Returns `None` if the content is a separate type.
 pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option<&'a Struct> {
     match types.unnamed(content) {
         Some(Body::Struct(body)) if !body.closed && body.others.is_none() => Some(body),
@@ -54,14 +56,14 @@ pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option
     }
 }
 
-/// Returns pairs of definitions. In each pair, the first must contain the second in a `Box`,
-/// because the type would otherwise have infinite size.
+/// Returns pairs of definitions. The first definition of a pair must contain the second in a `Box`,
+/// because a type would otherwise have infinite size.
 pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let absorbed = absorbed(types);
-    // Definitions that a definition stores inline, not behind a pointer.
+    // Returns the definitions that a definition stores directly, and not behind a pointer.
     let by_value = |index: usize| {
         let mut found = Vec::new();
-        // An object with methods does not store values of the types in its methods.
+        // An object with methods stores no values of the types that its methods use.
         if let Body::Interface(_) = types.definitions[index].body {
             return found;
         }
@@ -84,8 +86,9 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let mut boxes = HashSet::new();
     let mut seen = HashSet::new();
     for start in 0..types.definitions.len() {
-        // Path of a depth-first search from `start`: each definition, with those still to visit. An
-        // explicit stack, because a long chain would overflow the call stack.
+        // Path of a depth-first search from `start`. Each entry is a definition and the definitions
+        // that the search still has to visit from there. The stack is explicit, because recursion
+        // along a long chain of definitions would overflow the call stack.
         let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut around = HashSet::new();
         if seen.insert(start) {
@@ -113,7 +116,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     boxes
 }
 
-/// Returns the unnamed definitions that are inlined into enums.
+/// Returns the unnamed definitions that are written as a part of an enum.
 fn absorbed(types: &Types) -> HashSet<usize> {
     let mut absorbed = HashSet::new();
     for definition in &types.definitions {

@@ -1,4 +1,4 @@
-//! The service `ws-user-root/accounts`, through which administrators manage the accounts.
+//! Provides the service `ws-user-root/accounts`, which administrators use to manage the accounts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::state::State;
 const DEFAULT_LIFE: u64 = 3600;
 /// Maximum number of roles of an account.
 const ROLES_MAX: usize = 64;
-/// Maximum number of workspaces of an account besides its own.
+/// Maximum number of workspaces that an account may enter, in addition to the user's own workspace.
 const WORKSPACES_MAX: usize = 256;
 /// Maximum length of a role or workspace id, in bytes.
 const TEXT_MAX: usize = 128;
@@ -61,7 +61,7 @@ impl Administration {
         found.ok_or_else(|| ManagerError::Key(format!("User not found: {user}")))
     }
 
-    /// Changes an account. Returns the new account, without its secrets.
+    /// Changes the account of `user`. Returns the changed account, without its secrets.
     async fn change(
         &self,
         ctx: &Context,
@@ -235,8 +235,8 @@ impl Administration {
     ) -> Answer<()> {
         let state = self.state(ctx)?;
         let record = self.find(&state, &user).await?;
-        // Disables the account first, because a user who signs in between the revocation and the
-        // removal would get a token that stays valid.
+        // Disable the account first. Otherwise, a user who signs in between the revocation and the
+        // removal would get a token that remains valid.
         let disable = |record: &mut Record| {
             record.disabled = true;
             Ok(())

@@ -1,4 +1,4 @@
-//! Rate limits on attempts to sign up or sign in.
+//! Limits the rate of attempts to sign up or sign in.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,13 @@ use parking_lot::Mutex;
 use super::Refusal;
 use crate::rate_limit::RateLimit;
 
-/// Maximum number of token buckets in one [`Attempts`], which has a bucket per client or per
-/// account.
+/// Maximum number of token buckets in one [`Attempts`]. There is one bucket for each client or for
+/// each account.
 const BUCKETS_MAX: usize = 20_000;
 
-/// Token buckets by name of the client or account. A bucket holds `per_minute` attempts and is
-/// refilled within a minute. If `per_minute` is 0, there is no limit.
+/// Token buckets by the name of a client or account. A bucket contains at most `per_minute`
+/// attempts, and an empty bucket is full again after a minute. If `per_minute` is 0, the rate is
+/// not limited.
 pub(super) struct Attempts {
     per_minute: f64,
     buckets: Mutex<HashMap<String, RateLimit>>,
@@ -29,15 +30,15 @@ impl Attempts {
     /// Takes one attempt from the bucket of `name`.
     ///
     /// # Errors
-    /// Fails if the bucket is empty. The error contains the time until the next attempt is
-    /// possible, in seconds.
+    /// Fails if the bucket is empty. The error contains the number of seconds until the next
+    /// attempt is possible.
     pub(super) fn take(&self, name: &str) -> Result<(), Refusal> {
         if self.per_minute == 0.0 {
             return Ok(());
         }
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(name) {
-            // A full bucket can be removed, because it equals a new bucket.
+            // Remove full buckets, because a full bucket is equal to a new bucket.
             buckets.retain(|_, bucket| !bucket.is_full());
             if buckets.len() >= BUCKETS_MAX {
                 return Err("Too many attempts. Please try again later.".into());
@@ -54,7 +55,8 @@ impl Attempts {
         Ok(())
     }
 
-    /// Puts an attempt back into the bucket of `name`. Called if the password was right.
+    /// Puts an attempt back into the bucket of `name`. The server calls this method after a correct
+    /// password, so that only wrong passwords count.
     pub(super) fn give_back(&self, name: &str) {
         let mut buckets = self.buckets.lock();
         if let Some(bucket) = buckets.get_mut(name) {

@@ -15,8 +15,8 @@ pub(super) struct Mailer {
 }
 
 impl Mailer {
-    /// Returns a mailer, or `None` if the settings have no API key. Also returns `None`, and logs
-    /// the error, if the HTTPS client cannot be created.
+    /// Creates a mailer. Returns `None` if the settings contain no API key. Also returns `None`,
+    /// and logs the error, if the HTTPS client cannot be created.
     pub(super) fn new(settings: &AccountSettings) -> Option<Mailer> {
         let key = settings.email_api_key.clone()?;
         let client = auth::https_client()
@@ -30,7 +30,8 @@ impl Mailer {
         })
     }
 
-    /// Sends a code, and the number of minutes for which the code is valid.
+    /// Sends a verification code to the address `to`. The e-mail also contains `minutes`, the
+    /// validity of the code in minutes.
     pub(super) async fn send(&self, to: &str, code: &str, minutes: u64) -> Result<(), Refusal> {
         let text = format!(
             "Your code for this Hypha server is {code}. It is valid for {minutes} minutes.\n\nIf \

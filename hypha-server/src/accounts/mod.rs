@@ -1,4 +1,4 @@
-//! Accounts of the server itself: users sign up and sign in with a password, and administrators
+//! Manages the server's own accounts: users sign up and sign in with a password, and administrators
 //! manage the accounts.
 
 mod administration;
@@ -31,20 +31,21 @@ use crate::registry::{AccountChange, RegistryError};
 use crate::settings::Verification;
 use crate::state::State;
 
-/// Maximum interval between two removals of expired sign-ups.
+/// Maximum time between two removals of expired sign-ups.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Time for which the server stores revoked credentials, in seconds. This is also the maximum
-/// lifetime of a token, so a revoked token expires before the server drops its revocation.
+/// Time for which the server stores a revocation, in seconds. This is also the maximum lifetime of
+/// a token, so a revoked token expires before the server forgets its revocation.
 const REMEMBERED: u64 = 366 * 86_400;
-/// Maximum number of attempts to change a record while other requests change it.
+/// Maximum number of attempts to change a record. An attempt fails if another request has changed
+/// the record in the meantime.
 const CHANGES_MAX: usize = 8;
-/// Role of every account, the same as in the Python server.
+/// Role of every account. The Python server uses the same role.
 const ROLE: &str = "user";
-/// Error text for a wrong password and for an unknown account. The text is the same for both, so
-/// that it does not reveal which accounts exist.
+/// Error text for a wrong password and for an unknown account. Both cases have the same text, so
+/// that the text does not reveal whether an account exists.
 const WRONG: &str = "Invalid email or password";
 
-/// Reason why an account cannot be created, used or changed, as a sentence for the user.
+/// Reason why an account cannot be created, used or changed. The reason is a sentence for the user.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refusal(String);
@@ -67,10 +68,10 @@ impl From<RegistryError> for Refusal {
     }
 }
 
-/// Result of a sign-up that still has to be verified.
+/// Result of a sign-up. The account still has to be verified.
 pub(crate) struct SignedUp {
     pub(crate) email: String,
-    /// The code, if the server did not send it by e-mail.
+    /// The verification code, if the server did not send the code by e-mail.
     pub(crate) code: Option<String>,
     pub(crate) by: Verification,
 }
@@ -89,7 +90,8 @@ pub(crate) struct SignedIn {
 
 /// The accounts of a server.
 pub(crate) struct Accounts {
-    // Weak, because the state owns the clients whose services own this value.
+    // This reference is weak to avoid a reference cycle. The state owns the server's internal
+    // clients, and a service of such a client owns this value.
     state: Weak<State>,
     passwords: Passwords,
     pending: Pending,
@@ -100,8 +102,8 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    /// Creates the accounts and starts the removal of expired sign-ups. Returns `None` if accounts
-    /// are disabled in the settings.
+    /// Creates this value, and starts the task that removes expired sign-ups. Returns `None` if
+    /// accounts are disabled in the settings.
     pub(crate) fn start(state: &Arc<State>) -> Option<Arc<Accounts>> {
         let settings = &state.settings.accounts;
         if !settings.enabled {
@@ -134,7 +136,8 @@ impl Accounts {
         state.ok_or_else(|| "The server is shutting down.".into())
     }
 
-    /// Counts an attempt of a caller. Returns the memory account of the caller.
+    /// Counts an attempt of a caller. Fails if the caller has made too many attempts. Returns the
+    /// account to which the memory of the caller's requests is charged.
     fn attempt(&self, ctx: &Context) -> Result<Account, Refusal> {
         let state = self.state()?;
         let owner = state.account_owner(ctx);
@@ -144,7 +147,7 @@ impl Accounts {
         Ok(state.memory.open(&owner))
     }
 
-    /// Starts a sign-up. The account can be used after its verification.
+    /// Starts a sign-up. The user can use the account after the account has been verified.
     pub(crate) async fn sign_up(
         &self,
         ctx: &Context,
@@ -219,7 +222,8 @@ impl Accounts {
         }
     }
 
-    /// Sends a code by e-mail. Returns the code instead if the server sends no e-mails.
+    /// Sends a verification code by e-mail. Returns the code instead if the server cannot send
+    /// e-mails.
     #[cfg_attr(
         not(feature = "jwks"),
         allow(clippy::unused_async, clippy::unused_self, reason = "nothing is sent")
@@ -239,7 +243,8 @@ impl Accounts {
         Ok(Some(code))
     }
 
-    /// Creates the account of `email` if the code is right. Returns the id of the new user.
+    /// Creates the account of `email` if `code` is the correct verification code. Returns the id of
+    /// the new user.
     pub(crate) async fn verify(
         &self,
         ctx: &Context,
@@ -257,8 +262,8 @@ impl Accounts {
         created.map(|()| id)
     }
 
-    /// Sends a new code to an address with a pending sign-up. Returns the address, and the code if
-    /// the server did not send it by e-mail.
+    /// Sends a new verification code to an address with a pending sign-up. Returns the address, and
+    /// the code if the server did not send the code by e-mail.
     pub(crate) async fn resend(
         &self,
         ctx: &Context,
@@ -271,7 +276,8 @@ impl Accounts {
         Ok((email, code))
     }
 
-    /// Returns the account of `email` if the password is right and the account can be used.
+    /// Returns the account of `email`. Fails if the password is wrong or the account cannot be
+    /// used.
     async fn authenticate(
         &self,
         account: &Account,
@@ -284,7 +290,8 @@ impl Accounts {
             Some(text) => Some(Record::read(&text)?),
             None => None,
         };
-        // Counts only attempts on existing accounts, so that unknown addresses create no buckets.
+        // Count only attempts on existing accounts, so that unknown addresses do not create
+        // buckets.
         if record.is_some() {
             self.of_accounts
                 .take(&email)
@@ -350,9 +357,9 @@ impl Accounts {
         })
     }
 
-    /// Changes the name or the password of an account. The caller needs a token or the current
-    /// password of the account. A new password always requires the current password, and revokes
-    /// all tokens of the user.
+    /// Changes the name or the password of an account. The caller needs a token of the account, or
+    /// the current password. Setting a new password always requires the current password, and
+    /// revokes all tokens of the user.
     pub(crate) async fn update(
         &self,
         ctx: &Context,
@@ -387,8 +394,8 @@ impl Accounts {
             None => {
                 let text = state.registry.account(&record::email(email)?).await?;
                 let record = text.map(|text| Record::read(&text)).transpose()?;
-                // A user with a parent has a child token, which the owner of the account made for a
-                // program. Such a program must not change the account.
+                // If `user.parent` is set, the caller uses a token that the owner of the account
+                // created for a program. Such a program must not change the account.
                 let own = record.filter(|record| {
                     record.id == user.id && user.parent.is_none() && !record.disabled
                 });
@@ -419,8 +426,8 @@ impl Accounts {
 
     async fn all(&self, state: &State) -> Result<Vec<Record>, Refusal> {
         let texts = state.registry.accounts().await?;
-        // Skips a record that cannot be read but does not delete it, because another version of the
-        // server may be able to read it.
+        // Skip a record that cannot be read. Do not delete such a record, because another version
+        // of the server may be able to read it.
         Ok(texts
             .iter()
             .filter_map(|text| Record::read(text).ok())
@@ -461,7 +468,8 @@ impl Accounts {
     }
 }
 
-/// Issues a token of an account. Revoking the credentials of the account revokes the token.
+/// Issues a token for the user of an account. Revoking the credentials of the account also revokes
+/// this token.
 async fn issue(
     state: &State,
     record: &Record,
@@ -486,5 +494,6 @@ async fn end_tokens(state: &State, credentials: &str, user_id: &str) -> Result<(
     Ok(kept?)
 }
 
-/// The workspaces of a user besides its own, with the user's permission in each.
+/// Maps each workspace that a user may enter, other than the user's own workspace, to the user's
+/// permission in that workspace.
 type Grants = BTreeMap<String, Permission>;

@@ -1,5 +1,5 @@
-//! Hashes passwords. A hash takes much memory and time by design, so the server computes only a few
-//! hashes at the same time.
+//! Hashes passwords. Computing a hash takes much memory and time by design, so the server computes
+//! only a few hashes at the same time.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Passwords {
         }
     }
 
-    /// Returns the hash of a new password as a PHC string. The memory for the computation is
+    /// Returns the hash of a new password as a PHC string. The memory that the computation needs is
     /// charged to `account`.
     pub(super) async fn hash(
         &self,
@@ -49,8 +49,8 @@ impl Passwords {
         self.run(account, move || hash(&password)).await?
     }
 
-    /// Returns whether a password matches a hash. Without a hash, takes the same time and returns
-    /// false, so that the time does not reveal which accounts exist.
+    /// Returns whether a password matches the hash `expected`. If there is no hash, returns false
+    /// after the same time, so that the response time does not reveal whether an account exists.
     pub(super) async fn verify(
         &self,
         account: &Account,
@@ -76,7 +76,7 @@ impl Passwords {
         }
         let busy = "The server is busy with other sign-ins. Please try again later.";
         let permit = tokio::select! {
-            // Checks for the eviction first, so that an evicted call fails even if a permit becomes
+            // Check for an eviction first, so that an evicted call fails even if a permit becomes
             // free at the same time.
             biased;
             () = slot.evicted() => return Err(busy.into()),
@@ -87,8 +87,8 @@ impl Passwords {
         let charge = account.charge(HASH_KIB as usize * 1024).await;
         let charge = charge.map_err(|error| Refusal::from(error.to_string()))?;
         let done = tokio::task::spawn_blocking(move || {
-            // Moved into the closure, because the thread uses the memory even after the caller's
-            // future is dropped.
+            // Move the permit and the charge into the closure, because the thread still uses the
+            // memory if the future of the caller is dropped.
             let _held = (permit, charge);
             work()
         });
@@ -97,7 +97,7 @@ impl Passwords {
     }
 }
 
-/// Checks the length of a new password. `name` is the name of the password in the error text.
+/// Checks the length of a new password. The error text calls the password `name`.
 pub(super) fn check(password: &str, name: &str) -> Result<(), Refusal> {
     if password.chars().count() < LENGTH_MIN {
         return Err(format!("{name} must be at least {LENGTH_MIN} characters").into());
@@ -123,7 +123,7 @@ fn hash(password: &str) -> Result<String, Refusal> {
     Ok(hashed.map_err(failed)?.to_string())
 }
 
-/// Verifies a password in constant time, with the parameters in the stored hash.
+/// Verifies a password with the parameters of the stored hash. The comparison takes constant time.
 fn verify(password: &str, expected: &str) -> Result<bool, Refusal> {
     let expected = PasswordHash::parse(expected, Encoding::B64);
     let expected = expected.map_err(|error| {

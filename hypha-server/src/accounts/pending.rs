@@ -1,4 +1,5 @@
-//! Sign-ups that are not verified yet. They are kept in memory only, so a restart loses them.
+//! Stores sign-ups that have not been verified. The sign-ups are only in memory, so a restart loses
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::metrics::Counters;
 use crate::settings::Limits;
 use crate::shares::Shares;
 
-/// Memory charged for an entry, in bytes. Its strings are charged separately.
+/// Memory charged for an entry, in bytes, in addition to the length of the strings in the entry.
 const ENTRY_BYTES: usize = 1024;
 const DIGITS: u32 = 6;
 
@@ -81,7 +82,7 @@ impl Pending {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
-        // All entries have the same lifetime, so the oldest expires first.
+        // All entries have the same lifetime, so the oldest entry expires first.
         while let Some((number, entry)) = entries.in_order.oldest()
             && entry.until <= now
         {
@@ -92,18 +93,19 @@ impl Pending {
         entries
     }
 
-    /// Removes the expired entries, so that their memory is freed without further requests.
+    /// Removes the expired entries. A periodic call frees their memory even if there are no further
+    /// requests.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }
 
-    /// Adds a new account, or replaces a pending account of the same owner. Returns the
-    /// verification code.
+    /// Adds a new account. Replaces a pending account with the same address, if the same owner
+    /// signed up. Returns the verification code.
     ///
     /// # Errors
     ///
     /// Fails if another owner has a pending sign-up with the address. If the new sign-up replaced
-    /// the pending sign-up, the user of the address could verify an account with another person's
+    /// the pending one, the user of the address could verify an account that has another person's
     /// password.
     pub(super) fn add(&self, account: &Account, new: NewAccount) -> Result<String, Refusal> {
         let length = new.email.len() + new.name.len() + new.password.len();
@@ -141,8 +143,8 @@ impl Pending {
         Ok(code)
     }
 
-    /// Returns the new account of an address if the code is right. The entry remains until it is
-    /// [removed](Self::remove).
+    /// Returns the new account of an address if `code` is correct. Does not remove the entry: call
+    /// [`remove`](Self::remove) afterwards.
     pub(super) fn verify(&self, email: &str, code: &str) -> Result<NewAccount, Refusal> {
         let mut entries = self.entries();
         let Some(entry) = entries.get(email) else {
@@ -164,8 +166,8 @@ impl Pending {
         Err(format!("Incorrect code. {left} attempt(s) remaining.").into())
     }
 
-    /// Returns a new code for an address. The number of wrong codes is not reset, because it limits
-    /// the guesses of the whole sign-up.
+    /// Returns a new code for an address. Does not reset the number of wrong codes, because this
+    /// number limits the guesses during the whole sign-up.
     pub(super) fn renew(&self, email: &str) -> Result<String, Refusal> {
         let now = Instant::now();
         let mut entries = self.entries();

@@ -1,4 +1,4 @@
-//! The record of an account.
+//! Defines the stored record of an account.
 
 use hypha_rpc::workspace::{Scope, UserInfo};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ const NAME_MAX: usize = 256;
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) id: String,
-    /// The address in lower case. It is the key of the record.
+    /// The e-mail address in lower case, which is also the key of the record.
     pub(super) email: String,
     pub(super) name: String,
     /// The hash of the password.
@@ -30,7 +30,7 @@ pub(super) struct Record {
     pub(super) roles: Vec<String>,
     #[serde(default)]
     pub(super) workspaces: Grants,
-    /// Random id that is replaced to revoke the tokens of the account.
+    /// Random id. Replacing this id revokes the tokens of the account.
     generation: String,
 }
 
@@ -61,7 +61,7 @@ impl Record {
         serde_json::to_string(self).map_err(|error| error.to_string().into())
     }
 
-    /// Returns the string that represents the account in the lineage of its tokens.
+    /// Returns the string that identifies the account as an ancestor of its tokens.
     pub(super) fn credentials(&self) -> String {
         auth::account_credentials(&self.id, &self.generation)
     }
@@ -70,7 +70,8 @@ impl Record {
         self.generation = hypha_wire::random_id();
     }
 
-    /// Returns the user of the account, bound to `workspace` if there is one.
+    /// Returns the user of the account. If `workspace` is set, the user may use only that
+    /// workspace.
     pub(super) fn user(&self, workspace: Option<String>) -> UserInfo {
         let mut user = UserInfo {
             id: self.id.clone(),
@@ -92,7 +93,7 @@ impl Record {
         user
     }
 
-    /// Returns the account as administrators see it, without its secrets.
+    /// Returns the account in the form that administrators see, without its secrets.
     pub(super) fn shown(&self) -> serde_json::Value {
         json!({
             "id": self.id,
@@ -108,7 +109,7 @@ impl Record {
     }
 }
 
-/// Checks an e-mail address and returns it in lower case, as it is used as a key.
+/// Checks an e-mail address. Returns the address in lower case, the form in which it is a key.
 pub(super) fn email(text: &str) -> Result<String, Refusal> {
     let email = text.trim().to_lowercase();
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
@@ -122,7 +123,7 @@ pub(super) fn email(text: &str) -> Result<String, Refusal> {
     Ok(email)
 }
 
-/// Checks the name of a user and returns it without surrounding spaces.
+/// Checks the name of a user. Returns the name without surrounding spaces.
 pub(super) fn name(text: &str) -> Result<String, Refusal> {
     let name = text.trim();
     if name.is_empty() || name.len() > NAME_MAX || name.contains(char::is_control) {

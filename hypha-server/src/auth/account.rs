@@ -1,10 +1,10 @@
-//! The credentials of an account. They are an ancestor of all tokens of the account's user:
-//! revoking the credentials revokes these tokens.
+//! Identifies the credentials of an account. The credentials are an ancestor of all tokens of the
+//! user, so revoking the credentials revokes these tokens.
 
 const PREFIX: &str = "account:";
 
-/// Returns the string that identifies the credentials of a user. A new `generation`, for example
-/// after a change of the password, results in new credentials.
+/// Returns a string that identifies the credentials of a user. The server replaces `generation`,
+/// for example when the password changes. The user then has new credentials.
 #[cfg_attr(
     not(feature = "accounts"),
     allow(dead_code, reason = "there are no accounts")
@@ -13,7 +13,7 @@ pub(crate) fn account_credentials(user_id: &str, generation: &str) -> String {
     format!("{PREFIX}{user_id}:{generation}")
 }
 
-/// Returns the user of these credentials, or `None` if the string is a token.
+/// Returns the user that the credentials belong to. Returns `None` if the string is a token.
 #[cfg_attr(
     not(feature = "redis"),
     allow(dead_code, reason = "only a cluster uses it")

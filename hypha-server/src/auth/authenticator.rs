@@ -1,5 +1,5 @@
-//! Tokens of the embedding program: the hooks that accept and issue tokens, and the functions that
-//! call the hooks.
+//! Lets the embedding program accept and issue its own tokens. The program implements hooks, and
+//! the server calls these hooks through the functions of this module.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -11,25 +11,27 @@ use hypha_rpc::workspace::UserInfo;
 
 use super::bearer::TokenError;
 
-/// Timeout of a hook. It limits the time for which a slow hook occupies one of the few permits for
-/// handshakes.
+/// Timeout of a hook. A slow hook occupies one of the few permits for handshakes, and this timeout
+/// limits how long.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A future that resolves to a decision of an [`Authenticator`].
 ///
-/// `Ok(Some(…))` is the decision of the program. `Ok(None)` leaves the decision to the server. An
-/// error refuses the client, which receives the error text.
+/// `Ok(Some(…))` is the decision of the program. `Ok(None)` leaves the decision to the server. If
+/// the result is an error, the server refuses the client, and the client receives the error text.
 pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>> + Send + 'a>>;
 
-/// Accepts and issues tokens of the embedding program, in addition to or instead of the server's
-/// own tokens. Set an authenticator with [`Builder::authenticator`](crate::Builder::authenticator).
+/// Accepts and issues tokens of the embedding program. These tokens can supplement or replace the
+/// tokens of the server. Set an authenticator with
+/// [`Builder::authenticator`](crate::Builder::authenticator).
 ///
-/// Every method has a default that leaves the decision to the server. The server calls the methods
-/// for clients on a WebSocket and over HTTP, for plain HTTP requests and for the login service.
+/// The default implementation of every method leaves the decision to the server. The server calls
+/// the methods for clients on a WebSocket and over HTTP, for plain HTTP requests and for the login
+/// service.
 ///
-/// A method may run many times at once. If a method panics, or takes more than ten seconds, only
-/// the client for which it runs is refused. The method's future is dropped when that client
-/// disconnects.
+/// The server may run a method for many clients at the same time. If a method panics, or takes more
+/// than ten seconds, the server refuses only the client for which the method runs. The server drops
+/// the future of the method when that client disconnects.
 ///
 /// # Examples
 ///
@@ -81,51 +83,54 @@ pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>
 /// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
 /// ```
 pub trait Authenticator: Send + Sync + 'static {
-    /// Returns the user of a token, or `Ok(None)` for a token that does not belong to the embedding
-    /// program. Default: `Ok(None)`.
+    /// Returns the user of a token. Returns `Ok(None)` if the token does not belong to the
+    /// embedding program. Default: `Ok(None)`.
     ///
-    /// The server calls this method with every token before its own check, including the root token
-    /// and the server's own tokens.
+    /// The server calls this method with every token before the server itself checks the token.
+    /// This includes the root token and the server's own tokens.
     ///
-    /// The user has the permissions in its `scope`, and is an admin of `ws-user-<id>` and of the
-    /// workspaces that the user has created. The role `admin` makes the user an admin of all
-    /// workspaces. `scope.current_workspace` and `scope.client_id` bind the token to that workspace
-    /// and that client. The server refuses a user whose id is empty, or contains blanks or one of
-    /// `/:#*`.
+    /// The user has the permissions in the `scope` of the returned value. The user is also an admin
+    /// of `ws-user-<id>` and of the workspaces that the user has created. The role `admin` makes
+    /// the user an admin of all workspaces. `scope.current_workspace` binds the token to one
+    /// workspace, and `scope.client_id` binds it to one client. The server refuses a user with an
+    /// empty id, or with an id that contains blanks or one of `/:#*`.
     ///
     /// The server refuses a revoked token even if this method accepts it. Only a token with
     /// `expires_at` can be revoked.
     ///
     /// # Errors
     ///
-    /// An error refuses the token, and the client receives its text.
+    /// If this method returns an error, the server refuses the token, and the client receives the
+    /// error text.
     fn parse_token<'a>(&'a self, token: &'a str) -> Decision<'a, UserInfo> {
         let _ = token;
         Box::pin(async { Ok(None) })
     }
 
-    /// Returns a token for `user` that is valid for `life`, or `Ok(None)` to let the server sign
-    /// the token. Default: `Ok(None)`.
+    /// Returns a token for `user` that is valid for the duration `life`. Returns `Ok(None)` to let
+    /// the server create and sign the token. Default: `Ok(None)`.
     ///
-    /// [`parse_token`](Self::parse_token) must return the same user for the token, with the same
-    /// `scope`. The server calls this method for reconnection tokens, for the manager's
-    /// `generate_token`, and for the tokens that the login service issues for a workspace.
+    /// When a client presents the token, [`parse_token`](Self::parse_token) must return the same
+    /// user with the same `scope`. The server calls `generate_token` for reconnection tokens, for
+    /// the manager's method `generate_token`, and for the tokens that the login service issues for
+    /// a workspace.
     ///
-    /// `life` never exceeds the remaining lifetime of the token with which `user` has connected.
-    /// Revoking a token also revokes the tokens that the server itself has made from it. Tokens
-    /// that this method returned stay valid, because the server does not know their ancestors.
+    /// `life` never exceeds the remaining lifetime of the token with which `user` has connected. If
+    /// a token is revoked, the tokens that the server itself created from it are also revoked.
+    /// Tokens that this method returned remain valid, because the server does not know from which
+    /// tokens they were created.
     ///
     /// # Errors
     ///
-    /// On an error, no token is issued and the client receives the error text. A client that is
-    /// connecting is refused.
+    /// If this method returns an error, the server issues no token, and the client receives the
+    /// error text. If the client is connecting, the server refuses the client.
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {
         let _ = (user, life);
         Box::pin(async { Ok(None) })
     }
 
-    /// Returns the token in the headers of an HTTP request, or `None` to let the server use the
-    /// header `Authorization` and the cookie `access_token`. Default: `None`.
+    /// Returns the token in the headers of an HTTP request. Returns `None` to let the server read
+    /// the header `Authorization` and the cookie `access_token`. Default: `None`.
     ///
     /// The server may call this method more than once for one request. The method must not block.
     fn get_token(&self, headers: &HeaderMap) -> Option<String> {
@@ -134,18 +139,20 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
-/// Calls the asynchronous hook `name` with its timeout, and catches panics.
+/// Calls the asynchronous hook `name` with the timeout [`HOOK_TIMEOUT`]. Catches panics of the
+/// hook.
 ///
 /// # Errors
 ///
-/// Fails with [`TokenError::Invalid`] and the error text of the hook. Fails with
-/// [`TokenError::Failed`] if the hook panics or exceeds the timeout, so that a bug in the hook does
-/// not count as a refusal.
+/// Returns [`TokenError::Invalid`] with the error text of the hook if the hook returns an error.
+/// Returns [`TokenError::Failed`] if the hook panics or exceeds the timeout, so that a bug in the
+/// hook does not count as a refusal.
 pub(super) async fn ask<'a, T>(
     name: &str,
     hook: impl FnOnce() -> Decision<'a, T>,
 ) -> Result<Option<T>, TokenError> {
-    // The hook is called inside the future, so that a panic in the call itself is also caught.
+    // Call the hook inside the future, so that a panic before the hook returns its future is also
+    // caught.
     let asked = AssertUnwindSafe(async { hook().await }).catch_unwind();
     match tokio::time::timeout(HOOK_TIMEOUT, asked).await {
         Ok(Ok(Ok(decision))) => Ok(decision),
@@ -155,7 +162,7 @@ pub(super) async fn ask<'a, T>(
     }
 }
 
-/// Calls the hook `get_token`, and catches panics.
+/// Calls the hook `get_token`. Catches panics of the hook.
 pub(super) fn find(
     hooks: &dyn Authenticator,
     headers: &HeaderMap,
@@ -164,10 +171,11 @@ pub(super) fn find(
         .map_err(|_| failed("get_token", "it has panicked"))
 }
 
-/// Logs the failure of a hook, and returns the error for the client.
+/// Logs the failure of the hook `name`, and returns the error for the client.
 pub(super) fn failed(name: &str, how: &str) -> TokenError {
     tracing::error!(hook = name, "the authenticator has failed: {how}");
-    // Clients must not learn the cause, because it is internal to the embedding program.
+    // Do not tell clients the cause of the failure, because the cause is internal to the embedding
+    // program.
     TokenError::Failed(format!(
         "the authenticator of this server has failed ({name})"
     ))

@@ -1,11 +1,11 @@
-//! Tokens as clients present them: the prefix `Bearer`, the hash of a token, and the reasons to
-//! refuse a token.
+//! Hashes tokens, and removes the prefix `Bearer` with which clients present tokens. Also defines
+//! the reasons to refuse a token.
 
 use sha2::{Digest, Sha256};
 
 use super::jwt::JwtError;
 
-/// The reason why a token is not accepted or not issued. Clients receive the text.
+/// The reason why the server does not accept or does not issue a token. Clients receive the text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The token is malformed, expired, or not permitted.
@@ -14,7 +14,7 @@ pub(crate) enum TokenError {
     /// The token, or one of its ancestors, was revoked.
     #[error("Token has been revoked")]
     Revoked,
-    /// The token could not be checked. It may be valid, so the client may try again.
+    /// The server could not check the token. The token may be valid, so the client may try again.
     #[error("{0}")]
     Failed(String),
 }
@@ -29,16 +29,17 @@ impl From<JwtError> for TokenError {
 /// database contain no tokens.
 pub(crate) type TokenHash = [u8; 32];
 
-/// Returns the hash of a token. A prefix `Bearer` does not change the hash.
+/// Returns the hash of a token. The hash is the same with and without the prefix `Bearer`.
 pub(crate) fn token_hash(token: &str) -> TokenHash {
     Sha256::digest(bare(token).unwrap_or(token)).into()
 }
 
-/// Removes surrounding blanks and the prefix `Bearer`, in any case, from a token.
+/// Returns a token without surrounding blanks and without the prefix `Bearer`. The prefix may be in
+/// upper or lower case.
 ///
 /// # Errors
 ///
-/// Fails if nothing is left, or if the token contains blanks.
+/// Fails if the remaining token is empty or contains blanks.
 pub(super) fn bare(token: &str) -> Result<&str, TokenError> {
     let token = token.trim();
     let bearer = token

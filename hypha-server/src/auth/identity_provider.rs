@@ -1,7 +1,9 @@
-//! Checks the tokens of an external identity provider with the keys that the provider publishes.
+//! Checks tokens of an external identity provider. The provider publishes the keys that are needed
+//! for this check.
 //!
-//! Lock order: `tried`, then `keys`. `keys` is locked only to read or replace the map. `tried`
-//! stays locked during a request to the provider, and only tokens with an unknown key lock it.
+//! Lock order: `tried`, then `keys`. `keys` is locked only while the map is read or replaced.
+//! `tried` is locked while the keys are fetched, but only the check of a token with an unknown key
+//! takes this lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,11 +23,11 @@ use crate::settings::TokenSettings;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of the response with the keys, in bytes.
 const FETCH_BYTES: usize = 1024 * 1024;
-/// Time after which the keys are fetched again, because the provider may have withdrawn some of
-/// them.
+/// Time after which the server fetches the keys again, because the provider may have withdrawn some
+/// of the keys.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
-/// Minimum interval between two requests. Without this interval, each token with an unknown key
-/// would cause a request, and anyone can send such tokens.
+/// Minimum interval between two requests for the keys. Without this interval, each token with an
+/// unknown key would cause a request, and anyone can send such tokens.
 const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The identity provider of the settings, with a cache of its keys.
@@ -35,8 +37,9 @@ pub(super) struct IdentityProvider {
     validation: Validation,
     client: reqwest::Client,
     keys: RwLock<Keys>,
-    /// Time of the last request. Locked while the keys are fetched, so that one request serves all
-    /// waiting tokens. The check of a token with a known key does not take the lock.
+    /// Time of the last request for the keys. Locked while the keys are fetched, so that one
+    /// request serves all tokens that wait for the keys. The check of a token with a known key does
+    /// not take this lock.
     tried: Mutex<Option<Instant>>,
 }
 
@@ -44,14 +47,14 @@ pub(super) struct IdentityProvider {
 #[derive(Default)]
 struct Keys {
     by_id: HashMap<String, RsaKey>,
-    /// `None` before the first successful request.
+    /// Time at which the keys were fetched. `None` if no request has succeeded yet.
     fetched: Option<Instant>,
 }
 
 impl IdentityProvider {
-    /// Returns the provider of the settings, or `None` if the settings contain no provider. Also
-    /// returns `None`, and logs the error, if the HTTP client cannot be created: the server then
-    /// accepts no tokens of the provider.
+    /// Creates the identity provider of the settings. Returns `None` if the settings contain no
+    /// provider. Also returns `None`, and logs the error, if the HTTP client cannot be created. The
+    /// server then accepts no tokens of the provider.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
         let client = https_client()
@@ -60,7 +63,8 @@ impl IdentityProvider {
         let validation = Validation {
             issuer: settings.provider_issuer().to_string(),
             audience: settings.audience.clone(),
-            // Not 0, because the provider's clock may differ from the local clock.
+            // The tolerance is not 0, because the clock of the provider may differ from the clock
+            // of this machine.
             leeway: 60,
         };
         Some(IdentityProvider {
@@ -72,12 +76,12 @@ impl IdentityProvider {
         })
     }
 
-    /// Returns the user of a token of the provider. `user_of` reads the user from the claims. May
-    /// wait for a request to the provider.
+    /// Returns the user of a token that the provider has issued. `user_of` reads the user from the
+    /// claims. This method may wait until the keys have been fetched.
     ///
     /// # Errors
     ///
-    /// Fails if the key is unknown or cannot be fetched, or the token is not valid.
+    /// Fails if the key is unknown or cannot be fetched, or if the token is not valid.
     pub(super) async fn user(
         &self,
         token: &str,
@@ -89,18 +93,19 @@ impl IdentityProvider {
         user_of(&claims).ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Returns the key with this id. Fetches the keys if the key is unknown or too old.
+    /// Returns the key `id`. Fetches the keys if this key is unknown or too old.
     async fn key(&self, id: &str) -> Result<RsaKey, TokenError> {
         if let Some(key) = self.known(id) {
             return Ok(key);
         }
         let mut tried = self.tried.lock().await;
-        // Checked again, because another token may have fetched the keys while this token waited.
+        // Look up the key again, because the check of another token may have fetched the keys
+        // during the wait for the lock.
         if let Some(key) = self.known(id) {
             return Ok(key);
         }
         if !is_within(*tried, FETCH_INTERVAL) {
-            // Set before the request, so that failed requests are limited too.
+            // Set the time before the request, so that the interval also limits failed requests.
             *tried = Some(Instant::now());
             match self.fetch().await {
                 Ok(by_id) => {
@@ -118,14 +123,14 @@ impl IdentityProvider {
             .ok_or_else(|| TokenError::Invalid("Unable to find appropriate key".into()))
     }
 
-    /// Returns a cached key that is not too old.
+    /// Returns the cached key `id`, unless the cache is too old.
     fn known(&self, id: &str) -> Option<RsaKey> {
         let keys = self.keys.read();
         let key = keys.by_id.get(id)?;
         is_within(keys.fetched, KEYS_MAX_AGE).then(|| key.clone())
     }
 
-    /// Requests the keys from the provider.
+    /// Fetches the keys from the provider.
     async fn fetch(&self) -> Result<HashMap<String, RsaKey>, String> {
         let failed = |error: reqwest::Error| error.to_string();
         let mut response = self.client.get(&self.url).send().await.map_err(failed)?;
@@ -140,8 +145,7 @@ impl IdentityProvider {
             }
         }
         let set: KeySet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        // Keys that cannot check RS256 are skipped, because providers publish keys for other
-        // purposes too.
+        // Skip keys that are not for RS256, because providers also publish keys for other purposes.
         Ok(set.keys.iter().filter_map(RsaKey::from_jwk).collect())
     }
 }
@@ -156,17 +160,18 @@ struct KeySet {
     keys: Vec<Value>,
 }
 
-/// Returns the HTTP client for requests of the server itself.
+/// Creates an HTTP client for requests that the server itself sends.
 ///
-/// The client has its own cryptographic provider, because the process-wide default belongs to the
-/// embedding program. It follows no redirects, so that keys come from the configured host.
+/// The client has its own cryptographic provider, because the default of the process belongs to the
+/// embedding program. The client follows no redirects, so that only the configured host can provide
+/// keys.
 pub(crate) fn https_client() -> Result<reqwest::Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        // Not an error, because a request for keys over plain HTTP needs no certificates.
+        // Do not fail, because the keys may be at a plain HTTP URL, which needs no certificates.
         tracing::warn!(errors = ?found.errors, "no root certificates on this machine");
     }
     let tls = rustls::ClientConfig::builder_with_provider(provider)

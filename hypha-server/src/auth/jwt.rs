@@ -1,9 +1,9 @@
-//! JSON Web Tokens (RFC 7519) in the two forms that the server accepts: signed with HS256 by a
-//! server, or with RS256 by an identity provider.
+//! Signs and checks JSON Web Tokens (RFC 7519). The server accepts two forms: tokens that a server
+//! has signed with HS256, and tokens that an identity provider has signed with RS256.
 //!
-//! JWT libraries use the cryptographic provider that is installed for the whole process. That
-//! choice belongs to the embedding program, whose other dependencies may install another provider
-//! or no provider. This module therefore calls its cryptographic libraries directly.
+//! JWT libraries use the cryptographic provider that is installed for the whole process. The
+//! embedding program chooses this provider, and other dependencies of the program may install
+//! another provider or none. Therefore this module calls cryptographic libraries directly.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,14 +20,15 @@ pub(super) const HS256: &str = "HS256";
 #[cfg(feature = "jwks")]
 pub(super) const RS256: &str = "RS256";
 /// Registered algorithms. If the server does not accept a registered algorithm, the error contains
-/// its name. A header with any other name counts as malformed. `none` is not in the list.
+/// the name of the algorithm. A header with any other name is malformed. This includes `none`,
+/// which is deliberately not in the list.
 const REGISTERED: [&str; 15] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
     "ES384", "ES512", "ES256K", "EdDSA", "Ed25519",
 ];
 
-/// The reason why a token is not accepted. The texts are those of the Python server, because users
-/// may search for them.
+/// The reason why the server does not accept a token. The texts are the same as in the Python
+/// server, because users may search for them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwtError {
     #[error("Error decoding token headers.")]
@@ -54,7 +55,7 @@ pub(super) enum JwtError {
 pub(super) struct Secret(Hmac<Sha256>);
 
 impl Secret {
-    /// Creates the key for a secret of any length.
+    /// Creates a signing key from a secret of any length.
     pub(super) fn new(secret: &[u8]) -> Secret {
         let key = Hmac::new_from_slice(secret)
             .unwrap_or_else(|_| unreachable!("HMAC accepts keys of every length"));
@@ -80,7 +81,8 @@ impl Secret {
     fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
         let mut mac = self.0.clone();
         mac.update(signed);
-        // Compares in constant time, so that a signature cannot be guessed byte by byte.
+        // Compare the signatures in constant time, so that a client cannot guess a signature byte
+        // by byte.
         mac.verify_slice(signature).is_ok()
     }
 }
@@ -92,12 +94,12 @@ pub(super) struct RsaKey(ring::signature::RsaPublicKeyComponents<Vec<u8>>);
 
 #[cfg(feature = "jwks")]
 impl RsaKey {
-    /// Returns the id and the key of a JSON Web Key (RFC 7517), or `None` if the key is not for
-    /// signatures with RS256. A key without an id has the empty id.
+    /// Returns the id and the key of a JSON Web Key (RFC 7517). If the JSON Web Key has no id, the
+    /// returned id is empty. Returns `None` if the key is not for signatures with RS256.
     pub(super) fn from_jwk(jwk: &Value) -> Option<(String, RsaKey)> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let other = |name: &str, wanted: &str| text(name).is_some_and(|value| value != wanted);
-        // `use` and `alg` are optional, so a key without them is accepted.
+        // Accept a key without `use` or `alg`, because both members are optional.
         if text("kty") != Some("RSA") || other("use", "sig") || other("alg", RS256) {
             return None;
         }
@@ -105,7 +107,7 @@ impl RsaKey {
             let bytes = URL_SAFE_NO_PAD
                 .decode(text(name)?.trim_end_matches('='))
                 .ok()?;
-            // Leading zeros are removed, because some issuers write them and `ring` does not accept
+            // Remove leading zeros. Some providers write leading zeros, and `ring` does not accept
             // them.
             let start = bytes.iter().position(|byte| *byte != 0)?;
             Some(bytes[start..].to_vec())
@@ -123,8 +125,8 @@ impl RsaKey {
     }
 }
 
-/// The key with which a token must be signed. The key fixes the algorithm, because the sender of a
-/// token writes the header and could choose a weaker algorithm there.
+/// The key that must have signed a token. The key also determines the algorithm. The header of a
+/// token names an algorithm too, but the sender of the token could write a weaker algorithm there.
 pub(super) enum Key<'a> {
     /// For HS256.
     Secret(&'a Secret),
@@ -161,11 +163,11 @@ pub(super) struct Header {
     )]
     pub(super) kid: Option<String>,
     /// Extensions that a server must support to accept the token (RFC 7515, section 4.1.11). This
-    /// server supports none, so it refuses a token with this field.
+    /// server supports no extension, so it refuses a token with this field.
     crit: Option<Value>,
 }
 
-/// Returns the header of a token. Checks its format, not the signature.
+/// Returns the header of a token. Checks the format of the header, but not the signature.
 pub(super) fn header(token: &str) -> Result<Header, JwtError> {
     let (header, rest) = token.split_once('.').ok_or(JwtError::Malformed)?;
     if rest.matches('.').count() != 1 {
@@ -183,19 +185,19 @@ fn decode_part(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-/// The claims that a valid token must have.
+/// The values that the claims of a valid token must have.
 pub(super) struct Validation {
     /// Required claim `iss`.
     pub(super) issuer: String,
     /// Required claim `aud`.
     pub(super) audience: String,
-    /// Tolerated difference between the clocks of the issuer and the server, for `exp` and `nbf`,
-    /// in seconds.
+    /// Tolerance for `exp` and `nbf` in seconds, because the clocks of the issuer and of the server
+    /// may differ.
     pub(super) leeway: u64,
 }
 
 impl Validation {
-    /// Returns the claims of a token that is signed with `key` and valid now.
+    /// Returns the claims of a token. The token must be signed with `key`, and must be valid now.
     ///
     /// # Errors
     ///
@@ -210,8 +212,8 @@ impl Validation {
         if header.alg != key.algorithm() {
             return Err(JwtError::Algorithm(header.alg));
         }
-        // The signature is checked before the claims are decoded, so that unauthenticated input
-        // reaches as little code as possible.
+        // Check the signature before decoding the claims, so that unauthenticated input reaches as
+        // little code as possible.
         let (signed, signature) = token.rsplit_once('.').ok_or(JwtError::Malformed)?;
         let signature = decode_part(signature).ok_or(JwtError::Signature)?;
         if !key.verify(signed.as_bytes(), &signature) {
@@ -226,7 +228,8 @@ impl Validation {
         Ok(claims)
     }
 
-    /// Checks the claims `exp`, `nbf`, `sub`, `iss` and `aud`. All but `nbf` are required.
+    /// Checks the claims `exp`, `nbf`, `sub`, `iss` and `aud`. All of these claims except `nbf` are
+    /// required.
     fn check(&self, claims: &Map<String, Value>) -> Result<(), JwtError> {
         let required = |name: &'static str| match claims.get(name) {
             None | Some(Value::Null) => Err(JwtError::Missing(name)),
@@ -256,16 +259,16 @@ impl Validation {
     }
 }
 
-/// Returns the time of a claim in seconds since 1970. Fractions are rounded.
+/// Returns the time in a claim, in seconds since 1970. Rounds fractions of a second.
 fn time(claim: &Value) -> Option<u64> {
-    // Issuers may write fractions. Integers are not converted to floating point, because large
-    // integers would lose digits.
+    // Accept fractions, because an issuer may write fractions. Do not convert integers to floating
+    // point, because large integers would lose digits.
     let seconds = claim.as_f64()?;
     (seconds >= 0.0 && seconds < u64::MAX as f64)
         .then(|| claim.as_u64().unwrap_or(seconds.round() as u64))
 }
 
-/// Returns whether a claim is the string `wanted`, or a list that contains it.
+/// Returns whether a claim is the string `wanted`, or a list that contains this string.
 fn names(claim: &Value, wanted: &str) -> bool {
     match claim {
         Value::String(name) => name == wanted,

@@ -1,9 +1,10 @@
-//! The lineage of a token: its ancestors, which are the tokens from which it was made.
+//! The lineage of a token. It consists of the token's ancestors. A token A is an ancestor of a
+//! token B if a client used A to request B, or to request another ancestor of B.
 //!
-//! A token does not outlive its ancestors, and revoking an ancestor revokes the token. Each token
-//! of the server lists the hashes of its ancestors in its claims, so that no server has to store
-//! them. A revocation adds one hash to the list of revoked tokens, and every check compares all
-//! hashes of a token with that list.
+//! A token does not outlive its ancestors. Revoking an ancestor also revokes the token. Each token
+//! of the server contains the hashes of its ancestors in its claims, so that no server has to store
+//! the ancestors. A revocation adds one hash to the list of revoked tokens. Every check of a token
+//! looks up the hashes of the token and of its ancestors in that list.
 
 use std::ops::{Deref, DerefMut};
 
@@ -16,22 +17,24 @@ use sha2::{Digest, Sha256};
 use super::bearer::{TokenError, TokenHash, bare, token_hash};
 use super::now;
 
-/// Claim with the hashes of the ancestors, as a list of strings in base64.
+/// Claim that contains the hashes of the ancestors, as a list of strings in base64.
 const ANCESTORS: &str = "urn:hypha:ancestors";
-/// Claim of a reconnection token: the id of its session, in base64. When a reconnection token
-/// replaces another reconnection token, both tokens have the same session id.
+/// Claim of a reconnection token that contains the id of the session, in base64. When a
+/// reconnection token replaces another reconnection token, both tokens have the same session id.
 const SESSION: &str = "urn:hypha:session";
-/// Claim of a reconnection token: the expiry of the credentials with which the client first
-/// connected, in seconds since 1970. The token itself may expire earlier.
+/// Claim of a reconnection token that contains an expiry in seconds since 1970. This is the expiry
+/// of the credentials with which the client first connected. The reconnection token itself may
+/// expire earlier.
 const UNTIL: &str = "urn:hypha:until";
-/// Time for which the server stores a revoked session that has no expiry, in seconds.
+/// Time for which the server stores the revocation of a session without an expiry, in seconds.
 const REMEMBERED: u64 = 366 * 86_400;
-/// Maximum number of ancestors of a token. Without this limit, a chain of tokens, each made from
-/// the token before, could grow without end, and the cost of each check would grow with the chain.
+/// Maximum number of ancestors of a token. Each token can be used to request the next token.
+/// Without this limit, such a chain could grow without end, and the cost of each check would grow
+/// with the chain.
 const ANCESTORS_MAX: usize = 32;
 
-/// A user, with the lineage of its token. Serializes as the user alone, because peers must not see
-/// the lineage.
+/// A user, and the lineage of the user's token. Serialization contains only the user, because peers
+/// must not see the lineage.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(transparent)]
 pub(crate) struct Authenticated {
@@ -41,7 +44,7 @@ pub(crate) struct Authenticated {
 }
 
 impl From<UserInfo> for Authenticated {
-    /// Returns a user with the lineage of a client without a token.
+    /// Returns the user with an empty lineage, as for a client without a token.
     fn from(user: UserInfo) -> Self {
         Authenticated {
             user,
@@ -64,26 +67,28 @@ impl DerefMut for Authenticated {
     }
 }
 
-/// The ancestors of the tokens that a client makes: the client's own token and its ancestors.
+/// The ancestors of the tokens that a client requests. These are the token of the client itself,
+/// and the ancestors of this token.
 ///
-/// The reconnection tokens of a client replace each other. Together they count as one ancestor, the
-/// session, so that the list does not grow when the client reconnects.
+/// The reconnection tokens of a client replace each other. All of them together count as one
+/// ancestor, called the session, so that the number of ancestors does not grow when the client
+/// reconnects.
 ///
-/// The default is the lineage of a client without a token, and of the root token: no revocation
-/// affects the tokens that such clients make.
+/// The default lineage is empty. It is the lineage of a client without a token, or with the root
+/// token. No revocation affects the tokens that such a client requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lineage {
     ancestors: Vec<TokenHash>,
     /// The id of the session, if the client has one.
     session: Option<TokenHash>,
-    /// Expiry in seconds since 1970. `None`: no expiry.
+    /// Expiry in seconds since 1970. `None` means no expiry.
     until: Option<u64>,
 }
 
 impl Lineage {
-    /// Returns the lineage of a client that presents `token`, which must have been checked.
-    /// `expires` is the expiry of the token. The expiry of a reconnection token is ignored, because
-    /// the server replaces the token with a new reconnection token.
+    /// Returns the lineage of a client that presents `token`. The token must already have been
+    /// checked. `expires` is the expiry of the token. If the token is a reconnection token, its
+    /// expiry is ignored, because the server replaces such a token with a new one.
     pub(super) fn of(token: &str, expires: Option<u64>) -> Lineage {
         let claims = claims(token);
         let mut ancestors = ancestors(&claims);
@@ -102,13 +107,14 @@ impl Lineage {
         }
     }
 
-    /// Returns the seconds until the client's credentials expire, or `None` if they do not expire.
+    /// Returns the seconds until the credentials of the client expire. Returns `None` if they do
+    /// not expire.
     fn left(&self) -> Option<u64> {
         self.until.map(|until| until.saturating_sub(now()))
     }
 
-    /// Returns the lifetime of a new token in seconds: `wanted`, or less if the client's
-    /// credentials expire earlier.
+    /// Returns the lifetime of a new token in seconds. The lifetime is `wanted`, or shorter if the
+    /// credentials of the client expire earlier.
     ///
     /// # Errors
     ///
@@ -127,13 +133,15 @@ impl Lineage {
         }
     }
 
-    /// Returns the lifetime of a new reconnection token in seconds: `wanted`, or less if the
-    /// client's credentials expire earlier. Returns 0 if the credentials have expired.
+    /// Returns the lifetime of a new reconnection token in seconds. The lifetime is `wanted`, or
+    /// shorter if the credentials of the client expire earlier. Returns 0 if the credentials have
+    /// expired.
     pub(crate) fn life_of_session(&self, wanted: u64) -> u64 {
         self.left().map_or(wanted, |left| wanted.min(left))
     }
 
-    /// Returns this lineage with its session, or with a new random session if it has none.
+    /// Returns this lineage with a session. If this lineage has no session yet, the new session has
+    /// a random id.
     pub(crate) fn in_session(&self) -> Lineage {
         let session = self.session.unwrap_or_else(|| {
             use rand::RngExt;
@@ -156,8 +164,8 @@ impl Lineage {
         }
     }
 
-    /// Adds this lineage to the claims of a token that is not a reconnection token. The session is
-    /// added as an ancestor, so that revoking the session revokes the token.
+    /// Adds this lineage to the claims of a token that is not a reconnection token. The session
+    /// becomes an ancestor, so that revoking the session also revokes the token.
     pub(super) fn put_child(&self, claims: &mut Map<String, Value>) {
         let mut ancestors = self.ancestors.clone();
         ancestors.extend(self.session);
@@ -175,17 +183,17 @@ fn put_ancestors(claims: &mut Map<String, Value>, hashes: &[TokenHash]) {
     }
 }
 
-/// Returns the hashes to revoke for a token: the hash of the token and, for a reconnection token,
-/// the id of its session. Revoking the session also revokes the reconnection tokens that have
-/// replaced this token.
+/// Returns the hashes that revoke a token. These are the hash of the token and, for a reconnection
+/// token, the id of its session. Revoking the session also revokes the reconnection tokens that
+/// have replaced this token.
 pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     let mut hashes = vec![token_hash(token)];
     hashes.extend(session(&claims(token)));
     hashes
 }
 
-/// Returns the time, in seconds since 1970, at which all tokens in the session of a reconnection
-/// token have expired. Returns `None` for any other token.
+/// Returns the time at which all tokens in the session of a reconnection token have expired, in
+/// seconds since 1970. Returns `None` for any other token.
 pub(super) fn end_of_session(token: &str) -> Option<u64> {
     let claims = claims(token);
     session(&claims)?;
@@ -193,8 +201,8 @@ pub(super) fn end_of_session(token: &str) -> Option<u64> {
     Some(until.unwrap_or_else(|| now().saturating_add(REMEMBERED)))
 }
 
-/// Returns the hashes of a token, of its session and of its ancestors. A token is revoked if one of
-/// these hashes was revoked.
+/// Returns the hash of a token, the id of its session, and the hashes of its ancestors. The token
+/// is revoked if one of these hashes was revoked.
 pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     let claims = claims(token);
     let mut hashes = ancestors(&claims);
@@ -203,8 +211,8 @@ pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     hashes
 }
 
-/// Returns the claims of a token, without any check. Returns an empty map if the token is not a
-/// JSON Web Token, because the embedding program may use another format.
+/// Returns the claims of a token, without checking the token. Returns an empty map if the token is
+/// not a JSON Web Token, because the embedding program may use another format.
 fn claims(token: &str) -> Map<String, Value> {
     let payload = bare(token).ok().and_then(|token| token.split('.').nth(1));
     payload
@@ -222,8 +230,9 @@ fn session(claims: &Map<String, Value>) -> Option<TokenHash> {
     claims.get(SESSION).and_then(hash)
 }
 
-/// Returns the hash in a claim. If the claim is not a hash, returns its SHA-256 hash. Other issuers
-/// may write such session ids, and their sessions must be revocable too.
+/// Returns the hash that a claim contains. If the claim does not contain a hash, returns the
+/// SHA-256 hash of the claim, because another issuer may write a session id in another format. The
+/// server must be able to revoke such a session too.
 fn hash(text: &Value) -> Option<TokenHash> {
     let text = text.as_str()?;
     let decoded = URL_SAFE_NO_PAD.decode(text).ok();

@@ -1,12 +1,13 @@
-//! Users, tokens and permissions.
+//! Determines users and permissions, and issues and checks tokens.
 //!
-//! [`Issuer`] issues and checks tokens. The [`Lineage`] of a token lists its ancestors, the tokens
-//! from which it was made; revoking an ancestor revokes the token too. The modules `session` and
-//! `http` get the user of a connection or request from the issuer; `manager` and `login` get new
-//! tokens from it. The functions of this file decide the permissions of a user in a workspace.
+//! [`Issuer`] issues and checks tokens. The [`Lineage`] of a token contains the token's ancestors,
+//! which are the tokens from which it was derived. Revoking an ancestor also revokes the token. The
+//! modules `session` and `http` ask the issuer for the user of a connection or request. The modules
+//! `manager` and `login` ask the issuer for new tokens. The functions of this file determine the
+//! permissions of a user in a workspace.
 //!
-//! A token is checked when it is presented. [`enter_workspace`] fixes the permissions of a
-//! connection until it closes.
+//! The server checks a token when a client presents it. [`enter_workspace`] determines the
+//! permissions of a connection. These permissions do not change until the connection closes.
 
 mod account;
 mod authenticator;
@@ -35,29 +36,31 @@ pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;
 pub(crate) use tokens::Issuer;
 
-/// Lifetime of an anonymous user's credentials in seconds, as reported to clients. Not enforced on
-/// an open connection.
+/// Lifetime of an anonymous user's credentials in seconds, as reported to clients. The server does
+/// not close an open connection after this time.
 const ANONYMOUS_LIFE: u64 = 600;
 
-/// Id of the user of plain HTTP requests without credentials. This user owns nothing. The spelling
-/// is that of the Python server.
+/// Id of the user of plain HTTP requests without credentials. This user owns no workspace. The
+/// Python server uses the same spelling.
 const ANONYMOUS_HTTP: &str = "anonymouz-http";
 
-/// Returns whether `given` is the `secret`. Compares in constant time, so that a client cannot
-/// guess the secret character by character. The length is not secret.
+/// Returns whether `given` is equal to `secret`. The comparison takes constant time, so that a
+/// client cannot guess the secret character by character. The length of the secret is not
+/// protected.
 pub(crate) fn is_secret(secret: &str, given: &str) -> bool {
     let pairs = secret.bytes().zip(given.bytes());
     secret.len() == given.len() && pairs.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
-/// Returns a random secret for signing tokens: 256 bits as hexadecimal digits.
+/// Returns a random secret for signing tokens. The secret is 256 bits long, written as hexadecimal
+/// digits.
 pub(crate) fn new_secret() -> String {
     use rand::RngExt;
     let secret: [u8; 32] = rand::rng().random();
     secret.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the time in seconds since 1970, or 0 if the clock of the system is before 1970.
+/// Returns the current time in seconds since 1970. Returns 0 if the system clock is before 1970.
 pub(crate) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -65,23 +68,24 @@ pub(crate) fn now() -> u64 {
         .unwrap_or_default()
 }
 
-/// Returns a new user for a WebSocket without credentials. The user is an admin of its own
-/// workspace.
+/// Returns a new user for a client that connects over a WebSocket without credentials. The user is
+/// an admin of the user's own workspace.
 pub(crate) fn anonymous_user() -> UserInfo {
     anonymous(format!("anonymouz-{}", readable_id()))
 }
 
-/// Returns a new user for a client over HTTP without credentials. The user is an admin of its own
-/// workspace.
+/// Returns a new user for a client that connects over HTTP without credentials. The user is an
+/// admin of the user's own workspace.
 ///
-/// Each client gets its own user. In the Python server, all clients over HTTP without credentials
-/// share one user, so each of these clients has admin rights over all such clients.
+/// Each client gets a user of its own. In the Python server, all clients that connect over HTTP
+/// without credentials share one user. Each of these clients is therefore an admin of the workspace
+/// that all of them share.
 pub(crate) fn anonymous_http_user() -> UserInfo {
     anonymous(format!("{ANONYMOUS_HTTP}-{}", readable_id()))
 }
 
-/// Returns the user of a plain HTTP request without credentials. This user may only read in the
-/// workspace `ws-anonymous`.
+/// Returns the user of a plain HTTP request without credentials. This user has only read
+/// permission, in the workspace `ws-anonymous`.
 pub(crate) fn anonymous_caller() -> UserInfo {
     let mut user = anonymous(ANONYMOUS_HTTP.into());
     user.expires_at = None;
@@ -93,7 +97,7 @@ pub(crate) fn anonymous_caller() -> UserInfo {
     user
 }
 
-/// Returns an anonymous user with this id. The user is an admin of its own workspace.
+/// Returns an anonymous user with the id `id`. The user is an admin of the user's own workspace.
 fn anonymous(id: String) -> UserInfo {
     let mut user = UserInfo {
         id,
@@ -110,15 +114,16 @@ fn anonymous(id: String) -> UserInfo {
     user
 }
 
-/// Returns the id of the user to which the memory and the limits of `user` are charged. For the
-/// user of a child token, this is the user that has issued the token. A user can issue any number
-/// of child tokens, so limits per child token would limit nothing.
+/// Returns the id of the user to which the server charges the memory of `user`. The limits per user
+/// also apply to that user. If `user` has a child token, this is the user that issued the child
+/// token. A user can issue any number of child tokens, so a limit for each child token would not
+/// limit the user.
 pub(crate) fn payer(user: &UserInfo) -> &str {
     user.parent.as_deref().unwrap_or(&user.id)
 }
 
-/// Returns the user of the server's own clients and of the root token. This user is an admin of all
-/// workspaces.
+/// Returns the user of the root token and of clients inside the server. This user is an admin of
+/// all workspaces.
 pub(crate) fn root_user() -> UserInfo {
     UserInfo {
         id: "root".into(),
@@ -134,11 +139,12 @@ pub(crate) fn root_user() -> UserInfo {
     }
 }
 
-/// Stores the permissions of `user` in its scope, for a connection of `client_id` to `workspace`.
+/// Determines the permissions of `user` for a connection of the client `client_id` to `workspace`.
+/// Stores the permissions in the scope of `user`.
 ///
-/// A permission in the token takes precedence over ownership: a token that an owner has restricted
-/// to `read` stays restricted. Only if the token has no permission does ownership make the user an
-/// admin.
+/// A permission in the token takes precedence over ownership. For example, if an owner has issued a
+/// token with only the permission `read`, its user may only read. If the token contains no
+/// permission for the workspace, an owner becomes an admin.
 pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, client_id: &str) {
     let granted = user.permission(&workspace.id);
     let of_parent = user
@@ -158,19 +164,19 @@ pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, cl
     }
 }
 
-/// Returns the strongest permission that `user` may grant to a new token for `workspace`.
+/// Returns the highest permission for `workspace` that `user` may grant in a new token.
 ///
-/// An owner may grant all permissions, even from a connection to another workspace. The rights of a
-/// parent token do not count for the user of a child token. If these rights counted, this user
-/// could issue a token with more permissions than the child token.
+/// An owner may grant all permissions, even from a connection to another workspace. If `user` has a
+/// child token, the permissions of the parent token do not count. Otherwise, the user could issue a
+/// token with more permissions than the child token has.
 pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option<Permission> {
     let owner = workspace.owned_by(user);
     user.permission(&workspace.id)
         .or(owner.then_some(Permission::Admin))
 }
 
-/// Returns whether `user` owns `workspace`, or has a child token of the workspace's owner. Such a
-/// user may grant the permissions of its own token to new tokens.
+/// Returns whether `user` owns `workspace`, or has a child token that the owner issued. Such a user
+/// may grant the permissions of the user's token to new tokens.
 pub(crate) fn acts_for_owner(user: &UserInfo, workspace: &WorkspaceInfo) -> bool {
     let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
     let of_parent = user

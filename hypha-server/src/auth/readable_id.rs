@@ -1,5 +1,5 @@
-//! Random ids that are easy to read, such as `calm-otter-12345678`. Anonymous users and the users
-//! of child tokens have such an id.
+//! Creates random ids that are easy to read, such as `calm-otter-12345678`. Anonymous users and the
+//! users of child tokens have such ids.
 
 use rand::RngExt;
 

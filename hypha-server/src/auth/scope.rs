@@ -1,12 +1,13 @@
-//! The claim `scope` of a token: words separated by blanks.
+//! Parses and writes the claim `scope` of a token. The claim consists of words separated by blanks.
 //!
-//! `ws:<workspace>#<permission>` grants a permission. `cid:<client>` and `wid:<workspace>` bind the
-//! token to a client and a workspace. Any other word is kept unchanged.
+//! `ws:<workspace>#<permission>` grants a permission in a workspace. `cid:<client>` binds the token
+//! to a client, and `wid:<workspace>` binds the token to a workspace. All other words remain
+//! unchanged.
 
 use hypha_rpc::workspace::{Permission, Scope};
 
-/// Parses the claim. Returns `None` if a `ws:` word has no permission or an unknown permission: a
-/// partly understood token could grant permissions that its issuer did not intend.
+/// Parses the claim. Returns `None` if a `ws:` word has no permission or an unknown permission.
+/// Ignoring such a word could grant permissions that the issuer did not intend.
 pub(super) fn parse(text: &str) -> Option<Scope> {
     let mut scope = Scope {
         extra_scopes: Some(Vec::new()),
@@ -14,7 +15,7 @@ pub(super) fn parse(text: &str) -> Option<Scope> {
     };
     for word in text.split_whitespace() {
         if let Some(grant) = word.strip_prefix("ws:") {
-            // Splits at the first `#`, because workspace names must not contain it.
+            // Split at the first `#`, because the name of a workspace must not contain `#`.
             let (workspace, letters) = grant.split_once('#')?;
             scope
                 .workspaces
@@ -33,7 +34,7 @@ pub(super) fn parse(text: &str) -> Option<Scope> {
     Some(scope)
 }
 
-/// Returns the claim for a scope. The inverse of [`parse`].
+/// Writes the claim for a scope. This function is the inverse of [`parse`].
 pub(super) fn format(scope: &Scope) -> String {
     let mut words: Vec<String> = scope
         .workspaces
@@ -51,9 +52,10 @@ pub(super) fn format(scope: &Scope) -> String {
     words.join(" ")
 }
 
-/// Returns the words of a scope that stand for special purposes, such as `file:download`, or `None`
-/// if there are no such words. A token with such a word must not be accepted for connecting. Words
-/// without a colon, such as `openid`, come from identity providers and have no meaning here.
+/// Returns the words of a scope that restrict the token to a special purpose, such as
+/// `file:download`. Returns `None` if there are no such words. The server must not accept a token
+/// with such a word for a connection. Words without a colon, such as `openid`, come from identity
+/// providers and have no meaning for this server.
 pub(crate) fn is_specialised(scope: &Scope) -> Option<Vec<&str>> {
     let words: Vec<&str> = scope
         .extra_scopes

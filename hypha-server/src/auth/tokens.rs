@@ -1,5 +1,5 @@
-//! The issuer of tokens. The server's own tokens are JSON Web Tokens (HS256) with the claims of the
-//! Python server, so that this server and the Python server accept each other's tokens.
+//! Issues and checks tokens. The server's own tokens are JSON Web Tokens (HS256). They have the
+//! same claims as those of the Python server, so that both servers accept each other's tokens.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use super::lineage::{self, Lineage};
 use super::{Authenticator, authenticator, jwt, now, root_user, scope};
 use crate::settings::TokenSettings;
 
-/// Issues and checks tokens, and stores which tokens are revoked.
+/// Issues and checks tokens. Also stores the revocations of tokens.
 ///
 /// Three parties can accept a token, in this order: the authenticator of the embedding program, the
 /// identity provider (RS256 tokens only), and the server itself. None of them can accept a revoked
 /// token.
 pub(crate) struct Issuer {
     secret: jwt::Secret,
-    /// The checks of the server's own tokens.
+    /// Requirements for the claims of the server's own tokens.
     validation: jwt::Validation,
     settings: TokenSettings,
     #[cfg(feature = "jwks")]
     provider: Option<IdentityProvider>,
     root_token: Option<String>,
     authenticator: Option<Arc<dyn Authenticator>>,
-    /// Expiry of the revoked tokens and sessions in seconds since 1970, by hash. Each insertion
-    /// removes the expired entries.
+    /// Revoked tokens and sessions. The key is the hash. The value is the expiry in seconds since
+    /// 1970. Each insertion removes the expired entries.
     revoked: Mutex<HashMap<TokenHash, u64>>,
 }
 
 impl Issuer {
-    /// Creates an issuer that signs tokens with `secret`. It has no revoked tokens and no
-    /// authenticator.
+    /// Creates an issuer that signs tokens with `secret`. The issuer has no authenticator, and no
+    /// token is revoked.
     pub(crate) fn new(secret: &str, root_token: Option<String>, settings: TokenSettings) -> Issuer {
         Issuer {
             secret: jwt::Secret::new(secret.as_bytes()),
@@ -56,7 +56,8 @@ impl Issuer {
         }
     }
 
-    /// Sets the authenticator of the embedding program, which is called before the other checks.
+    /// Sets the authenticator of the embedding program. The issuer asks the authenticator before it
+    /// checks a token itself.
     pub(crate) fn with_authenticator(
         mut self,
         authenticator: Option<Arc<dyn Authenticator>>,
@@ -65,21 +66,22 @@ impl Issuer {
         self
     }
 
-    /// Issues a token for `user` with its scope, valid for up to `life` seconds. `parent` is the
-    /// lineage of the client that requests the token. The token does not outlive the credentials of
-    /// that client, and revoking these credentials revokes the token.
+    /// Issues a token for `user` with the user's scope. The token is valid for at most `life`
+    /// seconds. `parent` is the lineage of the client that requests the token. The token does not
+    /// outlive the credentials of that client. Revoking these credentials also revokes the token.
     ///
     /// # Errors
     ///
-    /// Fails if the credentials of that client have expired, if there are too many ancestors, or if
-    /// the authenticator refuses.
+    /// Fails if the credentials of that client have expired, if the token would have too many
+    /// ancestors, or if the authenticator refuses.
     pub(crate) async fn issue(
         &self,
         user: &UserInfo,
         life: u64,
         parent: &Lineage,
     ) -> Result<String, TokenError> {
-        // Checked first, so that the authenticator does not issue a token that must not exist.
+        // Check the lineage first, so that the authenticator does not issue a token that must not
+        // exist.
         let life = parent.life_of_child(life)?;
         match self.ask_for_token(user, life).await? {
             Some(token) => Ok(token),
@@ -87,7 +89,7 @@ impl Issuer {
         }
     }
 
-    /// Requests a token from the authenticator. Returns `None` if the server must sign the token.
+    /// Asks the authenticator for a token. Returns `None` if the server itself must sign the token.
     async fn ask_for_token(
         &self,
         user: &UserInfo,
@@ -98,8 +100,8 @@ impl Issuer {
         };
         let asked = || hooks.generate_token(user, Duration::from_secs(life));
         match authenticator::ask("generate_token", asked).await? {
-            // Clients add `Bearer` and servers remove it together with blanks, so a token with
-            // blanks would not arrive unchanged.
+            // Reject a token that contains blanks. A client adds the prefix `Bearer`, and the
+            // server removes the prefix and the blanks, so such a token would not arrive unchanged.
             Some(token) if bare(&token) != Ok(&token) => Err(authenticator::failed(
                 "generate_token",
                 "the result is not a token",
@@ -108,7 +110,7 @@ impl Issuer {
         }
     }
 
-    /// Signs a token of the server itself.
+    /// Creates and signs a token of the server itself.
     fn sign(
         &self,
         user: &UserInfo,
@@ -135,13 +137,13 @@ impl Issuer {
         self.secret.sign(&claims)
     }
 
-    /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`,
-    /// valid for up to `life` seconds. The token does not outlive the client's `credentials`, and
-    /// revoking these credentials revokes the token.
+    /// Issues a reconnection token, with which the client `client_id` of `user` can reconnect to
+    /// `workspace`. The token is valid for at most `life` seconds. The token does not outlive the
+    /// `credentials` of the client. Revoking these credentials also revokes the token.
     ///
     /// # Errors
     ///
-    /// Fails only if the authenticator fails.
+    /// Returns an error only if the authenticator fails.
     pub(crate) async fn reconnection_token(
         &self,
         user: &UserInfo,
@@ -167,8 +169,8 @@ impl Issuer {
         }
     }
 
-    /// Returns the lineage of a client that presents this token of `user`. The token must have been
-    /// checked, because this method trusts its claims.
+    /// Returns the lineage of a client that presents `token`, a token of `user`. The token must
+    /// already have been checked, because this method does not check the claims.
     pub(crate) fn lineage(&self, token: &str, user: &UserInfo) -> Lineage {
         match bare(token) {
             Ok(token) if !self.is_root(token) => {
@@ -178,8 +180,8 @@ impl Issuer {
         }
     }
 
-    /// Returns the token that the authenticator finds in the headers of a request, or `None` if the
-    /// server must use the header `Authorization` and the cookie.
+    /// Asks the authenticator for the token in the headers of a request. Returns `None` if the
+    /// server must read the header `Authorization` and the cookie instead.
     ///
     /// # Errors
     ///
@@ -191,12 +193,13 @@ impl Issuer {
         }
     }
 
-    /// Returns the user of a token of the authenticator, the identity provider or the server. The
-    /// expiry is not checked again while a connection stays open.
+    /// Checks a token of the authenticator, of the identity provider or of the server. Returns the
+    /// user of the token. The server does not check the expiry again while a connection is open.
     ///
     /// # Errors
     ///
-    /// Fails if the token is invalid, expired or revoked, or if it cannot be checked now.
+    /// Fails if the token is invalid, expired or revoked. Also fails if the token cannot be checked
+    /// at the moment.
     pub(crate) async fn user(&self, token: &str) -> Result<UserInfo, TokenError> {
         if let Some(hooks) = &self.authenticator {
             let token = bare(token)?;
@@ -217,8 +220,8 @@ impl Issuer {
         if let Some(provider) = &self.provider {
             let token = bare(token)?;
             let header = jwt::header(token).ok();
-            // The server signs only with HS256, so the algorithm in the header determines which key
-            // checks the token. No token is checked with two keys.
+            // The server signs only with HS256. Therefore the algorithm in the header determines
+            // which key checks the token, and no token is checked with two keys.
             if let Some(header) = header.filter(|header| header.alg == jwt::RS256) {
                 let user_of = |claims: &Map<String, Value>| self.user_of(claims);
                 let user = provider.user(token, header.kid.as_deref(), user_of).await?;
@@ -232,7 +235,7 @@ impl Issuer {
         self.parse(token)
     }
 
-    /// Returns the user of the root token or of a token that a server has signed.
+    /// Checks the root token, or a token that a server has signed. Returns the user of the token.
     fn parse(&self, token: &str) -> Result<UserInfo, TokenError> {
         let token = bare(token)?;
         if self.is_root(token) {
@@ -248,14 +251,14 @@ impl Issuer {
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Revokes a token at this server, and all tokens that were made from it. Returns the token
-    /// without `Bearer`, and the time until which the revocation must be stored, in seconds since
-    /// 1970.
+    /// Revokes a token at this server, together with all tokens that have the token as an ancestor.
+    /// Returns the token without the prefix `Bearer`. Also returns the time until which servers
+    /// must store the revocation, in seconds since 1970.
     ///
     /// # Errors
     ///
-    /// Fails if the token is not valid. Also fails if the token has no expiry, because such a
-    /// revocation would have to be stored forever.
+    /// Fails if the token is not valid. Also fails if the token does not expire, because the server
+    /// would have to store the revocation forever.
     pub(crate) async fn revoke(&self, token: &str) -> Result<(String, u64), TokenError> {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
@@ -263,8 +266,9 @@ impl Issuer {
                 "a token without an expiry cannot be revoked".into(),
             ));
         };
-        // Stored until the end of the session if that is later. The revocation also covers the
-        // reconnection tokens that have replaced this token, and these may expire later.
+        // Store the revocation at least until the end of the session, because the revocation also
+        // applies to the reconnection tokens that have replaced this token. These tokens may expire
+        // later.
         let end = lineage::end_of_session(token)
             .unwrap_or_default()
             .max(end as u64);
@@ -274,8 +278,8 @@ impl Issuer {
         Ok((bare(token)?.to_owned(), end))
     }
 
-    /// Records that another server has revoked a token and its session. `end` is in seconds since
-    /// 1970.
+    /// Stores that another server has revoked a token and its session. `end` is the time until
+    /// which the revocation is stored, in seconds since 1970.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -286,30 +290,32 @@ impl Issuer {
         }
     }
 
-    /// Adds the hash of a revoked token or session. `end` is in seconds since 1970.
+    /// Stores the revocation of a token or session until the time `end`, in seconds since 1970.
+    /// `hash` is the hash of the token, or the id of the session.
     pub(crate) fn remember_revoked(&self, hash: TokenHash, end: u64) {
         let now = now();
         let mut revoked = self.revoked.lock();
-        // Removed here, because expired tokens are refused anyway and nothing else limits the size
-        // of the map.
+        // Remove expired entries, because nothing else limits the size of the map. The server
+        // refuses an expired token anyway.
         revoked.retain(|_, end| *end > now);
         revoked.insert(hash, end);
     }
 
     /// Returns whether the token, or one of its ancestors, was revoked.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
-        // Fast path: with no revoked tokens, which is usual, the claims need not be decoded.
+        // Fast path: usually there are no revoked tokens. Then the claims need not be decoded.
         if self.revoked.lock().is_empty() {
             return false;
         }
-        // Decoded before the lock is taken, because all token checks take the lock.
+        // Decode the claims before taking the lock, because every check of a token takes this lock.
         let hashes = lineage::hashes_to_check(token);
         let revoked = self.revoked.lock();
         hashes.iter().any(|hash| revoked.contains_key(hash))
     }
 
-    /// Returns the user in the claims of a token, which must have been checked. Returns `None` if a
-    /// claim has an unexpected type, or the id cannot be part of an address.
+    /// Returns the user that the claims of a token describe. The token must already have been
+    /// checked. Returns `None` if a claim has an unexpected type, or if the id cannot be a part of
+    /// an address.
     fn user_of(&self, claims: &Map<String, Value>) -> Option<UserInfo> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let own = |name: &str| text(&self.settings.claim(name));
@@ -341,8 +347,8 @@ impl Issuer {
     }
 }
 
-/// Adds the permissions that a user has independently of the scope of its token. Every user is an
-/// admin of its own workspace, and a user with the role `admin` is an admin of all workspaces.
+/// Adds the permissions that a user has independently of the scope of the token. Every user is an
+/// admin of the user's own workspace. A user with the role `admin` is an admin of all workspaces.
 fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     let (own, everywhere) = (user.own_workspace(), user.has_role("admin"));
     let scope = user.scope.get_or_insert_default();
@@ -354,7 +360,7 @@ fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     user
 }
 
-/// Returns whether an id can become part of a workspace name, of addresses and of the claim
+/// Returns whether an id can be a part of the name of a workspace, of an address and of the claim
 /// `scope`. Other special characters are allowed, because identity providers issue ids such as
 /// `auth0|123`.
 fn usable_id(id: &str) -> bool {
@@ -406,8 +412,8 @@ mod tests {
         assert_eq!(parsed.permission("lab"), Some(Permission::ReadWrite));
         assert_eq!(parsed.permission("ws-user-ann"), Some(Permission::Admin));
         assert_eq!(parsed.permission("elsewhere"), None);
-        // Another process with the same secret accepts the token; a process with another secret
-        // refuses it.
+        // An issuer with the same secret accepts the token. An issuer with another secret refuses
+        // it.
         assert!(with(Some("s3cret"), None).parse(&token).is_ok());
         let error = with(None, None).parse(&token).unwrap_err();
         assert_eq!(error.to_string(), "Signature verification failed.");
@@ -481,7 +487,7 @@ mod tests {
         let end = issuer.parse(&access).unwrap().expires_at.unwrap();
         let mut credentials = lineage(&access);
         let mut made = vec![access.clone()];
-        // The tokens do not grow with the number of reconnects.
+        // The size of a reconnection token does not depend on the number of reconnects.
         for _ in 0..50 {
             let token = reconnect(&credentials).await;
             credentials = lineage(&token);
@@ -532,8 +538,8 @@ mod tests {
             }
         };
         assert!(refused.contains("more than 32"), "{refused}");
-        // The revocation is kept longer than this token is valid, because the tokens that replace
-        // it expire later.
+        // The server stores the revocation for longer than this token is valid, because the tokens
+        // that replace this token expire later.
         let (_, kept) = issuer.revoke(&token).await.unwrap();
         assert!(kept > now() + 100_000);
     }

@@ -1,11 +1,11 @@
-//! The bus: the connection of a server to the other servers of its cluster. A server without a
-//! cluster has [`NoBus`].
+//! Connects this server to the other servers of its cluster. A server without a cluster uses
+//! [`NoBus`].
 //!
-//! Through [`Bus`], the router sends messages for clients that are not connected to this server.
-//! The messages of other servers arrive at a `Recipient`, which `state` implements.
+//! The router uses [`Bus`] to send messages to clients that are not connected to this server. The
+//! bus passes messages from other servers to a `Recipient`, which `state` implements.
 //!
-//! The bus holds no lock across an await. Methods of [`Bus`] that return no future never wait: they
-//! queue a command, or drop the command if the queue is full.
+//! The bus holds no lock across an await. A method of [`Bus`] that returns no future never waits.
+//! Such a method queues a command, or drops the command if the queue is full.
 
 #[cfg(feature = "redis")]
 mod redis;
@@ -21,25 +21,26 @@ pub(crate) use self::redis::{Receiver, RedisBus};
 #[cfg(feature = "redis")]
 pub(crate) use self::window::REPEAT;
 
-/// A notice of one server to all other servers.
+/// A notice that a server sends to all other servers.
 ///
-/// Notices may be lost while Redis is unreachable. Revocations are read from Redis afterwards: see
-/// [`Bus::was_interrupted`].
+/// Notices may be lost while Redis is unreachable. Afterwards, the server reads the revocations
+/// from Redis. See [`Bus::was_interrupted`].
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Notice {
-    /// A client is now connected to the announcing server. If another server holds a connection
-    /// with this address, that server closes the connection.
+    /// A client has connected to the server that sends the notice. If another server has a
+    /// connection with the same address, that server closes its connection.
     Taken {
         /// Address of the client.
         address: String,
     },
-    /// A client has disconnected. Its partners may be connected to other servers. These servers
-    /// notify the partners.
+    /// A client has disconnected. Other servers notify the peers of this client that are connected
+    /// to them.
     Left {
         /// Address of the client.
         address: String,
     },
-    /// A probe: asks the server of a client whether the client has read the messages sent to it.
+    /// A probe. It asks whether a client has read the messages that were sent to it. The server to
+    /// which the client is connected replies.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -64,7 +65,8 @@ pub(crate) enum Notice {
         number: u64,
         /// Id of the server that has sent the probe.
         server: String,
-        /// Whether the client's queue is too full. If true, another reply will follow.
+        /// Whether the queue of the client is too full. If true, the server of the client will send
+        /// another reply.
         held: bool,
     },
     /// A workspace was deleted. Every server disconnects its clients in this workspace.
@@ -72,8 +74,8 @@ pub(crate) enum Notice {
         /// Id of the workspace.
         workspace: String,
     },
-    /// A server has ended without removing its records. The announcing server has removed these
-    /// records.
+    /// A server has ended without removing its records. The server that sends the notice has
+    /// removed these records.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -86,15 +88,15 @@ pub(crate) enum Notice {
     Revoked {
         /// The token, without `Bearer`.
         token: String,
-        /// Time until which the revocation must be stored, in seconds since 1970.
+        /// Time until which servers must store the revocation, in seconds since 1970.
         end: u64,
     },
 }
 
 /// Receives the messages and notices of other servers. Implemented by `State`.
 ///
-/// The methods are not asynchronous, because one task delivers the messages for all clients:
-/// waiting for a slow client would delay all other clients.
+/// The methods are not asynchronous, because a single task delivers the messages to all clients. If
+/// this task waited for a slow client, it would delay all other clients.
 #[cfg(feature = "redis")]
 pub(crate) trait Recipient: Send + Sync {
     /// Returns whether a client with this address is connected here.
@@ -116,43 +118,45 @@ pub(crate) trait Recipient: Send + Sync {
 
 /// Sends messages and notices to the other servers.
 pub(crate) trait Bus: Send + Sync {
-    /// Sends a message to the server to which the client with this address is connected. Returns
-    /// false if there is no such server. Waits while the bytes in transit to the client exceed a
-    /// limit, which slows the sender down to the client's pace.
+    /// Sends a message to the server to which the client `address` is connected. Returns false if
+    /// there is no such server. Waits while the bytes in transit to the client exceed a limit. This
+    /// slows the sender down to the speed of the client.
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends a message like [`send`](Self::send), but does not wait for a slow client. Used for
-    /// messages of the server itself.
+    /// Sends a message like [`send`](Self::send), but does not wait for a slow client. The server
+    /// uses this method for its own messages.
     fn send_at_once<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends a broadcast of a client to all servers, including this server. Waits while the
-    /// broadcasts that wait for Redis exceed a limit on bytes. Returns false and sends nothing if
-    /// there are no other servers: the caller then delivers the broadcast itself.
+    /// Sends a broadcast of a client to all servers, including this server. Waits while the size of
+    /// the broadcasts that wait for Redis exceeds a limit. If there are no other servers, sends
+    /// nothing and returns false. The caller must then deliver the broadcast itself.
     fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool>;
 
-    /// Sends an event, which `event` encodes as JSON, to all servers, including this server.
-    /// Returns false and sends nothing if there are no other servers: the caller then delivers the
-    /// event itself.
+    /// Sends an event to all servers, including this server. `event` encodes the event as JSON. If
+    /// there are no other servers, sends nothing and returns false. The caller must then deliver
+    /// the event itself.
     fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool;
 
-    /// Subscribes to messages for this address. Completes when the subscription is active, or after
-    /// a timeout if Redis does not respond.
+    /// Subscribes to messages for the client `address`. Completes when the subscription is active,
+    /// or after a timeout if Redis does not respond.
     fn subscribe_address<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()>;
 
-    /// Ends the subscription for this address. Does nothing if a client with the address has
-    /// connected here before the command runs.
+    /// Ends the subscription for the client `address`. Does nothing if a client with this address
+    /// is connected to this server when the command runs.
     fn unsubscribe_address(&self, address: &str);
 
     /// Sends a notice to the other servers.
     fn announce(&self, notice: Notice);
 
-    /// Returns whether clients may be connected to other servers.
+    /// Returns whether this server belongs to a cluster, so that clients may be connected to other
+    /// servers.
     fn has_others(&self) -> bool;
 
     /// Returns whether the other servers are reachable now.
     fn is_up(&self) -> bool;
 
-    /// Returns whether notices of other servers may have been missed since the last call.
+    /// Returns whether this server may have missed notices of other servers since the last call of
+    /// this method.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")

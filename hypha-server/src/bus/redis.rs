@@ -1,12 +1,13 @@
-//! The bus of servers that share a Redis.
+//! Connects the servers of a cluster through Redis.
 //!
-//! The bus uses the channels of the Python server, so that servers of both kinds can share a Redis:
-//! `targeted:<workspace>/<client>:msg` for one client, `broadcast:<workspace>/*:msg` for a
-//! workspace. The first byte of a payload is its format: `b` for bytes, `d` for JSON, `s` for text.
+//! The bus uses the same channels as the Python server, so that Rust and Python servers can share a
+//! Redis. `targeted:<workspace>/<client>:msg` is the channel of one client.
+//! `broadcast:<workspace>/*:msg` is the channel of a workspace. The first byte of a payload is its
+//! format: `b` for bytes, `d` for JSON, `s` for text.
 //!
-//! [`RedisBus`] is the sending half. [`Receiver::run`] is one task that owns the subscription: it
-//! executes the commands of the sending half in order, and passes messages and notices of other
-//! servers to the recipient.
+//! [`RedisBus`] is the sending half of the bus. [`Receiver::run`] is the receiving half, a single
+//! task that owns the subscription. This task executes the commands of the sending half in order,
+//! and passes messages and notices of other servers to the recipient.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,19 +27,21 @@ use super::{Bus, Notice, Recipient};
 
 /// Pause between two attempts to connect to Redis.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Timeout for Redis to accept a message, a broadcast or a subscription.
+/// Maximum time that Redis may take to accept a message, a broadcast or a subscription.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of commands that wait for Redis.
 const COMMANDS_MAX: usize = 65_536;
 /// Maximum size of the broadcasts that wait for Redis, in bytes.
 const BROADCAST_BYTES: usize = 4 * 1024 * 1024;
-/// Memory of a waiting broadcast in addition to its length, in bytes.
+/// Memory that a waiting broadcast needs in addition to its length, in bytes.
 const BROADCAST_OVERHEAD: usize = 256;
-/// Prefix of the channel for a deleted workspace, as in the Python server.
+/// Prefix of the channel on which a server announces a deleted workspace. The Python server uses
+/// the same prefix.
 const UNLOAD: &str = "broadcast:unload:";
-/// Pattern of all channels except the channels of single clients.
+/// Pattern that matches all channels except those of single clients.
 const BROADCASTS: &str = "broadcast:*";
-// Channels for notices of this server. The Python server ignores these channels.
+// Channels for notices between servers of this implementation. The Python server ignores these
+// channels.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 const LEFT: &str = "broadcast:hypha-server:left";
@@ -49,40 +52,43 @@ const PROBE_REPLY: &str = "broadcast:hypha-server:answered";
 /// The sending half of the bus.
 pub(crate) struct RedisBus {
     server_id: String,
-    /// Publishes messages for single clients. Clones share one connection.
+    /// Connection that publishes messages for single clients. Clones of this value share one
+    /// connection.
     connection: ConnectionManager,
     commands: mpsc::Sender<Command>,
-    /// The queue of broadcasts. Separate from the commands, because a flood of broadcasts must not
-    /// delay commands. `broadcast_room` limits the size of this queue.
+    /// The queue of broadcasts. It is separate from the queue of commands, because many broadcasts
+    /// must not delay the commands. `broadcast_room` limits the size of this queue.
     broadcasts: mpsc::UnboundedSender<Broadcast>,
     /// One permit for each byte that the waiting broadcasts may occupy.
     broadcast_room: Arc<Semaphore>,
     windows: Arc<Windows>,
-    /// Whether the subscription is active. `Relaxed`, because no other data depends on it.
+    /// Whether the subscription is active. Accesses use `Relaxed`, because no other data depends on
+    /// this value.
     up: Arc<AtomicBool>,
-    /// Whether the subscription was renewed, so that notices may have been missed.
+    /// Whether the subscription was interrupted and created again, so that this server may have
+    /// missed notices.
     interrupted: Arc<AtomicBool>,
 }
 
-/// A broadcast of a client. Its permits are released when Redis has received the broadcast.
+/// A broadcast of a client. The permits are released when Redis has received the broadcast.
 struct Broadcast {
     channel: String,
     payload: Vec<u8>,
     _room: OwnedSemaphorePermit,
 }
 
-/// A command for the task that owns the subscription. Commands are executed in order, so that a
-/// client that disconnects and returns stays subscribed.
+/// A command for the task that owns the subscription. The task executes commands in order. If a
+/// client disconnects and reconnects, its address therefore remains subscribed.
 enum Command {
-    /// Subscribes to an address, then signals the sender.
+    /// Subscribes to an address. Signals the sender when the subscription is active.
     Subscribe(String, oneshot::Sender<()>),
-    /// Unsubscribes from an address, unless its client is connected.
+    /// Unsubscribes from an address, unless the client with this address is connected.
     Unsubscribe(String),
     /// Publishes a payload on a channel.
     Publish(String, Vec<u8>),
 }
 
-/// The receiving half of a bus, before it runs.
+/// The receiving half of the bus. [`run`](Self::run) starts it.
 pub(crate) struct Receiver {
     client: Client,
     server_id: String,
@@ -94,12 +100,12 @@ pub(crate) struct Receiver {
     interrupted: Arc<AtomicBool>,
 }
 
-/// Returns the channel for messages to an address.
+/// Returns the name of the channel for messages to a client.
 fn channel(address: &str) -> String {
     format!("targeted:{address}:msg")
 }
 
-/// Returns a payload: the byte of its format, then the data.
+/// Returns a payload. The first byte is the format `mark`, and `data` follows.
 fn marked(mark: u8, data: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(data.len() + 1);
     payload.push(mark);
@@ -108,8 +114,8 @@ fn marked(mark: u8, data: &[u8]) -> Vec<u8> {
 }
 
 impl RedisBus {
-    /// Creates both halves of the bus. Until the receiver runs, the bus sends only messages to
-    /// single clients, and receives no messages.
+    /// Creates both halves of the bus. Until the receiving half runs, the bus can send only
+    /// messages to single clients, and receives no messages.
     pub(crate) fn new(
         client: Client,
         connection: ConnectionManager,
@@ -143,8 +149,8 @@ impl RedisBus {
         (bus, started)
     }
 
-    /// Returns whether a server is subscribed to messages for this address. Returns false if Redis
-    /// does not respond.
+    /// Returns whether any server is subscribed to messages for the client `address`. Returns false
+    /// if Redis does not respond.
     pub(crate) async fn has_subscriber(&self, address: &str) -> bool {
         let mut connection = self.connection.clone();
         let mut command = ::redis::cmd("PUBSUB");
@@ -153,8 +159,8 @@ impl RedisBus {
         response.is_ok_and(|(_, listeners)| listeners > 0)
     }
 
-    /// Sends a message to the servers that are subscribed to an address. Returns the number of
-    /// these servers, or 0 if Redis does not accept the message.
+    /// Sends a message to the servers that are subscribed to the client `address`. Returns the
+    /// number of these servers. Returns 0 if Redis does not accept the message.
     async fn deliver(&self, address: &str, frame: &Bytes) -> u64 {
         let mut connection = self.connection.clone();
         let payload = marked(b'b', frame);
@@ -165,16 +171,16 @@ impl RedisBus {
                 tracing::warn!(%error, address, "cannot pass a message on through Redis");
                 0
             }
-            // An error counts as "not connected", because the caller would otherwise wait for its
-            // timeout.
+            // After a timeout, treat the client as not connected. Otherwise, the caller would wait
+            // for the timeout of its call.
             Err(_) => 0,
         }
     }
 
-    /// Queues a payload for a channel, or drops the payload if too many commands wait.
+    /// Queues a payload for a channel. Drops the payload if too many commands wait.
     fn publish(&self, channel: String, payload: Vec<u8>) {
-        // Dropped, because callers cannot wait. The queue fills only while Redis is unreachable,
-        // and then no server would receive the payload anyway.
+        // Drop the payload, because callers cannot wait. The queue becomes full only while Redis is
+        // unreachable, and then no other server would receive the payload anyway.
         if self
             .commands
             .try_send(Command::Publish(channel, payload))
@@ -212,14 +218,15 @@ impl Bus for RedisBus {
 
     fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool> {
         async move {
-            // A broadcast larger than the limit takes all permits, because it would otherwise wait
+            // A broadcast larger than the limit takes all permits. Otherwise, it would wait
             // forever.
             let bytes = (frame.len() + BROADCAST_OVERHEAD).min(BROADCAST_BYTES);
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             let room = self.broadcast_room.clone().acquire_many_owned(bytes);
             match tokio::time::timeout(SEND_TIMEOUT, room).await {
                 Ok(Ok(room)) => {
-                    // Ignored, because an error means that the receiver has ended with the server.
+                    // `send` fails only if the receiving half has ended, because the server is
+                    // stopping.
                     let _ = self.broadcasts.send(Broadcast {
                         channel: format!("broadcast:{workspace}/*:msg"),
                         payload: marked(b'b', frame),
@@ -247,15 +254,16 @@ impl Bus for RedisBus {
         async move {
             let (done, heard) = oneshot::channel();
             let listen = async {
-                // If the command cannot be sent, `done` is dropped and `heard` fails.
+                // If the command cannot be sent, `done` is dropped. Then awaiting `heard` returns
+                // an error.
                 let _ = self
                     .commands
                     .send(Command::Subscribe(address.to_owned(), done))
                     .await;
                 heard.await
             };
-            // A timeout is not a failure, because the command stays queued: the subscription
-            // follows when Redis is reachable again.
+            // Ignore a timeout, because the command remains in the queue. The subscription becomes
+            // active when Redis is reachable again.
             let _ = tokio::time::timeout(SEND_TIMEOUT, listen).await;
         }
         .boxed()
@@ -264,7 +272,8 @@ impl Bus for RedisBus {
     fn unsubscribe_address(&self, address: &str) {
         let command = Command::Unsubscribe(address.to_owned());
         if self.commands.try_send(command).is_err() {
-            // Harmless, because the server drops messages for clients that are not connected.
+            // Remaining subscribed does no harm, because the server drops messages for clients that
+            // are not connected.
             tracing::debug!(
                 address,
                 "cannot unsubscribe: too many commands wait for Redis"
@@ -273,16 +282,17 @@ impl Bus for RedisBus {
     }
 
     fn announce(&self, notice: Notice) {
-        // Notices name their server, because Redis delivers them to the sending server as well.
+        // Add the id of this server to the notice, because Redis also delivers the notice to this
+        // server.
         let own = |mut data: serde_json::Value| {
             data["server"] = json!(self.server_id);
             marked(b'd', data.to_string().as_bytes())
         };
         match notice {
             Notice::Taken { address } => {
-                // Python servers read the first message, and reset their state of the client. The
-                // second message contains the id of this server, so that this server ignores its
-                // own notice.
+                // The first message is for Python servers, which then reset their state of the
+                // client. The second message is for servers of this implementation. It contains the
+                // id of this server, so that this server ignores its own notice.
                 let payload = marked(b's', address.as_bytes());
                 self.publish("broadcast:client-reconnected".into(), payload);
                 self.publish(TAKEN.into(), own(json!({"address": address})));
@@ -333,11 +343,11 @@ impl Bus for RedisBus {
 }
 
 impl Receiver {
-    /// Exchanges messages with other servers until the recipient is dropped. Reconnects, after a
-    /// pause, whenever the connection to Redis is lost.
+    /// Exchanges messages with other servers until the recipient is dropped. If the connection to
+    /// Redis is lost, reconnects after a pause.
     ///
-    /// `recipient` is weak, because the state holds the bus: a strong reference would keep the
-    /// state of a stopped server alive.
+    /// `recipient` is a weak reference, because the recipient is the server's state, which owns the
+    /// bus. A strong reference would keep the state of a stopped server alive.
     pub(crate) async fn run(mut self, recipient: Weak<dyn Recipient>) {
         let mut addresses = HashSet::new();
         while recipient.strong_count() > 0 {
@@ -350,7 +360,8 @@ impl Receiver {
         }
     }
 
-    /// Serves one connection to Redis until it is lost. `addresses` is kept across connections.
+    /// Uses one connection to Redis until the connection is lost. `addresses` contains the
+    /// subscribed addresses, and remains the same for the next connection.
     async fn session(
         &mut self,
         recipient: &Weak<dyn Recipient>,
@@ -361,8 +372,9 @@ impl Receiver {
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
         }
-        // Set after the subscription, so that the next read of the revoked tokens includes all
-        // tokens whose revocation was announced before the subscription.
+        // Set this flag after the subscription, so that the server reads the revoked tokens from
+        // Redis once more. The server then knows every token that was revoked before the
+        // subscription.
         self.interrupted.store(true, Ordering::Release);
         self.up.store(true, Ordering::Relaxed);
         loop {
@@ -374,8 +386,8 @@ impl Receiver {
                     }
                     None => return Err((::redis::ErrorKind::Io, "the subscription ended").into()),
                 },
-                // Awaited, so that a slow Redis delays the release of the permits, and so slows the
-                // senders down.
+                // Wait until Redis has received the broadcast. If Redis is slow, the permits are
+                // released later, and this slows the senders down.
                 Some(broadcast) = self.broadcasts.recv() => {
                     self.connection
                         .publish::<_, _, ()>(&broadcast.channel, &broadcast.payload)
@@ -399,16 +411,17 @@ impl Receiver {
     ) -> RedisResult<()> {
         match command {
             Command::Subscribe(address, done) => {
-                // Recorded before the await, so that the next connection subscribes to the address
-                // if this connection fails meanwhile.
+                // Store the address before the await. If this connection fails during the await,
+                // the next connection then subscribes to the address.
                 let subscribed = sink.subscribe(channel(&address));
                 addresses.insert(address.clone());
                 subscribed.await?;
-                // Ignored, because an error means that the client's handshake no longer waits.
+                // `send` fails if the handshake of the client no longer waits for the subscription.
                 let _ = done.send(());
             }
             Command::Unsubscribe(address) => {
-                // Checked now, because the client may have reconnected since the command was sent.
+                // Check again whether the client is connected, because it may have reconnected
+                // after the command was sent.
                 let recipient = recipient.upgrade();
                 let connected = recipient.is_some_and(|recipient| recipient.is_connected(&address));
                 if !connected {
@@ -425,8 +438,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Passes a payload to the recipient. Ignores unknown payloads, because servers of other
-    /// versions may send them.
+    /// Passes a payload to the recipient. Ignores an unknown payload, because a server of another
+    /// version may have sent it.
     fn receive(&self, recipient: &dyn Recipient, message: &Msg) {
         let channel = message.get_channel_name();
         let payload = message.get_payload_bytes();
@@ -437,7 +450,7 @@ impl Receiver {
             .strip_prefix("targeted:")
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
-            // Copied, because `data` is borrowed from the message and starts after the format byte.
+            // Copy the data. It starts after the format byte, and is borrowed from the message.
             recipient.message(address, Bytes::copy_from_slice(data));
         } else if [TAKEN, LEFT, REVOKED, LOST, PROBE, PROBE_REPLY].contains(&channel) {
             match self.notice_of_another(channel, data) {
@@ -454,8 +467,8 @@ impl Receiver {
                 None => {}
             }
         } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
-            // The server that has announced the deletion ignores the notice, because it has already
-            // closed its own connections.
+            // Ignore a notice that this server itself has sent, because this server has already
+            // closed its own connections to the workspace.
             if data != self.server_id.as_bytes() {
                 let workspace = workspace.to_owned();
                 recipient.notice(Notice::Unloaded { workspace });
@@ -476,8 +489,8 @@ impl Receiver {
         }
     }
 
-    /// Parses a notice in JSON. Returns `None` for a notice of this server itself, and for a notice
-    /// that cannot be parsed.
+    /// Parses a notice in JSON. Returns `None` if this server itself sent the notice, or if the
+    /// notice cannot be parsed.
     fn notice_of_another(&self, channel: &str, data: &[u8]) -> Option<Notice> {
         let notice = serde_json::from_slice::<serde_json::Value>(data).ok()?;
         if notice["server"] == self.server_id.as_str() {

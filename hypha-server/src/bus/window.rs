@@ -1,16 +1,17 @@
-//! Windows: limits on the bytes in transit to clients of other servers.
+//! Limits the bytes that are in transit to clients of other servers. The limit for one client is
+//! called a window.
 //!
-//! Redis drops the subscription of a server that reads too slowly. A server must not stop reading,
-//! because one slow client would then delay all other clients. So the sending server counts the
-//! bytes in transit. After some bytes for a client, the sending server sends a probe to the
-//! client's server. Once the window is full, the senders wait until a reply says that the client
-//! has read the bytes.
+//! Redis drops the subscription of a server that reads too slowly. A server must not stop reading
+//! when one client is slow, because all its other clients would have to wait too. Therefore the
+//! sending server counts the bytes in transit to each client. When half of a window is used, the
+//! sending server sends a probe to the server of the client. When the window is full, the senders
+//! wait for a reply that says that the client has read the bytes.
 //!
-//! A Python server never replies. Messages to its clients do not wait, except for an occasional
-//! probe.
+//! A Python server never replies to a probe. Messages to the clients of a Python server do not
+//! wait, except while the sending server occasionally waits for a reply to a probe.
 //!
-//! One lock guards all windows, for a few instructions at a time. `Inner::bytes` is the sum of the
-//! bytes of all windows that are not held.
+//! One lock protects all windows. It is held only for a few instructions at a time. `Inner::bytes`
+//! is the sum of the bytes of all windows that are not `held`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,108 +20,115 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Maximum number of bytes in transit to one client. A larger message is sent alone.
+/// Maximum number of bytes in transit to one client. A larger message is sent when no other bytes
+/// are in transit to this client.
 const CLIENT_BYTES: usize = 1024 * 1024;
-/// Maximum number of bytes in transit to all clients that keep up. By default Redis buffers up to
-/// 32 MB for one subscription, and several servers may send to it.
+/// Maximum number of bytes in transit to all clients together, except clients that read too slowly.
+/// By default, Redis buffers up to 32 MB for one subscription, and several servers may send to the
+/// same subscription.
 const ALL_BYTES: usize = 8 * 1024 * 1024;
-/// A message up to this size, in bytes, need not wait for other clients if nothing else is in
-/// transit to its own client. Without this rule, a few busy clients would delay all other clients.
+/// Maximum size of a small message, in bytes. If nothing else is in transit to a client, a small
+/// message to this client is sent even if [`ALL_BYTES`] is exceeded. Without this rule, a few busy
+/// clients would delay the messages to all other clients.
 const SMALL: usize = 16 * 1024;
-/// Timeout for a reply. After this time, a server that has replied before is probed again. A server
-/// that has never replied counts as a server without support for probes.
+/// Timeout for the reply to a probe. After this timeout, a server that has replied to an earlier
+/// probe receives another probe. A server that has never replied is treated as a server that does
+/// not support probes.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before a server that has not replied is probed again. The pause doubles with each missed
-/// probe, so that clients of a server that never replies are hardly delayed.
+/// Pause before a server that has not replied to a probe receives another probe. The pause doubles
+/// with each probe without a reply, so that a server without support for probes hardly delays
+/// messages.
 const SILENT_PAUSE: Duration = Duration::from_secs(10);
 /// Maximum number of doublings of [`SILENT_PAUSE`]. The longest pause is 640 s.
 const DOUBLINGS: u32 = 6;
-/// Interval at which a server repeats that a client does not keep up. Less than [`RESET_TIMEOUT`],
-/// so that the sending server keeps waiting.
+/// Interval at which the server of a slow client repeats its reply. This interval is shorter than
+/// [`RESET_TIMEOUT`], so that the sending server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
-/// Time without a reply to a probe after which the window is reset to zero, because the client's
-/// server may have ended. The time restarts if the server replies that the client does not keep up.
+/// Time without a reply to a probe after which the sending server resets the window to zero,
+/// because the server of the client may have ended. If that server replies that the client is slow,
+/// the time starts again.
 const RESET_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time after which the bytes of a window count as read without a probe. Windows with too few bytes
-/// for a probe need this rule.
+/// If a window has no probe and no message has been sent for this time, the bytes of the window
+/// count as read. This rule is for windows with too few bytes for a probe.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The windows of all clients at other servers, by address.
+/// The windows of all clients that are connected to other servers, by address.
 pub(super) struct Windows {
     inner: Mutex<Inner>,
-    /// Notified when a window has more room.
+    /// Notified when the bytes of a window have changed.
     changed: Notify,
 }
 
 /// The state of the windows.
 struct Inner {
     windows: HashMap<Box<str>, Window>,
-    /// Sum of the bytes of all windows whose `held` is false.
+    /// Sum of the bytes of all windows that are not `held`.
     bytes: usize,
     /// Number of the latest probe.
     probes: u64,
-    /// Number of windows above which unused windows are removed.
+    /// Number of windows at which unused windows are removed.
     sweep_at: usize,
 }
 
 /// The bytes in transit to one client.
 struct Window {
     bytes: usize,
-    /// Bytes that Redis has received and that no probe covers yet.
+    /// Bytes that Redis has received, and that were sent after the latest probe.
     unprobed: usize,
-    /// The probe that waits for a reply.
+    /// The probe that has no reply yet.
     probe: Option<Probe>,
-    /// Whether the client's server has replied that the client does not keep up. The window's bytes
-    /// then do not count towards the limit for all clients, because they are in the client's queue
-    /// and not in Redis.
+    /// Whether the server of the client has replied that the client reads too slowly. The bytes of
+    /// the window are then in the queue of the client and not in Redis, so they do not count
+    /// towards the limit for all clients.
     held: bool,
-    /// Whether the client's server has replied to a probe of this window. Reset when a reply is
-    /// missing for [`RESET_TIMEOUT`].
+    /// Whether the server of the client has replied to a probe of this window. Reset to false if
+    /// the reply to a later probe is missing for [`RESET_TIMEOUT`].
     replies: bool,
-    /// Time until which no bytes are counted, because the client's server does not reply.
+    /// Time until which bytes for this client are not counted, because the server of the client
+    /// does not reply to probes.
     silent_until: Option<Instant>,
-    /// Consecutive probes without a reply, at most [`DOUBLINGS`].
+    /// Number of consecutive probes without a reply, at most [`DOUBLINGS`].
     missed: u32,
     /// Time of the latest message.
     used: Instant,
 }
 
-/// A probe that waits for a reply of a client's server.
+/// A probe for which the sending server has not received a reply yet.
 struct Probe {
-    /// Number of the latest transmission of this probe.
+    /// Number under which this probe was last sent.
     number: u64,
-    /// Number of the first transmission. A reply to any number from `first` to `number` is
-    /// accepted.
+    /// Number under which this probe was first sent. A reply to any number from `first` to `number`
+    /// is accepted.
     first: u64,
-    /// Bytes that the probe covers.
+    /// Number of bytes that a reply to this probe confirms as read.
     bytes: usize,
-    /// Time at which the probe is repeated.
+    /// Time at which the probe is sent again.
     until: Instant,
-    /// Time at which the window is reset to zero if the client's server has not replied.
+    /// Time at which the window is reset to zero if no reply has arrived.
     end: Instant,
 }
 
-/// Number of a probe that the caller must send to the client's server. The probe asks whether the
-/// client has read the bytes.
+/// Number of a probe. The caller must send this probe to the server of the client. The probe asks
+/// whether the client has read the bytes.
 #[derive(Debug, PartialEq)]
 pub(super) struct ProbeNumber(pub(super) u64);
 
-/// The permission to send bytes, which are already counted. If it is dropped before
-/// [`sent`](Self::sent), the bytes are subtracted again.
+/// The permission to send bytes. The window already counts these bytes. Dropping this value without
+/// calling [`sent`](Self::sent) subtracts the bytes again.
 pub(super) struct Passage<'a> {
     windows: &'a Windows,
     address: &'a str,
-    /// Counted bytes. 0 if nothing is counted for this client.
+    /// Number of counted bytes. 0 if bytes for this client are not counted.
     bytes: usize,
 }
 
 /// The next step of a sender.
 enum Next {
-    /// Send. This many bytes were counted.
+    /// Send the message. The window has counted this number of bytes.
     Go(usize),
-    /// Send this probe, then check again.
+    /// Send this probe. Then ask for the next step again.
     Send(ProbeNumber),
-    /// Wait for a change, at most until this time, then check again.
+    /// Wait until a window changes, but at most until this time. Then ask for the next step again.
     WaitUntil(Instant),
 }
 
@@ -139,12 +147,12 @@ impl Default for Windows {
 }
 
 impl Windows {
-    /// Waits until `bytes` may be sent to a client, and counts them. `send_probe` must send a probe
-    /// to the client's server without waiting.
+    /// Waits until `bytes` bytes may be sent to a client, and adds them to the client's window.
+    /// `send_probe` must send a probe to the server of the client, and must not wait.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped, nothing is counted.
+    /// If the future is dropped, no bytes are added to the window.
     pub(super) async fn enter<'a>(
         &'a self,
         address: &'a str,
@@ -152,8 +160,8 @@ impl Windows {
         send_probe: impl Fn(ProbeNumber),
     ) -> Passage<'a> {
         loop {
-            // Created before the state is checked. `notify_waiters` also wakes a future that was
-            // not polled yet, so a change after the check is not lost.
+            // Create this future before reading the state, so that no later change is lost:
+            // `notify_waiters` also wakes a future that has not been polled yet.
             let changed = self.changed.notified();
             let next = self.inner.lock().next(address, bytes, Instant::now());
             match next {
@@ -166,15 +174,16 @@ impl Windows {
                 }
                 Next::Send(probe) => send_probe(probe),
                 Next::WaitUntil(until) => {
-                    // After a timeout, the state is checked again, as after a change.
+                    // Ignore a timeout, because the loop reads the state again in any case.
                     let _ = tokio::time::timeout_at(until, changed).await;
                 }
             }
         }
     }
 
-    /// Records a reply of a client's server: the client has read the bytes, or they are `held` and
-    /// another reply will follow. Ignores replies to probes other than the current probe.
+    /// Handles a reply of the server of a client. If `held` is false, the client has read the
+    /// bytes. If `held` is true, the client reads too slowly, and another reply will follow.
+    /// Ignores a reply to a probe other than the current probe.
     pub(super) fn replied(&self, address: &str, number: u64, held: bool) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
@@ -190,7 +199,8 @@ impl Windows {
         window.replies = true;
         window.missed = 0;
         if held {
-            // The client's server is alive, so continue to count the bytes.
+            // The reply shows that the server of the client is alive, so keep the bytes in the
+            // window.
             let now = Instant::now();
             (probe.until, probe.end) = (now + RESET_TIMEOUT, now + RESET_TIMEOUT);
             if !window.held {
@@ -212,20 +222,20 @@ impl Windows {
 }
 
 impl Passage<'_> {
-    /// Records that Redis has received the bytes and passed them to `receivers` servers. Returns
-    /// the probe to send, if one is due: after half a window, so that the reply arrives before the
-    /// window is full.
+    /// Records that Redis has received the bytes and has passed them to `receivers` servers.
+    /// Returns a probe if the caller must send one. This happens when half of the window is used,
+    /// so that the reply arrives before the window is full.
     pub(super) fn sent(mut self, receivers: u64) -> Option<ProbeNumber> {
         if receivers == 0 {
-            // No server received the bytes, so they must not count: dropping `self` subtracts them.
+            // No server has received the bytes. Dropping `self` subtracts them from the window.
             return None;
         }
-        // Taken out, so that the destructor does not subtract them again.
+        // Set `self.bytes` to 0, so that the destructor does not subtract the bytes.
         let bytes = std::mem::take(&mut self.bytes);
         let mut inner = self.windows.inner.lock();
         let window = inner.windows.get_mut(self.address)?;
-        // Limited to the bytes of the window, because the window may have been reset, and then no
-        // longer counts the new bytes.
+        // If the window was reset in the meantime, it no longer counts the new bytes. Therefore
+        // limit `unprobed` to the bytes of the window.
         window.unprobed = (window.unprobed + bytes).min(window.bytes);
         let is_due = window.probe.is_none() && window.unprobed >= CLIENT_BYTES / 2;
         is_due.then(|| inner.start_probe(self.address, Instant::now()))?
@@ -245,8 +255,8 @@ impl Drop for Passage<'_> {
 }
 
 impl Inner {
-    /// Returns the next step of a sender of `bytes` to a client. Counts the bytes if they may be
-    /// sent.
+    /// Returns the next step of a sender that wants to send `bytes` bytes to a client. If the bytes
+    /// may be sent, adds them to the window of the client.
     fn next(&mut self, address: &str, bytes: usize, now: Instant) -> Next {
         if !self.windows.contains_key(address) {
             self.sweep(now);
@@ -286,12 +296,13 @@ impl Inner {
                 Some(probe) => Next::Send(probe),
                 None => Next::WaitUntil(now + IDLE),
             },
-            // A probe cannot help, because the window's own bytes are not in Redis yet, or other
-            // windows use up the limit for all clients. Only bytes that count as read can make
-            // room.
+            // A probe would not help here. Either the bytes of this window are not in Redis yet, or
+            // other windows use the whole limit for all clients. Only bytes that count as read can
+            // free a part of the limits.
             None => {
                 self.forget_idle(now);
-                // The recursion ends, because each repetition requires that bytes were subtracted.
+                // This recursion ends, because each repetition requires that bytes were subtracted
+                // before.
                 if all > self.bytes {
                     return self.next(address, bytes, now);
                 }
@@ -300,7 +311,7 @@ impl Inner {
         }
     }
 
-    /// Creates a probe that covers all bytes of a window that no probe covers yet.
+    /// Creates a probe for all bytes of a window that were sent after the latest probe.
     fn start_probe(&mut self, address: &str, now: Instant) -> Option<ProbeNumber> {
         self.probes += 1;
         let window = self.windows.get_mut(address)?;
@@ -314,8 +325,9 @@ impl Inner {
         Some(ProbeNumber(self.probes))
     }
 
-    /// Handles a probe whose reply is overdue. If the server has replied before, returns the probe
-    /// with a new number; otherwise stops counting the bytes of the window.
+    /// Handles a missing reply to a probe. If the server of the client has replied to an earlier
+    /// probe, returns the probe with a new number, to send it again. Otherwise, stops counting the
+    /// bytes of the window for a while.
     fn overdue(&mut self, address: &str, now: Instant) -> Option<ProbeNumber> {
         let window = self.windows.get_mut(address)?;
         let probe = window.probe.as_mut()?;
@@ -323,7 +335,8 @@ impl Inner {
             return None;
         }
         if window.replies && probe.end > now {
-            // Repeated, because the server may have been busy, or a message was lost.
+            // Send the probe again, because the server of the client may have been busy, or a
+            // message may have been lost.
             self.probes += 1;
             probe.number = self.probes;
             probe.until = now + REPLY_TIMEOUT;
@@ -343,7 +356,7 @@ impl Inner {
         None
     }
 
-    /// Subtracts bytes that were counted but not sent.
+    /// Subtracts bytes that were added to a window but not sent.
     fn give_back(&mut self, address: &str, bytes: usize) {
         if let Some(window) = self.windows.get_mut(address) {
             let bytes = bytes.min(window.bytes);
@@ -355,8 +368,8 @@ impl Inner {
         }
     }
 
-    /// Stops counting the bytes of windows that have no probe and have received no bytes for
-    /// [`IDLE`]. Such windows usually have too few bytes for a probe.
+    /// Subtracts the bytes of each window that has no probe and has counted no new bytes for
+    /// [`IDLE`]. Such a window usually has too few bytes for a probe.
     fn forget_idle(&mut self, now: Instant) {
         for window in self.windows.values_mut() {
             if window.probe.is_none() && window.used + IDLE <= now {
@@ -366,8 +379,8 @@ impl Inner {
         }
     }
 
-    /// Removes unused windows if there are many. The next threshold is twice the number of
-    /// remaining windows, so that adding a window takes amortized constant time.
+    /// Removes unused windows if there are many windows. Then sets the next threshold to twice the
+    /// number of remaining windows, so that adding a window takes amortized constant time.
     fn sweep(&mut self, now: Instant) {
         if self.windows.len() < self.sweep_at {
             return;
@@ -389,7 +402,7 @@ mod tests {
 
     const SLOW: &str = "w/slow";
 
-    /// Windows, and the last probe.
+    /// The windows of a sending server, and the number of its last probe.
     #[derive(Default)]
     struct Sender {
         windows: Windows,
@@ -509,7 +522,7 @@ mod tests {
             Duration::ZERO,
             "the client does not wait for other clients"
         );
-        // A message larger than a window is sent alone.
+        // A message that is larger than a window is sent alone.
         sender.send(SLOW, 2 * CLIENT_BYTES).await;
         assert_eq!(begun.elapsed(), IDLE, "the earlier bytes count as read");
         assert_eq!(sender.bytes(), 2 * CLIENT_BYTES);

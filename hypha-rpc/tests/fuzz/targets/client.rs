@@ -1,8 +1,9 @@
-//! Fuzz target for a whole client with a hostile peer. The peer sends calls, responses, text
-//! frames, chunks and noise in any order, while the client serves and makes calls.
+//! Fuzz target for a whole client that is connected to a hostile peer. The peer sends calls,
+//! responses, text frames, chunks and invalid messages in any order, while the client handles and
+//! makes calls.
 //!
-//! The client must not panic, must send only valid frames, and must keep no state after the
-//! connection is closed.
+//! The client must not panic. It must send only valid frames, and must keep no state after the
+//! connection has been closed.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -145,10 +146,10 @@ const METHODS: &[&str] = &[
 
 const PEERS: &[&str] = &["ws/peer", "ws/other", "other/peer", "*/manager"];
 
-/// Names that the peer has learned from the client's messages.
+/// Names that the peer has read in the messages of the client.
 #[derive(Default)]
 struct Known {
-    /// Sessions of pending calls, with the callee of each.
+    /// Sessions of the client's pending calls, each with the address of the callee.
     sessions: Vec<(String, String)>,
     /// Functions and streams of the client, which the peer can call.
     methods: Vec<String>,
@@ -190,14 +191,16 @@ async fn play(mut input: Input<'_>) {
     }
     drop(peer);
     client.closed().await;
-    // Longer than the idle timeout (5 s), so that only leaked sessions and handlers remain.
+    // Wait longer than the idle timeout (5 s), so that any remaining sessions and handlers are
+    // leaks.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let stats = client.stats();
     assert_eq!((stats.sessions, stats.running), (0, 0), "{stats:?}");
 }
 
 impl Peer {
-    /// Takes the next step of the input. Returns `false` if the connection has ended.
+    /// Performs the next step that the input describes. Returns `false` if the connection has
+    /// ended.
     async fn act(
         &mut self,
         client: &Client,
@@ -218,14 +221,14 @@ impl Peer {
                 let (from, method) = (input.pick(PEERS), input.pick(METHODS));
                 message(from, method, None, &arguments(input))
             }
-            // A call of one of the client's functions and streams.
+            // A call of a function or a stream of the client.
             6 => {
                 let Some(method) = choose(&self.known.methods, input.byte()) else {
                     return true;
                 };
                 message(input.pick(PEERS), method, None, &arguments(input))
             }
-            // A response, usually from the correct callee.
+            // A response to a call of the client, usually from the correct callee.
             7 => {
                 let Some((session, asked)) = choose(&self.known.sessions, input.byte()) else {
                     return true;
@@ -253,8 +256,8 @@ impl Peer {
 
     /// Reads frames until the client sends no more.
     async fn listen(&mut self) {
-        // The paused clock advances only when all tasks wait, so this timeout means that the client
-        // is idle.
+        // The paused clock advances only when all tasks wait. Therefore this timeout elapses only
+        // if the client is idle.
         let quiet = Duration::from_nanos(1);
         while let Ok(Some(Ok(frame))) = tokio::time::timeout(quiet, self.link.next()).await {
             let Frame::Binary(frame) = frame else {
@@ -262,7 +265,7 @@ impl Peer {
             };
             let message = Message::parse(frame).expect("the client sends messages");
             if message.kind() != "method" {
-                // An event has no `from`, because the server adds it.
+                // An event of the client contains no `from`, because the server adds this field.
                 continue;
             }
             let (from, to) = (message.from().expect("from"), message.to().expect("to"));
@@ -281,7 +284,7 @@ impl Peer {
     }
 }
 
-/// Returns an item, usually one of the last items.
+/// Chooses an item of a list, usually one of the last items.
 fn choose<T>(of: &[T], which: u8) -> Option<&T> {
     let newest = of
         .len()
@@ -337,8 +340,8 @@ fn find_methods(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Returns a second segment with a promise and up to 15 arguments: the valid values at the start of
-/// the input.
+/// Returns a second segment with a promise and up to 15 arguments. The arguments are the valid
+/// values at the start of the input.
 fn arguments(input: &mut Input<'_>) -> Vec<u8> {
     let names = input.byte() % 4 == 3;
     let raw = input.bytes();

@@ -23,7 +23,7 @@ pub(crate) fn run(input: &[u8]) {
                 let _ = ben.open(&encrypted);
             }
         }
-        // The parts of encrypted content, each of any length.
+        // The parts of encrypted content. Each part may have any length.
         1 => {
             let mut part = || hypha_rpc::Binary::from(input.bytes().to_vec());
             let (sender, nonce, data) = (part(), part(), part());
@@ -48,7 +48,7 @@ pub(crate) fn run(input: &[u8]) {
                 return;
             };
             match ben.open(&encrypted) {
-                // Decryption may succeed, because the highest bit of a public key is ignored.
+                // Decryption may succeed, because it ignores the highest bit of a public key.
                 Ok((plain, _)) => assert_eq!(plain, input.0),
                 Err(error) => assert_ne!(flip, 0, "unchanged content must open: {error}"),
             }

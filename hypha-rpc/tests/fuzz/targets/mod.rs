@@ -7,7 +7,7 @@ mod crypto;
 mod input;
 mod records;
 
-/// Fuzz target, which accepts arbitrary bytes.
+/// A fuzz target: a function that accepts arbitrary bytes.
 type Target = fn(&[u8]);
 
 /// All targets, with their names.
@@ -18,7 +18,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("records", records::run),
 ];
 
-/// Runs the target with this name on one input.
+/// Runs the target `name` on one input.
 pub(crate) fn run(name: &str, input: &[u8]) {
     let found = TARGETS.iter().find(|(known, _)| *known == name);
     let (_, target) = found.expect("a target of this name");

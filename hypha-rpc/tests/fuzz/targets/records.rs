@@ -1,5 +1,5 @@
-//! Fuzz target that decodes hostile bytes as records of the workspace manager, and as handles of
-//! functions, streams and objects. The first byte selects the type.
+//! Fuzz target that decodes hostile bytes as records of the workspace manager, and as references to
+//! functions, streams and objects. The first byte of the input selects the type.
 
 use hypha_rpc::workspace::{
     ServiceConfig, ServiceInfo, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,
@@ -32,13 +32,14 @@ pub(crate) fn run(input: &[u8]) {
     TYPES[usize::from(*kind) % TYPES.len()](&input);
 }
 
-/// Decodes a value, and checks that encoding and decoding preserve it.
+/// Decodes a value, and checks that encoding and decoding it again does not change it.
 fn decode<T: DeserializeOwned + Serialize>(packed: &bytes::Bytes) {
     let name = std::any::type_name::<T>();
     let value: T = match from_slice(packed) {
         Ok(value) => value,
         Err(error) => {
-            // The client sends the error to the peer, so the message must not repeat long input.
+            // The client sends the error to the peer, so the error message must not contain long
+            // input.
             let text = error.to_string();
             assert!(!text.is_empty() && text.len() < 16 << 10, "{text}");
             return;
@@ -49,8 +50,8 @@ fn decode<T: DeserializeOwned + Serialize>(packed: &bytes::Bytes) {
     assert_eq!(to_vec(&again).expect(name), written, "{name}");
 }
 
-/// Parses the input as text from a server: as a public key, and as a user or service record in
-/// JSON.
+/// Parses the input as text from a server: as a public key, as a user in JSON, and as a service
+/// record in JSON.
 fn text(input: &bytes::Bytes) {
     let text = String::from_utf8_lossy(input);
     #[cfg(feature = "encryption")]

@@ -1,7 +1,8 @@
-//! The card by which an agent describes itself.
+//! Completes and checks agent cards. An agent describes itself in its agent card.
 //!
-//! A service may write the member names of the protocol in camel case, as in the JSON of the
-//! protocol, or in snake case, as in its Python library.
+//! The protocol defines the names of the members of a card. A service may write these names in
+//! camel case, as in the JSON of the protocol, or in snake case, as in the Python library of the
+//! protocol.
 
 use hypha_rpc::{RemoteService, Value};
 use serde_json::{Map, Value as Json, json};
@@ -9,8 +10,8 @@ use serde_json::{Map, Value as Json, json};
 /// Memory charged for the members that the server adds to a card, in bytes.
 pub(super) const ROOM: usize = 8 * 1024;
 
-/// Members of a card whose values are objects, or lists of objects, with member names that the
-/// protocol defines.
+/// Members of a card that contain objects, or lists of objects. The protocol defines the member
+/// names of these objects.
 const NESTED: [&str; 6] = [
     "additionalInterfaces",
     "capabilities",
@@ -24,28 +25,28 @@ const TEXTS: [&str; 4] = ["description", "name", "url", "version"];
 /// Members of a skill that must be strings.
 const SKILL_TEXTS: [&str; 3] = ["description", "id", "name"];
 
-/// The card of an agent, with a value for each member that the protocol requires.
+/// The card of an agent. The card contains a value for each member that the protocol requires.
 pub(super) struct Card {
-    /// The card with the member names that the service wrote, in camel or snake case.
+    /// The card. Its member names are in camel or snake case, as the service wrote them.
     shown: Map<String, Json>,
 }
 
-/// Returns the name of the service's member that contains the card for all clients. If there is no
-/// such member, returns the name of the member with the card for clients with a token.
+/// Returns the name of the service's member that contains the agent card. Prefers the card for all
+/// clients to the card for clients with a token.
 pub(super) fn member(service: &RemoteService) -> Option<&'static str> {
     let mut names = ["agent_card", "extended_agent_card"].into_iter();
     names.find(|name| has(service, name))
 }
 
-/// Returns whether a service has this member, as a value or as a method.
+/// Returns whether a service has the member `name`, as a value or as a method.
 pub(super) fn has(service: &RemoteService, name: &str) -> bool {
     let value = || service.get(name).is_some_and(|value| *value != Value::Null);
     service.has_method(name) || value()
 }
 
 impl Card {
-    /// Completes a card. Fills missing members from the service's record, or with the values
-    /// that the Python server uses.
+    /// Completes the card `given`. Missing members get a value from the service's record, or the
+    /// value that the Python server uses.
     pub(super) fn of(given: Option<Map<String, Json>>, service: &RemoteService, url: &str) -> Card {
         let id = service.id();
         let text = |key: &str| service.get(key).and_then(Value::as_str);
@@ -93,7 +94,7 @@ impl Card {
     ///
     /// # Errors
     ///
-    /// Returns an error text with the first member whose type violates the protocol.
+    /// Returns an error text that names the first member with a type that violates the protocol.
     pub(super) fn served(&self) -> Result<Json, String> {
         let mut card = renamed(&self.shown);
         let preferred = card.entry("preferredTransport");
@@ -147,7 +148,7 @@ impl Card {
         named(name).or_else(|| named(&camel(name))) == Some(true)
     }
 
-    /// Returns whether the agent has a card for clients with a token.
+    /// Returns whether the card declares that the agent has another card for clients with a token.
     pub(super) fn has_extended(&self) -> bool {
         let name = "supports_authenticated_extended_card";
         let named = |name: &str| self.shown.get(name).and_then(Json::as_bool);
@@ -155,8 +156,8 @@ impl Card {
     }
 }
 
-/// Returns the object with its member names in camel case, as in the protocol. Omits members that
-/// are null, because the protocol has no nulls.
+/// Returns the object with its member names converted to camel case, as in the protocol. Omits
+/// members that are null, because the protocol does not allow null.
 fn renamed(object: &Map<String, Json>) -> Map<String, Json> {
     let members = object.iter().filter(|(_, value)| !value.is_null());
     let members = members.map(|(name, value)| {

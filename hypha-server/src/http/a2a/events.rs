@@ -1,8 +1,8 @@
-//! Responses that are streams of events: `message/stream`.
+//! Responds to the method `message/stream` with a stream of events.
 //!
-//! If the agent returns a value, the response is one message. If the agent returns a stream, the
-//! response describes a task, and each item is a piece of the task's artifact. The server drops the
-//! task when the stream ends.
+//! If the agent returns a value, the response contains one message. If the agent returns a stream,
+//! the response describes a task, and each item of the stream becomes a piece of the task's
+//! artifact. The server does not store the task after the stream has ended.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -22,16 +22,17 @@ use super::message::{self, Message};
 use super::{Agent, Failure, reply};
 use crate::memory::Charge;
 
-/// Maximum number of events that wait to be sent to the client. Above this number, the agent waits.
+/// Maximum number of events that wait to be sent to the client. If this number is reached, the
+/// server requests no further items from the agent.
 const EVENTS: usize = 1;
 
-/// An event for the client, with its memory charges.
+/// An event for the client, with the charges for its memory.
 struct Event {
     bytes: Bytes,
     charges: Vec<Charge>,
 }
 
-/// The error of an event whose client has disconnected.
+/// Error of an event that cannot be sent, because the client has disconnected.
 struct Gone;
 
 /// Sends the events of one request.
@@ -56,19 +57,19 @@ fn event(message: &Json) -> Bytes {
     format!("data: {message}\r\n\r\n").into()
 }
 
-/// Responds to a message with a stream of events.
+/// Passes a message to the agent, and responds with a stream of events.
 pub(super) fn message(agent: Agent, id: Json, message: Message, held: Vec<Charge>) -> Response {
     respond(agent, |agent, events| {
         let sender = Sender { id, events };
         Box::pin(async move {
-            // Ignored, because the stream ends in both cases: all events are sent, or the client
-            // has disconnected.
+            // Ignore the result. The stream ends in both cases: after all events have been sent,
+            // and after the client has disconnected.
             let _ = answer(&agent, &sender, message, held).await;
         })
     })
 }
 
-/// Responds with a stream of one event.
+/// Responds with a stream that contains only the event `body`.
 pub(super) fn single(agent: Agent, body: &Json, charges: Vec<Charge>) -> Response {
     let bytes = event(body);
     respond(agent, |_, events| {
@@ -104,13 +105,13 @@ async fn answer(
             run_task(agent, sender, context, items).await
         }
         Ok((None, parts)) => sender.send(Ok(message::answer(&parts)), held).await,
-        // A failure of the service becomes a message, as in the Python server.
+        // If the service fails, send a message with the error text, as in the Python server.
         Err(Failure::Service(text)) => sender.send(Ok(message::failure(&text)), held).await,
         Err(failure) => sender.send(Err(failure.into()), held).await,
     }
 }
 
-/// Sends the items of a stream as the artifact of a task.
+/// Sends a task, with the items of a stream as the task's artifact.
 async fn run_task(
     agent: &Agent,
     sender: &Sender,
@@ -161,7 +162,7 @@ async fn run_task(
 
 /// The body of a response. Dropping the body cancels the call to the agent.
 struct Going {
-    /// Produces the events. `None` after the last event.
+    /// Future that produces the events. `None` after the last event.
     producer: Option<BoxFuture<'static, ()>>,
     events: mpsc::Receiver<Event>,
     /// Charges of the event that is being sent.
@@ -182,7 +183,7 @@ impl Going {
                 () = &mut self.stopped => return None,
                 event = self.events.recv() => return Some(self.take(event?)),
                 () = producer => self.producer = None,
-                // A ping keeps clients and proxies from treating the stream as dead.
+                // Send a ping, so that clients and proxies do not treat an idle stream as dead.
                 () = &mut ping => return Some(Bytes::from_static(b": ping\r\n\r\n")),
             }
         }

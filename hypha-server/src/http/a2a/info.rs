@@ -1,4 +1,4 @@
-//! The information page of an agent: `GET /{workspace}/a2a-info/{service}`.
+//! Serves the information page of an agent: `GET /{workspace}/a2a-info/{service}`.
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};

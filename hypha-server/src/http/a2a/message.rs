@@ -1,4 +1,4 @@
-//! Messages of clients and of agents.
+//! Reads the messages of clients, and writes the messages of agents.
 
 use hypha_wire::RawValue;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::http::content::{Block, json_text};
 
 type Object = Map<String, Json>;
 
-/// A part of a message of an agent.
+/// A part of a message that an agent sends.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct Part(Json);
@@ -24,7 +24,7 @@ impl Block for Part {
     }
 
     fn ready(value: &RawValue) -> Option<Self> {
-        // Checked first, so that values that cannot be a part are not converted.
+        // Check the member `kind` first, so that only a value that may be a part is converted.
         value.member("kind")?.as_str()?;
         let part: Json = serde_json::from_slice(&json_text(value).ok()?).ok()?;
         let is_part = part.as_object().is_some_and(|part| part_of(part).is_ok());
@@ -32,21 +32,21 @@ impl Block for Part {
     }
 }
 
-/// A message of a client.
+/// A message that a client sends.
 pub(super) struct Message {
-    /// The message in the form in which services receive it.
+    /// The message in the form that the service receives.
     pub(super) shown: Json,
     pub(super) context: Option<String>,
-    /// The task that the message continues.
+    /// Id of the task that the message continues.
     pub(super) task: Option<String>,
 }
 
 impl Message {
-    /// Reads the message in the parameters of a request.
+    /// Reads the message from the parameters of a request.
     ///
     /// # Errors
     ///
-    /// Returns an error text with the first member whose type violates the protocol.
+    /// Returns an error text that names the first member with a type that violates the protocol.
     pub(super) fn of(params: &Object) -> Result<Message, String> {
         let Some(Json::Object(given)) = params.get("message") else {
             return Err("`message`: expected a map".into());
@@ -83,7 +83,7 @@ impl Message {
     }
 }
 
-/// Returns a part in the form in which services receive it.
+/// Checks a part of a message. Returns the part in the form that the service receives.
 fn part_of(part: &Object) -> Result<Json, &'static str> {
     let kind = match part.get("kind") {
         None => ["text", "file", "data"]
@@ -110,8 +110,8 @@ fn part_of(part: &Object) -> Result<Json, &'static str> {
     }
 }
 
-/// Returns the string in the member `name`, or in the member `other`. Returns `None` if the member
-/// is missing or null.
+/// Returns the string in the member `name`. If this member is missing, uses the member `other`.
+/// Returns `None` if there is neither member, or if the value is null.
 pub(super) fn text<'a>(
     object: &'a Object,
     name: &str,
@@ -131,7 +131,7 @@ fn optional_map(object: &Object, name: &str) -> Result<(), String> {
     }
 }
 
-/// Returns a message of an agent.
+/// Returns a message of the agent that contains `parts`.
 pub(super) fn answer(parts: &[Part]) -> Json {
     json!({
         "kind": "message",
@@ -141,7 +141,7 @@ pub(super) fn answer(parts: &[Part]) -> Json {
     })
 }
 
-/// Returns the message of an agent that failed.
+/// Returns the message that reports that the agent failed.
 pub(super) fn failure(text: &str) -> Json {
     answer(&[Part::text(format!("Error: {text}"))])
 }

@@ -1,9 +1,10 @@
-//! Services as agents: the Agent2Agent protocol (A2A) at `/{workspace}/a2a/{service}`, version
-//! 0.3.0 with JSON-RPC over HTTP.
+//! Serves Hypha services as agents with the Agent2Agent protocol (A2A), version 0.3.0, with
+//! JSON-RPC over HTTP. The URL of an agent is `/{workspace}/a2a/{service}`.
 //!
-//! A service of the type `a2a` has a method `run`, which receives a message and returns the
-//! response. It also has a member or method `agent_card`. Requests are independent, as in the
-//! Python server, because the server stores no tasks.
+//! A service of the type `a2a` has a method `run`. This method receives a message and returns the
+//! response. The service also has a member or method `agent_card`. Each request is independent of
+//! all other requests, because the server stores no tasks. The Python server stores no tasks
+//! either.
 
 mod card;
 mod events;
@@ -28,18 +29,19 @@ use super::request_client::{self, Visitor};
 use super::{Front, Remote, body, content};
 use crate::memory::Charge;
 
-/// Paths of the agent card below the path of the service. Older clients use the second path.
+/// Paths of the agent card, relative to the URL of the agent. Older clients use the second path.
 const CARDS: [&str; 2] = [".well-known/agent-card.json", ".well-known/agent.json"];
-/// Path at which older clients request the card for clients with a token.
+/// Path of the card for clients with a token, relative to the URL of the agent. Older clients use
+/// this path.
 const EXTENDED_CARD: &str = "agent/authenticatedExtendedCard";
-/// Method that receives a message and returns the response.
+/// Name of the service's method that receives a message and returns the response.
 const RUN: &str = "run";
 
 /// The workspace and the service in the URL of a request.
 struct Place {
     workspace: String,
     id: String,
-    /// The query parameter `_mode`, which selects one of several matching services.
+    /// Value of the query parameter `_mode`, which selects a service if several services match.
     mode: Option<String>,
 }
 
@@ -54,20 +56,20 @@ impl Place {
     }
 }
 
-/// A service of the type `a2a`, for one request.
+/// A service of the type `a2a`, fetched for one request.
 struct Agent {
     front: Front,
     service: RemoteService,
     visitor: Visitor,
-    /// URL in the agent's card if the service sets no URL.
+    /// URL in the agent card, unless the service sets another URL.
     url: String,
 }
 
-/// Reason why a request has no result.
+/// Reason why a request has no result. The string is the error text.
 enum Failure {
-    /// The service failed, with this text.
+    /// The service failed.
     Service(String),
-    /// The server failed, with this text.
+    /// The server failed.
     Server(String),
 }
 
@@ -80,7 +82,7 @@ impl Failure {
 }
 
 impl Agent {
-    /// Fetches an agent in the name of the visitor.
+    /// Fetches an agent with the permissions of the user who sent the request.
     async fn find(front: &Front, visitor: Visitor, place: &Place) -> Result<Agent, Refused> {
         let Place { workspace, id, .. } = place;
         let service = gateways::find(front, &visitor, workspace, id, place.mode.clone()).await?;
@@ -97,7 +99,8 @@ impl Agent {
         self.service.get("type").and_then(Value::as_str)
     }
 
-    /// Charges memory to the request. The charge must live as long as the memory.
+    /// Charges memory to the account of the request. Keep the returned charge as long as the memory
+    /// is in use.
     fn charge(&self, bytes: usize) -> Result<Charge, Failure> {
         let charge = self.visitor.account.try_charge(bytes);
         charge.map_err(|error| {
@@ -106,7 +109,7 @@ impl Agent {
         })
     }
 
-    /// Waits for `work`. Fails if the server evicts the account of the request from memory.
+    /// Waits for `work`. Fails if the server is out of memory and evicts this request.
     async fn unless_evicted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         tokio::select! {
             done = work => Ok(done),
@@ -118,8 +121,8 @@ impl Agent {
         }
     }
 
-    /// Calls a method. Returns the result, and a charge for the memory of the result and of the
-    /// content made from it.
+    /// Calls a method of the service. Returns the result and a charge. The charge covers the memory
+    /// of the result and of the content that is made from the result.
     async fn call(&self, method: &str, args: Args) -> Result<(RawValue, Charge), Failure> {
         let call = self.service.call::<RawValue>(method, args);
         let result = self.unless_evicted(call).await?;
@@ -128,8 +131,8 @@ impl Agent {
         Ok((result, charge))
     }
 
-    /// Converts a result, on a blocking thread if it is large. Releases the functions in the
-    /// result, because clients cannot call them.
+    /// Converts a result with `convert`. Converts a large result on a blocking thread. Releases the
+    /// functions in the result, because clients of this protocol cannot call them.
     async fn convert<T: Send + 'static>(
         &self,
         result: RawValue,
@@ -148,7 +151,7 @@ impl Agent {
         work.map_err(stopped)?.map_err(Failure::Service)
     }
 
-    /// Returns the card of the agent, with a charge for its memory.
+    /// Returns the card of the agent, and a charge for the memory of the card.
     async fn card(&self) -> Result<(Card, Charge), Failure> {
         let service = &self.service;
         let Some(name) = card::member(service) else {
@@ -178,12 +181,12 @@ impl Agent {
     }
 }
 
-/// Returns the class and the text of a failed call.
+/// Returns the failure that contains the error class and the error text of a failed call.
 fn failed(error: &Error) -> Failure {
     Failure::Service(request_client::text_of(error))
 }
 
-/// Responds with 404 and the format of the URLs, because the path contains no service id.
+/// Responds with 404 to a URL without a service id. The response explains the format of the URL.
 pub(super) async fn index(Path(workspace): Path<String>) -> Response {
     let body = json!({
         "error": "A2A service ID required",
@@ -194,7 +197,7 @@ pub(super) async fn index(Path(workspace): Path<String>) -> Response {
     (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
 }
 
-/// Describes a service and its card, if the user may use the service.
+/// Responds with a description of the service and its card, if the user may use the service.
 pub(super) async fn info(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -206,7 +209,7 @@ pub(super) async fn info(
     info::describe(&front, remote, &place, &headers).await
 }
 
-/// Serves requests to the URL of an agent itself.
+/// Handles a request to the URL of an agent.
 pub(super) async fn root(
     front: Shared<Front>,
     remote: Extension<Remote>,
@@ -218,7 +221,7 @@ pub(super) async fn root(
     page(front, remote, path, query, request).await
 }
 
-/// Serves requests below the URL of an agent.
+/// Handles a request to a URL below the URL of an agent.
 pub(super) async fn page(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -294,7 +297,7 @@ async fn answer(
     Err(problem(StatusCode::NOT_FOUND, text).into())
 }
 
-/// Returns the response for a service that is not a valid agent.
+/// Returns the error response for a service that is not a valid agent.
 fn broken(why: &str) -> Refused {
     let text = format!("Internal server error: {why}");
     Refused(problem(StatusCode::INTERNAL_SERVER_ERROR, text))

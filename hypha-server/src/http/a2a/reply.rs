@@ -1,4 +1,4 @@
-//! Calls an agent, and writes the replies of JSON-RPC.
+//! Calls an agent, and writes JSON-RPC responses.
 
 use axum::body::Body;
 use axum::http::header;
@@ -18,11 +18,11 @@ use crate::memory::Charge;
 pub(super) const INTERNAL_ERROR: i32 = -32603;
 pub(super) const TASK_NOT_FOUND: i32 = -32001;
 
-/// An error of JSON-RPC.
+/// A JSON-RPC error.
 pub(super) struct RpcError {
     pub(super) code: i32,
     pub(super) message: String,
-    /// The invalid part of the request.
+    /// Description of the part of the request that is invalid.
     pub(super) detail: Option<String>,
 }
 
@@ -40,8 +40,8 @@ impl From<Failure> for RpcError {
     }
 }
 
-/// Returns the response to the request `id`. The response has no id if the id of the request is
-/// invalid.
+/// Returns the response to the request with this id. If the id is `None`, because the request has
+/// no valid id, the response has no id either.
 pub(super) fn reply(id: Option<&Json>, result: Result<Json, RpcError>) -> Json {
     let mut reply = json!({"jsonrpc": "2.0"});
     if let Some(id) = id {
@@ -59,7 +59,8 @@ pub(super) fn reply(id: Option<&Json>, result: Result<Json, RpcError>) -> Json {
     reply
 }
 
-/// Returns an error if the message continues a task, because the server stores no tasks.
+/// Returns an error if the message continues a task, because the server stores no tasks that could
+/// be continued.
 pub(super) fn task_of(message: &Message) -> Option<RpcError> {
     let task = message.task.as_ref()?;
     let text = format!("Task {task} was specified but does not exist");
@@ -70,7 +71,7 @@ pub(super) fn undecodable(error: impl std::fmt::Display) -> Failure {
     Failure::Service(error.to_string())
 }
 
-/// Calls the agent with a message.
+/// Calls the method `run` of the agent with a message. Adds the charge for the result to `held`.
 pub(super) async fn run(
     agent: &Agent,
     message: &Message,
@@ -87,8 +88,8 @@ pub(super) async fn run(
     Ok(result)
 }
 
-/// Returns whether `run` has a second parameter, to which the Python server passes null. Returns
-/// true if `run` has no schema.
+/// Returns whether `run` has a second parameter. The Python server passes null for this parameter.
+/// Returns true if `run` has no schema.
 fn takes_context(agent: &Agent) -> bool {
     let schema = agent.service.schema(RUN);
     let properties = schema.as_ref().and_then(|schema| schema.get("parameters"));
@@ -98,13 +99,13 @@ fn takes_context(agent: &Agent) -> bool {
     }
 }
 
-/// Converts a result to the parts of a response message.
+/// Converts a result of the agent to the parts of a message.
 pub(super) async fn parts(agent: &Agent, result: RawValue) -> Result<Vec<Part>, Failure> {
     let convert = |result: &RawValue| content::blocks(result, false);
     agent.convert(result, convert).await
 }
 
-/// Converts an item of a stream to parts.
+/// Converts an item of a stream to the parts of a message. Adds the charge for the item to `held`.
 pub(super) async fn item_parts(
     agent: &Agent,
     item: Result<RawValue, hypha_rpc::Error>,
@@ -116,7 +117,7 @@ pub(super) async fn item_parts(
     parts(agent, item).await
 }
 
-/// Responds with JSON. The charges are held until the response is sent.
+/// Responds with JSON. Keeps the charges `held` until the response has been sent.
 pub(super) fn respond(body: &Json, agent: Agent, held: Vec<Charge>) -> Response {
     let Visitor { account, visit, .. } = agent.visitor;
     let bytes = body.to_string();

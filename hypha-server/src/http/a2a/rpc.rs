@@ -1,4 +1,4 @@
-//! The methods of the protocol in JSON-RPC.
+//! Handles the methods of the protocol, which clients call with JSON-RPC.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -28,23 +28,23 @@ fn invalid(detail: impl Into<String>) -> RpcError {
     }
 }
 
-/// A method and its parameters.
+/// A method that a client calls, with its parameters.
 enum Call {
     Send(Message),
     Stream(Message),
-    /// A method on a task. It fails, because the server stores no tasks.
+    /// A method that reads or cancels a task. It always fails, because the server stores no tasks.
     Task,
     Resubscribe,
     SetPush,
-    /// A method that reads or deletes the push notifications of a task.
+    /// A method that reads or deletes the configuration of push notifications for a task.
     Push,
     ExtendedCard,
 }
 
-/// The id of an invalid request, if the request has an id, and the error.
+/// The id of an invalid request, and the error. The id is `None` if the request has no valid id.
 type Invalid = (Option<Json>, RpcError);
 
-/// Reads a request. Returns the error with the id of the request, if the request has an id.
+/// Reads a request. If the request is invalid, returns the error and the id of the request.
 fn read(bytes: &[u8]) -> Result<(Json, Call), Box<Invalid>> {
     let body: Json = serde_json::from_slice(bytes)
         .map_err(|why| Box::new((None, error(PARSE_ERROR, why.to_string()))))?;
@@ -71,7 +71,7 @@ fn is_integer(number: &Json) -> bool {
     number.is_i64() || number.is_u64()
 }
 
-/// Checks the members that every request must have. Returns the method.
+/// Checks the members that are common to all requests. Returns the name of the method.
 fn envelope(body: &Json) -> Result<&str, &'static str> {
     let body = body.as_object().ok_or("expected a map")?;
     if body.get("jsonrpc").is_some_and(|version| version != "2.0") {
@@ -135,7 +135,7 @@ fn call(method: &str, params: &Map<String, Json>) -> Result<Call, RpcError> {
 pub(super) async fn post(agent: Agent, body: Body) -> Result<Response, Refused> {
     let state = &agent.front.state;
     let mut received = body::read(state, &agent.visitor.account, body).await?;
-    // Room for the JSON tree of the request, and for the message that is made from this tree.
+    // Memory for the JSON tree of the request, and for the message that is made from this tree.
     let room = 2 * content::room(&received.bytes);
     let grown = body::grow(&mut received.charge, room).await;
     grown.map_err(|error| body::over_budget(state, &error))?;
@@ -195,8 +195,8 @@ async fn extended_card(agent: &Agent, held: &mut Vec<Charge>) -> Result<Json, Rp
     card.served().map_err(|why| error(INTERNAL_ERROR, why))
 }
 
-/// Passes a message to the agent, and returns the response message. A failure of the service also
-/// becomes a response message, as in the Python server.
+/// Passes a message to the agent, and returns the response message. If the service fails, the
+/// response message contains the error text, as in the Python server.
 async fn send(agent: &Agent, message: Message, held: &mut Vec<Charge>) -> Result<Json, RpcError> {
     if let Some(error) = task_of(&message) {
         return Err(error);
