@@ -7,12 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// Items of owners, in the order of their insertion.
+/// Items, each of which belongs to an owner, in the order of their insertion.
 ///
-/// A new item is always accepted. If its owner then exceeds the limit per owner, the owner's oldest
-/// item is evicted. If the total limit is exceeded, the oldest item of the owner with the most
-/// items is evicted. So an owner evicts only its own items, or items of owners that have at least
-/// as many items.
+/// A new item is always accepted. If the owner of the new item then exceeds the limit per owner,
+/// the owner's oldest item is evicted. If the total limit is exceeded, the oldest item of the owner
+/// with the most items is evicted. So an owner evicts only its own items, or items of owners that
+/// have at least as many items.
 pub(crate) struct Shares<T> {
     /// Maximum number of items of one owner.
     per_owner: usize,
@@ -38,7 +38,7 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Inserts an item. Returns its number, and the evicted item, if any.
+    /// Inserts an item. Returns the number of the item, and the evicted item, if any.
     pub(crate) fn insert(&mut self, owner: &str, item: T) -> (u64, Option<T>) {
         let own = self.owners.get(owner);
         let displaced = if own.is_some_and(|own| own.len() >= self.per_owner) {
@@ -92,11 +92,12 @@ impl<T> Shares<T> {
 /// [`Slot::evicted`].
 pub(crate) struct Slots(Mutex<Shares<oneshot::Sender<()>>>);
 
-/// The slot of a waiting call. Dropping it frees the slot.
+/// The slot of a waiting call. Dropping this value frees the slot.
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     number: u64,
-    /// Completes on eviction, because the eviction drops the sender in `slots`.
+    /// Receiver that completes when the slot is evicted, because the eviction drops the sender in
+    /// `slots`.
     displaced: oneshot::Receiver<()>,
     is_evicted: bool,
 }
@@ -135,9 +136,10 @@ impl Slot {
     ///
     /// Dropping the future has no effect: the method can be called again.
     pub(crate) async fn evicted(&mut self) {
-        // Stored, because a oneshot receiver panics if it is polled after its completion.
+        // The eviction is stored, because a oneshot receiver panics if it is polled after its
+        // completion.
         if !self.is_evicted {
-            // Always an error, because the sender is dropped without a value.
+            // The result is always an error, because the sender is dropped without a value.
             let _ = (&mut self.displaced).await;
             self.is_evicted = true;
         }

@@ -1,12 +1,12 @@
 //! Owns the database file with the data that survives a restart: the server's id and secret,
 //! workspaces, revoked tokens and accounts.
 //!
-//! The in-memory registry stores a changed workspace here before it makes the change. Without a
-//! data folder, nothing is stored and every operation succeeds.
+//! The in-memory registry writes a changed workspace to the file before it changes the workspace in
+//! memory. Without a data folder, nothing is stored and every operation succeeds.
 //!
-//! One lock serializes all work on the file. It is held while the disk is written, so changes run
-//! on blocking threads. Only [`Store::setting`] and [`Store::load`] run on the caller's thread,
-//! before the server accepts clients.
+//! One lock serializes all work on the file. A change holds the lock while it writes to the disk,
+//! so changes run on blocking threads. Only [`Store::setting`] and [`Store::load`] run on the
+//! caller's thread. The server calls both before it accepts clients.
 #![allow(
     clippy::result_large_err,
     reason = "the errors of redb are large; they leave this file in a box"
@@ -78,11 +78,12 @@ pub(crate) struct Store {
 
 struct Inner {
     path: PathBuf,
-    /// Opens the file, at the start and after each failure. Tests replace the storage backend.
+    /// Opens the file at the start, and again after each failure. Tests replace the storage
+    /// backend.
     open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
     database: Mutex<State>,
-    /// Whether the last operation succeeded. Read without the lock, because the lock is held while
-    /// a disk hangs.
+    /// Whether the last operation succeeded. This flag is read without the lock, because an
+    /// operation holds the lock while a disk hangs.
     works: AtomicBool,
 }
 
@@ -105,15 +106,15 @@ pub(crate) struct StoredData {
     /// Records of accounts, by e-mail address.
     #[cfg(feature = "accounts")]
     pub(crate) accounts: Vec<(String, String)>,
-    /// Number of workspaces that could not be decoded. They stay in the file.
+    /// Number of workspaces that could not be decoded. These workspaces stay in the file.
     pub(crate) skipped: u64,
 }
 
 impl Store {
-    /// Opens the database in `folder`, which is created if it does not exist. Blocks.
+    /// Opens the database in `folder`. Creates the folder if it does not exist. Blocks.
     ///
-    /// On Unix only the user of the process may read the folder and the file, because the file
-    /// contains the secret that signs tokens.
+    /// On Unix, only the user that runs the process may read the folder and the file, because the
+    /// file contains the secret that signs tokens.
     ///
     /// # Errors
     ///
@@ -314,8 +315,8 @@ impl Store {
             let begun = database.begin_write()?;
             {
                 let mut table = begun.open_table(REVOKED)?;
-                // Expired tokens are refused anyway. If their hashes stayed, the table would only
-                // grow.
+                // The server refuses expired tokens anyway. If the table kept their hashes, it
+                // would only grow.
                 table.retain(|_, end| end > now)?;
                 table.insert(hash.as_slice(), end)?;
             }
@@ -324,13 +325,14 @@ impl Store {
         .await
     }
 
-    /// Returns whether changes can be stored. After a failure, checks this by writing a setting,
-    /// which also reopens the file.
+    /// Returns whether changes can be stored. If the last operation failed, writes a setting as a
+    /// test, which also reopens the file.
     pub(crate) async fn is_writable(&self) -> bool {
         match &self.inner {
             Some(inner) if !inner.works.load(Ordering::Relaxed) => {
-                // The operation in progress will show whether the file is writable. Waiting for the
-                // lock would block one thread per health check while the disk hangs.
+                // Another operation is in progress, which will show whether the file is writable.
+                // If each health check waited for the lock, it would block one thread while the
+                // disk hangs.
                 if inner.database.is_locked() {
                     return false;
                 }
@@ -398,7 +400,8 @@ impl Inner {
             *state = State::Failed;
         }
         drop(state);
-        // `Relaxed`, because no other data depends on the flag: the lock orders the operations.
+        // `Relaxed` suffices, because no other data depends on the flag. The lock orders the
+        // operations.
         let worked = self.works.swap(works, Ordering::Relaxed);
         if works && !worked {
             tracing::info!(path = %self.path.display(), "the database can be written again");

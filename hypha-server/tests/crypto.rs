@@ -1,7 +1,7 @@
-//! The server uses its own cryptographic provider, never the provider of the process, which the
-//! embedding program chooses.
+//! Tests that the server uses its own cryptographic provider. The embedding program may choose
+//! another provider for the process, which the server must not use.
 //!
-//! Each case runs in a separate process, which installs its own cryptography.
+//! Each case runs in a separate process, which installs its own cryptographic provider.
 
 mod support;
 
@@ -39,7 +39,7 @@ fn authority(key: KeyPair) -> Result<Authority> {
     Ok(CertifiedIssuer::self_signed(params, key)?)
 }
 
-/// Runs the test `in_a_process_of_its_own` in a child process, with this case.
+/// Runs the test `in_a_process_of_its_own` in a child process. `case` is the name of the test case.
 fn run(case: &str) -> Result<()> {
     let key = KeyPair::generate()?.serialize_pem();
     let folder = std::env::temp_dir().join(format!("hypha-crypto-{case}-{}", std::process::id()));
@@ -163,7 +163,8 @@ async fn in_a_process_of_its_own() -> Result<()> {
     let builder = Server::builder().bind("127.0.0.1:0").tokens(settings);
     let server = builder.start().await?;
 
-    // A token of the identity provider. The response contains a token of the server itself.
+    // The client connects with a token of the identity provider. The server's response contains a
+    // token of the server itself.
     let token = sign()?;
     let hello = json!({"client_id": "c", "token": token});
     let mut client = Raw::connect(&server, hello).await?;
@@ -181,7 +182,8 @@ async fn in_a_process_of_its_own() -> Result<()> {
     drop(client);
     let again = Raw::connect(&server, hello).await?;
     ensure!(again.workspace() == "ws-user-auth0|ann");
-    // Changes the first character, because some bits of the last character are unused.
+    // The forged signature differs in the first character, because some bits of the last character
+    // are unused.
     let (content, signature) = token.rsplit_once('.').context("no signature")?;
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     let forged = format!("{content}.{first}{}", &signature[1..]);

@@ -1,4 +1,4 @@
-//! Limits on the calls of one client to the manager.
+//! Tests the limits on the calls of one client to the manager.
 
 mod support;
 
@@ -103,7 +103,7 @@ async fn many_clients_of_one_address_cannot_take_all_slots_of_the_manager() -> R
             "{error}"
         );
     }
-    // Another user first gets the free slots, then slots of evicted calls.
+    // The calls of another user first take the free slots, and then evict other calls.
     let hello = json!({"client_id": "honest", "token": root});
     let mut honest = Raw::connect(&server, hello).await?;
     let address = deaf.address();
@@ -134,7 +134,7 @@ async fn a_stranger_causes_no_calls_of_candidates() -> Result<()> {
     let id = format!("{}/svc", a.workspace());
     let mode = json!({"mode": "select:min:get", "select_timeout": 60.0});
     stranger.ask("get_service_info", json!([id, mode])).await?;
-    // A single candidate is not called either.
+    // A service that is the only candidate is not called either.
     a.ask("get_service_info", json!(["a:svc", mode])).await?;
     assert!(a.is_quiet().await && b.is_quiet().await);
     Ok(())

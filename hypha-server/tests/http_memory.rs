@@ -1,6 +1,6 @@
-//! Measures the memory of HTTP requests, at their peak and while they wait.
+//! Measures the peak memory of HTTP requests, and the memory of requests that wait.
 //!
-//! This is a separate test program, because it needs a counting allocator. Its tests run one after
+//! This is a separate test program, because it needs a counting allocator. The tests run one after
 //! the other.
 
 mod support;
@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Held by the running test, because all tests measure the memory of the program.
+/// The running test holds this lock, because each test measures the memory of the whole program.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 const MIB: usize = 1024 * 1024;
@@ -78,7 +78,7 @@ async fn send(request: reqwest::RequestBuilder) -> Result<(StatusCode, usize)> {
     Ok((response.status(), len))
 }
 
-/// A list of nils, as an argument.
+/// Returns a request body whose argument is a list of nils.
 fn json() -> Vec<u8> {
     let mut body = br#"{"value":["#.to_vec();
     while body.len() < LARGE - 10 {
@@ -88,8 +88,9 @@ fn json() -> Vec<u8> {
     body
 }
 
-/// An argument of floats, which are longer in msgpack, with a syntax error at the end. Without the
-/// error, the service in this program would receive the floats and use memory too.
+/// Returns a request body whose argument is a list of floats, which are longer in msgpack than in
+/// JSON. The body ends with a syntax error. Without the error, the service in this program would
+/// receive the floats and use memory too.
 fn floats() -> Vec<u8> {
     let mut body = br#"{"value":["#.to_vec();
     while body.len() < LARGE - 10 {
@@ -166,7 +167,7 @@ async fn bodies_and_results_cost_a_few_times_their_size() -> Result<()> {
             400,
         ),
     ] {
-        // The test itself also holds the body.
+        // The memory before the request includes the body, which the test itself holds.
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
         let mut request = http.post(format!("{url}/{target}")).body(body);
@@ -209,8 +210,8 @@ async fn large_results_are_sent_piece_by_piece_or_refused() -> Result<()> {
             peak / 1024
         );
         ensure!((status, got) == (StatusCode::OK, len), "{status}: {got}");
-        // The service in this program has also encoded the result, in a buffer that doubles as it
-        // grows.
+        // The peak includes the memory of the service, which runs in this program. The service has
+        // encoded the result in a buffer that doubles as it grows.
         ensure!(peak < 8 * count + 16 * MIB, "{peak} bytes");
     }
     let (status, _) = send(http.get(format!("{url}/desk/nils?count={}", 70 * MIB))).await?;
@@ -227,7 +228,7 @@ async fn calls_that_never_end_cost_little_and_end_with_the_visitor() -> Result<(
     let http = support::http();
     ensure!(send(http.get(format!("{url}/desk/swallow"))).await?.0 == StatusCode::OK);
     let before = ALLOCATOR.current_usage();
-    // The requests use no client library, because its memory would count.
+    // The requests use no client library, because the memory of the library would count.
     let address = server.url().trim_start_matches("http://").to_owned();
     let path = url.trim_start_matches(server.url());
     let request = format!("GET {path}/desk/wait HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -242,7 +243,7 @@ async fn calls_that_never_end_cost_little_and_end_with_the_visitor() -> Result<(
     tokio::time::sleep(Duration::from_millis(500)).await;
     let each = (ALLOCATOR.current_usage() - before) / CALLS;
     println!("{each} bytes for each call");
-    // Includes the memory of the service, which runs in this program.
+    // The number includes the memory of the service, which runs in this program.
     ensure!(each < 100 * 1024, "{each} bytes");
     drop(calls);
     until(|| async { Ok(clients().await? == 0) }).await?;
@@ -300,7 +301,8 @@ async fn an_image_costs_as_much_as_is_charged_or_is_refused() -> Result<()> {
     let peak = ALLOCATOR.peak_usage() - before;
     println!("an image: {status}, {len}, {} KiB", peak / 1024);
     ensure!(status == StatusCode::OK && len > 3 * MIB, "{status}: {len}");
-    // The service in this program also holds the pixels, the encoded message and its chunks.
+    // The peak includes the memory of the service, which runs in this program. The service holds
+    // the pixels, the encoded message and its chunks.
     ensure!(peak < 32 * MIB, "{peak} bytes");
     // An array of 16 MiB fits into the memory limit, but the array and its PNG encoding together do
     // not.

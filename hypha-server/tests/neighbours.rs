@@ -1,4 +1,4 @@
-//! A client at a limit of the server does not slow the calls of other clients.
+//! Tests that a client at a limit of the server does not slow down the calls of other clients.
 //!
 //! This program has only one test, so that no other test runs at the same time.
 
@@ -18,8 +18,8 @@ use support::{Raw, server_with};
 use tokio::sync::oneshot;
 
 const CALLS: usize = 200;
-/// Maximum factor by which the offender may slow down calls. The offender and the callers share two
-/// cores.
+/// Maximum factor by which a client at its limit (the offender) may slow down the calls of other
+/// clients. All clients share two cores.
 const FACTOR: u32 = 4;
 /// Time that is added to the bound, because a factor alone is too strict for short times.
 const TOLERANCE: Duration = Duration::from_millis(10);
@@ -83,7 +83,8 @@ impl Offender {
                 .expect("no runtime");
             let again_and_again = async {
                 loop {
-                    // Ignored, because the server is expected to refuse or delay the client.
+                    // The result is ignored, because the server is expected to refuse or delay the
+                    // client.
                     let offence = tokio::time::timeout(Duration::from_secs(2), offend(&server));
                     let _ = offence.await;
                 }
@@ -200,7 +201,7 @@ async fn hoard(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "hoarder").await?;
     raw.register("built-in", json!({})).await?;
     for number in 0..1500 {
-        // Ignored, because most registrations are refused.
+        // Errors are ignored, because the server refuses most registrations.
         let _ = raw.register(&format!("svc-{number}"), json!({})).await;
     }
     Ok(())

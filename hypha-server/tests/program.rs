@@ -1,4 +1,4 @@
-//! The program `hypha-server`, run as a process.
+//! Tests the program `hypha-server`. The tests run the program as a process.
 
 mod support;
 
@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 /// Environment variables that the program reads in addition to the variables of its options.
 const OTHER_VARIABLES: [&str; 3] = ["JWT_SECRET", "HYPHA_LOGLEVEL", "RUST_LOG"];
 
-/// Returns a command for the program, without the option variables of the test process.
+/// Returns a command for the program. The program does not inherit the environment variables of its
+/// options from the test process.
 fn program(variables: &BTreeSet<String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypha-server"));
     for variable in variables {
@@ -156,7 +157,7 @@ fn options_override_the_environment() -> Result<()> {
     Ok(())
 }
 
-/// A server and its data folder, which are stopped and deleted on drop.
+/// A server and its data folder. Dropping this value stops the server and deletes the folder.
 #[cfg(unix)]
 struct Running {
     process: std::process::Child,

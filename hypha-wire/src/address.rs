@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use rand::RngExt;
 
-/// Error for a string that is not a valid service id or URL. Its message contains the string,
+/// Error for a string that is not a valid service id or URL. The error message contains the string,
 /// without credentials, and the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -24,7 +24,8 @@ pub struct AddressError(String);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceId {
-    /// Workspace of the client. `None` means the workspace of the client that uses the id.
+    /// Workspace of the client that provides the service. `None` means the workspace of the program
+    /// that uses the id.
     pub workspace: Option<String>,
     /// Id of the client that provides the service. In a lookup, `None` and `*` mean any client.
     pub client: Option<String>,
@@ -114,8 +115,8 @@ pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
 
 /// Returns whether `id` is a valid client id: not empty, and without `/`, `:` and `@`.
 ///
-/// These characters separate the parts of addresses and service ids, so an id with such a character
-/// would be parsed as a different address.
+/// The three characters separate the parts of addresses and service ids. An id that contains such a
+/// character would be parsed as a different address.
 #[must_use]
 pub fn valid_client_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '@'])
@@ -145,7 +146,7 @@ pub fn random_id() -> String {
 /// Returns the URL of the WebSocket endpoint of the server at `server_url`.
 ///
 /// `http://host/base/` becomes `ws://host/base/ws`. `ws://` and `wss://` URLs are returned
-/// unchanged, because they are already the URL of the endpoint.
+/// unchanged, because such a URL is already the URL of the endpoint.
 ///
 /// # Errors
 ///
@@ -182,7 +183,7 @@ pub fn http_url(server_url: &str) -> Result<String, AddressError> {
 /// Returns `url` without user, password, query and fragment, for messages and logs.
 ///
 /// The URL may be invalid or relative. If it is unclear where the password ends, everything after
-/// the scheme is replaced by `...`.
+/// the scheme is replaced with `...`.
 ///
 /// ```
 /// # use hypha_wire::redacted_url;
@@ -204,7 +205,8 @@ pub fn redacted_url(url: &str) -> String {
     let host = match authority.rfind('@') {
         Some(at) => at + 1,
         None => {
-            // An unescaped `/`, `?` or `#` in a password ends the authority inside the password.
+            // If a password contains an unescaped `/`, `?` or `#`, the authority ends inside the
+            // password.
             let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
             let is_port = port.is_empty() || port.ends_with(']') || port.parse::<u16>().is_ok();
             if !is_port && rest.contains('@') {

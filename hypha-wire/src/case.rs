@@ -89,8 +89,8 @@ pub fn to_snake_case(name: &str) -> String {
 
 /// Returns `value` with the keys of its maps converted, at every nesting level.
 ///
-/// Maps in lists and typed values (`_rtype`) keep their keys. A function also gets its new key as
-/// its name.
+/// Maps in lists and typed values (`_rtype`) keep their keys. If a value is a function, its new key
+/// also becomes its name.
 pub fn convert_keys(value: Value, case: Case) -> Value {
     match value {
         Value::Map(map) => Value::Map(convert_map_keys(map, case)),
@@ -101,8 +101,7 @@ pub fn convert_keys(value: Value, case: Case) -> Value {
 /// Returns `map` with its keys converted, like [`convert_keys`].
 #[must_use]
 pub fn convert_map_keys(map: Map, case: Case) -> Map {
-    // The keys of typed values belong to the protocol, so peers would not find them after a
-    // conversion.
+    // The keys of typed values belong to the protocol, so peers would not find a converted key.
     if map
         .get(keys::RTYPE)
         .is_some_and(|tag| tag.as_str().is_some())
@@ -127,7 +126,7 @@ pub fn convert_map_keys(map: Map, case: Case) -> Map {
     converted
 }
 
-/// Returns `value`, renamed if it is a function.
+/// Renames `value` if it is a function. Returns any other value unchanged.
 fn renamed(value: Value, name: &str) -> Value {
     match value {
         Value::Handle(handle) => Value::Handle(handle.edited(|raw| rename(raw, name))),

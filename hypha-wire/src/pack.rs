@@ -1,8 +1,8 @@
-//! Writer of msgpack headers and scalars.
+//! Writes msgpack headers and scalars.
 //!
-//! Everything is written in its smallest form, so that messages have the same bytes as in the
-//! Python client and can be compared with recorded messages. The encoders of values and of messages
-//! use this module. A [`Sink`] either stores or only counts the bytes.
+//! Each value is written in its smallest form. So messages have the same bytes as in the Python
+//! client, and tests can compare them with recorded messages. The encoders of values and of
+//! messages use this module. A [`Sink`] either stores or only counts the bytes.
 
 use rmp::Marker;
 
@@ -18,8 +18,8 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes that would be written. An encoder measures a header with it, so that the header
-/// can end exactly where the following bytes start.
+/// Counts the bytes that would be written. An encoder measures a header with this sink, so that the
+/// header can end exactly where the following bytes start.
 pub(super) struct Count(pub(super) usize);
 
 impl Sink for Count {
@@ -98,7 +98,7 @@ pub(super) fn put_int(out: &mut impl Sink, value: i64) {
     }
 }
 
-/// Writes a string. Its length must fit into 32 bits, which the encoder checks.
+/// Writes a string. The encoder checks that the length of the string fits into 32 bits.
 pub(super) fn put_str(out: &mut impl Sink, text: &str) {
     let len = text.len();
     if len < 32 {
@@ -113,7 +113,7 @@ pub(super) fn put_str(out: &mut impl Sink, text: &str) {
     out.put(text.as_bytes());
 }
 
-/// Writes binary data. Its length must fit into 32 bits, which the encoder checks.
+/// Writes binary data. The encoder checks that the length of the data fits into 32 bits.
 pub(super) fn put_bin(out: &mut impl Sink, bytes: &[u8]) {
     put_bin_head(out, bytes.len() as u32);
     out.put(bytes);

@@ -100,8 +100,8 @@ pub(crate) async fn serve<R, W>(
     }
     let stopped = state.shutdown.stopped();
     let introduced = async {
-        // Held until the client is admitted, so that one address cannot occupy the handshake
-        // permits of all clients.
+        // This task holds the place of its IP address until the client is admitted. The number of
+        // places per address is limited, so one address cannot occupy all handshake permits.
         let place = sessions.handshakes.wait(address, ADMISSION_WAIT);
         let Some(_place) = place.await else {
             state.counters.refused_handshakes.add();
@@ -117,8 +117,8 @@ pub(crate) async fn serve<R, W>(
     let admitted = tokio::select! {
         admitted = introduced => admitted,
         () = account.gives_way() => Err(CloseOrder::over_budget(EVICTED)),
-        // No close frame is sent, because clients would treat a close frame as a permanent refusal
-        // and not reconnect.
+        // The server sends no close frame here, because clients would treat a close frame as a
+        // permanent refusal and not reconnect.
         () = stopped => return,
     };
     match admitted {
@@ -134,8 +134,8 @@ pub(crate) async fn serve<R, W>(
                 "handshake refused"
             );
             state.counters.handshakes_refused.add();
-            // With these codes, the input must not be parsed any more: the frame boundaries are
-            // lost, or there is no memory for another frame.
+            // With these close codes, the server must not parse any more input: the frame
+            // boundaries are lost, or there is no memory for another frame.
             let end = match order.code {
                 code::TOO_LARGE | code::PROTOCOL | code::TRY_AGAIN => Ending::Unreadable(order),
                 _ => Ending::ClosedByServer(order),
@@ -147,7 +147,7 @@ pub(crate) async fn serve<R, W>(
 
 /// Reads the first frame and admits the client. Returns `None` if the client has disconnected.
 ///
-/// The timeout covers only the first frame. The admission has its own timeouts.
+/// The handshake timeout covers only the first frame. The admission has its own timeouts.
 async fn shake_hands<R, W>(
     sessions: &Sessions,
     reader: &mut Reader<R>,
@@ -165,7 +165,8 @@ where
                     break Hello::parse(&text).map(Some).map_err(CloseOrder::from);
                 }
                 Ok(Some(Incoming::Binary(_))) => break Err(Hello::undecodable().into()),
-                // Sent immediately, because the task that writes pongs starts after the handshake.
+                // The pong is sent here, because the writer of pongs starts only after the
+                // handshake.
                 Ok(Some(Incoming::Ping(content))) => {
                     if writer.pong(&content).await.is_err() || writer.flush().await.is_err() {
                         break Ok(None);
@@ -216,7 +217,7 @@ async fn exchange<R, W>(
     state.counters.connections_open.add();
     tracing::info!(peer = peer.address, user = peer.user.id, "connected");
 
-    // Created here, because the writer borrows the queue below.
+    // This future is created before the `select!`, because the writer borrows `queue` there.
     let ordered = queue.closed();
     let (pings, to_answer) = watch::channel(Bytes::new());
     let end = tokio::select! {
@@ -229,9 +230,9 @@ async fn exchange<R, W>(
         }
     };
 
-    // The client is removed before it receives the close frame, because it could otherwise
-    // reconnect while its address is still taken. Subscribers could also receive the event about
-    // the new connection before the event about the end of the old connection.
+    // The client is removed before it receives the close frame. Otherwise the client could
+    // reconnect while the old connection still occupies its address. Subscribers could also receive
+    // the event about the new connection before the event about the end of the old connection.
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {
@@ -254,8 +255,8 @@ async fn exchange<R, W>(
             );
         }
     }
-    // Dropped now, because the closing handshake may take seconds, and other connections may need
-    // the memory.
+    // The queue is dropped before the closing handshake. The closing handshake may take seconds,
+    // and other connections may need the memory.
     drop(queue);
     close(reader, writer, end).await;
 }
@@ -280,7 +281,8 @@ where
         }
     };
     let mut read = 0_u32;
-    // Read from the system clock, because a turn would never end with the paused clock of tests.
+    // The system clock measures the turn, because a turn would never end with the paused clock of
+    // tests.
     let mut turn = std::time::Instant::now();
     let mut heard = Instant::now();
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));
@@ -291,8 +293,8 @@ where
             biased;
             incoming = reader.next() => incoming,
             () = &mut idle => {
-                // The timer is checked here instead of being reset with each frame, because
-                // resetting a timer costs more.
+                // A frame only records its time. Resetting the timer with each frame would cost
+                // more.
                 let due = heard + limits.idle_timeout;
                 if due <= Instant::now() {
                     state.counters.closed_idle.add();
@@ -304,7 +306,8 @@ where
                 continue;
             }
         };
-        // Only frames wait for the rate limit: the end of a connection costs other clients nothing.
+        // The end of a connection does not wait for the rate limit, because it costs other clients
+        // nothing.
         if !matches!(incoming, Ok(Some(Incoming::Close(_)) | None) | Err(_)) {
             keep_pace(state, peer).await;
         }
@@ -324,8 +327,8 @@ where
             }
             Ok(Some(Incoming::Ping(content))) => {
                 charge(content.len());
-                // Copied, because a slice would keep the whole read buffer alive. An error means
-                // that the writer has ended, and this future is then dropped.
+                // The content is copied, because a slice would keep the whole read buffer alive.
+                // The send fails only if the writer has ended, and this future is then dropped.
                 let _ = pings.send(Bytes::copy_from_slice(&content));
             }
             Ok(Some(Incoming::Pong)) => charge(0),
@@ -344,7 +347,7 @@ where
             Ok(None) | Err(ReadError::Io) => return Ending::Lost,
         }
         // Frames in the read buffer need no I/O, so tokio's own budget would not make this task
-        // yield. One connection with a flood of small frames would then block its thread.
+        // yield. A connection with a flood of small frames would then block the thread.
         read = read.wrapping_add(1);
         if read.is_multiple_of(FRAMES_PER_CHECK) && turn.elapsed() >= TURN {
             tokio::task::yield_now().await;
@@ -353,7 +356,7 @@ where
     }
 }
 
-/// Writes the greeting, then the queue and the pongs, with one flush per batch.
+/// Writes the greeting, and then the messages of the queue and the pongs. Flushes once per batch.
 ///
 /// Returns when the socket fails or stalls, or when the client's outbox is dropped.
 async fn write<W>(
@@ -368,7 +371,8 @@ where
     let (mut batch, mut written) = (Vec::new(), Vec::new());
     let writing = async {
         writer.text(&greeting).await?;
-        // Dropped, because this future would otherwise hold the greeting for the whole connection.
+        // The greeting is dropped, because this future would otherwise hold it for the whole
+        // connection.
         drop(greeting);
         writer.flush().await?;
         loop {
@@ -390,8 +394,8 @@ where
                 written.push(held);
             }
             writer.flush().await?;
-            // Room is freed after the flush, not when a frame leaves the queue, because senders
-            // would otherwise be admitted faster than the peer reads.
+            // The queue gets the room back after the flush, and not when a frame leaves the queue.
+            // Otherwise senders would be admitted faster than the peer reads.
             queue.free(&mut written);
         }
     };
@@ -409,7 +413,7 @@ where
     W: AsyncWrite + Unpin,
 {
     if !matches!(end, Ending::ClosedByServer(_)) {
-        // No more frames will be parsed, so incomplete frames need no memory.
+        // The server will parse no more frames, so incomplete frames need no memory.
         reader.forget();
     }
     let reason = match &end {
@@ -435,9 +439,9 @@ where
     if !matches!(timeout(CLOSE_TIMEOUT, said).await, Ok(Ok(()))) {
         return;
     }
-    // The operating system resets a socket that is closed with unread bytes, and the peer would not
-    // receive the close frame. If the peer does not respond in time, the close frame may still be
-    // lost.
+    // If the server closed the socket with unread bytes, the operating system would reset the
+    // connection, and the peer would not receive the close frame. So the server first reads the
+    // remaining input. If the peer does not respond in time, the close frame may still be lost.
     let _ = timeout(CLOSE_TIMEOUT, async {
         match end {
             Ending::Unreadable(_) => reader.discard(DRAIN_BYTES).await,

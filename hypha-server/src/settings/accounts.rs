@@ -1,4 +1,4 @@
-//! Accounts of the server itself.
+//! Settings of the server's own accounts.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::{ConfigError, Settings, at_least, in_seconds, invalid, redacted};
 /// Memory for one password hash, in KiB. OWASP recommends this size for Argon2id.
 pub(crate) const HASH_KIB: u32 = 19 * 1024;
 
-/// Verification that makes a new account usable.
+/// Verification that a new account needs before it can be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Verification {
-    /// The user enters a code. Without `email_api_key` the server sends no e-mails: it logs the
-    /// code and returns it to the client that signs up.
+    /// The user enters a code, which the server sends by e-mail. Without `email_api_key`, the
+    /// server logs the code instead, and returns the code to the client that signs up.
     #[default]
     Code,
     /// An administrator verifies the account.
@@ -27,7 +27,8 @@ pub enum Verification {
     Closed,
 }
 
-/// Accounts of the server itself: users sign up and sign in on its login page.
+/// Settings of the server's own accounts. Users sign up and sign in on the login page of the
+/// server.
 #[derive(Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
@@ -42,7 +43,7 @@ pub struct AccountSettings {
         )
     )]
     pub enabled: bool,
-    /// Verification that makes a new account usable. Default: code.
+    /// Verification that a new account needs before it can be used. Default: code.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -103,7 +104,7 @@ impl std::fmt::Debug for AccountSettings {
 }
 
 impl AccountSettings {
-    /// Replaces empty strings by the defaults.
+    /// Replaces empty strings with the defaults.
     pub(super) fn ignore_empty(&mut self) {
         let default = AccountSettings::default();
         self.email_api_key.take_if(|key| key.is_empty());

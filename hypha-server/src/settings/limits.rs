@@ -30,8 +30,9 @@ const TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Limits that prevent one client from harming other clients.
 ///
-/// If the Python server has the same limit, its environment variable sets the limit here too. In
-/// variables and on the command line, times are in seconds and sizes in bytes, without a unit.
+/// If the Python server has the same limit, both servers read the same environment variable. In
+/// environment variables and command-line options, times are in seconds and sizes in bytes, without
+/// a unit.
 ///
 /// # Examples
 ///
@@ -54,40 +55,40 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_IDLE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub idle_timeout: Duration,
-    /// Average number of messages per second of a connection; 0 for no limit. Default: 0.
+    /// Maximum average number of messages per second of a connection; 0 for no limit. Default: 0.
     ///
-    /// The server reads more slowly from a connection above the rate, and never closes it. Control
-    /// messages count too. A response counts for the peer that has sent the request. The chunks of
-    /// a large message and their acknowledgements do not count.
+    /// Above the rate, the server reads more slowly from the connection, but does not close it.
+    /// Control messages count too. A response counts for the peer that has sent the request. The
+    /// chunks of a large message and their acknowledgements do not count.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_RATE_LIMIT"))]
     pub messages_per_second: f64,
     /// Maximum number of messages that a connection may send in a burst, if the rate is limited.
     /// Default: 2000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_BURST_LIMIT"))]
     pub message_burst: f64,
-    /// Average number of bytes per second of a connection; 0 for no limit. Default: 0.
+    /// Maximum average number of bytes per second of a connection; 0 for no limit. Default: 0.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_BYTE_RATE_LIMIT"))]
     pub bytes_per_second: f64,
     /// Maximum number of bytes that a connection may send in a burst, if the rate is limited.
     /// Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_BYTE_BURST_LIMIT"))]
     pub byte_burst: f64,
-    /// Average number of HTTP requests per second of an IP address without credentials; 0 for no
-    /// limit. Users may make ten times as many requests. Default: 0.
+    /// Maximum average number of HTTP requests per second from an IP address, for clients without
+    /// credentials; 0 for no limit. Users may make ten times as many requests. Default: 0.
     ///
     /// A request above the rate waits. A request that would have to wait for more than 5 s is
     /// refused immediately with status 429.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_RATE_LIMIT"))]
     pub http_per_second: f64,
-    /// Maximum number of HTTP requests that an IP address without credentials may make in a burst,
-    /// if the rate is limited. Users may make ten times as many requests. Default: 500.
+    /// Maximum number of HTTP requests that clients without credentials may make in a burst from an
+    /// IP address, if the rate is limited. Users may make ten times as many requests. Default: 500.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_BURST_LIMIT"))]
     pub http_burst: f64,
     /// Maximum number of handshakes in progress; further handshakes wait. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONCURRENT_CONNECTIONS"))]
     pub concurrent_handshakes: usize,
-    /// Maximum number of WebSockets per IP address that are not authenticated yet. Further
-    /// WebSockets wait up to 30 s, and are then refused. Default: 256.
+    /// Maximum number of unauthenticated WebSockets per IP address. Further WebSockets wait up to
+    /// 30 s, and are then refused. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKES_PER_ADDRESS"))]
     pub handshakes_per_address: usize,
     /// Maximum number of connections of one user. Each client without credentials counts as a
@@ -128,25 +129,25 @@ pub struct Limits {
     /// the user with the most memory.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_BYTES"))]
     pub memory_bytes: usize,
-    /// Maximum memory held per user, or per IP address without credentials, in bytes; at least the
-    /// maximum for one connection. Default: 128 MiB.
+    /// Maximum memory held per user, or per IP address for clients without credentials, in bytes;
+    /// at least the maximum for one connection. Default: 128 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_USER_MEMORY_BYTES"))]
     pub user_memory_bytes: usize,
     /// Maximum memory held for one connection or request, in bytes; at least twice the maximum size
     /// of a message. Default: 64 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONNECTION_MEMORY_BYTES"))]
     pub connection_memory_bytes: usize,
-    /// Maximum time that a peer waits for memory, after which its message or request is refused.
-    /// Default: 10 s.
+    /// Maximum time for which a message or request waits for memory. After this time, the server
+    /// refuses the message or request. Default: 10 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub memory_timeout: Duration,
-    /// Maximum number of concurrent HTTP requests per user, or per IP address without credentials;
-    /// further requests wait. Default: 256.
+    /// Maximum number of concurrent HTTP requests per user, or per IP address for clients without
+    /// credentials; further requests wait. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_CONCURRENT_REQUESTS"))]
     pub http_concurrent_requests: usize,
-    /// Maximum time that an HTTP request waits for its turn, after which it is refused. Default: 10
-    /// s.
+    /// Maximum time for which an HTTP request waits for its turn. After this time, the server
+    /// refuses the request. Default: 10 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_QUEUE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub http_queue_timeout: Duration,
@@ -162,8 +163,8 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
-    /// Maximum number of sessions of MCP over server-sent events, per user, or per IP address
-    /// without credentials. A new session evicts the oldest session. Default: 64.
+    /// Maximum number of sessions of MCP over server-sent events, per user, or per IP address for
+    /// clients without credentials. A new session evicts the oldest session. Default: 64.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS_PER_USER"))]
     pub mcp_sessions_per_user: usize,
     /// Maximum number of sessions of MCP over server-sent events, over all users. A new session
@@ -182,13 +183,13 @@ pub struct Limits {
     /// Default: 2 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_QUEUE_BYTES"))]
     pub queue_bytes: usize,
-    /// Maximum time for which a receiver may accept no data while a sender waits for room in its
-    /// queue. After this time, the server disconnects the receiver. Default: 15 s.
+    /// Maximum time for which a receiver may accept no data while a sender waits for room in the
+    /// queue of the receiver. After this time, the server disconnects the receiver. Default: 15 s.
     ///
-    /// Meanwhile the server reads nothing from the sender, not even pings, and clients disconnect
-    /// from a server that does not respond to a ping within 20 s. So with a longer timeout, the
-    /// sender loses its connection. While a receiver makes progress, the sender waits without a
-    /// limit.
+    /// While the sender waits, the server reads nothing from the sender, not even pings. Clients
+    /// disconnect from a server that does not respond to a ping within 20 s. So with a longer
+    /// timeout, the sender loses its connection. While the receiver makes progress, the sender
+    /// waits without a limit.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DELIVER_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
@@ -208,8 +209,8 @@ pub struct Limits {
     /// Grace period for which a client over HTTP keeps its address after its stream has ended.
     /// After this period, the client counts as disconnected. Default: 5 s.
     ///
-    /// Python clients open the stream again after 2 s. With a shorter period, they would count as
-    /// disconnected whenever a stream ends.
+    /// Python clients open the stream again after 2 s. With a period of less than 2 s, these
+    /// clients would count as disconnected whenever a stream ends.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stream_grace: Duration,
@@ -236,9 +237,9 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
-    /// Interval of the search for services whose client is connected to no server. With 0 or less,
-    /// the server searches only after its start. Used only by servers that share a Redis. Default:
-    /// 300 s.
+    /// Interval of the search for services of clients that are connected to no server. With 0 or
+    /// less, the server searches only after its start. Used only by servers that share a Redis.
+    /// Default: 300 s.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -250,36 +251,37 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
-    /// Timeout of the pings in the search for services whose client is connected to no server. The
-    /// server removes the services of a client that does not respond. Default: 3 s.
+    /// Timeout of the pings in the search for services of clients that are connected to no server.
+    /// The server removes the services of a client that does not respond. Default: 3 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ORPHAN_REAP_PING_TIMEOUT", value_parser = seconds)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_timeout: Duration,
-    /// Time for which a workspace that is not persistent stays without clients before it is
-    /// removed. The workspace is kept if a client connects in this time. Default: 0.
+    /// Grace period for which a workspace that is not persistent stays without clients. After this
+    /// period, the server removes the workspace, unless a client has connected. Default: 0.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_WORKSPACE_UNLOAD_GRACE_PERIOD", value_parser = seconds)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub unload_grace: Duration,
-    /// Time for a user to log in, after which the key of the login expires. Default: 180 s.
+    /// Time that a user has for a login. After this time, the key of the login expires. Default:
+    /// 180 s.
     #[cfg_attr(feature = "cli", arg(long, env = "MAXIMUM_LOGIN_TIME", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub login_time: Duration,
-    /// Maximum number of logins in progress, per user, or per IP address without credentials. A new
-    /// login evicts the oldest login. Default: 256.
+    /// Maximum number of logins in progress, per user, or per IP address for clients without
+    /// credentials. A new login evicts the oldest login. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS_PER_CLIENT"))]
     pub logins_per_client: usize,
     /// Maximum number of logins in progress, over all users. A new login evicts the oldest login of
     /// the user or address with the most logins. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS"))]
     pub logins: usize,
-    /// Maximum number of calls that wait for a login, per user, or per IP address without
-    /// credentials. A new call evicts the oldest call. Default: 256.
+    /// Maximum number of calls that wait for a login, per user, or per IP address for clients
+    /// without credentials. A new call evicts the oldest call. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS_PER_CLIENT"))]
     pub login_checks_per_client: usize,
     /// Maximum number of calls that wait for a login, over all users; 2048 at most. A new call
@@ -296,8 +298,8 @@ pub struct Limits {
     /// bytes more than its JSON. Default: 8 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_TASKS_BYTES"))]
     pub workspace_tasks_bytes: usize,
-    /// Maximum number of calls that wait for a task, per user, or per IP address without
-    /// credentials. A new call evicts the oldest call. Default: 128.
+    /// Maximum number of calls that wait for a task, per user, or per IP address for clients
+    /// without credentials. A new call evicts the oldest call. Default: 128.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_TASK_WAITS_PER_CLIENT"))]
     pub task_waits_per_client: usize,
     /// Maximum number of calls that wait for a task, over all users; 1024 at most. A new call
@@ -308,12 +310,12 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ACCOUNTS"))]
     pub accounts: usize,
     /// Maximum number of new accounts that are not verified yet. Above this number, a new account
-    /// that waits for its code evicts the oldest such account, and no further account can wait for
-    /// an administrator. Default: 10,000.
+    /// that needs a code evicts the oldest account that waits for its code. A new account that
+    /// needs an administrator is refused. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING"))]
     pub pending_accounts: usize,
-    /// Maximum number of new accounts that wait for their codes, per user, or per IP address
-    /// without credentials. A new account evicts the oldest account. Default: 64.
+    /// Maximum number of new accounts that wait for their codes, per user, or per IP address for
+    /// clients without credentials. A new account evicts the oldest account. Default: 64.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_VERIFICATION_MAX_PENDING_PER_CLIENT")
@@ -334,20 +336,20 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub verification_interval: Duration,
     /// Maximum number of attempts per minute to sign up, sign in or change an account, per user, or
-    /// per IP address without credentials; 0 for no limit. All attempts may come in one burst.
-    /// Default: 30.
+    /// per IP address for clients without credentials; 0 for no limit. All attempts may come in one
+    /// burst. Default: 30.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_ACCOUNT_ATTEMPTS_PER_CLIENT"))]
     pub account_attempts_per_client: f64,
-    /// Maximum number of wrong passwords per minute for one account; 0 for no limit. All of them
-    /// may come in one burst. Default: 10.
+    /// Maximum number of wrong passwords per minute for one account; 0 for no limit. All wrong
+    /// passwords may come in one burst. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_FAILED_SIGN_INS_PER_ACCOUNT"))]
     pub failed_sign_ins_per_account: f64,
     /// Maximum number of passwords that are hashed at the same time; each takes 19 MiB of memory.
     /// Default: 2.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONCURRENT_HASHES"))]
     pub concurrent_hashes: usize,
-    /// Maximum number of passwords that wait to be hashed, per user, or per IP address without
-    /// credentials. A new password evicts the oldest password. Default: 16.
+    /// Maximum number of passwords that wait to be hashed, per user, or per IP address for clients
+    /// without credentials. A new password evicts the oldest password. Default: 16.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING_PER_CLIENT"))]
     pub hashes_waiting_per_client: usize,
     /// Maximum number of passwords that wait to be hashed, over all users. A new password evicts
@@ -355,7 +357,7 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HASHES_WAITING"))]
     pub hashes_waiting: usize,
     /// Maximum number of calls to the manager that wait for other clients, per user, or per IP
-    /// address without credentials. Further calls are refused. Default: 2048.
+    /// address for clients without credentials. Further calls are refused. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
     pub waiting_calls_per_client: usize,
     /// Maximum number of calls to the manager that wait for other clients, over all users; 8192 at
@@ -457,8 +459,8 @@ impl Limits {
             ("byte", self.bytes_per_second, self.byte_burst),
             ("HTTP", self.http_per_second, self.http_burst),
         ] {
-            // Negated as a whole, because both comparisons are false for NaN, which must be
-            // refused.
+            // The condition is negated as a whole, because both comparisons are false for NaN,
+            // which must be refused.
             if !(rate >= 0.0 && burst >= 1.0) {
                 return invalid(format!(
                     "the {name} rate limit must not be negative, and its burst at least 1"

@@ -25,10 +25,11 @@ pub use self::accounts::{AccountSettings, Verification};
 pub use self::limits::Limits;
 pub use self::tokens::TokenSettings;
 
-/// Minimum length of a signing secret without a warning, in bytes. Shorter secrets are accepted,
-/// because the Python server accepts them.
+/// Minimum length of a signing secret, in bytes. The server accepts shorter secrets with a warning,
+/// because the Python server accepts them too.
 const JWT_SECRET_MIN: usize = 16;
-/// File that must be in the folder of the JavaScript client: its build as an ES module.
+/// File that must exist in the folder of the JavaScript client: the build of the client as an ES
+/// module.
 const JS_CLIENT_FILE: &str = "hypha-rpc-websocket.mjs";
 /// Minimum length of a root token, in bytes.
 const ROOT_TOKEN_MIN: usize = 32;
@@ -120,7 +121,7 @@ pub struct Settings {
     #[serde(serialize_with = "redacted")]
     pub root_token: Option<String>,
     /// Lifetime of a reconnection token: the maximum time after which a disconnected client can
-    /// return without another token. Default: two days (172800 s).
+    /// reconnect without another token. Default: two days (172800 s).
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "RECONNECTION_TOKEN_LIFE_TIME", value_parser = seconds)
@@ -171,8 +172,8 @@ pub struct Settings {
         )
     )]
     pub disable_agent_skills: bool,
-    /// Serve the console, the pages for people at /. Default: no for an embedded server, yes for
-    /// the program.
+    /// Serve the console: the web pages for people at /. Default: no for an embedded server, yes
+    /// for the program.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -182,10 +183,10 @@ pub struct Settings {
         )
     )]
     pub console: Option<bool>,
-    /// Names in the claims of tokens, and the identity provider.
+    /// Settings of tokens: their claims, and the identity provider.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
     pub tokens: TokenSettings,
-    /// Accounts of the server itself.
+    /// Settings of the server's own accounts.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Accounts"))]
     pub accounts: AccountSettings,
     /// Limits that prevent one client from harming other clients.
@@ -255,7 +256,7 @@ fn at_least(name: &str, time: Duration, least: Duration) -> Result<(), ConfigErr
 }
 
 impl Settings {
-    /// Replaces empty strings by their defaults. The program calls this method, because a user can
+    /// Replaces empty strings with the defaults. The program calls this method, because a user can
     /// write an option without a value, as in `--redis-uri=`.
     pub fn ignore_empty(&mut self) {
         for text in [
@@ -275,8 +276,7 @@ impl Settings {
         self.accounts.ignore_empty();
     }
 
-    /// Checks the settings without starting anything. For settings that are folders, reads the file
-    /// system.
+    /// Checks the settings. Starts nothing, but reads the file system to check folders.
     ///
     /// # Errors
     ///
@@ -313,8 +313,8 @@ impl Settings {
                 folder.display()
             ));
         }
-        // Tokens count whole seconds, so a token with a shorter lifetime would be issued as
-        // expired.
+        // The expiry of a token is a number of whole seconds, so a token with a shorter lifetime
+        // would already be expired when it is issued.
         at_least(
             "reconnection_token_life",
             self.reconnection_token_life,
@@ -346,7 +346,7 @@ impl Settings {
         warnings
     }
 
-    /// Checks the secret for signing and the root token.
+    /// Checks the signing secret and the root token.
     fn check_secrets(&self) -> Result<(), ConfigError> {
         if self.jwt_secret.as_deref() == Some("") {
             return invalid("the secret for tokens must not be empty");
@@ -392,12 +392,12 @@ impl Settings {
         }
     }
 
-    /// Returns the folders whose files the server serves.
+    /// Returns the folders from which the server serves files.
     ///
     /// # Errors
     ///
-    /// Fails if a mount is malformed, its path belongs to the server, its folder does not exist, or
-    /// two mounts have the same path.
+    /// Fails if a mount is malformed, if its path belongs to the server, if its folder does not
+    /// exist, or if two mounts have the same path.
     pub(crate) fn mounts(&self) -> Result<Vec<Mount>, ConfigError> {
         let mount = |text: &String| {
             let parts = text.split_once(':').filter(|(path, _)| is_mount_path(path));
@@ -447,7 +447,7 @@ impl Settings {
     }
 }
 
-/// A folder whose files the server serves below a path.
+/// A folder from which the server serves files below a path.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mount {
     /// The path without a slash at the end, such as `/pages`.
@@ -456,8 +456,8 @@ pub(crate) struct Mount {
     pub(crate) folder: PathBuf,
 }
 
-/// Returns whether files may be served at a path. The path must have one part, which must not be
-/// the first part of a path of the server.
+/// Returns whether the server may serve files at a path. The path must consist of one part. None of
+/// the server's own paths may begin with this part.
 fn is_mount_path(path: &str) -> bool {
     const OWN: [&str; 11] = [
         "api-docs",
@@ -504,7 +504,7 @@ fn without_credentials(url: &str) -> String {
         None => (url, ""),
     };
     let start = place.find("://").map_or(0, |at| at + 3);
-    // Searches for the last `@` before the query, including the path, because a password with an
+    // The search for the last `@` stops at the query, but includes the path. A password with an
     // unescaped slash would otherwise be partly visible.
     match place[start..].rfind('@') {
         Some(at) => format!("{}(set){}{query}", &place[..start], &place[start + at..]),
@@ -512,7 +512,7 @@ fn without_credentials(url: &str) -> String {
     }
 }
 
-/// Parses an interval in seconds. Zero and negative numbers result in zero, which disables the
+/// Parses an interval in seconds. Zero or a negative number results in zero, which means no
 /// repetition.
 #[cfg(feature = "cli")]
 fn interval(text: &str) -> Result<Duration, String> {

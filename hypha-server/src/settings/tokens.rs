@@ -1,14 +1,14 @@
-//! Settings of tokens: the names in their claims, and the identity provider.
+//! Settings of tokens: their claims, and the identity provider.
 
 use serde::Serialize;
 
 use super::redacted_url;
 
-/// Names in the claims of tokens, and the identity provider whose tokens the server accepts in
-/// addition to its own.
+/// Settings of tokens: their claims, and the identity provider whose tokens the server accepts in
+/// addition to its own tokens.
 ///
-/// The defaults are those of the Python server, so that both servers accept the same tokens if they
-/// have the same secret.
+/// The Python server has the same defaults. So both servers accept the same tokens if they have the
+/// same secret.
 #[derive(Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
@@ -101,7 +101,7 @@ impl TokenSettings {
         Some(self.domain.as_str()).filter(|domain| !domain.is_empty())
     }
 
-    /// Replaces empty strings by their defaults.
+    /// Replaces empty strings with the defaults.
     pub(super) fn ignore_empty(&mut self) {
         let default = TokenSettings::default();
         for (text, default) in [

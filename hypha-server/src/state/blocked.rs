@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use crate::auth::{now, payer};
 use crate::registry::Block;
 
-/// Kind of a block.
+/// Kind of a block: of a user or of an IP address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blockable {
     User,
@@ -62,7 +62,8 @@ impl Blocked {
     }
 
     /// Returns the error text for a blocked client, or `None` if the client is not blocked. A block
-    /// applies to the user, to the user who made the token, or to the IP address.
+    /// applies to the user, to the user who issued the client's token, or to the IP address of the
+    /// client.
     pub(crate) fn sentence(&self, user: &UserInfo, address: Option<&str>) -> Option<String> {
         let blocks = self.0.read();
         if blocks.is_empty() {

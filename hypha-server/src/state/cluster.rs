@@ -55,8 +55,8 @@ impl Recipient for State {
 
     fn message(&self, address: &str, frame: Bytes) {
         if let Some(peer) = self.router.find_address(address) {
-            // Records the call only at the receiver. The sender's server has recorded the call at
-            // the sender.
+            // This server records the call only for the receiver. The sender's server has recorded
+            // the call for the sender.
             if let Ok(message) = Message::parse(frame.clone())
                 && let (Some(from), Some(_)) = (message.from(), message.session())
             {
@@ -66,8 +66,8 @@ impl Recipient for State {
                 pace.add_remote_requester();
             }
             // `push` does not wait for room. Instead the other servers send probes, and the senders
-            // at those servers wait until the client keeps up. If the client's account is exhausted
-            // anyway, `push` disconnects the client.
+            // at those servers wait until the client keeps up. If the client's memory account is
+            // exhausted despite the probes, `push` disconnects the client.
             if peer.outbox.push(frame).is_ok() {
                 self.counters.messages_routed.add();
             }
@@ -96,8 +96,8 @@ impl Recipient for State {
         match notice {
             Notice::Taken { address } => {
                 if let Some(peer) = self.router.find_address(&address) {
-                    // The peer is only detached, without the rest of `client_left`: the client is
-                    // now connected to another server, and its services belong to the new
+                    // The peer is only detached, and the rest of `client_left` is skipped. The
+                    // client is now connected to another server, and its services belong to the new
                     // connection.
                     self.router.detach(&peer);
                     let reason = "Replaced by a newer connection with the same id";

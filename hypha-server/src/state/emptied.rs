@@ -1,4 +1,4 @@
-//! Workspaces whose last client has left, until their grace period ends.
+//! Tracks the workspaces whose last client has left, until the grace period of each workspace ends.
 
 use std::collections::HashMap;
 use std::time::Duration;

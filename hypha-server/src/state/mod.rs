@@ -1,12 +1,12 @@
-//! The state of one running server: its parts, shared by all of its connections.
+//! Holds the state of one running server, which all of its connections share.
 //!
 //! The module `server` creates the [`State`] and ends it. All higher layers hold the state in an
 //! `Arc`. The clients inside the server also hold the state, and the state holds these clients, so
 //! [`ServerClients::shutdown`] must break the cycle at the end.
 //!
-//! Each part has its own lock, which it takes and releases within its methods. The exception is
-//! [`State::workspace_records`], an asynchronous lock that callers hold. This lock must be taken
-//! before any other lock.
+//! Each part of the state has its own lock. The methods of the part take and release this lock. The
+//! exception is [`State::workspace_records`], an asynchronous lock that callers hold. This lock
+//! must be taken before any other lock.
 
 mod blocked;
 #[cfg(feature = "redis")]
@@ -40,8 +40,8 @@ use crate::router::Router;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// The version of the Python server whose behavior this server implements. Reported to clients as
-/// the server's version.
+/// The version of the Python server whose behavior this server implements. The server reports this
+/// version to clients.
 pub(crate) const HYPHA_VERSION: &str = "0.21.137";
 
 /// Name of the memory owner for calls of clients that have disconnected.
@@ -73,7 +73,7 @@ impl ServerInfo {
     }
 }
 
-/// The parts of one running server.
+/// The state of one running server.
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
     /// The checked settings. The server id, the secret for tokens and the root token were removed
@@ -82,10 +82,10 @@ pub(crate) struct State {
     /// Whether the embedding program has added or replaced methods of the login service.
     #[cfg(feature = "console")]
     pub(crate) has_login_methods: bool,
-    /// Time of the start.
+    /// Time at which the server started.
     pub(crate) started: std::time::Instant,
     pub(crate) counters: Arc<Counters>,
-    /// Duration of the last heartbeat in Redis in microseconds; 0 without Redis.
+    /// Duration of the last heartbeat to Redis, in microseconds. Zero without Redis.
     pub(crate) redis_latency: AtomicU64,
     /// The memory accounts.
     pub(crate) memory: Arc<Budget>,
@@ -98,8 +98,8 @@ pub(crate) struct State {
     pub(crate) issuer: Issuer,
     pub(crate) event_log: EventLog,
     pub(crate) blocked: Blocked,
-    /// Locked while the record of a workspace is read, changed and stored, so that no change is
-    /// lost. Taken before any other lock, and held across awaits.
+    /// Callers hold this lock while they read, change and store the record of a workspace, so that
+    /// no change is lost. Callers take this lock before any other lock, and hold it across awaits.
     pub(crate) workspace_records: Mutex<()>,
     /// The clients of the server itself.
     pub(crate) clients: ServerClients,
@@ -176,12 +176,13 @@ impl State {
             // The caller has disconnected since it sent the call. All such callers share one
             // account, because no client waits for their results.
             None if self.has_departed(ctx) => DEPARTED.to_owned(),
-            // Charged to the user, because only the other server knows the IP address.
+            // The user is charged, because only the other server knows the IP address of the
+            // caller.
             None => payer(ctx.user()).to_owned(),
         }
     }
 
-    /// Returns the caller if it is connected to this server.
+    /// Returns the caller if the caller is connected to this server.
     fn caller(&self, ctx: &Context) -> Option<Arc<Peer>> {
         let address = absolute_address(ctx.from(), ctx.workspace());
         self.router.find_address(&address)
@@ -195,8 +196,9 @@ impl State {
 
     /// Waits until the caller has disconnected.
     ///
-    /// The cancellation in the context does not suffice. A call that waited in a queue is not
-    /// canceled if it begins after the server has announced the disconnect of its caller.
+    /// The cancellation in the context does not suffice. A call that has waited in a queue may
+    /// begin after the server has announced the disconnect of the caller. The server does not
+    /// cancel such a call.
     pub(crate) async fn departure(&self, ctx: &Context) {
         if !self.has_departed(ctx) {
             ctx.cancellation().cancelled().await;

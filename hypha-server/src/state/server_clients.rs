@@ -16,7 +16,8 @@ pub(crate) struct ServerClients {
     manager: Mutex<Option<Client>>,
     /// The record of the manager's service, which is not in the registry.
     manager_record: OnceLock<ServiceInfo>,
-    /// The manager at the addresses that it had before a restart, which clients may still use.
+    /// Clients of the manager at the addresses that the manager had before a restart. Other clients
+    /// may still use these addresses.
     former_managers: tokio::sync::Mutex<VecDeque<Client>>,
     services: Mutex<Vec<Client>>,
 }
@@ -28,9 +29,10 @@ impl ServerClients {
         self.manager.lock().clone()
     }
 
-    /// Sets the client of the manager, and the record of its service. Called once, at the start.
+    /// Sets the client of the manager, and the record of the manager's service. The server calls
+    /// this method once, at its start.
     pub(crate) fn set_manager(&self, client: Client, record: ServiceInfo) {
-        // Ignored, because an error would mean that the record is already set.
+        // The result is ignored, because an error would mean that the record is already set.
         let _ = self.manager_record.set(record);
         *self.manager.lock() = Some(client);
     }
@@ -46,8 +48,8 @@ impl ServerClients {
         self.former_managers.lock().await
     }
 
-    /// Keeps a client with services of the server. Without this, the client would be dropped and
-    /// disconnect.
+    /// Keeps a client that provides services of the server. Otherwise the client would be dropped
+    /// and disconnect.
     pub(crate) fn keep_service(&self, client: Client) {
         self.services.lock().push(client);
     }

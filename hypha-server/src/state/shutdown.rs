@@ -1,8 +1,9 @@
-//! The shutdown of a server: the signal to stop, the connections to wait for, and the tasks to
-//! abort.
+//! Coordinates the shutdown of a server: signals the shutdown, tracks the open connections, and
+//! aborts tasks.
 //!
-//! Order: [`Shutdown::stop`] signals the shutdown, connections close and drop their tokens from
-//! [`Shutdown::alive`], then [`Shutdown::end_tasks`] aborts the remaining tasks.
+//! The shutdown has three steps. [`Shutdown::stop`] signals the shutdown. The connections then
+//! close and drop their tokens from [`Shutdown::alive`]. Finally, [`Shutdown::end_tasks`] aborts
+//! the remaining tasks.
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -11,10 +12,11 @@ use tokio::task::JoinSet;
 /// Signals tasks to stop, and holds the tasks that must not outlive the server.
 pub(crate) struct Shutdown {
     stopping: watch::Sender<bool>,
-    /// `None` after the server has stopped. No more tasks are spawned then.
+    /// Tasks that must not outlive the server. `None` after the server has stopped, when no more
+    /// tasks may be spawned.
     tasks: Mutex<Option<JoinSet<()>>>,
-    /// Each connection holds a sender. `server::run` drops its own sender and then waits until the
-    /// channel closes.
+    /// Each connection holds a sender of this channel. `server::run` drops its own sender and then
+    /// waits until the channel closes.
     alive: mpsc::WeakSender<()>,
 }
 
@@ -41,7 +43,7 @@ impl Shutdown {
 
     /// Aborts the remaining tasks, and waits until they have ended.
     pub(crate) async fn end_tasks(&self) {
-        // Taken out first, so that the lock is not held across the await.
+        // The tasks are taken out first, so that the lock is not held across the await.
         let tasks = self.tasks.lock().take();
         if let Some(mut tasks) = tasks {
             tasks.shutdown().await;
@@ -62,7 +64,7 @@ impl Shutdown {
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.stopping.subscribe();
         async move {
-            // Ignored, because an error means that the state is dropped, and the server has
+            // The result is ignored. An error means that the state was dropped, so the server has
             // stopped.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }

@@ -31,11 +31,11 @@ pub(crate) struct WaitingCalls {
     counters: Arc<Counters>,
 }
 
-/// A call that may wait for other clients. Dropping it frees its slots.
+/// A call that may wait for other clients. Dropping this value frees the slots of the call.
 pub(crate) struct WaitingCall {
     _seats: (Seat, Seat),
     slot: Slot,
-    /// Canceled when the caller has disconnected.
+    /// Token that is canceled when the caller has disconnected.
     caller_gone: CancellationToken,
 }
 
@@ -50,8 +50,8 @@ impl WaitingCalls {
         }
     }
 
-    /// Takes the slots for a call of the client `caller`, which belongs to `owner`. `caller_gone`
-    /// is canceled when no client waits for the result any more.
+    /// Takes the slots for a call of the client `caller`. `owner` is the user or IP address of the
+    /// client. `caller_gone` is canceled when no client waits for the result any more.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl WaitingCalls {
                 ))
             })
         };
-        // If the second slot is refused, dropping the first slot frees it. The slot in `slots` is
-        // taken last, so that a refused call evicts no other call.
+        // If the second slot is refused, the first slot is dropped and thus freed. The slot in
+        // `slots` is taken last, so that a refused call evicts no other call.
         let seats = (seat(&self.of_client, caller)?, seat(&self.of_owner, owner)?);
         let (slot, displaced) = self.slots.take(owner);
         if displaced {
@@ -87,15 +87,15 @@ impl WaitingCalls {
 }
 
 impl WaitingCall {
-    /// Waits for `work` until the call is evicted or its caller disconnects. In these cases, drops
-    /// `work` at its current await.
+    /// Waits for `work` until the call is evicted or its caller disconnects. In both cases, drops
+    /// `work` before it has finished.
     ///
     /// # Errors
     ///
     /// Fails if a newer call has evicted this call, or the caller has disconnected.
     pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Answer<T> {
         tokio::select! {
-            // Polled in this order, so that a finished result is returned even if the call was
+            // `work` is polled first, so that a finished result is returned even if the call was
             // evicted.
             biased;
             done = work => Ok(done),
@@ -146,7 +146,7 @@ mod tests {
             calls[449].wait(long()).await.is_err(),
             "the caller has disconnected"
         );
-        // A refused slot is not kept.
+        // A refused call keeps no slot.
         calls.clear();
         assert!(begin("ws/2", "ip:1").is_ok());
     }

@@ -1,13 +1,15 @@
-//! The lifetime of a workspace: it starts with its first client, and may end with its last client.
+//! Manages the lifetime of workspaces. A workspace starts with its first client, and may end with
+//! its last client.
 //!
-//! `session` calls [`open`] when a client is attached and [`client_left`] when it has disconnected.
-//! In a cluster, `server` runs `watch_servers` and `remove_orphans`, which remove the clients and
-//! workspaces of failed servers. `provider` makes calls to clients on behalf of the manager.
+//! The module `session` calls [`open`] when it attaches a client, and [`client_left`] when the
+//! client has disconnected. In a cluster, the module `server` runs `watch_servers` and
+//! `remove_orphans`, which remove the clients and workspaces of failed servers. The module
+//! `provider` makes calls to clients on behalf of the manager.
 //!
-//! [`State::workspace_records`] is locked while a workspace is stored or removed. `session`
-//! attaches clients to the router under this lock, so that a workspace is not removed while its
-//! first client enters. The lock covers one server only; `remove_orphans` has a separate rule for a
-//! cluster.
+//! [`State::workspace_records`] is locked while a workspace is stored or removed. `session` also
+//! holds this lock while it attaches a client to the router. So a workspace is not removed while
+//! its first client enters. The lock covers one server only; `remove_orphans` has a separate rule
+//! for a cluster.
 
 mod provider;
 
@@ -36,7 +38,7 @@ use crate::state::State;
 #[cfg(feature = "redis")]
 const FIRST_ORPHAN_SEARCH: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Interval of the beats to the other servers.
+/// Interval at which the server sends a heartbeat to the other servers.
 #[cfg(feature = "redis")]
 const BEAT: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -110,7 +112,7 @@ pub(crate) async fn find_or_plan(
 }
 
 /// Returns a new record of a user's own workspace. The workspace of an anonymous user is not
-/// persistent: it is removed with its last client.
+/// persistent, so it is removed with its last client.
 pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     let id = user.own_workspace();
     let mut owners = vec![user.id.clone()];
@@ -136,8 +138,8 @@ pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     }
 }
 
-/// Stores the workspace of a new client as ready. If a record exists by now, this record is used
-/// instead of `planned`. The caller must hold [`State::workspace_records`].
+/// Stores the workspace of a new client as ready. If the registry has a record of the workspace by
+/// now, uses this record instead of `planned`. The caller must hold [`State::workspace_records`].
 pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), RegistryError> {
     let mut workspace = state
         .registry
@@ -158,7 +160,7 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
 /// client's services are removed before the event, so that subscribers do not find these services.
 /// Partners that the event does not reach are notified last.
 pub(crate) async fn client_left(state: &State, peer: &Peer) {
-    // `detach` returns true only once per peer, so that the rest runs once.
+    // `detach` returns true only once per peer, so the rest of this function runs only once.
     if !state.router.detach(peer) {
         return;
     }
@@ -185,8 +187,9 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     }
 }
 
-/// Returns the addresses of the clients that have registered their built-in service in a workspace,
-/// at any server of the cluster. The workspace `*` means all workspaces.
+/// Returns the addresses of the clients in a workspace that have registered their built-in service.
+/// The clients may be connected to any server of the cluster. The workspace `*` means all
+/// workspaces.
 pub(crate) async fn registered_clients(
     state: &State,
     workspace: &str,
@@ -238,8 +241,8 @@ pub(crate) async fn remove_orphans(state: &State) {
         pause = pause.min(interval);
     }
     let mut empty = HashSet::new();
-    // At least two searches, because `remove_empty` removes only workspaces that were empty in two
-    // consecutive searches.
+    // The loop makes at least two searches, because `remove_empty` removes only workspaces that
+    // were empty in two consecutive searches.
     let mut searches_left = 2;
     loop {
         tokio::time::sleep(pause).await;
@@ -282,9 +285,9 @@ pub(crate) async fn remove_orphans(state: &State) {
     }
 }
 
-/// Removes workspaces without clients that were `empty` in the previous search too. A workspace
-/// that is empty for the first time is kept, because its first client may be connecting to another
-/// server. Returns the workspaces that are empty now.
+/// Removes the workspaces that have no clients now and had none in the previous search (`empty`). A
+/// workspace that is empty for the first time is kept, because its first client may be connecting
+/// to another server. Returns the workspaces that are empty now.
 #[cfg(feature = "redis")]
 async fn remove_empty(
     state: &State,
@@ -298,8 +301,8 @@ async fn remove_empty(
         .collect();
     let all = state.registry.workspaces().await?;
     let known: HashSet<&str> = all.iter().map(|workspace| workspace.id.as_str()).collect();
-    // Dropped here, because the server that removes a workspace drops only its own log of the
-    // workspace.
+    // The logs of removed workspaces are dropped here, because the server that removes a workspace
+    // drops only its own log of the workspace.
     state.event_log.retain(|id| known.contains(id));
     let found: HashSet<String> = all
         .into_iter()
@@ -313,12 +316,13 @@ async fn remove_empty(
     Ok(found)
 }
 
-/// Sends beats to the other servers, and removes the records of servers whose beats have stopped.
-/// Never returns.
+/// Sends heartbeats to the other servers, and removes the records of servers whose heartbeats have
+/// stopped. Never returns.
 #[cfg(feature = "redis")]
 pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut beats = tokio::time::interval(BEAT);
-    // Missed beats are not made up after a pause, because one beat has the effect of several beats.
+    // Missed heartbeats are not made up after a pause, because one heartbeat has the effect of
+    // several heartbeats.
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut missed_notices = false;
     loop {
@@ -334,7 +338,8 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
                 continue;
             }
         };
-        // Kept until the tokens have been read, because `was_interrupted` returns true only once.
+        // The flag is kept until the tokens have been read, because `was_interrupted` returns true
+        // only once.
         missed_notices |= state.router.bus().was_interrupted();
         if missed_notices {
             match state.registry.revoked_tokens(auth::now()).await {
@@ -348,8 +353,9 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         if pulse.was_removed {
-            // Another server considered this server dead. All connections are closed, because
-            // clients register their services only when they connect.
+            // Another server considered this server dead, and removed its records. This server
+            // closes all connections, because clients register their services only when they
+            // connect.
             tracing::warn!(
                 "another server has removed the records of this server; clients reconnect"
             );
@@ -363,7 +369,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         for server in pulse.dead {
-            // In a separate task, because the next beat must not wait for the removal.
+            // The removal runs in a separate task, because the next heartbeat must not wait for it.
             let cleaning = state.clone();
             state
                 .shutdown
@@ -372,8 +378,8 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
     }
 }
 
-/// Removes the records that a server has left behind, and announces that its clients have
-/// disconnected. Does nothing if another server has already removed the records.
+/// Removes the records that a failed server has left behind, and announces that the clients of that
+/// server have disconnected. Does nothing if another server has already removed the records.
 #[cfg(feature = "redis")]
 async fn remove_server(state: &State, server_id: &str) {
     let clients = match state.registry.remove_server(server_id).await {
@@ -408,8 +414,8 @@ async fn remove_server(state: &State, server_id: &str) {
     }
 }
 
-/// Removes a client inside the server whose connection has ended. Sends no event about the
-/// disconnect, because the connect was not announced either. Does nothing if the client was already
+/// Removes a client inside the server when its connection has ended. Sends no event about the
+/// disconnect, because there was no event about the connect. Does nothing if the client was already
 /// removed.
 pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     if !state.router.detach(peer) {
@@ -418,7 +424,7 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     // Partners of an address in the workspace `*` are not notified, because the address stays
     // usable: the next message to this address connects another client on demand.
     if peer.workspace != SERVER_WORKSPACE {
-        // All partners are notified, because there was no event.
+        // All partners are notified, because there was no event about the disconnect.
         state.router.notify_partners(peer, false).await;
     }
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
@@ -426,7 +432,7 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     }
 }
 
-/// Unloads workspaces when their grace period ends, unless a client has connected meanwhile.
+/// Unloads each workspace when its grace period ends, unless a client has connected in this period.
 /// Returns immediately if there is no grace period.
 pub(crate) async fn unload_emptied(state: &State) {
     let grace = state.settings.limits.unload_grace;
@@ -443,18 +449,19 @@ pub(crate) async fn unload_emptied(state: &State) {
     }
 }
 
-/// Removes a workspace without clients, or marks it as not ready if it is persistent.
+/// Removes a workspace without clients. Does not remove a persistent workspace, but marks it as not
+/// ready.
 pub(crate) async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let _guard = state.workspace_records.lock().await;
-    // Skipped while the server stops, because its clients will reconnect, here or to another
-    // server.
+    // A workspace is kept while the server stops, because its clients will reconnect to this server
+    // or to another server.
     if is_system(id) || state.shutdown.is_stopping() || !state.router.members(id).is_empty() {
         return Ok(());
     }
     let Some(mut workspace) = state.registry.workspace(id).await? else {
         return Ok(());
     };
-    // Read from the registry, because clients may be connected to other servers.
+    // The registry is asked too, because clients may be connected to other servers.
     if !registered_clients(state, id).await?.is_empty() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Calls that the manager makes to clients: pings, and calls of their services.
+//! Makes the manager's calls to clients: pings, and calls to the services of clients.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ pub(crate) async fn fetch(
     }
 }
 
-/// Returns whether a provider has reported that it has no such service. Python providers report
+/// Returns whether a provider has reported that it has no such service. A Python provider reports
 /// this only in the error text.
 fn is_unknown(error: &Error) -> bool {
     match error {
@@ -112,7 +112,7 @@ fn is_unknown(error: &Error) -> bool {
     }
 }
 
-/// Calls a method of a service without arguments.
+/// Calls a method of a service. Passes no arguments.
 pub(crate) async fn call(service: &RemoteService, function: &str) -> Answer<Value> {
     service
         .call::<Value>(function, args!())
@@ -120,7 +120,8 @@ pub(crate) async fn call(service: &RemoteService, function: &str) -> Answer<Valu
         .map_err(|error| failure(&error, service.id()))
 }
 
-/// Converts the error of a call to the client or service `whom` to the manager's error.
+/// Converts the error of a call into the manager's error. `whom` is the client or service that was
+/// called.
 fn failure(error: &Error, whom: &str) -> ManagerError {
     match error {
         Error::Timeout(_) => ManagerError::Timeout(format!("{whom} did not respond: {error}")),

@@ -1,4 +1,4 @@
-//! Tests services as agents of A2A: cards, messages, streams, and their limits.
+//! Tests services as A2A agents: agent cards, messages, streams and limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ async fn send(url: &str, text: &str) -> Result<Json> {
     Ok(body["result"]["parts"].clone())
 }
 
-/// Sends a message, and returns the results of the events.
+/// Sends a message with `message/stream`. Returns the result in each event of the response.
 async fn events(url: &str, text: &str) -> Result<Vec<Json>> {
     let response = post(url, &message("message/stream", text)).send().await?;
     let kind = &response.headers()["content-type"];

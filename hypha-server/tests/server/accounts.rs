@@ -130,8 +130,8 @@ async fn a_user_signs_up_and_signs_in() -> Result<()> {
         assert!(refused.contains(expected), "{refused}");
     }
     assert_eq!(server.stats().sign_ins_failed, 3);
-    // Calls over the connection, because over HTTP `workspace` is a parameter of the request
-    // itself.
+    // The client calls the service over its connection, because over HTTP `workspace` is a
+    // parameter of the request itself.
     let login = user.get_service("public/hypha-login").await?;
     let elsewhere = args!(
         email = "ann@example.org",
@@ -182,7 +182,7 @@ async fn a_program_gets_the_token_of_the_user_who_signs_in() -> Result<()> {
     let used = refusal(&server, "login", credentials(&key)).await?;
     assert!(used.contains("Invalid key"), "{used}");
 
-    // The program requested a token for one workspace.
+    // This login requests a token for one workspace.
     let lab = json!({"id": "ws-lab-of-ann", "name": "lab"});
     let lab = serde_json::from_value(lab)?;
     user.manager().await?.create_workspace(lab, false).await?;
@@ -294,7 +294,7 @@ async fn administrators_verify_and_manage_accounts() -> Result<()> {
     let user = hypha_rpc::connect(server.url()).token(token).await?;
     assert!(user.get_service("ws-user-root/accounts").await.is_err());
 
-    // A workspace of another owner.
+    // This workspace belongs to another owner.
     let lab = serde_json::from_value(json!({"id": "ws-lab-x", "name": "lab"}))?;
     root.manager().await?.create_workspace(lab, false).await?;
     let grants = json!({"ws-lab-x": "read"});
@@ -417,7 +417,7 @@ async fn accounts_and_revocations_survive_a_restart() -> Result<()> {
     let start = async |folder: &Path| {
         server(|settings| {
             settings.data_dir = Some(folder.to_owned());
-            // Disabled, so that the limit on attempts does not affect this test.
+            // This limit is disabled, so that it does not affect the test.
             settings.limits.account_attempts_per_client = 0.0;
         })
         .await

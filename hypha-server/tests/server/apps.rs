@@ -1,4 +1,5 @@
-//! Tests that applications cannot harm the server, whose origin and connections they share.
+//! Tests that applications cannot harm the server. Applications share the origin and the
+//! connections of the server.
 
 use std::sync::Arc;
 
@@ -82,7 +83,7 @@ async fn on_the_wire(address: &str, path: &str) -> Result<(String, String)> {
     Ok((head.to_ascii_lowercase(), rest.to_owned()))
 }
 
-/// Applications separate the data of workspaces by the workspace in the context.
+/// An application uses the workspace in the context to separate the data of workspaces.
 #[tokio::test]
 async fn calls_come_from_the_workspace_in_the_url() -> Result<()> {
     let server = server().await?;
@@ -268,8 +269,8 @@ async fn applications_cannot_set_headers_of_the_origin() -> Result<()> {
     Ok(())
 }
 
-/// Registers an application that reports whether its messages were accepted. If `stays`, it also
-/// reports the cancellation of its call.
+/// Registers an application that reports whether its messages were accepted. If `stays` is true,
+/// the application also reports the cancellation of its call.
 async fn reporting(
     server: &Server,
     stays: bool,
@@ -290,7 +291,7 @@ async fn reporting(
                 let sent = send.call::<Value>(args!(Value::from(message))).await;
                 let _ = report.send(if sent.is_ok() { what } else { "failed" });
             }
-            // Called after the visitor has received the whole response.
+            // The application calls `receive` after the visitor has received the whole response.
             for _ in 0..2 {
                 let event = receive.call::<Value>(args!()).await;
                 let kind = event.ok().and_then(|event| event.get("type").cloned());

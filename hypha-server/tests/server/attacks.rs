@@ -1,4 +1,4 @@
-//! Attacks on the server, all of which must fail.
+//! Tests attacks on the server, all of which must fail.
 
 use std::time::Duration;
 
@@ -188,7 +188,7 @@ async fn a_client_cannot_forge_its_sender() -> Result<()> {
     cache("create", vec![key(), false.into()]).await?;
     cache("set", vec![key(), 0.into(), Value::Bytes(hidden.into())]).await?;
     cache("process", vec![key(), false.into()]).await?;
-    // The response goes to the sender, and its content shows which client the server considered the
+    // The response goes to the sender. Its content shows which client the server considered the
     // sender.
     loop {
         let message = mallory.message().await?;
@@ -264,7 +264,7 @@ async fn other_workspaces_are_inaccessible() -> Result<()> {
             json!([{"id": format!("{home}/mallory:x"), "config": {}}]),
         ),
         ("register_service", json!([{"id": "other:x", "config": {}}])),
-        // Names of the server's own services.
+        // These calls use the names of the server's own services.
         (
             "register_service",
             json!([{"id": "public/mallory:hypha-login", "config": {}}]),
@@ -364,7 +364,7 @@ async fn too_large_or_too_deep_values_are_refused() -> Result<()> {
 async fn a_false_length_takes_no_memory() -> Result<()> {
     let server = server().await?;
     let mut mallory = Raw::anonymous(&server, "mallory").await?;
-    // A list, a map, a string and binary data with a declared length of four billion.
+    // A list, a map, a string and binary data, each with a declared length of four billion.
     for lie in [0xdd_u8, 0xdf, 0xdb, 0xc6] {
         let mut frame = wire::to_vec(&json!({
             "type": "method", "to": mallory.manager(), "method": "services.default.echo",
@@ -385,7 +385,7 @@ async fn a_slow_sender_is_disconnected_by_a_timeout() -> Result<()> {
         limits.handshake_timeout = Duration::from_millis(200);
     })
     .await?;
-    // A body that never arrives.
+    // The body of this request never arrives completely.
     let mut slow = TcpStream::connect(server.local_addr()).await?;
     let head = "POST /public/services/hypha-login/start HTTP/1.1\r\nHost: x\r\n\
                 Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
@@ -393,7 +393,7 @@ async fn a_slow_sender_is_disconnected_by_a_timeout() -> Result<()> {
     let mut answer = vec![0; 12];
     tokio::time::timeout(Duration::from_secs(10), slow.read_exact(&mut answer)).await??;
     assert_eq!(answer, b"HTTP/1.1 408");
-    // A WebSocket without a first frame.
+    // This WebSocket sends no first frame.
     let mut silent = Raw::open(&server, "").await?;
     assert_eq!(silent.end().await?.code, 1008);
     Ok(())

@@ -1,4 +1,5 @@
-//! A server with an authenticator, whose tokens only the embedding program can read.
+//! Tests a server with an authenticator. Only the embedding program can read the tokens of the
+//! authenticator.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use crate::support::{self, End, Raw, refused};
 
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
 
-/// Users by token. The token `badge.panic` makes the hook panic.
+/// Authenticator that knows the user of each token. The token `badge.panic` makes its hook panic.
 #[derive(Clone, Default)]
 struct Badges {
     given_out: Arc<Mutex<HashMap<String, UserInfo>>>,
@@ -118,8 +119,8 @@ async fn tokens_of_the_embedding_program_are_accepted_everywhere() -> Result<()>
     let user = manager.parse_token("badge.ann".into()).await?;
     assert_eq!(user.email.as_deref(), Some("ann@example.org"));
 
-    // Tokens that the user generates also come from the hook, and grant only the permission in
-    // their scope.
+    // The hook also issues the tokens that the user generates. Such a token grants only the
+    // permission in its scope.
     let config = hypha_rpc::workspace::TokenConfig {
         permission: Some(Permission::Read.into()),
         ..Default::default()

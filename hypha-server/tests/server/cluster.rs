@@ -33,10 +33,11 @@ fn skipped(why: &str) -> Result<()> {
     Ok(())
 }
 
-/// A Redis for one test.
+/// A Redis server for one test.
 struct Redis {
     process: Child,
-    /// A socket instead of a port, because two tests could choose the same port.
+    /// Path of the Unix socket on which Redis listens. Redis does not listen on a port, because two
+    /// tests could choose the same port.
     socket: PathBuf,
 }
 
@@ -49,7 +50,8 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// Starts Redis. If Redis is not installed, reports this and returns `None`.
+    /// Starts Redis. If Redis is not installed, reports that the test is skipped and returns
+    /// `None`.
     async fn start() -> Result<Option<Redis>> {
         let name = format!("redis-{}.sock", hypha_wire::random_id());
         let socket = std::env::temp_dir().join(name);
@@ -607,7 +609,7 @@ async fn conflicting_servers_do_not_start() -> Result<()> {
         .manager()
         .await?
         .list_services(Some("public".into()), false, false, false);
-    // These are the login service, the queue and the documents for agents.
+    // The three services are the login service, the queue and the documents for agents.
     assert_eq!(public.await?.len(), 3);
     Ok(())
 }
@@ -621,7 +623,8 @@ async fn clients_may_retry_while_redis_is_unreachable() -> Result<()> {
     drop(redis);
     for _ in 0..500 {
         if health().send().await?.status() == 503 {
-            // Refused before the upgrade, because clients retry after such a refusal.
+            // The server refuses the client before the upgrade, because clients retry after such a
+            // refusal.
             assert!(Raw::open(&server, "").await.is_err());
             return Ok(());
         }
@@ -648,9 +651,9 @@ async fn services_registered_at_another_server_survive_the_end_of_a_former_conne
     let mut database = database.get_multiplexed_async_connection().await?;
     // The second client keeps the workspace from being removed.
     let mut keeper = Raw::anonymous(&server, "keeper").await?;
-    // The client has reconnected to another server, which has replaced two records. That server is
-    // either a `hypha-server`, which marks its records, or a Python server, which does not mark
-    // them.
+    // The client has reconnected to another server, which has replaced two records. The other
+    // server is either a `hypha-server`, which marks its records, or a Python server, which does
+    // not mark records.
     for mark in [Some("two#1"), None] {
         let mut client = colleague(&server, &mut keeper, "c").await?;
         for name in ["built-in", "desk", "forgotten"] {

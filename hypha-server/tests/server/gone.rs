@@ -1,4 +1,4 @@
-//! Peers in other workspaces are notified immediately when a client disconnects.
+//! Tests that the server immediately notifies peers in other workspaces when a client disconnects.
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
@@ -116,7 +116,7 @@ async fn the_owner_of_a_dropped_stream_is_notified_when_it_reconnects() -> Resul
 
     owner.close().await?;
     drop(stream);
-    // The release is repeated, because its receiver is not connected.
+    // The client repeats the release of the stream, because the owner is not connected.
     while caller.stats().notices_repeated == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

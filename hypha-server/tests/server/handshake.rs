@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::support::{End, Raw, http, refused, server, server_with};
 
-/// Asserts the close code, and that the error frame and the close frame contain the text.
+/// Asserts the close code, and that the error frame contains the text. The error must begin with
+/// the reason of the close frame.
 fn said(end: &End, code: u16, text: &str) {
     assert_eq!(end.code, code, "{end:?}");
     let error = end.error.as_deref().unwrap_or_default();
@@ -303,8 +304,8 @@ async fn revoking_a_reconnection_token_revokes_its_successors() -> Result<()> {
     let first = client.info["reconnection_token"].clone();
     client.text(r#"{"type":"refresh_token"}"#).await?;
     let second = client.control().await?["reconnection_token"].clone();
-    // Returns the session id, with which both tokens are revoked together. The tokens themselves
-    // may be equal, if they were issued in the same second.
+    // Returns the session id in a token. The server revokes all tokens of a session together. The
+    // two tokens may be equal, if the server issued both tokens in the same second.
     let session = |token: &serde_json::Value| -> Result<serde_json::Value> {
         let claims = token.as_str().and_then(|token| token.split('.').nth(1));
         let claims = URL_SAFE_NO_PAD.decode(claims.context("no claims")?)?;

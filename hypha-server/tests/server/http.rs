@@ -1,4 +1,4 @@
-//! Plain HTTP: calls of functions, streams, applications, lists, and permissions.
+//! Tests plain HTTP: calls of functions, streams, applications, lists of services, and permissions.
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
@@ -335,7 +335,7 @@ async fn anonymous_requests_have_a_lower_rate_limit_than_users() -> Result<()> {
         let list = get("/public/services/").bearer_auth(&token);
         assert_eq!(answer(list).await?.0, StatusCode::OK);
     }
-    // Invalid tokens count against the address.
+    // Requests with invalid tokens count against the limit of the IP address.
     for _ in 0..5 {
         let list = get("/public/services/").bearer_auth("garbage");
         assert_eq!(answer(list).await?.0, StatusCode::UNAUTHORIZED);
@@ -364,7 +364,7 @@ async fn large_answers_are_compressed_on_request() -> Result<()> {
         .visibility(Visibility::Public)
         .await?;
     let http = support::http();
-    // The response also contains two quotes.
+    // The two quotes around the string count as part of `size`.
     let echo = |http: &reqwest::Client, size: usize| {
         let body = json!({"value": "x".repeat(size - 2)});
         http.post(format!("{url}/desk/echo")).json(&body)
@@ -539,7 +539,7 @@ async fn bodies_and_results_above_the_memory_limit_are_refused() -> Result<()> {
             .header("content-type", "application/json")
             .body(body)
     };
-    // As msgpack, the floats are more than twice as large.
+    // The floats are more than twice as large in msgpack as in JSON.
     let floats = format!("[[{}0]]", "0.5,".repeat(MIB / 2 - 10));
     let (status, text) = answer(echo(floats)).await?;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{text}");

@@ -1,4 +1,5 @@
-//! Clients that send a lot are slowed down, other clients are served, and the memory has a limit.
+//! Tests that the server slows down clients that send too much, serves other clients, and limits
+//! its memory.
 
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ async fn calls_above_the_rate_are_delayed_and_complete() -> Result<()> {
         ensure!(desk.add(number, 1).await? == number + 1);
     }
     // The server charges both request and response to the caller, so each call counts as two
-    // messages. Forty of them exceed the burst.
+    // messages. Forty of the messages exceed the burst.
     assert!(begun.elapsed() >= Duration::from_millis(700), "not slowed");
     assert!(server.stats().slowed_rate > 0);
     assert_eq!(server.stats().connections_open, 2);
@@ -83,7 +84,7 @@ async fn is_read(client: &mut Raw) -> Result<bool> {
 
 #[tokio::test]
 async fn a_response_is_charged_to_the_caller() -> Result<()> {
-    // The rate is so low that no tokens are refilled during the test.
+    // The rate is so low that the rate limiter refills no tokens during the test.
     let server = server_with(|limits| {
         limits.messages_per_second = 0.001;
         limits.message_burst = 10.0;
@@ -106,7 +107,7 @@ async fn a_response_is_charged_to_the_caller() -> Result<()> {
         asker.message().await?;
     }
     assert!(!is_read(&mut asker).await?, "the caller is not slowed down");
-    // Responses without a request.
+    // There was no request for these responses.
     for _ in 0..15 {
         mallory.send(answer.clone(), None).await?;
     }
@@ -189,7 +190,8 @@ async fn partial_frames_stay_within_the_budget_and_the_largest_account_is_evicte
     }
     let full = server.stats();
     assert!(full.memory_used > 24 * MIB as u64, "{full:?}");
-    // Other clients are served. The first attempt may evict an account and ask for another one.
+    // Other clients are served. The first attempt may only evict an account, and ask the client to
+    // try again.
     let large = json!(["x".repeat(200_000)]);
     let served = async {
         loop {
@@ -268,7 +270,7 @@ async fn queued_messages_are_charged_until_the_receiver_disconnects() -> Result<
         let stats = server.stats();
         assert!(stats.memory_used <= 32 * MIB as u64, "{stats:?}");
         deaf.push(client);
-        // The previous sender waits for its receiver.
+        // The previous sender waits for its receiver, so the next receiver needs another sender.
         sender = Raw::anonymous(&server, &format!("sender{number}")).await?;
     }
     assert!(server.stats().memory_used > idle + MIB as u64);
@@ -337,7 +339,7 @@ async fn requests_above_the_rate_wait() -> Result<()> {
     Ok(())
 }
 
-/// Starts a message in chunks to `to`. Returns whether its first chunk was accepted.
+/// Starts to send a message in chunks to `to`. Returns whether the first chunk was accepted.
 async fn begin_chunks(from: &mut Raw, to: &str, bytes: usize) -> Result<bool> {
     let request = |method: &str, session: &str, args: Vec<Value>| -> Result<Vec<u8>> {
         let main = json!({

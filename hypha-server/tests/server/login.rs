@@ -1,4 +1,4 @@
-//! Login with a key, by programs and browsers, and the former addresses of the manager.
+//! Tests the login with a key by programs and by browsers, and the former addresses of the manager.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ async fn a_workspace_token_is_issued_from_the_reported_token() -> Result<()> {
 #[tokio::test]
 async fn the_login_page_allows_only_its_own_script() -> Result<()> {
     let server = server().await?;
-    // Follows the redirect of `/login`.
+    // The HTTP client follows the redirect of `/login`.
     let page = support::http()
         .get(format!("{}/login", server.url()))
         .send()
@@ -173,8 +173,8 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
         assert_eq!(client.answer().await?.method(), Some("s.reject"));
     }
     let limit = Duration::from_secs(20);
-    // The client reads its close frame meanwhile, because the shutdown waits for clients that do
-    // not read their close frames.
+    // The client reads its close frame during the shutdown, because the shutdown waits for clients
+    // that do not read their close frames.
     let leaving = async move { client.end().await };
     let shutdown = tokio::time::timeout(limit, server.shutdown());
     let (left, shut_down) = tokio::join!(leaving, shutdown);
@@ -313,7 +313,7 @@ async fn floods_of_logins_do_not_block_other_clients() -> Result<()> {
     for _ in 0..STARTS {
         call_blindly(&mut greedy, address, "start", Value::List(Vec::new())).await?;
     }
-    // The key is still valid, and these calls wait for its login.
+    // The key is still valid, so these calls wait for the login with the key.
     let args = Value::List(vec![text(&begun, "key").into(), 180.into()]);
     for _ in 0..CHECKS {
         call_blindly(&mut greedy, address, "check", args.clone()).await?;

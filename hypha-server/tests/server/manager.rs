@@ -1,4 +1,4 @@
-//! Permissions and refusals of the workspace manager.
+//! Tests the permissions and the errors of the workspace manager.
 
 use anyhow::{Context, Result, bail};
 use hypha_rpc::service::{Method, Service, Visibility};
@@ -92,8 +92,8 @@ async fn services_require_permission() -> Result<()> {
     assert_eq!(names(&stranger, false).await?, ["open", "shared"]);
     assert!(names(&stranger, true).await.is_err());
 
-    // A service that a stranger may not use makes no id ambiguous for the stranger, and is not
-    // disclosed.
+    // The manager does not disclose a service to a stranger who may not use the service. Such a
+    // service also makes no id ambiguous for the stranger.
     owner
         .register_service(number("twice", Visibility::Protected, 5))
         .await?;
@@ -565,7 +565,7 @@ async fn records_have_the_format_of_the_python_server() -> Result<()> {
             "{name}"
         );
     }
-    // The manager is an ordinary service with a schema under each of its ids.
+    // Under each of its ids, the manager is an ordinary service with a schema.
     let manager = stranger.manager().await?;
     for id in ["~".to_owned(), format!("{home}/~"), "public/~".to_owned()] {
         let info = manager.get_service_info(id, None).await?;
@@ -690,8 +690,8 @@ async fn nothing_remains_after_all_clients_disconnect() -> Result<()> {
         let query = Some(ServiceQuery::from(everywhere));
         let services = manager.list_services(query, false, false, false).await?;
         let workspaces = manager.list_workspaces(None, 0, 256).await?;
-        // Only the services of this client and of the server, and the three workspaces of the
-        // server remain.
+        // Only the services of this client, the services of the server, and the three workspaces of
+        // the server remain.
         if services.len() == 5 && workspaces.len() == 3 {
             assert_eq!(server.stats().connections_open, 1);
             return Ok(());

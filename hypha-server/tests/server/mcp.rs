@@ -100,7 +100,7 @@ async fn answer(request: RequestBuilder) -> Result<(StatusCode, Json)> {
     Ok((status, json))
 }
 
-/// Returns the result of a request. An error response becomes an error with its text.
+/// Returns the result of a request. If the response is an error, fails with the text of that error.
 async fn ask(url: &str, method: &str, params: Json) -> Result<Json> {
     let (status, body) = answer(post(url, &message(method, params))).await?;
     anyhow::ensure!(status == StatusCode::OK, "{status}: {body}");
@@ -393,7 +393,7 @@ async fn a_disconnected_client_cancels_its_call() -> Result<()> {
     nothing_is_held(&server).await
 }
 
-/// Waits until the server has no open requests and sessions.
+/// Waits until the server has no open requests and no open sessions.
 async fn nothing_is_held(server: &hypha_server::Server) -> Result<()> {
     let gone = async {
         loop {

@@ -1,4 +1,5 @@
-//! Tests a server in the router of another program, on that program's listener.
+//! Tests a server that is mounted in the router of another program. The server uses the listener of
+//! that program.
 
 use std::net::SocketAddr;
 

@@ -94,7 +94,7 @@ async fn tokens_of_other_issuers_are_refused() -> Result<()> {
     other["iss"] = json!("https://amun.ai/");
     let mut over = claims();
     over["exp"] = json!(1000);
-    // Uses the public key as the secret of another algorithm.
+    // This token is signed with the public key of the provider as the secret of another algorithm.
     let keys: Value = serde_json::from_str(KEYS)?;
     let modulus = keys["keys"][0]["n"].as_str().unwrap_or_default();
     let mut header = Header::new(Algorithm::HS256);

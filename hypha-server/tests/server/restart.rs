@@ -1,4 +1,4 @@
-//! Restart of a server at the same address, with the same data.
+//! Tests the restart of a server at the same address with the same data.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ async fn start(folder: &Folder, address: &str) -> Result<Server> {
     Ok(server.start().await?)
 }
 
-/// Shuts the server down while the clients read their close frames, because the server waits for
-/// clients that do not read their close frames. Returns the ends of the connections.
+/// Shuts the server down while the clients read their close frames. The shutdown waits for clients
+/// that do not read their close frames. Returns the end of each connection.
 async fn shut_down(server: Server, clients: impl IntoIterator<Item = Raw>) -> Result<Vec<End>> {
     let leaving = clients
         .into_iter()

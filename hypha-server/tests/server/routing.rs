@@ -1,4 +1,4 @@
-//! Routing of messages, and the stamps of the sender.
+//! Tests the routing of messages, and the sender that the server writes into each message.
 
 use std::time::Duration;
 
@@ -231,7 +231,8 @@ async fn a_stalled_reader_is_disconnected_and_delays_only_its_senders() -> Resul
     let sending = tokio::spawn(async move {
         let payload = "x".repeat(1 << 20);
         let mut sent = 0;
-        // The messages exceed any socket buffer. Each message is delivered or rejected in the end.
+        // Together, the messages are larger than any socket buffer. Each message is delivered or
+        // rejected in the end.
         for session in 0..64 {
             let main = json!({
                 "type": "n", "to": to, "session": format!("S{session}"), "data": payload,
@@ -265,7 +266,7 @@ async fn a_receiver_that_does_not_read_is_disconnected() -> Result<()> {
     let mut alice = Raw::anonymous(&server, "alice").await?;
     let deaf = Raw::anonymous(&server, "deaf").await?;
     let payload = "x".repeat(1 << 20);
-    // The messages exceed any socket buffer.
+    // Together, the messages are larger than any socket buffer.
     for _ in 0..64 {
         let main = json!({"type": "n", "to": deaf.address(), "session": "S", "data": payload});
         alice.send(main, None).await?;

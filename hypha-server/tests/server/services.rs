@@ -1,4 +1,4 @@
-//! Selection among several services, key conversion and service types.
+//! Tests the selection among several services, the conversion of keys, and service types.
 
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
     }
 }
 
-/// Connects a client with a service whose method `get` returns `answer`, or never responds.
+/// Connects a client with a service that has a method `get`. The method returns `answer`, or never
+/// responds if `answer` is `None`.
 async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>) -> Result<Client> {
     let client = member(server, owner, Permission::ReadWrite).await?;
     let method = Method::new("get", move |call: IncomingCall| {
@@ -72,7 +73,7 @@ async fn schemas_of_the_manager_leave_its_errors_out() -> Result<()> {
 async fn a_longer_timeout_waits_for_slow_responses() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
-    // Longer than the default timeout of two seconds.
+    // The method takes longer than the default timeout of two seconds.
     let method = Method::new("get", |call: IncomingCall| async move {
         tokio::time::sleep(Duration::from_millis(2100)).await;
         call.reply(&9.0)
@@ -89,8 +90,8 @@ async fn a_longer_timeout_waits_for_slow_responses() -> Result<()> {
     Ok(())
 }
 
-/// A service whose result is not a number cannot be the smallest or largest, and the selection does
-/// not wait for slow services.
+/// A service that returns no number cannot be the smallest or largest. The selection does not wait
+/// for slow services.
 #[tokio::test]
 async fn candidates_without_a_timely_number_are_skipped() -> Result<()> {
     let server = server().await?;

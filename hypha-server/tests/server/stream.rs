@@ -1,4 +1,4 @@
-//! The RPC transport over HTTP: ownership of a stream, reconnection, and isolation of other
+//! Tests the RPC transport over HTTP: ownership of a stream, reconnection, and isolation of other
 //! clients.
 
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::support::{self, Raw, server, server_with};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A GET whose response is being read.
+/// Response to a GET request. The client reads the body piece by piece.
 struct Line {
     body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     read: Vec<u8>,
@@ -252,7 +252,7 @@ async fn both_transports_share_the_addresses() -> Result<()> {
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     assert!(living.manager().await?.echo(Value::from(1)).await.is_ok());
 
-    // A stream is displaced by a WebSocket of the same client.
+    // A WebSocket of the same client displaces a stream.
     let mut line = Line::open(&server, &[("client_id", "d")], Some(&token)).await?;
     let hello = json!({
         "client_id": "d", "reconnection_token": line.field("reconnection_token"),

@@ -1,4 +1,4 @@
-//! Two connections that claim one address.
+//! Tests two connections that claim the same address.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! HTTP applications of programs in Rust: an axum router as a service.
+//! Tests HTTP applications of Rust programs, which register an axum router as a service.
 
 use std::time::Duration;
 
@@ -117,7 +117,8 @@ async fn a_response_ends_when_its_visitor_disconnects() -> Result<()> {
     let mut pieces = response.bytes_stream();
     let first = timeout(LIMIT, pieces.next()).await?.context("a piece")??;
     assert_eq!(first, "first");
-    // The service holds a sender too. Unregister it, so that only the response holds one.
+    // The service also holds a sender. Unregister the service, so that only the response holds a
+    // sender.
     client.unregister_service("dashboard").await?;
     drop(pieces);
     assert!(timeout(LIMIT, left.recv()).await?.is_none());

@@ -1,4 +1,5 @@
-//! A client without the client library: a WebSocket, JSON and manually built messages.
+//! Provides a client that does not use the client library. It sends JSON and manually built
+//! messages over a WebSocket.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -114,7 +115,7 @@ impl Raw {
         Raw::connect(server, json!({"client_id": client_id})).await
     }
 
-    /// Connects a client with a token for the workspace of `self`.
+    /// Connects another client to the workspace of `self`, with a token that `self` generates.
     pub async fn colleague(
         &mut self,
         server: &Server,
@@ -161,7 +162,7 @@ impl Raw {
         Ok(self.socket.send(Frame::Ping(vec![0; 8].into())).await?)
     }
 
-    /// Sends a message with its first segment and optionally a second segment.
+    /// Sends a message that consists of a first segment and an optional second segment.
     pub async fn send(
         &mut self,
         main: serde_json::Value,
@@ -174,7 +175,7 @@ impl Raw {
         self.binary(frame).await
     }
 
-    /// Returns the next frame, without keep-alive frames.
+    /// Returns the next frame that is neither a ping nor a pong.
     pub async fn next(&mut self) -> Result<Frame> {
         loop {
             let frame = timeout(LIMIT, self.socket.next())
@@ -212,8 +213,8 @@ impl Raw {
         }
     }
 
-    /// Sends a ping and returns whether the next frame is the pong. If so, no other frame is in
-    /// transit and the server has processed everything sent before.
+    /// Sends a ping, and returns whether the next frame is the pong. If so, no other frame is in
+    /// transit, and the server has processed all earlier messages of this client.
     pub async fn is_quiet(&mut self) -> bool {
         if self.text(r#"{"type":"ping"}"#).await.is_err() {
             return false;
@@ -300,7 +301,8 @@ impl Raw {
 
     /// Closes the connection, and waits until the server has closed it too.
     pub async fn close(mut self) -> Result<()> {
-        // Ignored, because an error means that the server has closed first.
+        // The result is ignored, because an error means that the server has closed the connection
+        // first.
         let _ = self.socket.close(None).await;
         while let Some(Ok(_)) = timeout(LIMIT, self.socket.next()).await? {}
         Ok(())

@@ -1,5 +1,5 @@
-//! Targets for libFuzzer. Their code is in `hypha-wire/tests/fuzz/`, where an ordinary test also
-//! runs it on the stored inputs.
+//! Targets for libFuzzer. The code of the targets is in `hypha-wire/tests/fuzz/`. An ordinary test
+//! also runs this code on the stored inputs.
 
 #[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;

@@ -1,5 +1,5 @@
-//! Encoder of outgoing messages. It encodes the arguments first, and then writes the routing in
-//! front of them into the same buffer.
+//! Encodes outgoing messages. The encoder first encodes the arguments, and then writes the routing
+//! into the same buffer, in front of the arguments.
 //!
 //! Callers encode the arguments before they know the session of the call. So the buffer starts with
 //! unused headroom, into which the routing is written last. Generated proxies, dispatch and the
@@ -19,12 +19,13 @@ use crate::values::raw::RawValue;
 use crate::values::splice::{SPLICED_BYTES, Splice};
 use crate::values::value::{Handle, Value};
 
-/// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. They are enough for two
-/// addresses with long ids, a method path and two nested sessions. Longer routing goes into a
-/// separate buffer; a transport that needs the message in one buffer then copies all of it.
+/// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. This room is enough for
+/// two addresses with long ids, a method path and two nested sessions. Longer routing goes into a
+/// separate buffer. If a transport then needs the message in one buffer, it copies the whole
+/// message.
 const HEADROOM: usize = 384;
 
-/// Arguments of a call, or the result in a response, encoded as they are pushed.
+/// Arguments of a call, or the result in a response. Each value is encoded when it is pushed.
 ///
 /// Binary data of 16 KiB and more is not copied. Local handles get their names when the message is
 /// finished.
@@ -47,12 +48,13 @@ pub struct Args {
     splices: Splices,
     /// Number of positional arguments in `buf`.
     positional: u32,
-    /// Number of trailing optional arguments that are nil. They are dropped unless another argument
-    /// follows.
+    /// Number of trailing optional arguments that are nil. These arguments are dropped unless
+    /// another argument follows.
     omissible: u32,
     /// Map of keyword arguments, if it has been started.
     named: Option<KeywordMap>,
-    /// Expected number of keyword arguments, for which the header of their map is reserved.
+    /// Expected number of keyword arguments. This number determines the room that is reserved for
+    /// the header of their map.
     expected_named: u32,
     /// The first error, returned when the message is finished.
     error: Option<EncodeError>,
@@ -73,7 +75,7 @@ struct KeywordMap {
 /// Routing of an outgoing message: the variable part of its first segment (MAIN).
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// Address of the sender. The server replaces it with the verified address.
+    /// Address of the sender. The server replaces this address with the verified address.
     pub from: &'a str,
     /// Address of the receiver, absolute or in the workspace of the sender.
     pub to: &'a str,
@@ -90,7 +92,7 @@ pub struct Head<'a> {
 pub enum ReplyMode<'a> {
     /// No response is requested.
     None,
-    /// The response is sent to the session of the call (`"*"`), the usual form.
+    /// The usual form (`"*"`): the response is sent to the session of the call.
     Star {
         /// Heartbeat interval in seconds (`t`).
         interval: f64,
@@ -119,7 +121,7 @@ impl Args {
 
     /// Creates an empty argument list with room for `payload_hint` bytes of encoded arguments.
     ///
-    /// `positional` and `named` are the expected numbers of arguments. They are only hints: if the
+    /// `positional` and `named` are the expected numbers of arguments, and are only hints. If the
     /// number of keyword arguments is right, their header has the reserved length, and finishing
     /// the message does not move the arguments.
     #[must_use]
@@ -139,7 +141,8 @@ impl Args {
 
     /// Adds a positional argument.
     ///
-    /// [`finish`](Self::finish) returns an error of this argument, with its `name`.
+    /// If the argument cannot be encoded, [`finish`](Self::finish) returns an error that contains
+    /// `name`.
     pub fn push<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         if self.push_value(name, value) {
             self.omissible = 0;
@@ -151,8 +154,8 @@ impl Args {
     pub fn push_optional<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         let start = self.buf.len();
         if self.push_value(name, value) {
-            // Spliced data leaves nothing in the buffer, so the comparison does not mistake it for
-            // a nil.
+            // Spliced data leaves nothing in the buffer, so the comparison does not mistake such
+            // data for a nil.
             let nil = self.buf[start..] == [rmp::Marker::Null.to_u8()];
             self.omissible = if nil { self.omissible + 1 } else { 0 };
         }
@@ -197,16 +200,16 @@ impl Args {
         }
         self.append(value);
         self.positional += 1;
-        // The preceding nils must be sent, because this argument would otherwise move to their
-        // position.
+        // The preceding nils must be sent, because this argument would otherwise move to the
+        // position of the first nil.
         self.omissible = 0;
     }
 
-    /// Adds a positional argument that is already encoded, given as msgpack.
+    /// Adds a positional argument from its msgpack encoding.
     ///
-    /// The bytes are not checked: they must be one value. Bytes of 16 KiB or more are not copied.
-    /// As with [`push_packed`](Self::push_packed), a positional argument after a keyword argument
-    /// is an error.
+    /// `value` must contain exactly one msgpack value, which this method does not check. Bytes of
+    /// 16 KiB or more are not copied. As with [`push_packed`](Self::push_packed), a positional
+    /// argument after a keyword argument is an error.
     pub fn push_encoded(&mut self, value: bytes::Bytes) {
         self.push_packed(if value.len() < SPLICED_BYTES {
             Packed {
@@ -308,7 +311,8 @@ impl Args {
 
     /// Adds a keyword argument. Positional arguments cannot follow.
     ///
-    /// [`finish`](Self::finish) returns an error of this argument, with its `name`.
+    /// If the argument cannot be encoded, [`finish`](Self::finish) returns an error that contains
+    /// `name`.
     pub fn push_named<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         self.begin_named(name);
         let encoded = encode_spliced(&mut self.buf, &mut self.splices, value);
@@ -332,8 +336,7 @@ impl Args {
     /// of the map.
     fn begin_named(&mut self, name: &str) {
         if self.named.is_none() {
-            // Drop the trailing nils now, because they are no longer at the end of the buffer once
-            // the map starts.
+            // Drop the trailing nils now, because the map will be written after them in the buffer.
             self.omit_trailing();
             let (start, head) = (self.buf.len(), pack::head_len(self.expected_named));
             self.buf.resize(start + head, 0);
@@ -377,7 +380,8 @@ impl Args {
         head: &Head<'_>,
         reply: ReplyMode<'_>,
     ) -> Result<bytes::Bytes, EncodeError> {
-        // A received handle already has its map, so it can be passed on without a connection.
+        // A received handle already contains its map on the wire, so a program can pass the handle
+        // on without a connection.
         let message = self.finish_with(head, reply, &mut |handle| match handle.raw() {
             Some(raw) => Ok(Value::Map(raw.clone())),
             None => Err(EncodeError::new(
@@ -411,7 +415,7 @@ impl Args {
             entries,
             args,
         };
-        // Measure the front first, so that it can end exactly where the arguments start.
+        // Measure `front` first, so that `front` can end exactly where the arguments start.
         let mut len = Count(0);
         front.put_main(&mut len);
         let mut message = Rope::default();
@@ -431,8 +435,8 @@ impl Args {
                 HEADROOM
             }
         };
-        // The parts between the splices share one buffer. Inserting the splices instead would move
-        // all arguments after each of them.
+        // The parts between the splices share one buffer. Inserting the splices into this buffer
+        // would instead move all arguments after each splice.
         let (buf, mut done) = (bytes::Bytes::from(self.buf), start);
         for (position, splice) in self.splices {
             message.push(buf.slice(done..position));
@@ -577,8 +581,8 @@ impl ReplyMode<'_> {
                 interval,
             } => {
                 pack::put_str(out, "promise");
-                // Without an interval a callee sends no heartbeats, so omit their method, as in
-                // Python.
+                // Without an interval a callee sends no heartbeats. So omit the method for
+                // heartbeats, as in Python.
                 if interval > 0.0 {
                     pack::put_map_head(out, 4);
                     put_promise_method(out, target, session, "heartbeat");
@@ -594,8 +598,8 @@ impl ReplyMode<'_> {
     }
 }
 
-/// Writes the key `name` and the method that receives this kind of response, in the session of the
-/// caller.
+/// Writes one entry of the promise: the key `name`, and the method in the session of the caller
+/// that receives responses of this kind.
 fn put_promise_method(out: &mut Vec<u8>, target: &str, session: &str, name: &str) {
     pack::put_str(out, name);
     pack::put_map_head(out, 4);
@@ -619,7 +623,8 @@ mod tests {
     use crate::Message;
 
     fn is_encoded_in_place(parent: &str, size: usize) -> bool {
-        // Use a list, because large binary data is never copied into the buffer.
+        // The payload is encoded as a list of numbers, because large binary data is never copied
+        // into the buffer.
         let payload = vec![5u8; size];
         let mut args = Args::with_capacity(1, 0, payload.len() + 64);
         args.push("payload", &payload);

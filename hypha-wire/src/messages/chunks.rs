@@ -1,13 +1,13 @@
 //! [`ChunkStore`]: holds the chunks of large messages until a message is complete
 //! (`docs/protocol/02-messages.md`).
 //!
-//! Each connection of `hypha-rpc` owns one store behind a lock, and calls it for the methods of
-//! `message_cache`. A message is removed from the store when it is complete, when its sender
-//! removes it or disconnects, or when no chunk has arrived for five minutes.
+//! Each connection of `hypha-rpc` owns one store behind a lock. The methods of `message_cache` use
+//! this store. A message is removed from the store when it is complete, when its sender removes it
+//! or disconnects, or when no chunk has arrived for five minutes.
 //!
-//! Invariant: the store's `used` is the sum of its peers' `used`, and a peer's `used` is the sum of
-//! the `cost` of its messages. These values change together, and only after the charge has
-//! succeeded.
+//! Invariant: the `used` of the store is the sum of the `used` of all peers, and the `used` of a
+//! peer is the sum of the `cost` of its messages. These values change together, and only after the
+//! charge has succeeded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -23,20 +23,20 @@ use crate::values::memory::{MemoryCharge, PeerMemory};
 const MAX_ENTRIES: usize = 64;
 /// Maximum number of peers with incomplete messages, so that the map of peers is also bounded.
 const MAX_PEERS: usize = 4096;
-/// One peer may fill `1 / PEER_SHARE` of the store, so that it cannot block all other peers.
+/// One peer may fill `1 / PEER_SHARE` of the store, so that one peer cannot block all other peers.
 const PEER_SHARE: usize = 2;
 /// Maximum wait for the next chunk of a message.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// The first chunk reserves room for this many chunks of its length, because a large buffer is
 /// copied each time it grows. The value is 17 and not 16, because the headers of a message make 16
-/// chunks of data slightly longer. The peer is charged for the whole reservation. If its account
-/// has no room for that, only the first chunk is reserved and charged.
+/// chunks of data slightly longer. The whole reservation is charged to the account of the peer. If
+/// the account has no room for the whole reservation, only the first chunk is reserved and charged.
 const RESERVED_CHUNKS: usize = 17;
 /// Maximum number of bytes that the first chunk reserves. Without this maximum, a peer that sends
 /// only one large chunk would hold 17 times the length of the chunk.
 const MAX_RESERVED: usize = 32 << 20;
-/// Bytes charged for each chunk and message in addition to its content. Otherwise a peer could add
-/// an unlimited number of empty chunks.
+/// Bytes charged for each chunk and message in addition to the content. Without this charge, a peer
+/// could add an unlimited number of empty chunks.
 const OVERHEAD: usize = 128;
 
 /// Error of a request to the chunk store. The messages of `Exists` and `Unknown` are exactly the
@@ -91,8 +91,8 @@ pub enum ChunkError {
 
 /// Store of incomplete messages, which arrive in chunks.
 ///
-/// Each message belongs to the peer that started it; other peers can neither read nor change it.
-/// One peer cannot fill the store alone, and never evicts messages of other peers.
+/// Each message belongs to the peer that started it. Other peers can neither read nor change the
+/// message. One peer cannot fill the store alone, and never evicts messages of other peers.
 #[derive(Debug)]
 pub struct ChunkStore {
     /// Peers with at least one message, by address.
@@ -115,8 +115,8 @@ struct Peer {
 }
 
 impl Peer {
-    /// Returns the key of the message to evict before the peer can start another message: the one
-    /// whose last chunk is the oldest. Returns `None` if there is room.
+    /// Returns the key of the message to evict before the peer can start another message. This is
+    /// the message whose last chunk is the oldest. Returns `None` if there is room.
     fn oldest_if_full(&self) -> Option<String> {
         if self.entries.len() < MAX_ENTRIES {
             return None;
@@ -129,20 +129,21 @@ impl Peer {
 /// Incomplete message.
 struct Entry {
     /// Content of all chunks before the first gap. Each chunk is joined when it arrives and not at
-    /// the end. This spreads the work over the transfer, and no chunk keeps its frame in memory.
+    /// the end. This spreads the work over the transfer, and no chunk keeps the memory of its frame
+    /// in use.
     joined: Vec<u8>,
     /// Position of each joined chunk in `joined`, by index.
     starts: Vec<usize>,
-    /// Chunks that arrived although a chunk with a lower index is missing. Key: index.
+    /// Chunks that arrived before a chunk with a lower index. The keys are the indices.
     early: BTreeMap<u64, bytes::Bytes>,
     /// Time of the last chunk.
     touched: Instant,
     /// Bytes that the message occupies.
     cost: usize,
-    /// Bytes charged to the account of the peer. The number is at least `cost`, because a charge is
-    /// only returned as a whole, when the message is removed from the store.
+    /// Bytes charged to the account of the peer. The number is at least `cost`, because all charges
+    /// are released together, when the message is removed from the store.
     charged: usize,
-    /// Charges to the account of the peer, released when dropped.
+    /// Charges to the account of the peer. Dropping a charge returns its bytes to the account.
     charges: Vec<MemoryCharge>,
 }
 
@@ -156,7 +157,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Change of the memory of a message by a chunk.
+/// Change of the memory of a message when the message receives a chunk.
 #[derive(Clone, Copy)]
 struct Growth {
     /// Bytes that the message no longer occupies.
@@ -180,9 +181,9 @@ impl Entry {
         }
     }
 
-    /// Returns the effects of the chunk `index` of `len` bytes: first with room reserved for later
-    /// chunks, then without this room. The caller uses the second `Growth` if there is no memory
-    /// for the first.
+    /// Returns the change of memory when the message receives the chunk `index` of `len` bytes. The
+    /// first `Growth` includes room for later chunks, and the second `Growth` does not. The caller
+    /// uses the second `Growth` if there is no memory for the first.
     fn growth(&self, index: u64, len: usize) -> [Growth; 2] {
         let replaced = self.early.get(&index).map(bytes::Bytes::len);
         let capacity = self.joined.capacity();
@@ -265,7 +266,7 @@ impl Default for ChunkStore {
 }
 
 impl ChunkStore {
-    /// Creates a store with a maximum of `limit` bytes, of which one peer may use half.
+    /// Creates a store with a maximum of `limit` bytes. One peer may use half of this maximum.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -276,7 +277,7 @@ impl ChunkStore {
         }
     }
 
-    /// Also charges each message to the account of its peer, in addition to the limit of the store.
+    /// Charges each message to the account of its peer. The limit of the store still applies.
     #[must_use]
     pub fn with_memory(mut self, memory: Arc<dyn PeerMemory>) -> Self {
         self.memory = Some(memory);
@@ -287,7 +288,7 @@ impl ChunkStore {
     ///
     /// First drops all messages that have not received a chunk for five minutes. If the peer still
     /// has 64 incomplete messages, evicts the message whose last chunk is the oldest. Otherwise a
-    /// peer that never finishes a message could not start another.
+    /// peer that never finishes its messages could not start another message.
     ///
     /// # Errors
     ///
@@ -437,7 +438,8 @@ impl ChunkStore {
     }
 
     /// Drops all messages that have not received a chunk in the five minutes before `now`. Call
-    /// this periodically, because otherwise only [`create`](Self::create) drops them.
+    /// this method periodically, because otherwise only [`create`](Self::create) drops such
+    /// messages.
     pub fn expire(&mut self, now: Instant) {
         let total = &mut self.used;
         self.peers.retain(|_, peer| {
@@ -487,8 +489,8 @@ impl ChunkStore {
         }
     }
 
-    /// Removes a message. Also removes its peer if that was its last message: a peer without
-    /// messages must not count against [`MAX_PEERS`].
+    /// Removes a message. If the message was the last message of its peer, also removes the peer,
+    /// because a peer without messages must not count against [`MAX_PEERS`].
     fn drop_entry(&mut self, from: &str, key: &str) -> Option<Entry> {
         let peer = self.peers.get_mut(from)?;
         let entry = peer.entries.remove(key)?;
@@ -505,7 +507,7 @@ fn fits(used: usize, freed: usize, cost: usize, limit: usize) -> bool {
     used.saturating_sub(freed).saturating_add(cost) <= limit
 }
 
-/// Charges to the account of the peer the part of `cost` that is not charged yet. Does nothing
+/// Charges the part of `cost` that is not charged yet to the account of the peer. Does nothing
 /// without accounts.
 fn charge(
     memory: Option<&Arc<dyn PeerMemory>>,

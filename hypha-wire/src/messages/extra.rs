@@ -1,8 +1,8 @@
 //! Second segment of a message (EXTRA): the arguments of a call and the form of the response.
 //!
-//! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read; all other keys are
-//! skipped. Otherwise a peer could add a `from` here that replaces the `from` of the first segment,
-//! which the server has verified.
+//! The parser reads only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data`, and skips all
+//! other keys. Otherwise a peer could add a `from` to this segment that replaces the `from` of the
+//! first segment, which the server has verified.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,13 +30,13 @@ pub struct Extra {
     pub interval: Option<f64>,
     /// Raw msgpack of `data`, the content of an event.
     pub data: Option<bytes::Bytes>,
-    /// Encrypted second segment (`_enc`). If present, ignore the other fields, because anyone
-    /// between the sender and this program could have added them.
+    /// Encrypted second segment (`_enc`). If the segment is encrypted, ignore the other fields,
+    /// because anyone between the sender and this program could have added them.
     pub encrypted: Option<EncryptedExtra>,
 }
 
 /// Encrypted second segment as received (`docs/protocol/07-auth-login-encryption.md`). The lengths
-/// and the content are not verified until it is decrypted.
+/// and the content are not verified until the segment is decrypted.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 pub struct EncryptedExtra {
     /// Version of the encryption (`v`).
@@ -48,14 +48,15 @@ pub struct EncryptedExtra {
     /// Nonce of the encryption (`nonce`).
     #[serde(default)]
     pub nonce: Binary,
-    /// Ciphertext: the entry `data` beside `_enc`, not inside it.
+    /// Ciphertext. On the wire, the entry `data` is beside `_enc`, not inside it.
     #[serde(skip)]
     pub data: Binary,
 }
 
 impl EncryptedExtra {
-    /// Returns the bytes of an encrypted second segment up to its ciphertext of `len` bytes. The
-    /// buffer has room for the ciphertext, so that appending it causes no move.
+    /// Returns the bytes of an encrypted second segment that precede its ciphertext. The buffer has
+    /// room for the ciphertext of `len` bytes, so that appending the ciphertext does not reallocate
+    /// the buffer.
     #[must_use]
     pub fn head(version: u64, sender: &[u8], nonce: &[u8], len: u32) -> Vec<u8> {
         use crate::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
@@ -276,8 +277,9 @@ impl fmt::Debug for IncomingArgs {
 
 /// Arguments of a received call.
 ///
-/// They stay encoded in the message until they are read. Each call of an accessor decodes again and
-/// counts against the memory limit, so read each argument once. Clones share the message.
+/// The arguments stay encoded in the message until a program reads them. Each call of an accessor
+/// decodes the argument again and counts against the memory limit, so read each argument once.
+/// Clones share the message.
 #[derive(Clone, Default)]
 pub struct IncomingArgs {
     /// Buffer that the spans refer to: the second segment, or a list of arguments.
@@ -293,7 +295,8 @@ pub struct IncomingArgs {
 }
 
 impl IncomingArgs {
-    /// Creates arguments that have not left this process, encoded as a list.
+    /// Creates the arguments of a call within this process. `frame` is the list of the encoded
+    /// arguments.
     pub(crate) fn local(
         frame: bytes::Bytes,
         with_kwargs: bool,
@@ -306,7 +309,7 @@ impl IncomingArgs {
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&frame, span))?;
         }
         Ok(Self {
-            // Values of this process need no limit, because no peer created them.
+            // Values of this process need no memory limit, because no peer created them.
             meter: Meter::new(usize::MAX, frame.len()),
             frame,
             positional,
@@ -382,8 +385,8 @@ impl IncomingArgs {
         self.positional.len()
     }
 
-    /// Returns the names of the keyword arguments in the order sent. A repeated name is returned
-    /// repeatedly.
+    /// Returns the names of the keyword arguments, in the order in which the caller sent them.
+    /// Returns a repeated name each time.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(|named| named.name.as_str())
     }
@@ -394,8 +397,8 @@ impl IncomingArgs {
         Some(self.frame.slice(start..end))
     }
 
-    /// Returns the argument at `index` without decoding it. Functions and streams inside can be
-    /// called, unlike with [`raw`](Self::raw).
+    /// Returns the argument at `index` without decoding it. The functions and streams in the result
+    /// can be called. This is not possible with the bytes that [`raw`](Self::raw) returns.
     pub fn raw_value(&self, index: usize) -> Option<RawValue> {
         let (origin, table) = (self.origin.clone(), Arc::clone(&self.table));
         Some(RawValue::received(self.raw(index)?, origin, table))

@@ -55,7 +55,7 @@ pub struct Stamp<'a> {
     pub from: &'a str,
     /// Workspace of the sender.
     pub ws: &'a str,
-    /// User of the sender, as one msgpack value. Written without a check.
+    /// User of the sender, as one msgpack value. The server writes this value without a check.
     pub user: &'a [u8],
 }
 
@@ -69,13 +69,13 @@ pub struct Stamped {
     pub rest: bytes::Bytes,
 }
 
-/// Maximum memory of the decoded entries of a first segment, in bytes. The limit is higher than any
-/// known client needs. It is low, because drivers decode the first segment, and a large value there
-/// would delay all other messages.
+/// Maximum memory of the decoded entries of a first segment, in bytes. Known clients need less than
+/// this limit. The limit is low, because drivers decode the first segment, and decoding a large
+/// value would delay all other messages.
 const MAX_DECODED_MAIN: usize = 1 << 20;
 
 /// Maximum length of a second segment that is copied after the first segment, in bytes. A longer
-/// second segment is shared, because copying it would cost more than a second buffer.
+/// second segment is shared, because a copy would cost more than a second buffer.
 const JOIN_EXTRA: usize = 8 * 1024;
 
 impl Stamped {
@@ -109,8 +109,8 @@ impl From<bytes::Bytes> for Stamped {
 impl Message {
     /// Parses the routing of `frame`. Does not read the second segment.
     ///
-    /// A routing key whose value is not a string counts as absent. The cost depends on the first
-    /// segment, not on the size of the frame.
+    /// A routing key whose value is not a string counts as absent. The running time depends on the
+    /// size of the first segment, not on the size of the frame.
     ///
     /// # Errors
     ///
@@ -171,13 +171,14 @@ impl Message {
         self.frame.len().max(self.extra.len())
     }
 
-    /// Returns the type: `method` for requests and responses, otherwise the name of an event. Empty
-    /// if absent.
+    /// Returns the type: `method` for requests and responses, otherwise the name of an event.
+    /// Returns an empty string if the message has no type.
     pub fn kind(&self) -> &str {
         self.text(TYPE).unwrap_or("")
     }
 
-    /// Returns the address of the sender. It is absolute if a server has stamped the message.
+    /// Returns the address of the sender. The address is absolute if a server has stamped the
+    /// message.
     pub fn from(&self) -> Option<&str> {
         self.text(FROM)
     }
@@ -217,13 +218,13 @@ impl Message {
         self.text(WS)
     }
 
-    /// Returns the user of the sender, as msgpack. The server writes it.
+    /// Returns the user of the sender, as msgpack. The server writes this entry.
     pub fn user(&self) -> Option<bytes::Bytes> {
         let (start, end) = self.values[USER];
         (end > 0).then(|| self.frame.slice(start as usize..end as usize))
     }
 
-    /// Returns all entries of the first segment. Each call decodes them again.
+    /// Returns all entries of the first segment. Each call decodes the entries again.
     ///
     /// # Errors
     ///
@@ -251,7 +252,8 @@ impl Message {
 
     /// Parses the second segment.
     ///
-    /// This scans all arguments, so call it in the task that needs them and not in the driver.
+    /// This method scans all arguments. So call the method in the task that needs the arguments,
+    /// and not in the driver.
     ///
     /// # Errors
     ///
@@ -276,13 +278,14 @@ impl Message {
     /// a routing key of the first segment, or `ctx`.
     ///
     /// The Python and JavaScript clients merge both segments, and an entry of the second segment
-    /// replaces an entry of the first segment. Python even merges a list of pairs, so for a second
-    /// segment that is a list this returns `""`. A segment that is neither a map nor a list has no
-    /// keys, so this returns `None`.
+    /// replaces an entry of the first segment. Python even merges a list of pairs, so this method
+    /// returns `""` if the second segment is a list. A segment that is neither a map nor a list has
+    /// no keys, so this method returns `None`.
     ///
-    /// Servers call this for every message, so it reads only the keys and skips the values: 20 ns
-    /// for a short message, and 2 ns for each value of a long message. If the segment is malformed,
-    /// only the keys before the fault are checked, because receivers cannot decode such a segment.
+    /// Servers call this method for every message, so it reads only the keys and skips the values:
+    /// 20 ns for a short message, and 2 ns for each value of a long message. If the segment is
+    /// malformed, only the keys before the fault are checked, because receivers cannot decode such
+    /// a segment.
     pub fn overriding_key(&self) -> Option<&str> {
         let mut rest = &self.extra[..];
         let entries = match *rest.first()? {
@@ -444,7 +447,8 @@ fn after_value(bytes: &[u8]) -> Option<&[u8]> {
                     .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
             )
         };
-        // Bytes of the header after its first byte, bytes of content, and number of values inside.
+        // Length of the header without its first byte, length of the content, and number of values
+        // inside.
         let (head, content, inside) = match first {
             0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => continue,
             0x80..=0x8f => (0, 0, 2 * u64::from(first & 0x0f)),

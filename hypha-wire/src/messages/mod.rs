@@ -1,8 +1,9 @@
-//! Messages: the routing in the first segment, the arguments in the second segment, and chunks.
+//! Types for messages: the routing in the first segment, the arguments in the second segment, and
+//! chunks.
 //!
-//! `hypha-rpc` and `hypha-server` build a message with `args` and parse a frame with `message`;
-//! `extra` then reads the arguments. A parsed message is a view of its frame: it shares the frame's
-//! memory, and decodes a value only when a caller asks for it, so that drivers and routers never
+//! `hypha-rpc` and `hypha-server` build a message with `args` and parse a frame with `message`.
+//! Then `extra` reads the arguments. A parsed message is a view of its frame: it shares the frame's
+//! memory, and decodes a value only when a caller asks for the value. So drivers and routers never
 //! decode arguments.
 //!
 //! Invariant: nothing in the second segment replaces an entry of the first segment, because the

@@ -72,7 +72,7 @@ impl Rope {
         self.slice(0..self.len)
     }
 
-    /// Returns a range of the message in one buffer. Copies only if the range spans several
+    /// Returns a range of the message in one buffer. Copies the range only if it spans several
     /// buffers.
     ///
     /// # Panics

@@ -105,12 +105,12 @@ impl NdArray {
         Self::new(T::DTYPE, ByteOrder::NATIVE, shape, data)
     }
 
-    /// Creates an array of this shape from the bytes of its elements: in C order, little-endian.
+    /// Creates an array of this shape from the bytes of its elements, in C order and little-endian.
     ///
     /// # Errors
     ///
-    /// Returns an error if the length of `data` does not fit shape and type, or if elements of this
-    /// type cannot be sent: Python objects and records.
+    /// Returns an error if the length of `data` does not fit shape and type, or if the elements are
+    /// Python objects or records, which cannot be sent.
     pub fn from_bytes(
         dtype: DType,
         shape: impl Into<Vec<usize>>,
@@ -153,7 +153,7 @@ impl NdArray {
                 }
             }
         }
-        // Use one form for data without a byte order, so that equal arrays compare equal.
+        // Use one byte order for elements without a byte order, so that equal arrays compare equal.
         let order = match dtype.number_size() {
             1 => ByteOrder::Little,
             _ => order,
@@ -166,8 +166,8 @@ impl NdArray {
         })
     }
 
-    /// Creates an array from the bytes of its elements in native byte order. The caller checks
-    /// their number.
+    /// Creates an array from the bytes of its elements in native byte order. The caller checks the
+    /// number of elements.
     pub(super) fn of_elements<T: Element>(shape: Vec<usize>, data: bytes::Bytes) -> NdArray {
         NdArray {
             dtype: T::DTYPE,
@@ -215,7 +215,7 @@ impl NdArray {
 
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
-        // This cannot overflow: the constructors check the product.
+        // The product cannot overflow, because the constructors check it.
         self.shape.iter().product()
     }
 
@@ -240,25 +240,25 @@ impl NdArray {
         self
     }
 
-    /// Returns the data with every number in this byte order: borrowed if it already has that
-    /// order, otherwise copied.
+    /// Returns the data with every number in the given byte order. Borrows the data if it already
+    /// has this order, and copies the data otherwise.
     pub(crate) fn data_in(&self, order: ByteOrder) -> Cow<'_, [u8]> {
         let size = self.dtype.number_size();
         if self.order == order || size == 1 {
             return Cow::Borrowed(&self.data);
         }
-        // Reverse each number separately: a complex element consists of two.
+        // Reverse each number separately, because a complex element consists of two numbers.
         let mut data = self.data.to_vec();
         data.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         Cow::Owned(data)
     }
 
-    /// Returns the elements in C order: borrowed if they have the type `T`, are aligned and in
-    /// native byte order, otherwise copied.
+    /// Returns the elements in C order. Borrows the elements if they have the type `T`, are
+    /// aligned, and have the native byte order. Copies the elements otherwise.
     ///
     /// Integers are converted to another integer type, `f32` or `f64`, if that type represents
-    /// every one of them exactly. This is useful because numpy uses `int64` for whole numbers.
-    /// Floats are converted to a wider type.
+    /// every integer of the array exactly. This is useful because numpy uses `int64` for whole
+    /// numbers. Floats are converted to a wider type.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -318,9 +318,9 @@ impl NdArray {
         elements.collect()
     }
 
-    /// Returns an array of the same shape with its elements converted to `T` with the rules of
-    /// `as`: for integers, fractions are cut off and values saturate at the bounds of the type;
-    /// floats are rounded.
+    /// Returns an array of the same shape with its elements converted to `T`. If `T` is an integer
+    /// type, fractions are cut off, and values saturate at the bounds of `T`. If `T` is a float
+    /// type, values are rounded. If `T` is `bool`, an element becomes true if it is not 0.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
