@@ -114,7 +114,7 @@ fn elements_are_of_the_type_that_was_sent() {
         "expected an array of uint8, got one of bool; `cast` and `iter_f64` read every type of real \
          numbers"
     );
-    // numpy treats every byte except 0 as true.
+    // numpy treats every byte except 0 as true in a `bool` array.
     let odd = NdArray::from_bytes(DType::Bool, [3], vec![0, 1, 7]).expect("three");
     assert_eq!(odd.to_vec::<bool>(), Ok(vec![false, true, true]));
     assert_eq!(odd.iter_f64().expect("numbers").sum::<f64>(), 2.0);
@@ -290,7 +290,7 @@ fn errors_name_the_expected_and_the_received_type() {
         error(ndarray(1, vec![1], bin(&[1]))),
         "_rdtype: expected string, got integer"
     );
-    // Errors truncate strings of a peer.
+    // An error message truncates strings that a peer has sent.
     assert!(error(ndarray("x".repeat(5000), vec![3], bin(&[1; 8]))).len() < 300);
     assert!(error(array(&[("_rtype", "x".repeat(5000).into())])).len() < 300);
 
@@ -316,7 +316,8 @@ fn keys_may_come_in_any_order() {
     assert_eq!(decode::<NdArray>(sent), Ok(NdArray::from(vec![1i16])));
 }
 
-/// A received array of 16 MB is a slice of the frame, and its elements are read from the frame.
+/// Checks that data is not copied. A received array of 16 MB is a slice of the frame, and its
+/// elements are read directly from the frame.
 #[test]
 fn data_are_not_copied() {
     let pixels = vec![7u8; 16 << 20];
@@ -332,8 +333,8 @@ fn data_are_not_copied() {
 
     let floats = NdArray::from(vec![1.0f64; 1000]);
     assert!(matches!(floats.elements::<f64>(), Ok(Cow::Borrowed(_))));
-    // Inside a received frame, elements usually start at an unaligned address. `to_vec` must still
-    // read them correctly.
+    // Checks that `to_vec` reads unaligned elements correctly. Inside a received frame, elements
+    // usually start at an unaligned address.
     let mut frame = vec![0];
     frame.extend_from_slice(floats.data());
     let frame = bytes::Bytes::from(frame);
@@ -413,7 +414,7 @@ fn any_array() -> impl Strategy<Value = NdArray> {
     })
 }
 
-/// Random member for a tagged map, valid or not.
+/// Generates a member for a tagged map. The member may be valid or invalid.
 fn any_member() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -496,7 +497,7 @@ proptest! {
         let json = serde_json::to_string(&array).expect("JSON");
         prop_assert_eq!(&serde_json::from_str::<NdArray>(&json).expect("JSON"), &array);
 
-        // Read as a list of numbers, the array has the same elements.
+        // If the array is read as a list of numbers, the list has the same elements.
         if let (Ok(elements), [_]) = (array.iter_f64(), array.shape()) {
             let list: Vec<f64> = if *array.dtype() == DType::Bool {
                 let list: Vec<bool> = from_slice(&frame).expect("a list");
@@ -509,7 +510,8 @@ proptest! {
         }
     }
 
-    /// Decoding a tagged map with arbitrary content must not panic; it may only return an error.
+    /// Decodes a tagged map with arbitrary content. This must not panic. It may only return an
+    /// error.
     #[test]
     fn arbitrary_tagged_maps_never_panic(value in tagged_map()) {
         let frame = bytes::Bytes::from(to_vec(&value).expect("encodes"));
@@ -688,7 +690,7 @@ fn typed_arrays_accept_elements_that_fit() {
         [f64::from(0.1f32)]
     );
 
-    // The numbers of a list have no declared type.
+    // The numbers of a list have no declared type, so they are converted to the element type.
     let lists = json!([[0.1, 2], [3, 4.5]]);
     assert_eq!(
         array::<f32, 2>(&lists).expect("floats").as_slice(),

@@ -1,8 +1,8 @@
-//! Tests that no memory is reserved for a declared length alone, because a peer may declare any
+//! Tests that no memory is reserved because of a declared length alone. A peer may declare any
 //! length.
 //!
-//! This program contains no other test, because the test measures the program's address space.
-//! Memory that is reserved but not used appears only in the address space.
+//! This program contains no other test, because the test measures the address space of the program.
+//! Memory that is reserved but not used appears only there.
 #![cfg(target_os = "linux")]
 
 #[path = "fuzz/targets/shapes.rs"]
@@ -21,7 +21,7 @@ fn peak() -> usize {
         << 10
 }
 
-/// Passes the input to every decoder.
+/// Passes the input to each decoder.
 fn decode(input: &[u8]) {
     let input = bytes::Bytes::copy_from_slice(input);
     let _ = (skip(&input).is_ok(), from_slice::<Value>(&input).is_ok());
@@ -36,7 +36,8 @@ fn decode(input: &[u8]) {
 
 #[test]
 fn no_memory_is_reserved_for_declared_lengths() {
-    // Run the decoders once for the allocations that happen only once and are kept.
+    // Run the decoders once before the measurement, because they allocate some memory only once and
+    // keep it.
     decode(b"\x93\x01\xa1a\xc4\x01a");
     let before = peak();
     let mut inputs = 0;

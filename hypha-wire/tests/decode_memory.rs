@@ -1,6 +1,6 @@
 //! Tests that decoded values occupy a bounded multiple of their encoded size.
 //!
-//! This program contains no other test, because the test measures the program's memory.
+//! This program contains no other test, because the test measures the memory of the program.
 #![cfg(target_os = "linux")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use hypha_wire::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Returns a memory field of this program's status, in bytes.
+/// Returns a memory field from the status of this process, in bytes.
 fn memory(field: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -45,7 +45,7 @@ fn received(value: &Bytes) -> IncomingArgs {
     };
     let message = args.finish(&head, ReplyMode::Star { interval: 10.0 });
     let message = Message::parse(message.expect("encodes")).expect("parses");
-    // Put the argument in place of the zero, which is the only item of the first list.
+    // Replace the zero, which is the only item of the first list, with the argument.
     let extra = message.extra_raw();
     let at = extra.windows(2).position(|two| two == [0x91, 0]);
     let at = at.expect("the argument") + 1;
@@ -82,7 +82,7 @@ enum Either {
     Numbers(Vec<Option<u64>>),
 }
 
-/// The memory charged, in bytes.
+/// Counts the charged memory, in bytes.
 #[derive(Debug, Default)]
 struct Accounts {
     used: Arc<AtomicUsize>,
@@ -131,7 +131,7 @@ fn small_values() {
     assert_eq!(first.as_list().map(<[_]>::len), Some(4_000));
     let text = refused(args.get::<Value>(0).expect("is there"));
     assert!(text.contains("`max_decoded_bytes`"), "{text}");
-    // If items need no memory, their number is not limited.
+    // Items that need no memory are accepted in any number.
     let nulls = list(100_000, &[0xc0]);
     assert!(from_slice_within::<serde::de::IgnoredAny>(&nulls, 0).is_ok());
     let args = received(&nulls).within(0);
@@ -143,7 +143,7 @@ fn small_values() {
 
 fn honest_values_fit() {
     let pass = |value: Bytes, decode: &dyn Fn(&IncomingArgs) -> Option<DecodeError>| {
-        // With a limit of 0, only the length of the message counts.
+        // With a limit of 0, the message may still use memory in proportion to its length.
         let error = decode(&received(&value).within(0));
         assert_eq!(error, None);
     };
@@ -171,7 +171,7 @@ fn honest_values_fit() {
 fn an_account_is_charged_until_the_arguments_are_dropped() {
     let accounts = Arc::new(Accounts::default());
     let used = || accounts.used.load(Ordering::Relaxed);
-    // The first 4 KiB are not charged.
+    // The first 4 KiB of a message are not charged.
     let args = received(&list(10, &[0xc0])).charged_to(accounts.clone(), "ws/a");
     assert!(args.get::<Value>(0).expect("is there").is_ok());
     assert_eq!(used(), 0);
@@ -193,14 +193,15 @@ fn an_account_is_charged_until_the_arguments_are_dropped() {
     let text = refused(args.get::<Value>(0).expect("is there"));
     assert!(text.ends_with("may occupy: its account is empty"), "{text}");
     drop(args);
-    // The limit of a message applies in addition.
+    // The limit of a message applies in addition to the account of the peer.
     let args = received(&list(4_000, &[0xc0])).within(100_000);
     let args = args.charged_to(accounts.clone(), "ws/a");
     let text = refused(args.get::<Value>(0).expect("is there"));
     assert!(text.contains("more than 100000 bytes"), "{text}");
 }
 
-/// Without a limit, each of these values would need 8 to 144 times its length.
+/// Checks that values which need much memory are rejected. Without a limit, each of these values
+/// would need 8 to 144 times its length.
 fn hostile_values_do_not_fit() {
     const LEN: usize = 4 << 20;
     let nulls = list(LEN, &[0xc0]);
@@ -223,7 +224,7 @@ fn hostile_values_do_not_fit() {
     fn get<T: for<'a> Deserialize<'a> + std::fmt::Debug>(value: &Bytes) -> String {
         refused(received(value).within(0).get::<T>(0).expect("is there"))
     }
-    // Reset the peak, so that earlier memory does not count.
+    // Reset the peak, so that memory that was used earlier does not count.
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux has it");
     check("nulls", get::<Value>(&nulls));
     check("options", get::<Vec<Option<u64>>>(&nulls));

@@ -1,4 +1,5 @@
-//! Tests messages: their arguments, the form of their response, and the server's stamp.
+//! Tests the arguments of messages, the form of the response that a message requests, and the
+//! server's stamp.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -145,7 +146,7 @@ fn extra_contains_the_requested_promise() {
     }
 }
 
-/// Parsed intervals are valid for a timer without another check.
+/// Checks that a parsed interval is valid for a timer without a further check.
 #[test]
 fn intervals_are_valid_for_timers() {
     for t in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
@@ -171,7 +172,8 @@ fn arguments_are_counted_before_they_are_indexed() {
     assert_eq!(error, "args: 100000 arguments are more than 65536");
 }
 
-/// A sender's value under a stamped key is replaced, and its length is not reserved.
+/// Checks that the stamp replaces a value that the sender has set for a stamped key. No memory is
+/// reserved for the replaced value.
 #[test]
 fn a_stamped_message_takes_no_more_room_than_it_needs() {
     let mut main = hypha_wire::Map::new();
@@ -194,7 +196,7 @@ fn a_stamped_message_takes_no_more_room_than_it_needs() {
     );
 }
 
-/// Connection that only counts dropped handles.
+/// Connection that only counts the dropped handles.
 #[derive(Default)]
 struct Dropped(std::sync::atomic::AtomicUsize);
 
@@ -208,7 +210,8 @@ impl ConnectionRef for Dropped {
     }
 }
 
-/// A relative target belongs to the sender's workspace, and a function gets the caller's session.
+/// Checks that a relative target belongs to the workspace of the sender, and that a function gets
+/// the session of the caller.
 #[test]
 fn received_functions_know_their_sender_and_session() {
     let method = |target: &str| {
@@ -255,7 +258,7 @@ fn a_second_segment_that_overrides_the_first_is_found() {
         message.overriding_key().map(str::to_owned)
     };
     let of = |extra: Value| found(&to_vec(&extra).expect("encodes"));
-    // The key is found even after values of every kind with any content.
+    // The key is found after values of every kind with any content.
     let args = value!([
         [1, -1, 300, 70_000, -70_000, 5_000_000_000_u64, 1.5, null, true, "ctx"],
         {"ctx": {"from": 1}, "long": "x".repeat(70_000), "list": vec![1; 70_000]},
@@ -271,7 +274,7 @@ fn a_second_segment_that_overrides_the_first_is_found() {
     let mut bytes = vec![0x82, 0xa1, b'b', 0xc6];
     bytes.extend((data.len() as u32).to_be_bytes());
     bytes.extend(data);
-    // Encode the key in a longer form than necessary.
+    // Encode the key in a longer form than necessary. A decoder must accept this form.
     bytes.extend([0xdb, 0, 0, 0, 3, b'c', b't', b'x', 0xc0]);
     assert_eq!(found(&bytes).as_deref(), Some("ctx"));
     for ext in [
@@ -289,7 +292,8 @@ fn a_second_segment_that_overrides_the_first_is_found() {
     assert_eq!(found(&[0, 0]), None);
     // Python also merges a list of pairs.
     assert_eq!(of(value!([["ctx", {}]])).as_deref(), Some(""));
-    // Receivers cannot read past the fault either, so the keys after it need no check.
+    // Receivers cannot read past the malformed part either, so the server need not check the keys
+    // after it.
     for malformed in [
         &[0x81_u8][..],
         &[0x82, 0xa1, b'a', 0xc1],

@@ -34,7 +34,8 @@ fn every_type_of_elements_survives() {
     survives(vec![half::f16::MIN, half::f16::ONE]);
 }
 
-/// Compares the conversion of 16-bit floats in this crate with the conversion of the crate `half`.
+/// Compares two conversions of 16-bit floats: the conversion in this crate, and the conversion of
+/// the crate `half`.
 #[cfg(feature = "half")]
 #[test]
 fn half_floats_are_the_same_everywhere() {
@@ -66,7 +67,7 @@ fn the_order_of_elements_is_that_of_the_indices() {
     assert_eq!(NdArray::from(&reversed), expected);
 }
 
-/// Checks that only the elements of a slice are sent, although the slice owns the memory of the
+/// Checks that only the elements of a slice are sent, although the slice owns the elements of the
 /// whole array.
 #[test]
 fn only_the_slice_is_sent() {
@@ -125,8 +126,8 @@ fn arrays_that_do_not_fit_are_errors() {
     );
 }
 
-/// Checks that an array inside of another type, at any depth, is sent in the form that other
-/// languages use, and not in serde's form.
+/// Checks that an array inside another type, at any depth, is sent in the form that other languages
+/// use. This is not the form of serde.
 #[test]
 fn arrays_inside_of_other_types_are_arrays() {
     use hypha_wire::Value;

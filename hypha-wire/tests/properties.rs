@@ -39,8 +39,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Generates bytes that are often almost valid msgpack: a frame with some changed bytes and a
-/// truncated end.
+/// Generates bytes that are often almost valid msgpack. They are a frame in which some bytes are
+/// changed and the end is missing.
 fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
     let damaged = (
         any_value(),
@@ -72,7 +72,7 @@ proptest! {
         let packed = bytes::Bytes::from(to_vec(&value).expect("encodes"));
         prop_assert_eq!(skip(&packed), Ok(packed.len()));
         let again: Value = from_slice(&packed).expect("decodes");
-        // Compare the bytes, because NaN is not equal to itself.
+        // Compare the encoded bytes, because NaN is not equal to itself.
         prop_assert_eq!(to_vec(&again).expect("encodes"), packed);
     }
 
@@ -232,7 +232,8 @@ fn errors_of_enums_name_what_is_allowed() {
     assert_eq!(error::<Shape>(7), format!("{form} integer"));
 }
 
-/// An error that is sent back to a peer truncates strings of that peer.
+/// Checks that an error message truncates strings of a peer, because the error is sent back to that
+/// peer.
 #[test]
 fn errors_are_short() {
     let long = "é".repeat(5000);
@@ -284,7 +285,7 @@ fn integer_and_bool_keys_become_strings() {
     );
 }
 
-/// A finite number never becomes infinite.
+/// Checks that a finite number never becomes infinite.
 #[test]
 fn a_number_that_is_too_large_for_its_type_is_refused() {
     assert_eq!(error::<f32>(-1e39), "-1e39 is out of range for f32");
@@ -359,13 +360,13 @@ fn types_survive() {
     assert_eq!(to_vec(&person), to_vec(&map));
     assert_eq!(map.decode_as().as_ref(), Ok(&person));
     assert_eq!(Value::encode_from(&person), Ok(map));
-    // In a human-readable format, an address is a string.
+    // In a human-readable format, an IP address is a string.
     let address = std::net::Ipv4Addr::LOCALHOST;
     assert_eq!(to_vec(&address), to_vec("127.0.0.1"));
     assert_eq!(decode(address), Ok(address));
 }
 
-/// Extension values and bytes stay the same where serde buffers a value.
+/// Checks that extension values and bytes stay the same if serde buffers them.
 #[test]
 fn buffered_values_are_the_same() {
     #[derive(Debug, PartialEq, Deserialize)]
@@ -384,7 +385,7 @@ fn buffered_values_are_the_same() {
     }
 }
 
-/// A sequence whose length is unknown or wrong still gets the right header.
+/// Checks that a sequence gets the right header if its length is unknown or wrong.
 #[test]
 fn lengths_are_counted() {
     struct Claims(Option<usize>, usize);
@@ -443,7 +444,8 @@ fn bytes_are_slices_of_the_frame() {
     assert!(inside(&extra.args.raw(0).expect("given")));
 }
 
-/// Decoding inside a user's `Deserialize` does not affect the outer decoding, even if it panics.
+/// Checks that the `Deserialize` implementation of a user may decode another value. This does not
+/// affect the outer decoding, even if the implementation panics.
 #[test]
 fn nested_decoding_keeps_the_outer_frame() {
     struct Meddler;
@@ -501,7 +503,7 @@ fn nesting_is_bounded_both_ways() {
     let main = [&b"\x81\xa4type"[..], &[0x91; 1000]].concat();
     assert!(Message::parse(main.into()).is_err());
 
-    // Every value that can be sent as an argument can also be received.
+    // Checks that every value that can be sent as an argument can also be received.
     let mut args = Args::new(1, 1);
     args.push("deep", &nested(MAX_DEPTH));
     args.push_named("named", &nested(MAX_DEPTH));
@@ -516,7 +518,7 @@ fn nesting_is_bounded_both_ways() {
     ));
 }
 
-/// A header may declare 4 GiB of content, but nothing is reserved for it.
+/// Checks that no memory is reserved for a header that declares 4 GiB of content.
 #[test]
 fn large_declared_lengths_reserve_no_memory() {
     for marker in [0xdb, 0xc6, 0xc9, 0xdd, 0xdf] {

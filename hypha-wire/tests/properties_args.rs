@@ -1,5 +1,5 @@
 //! Tests the encoding of messages: arbitrary values in any position, large bytes that are not
-//! copied, lists with a wrong declared length, and splitting into chunks.
+//! copied, lists that declare a wrong length, and messages that are split into chunks.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ const HEAD: Head<'static> = Head {
     session: Some("S"),
 };
 
-/// Minimum length from which bytes are not copied into the buffer of a message.
+/// Minimum length of bytes that are not copied into the buffer of a message.
 const SPLICED: usize = 16 << 10;
 
 fn large(len: usize) -> bytes::Bytes {
@@ -34,12 +34,12 @@ fn any_bytes() -> impl Strategy<Value = bytes::Bytes> {
     ]
 }
 
-/// Generates numbers at the limits of every integer form.
+/// Generates numbers near the limits of every integer form of msgpack.
 fn any_number() -> impl Strategy<Value = Value> {
     let edge = |(bits, offset, negative): (u32, i8, bool)| {
         let number = (1i128 << bits) + i128::from(offset);
         let number = if negative { -number } else { number };
-        // Two of the numbers cannot be sent in any message.
+        // Two of the generated numbers cannot be sent in any message.
         Value::encode_from(&number).unwrap_or_default()
     };
     prop_oneof![
@@ -76,7 +76,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Value whose lists and maps declare a wrong length, or none.
+/// Value in which lists and maps declare a wrong length or no length.
 struct Liar<'a>(&'a Value, usize);
 
 impl Liar<'_> {
@@ -123,7 +123,7 @@ struct Arguments {
     positional: Vec<Value>,
     optional: Vec<Option<Value>>,
     named: Map,
-    /// Declared numbers of arguments, which may be wrong.
+    /// Declared numbers of arguments. The numbers may be wrong.
     claims: (usize, usize, usize),
 }
 
@@ -177,8 +177,8 @@ impl Arguments {
         all
     }
 
-    /// Checks that `frame` contains these arguments. Compares the bytes, because NaN is not equal
-    /// to itself.
+    /// Checks that `frame` contains these arguments. Compares the encoded bytes, because NaN is not
+    /// equal to itself.
     fn check(&self, frame: bytes::Bytes) -> Result<(), TestCaseError> {
         let args = Message::parse(frame)
             .expect("parses")
@@ -231,7 +231,7 @@ proptest! {
         arguments.check(arguments.frame(parent.as_deref(), ReplyMode::None))?;
     }
 
-    /// Sends chunks of any size, in any order, some of them twice.
+    /// Sends chunks of any size and in any order. Some chunks are sent twice.
     #[test]
     fn messages_survive_in_pieces(
         arguments in any_arguments(),
@@ -260,8 +260,8 @@ proptest! {
         arguments.check(whole)?;
     }
 
-    /// Tests nesting near the limit, with large bytes in the innermost value. Sender and receiver
-    /// reject a value that is nested too deep.
+    /// Tests values whose nesting depth is near the limit, with large bytes in the innermost value.
+    /// Both the sender and the receiver reject a value that is nested too deep.
     #[test]
     fn nesting_has_a_bound(
         kinds in prop::collection::vec(any::<bool>(), MAX_DEPTH - 3..MAX_DEPTH + 3),
@@ -294,7 +294,7 @@ proptest! {
             prop_assert_eq!(arrived, Some(Ok(value)));
         }
 
-        // Encode the value like a sender without the limit.
+        // Encode the value like a sender that has no limit.
         let mut packed = Vec::new();
         for &list in &kinds {
             packed.extend_from_slice(if list { b"\x91" } else { b"\x81\xa1k" });
@@ -342,8 +342,9 @@ fn every_size_of_pieces() {
     assert_eq!(args.get(0), Some(Ok(Binary(large(SPLICED)))));
 }
 
-/// Functions leave no bytes in the buffer. So the position of a function can coincide with the
-/// position of another value, or of a header whose length is corrected.
+/// Checks the positions of functions. A function occupies no bytes in the buffer. Therefore the
+/// position of a function can be the same as the position of another value, or of a header that
+/// must be corrected.
 #[test]
 fn functions_keep_their_position() {
     let function = Handle::local(std::sync::Arc::new(()));

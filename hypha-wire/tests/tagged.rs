@@ -1,4 +1,5 @@
-//! Tests tagged values where a plain type is expected, collections, and numbers at the limits.
+//! Tests tagged values where a plain type is expected. Also tests collections, and numbers at the
+//! limits of their types.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -36,7 +37,7 @@ fn pairs<K: Into<Value>, V: Into<Value>>(pairs: Vec<(K, V)>) -> Value {
     Value::encode_from(&map).expect("encodes")
 }
 
-/// Returns a pydantic model as Python sends it: the tag is the last key.
+/// Returns a pydantic model in the form that Python sends. The tag is the last key.
 fn model(fields: Value) -> Value {
     Value::Map(Map::from_iter([
         ("_rvalue".to_owned(), fields),
@@ -64,7 +65,7 @@ fn a_set_is_a_list_where_one_is_wanted() {
         Ok(["a".to_owned()])
     );
     assert_eq!(decode::<Option<Vec<u8>>>(set(value!([]))), Ok(Some(vec![])));
-    // Handwritten value with its keys in reverse order.
+    // A handwritten value with the tag after the content.
     let late = value!({"_rvalue": [{"_rvalue": [1], "_rtype": "set"}], "_rtype": "set"});
     assert_eq!(decode::<Vec<Vec<u8>>>(late), Ok(vec![vec![1]]));
 }
@@ -151,7 +152,7 @@ fn numbers_of_an_array_are_a_list() {
         decode::<Vec<Value>>(&array),
         Ok(vec![Value::Int(1), Value::Int(2)])
     );
-    // Whole floats are accepted as integers.
+    // A float without a fraction is accepted as an integer.
     assert_eq!(decode::<Vec<i32>>(NdArray::from(vec![1.0f32])), Ok(vec![1]));
     assert_eq!(
         decode::<Vec<i64>>(NdArray::from(vec![i64::MIN])),
@@ -182,7 +183,8 @@ fn rows_of_an_array_are_lists() {
     assert_eq!(decode::<Vec<[f64; 2]>>(empty([0, 0])), Ok(vec![]));
     assert_eq!(decode::<Vec<Vec<f64>>>(empty([2, 0])), Ok(vec![vec![]; 2]));
     assert_eq!(decode::<[[f64; 0]; 2]>(empty([2, 0])), Ok([[]; 2]));
-    // Empty rows are limited, because a few bytes could declare any number of them.
+    // The number of empty rows is limited, because a few bytes could declare any number of empty
+    // rows.
     let many = error::<Vec<Vec<f64>>>(empty([1 << 40, 0]));
     assert_eq!(
         many,
@@ -236,7 +238,7 @@ fn an_ordered_map_is_a_map_where_one_is_wanted() {
         error::<Point>(&numbered),
         "a map key must be a string, got integer"
     );
-    // A type that accepts any value, or reads the tag, gets the whole map.
+    // If the type accepts any value, or reads the tag itself, it receives the whole map.
     assert_eq!(decode::<Value>(&map).as_ref(), Ok(&map));
     #[derive(Deserialize)]
     struct Raw {
@@ -257,12 +259,13 @@ fn the_fields_of_a_pydantic_model_are_found() {
     );
     let many = vec![model(fields.clone()), fields];
     assert_eq!(decode::<Vec<Point>>(many).map(|points| points.len()), Ok(2));
-    // The server leaves the fields at the top level.
+    // The server sends the fields beside the tag instead of inside `_rvalue`.
     let server = value!({"x": 0.5, "y": 1, "_rtype": "pydantic-model"});
     assert_eq!(decode::<Point>(server), Ok(point));
 }
 
-/// A map that only resembles a tagged map is an ordinary map.
+/// Checks that a map without a tag is an ordinary map, even if its keys resemble those of a tagged
+/// map.
 #[test]
 fn keys_with_a_similar_beginning_are_not_tags() {
     let odd = value!({"_rvalue": 1, "_rest": 2});
@@ -277,8 +280,8 @@ fn keys_with_a_similar_beginning_are_not_tags() {
     );
 }
 
-/// Searching for a tag costs one pass over the preceding keys. This pass is not repeated on every
-/// level of a nested value.
+/// Checks the cost of the search for a tag. The search scans the preceding keys once. It is not
+/// repeated on every level of a nested value.
 #[test]
 fn the_depth_of_late_tags_is_limited() {
     #[derive(Deserialize)]
@@ -312,7 +315,7 @@ fn the_depth_of_late_tags_is_limited() {
         error::<Tree>(nested(5, true)),
         "[0][0][0][0]: expected list, got map"
     );
-    // Values beside the nested value are not affected.
+    // The limit does not affect values beside the nested value.
     let both = vec![nested(4, true), nested(4, true)];
     assert!(decode::<Vec<Tree>>(both).is_ok());
     let deep = nested(63, false);
@@ -367,7 +370,7 @@ fn collections_are_read_from_every_form() {
     assert_eq!(twice.get(&"a".to_owned()), Some(&2));
 }
 
-/// The tag is found even where serde buffers the value before it knows the type, and in other
+/// Checks that the tag is found if serde buffers the value before it knows the type, and in other
 /// formats.
 #[test]
 fn collections_survive_buffering_and_json() {
@@ -460,7 +463,7 @@ fn schemas_are_plain() {
     );
 }
 
-/// A schema is sent as a value, so no part of the schema may look like a tagged value.
+/// Checks that no part of a schema looks like a tagged value, because a schema is sent as a value.
 #[test]
 fn schemas_are_not_taken_for_tagged_values() {
     fn has_tag(schema: &serde_json::Value) -> bool {

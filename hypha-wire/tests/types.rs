@@ -1,4 +1,5 @@
-//! Tests types of the standard library on the wire, and types that serde reads into a buffer first.
+//! Tests the encoding of types of the standard library, and of types that serde reads into a buffer
+//! first.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
     from_slice(&bytes).map_err(|error| error.to_string())
 }
 
-/// Checks that a value survives a round trip, and that its form on the wire is `json`.
+/// Checks that a value survives a round trip, and that the encoded value equals `json`.
 fn travels<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, json: serde_json::Value) {
     let bytes = bytes::Bytes::from(to_vec(&value).expect("encoded"));
     let seen: Value = from_slice(&bytes).expect("a value");
@@ -40,7 +41,7 @@ fn durations_are_seconds_at_any_depth() {
         pauses: vec![None, Some(Duration::from_secs(1))],
     };
     travels(exposure, json!({"time": 0.00025, "pauses": [null, 1.0]}));
-    // Nanoseconds are exact up to fifty days.
+    // Durations of up to fifty days are exact to the nanosecond.
     for secs in [1, 59, 86_400, 4_000_000] {
         for nanos in [0, 1, 333_333_333, 999_999_999] {
             let duration = Duration::new(secs, nanos);
@@ -190,7 +191,7 @@ fn buffered_values_keep_their_types() {
     };
     let fill_json = json!({"kind": "fill", "wells": wells_json, "names": {"1": 1, "true": 2}});
     travels(fill.clone(), fill_json.clone());
-    // `gain` and one of the durations are the same number on the wire.
+    // `gain` and one of the durations are encoded as the same number.
     let wait = Step::Wait {
         gain: 1.5,
         time: Duration::from_millis(1500),
@@ -236,10 +237,10 @@ fn buffered_values_keep_their_types() {
         adjacent,
         json!({"t": "Wells", "c": {"wells": wells_json, "time": 1.0}}),
     );
-    // The content comes before the tag, so it is buffered.
+    // serde buffers the content, because the content comes before the tag.
     let late = json!({"c": {"wells": wells_json, "time": 1.0}, "t": "Wells"});
     assert!(decode::<Adjacent>(late).is_ok());
-    // Many other values are in the same buffer.
+    // The buffer contains many other values.
     let spectrum = Spectrum::Taken {
         values: (0..50_000).map(f64::from).collect(),
         time: Duration::from_secs(7),
@@ -256,7 +257,7 @@ fn buffered_values_keep_their_types() {
 fn integer_keys_are_kept_in_buffers() {
     use hypha_wire::OrderedMap;
 
-    // {"kind": "fill", "wells": {12: 0.5}, "names": {}}
+    // The bytes represent `{"kind": "fill", "wells": {12: 0.5}, "names": {}}`.
     let mut bytes = to_vec(&json!({"kind": "fill", "names": {}})).expect("encoded");
     bytes[0] += 1;
     bytes.extend(b"\xa5wells\x81\x0c\xcb\x3f\xe0\0\0\0\0\0\0");

@@ -1,4 +1,4 @@
-//! Runs one test case against one server, if the required peers are installed.
+//! Runs a test case against a server. Skips the case if a required peer is not installed.
 
 use anyhow::Result;
 
@@ -6,13 +6,13 @@ use crate::conformance::Language;
 use crate::peers::or_skip;
 use crate::servers::{Kind, Server};
 
-/// Runs `case` against the shared server of this kind. Skips the case with a message if a language
-/// in `languages` is not installed, or if the server is the Python server and Python is not
-/// installed.
+/// Runs `case` against the shared server of this kind. Skips the case and prints a message if a
+/// language in `languages` is not installed. Also skips the case if the server is the Python server
+/// and Python is not installed.
 ///
 /// # Panics
 ///
-/// Panics if the case fails, after printing the server's output.
+/// Panics if the case fails. The output of the server is printed before the panic.
 pub fn run_blocking(kind: Kind, languages: &[Language], case: impl FnOnce(&Server) -> Result<()>) {
     for language in languages {
         if or_skip(language.installed()).is_none() {
@@ -27,7 +27,7 @@ pub fn run_blocking(kind: Kind, languages: &[Language], case: impl FnOnce(&Serve
     }
 }
 
-/// Like [`run_blocking`], for an asynchronous case.
+/// Like [`run_blocking`], but for an asynchronous case.
 ///
 /// # Panics
 ///

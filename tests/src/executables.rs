@@ -1,5 +1,5 @@
-//! Builds and finds the programs of this workspace. The first test that needs a program builds all
-//! of them.
+//! Builds and finds the programs of this workspace. When the first test needs a program, all
+//! programs are built.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,10 +27,10 @@ const EXAMPLES: [&str; 11] = [
 ];
 const BINARIES: [&str; 3] = ["browser_module", "hypha", "hypha-server"];
 
-/// Returns the path of a binary or example of this workspace, building it if necessary.
+/// Returns the path of a binary or example of this workspace. Builds the program if necessary.
 ///
-/// If `HYPHA_TEST_PROGRAMS` is set, nothing is built: the variable names a folder that contains the
-/// binaries, and the examples in its subfolder `examples`.
+/// If the variable `HYPHA_TEST_PROGRAMS` is set, nothing is built. The variable names a folder that
+/// contains the binaries. The subfolder `examples` contains the examples.
 pub fn executable(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
         let folder = PathBuf::from(folder);
@@ -60,14 +60,15 @@ struct Target {
     name: String,
 }
 
-/// Builds all programs with cargo. If they were built together with the tests, as `cargo test
-/// --workspace` does, cargo only prints their paths.
+/// Builds all programs with cargo. If the programs were already built together with the tests, for
+/// example by `cargo test --workspace`, cargo only prints their paths.
 fn build() -> Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(project_root());
     // Remove the variables that cargo sets for this package. Build scripts of other packages watch
-    // some of them, so cargo would rebuild these packages and all their dependents each time.
+    // some of these variables. With changed variables, cargo would rebuild those packages and all
+    // packages that depend on them.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

@@ -1,19 +1,19 @@
-//! Results of the benchmark for one stack, in any language.
+//! Types for the results of the benchmark of one stack. The stack may use any language.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Measurements of one stack: a service, a server and a caller.
+/// Measurements of one stack, which consists of a service, a server and a caller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
-    /// Calls per second, one at a time.
+    /// Calls per second if one call runs at a time.
     pub serial_rate: f64,
-    /// Latency of serial calls, in microseconds: median and 99th percentile.
+    /// Latency of calls if one call runs at a time, in microseconds: median and 99th percentile.
     pub serial_us: (f64, f64),
-    /// Calls per second, 64 at once.
+    /// Calls per second if 64 calls run concurrently.
     pub parallel_rate: f64,
-    /// Latency of these 64 concurrent calls, in microseconds: median and 99th percentile.
+    /// Latency of calls if 64 calls run concurrently, in microseconds: median and 99th percentile.
     pub parallel_us: (f64, f64),
     /// Throughput of echoes of 1 MB, in MB per second.
     pub mb_1: f64,
@@ -22,7 +22,7 @@ pub struct Figures {
     /// Throughput of echoes of 16 MB arrays, in MB per second. Zero if the stack has no arrays.
     #[serde(default)]
     pub mb_array: f64,
-    /// Stream items per second at the consumer. Zero if the stack has no streams.
+    /// Stream items that the consumer receives per second. Zero if the stack has no streams.
     #[serde(default)]
     pub items: f64,
 }

@@ -1,5 +1,5 @@
-//! Support for the whole-system tests. Starts servers, each on a free port, and programs in Rust,
-//! Python and JavaScript. Collects the output of each process, and kills the process when its
+//! Support for the whole-system tests. Starts servers, each on a free port, and starts programs in
+//! Rust, Python and JavaScript. Collects the output of each process. Kills the process when its
 //! handle is dropped.
 //!
 //! This crate uses no internals of other crates. It starts servers and examples as separate

@@ -1,5 +1,5 @@
-//! A child process that never outlives the test. Its output is stored, and printed if the test
-//! fails.
+//! Runs a child process that never outlives the test. The output of the process is stored, and is
+//! printed if the test fails.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,12 +12,12 @@ use std::{fmt, thread};
 
 use anyhow::{Context, Result, bail};
 
-/// Shell script that runs `"$@"` in the process group of the shell.
+/// Shell script that runs `"$@"`. The program is in the process group of the shell.
 ///
 /// A line on standard input makes the script terminate the program. The end of standard input makes
-/// the script kill the whole process group. The kernel closes the pipe of standard input when the
-/// test process ends for any reason. So no program survives a killed test. The same applies to a
-/// server in a `static`, which is never dropped.
+/// the script kill the whole process group. Standard input is a pipe, which the kernel closes when
+/// the test process ends for any reason. Therefore no program survives a killed test. This also
+/// holds for a server in a `static`, which is never dropped.
 const SUPERVISE: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -34,11 +34,11 @@ kill -KILL "$watcher"
 exit "$status"
 "#;
 
-/// Prefix of environment variables that are not passed on, because they would change the child's
-/// behavior.
+/// Prefix of environment variables that the child does not inherit. Such a variable could change
+/// the behavior of the child.
 const FOREIGN_PREFIX: &str = "HYPHA_";
 
-/// Interval between checks whether a child has ended.
+/// Interval at which to check whether a child has ended.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running program.
@@ -87,8 +87,8 @@ enum Stream {
 }
 
 impl Process {
-    /// Starts `command`. Messages show `name` as its name. Replaces the command's standard streams
-    /// and process group.
+    /// Starts `command` with other standard streams and in a new process group. Messages refer to
+    /// the process as `name`.
     pub fn start(name: impl Into<String>, command: &Command) -> Result<Process> {
         let name = name.into();
         let mut supervised = Command::new("sh");
@@ -104,9 +104,9 @@ impl Process {
                 supervised.env_remove(key);
             }
         }
-        // All connections are local. A proxy could not reach them.
+        // All connections are local. A proxy could not reach the local servers.
         supervised.env("NO_PROXY", "*").env("no_proxy", "*");
-        // The output is shown in logs, where escape sequences for colors would be visible.
+        // The output is shown in logs. Escape sequences for colors would be visible there.
         supervised.env("NO_COLOR", "1");
         for (key, value) in command.get_envs() {
             match value {
@@ -118,8 +118,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Use a separate process group, so that the end of the test also kills the children of
-            // the program.
+            // Use a separate process group, so that the children of the program are also killed
+            // when the test ends.
             .process_group(0);
         let mut child = supervised
             .spawn()
@@ -140,12 +140,12 @@ impl Process {
         })
     }
 
-    /// Waits for a line on standard output for which `find` returns a value. Includes lines that
-    /// were printed before the call.
+    /// Waits until `find` returns a value for a line on standard output. Also passes the lines to
+    /// `find` that were printed before the call.
     ///
     /// # Errors
     ///
-    /// Fails with the output of the program if the program ends or `limit` elapses.
+    /// Fails if the program ends or `limit` elapses. The error contains the output of the program.
     pub fn wait_for_line<T>(
         &self,
         limit: Duration,
@@ -217,7 +217,7 @@ impl Process {
         }
     }
 
-    /// Returns the process id of the program, which is a child of the shell.
+    /// Returns the process id of the program. The program is a child of the shell.
     pub fn program(&self) -> Result<u32> {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let group = child.id();
@@ -227,13 +227,13 @@ impl Process {
         Ok(first.context("the program has ended")?.parse()?)
     }
 
-    /// Returns the exit status, if the program has ended.
+    /// Returns the exit status if the program has ended, otherwise `None`.
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(child.try_wait()?)
     }
 
-    /// Sends SIGTERM to the program, as a service manager does.
+    /// Sends SIGTERM to the program. A service manager stops a service in the same way.
     pub fn terminate(&self) -> Result<()> {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(control) = control.as_mut() else {
@@ -243,7 +243,7 @@ impl Process {
         Ok(control.flush()?)
     }
 
-    /// Writes all output to `file`, including the earlier output.
+    /// Writes all output to `file`, including the output before the call.
     pub fn copy_output(&self, file: &Path) -> Result<()> {
         let mut copy = File::create(file)?;
         let mut lines = self.output.lock();
@@ -261,12 +261,12 @@ impl Process {
         out.map(|line| line.text.clone()).collect()
     }
 
-    /// Returns the current number of output lines, as an argument for [`Process::transcript`].
+    /// Returns the number of output lines so far. Pass this number to [`Process::transcript`].
     pub fn mark(&self) -> usize {
         self.output.lock().all.len()
     }
 
-    /// Returns the lines of both output streams after `mark`, as readable text.
+    /// Returns the lines of both output streams that were printed after `mark`, as readable text.
     pub fn transcript(&self, mark: usize) -> String {
         let lines = self.output.lock();
         let mut text = format!("--- output of {} ---\n", self.name);
@@ -294,7 +294,7 @@ impl Output {
                 let line = Line { stream, text };
                 let mut lines = self.lock();
                 if let Some(copy) = &mut lines.copy {
-                    // The copy is optional, so a write error is ignored.
+                    // Ignore a write error, because the copy is optional.
                     let _ = writeln!(copy, "{line}");
                 }
                 lines.all.push(line);
@@ -320,7 +320,7 @@ impl Drop for Process {
         if thread::panicking() {
             eprint!("{}", self.transcript(0));
         }
-        // When standard input is closed, the shell kills its process group.
+        // Close standard input, so that the shell kills its process group.
         drop(
             self.control
                 .lock()

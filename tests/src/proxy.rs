@@ -1,4 +1,4 @@
-//! A TCP proxy between clients and a server that simulates network faults.
+//! Defines a TCP proxy between clients and a server. The proxy simulates network faults.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,17 +17,17 @@ use tokio::task::JoinHandle;
 pub enum NetworkState {
     /// All bytes arrive.
     Normal,
-    /// All bytes arrive, with this delay.
+    /// All bytes arrive after this delay.
     Slow(Duration),
-    /// No bytes arrive, and neither side notices, as with a half-open connection.
+    /// No bytes arrive, and neither side notices. A half-open connection behaves like this.
     Stalled,
     /// The proxy closes new connections immediately.
     Refusing,
-    /// Like `Normal`, but the proxy rejects WebSocket handshakes, like an old HTTP proxy.
+    /// Like `Normal`, but the proxy rejects WebSocket handshakes. An old HTTP proxy does the same.
     OnlyHttp,
 }
 
-/// A proxy in front of one server. Dropping it closes all connections.
+/// A proxy in front of one server. When the proxy is dropped, it closes all connections.
 #[derive(Debug)]
 pub struct Proxy {
     /// URL for clients.
@@ -40,9 +40,11 @@ pub struct Proxy {
 struct Shared {
     target: Mutex<SocketAddr>,
     network: watch::Sender<NetworkState>,
-    /// Generation of the connections. A change closes the existing connections.
+    /// Generation of the connections. When this number changes, the existing connections are
+    /// closed.
     generation: watch::Sender<u64>,
-    /// Number of bytes from clients until all connections are closed. Negative: unlimited.
+    /// Number of bytes that clients may still send before all connections are closed. A negative
+    /// number means no limit.
     bytes_left: AtomicI64,
     accepted: Mutex<Vec<Instant>>,
 }
@@ -80,7 +82,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Sets the behavior of existing and new connections.
+    /// Sets the simulated state for existing and new connections.
     pub fn set_network(&self, network: NetworkState) {
         self.shared.network.send_replace(network);
     }
@@ -92,15 +94,15 @@ impl Proxy {
             .send_modify(|generation| *generation += 1);
     }
 
-    /// Closes all connections after clients have sent `bytes` more bytes.
+    /// Closes all connections after the clients have sent `bytes` more bytes.
     pub fn cut_after(&self, bytes: u32) {
         self.shared
             .bytes_left
             .store(i64::from(bytes), Ordering::SeqCst);
     }
 
-    /// Returns the times at which connections were accepted, including connections that were closed
-    /// immediately.
+    /// Returns the times at which the proxy accepted connections. Includes connections that the
+    /// proxy closed immediately.
     #[must_use]
     pub fn accepted(&self) -> Vec<Instant> {
         lock(&self.shared.accepted).clone()
@@ -133,8 +135,8 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
-    // Errors are ignored, because they only add latency: without `nodelay`, small frames would wait
-    // for acknowledgements.
+    // Ignore errors, because they only add latency. Without `nodelay`, small frames would wait for
+    // acknowledgements.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_server, mut to_server) = server.into_split();
     if *shared.network.borrow() == NetworkState::OnlyHttp {
@@ -173,7 +175,8 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared,
         match now {
             NetworkState::Slow(time) => tokio::time::sleep(time).await,
             NetworkState::Stalled => {
-                // Hold the bytes until the fault ends. Like TCP, the proxy loses no bytes.
+                // Hold the bytes until the fault ends. The proxy loses no bytes, because TCP loses
+                // no bytes either.
                 let clear = network.wait_for(|network| *network != NetworkState::Stalled);
                 if clear.await.is_err() {
                     return;

@@ -1,4 +1,4 @@
-//! A WebSocket client that sends arbitrary frames and returns everything that it receives.
+//! Defines a WebSocket client that sends arbitrary frames and returns everything that it receives.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-/// Timeout for each expected reaction of a server.
+/// Maximum time until a server shows an expected reaction.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection to a server's `/ws`.
@@ -31,8 +31,8 @@ pub enum Event {
     Text(String),
     /// A binary frame.
     Binary(Bytes),
-    /// The connection ended with this code and reason. The code is 1006 if there was no close
-    /// frame.
+    /// The connection has ended with this code and reason. The code is 1006 if the server sent no
+    /// close frame.
     Closed(u16, String),
 }
 
@@ -51,12 +51,12 @@ impl Info {
 }
 
 impl RawClient {
-    /// Opens a WebSocket to `/ws` of the server at `url`, with `query` after the path. Sends no
+    /// Opens a WebSocket to `/ws` of the server at `url`. Appends `query` to the path. Sends no
     /// frame.
     pub async fn open(url: &str, query: &str) -> Result<RawClient> {
         let address = url.strip_prefix("http://").context("not an http URL")?;
-        // Received frames have no limit, because the server adds data to a message that it
-        // forwards. A forwarded frame of the maximum size would exceed a limit.
+        // The size of received frames has no limit, because the server adds data to a message that
+        // it forwards. A forwarded frame of the maximum size would exceed a limit.
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -94,7 +94,7 @@ impl RawClient {
         Ok(self.socket.send(Message::binary(bytes)).await?)
     }
 
-    /// Sends an RPC message: a first segment, and optionally a second segment.
+    /// Sends an RPC message that consists of a first segment and optionally a second segment.
     pub async fn send_message(&mut self, main: &Value, extra: Option<&Value>) -> Result<()> {
         let mut frame = rmp_serde::to_vec_named(main)?;
         if let Some(extra) = extra {
@@ -103,7 +103,7 @@ impl RawClient {
         self.send_binary(frame).await
     }
 
-    /// Calls `method`. The response goes to `session`.
+    /// Calls `method`. The server or peer sends the response to `session`.
     pub async fn send_call(&mut self, to: &str, method: &str, session: &str) -> Result<()> {
         let main = json!({ "type": "method", "to": to, "method": method, "session": session });
         let extra = json!({ "args": [], "promise": "*", "t": 15.0 });
@@ -153,11 +153,11 @@ impl RawClient {
         }
     }
 
-    /// Sends a ping in a text frame and waits for the pong. Returns the RPC messages that arrived
+    /// Sends a ping in a text frame and waits for the pong. Returns the RPC messages that arrive
     /// before the pong.
     ///
-    /// The server handles the frames of a connection in order. So when the pong arrives, the server
-    /// has handled all earlier frames.
+    /// The server handles the frames of a connection in order. Therefore, when the pong arrives,
+    /// the server has handled all earlier frames.
     pub async fn ping(&mut self) -> Result<Vec<(Value, Option<Value>)>> {
         self.send_text(r#"{"type":"ping"}"#).await?;
         let mut messages = Vec::new();

@@ -1,4 +1,4 @@
-//! Starts the two servers of the whole-system tests.
+//! Starts the Python server and `hypha-server` for the whole-system tests.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -16,15 +16,16 @@ use crate::executables::executable;
 use crate::peers;
 use crate::process::Process;
 
-/// Timeout for a server to start. The Python server takes about ten seconds.
+/// Maximum time until a server has started. The Python server takes about ten seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// Interval at which a starting server is checked.
+/// Interval at which to check a server that is starting.
 const POLL: Duration = Duration::from_millis(100);
 /// Maximum number of attempts to start a server. An attempt fails if another program takes the free
 /// port before the server binds it.
 const START_ATTEMPTS: usize = 3;
 
-/// Environment variable with the folder that describes the servers shared by all test programs.
+/// Environment variable that names a folder. The folder describes the servers that all test
+/// programs share.
 pub const SERVERS_VARIABLE: &str = "HYPHA_TEST_SERVERS";
 
 /// Token of the user `root` of every server.
@@ -73,14 +74,14 @@ pub struct Setup {
     pub program: Option<PathBuf>,
     /// Additional command-line arguments. Default: none.
     pub arguments: Vec<String>,
-    /// Whether the Python server has its MCP and A2A gateways. `hypha-server` always has them.
-    /// Default: false.
+    /// Whether the Python server starts its MCP and A2A gateways. `hypha-server` always has these
+    /// gateways. Default: false.
     pub gateways: bool,
 }
 
 impl Setup {
-    /// Returns a setup with a fixed free port, so that several servers can be started at the same
-    /// address in turn.
+    /// Returns a setup with a fixed free port. Several servers can be started at this address one
+    /// after another.
     pub fn restartable() -> Result<Setup> {
         Ok(Setup {
             port: Some(free_port()?),
@@ -88,11 +89,11 @@ impl Setup {
         })
     }
 
-    /// Returns the setup of a server in a cluster. Each server of the cluster needs a different id.
+    /// Returns the setup of a server in a cluster. Each server of the cluster needs its own id.
     #[must_use]
     pub fn in_cluster(redis: &Redis, id: &str) -> Setup {
         let shared = ["--redis-uri", &redis.uri, "--server-id", id];
-        // URL of the cluster's load balancer, which the tests do not use.
+        // URL of the load balancer of the cluster. The tests do not use the load balancer.
         let public = ["--public-base-url", "http://hypha.example.org"];
         Setup {
             arguments: [shared.as_slice(), &public]
@@ -158,12 +159,12 @@ impl Server {
         }
         command.args(["--host=127.0.0.1", "--root-token", ROOT_TOKEN]);
         command.args(&setup.arguments);
-        // The tests send as fast as they can, which would exceed the default rate limits.
+        // The tests send as fast as they can. This would exceed the default rate limits.
         for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
-        // On a busy machine, an HTTP client may be silent for a minute. The Python server pings
-        // such clients, and may disconnect a client that responds slowly.
+        // On a busy machine, an HTTP client may send nothing for a minute. The Python server pings
+        // such a client, and may disconnect the client if it responds slowly.
         command.env("HYPHA_STREAM_IDLE_THRESHOLD", "600");
         command.env("JWT_SECRET", setup.secret.as_deref().unwrap_or(JWT_SECRET));
         if let Some(port) = setup.port {
@@ -212,11 +213,11 @@ impl Server {
         })
     }
 
-    /// Returns the server that all tests share: the one that `cargo xtask test` has started, or
-    /// else the server that the first test starts in this process. Prints a message and returns
-    /// `None` if the test must be skipped.
+    /// Returns the server that all tests share. If `cargo xtask test` has started a server, returns
+    /// that server. Otherwise the first test starts a server in this process. Prints a message and
+    /// returns `None` if the test must be skipped.
     ///
-    /// Tests on this server do not affect each other, because each peer gets its own anonymous
+    /// Tests on this server do not affect each other, because each peer gets a separate anonymous
     /// workspace.
     ///
     /// # Panics
@@ -229,8 +230,8 @@ impl Server {
                 Err(error) => panic!("{kind} is not shared: {error:#}"),
             }
         }
-        // Lock the mutex while a server starts, so that concurrent tests do not start several
-        // servers.
+        // Keep the mutex locked while a server starts, so that concurrent tests do not start
+        // several servers.
         static PYTHON: Mutex<Option<&'static Server>> = Mutex::new(None);
         static OURS: Mutex<Option<&'static Server>> = Mutex::new(None);
         if kind == Kind::Python {
@@ -242,7 +243,7 @@ impl Server {
             Some(server) => server,
             None => match Server::start(kind) {
                 // Leak the server, because it must run as long as this process. When the process
-                // ends, its pipe to the server closes, which ends the server.
+                // ends, the pipe to the server is closed, and the server ends.
                 Ok(server) => *place.insert(Box::leak(Box::new(server))),
                 Err(error) => panic!("{kind} does not start: {error:#}"),
             },
@@ -259,15 +260,15 @@ impl Server {
     }
 }
 
-/// A shared server that is used by one test. If the test fails, the drop prints the output that the
-/// server has written since the test started.
+/// A shared server in use by one test. If the test fails, the output that the server has written
+/// since the start of the test is printed on drop.
 #[derive(Debug)]
 pub struct ServerInUse {
     server: Server,
     output: ServerOutput,
 }
 
-/// Output of a shared server, and its length when the test started.
+/// Output of a shared server, and the length of that output when the test started.
 #[derive(Debug)]
 enum ServerOutput {
     Process(&'static Process, usize),
@@ -275,7 +276,7 @@ enum ServerOutput {
 }
 
 impl ServerInUse {
-    /// Returns the server that another process has described in this folder.
+    /// Returns the server that another process has started and described in this folder.
     fn published(kind: Kind, folder: &Path) -> Result<ServerInUse> {
         let output = folder.join(format!("{kind:?}.output"));
         let mark = fs::metadata(&output)?.len();
@@ -315,8 +316,8 @@ impl Drop for ServerInUse {
     }
 }
 
-/// Starts a server and describes it in `folder`, for test programs whose [`SERVERS_VARIABLE`] is
-/// this folder.
+/// Starts a server and describes it in `folder`. A test program uses this server if
+/// [`SERVERS_VARIABLE`] names the folder.
 pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     let server = Server::start(kind)?;
     if let Some(process) = &server.process {
@@ -326,8 +327,8 @@ pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// Returns a free port below the range of ports for outgoing connections. An outgoing connection
-/// could otherwise take the port while the server of the port is stopped.
+/// Returns a free port below the range of ports for outgoing connections. Otherwise an outgoing
+/// connection could take the port while the server is stopped.
 fn free_port() -> Result<u16> {
     let random = || RandomState::new().build_hasher().finish();
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -335,7 +336,7 @@ fn free_port() -> Result<u16> {
     ports.take(100).find(free).context("no port is free")
 }
 
-/// Waits until the port is free, because a killed server closes its socket only after some time.
+/// Waits until the port is free. A killed server closes its socket only after some time.
 fn wait_until_free(port: u16) -> Result<()> {
     let deadline = Instant::now() + START_LIMIT;
     while let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
@@ -374,13 +375,13 @@ pub fn http_get(url: &str, path: &str) -> Result<(u16, String)> {
     Ok((answer.status, String::from_utf8(answer.body)?))
 }
 
-/// An HTTP response. Its body is not decoded.
+/// An HTTP response with a body that is not decoded.
 #[derive(Debug)]
 pub struct Answer {
     /// Status code.
     pub status: u16,
     head: String,
-    /// Bytes after the head, in the encoding of the response.
+    /// Bytes after the head. They are still in the content encoding of the response.
     pub body: Vec<u8>,
 }
 

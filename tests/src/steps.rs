@@ -1,4 +1,4 @@
-//! Runs a program that takes steps with a server, and reads the result of each step.
+//! Runs a program that performs steps with a server, and reads the result of each step.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::process::Process;
 
-/// Timeout for a program.
+/// Maximum time until a program has ended.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Runs a program that prints a line of JSON per step, `{step, answer}`, and `DONE` at the end.
-/// Returns the name and the answer of each step.
+/// Runs a program that prints a line of JSON (`{step, answer}`) for each step, and `DONE` at the
+/// end. Returns the name and the answer of each step.
 pub async fn answers(name: String, command: Command) -> Result<Vec<(String, Value)>> {
     let program = Process::start(name, &command)?;
     let lines = tokio::task::spawn_blocking(move || {

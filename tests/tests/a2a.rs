@@ -12,7 +12,8 @@ fn text_of(message: &Json) -> &str {
     message["parts"][0]["text"].as_str().unwrap_or_default()
 }
 
-/// Returns the card of an agent. Its URL is only a placeholder, because the client knows the URL.
+/// Returns the card of an agent. The URL in the card is only a placeholder, because the client
+/// already knows the URL of the agent.
 fn card(name: &str) -> Json {
     let skill = json!({"id": "talk", "name": "Talk", "description": "talks", "tags": ["x"]});
     json!({
@@ -101,7 +102,7 @@ async fn agents_talk_to_a_service() -> Result<()> {
 
     assert_eq!(original.len(), ours.len());
     for ((step, original), (_, ours)) in original.iter().zip(&ours) {
-        // The original sends the `str` of a stream, and an error with a traceback.
+        // The original server sends the `str` of a stream, and sends an error with its traceback.
         let counts = step.starts_with("counter") && step.ends_with("hello");
         let differs = counts || step.ends_with("fail");
         assert_eq!(original == ours, !differs, "{step}: {original} and {ours}");

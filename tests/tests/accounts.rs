@@ -1,5 +1,5 @@
-//! Tests accounts of `hypha-server`: runs the programs of `docs/operate/accounts.md` in order, and
-//! logs in with the Python and JavaScript clients.
+//! Tests the accounts of `hypha-server`. Runs the programs of `docs/operate/accounts.md` in order,
+//! and logs in with the Python and JavaScript clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -37,7 +37,8 @@ fn chapter() -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// Returns the code block of the chapter with this info string, with the server's URL filled in.
+/// Returns the code block of the chapter that has this info string. Replaces the address in the
+/// code block with the URL of the server.
 fn program(info: &str, url: &str) -> Result<String> {
     let text = chapter()?;
     let begin = format!("\n```{info}\n");
@@ -52,7 +53,8 @@ fn variables(command: &mut Command) -> &mut Command {
         .env("PASSWORD", PASSWORD)
 }
 
-/// Runs shell lines in which `server` and `stage` stand for the programs of this build.
+/// Runs shell commands. In these commands, `server` and `stage` stand for the programs of this
+/// build.
 fn shell(name: &str, lines: &str) -> Result<Process> {
     let mut command = Command::new("sh");
     command.args(["-e", "-c", lines]);
@@ -67,14 +69,14 @@ fn python_lines(name: &str, lines: &str, more: &[(&str, &str)]) -> Result<Proces
     Process::start(name, variables(&mut command))
 }
 
-/// Waits until a program ends, and returns the lines that it printed.
+/// Waits until a program has ended, and returns the lines that the program has printed.
 fn printed(process: &Process) -> Result<Vec<String>> {
     let status = process.wait(LIMIT)?;
     ensure!(status.success(), "{status}\n{}", process.transcript(0));
     Ok(process.stdout())
 }
 
-/// Starts the server as the chapter does, but on a free port.
+/// Starts the server with the command of the chapter, but on a free port.
 fn serve(folder: &Folder) -> Result<(Process, String)> {
     let server = executable("hypha-server")?;
     let lines = program("sh server", ADDRESS)?
@@ -88,7 +90,7 @@ fn serve(folder: &Folder) -> Result<(Process, String)> {
     Ok((process, url))
 }
 
-/// Calls a method of the login service like the login page.
+/// Calls a method of the login service in the same way as the login page.
 fn post(url: &str, method: &str, arguments: &Value) -> Result<Value> {
     let address = url.strip_prefix("http://").context("not an http URL")?;
     let mut stream = TcpStream::connect(address)?;
@@ -104,14 +106,14 @@ fn post(url: &str, method: &str, arguments: &Value) -> Result<Value> {
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{answer}");
-    // The body may be chunked, so find the JSON object in it.
+    // The server may send the body in chunks, so search the body for the JSON object.
     let begin = body.find('{').context("no object")?;
     let end = body.rfind('}').context("no object")?;
     Ok(serde_json::from_str(&body[begin..=end])?)
 }
 
-/// Runs the last program of the chapter as the user `name`. Returns its output and whether it
-/// succeeded.
+/// Runs the last program of the chapter and logs in as the user `name`. Returns the output of the
+/// program, and whether the program succeeded.
 fn move_stage(url: &str, stage: &str, name: &str) -> Result<(String, bool)> {
     let moving = program("python move", url)?;
     let moving = python_lines(name, &moving, &[("STAGE", stage)])?;
@@ -227,8 +229,8 @@ fn the_other_clients_log_in() -> Result<()> {
     Ok(())
 }
 
-/// The Python server stores accounts in S3, which the tests do not have. So this test compares only
-/// steps that fail before an account is needed.
+/// The Python server stores accounts in S3, which is not available in the tests. Therefore this
+/// test compares only steps that fail before the server needs an account.
 #[test]
 fn both_servers_reject_invalid_account_requests_alike() -> Result<()> {
     if or_skip(python()).is_none() {

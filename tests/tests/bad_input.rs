@@ -1,7 +1,7 @@
-//! Tests the reactions of servers to a client that violates the protocol.
+//! Tests how servers react to a client that violates the protocol.
 //!
-//! Each case runs on both servers. Where `hypha-server` does not copy a defect of the Python
-//! server, the expectations differ, and a comment explains the difference.
+//! Each case runs on both servers. If `hypha-server` intentionally differs from a defect of the
+//! Python server, the expectations differ, and a comment explains the difference.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ const FRAME_LIMIT: usize = 16 * 1024 * 1024;
 /// Maximum length of the reason in a close frame, in bytes.
 const REASON_LIMIT: usize = 123;
 
-/// End of a connection: the error message, if one arrived, and the close frame.
+/// End of a connection. Contains the error message, if the server sent an error message, and the
+/// close frame.
 #[derive(Debug)]
 struct End {
     error: Option<String>,
@@ -25,7 +26,7 @@ struct End {
     reason: String,
 }
 
-/// Receives until the connection ends.
+/// Receives until the connection ends. Returns the end of the connection.
 async fn end_of(client: &mut RawClient) -> anyhow::Result<End> {
     let mut error = None;
     loop {
@@ -48,8 +49,8 @@ async fn end_of(client: &mut RawClient) -> anyhow::Result<End> {
 }
 
 impl End {
-    /// Asserts that the error message contains `text`, and that the close frame has `code` and the
-    /// same message.
+    /// Asserts that the error message contains `text`. Also asserts that the close frame has the
+    /// code `code` and contains the same message.
     #[track_caller]
     fn expect(&self, code: u16, text: &str) {
         let error = self.error.as_deref().unwrap_or_default();
@@ -126,7 +127,8 @@ async fn peer_disconnects_before_the_first_frame(server: &Server) -> Outcome {
 }
 
 async fn token_is_invalid(server: &Server) -> Outcome {
-    // This token was created for the test, so its signature does not match the server's secret.
+    // The test created this token, so the signature of the token does not match the secret of the
+    // server.
     let foreign = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
         eyJzdWIiOiJtYWxsb3J5IiwiZXhwIjo0MTAyNDQ0ODAwfQ.\
         c2lnbmVkLWJ5LW5vYm9keS1hdC1hbGwtcmVhbGx5LW5vdA";
@@ -153,7 +155,7 @@ async fn workspace_does_not_exist(server: &Server) -> Outcome {
 }
 
 async fn workspace_of_another_user(server: &Server) -> Outcome {
-    // The owner stays connected, because its workspace exists only while the owner is connected.
+    // Keep the owner connected, because the workspace exists only while its owner is connected.
     let (_owner, info) = RawClient::connect(&server.url, "owner").await?;
     for workspace in ["public", info.text("workspace")] {
         let first = json!({ "client_id": "stranger", "workspace": workspace }).to_string();
@@ -175,8 +177,8 @@ async fn long_reasons_are_truncated(server: &Server) -> Outcome {
             .expect(1001, &workspace);
         return Ok(());
     }
-    // The Python server tries to send a close frame whose reason is too long. The attempt fails,
-    // and the socket stays open.
+    // The Python server tries to send a close frame with a reason that is too long. The attempt
+    // fails, and the server does not close the socket.
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(&first).await?;
     let Event::Text(text) = client.next().await? else {
@@ -215,7 +217,7 @@ async fn credentials_in_the_url(server: &Server) -> Outcome {
     ] {
         let mut client = match RawClient::open(&server.url, query).await {
             Ok(client) => client,
-            // `hypha-server` may reject the WebSocket upgrade instead.
+            // `hypha-server` may reject the WebSocket upgrade instead of closing the WebSocket.
             Err(error) if server.kind == Kind::Ours => {
                 assert!(error.to_string().contains("400"), "{query}: {error:#}");
                 continue;
@@ -233,15 +235,15 @@ async fn credentials_in_the_url(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// Returns frames that are not valid RPC messages, or have no receiver.
+/// Returns frames that are not valid RPC messages, and messages without a receiver.
 fn undeliverable() -> Vec<Vec<u8>> {
     let pack = |value: Value| rmp_serde::to_vec_named(&value).unwrap_or_default();
     vec![
         vec![],
         vec![0xc1],
         b"plain text, not msgpack".to_vec(),
-        // Headers of a map, an array and a string that declare four billion entries or bytes,
-        // without the data.
+        // Headers of a map, an array and a string. Each header declares four billion entries or
+        // bytes, but no data follows.
         vec![0xdf, 0xff, 0xff, 0xff, 0xff],
         vec![0xdd, 0xff, 0xff, 0xff, 0xff],
         vec![0xdb, 0xff, 0xff, 0xff, 0xff],
@@ -316,7 +318,7 @@ async fn control_messages_that_are_not_objects(server: &Server) -> Outcome {
         let (mut client, _) = RawClient::connect(&server.url, "odd").await?;
         client.send_text(text).await?;
         match server.kind {
-            // The Python server closes the connection.
+            // The Python server closes the connection instead.
             Kind::Python => assert_eq!(end_of(&mut client).await?.code, 1001, "{text}"),
             Kind::Ours => {
                 client.ping().await?;
@@ -330,7 +332,7 @@ async fn largest_frame_is_accepted(server: &Server) -> Outcome {
     let (mut client, info) = RawClient::connect(&server.url, "large").await?;
     let greeting = json!({ "type": "greeting", "to": info.address() });
     let mut frame = rmp_serde::to_vec_named(&greeting)?;
-    // After the first segment, the server forwards all bytes unchanged.
+    // The server forwards all bytes after the first segment unchanged.
     frame.resize(FRAME_LIMIT, 0xc0);
     client.send_binary(frame).await?;
     client.ping().await.map(drop)
@@ -339,13 +341,13 @@ async fn largest_frame_is_accepted(server: &Server) -> Outcome {
 async fn oversized_frame_closes_the_connection(server: &Server) -> Outcome {
     let (mut bystander, _) = RawClient::connect(&server.url, "bystander").await?;
     let (mut client, _) = RawClient::connect(&server.url, "oversized").await?;
-    // The server may stop reading before the frame is complete, so a send error is ignored.
+    // Ignore a send error, because the server may stop reading before the frame is complete.
     let _ = client.send_binary(vec![0xc0; FRAME_LIMIT + 1]).await;
     assert_eq!(end_of(&mut client).await?.code, 1009);
     bystander.ping().await.map(drop)
 }
 
-/// Calls `to` until the server responds that `to` is not connected. Returns this rejection, or
+/// Calls `to` until the server responds that `to` is not connected. Returns this rejection. Returns
 /// `None` if no rejection arrives within `limit`.
 async fn rejection(
     caller: &mut RawClient,
@@ -372,19 +374,20 @@ async fn rejection(
         if Instant::now() > deadline {
             break;
         }
-        // The server may process this call before the end of the peer's connection.
+        // The server may process this call before it notices that the peer has disconnected.
         sleep(Duration::from_millis(50)).await;
     }
     Ok(None)
 }
 
-/// Calls a peer that has disconnected. Returns the peer's address and the rejection.
+/// Calls a peer that has disconnected. Returns the address of the peer, and the rejection.
 async fn rejection_of_a_disconnected_peer(
     server: &Server,
     caller: &mut RawClient,
 ) -> anyhow::Result<(String, Value, Value)> {
-    // If the Python server's delayed event about the peer's arrival follows the peer's disconnect,
-    // the server treats the peer as connected. In that case, repeat with another peer.
+    // The Python server may process the connection event of a peer late. If the peer has already
+    // disconnected by then, the server treats the peer as connected. In this case, repeat the call
+    // with another peer.
     let attempts = if server.kind == Kind::Python { 10 } else { 1 };
     for attempt in 0..attempts {
         let (mut peer, info) = RawClient::connect(&server.url, &format!("gone{attempt}")).await?;
@@ -406,10 +409,10 @@ async fn call_of_a_disconnected_peer(server: &Server) -> Outcome {
     let (mut caller, own) = RawClient::connect(&server.url, "caller").await?;
     let (address, main, extra) = rejection_of_a_disconnected_peer(server, &mut caller).await?;
     assert_eq!(main["type"], "method");
-    // The client under test accepts responses only from the address that it called.
+    // The client under test accepts a response only from the address that it has called.
     assert_eq!(main["from"], json!(address));
     if server.kind == Kind::Ours {
-        // The Python server responds to the `from` of the call, but this call had no `from`.
+        // The Python server sends its response to the `from` of the call. This call had no `from`.
         assert_eq!(main["to"], json!(own.address()));
     }
     let error = &extra["args"][0];
@@ -453,7 +456,7 @@ async fn call_of_an_unknown_peer(server: &Server) -> Outcome {
 
 async fn message_without_session_to_a_disconnected_peer(server: &Server) -> Outcome {
     let (mut caller, _) = RawClient::connect(&server.url, "caller").await?;
-    // The rejection of a call shows that the server has noticed the disconnect.
+    // The rejection of a call shows that the server has noticed the disconnect of the peer.
     let (address, ..) = rejection_of_a_disconnected_peer(server, &mut caller).await?;
     let main = json!({ "type": "method", "to": address, "method": "services.x.y" });
     caller
@@ -490,7 +493,7 @@ macro_rules! against_both_servers {
             use super::*;
             $(#[tokio::test] async fn $name() {
                 let Some(server) = Server::shared(Kind::Python) else { return };
-                // A panic makes the drop of the server print its output.
+                // Panic, so that the output of the server is printed when the server is dropped.
                 if let Err(error) = super::$name(&server).await {
                     panic!("{error:#}");
                 }
@@ -500,7 +503,7 @@ macro_rules! against_both_servers {
             use super::*;
             $(#[tokio::test] async fn $name() {
                 let Some(server) = Server::shared(Kind::Ours) else { return };
-                // A panic makes the drop of the server print its output.
+                // Panic, so that the output of the server is printed when the server is dropped.
                 if let Err(error) = super::$name(&server).await {
                     panic!("{error:#}");
                 }

@@ -1,4 +1,4 @@
-//! Tests a blocking service that is called from Python.
+//! Tests that Python can call a blocking service.
 
 use std::time::Duration;
 

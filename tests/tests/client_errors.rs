@@ -1,5 +1,5 @@
-//! Tests the errors of the Rust client on both servers. Each mistake must cause its own error
-//! before a timeout, and must not affect the connection or other calls.
+//! Tests the errors of the Rust client on both servers. Each mistake must cause a specific error
+//! before a timeout. A mistake must not affect the connection or other calls.
 
 use std::time::Duration;
 
@@ -47,7 +47,8 @@ impl Target for Service {
     }
 }
 
-/// A host, a caller in another workspace, and the caller's proxy of the host's service.
+/// Three parts: a host, a caller in another workspace, and the caller's proxy of the service of the
+/// host.
 struct Pair {
     host: Client,
     caller: Client,
@@ -72,7 +73,7 @@ impl Pair {
         })
     }
 
-    /// Checks that the connection works, and that the failed call left no state behind.
+    /// Checks that the connection works, and that a failed call has left no state.
     async fn still_works(&self) -> Result<()> {
         ensure!(self.target.divide(6.0, 3.0).await? == 2.0);
         ensure!(
@@ -177,7 +178,7 @@ async fn ambiguous_service(server: &Server) -> Result<()> {
 
 async fn unknown_method(server: &Server) -> Result<()> {
     let pair = Pair::new(server).await?;
-    // The service description lists no such method, so the client sends nothing.
+    // The description of the service lists no such method, so the client does not send the call.
     let text = rejected(
         pair.call("multiply", args!(1, 2)).await,
         RejectKind::UnknownMethod,
@@ -186,8 +187,8 @@ async fn unknown_method(server: &Server) -> Result<()> {
         text.contains("target.multiply") && text.contains("divide"),
         "{text}"
     );
-    // The caller has the description of a service that was then removed, so the host rejects the
-    // call.
+    // The host removes the service after the caller has fetched its description. The host therefore
+    // rejects the call.
     let temporary = pair
         .host
         .register_service(TargetService::new(Service))
@@ -281,13 +282,13 @@ async fn not_permitted(server: &Server) -> Result<()> {
         pair.caller.get_service(&private.id).await,
         RejectKind::PermissionDenied,
     )?;
-    // The host also rejects a client that fetches the service directly, without the manager.
+    // The host also rejects a client that fetches the service directly instead of from the manager.
     let direct = pair.caller.get_remote_service(&private.id).await;
     rejected(direct, RejectKind::PermissionDenied)?;
     pair.still_works().await
 }
 
-/// A client with a read-only token can connect and call services, but cannot register services.
+/// A client with a read-only token can connect and call services. It cannot register services.
 async fn read_only_token(server: &Server) -> Result<()> {
     let owner = hypha_rpc::connect(&server.url).await?;
     owner.register_service(TargetService::new(Service)).await?;
@@ -306,7 +307,7 @@ async fn read_only_token(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The peer disconnects while a call runs: that call and the next call fail.
+/// The peer disconnects while a call runs. That call and the next call must fail.
 async fn peer_disconnects(server: &Server) -> Result<()> {
     let first = hypha_rpc::connect(&server.url).await?;
     let token = first.manager().await?.generate_token(None).await?;
@@ -314,7 +315,7 @@ async fn peer_disconnects(server: &Server) -> Result<()> {
     host.register_service(TargetService::new(Service)).await?;
     let target: TargetProxy = first.proxy("target").await?;
     let pending = tokio::spawn(target.hang().into_future());
-    // The response to this call shows that the previous call was received.
+    // The response to this call shows that the host has received the previous call.
     target.divide(1.0, 1.0).await?;
     host.shutdown(Duration::ZERO).await;
     match timeout(Duration::from_secs(10), pending).await?? {
@@ -334,7 +335,7 @@ async fn peer_disconnects(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// No client ever had this address. `hypha-server` rejects the call; the Python server does not
+/// No client has ever had this address. `hypha-server` rejects the call. The Python server does not
 /// respond.
 async fn unknown_peer(server: &Server) -> Result<()> {
     let caller = hypha_rpc::connect(&server.url)

@@ -1,4 +1,4 @@
-//! Tests a service that is built from closures, and an axum application, both called from Python,
+//! Tests a service that is built from closures, and an axum application. A Python client calls both
 //! on both servers.
 
 use anyhow::{Result, ensure};

@@ -1,5 +1,5 @@
-//! Tests a cluster of a Python server and a `hypha-server` on one Redis: clients of each server use
-//! services on the other server. Needs the program `redis-server`.
+//! Tests a cluster of a Python server and a `hypha-server` that share a Redis. The clients of each
+//! server use services on the other server. The test needs the program `redis-server`.
 
 use anyhow::{Context, Result};
 use hypha_rpc_tests::conformance::{Host, Language};
@@ -10,8 +10,8 @@ fn run_in_cluster() -> Result<()> {
     let redis = Redis::start()?;
     let python = Server::start_as(Kind::Python, &Setup::in_cluster(&redis, "python"))?;
     let ours = Server::start_as(Kind::Ours, &Setup::in_cluster(&redis, "ours"))?;
-    // Skip this check, because in a cluster the notice that a client has disconnected may arrive
-    // later than the check allows.
+    // Skip this check. In a cluster, the notice that a client has disconnected may arrive later
+    // than the check expects.
     let skip = ["--skip", "an_interface_ends_with_its_owner"];
     for (host, host_at, client, client_at) in [
         (Language::Python, &ours.url, Language::Python, &python.url),

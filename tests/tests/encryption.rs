@@ -17,7 +17,7 @@ use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Service whose arguments and results are encrypted.
+/// Service with encrypted arguments and results.
 #[hypha_service(id = "safe", visibility = "public")]
 trait Safe {
     async fn whisper(&self, text: String, ctx: &Context) -> (String, Option<String>);
@@ -66,7 +66,7 @@ fn own_key(client: &Client) -> Result<PublicKey> {
     client.public_key().context("the client has no key")
 }
 
-/// Tests a service in Rust, called from `language`.
+/// Tests a service in Rust. A client in `language` calls the service.
 async fn serve(language: Language, url: &str) -> Result<()> {
     let client = connect(url).await?;
     let info = client.register_service(SafeService::new(Impl)).await?;
@@ -97,7 +97,7 @@ async fn serve(language: Language, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tests a service in `language`, called from Rust.
+/// Tests a service in `language`. A Rust client calls the service.
 async fn call(language: Language, url: &str) -> Result<()> {
     let client = connect(url).await?;
     let own = own_key(&client)?;
@@ -135,7 +135,7 @@ async fn call(language: Language, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tests a service in `language` that accepts callers with one trusted key.
+/// Tests a service in `language` that accepts only callers with a trusted key.
 async fn trust(language: Language, url: &str) -> Result<()> {
     let client = connect(url).await?;
     let mut command = program(language, url)?;

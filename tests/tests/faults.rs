@@ -1,6 +1,6 @@
-//! Tests that connections survive faults: killed servers, closed, stalled or slow links, and a
-//! thousand clients that reconnect at once. The servers are separate programs. The clients run in
-//! this process, so that the test can count their tasks.
+//! Tests that connections survive faults: killed servers, links that are closed, stalled or slow,
+//! and a thousand clients that reconnect at once. The servers are separate programs. The clients
+//! run in this process, so that the test can count their tasks.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, Setup};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
-/// Timeout for events that are expected soon.
+/// Maximum time until an event that is expected soon.
 const SOON: Duration = Duration::from_secs(90);
 
 /// Runs `work` in a new runtime, and checks that no task remains afterwards.
@@ -68,7 +68,7 @@ async fn kill(server: Server) -> Result<()> {
     Ok(spawn_blocking(move || drop(server)).await?)
 }
 
-/// `Backoff::stable` of the clients: time after which a connection resets the backoff.
+/// Time after which a connection counts as stable and resets the backoff (`Backoff::stable`).
 const STABLE: Duration = Duration::from_millis(100);
 
 /// Waits until the existing connections count as stable.
@@ -80,8 +80,9 @@ async fn settle() {
 fn quick(kind: Kind) -> Backoff {
     let mut backoff = Backoff::default().longest(Duration::from_secs(2));
     backoff.stable = STABLE;
-    // The Python server drops a call to a client that has not reconnected yet, without an error. A
-    // caller that reconnects much sooner than the host would wait for its idle timeout.
+    // The Python server drops a call to a client that has not reconnected yet, and reports no
+    // error. Therefore a caller that reconnects much sooner than the host would have to wait for
+    // the idle timeout of its call.
     if kind == Kind::Ours {
         backoff.spread = Duration::from_millis(300);
         backoff.first = Duration::from_millis(300);
@@ -111,7 +112,7 @@ async fn host(server: &Server) -> Result<(Client, String)> {
 }
 
 /// Waits until the client has no calls, sessions or exported objects. A call from the server may
-/// have arrived just before.
+/// still be running.
 async fn nothing_is_left(client: &Client) -> Result<()> {
     let left = async || {
         let stats = client.stats();
@@ -130,7 +131,7 @@ async fn leave(clients: impl IntoIterator<Item = Client>) -> Result<()> {
     Ok(())
 }
 
-/// Counters shared by 64 callers.
+/// Counters that the 64 callers share.
 #[derive(Default)]
 struct Seen {
     made: AtomicU64,
@@ -157,7 +158,7 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
                 seen.answered.fetch_add(1, Ordering::SeqCst);
                 seen.each[caller].fetch_add(1, Ordering::SeqCst);
             }
-            // The host or this client has perhaps not reconnected yet.
+            // The host or this client may not have reconnected yet.
             Err(error) if error.is_retryable() || matches!(error, Error::Rejected(_)) => {
                 seen.failed.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -168,15 +169,15 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
     Ok(())
 }
 
-/// Lock that a test holds if it keeps all processors busy, so that two such tests do not run at the
-/// same time. If each test is a process, the group `busy` in `.config/nextest.toml` has the same
-/// effect.
+/// A test holds this lock while it keeps all processors busy, so that no two such tests run at the
+/// same time. If each test runs in its own process, the group `busy` in `.config/nextest.toml` has
+/// the same effect.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn killed_under_callers(kind: Kind) -> Result<()> {
     let _turn = BUSY.lock().await;
     const CALLERS: usize = 64;
-    // The Python server takes ten seconds to start.
+    // The Python server takes ten seconds to start, so use fewer rounds.
     let rounds = if kind == Kind::Python { 4 } else { 20 };
     let setup = Setup::restartable()?;
     let mut server = start(kind, &setup).await?;
@@ -192,7 +193,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     let callers = (0..CALLERS).map(|n| call_on(service.clone(), n, Arc::clone(&seen)));
     let callers: Vec<_> = callers.map(tokio::spawn).collect();
     for round in 0..rounds {
-        // The last pause is longer than the longest pause of the clients (see `quick`).
+        // The last pause is longer than the longest backoff of the clients (see `quick`).
         let pause = Duration::from_secs([0, 1, 0, 1, 0, 1, 0, 1, 0, 3][round % 10]);
         settle().await;
         kill(server).await?;
@@ -209,7 +210,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
         });
         all.await
             .with_context(|| format!("round {round}: {:?}, {:?}", host.state(), caller.state()))?;
-        // Calls can succeed before the client counts the reconnect.
+        // Calls can succeed before the client has counted the reconnect.
         eventually("a client has not counted its reconnect", async || {
             let returns = [&host, &caller].map(|client| client.stats().reconnects);
             Ok(returns.iter().all(|returns| *returns > round as u64))
@@ -234,7 +235,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Closes a link at each position of a chunked message.
+/// Closes a link at several positions of a chunked message.
 async fn cut_in_the_middle(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -243,7 +244,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
         .reconnect(quick(kind))
         .await?;
     let service = caller.get_service(&id).await?;
-    // The payload is sent in chunks of 256 KiB. Together with the other messages, the client sends
+    // The client sends the payload in chunks of 256 KiB. Together with all other messages, it sends
     // about 1.6 MB.
     let payload: Binary = (0..1_500_000u32)
         .map(|n| n as u8)
@@ -275,7 +276,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Stalls a link without closing it, and later makes it slow.
+/// Stalls a link without closing it. Later makes the link slow.
 async fn stalled_and_slow(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -333,7 +334,7 @@ async fn stalled_and_slow(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Closes a link over HTTP, behind a proxy that rejects WebSockets.
+/// Closes a link over HTTP. The link leads through a proxy that rejects WebSockets.
 async fn over_http(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -383,8 +384,8 @@ async fn over_http(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server with a server that has another secret, so that it rejects the client's
-/// tokens.
+/// Replaces the server with another server. The new server has another secret, so it rejects the
+/// tokens of the client.
 async fn rejected_on_return(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -417,7 +418,7 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Replaces the server with a server on which the workspace does not exist.
+/// Replaces the server with another server, on which the workspace does not exist.
 async fn workspace_missing(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -448,7 +449,7 @@ fn from_value<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result
     Ok(serde_json::from_value(json)?)
 }
 
-/// Connects another program with the same client id and a reconnection token.
+/// Connects another program with the same client id and a token for reconnecting.
 async fn taken_over(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let first = hypha_rpc::connect(&server.url).client_id("same").await?;
@@ -465,9 +466,9 @@ async fn taken_over(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Runs two programs with one client id, on a server that does not notify a client of its
-/// replacement. The programs replace each other at growing intervals. When one program disconnects,
-/// the other program stays connected.
+/// Runs two programs with the same client id. The server does not notify a client that another
+/// client has replaced it. The programs replace each other at growing intervals. When one program
+/// disconnects, the other program stays connected.
 async fn two_with_one_id(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let connect = || hypha_rpc::connect(&server.url).client_id("same");
@@ -482,12 +483,13 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
         Ok(changes() == before)
     };
     eventually("they do not get slower", quiet).await?;
-    // Each pause is twice as long as the previous one: 1, 2 and 4 s, randomized by ±50 %.
+    // Each pause is twice as long as the previous pause: 1, 2 and 4 s. The pauses are randomized by
+    // ±50 %.
     ensure!((1..=10).contains(&changes()), "{} times", changes());
     let before = first.stats().reconnects;
     leave([second]).await?;
-    // Just before it disconnected, the second program may have replaced the first program once
-    // more. The first program notices this later.
+    // The second program may have replaced the first program once more just before it disconnected.
+    // The first program notices this replacement later.
     let stays = async || {
         let before = first.stats().reconnects;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -501,11 +503,12 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Maximum number of attempts per client and second (see [`Backoff`]).
+/// Maximum number of connection attempts per client and second (see [`Backoff`]).
 const ATTEMPTS_PER_CLIENT: f64 = 1.5;
 
-/// Returns the number of clients of the restart test. It is smaller with the Python server, on
-/// which a thousand clients need minutes to reconnect. `HYPHA_TEST_CLIENTS` sets another number.
+/// Returns the number of clients in the restart test. The number is smaller on the Python server,
+/// where a thousand clients need minutes to reconnect. The variable `HYPHA_TEST_CLIENTS` sets
+/// another number.
 fn clients(kind: Kind) -> Result<usize> {
     match std::env::var("HYPHA_TEST_CLIENTS") {
         Ok(number) => Ok(number.parse()?),
@@ -536,7 +539,7 @@ async fn many_clients_reconnect(kind: Kind) -> Result<()> {
     let begin = Instant::now();
     kill(server).await?;
     let calls = services.iter().map(|service| async {
-        // The host may reconnect later than the caller, so the call is retried.
+        // The host may reconnect later than the caller, so retry the call.
         let retry = hypha_rpc::Retry::times(100).first(Duration::from_millis(500));
         let call = service
             .call::<u64>("echo", args!(7))

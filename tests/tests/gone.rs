@@ -1,5 +1,5 @@
-//! Tests calls between two workspaces when one end is killed. The other end must be notified
-//! immediately, in all languages and over both transports.
+//! Tests calls between clients in two workspaces when one of the clients is killed. The other
+//! client must be notified immediately, in all languages and over both transports.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Time within which the other end must be notified. Without a notice, callers would wait for 30 s.
+/// Maximum time until the other client is notified. Without a notice, a caller would wait for 30 s.
 const AT_ONCE: Duration = Duration::from_secs(4);
-/// Time that a client over HTTP has to reopen its stream (`HYPHA_STREAM_GRACE`).
+/// Time for a client over HTTP to reopen its stream (`HYPHA_STREAM_GRACE`).
 const STREAM_GRACE: Duration = Duration::from_secs(5);
 
 /// Methods that never return by themselves.
@@ -33,7 +33,7 @@ trait Endless {
     async fn numbers(&self) -> RemoteStream<u32>;
 }
 
-/// Reports when a call starts or is cancelled, and when a stream is dropped.
+/// Service that reports when a call starts or is cancelled, and when a stream is dropped.
 struct Reports(mpsc::UnboundedSender<&'static str>);
 
 /// Sends a report when dropped.
@@ -64,7 +64,8 @@ impl Endless for Reports {
 
 type Seen = mpsc::UnboundedReceiver<&'static str>;
 
-/// A client with its own runtime. Killing the program stops all its tasks without cleanup.
+/// A client with its own runtime. Killing this program stops all tasks of the client without
+/// cleanup.
 struct Program {
     runtime: Runtime,
     client: Client,
@@ -78,7 +79,7 @@ impl Program {
         Ok(Program { runtime, client })
     }
 
-    /// Registers the service. Returns its id and the receiver of its reports.
+    /// Registers the service. Returns the id of the service, and the receiver of its reports.
     fn offer(&self) -> Result<(String, Seen)> {
         let (report, reports) = mpsc::unbounded_channel();
         let service = EndlessService::new(Reports(report));
@@ -88,7 +89,7 @@ impl Program {
     }
 
     fn kill(self) -> Instant {
-        // Never drop the last handle, because that would disconnect gracefully.
+        // Leak the client, because dropping its last handle would disconnect it gracefully.
         #[expect(clippy::mem_forget, reason = "a killed program runs no destructor")]
         std::mem::forget(self.client);
         self.runtime.shutdown_background();
@@ -96,7 +97,7 @@ impl Program {
     }
 }
 
-/// Waits for the report `expected`.
+/// Waits until the report `expected` arrives.
 fn wait_for(runtime: &Runtime, reports: &mut Seen, expected: &str) -> Result<()> {
     let waiting = async {
         while let Some(report) = reports.recv().await {
@@ -122,7 +123,8 @@ fn start(language: Language, url: &str, options: &[&str]) -> Result<Process> {
     Process::start(format!("{language:?}"), &command)
 }
 
-/// Checks that the disconnect of a client with this transport was noticed in time.
+/// Checks that the other client was notified in time. The limit depends on the transport of the
+/// killed client.
 fn in_time(killed: Instant, transport: Transport) -> Result<()> {
     let limit = match transport {
         Transport::WebSocket => AT_ONCE,
@@ -184,7 +186,7 @@ fn caller_is_killed(language: Language, caller_over: Transport, callee: Transpor
         read(&id)?;
         wait_for(&host.runtime, &mut reports, "begun")?;
         let killed = caller.kill();
-        // The two reports may arrive in either order.
+        // The two reports may arrive in any order.
         for _ in 0..2 {
             let next = async { tokio::time::timeout(LIMIT, reports.recv()).await };
             let report = host.runtime.block_on(next)?;

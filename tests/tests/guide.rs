@@ -1,5 +1,5 @@
-//! Tests the chapters on Python and JavaScript. Extracts their programs, and runs them with the
-//! Rust examples that the chapters show.
+//! Tests the chapters on Python and JavaScript. Extracts the programs of the chapters, and runs
+//! these programs with the Rust examples that the chapters show.
 
 use std::process::Command;
 use std::time::Duration;
@@ -18,10 +18,10 @@ fn chapter(name: &str) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// Returns the joined content of all fenced blocks with this info string.
+/// Returns the content of all code blocks that have this info string. Joins the contents.
 fn blocks(text: &str, info: &str) -> Result<String> {
     let mut found = String::new();
-    // Info string of the block around the current line. `None` outside a block.
+    // Info string of the code block that contains the current line. `None` outside of a code block.
     let mut around: Option<&str> = None;
     for line in text.lines() {
         match (line.strip_prefix("```"), around) {
@@ -62,8 +62,8 @@ enum Language {
 }
 
 impl Language {
-    /// Returns the code blocks annotated with `mark` in the guide chapter of this language, with
-    /// URL and service id filled in.
+    /// Returns the code blocks that are annotated with `mark` in the chapter on this language.
+    /// Fills in the URL and the service id.
     fn program(self, mark: &str, url: &str, service: &str) -> Result<String> {
         let (file, fence) = match self {
             Language::Python => ("python.md", "python"),
@@ -95,8 +95,8 @@ impl Language {
             }
             Language::JavaScript => {
                 let mut command = Command::new(node()?);
-                // Node.js must run in the folder with its packages. Older versions have no built-in
-                // WebSocket.
+                // Run Node.js in the folder that contains its packages. Older versions have no
+                // built-in WebSocket.
                 command.current_dir(interop_folder().join("js"));
                 command.args([
                     "--import",
@@ -112,7 +112,7 @@ impl Language {
     }
 }
 
-/// Runs the chapter's callers against a service in Rust.
+/// Runs the callers of the chapter against a service in Rust.
 fn calls_rust(language: Language, server: Kind) -> Result<()> {
     if or_skip(language.installed()).is_none() {
         return Ok(());
@@ -128,7 +128,7 @@ fn calls_rust(language: Language, server: Kind) -> Result<()> {
     let caller = language.start(&language.program("", &server.url, &id)?)?;
     let status = caller.wait(LIMIT)?;
     let transcript = caller.transcript(0);
-    // `console.assert` prints a message, but does not fail.
+    // If an assertion fails, `console.assert` prints a message, but the program does not fail.
     let failed = !status.success() || transcript.contains("Assertion failed");
     ensure!(!failed, "{status}\n{transcript}");
     let called_as = caller.stdout().join("\n");
@@ -140,7 +140,7 @@ fn calls_rust(language: Language, server: Kind) -> Result<()> {
     microscope.wait(LIMIT).map(drop)
 }
 
-/// Runs the chapter's service, with a caller in Rust.
+/// Runs the service of the chapter. A caller in Rust calls the service.
 fn serves_rust(language: Language, server: Kind) -> Result<()> {
     if or_skip(language.installed()).is_none() {
         return Ok(());

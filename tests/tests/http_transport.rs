@@ -1,5 +1,5 @@
-//! Tests the HTTP transport on both servers: clients in all languages provide and call services
-//! with `transport: "http"`, with each other and with peers on a WebSocket.
+//! Tests the HTTP transport on both servers. Clients in all languages provide and call services
+//! with `transport: "http"`. Their peers use HTTP or a WebSocket.
 
 use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::{Host, Language};
@@ -7,19 +7,20 @@ use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
-/// Names of checks to skip over HTTP. POST requests arrive in any order. A client does not notify
-/// the server of its disconnect, so the server waits for the client to come back.
+/// Names of checks to skip over HTTP. POST requests arrive in any order. A client does not tell the
+/// server that it disconnects, so the server waits until the client reconnects.
 const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
-/// Names of checks to skip on the Python server over HTTP. That server does not report the user,
-/// and loses messages if more than a hundred messages arrive at once.
+/// Names of checks to skip over HTTP on the Python server. The Python server does not report the
+/// user. It also loses messages if more than a hundred messages arrive at once.
 const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\
     large_payloads_at_once,make_counter,count,sum,use_stored,nothing_is_left,\
     nobody_else_uses_what_was_handed_out,fail_after,blocks,streams_of_ours_that_fail,dispose_stored";
 
-/// Names of checks that the Rust client skips. Other clients send callbacks in any order, and no
-/// client notifies the server of its disconnect.
+/// Names of checks that the Rust client skips. Other clients send callbacks in any order. No client
+/// tells the server that it disconnects.
 const SKIP_RUST: &str = "progress,an_interface_ends_with_its_owner";
-/// Like [`SKIP_RUST`], on the Python server, which does not report the user either.
+/// Names of checks that the Rust client skips on the Python server. Like [`SKIP_RUST`], and
+/// additionally the check of the user, which the Python server does not report.
 const SKIP_RUST_PYTHON: &str = "progress,an_interface_ends_with_its_owner,whoami";
 
 /// Returns the names of the checks that a client in this language must skip.

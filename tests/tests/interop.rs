@@ -1,5 +1,5 @@
-//! Tests every pair of languages on both servers: one program runs the conformance service, and the
-//! other program runs the conformance client.
+//! Tests every pair of languages on both servers. One program runs the conformance service, and
+//! another program runs the conformance client.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn direction(client: Language, host: Language, url: &str) -> Result<()> {
     service.stop()
 }
 
-/// Runs service and client in one workspace. Both programs connect with a token.
+/// Runs the service and the client in one workspace. Both programs connect with a token.
 fn with_tokens(url: &str) -> Result<()> {
     let mut command = python_program("workspace_owner.py")?;
     command.args(["--server-url", url]);
@@ -33,7 +33,8 @@ fn with_tokens(url: &str) -> Result<()> {
             "{} is not in {workspace} with the client id {id}",
             service.service
         );
-        // Rust calls the service by its full id. Other clients use its id within the workspace.
+        // The Rust client calls the service by its full id. The other clients use the id of the
+        // service within the workspace.
         let short = format!("{id}:conformance");
         let name = if language == Language::Rust {
             &service.service
@@ -78,7 +79,7 @@ directions! {
     python_calls_rust: Python calls Rust;
     rust_calls_javascript: Rust calls JavaScript;
     javascript_calls_rust: JavaScript calls Rust;
-    // Pairs without Rust. If these fail, the Rust client is not the cause.
+    // Pairs of languages without Rust. If these pairs fail, the Rust client is not the cause.
     python_calls_javascript: Python calls JavaScript;
     javascript_calls_python: JavaScript calls Python;
 }

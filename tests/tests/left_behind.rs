@@ -1,5 +1,5 @@
-//! Tests that a service keeps no state of its callers: after clients in all languages have used it
-//! and disconnected or were killed, no calls and no exported functions remain.
+//! Tests that a service keeps no state of its callers. Clients in all languages use the service and
+//! then disconnect or are killed. Afterwards no calls and no exported functions may remain.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,11 @@ use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::runtime::Runtime;
 
-/// Timeout for the service to become idle. Clients leave calls behind whose methods run for 15 s.
+/// Maximum time until the service is idle. Clients disconnect while calls still run, and the
+/// methods of these calls take 15 s.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A service in a workspace that its callers share, because the server reports disconnected clients
+/// A service in the same workspace as its callers, because the server reports disconnected clients
 /// only within a workspace.
 struct Here<'a> {
     runtime: Runtime,
@@ -57,7 +58,7 @@ impl<'a> Here<'a> {
         (stats.sessions, stats.objects, stats.running)
     }
 
-    /// Waits until no call waits, no function is exported, and no method runs.
+    /// Waits until the client has no waiting calls, no exported functions, and no running methods.
     fn nothing_is_left(&self, of: &str) -> Result<()> {
         let begun = Instant::now();
         while self.counts() != (0, 0, 0) {
@@ -87,22 +88,22 @@ fn check(server: Kind, language: Language, work: impl FnOnce(&Here<'_>, Language
     }
 }
 
-/// A client passes all checks, and disconnects.
+/// Tests a client that passes all checks and then disconnects.
 fn after_all_checks(here: &Here<'_>, language: Language) -> Result<()> {
     let client = here.start(language)?;
     passed_checks(&client)?;
     here.nothing_is_left("a client that has disconnected")
 }
 
-/// A client is killed while functions are exported to it.
+/// Tests a client that is killed while functions are exported to it.
 fn after_a_kill(here: &Here<'_>, language: Language) -> Result<()> {
     let client = here.start(language)?;
     let counter = |line: &str| line.contains("\"make_counter\"").then_some(());
     client
         .wait_for_line(LIMIT, counter)
         .context("it does not reach the check `make_counter`")?;
-    // The Rust client has already released its functions, because it no longer uses them. Other
-    // clients still hold some of them at this point.
+    // The Rust client releases functions as soon as it no longer uses them, so it has already
+    // released its functions. The other clients still hold some functions.
     ensure!(
         language == Language::Rust || here.client.stats().objects > 0,
         "no function is exported to it"

@@ -8,11 +8,11 @@ use hypha_rpc::{Error, Value, args};
 use hypha_rpc_tests::cases::run;
 use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server};
 
-/// Acts as the login page after the user has logged in: reports the token.
+/// Acts like the login page after the user has logged in, and reports the token.
 async fn report(url: String, page: LoginPage, token: String) -> Result<()> {
     let client = hypha_rpc::connect(url).await?;
     let login = client.get_service("public/hypha-login").await?;
-    // Like the page, take the workspace from the URL.
+    // Take the workspace from the URL, as the login page does.
     let (_, query) = page.login_url.split_once('?').unwrap_or_default();
     let workspace = query
         .split('&')
@@ -73,7 +73,7 @@ async fn logging_in(server: &Server) -> Result<()> {
             );
             ensure!(profile.token != own, "the token was not exchanged");
         }
-        // The Python server refuses to exchange a token that does not belong to an owner.
+        // The Python server exchanges only tokens that belong to an owner.
         Err(error) => ensure!(error.to_string().contains("ermission"), "{error}"),
     }
     root.disconnect().await;

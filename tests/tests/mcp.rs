@@ -1,5 +1,5 @@
-//! Tests that MCP clients in Python, with the packages `mcp` and `fastmcp`, can use a service in
-//! Rust through both servers.
+//! Tests that MCP clients in Python can use a service in Rust through both servers. The clients use
+//! the packages `mcp` and `fastmcp`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use hypha_rpc_tests::steps;
 use serde_json::{Value as Json, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// Steps with intended differences: the Python server returns Python's `str` of a result.
+/// Steps with intended differences. The Python server returns a result in the form that Python's
+/// `str` produces.
 const DIFFERENT: [&str; 4] = ["http: count", "sse: count", "http: snap", "sse: snap"];
 
 struct Desk;

@@ -1,4 +1,5 @@
-//! The example `microscope`, used from Rust, Python, JavaScript and over HTTP.
+//! Tests the example `microscope`. Clients in Rust, Python and JavaScript and a client over HTTP
+//! use the example.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,18 +13,18 @@ use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server, http_get_with};
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// Number of checks of the peers.
+/// Number of checks that a peer makes.
 const CHECKS: usize = 7;
 
 /// A running microscope.
 struct Microscope {
     process: Process,
-    /// Id of the service.
+    /// Id of the service of the microscope.
     id: String,
-    /// Token of its operator, and the workspace of that token.
+    /// Token of the operator, and the workspace to which the token gives access.
     token: String,
     workspace: String,
-    /// Client that keeps the workspace alive.
+    /// Client that keeps the workspace in existence.
     operator: hypha_rpc::Client,
 }
 
@@ -107,7 +108,7 @@ background: 48 bytes, then 0
 moved: Position { x: 1.0, y: 2.0 }";
         let printed = caller.stdout().join("\n");
         ensure!(printed == expected, "{printed}");
-        // The microscope has reported the progress of the transfer too.
+        // The log also shows that the microscope has reported the progress of the transfer.
         let log = microscope.process.transcript(0);
         ensure!(log.contains("the caller has 144 of 144 bytes"), "{log}");
         microscope.stop().await

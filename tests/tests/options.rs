@@ -1,5 +1,5 @@
-//! Tests service options, service types, and the selection among several services, on both servers,
-//! with providers and callers in all languages.
+//! Tests service options, service types, and the selection among several services. The tests run on
+//! both servers, with providers and callers in all languages.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use hypha_wire::Case;
 use serde_json::json;
 use std::time::Duration;
 
-/// Timeout for a peer to connect and register.
+/// Maximum time until a peer has connected and registered.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// Service that the peers call.
@@ -52,7 +52,7 @@ impl Desk for Here {
     }
 }
 
-/// Contract that matches the providers in other languages.
+/// Contract that matches the services of the providers in other languages.
 #[hypha_service(id = "number")]
 trait Number {
     async fn get_value(&self) -> i64;
@@ -77,7 +77,7 @@ impl Number for Always {
     }
 }
 
-/// A workspace, and the token to connect to it.
+/// A workspace, and the token with which clients connect to this workspace.
 struct ConnectionRef {
     url: String,
     owner: Client,
@@ -122,13 +122,14 @@ impl ConnectionRef {
         .await
     }
 
-    /// Runs a peer that checks the service of the client `host`.
+    /// Runs a peer that checks the service of the client `host`. Returns the number of passed
+    /// checks.
     async fn checked_by(&self, language: Language, host: &str) -> Result<usize> {
         let process = self.peer(language, &format!("checks-{language:?}"), &["--host", host])?;
         waiting(move || passed_checks(&process)).await
     }
 
-    /// Looks a service up several times. Returns the ids of the clients that `mode` selected.
+    /// Looks up a service several times. Returns the ids of the clients that `mode` has selected.
     async fn chosen(&self, id: &str, mode: &str) -> Result<BTreeSet<String>> {
         let mut chosen = BTreeSet::new();
         for _ in 0..8 {
@@ -158,7 +159,7 @@ impl ConnectionRef {
     }
 }
 
-/// Runs `work` on a blocking thread, so that the connections of this thread continue.
+/// Runs `work` on a blocking thread, so that the connections on this thread continue to work.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -174,7 +175,7 @@ async fn selection(server: &Server) -> Result<()> {
     let rust = home.member("rust").await?;
     rust.register_service(NumberService::new(Always(20)))
         .await?;
-    // With one provider, there is no selection, but the mode must still be valid.
+    // With one provider, every mode selects the same service, but the mode must still be valid.
     for mode in ["exact", "random", "min_load", "select:least:get_value"] {
         ensure!(
             home.chosen("number", mode).await? == set(&["rust"]),
@@ -230,7 +231,7 @@ async fn selection(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::Ambiguous),
         other => bail!("{other:?}"),
     }
-    // An id that names a client matches only the service of that client.
+    // An id that contains a client matches only the service of that client.
     let only = home.owner.get_service("javascript:number").await?;
     ensure!(only.call::<i64>("get_value", args!()).await? == 30);
     let typed: NumberProxy = home
@@ -243,7 +244,8 @@ async fn selection(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The server counts only the messages of clients whose id ends with `__rlb`.
+/// Tests the mode `min_load`. The server counts messages only for clients with an id that ends with
+/// `__rlb`.
 async fn least_load(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let (busy, idle) = (
@@ -270,10 +272,10 @@ async fn least_load(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// In the workspace `public`, the default mode selects a random provider.
+/// Tests the workspace `public`, in which the default mode selects a random provider.
 async fn public_services(server: &Server) -> Result<()> {
     let root = hypha_rpc::connect(&server.url).token(ROOT_TOKEN).await?;
-    // All workspaces see this service, so the id must be unique to this test.
+    // This service is visible in all workspaces, so its id must be unique to this test.
     let id = format!("number-{}", root.client_id());
     let config = TokenConfig {
         workspace: Some("public".into()),
@@ -305,7 +307,8 @@ async fn public_services(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests that keys of services in other languages are converted to the keys of Rust services.
+/// Tests that the keys of services in other languages are converted to the keys that Rust services
+/// use.
 async fn converted_keys(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let _python = home.provider(Language::Python, "python", "10").await?;
@@ -333,7 +336,7 @@ async fn converted_keys(server: &Server) -> Result<()> {
                 "{client}: {names:?}"
             );
             ensure!(service.call::<i64>("readNumber", args!(true)).await? == 11);
-            // A proxy finds the methods by the snake-case names of its contract.
+            // A proxy finds the methods by the names in its contract, which are in snake case.
             let number = NumberProxy::from_service(service);
             ensure!(number.read_number(false).await? == 10);
             ensure!(number.read_it().await? == 10);
@@ -349,8 +352,8 @@ async fn converted_keys(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Tests how other clients see the options of a Rust service, and that service types work between
-/// clients in all languages.
+/// Tests that clients in other languages see the options of a Rust service. Also tests that service
+/// types work between clients in all languages.
 async fn options_seen_by_other_clients(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     home.owner.register_service(DeskService::new(Here)).await?;
@@ -385,7 +388,7 @@ async fn options_seen_by_other_clients(server: &Server) -> Result<()> {
     home.checked_by(Language::Python, "owner").await?;
     home.checked_by(Language::JavaScript, "owner").await?;
 
-    // The peer has defined a service type. A Rust service implements it.
+    // The peer has defined a service type, and a Rust service implements this type.
     let types = manager.list_service_types(None).await?;
     let ids: BTreeSet<String> = types.into_iter().map(|info| info.id).collect();
     ensure!(
@@ -458,7 +461,7 @@ fn shutter() -> Service {
     ShutterService::new(Here).into_service()
 }
 
-/// Tests the options of a registration: access, and the stored record.
+/// Tests the options of a registration: the access to the service, and the stored record.
 async fn registration(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let other = home.member("other").await?;
@@ -490,7 +493,8 @@ async fn registration(server: &Server) -> Result<()> {
     home.owner.unregister_service("desk").await?;
     other.register_service(desk()).await?;
 
-    // The manager also stores entries that it does not know.
+    // With `notify(false)`, the manager does not know the service. Clients can still call it at its
+    // address.
     let number = || NumberService::new(Always(1));
     home.owner.register_service(number()).notify(false).await?;
     match other.get_service("number").await {
@@ -517,8 +521,7 @@ async fn registration(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::PermissionDenied),
         found => bail!("{found:?}"),
     }
-    // With a read-only token, a client can look services up and call them, but cannot register
-    // services.
+    // A client with a read-only token can look up and call services. It cannot register services.
     let config = TokenConfig {
         permission: Some(Permission::Read.into()),
         ..TokenConfig::default()

@@ -1,7 +1,7 @@
-//! Compares both servers: the Python and JavaScript clients run the same steps against each server,
+//! Compares both servers. The Python and JavaScript clients run the same steps against each server,
 //! over both transports and on a cluster of two servers. Every outcome must be equal, except for
-//! the deviations in `interop/deviations.json`. A listed deviation that no longer occurs also fails
-//! the test, unless it is marked `sometimes`.
+//! the deviations that `interop/deviations.json` lists. If a listed deviation no longer occurs, the
+//! test fails, unless the deviation is marked `sometimes`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,7 +16,7 @@ use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Redis, Server, Setu
 
 const LIMIT: Duration = Duration::from_secs(480);
 
-/// Transport and servers of a run. A deviation can be limited to one run.
+/// Transport and servers of a run. A listed deviation may apply to one run only.
 #[derive(Clone, Copy, Debug)]
 enum Run {
     Websocket,
@@ -25,13 +25,14 @@ enum Run {
     Redis,
 }
 
-/// Outcomes of a run on one kind of server: the file with the outcomes, and the servers' URLs.
+/// Outcomes of a run on one kind of server. Contains the file with the outcomes, and the URLs of
+/// the servers.
 struct Outcomes {
     file: PathBuf,
     urls: String,
 }
 
-/// Enables the gateways, which the Python server has only on request.
+/// Enables the gateways. The Python server starts them only on request.
 fn with_gateways(setup: Setup) -> Setup {
     Setup {
         gateways: true,
@@ -39,8 +40,8 @@ fn with_gateways(setup: Setup) -> Setup {
     }
 }
 
-/// Runs the steps of both clients on servers of one kind. The servers are not shared with other
-/// tests, because some steps list everything on a server.
+/// Runs the steps of both clients on servers of one kind. Other tests do not use these servers,
+/// because some steps list everything on a server.
 fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
     let redis = matches!(run, Run::Redis).then(Redis::start).transpose()?;
     let servers = match &redis {

@@ -1,5 +1,5 @@
-//! Tests both servers with plain HTTP requests instead of an RPC client: services, login, and
-//! tokens that each server accepts from the other server.
+//! Tests both servers with plain HTTP requests instead of an RPC client. Covers services, the
+//! login, and tokens of one server that the other server accepts.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the services in Python. Returns the process, the workspace, and a token for it.
+/// Starts the services in Python. Returns the process, the workspace, and a token for the
+/// workspace.
 fn host(url: &str) -> Result<(Process, String, String)> {
     let mut command = python_program("http_services.py")?;
     command.args(["--server-url", url]);
@@ -109,7 +110,7 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     ensure!(get("info")?.0 == 403, "strangers do not see the workspace");
     ensure!(http_get(url, "/health/liveness")?.0 == 200);
     if kind == Kind::Ours {
-        // The Python server sends an error event at the end of each generator.
+        // The Python server sends an error event after the last item of each generator.
         let (_, text) = get("services/functions/count?to=2")?;
         let events = "data: 0\n\ndata: 1\n\ndata: [DONE]\n\n";
         let got: String = text
@@ -122,11 +123,11 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks that large responses are compressed with the best method that the caller accepts, and
-/// that small responses and the responses of applications are not compressed.
+/// Checks that a server compresses large responses with the best method that the caller accepts.
+/// The server must not compress small responses and the responses of applications.
 fn compression(url: &str) -> Result<()> {
     let (_host, workspace, _) = host(url)?;
-    // The response is the string with its two quotes.
+    // The response is the string in two quotes.
     let echo = |size: usize| {
         let value = "x".repeat(size - 2);
         format!("/{workspace}/services/functions/echo?value={value}")
@@ -154,9 +155,10 @@ fn compression(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the body of a response. If the body is chunked, joins the chunks.
+/// Returns the body of a response. If the server sent the body in chunks, joins the chunks.
 fn unchunked(body: &str) -> String {
-    // The chunks contain no line breaks here, so their sizes and contents are alternating lines.
+    // The chunks contain no line breaks. Therefore the lines are alternately the size and the
+    // content of a chunk.
     match body.split_once("\r\n") {
         Some((size, rest)) if usize::from_str_radix(size, 16).is_ok() => {
             let whole: Vec<&str> = rest.split("\r\n").step_by(2).collect();
@@ -209,7 +211,8 @@ fn logging_in_at_our_server() {
     check(Kind::Ours, logging_in);
 }
 
-/// With the same secret, each server accepts tokens of the other server.
+/// Checks that each server accepts the tokens of the other server if both servers have the same
+/// secret.
 #[test]
 fn tokens_are_valid_at_both_servers() {
     check(Kind::Python, |python| {
@@ -222,8 +225,7 @@ fn tokens_are_valid_at_both_servers() {
             let (workspace, token) = ready.split_once(' ').context("no token")?;
             let mut user = python_program("workspace_owner.py")?;
             user.args(["--server-url", there, "--token", token, "--client-id", "x"]);
-            // The user of the token also has the right to create this workspace on the other
-            // server.
+            // With this token, the user may also create the workspace on the other server.
             let user = Process::start("the user at the other server", &user)?;
             let ready = user.wait_for_prefix(READY_LIMIT, "READY ");
             let ready = ready.with_context(|| format!("{here} to {there}"))?;

@@ -1,5 +1,5 @@
-//! Tests the quickstart of the README, with its own server and on both running servers. Also tests
-//! the Python lines that the quickstart prints.
+//! Tests the quickstart of the README, first with its own server and then on both running servers.
+//! Also tests the Python lines that the quickstart prints.
 
 use std::process::Command;
 use std::time::Duration;
@@ -20,15 +20,15 @@ fn start(options: &[&str]) -> Result<Process> {
     )
 }
 
-/// Returns the string without indentation, to compare code at different depths.
+/// Returns the code without indentation, to compare code at different nesting depths.
 fn unindented(text: &str) -> String {
     text.lines()
         .map(|line| line.trim().to_owned() + "\n")
         .collect()
 }
 
-/// The code blocks of the README do not compile alone. They must be parts of an example that
-/// compiles.
+/// Checks that each code block of the README is a part of an example, because the code blocks do
+/// not compile alone.
 #[test]
 fn the_readme_contains_the_example() -> Result<()> {
     let read = |path| std::fs::read_to_string(project_root().join(path));
@@ -66,7 +66,7 @@ fn with_its_own_server() -> Result<()> {
     Ok(())
 }
 
-/// Runs the quickstart on a running server, and calls it from Python.
+/// Runs the quickstart on a running server, and calls its service from Python.
 fn with(server: Kind) -> Result<()> {
     let Some(python) = or_skip(python()) else {
         return Ok(());

@@ -1,6 +1,6 @@
 //! Tests a server that is restarted at the same address. All clients must reconnect, register their
-//! services again, and call the manager. Runs once with the stored data of the previous server, and
-//! once with an empty server that has the same secret.
+//! services again, and call the manager. The test restarts the server once with its stored data,
+//! and once without data but with the same secret.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ fn now() -> u128 {
     since.unwrap_or_default().as_millis()
 }
 
-/// A client process, its name for messages, and its workspace.
+/// A client process. Contains the name of the client for messages, and the workspace of the client.
 struct Returning {
     name: String,
     process: Process,
@@ -67,7 +67,8 @@ impl Returning {
         })
     }
 
-    /// Waits until the manager responds to this client, and this client responds to another client.
+    /// Waits until the manager responds to this client. Then waits until this client responds to
+    /// another client.
     fn is_back(&self, url: &str, since: u128) -> Result<()> {
         let echo = self.process.wait_for_line(LIMIT, |line| {
             let at = line.strip_prefix("ECHO ")?.trim().parse::<u128>().ok()?;

@@ -1,4 +1,5 @@
-//! Tests the example `survivor`, whose server is killed and restarted.
+//! Tests the example `survivor`. The test kills and restarts the server to which the example
+//! connects.
 
 use std::process::Command;
 use std::time::Duration;

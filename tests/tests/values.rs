@@ -1,5 +1,5 @@
-//! Tests values beyond plain data in both directions, on both servers: files, types with a codec,
-//! pydantic models, sets and dates.
+//! Tests files, types with a codec, pydantic models, sets and dates. Peers send and receive these
+//! values on both servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, ErrorKind, SeekFrom};
@@ -17,9 +17,9 @@ use hypha_rpc_tests::servers::{Kind, Server};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-/// Timeout for a peer to connect and register.
+/// Maximum time until a peer has connected and registered.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Size of the peers' files, in bytes.
+/// Size of the files that the peers send, in bytes.
 const SIZE: usize = 700_000;
 
 /// A type for which every language has a codec.
@@ -233,14 +233,14 @@ fn program(language: Language, server: &Server, options: &[&str]) -> Result<Proc
     Process::start(format!("the {language:?} peer"), &command)
 }
 
-/// Runs `work` on a blocking thread, so that the connections of this thread continue.
+/// Runs `work` on a blocking thread, so that the connections on this thread continue to work.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await?
 }
 
-/// Runs a peer that checks the Rust service.
+/// Runs a peer that checks the service in Rust.
 async fn checked_by(language: Language, server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let service = ValuesService::new(Here::default());
@@ -260,7 +260,7 @@ async fn javascript_checks(server: &Server) -> Result<()> {
     checked_by(Language::JavaScript, server).await
 }
 
-/// A service in another language. The Rust program checks it.
+/// A service in another language. The Rust program checks this service.
 struct There {
     client: Client,
     service: RemoteService,
@@ -364,7 +364,7 @@ impl There {
         Ok(file)
     }
 
-    /// Passes files of this program to the peer, which reads and writes them.
+    /// Passes files of this program to the peer. The peer reads and writes these files.
     async fn passes_files(&self) -> Result<()> {
         let file = RemoteFile::from_bytes(payload(SIZE)).named("some file");
         let read: Binary = self.service.call("read", args!(file)).await?;

@@ -1,5 +1,5 @@
-//! Tests the compiler messages for invalid contracts. Each case also uses the generated items,
-//! because a mistake must not cause further errors about missing items.
+//! Tests the messages of the compiler for invalid contracts. Each case also uses the items that the
+//! macro generates, because a mistake must not cause further errors about missing items.
 //!
 //! After a deliberate change of a message, run `TRYBUILD=overwrite cargo test -p hypha-rpc-ui`.
 
@@ -7,8 +7,8 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::Command;
 
-/// Compiler version whose messages were recorded. Other versions skip the test, because their
-/// messages differ.
+/// Version of the compiler with which the messages were recorded. Other versions skip the test,
+/// because their messages differ.
 const RUSTC: &str = "rustc 1.95.";
 
 #[test]

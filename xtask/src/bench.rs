@@ -1,6 +1,6 @@
-//! The commands that measure: `cargo xtask bench` compares calls with the Python stack and a relay
-//! without RPC, `cargo xtask server-figures` measures the server, and `cargo xtask hostile`
-//! measures the effects of attacks.
+//! Implements the commands that measure. `cargo xtask bench` compares calls with the Python stack
+//! and with a relay without RPC. `cargo xtask server-figures` measures the server. `cargo xtask
+//! hostile` measures the effects of attacks.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Installs the peers and runs the benchmark.
+/// Installs the peers, and then runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
     measure("hypha-rpc-tests", "bench", options)
@@ -34,7 +34,7 @@ pub(crate) fn hostile(options: &Options) -> Result<()> {
     measure("hypha-hostile", "hostile", options)
 }
 
-/// Builds the programs of `package` and the server in release mode, and runs `program`.
+/// Builds the server and the programs of `package` in release mode. Then runs `program`.
 fn measure(package: &str, program: &str, options: &Options) -> Result<()> {
     let packages = ["--package", package, "--package", "hypha-server"];
     perform(cargo(&["build", "--release", "--bins"]).args(packages))?;

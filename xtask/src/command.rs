@@ -1,4 +1,4 @@
-//! Runs commands, and steps with a summary. All other modules use this module.
+//! Runs commands. Also runs steps, and prints a summary of the steps.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +18,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root()).args(arguments);
     // Remove the variables that cargo sets for xtask. Build scripts of other packages watch some of
-    // them, so cargo would rebuild these packages and all their dependents each time.
+    // these variables. With changed variables, cargo would rebuild those packages and all packages
+    // that depend on them.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -28,11 +29,11 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command. Its output is shown.
+/// Runs a command. The output of the command is shown.
 ///
 /// # Errors
 ///
-/// Fails if the command cannot be started or does not succeed.
+/// Returns an error if the command cannot be started or does not succeed.
 pub(crate) fn perform(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     let status = command
@@ -46,8 +47,8 @@ pub(crate) fn perform(command: &mut Command) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Fails if the command cannot be started or does not succeed. The error contains its standard
-/// error.
+/// Returns an error if the command cannot be started or does not succeed. The error contains the
+/// standard error of the command.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let output = command
@@ -62,7 +63,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Returns a command as a user would type it, for messages.
+/// Returns a command in the form in which a user would type it, for messages.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut words = vec![program.file_name().unwrap_or_default().to_string_lossy()];
@@ -80,18 +81,19 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     Ok(serde_json::from_str(&output(&mut cargo(&arguments))?)?)
 }
 
-/// Named steps with a summary. The steps after a failed step still run.
+/// Runs named steps and summarizes them. After a failed step, the remaining steps still run.
 #[derive(Default)]
 pub(crate) struct Steps {
-    /// Words that select steps: a name must contain at least one. If empty, all steps run.
+    /// Words that select steps. A step runs if its name contains at least one of the words. If
+    /// there are no words, all steps run.
     only: Vec<String>,
     /// Name, time and result of each step that ran.
     done: Vec<(String, Duration, Result<()>)>,
 }
 
 impl Steps {
-    /// Creates an empty list of steps. A step will run only if its name contains one of `words`, or
-    /// if `words` is empty.
+    /// Creates an empty list of steps. A step that is added later runs only if its name contains
+    /// one of `words`, or if `words` is empty.
     pub(crate) fn only(words: &[String]) -> Steps {
         Steps {
             only: words.to_vec(),
@@ -99,7 +101,7 @@ impl Steps {
         }
     }
 
-    /// Runs a step if it is selected. Returns false if it failed.
+    /// Runs a step if it is selected. Returns false if the step failed.
     pub(crate) fn step(
         &mut self,
         name: impl Into<String>,
@@ -124,7 +126,7 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// Fails if a step failed, or if all steps were skipped.
+    /// Returns an error if a step failed, or if all steps were skipped.
     pub(crate) fn finish(self) -> Result<()> {
         ensure!(!self.done.is_empty(), "no step has a name with these words");
         println!("\n=== summary");

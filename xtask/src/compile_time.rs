@@ -1,8 +1,9 @@
-//! The command `cargo xtask compile-time`: measures the compile time of a contract.
+//! Implements the command `cargo xtask compile-time`, which measures the compile time of a
+//! contract.
 //!
-//! Writes a small crate below `target`, first with an empty contract and then with large contracts.
-//! The difference between the compile times is the cost of a contract. Run the command on an idle
-//! machine.
+//! The command writes a small crate below `target`, first with an empty contract and then with
+//! large contracts. The difference between the compile times is the cost of a contract. Run the
+//! command on an idle machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -25,10 +26,11 @@ pub(crate) struct Options {
     rounds: u32,
 }
 
-/// Maximum difference between the compile times of a large and an empty contract.
+/// Maximum difference between the compile time of a large contract and the compile time of an empty
+/// contract.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Form of the contract: a trait with an implementation, or an `impl` block.
+/// Form of the contract: either a trait with an implementation, or an `impl` block.
 #[derive(Clone, Copy)]
 enum Form {
     Trait,
@@ -39,7 +41,7 @@ enum Form {
 ///
 /// # Errors
 ///
-/// Fails if a difference is above [`LIMIT`].
+/// Returns an error if a difference exceeds [`LIMIT`].
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "`--rounds` must be at least 1");
     let folder = root().join("target/compile-time");
@@ -53,7 +55,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let mut too_slow = Vec::new();
     for command in ["check", "build"] {
-        // Compile the dependencies first, so that they do not count.
+        // Compile the dependencies before the measurement, so that their compile time does not
+        // count.
         compile(&folder, command, &source(Form::Trait, 0))?;
         let empty = fastest(&folder, command, Form::Trait, 0, options.rounds)?;
         println!(
@@ -81,8 +84,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns the shortest compile time of several rounds. Other programs can only make a round
-/// slower.
+/// Returns the shortest compile time of several rounds. The shortest time is the best estimate,
+/// because other programs can only make a round slower.
 fn fastest(
     folder: &Path,
     command: &str,
@@ -96,12 +99,12 @@ fn fastest(
     times.into_iter().min().context("no rounds")
 }
 
-/// Writes the source, and returns the time that cargo needs to compile it.
+/// Writes the source of the crate, and returns the time that cargo needs to compile the crate.
 fn compile(folder: &Path, command: &str, source: &str) -> Result<Duration> {
     fs::write(folder.join("src/lib.rs"), source)?;
     let mut cargo = cargo(&[command, "--quiet"]);
     cargo.current_dir(folder);
-    // Each round must compile everything, without caches.
+    // Each round must compile the whole crate, without caches.
     cargo.env("CARGO_INCREMENTAL", "0");
     cargo.env("CARGO_TARGET_DIR", folder.join("target"));
     let start = Instant::now();
@@ -127,7 +130,7 @@ thiserror = "2"
 debug = "line-tables-only"
 "#;
 
-/// Types that the contract uses.
+/// Source of the types that the contract uses.
 const TYPES: &str = r#"//! A contract.
 
 use hypha_rpc::prelude::*;
@@ -152,7 +155,8 @@ pub enum LabError {
 pub struct Desk;
 "#;
 
-/// Methods that a contract repeats in turn: the part between name and body, and the body.
+/// Methods that a contract repeats in turn. Each row contains the source between the name and the
+/// body, and the source of the body.
 const METHODS: [(&str, &str); 5] = [
     (
         "(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> Result<f64, LabError>",
@@ -176,7 +180,7 @@ const METHODS: [(&str, &str); 5] = [
     ),
 ];
 
-/// Returns the source of a crate with a contract.
+/// Returns the source of a crate that contains a contract.
 fn source(form: Form, methods: usize) -> String {
     let mut contract = String::new();
     let mut implementation = String::new();
@@ -197,7 +201,8 @@ fn source(form: Form, methods: usize) -> String {
             ),
         };
     }
-    // Without an instance of the service, rustc would not compile its code.
+    // If nothing created an instance of the service, rustc would not compile the code of the
+    // service.
     match form {
         Form::Trait => format!(
             "{TYPES}

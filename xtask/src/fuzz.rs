@@ -1,8 +1,8 @@
-//! The command `cargo xtask fuzz`: fuzzes all parsers of received bytes.
+//! Implements the command `cargo xtask fuzz`, which fuzzes all parsers of received bytes.
 //!
-//! The stored inputs of a target are in `tests/fuzz/corpus/<target>.hex` of its crate, one per
-//! line, and an ordinary test runs them. libFuzzer needs one file per input, so this command
-//! unpacks them beside the targets.
+//! The file `tests/fuzz/corpus/<target>.hex` in the crate of a target contains the stored inputs of
+//! the target, one per line. An ordinary test runs these inputs. libFuzzer needs one file per
+//! input, so this command writes the inputs to separate files beside the targets.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -28,12 +28,13 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
-/// Maximum length of inputs, in bytes. Longer inputs rarely find more.
+/// Maximum length of an input, in bytes. Longer inputs rarely find more bugs.
 const MAX_LEN: &str = "-max_len=4096";
-/// Maximum length of stored inputs, in bytes. These inputs are short, because people read them and
-/// every test run executes them.
+/// Maximum length of a stored input, in bytes. Stored inputs are short, because people read them
+/// and every test run executes them.
 const MAX_KEPT_LEN: &str = "-max_len=256";
-/// Limits in MiB and seconds. An input of a few kilobytes that exceeds a limit has found a bug.
+/// Limits in MiB and seconds. If an input of a few kilobytes exceeds a limit, the input has found a
+/// bug.
 const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=20"];
 
 /// Fuzzes each selected target. After a failed target, the remaining targets still run.
@@ -76,14 +77,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Crates with a folder `fuzz` that contains fuzz targets.
 pub(crate) const CRATES: [&str; 2] = ["hypha-wire", "hypha-rpc"];
 
-/// A fuzz target: a file in `fuzz/fuzz_targets` of its crate.
+/// A fuzz target, which is a file in the folder `fuzz/fuzz_targets` of its crate.
 struct Target {
     krate: &'static str,
     name: String,
 }
 
 impl Target {
-    /// Returns all targets, by crate and name.
+    /// Returns all targets, sorted by crate and name.
     fn all() -> Result<Vec<Target>> {
         let mut targets = Vec::new();
         for krate in CRATES {
@@ -112,10 +113,10 @@ impl Target {
 fn libfuzzer(target: &Target) -> Command {
     let mut command = cargo(&["fuzz", "run", "--fuzz-dir"]);
     command.arg(target.folder()).arg(&target.name);
-    // The stable compiler supports sanitizers, but only with this variable.
+    // The stable compiler supports sanitizers only if this variable is set.
     command.env("RUSTC_BOOTSTRAP", "1");
-    // libFuzzer does not need the origin of each allocation, which takes half of the time to
-    // record.
+    // libFuzzer does not need the place of each allocation. Recording these places would take half
+    // of the time.
     command.env(
         "ASAN_OPTIONS",
         "malloc_context_size=0:quarantine_size_mb=16",
@@ -123,8 +124,8 @@ fn libfuzzer(target: &Target) -> Command {
     command
 }
 
-/// Writes the stored inputs of a target as files, and returns their folder, which also contains the
-/// inputs found by earlier runs.
+/// Writes the stored inputs of a target as files. Returns the folder of these files, which also
+/// contains the inputs that earlier runs have found.
 fn unpack(target: &Target) -> Result<PathBuf> {
     let corpus = target.folder().join("corpus").join(&target.name);
     fs::create_dir_all(&corpus)?;
@@ -138,15 +139,15 @@ fn unpack(target: &Target) -> Result<PathBuf> {
     Ok(corpus)
 }
 
-/// Replaces the stored inputs with the smallest set that covers the same code as the stored and new
-/// inputs.
+/// Replaces the stored inputs of a target. The new set is the smallest set that covers the same
+/// code as the stored inputs and the new inputs together.
 fn keep(target: &Target, corpus: &Path) -> Result<()> {
     let smallest = target
         .folder()
         .join("corpus")
         .join(format!("{}.smallest", target.name));
     fs::create_dir_all(&smallest)?;
-    // Compare the lines that an input reaches, and not the number of times.
+    // Compare only which lines an input reaches, and not the number of times that it reaches them.
     let merge = [
         "--",
         "-merge=1",

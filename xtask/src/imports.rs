@@ -1,5 +1,5 @@
-//! Checks that each `use` imports from one module only. rustfmt supports this (`imports_granularity
-//! = "Module"`) only on nightly.
+//! Checks that each `use` imports from one module only. rustfmt supports this rule
+//! (`imports_granularity = "Module"`) only on nightly.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use crate::command::{output, root};
 
-/// Folders to skip: tests compare the exact text of these files.
+/// Folders to skip, because tests compare the exact text of the files in these folders.
 const FOREIGN: [&str; 2] = ["tests/ui/cases/", "tests/tests/schemas/generated/"];
 
 /// Checks all Rust files that git tracks.
@@ -32,7 +32,7 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Returns the lines of imports from several modules.
+/// Returns the lines of `use` declarations that import from several modules.
 fn nested(source: &str) -> Vec<usize> {
     let mut found = Vec::new();
     let mut lines = source.lines().enumerate();

@@ -1,4 +1,5 @@
-//! The command `cargo xtask lint`: all checks that do not run the project's programs.
+//! Implements the command `cargo xtask lint`, which runs all checks that do not run the programs of
+//! the project.
 
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use clap::Args;
 use crate::command::{Steps, cargo, metadata, output, perform, root};
 use crate::{arrows, imports, oldest, package, prose};
 
-/// Pattern of absolute paths, which only exist on their author's machine.
+/// Pattern of absolute paths that only exist on the machine of their author.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
 
 /// The checks to run.
@@ -61,16 +62,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.finish()
 }
 
-/// Checks that a component of the toolchain is installed. The error contains the command to install
-/// it.
+/// Checks that a component of the toolchain is installed. If the component is missing, the error
+/// contains the command to install it.
 fn component(name: &str, subcommand: &str) -> Result<()> {
     output(&mut cargo(&[subcommand, "--version"]))
         .with_context(|| format!("{name} is missing: `rustup component add {name}`"))
         .map(drop)
 }
 
-/// Checks that each crate compiles, with its tests, without features and with each feature alone.
-/// Test runs always enable all features, so they do not check this.
+/// Checks that each crate and its tests compile without features, and with each feature alone. Test
+/// runs do not check this, because they always enable all features.
 fn each_feature_alone() -> Result<()> {
     let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("no packages")?;
@@ -99,7 +100,7 @@ fn each_feature_alone() -> Result<()> {
     Ok(())
 }
 
-/// Checks that no file contains an absolute path of its author's machine.
+/// Checks that no file contains an absolute path that only exists on the machine of its author.
 fn machine_paths() -> Result<()> {
     let mut grep = Command::new("git");
     grep.current_dir(root());

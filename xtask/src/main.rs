@@ -1,4 +1,5 @@
-//! The command `cargo xtask`: checks, tests and measurements of the project, one module each.
+//! Implements the command `cargo xtask`, which runs the checks, tests and measurements of the
+//! project. Each module implements one of them.
 
 mod arrows;
 mod bench;

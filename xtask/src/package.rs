@@ -1,5 +1,5 @@
-//! The commands `cargo xtask package`, which checks the packages as they will be published, and
-//! `cargo xtask api`, which checks their public API.
+//! Implements two commands. `cargo xtask package` checks the packages in the form in which they
+//! will be published. `cargo xtask api` checks the public API of the packages.
 
 use std::process::Command;
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::command::{Steps, cargo, metadata, output, perform};
 
-/// Paths that a package may contain. Folders end with `/`. Users of a package do not need other
-/// files.
+/// Paths that a package may contain. The path of a folder ends with `/`. Users of a package do not
+/// need other files.
 const CONTENT: [&str; 9] = [
     ".cargo_vcs_info.json",
     "Cargo.lock",
@@ -26,7 +26,7 @@ const CONTENT: [&str; 9] = [
 /// Files that every package must contain.
 const NEEDED: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Fields of a manifest that the registry shows.
+/// Fields of a manifest that the registry shows to users.
 const FIELDS: [&str; 7] = [
     "description",
     "license",
@@ -53,8 +53,9 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     let mut steps = Steps::default();
     steps.step("metadata and content", content);
     steps.step("rehearsal", || {
-        // With `--workspace`, cargo publishes in dependency order, and verifies each package with
-        // the other packages of this workspace instead of the packages in the registry.
+        // With `--workspace`, cargo publishes the packages in the order of their dependencies. To
+        // verify a package, cargo uses the other packages of this workspace instead of the packages
+        // in the registry.
         let mut command = cargo(&["publish", "--workspace", "--dry-run", "--locked"]);
         if options.no_verify {
             command.arg("--no-verify");
@@ -67,7 +68,8 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     steps.finish()
 }
 
-/// Checks that each published package has all metadata and the needed files, and no other files.
+/// Checks that each published package has all metadata, contains the required files, and contains
+/// no other files.
 pub(crate) fn content() -> Result<()> {
     let mut faults = Vec::new();
     for package in published()? {
@@ -120,7 +122,7 @@ fn misplaced<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     files.iter().copied().filter(move |file| !expected(file))
 }
 
-/// Returns the needed files that a package does not contain.
+/// Returns the required files that a package does not contain.
 fn absent<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'static str> + 'a {
     NEEDED.into_iter().filter(|needed| !files.contains(needed))
 }
@@ -144,7 +146,7 @@ pub(crate) fn api(options: &ApiOptions) -> Result<()> {
     if options.list {
         installed("cargo-public-api", "public-api")?;
         for krate in STABLE {
-            // `-s` twice omits blanket and automatic trait implementations.
+            // `-ss` omits blanket and automatic trait implementations.
             let arguments = ["public-api", "--package", krate, "--all-features", "-ss"];
             perform(&mut cargo(&arguments))?;
         }
@@ -161,7 +163,8 @@ pub(crate) fn api(options: &ApiOptions) -> Result<()> {
     perform(&mut command)
 }
 
-/// Checks that a cargo subcommand is installed. The error contains the command to install it.
+/// Checks that a cargo subcommand is installed. If the subcommand is missing, the error contains
+/// the command to install it.
 fn installed(krate: &str, subcommand: &str) -> Result<()> {
     let found = Command::new(krate).args([subcommand, "--version"]).output();
     ensure!(

@@ -1,8 +1,8 @@
-//! The command `cargo xtask setup`: installs the Python and JavaScript peers of the tests from
-//! their lock files, and a browser and Redis.
+//! Implements the command `cargo xtask setup`. Installs the Python and JavaScript peers of the
+//! tests according to their lock files. Also installs a browser and Redis.
 //!
-//! A stamp file beside each installation is a copy of its lock file. A second run does nothing, and
-//! a changed lock file causes a new installation.
+//! Beside each installation, a stamp file contains a copy of the lock file. A second run does
+//! nothing. After a change of the lock file, the next run installs everything again.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{output, perform, root};
 
-/// Installs everything that is missing or out of date.
+/// Installs all dependencies that are missing or out of date.
 pub(crate) fn run() -> Result<()> {
     python()?;
     mcp_clients()?;
@@ -21,13 +21,12 @@ pub(crate) fn run() -> Result<()> {
     programs(&PROGRAMS)
 }
 
-/// System programs that tests start. Each name is the name of both the executable and the Debian
-/// package.
+/// System programs that the tests start. Each executable has the same name as its Debian package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
-/// Installs system programs if `CI` is set. Otherwise prints the missing programs, because nothing
-/// may be installed on a developer's machine without a request. The tests that need a missing
-/// program are then skipped.
+/// Installs system programs if `CI` is set. Otherwise prints the missing programs, because a
+/// command must not install anything on a developer's machine without a request. Tests that need a
+/// missing program are then skipped.
 pub(crate) fn programs(names: &[&str]) -> Result<()> {
     let (found, missing): (Vec<&str>, Vec<&str>) = names
         .iter()
@@ -54,8 +53,8 @@ pub(crate) fn programs(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Installs the compilation target of WebAssembly if `CI` is set. Otherwise prints the command that
-/// installs the target.
+/// Installs the compilation target for WebAssembly if `CI` is set. Otherwise prints the command
+/// that installs the target.
 pub(crate) fn browser_target() -> Result<()> {
     if std::env::var_os("CI").is_none() {
         println!("`rustup target add {BROWSER}` is necessary for the tests of WebAssembly");
@@ -66,7 +65,7 @@ pub(crate) fn browser_target() -> Result<()> {
         .context("the target of WebAssembly cannot be installed")
 }
 
-/// The compilation target of WebAssembly, in browsers and in Node.
+/// The compilation target for WebAssembly, which tests run in browsers and in Node.
 const BROWSER: &str = "wasm32-unknown-unknown";
 
 /// Installs the Python peers if they are missing or out of date.
@@ -113,8 +112,7 @@ fn install_python(environment: &str, lock: &str) -> Result<()> {
     println!("installing the packages of {}", lock.display());
     perform(
         Command::new("python3")
-            // Create a new environment, because an environment of another Python version cannot be
-            // updated.
+            // Create a new environment. An environment of another Python version cannot be updated.
             .args(["-m", "venv", "--clear"])
             .arg(&environment),
     )?;
@@ -132,7 +130,7 @@ fn install_python(environment: &str, lock: &str) -> Result<()> {
             .arg("--requirement")
             .arg(&lock),
     )?;
-    // A dependency that the lock file lacks fails here, instead of in a test.
+    // Check the dependencies now. Otherwise a test would fail if the lock file lacks a dependency.
     perform(Command::new(environment.join("bin/python")).args(["-m", "pip", "check"]))?;
     Ok(fs::write(stamp, wanted)?)
 }
@@ -169,7 +167,7 @@ fn install_javascript() -> Result<()> {
     Ok(fs::write(stamp, wanted)?)
 }
 
-/// Returns whether the stamp file has the content `wanted`.
+/// Returns whether the content of the stamp file is `wanted`.
 fn is_current(stamp: &Path, wanted: &str) -> bool {
     fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
 }

@@ -11,14 +11,15 @@ use super::dtype::Number;
 /// Nested lists that become an array. All lists at one depth must have the same length.
 #[derive(Default)]
 pub(super) struct Lists {
-    /// Length of the lists at each depth. `None` until the first list at that depth has ended.
+    /// Length of the lists at each depth. A length is `None` until the first list at that depth has
+    /// ended.
     shape: Vec<Option<usize>>,
     /// Numbers read so far, in C order.
     numbers: Numbers,
 }
 
-/// The numbers read so far, all of one type: `Int` if they fit, otherwise `UInt`, otherwise
-/// `Float`.
+/// Numbers read so far. All of them have one type: `Int` if every integer fits `i64`, otherwise
+/// `UInt`, otherwise `Float`.
 #[derive(Default)]
 enum Numbers {
     #[default]
@@ -42,7 +43,8 @@ impl Lists {
             )));
         }
         if depth == self.shape.len() {
-            // A number occurred at a smaller depth, so the numbers have different depths.
+            // The previous numbers are beside this list, so the numbers would have different
+            // depths.
             if !matches!(self.numbers, Numbers::None) {
                 return Err(de::Error::custom("a list beside numbers is not an array"));
             }
@@ -68,7 +70,7 @@ impl Lists {
         }
     }
 
-    /// Returns the array. If it has no numbers, its type is `float64`, as in numpy.
+    /// Returns the array. If there are no numbers, the element type is `float64`, as in numpy.
     pub(super) fn finish(self) -> Result<NdArray, ArrayError> {
         let shape: Vec<usize> = self
             .shape
@@ -84,7 +86,7 @@ impl Lists {
         }
     }
 
-    /// Adds a number at `depth`, the number of lists that contain it.
+    /// Adds a number at the nesting depth `depth`.
     pub(super) fn number<E: de::Error>(&mut self, depth: usize, number: Number) -> Result<(), E> {
         if depth != self.shape.len() {
             return Err(E::custom("a number beside lists is not an array"));
@@ -107,9 +109,9 @@ impl Lists {
 }
 
 impl Numbers {
-    /// Adds a number whose type differs from the type of the previous numbers, and converts all
-    /// numbers to a common type. Integers that have no common integer type become floats, as in
-    /// numpy. Returns `None` if numbers and booleans are mixed.
+    /// Adds a number that has another type than the previous numbers. Converts all numbers to a
+    /// common type. Integers that have no common integer type become floats, as in numpy. Returns
+    /// `None` if numbers and booleans are mixed.
     fn with(self, number: Number) -> Option<Numbers> {
         let floats = |mut all: Vec<f64>| {
             all.push(number.to_f64());
@@ -137,19 +139,19 @@ impl Numbers {
     }
 }
 
-/// Returns an unsigned number as a signed number if it fits, because the decoder returns every
+/// Converts an unsigned number to a signed number if the number fits. The decoder returns every
 /// non-negative integer as unsigned.
 pub(super) fn unsigned(value: u64) -> Number {
     i64::try_from(value).map_or(Number::UInt(value), Number::Int)
 }
 
-/// Result of reading an item. The decoder charges the size of this result for each item, but the
-/// number itself is stored in [`Lists`]. Therefore the result has the size of a number.
+/// Result of reading an item. [`Lists`] stores the number itself. This type has the size of a
+/// number, because the decoder charges the size of this type for each item.
 struct Kept(#[expect(dead_code, reason = "only its size matters")] u64);
 
 const KEPT: Kept = Kept(0);
 
-/// Visitor of a number or list inside a list.
+/// Visitor for a number or list inside a list.
 struct Item<'a> {
     lists: &'a mut Lists,
     /// Number of lists that contain the item.

@@ -1,4 +1,4 @@
-//! Conversions between [`NdArray`] and the arrays of the crate `ndarray`.
+//! Converts between [`NdArray`] and the arrays of the crate `ndarray`.
 
 use std::borrow::Cow;
 
@@ -14,9 +14,9 @@ use super::array_typed;
 use super::element::Element;
 
 impl NdArray {
-    /// Returns the array as an `ndarray` array. It is a view if the elements have the type `T`, are
-    /// aligned and in native byte order. Otherwise it is a copy, converted as by
-    /// [`elements`](Self::elements).
+    /// Returns the array as an `ndarray` array. The result is a view if the elements have the type
+    /// `T`, are aligned, and are in native byte order. Otherwise the result is a copy, with the
+    /// elements converted as by [`elements`](Self::elements).
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -35,12 +35,14 @@ impl NdArray {
             Cow::Borrowed(elements) => ArrayViewD::from_shape(shape, elements).map(Into::into),
             Cow::Owned(elements) => ArrayD::from_shape_vec(shape, elements).map(Into::into),
         };
-        // The number of elements fits the shape, so `ndarray` can only reject the total size.
+        // The number of elements matches the shape, so `ndarray` can fail only because the array is
+        // too large.
         array.map_err(|_| ArrayError::too_large(shape))
     }
 }
 
-/// Copies the elements. Fails if they cannot be converted or the number of dimensions differs.
+/// Copies the elements. Fails if the elements cannot be converted to `T`, or if the number of
+/// dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -56,7 +58,8 @@ impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     }
 }
 
-/// Copies the elements. Fails if they cannot be converted or the number of dimensions differs.
+/// Copies the elements. Fails if the elements cannot be converted to `T`, or if the number of
+/// dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -65,15 +68,15 @@ impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     }
 }
 
-/// Moves the elements if the array owns no other elements and they are in C order; otherwise copies
-/// them.
+/// Moves the elements if they are in C order and the array is not a slice of a larger array.
+/// Otherwise copies the elements.
 impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
     fn from(array: Array<T, D>) -> NdArray {
         if !array.is_standard_layout() {
             return (&array).into();
         }
         let (shape, len) = (array.shape().to_vec(), array.len());
-        // An array that is a slice of a larger array owns all elements of the larger array.
+        // An array that is a slice of a larger array still owns all elements of the larger array.
         let (elements, offset) = array.into_raw_vec_and_offset();
         match offset {
             None | Some(0) if elements.len() == len => with_shape(shape, elements),
@@ -97,8 +100,8 @@ fn with_shape<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> NdArray {
     NdArray::from(elements).reshaped(shape)
 }
 
-/// Array of the crate `ndarray` that is itself an argument or result. The module `array_structs`
-/// converts arrays inside of other types.
+/// Argument or result that is an array of the crate `ndarray`. The module `array_structs` converts
+/// arrays that are inside other types.
 #[derive(Debug)]
 pub struct ArrayOf<T, D: Dimension>(
     /// The array.

@@ -1,9 +1,9 @@
-//! Arrays and buffers on the wire: maps with `_rtype`, and the elements as bytes
-//! (`docs/protocol/03-values.md`).
+//! Encodes and decodes arrays and buffers. On the wire, each is a map with the key `_rtype` and the
+//! elements as bytes (`docs/protocol/03-values.md`).
 //!
-//! There are three forms: `ndarray`, `typedarray` and `memoryview`. Every type in this module is
-//! sent in one form but accepts all three. A Python caller can send only Python's forms, and a
-//! JavaScript caller can send only JavaScript's forms.
+//! There are three forms: `ndarray`, `typedarray` and `memoryview`. Each type in this module is
+//! always sent in the same form, but accepts all three forms. A Python caller can send only
+//! Python's forms, and a JavaScript caller can send only JavaScript's forms.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,8 +21,8 @@ use super::value::{Map, Value};
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
-/// The keys have the same order as in the Python client, so that messages can be compared with
-/// recorded messages.
+/// The order of the keys is the same as in the Python client, so that tests can compare the encoded
+/// bytes with recorded messages.
 impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
@@ -34,7 +34,7 @@ impl Serialize for NdArray {
     }
 }
 
-/// Creates the map that a peer would receive. Shares the data.
+/// Creates the map that a peer would receive. The map shares the data of the array.
 impl From<NdArray> for Value {
     fn from(array: NdArray) -> Value {
         let (dtype, order, shape, data) = array.into_parts();
@@ -61,11 +61,10 @@ impl JsonSchema for NdArray {
     }
 }
 
-/// Returns the schema of arrays with this element type, given by numpy's name, and this number of
-/// dimensions.
+/// Returns the schema of an array. `dtype` is numpy's name of the element type.
 ///
-/// It has no `properties`, because a schema is also sent as a value: a map with a member `_rtype`
-/// would be decoded as a typed value.
+/// The schema has no `properties`. A schema is also sent as a value, and a receiver would decode a
+/// map with a member `_rtype` as a typed value.
 #[doc(hidden)]
 #[must_use]
 pub fn array_schema(dtype: Option<&str>, dimensions: Option<usize>) -> Schema {
@@ -194,7 +193,7 @@ fn single<E: de::Error>(number: Number) -> Result<NdArray, E> {
     lists.finish().map_err(E::custom)
 }
 
-/// Creates a one-dimensional array. Its length follows from the data.
+/// Creates a one-dimensional array. The number of elements follows from the length of the data.
 fn one_dimension<E: de::Error>(dtype: &str, data: bytes::Bytes) -> Result<NdArray, E> {
     let (dtype, order) = DType::parse(dtype);
     let len = match dtype.item_size() {
@@ -214,19 +213,19 @@ fn one_dimension<E: de::Error>(dtype: &str, data: bytes::Bytes) -> Result<NdArra
     NdArray::new(dtype, order, vec![len], data).map_err(E::custom)
 }
 
-/// Form of a received array or buffer, by its `_rtype`.
+/// Form of a received array or buffer. The value of `_rtype` names the form.
 #[derive(Clone, Copy)]
 enum ArrayForm {
-    /// `ndarray`, with type and shape: sent by Python.
+    /// `ndarray`, with element type and shape. Python sends this form.
     Nd,
-    /// `typedarray`, with type: sent by JavaScript.
+    /// `typedarray`, with element type. JavaScript sends this form.
     Typed,
-    /// `memoryview`: bytes without shape, from Python or JavaScript.
+    /// `memoryview`, bytes without shape. Python and JavaScript send this form.
     Memory,
 }
 
-/// Seed that reads `_rtype`. An unknown form is reported as a wrong type of the whole map, so that
-/// the error lists the expected types.
+/// Seed that reads `_rtype`. For an unknown form, the error says that the whole map has a wrong
+/// type, so that the error lists the expected types.
 struct ArrayFormSeed<'a>(&'a ArrayVisitor);
 
 impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
@@ -242,8 +241,8 @@ impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
     }
 }
 
-/// Bytes of the elements. A peer may send them as a list of pieces, and a text format represents
-/// them as a list of numbers.
+/// Bytes of the elements. A peer may send the bytes as a list of pieces. A text format represents
+/// the bytes as a list of numbers.
 struct Data(bytes::Bytes);
 
 impl<'de> Deserialize<'de> for Data {
@@ -265,8 +264,7 @@ impl<'de> Visitor<'de> for DataVisitor {
         Ok(share(bytes))
     }
 
-    /// Copies the bytes: if they are not borrowed, they belong to the buffer of another
-    /// deserializer.
+    /// Copies the bytes. Bytes that are not borrowed belong to the buffer of another deserializer.
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<bytes::Bytes, E> {
         Ok(bytes::Bytes::copy_from_slice(bytes))
     }
@@ -289,7 +287,7 @@ impl<'de> Visitor<'de> for DataVisitor {
             piece.append_to(&mut all);
         }
         match first {
-            // Share the only piece: almost all peers send a single piece.
+            // Share the only piece instead of copying it. Almost all peers send a single piece.
             Piece::Bytes(only) if all.is_empty() => Ok(only),
             Piece::Byte(only) if all.is_empty() => Ok(vec![only].into()),
             _ => Ok(all.into()),
@@ -350,7 +348,7 @@ pub(crate) fn is_bytes(dtype: &[u8]) -> bool {
 
 /// Numbers that arrive in JavaScript as a typed array and in Python as a numpy array.
 ///
-/// Use it for JavaScript peers, which have no type for an [`NdArray`].
+/// Use this type for JavaScript peers, which have no type for an [`NdArray`].
 ///
 /// ```
 /// # use hypha_wire::TypedArray;
@@ -361,20 +359,20 @@ pub(crate) fn is_bytes(dtype: &[u8]) -> bool {
 pub struct TypedArray(NdArray);
 
 impl TypedArray {
-    /// Returns the numbers as an array of one dimension, little-endian.
+    /// Returns the numbers as a one-dimensional, little-endian array.
     pub fn array(&self) -> &NdArray {
         &self.0
     }
 
-    /// Converts into an array of one dimension, little-endian.
+    /// Converts this value into a one-dimensional, little-endian array.
     pub fn into_array(self) -> NdArray {
         self.0
     }
 }
 
-/// Uses all elements in C order and drops the shape. Fails if the JavaScript client has no typed
-/// array for the element type. The client has typed arrays of integers of up to 32 bits, `float32`
-/// and `float64`.
+/// Takes all elements of the array in C order, and drops the shape. Fails if the JavaScript client
+/// has no typed array for the element type. That client supports integers of up to 32 bits,
+/// `float32` and `float64`.
 impl TryFrom<NdArray> for TypedArray {
     type Error = crate::ArrayError;
 
@@ -446,8 +444,9 @@ impl JsonSchema for TypedArray {
 
 /// Bytes that arrive in JavaScript as an `ArrayBuffer` and in Python as a `memoryview`.
 ///
-/// Use it for a function that requires one of these types. A plain [`Binary`] arrives as
-/// `Uint8Array` and `bytes`. Both Rust types accept every form of bytes.
+/// Use this type if the called function requires an `ArrayBuffer` or a `memoryview`. A plain
+/// [`Binary`] arrives as `Uint8Array` in JavaScript and as `bytes` in Python. When receiving,
+/// `MemoryView` and [`Binary`] accept every form of bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryView(
     /// Content.

@@ -1,4 +1,4 @@
-//! [`Array`]: arrays whose element type and number of dimensions are part of the type.
+//! Defines [`Array`], an array type with a fixed element type and a fixed number of dimensions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,15 +16,16 @@ use super::dtype::DType;
 use super::element::Element;
 use super::value::Value;
 
-/// Array of elements `T` with `N` dimensions, such as an image: a numpy array in Python.
+/// Array with `N` dimensions and elements of type `T`, such as an image. Python receives a numpy
+/// array.
 ///
-/// The contract and its schema contain the element type and the number of dimensions. The decoder
-/// checks both before a method runs. [`NdArray`] accepts every array.
+/// The contract and its schema specify the element type and the number of dimensions. The decoder
+/// checks both before a method runs. To accept every array, use [`NdArray`].
 ///
 /// An argument of this type accepts every form that an [`NdArray`] accepts, including nested lists
-/// of numbers. Integers of another type are converted if all of them fit `T`. Floats are converted
-/// if `T` is wider. A received array shares the memory of its message if its elements are aligned
-/// there.
+/// of numbers. The decoder converts integers of another type if all of them fit `T`, and floats if
+/// `T` is a wider float type. A received array shares the memory of its message if the elements are
+/// aligned in that memory.
 ///
 /// ```
 /// # use hypha_wire::Array;
@@ -44,14 +45,13 @@ pub struct Array<T, const N: usize> {
 
 #[derive(Clone)]
 enum Elements<T> {
-    /// Aligned elements in native byte order. Every bit pattern is valid for their type.
+    /// Aligned elements in native byte order. Every bit pattern is valid for the element type.
     Shared(bytes::Bytes),
     Own(Arc<Vec<T>>),
 }
 
 impl<T: Element, const N: usize> Array<T, N> {
-    /// Creates an array of this shape from its elements in C order, in which the last index changes
-    /// fastest.
+    /// Creates an array of this shape. `elements` are in C order: the last index changes fastest.
     ///
     /// # Errors
     ///
@@ -93,7 +93,8 @@ impl<T: Element, const N: usize> Array<T, N> {
         }
     }
 
-    /// Returns the elements in C order. Copies them if they are shared.
+    /// Returns the elements in C order. Copies the elements if another array shares them, or if
+    /// they are part of a message.
     pub fn into_vec(self) -> Vec<T> {
         match self.elements {
             Elements::Own(elements) => {
@@ -145,7 +146,7 @@ impl<T: Element + PartialEq, const N: usize> PartialEq for Array<T, N> {
     }
 }
 
-/// Shows type and shape, but omits the data, which may be very long.
+/// Shows the element type and the shape. Omits the data, which may be very long.
 impl<T: Element, const N: usize> fmt::Debug for Array<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Array")
@@ -155,7 +156,7 @@ impl<T: Element, const N: usize> fmt::Debug for Array<T, N> {
     }
 }
 
-/// Creates an array of one dimension. Does not copy.
+/// Creates a one-dimensional array. Does not copy the elements.
 impl<T: Element> From<Vec<T>> for Array<T, 1> {
     fn from(elements: Vec<T>) -> Self {
         Self {
@@ -182,8 +183,8 @@ impl<T: Element, const N: usize> From<Array<T, N>> for Value {
     }
 }
 
-/// Shares the data if it is aligned and in native byte order. Fails if the number of dimensions
-/// differs, or if the elements have another type and an element does not fit `T`.
+/// Shares the data if the elements are aligned and in native byte order. Fails if the number of
+/// dimensions differs, or if an element cannot be converted to `T`.
 impl<T: Element, const N: usize> TryFrom<NdArray> for Array<T, N> {
     type Error = ArrayError;
 
@@ -191,8 +192,8 @@ impl<T: Element, const N: usize> TryFrom<NdArray> for Array<T, N> {
         let shape =
             <[usize; N]>::try_from(array.shape()).map_err(|_| misfit::<T>(Some(N), &array))?;
         let elements = match array.elements::<T>()? {
-            // A `bool` must be checked byte by byte, so sharing would repeat the check on each
-            // access.
+            // Do not share the data of a `bool` array. Each byte must be checked, and shared data
+            // would be checked again on each access.
             Cow::Borrowed(_) if T::DTYPE != DType::Bool => Elements::Shared(array.data().clone()),
             elements => Elements::Own(Arc::new(elements.into_owned())),
         };
@@ -227,8 +228,7 @@ impl<T: Element, const N: usize> JsonSchema for Array<T, N> {
     }
 }
 
-/// Reads an array with this number of dimensions. Its elements have the type `T` or are converted
-/// to `T`.
+/// Reads an array with this number of dimensions. Elements of another type are converted to `T`.
 pub(super) fn read<'de, T: Element, D: Deserializer<'de>>(
     deserializer: D,
     dimensions: Option<usize>,
@@ -259,12 +259,13 @@ struct Typed<T> {
 }
 
 impl<T: Element> Typed<T> {
-    /// Checks and converts an array. Numbers in a list have no declared type, so they are converted
-    /// to `T`.
+    /// Checks and converts an array. Numbers in a list have no declared type, so these numbers are
+    /// converted to `T`.
     fn fit<E: de::Error>(&self, mut array: NdArray, is_list: bool) -> Result<NdArray, E> {
         let wanted = self.dimensions.unwrap_or(array.shape().len());
         if is_list && array.is_empty() && array.shape().len() < wanted {
-            // An empty list has no inner lists, so its inner lengths are unknown; use 0.
+            // An empty list contains no inner lists, so the lengths of the inner dimensions are
+            // unknown. Set them to 0.
             let mut shape = array.shape().to_vec();
             shape.resize(wanted, 0);
             array = array.reshaped(shape);
@@ -276,7 +277,8 @@ impl<T: Element> Typed<T> {
             return Ok(array);
         }
         if array.is_empty() && array.dtype().is_real() {
-            // Accept any type, because programs often create empty arrays without setting a type.
+            // Accept an empty array of any type, because programs often create empty arrays without
+            // setting a type.
             return Ok(NdArray::of_elements::<T>(
                 array.shape().to_vec(),
                 bytes::Bytes::new(),

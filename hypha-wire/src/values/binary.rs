@@ -1,4 +1,4 @@
-//! [`Binary`]: binary data that is decoded without a copy, as a slice of its frame.
+//! Defines [`Binary`], binary data that shares the memory of the received frame.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::keys;
 
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
-/// A value is sent as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`). A `Vec<u8>`, in
-/// contrast, is sent as a list of numbers. A received value shares the memory of its message, so
-/// even a small value keeps the whole message in memory. Copy it with `to_vec` if you keep it for
-/// long.
+/// A `Binary` is sent as msgpack `bin`, and arrives as `bytes` in Python and as `Uint8Array` in
+/// JavaScript. A `Vec<u8>`, in contrast, is sent as a list of numbers. A received `Binary` shares
+/// the memory of its message, so even a small value keeps the whole message in memory. To keep a
+/// value for long, copy it with `to_vec`.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Binary(
     /// The shared buffer.
@@ -122,8 +122,8 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         f.write_str("bytes")
     }
 
-    /// Shares the memory of the frame if the bytes are inside it, which only the decoder of this
-    /// crate guarantees.
+    /// Shares the memory of the frame if the bytes are inside the frame. Only the decoder of this
+    /// crate passes bytes that are inside the frame.
     fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Binary, E> {
         Ok(Binary(share(bytes)))
     }
@@ -136,7 +136,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         Ok(bytes.into())
     }
 
-    /// Reads a list of small integers, the form of bytes in text formats such as JSON.
+    /// Reads a list of small integers. Text formats such as JSON represent bytes in this form.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Binary, A::Error> {
         // Limit the reserved memory, because in other formats the hint may be a length declared by
         // a peer.
@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         Ok(bytes.into())
     }
 
-    /// Reads a JavaScript `ArrayBuffer` or Python `memoryview`, which is a typed value.
+    /// Reads a JavaScript `ArrayBuffer` or a Python `memoryview`. Both arrive as a typed value.
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Binary, A::Error> {
         // The tag may come after the content, so collect both before checking them.
         let (mut tagged, mut content) = (false, None);

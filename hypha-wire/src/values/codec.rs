@@ -1,7 +1,7 @@
-//! [`trait@Codec`]: types with a name on the wire, which other languages convert to objects
-//! (`docs/protocol/03-values.md`).
+//! Defines [`trait@Codec`]. A type with a codec has a name on the wire, and other languages convert
+//! its values to objects (`docs/protocol/03-values.md`).
 //!
-//! The conversion belongs to the type, so a connection needs no registry of codecs.
+//! The conversion is part of the type, so a connection needs no registry of codecs.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use super::value::{Map, Value};
 use crate::keys;
 
-/// Conversion of a type to and from a named map: the counterpart of `register_codec` in Python and
+/// Converts a type to and from a map with a name. Corresponds to `register_codec` in Python and
 /// JavaScript.
 ///
-/// A peer with a codec of the same [`NAME`](Self::NAME) receives the object that its own decoder
-/// returns, and sends the map that its encoder returns. Any other peer receives a map with the
-/// members of [`Wire`](Self::Wire) and the name as `_rtype`.
+/// A peer that has a codec with the same [`NAME`](Self::NAME) decodes the map to an object of its
+/// own, and encodes its objects to such maps. Any other peer receives a map with the members of
+/// [`Wire`](Self::Wire) and with the name as `_rtype`.
 ///
-/// With [`codec!`](crate::codec) the type can be used wherever a serde type can: as argument or
-/// result, in structs and in lists.
+/// With [`codec!`](crate::codec), the type can be used wherever a type with serde implementations
+/// can be used: as an argument or result, in structs, and in lists.
 ///
 /// ```
 /// # use hypha_wire::{Codec, Value};
@@ -79,29 +79,29 @@ use crate::keys;
 pub trait Codec: Sized {
     /// Name of the codec, the same in all languages.
     const NAME: &'static str;
-    /// Type that is sent: a struct or a map, to which the name is added.
+    /// Type that is sent, a struct or a map. The name is added to the map.
     ///
-    /// Other kinds of values, such as a list, are sent without the name, so the codecs of other
-    /// languages do not decode them.
+    /// Other kinds of values, such as a list, are sent without the name. The codecs of other
+    /// languages then do not decode the value.
     type Wire: Serialize + DeserializeOwned + JsonSchema;
-    /// Error of [`decode`](Self::decode); [`Infallible`](std::convert::Infallible) if every `Wire`
-    /// is valid.
+    /// Error of [`decode`](Self::decode). Use [`Infallible`](std::convert::Infallible) if every
+    /// `Wire` is valid.
     type Error: fmt::Display;
 
     /// Returns the value to send, without the name.
     fn encode(&self) -> Self::Wire;
 
-    /// Converts a received value. The name is already removed from it.
+    /// Converts a received value. `wire` does not contain the name of the codec.
     ///
     /// # Errors
     ///
-    /// Returns an error if `wire` is not a valid value of this type. The caller receives the
-    /// message of the error, with the path in the argument.
+    /// Returns an error if `wire` is not a valid value of this type. The caller receives the error
+    /// message and the path of the value in the argument.
     fn decode(wire: Self::Wire) -> Result<Self, Self::Error>;
 }
 
 /// Implements `Serialize`, `Deserialize` and `JsonSchema` for types with a
-/// [`Codec`](trait@crate::Codec), so that they can be arguments and results.
+/// [`Codec`](trait@crate::Codec). Values of these types can then be arguments and results.
 #[macro_export]
 macro_rules! codec {
     ($($type:ty),+ $(,)?) => {$(
@@ -136,14 +136,14 @@ macro_rules! codec {
     )+};
 }
 
-/// Serializes a value with its codec. Puts the name last, as in the other clients. Keeps a `_rtype`
-/// set by the encoder itself.
+/// Serializes a value with its codec. Puts the name last, as the other clients do. If the encoder
+/// has set `_rtype`, keeps that value.
 #[doc(hidden)]
 pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     let wire = value.encode();
     let mut encoded = Value::encode_from(&wire).map_err(S::Error::custom)?;
     if let Value::Map(map) = &mut encoded {
-        // Remove and insert again, so that the name is the last key.
+        // Remove the name and insert it again, so that it is the last key.
         let name = map.shift_remove(keys::RTYPE);
         map.insert(keys::RTYPE.into(), name.unwrap_or_else(|| T::NAME.into()));
     }
@@ -165,7 +165,7 @@ pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Resu
     T::decode(decoded).map_err(|e| problem(&e))
 }
 
-/// Removes the name from a map. Returns an error if it is not the codec's name.
+/// Removes the name from a map. Returns an error if the name is not the name of the codec.
 fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     match map.shift_remove(keys::RTYPE) {
         Some(Value::String(name)) if name == T::NAME => Ok(Value::Map(map)),
@@ -177,7 +177,7 @@ fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     }
 }
 
-/// Returns the schema of the wire type. Its description defaults to the name of the codec.
+/// Returns the schema of the wire type. The default for the description is the name of the codec.
 #[doc(hidden)]
 pub fn schema<T: Codec>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::Wire::json_schema(generator);
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    /// Sent as a string.
+    /// Type that is sent as a string.
     #[derive(Debug, PartialEq)]
     struct Name(String);
 
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// Its encoder sets `_rtype`.
+    /// Type whose encoder sets `_rtype`.
     #[derive(Debug)]
     struct Packet(Vec<u8>);
 

@@ -1,7 +1,8 @@
-//! [`DecodeError`]: the reason why bytes are not the expected value, and the position in the value.
+//! Defines [`DecodeError`], which describes why bytes are not the expected value, and where in the
+//! value the error is.
 //!
-//! serde creates the messages of most errors, in terms of Rust types. This module rewrites them in
-//! terms of the protocol, because the caller may be a Python program.
+//! serde creates most error messages, and uses Rust types in them. This module rewrites the
+//! messages in terms of the protocol, because the caller may be a Python program.
 
 use std::fmt;
 
@@ -9,20 +10,20 @@ use serde::de;
 
 use super::buffered::{self, is_integer_type};
 
-/// Maximum size of a peer's key or name in an error, in bytes. A longer string is truncated,
-/// because errors are logged and sent back to the caller.
+/// Maximum size of a peer's key or name in an error message, in bytes. A longer string is
+/// truncated, because programs log errors and send them back to the caller.
 const MAX_QUOTED: usize = 64;
 
-/// Error for a received value that cannot be decoded. Shows the path in the value and the reason,
-/// such as `person.tags[2]: expected string, got integer`.
+/// Error returned when a received value cannot be decoded. Displays the path in the value and the
+/// reason, such as `person.tags[2]: expected string, got integer`.
 // The content is boxed, so that the results of the decoder stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
-    /// Steps of the path, the innermost first, because each level adds its own step while the error
-    /// is returned.
+    /// Steps of the path, the innermost first. Each level adds its own step while the decoder
+    /// returns the error.
     path: Vec<Step>,
     message: String,
 }
@@ -67,8 +68,8 @@ impl DecodeError {
         &self.0.message
     }
 
-    /// Returns the path in the value, such as `person.tags[2]`. Empty if the error concerns the
-    /// whole value.
+    /// Returns the path in the value, such as `person.tags[2]`. Returns an empty string if the
+    /// error concerns the whole value.
     #[must_use]
     pub fn path(&self) -> String {
         let mut path = String::new();
@@ -157,7 +158,7 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        // Put the name into the path, so that the path leads to the missing member.
+        // Put the name of the field into the path, so that the path leads to the missing member.
         Self::new("missing").in_key(field)
     }
 
@@ -187,7 +188,7 @@ fn choice(allowed: &[&str]) -> String {
     }
 }
 
-/// Returns the length in serde's description of a list with a fixed length, such as `tuple struct
+/// Returns the length from serde's description of a list with a fixed length, such as `tuple struct
 /// Pair with 2 elements`, `a tuple of size 2` or `an array of length 2`.
 fn wanted_length(expected: &str) -> Option<usize> {
     let is_list = ["tuple ", "a tuple ", "an array "];
@@ -196,8 +197,8 @@ fn wanted_length(expected: &str) -> Option<usize> {
     words.find_map(|word| word.parse().ok())
 }
 
-/// Returns the protocol's name of the type that a serde visitor expects. Omits names of Rust types,
-/// which a caller does not know.
+/// Returns the protocol's name of the type that a serde visitor expects. Omits the names of Rust
+/// types, which are unknown to a caller.
 fn expected_kind(expected: &str) -> &str {
     let bare = ["a ", "an ", "any "]
         .iter()
@@ -216,7 +217,7 @@ fn expected_kind(expected: &str) -> &str {
         _ if bare.starts_with("adjacently tagged enum ") => "map",
         _ if bare.starts_with("tuple ") || bare.starts_with("array of length ") => "list",
         _ if bare.starts_with("unit struct ") => "null",
-        // The name of a visitor of this crate, or the message of a handwritten visitor.
+        // The text comes from a visitor of this crate, or from a handwritten visitor.
         _ => bare,
     }
 }
@@ -232,7 +233,7 @@ fn unexpected_kind(unexpected: de::Unexpected<'_>) -> String {
         de::Unexpected::Unit | de::Unexpected::Option => "null".into(),
         de::Unexpected::Seq => "list".into(),
         de::Unexpected::Map => "map".into(),
-        // The decoder presents only extension values as newtypes.
+        // The only values that the decoder presents as newtypes are extension values.
         de::Unexpected::NewtypeStruct => "extension".into(),
         other => other.to_string(),
     }

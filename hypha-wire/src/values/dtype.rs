@@ -1,6 +1,7 @@
-//! Element types of arrays: numpy's names, sizes, and the conversion of numbers to and from bytes.
+//! Defines the element types of arrays, with numpy's names and their sizes. Converts numbers to and
+//! from bytes.
 //!
-//! This module converts 16-bit floats itself, because stable Rust has no such type, and the feature
+//! This module converts 16-bit floats itself, because stable Rust has no such type and the feature
 //! `half` is optional.
 
 use std::borrow::Cow;
@@ -8,7 +9,7 @@ use std::fmt;
 
 use super::decode_error::shorten;
 
-/// Type of the elements of an [`NdArray`](crate::NdArray), named as in numpy.
+/// Type of the elements of an [`NdArray`](crate::NdArray). The names are numpy's names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// `bool`: one byte, 0 or 1.
@@ -35,21 +36,22 @@ pub enum DType {
     Float32,
     /// `float64`.
     Float64,
-    /// `complex64`: real and imaginary part as `float32`.
+    /// `complex64`: the real and the imaginary part are `float32`.
     Complex64,
-    /// `complex128`: real and imaginary part as `float64`.
+    /// `complex128`: the real and the imaginary part are `float64`.
     Complex128,
     /// Any other type, with its numpy name, such as `<U2` or `datetime64[D]`. A program can receive
-    /// and send such an array and read its bytes, but not convert its elements.
+    /// and send an array of such a type and read the bytes of the array, but cannot convert the
+    /// elements.
     Other(String),
 }
 
 /// Order of the bytes of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
-    /// Least significant byte first: almost all machines, and JavaScript.
+    /// Least significant byte first, as on almost all machines and in JavaScript.
     Little,
-    /// Most significant byte first: some file formats.
+    /// Most significant byte first, as in some file formats.
     Big,
 }
 
@@ -62,7 +64,8 @@ impl ByteOrder {
     };
 }
 
-/// Type, numpy's name, numpy's short code, and bytes per element.
+/// All known types. Each row contains the type, numpy's name, numpy's short code, and the number of
+/// bytes per element.
 static TYPES: [(DType, &str, &str, usize); 14] = [
     (DType::Bool, "bool", "b1", 1),
     (DType::Int8, "int8", "i1", 1),
@@ -81,8 +84,8 @@ static TYPES: [(DType, &str, &str, usize); 14] = [
 ];
 
 impl DType {
-    /// Parses numpy's notation of a type: a name (`float32`), or a short code with an optional mark
-    /// for the byte order (`<f4`, `>i2`, `|u1`, `=f8`).
+    /// Parses numpy's notation of a type: a name (`float32`), or a short code. The short code may
+    /// start with a character for the byte order (`<f4`, `>i2`, `|u1`, `=f8`).
     ///
     /// Unknown types become [`DType::Other`].
     ///
@@ -107,7 +110,8 @@ impl DType {
             .iter()
             .find(|known| known.1 == text || known.2 == code);
         match known {
-            // A single byte has no byte order. Use one value, so that equal types compare equal.
+            // A single byte has no byte order. Always return the same order, so that equal types
+            // compare equal.
             Some((dtype, _, _, 1)) => (dtype.clone(), ByteOrder::Little),
             Some((dtype, ..)) => (dtype.clone(), order),
             None => (DType::Other(text.to_owned()), ByteOrder::Little),
@@ -125,8 +129,8 @@ impl DType {
         self.entry().map(|known| known.3)
     }
 
-    /// Returns the number of bytes per number, which is half an element for complex types. Returns
-    /// 1 for [`DType::Other`], so that its bytes are never swapped.
+    /// Returns the number of bytes per number. For a complex type, this is half of the bytes per
+    /// element. Returns 1 for [`DType::Other`], so that its bytes are never swapped.
     pub(crate) fn number_size(&self) -> usize {
         match (self, self.item_size()) {
             (DType::Complex64 | DType::Complex128, Some(size)) => size / 2,
@@ -134,8 +138,8 @@ impl DType {
         }
     }
 
-    /// Returns the name on the wire. A big-endian type is written as a short code with the mark
-    /// `>`, because the names do not specify a byte order.
+    /// Returns the name on the wire. A big-endian type is written as a short code that starts with
+    /// `>`, because numpy's names do not specify a byte order.
     pub(crate) fn wire_name(&self, order: ByteOrder) -> Cow<'_, str> {
         match (self, self.entry()) {
             (_, Some((_, _, code, _))) if order == ByteOrder::Big => format!(">{code}").into(),
@@ -165,7 +169,7 @@ impl DType {
         )
     }
 
-    /// Returns whether both types are floats, and `self` represents every value of `narrow`.
+    /// Returns whether both types are floats, and `self` can represent every value of `narrow`.
     pub(crate) fn widens(&self, narrow: &DType) -> bool {
         match self {
             DType::Float32 => *narrow == DType::Float16,
@@ -174,8 +178,8 @@ impl DType {
         }
     }
 
-    /// Reads one element. Returns `None` if it is not a real number or `bool`, or if `item` has
-    /// another length.
+    /// Reads one element. Returns `None` if the elements are not real numbers or `bool`, or if
+    /// `item` does not have the length of one element.
     pub(crate) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
         Some(match self {
             DType::Bool => Number::Bool(u8::from_le_bytes(bytes(item, order)?) != 0),
@@ -194,7 +198,8 @@ impl DType {
         })
     }
 
-    /// Reads the parts of one complex number. Returns `None` if the type is not complex.
+    /// Reads the real and the imaginary part of one complex number. Returns `None` if the element
+    /// type is not complex.
     pub(crate) fn complex_parts(&self, item: &[u8], order: ByteOrder) -> Option<[f64; 2]> {
         let part = match self {
             DType::Complex64 => DType::Float32,
@@ -221,11 +226,12 @@ impl DType {
         }
     }
 
-    /// Appends `number` in little-endian order. For integer types, cuts off the fraction and
-    /// saturates at the bounds of the type.
+    /// Appends `number` in little-endian order. For an integer type, truncates the fraction, and
+    /// clamps the number to the range of the type.
     pub(crate) fn write(&self, number: f64, out: &mut Vec<u8>) {
         match self {
-            // `as` saturates and converts NaN to 0, so no result of a calculation causes a panic.
+            // `as` clamps the number and converts NaN to 0, so no result of a calculation causes a
+            // panic.
             DType::Bool => out.push((number != 0.0).into()),
             DType::Int8 => out.extend((number as i8).to_le_bytes()),
             DType::Int16 => out.extend((number as i16).to_le_bytes()),
@@ -246,7 +252,7 @@ impl DType {
 /// Writes numpy's name.
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Truncate the name, because it may come from a peer and be long.
+        // Truncate the name, because a peer may have sent it, and it may be long.
         f.write_str(&shorten(&self.wire_name(ByteOrder::Little)))
     }
 }
@@ -261,7 +267,7 @@ pub(crate) enum Number {
 }
 
 impl Number {
-    /// Converts to a float. `bool` becomes 0 or 1; integers beyond 2⁵³ are rounded.
+    /// Converts the number to a float. `bool` becomes 0 or 1. Integers beyond 2⁵³ are rounded.
     pub(crate) fn to_f64(self) -> f64 {
         match self {
             Self::Bool(value) => f64::from(u8::from(value)),
@@ -272,8 +278,8 @@ impl Number {
     }
 }
 
-/// Returns the bytes of one number in little-endian order, or `None` if `item` has a different
-/// length.
+/// Returns the bytes of one number in little-endian order. Returns `None` if `item` does not have
+/// the length of the number.
 fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
     let mut bytes: [u8; N] = item.try_into().ok()?;
     if order == ByteOrder::Big {
@@ -282,7 +288,8 @@ fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Converts a 16-bit float: sign, 5 bits of exponent, 10 bits of fraction.
+/// Converts the bits of a 16-bit float, which has a sign, 5 bits of exponent and 10 bits of
+/// fraction.
 fn f16_to_f64(bits: u16) -> f64 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
     // The exponent 0 denotes a subnormal number, and 31 denotes infinity or NaN. The bias of the
@@ -296,8 +303,8 @@ fn f16_to_f64(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// Returns the bits of the nearest 16-bit float. If two are equally near, returns the one with an
-/// even fraction.
+/// Returns the bits of the nearest 16-bit float. If two floats are equally near, returns the float
+/// with an even fraction.
 fn f16_from_f64(number: f64) -> u16 {
     let size = number.abs();
     let bits = if number.is_nan() {
@@ -307,9 +314,10 @@ fn f16_from_f64(number: f64) -> u16 {
         // two, so it rounds up to infinity.
         0x7c00
     } else {
-        // Below 2^-14 all neighbors have the same distance, so the exponent stops there. Scaling by
-        // a power of two is exact. If the fraction is rounded up to the next power of two, the
-        // exponent must be incremented; the carry of the addition does this.
+        // Below 2^-14, all neighboring floats have the same distance, so the exponent is at least
+        // -14. Scaling by a power of two is exact. If rounding increases the fraction to the next
+        // power of two, the exponent must be incremented. The carry of the addition increments the
+        // exponent.
         let exponent = (size.to_bits() >> 52) as i32 - 1023;
         let exponent = exponent.max(-14);
         let steps = (size * 2f64.powi(10 - exponent)).round_ties_even();

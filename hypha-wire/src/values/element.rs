@@ -1,35 +1,37 @@
-//! [`Element`]: Rust types of array elements.
+//! Defines [`Element`], which the Rust types of array elements implement.
 //!
-//! The trait is sealed, because an array is only valid with numpy's types.
+//! The trait is sealed, because the elements of an array can only have numpy's types.
 
 use super::dtype::DType;
 
 /// Rust type of array elements.
 ///
-/// Implemented for `bool`, integers of 8 to 64 bits, `f32` and `f64`. The feature `half` adds
-/// `half::f16`, and `num-complex` adds `Complex<f32>` and `Complex<f64>`.
+/// Implemented for `bool`, integers of 8 to 64 bits, `f32` and `f64`. With the feature `half`, also
+/// implemented for `half::f16`. With the feature `num-complex`, also implemented for `Complex<f32>`
+/// and `Complex<f64>`.
 pub trait Element: sealed::Item {
-    /// Type of an array with these elements.
+    /// Type of an array whose elements have this Rust type.
     const DTYPE: DType;
 }
 
 pub(crate) mod sealed {
     use bytemuck::{CheckedBitPattern, NoUninit};
 
-    /// Conversion of elements to and from bytes.
+    /// Converts elements to and from bytes.
     pub trait Item: NoUninit + CheckedBitPattern + Send + Sync + 'static {
-        /// Copies elements from bytes in native byte order, which need not be aligned.
+        /// Copies elements from bytes in native byte order. The bytes need not be aligned.
         fn copied(bytes: &[u8]) -> Vec<Self>;
 
-        /// Whether [`exactly`](Self::exactly) converts integers.
+        /// Whether [`exactly`](Self::exactly) can convert integers to this type.
         const HOLDS_INTEGERS: bool = false;
 
-        /// Converts an integer, or returns `None` if the type cannot represent it exactly.
+        /// Converts an integer. Returns `None` if the type cannot represent the integer exactly.
         fn exactly(_: i128) -> Option<Self> {
             None
         }
 
-        /// Converts a float, rounding it. Returns `None` if the type is not a float type.
+        /// Converts a float, and rounds it if necessary. Returns `None` if the type is not a float
+        /// type.
         fn rounded(_: f64) -> Option<Self> {
             None
         }
@@ -41,8 +43,8 @@ impl Element for bool {
 }
 
 impl sealed::Item for bool {
-    /// Every byte except 0 is true, as in numpy. The bytes are not cast, because a byte other than
-    /// 0 or 1 is not a valid `bool` in Rust.
+    /// Every byte except 0 is true, as in numpy. A cast would be invalid, because in Rust a byte
+    /// other than 0 or 1 is not a valid `bool`.
     fn copied(bytes: &[u8]) -> Vec<bool> {
         bytes.iter().map(|&byte| byte != 0).collect()
     }
@@ -55,8 +57,8 @@ macro_rules! integer {
     };
 }
 
-/// Converts an `i128` to a float type. The cast rounds large numbers, so the result is converted
-/// back and compared.
+/// Converts an `i128` to a float type. The cast rounds large numbers. The result is therefore
+/// converted back and compared with the original.
 macro_rules! float {
     ($number:expr) => {{
         let float = $number as Self;

@@ -1,4 +1,4 @@
-//! [`WireError`]: an error on the wire (`_rtype: "error"`, `docs/protocol/03-values.md`).
+//! Defines [`WireError`], an error on the wire (`_rtype: "error"`, `docs/protocol/03-values.md`).
 
 use std::fmt;
 
@@ -8,23 +8,25 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::value::Value;
 use crate::keys;
 
-/// Error of a call on the wire. Python and JavaScript peers send a message and a trace. They ignore
-/// the other parts, which are extensions.
+/// Error of a call, in its form on the wire. Python and JavaScript peers send only the message and
+/// the trace, and ignore the other fields. These fields are extensions.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct WireError {
     /// Error message (`_rvalue`).
     pub message: String,
-    /// Stack trace, for people (`_rtrace`). May be empty.
+    /// Stack trace for people (`_rtrace`). May be empty.
     pub trace: String,
-    /// Name of the class of the error, for programs (`_rname`). Only Rust peers send it.
+    /// Name of the class of the error, for programs (`_rname`). Only Rust peers send the name.
     pub name: Option<String>,
-    /// Data of the error (`_rdata`). Only Rust peers send this.
+    /// Data of the error (`_rdata`). Only Rust peers send the data.
     pub data: Option<Box<Value>>,
-    /// Messages of the causes, the nearest cause first (`_rcauses`). Only Rust peers send them.
+    /// Messages of the causes, the nearest cause first (`_rcauses`). Only Rust peers send the
+    /// causes.
     pub causes: Vec<String>,
-    /// Stack frames of the place where the error was created. Not sent, because they contain names
-    /// of source files. The dispatcher adds them to the trace only if the service allows it.
+    /// Stack frames of the place where the error was created. This field is not sent, because the
+    /// frames contain names of source files. The dispatcher adds the frames to the trace only if
+    /// the service allows it.
     pub backtrace: Option<Box<str>>,
 }
 
@@ -41,8 +43,8 @@ impl WireError {
         }
     }
 
-    /// Converts the argument of `reject`. A value that is not an error becomes the message, because
-    /// peers may reject with anything, such as a plain string.
+    /// Converts the argument of `reject`. If the value is not an error, it becomes the message of
+    /// the error, because peers may reject with any value, such as a plain string.
     pub fn from_value(value: Value) -> Self {
         let mut map = match value {
             Value::Map(map) if map.get(keys::RTYPE).and_then(Value::as_str) == Some("error") => map,

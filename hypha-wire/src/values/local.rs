@@ -1,5 +1,5 @@
-//! [`Packed`]: encoded values that are not yet part of a message. They contain the handles
-//! themselves, not the names of handles on the wire.
+//! Defines [`Packed`], an encoded value that is not yet part of a message. A `Packed` contains the
+//! handles themselves instead of their names on the wire.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use super::value::{Handle, Value};
 /// Encoded value that is not yet part of a message, such as the result of a method.
 #[derive(Debug)]
 pub struct Packed {
-    /// The encoded value, without the content of its splices.
+    /// The encoded value without the contents of its splices.
     pub(crate) buf: Vec<u8>,
     /// Large binary data and handles, each with its position in `buf`.
     pub(crate) splices: Splices,
 }
 
 impl Packed {
-    /// Encodes a value. Its handles keep their identity: they get a name on the wire only when the
-    /// value becomes part of a message.
+    /// Encodes a value. The handles in the value stay the same handles. A handle gets a name on the
+    /// wire only when the value becomes part of a message.
     ///
     /// # Errors
     ///
@@ -35,8 +35,8 @@ impl Packed {
         Ok(Self { buf, splices })
     }
 
-    /// Creates a `Packed` from bytes that are already msgpack. Bytes of 16 KiB or more are not
-    /// copied.
+    /// Creates a `Packed` from bytes that are already msgpack. Does not copy the bytes if there are
+    /// 16 KiB or more.
     pub(crate) fn encoded(bytes: bytes::Bytes) -> Self {
         if bytes.len() < SPLICED_BYTES {
             return Self {
@@ -50,7 +50,8 @@ impl Packed {
         }
     }
 
-    /// Returns the number of bytes on the wire, excluding handles, whose names are not known yet.
+    /// Returns the number of bytes on the wire. Excludes the handles, because their names are not
+    /// known yet.
     #[expect(
         clippy::len_without_is_empty,
         reason = "an encoded value has at least one byte"
@@ -64,36 +65,36 @@ impl Packed {
         self.buf.len() + spliced.sum::<usize>()
     }
 
-    /// Decodes the value as if it had been received. Its handles stay the same.
+    /// Decodes the value as if the value had been received. The result contains the same handles.
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if the value is not a `T`.
+    /// Returns an error if the value is not a `T`. The error contains the path in the value.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         let (bytes, table) = join(self.buf, self.splices);
         from_local(&bytes, &table)
     }
 }
 
-/// Conversions between values and Rust types, as if they were sent and received.
+/// Converts between values and Rust types, as if the values were sent and received.
 impl Value {
     /// Converts the value into a `T`, as if the value had been received where a `T` is expected.
     ///
-    /// Functions and streams keep their identity, so a `Value` can be converted to a
+    /// The result contains the same functions and streams, so a `Value` can be converted to a
     /// `hypha_rpc::Function`. The value is encoded and decoded again, which costs time and memory
     /// in proportion to its size.
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if the value is not a `T`.
+    /// Returns an error if the value is not a `T`. The error contains the path in the value.
     pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        // Convert through bytes instead of the tree, so that the conversion follows exactly the
-        // rules of the wire, including typed values.
+        // Encode and decode the value instead of converting the tree, so that the conversion
+        // follows exactly the rules of the wire, also for typed values.
         let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
         packed.decode()
     }
 
-    /// Converts `value` to a `Value`, as a peer would receive it.
+    /// Converts `value` to the `Value` that a peer would receive.
     ///
     /// # Errors
     ///
@@ -104,8 +105,8 @@ impl Value {
     }
 }
 
-/// Joins a buffer with its splices into one value for this process. Each handle becomes an index
-/// into the returned table, so that the receiver gets the handle itself, not a copy.
+/// Joins a buffer and its splices into one value for this process. In the value, each handle is an
+/// index into the returned table, so that the receiver gets the handle itself instead of a copy.
 pub(crate) fn join(out: Vec<u8>, splices: Splices) -> (bytes::Bytes, Arc<[Handle]>) {
     if splices.is_empty() {
         return (out.into(), Arc::clone(no_handles()));

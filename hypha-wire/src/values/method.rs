@@ -1,4 +1,4 @@
-//! [`MethodRef`]: the map of a function on the wire (`_rtype: "method"`,
+//! Defines [`MethodRef`], the map of a function on the wire (`_rtype: "method"`,
 //! `docs/protocol/03-values.md`).
 
 use serde::de::{self, Deserialize, Deserializer};
@@ -11,27 +11,32 @@ use crate::keys;
 /// Reference to a function of a peer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodRef {
-    /// Public base URL of the server that the owner is connected to.
+    /// Public base URL of the server to which the owner of the function is connected.
     pub server: Option<String>,
-    /// Address of the owner: `workspace/client`, or `client` in the workspace of the sender.
+    /// Address of the owner: `workspace/client`, or only `client` if the owner is in the workspace
+    /// of the sender.
     pub target: String,
-    /// Path at the owner: `services.<id>.<member>` or `<session>.<object>`.
+    /// Path of the function at the owner: `services.<id>.<member>` or `<session>.<object>`.
     pub method: String,
     /// Form in which callers must request the response.
     pub promise: PromiseKind,
-    /// Name of the function itself, for messages to users. May differ from its name in the service.
+    /// Name of the function itself, for messages to users. This name may differ from the name of
+    /// the function in the service.
     pub name: Option<String>,
-    /// Whether the function is asynchronous. Only set for service methods.
+    /// Whether the function is asynchronous. Only set for methods of services.
     pub is_async: Option<bool>,
     /// Documentation.
     pub doc: Option<String>,
     /// JSON Schema of the function: name, description and parameters.
     pub schema: Option<Value>,
-    /// Public key of the owner, with which callers encrypt. `None` if calls are not encrypted.
+    /// Public key of the owner. Callers encrypt their calls with this key. `None` if calls are not
+    /// encrypted.
     pub enc_pub: Option<bytes::Bytes>,
-    /// Whether the owner wants a release when the last handle is dropped. Only set by Rust peers.
+    /// Whether callers must send a release to the owner when the last handle is dropped. Only set
+    /// by Rust peers.
     pub release: bool,
-    /// Whether the owner wants a cancellation when a caller stops waiting. Only set by Rust peers.
+    /// Whether a caller must send a cancellation to the owner when the caller stops waiting. Only
+    /// set by Rust peers.
     pub cancel: bool,
 }
 
@@ -41,26 +46,26 @@ pub enum PromiseKind {
     /// No response (`false`).
     #[default]
     None,
-    /// To the session of the caller (`"*"`), the usual form.
+    /// To the session of the caller (`"*"`). This is the usual form.
     Star,
-    /// To methods that the message contains explicitly (`true`).
+    /// To methods that the message contains (`true`).
     Full,
 }
 
 impl MethodRef {
     /// Returns whether this is a method of a service. Every other function is a callback, which
-    /// lives in a session.
+    /// belongs to a session.
     pub fn is_service_method(&self) -> bool {
         self.method.starts_with("services.")
     }
 }
 
-/// The keys are in the order of the Python client, which differs between service methods and
-/// callbacks, so that messages can be compared with recorded messages.
+/// The keys have the same order as in the Python client, so that messages can be compared with
+/// recorded messages. The order differs between methods of services and callbacks.
 impl Serialize for MethodRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let service = self.is_service_method();
-        // The methods that receive responses have neither name nor documentation.
+        // The methods that receive responses have neither a name nor documentation.
         let described = self.promise != PromiseKind::None;
         let optional = [
             self.server.is_some(),
@@ -111,7 +116,7 @@ impl Serialize for MethodRef {
     }
 }
 
-/// Entries of the map. This is a separate type, because the tag is checked but not stored.
+/// Entries of the map. `Wire` is a separate type, because the tag is checked but not stored.
 #[derive(serde::Deserialize)]
 struct Wire {
     #[serde(rename = "_rtype")]
@@ -122,7 +127,7 @@ struct Wire {
     target: String,
     #[serde(rename = "_rmethod")]
     method: String,
-    // If absent, there is no response, as in the other clients.
+    // If this key is missing, the function sends no response, as in the other clients.
     #[serde(rename = "_rpromise", default)]
     promise: PromiseKind,
     #[serde(rename = "_rname")]
@@ -179,7 +184,7 @@ impl<'de> Deserialize<'de> for PromiseKind {
             Value::Null | Value::Bool(false) => Ok(Self::None),
             Value::Bool(true) => Ok(Self::Full),
             Value::String(text) if text == "*" => Ok(Self::Star),
-            // Use the same message as the other clients.
+            // Use the same error message as the other clients.
             other => Err(de::Error::custom(format_args!(
                 "Unsupported promise type: {other}"
             ))),

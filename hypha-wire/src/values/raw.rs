@@ -1,9 +1,9 @@
-//! [`RawValue`]: an encoded value that is passed on or converted to JSON without decoding it into a
-//! tree.
+//! Defines [`RawValue`], an encoded value. A program can pass the value on or convert it to JSON
+//! without decoding it into a tree.
 //!
-//! The server's HTTP interface uses it, so that a large result needs only the memory of its
-//! message, and not many times as much. The limits below bound the handles of one value, because
-//! each handle is decoded and kept.
+//! The HTTP interface of the server uses [`RawValue`], so that a large result needs only the memory
+//! of its message, and not many times as much. The limits below apply to the handles of one value,
+//! because each handle is decoded and kept.
 
 use std::sync::Arc;
 
@@ -26,33 +26,35 @@ const HANDLE_ENTRIES: u32 = 64;
 const HANDLE_BYTES: usize = 64 << 10;
 /// Maximum number of functions and streams that are decoded in one value.
 const HANDLES: usize = 1024;
-/// Number of bytes of a string that [`JsonWriter`] writes at a time, so that its output is not much
+/// Number of bytes of a string that [`JsonWriter`] writes at a time, so that the output is not much
 /// longer than requested.
 const STRING_PIECE: usize = 16 << 10;
 
 /// Value of any type, in encoded form.
 ///
-/// Use it to pass a value on, or to convert it to JSON, without decoding it. As the result of a
-/// call, it shares the memory of the message. Clones share the bytes. Each accessor parses the
-/// bytes again, and accessors of members scan all preceding members.
+/// Use this type to pass a value on, or to convert the value to JSON, without decoding it. The
+/// result of a call shares the memory of its message. Clones share the bytes. Each accessor parses
+/// the bytes again, and an accessor of a member scans all preceding members.
 #[derive(Clone)]
 pub struct RawValue {
     /// Bytes of exactly one valid value.
     bytes: bytes::Bytes,
-    /// Origin of the functions and streams in the value. `None` leaves them as maps.
+    /// Origin of the functions and streams in the value. If `None`, functions and streams are
+    /// decoded as maps.
     origin: Option<Origin>,
-    /// Handles in the value, if it has not left this process.
+    /// Handles in the value. Empty if a peer has sent the value.
     table: Arc<[Handle]>,
 }
 
 impl RawValue {
-    /// Checks that `bytes` are one value that [`from_slice`](crate::from_slice) would decode into a
-    /// [`Value`], and wraps them.
+    /// Wraps `bytes` after checking that they are exactly one value, which
+    /// [`from_slice`](crate::from_slice) could decode into a [`Value`].
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if the value is not valid msgpack, is followed by other
-    /// bytes, or is nested more than [`MAX_DEPTH`] levels deep.
+    /// Returns an error if the bytes are not valid msgpack, if other bytes follow the value, or if
+    /// the value is nested more than [`MAX_DEPTH`] levels deep. The error contains the path in the
+    /// value.
     pub fn new(bytes: bytes::Bytes) -> Result<RawValue, DecodeError> {
         let mut decoder = Decoder::of_span(&bytes, 0, bytes.len())?;
         check(&mut decoder, 0)?;
@@ -64,8 +66,8 @@ impl RawValue {
         }
     }
 
-    /// Creates a value from a part of a message. The caller has already checked that it is one
-    /// value.
+    /// Creates a value from a part of a message. The caller must have checked that the part is
+    /// exactly one value.
     pub(crate) fn received(
         bytes: bytes::Bytes,
         origin: Option<Origin>,
@@ -78,7 +80,7 @@ impl RawValue {
         }
     }
 
-    /// Returns the msgpack of the value.
+    /// Returns the value as msgpack.
     pub fn as_bytes(&self) -> &bytes::Bytes {
         &self.bytes
     }
@@ -87,20 +89,21 @@ impl RawValue {
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if the value is not a `T`, or if it needs more memory than
-    /// the larger of [`MAX_DECODED_BYTES`] and twice its length.
+    /// Returns an error if the value is not a `T`, or if it needs more memory than allowed. The
+    /// limit is the larger of [`MAX_DECODED_BYTES`] and twice the length of the value plus 4 KiB.
+    /// The error contains the path in the value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         self.decode_span(0, self.bytes.len())
     }
 
     fn decode_span<T: DeserializeOwned>(&self, start: usize, end: usize) -> Result<T, DecodeError> {
-        // Each call has its own limit, because the value outlives the meter of its message.
+        // Each call uses its own limit, because the value outlives the meter of its message.
         let meter = Meter::new(MAX_DECODED_BYTES, self.bytes.len());
         let origin = self.origin.as_ref();
         from_origin(&self.bytes, start, end, origin, &self.table, &meter)
     }
 
-    /// Returns the first token, and the position after it.
+    /// Returns the first token, and the position after this token.
     fn head(&self) -> Option<(Token<'_>, usize)> {
         let mut decoder = Decoder::of_span(&self.bytes, 0, self.bytes.len()).ok()?;
         Some((decoder.token().ok()?, decoder.pos))
@@ -135,8 +138,8 @@ impl RawValue {
         }
     }
 
-    /// Returns the content of a string or of binary data, which shares the memory of the message.
-    /// Does not check that a string is UTF-8. `None` for other values.
+    /// Returns the content of a string or of binary data. The content shares the memory of the
+    /// message. Does not check whether a string is valid UTF-8. Returns `None` for other values.
     pub fn as_content(&self) -> Option<bytes::Bytes> {
         match self.head()?.0 {
             Token::Str(value) | Token::Bin(value) => Some(self.bytes.slice_ref(value)),
@@ -165,8 +168,8 @@ impl RawValue {
         }))
     }
 
-    /// Returns the member `key` if this is a map with this key. If the key is repeated, its last
-    /// value counts, as in the other clients.
+    /// Returns the member `key` if this is a map with this key. If the map repeats the key, returns
+    /// the last value, as the other clients do.
     pub fn member(&self, key: &str) -> Option<RawValue> {
         let entries = self.entries()?;
         let found = entries.filter(|(name, _)| name.as_str() == Some(key));
@@ -178,7 +181,8 @@ impl RawValue {
         let mut pos = start;
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            // The bytes are already checked. A failure would only end the iteration.
+            // The bytes have already been checked. If decoding fails anyway, the iteration only
+            // ends.
             let mut decoder = Decoder::of_message(&self.bytes, pos);
             decoder.skip().ok()?;
             let bytes = self.bytes.slice(pos..decoder.pos);
@@ -190,8 +194,8 @@ impl RawValue {
 
     /// Returns whether this is a stream owned by the sender of the message.
     pub fn is_stream(&self) -> bool {
-        // A larger map is not a stream, and searching it would be slow, but callers expect this
-        // check to be cheap.
+        // Callers expect this check to be fast, and searching a large map would be slow. A map with
+        // more entries is not a stream.
         let is_small = matches!(self.head(), Some((Token::Map(len), _)) if len <= HANDLE_ENTRIES);
         let tag = || self.member(keys::RTYPE);
         is_small
@@ -199,16 +203,18 @@ impl RawValue {
             && tag().is_some_and(|tag| tag.as_str() == Some("generator"))
     }
 
-    /// Returns the length of the value as JSON, in bytes, and its functions and streams.
+    /// Returns the length of the value as JSON, in bytes, and the functions and streams in the
+    /// value.
     ///
-    /// Keep the returned values as long as the JSON is used: dropping them releases the functions
-    /// and streams at their owners.
+    /// Keep the returned functions and streams as long as the JSON is used. Dropping one of them
+    /// releases it at its owner.
     ///
     /// # Errors
     ///
     /// Returns the reason why the value cannot be written as JSON.
     pub fn json_form(&self) -> Result<(u64, Vec<Value>), JsonError> {
-        // Count in a separate pass, so that the length is known without holding the JSON in memory.
+        // Count the bytes in a separate pass, so that the length is known without keeping the JSON
+        // in memory.
         let mut writer = JsonWriter::new(self.clone());
         let mut len = pack::Count(0);
         while writer.step(&mut len)? {}
@@ -217,14 +223,15 @@ impl RawValue {
         Ok((len.0 as u64, handles.iter().filter_map(decode).collect()))
     }
 
-    /// Returns the functions and streams in the value. Dropping the returned values releases the
-    /// functions and streams at their owners.
+    /// Returns the functions and streams in the value. Dropping one of them releases it at its
+    /// owner.
     pub fn handles(&self) -> Vec<Value> {
         let mut writer = JsonWriter::new(self.clone());
         if !writer.may_have_handles {
             return Vec::new();
         }
-        // This pass discards the JSON, so a value without a JSON form must not end the search.
+        // This pass discards the JSON, so the search must continue after a value that JSON cannot
+        // represent.
         writer.lenient = true;
         let mut ignored = pack::Count(0);
         while matches!(writer.step(&mut ignored), Ok(true)) {}
@@ -248,8 +255,9 @@ impl std::fmt::Debug for RawValue {
     }
 }
 
-/// Decodes the value and encodes it again, because a deserializer does not provide its bytes.
-/// `hypha-rpc` does not use this for the result of a call, but shares the bytes of the message.
+/// Decodes the value and encodes it again, because a deserializer does not provide the encoded
+/// bytes. `hypha-rpc` does not use this implementation for the result of a call. Instead, it shares
+/// the bytes of the message.
 impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -266,8 +274,8 @@ impl Serialize for RawValue {
     }
 }
 
-/// Checks that the next value, at nesting depth `depth`, is valid: UTF-8 strings, string keys,
-/// bounded nesting.
+/// Checks that the next value, at nesting depth `depth`, is valid. Strings must be UTF-8, keys must
+/// be strings, and the nesting must not exceed the limit.
 fn check(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), DecodeError> {
     match decoder.token()? {
         Token::Str(value) => text(value).map(drop),
@@ -303,7 +311,7 @@ fn deeper(depth: usize) -> Result<(), DecodeError> {
 /// Reason why a value cannot be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JsonError {
-    /// The value contains a part of this kind, which JSON cannot represent.
+    /// JSON cannot represent a part of the value. This is the kind of that part.
     Unfit(&'static str),
     /// The bytes are malformed.
     Invalid(DecodeError),
@@ -315,11 +323,11 @@ impl From<DecodeError> for JsonError {
     }
 }
 
-/// Writes a value as compact JSON, piece by piece.
+/// Writes a value as compact JSON in pieces.
 ///
-/// A program can send each piece before it writes the next, so that a large value is never in
-/// memory as a whole. Functions and streams are written as their maps on the wire, with absolute
-/// addresses.
+/// A program can send each piece before it writes the next piece, so that a large value is never in
+/// memory as a whole. A function or stream is written as its map on the wire, with an absolute
+/// address.
 ///
 /// ```
 /// # use hypha_wire::{JsonWriter, RawValue};
@@ -341,37 +349,39 @@ pub struct JsonWriter {
     open: Vec<Open>,
     /// Remaining part of the string that is being written.
     string: Option<std::ops::Range<usize>>,
-    /// Whether that string is a key.
+    /// Whether `string` is a key.
     is_key: bool,
     /// Whether the next value is the address of a function or stream.
     is_address: bool,
-    /// Whether the value may contain functions or streams. If not, maps are not checked for them.
+    /// Whether the value may contain functions or streams. If false, the writer does not check
+    /// whether a map is a function or stream.
     may_have_handles: bool,
-    /// Whether values without a JSON form are skipped instead of causing an error.
+    /// Whether to skip values that JSON cannot represent. If false, such a value causes an error.
     lenient: bool,
-    /// Spans of the functions and streams found so far.
+    /// Positions of the functions and streams found so far: start and end of each.
     handles: Vec<(usize, usize)>,
 }
 
 /// List or map that is being written.
 #[derive(Debug)]
 struct Open {
-    /// Number of items or entries that have not been started.
+    /// Number of items or entries that still have to be started.
     left: u32,
     is_map: bool,
-    /// Whether no item was started yet, so that no comma is needed.
+    /// Whether no item was started yet. The first item needs no comma.
     is_first: bool,
-    /// Whether a value comes next: the comma, and in a map also the key, are already written.
+    /// Whether a value comes next. The comma is then already written, and in a map also the key.
     at_value: bool,
-    /// Whether this is the map of a function or stream, whose address is made absolute.
+    /// Whether this is the map of a function or stream. The address in such a map is made absolute.
     is_handle: bool,
 }
 
 impl JsonWriter {
     /// Creates a writer at the start of `value`.
     pub fn new(value: RawValue) -> JsonWriter {
-        // Search the bytes for the tag, because that is faster than parsing the values, and most
-        // values have no tag. A string that contains the tag only costs time.
+        // Search the bytes for the tag. This is faster than parsing the values, and most values
+        // contain no tag. If a string contains the tag, the only consequence is a slower
+        // conversion.
         let has_tag = || {
             let tag = keys::RTYPE.as_bytes();
             value.bytes.windows(tag.len()).any(|part| part == tag)
@@ -389,16 +399,16 @@ impl JsonWriter {
         }
     }
 
-    /// Appends to `out` until it has at least `len` bytes or the value ends. Returns whether there
-    /// is more to write.
+    /// Appends JSON to `out` until `out` has at least `len` bytes or the value ends. Returns
+    /// whether more JSON follows.
     ///
-    /// `out` exceeds `len` by at most one piece of a string, which is 16 KiB before characters are
-    /// escaped.
+    /// The length of `out` exceeds `len` by at most one piece of a string. A piece has 16 KiB
+    /// before its characters are escaped.
     ///
     /// # Errors
     ///
     /// Returns the reason why the value cannot be written as JSON. `out` then contains the JSON
-    /// before the offending value.
+    /// before the part that caused the error.
     pub fn write(&mut self, out: &mut Vec<u8>, len: usize) -> Result<bool, JsonError> {
         while out.len() < len {
             if !self.step(out)? {
@@ -409,9 +419,9 @@ impl JsonWriter {
     }
 
     /// Writes the next part: a scalar, a bracket, a key, or a piece of a string. Returns whether
-    /// there is more to write.
+    /// more JSON follows.
     ///
-    /// Has its own stack instead of recursing, so that it can stop between any two parts.
+    /// Uses its own stack instead of recursion, so that the writer can stop between any two parts.
     fn step(&mut self, out: &mut impl Sink) -> Result<bool, JsonError> {
         if let Some(rest) = self.string.take() {
             self.string_piece(rest, out);
@@ -453,14 +463,14 @@ impl JsonWriter {
             Token::Float(_) => self.unfit("a number that is not finite")?,
             Token::Bin(_) => self.unfit("binary data")?,
             Token::Ext(value) => match Timestamp::of_extension(value) {
-                // A schema describes a timestamp as a number of seconds, so write that number.
+                // The schema of a timestamp describes a number of seconds, so write this number.
                 Some(time) => put_number(out, &time.as_secs_f64()),
                 None => self.unfit("an extension value")?,
             },
             Token::Str(value) => {
                 let value = text(value)?;
                 let workspace = self.value.origin.as_ref().and_then(Origin::workspace);
-                // A longer string is not an address, and need not be copied as a whole.
+                // A longer string is not an address, so the whole string need not be copied.
                 if let (true, Some(workspace)) = (is_address && value.len() < 1024, workspace) {
                     let address = absolute_address(value, workspace);
                     out.put(b"\"");
@@ -501,7 +511,7 @@ impl JsonWriter {
         self.string.is_some() || !self.open.is_empty()
     }
 
-    /// Records that the value is written, so that the next part is a comma or a bracket.
+    /// Records that a value has been written. The next part is then a comma or a bracket.
     fn value_is_complete(&mut self) {
         if let Some(open) = self.open.last_mut() {
             open.at_value = false;
@@ -518,8 +528,8 @@ impl JsonWriter {
     /// Writes a piece of the string at `rest`. After the last piece, also writes the closing quote.
     fn string_piece(&mut self, rest: std::ops::Range<usize>, out: &mut impl Sink) {
         let bytes = &self.value.bytes[rest.clone()];
-        // When the string was started, it was checked to be UTF-8, and pieces end between
-        // characters, so the lossy conversion is lossless here.
+        // The string was checked to be UTF-8 before its first piece was written. Pieces end between
+        // characters. Therefore the lossy conversion loses nothing.
         let mut end = bytes.len().min(STRING_PIECE);
         while end < bytes.len() && bytes[end] & 0xc0 == 0x80 {
             end += 1;
@@ -535,7 +545,8 @@ impl JsonWriter {
         }
     }
 
-    /// Returns whether the map at `start` is a function or stream. If so, records its span.
+    /// Returns whether the map at `start` is a function or stream. If so, records the position of
+    /// the map.
     fn is_handle(&mut self, start: usize, len: u32) -> bool {
         if !self.may_have_handles || len == 0 || len > HANDLE_ENTRIES {
             return false;
@@ -553,8 +564,8 @@ impl JsonWriter {
                 tagged = matches!(token, Ok(Token::Str(b"method" | b"generator")));
             }
         }
-        // Beyond these limits the map still counts as a handle, so that its address is made
-        // absolute, but the map is not stored.
+        // A map beyond these limits still counts as a function or stream, so that its address is
+        // made absolute. However, its position is not recorded.
         if tagged && decoder.pos - start <= HANDLE_BYTES && self.handles.len() < HANDLES {
             self.handles.push((start, decoder.pos));
         }
@@ -574,9 +585,9 @@ impl Open {
     }
 }
 
-/// Writes a number exactly like `serde_json`, whose output this writer must match.
+/// Writes a number exactly as `serde_json` does. The output of this writer must be the same.
 fn put_number<T: Serialize>(out: &mut impl Sink, number: &T) {
-    // The longest number is a float with 24 characters.
+    // The longest number is a float of 24 characters.
     let mut buffer = [0u8; 40];
     let mut rest = &mut buffer[..];
     // This cannot fail, because the buffer has room for every number.
@@ -586,7 +597,7 @@ fn put_number<T: Serialize>(out: &mut impl Sink, number: &T) {
     }
 }
 
-/// Writes the characters of a string like `serde_json`.
+/// Writes the characters of a string as `serde_json` does.
 fn put_escaped(out: &mut impl Sink, text: &str) {
     let bytes = text.as_bytes();
     let mut done = 0;

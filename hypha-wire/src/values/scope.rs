@@ -1,9 +1,10 @@
-//! Scope of the value that is being decoded on this thread: the frame that bytes are slices of, and
-//! the origin of handles.
+//! Stores the context of the value that is being decoded on this thread. The context contains the
+//! frame that holds the bytes of the value, and the origin of functions and streams.
 //!
-//! The scope is a thread-local, because serde passes no context to the types that it decodes. The
-//! entry points of the decoder set it with a [`Scope`]. Handles and values that share bytes read
-//! it. Values are decoded without an await, so a scope never moves to another task.
+//! The context is a thread-local, because serde passes no context to the types that it decodes. The
+//! entry points of the decoder set the context with a [`Scope`]. Types that share bytes, and
+//! handles, read the context. Decoding a value never awaits, so a context is only used on its own
+//! thread.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,14 +15,14 @@ use super::value::{ConnectionRef, Handle, HandleKind, Map, RemoteHandle, Value};
 use crate::address::absolute_address;
 use crate::keys;
 
-/// Origin of a value: everything needed to call its functions.
+/// Origin of a value. Contains everything needed to call the functions in the value.
 #[derive(Clone)]
 pub struct Origin {
     /// Connection on which the message was received.
     pub connection: Arc<dyn ConnectionRef>,
-    /// Address of the sender, as UTF-8; empty if the message has none.
+    /// Address of the sender, as UTF-8. Empty if the message has no sender.
     sender: bytes::Bytes,
-    /// Session of the caller, as UTF-8; empty if the message has none.
+    /// Session of the caller, as UTF-8. Empty if the message has no session.
     session: bytes::Bytes,
 }
 
@@ -35,7 +36,7 @@ impl fmt::Debug for Origin {
 }
 
 impl Origin {
-    /// Creates an origin from slices of the message, so that no string is copied before a handle is
+    /// Creates an origin from slices of the message. A string is copied only when a handle is
     /// decoded.
     pub(crate) fn new(
         connection: Arc<dyn ConnectionRef>,
@@ -61,7 +62,7 @@ impl Origin {
         Some(session).filter(|session| !session.is_empty())
     }
 
-    /// Returns the handle for a map that was received from this origin.
+    /// Returns the handle for a map. The map was received from this origin.
     fn handle(self, mut map: Map) -> Handle {
         if let (Some(workspace), Some(Value::String(target))) =
             (self.workspace(), map.get_mut(keys::RTARGET))
@@ -80,14 +81,14 @@ impl Origin {
 /// Context of the value that is being decoded.
 #[derive(Clone)]
 pub(crate) struct DecodeContext {
-    /// Buffer that is being decoded. Bytes of the value become slices of it.
+    /// Buffer that is being decoded. The bytes in the value become slices of this buffer.
     frame: bytes::Bytes,
     /// Origin of functions and streams. `None` if the value was not received.
     origin: Option<Origin>,
-    /// Handles of a value that has not left this process.
+    /// Handles in the value. Empty if a peer has sent the value.
     table: Arc<[Handle]>,
-    /// Maximum memory in bytes of a part of the value that a `Deserialize` implementation decodes
-    /// with [`from_slice`](crate::from_slice).
+    /// Memory limit in bytes for a part of the value. The limit applies if a `Deserialize`
+    /// implementation decodes that part with [`from_slice`](crate::from_slice).
     limit: usize,
 }
 
@@ -95,19 +96,19 @@ thread_local! {
     static CURRENT: RefCell<Option<DecodeContext>> = const { RefCell::new(None) };
 }
 
-/// Returns the table of a value without handles. The table is shared, so that decoding does not
-/// allocate a table.
+/// Returns the table of a value without handles. All such values share one table, so that decoding
+/// does not allocate a table.
 pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
     static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
     &EMPTY
 }
 
-/// Guard of the current context. Restores the previous context when dropped, because `Deserialize`
-/// implementations may decode another value in between, and may panic.
+/// Guard of the current context. Dropping the guard restores the previous context, because a
+/// `Deserialize` implementation may decode another value in between, and may panic.
 pub(crate) struct Scope(Option<DecodeContext>);
 
 impl Scope {
-    /// Sets the context until the guard is dropped.
+    /// Sets the context. The context stays set until the guard is dropped.
     pub(crate) fn enter(
         frame: &bytes::Bytes,
         origin: Option<&Origin>,
@@ -122,9 +123,9 @@ impl Scope {
         })))
     }
 
-    /// Sets another frame and keeps the origin, for a part of a value that is decoded from another
-    /// buffer. Also returns the smaller of `limit` and the limit of the whole value: otherwise a
-    /// peer could exceed that limit with nested values.
+    /// Sets another frame and keeps the origin, to decode a part of a value from another buffer.
+    /// Also returns the smaller of `limit` and the limit of the whole value. Otherwise a peer could
+    /// exceed the limit of the whole value with nested values.
     pub(crate) fn inside(frame: &bytes::Bytes, limit: usize) -> (Self, usize) {
         let outer = CURRENT.with_borrow(Clone::clone);
         let outer = outer.unwrap_or_else(|| DecodeContext {
@@ -149,7 +150,7 @@ impl Drop for Scope {
     }
 }
 
-/// Returns `slice` as shared bytes. Copies `slice` only if it is not part of the current frame.
+/// Returns `slice` as shared bytes. Copies `slice` only if it is outside the current frame.
 pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     CURRENT.with_borrow(|current| match current {
         Some(DecodeContext { frame, .. }) if lies_in(slice, frame) => frame.slice_ref(slice),
@@ -157,7 +158,7 @@ pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     })
 }
 
-/// Returns whether `slice` is part of the memory of `frame`. Compares only the addresses.
+/// Returns whether `slice` is inside the memory of `frame`. Compares only the addresses.
 fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
     let (slice, frame) = (slice.as_ptr_range(), frame.as_ptr_range());
     frame.start <= slice.start && slice.end <= frame.end
@@ -165,8 +166,8 @@ fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
 
 /// Returns the handle for a received map with the `_rtype` `method` or `generator`.
 ///
-/// Returns the map unchanged as `Err` if it has another type, or if the value has no origin, so
-/// that the function could not be called.
+/// Returns the map unchanged as `Err` if the map has another `_rtype`. Does the same if the value
+/// has no origin, because the function could not be called.
 pub(crate) fn handle_of(map: Map) -> Result<Handle, Map> {
     let rtype = map.get(keys::RTYPE).and_then(Value::as_str);
     if !matches!(rtype, Some("method" | "generator")) {
@@ -179,25 +180,27 @@ pub(crate) fn handle_of(map: Map) -> Result<Handle, Map> {
     }
 }
 
-/// Extension type of a handle in a value that has not left this process: an index into the table of
-/// the scope. Peers may also send this type, so only values with the mark of this process are
-/// handles. Otherwise a peer could use functions of this program by their index.
+/// Type byte of the extension value that represents a handle in a value that has not left this
+/// process. The extension value contains the random bytes of [`process_mark`] and an index into the
+/// table of the context. Peers may also send this type byte, so the decoder accepts only extension
+/// values with these random bytes. Otherwise a peer could use the functions of this program by
+/// their index.
 const TABLE_HANDLE: i8 = 0x48;
 
-/// Returns the random mark of this process. No peer knows it.
+/// Returns random bytes that identify this process. No peer knows these bytes.
 fn process_mark() -> &'static [u8; 16] {
     static MARK: OnceLock<[u8; 16]> = OnceLock::new();
     MARK.get_or_init(rand::random)
 }
 
-/// Writes the extension value of the handle at `index` of the table.
+/// Writes the extension value for the handle at `index` in the table.
 pub(crate) fn put_table_handle(out: &mut Vec<u8>, index: usize) {
     let mut data = process_mark().to_vec();
     data.extend_from_slice(&(index as u64).to_be_bytes());
     crate::pack::put_ext(out, TABLE_HANDLE, &data);
 }
 
-/// Returns the handle of an extension value, or `None` for any other value.
+/// Returns the handle that an extension value represents. Returns `None` for any other value.
 pub(crate) fn table_handle(code: i8, data: &[u8]) -> Option<Handle> {
     if code != TABLE_HANDLE {
         return None;

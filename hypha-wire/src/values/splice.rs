@@ -1,9 +1,10 @@
-//! Splices: large binary data and handles, which are stored outside the buffer that a message is
-//! encoded into.
+//! Defines splices. A splice is large binary data or a handle, and is stored outside of the buffer
+//! into which a message is encoded.
 //!
-//! A type of this crate offers a splice through a thread-local, and then serializes a newtype with
-//! a reserved name. The encoder of this crate takes the offer. Any other serializer ignores the
-//! name and writes the content, so the types work with every format.
+//! A type of this crate first stores its splice in a thread-local, and then serializes a newtype
+//! with a reserved name. The encoder of this crate takes the splice from the thread-local. Any
+//! other serializer ignores the name and writes the content of the newtype, so these types work
+//! with every format.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,37 +13,37 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::value::{Handle, Value};
 
-/// Content stored outside the buffer while a message is encoded.
+/// Content stored outside of the buffer while a message is encoded.
 #[derive(Clone, Debug)]
 pub(crate) enum Splice {
-    /// Content of binary data, whose header is in the buffer.
+    /// Content of binary data. The header of the binary data is in the buffer.
     Bytes(bytes::Bytes),
-    /// Handle, which gets its name when the message is finished.
+    /// Handle. The handle gets its name when the message is finished.
     Handle(Handle),
 }
 
 /// Name of the newtype that announces a [`Splice`] to the encoder of this crate. Other serializers
-/// write the content of the newtype.
+/// ignore the name, and write the content of the newtype.
 pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
 
-/// Minimum size of binary data that is spliced, in bytes. Copying shorter data is cheaper than
-/// another buffer.
+/// Minimum size of binary data that is stored as a splice, in bytes. For shorter data, a copy is
+/// cheaper than another buffer.
 pub(crate) const SPLICED_BYTES: usize = 16 << 10;
 
 thread_local! {
-    /// Splice of the newtype that is serialized next. This is a thread-local, because serde can
-    /// pass only serializable data to a serializer.
+    /// Splice of the newtype that is serialized next. A thread-local stores the splice, because
+    /// serde can pass only serializable data to a serializer.
     static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
     /// Whether an encoder that accepts splices is running on this thread.
     static ACCEPTS_SPLICES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Guard of an encoder that accepts splices. Stores whether such an encoder was running before,
+/// Guard of an encoder that accepts splices. Stores whether such an encoder was already running,
 /// because a `Serialize` implementation may encode another value in between.
 pub(crate) struct AcceptSplices(bool);
 
 impl AcceptSplices {
-    /// Makes the types of this crate offer splices until the guard is dropped.
+    /// Allows the types of this crate to offer splices until the guard is dropped.
     pub(crate) fn begin() -> Self {
         Self(ACCEPTS_SPLICES.replace(true))
     }
@@ -51,18 +52,20 @@ impl AcceptSplices {
 impl Drop for AcceptSplices {
     fn drop(&mut self) {
         ACCEPTS_SPLICES.set(self.0);
-        // An offer may be left if a wrapper of the serializer did not pass on the newtype. The next
-        // value must not use such an offer, which would also keep its memory.
+        // An unused splice is left here if a wrapper of the serializer did not pass the newtype on.
+        // Remove the splice, because the next value must not use it, and because it keeps its
+        // memory.
         OFFER.take();
     }
 }
 
-/// Takes the splice that was offered for the newtype [`SPLICE`], if there is one.
+/// Takes the splice that was offered for the newtype [`SPLICE`]. Returns `None` if no splice was
+/// offered.
 pub(crate) fn offered() -> Option<Splice> {
     OFFER.take()
 }
 
-/// Serializes binary data, without a copy if the data is large and the encoder accepts splices.
+/// Serializes binary data. Does not copy the data if it is large and the encoder accepts splices.
 pub(crate) fn serialize_bytes<S: Serializer>(
     bytes: &bytes::Bytes,
     serializer: S,

@@ -1,4 +1,4 @@
-//! The time types of the standard library, as serde describes them.
+//! Recognizes the time types of the standard library by the descriptions that serde provides.
 
 /// Type of the standard library that serde converts to a struct.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -8,7 +8,7 @@ pub(super) enum Time {
 }
 
 impl Time {
-    /// Returns the type that serializes as a struct of this name and number of fields.
+    /// Returns the time type that serializes as a struct with this name and number of fields.
     pub(super) fn named(name: &str, len: usize) -> Option<Time> {
         match (len, name) {
             (2, "Duration") => Some(Time::Duration),
@@ -17,12 +17,13 @@ impl Time {
         }
     }
 
-    /// Returns the type that deserializes from a struct of this name and these fields.
+    /// Returns the time type that deserializes from a struct with this name and these fields.
     pub(super) fn of_fields(name: &str, fields: &[&str]) -> Option<Time> {
         Time::named(name, fields.len()).filter(|time| time.fields()[..] == *fields)
     }
 
-    /// Returns the type from serde's description of an expected type, such as `struct Duration`.
+    /// Returns the time type that serde's description of an expected type names, such as `struct
+    /// Duration`.
     pub(super) fn expected(text: &str) -> Option<Time> {
         Time::named(text.strip_prefix("struct ")?, 2)
     }

@@ -1,8 +1,9 @@
-//! Conversion of `Duration` and `SystemTime` to a number of seconds and a timestamp.
+//! Converts a `Duration` to and from a number of seconds, and a `SystemTime` to and from a
+//! timestamp.
 //!
-//! serde converts both types to a struct `{secs, nanos}`, for which other languages have no type.
-//! The name and the fields of this struct distinguish it from other structs, at any depth of a
-//! value.
+//! serde converts both types to a struct of two fields, and other languages have no type for such a
+//! struct. The name and the fields of the struct distinguish it from other structs, at any depth of
+//! a value.
 
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use super::time_type::Time;
 use super::timestamp::{self, Timestamp};
 use crate::pack;
 
-/// From this number of seconds on, an `f64` cannot represent fractions.
+/// Durations of at least this many seconds are written as an integer. An `f64` cannot represent
+/// fractions of such large numbers, and would round some integers.
 const WHOLE: u64 = 1 << 53;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 impl Time {
     /// Replaces the struct that starts at `start` with the number or timestamp. Does nothing if the
-    /// struct only has the name of the time type.
+    /// struct has the name but not the fields of the time type.
     ///
     /// The number is exact to the nanosecond below 50 days.
     pub(super) fn replace(self, out: &mut Vec<u8>, start: usize) {
@@ -32,7 +34,7 @@ impl Time {
                     0..WHOLE => {
                         pack::put_f64(out, Duration::new(seconds, nanoseconds).as_secs_f64());
                     }
-                    // An `f64` would round the seconds.
+                    // Write an integer, because an `f64` would round the seconds.
                     WHOLE.. => pack::put_uint(out, seconds),
                 }
             }
@@ -46,7 +48,7 @@ impl Time {
         }
     }
 
-    /// Reads the two fields of the encoded struct; `None` if `bytes` is another struct.
+    /// Reads the two fields of the encoded struct. Returns `None` if `bytes` is another struct.
     fn written(self, bytes: &[u8]) -> Option<(u64, u32)> {
         let mut decoder = Decoder::of_span(bytes, 0, bytes.len()).ok()?;
         let Ok(Token::Map(2)) = decoder.token() else {
@@ -65,7 +67,8 @@ impl Time {
         is_all.then_some((seconds, u32::try_from(nanoseconds).ok()?))
     }
 
-    /// Converts a received value to the two fields of the struct: seconds and nanoseconds.
+    /// Converts a received value to the two fields of the struct, which are seconds and
+    /// nanoseconds.
     pub(super) fn parts(self, token: &Token<'_>) -> Result<[u64; 2], DecodeError> {
         let parts = |seconds: u64, nanoseconds: u32| [seconds, nanoseconds.into()];
         match (self, token) {

@@ -1,5 +1,5 @@
-//! [`Timestamp`]: a point in time, in the format of msgpack's extension type -1, which JavaScript
-//! uses for `Date`.
+//! Defines [`Timestamp`], a point in time. On the wire, a timestamp is a msgpack extension value of
+//! type -1, which JavaScript uses for `Date`.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -13,13 +13,13 @@ use crate::keys::SCHEMA_KIND;
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
-/// Type byte of the extension.
+/// Type byte of the extension value.
 pub(super) const CODE: i8 = -1;
 
-/// Point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
+/// Point in time. It arrives as a `Date` in JavaScript and as a `msgpack.Timestamp` in Python.
 ///
-/// Also accepts a number of seconds since 1970 (`time.time()`), because Python clients cannot send
-/// a timestamp.
+/// Deserializing also accepts a number of seconds since 1970 (`time.time()`), because Python
+/// clients cannot send a timestamp.
 ///
 /// ```
 /// # use hypha_wire::Timestamp;
@@ -35,8 +35,8 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// Creates the time `seconds` and `nanoseconds` after 1970-01-01 00:00 UTC. Negative seconds
-    /// denote earlier times.
+    /// Creates the time that is `seconds` and `nanoseconds` after 1970-01-01 00:00 UTC. A negative
+    /// number of seconds denotes an earlier time.
     ///
     /// Returns `None` if `nanoseconds` is 1,000,000,000 or more.
     #[must_use]
@@ -53,20 +53,22 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
-    /// Returns the whole seconds since 1970-01-01 00:00 UTC, rounded down.
+    /// Returns the number of whole seconds since 1970-01-01 00:00 UTC, rounded down.
     #[must_use]
     pub fn seconds(&self) -> i64 {
         self.seconds
     }
 
-    /// Returns the nanoseconds after [`seconds`](Self::seconds), at most 999,999,999.
+    /// Returns the number of nanoseconds since the start of the second [`seconds`](Self::seconds),
+    /// at most 999,999,999.
     #[must_use]
     pub fn nanoseconds(&self) -> u32 {
         self.nanoseconds
     }
 
-    /// Returns the data in the smallest of msgpack's three forms: 32 bits of seconds; 30 bits of
-    /// nanoseconds and 34 bits of seconds; or 32 bits of nanoseconds and 64 bits of seconds.
+    /// Returns the data in the smallest of the three forms that msgpack defines: 32 bits of
+    /// seconds, 30 bits of nanoseconds with 34 bits of seconds, or 32 bits of nanoseconds with 64
+    /// bits of seconds.
     pub(super) fn pack(&self) -> Vec<u8> {
         match (u32::try_from(self.seconds), u64::try_from(self.seconds)) {
             (Ok(seconds), _) if self.nanoseconds == 0 => seconds.to_be_bytes().to_vec(),
@@ -82,7 +84,7 @@ impl Timestamp {
         }
     }
 
-    /// Reads any of msgpack's three forms.
+    /// Reads any of the three forms that msgpack defines.
     pub(super) fn unpack(data: &[u8]) -> Result<Timestamp, String> {
         let (seconds, nanoseconds) = if let Ok(seconds) = data.try_into() {
             (u32::from_be_bytes(seconds).into(), 0)
@@ -116,27 +118,29 @@ impl Timestamp {
         Self::unpack(data).ok()
     }
 
-    /// Returns the seconds since 1970, including the fraction.
+    /// Returns the number of seconds since 1970, including the fraction.
     #[must_use]
     pub fn as_secs_f64(&self) -> f64 {
         self.seconds as f64 + f64::from(self.nanoseconds) / f64::from(NANOS_PER_SECOND)
     }
 
-    /// Converts seconds since 1970. Returns `None` if they do not fit 64 bits.
+    /// Converts a number of seconds since 1970. Returns `None` if the number does not fit into 64
+    /// bits.
     pub(super) fn from_seconds(seconds: f64) -> Option<Timestamp> {
         let whole = seconds.floor();
-        // The upper bound is exact as a float, and is the first value that does not fit. NaN is
-        // outside of every range.
+        // A float represents the upper bound exactly. The upper bound is the first value that does
+        // not fit. NaN is outside of every range.
         if !(-(2f64.powi(63))..2f64.powi(63)).contains(&whole) {
             return None;
         }
-        // The product can round up to a whole second, which `new` would reject.
+        // The product may be rounded up to a whole second, which `new` would reject.
         let nanoseconds = ((seconds - whole) * f64::from(NANOS_PER_SECOND)) as u32;
         Timestamp::new(whole as i64, nanoseconds.min(NANOS_PER_SECOND - 1))
     }
 }
 
-/// Saturates a time that does not fit into 64 bits of seconds.
+/// Converts a system time. A time that does not fit into 64 bits of seconds becomes the nearest
+/// time that fits.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -152,8 +156,8 @@ impl From<SystemTime> for Timestamp {
                         seconds,
                         nanoseconds: 0,
                     },
-                    // Nanoseconds are added to the seconds, so the seconds of a time before 1970
-                    // are rounded down.
+                    // The nanoseconds are added to the seconds. Therefore the seconds of a time
+                    // before 1970 are rounded down.
                     nanoseconds => Self {
                         seconds: seconds.saturating_sub(1),
                         nanoseconds: NANOS_PER_SECOND - nanoseconds,
@@ -213,7 +217,8 @@ impl<'de> Deserialize<'de> for Timestamp {
         let value = Value::deserialize(deserializer)?;
         match (&value, value.as_f64()) {
             (Value::Ext(CODE, data), _) => Timestamp::unpack(data).map_err(de::Error::custom),
-            // Handle integers separately from floats, which would round large integers.
+            // Handle integers separately, because a conversion to a float would round large
+            // integers.
             (Value::Int(seconds), _) => Ok(Self {
                 seconds: *seconds,
                 nanoseconds: 0,
@@ -303,7 +308,8 @@ mod tests {
             Timestamp::from(before),
             Timestamp::new(-2, 750_000_000).expect("valid")
         );
-        // The range of the system time differs between platforms. No value may cause a panic.
+        // The range of the system time differs between platforms. A value that is out of range must
+        // not cause a panic.
         for seconds in [i64::MIN, i64::MAX] {
             let _ = SystemTime::try_from(Timestamp::new(seconds, 1).expect("valid"));
         }

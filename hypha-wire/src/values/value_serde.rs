@@ -1,7 +1,7 @@
 //! Serde implementations of [`Value`].
 //!
-//! The implementations work with every format. serde cannot represent extension values and handles.
-//! Such values reach the encoder and decoder of this crate as newtypes with reserved names.
+//! The implementations work with every format. serde has no type for extension values and handles,
+//! so they reach the encoder and decoder of this crate as newtypes with reserved names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -75,7 +75,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Int(value))
     }
 
-    /// Converts with `From`, so that a number that fits becomes a [`Value::Int`].
+    /// Converts the number with `From`. A number that fits `i64` becomes a [`Value::Int`].
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
         Ok(value.into())
     }
@@ -104,8 +104,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Bytes(value.into()))
     }
 
-    /// Reads an extension value, which the decoder of this crate presents as a newtype of its type
-    /// byte and data.
+    /// Reads an extension value. The decoder of this crate presents an extension value as a newtype
+    /// that contains the type byte and the data.
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut map = Map::with_capacity(entries.size_hint().unwrap_or(0).min(4096));
         let mut tagged = false;
         while let Some((key, value)) = entries.next_entry::<String, Value>()? {
-            // Only a map with this key can be a function or stream, so all other maps skip the
+            // Only a map with this key can be a function or stream. For all other maps, omit the
             // lookup.
             tagged |= key == keys::RTYPE;
             map.insert(key, value);

@@ -1,8 +1,8 @@
-//! Runs the fuzz targets on the fuzzer's stored inputs and the recorded vectors, to detect old
-//! faults that return, and to compile the targets with the tests.
+//! Runs the fuzz targets on the stored inputs of the fuzzer and on the recorded vectors. This
+//! detects regressions, and compiles the targets together with the tests.
 //!
-//! `cargo xtask fuzz` searches for more inputs. The inputs of a target are in
-//! `corpus/<target>.hex`, one per line.
+//! `cargo xtask fuzz` searches for new inputs. The file `corpus/<target>.hex` contains the stored
+//! inputs of a target, one per line.
 
 mod targets;
 
@@ -18,7 +18,7 @@ thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts panics, because a panic in a task of the crate only ends that task.
+/// Counts panics. Without the counter, a panic in a task of the crate would only end that task.
 fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -57,7 +57,7 @@ fn kept_inputs_pass() {
     }
 }
 
-/// Fuzzes briefly in every test run.
+/// Runs the fuzz targets on damaged inputs. Each test run tries a limited number of damaged inputs.
 #[test]
 fn damaged_inputs_pass() {
     let corpora = corpora();
@@ -106,7 +106,7 @@ fn recorded_bytes_pass() {
                 continue;
             };
             run("texts", &bytes);
-            // Decode as three types only, because the stored inputs cover all types.
+            // Decode the input as three types only, because the stored inputs cover all types.
             for _ in 0..3 {
                 kind = (kind + 1) % targets::shapes::COUNT;
                 let input = [&[kind], &*bytes].concat();

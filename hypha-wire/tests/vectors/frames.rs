@@ -1,5 +1,5 @@
-//! Checks recorded messages: decodes and re-encodes them, rebuilds requests from their parts, adds
-//! the server's stamp, and assembles chunks.
+//! Checks recorded messages. Decodes and encodes them again, rebuilds requests from their parts,
+//! adds the server's stamp, and joins chunks.
 
 use hypha_wire::{
     Args, Binary, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, Value, encode,
@@ -24,8 +24,8 @@ pub(crate) fn check_http(file: &str, entry: &Json) -> Coverage {
     check_frame(file, entry, frame)
 }
 
-/// Checks a request that opens an HTTP stream. It has no body, and names the client that receives
-/// the stream and sends all posted messages.
+/// Checks a request that opens an HTTP stream. The request has no body. It names the client that
+/// receives the stream and sends all posted messages.
 pub(crate) fn check_http_stream(entry: &Json) -> Coverage {
     let query = &entry["request"]["query"];
     let text = |key: &str| query[key].as_str().expect("a text");
@@ -91,8 +91,8 @@ pub(crate) fn check_frame(file: &str, entry: &Json, frame: bytes::Bytes) -> Cove
     if let Some(rendering) = parts.get(1) {
         let value = check_value(&raw, rendering, true).expect("string keys");
         check_extra(&extra, &value);
-        // Only functions and promises of the Python client have the order of keys and the form of
-        // floats that this crate writes.
+        // Only the functions and promises of the Python client have the same order of keys and the
+        // same form of floats as this crate.
         let python = !file.contains("javascript");
         check_tagged(&value, python);
         encode(&mut again, &value).expect("encodes");
@@ -139,8 +139,8 @@ pub(crate) fn check_extra(extra: &Extra, value: &Value) {
     assert_eq!(extra.encrypted.is_some(), value.get("_enc").is_some());
 }
 
-/// Builds the message from its parts and stamps it like a server. The result must equal the
-/// recorded bytes.
+/// Builds the message from its parts, and stamps the message like a server. The result must equal
+/// the recorded bytes.
 fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     let mut args = Args::new(extra.args.positional(), 8);
     for index in 0..extra.args.positional() {
@@ -167,7 +167,7 @@ fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     let method = message.method().expect("method");
     let received = message.ws().is_some();
     let head = if received {
-        // The server replaces these values of the sender.
+        // The server replaces these values, which the sender has set.
         Head {
             from: "someone",
             to: "elsewhere",
@@ -204,12 +204,12 @@ fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     assert_eq!(frame, whole(message), "rebuilt from {value}");
 }
 
-/// Returns the bytes of a message.
+/// Returns the encoded bytes of a message.
 fn whole(message: &Message) -> Vec<u8> {
     [message.main_raw(), &message.extra_raw()].concat()
 }
 
-/// The sent and the received frame differ only by the server's stamp.
+/// Checks that the sent and the received frame differ only by the server's stamp.
 #[test]
 fn a_stamped_request_equals_the_received_one() {
     let mut pairs = 0;
@@ -249,8 +249,8 @@ fn a_stamped_request_equals_the_received_one() {
     assert!(pairs > 100, "only {pairs} messages were seen at both ends");
 }
 
-/// Checks the expected reaction according to the protocol: the message is dropped, its call is
-/// rejected because its content cannot be read, or it is accepted.
+/// Checks that a malformed message causes the reaction that the protocol requires. The message is
+/// dropped, or its call is rejected because its content cannot be read, or the message is accepted.
 pub(crate) fn check_malformed(name: &str, entry: &Json) -> Coverage {
     let parsed = Message::parse(unhex(&entry["hex"]));
     let unreadable = [
@@ -312,7 +312,7 @@ pub(crate) fn check_malformed(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// The recorded chunks, joined, are valid messages.
+/// Checks that the recorded chunks are valid messages after they are joined.
 #[test]
 fn recorded_chunks_assemble() {
     let now = std::time::Instant::now();

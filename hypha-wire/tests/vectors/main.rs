@@ -1,5 +1,5 @@
-//! Checks every recorded vector in `vectors/`. Fails for an entry that is neither checked here nor
-//! listed in `ELSEWHERE`, and for an entry that is both.
+//! Checks every recorded vector in `vectors/`. Fails for an entry that is neither checked by this
+//! program nor listed in `ELSEWHERE`, and for an entry that is both checked and listed.
 
 mod frames;
 mod rendering;
@@ -13,7 +13,8 @@ use frames::{check_frame, check_http, check_http_stream, check_malformed};
 use rendering::{directory, load, unhex};
 use values::{check_conversion, check_decode, check_encode};
 
-/// Entries that other tests check: file, name (a prefix if it ends with `*`), and the test.
+/// Entries that other tests check. Each row contains a file, the name of an entry (a prefix if it
+/// ends with `*`), and the test.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("crypto-box.json", "*", BOXES),
     ("service-schema.json", "*", SCHEMAS),
@@ -69,7 +70,7 @@ const FILES: [&str; 18] = [
     "values-encode-python.json",
 ];
 
-/// Whether an entry has a check. A check that fails panics.
+/// Whether an entry has a check. The check panics if it fails.
 #[derive(PartialEq)]
 enum Coverage {
     Checked,
@@ -127,7 +128,7 @@ fn every_vector_is_checked() {
     );
 }
 
-/// A new file of vectors must be listed above.
+/// Checks that every file in `vectors/` is listed above.
 #[test]
 fn every_file_is_read() {
     let found = std::fs::read_dir(directory()).expect("vectors are there");

@@ -1,4 +1,4 @@
-//! Reads the files of vectors, and their values in JSON form.
+//! Reads the files of vectors, which represent values as JSON.
 
 use std::path::Path;
 
@@ -30,7 +30,8 @@ pub(crate) fn unhex(hex: &Json) -> bytes::Bytes {
         .collect()
 }
 
-/// Returns the value for its JSON form, or `None` if it has keys that are not strings.
+/// Converts the JSON form of a value to the value. Returns `None` if the value has keys that are
+/// not strings.
 pub(crate) fn from_rendering(json: &Json) -> Option<Value> {
     Some(match json {
         Json::Array(items) => Value::List(items.iter().map(from_rendering).collect::<Option<_>>()?),

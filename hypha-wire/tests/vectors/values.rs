@@ -1,4 +1,4 @@
-//! Checks conversions of names and URLs, and values outside of a message.
+//! Checks the conversion of names and URLs, and values that are outside of a message.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub(crate) fn check_conversion(name: &str, entry: &Json) -> Coverage {
             assert_eq!(entry["websocket"].as_str(), socket.as_deref());
             assert_eq!(entry["http"].as_str(), http.as_deref());
         } else {
-            // The Python client accepts a host without a scheme, and then fails to connect.
+            // The Python client accepts a host without a scheme, but then cannot connect.
             assert_eq!((socket, http), (None, None));
         }
     } else if let Some(parts) = entry["output"].as_array() {
@@ -45,7 +45,7 @@ pub(crate) fn check_conversion(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Entries whose bytes differ from our encoding: a 32-bit float, and a repeated key.
+/// Entries with bytes that differ from our encoding: a 32-bit float, and a map with a repeated key.
 const NOT_CANONICAL: [&str; 2] = ["float32", "map_dup_keys"];
 
 pub(crate) fn check_decode(name: &str, entry: &Json) -> Coverage {
@@ -105,7 +105,8 @@ pub(crate) fn check_encode(file: &str, name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Checks values that a client refuses to send, each replaced by the nearest value in Rust.
+/// Checks values that another client refuses to send. Each of these values is replaced by the
+/// nearest value in Rust.
 fn check_refused(name: &str, entry: &Json) -> Coverage {
     #[derive(Serialize)]
     struct Nothing;
@@ -118,7 +119,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
     }
     let json = |json: Json| Ok(Value::from(json));
     let (ours, wanted) = match name {
-        // Numbers of more than 64 bits cannot be sent from Rust either.
+        // Rust also rejects numbers of more than 64 bits.
         "int_too_big" | "int_too_small" => {
             let input = entry["input"].as_str().expect("a number");
             let number: i128 = input.parse().expect("a number");
@@ -127,13 +128,13 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
                 Err(format!("integer {number} does not fit 64 bits")),
             )
         }
-        // A number that fits is sent, whatever its integer type.
+        // A number that fits into 64 bits is sent, whatever its integer type.
         "bigint" => (sent(10i128), Ok(Value::Int(10))),
         "bytearray" => (
             sent(Binary::from(b"ab")),
             Ok(Value::Bytes(b"ab"[..].into())),
         ),
-        // serde sends a set as a list. To arrive as a set, the value must be wrapped in `Set`.
+        // serde sends a set as a list. To be received as a set, the value must be wrapped in `Set`.
         "frozenset" => {
             let set = BTreeSet::from([1]);
             let tagged = serde_json::json!({"_rtype": "set", "_rvalue": [1]});
@@ -147,7 +148,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
             (sent(time), Ok(Value::Ext(-1, b"\x5e\x0b\xe1\0"[..].into())))
         }
         "class_instance" => (sent(Instance { x: 1 }), json(serde_json::json!({"x": 1}))),
-        // A client must be connected to export a function.
+        // A client must be connected to send a function.
         "function_no_session" => {
             let function = || Handle::local(std::sync::Arc::new(()));
             let mut args = Args::new(1, 0);
@@ -164,7 +165,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
             let text =
                 "a function or stream of this program can only be sent in a call or a result";
             assert_eq!(refused, Err(text.to_owned()));
-            // Values may contain a function as long as they stay in this program.
+            // A value that stays in this program may contain a function.
             let kept = sent(function()).map(|value| matches!(value, Value::Handle(_)).into());
             (kept, Ok(true.into()))
         }
@@ -175,7 +176,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Decodes a value, compares it with its JSON form, and encodes it again.
+/// Decodes a value, compares the value with its JSON form, and encodes the value again.
 pub(crate) fn check_value(
     packed: &bytes::Bytes,
     rendering: &Json,
@@ -208,9 +209,10 @@ fn through<T: Serialize + DeserializeOwned>(value: &Value) -> Value {
     Value::encode_from(&typed).expect("encodes")
 }
 
-/// Checks that tagged values anywhere in `value` survive the conversion to their typed form. Arrays
-/// and collections must be equal byte for byte. Functions and errors must be equal only if the
-/// Python client sent them, because other clients order their keys differently.
+/// Checks that tagged values anywhere in `value` survive the conversion to their typed form. The
+/// encoded bytes of arrays and collections must be equal. The encoded bytes of functions and errors
+/// must be equal only if the Python client sent them, because other clients use another order of
+/// keys.
 pub(crate) fn check_tagged(value: &Value, exact: bool) {
     match value {
         Value::List(items) => items.iter().for_each(|item| check_tagged(item, exact)),
@@ -229,7 +231,7 @@ pub(crate) fn check_tagged(value: &Value, exact: bool) {
                 Some("orderedmap") => (through::<OrderedMap<Value, Value>>(value), true),
                 _ => return,
             };
-            // A handwritten map, or a map with a null member, need not be equal.
+            // A handwritten map, or a map with a null member, may be encoded differently.
             let odd = map.first().is_none_or(|(key, _)| key != "_rtype")
                 || ["_rserver", "_rschema"]
                     .iter()

@@ -1,4 +1,4 @@
-//! The contract of [`shared`](crate::shared) in the form of an `impl` block.
+//! Defines the contract of [`shared`](crate::shared) in the form of an `impl` block.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -37,7 +37,7 @@ impl Counter for Count {
     }
 }
 
-/// Yields once, so that arguments are held across an `await`.
+/// Yields once, so that the arguments are held across an `await`.
 async fn pause() {
     let mut steps = pin!(stream::iter(0..2));
     while steps.next().await.is_some() {}

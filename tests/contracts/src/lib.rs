@@ -1,6 +1,6 @@
-//! Contracts with every feature, as traits and as `impl` blocks. They compile under the strictest
-//! lints, because generated code must not cause warnings in a user's crate. The programs in
-//! `tests/` implement and call them from other crates.
+//! Contracts that use every feature, as traits and as `impl` blocks. They compile under the
+//! strictest lints, because generated code must not cause warnings in the crate of a user. The
+//! programs in `tests/` implement and call the contracts from other crates.
 
 #![deny(
     deprecated_in_future,
@@ -48,7 +48,7 @@
     clippy::single_call_fn,
     clippy::unwrap_used
 )]
-// These lints also apply to methods that users write.
+// This lint also applies to handwritten methods, so it is not specific to generated code.
 #![allow(clippy::missing_errors_doc)]
 
 pub mod alone;

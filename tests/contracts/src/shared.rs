@@ -1,4 +1,4 @@
-//! A contract in the form of a trait, which other crates implement and call.
+//! Defines a contract in the form of a trait. Other crates implement and call the contract.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

@@ -131,7 +131,7 @@ fn errors_equal_those_of_the_async_client() -> Result<()> {
     let waited = find().wait().expect_err("nobody");
     let awaited = server.runtime.block_on(async { find().await });
     ensure!(waited.to_string() == awaited.expect_err("nobody").to_string());
-    // The blocking client also works on blocking threads of an async program.
+    // The blocking client also works on the blocking threads of an async program.
     let own = server.runtime.block_on(async {
         let client = hypha_rpc::connect(server.url()?).await?;
         client.register_service(Desk).await?;
@@ -174,8 +174,9 @@ fn a_proxy_keeps_the_connection_and_a_method_may_disconnect() -> Result<()> {
     Ok(())
 }
 
-/// Returns whether this process handles SIGTERM. The client handles Ctrl-C first and then SIGTERM,
-/// so if this function returns true, the client handles both signals.
+/// Returns whether this process handles SIGTERM. The client first installs its handler for Ctrl-C
+/// and then its handler for SIGTERM. Therefore, if this function returns true, the client handles
+/// both signals.
 #[cfg(target_os = "linux")]
 fn signals_are_watched() -> Result<bool> {
     const SIGTERM: u64 = 1 << (15 - 1);

@@ -1,7 +1,7 @@
-//! Tests that the background runtime ends with the last blocking client. This test has its own
-//! program, because clients of other tests would keep the runtime.
+//! Tests that the background runtime ends together with the last blocking client. This program
+//! contains no other test, because clients of other tests would keep the runtime running.
 
-// Only Linux lists the threads of a process in `/proc`.
+// Only Linux lists the threads of a process, in `/proc`.
 #![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use hypha_rpc::prelude::*;
 use hypha_rpc::testing;
 
-/// Time within which the runtime must end. Shorter than the 5 s for which a client waits for the
-/// other side to close the link.
+/// Maximum time until the runtime must end. This is shorter than the 5 s for which a client waits
+/// until the other side has closed the connection.
 const LIMIT: Duration = Duration::from_secs(4);
 
 struct Desk;

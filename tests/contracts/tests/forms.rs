@@ -1,4 +1,4 @@
-//! Tests that each feature of a contract works the same in a trait and in an `impl` block.
+//! Tests that each feature of a contract works in the same way in a trait and in an `impl` block.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -160,7 +160,7 @@ fn plate() -> Plate {
     }
 }
 
-/// Defines the tests of the service that the expression `$service` creates.
+/// Defines the tests of a service. The expression `$service` creates the service.
 macro_rules! tests {
     ($form:ident, $service:expr) => {
         mod $form {
@@ -359,7 +359,8 @@ macro_rules! tests {
 tests!(as_a_trait, |lab| EverythingService::new(Served(lab)));
 tests!(as_a_block, |lab: Alone| lab);
 
-/// Returns methods with invalid arguments, and a part of the expected error message.
+/// Returns calls with invalid arguments. Each row contains the method, the arguments, and a part of
+/// the expected error message.
 fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
     let plate = |path: &[&str], wrong: serde_json::Value| {
         let mut plate = json!({
@@ -444,7 +445,8 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
             plate(&["note"], json!(3)),
             "argument `plate.note`: expected string, got integer",
         ),
-        // serde buffers these values before it decodes them. The error must still name the field.
+        // serde buffers these values before it decodes them. Nevertheless the error must name the
+        // field.
         (
             "plate",
             plate(&["room"], json!(3)),

@@ -1,9 +1,9 @@
-//! Checks that the snippets are compiled with the dependencies that the guide lists.
+//! Checks that the snippets of the guide are compiled with the dependencies that the guide lists.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Returns the dependencies of a manifest by section and name, without comments and paths.
+/// Returns the dependencies of a manifest by section and name. Omits comments and paths.
 fn dependencies(manifest: &str) -> BTreeMap<(String, String), String> {
     let (mut section, mut found) = (String::new(), BTreeMap::new());
     for line in manifest.lines() {

@@ -1,4 +1,4 @@
-//! The attacking process: many connections, each of which repeats one kind of attempt.
+//! Runs an attack: opens many connections, each of which repeats the same kind of attempt.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,22 +15,23 @@ use tokio::time::sleep;
 
 use crate::peer::{Peer, Reply};
 
-/// Pause of a connection after a failed attempt.
+/// Pause of a connection after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Maximum number of different outcomes to count. Further outcomes are counted as `others`.
+/// Maximum number of different outcomes that are counted. All further outcomes are counted as
+/// `others`.
 const OUTCOMES: usize = 24;
 /// Maximum length of an outcome, in characters.
 const OUTCOME: usize = 70;
 
-/// Line printed when every connection has reached its goal. See [`Attack::reached`].
+/// Line that is printed when every connection has reached its goal. See [`Attack::reached`].
 pub const READY: &str = "READY";
-/// Prefix of the last line, which contains the outcomes as JSON.
+/// Prefix of the last line, which contains the outcomes of the attempts as JSON.
 pub const OUTCOMES_PREFIX: &str = "OUTCOMES ";
 
 /// Target and size of an attack.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Address of the server.
+    /// Address of the server under attack.
     #[arg(long)]
     pub server: SocketAddr,
     /// RPC address of an honest client.
@@ -47,7 +48,7 @@ pub struct Options {
     pub addresses: usize,
 }
 
-/// State of a running attack, shared by its connections.
+/// State of a running attack. All connections share the state.
 #[derive(Debug)]
 pub struct Attack {
     /// Target and size.
@@ -71,13 +72,13 @@ impl Attack {
         Peer::enter(self.address(n), self.options.server).await
     }
 
-    /// Returns the bytes that all connections send. The first call creates them with `make`.
+    /// Returns the bytes that all connections send. The first call creates the bytes with `make`.
     pub async fn payload(&self, make: impl FnOnce(usize) -> Vec<u8>) -> Bytes {
         let make = async || make(self.options.bytes).into();
         self.payload.get_or_init(make).await.clone()
     }
 
-    /// Returns the path of the attackers' service. The first call registers it.
+    /// Returns the path of the attackers' service. The first call registers the service.
     pub async fn desk(
         &self,
         kind: &str,
@@ -111,7 +112,7 @@ impl Attack {
     /// Counts an outcome.
     pub fn count(&self, outcome: &str) {
         // Replace digits with `#`, because numbers differ between attempts. A string of three
-        // characters is an HTTP status, so keep its digits.
+        // characters is an HTTP status, so keep the digits of such a string.
         let mut text: String = outcome.chars().take(OUTCOME).collect();
         if text.len() > 3 {
             let digit = |c: char| if c.is_ascii_digit() { '#' } else { c };
@@ -124,8 +125,9 @@ impl Attack {
         *outcomes.entry(text).or_default() += 1;
     }
 
-    /// Records that a connection has reached its goal: an attempt has succeeded or was refused, or
-    /// the connection waits.
+    /// Records that a connection has reached its goal. This is the case if an attempt has
+    /// succeeded, if an attempt was rejected, or if the connection waits in the middle of an
+    /// attempt.
     pub fn reached(&self, n: usize) {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         if reached.insert(n) && reached.len() == self.options.connections {
@@ -133,8 +135,8 @@ impl Attack {
         }
     }
 
-    /// Records that a connection waits in the middle of its attempt. This counts as reaching the
-    /// goal.
+    /// Records that a connection waits in the middle of an attempt. The connection has then reached
+    /// its goal.
     pub fn held(&self, n: usize) {
         self.count("held");
         self.reached(n);
@@ -144,10 +146,10 @@ impl Attack {
 /// Public name of the login service.
 const LOGIN: &str = "public/hypha-login";
 
-/// One attempt of a connection. Each connection repeats the attempt. Returns the outcome.
+/// Makes one attempt and returns its outcome. Each connection repeats the attempt.
 pub type Attempt = fn(Arc<Attack>, usize) -> BoxFuture<'static, Result<String>>;
 
-/// Runs the attack until SIGTERM, then prints the outcomes.
+/// Runs the attack until the process receives SIGTERM, and then prints the outcomes.
 pub async fn run(attempt: Attempt, options: Options) -> Result<()> {
     let mut stop = signal(SignalKind::terminate())?;
     let attack = Arc::new(Attack {

@@ -2,8 +2,8 @@
 //!
 //! [`scenarios`] is the table of attacks. For each attack, the [`runner`] starts a server, a pair
 //! of honest clients that call each other ([`victims`]), and the attackers in a separate process.
-//! The runner measures memory, latency and recovery. The attackers' client ([`peer`]) encodes its
-//! frames itself ([`wire`]), because a library would only send valid frames.
+//! The runner measures memory, latency and recovery. The attackers use their own client ([`peer`]),
+//! which encodes frames by hand ([`wire`]), because a library would only send valid frames.
 
 pub mod attack;
 pub mod peer;

@@ -1,5 +1,5 @@
-//! The program of `cargo xtask hostile`. Runs each attack at full size, and prints a table of the
-//! effects.
+//! Implements the program that `cargo xtask hostile` starts. Runs each attack at full size, and
+//! prints a table of the effects.
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};

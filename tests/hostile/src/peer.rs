@@ -1,4 +1,4 @@
-//! A minimal client that makes and receives calls.
+//! Defines a minimal client that makes and receives calls.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,22 +14,23 @@ use crate::wire::{self, BINARY, Frame, Reader, TEXT, TIMEOUT, Writer};
 
 /// Maximum size of a chunk, in bytes.
 const CHUNK: usize = 480 * 1024;
-/// Number of bytes to keep of the first chunk: enough for the first segment of the message.
+/// Number of bytes to keep of the first chunk. They contain at least the first segment of the
+/// message.
 const HEAD: usize = 4096;
 
-/// Time to wait until the receiver has probably handled a call. The receiver handles calls
-/// concurrently, so a later call could otherwise overtake an earlier call.
+/// Time to wait until the receiver has probably handled a call. Without this pause, a later call
+/// could overtake an earlier call, because the receiver handles calls concurrently.
 const SETTLE_TIME: Duration = Duration::from_millis(200);
 
-/// Id of the public service of every peer.
+/// Id of the public service that every peer registers.
 const SERVICE: &str = "desk";
-/// Functions of the service.
+/// Names of the functions of the service.
 const FUNCTIONS: [&str; 4] = ["swallow", "wait", "nils", "default"];
 
-/// Result of a function of this peer.
+/// Defines the response of a function of this peer.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Respond with this value, in msgpack.
+    /// Respond with this value, which is encoded as msgpack.
     Value(Bytes),
     /// Do not respond.
     Never,
@@ -39,13 +40,14 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Peer {
     reader: Reader,
-    /// Sending half. It is public, so that attacks can send invalid frames.
+    /// Sending half of the connection. It is public, so that attacks can send invalid frames.
     pub writer: Writer,
     /// Address, `workspace/client`.
     pub address: String,
     /// Address of the manager.
     pub manager: String,
-    /// Results of this peer's functions, by name. Functions without an entry return null.
+    /// Responses of the functions of this peer, by function name. A function without an entry
+    /// returns null.
     pub replies: HashMap<&'static str, Reply>,
     heads: HashMap<String, Bytes>,
 }
@@ -53,11 +55,11 @@ pub struct Peer {
 /// A received event.
 #[derive(Debug)]
 pub enum Event {
-    /// A call by this peer has ended: its session, and the result or error.
+    /// A call by this peer has ended. Contains the session of the call, and the result or error.
     Answer(String, Result<Value, String>),
-    /// Another message. This peer has already handled it.
+    /// Another message, which this peer has already handled.
     Other,
-    /// End of the connection.
+    /// The connection has ended. Contains the reason.
     Closed(String),
 }
 
@@ -91,7 +93,7 @@ impl Peer {
         }
     }
 
-    /// Splits the client into its receiving and sending half.
+    /// Splits the client into the receiving and the sending half of its connection.
     #[must_use]
     pub fn into_halves(self) -> (Reader, Writer) {
         (self.reader, self.writer)
@@ -133,8 +135,8 @@ impl Peer {
             .await
     }
 
-    /// Registers the built-in service, and a public service of type `kind`. Returns the URL path of
-    /// the public service.
+    /// Registers the built-in service and a public service. The public service has the type `kind`.
+    /// Returns the URL path of the public service.
     pub async fn offer(&mut self, kind: &str) -> Result<String> {
         for (name, kind) in [("built-in", "built-in"), (SERVICE, kind)] {
             let id = format!("{}:{name}", self.address);
@@ -152,7 +154,7 @@ impl Peer {
         Ok(format!("/{workspace}/{place}/{client}:{SERVICE}"))
     }
 
-    /// Returns the next event. If the event is a call, responds to the call first.
+    /// Returns the next event. If the event is a call, first responds to the call.
     pub async fn next(&mut self) -> Result<Event> {
         match self.reader.next().await {
             Frame::Closed(code, reason) => {
@@ -167,7 +169,7 @@ impl Peer {
         }
     }
 
-    /// Responds to calls until the connection ends.
+    /// Responds to calls until the connection ends. Returns the reason of the end.
     pub async fn serve(mut self) -> Result<String> {
         loop {
             if let Event::Closed(why) = self.next().await? {
@@ -182,7 +184,7 @@ impl Peer {
             && !method.starts_with("services.")
         {
             let result = message.extra()?.args.get::<Value>(0).transpose();
-            // The result is not JSON if it contains binary data, but no attack uses such a result.
+            // A result that contains binary data is not JSON, but no attack uses such a result.
             let result = result.ok().flatten().unwrap_or_default();
             return Ok(match end {
                 "resolve" => Event::Answer(session.to_owned(), Ok(result)),
@@ -227,7 +229,7 @@ impl Peer {
         Ok(Event::Other)
     }
 
-    /// Handles a message that arrived in chunks. Only its start was kept.
+    /// Handles a message that arrived in chunks. Only the start of the message was kept.
     async fn assembled(&mut self, from: &str, head: &Bytes) -> Result<Event> {
         let message = Message::parse(head.clone())?;
         let method = message.method().unwrap_or_default();
@@ -255,13 +257,13 @@ impl Peer {
         if answer.len() <= CHUNK {
             return self.send(&answer).await;
         }
-        // Chunks are not acknowledged one by one: a receiver that rejects one chunk rejects all
+        // Chunks are not acknowledged one by one. A receiver that rejects one chunk rejects all
         // chunks.
         self.send_chunks(to, &answer).await
     }
 
-    /// Sends a message in chunks. Waits for a fixed time instead of acknowledgements, because the
-    /// receiver handles calls concurrently.
+    /// Sends a message in chunks. The receiver handles calls concurrently. To preserve the order of
+    /// the chunks, this method waits for a fixed time instead of an acknowledgement.
     pub async fn send_chunks(&mut self, to: &str, message: &[u8]) -> Result<()> {
         let key = wire::pack(&random_id().into());
         let path = |name: &str| format!("services.built-in.message_cache.{name}");
@@ -282,7 +284,7 @@ impl Peer {
             .await
     }
 
-    /// Returns the description of one of this peer's services.
+    /// Returns the description of the service `id` of this peer.
     fn describe(&self, id: &str) -> Value {
         let function = |path: String| {
             json!({

@@ -1,4 +1,4 @@
-//! Runs scenarios in turn, and compares their effects with limits.
+//! Runs the scenarios one after another, and compares the effects of each with limits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,28 +16,30 @@ use crate::victims::{Latency, Victims};
 
 /// One million bytes, the unit of the report.
 const MB: u64 = 1_000_000;
-/// Maximum time after an attack until memory has returned to the idle state.
+/// Maximum time after an attack until the memory has returned to the idle state.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// Interval at which the server is measured.
+/// Interval at which the runner measures the server.
 const POLL: Duration = Duration::from_millis(50);
-/// Priority (`nice`) of the attackers. The priority is low, because attackers on other machines
-/// would not compete with the server for its processors.
+/// Priority (`nice`) of the attackers. The priority is low, because real attackers run on other
+/// machines, and do not compete with the server for its processors.
 const NICE: &str = "19";
 
 /// Sizes, durations and limits of all attacks.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// Whether this is the full form.
+    /// Whether this is the full form. Otherwise this is the small form.
     pub full: bool,
-    /// Options of the server.
+    /// Command-line options of the server.
     pub server: Vec<String>,
     /// Memory limit of attacks with [`MemoryLimit::Budget`], in bytes.
     pub budget: u64,
     /// Additional memory allowed for an attack with [`MemoryLimit::Input`], in bytes.
     pub slack: u64,
-    /// Memory that the server may keep after an attack, compared with the idle state, in bytes.
+    /// Additional memory that the server may use after an attack, compared with the idle state, in
+    /// bytes.
     pub kept: u64,
-    /// Maximum time until memory is released. The smaller of this and the scenario's limit applies.
+    /// Maximum time until memory is released. If the limit of the scenario is smaller, that limit
+    /// applies.
     pub released: Duration,
     /// Duration of the measurement before the attack.
     pub quiet: Duration,
@@ -45,19 +47,20 @@ pub struct Form {
     pub attack: Duration,
     /// Maximum time until every connection has reached its goal.
     pub setup: Duration,
-    /// Maximum latency of the victims under attack: the larger of a multiple of the latency before
-    /// the attack, and a number of microseconds.
+    /// Maximum latency of the victims under attack. The larger of two values applies: this multiple
+    /// of the latency before the attack, and this number of microseconds.
     pub latency: (f64, f64),
-    /// Maximum time for a new client to connect, call the manager and start a login.
+    /// Maximum time in which a new client connects, calls the manager and starts a login.
     pub newcomer: Duration,
 }
 
 impl Form {
-    /// Returns the full form: full sizes, 1,000 connections per attack, and default settings. Only
-    /// logins expire earlier, because by default the server keeps their keys for three minutes.
+    /// Returns the full form, which has full sizes, 1,000 connections per attack, and the default
+    /// settings of the server. The only exception is that logins expire earlier, because by default
+    /// the server keeps the keys of logins for three minutes.
     ///
-    /// Server, victims and attackers share the processors, so scheduling alone delays a thread by
-    /// some milliseconds.
+    /// The server, the victims and the attackers share the processors. Therefore scheduling alone
+    /// delays a thread by some milliseconds.
     #[must_use]
     pub fn full() -> Form {
         Form {
@@ -75,8 +78,8 @@ impl Form {
         }
     }
 
-    /// Returns the small form, in which sizes and limits are a quarter or less. It allows a high
-    /// latency, because the latency of a debug build beside other tests means little.
+    /// Returns the small form, in which sizes and limits are a quarter or less. The limit for the
+    /// latency is high, because the latency of a debug build says little while other tests run.
     #[must_use]
     pub fn small() -> Form {
         let limits = [
@@ -89,22 +92,23 @@ impl Form {
             .map(|(name, mib)| format!("--{name}={}", mib << 20))
             .to_vec();
         // Use short times, because the server keeps messages for HTTP clients and keys of logins
-        // until these times have passed.
+        // until these times have elapsed.
         server.extend(["--stream-grace=1".into(), "--login-time=1".into()]);
         Form {
             full: false,
             server,
-            // Buffers, frames in transit and reserves of the allocator are as large as in the full
-            // form.
+            // Buffers, frames in transit and reserves of the allocator need as much memory as in
+            // the full form.
             budget: (64 << 20) + 48 * MB,
             // Decoded values need as much memory as in the full form.
             slack: 48 * MB,
-            // The allocator keeps memory for each thread, regardless of the budget.
+            // The allocator keeps memory for each thread. This memory does not depend on the
+            // budget.
             kept: 40 * MB,
             released: RECOVERY,
             quiet: Duration::from_millis(150),
             attack: Duration::from_millis(300),
-            // The attackers have the lowest priority, so the processors run all other tests first.
+            // The attackers have the lowest priority, so all other tests run before the attackers.
             setup: Duration::from_secs(60),
             latency: (3.0, 30_000_000.0),
             newcomer: Duration::from_secs(20),
@@ -132,23 +136,23 @@ impl Form {
 pub struct Report {
     /// Name of the scenario.
     pub name: &'static str,
-    /// Peak resident memory, compared with the idle state, in bytes.
+    /// Peak of the resident memory, compared with the idle state, in bytes.
     pub peak: u64,
     /// Limit of `peak`, in bytes.
     pub memory_limit: u64,
-    /// Peak of the bytes charged to the server's accounts.
+    /// Peak of the memory that is charged to the server's accounts, in bytes.
     pub charged: u64,
-    /// Time from the end of the attack until memory has returned to the idle state.
+    /// Time from the end of the attack until the memory has returned to the idle state.
     pub recovery: Option<Duration>,
-    /// Time from the end of the attack until no memory is charged to the attackers.
+    /// Time from the end of the attack until no memory is charged to the attackers any more.
     pub released: Option<Duration>,
     /// Latency of the victims before the attack.
     pub quiet: Latency,
     /// Latency of the victims under attack.
     pub attacked: Latency,
-    /// Time for a new client to connect, call the manager and start a login under attack.
+    /// Time in which a new client connects, calls the manager and starts a login during the attack.
     pub newcomer: Option<Duration>,
-    /// Outcomes of the attempts, with their counts.
+    /// Outcomes of the attempts. Each outcome has a count.
     pub outcomes: BTreeMap<String, usize>,
     /// Exceeded limits.
     pub failures: Vec<String>,
@@ -204,7 +208,8 @@ fn tail(text: &str) -> String {
 
 fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> Result<Report> {
     let mut victims = Victims::enter(server)?;
-    // Warm up: every server needs this memory, so it must not count as an effect of the attack.
+    // Warm up. Every server needs this memory, so the memory must not count as an effect of the
+    // attack.
     victims.newcomer(server)?;
     let quiet = victims.measure(|elapsed| Ok(elapsed >= form.quiet))?;
     let idle = server.resident()?;

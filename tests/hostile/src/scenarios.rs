@@ -1,4 +1,4 @@
-//! The table of attacks, and their attempts.
+//! Defines the table of attacks, and the attempts of each attack.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -24,17 +24,17 @@ use crate::wire::{self, BINARY, PING, TEXT};
 pub struct Size {
     /// Number of concurrent connections.
     pub connections: usize,
-    /// Bytes of one input.
+    /// Number of bytes of one input.
     pub bytes: usize,
 }
 
-/// Memory limit of an attack, compared with the idle state.
+/// Memory limit of an attack. The limit applies to the difference from the idle state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLimit {
-    /// Four times the size of one input, plus [`Form::slack`](crate::runner::Form::slack), for any
-    /// number of connections.
+    /// Four times the size of one input plus [`Form::slack`](crate::runner::Form::slack). The limit
+    /// does not depend on the number of connections.
     Input,
-    /// The memory budget of the process.
+    /// Memory budget of the server process.
     Budget,
 }
 
@@ -43,8 +43,8 @@ pub enum MemoryLimit {
 pub struct Scenario {
     /// Name, in kebab case.
     pub name: &'static str,
-    /// Size in the small form. With zero connections, the small form skips this attack, because it
-    /// contains a similar attack.
+    /// Size in the small form. With zero connections, the small form skips this attack, because the
+    /// small form contains a similar attack.
     pub small: Size,
     /// Size in the full form.
     pub full: Size,
@@ -54,13 +54,13 @@ pub struct Scenario {
     pub memory_limit: MemoryLimit,
     /// Maximum time until the memory of closed connections is released.
     pub released: Duration,
-    /// Whether the attack calls the victims' service. The victims are then slower, because that
-    /// service handles callers in turn.
+    /// Whether the attack calls the service of the victims. The calls of the victims are then
+    /// slower, because this service handles one caller at a time.
     pub shares_receiver: bool,
-    /// At least one outcome must contain one of these strings. If no outcome does, the attack did
-    /// not take place.
+    /// At least one outcome must contain one of these strings. Otherwise the attack did not take
+    /// place.
     pub expect: &'static [&'static str],
-    /// One attempt. Each connection repeats the attempt. Returns the outcome.
+    /// Makes one attempt and returns its outcome. Each connection repeats the attempt.
     pub attempt: Attempt,
 }
 
@@ -77,10 +77,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const MANY: usize = 1000;
 /// Number of services that one client registers.
 const RECORDS: usize = 70;
-/// Size of the record of each such service, in bytes.
+/// Size of the record of each of these services, in bytes.
 const RECORD: usize = 250_000;
 
-/// Returns a scenario with these connections and bytes in the small and the full form.
+/// Returns a scenario with the given numbers of connections and bytes, in the small and in the full
+/// form.
 const fn scenario(
     name: &'static str,
     small: (usize, usize),
@@ -105,7 +106,7 @@ const fn scenario(
 }
 
 impl Scenario {
-    /// Makes all connections come from one address.
+    /// Makes all connections come from one IP address.
     const fn one_address(mut self) -> Scenario {
         self.addresses = 1;
         self
@@ -117,7 +118,7 @@ impl Scenario {
         self
     }
 
-    /// Requires that the memory is released within one second.
+    /// Requires that the server releases the memory within one second.
     const fn at_once(mut self) -> Scenario {
         self.released = SECOND;
         self
@@ -465,7 +466,7 @@ const NOBODY: &str = "/public/services/nobody/nothing";
 /// Pause between two bytes of a body, frame or request that is sent slowly.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// Format of a list of nils in the body of a request.
+/// Encoding of the list of nils in the body of a request.
 #[derive(Clone, Copy)]
 enum Body {
     Json,
@@ -506,8 +507,8 @@ impl Body {
     }
 }
 
-/// Posts a list of nils to a function. `function` is a path, or the name of one of the attackers'
-/// functions.
+/// Posts a list of nils to a function. `function` is a path, or the name of a function of the
+/// attackers' service.
 async fn post(attack: Arc<Attack>, n: usize, body: Body, function: &str) -> Result<String> {
     let path = match function.starts_with('/') {
         true => function.to_owned(),
@@ -519,8 +520,8 @@ async fn post(attack: Arc<Attack>, n: usize, body: Body, function: &str) -> Resu
     Ok(exchange.await?.0.to_string())
 }
 
-/// Registers the attackers' service. Its function `wait` never responds, and `nils` returns many
-/// nils.
+/// Registers the attackers' service. The function `wait` of this service never responds, and the
+/// function `nils` returns many nils.
 async fn desk(attack: &Attack) -> Result<String> {
     let replies = |bytes| {
         let nils = Reply::Value(Bytes::from(wire::nils(bytes)));
@@ -547,7 +548,7 @@ async fn ended(stream: TcpStream) -> Result<String> {
     Ok(wire::status(&mut stream).await?.to_string())
 }
 
-/// Makes the manager echo a list of nils.
+/// Sends a list of nils to the manager, which sends the list back.
 async fn echo(attack: Arc<Attack>, n: usize) -> Result<String> {
     let payload = attack.payload(wire::nils).await;
     let mut peer = attack.enter(n).await?;
@@ -580,10 +581,10 @@ async fn chunked(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok("answered".into())
 }
 
-/// Calls a function that returns many nils, and reads the response.
+/// Calls a function that returns many nils, and reads the whole response.
 async fn nils_read(attack: Arc<Attack>, n: usize) -> Result<String> {
     let head = wire::request("GET", &format!("{}/nils", desk(&attack).await?), "", 0);
-    // This connection counts as waiting, because one response takes longer than the attack.
+    // One response takes longer than the attack, so count this connection as waiting.
     attack.held(n);
     let exchange = wire::exchange(attack.address(n), attack.options.server, &head, b"");
     Ok(match exchange.await? {
@@ -602,7 +603,7 @@ async fn nils_unread(attack: Arc<Attack>, n: usize) -> Result<String> {
     ended(stream).await
 }
 
-/// Receiver of incomplete messages.
+/// Receiver of incomplete messages, to which the attackers send chunks.
 #[derive(Clone, Copy)]
 enum Target {
     Manager,
@@ -610,7 +611,7 @@ enum Target {
     Invented,
 }
 
-/// Sends chunks of a message that is never completed, until a chunk is rejected.
+/// Sends chunks of a message that is never completed. Stops when a chunk is rejected.
 async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<String> {
     let part = wire::zeros(MIB);
     let mut peer = attack.enter(n).await?;
@@ -638,7 +639,7 @@ async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<Str
 
 /// Lists the services of a client that has registered the maximum number of large records.
 async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
-    // One client registers the records. All connections list its workspace.
+    // One client registers the records. All connections list the workspace of that client.
     let owner = desk_with_records(&attack).await?;
     let mut peer = attack.enter(n).await?;
     let query = wire::pack(&json!({ "workspace": owner, "visibility": "public" }));
@@ -652,7 +653,7 @@ async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok("done".into())
 }
 
-/// Registers the records once. Returns their workspace.
+/// Registers the records with the first call. Returns the workspace that contains the records.
 async fn desk_with_records(attack: &Attack) -> Result<String> {
     let path = desk(attack).await?;
     static ONCE: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
@@ -672,7 +673,7 @@ async fn desk_with_records(attack: &Attack) -> Result<String> {
     ONCE.get_or_try_init(register).await.cloned()
 }
 
-/// Registers large records, up to [`RECORDS`] or until a record is rejected.
+/// Registers large records. Stops after [`RECORDS`] records, or when a record is rejected.
 async fn register_all(attack: &Attack, peer: &mut Peer) -> Result<()> {
     peer.offer("generic").await?;
     let docs = "x".repeat(RECORD);
@@ -688,7 +689,7 @@ async fn register_all(attack: &Attack, peer: &mut Peer) -> Result<()> {
     Ok(())
 }
 
-/// Registers as many large records as possible, and stays connected.
+/// Registers as many large records as possible, and then stays connected.
 async fn records(attack: Arc<Attack>, n: usize) -> Result<String> {
     let mut peer = attack.enter(n).await?;
     register_all(&attack, &mut peer).await?;
@@ -696,7 +697,7 @@ async fn records(attack: Arc<Attack>, n: usize) -> Result<String> {
     peer.serve().await
 }
 
-/// Sends three quarters of a body immediately, and then one byte at a time.
+/// Sends three quarters of a body immediately, and the rest one byte at a time.
 async fn slow_body(attack: Arc<Attack>, n: usize) -> Result<String> {
     let len = attack.options.bytes;
     let payload = attack.payload(|len| vec![b' '; len / 4 * 3]).await;
@@ -722,7 +723,7 @@ async fn slow_body(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Sends three quarters of a frame.
+/// Sends three quarters of a frame, and never sends the rest.
 async fn partial_frame(attack: Arc<Attack>, n: usize) -> Result<String> {
     let len = attack.options.bytes;
     let payload = attack.payload(|len| vec![0; len / 4 * 3]).await;
@@ -751,7 +752,8 @@ async fn partial_frame(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Sends messages to another attacker that never reads, over a WebSocket or an HTTP stream.
+/// Sends messages to another attacker over a WebSocket or an HTTP stream. The other attacker never
+/// reads.
 async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String> {
     let payload = attack.payload(wire::zeros).await;
     let (deaf, to) = match over_http {
@@ -782,14 +784,14 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
     end
 }
 
-/// A connection that stays open and is never read.
+/// A connection that stays open and from which no data is read.
 #[allow(dead_code, reason = "they are only held")]
 enum Unread {
     Socket(Box<Peer>),
     Stream(TcpStream),
 }
 
-/// Opens an HTTP stream of a client. Returns the stream and the address of the client.
+/// Opens an HTTP stream of a new client. Returns the stream and the address of the client.
 async fn stream(attack: &Attack, n: usize) -> Result<(Unread, String)> {
     let path = format!("/rpc?client_id={}", random_id());
     let mut stream = wire::connect(attack.address(n), attack.options.server).await?;
@@ -797,7 +799,7 @@ async fn stream(attack: &Attack, n: usize) -> Result<(Unread, String)> {
     stream.write_all(head.as_bytes()).await?;
     let status = wire::status(&mut stream).await?;
     anyhow::ensure!(status == 200, "the stream is refused: {status}");
-    // The first chunk contains the first frame. The server sends later frames in other chunks.
+    // The first chunk contains the first frame. The server sends later frames in further chunks.
     let mut buffer = vec![0; 16 * KIB];
     let mut all = Vec::new();
     loop {
@@ -811,7 +813,7 @@ async fn stream(attack: &Attack, n: usize) -> Result<(Unread, String)> {
     }
 }
 
-/// Returns the value of `key` in a msgpack map, if it is a short string.
+/// Returns the value of `key` in a msgpack map. Returns `None` if the value is not a short string.
 fn text_field(bytes: &[u8], key: &str) -> Option<String> {
     let mut wanted = vec![0xa0 | key.len() as u8];
     wanted.extend_from_slice(key.as_bytes());
@@ -836,7 +838,8 @@ async fn never(attack: Arc<Attack>, n: usize) -> Result<String> {
     ended(stream).await
 }
 
-/// Calls clients that do not exist, with a long name that the rejections repeat. Reads no response.
+/// Calls clients that do not exist. The name of the called function is long, and each rejection
+/// repeats the name. Reads no response.
 async fn rejections(attack: Arc<Attack>, n: usize) -> Result<String> {
     let message = attack.payload(|len| {
         let method = format!("services.{}.x", "n".repeat(len));
@@ -854,7 +857,7 @@ async fn rejections(attack: Arc<Attack>, n: usize) -> Result<String> {
     peer.serve().await
 }
 
-/// Kind of frames in a flood.
+/// Kind of the frames in a flood.
 #[derive(Clone, Copy)]
 enum Content {
     Zeros,
@@ -865,7 +868,7 @@ enum Content {
     Upload,
 }
 
-/// Sends one frame repeatedly, as fast as possible.
+/// Sends the same frame repeatedly, as fast as possible.
 async fn flood(
     attack: Arc<Attack>,
     n: usize,
@@ -932,7 +935,7 @@ async fn silent(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Sends the start of a request, and then one byte at a time.
+/// Sends the start of a request, and the rest one byte at a time.
 async fn half_a_request(attack: Arc<Attack>, n: usize) -> Result<String> {
     let stream = wire::connect(attack.address(n), attack.options.server).await?;
     let (read, mut write) = stream.into_split();
@@ -960,7 +963,7 @@ async fn login(attack: Arc<Attack>, n: usize, function: &str, reads: bool) -> Re
     let mut peer = attack.enter(n).await?;
     let to = attack.login(&mut peer).await?;
     let key = match function {
-        // With a valid key, each call waits for the user.
+        // With a valid key, each call waits until the user has logged in.
         "check" => {
             let start = peer.call(&to, "services.hypha-login.start", &[]).await;
             let start = start.context("start")?;
@@ -1032,7 +1035,7 @@ async fn endless_header(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok(exchange.await?.0.to_string())
 }
 
-/// Requests an application that responds with many headers.
+/// Requests a page of an application that responds with many headers.
 async fn app_headers(attack: Arc<Attack>, n: usize) -> Result<String> {
     let replies = |count| {
         let headers = (0..count).map(|n| (format!("x-{n}"), json!("y")));

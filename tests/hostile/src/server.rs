@@ -1,4 +1,4 @@
-//! The server under attack. The kernel reports the memory of its process.
+//! Starts the server under attack, and reads the memory of its process from the kernel.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::http_get;
 
-/// Timeout for a server to start.
+/// Maximum time until a server has started.
 const START: Duration = Duration::from_secs(30);
 
 /// A running `hypha-server`.
@@ -23,7 +23,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server that stores nothing, with default settings except for `options`.
+    /// Starts a server that stores nothing. Except for `options`, the server uses the default
+    /// settings.
     pub fn start(options: &[String]) -> Result<Server> {
         let mut command = Command::new(executable("hypha-server")?);
         command
@@ -44,7 +45,7 @@ impl Server {
         self.memory("VmRSS:")
     }
 
-    /// Returns the peak resident memory since the last reset, in bytes.
+    /// Returns the peak of the resident memory since the last reset, in bytes.
     pub fn peak(&self) -> Result<u64> {
         self.memory("VmHWM:")
     }

@@ -1,4 +1,4 @@
-//! A pair of honest clients. An attack must not affect their calls.
+//! Defines a pair of honest clients. An attack must not affect the calls between these clients.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -30,7 +30,8 @@ pub struct Latency {
     pub calls: usize,
 }
 
-/// The caller, in the measuring thread. Its host runs in another thread.
+/// Client that calls. The thread that measures also runs this client. The host runs in another
+/// thread.
 #[derive(Debug)]
 pub struct Victims {
     runtime: Runtime,
@@ -51,7 +52,7 @@ impl Victims {
         let at_host = runtime()?;
         let host = at_host.block_on(Peer::enter(HOST, server.address))?;
         let address = host.address.clone();
-        // Do not join the thread, because it ends when the connection is closed.
+        // Do not join the thread. It ends when the connection is closed.
         thread::spawn(move || at_host.block_on(host.serve()));
         let runtime = runtime()?;
         let caller = runtime.block_on(Peer::enter(CALLER, server.address))?;
@@ -62,8 +63,9 @@ impl Victims {
         })
     }
 
-    /// Sends calls at a fixed rate until `done` returns true. The latency of a call counts from its
-    /// scheduled time, so it includes the wait for a slow earlier call.
+    /// Makes calls at a fixed rate until `done` returns true. The latency of a call is measured
+    /// from its scheduled time. Therefore the latency includes the time for which the call waits
+    /// for an earlier slow call.
     pub fn measure(&mut self, mut done: impl FnMut(Duration) -> Result<bool>) -> Result<Latency> {
         let Victims {
             runtime,
@@ -76,7 +78,8 @@ impl Victims {
             let mut due = tokio::time::Instant::now();
             while !done(begun.elapsed())? {
                 sleep_until(due).await;
-                // The timer may be up to 1 ms late, which must not count as latency of the server.
+                // The timer may be up to 1 ms late. This delay must not count as latency of the
+                // server.
                 let from = if due.elapsed() < PACE {
                     tokio::time::Instant::now()
                 } else {
@@ -94,7 +97,7 @@ impl Victims {
         Ok(Latency { median, p99, calls })
     }
 
-    /// Returns the time that a new client takes to connect, call the manager and start a login.
+    /// Returns the time in which a new client connects, calls the manager and starts a login.
     pub fn newcomer(&self, server: &Server) -> Result<Duration> {
         let begun = Instant::now();
         self.runtime

@@ -1,5 +1,5 @@
-//! WebSocket frames, RPC messages and HTTP requests. This module encodes them by hand, so that they
-//! can be invalid.
+//! Encodes WebSocket frames, RPC messages and HTTP requests by hand, so that attacks can send
+//! invalid data.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,7 +34,7 @@ pub async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Opens a WebSocket. Returns its receiving and sending half.
+/// Opens a WebSocket. Returns the receiving and the sending half of the connection.
 pub async fn open(from: Ipv4Addr, to: SocketAddr) -> Result<(Reader, Writer)> {
     let (read, mut write) = connect(from, to).await?.into_split();
     let request = format!(
@@ -64,7 +64,7 @@ impl Writer {
         self.0.write_all(payload).await
     }
 
-    /// Sends only the header of a frame with a payload of `len` bytes.
+    /// Sends only the header of a frame. The header declares a payload of `len` bytes.
     pub async fn announce(&mut self, opcode: u8, len: usize) -> io::Result<()> {
         self.0.write_all(&frame_head(opcode, len)).await
     }
@@ -106,13 +106,13 @@ pub enum Frame {
     Binary(Bytes),
     /// A ping or a pong.
     Control,
-    /// The connection ended with this code and reason. The code is 1006 if there was no close
-    /// frame.
+    /// The connection has ended with this code and reason. The code is 1006 if the server sent no
+    /// close frame.
     Closed(u16, String),
 }
 
 impl Reader {
-    /// Returns the next frame. The end of the connection counts as a frame.
+    /// Returns the next frame. If the connection ends, returns [`Frame::Closed`].
     pub async fn next(&mut self) -> Frame {
         match self.read().await {
             Ok(frame) => frame,
@@ -156,7 +156,7 @@ pub fn pack(value: &Value) -> Vec<u8> {
     hypha_wire::to_vec(value).unwrap_or_default()
 }
 
-/// Returns a list of nils in msgpack, `len` bytes long.
+/// Returns a list of nils in msgpack. The encoded list has `len` bytes.
 #[must_use]
 pub fn nils(len: usize) -> Vec<u8> {
     let count = len.saturating_sub(5);
@@ -166,7 +166,7 @@ pub fn nils(len: usize) -> Vec<u8> {
     list
 }
 
-/// Returns binary data in msgpack, `len` bytes long, all zero.
+/// Returns binary data in msgpack. The data consists of `len` zero bytes.
 #[must_use]
 pub fn zeros(len: usize) -> Vec<u8> {
     let mut data = vec![0xc6];
@@ -175,7 +175,7 @@ pub fn zeros(len: usize) -> Vec<u8> {
     data
 }
 
-/// Returns the content of binary data in msgpack.
+/// Returns the content of binary data that is encoded as msgpack.
 pub fn unpacked(data: &Bytes) -> Bytes {
     let head = match data.first() {
         Some(0xc4) => 2,
@@ -185,7 +185,8 @@ pub fn unpacked(data: &Bytes) -> Bytes {
     data.slice(head.min(data.len())..)
 }
 
-/// Returns an RPC message with arguments in msgpack. It requests a response if `session` is set.
+/// Returns an RPC message. `args` are encoded as msgpack. The message requests a response if
+/// `session` is set.
 #[must_use]
 pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) -> Vec<u8> {
     let mut main = serde_json::json!({ "type": "method", "to": to, "method": method });
@@ -209,7 +210,7 @@ pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) ->
     frame
 }
 
-/// Returns the successful response to a call.
+/// Returns the message that completes a call successfully.
 #[must_use]
 pub fn resolution(to: &str, session: &str, result: &[u8]) -> Vec<u8> {
     let main = serde_json::json!({
@@ -259,8 +260,8 @@ pub async fn exchange(
 ) -> Result<(u16, Vec<u8>)> {
     let (read, mut write) = connect(from, to).await?.into_split();
     let mut read = BufReader::new(read);
-    // Send and read concurrently: a server that rejects a request may close before it has read the
-    // body.
+    // Send and read concurrently, because a server that rejects a request may close the connection
+    // before it has read the body.
     let sending = async {
         if write.write_all(head.as_bytes()).await.is_ok() {
             let _ = write.write_all(body).await;

@@ -1,4 +1,4 @@
-//! Runs every attack in its small form, each as a test.
+//! Runs the small form of every attack. Each attack is a test.
 
 use std::path::Path;
 use std::process::ExitCode;

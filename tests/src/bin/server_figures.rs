@@ -1,6 +1,6 @@
-//! The program of `cargo xtask server-figures`. Measures `hypha-server`: its start, its memory for
-//! idle clients, its routing compared with a relay without RPC, and a long run in which clients
-//! connect and disconnect.
+//! Implements the program that `cargo xtask server-figures` starts. Measures `hypha-server`: the
+//! time of its start, its memory for idle clients, its routing compared with a relay without RPC,
+//! and a long run in which clients connect and disconnect.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Measures the time from the start of the program until it prints `READY`.
+/// Measures the time from the start of the server program until the program prints `READY`.
 fn start() -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..STARTS {
@@ -80,7 +80,7 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-/// Measures the rate of small calls between two clients, and of frames through a relay.
+/// Measures the rate of small calls between two clients, and the rate of frames through a relay.
 fn routing(options: &Options) -> Result<()> {
     let peer = executable("bench_peer")?;
     let seconds = options.seconds.to_string();
@@ -181,7 +181,7 @@ async fn idle_clients(clients: usize) -> Result<()> {
 }
 
 /// Connects a client that registers a service, and a second client that calls the service. Then
-/// both clients disconnect.
+/// disconnects both clients.
 async fn connect_call_disconnect(url: &str, number: u64) -> Result<()> {
     let host = hypha_rpc::connect(url).await?;
     let service = AdderService::new(Sum);
@@ -195,7 +195,7 @@ async fn connect_call_disconnect(url: &str, number: u64) -> Result<()> {
         let sum = adder.add(f64::from(n), 1.0).await?;
         ensure!(sum == f64::from(n) + 1.0, "{n} + 1 is not {sum}");
     }
-    // Alternate between a graceful disconnect and a dropped client.
+    // Alternate between disconnecting a client gracefully and dropping it.
     if number.is_multiple_of(2) {
         caller.disconnect().await;
     } else {

@@ -1,9 +1,9 @@
-//! Tests generated descriptions in other languages: compilers accept them, and calls with them
-//! work.
+//! Tests the descriptions that are generated for other languages. Compilers must accept the
+//! descriptions, and calls that use them must work.
 //!
-//! The contracts in `generated/` are generated Rust code. This program compiles and uses them, and
-//! compares them with the current output. The program overwrites the files if `HYPHA_TEST_BLESS` is
-//! set.
+//! The folder `generated/` contains contracts in generated Rust code. This program compiles and
+//! uses these contracts, and compares them with the current output of the generator. If
+//! `HYPHA_TEST_BLESS` is set, the program overwrites the files instead.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,8 @@ generated! { measure everything python_measure python_plain javascript_plain nas
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 
-/// Compares a generated contract with its compiled file. Ignores the first line, which contains the
-/// id of the service.
+/// Compares a generated contract with the file that was compiled. Ignores the first line, which
+/// contains the id of the service.
 pub(crate) fn assert_matches_compiled_file(name: &str, text: &str) -> Result<()> {
     let (_, text) = text.split_once('\n').context("one line")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/generated");
@@ -60,7 +60,7 @@ fn desk() -> Description {
     Description::of(contract::MeasureService::new(Desk))
 }
 
-/// Implementation of the generated contract. It only provides the schema.
+/// Implementation of the generated contract. Only its schema is used.
 struct Empty;
 
 impl measure::Measure for Empty {
@@ -132,7 +132,7 @@ fn a_generated_contract_has_the_same_schema() {
         .schema()
         .to_json();
     for (name, member) in ours.as_object().expect("members") {
-        // The contract does not contain the visibility.
+        // A contract does not contain the visibility of the service.
         if name != "config" {
             assert_eq!(again[name], *member, "{name}");
         }
@@ -143,8 +143,8 @@ fn a_generated_contract_has_the_same_schema() {
     );
 }
 
-/// Fetches a Rust service from a server, compares its generated contract with the compiled
-/// contract, and calls the service through the compiled contract.
+/// Fetches a Rust service from a server and generates its contract. Compares this contract with the
+/// compiled contract, and calls the service through the compiled contract.
 async fn rust_service(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
@@ -191,7 +191,7 @@ fn generated_declarations_call_a_rust_service_on_our_server() {
     run(Kind::Ours, &BOTH, rust_service);
 }
 
-/// Tests services in Python, with and without schemas.
+/// Tests services in Python. Some have schemas and some have none.
 async fn python_services(server: &Server) -> Result<()> {
     use python_measure::{MeasureProxy, Mode, Node, Point};
 
@@ -253,7 +253,7 @@ fn a_service_in_python_is_called_with_its_generated_contract_on_our_server() {
     run(Kind::Ours, &[Language::Python], python_services);
 }
 
-/// Tests a service in JavaScript, which has unusual names and no schemas.
+/// Tests a service in JavaScript. The service has unusual names and no schemas.
 async fn javascript_service(server: &Server) -> Result<()> {
     let (_javascript, ids) = host(Language::JavaScript, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;
@@ -282,7 +282,7 @@ fn a_service_in_javascript_is_called_with_its_generated_contract() {
 }
 
 /// Checks that the compilers of Python and TypeScript accept the declarations and correct programs,
-/// and reject wrong programs.
+/// and that they reject wrong programs.
 fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Result<()> {
     let place = folder(&format!("{name}-{}", usages.len()))?;
     let (types, stub) = (format!("{name}.d.ts"), format!("{name}.pyi"));
@@ -297,7 +297,7 @@ fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Resu
         let source = fs::read_to_string(source)?;
         fs::write(place.join(usage), &source)?;
         let wrong = format!("wrong_{usage}");
-        // A program with a string instead of a number.
+        // A program that passes a string instead of a number.
         let changed = source.replace("sample(3,", "sample(\"3\",");
         let changed = changed.replace("(total + 1)", "(\"total\")");
         ensure!(changed != source, "{usage} has nothing to change");
@@ -347,7 +347,7 @@ fn compilers_accept_hostile_names_and_texts() {
     });
 }
 
-/// Calls a service over HTTP, using its OpenAPI document.
+/// Calls a service over HTTP according to its OpenAPI document.
 async fn over_http(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
@@ -398,8 +398,8 @@ fn a_server_can_be_called_as_its_openapi_document_says() {
     run(Kind::Python, &[Language::Python], over_http);
 }
 
-/// Compares the output of the command with the output of the library, and checks the command's
-/// error messages.
+/// Compares the output of the command with the output of the library. Also checks the error
+/// messages of the command.
 #[test]
 fn the_command_writes_the_output_of_the_library() {
     run(Kind::Ours, &[], async |server: &Server| {

@@ -1,4 +1,4 @@
-//! Tests published schemas and generated descriptions with the Python client, a validator,
+//! Tests published schemas and generated descriptions. Uses the Python client, a validator, the
 //! compilers of other languages, and calls of real services.
 
 mod contract;

@@ -1,4 +1,5 @@
-//! Hostile and unusual names and descriptions. No generator may turn their content into code.
+//! Defines hostile and unusual names and descriptions. No generator may turn their content into
+//! code.
 
 use hypha_rpc::Map;
 use hypha_rpc::prelude::*;
@@ -6,7 +7,7 @@ use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_schema::Description;
 use serde_json::{Value as Json, json};
 
-/// Ends of comments, literals and lines in each language, each followed by code.
+/// Text with the ends of comments, literals and lines in each language. Code follows each end.
 pub(crate) const TEXT: &str = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\r\
     os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n\
     -     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"";
@@ -47,7 +48,8 @@ fn method(name: &str, schema: Json) -> Method {
         .schema(schema)
 }
 
-/// Returns the description of a service that uses all [`NAMES`], with [`TEXT`] as descriptions.
+/// Returns the description of a service that uses all [`NAMES`], and uses [`TEXT`] for every
+/// description.
 pub(crate) fn description() -> Description {
     let properties: serde_json::Map<String, Json> = NAMES
         .into_iter()

@@ -22,8 +22,8 @@ fn program(language: Language, options: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Starts a peer. Returns its process and the full ids of its services, which exist while the
-/// process runs.
+/// Starts a peer. Returns the process and the full ids of its services. The services exist while
+/// the process runs.
 pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process, Vec<String>)> {
     let command = program(language, &["--server-url", &server.url])?;
     tokio::task::spawn_blocking(move || {
@@ -34,7 +34,8 @@ pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process
     .await?
 }
 
-/// Runs a program to its end. Returns the rest of its output line that starts with a prefix.
+/// Runs a program until it ends. Finds the output line that starts with `prefix`, and returns the
+/// rest of that line.
 pub(crate) async fn finished(
     language: Language,
     options: &[&str],
@@ -66,7 +67,8 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Returns the messages of the TypeScript compiler for these files. Empty if there are none.
+/// Returns the messages of the TypeScript compiler for these files. Returns an empty string if
+/// there are none.
 pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     let compiler = interop_folder().join("js/node_modules/typescript/bin/tsc");
     let mut command = Command::new("node");
@@ -79,7 +81,7 @@ pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     complaint(command.args(files))
 }
 
-/// Returns the messages of mypy for these files. Empty if there are none.
+/// Returns the messages of mypy for these files. Returns an empty string if there are none.
 pub(crate) fn mypy(folder: &Path, files: &[&str]) -> Result<String> {
     let mut command = Command::new(python()?);
     command

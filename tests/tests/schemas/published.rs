@@ -1,5 +1,5 @@
-//! Tests published schemas: they equal the schemas of the Python client, and a validator accepts
-//! valid arguments and rejects invalid arguments.
+//! Tests published schemas. They must equal the schemas of the Python client, and a validator must
+//! accept valid arguments and reject invalid arguments.
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::Client;
@@ -12,7 +12,7 @@ use crate::contract::{Desk, MeasureService};
 use crate::peers::{finished, folder, host};
 use hypha_rpc_tests::cases::run;
 
-/// Returns the record of a service that the server stores.
+/// Returns the record that the server stores for a service.
 async fn stored_record(client: &Client, id: &str) -> Result<Json> {
     let manager = client.manager().await?;
     let info = manager.get_service_info(id.to_owned(), None).await;
@@ -66,7 +66,7 @@ fn schemas_are_those_of_the_python_client_on_our_server() {
     );
 }
 
-/// Returns valid and invalid arguments for a method.
+/// Returns valid and invalid arguments of a method.
 fn samples(method: &str) -> (Vec<Json>, Vec<Json>) {
     let node = json!({"value": 1, "children": [{"value": 2, "children": []}], "next": null});
     let (good, bad) = match method {
@@ -133,7 +133,7 @@ fn samples(method: &str) -> (Vec<Json>, Vec<Json>) {
     (list(good), list(bad))
 }
 
-/// Collects every schema in the tree of a service, with the name of its function.
+/// Collects every schema of a service, together with the name of the function that has the schema.
 fn schemas(tree: &Json, found: &mut Vec<(String, Json)>) {
     for (name, member) in tree.as_object().into_iter().flatten() {
         match member["type"].as_str() {

@@ -1,4 +1,4 @@
-//! `bytes::Bytes` behind an alias and inside another type, where it has no schema.
+//! `bytes::Bytes` behind an alias and inside another type. Such a type has no schema.
 
 use hypha_rpc::prelude::*;
 

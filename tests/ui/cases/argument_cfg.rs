@@ -1,4 +1,4 @@
-//! A `cfg` on an argument, which would change the contract.
+//! A `cfg` on an argument. It would change the contract.
 
 use hypha_rpc::prelude::*;
 

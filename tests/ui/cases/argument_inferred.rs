@@ -1,4 +1,4 @@
-//! An argument of type `_`, which rustc would have to infer.
+//! An argument of type `_`. rustc would have to infer the type.
 
 use hypha_rpc::prelude::*;
 

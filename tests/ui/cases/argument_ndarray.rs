@@ -1,5 +1,5 @@
-//! An array of the crate `ndarray` without the feature of that name, and an array with an
-//! invalid element type.
+//! An array of the crate `ndarray` without the feature `ndarray`, and an array with an invalid
+//! element type.
 
 use hypha_rpc::{Array, prelude::*};
 

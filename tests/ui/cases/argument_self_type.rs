@@ -1,4 +1,4 @@
-//! An argument of type `Self`, a type that callers do not know.
+//! An argument of type `Self`. Callers do not know this type.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Two arguments with one name. If the method has a body, rustc reports this itself.
+//! Two arguments with the same name. If the method has a body, rustc itself reports this mistake.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An unknown type inside another type. rustc reports it once.
+//! An unknown type inside another type. rustc reports the unknown type once.
 
 use hypha_rpc::prelude::*;
 

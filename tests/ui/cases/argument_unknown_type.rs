@@ -1,4 +1,4 @@
-//! An unknown type. rustc reports it once.
+//! An argument of an unknown type. rustc reports the unknown type once.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `#[async_trait]` on a contract, which does not need it.
+//! `#[async_trait]` on a contract. A contract does not need this attribute.
 
 use hypha_rpc::prelude::*;
 

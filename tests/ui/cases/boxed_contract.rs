@@ -1,4 +1,4 @@
-//! A boxed contract. The message suggests the proxy in an `Object`.
+//! A boxed contract. The message suggests a proxy in an `Object`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A default for the context, which is never missing.
+//! A default for the context. The context is never missing.
 
 use hypha_rpc::prelude::*;
 

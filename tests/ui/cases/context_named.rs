@@ -1,4 +1,4 @@
-//! A wire name for the context, which is not sent.
+//! A wire name for the context. The context is not sent.
 
 use hypha_rpc::prelude::*;
 

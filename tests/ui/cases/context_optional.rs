@@ -1,4 +1,4 @@
-//! An optional context, which is never missing.
+//! An optional context. The context is never missing.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A default whose type differs from that of its argument.
+//! A default with another type than its argument.
 
 use hypha_rpc::hypha_service;
 

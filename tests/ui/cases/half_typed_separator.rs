@@ -1,4 +1,4 @@
-//! Missing and wrong separators in signatures. Each causes one error, and the other methods exist.
+//! Missing and wrong separators in signatures. Each causes one error. The other methods must exist.
 
 use hypha_rpc::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Two blocks with the attribute for one type. rustc reports every generated item as a duplicate:
-//! neither macro call sees the other block, and rustc continues after each duplicate.
+//! Two blocks of one type, both with the attribute. Neither macro call sees the other block. rustc
+//! reports every generated item as a duplicate, because it continues after each duplicate.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A type error in the body of a method. rustc reports it at the place of the mistake.
+//! A type error in the body of a method. rustc reports the error at the place of the mistake.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A key on an associated constant, which is not a method.
+//! A key on an associated constant. A constant is not a method.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A constructor, without `&self`, in the block of a service.
+//! A constructor in the block of a service. A constructor has no `&self`.
 
 use hypha_rpc::prelude::*;
 

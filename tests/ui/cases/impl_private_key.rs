@@ -1,4 +1,4 @@
-//! A key on a private method, which is not part of the service.
+//! A key on a private method. A private method is not part of the service.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An unknown result type in an `impl` block. rustc reports it once.
+//! An unknown result type in an `impl` block. rustc reports the unknown type once.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An argument that cannot be sent, in a block.
+//! An argument that cannot be sent, in an `impl` block.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A result and an error that cannot be sent, in a block.
+//! A result and an error that cannot be sent, in an `impl` block.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Values without their keys, and separators of other languages between key and value.
+//! Values without their keys. Also keys and values with separators of other languages between them.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Keys that are not valid at this place.
+//! Keys in places where these keys are not valid.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A key of serde's attribute.
+//! A key that belongs to serde's attribute.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Unknown keys, repeated keys and invalid values, on trait, method and argument.
+//! Unknown keys, repeated keys and invalid values, on traits, methods and arguments.
 
 use hypha_rpc::hypha_service;
 

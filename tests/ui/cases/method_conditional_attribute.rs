@@ -1,4 +1,4 @@
-//! An attribute inside `cfg_attr`, which macros cannot see.
+//! An attribute inside `cfg_attr`. Macros cannot see such an attribute.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Two methods to which `rename_all` gives one name.
+//! Two methods to which `rename_all` gives the same name.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Two methods with one name. rustc reports this itself.
+//! Two methods with the same name. rustc itself reports this mistake.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A wire name below the name of another method. A method has no members.
+//! A wire name that makes one method a member of another method. A method has no members.
 
 use hypha_rpc::hypha_service;
 

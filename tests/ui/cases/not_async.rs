@@ -1,4 +1,4 @@
-//! A method that is not `async`, beside methods that are.
+//! A method that is not `async`, beside methods that are `async`.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;

@@ -1,4 +1,4 @@
-//! An `Object` of the contract. The message suggests the proxy.
+//! An `Object` of the contract. The message suggests an `Object` of the proxy.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Parameters that are patterns and not names.
+//! Parameters that are patterns instead of names.
 
 use hypha_rpc::hypha_service;
 use hypha_rpc::service::IntoService;

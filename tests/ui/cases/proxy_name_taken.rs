@@ -1,4 +1,4 @@
-//! A type with the name of the proxy. rustc reports the name, and the members that the type lacks.
+//! A user's type with the name of the proxy. rustc reports the name, and each member it lacks.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The implementation in place of the proxy.
+//! The implementation in a place where the proxy is expected.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A call without `.await`. rustc warns that the call is not made.
+//! A call without `.await`. rustc warns that the program does not make the call.
 
 use hypha_rpc::prelude::*;
 

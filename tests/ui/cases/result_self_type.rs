@@ -1,4 +1,4 @@
-//! A result of type `Self`, a type that callers do not know.
+//! A result of type `Self`. Callers do not know this type.
 
 use hypha_rpc::prelude::*;
 

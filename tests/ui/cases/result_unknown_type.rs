@@ -1,4 +1,4 @@
-//! An unknown result type. rustc reports it once, although it is in both trait and proxy.
+//! An unknown result type. rustc reports it once, although the trait and the proxy contain it.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Two methods and two arguments with one wire name, and a name that every service has.
+//! Two methods and two arguments with the same wire name. Also a name that every service has.
 
 use hypha_rpc::hypha_service;
 

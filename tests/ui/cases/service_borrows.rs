@@ -1,5 +1,5 @@
-//! An implementation that borrows: rustc compares every method with the trait before it sees that
-//! the implementation is not `'static`.
+//! An implementation that borrows. rustc compares every method with the trait before it notices
+//! that the implementation is not `'static`.
 
 use hypha_rpc::prelude::*;
 

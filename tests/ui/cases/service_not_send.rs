@@ -1,5 +1,5 @@
 //! An implementation that is neither `Send` nor `Sync`. rustc reports each bound separately. A
-//! combined bound would cause only one error, which would not name the type that is the cause.
+//! combined bound would cause only one error, and the error would not name the responsible type.
 
 use hypha_rpc::prelude::*;
 

@@ -1,4 +1,4 @@
-//! An implementation that is not `Sync`: rustc reports the implementation, not every method.
+//! An implementation that is not `Sync`. rustc reports the implementation instead of every method.
 
 use hypha_rpc::prelude::*;
 

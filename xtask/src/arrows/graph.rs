@@ -1,17 +1,19 @@
-//! Graph of the dependencies between the child modules of one module, which may be the crate root.
+//! Defines the graph of the dependencies between the child modules of one module. That module may
+//! be the crate root.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use super::source::{Reference, Source};
 
-/// Arrows (dependencies) between modules, each with the references that cause it.
+/// Arrows (dependencies) between modules. Each arrow stores the references that cause it.
 #[derive(Debug)]
 pub(crate) struct Graph<'a> {
     arrows: BTreeMap<(String, String), Vec<&'a Reference>>,
 }
 
-/// One arrow: the module `from` depends on the module `to`. `Display` lists the references.
+/// One arrow, which means that the module `from` depends on the module `to`. `Display` lists the
+/// references that cause the arrow.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrow<'a> {
     pub(crate) from: &'a str,
@@ -19,18 +21,19 @@ pub(crate) struct Arrow<'a> {
     references: &'a [&'a Reference],
 }
 
-/// Modules that depend on each other: a shortest cycle, and all arrows among them.
+/// Modules that depend on each other. Contains a shortest cycle through these modules, and all
+/// arrows between them.
 pub(crate) struct Cycle<'a> {
     cycle: Vec<&'a str>,
     arrows: Vec<Arrow<'a>>,
 }
 
 impl<'a> Graph<'a> {
-    /// Returns the graph of the child modules of `parent`. References from or to a descendant of a
-    /// child count as references of the child.
+    /// Returns the graph of the child modules of `parent`. A reference from or to a descendant of a
+    /// child counts as a reference of the child.
     ///
-    /// Excludes the code of `parent` itself, because a module may use its children, and the
-    /// children may use the items of the module.
+    /// The graph does not contain the code of `parent` itself, because a module may use its
+    /// children, and the children may use the items of the module.
     pub(crate) fn of(source: &'a Source, parent: &[String]) -> Graph<'a> {
         let mut arrows: BTreeMap<_, Vec<&Reference>> = BTreeMap::new();
         let child_of = |module: &[String]| {
@@ -49,7 +52,7 @@ impl<'a> Graph<'a> {
             }
         }
         for references in arrows.values_mut() {
-            // Report only the `use` that imports a name, not each place where the name is used.
+            // Report only the `use` that imports a name, and not each place that uses the name.
             if references.iter().any(|reference| reference.is_rooted()) {
                 references.retain(|reference| reference.is_rooted());
             }
@@ -100,7 +103,8 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Returns the modules of a shortest cycle through `module`, which comes first and last.
+/// Returns the modules of a shortest cycle through `module`. Both the first and the last module of
+/// the result are `module`.
 fn shortest_cycle<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = VecDeque::from([module]);

@@ -1,12 +1,13 @@
 //! Checks the dependencies between modules and crates, for `cargo xtask lint`.
 //!
-//! An arrow is a dependency. It leads from a module to another module, which the first module
-//! names. If the named module only re-exports an item, a second arrow leads to the module that
-//! defines the item. The rules:
+//! An arrow is a dependency. It leads from a module to another module that the first module names.
+//! If the named module only re-exports an item, a second arrow leads to the module that defines the
+//! item. The rules:
 //!
 //! - The child modules of a module form no cycle. Each child includes its descendants. The same
-//!   applies to the top-level modules of a crate. So no two files form a cycle, except a `mod.rs`
-//!   and the files in its folder: the `mod.rs` uses these files, and they may use its items.
+//!   applies to the top-level modules of a crate. Therefore two files form a cycle only if one of
+//!   them is a `mod.rs` and the other is in its folder. The `mod.rs` uses the files in its folder,
+//!   and these files may use the items of the `mod.rs`.
 //! - A module only names modules of lower layers ([`LAYERS`]). Every module of a crate with layers
 //!   must be in that table.
 //! - [`FORBIDDEN_PATHS`] and [`FREE_CRATES`] restrict paths and dependencies across crates.
@@ -33,7 +34,8 @@ struct Layers {
     layers: &'static [&'static [&'static str]],
 }
 
-/// Crates with layers, the lowest layer first. `hypha-wire`, which all of them use, has no layers.
+/// Crates with layers. The layers of a crate start with the lowest layer. All of these crates use
+/// `hypha-wire`, which has no layers.
 const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-rpc",
@@ -43,7 +45,8 @@ const LAYERS: [Layers; 2] = [
             &["crypto", "schema"],
             &["transport"],
             &["engine"],
-            // Calls of a callback are dispatched like calls of a method, so `call` uses `service`.
+            // `call` may use `service`, because calls of a callback are dispatched like calls of a
+            // method.
             &["service"],
             &["call"],
             &["workspace"],
@@ -81,39 +84,39 @@ const LAYERS: [Layers; 2] = [
     },
 ];
 
-/// Path of another crate that a package must not name.
+/// Path in another crate that a package must not name.
 struct ForbiddenPath {
     package: &'static str,
     path: &'static [&'static str],
 }
 
-/// Paths that packages must not name. The server reuses services and the manager's contract, but
-/// must not depend on the engine below them.
+/// Paths that packages must not name. The server reuses services and the contract of the manager
+/// from `hypha-rpc`, but must not depend on the engine, which is a lower layer.
 const FORBIDDEN_PATHS: [ForbiddenPath; 1] = [ForbiddenPath {
     package: "hypha-server",
     path: &["hypha_rpc", "engine"],
 }];
 
-/// A package whose dependencies are restricted, including indirect ones.
+/// A package with restricted dependencies. The restriction also applies to indirect dependencies.
 struct FreeCrate {
     package: &'static str,
-    /// Forbidden packages, in addition to the packages of this workspace.
+    /// Forbidden packages. The packages of this workspace are forbidden as well.
     of: &'static [&'static str],
 }
 
-/// Packages with restricted dependencies. The wire format must be usable without an async runtime,
-/// and must not depend on crates above it.
+/// Packages with restricted dependencies. `hypha-wire` must be usable without an async runtime, and
+/// must not depend on the crates that use it.
 const FREE_CRATES: [FreeCrate; 1] = [FreeCrate {
     package: "hypha-wire",
     of: &["tokio", "tokio-util", "tokio-tungstenite", "futures-util"],
 }];
 
-/// Checks the dependencies between the modules and packages of the workspace.
+/// Checks the dependencies between the modules and between the packages of the workspace.
 ///
 /// # Errors
 ///
-/// Fails if a rule is violated. The error names each arrow, with the file and line of every
-/// reference.
+/// Returns an error if a rule is violated. The error names each arrow, and the file and line of
+/// every reference that causes the arrow.
 pub(crate) fn check() -> Result<()> {
     let metadata = output(&mut cargo(&[
         "metadata",
@@ -121,7 +124,8 @@ pub(crate) fn check() -> Result<()> {
         "--format-version",
         "1",
         // Ignore dependencies for other targets, such as browsers. Cargo unifies features across
-        // packages, so features that other packages enable would add dependencies to `hypha-wire`.
+        // packages, so features that other packages enable for these targets would add dependencies
+        // to `hypha-wire`.
         "--filter-platform",
         "x86_64-unknown-linux-gnu",
     ]))?;
@@ -135,7 +139,7 @@ pub(crate) fn check() -> Result<()> {
     report(&problems)
 }
 
-/// Fails with all problems, if there are any.
+/// Returns an error that lists all problems, if there are any.
 fn report(problems: &[String]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
@@ -200,8 +204,9 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Returns arrows that do not lead to a lower layer, modules without a layer, and items of the
-/// crate root. Through such an item, a module could use a higher layer.
+/// Returns all violations of the layers: arrows that do not lead to a lower layer, modules without
+/// a layer, and items of the crate root. Through an item of the crate root, a module could use a
+/// higher layer.
 fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
@@ -239,8 +244,8 @@ fn unused_layers(package: &str, source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// Returns the root file of each package of the workspace: the root of the library if there is one,
-/// otherwise the root of the binary.
+/// Returns the root file of each package of the workspace. If a package has a library, this is the
+/// root of the library. Otherwise it is the root of the binary.
 fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
     let mut roots = Vec::new();
     for package in members(metadata)? {
@@ -264,15 +269,15 @@ fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
 /// Returns the packages of the workspace.
 fn members(metadata: &Value) -> Result<Vec<&Value>> {
     let packages = metadata["packages"].as_array().context("no packages")?;
-    // Only packages of the workspace have no `source`.
+    // Only the packages of the workspace have no `source`.
     let ours = packages
         .iter()
         .filter(|package| package["source"].is_null());
     Ok(ours.collect())
 }
 
-/// Returns the forbidden dependencies of restricted packages, each with the chain of packages that
-/// leads to it.
+/// Returns the forbidden dependencies of restricted packages. Each dependency is shown with the
+/// chain of packages that leads to it.
 fn free_crates(metadata: &Value, rules: &[FreeCrate]) -> Result<Vec<String>> {
     let ours = members(metadata)?;
     let ours: Vec<&str> = ours.iter().filter_map(|p| p["name"].as_str()).collect();
@@ -297,7 +302,7 @@ fn free_crates(metadata: &Value, rules: &[FreeCrate]) -> Result<Vec<String>> {
         while let Some((node, chain)) = open.pop() {
             for dependency in node["deps"].as_array().into_iter().flatten() {
                 let kinds = dependency["dep_kinds"].as_array();
-                // Dependencies of tests and build scripts are allowed.
+                // Tests and build scripts may have any dependencies.
                 let normal = kinds
                     .into_iter()
                     .flatten()

@@ -1,7 +1,7 @@
 //! Finds the references between the modules of a crate in its source files.
 //!
-//! Reads tokens instead of syntax trees, because a path must also be found among the tokens passed
-//! to a macro.
+//! This module reads tokens instead of syntax trees, because it must also find paths in the tokens
+//! that are passed to a macro.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-/// A path in the source of a module, with its position.
+/// A path that occurs in the source of a module, with its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
-    /// Module that contains the path, relative to the crate root: `["client", "driver"]`.
+    /// Module that contains the path. The module is relative to the crate root, such as `["client",
+    /// "driver"]`.
     pub(crate) from: Vec<String>,
-    /// Segments of the path as written, with `crate` for `$crate`. `*` is a glob.
+    /// Segments of the path as written, except that `$crate` is replaced by `crate`. A glob is `*`.
     pub(crate) path: Vec<String>,
-    /// File, relative to the `base` of [`Source::read`].
+    /// File that contains the path, relative to the `base` of [`Source::read`].
     pub(crate) file: String,
-    /// Line in the file, from 1.
+    /// Line in the file. The first line is 1.
     pub(crate) line: usize,
 }
 
@@ -31,41 +32,42 @@ impl Reference {
     }
 }
 
-/// Modules and references of a crate, without `#[cfg(test)]` code and documentation.
+/// Modules and references of a crate. `#[cfg(test)]` code and documentation are excluded.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
-    /// Top-level modules of the crate, without facades (modules that only re-export).
+    /// Top-level modules of the crate. Facades, which are modules that only re-export items, are
+    /// excluded.
     pub(crate) modules: Vec<String>,
-    /// Every path of the crate, in the order of the sources.
+    /// Every path of the crate, in the order in which the paths occur in the sources.
     pub(crate) references: Vec<Reference>,
     /// Aliases and globs of the crate root. The names that they import are not resolved.
     pub(crate) root_aliases: Vec<Reference>,
-    /// Items of the crate root other than modules and `use` declarations, each with its file and
-    /// line.
+    /// Items of the crate root that are neither modules nor `use` declarations. Each item has its
+    /// file and line.
     pub(crate) root_items: Vec<(String, usize)>,
     /// Invocations of `include!`. The included files are not read.
     pub(crate) includes: Vec<Reference>,
-    /// Names in each module. The crate root is the empty path.
+    /// Names that are defined or imported in each module. The crate root is the empty path.
     scopes: BTreeMap<Vec<String>, Scope>,
-    /// Modules that define the `#[macro_export]` macros, by name. Such macros belong to the crate
-    /// root.
+    /// For each `#[macro_export]` macro, the module that defines the macro. Such macros belong to
+    /// the crate root.
     exported: BTreeMap<String, Vec<String>>,
 }
 
-/// Names in a module.
+/// Names that are defined or imported in a module.
 #[derive(Debug, Default)]
 struct Scope {
     /// Whether the module is inline and contains only `use` declarations, such as a prelude.
     facade: bool,
-    /// Items that the module defines.
+    /// Names of the items that the module defines.
     items: BTreeSet<String>,
-    /// Paths of the `use` declarations that import each name.
+    /// For each imported name, the paths of the `use` declarations that import the name.
     named: BTreeMap<String, Vec<Vec<String>>>,
-    /// Paths of the module's globs.
+    /// Paths of the globs that the module imports.
     globs: Vec<Vec<String>>,
 }
 
-/// Kind of a path's target.
+/// Kind of the item to which a path leads.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum End {
     /// Another crate, or an unknown name.
@@ -74,11 +76,13 @@ enum End {
     Module,
 }
 
-/// Maximum number of re-exports to follow, because re-exports may form a cycle.
+/// Maximum number of re-exports to follow. Without a maximum, a cycle of re-exports would never
+/// end.
 const MAX_REEXPORTS: usize = 16;
 
 impl Source {
-    /// Reads the crate with the root file `root`. Paths of files are relative to `base`.
+    /// Reads the crate with the root file `root`. The paths of files in the result are relative to
+    /// `base`.
     pub(crate) fn read(base: &Path, root: &Path) -> Result<Source> {
         let folder = root.parent().context("a crate root without a folder")?;
         let mut reader = Reader {
@@ -90,10 +94,12 @@ impl Source {
         Ok(reader.source)
     }
 
-    /// Returns the modules of this crate to which a reference leads: the module that it names and,
-    /// if that module re-exports the name, all modules up to the definition.
+    /// Returns the modules of this crate to which a reference leads. This includes the module that
+    /// the reference names. If that module re-exports the name, this also includes all modules up
+    /// to the definition of the name.
     ///
-    /// Omits facades, because they only re-export. Empty for a path into another crate.
+    /// Omits facades, because they only re-export items. Returns an empty set for a path into
+    /// another crate.
     pub(crate) fn targets(&self, reference: &Reference) -> BTreeSet<Vec<String>> {
         let mut found = BTreeSet::new();
         self.follow_written(&reference.from, &reference.path, MAX_REEXPORTS, &mut found);
@@ -108,7 +114,8 @@ impl Source {
             .collect()
     }
 
-    /// Returns references whose last segment, after a module, is a macro variable.
+    /// Returns the references that consist of the path of a module and a macro variable as the last
+    /// segment.
     pub(crate) fn variables(&self) -> Vec<&Reference> {
         let names = |reference: &&Reference| match reference.path.split_last() {
             Some((last, path)) if last == VARIABLE => {
@@ -125,7 +132,8 @@ impl Source {
         self.scopes.get(module).is_some_and(|scope| scope.facade)
     }
 
-    /// Follows a path as written in the module `from`, and adds the modules on the way to `found`.
+    /// Follows a path as it is written in the module `from`. Adds the modules along the path to
+    /// `found`.
     fn follow_written(
         &self,
         from: &[String],
@@ -136,7 +144,7 @@ impl Source {
         if let Some(path) = absolute(from, written) {
             return self.follow(&[], &path, left, found);
         }
-        // Names from a glob are ignored here, because a name without a prefix is usually a crate or
+        // Ignore names that come from a glob, because a name without a prefix is usually a crate or
         // a type.
         let Some((first, scope)) = written.first().zip(self.scopes.get(from)) else {
             return End::Nowhere;
@@ -151,7 +159,7 @@ impl Source {
         }
     }
 
-    /// Follows a path relative to `module`, and adds the modules on the way to `found`.
+    /// Follows a path relative to `module`. Adds the modules along the path to `found`.
     fn follow(
         &self,
         module: &[String],
@@ -184,7 +192,7 @@ impl Source {
             let mut end = End::Nowhere;
             for target in targets {
                 let target = [target, rest].concat();
-                // `use name;` may import a crate of that name instead of a module.
+                // `use name;` may import a crate with this name instead of a module.
                 if target != path {
                     end = end.max(self.follow_written(module, &target, left, found));
                 }
@@ -200,8 +208,8 @@ impl Source {
         self.follow_globs(module, scope, path, left, found)
     }
 
-    /// Follows a path whose first name is not defined in `module`, so that it can only come from a
-    /// glob.
+    /// Follows a path that starts with a name that is not defined in `module`. Such a name can only
+    /// come from a glob.
     fn follow_globs(
         &self,
         module: &[String],
@@ -221,8 +229,8 @@ impl Source {
             }
             possible.extend(reached);
         }
-        // The name is unknown, perhaps because a macro defines it, so any of the globs may lead to
-        // it.
+        // The name is unknown, perhaps because a macro defines it. Any of the globs may lead to the
+        // name.
         found.extend(possible);
         End::Nowhere
     }
@@ -270,18 +278,19 @@ struct Reader<'a> {
     source: Source,
 }
 
-/// Position in the sources: file and module of the tokens being read.
+/// Position in the sources: the file and the module of the tokens that are being read.
 struct Place<'a> {
     file: &'a Path,
-    /// Folder with the files of child modules.
+    /// Folder that contains the files of the child modules.
     children: PathBuf,
     module: Vec<String>,
-    /// Path of the file, as shown in references.
+    /// Path of the file, as references show it.
     shown: String,
 }
 
 impl Reader<'_> {
-    /// Reads a file as the module `module`. The files of its child modules are in `children`.
+    /// Reads a file as the module `module`. The files of the child modules are in the folder
+    /// `children`.
     fn file(&mut self, file: &Path, children: &Path, module: &[String]) -> Result<()> {
         let shown = || format!("cannot read {}", file.display());
         let text = (self.load)(file).with_context(shown)?;
@@ -321,7 +330,7 @@ impl Reader<'_> {
                 at = after;
                 continue;
             }
-            // `pub(in crate::x)` names a module, but does not depend on it.
+            // `pub(in crate::x)` names a module, but does not make this module depend on it.
             if is_ident(tokens.get(at), "pub") && group(tokens.get(at + 1), Delimiter::Parenthesis)
             {
                 at += 2;
@@ -340,8 +349,8 @@ impl Reader<'_> {
             }
             // `impl Trait + use<'a>` is a bound, not a declaration.
             if is_ident(tokens.get(at), "use") && !is_punct(tokens.get(at + 1), '<') {
-                // A name imported inside a function counts as a name of the module. Paths of such a
-                // `use` are read like paths in expressions.
+                // A name that is imported inside a function counts as a name of the module. The
+                // paths of such a `use` are read like paths in expressions.
                 let mut leaves = Vec::new();
                 // Skip the `$` of `$crate` in a macro.
                 let path = at + 1 + usize::from(is_punct(tokens.get(at + 1), '$'));
@@ -355,7 +364,7 @@ impl Reader<'_> {
                 at += 3;
                 continue;
             }
-            // This also finds `std::include!`, because only the last segment is compared.
+            // This also finds `std::include!`, because the comparison only uses the last segment.
             if is_ident(tokens.get(at), "include") && is_punct(tokens.get(at + 1), '!') {
                 self.source.includes.push(Reference {
                     from: place.module.clone(),
@@ -390,8 +399,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the module `name`. `body` is its block, or the semicolon if the module is in another
-    /// file.
+    /// Reads the module `name`. `body` is the block of the module. If the module is in another
+    /// file, `body` is the semicolon.
     fn module(
         &mut self,
         name: &str,
@@ -432,7 +441,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a `use` declaration after the keyword. Returns the index after the declaration.
+    /// Reads a `use` declaration. Starts after the keyword `use`, and returns the index after the
+    /// declaration.
     fn declaration(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> usize {
         let end = end_of_statement(tokens, at);
         let mut leaves = Vec::new();
@@ -445,8 +455,8 @@ impl Reader<'_> {
         end + 1
     }
 
-    /// Reads a path that starts at `at`. Returns the index after the path, or `None` if there is no
-    /// path.
+    /// Reads a path that starts at `at`. Returns the index after the path. Returns `None` if no
+    /// path starts at `at`.
     fn path(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> Option<usize> {
         let TokenTree::Ident(_) = tokens.get(at)? else {
             return None;
@@ -459,11 +469,11 @@ impl Reader<'_> {
         for leaf in leaves {
             self.refer(leaf.path, leaf.line, place);
         }
-        // Leave `!` to the caller, which handles macros.
+        // Do not skip the `!`, because the caller uses it to recognize a macro.
         Some(after - usize::from(is_punct(tokens.get(after), '!')))
     }
 
-    /// Reads an attribute. Attributes of serde and other crates contain paths in strings.
+    /// Reads an attribute. The attributes of serde and other crates contain paths in strings.
     fn attribute(&mut self, attribute: TokenStream, place: &Place<'_>) -> Result<()> {
         let first = attribute.clone().into_iter().next();
         if is_ident(first.as_ref(), "doc") {
@@ -479,7 +489,8 @@ impl Reader<'_> {
         self.tokens(attribute, place, false)
     }
 
-    /// Records the paths of a `use` that import the crate root itself, or all of its items.
+    /// Records the paths of a `use` declaration that import the crate root itself or all items of
+    /// the crate root.
     fn check_aliases(&mut self, leaves: &[Leaf], place: &Place<'_>) {
         for leaf in leaves {
             let path = absolute(&place.module, &leaf.path);
@@ -489,7 +500,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Records `extern crate self`, which makes the crate's name an alias of its root.
+    /// Records `extern crate self`, which defines a name of the crate as an alias of the crate
+    /// root.
     fn is_extern_self(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> bool {
         let words = ["extern", "crate", "self"];
         let found = (0..)
@@ -543,12 +555,12 @@ impl Scope {
 /// One path of a `use` tree such as `crate::{a, b::c as d}`.
 struct Leaf {
     path: Vec<String>,
-    /// Name under which the path is imported.
+    /// Name that the `use` declaration gives to the path.
     name: String,
     line: usize,
 }
 
-/// Segment that stands for a macro variable in a path.
+/// Segment of a path that represents a macro variable.
 const VARIABLE: &str = "$";
 
 /// Reads the `use` tree at the start of `tokens`. Returns the index after the tree.
@@ -583,7 +595,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
                 }
                 return at + 1;
             }
-            // In `crate::$module::X`, the second segment is unknown, because this reader does not
+            // In `crate::$module::X`, the second segment is unknown, because this module does not
             // expand macros.
             Some(TokenTree::Punct(dollar)) if dollar.as_char() == '$' => {
                 if line == 0 {
@@ -592,7 +604,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
                 path.push(VARIABLE.to_owned());
                 break;
             }
-            // The end of the path, such as `::<T>`.
+            // The path ends here. For example, `::<T>` follows.
             _ => break,
         }
         if !separator(tokens, at) {
@@ -640,8 +652,8 @@ fn only_uses(tokens: TokenStream) -> bool {
     true
 }
 
-/// Returns whether an item other than a module or a `use` declaration starts at `at`, after words
-/// such as `pub` and `unsafe`.
+/// Returns whether an item starts at `at`, after words such as `pub` and `unsafe`. Modules and
+/// `use` declarations do not count.
 fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
     let words = [
         "const",
@@ -656,14 +668,14 @@ fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
         "union",
     ];
     let ident = words.iter().any(|word| is_ident(tokens.get(at), word));
-    // A macro invocation, which may define items.
+    // A macro invocation may define items.
     let macro_call = matches!(tokens.get(at), Some(TokenTree::Ident(_)))
         && is_punct(tokens.get(at + 1), '!')
         && matches!(tokens.get(at + 2), Some(TokenTree::Group(_)));
     ident || macro_call
 }
 
-/// Returns the name of the item at `at`, unless it is a module.
+/// Returns the name of the item at `at`. Returns `None` for a module.
 fn item_name(tokens: &[TokenTree], at: usize) -> Option<String> {
     let words = [
         "const", "enum", "fn", "static", "struct", "trait", "type", "union",
@@ -687,7 +699,7 @@ fn is_macro_export(attribute: &TokenStream) -> bool {
     is_ident(first.as_ref(), "macro_export")
 }
 
-/// Returns the content of the attribute at `at`, and the index after the attribute.
+/// Returns the content of the attribute at `at`, and the index after that attribute.
 fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
     if !is_punct(tokens.get(at), '#') {
         return None;
@@ -739,7 +751,8 @@ fn strings(tokens: TokenStream) -> Vec<(String, usize)> {
     found
 }
 
-/// Returns the index after the item, field or statement at `at`. Skips further attributes first.
+/// Returns the index after the item, field or statement at `at`. Skips the attributes in front of
+/// it first.
 fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
     while let Some((_, after)) = attribute(tokens, at) {
         at = after;
@@ -759,7 +772,7 @@ fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
             || group(tokens.get(at), Delimiter::Brace);
         at += 1;
         if ends {
-            // A `use` such as `use a::{b};` ends after the block.
+            // A `use` declaration such as `use a::{b};` ends after its braces.
             return at + usize::from(is_punct(tokens.get(at), ';'));
         }
     }

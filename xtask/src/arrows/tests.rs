@@ -1,4 +1,5 @@
-//! Tests with deliberate violations. Each violation must be reported with its arrow, file and line.
+//! Tests source files with deliberate violations. The error must name the arrow, the file and the
+//! line of each violation.
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ fn source_of(files: &[(&str, &str)]) -> Source {
     from_files(files).expect("sources that can be read")
 }
 
-/// Returns the violations in a package with these source files.
+/// Returns the violations in a package that consists of these source files.
 fn found(package: &str, files: &[(&str, &str)]) -> String {
     violations(package, &source_of(files)).join("\n")
 }
@@ -55,7 +56,8 @@ fn a_cycle_is_named_with_all_its_arrows() {
     );
 }
 
-/// `b` names `a`, so a cycle shows that a reference from `a` to `b` was found.
+/// Checks that each way to reference a module is found. `b` names `a`, so a cycle shows that the
+/// reference from `a` to `b` was found.
 #[test]
 fn every_way_to_name_a_module_is_seen() {
     let ways = [
@@ -75,7 +77,7 @@ fn every_way_to_name_a_module_is_seen() {
         "#[derive(crate::b::Derive)] struct S;",
         "mod inner { use super::super::b; }",
         "mod inner { fn f() { super::super::b::f() } }",
-        // References through a name that the crate root or a facade re-exports.
+        // These references use a name that the crate root or a facade re-exports.
         "use crate::B;",
         "use super::Renamed;",
         "use crate::facade::B;",
@@ -98,15 +100,15 @@ fn every_way_to_name_a_module_is_seen() {
     }
 }
 
-/// Tests modules below the top level: siblings must not form a cycle, with their descendants
-/// included.
+/// Tests modules below the top level. Sibling modules, including their descendants, must not form a
+/// cycle.
 #[test]
 fn files_of_one_folder_form_no_cycle() {
     let root = ("src/lib.rs", "mod a;");
     let folder = "mod b; mod c; mod d;\npub use b::{B, Renamed as R}; pub use c::C;\n\
                   fn own() { b::f(); c::f() }\npub struct Own;";
     let d = ("src/a/d.rs", "use super::{B, C};");
-    // A name that is only re-exported counts as a reference to the module that defines it.
+    // A reference to a re-exported name counts as a reference to the module that defines the name.
     for way in [
         "use super::C;",
         "use super::c::C;",
@@ -135,7 +137,7 @@ fn files_of_one_folder_form_no_cycle() {
         let back = "\n  a::c -> a::b\n    src/a/c.rs:1  super::R";
         assert!(found.ends_with(back), "{way}: {found}");
     }
-    // A module may use the items of its parent, which also uses the module.
+    // A module may use the items of its parent, although the parent uses the module.
     let files = [
         root,
         ("src/a/mod.rs", folder),
@@ -172,8 +174,8 @@ fn folders_with_all_that_is_in_them_form_no_cycle() {
     );
 }
 
-/// A facade has no layer. A reference through it counts as a reference to the module that defines
-/// the name.
+/// Checks that a reference through a facade counts as a reference to the module that defines the
+/// name. A facade has no layer.
 #[test]
 fn an_alias_of_a_facade_hides_nothing() {
     let root = "mod client; mod engine; mod error;\npub use client::Client;\n\
@@ -308,7 +310,7 @@ fn tests_docs_and_visibility_are_no_arrows() {
         ("src/c.rs", ""),
     ];
     assert_eq!(found("any", &files), "");
-    // The code after skipped items is still read.
+    // The code after the skipped items must still be read.
     let a = format!("{a}use crate::b;");
     let files = [ROOT, ("src/a.rs", &a), files[2], files[3]];
     assert!(found("any", &files).contains("a -> b\n    src/a.rs:17  crate::b"));
@@ -342,7 +344,7 @@ fn an_arrow_to_a_layer_that_is_not_below_is_forbidden() {
         "hypha-rpc: modules in a cycle: call -> engine -> call\n",
         "hypha-rpc: the layer of `call` is not below that of `engine`: engine -> call\n    \
          src/engine.rs:2  crate::Call",
-        // A module must not name another module of its own layer.
+        // Checks that a module must not name another module of the same layer.
         "hypha-rpc: the layer of `schema` is not below that of `crypto`: crypto -> schema\n    \
          src/crypto.rs:2  crate::schema::Schema\n    \
          src/crypto.rs:2  crate::schema::kind",
@@ -402,7 +404,7 @@ fn aliases_and_globs_of_the_root_are_forbidden() {
         );
         assert!(found.contains(&expected), "{way}: {found}");
     }
-    // Aliases and globs of the root are also forbidden in the root itself.
+    // Aliases and globs of the crate root are also forbidden in the crate root itself.
     for root in [
         "extern crate self as hypha_rpc; mod error;",
         "mod error; mod prelude { pub use crate::*; }",

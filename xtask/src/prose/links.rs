@@ -1,5 +1,5 @@
-//! Checks links within the project: links between pages, anchors, paths in comments, and the tests
-//! that pages cite.
+//! Checks links within the project: links between pages, anchors, paths in comments, and the names
+//! of tests that pages mention.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::{File, comment};
 use crate::command::{output, root};
 
-/// Pages that docs.rs and the registry also show. Relative links do not work there.
+/// Pages that docs.rs or the registry also shows. Relative links do not work there.
 const READMES: [&str; 6] = [
     "README.md",
     "hypha-cli/README.md",
@@ -20,36 +20,37 @@ const READMES: [&str; 6] = [
     "hypha-wire/README.md",
 ];
 
-/// Folder of the chapters that rustdoc also shows.
+/// Folder of the chapters of the guide, which rustdoc also shows.
 const GUIDE: &str = "docs/guide/";
 
-/// File with the link definitions that rustdoc uses for links between chapters.
+/// File that defines the link labels. rustdoc uses these labels for links between chapters.
 const GUIDE_LINKS: &str = "hypha-rpc/src/guide_links.md";
 
-/// Targets that links in the project can have.
+/// Possible targets of links in the project.
 pub(super) struct Tree {
-    /// Tracked files and their folders.
+    /// Paths of the tracked files, and of the folders that contain them.
     paths: BTreeSet<String>,
-    /// Anchors of each Markdown file.
+    /// For each Markdown file, its anchors.
     anchors: BTreeMap<String, BTreeSet<String>>,
-    /// URL of the repository, from the manifest of the workspace.
+    /// URL of the repository, as in the manifest of the workspace.
     repository: String,
-    /// Labels defined in [`GUIDE_LINKS`].
+    /// Labels that [`GUIDE_LINKS`] defines.
     guide: BTreeSet<String>,
-    /// Words of each source file, among them the names of its tests.
+    /// For each source file, all words in the file. The words include the names of tests.
     words: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Links of a page.
+/// Links that a page contains.
 struct Links {
     links: Vec<Link>,
-    /// Labels that the page uses, with their lines.
+    /// Labels that the page uses, with the line of each use.
     used: Vec<(usize, String)>,
-    /// Names in code that have a label, such as ``[`name`][label]``: line, name and label.
+    /// Names in code that have a label, such as ``[`name`][label]``. Each entry contains the line,
+    /// the name and the label.
     named: Vec<(usize, String, String)>,
 }
 
-/// A link: its line, its path or URL, and its label if it is a definition.
+/// A link, with its line, its path or URL, and its label if the link is a definition.
 struct Link {
     line: usize,
     target: String,
@@ -72,7 +73,7 @@ impl Tree {
         let mut paths = BTreeSet::new();
         for path in listed {
             let mut path = path;
-            // If the folder is known, its parents are known, too.
+            // If a folder is already in the set, its parents are in the set, too.
             while paths.insert(path.to_owned()) {
                 let Some((parent, _)) = path.rsplit_once('/') else {
                     break;
@@ -97,7 +98,7 @@ impl Tree {
         }
     }
 
-    /// Returns the links of a file that have no target.
+    /// Returns a message for each link in a file that has no target.
     pub(super) fn violations(&self, file: &File) -> Vec<String> {
         let mut found = Vec::new();
         if !file.is_markdown() {
@@ -144,7 +145,7 @@ impl Tree {
         if target.contains("://") || target.starts_with("mailto:") {
             return None;
         }
-        // rustdoc checks links in these pages itself.
+        // Do not check links in these pages, because rustdoc checks them.
         if path.contains("/src/") {
             return None;
         }
@@ -164,8 +165,8 @@ impl Tree {
         self.fault(path, target)
     }
 
-    /// Returns the path in the project to which an absolute link leads, or `None` if it leads out
-    /// of the project.
+    /// Returns the path in the project to which an absolute link leads. Returns `None` if the link
+    /// leads outside of the project.
     fn inside<'a>(&self, target: &'a str) -> Option<&'a str> {
         let name = self.repository.strip_prefix("https://github.com/")?;
         let page = || {
@@ -180,7 +181,7 @@ impl Tree {
         page().or_else(raw)
     }
 
-    /// Returns the reason why a link has no target, or `None` if the link has a target.
+    /// Returns the reason why a link has no target. Returns `None` if the link has a target.
     fn fault(&self, page: &str, target: &str) -> Option<String> {
         let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
         let path = if path.is_empty() {
@@ -197,7 +198,7 @@ impl Tree {
     }
 }
 
-/// Converts a path relative to a page to a path relative to the project root.
+/// Converts a path that is relative to a page to a path that is relative to the project root.
 fn joined(page: &str, path: &str) -> String {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
@@ -213,8 +214,8 @@ fn joined(page: &str, path: &str) -> String {
     parts.join("/")
 }
 
-/// Returns the anchors of a page: explicit anchors, and the anchors that GitHub derives from
-/// headings.
+/// Returns the anchors of a page. These are the explicit anchors, and the anchors that GitHub
+/// derives from headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in unfenced(text) {
@@ -232,7 +233,8 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Returns the anchor that GitHub derives from a heading: without punctuation and link targets.
+/// Returns the anchor that GitHub derives from a heading. The anchor omits punctuation and link
+/// targets.
 fn slug(heading: &str) -> String {
     let mut out = String::new();
     let mut rest = heading.trim();
@@ -249,7 +251,7 @@ fn slug(heading: &str) -> String {
     out
 }
 
-/// Returns the lines of a page, with empty lines in place of code blocks.
+/// Returns the lines of a page. The lines of code blocks are empty.
 fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     text.lines().map(move |line| {
@@ -259,8 +261,8 @@ fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns all words of a source file, and not only the names of functions, because macros generate
-/// tests.
+/// Returns all words of a source file instead of only the names of functions, because macros
+/// generate some of the tests.
 fn words(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
     words.map(str::to_owned).collect()
@@ -317,7 +319,7 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     (!target.contains(' ')).then_some((label, target.trim_matches(['<', '>'])))
 }
 
-/// Replaces brackets inside code spans with spaces, so that they are not parsed as links.
+/// Replaces brackets inside code spans with spaces, so that the brackets are not parsed as links.
 fn hide_code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts: Vec<String> = parts
@@ -329,7 +331,7 @@ fn hide_code(text: &str) -> String {
     parts.join("`")
 }
 
-/// Returns the paths into `docs/` in comments, with their lines.
+/// Returns the paths in comments that lead into `docs/`, with the line of each path.
 fn citations(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -340,7 +342,7 @@ fn citations(text: &str) -> Vec<(usize, &str)> {
             let outside = |c: char| !(c.is_alphanumeric() || "/-_.#".contains(c));
             let path = prose[at..].split(outside).next().unwrap_or_default();
             let before = prose[..at].chars().next_back();
-            // If `docs/` is only the end of a longer path, that path leads elsewhere.
+            // If `docs/` is in the middle of a longer path, the path leads to another folder.
             let whole = before.is_none_or(|c| !(c.is_alphanumeric() || "/.".contains(c)));
             if whole && path.contains(".md") {
                 found.push((index + 1, path.trim_end_matches(['.', '#'])));

@@ -1,7 +1,7 @@
-//! Checks prose: comments in the sources, and Markdown.
+//! Checks prose, which is Markdown and the comments in the sources.
 //!
-//! Each rule is a function from a file to its violations, so that unit tests can pass a file in
-//! memory.
+//! Each rule is a function that takes a file and returns its violations. Unit tests can therefore
+//! pass a file that only exists in memory.
 
 mod links;
 mod spelling;
@@ -19,7 +19,7 @@ pub(crate) use spelling::spelling;
 
 /// A file of the project.
 pub(crate) struct File {
-    /// Path from the root of the project.
+    /// Path of the file, relative to the root of the project.
     pub(crate) path: String,
     pub(crate) text: String,
 }
@@ -30,8 +30,8 @@ impl File {
     }
 }
 
-/// Returns the sources and Markdown files that git tracks. Skips symbolic links, because git tracks
-/// their targets, too.
+/// Returns the source files and Markdown files that git tracks. Skips symbolic links, because git
+/// also tracks their targets.
 fn files() -> Result<Vec<File>> {
     let mut git = Command::new("git");
     git.current_dir(root()).args(["ls-files", "*.rs", "*.md"]);
@@ -54,7 +54,8 @@ pub(crate) fn width() -> Result<()> {
     report(files()?.iter().flat_map(width::violations))
 }
 
-/// Checks for excluded words, and for sentences whose subject does not act.
+/// Checks that no excluded words occur, and that no sentence starts with a word such as "What" or
+/// "Who" as its subject.
 pub(crate) fn words() -> Result<()> {
     report(files()?.iter().flat_map(words::violations))
 }
@@ -66,7 +67,7 @@ pub(crate) fn links() -> Result<()> {
     report(files.iter().flat_map(|file| tree.violations(file)))
 }
 
-/// Fails with a list of all violations, if there are any.
+/// Returns an error that lists all violations, if there are any.
 fn report(violations: impl Iterator<Item = String>) -> Result<()> {
     let violations: Vec<String> = violations.collect();
     ensure!(
@@ -78,9 +79,9 @@ fn report(violations: impl Iterator<Item = String>) -> Result<()> {
     Ok(())
 }
 
-/// A paragraph, list item, heading or table cell, without code.
+/// A paragraph, list item, heading or table cell. Its code spans are replaced.
 struct Paragraph {
-    /// First line, from 1.
+    /// Number of the first line. The first line of a file is 1.
     line: usize,
     text: String,
 }
@@ -89,7 +90,8 @@ struct Paragraph {
 fn paragraphs(file: &File) -> Vec<Paragraph> {
     let mut found: Vec<Paragraph> = Vec::new();
     let mut fenced = false;
-    // Comment marker of the previous line, if its paragraph may continue on this line.
+    // Comment marker of the previous line. `None` if the paragraph of the previous line cannot
+    // continue on this line.
     let mut open: Option<&str> = None;
     for (index, line) in file.text.lines().enumerate() {
         let prose = if file.is_markdown() {
@@ -141,7 +143,8 @@ fn paragraphs(file: &File) -> Vec<Paragraph> {
     found
 }
 
-/// Returns the marker and the content of a comment line.
+/// Splits a comment line into the marker and the content. Returns `None` if the line is not a
+/// comment.
 fn comment(line: &str) -> Option<(&'static str, &str)> {
     let line = line.trim_start();
     ["//!", "///", "//"]
@@ -149,7 +152,7 @@ fn comment(line: &str) -> Option<(&'static str, &str)> {
         .find_map(|marker| Some((marker, line.strip_prefix(marker)?)))
 }
 
-/// Returns the content of a list item or heading, which starts a new paragraph.
+/// Returns the content of a list item or heading. A list item or heading starts a new paragraph.
 fn item(prose: &str) -> Option<&str> {
     let list = prose.strip_prefix("* ").or(prose.strip_prefix("- "));
     let heading = || {

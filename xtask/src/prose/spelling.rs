@@ -1,4 +1,4 @@
-//! Checks spelling with `typos` if it is installed, otherwise with a short list of misspellings.
+//! Checks spelling with `typos` if it is installed. Otherwise uses a short list of misspellings.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::{File, files, paragraphs, report};
 use crate::command::{perform, root};
 
-/// Version that CI installs. Other versions have other dictionaries.
+/// Version of `typos` that CI installs. Other versions have other dictionaries.
 const VERSION: &str = "1.52.0";
 
 /// Frequent misspellings and their corrections.
@@ -61,7 +61,8 @@ fn environment() -> PathBuf {
     root().join("target/typos")
 }
 
-/// Installs `typos` as a binary from PyPI, because cargo would need minutes to compile it.
+/// Installs `typos` from PyPI, which provides a binary. With cargo, the compilation would take
+/// minutes.
 fn install() -> Result<PathBuf> {
     let environment = environment();
     let mut create = Command::new("python3");

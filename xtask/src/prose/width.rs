@@ -5,8 +5,8 @@ use super::{File, comment};
 /// Maximum number of characters per line.
 const COLUMNS: usize = 100;
 
-/// Returns lines that are too wide. Tables, code, and single words, which cannot be wrapped, may be
-/// wider.
+/// Returns the lines that are too wide. Some lines may be wider: tables, code, and single words
+/// that cannot be wrapped.
 pub(super) fn violations(file: &File) -> Vec<String> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -23,8 +23,8 @@ pub(super) fn violations(file: &File) -> Vec<String> {
         if prose.starts_with("```") {
             fenced = !fenced;
         }
-        // Code may be wider in Markdown, but not in a comment, because rustfmt does not wrap code
-        // in comments.
+        // Code may be wider in Markdown. In a comment it may not, because rustfmt does not wrap
+        // code in comments.
         let code = fenced && file.is_markdown();
         let columns = line.chars().count();
         if columns > COLUMNS && !code && !prose.starts_with('|') && can_be_broken(prose) {
@@ -34,7 +34,7 @@ pub(super) fn violations(file: &File) -> Vec<String> {
     found
 }
 
-/// Returns whether the line can be wrapped. Link definitions cannot be wrapped.
+/// Returns whether the line can be wrapped. A link definition cannot be wrapped.
 fn can_be_broken(prose: &str) -> bool {
     let definition = prose.starts_with('[') && prose.contains("]: ");
     let words = prose.split_whitespace();

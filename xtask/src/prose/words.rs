@@ -1,8 +1,9 @@
-//! Finds excluded words, and sentences whose subject does not act.
+//! Finds excluded words. Also finds sentences that start with a word such as "What" or "Who" as
+//! their subject.
 
 use super::{File, paragraphs};
 
-/// Excluded words and phrases, each with the usual term that replaces it.
+/// Excluded words and phrases. Each is followed by the usual term that replaces it.
 const REPLACED: [(&str, &str); 12] = [
     ("limit of silence", "idle timeout"),
     ("whereabouts", "address"),
@@ -18,13 +19,15 @@ const REPLACED: [(&str, &str); 12] = [
     ("nigh", "near"),
 ];
 
-/// First words that hide the acting subject. Questions may start with them.
+/// Words that hide who or what acts if they are the first word of a sentence. Questions may start
+/// with these words.
 const SUBJECTS: [&str; 6] = ["Who", "What", "How", "Whoever", "Whatever", "Whichever"];
 
-/// Returns the excluded words in a file, and the sentences whose subject does not act.
+/// Returns a message for each excluded word in a file, and for each sentence that starts with one
+/// of [`SUBJECTS`].
 pub(super) fn violations(file: &File) -> Vec<String> {
     let mut found = Vec::new();
-    // This file lists the excluded words.
+    // Skip this file, because it lists the excluded words.
     if file.path == "xtask/src/prose/words.rs" {
         return found;
     }

@@ -1,5 +1,5 @@
-//! The command `cargo xtask test`: builds and runs all or selected tests, with the peers and
-//! servers that they need.
+//! Implements the command `cargo xtask test`. Builds and runs all tests or the selected tests, and
+//! starts the peers and servers that the tests need.
 
 mod needs;
 mod select;
@@ -45,7 +45,8 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Installs, builds and tests. After a failed step, the remaining steps still run.
+/// Installs the dependencies, builds the tests and runs them. After a failed step, the remaining
+/// steps still run.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let metadata = metadata()?;
     let selection = match &options.name {
@@ -73,7 +74,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         steps.step("build the programs of the tests", || build_programs(&needs));
     }
     if needs.contains(Need::Servers) {
-        // The Python server takes ten seconds to start. Meanwhile, the tests are built.
+        // Build the tests while the Python server starts, because the server takes ten seconds to
+        // start.
         steps.step("start the shared servers", || {
             servers = Some(SharedServers::start(&run.programs, &run.folder)?);
             Ok(())
@@ -87,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             run.test(servers.as_ref())
         });
     }
-    // Documentation tests do not need the servers, and the compiler needs their memory.
+    // Stop the servers. Documentation tests do not need them, and the compiler needs their memory.
     drop(servers);
     if let Some(documentation) = selection.documentation() {
         steps.step("run the documentation tests", || {
@@ -112,15 +114,15 @@ fn has_nextest() -> bool {
     installed
 }
 
-/// Returns the number of tests to run at once. Tests with peers wait for more than half of their
-/// time, so more tests run than there are processors. Two processors that ran three tests were half
-/// idle.
+/// Returns the number of tests to run at once. This is more than the number of processors, because
+/// tests with peers spend more than half of their time waiting. When two processors ran three
+/// tests, the processors were idle half of the time.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     2 * cores
 }
 
-/// Installs the dependencies of the selected tests.
+/// Installs the dependencies that the selected tests need.
 fn set_up(needs: &Needs) -> Result<()> {
     if needs.contains(Need::Python) {
         setup::python()?;
@@ -139,8 +141,8 @@ fn set_up(needs: &Needs) -> Result<()> {
     setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())
 }
 
-/// Builds the programs that whole-system tests start. Uses the features of the tests, so that no
-/// crate is built twice.
+/// Builds the programs that whole-system tests start. Uses the same features as for the tests, so
+/// that no crate is built twice.
 fn build_programs(needs: &Needs) -> Result<()> {
     let mut build = cargo(&["build", "--workspace", "--all-features"]);
     for program in needs.programs() {
@@ -155,9 +157,9 @@ struct Run<'a> {
     nextest: bool,
     threads: usize,
     arguments: &'a [String],
-    /// Folder of the built programs.
+    /// Folder that contains the built programs.
     programs: PathBuf,
-    /// Folder for the addresses of the shared servers and the list of skipped tests.
+    /// Folder that contains the addresses of the shared servers, and the list of skipped tests.
     folder: PathBuf,
 }
 
@@ -182,8 +184,8 @@ impl Run<'_> {
         };
         tests.args(self.selection.cargo_arguments()).arg("--");
         tests.args(self.selection.filter()).args(self.arguments);
-        // The peers were installed, so a missing peer must fail the test, and must not skip the
-        // test.
+        // The peers have been installed. Therefore a test with a missing peer must fail instead of
+        // being skipped.
         tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
         tests.env("HYPHA_TEST_PROGRAMS", &self.programs);
         let skipped = self.skipped_file();
@@ -209,13 +211,15 @@ impl Run<'_> {
         self.folder.join("skipped")
     }
 
-    /// Returns the skipped tests with their reasons, one per line. Empty if there are none.
+    /// Returns the skipped tests with their reasons, one test per line. Returns an empty string if
+    /// no test was skipped.
     fn skipped(&self) -> String {
         fs::read_to_string(self.skipped_file()).unwrap_or_default()
     }
 }
 
-/// Returns a command that runs the program at `path`. Fails if it was not built.
+/// Returns a command that runs the program at `path`. Returns an error if the program was not
+/// built.
 fn built(path: &Path) -> Result<Command> {
     if !path.is_file() {
         bail!("{} is not built", path.display());

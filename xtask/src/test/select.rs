@@ -15,7 +15,7 @@ struct Target {
     package: String,
     name: String,
     kind: Kind,
-    /// Root file of the target.
+    /// Path of the root source file of the target.
     source: PathBuf,
 }
 
@@ -27,7 +27,7 @@ enum Kind {
     Test,
 }
 
-/// Documentation tests to run.
+/// Documentation tests that the selection contains.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Documentation {
     Everything,
@@ -39,7 +39,7 @@ pub(super) enum Documentation {
 pub(super) struct Selection {
     targets: Vec<Target>,
     cargo: Vec<String>,
-    /// String that the names of selected tests must contain.
+    /// Part of a name. Only tests with a name that contains this string are selected.
     filter: Option<String>,
     documentation: Option<Documentation>,
     description: String,
@@ -59,7 +59,7 @@ impl Selection {
     }
 
     /// Selects the package or test program `name`. If there is no such package or program, selects
-    /// the tests whose own name contains `name`.
+    /// the tests with a name that contains `name`.
     pub(super) fn of(metadata: &Value, name: &str) -> Result<Selection> {
         let all = targets(metadata)?;
         let of_package = of(&all, |target| target.package == name);
@@ -83,8 +83,8 @@ impl Selection {
             return Ok(Selection {
                 description: format!("the test program {}", shown(&program)),
                 targets: program,
-                // Build with the features of the whole workspace, so that the result can be reused
-                // for all tests.
+                // Build with the features of the whole workspace, so that later test runs can reuse
+                // the result.
                 cargo: vec!["--workspace".into(), "--test".into(), name.into()],
                 filter: None,
                 documentation: None,
@@ -116,7 +116,7 @@ impl Selection {
         &self.description
     }
 
-    /// Returns the requirements of the selected programs.
+    /// Returns the requirements of the selected test programs.
     pub(super) fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         for target in self.targets.iter().filter(|t| t.kind == Kind::Test) {
@@ -133,12 +133,12 @@ impl Selection {
     /// Returns the arguments of `cargo test` and `cargo nextest run`.
     ///
     /// Enables all features, because code behind a feature has tests, and some recorded vectors
-    /// need features. `cargo xtask lint` compiles each feature alone.
+    /// need a feature. `cargo xtask lint` compiles each crate with each feature alone.
     pub(super) fn cargo_arguments(&self) -> Vec<String> {
         let mut arguments = self.cargo.clone();
         arguments.push("--all-features".into());
-        // Without this option, `cargo test` would also run documentation tests, which are a
-        // separate step. nextest runs no documentation tests.
+        // Without this option, `cargo test` would also run the documentation tests, which run in a
+        // separate step. nextest does not run documentation tests.
         if !arguments
             .iter()
             .any(|a| ["--test", "--lib", "--bins"].contains(&a.as_str()))
@@ -185,8 +185,8 @@ fn options(targets: &[Target]) -> Vec<String> {
 }
 
 impl Target {
-    /// Returns whether the sources of this target contain each part of `name`. So tests that a
-    /// macro generates are found, too: the sources contain the names of their modules and
+    /// Returns whether the sources of this target contain each part of `name`. This also finds
+    /// tests that a macro generates, because the sources contain the names of their modules and
     /// functions.
     fn may_have(&self, name: &str) -> Result<bool> {
         let mut files = Vec::new();
@@ -201,7 +201,7 @@ impl Target {
             let text = fs::read_to_string(file)?;
             has_tests |=
                 text.contains("#[test]") || text.contains("::test]") || text.contains("proptest!");
-            // The name of a module may appear only in the name of its file.
+            // The name of a module may occur only as the name of a file or folder.
             missing.retain(|part| !text.contains(part));
         }
         missing.retain(|part| {
@@ -212,7 +212,7 @@ impl Target {
     }
 }
 
-/// Adds the Rust files in a folder and its subfolders.
+/// Adds the Rust files in a folder and in its subfolders.
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -225,13 +225,13 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the targets for which `which` returns true.
+/// Returns the targets for which the function `which` returns true.
 fn of(targets: &[Target], which: impl Fn(&Target) -> bool) -> Vec<Target> {
     let found = targets.iter().filter(|target| which(target));
     found.cloned().collect()
 }
 
-/// Returns the names of targets as a list for messages.
+/// Returns the names of targets as a list, for messages.
 fn shown(targets: &[Target]) -> String {
     let names = targets.iter().map(|target| match target.kind {
         Kind::Library => format!("{} (library)", target.package),
@@ -280,7 +280,7 @@ fn targets(metadata: &Value) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-/// Returns the kind of a target, or `None` if its tests are not run.
+/// Returns the kind of a target. Returns `None` if the tests of the target are not run.
 fn kind(target: &Value) -> Option<Kind> {
     match target["kind"][0].as_str()? {
         "lib" | "proc-macro" => Some(Kind::Library),
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn names_of_tests_are_looked_for_in_the_sources() -> Result<()> {
-        // Build the name from parts, so that the search does not find the name in this file.
+        // Build the name from its parts, so that the search does not find the name in this file.
         let name = ["our_server::javascript", "calls_rust"].join("_");
         let found = select(&name)?;
         assert_eq!(found.filter(), Some(name.as_str()));

@@ -1,8 +1,8 @@
-//! The Python server and `hypha-server` that the tests of a run share.
+//! Starts the Python server and the `hypha-server` that all tests of a run share.
 //!
 //! cargo-nextest runs each test in its own process, and the Python server takes ten seconds to
-//! start. Starting a server for each test, or even for each test program, would take longer than
-//! the tests.
+//! start. If each test started a server, or even if each test program started a server, starting
+//! the servers would take longer than running the tests.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::built;
 
-/// A running `shared_servers` program. The program stops the servers when its standard input is
-/// closed, so the servers do not outlive this process.
+/// A running `shared_servers` program. When its standard input is closed, the program stops the
+/// servers, so the servers do not outlive this process.
 pub(crate) struct SharedServers {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -45,7 +45,7 @@ impl SharedServers {
         Ok(())
     }
 
-    /// Returns the folder with the addresses and the output of the servers.
+    /// Returns the folder that contains the addresses and the output of the servers.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -53,7 +53,7 @@ impl SharedServers {
 
 impl Drop for SharedServers {
     fn drop(&mut self) {
-        // When its input is closed, the process stops the servers.
+        // Close the standard input of the process, so that the process stops the servers.
         drop(self.process.stdin.take());
         if let Err(error) = self.process.wait() {
             eprintln!("cannot wait for the end of the shared servers: {error}");

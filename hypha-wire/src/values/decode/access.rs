@@ -1,8 +1,9 @@
-//! serde accessors for the items of a list, the entries of a map and the content of a variant.
+//! Implements serde's accessors for the items of a list, the entries of a map, and the content of a
+//! variant.
 //!
-//! Each accessor charges the memory of an item before decoding it, and adds the index or key to an
-//! error. `size_hint` never exceeds the number of remaining bytes, because visitors reserve memory
-//! based on it.
+//! Each accessor charges the memory of an item before decoding the item, and adds the index or key
+//! to an error. `size_hint` never exceeds the number of remaining bytes, because visitors reserve
+//! memory based on `size_hint`.
 
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
@@ -51,7 +52,7 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
     }
 }
 
-/// Bytes instead of a list of small integers, for example a Python `bytes` for a `Vec<u8>`.
+/// Bytes that are read as a list of small integers, for example a Python `bytes` for a `Vec<u8>`.
 pub(super) struct Bytes<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     bytes: &'de [u8],
@@ -100,7 +101,8 @@ impl<'de> de::SeqAccess<'de> for Bytes<'_, 'de> {
         seed.deserialize(byte.into_deserializer()).map(Some)
     }
 
-    /// Returns the number of remaining bytes without a limit, because all of them have arrived.
+    /// Returns the exact number of remaining bytes. No smaller limit is needed, because all of them
+    /// have arrived.
     fn size_hint(&self) -> Option<usize> {
         Some(self.bytes.len() - self.next)
     }
@@ -111,10 +113,11 @@ pub(super) struct Map<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Number of entries left.
     pub(super) left: usize,
-    /// Position of the last key. To report an error, the key is read again, so that the success
-    /// path needs no copy of it.
+    /// Position of the last key. The key is read again to report an error, so that no copy of the
+    /// key is needed if there is no error.
     pub(super) key: usize,
-    /// Whether every entry is a list of a key (of any type) and a value, as in an ordered map.
+    /// Whether every entry is a list of two items, as in an ordered map: a key of any type, and a
+    /// value.
     pub(super) pairs: bool,
     /// Factor between the size of an entry and the memory charged for the entry.
     pub(super) copies: usize,
@@ -184,7 +187,7 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
 /// Enum variant with content: a map with one entry.
 pub(super) struct Variant<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
-    /// Name of the variant, for error paths. Empty until it is read.
+    /// Name of the variant, for error paths. Empty until the name is read.
     pub(super) name: &'de str,
 }
 
@@ -223,7 +226,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        // The content is part of the enum and was charged with it.
+        // The content is part of the enum, so its memory was charged with the enum.
         self.decoder.place = usize::MAX;
         de::Deserializer::deserialize_tuple(self.decoder, len, visitor)
             .map_err(|error| error.in_key(self.name))

@@ -1,7 +1,8 @@
-//! Arrays of the crate `ndarray` inside of other types.
+//! Decodes arrays of the crate `ndarray` that are inside other types.
 //!
-//! serde converts such an array to a struct `{v, dim, data}`, with a plain list of numbers that has
-//! no element type. The name and the fields of this struct distinguish it from other structs.
+//! serde converts such an array to a struct `{v, dim, data}`, in which `data` is a plain list of
+//! numbers without an element type. The name and the fields of this struct distinguish it from
+//! other structs.
 
 use serde::de::value::SeqDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
@@ -15,12 +16,12 @@ pub(in crate::values) const VERSION: u8 = 1;
 /// Names of the fields of the struct to which serde converts an array.
 pub(in crate::values) const FIELDS: [&str; 3] = ["v", "dim", "data"];
 
-/// Returns whether a struct of this name and number of fields may be an array.
+/// Returns whether a struct with this name and number of fields may be an array.
 pub(in crate::values) fn is_named(name: &str, len: usize) -> bool {
     len == FIELDS.len() && name == "Array"
 }
 
-/// Returns whether the struct of this name and these fields is an array.
+/// Returns whether the struct with this name and these fields is an array.
 pub(in crate::values) fn is_array(name: &str, fields: &[&str]) -> bool {
     name == "Array" && *fields == FIELDS
 }

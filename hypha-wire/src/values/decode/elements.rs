@@ -11,7 +11,8 @@ use crate::values::decode_error::DecodeError;
 use crate::values::dtype::Number;
 use crate::values::time_type::Time;
 
-/// Returns the number in `item`, if that is one element of an array of real numbers.
+/// Returns the number in `item`. Returns `None` if `item` is not exactly one element, or if the
+/// elements are not real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {
     let number = array.dtype().read(item, array.byte_order())?;
     Some(match number {
@@ -28,12 +29,13 @@ const MAX_EMPTY_ROWS: usize = 4096;
 
 /// Iterates over an array along one dimension. Yields rows, or numbers in the last dimension.
 pub(in crate::values) struct Rows<'a, 'd, 'de> {
-    /// Decoder that is charged for the memory of the elements. It reads nothing.
+    /// Decoder whose limit is charged for the memory of the elements. The elements are not read
+    /// from this decoder.
     decoder: &'d mut Decoder<'de>,
     /// Factor between the size of a decoded item and the memory charged for the item.
     copies: usize,
     array: &'a NdArray,
-    /// Lengths of the dimensions below this dimension.
+    /// Lengths of the dimensions below the dimension of these rows.
     below: &'a [usize],
     /// Bytes of the remaining rows.
     data: &'a [u8],
@@ -122,14 +124,14 @@ impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
         }
     }
 
-    /// Returns the exact length. It need not be limited, because the bytes of all rows have already
-    /// arrived.
+    /// Returns the exact length. No smaller limit is needed, because the bytes of all rows have
+    /// already arrived.
     fn size_hint(&self) -> Option<usize> {
         Some(self.len - self.next)
     }
 }
 
-/// One item of [`Rows`]: a number if its shape is empty, otherwise a row.
+/// One item of [`Rows`]. The item is a number if its shape is empty, otherwise a row.
 struct Part<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     copies: usize,
@@ -139,7 +141,8 @@ struct Part<'a, 'd, 'de> {
 }
 
 impl<'de> Part<'_, '_, 'de> {
-    /// Converts the number of a zero-dimensional part with `read` and passes it to the visitor.
+    /// Converts the number of a part without dimensions with `read`, and passes the number to the
+    /// visitor.
     fn visit_number<V: Visitor<'de>>(
         self,
         visitor: V,
@@ -202,7 +205,7 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
 
-    /// Decodes a number of seconds as a `Duration`, and anything else like `deserialize_any`.
+    /// Decodes a number of seconds as a `Duration`. Decodes everything else like `deserialize_any`.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -226,13 +229,13 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match (self.shape, name) {
-            // `visit_newtype_struct` would make `half::f16` read the number as its bit pattern.
+            // With `visit_newtype_struct`, `half::f16` would read the number as a bit pattern.
             ([], "f16") => self.visit_number(visitor, |token| token),
             _ => visitor.visit_newtype_struct(self),
         }
     }
 
-    /// Passes a complex number to the visitor as a tuple of its parts.
+    /// Passes a complex number to the visitor as a tuple of the real and the imaginary part.
     fn deserialize_tuple<V: Visitor<'de>>(
         self,
         len: usize,

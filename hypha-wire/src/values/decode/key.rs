@@ -1,8 +1,8 @@
-//! Keys of maps, which are strings on the wire.
+//! Decodes the keys of maps, which are strings on the wire.
 //!
-//! Integer and `bool` keys of Rust types are parsed from strings, as in JSON. Integer keys on the
-//! wire are also accepted, because Python sends them. Only an ordered map may have keys of any
-//! type.
+//! If the Rust type of a key is an integer or `bool`, the key is parsed from the string, as in
+//! JSON. Integer keys on the wire are also accepted, because Python sends them. Only an ordered map
+//! may have keys of any type.
 
 use rmp::Marker;
 use serde::de::{self, Visitor};
@@ -35,8 +35,8 @@ impl<'a, 'de> Key<'a, 'de> {
             Token::Str(key) => {
                 let key = text(key)?;
                 let read = match (key.parse(), key.parse()) {
-                    // `parse` would accept a plus sign. Reject a plus sign, because no client
-                    // writes it, and two different keys would become the same integer.
+                    // Reject a plus sign, which `parse` would accept. No client writes a plus sign,
+                    // and two different keys would become the same integer.
                     _ if key.starts_with('+') => None,
                     (Ok(number), _) => Some(visitor.visit_u64(number)),
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
@@ -67,7 +67,7 @@ fn is_integer(marker: Marker) -> bool {
     )
 }
 
-/// Visits a key of unknown type, in the form that the module `buffered` has found for its map.
+/// Visits a key of unknown type. The module `buffered` knows the type of the keys of this map.
 fn buffered<'de, V: Visitor<'de>>(
     decoder: &Decoder<'de>,
     around: Option<usize>,
@@ -120,7 +120,7 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
             let key = self.decoder.key()?;
             return buffered(self.decoder, around, key, visitor);
         }
-        // A buffered map may have integer keys, because Python sends them as integers.
+        // A map that serde buffers may have integer keys, because Python sends them as integers.
         match Marker::from_u8(self.decoder.peek()?) {
             marker if is_integer(marker) => self.decoder.deserialize_any(visitor),
             _ => self.checked()?.deserialize_any(visitor),
@@ -160,8 +160,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         }
     }
 
-    /// Accepts only strings. An ordered map may also have a number as a key, which serde would use
-    /// as the index of a field.
+    /// Accepts only strings. An ordered map may also have a number as a key, but serde would use a
+    /// number as the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;
         match buffered::is_watching() {

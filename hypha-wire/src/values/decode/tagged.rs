@@ -1,9 +1,9 @@
 //! Accepts typed values where a plain type is expected: a Python set for a `Vec`, a JavaScript
 //! `Map` for a struct, a numpy number for a float.
 //!
-//! A typed value is a map with the key `_rtype`, its tag. The decoder searches for a tag only if
-//! the first key of a map starts with `_r`. Lists and numbers therefore cost nothing extra, and an
-//! ordinary map costs one comparison.
+//! A typed value is a map with the key `_rtype`. The value of that key is the tag. The decoder
+//! searches for a tag only if the first key of a map starts with `_r`. Therefore lists and numbers
+//! cost nothing extra, and an ordinary map costs one comparison.
 
 use serde::de::{self, Deserializer as _, Visitor};
 
@@ -14,14 +14,14 @@ use crate::values::array::NdArray;
 use crate::values::array_serde::{ArrayVisitor, is_bytes};
 use crate::values::decode_error::DecodeError;
 
-/// Maximum nesting depth of typed values whose tag is not the first key. On each level, the search
-/// for such a tag skips everything before it again. Without a maximum, the time of the search would
-/// be proportional to the depth times the length of the frame.
+/// Maximum nesting depth of typed values whose tag is not in the first entry. On each level, the
+/// search for such a tag scans all preceding entries again. Without this maximum, the time of the
+/// search would be proportional to the nesting depth times the length of the frame.
 pub(super) const MAX_LATE_TAGS: usize = 4;
 
 impl<'de> Decoder<'de> {
     /// Returns the tag of the map whose `len` entries come next, or `b""` for an ordinary map. Does
-    /// not consume input.
+    /// not advance the position of the decoder.
     fn tag(&self, len: u32) -> Result<&'de [u8], DecodeError> {
         // All keys of typed values start with `_r` and are short, so the header of such a key is
         // one byte.
@@ -36,8 +36,8 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// Returns the first token of the member `name` among the next `len` entries. Does not consume
-    /// input.
+    /// Returns the first token of the member `name` among the next `len` entries. Does not advance
+    /// the position of the decoder.
     fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
         // Use a copy, so that the caller can still read the map from its start.
         let mut ahead = Decoder { ..*self };
@@ -50,8 +50,8 @@ impl<'de> Decoder<'de> {
         Ok(None)
     }
 
-    /// Calls `read` for the member `_rvalue` of the map whose `len` entries come next. Skips the
-    /// other entries.
+    /// Calls `read` for the member `_rvalue` of a map, and skips the other entries. The `len`
+    /// entries of the map come next in the input.
     fn content<T>(
         &mut self,
         len: u32,
@@ -62,8 +62,8 @@ impl<'de> Decoder<'de> {
         let (mut read, mut content) = (Some(read), None);
         for index in 0..len {
             let key = self.key()?;
-            // The search for the tag has already skipped the content once, so allow typed values in
-            // the content one search less.
+            // The search for the tag has already scanned the content once. Therefore, inside the
+            // content, allow one search less.
             if index == 0 && key != keys::RTYPE {
                 self.late_tags_left = late_tags_left.saturating_sub(1);
             }
@@ -89,8 +89,9 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// Visits a map where a list is expected. Passes to the visitor the items of a set, the pairs
-    /// of an ordered map, the bytes of a buffer, or the numbers or rows of an array.
+    /// Visits a map where a list is expected. Depending on the tag, passes the items of a set, the
+    /// pairs of an ordered map, the bytes of a buffer, or the rows or numbers of an array to the
+    /// visitor.
     pub(super) fn tagged_list<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -102,8 +103,8 @@ impl<'de> Decoder<'de> {
                 self.content(len, |decoder| decoder.items(items, visitor))
             }
             b"ndarray" | b"typedarray" => {
-                // Read the whole array before visiting its rows, because shape and type may come
-                // after the data.
+                // Read the whole array before visiting the rows, because the shape and the element
+                // type may come after the data.
                 let array = self.map(len, ArrayVisitor)?;
                 Rows::visit(self, &array, copies(items, usize::MAX), visitor)
             }
@@ -111,8 +112,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where a map is expected. Passes to the visitor the pairs of an ordered map as
-    /// entries, or the fields of a pydantic model.
+    /// Visits a map where a map is expected. For an ordered map, passes its pairs to the visitor as
+    /// entries. For a pydantic model, passes its fields to the visitor.
     pub(super) fn tagged_map<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -132,8 +133,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where bytes are expected. Passes to the visitor the bytes of a buffer or of an
-    /// array of `uint8`.
+    /// Visits a map where bytes are expected. Passes the bytes of a buffer or of a `uint8` array to
+    /// the visitor.
     pub(super) fn tagged_bytes<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -144,7 +145,7 @@ impl<'de> Decoder<'de> {
             b"typedarray" | b"ndarray" => match self.look_ahead(len, keys::RDTYPE)? {
                 Some(Token::Str(dtype)) => is_bytes(dtype),
                 // JavaScript sends a `Uint8ClampedArray`, for example the pixels of a canvas,
-                // without a type.
+                // without an element type.
                 dtype => matches!(dtype, Some(Token::Nil)),
             },
             _ => false,

@@ -1,7 +1,7 @@
-//! Arrays of the crate `ndarray` inside of other types.
+//! Encodes arrays of the crate `ndarray` that are inside other types.
 //!
-//! serde converts such an array to the struct `{v, dim, data}`, which becomes an array here. The
-//! serializer learns the element type from the elements.
+//! serde converts such an array to the struct `{v, dim, data}`. This module encodes that struct as
+//! an array. The elements determine the element type.
 
 use serde::de;
 use serde::ser::{self, Impossible, Serialize, Serializer};
@@ -12,8 +12,8 @@ use crate::values::decode::arrays::{FIELDS, VERSION};
 use crate::values::decode::{self, Decoder};
 use crate::values::dtype::{ByteOrder, DType};
 
-/// Returns the array if `name` is the field with the elements, and `head` contains the fields
-/// before it.
+/// Returns the array if `name` is the field that holds the elements, and `head` contains the
+/// preceding fields.
 pub(super) fn array_of<T: Serialize + ?Sized>(
     head: &[u8],
     name: &str,
@@ -44,14 +44,15 @@ trait Read: for<'de> de::Deserialize<'de> {
 impl Read for u8 {}
 impl Read for Vec<usize> {}
 
-/// Elements of an array as little-endian bytes, collected by serializing them.
+/// Elements of an array as little-endian bytes. They are collected by serializing the elements.
 #[derive(Default)]
 struct Elements {
     dtype: Option<DType>,
     data: Vec<u8>,
     /// Whether the current number is a part of a complex number.
     is_complex: bool,
-    /// Whether the current number is the content of a `half::f16`, which serializes as its bits.
+    /// Whether the current number is the content of a `half::f16`. This type serializes as its bit
+    /// pattern.
     is_half: bool,
 }
 
@@ -159,7 +160,7 @@ impl<'a> Serializer for &'a mut Elements {
         Ok(self)
     }
 
-    /// A complex number serializes as a tuple of its parts.
+    /// Serializes a complex number, which is a tuple of the real and the imaginary part.
     fn serialize_tuple(self, len: usize) -> Result<Self, EncodeError> {
         if len != 2 || self.is_complex {
             return Err(unfit());

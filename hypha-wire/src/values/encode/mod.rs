@@ -1,9 +1,10 @@
-//! Encodes any `Serialize` value as msgpack, byte for byte like the Python client.
+//! Encodes any `Serialize` value as msgpack. The bytes are the same as the Python client would
+//! send.
 //!
-//! Numbers take their smallest form, and `f32` is sent as `f64`. Structs become maps with string
-//! keys, and enums are externally tagged. Types with a textual form, such as addresses and dates,
-//! are sent as strings, which matches their JSON Schema. `Duration` and `SystemTime` become numbers
-//! and timestamps, see `times`.
+//! Numbers are encoded in their smallest form, and `f32` is sent as `f64`. Structs become maps with
+//! string keys, and enums are externally tagged. Types with a textual form, such as addresses and
+//! dates, are sent as strings, which matches their JSON Schema. `Duration` becomes a number and
+//! `SystemTime` a timestamp (see the module `times`).
 
 mod arrays;
 
@@ -80,7 +81,7 @@ pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(),
         splices,
         depth: 0,
     });
-    // Remove the partial value, because the values before it must stay valid.
+    // Remove the partial value. The preceding values in the buffer must stay valid.
     if result.is_err() {
         out.truncate(start);
     }
@@ -107,10 +108,12 @@ pub(crate) fn encode_spliced<T: Serialize + ?Sized>(
     result
 }
 
-/// Contents stored outside of the buffer. Each has its position in the buffer, in ascending order.
+/// Contents stored outside of the buffer, each with its position in the buffer. The positions are
+/// in ascending order.
 pub(crate) type Splices = Vec<(usize, Splice)>;
 
-/// Replaces a range of the buffer with `new`, and updates the positions of later splices.
+/// Replaces a range of the buffer with `new`, and updates the positions of the splices after the
+/// range.
 pub(crate) fn replace(
     out: &mut Vec<u8>,
     splices: &mut Splices,
@@ -138,22 +141,22 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
     Ok(out)
 }
 
-/// Name of the newtype in which [`Value`] passes an extension value to the encoder: its type byte,
-/// then its data.
+/// Name of a newtype. [`Value`] uses the newtype to pass an extension value to the encoder. The
+/// newtype contains the type byte, followed by the data.
 pub(crate) const EXT: &str = "$hypha_rpc::ext";
 
 /// Serializer that appends to a buffer.
 struct Encoder<'a> {
     out: &'a mut Vec<u8>,
-    /// Receives large binary data and handles. `None` if everything is written into the buffer.
+    /// Receives large binary data and handles. If `None`, everything is written into the buffer.
     splices: Option<&'a mut Splices>,
     /// Number of open lists and maps.
     depth: usize,
 }
 
 impl<'a> Encoder<'a> {
-    /// Enters one more level of lists and maps. Fails at the depth that Rust receivers would
-    /// reject, so that the sender gets an error that names the argument.
+    /// Enters one more level of lists and maps. Fails at the depth that Rust receivers reject. The
+    /// sender then gets an error that names the argument.
     fn enter(&mut self) -> Result<(), EncodeError> {
         if self.depth == MAX_DEPTH {
             return Err(EncodeError::new(format!(
@@ -164,7 +167,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Starts an enum variant with content, which is sent as a map with one entry.
+    /// Starts an enum variant with content. The variant is sent as a map with one entry.
     fn variant(&mut self, name: &str) -> Result<(), EncodeError> {
         self.enter()?;
         pack::put_map_head(self.out, 1);
@@ -172,7 +175,8 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Starts a list or map, inside the map of a variant if `in_variant` is true.
+    /// Starts a list or map. If `in_variant` is true, the list or map is the content of an enum
+    /// variant. The end of the list or map is then also the end of the map of the variant.
     fn open(
         &mut self,
         kind: Kind,
@@ -214,7 +218,7 @@ impl Kind {
     }
 }
 
-/// Converts a length to the `u32` of a msgpack header. Fails if it does not fit.
+/// Converts a length to the `u32` of a msgpack header. Fails if the length does not fit.
 fn length(len: usize) -> Result<u32, EncodeError> {
     u32::try_from(len)
         .map_err(|_| EncodeError::new(format!("length {len} does not fit the 32 bits of msgpack")))
@@ -222,8 +226,8 @@ fn length(len: usize) -> Result<u32, EncodeError> {
 
 /// List or map that is being written.
 ///
-/// The length that serde passes is only a hint, and missing with `#[serde(flatten)]`. If the number
-/// of items differs, `close` replaces the header.
+/// The length that serde passes is only a hint, and is missing with `#[serde(flatten)]`. If the
+/// number of items differs from the hint, `close` replaces the header.
 struct Compound<'b, 'a> {
     encoder: &'b mut Encoder<'a>,
     kind: Kind,
@@ -231,14 +235,15 @@ struct Compound<'b, 'a> {
     start: usize,
     /// Length in the header.
     written: u32,
-    /// Number of items so far.
+    /// Number of items written so far.
     count: usize,
-    /// Number of levels to leave at the end. Two for a variant, whose content is inside of another
-    /// map.
+    /// Number of nesting levels to leave at the end. This is 2 for the content of a variant, which
+    /// is inside another map.
     levels: usize,
-    /// Time type that the struct may be, judging by its name.
+    /// Time type of the struct, if the name of the struct is the name of a time type.
     time: Option<Time>,
-    /// Whether the struct may be an array of the crate `ndarray`. The array is in the next field.
+    /// Whether the struct may be an array of the crate `ndarray`. The field `array` then holds the
+    /// array.
     is_array: bool,
     array: Option<NdArray>,
 }
@@ -250,13 +255,13 @@ impl Compound<'_, '_> {
     }
 
     /// Writes a key. Integers and `bool` are written as strings, as in JSON and in the schema of
-    /// such a map. Other clients would drop a message whose keys are not strings.
+    /// the map. Other clients would drop a message with keys that are not strings.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.count += 1;
         let start = self.encoder.out.len();
         key.serialize(&mut *self.encoder)?;
-        // Encode the key first and then examine it, because serde does not provide its type in
-        // advance.
+        // Encode the key first and then examine the encoded bytes, because serde does not provide
+        // the type of the key in advance.
         let written = &self.encoder.out[start..];
         if decode::is_string(written) {
             return Ok(());
@@ -449,16 +454,16 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
                     splices.push((self.out.len(), splice));
                     return Ok(());
                 }
-                // Encode the content as an ordinary value, if no splice was offered or nothing may
-                // be stored outside of the buffer.
+                // Encode the content as an ordinary value. Either no splice was offered, or nothing
+                // may be stored outside of the buffer.
                 _ => return value.serialize(self),
             }
         }
         if name != EXT {
             return value.serialize(self);
         }
-        // serde has no extension values, so the type byte is only available in the encoded content.
-        // Encode the content as bytes and read them back.
+        // serde has no extension values, so the type byte is available only in the encoded content.
+        // Encode the content as bytes, and read the type byte and the data from these bytes.
         let packed = bytes::Bytes::from(to_vec(value)?);
         match decode::from_slice::<&[u8]>(&packed) {
             Ok([code, data @ ..]) => {

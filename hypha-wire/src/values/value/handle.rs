@@ -1,13 +1,13 @@
-//! [`Handle`]: functions and streams as values. They stay in the process of their owner; messages
-//! contain references to them.
+//! Defines [`Handle`], which represents a function or stream in a value. The function or stream
+//! stays in the process of its owner, and messages contain only references.
 //!
-//! On the wire they are maps with the `_rtype` `method` or `generator`. A received handle keeps its
-//! connection, so that it can be called. A local handle gets its map when a message that contains
-//! it is finished.
+//! On the wire, a handle is a map with the `_rtype` `method` or `generator`. A received handle
+//! stores its connection, so that a program can call the function. For a local handle, the map is
+//! created when a message that contains the handle is finished.
 //!
-//! The owner of a function keeps it until all receivers have released it. Therefore a received
-//! handle notifies its connection when its last clone is dropped, and the connection sends the
-//! release.
+//! The owner of a function keeps the function until all receivers have released it. Therefore, when
+//! the last clone of a received handle is dropped, the handle notifies its connection. The
+//! connection then sends the release.
 
 use std::any::Any;
 use std::fmt;
@@ -17,12 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Map, Value};
 use crate::keys;
 
-/// Connection of a received handle. Implemented by `hypha-rpc`, because this crate has no I/O.
+/// Connection on which a handle was received. `hypha-rpc` implements this trait, because this crate
+/// has no I/O.
 pub trait ConnectionRef: Any + Send + Sync {
-    /// Called when the last clone of a received handle is dropped, unless the function or stream
-    /// has ended or was passed on.
+    /// Notifies the connection that the last clone of a received handle was dropped. Not called if
+    /// [`RemoteHandle::is_released`] returns true.
     ///
-    /// Called in a destructor, on any thread, so it must neither block nor panic.
+    /// A destructor calls this method on any thread, so the method must neither block nor panic.
     fn handle_dropped(&self, remote: &RemoteHandle);
 
     /// Returns the connection as `Any`, for a downcast to its type.
@@ -31,17 +32,18 @@ pub trait ConnectionRef: Any + Send + Sync {
 
 /// Function or stream inside a [`Value`].
 ///
-/// Use [`Value::decode_as`] to convert it to a `hypha_rpc::Function` or a
-/// `hypha_rpc::RemoteStream`.
+/// To convert a handle to a `hypha_rpc::Function` or a `hypha_rpc::RemoteStream`, use
+/// [`Value::decode_as`].
 #[derive(Clone)]
 pub struct Handle(pub HandleKind);
 
 /// Owner of a function or stream.
 #[derive(Clone)]
 pub enum HandleKind {
-    /// This process owns it: an object of a type that only `hypha-rpc` knows.
+    /// This process owns the function or stream. The content is an object of a type that only
+    /// `hypha-rpc` knows.
     Local(Arc<dyn Any + Send + Sync>),
-    /// A peer owns it.
+    /// A peer owns the function or stream.
     Remote(Arc<RemoteHandle>),
 }
 
@@ -54,16 +56,16 @@ impl fmt::Debug for HandleKind {
     }
 }
 
-/// Function or stream of a peer.
+/// Function or stream that a peer owns.
 pub struct RemoteHandle {
-    /// Map of the function or stream on the wire, with an absolute address as `_rtarget`.
+    /// Map of the function or stream on the wire. The `_rtarget` in the map is an absolute address.
     pub raw: Map,
     /// Connection on which the handle was received.
     pub connection: Arc<dyn ConnectionRef>,
-    /// Session of the call that had the handle as an argument. `None` for a handle in a result.
+    /// Session of the call that passed the handle as an argument. `None` for a handle in a result.
     pub parent: Option<String>,
-    /// Whether the owner needs no release when the handle is dropped. Relaxed is enough, because
-    /// the flag guards no other data, and `Arc` orders the last drop after all other uses.
+    /// Whether no release must be sent when the handle is dropped. Relaxed ordering suffices,
+    /// because the flag guards no other data, and `Arc` orders the last drop after all other uses.
     done: AtomicBool,
 }
 
@@ -77,7 +79,7 @@ impl fmt::Debug for RemoteHandle {
 }
 
 impl RemoteHandle {
-    /// Creates the handle for a map that was received on a connection.
+    /// Creates the handle for a map that was received on this connection.
     pub(crate) fn new(
         raw: Map,
         connection: Arc<dyn ConnectionRef>,
@@ -91,13 +93,13 @@ impl RemoteHandle {
         }
     }
 
-    /// Marks the handle as ended or passed on, so that its owner gets no release when the handle is
-    /// dropped.
+    /// Marks the handle, so that no release is sent to the owner when the handle is dropped. Call
+    /// this method if the function or stream has ended, or if the handle was passed on.
     pub fn mark_released(&self) {
         self.done.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the handle was marked as ended or passed on.
+    /// Returns whether no release must be sent when the handle is dropped.
     pub fn is_released(&self) -> bool {
         self.done.load(Ordering::Relaxed)
     }
@@ -106,7 +108,7 @@ impl RemoteHandle {
 impl Drop for RemoteHandle {
     fn drop(&mut self) {
         if !self.is_released() {
-            // The clone keeps the connection alive until `handle_dropped` returns.
+            // The clone of the `Arc` keeps the connection alive until `handle_dropped` returns.
             Arc::clone(&self.connection).handle_dropped(self);
         }
     }
@@ -118,7 +120,7 @@ impl Handle {
         Self(HandleKind::Local(object))
     }
 
-    /// Returns a handle of the same function or stream, with an edited map. Returns local handles
+    /// Returns a handle of the same function or stream, with an edited map. Returns a local handle
     /// unchanged.
     pub(crate) fn edited(&self, edit: impl FnOnce(&mut Map)) -> Self {
         let HandleKind::Remote(remote) = &self.0 else {
@@ -126,8 +128,8 @@ impl Handle {
         };
         let mut raw = remote.raw.clone();
         edit(&mut raw);
-        // The edited handle takes over the duty to release. Otherwise dropping the original would
-        // release a function that is still in use.
+        // From now on, only the edited handle sends the release. Otherwise dropping the original
+        // handle would release a function that is still in use.
         let done = AtomicBool::new(remote.done.swap(true, Ordering::Relaxed));
         Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw,
@@ -146,8 +148,8 @@ impl Handle {
         }
     }
 
-    /// Returns the session of the call that had the handle as an argument. `None` for a local
-    /// handle, and for a handle in a result.
+    /// Returns the session of the call that passed the handle as an argument. Returns `None` for a
+    /// local handle, and for a handle in a result.
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         match &self.0 {
@@ -165,8 +167,8 @@ impl Handle {
         }
     }
 
-    /// Returns the map of a received handle. Returns `None` for a local handle, which does not have
-    /// a map yet.
+    /// Returns the map of a received handle. Returns `None` for a local handle, because a local
+    /// handle has no map yet.
     #[must_use]
     pub fn raw(&self) -> Option<&Map> {
         match &self.0 {
@@ -197,8 +199,8 @@ impl PartialEq for Handle {
     }
 }
 
-/// Sets the public key of the owner in all functions of a fetched service, so that their calls are
-/// encrypted. If `key` is `None`, `members` stays unchanged.
+/// Sets the public key of the owner in all functions of a fetched service, so that calls of these
+/// functions are encrypted. If `key` is `None`, `members` stays unchanged.
 pub fn set_encryption_key(members: &mut Map, key: Option<&bytes::Bytes>) {
     fn visit(value: &mut Value, key: &bytes::Bytes) {
         match value {

@@ -1,7 +1,7 @@
-//! [`Value`]: a value of any type, for programs that do not know the types of a service.
+//! Defines [`Value`], a value of any type, for programs that do not know the types of a service.
 //!
-//! Its serde implementations are in `value_serde`, and its conversions to and from other types are
-//! in `local`.
+//! The module `value_serde` contains the serde implementations of [`Value`]. The module `local`
+//! contains its conversions to and from other types.
 
 mod handle;
 
@@ -11,15 +11,17 @@ pub use handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, set_encryption
 
 use crate::keys;
 
-/// Entries of a [`Value::Map`], in the order in which they were sent.
+/// Entries of a [`Value::Map`], in the order in which the peer sent them.
 pub type Map = indexmap::IndexMap<String, Value>;
 
-/// Any value that peers can exchange.
+/// Any value that peers can send and receive.
 ///
-/// Typed values such as arrays, sets and errors stay maps with the member `_rtype`, and can be
-/// passed on unchanged. Functions and streams keep their connection.
+/// Typed values such as arrays, sets and errors are maps with the member `_rtype`, and a program
+/// can pass them on unchanged. Functions and streams store the connection on which they were
+/// received.
 ///
-/// [`Value::encode_from`] and [`Value::decode_as`] convert to and from every type that serde knows:
+/// [`Value::encode_from`] converts from every type that serde supports, and [`Value::decode_as`]
+/// converts to every such type:
 ///
 /// ```
 /// # use hypha_wire::Value;
@@ -31,7 +33,7 @@ pub type Map = indexmap::IndexMap<String, Value>;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Null: Python `None`, JavaScript `null`.
+    /// Null, which is `None` in Python and `null` in JavaScript.
     #[default]
     Null,
     /// Boolean.
@@ -40,7 +42,8 @@ pub enum Value {
     Int(i64),
     /// Integer above `i64::MAX`. Smaller integers are always [`Value::Int`].
     UInt(u64),
-    /// Floating-point number. JavaScript peers send numbers without a fraction as [`Value::Int`].
+    /// Floating-point number. JavaScript peers send a number without a fraction as an integer,
+    /// which becomes [`Value::Int`].
     Float(f64),
     /// String.
     String(String),
@@ -50,10 +53,11 @@ pub enum Value {
     List(Vec<Value>),
     /// Map with string keys.
     Map(Map),
-    /// Extension value of msgpack: its type and data. Type -1 is a [`Timestamp`](crate::Timestamp).
+    /// Extension value of msgpack, with its type and data. Type -1 is a
+    /// [`Timestamp`](crate::Timestamp).
     Ext(i8, bytes::Bytes),
-    /// Function or stream, received or local. [`decode_as`](Self::decode_as) converts it to a
-    /// `hypha_rpc::Function`, `hypha_rpc::Callback` or `hypha_rpc::RemoteStream`.
+    /// Function or stream, which is either received or local. [`decode_as`](Self::decode_as)
+    /// converts it to a `hypha_rpc::Function`, `hypha_rpc::Callback` or `hypha_rpc::RemoteStream`.
     Handle(Handle),
 }
 
@@ -107,7 +111,7 @@ impl Value {
         }
     }
 
-    /// Returns the number if this is a float or an integer. Rounds integers beyond 2⁵³.
+    /// Returns the number if this is a float or an integer. Integers beyond 2⁵³ are rounded.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -149,8 +153,9 @@ impl Value {
         }
     }
 
-    /// Returns the member `key` of a map, or of the wire map of a received function or stream, for
-    /// example `_rschema`. Returns `None` if there is no such member.
+    /// Returns the member `key` of a map. For a received function or stream, returns the member
+    /// `key` of its map on the wire, for example `_rschema`. Returns `None` if there is no such
+    /// member.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Self::Map(map) => map.get(key),
@@ -161,9 +166,9 @@ impl Value {
 
     /// Returns the value as JSON, for people and for logs.
     ///
-    /// Values that JSON cannot represent become objects with one key: `{"$bytes": hex}`,
-    /// `{"$ext": [type, hex]}`, `{"$float": "NaN"}`, and `{"$live": "function"}` for a local
-    /// handle. These objects cannot be converted back.
+    /// A value that JSON cannot represent becomes an object with one key: `{"$bytes": hex}`,
+    /// `{"$ext": [type, hex]}`, `{"$float": "NaN"}`, or, for a local handle, `{"$live":
+    /// "function"}`. Such an object cannot be converted back.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Value as Json, json};
         match self {
@@ -201,7 +206,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes compact JSON, see [`Value::to_json`].
+/// Writes the value as compact JSON, see [`Value::to_json`].
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_json().fmt(f)
@@ -225,8 +230,8 @@ from! {
     i16 => |value| Self::Int(value.into());
     i32 => |value| Self::Int(value.into());
     i64 => |value| Self::Int(value);
-    // Unsigned numbers that fit become `Int`, so that each number has only one form and equal
-    // numbers compare equal.
+    // An unsigned number that fits `i64` becomes `Int`. Thus each number has only one form, and
+    // equal numbers compare equal.
     u8 => |value| Self::Int(value.into());
     u16 => |value| Self::Int(value.into());
     u32 => |value| Self::Int(value.into());

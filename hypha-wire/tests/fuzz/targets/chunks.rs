@@ -1,6 +1,6 @@
 //! Compares the chunk store with a model. After any sequence of requests, a complete message equals
-//! the sent message, the store stays within its limit, and it is empty after all peers have
-//! disconnected.
+//! the sent message, and the store does not exceed its limit. After all peers have disconnected,
+//! the store is empty.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -28,7 +28,8 @@ pub(crate) fn run(input: &[u8]) {
                 let overwrite = input.byte() % 2 == 1;
                 let known = model.contains_key(&place);
                 let outcome = store.create(from, key, overwrite, now);
-                // The message may have expired or been evicted without notice.
+                // The store may have removed the message without notice, because the message
+                // expired or the store was full.
                 match outcome {
                     Ok(()) => drop(model.insert(place, Pieces::new())),
                     Err(ChunkError::Exists(_)) => assert!(known && !overwrite),
@@ -88,7 +89,8 @@ pub(crate) fn run(input: &[u8]) {
             _ => store.expire(now),
         }
         assert!(store.used() <= limit);
-        // The store contains only data that was sent, and reserves a bounded multiple of it.
+        // The store keeps only data that was sent. The memory that it reserves is a bounded
+        // multiple of that data.
         let sent = model.iter().map(|((from, key), pieces)| {
             let bytes: usize = pieces.values().map(Vec::len).sum();
             from.len() + key.len() + 17 * bytes + 128 * (pieces.len() + 1)

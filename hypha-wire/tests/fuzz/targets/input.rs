@@ -1,5 +1,5 @@
-//! Splits an input into small numbers and byte strings. Missing parts are 0 or empty, so that every
-//! input is valid.
+//! Splits an input into small numbers and byte strings. A missing part of the input counts as 0 or
+//! as an empty string, so every input is valid.
 
 /// Remaining part of an input.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
@@ -17,14 +17,14 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// Returns one of the items of `of`.
+    /// Returns an item of `of`. The next byte of the input selects the item.
     pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::from(self.byte()) % of.len()]
     }
 
-    /// Returns bytes that are preceded by their length.
+    /// Reads a length and then that many bytes. Returns the bytes.
     pub(crate) fn bytes(&mut self) -> &'a [u8] {
-        // Only long byte strings have a two-byte length, so that short inputs stay short.
+        // Only a long byte string has a length of two bytes, so that short inputs stay short.
         let len = match self.byte() {
             short @ 0..=0xef => usize::from(short),
             long => usize::from(long & 0x0f) << 8 | usize::from(self.byte()),

@@ -1,5 +1,5 @@
-//! Fuzz target for a frame of a peer: the routing, the arguments decoded as any type, and the
-//! server's stamp. The first byte selects the type.
+//! Fuzz target for a frame that a peer sends. Parses the routing, decodes the arguments as any
+//! type, and adds the server's stamp. The first byte of the input selects the type.
 
 use hypha_wire::{Extra, IncomingArgs, Message, Stamp, Value, skip, to_vec};
 use serde::Serialize;

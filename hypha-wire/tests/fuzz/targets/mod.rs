@@ -1,4 +1,4 @@
-//! Fuzz targets. Each takes an input and panics if an invariant is violated.
+//! Fuzz targets. A target takes an input, and panics if an invariant is violated.
 
 mod chunks;
 mod input;

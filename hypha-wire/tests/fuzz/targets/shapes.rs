@@ -29,7 +29,7 @@ pub(crate) enum Shape {
     Group(Vec<Shape>),
 }
 
-/// For this enum, serde reads the whole value before it knows the variant.
+/// serde buffers the whole value of this enum before it knows the variant.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind")]
 enum Tagged {
@@ -62,14 +62,14 @@ struct Flat {
     rest: Map,
 }
 
-/// Recursive type: the sender determines the depth.
+/// Recursive type. The sender of a value determines the depth of the value.
 #[derive(Serialize, Deserialize)]
 struct Tree(Vec<Tree>);
 
 #[derive(Serialize, Deserialize)]
 struct Unit;
 
-/// Operation that is run with one of the types.
+/// Operation that can be run with each of the types.
 pub(crate) trait With {
     fn of<T: DeserializeOwned + Serialize>(&mut self);
 }
@@ -79,7 +79,7 @@ macro_rules! types {
         /// Number of types.
         pub(crate) const COUNT: u8 = [$(stringify!($type)),*].len() as u8;
 
-        /// Runs `with` for the type with this number.
+        /// Runs the operation `with` for the type with this number.
         pub(crate) fn pick(number: u8, with: &mut impl With) {
             let types: &[fn(&mut _)] = &[$(|with| With::of::<$type>(with)),*];
             types[usize::from(number % COUNT)](with);
@@ -114,7 +114,8 @@ impl With for Decode<'_> {
     }
 }
 
-/// Checks that a decoded value of type `T` can be encoded, and decodes to the same value again.
+/// Checks that a decoded value of type `T` can be encoded, and that the result decodes to the same
+/// value.
 pub(crate) fn check<T: DeserializeOwned + Serialize>(read: Result<T, DecodeError>) {
     let name = std::any::type_name::<T>();
     let value = match read {
@@ -126,8 +127,8 @@ pub(crate) fn check<T: DeserializeOwned + Serialize>(read: Result<T, DecodeError
     assert_eq!(to_vec(&again).expect(name), written, "{name}");
 }
 
-/// Checks that an error is short: it is sent back to the peer that caused it, and must not repeat
-/// long input.
+/// Checks that an error message is short. The error is sent back to the peer that caused it, and
+/// must not repeat long input.
 pub(crate) fn short(error: &DecodeError) {
     let text = error.to_string();
     assert!(!text.is_empty() && text.len() < 16 << 10, "{text}");

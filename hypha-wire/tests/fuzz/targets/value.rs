@@ -1,5 +1,6 @@
-//! Fuzz target for one value. Encoding it again must not change it, and decoding it as any type
-//! succeeds or returns an error. The first byte selects the type.
+//! Fuzz target for one value. If the value is decoded and encoded again, the value must not change.
+//! Decoding the value as any type must succeed or return an error. The first byte of the input
+//! selects the type.
 
 use hypha_wire::{Case, Value, convert_keys, from_slice, skip, to_vec};
 
@@ -21,7 +22,7 @@ pub(crate) fn run(input: &[u8]) {
     assert_eq!(length, Ok(packed.len()));
     let canonical = bytes::Bytes::from(to_vec(&value).expect("encodes"));
     assert!(canonical.len() <= packed.len() + 4 * packed.len(), "grows");
-    // Compare the bytes, because NaN is not equal to itself.
+    // Compare the encoded bytes, because NaN is not equal to itself.
     let again: Value = value.decode_as().expect("is a value");
     assert_eq!(to_vec(&again).expect("encodes"), canonical);
 

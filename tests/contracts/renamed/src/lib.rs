@@ -1,5 +1,5 @@
-//! Tests that generated code works with another name for the crate `hypha_rpc`, and in an older
-//! edition.
+//! Tests that generated code works in an older edition, and in a crate that renames its dependency
+//! `hypha_rpc`.
 
 #![deny(
     warnings,
