@@ -51,7 +51,7 @@ pub enum ScopeError {
         /// Id of the caller.
         user: String,
     },
-    /// The camera takes images for one caller at a time.
+    /// Only one acquisition runs at a time. `snap` and `live` also work during an acquisition.
     #[error("another acquisition is running")]
     Busy,
     /// Somebody has cancelled the acquisition.

@@ -246,6 +246,17 @@ pub(crate) fn is_ours(attr: &Attribute) -> bool {
     attr.path().is_ident("hypha")
 }
 
+/// Returns the `#[schemars(..)]` among `attrs`.
+pub(crate) fn schema(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("schemars"))
+}
+
+/// Returns whether this is an attribute of a parameter that the macro reads and removes: a doc
+/// comment, `#[hypha(..)]` or `#[schemars(..)]`.
+pub(crate) fn is_for_argument(attr: &Attribute) -> bool {
+    is_doc(attr) || is_ours(attr) || attr.path().is_ident("schemars")
+}
+
 /// Returns whether this is a doc comment or `#[doc ..]`.
 pub(crate) fn is_doc(attr: &Attribute) -> bool {
     attr.path().is_ident("doc")

@@ -526,6 +526,12 @@ fn argument(
                 "the context is not sent, so it has no name on the wire",
             );
         }
+        if let Some(attr) = attrs::schema(&input.attrs).next() {
+            errors.push(
+                attr,
+                "the context is not sent, so it has no schema; remove `schemars`",
+            );
+        }
         let arg = Arg {
             ident: ident.clone(),
             ty: (*input.ty).clone(),
@@ -540,6 +546,16 @@ fn argument(
     let listed = text
         .argument(&ident.unraw().to_string())
         .unwrap_or_default();
+    let schema: Vec<_> = attrs::schema(&input.attrs).cloned().collect();
+    let has_own_schema = types::is_byte_slice(&input.ty)
+        || types::is_optional_byte_slice(&input.ty)
+        || types::may_be_shared_bytes(&input.ty);
+    if let Some(attr) = schema.first().filter(|_| has_own_schema) {
+        errors.push(
+            attr,
+            "`schemars` does not describe bytes and arrays; remove it",
+        );
+    }
     let value = Value {
         wire_name,
         description: match own_text.is_empty() {
@@ -547,6 +563,7 @@ fn argument(
             false => Text::new(&input.attrs, own_text),
         },
         default: options.expr("default", errors).map(|(_, value)| value),
+        schema,
     };
     let kind = ArgKind::Value(Box::new(value));
     Some((

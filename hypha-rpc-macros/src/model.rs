@@ -107,6 +107,8 @@ pub(crate) struct Value {
     pub(crate) description: Text,
     /// Expression for the value of a missing argument.
     pub(crate) default: Option<Expr>,
+    /// `#[schemars(..)]`, which changes the schema of the argument.
+    pub(crate) schema: Vec<Attribute>,
 }
 
 /// Return type of a method.

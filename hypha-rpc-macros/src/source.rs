@@ -413,13 +413,17 @@ fn conditional(attrs: &mut Vec<Attribute>, described: bool, errors: &mut Errors)
             );
             return false;
         }
-        let found = tokens.iter().any(|token| is(token, "hypha"));
-        if found {
+        let mut ours = ["hypha", "schemars"].into_iter();
+        let found = ours.find(|name| tokens.iter().any(|token| is(token, name)));
+        if let Some(name) = found {
             errors.push(
                 attr,
-                "`cfg_attr` cannot hold `hypha`; write the method twice, each with its own `cfg`",
+                format!(
+                    "`cfg_attr` cannot hold `{name}`; write the method twice, each with its own \
+                     `cfg`"
+                ),
             );
         }
-        !found
+        found.is_none()
     });
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_util::stream;
 use hypha_rpc::error::RejectKind;
 use hypha_rpc::prelude::*;
@@ -44,6 +45,8 @@ trait Camera {
     ) -> (Duration, Option<SystemTime>);
     async fn run(&self, steps: Vec<Step>) -> Vec<Step>;
     async fn size(&self, data: &[u8], more: Option<&[u8]>) -> usize;
+    async fn shared(&self, data: Bytes, more: Option<Bytes>) -> usize;
+    async fn binary(&self, data: Binary, more: Option<Binary>) -> usize;
 }
 
 struct Impl;
@@ -90,6 +93,14 @@ impl Camera for Impl {
 
     async fn size(&self, data: &[u8], more: Option<&[u8]>) -> usize {
         data.len() + more.map_or(0, <[u8]>::len)
+    }
+
+    async fn shared(&self, data: Bytes, more: Option<Bytes>) -> usize {
+        data.len() + more.map_or(0, |more| more.len())
+    }
+
+    async fn binary(&self, data: Binary, more: Option<Binary>) -> usize {
+        data.len() + more.map_or(0, |more| more.len())
     }
 }
 
@@ -227,18 +238,23 @@ async fn times_are_seconds_also_where_serde_buffers() -> anyhow::Result<()> {
 #[tokio::test]
 async fn byte_slices_accept_the_same_values_as_bytes() -> anyhow::Result<()> {
     let camera = in_process(CameraService::new(Impl)).await?;
-    let size = |data: Value, more: Value| camera.service().call("size", args!(data, more));
     let list = || Value::from(vec![1, 2, 3]);
-    assert_eq!(size(list(), list()).await.map(|size: u8| size)?, 6);
-    assert_eq!(
-        size(Binary::from(b"abc").into(), Value::Null)
-            .await
-            .map(|size: u8| size)?,
-        3
-    );
-    assert_eq!(
-        refusal(&camera, "size", args!("abc")).await,
-        "camera.size: argument `data`: expected bytes, got string"
-    );
+    for method in ["size", "shared", "binary"] {
+        let size = async |data: Value, more: Value| {
+            let size = camera.service().call::<u8>(method, args!(data, more));
+            size.await
+        };
+        assert_eq!(size(list(), list()).await?, 6, "{method}");
+        assert_eq!(size(Binary::from(b"abc").into(), Value::Null).await?, 3);
+        for (wrong, kind) in [(Value::from("abc"), "string"), (Value::from(1), "integer")] {
+            assert_eq!(
+                refusal(&camera, method, args!(wrong)).await,
+                format!("camera.{method}: argument `data`: expected bytes, got {kind}")
+            );
+        }
+        // A list whose items are no bytes.
+        let refused = refusal(&camera, method, args!(Value::from(vec![1, 256]))).await;
+        assert!(refused.contains("argument `data"), "{refused}");
+    }
     Ok(())
 }

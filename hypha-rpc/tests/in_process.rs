@@ -213,7 +213,12 @@ trait Documented {
     async fn count(
         &self,
         #[doc = concat!("One of ", 3)] r#type: u32,
-        #[hypha(default = 0.1)] step: f32,
+        #[schemars(range(min = 0, max = 1.5))]
+        #[hypha(default = 0.1)]
+        step: f32,
+        /// Names.
+        #[schemars(inner(length(max = 3)), length(min = 1))]
+        names: Option<Vec<String>>,
     ) -> u32;
     #[doc = include_str!("documented.md")]
     async fn included(&self);
@@ -222,7 +227,7 @@ trait Documented {
 struct Counter;
 
 impl Documented for Counter {
-    async fn count(&self, r#type: u32, _: f32) -> u32 {
+    async fn count(&self, r#type: u32, _: f32, _: Option<Vec<String>>) -> u32 {
         r#type
     }
 
@@ -239,7 +244,17 @@ async fn descriptions_and_names_reach_the_schema() {
     };
     assert_eq!(text("/description"), "Counts.\nIn pixels.");
     assert_eq!(text("/parameters/properties/type/description"), "One of 3");
-    assert_eq!(text("/parameters/properties/step/default"), 0.1);
+    assert_eq!(
+        text("/parameters/properties/step"),
+        serde_json::json!({"type": "number", "minimum": 0, "maximum": 1.5, "default": 0.1,
+            "x-hypha-dtype": "float32"})
+    );
+    assert_eq!(
+        text("/parameters/properties/names"),
+        serde_json::json!({"anyOf": [{"type": "array", "minItems": 1,
+            "items": {"type": "string", "maxLength": 3}}, {"type": "null"}],
+            "default": null, "description": "Names."})
+    );
     assert_eq!(
         proxy.service().doc("included").unwrap(),
         "From a file.\n\nIn two paragraphs."

@@ -42,6 +42,7 @@ fn form(word: &str) -> Option<Form> {
         | "contentSchema"
         | "unevaluatedItems"
         | "unevaluatedProperties"
+        | keys::SCHEMA_KEYS
         | keys::SCHEMA_RETURNS
         | keys::SCHEMA_ERROR => Form::Schema,
         "anyOf" | "oneOf" | "allOf" | "prefixItems" | keys::SCHEMA_ARGUMENTS => Form::Schemas,

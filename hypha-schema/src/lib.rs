@@ -52,6 +52,7 @@ mod fetch;
 mod format;
 mod functions;
 mod keywords;
+mod limits;
 mod model;
 mod names;
 mod openapi;

@@ -496,8 +496,8 @@ impl Writer<'_> {
             },
             Type::Null => "None".to_owned(),
             Type::Bool => known("bool"),
-            Type::Integer(..) => known("int"),
-            Type::Number | Type::Duration => known("float"),
+            Type::Integer(_) => known("int"),
+            Type::Number | Type::Single | Type::Duration => known("float"),
             Type::Text | Type::Character => known("str"),
             Type::Bytes => known("bytes"),
             // The client sends a time as a number of seconds, and receives the timestamp type of
@@ -519,7 +519,7 @@ impl Writer<'_> {
             Type::Tuple(items) => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
             // The keys are sent as strings.
             Type::Map(_, inner) => made("dict", &[known("str"), of(inner)]),
-            Type::OrderedMap(inner) => made("OrderedDict", &[known("Any"), of(inner)]),
+            Type::OrderedMap(parts) => made("OrderedDict", &[of(&parts[0]), of(&parts[1])]),
             Type::Named(index) => {
                 let name = self.names[*index].clone();
                 match self.model.types.definitions[*index].body {

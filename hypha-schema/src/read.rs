@@ -13,13 +13,14 @@ use std::collections::HashSet;
 use serde_json::{Map, Value as Json, json};
 
 use crate::keywords::{plain, plain_kind};
+use crate::limits::limits;
 use crate::names::pascal;
 use crate::own_text::own_text;
 use crate::properties::{Property, properties};
 use crate::table::{self, Table, table_index};
 use crate::types::{
-    Body, Choice, Definition, Elements, ErrorFacts, Field, Keys, Member, MemberKind, Method,
-    Parameter, Signature, Struct, Type, Types, Variant, Word,
+    Body, Choice, Definition, Elements, ErrorFacts, Field, Integer, Keys, Limits, Member,
+    MemberKind, Method, Parameter, Signature, Struct, Type, Types, Variant, Word,
 };
 use hypha_wire::keys::{self, SCHEMA_ERROR, SCHEMA_KIND};
 
@@ -146,11 +147,11 @@ impl Types {
         match plain_kind(map) {
             Some("null") => Type::Null,
             Some("boolean") => Type::Bool,
-            Some("integer") => {
-                let bound = |key: &str| map.get(key).and_then(Json::as_f64);
-                Type::Integer(bound("minimum"), bound("maximum"))
-            }
-            Some("number") => Type::Number,
+            Some("integer") => Type::Integer(Integer::of(map)),
+            Some("number") => match map.get(keys::SCHEMA_DTYPE) {
+                Some(dtype) if dtype == "float32" => Type::Single,
+                _ => Type::Number,
+            },
             Some("string") => match map.get("format").and_then(Json::as_str) {
                 Some("binary") => Type::Bytes,
                 _ => match [map.get("minLength"), map.get("maxLength")] {
@@ -229,7 +230,10 @@ impl Types {
             "timestamp" => Type::Timestamp,
             "duration" => Type::Duration,
             "set" => Type::Set(inner("items")),
-            "ordered_map" => Type::OrderedMap(inner("additionalProperties")),
+            "ordered_map" => {
+                let value = *inner("additionalProperties");
+                Type::OrderedMap(vec![*inner(keys::SCHEMA_KEYS), value])
+            }
             _ => Type::Any,
         }
     }
@@ -345,6 +349,7 @@ impl Types {
                     return Some(Body::Alias(Type::Any));
                 }
                 variants.push(Variant {
+                    limits: limits(other, &ty),
                     ty,
                     description: text(other),
                     error: ErrorFacts::of(other),
@@ -384,10 +389,12 @@ impl Types {
             required,
         } in properties(map)
         {
+            let ty = self.read_place(schema, &format!("{hint}{}", pascal(name)));
             body.fields.push(Field {
                 name: name.to_owned(),
                 description: own_text(schema),
-                ty: self.read_place(schema, &format!("{hint}{}", pascal(name))),
+                limits: limits(schema, &ty),
+                ty,
                 optional: !required,
                 default: schema.get("default").cloned(),
             });
@@ -426,6 +433,7 @@ impl Method {
         for parameter in self.parameters.iter_mut().flatten() {
             let hint = format!("{hint}{}", pascal(&parameter.name));
             parameter.ty = types.read_place(&parameter.schema, &hint);
+            parameter.limits = limits(&parameter.schema, &parameter.ty);
         }
         self.returns = types.read(&self.returns_schema, &format!("{hint}Result"));
         let error = self.error_schema.as_ref();
@@ -441,6 +449,7 @@ impl Parameter {
             ty: Type::Any,
             optional: !property.required,
             default: schema.get("default").cloned(),
+            limits: Limits::default(),
             schema,
         }
     }
@@ -572,12 +581,18 @@ fn fixed_length(map: &Map<String, Json>) -> Option<usize> {
 
 /// Returns the type of a map's keys.
 fn keys(map: &Map<String, Json>) -> Keys {
+    let stated = map.get(keys::SCHEMA_KEYS).and_then(Json::as_object);
+    match stated.and_then(|keys| Some((keys, plain_kind(keys)?))) {
+        Some((_, "boolean")) => return Keys::Bool,
+        Some((keys, "integer")) => return Keys::Integer(Integer::of(keys)),
+        _ => {}
+    }
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     let pattern = patterns.and_then(|patterns| patterns.keys().next());
     match pattern.map(String::as_str) {
         // schemars writes exactly these patterns.
-        Some(r"^\d+$") => Keys::Unsigned,
-        Some(r"^-?\d+$") => Keys::Signed,
+        Some(r"^\d+$") => Keys::Integer(Integer::U64),
+        Some(r"^-?\d+$") => Keys::Integer(Integer::I64),
         _ => Keys::Text,
     }
 }

@@ -111,7 +111,7 @@ fn values_outside_json_have_types() {
     contains(&argument::<Set<Vec<u8>>>().python(), "it: set[int]");
     contains(
         &argument::<OrderedMap<u8, bool>>().typescript(),
-        "it: Map<any, boolean>",
+        "it: Map<number, boolean>",
     );
 }
 
@@ -367,6 +367,125 @@ fn optional_arguments_before_required_ones_are_required() {
 }
 
 #[test]
+fn limits_become_attributes() {
+    for (given, written) in [
+        (
+            json!({"type": "integer", "minimum": 1, "maximum": 10}),
+            "#[schemars(extend(\"minimum\" = 1, \"maximum\" = 10))]\n        it: u64,",
+        ),
+        (
+            json!({"type": "integer", "minimum": -5_000_000_000_i64, "x-hypha-dtype": "int64"}),
+            "#[schemars(extend(\"minimum\" = -5000000000i64))]\n        it: i64,",
+        ),
+        (
+            json!({"type": "integer", "minimum": 1, "maximum": 255, "x-hypha-dtype": "uint8"}),
+            "#[schemars(extend(\"minimum\" = 1))]\n        it: u8,",
+        ),
+        (
+            json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0.5}, {"type": "null"}]}),
+            "#[schemars(extend(\"exclusiveMinimum\" = 0.5))]\n        it: Option<f64>,",
+        ),
+        (
+            json!({"type": "string", "format": "date-time", "pattern": "\"\\d"}),
+            "#[schemars(extend(\"format\" = \"date-time\", \"pattern\" = \"\\\"\\\\d\"))]\n        \
+             it: String,",
+        ),
+        (
+            json!({"type": "array", "items": {"type": "array"}, "uniqueItems": true}),
+            "#[schemars(extend(\"uniqueItems\" = true))]\n        it: Vec<Vec<Value>>,",
+        ),
+        // Ranges that follow from the type, and keywords for another type.
+        (
+            json!({"type": "integer", "minimum": 0, "maximum": 255, "pattern": "x"}),
+            "&self,\n        it: u8,",
+        ),
+        (
+            json!({"type": "integer", "minimum": 0}),
+            "&self,\n        it: u64,",
+        ),
+        (
+            json!({"type": "integer", "minimum": {"$float": "inf"}}),
+            "&self,\n        it: i64,",
+        ),
+    ] {
+        contains(&schema(given).rust(), written);
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Sample {
+        #[schemars(range(min = 1, max = 9))]
+        level: i8,
+        #[schemars(with = "hypha_rpc::schema::Keyed<std::collections::BTreeMap<u8, f32>>")]
+        by: std::collections::BTreeMap<u8, f32>,
+        id: std::net::IpAddr,
+    }
+    let sample = argument::<Sample>().rust();
+    contains(
+        &sample,
+        "#[schemars(extend(\"minimum\" = 1, \"maximum\" = 9))]\n    pub level: i8,",
+    );
+    contains(
+        &sample,
+        "#[schemars(with = \"hypha_rpc::schema::Keyed<std::collections::BTreeMap<u8, f32>>\")]\n    \
+         pub by: std::collections::BTreeMap<u8, f32>,",
+    );
+    contains(
+        &sample,
+        "#[schemars(extend(\"format\" = \"ip\"))]\n    pub id: String,",
+    );
+}
+
+#[test]
+fn maps_have_the_keys_that_the_schema_states() {
+    use std::collections::{BTreeMap, HashMap};
+
+    #[derive(JsonSchema, PartialEq, Eq, Hash)]
+    #[allow(dead_code)]
+    enum Side {
+        Left,
+        Right,
+    }
+    for (described, rust) in [
+        (argument::<HashMap<u16, bool>>(), "BTreeMap<u16, bool>"),
+        (argument::<HashMap<bool, f32>>(), "BTreeMap<bool, f32>"),
+        (argument::<HashMap<isize, i64>>(), "BTreeMap<isize, i64>"),
+        (argument::<HashMap<u64, bool>>(), "BTreeMap<u64, bool>"),
+        (
+            argument::<HashMap<String, bool>>(),
+            "BTreeMap<String, bool>",
+        ),
+        (argument::<HashMap<char, bool>>(), "BTreeMap<String, bool>"),
+    ] {
+        contains(&described.rust(), &format!("it: std::collections::{rust},"));
+    }
+    let default = FunctionSchema::new("f", "").argument_with_default::<BTreeMap<bool, u8>>(
+        "it",
+        "",
+        json!({"true": 1}),
+    );
+    contains(
+        &describe([method("f", default.finish())]).rust(),
+        "#[hypha(default = std::collections::BTreeMap::from([(true, 1)]))]",
+    );
+    let outside = json!({"type": "object", "patternProperties": {r"^\d+$": {}},
+        "additionalProperties": false, "default": {"300": 1},
+        "x-hypha-keys": {"type": "integer", "minimum": 0, "maximum": 255}});
+    let parameters = json!({"type": "object", "properties": {"it": outside}});
+    let outside = describe([method("f", json!({"name": "f", "parameters": parameters}))]);
+    contains(
+        &outside.rust(),
+        "it: Option<std::collections::BTreeMap<u8, Value>>,",
+    );
+    let sides = argument::<HashMap<Side, u8>>().rust();
+    contains(&sides, "pub left: Option<u8>,");
+
+    let ordered = argument::<OrderedMap<u8, f32>>();
+    contains(&ordered.rust(), "it: hypha_rpc::OrderedMap<u8, f32>,");
+    contains(&ordered.typescript(), "it: Map<number, number>");
+    contains(&ordered.python(), "it: OrderedDict[int, float]");
+}
+
+#[test]
 fn functions_missing_in_the_record_are_added() {
     let mut tree = members(json!({"f": {"type": "string"}, "list": [{"type": "number"}]}));
     let schema = json!({"name": "f", "parameters": {"type": "object", "properties": {}}});
@@ -481,7 +600,7 @@ fn maps_with_integers_as_keys_are_maps() {
     contains(&numbered.typescript(), "it: Record<number, boolean>");
     contains(
         &numbered.rust(),
-        "it: std::collections::BTreeMap<u64, bool>,",
+        "it: std::collections::BTreeMap<u32, bool>,",
     );
 }
 

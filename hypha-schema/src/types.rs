@@ -10,15 +10,19 @@ use std::collections::HashSet;
 use hypha_wire::{DType, keys};
 use serde_json::{Map, Value as Json};
 
+/// Keywords of a schema, with their values.
+pub(crate) type Limits = Map<String, Json>;
+
 /// Type of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Type {
     Any,
     Null,
     Bool,
-    /// Minimum and maximum, if known.
-    Integer(Option<f64>, Option<f64>),
+    Integer(Integer),
     Number,
+    /// A number with the precision of an `f32`.
+    Single,
     Text,
     Bytes,
     Timestamp,
@@ -36,7 +40,8 @@ pub(crate) enum Type {
     Set(Box<Type>),
     Tuple(Vec<Type>),
     Map(Keys, Box<Type>),
-    OrderedMap(Box<Type>),
+    /// The types of its keys and values.
+    OrderedMap(Vec<Type>),
     /// The definition with this index.
     Named(usize),
     NdArray(Elements),
@@ -54,8 +59,136 @@ pub(crate) enum Type {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Keys {
     Text,
-    Unsigned,
-    Signed,
+    Bool,
+    Integer(Integer),
+}
+
+/// Integer type of Rust.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Integer {
+    I8,
+    I16,
+    I32,
+    I64,
+    I128,
+    Isize,
+    U8,
+    U16,
+    U32,
+    U64,
+    U128,
+    Usize,
+}
+
+impl Integer {
+    const ALL: [Integer; 12] = [
+        Integer::I8,
+        Integer::I16,
+        Integer::I32,
+        Integer::I64,
+        Integer::I128,
+        Integer::Isize,
+        Integer::U8,
+        Integer::U16,
+        Integer::U32,
+        Integer::U64,
+        Integer::U128,
+        Integer::Usize,
+    ];
+
+    /// Returns the type that a schema names, or the type with the bounds of the schema.
+    pub(crate) fn of(schema: &Map<String, Json>) -> Integer {
+        let dtype = schema.get(keys::SCHEMA_DTYPE).and_then(Json::as_str);
+        let named = dtype.and_then(|dtype| Self::ALL.into_iter().find(|ty| ty.dtype() == dtype));
+        if let Some(named) = named {
+            return named;
+        }
+        let bound = |key: &str| schema.get(key).and_then(Json::as_f64);
+        let (least, most) = (bound("minimum"), bound("maximum"));
+        // Compared as `f64`, because the bounds of 64-bit types are not in schemas: a program that
+        // reads every JSON number as an `f64` cannot represent them.
+        #[allow(clippy::cast_precision_loss)]
+        let number = |bound: Option<i128>| bound.map(|bound| bound as f64);
+        let small = Self::ALL.into_iter().find(|ty| {
+            let (from, to) = ty.stated();
+            to.is_some() && ty.is_usual() && (number(from), number(to)) == (least, most)
+        });
+        small.unwrap_or(match least.is_some_and(|least| least >= 0.0) {
+            true => Integer::U64,
+            false => Integer::I64,
+        })
+    }
+
+    /// Returns the name of the type in Rust.
+    pub(crate) fn rust(self) -> &'static str {
+        match self {
+            Integer::I8 => "i8",
+            Integer::I16 => "i16",
+            Integer::I32 => "i32",
+            Integer::I64 => "i64",
+            Integer::I128 => "i128",
+            Integer::Isize => "isize",
+            Integer::U8 => "u8",
+            Integer::U16 => "u16",
+            Integer::U32 => "u32",
+            Integer::U64 => "u64",
+            Integer::U128 => "u128",
+            Integer::Usize => "usize",
+        }
+    }
+
+    /// Returns the name of the type in schemas.
+    fn dtype(self) -> &'static str {
+        match self {
+            Integer::I8 => "int8",
+            Integer::I16 => "int16",
+            Integer::I32 => "int32",
+            Integer::I64 => "int64",
+            Integer::I128 => "int128",
+            Integer::Isize => "intp",
+            Integer::U8 => "uint8",
+            Integer::U16 => "uint16",
+            Integer::U32 => "uint32",
+            Integer::U64 => "uint64",
+            Integer::U128 => "uint128",
+            Integer::Usize => "uintp",
+        }
+    }
+
+    /// Returns whether a schema with the bounds of this type means this type, if it names no type.
+    fn is_usual(self) -> bool {
+        !matches!(
+            self,
+            Integer::I128 | Integer::U128 | Integer::Isize | Integer::Usize
+        )
+    }
+
+    /// Returns the minimum and maximum in the schema of this type.
+    pub(crate) fn stated(self) -> (Option<i128>, Option<i128>) {
+        match self {
+            Integer::I64 | Integer::Isize => (None, None),
+            Integer::U64 | Integer::Usize => (Some(0), None),
+            other => {
+                let (least, most) = other.range();
+                (Some(least), Some(most))
+            }
+        }
+    }
+
+    /// Returns the least and the largest value that can be sent.
+    pub(crate) fn range(self) -> (i128, i128) {
+        match self {
+            Integer::I8 => (i8::MIN.into(), i8::MAX.into()),
+            Integer::I16 => (i16::MIN.into(), i16::MAX.into()),
+            Integer::I32 => (i32::MIN.into(), i32::MAX.into()),
+            Integer::I64 | Integer::Isize => (i64::MIN.into(), i64::MAX.into()),
+            Integer::I128 => (i64::MIN.into(), u64::MAX.into()),
+            Integer::U8 => (0, u8::MAX.into()),
+            Integer::U16 => (0, u16::MAX.into()),
+            Integer::U32 => (0, u32::MAX.into()),
+            Integer::U64 | Integer::U128 | Integer::Usize => (0, u64::MAX.into()),
+        }
+    }
 }
 
 /// Arguments, result and errors of a function.
@@ -187,6 +320,8 @@ pub(crate) struct Field {
     pub(crate) ty: Type,
     pub(crate) optional: bool,
     pub(crate) default: Option<Json>,
+    /// Keywords of the schema that restrict the values.
+    pub(crate) limits: Limits,
 }
 
 #[derive(Clone, Debug)]
@@ -207,6 +342,8 @@ pub(crate) struct Choice {
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
     pub(crate) ty: Type,
+    /// Keywords of the schema that restrict the values.
+    pub(crate) limits: Limits,
     pub(crate) description: String,
     pub(crate) error: Option<ErrorFacts>,
 }
@@ -256,6 +393,8 @@ pub(crate) struct Parameter {
     /// Whether callers may omit the argument.
     pub(crate) optional: bool,
     pub(crate) default: Option<Json>,
+    /// Keywords of the schema that restrict the values.
+    pub(crate) limits: Limits,
     pub(crate) schema: Json,
 }
 
@@ -492,9 +631,8 @@ pub(crate) fn inner(ty: &Type) -> &[Type] {
         | Type::Fixed(inner, _)
         | Type::Unique(inner)
         | Type::Set(inner)
-        | Type::Map(_, inner)
-        | Type::OrderedMap(inner) => std::slice::from_ref(&**inner),
-        Type::Tuple(items) | Type::Stream(items) => items,
+        | Type::Map(_, inner) => std::slice::from_ref(&**inner),
+        Type::Tuple(items) | Type::Stream(items) | Type::OrderedMap(items) => items,
         Type::Function(Some(signature)) => &signature.types,
         _ => &[],
     }

@@ -325,7 +325,7 @@ impl Writer<'_> {
             Type::Null if place == Position::Result => "null | undefined".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Bool => "boolean".to_owned(),
-            Type::Integer(..) | Type::Number | Type::Duration => "number".to_owned(),
+            Type::Integer(_) | Type::Number | Type::Single | Type::Duration => "number".to_owned(),
             Type::Text | Type::Character => "string".to_owned(),
             Type::Bytes => "Uint8Array".to_owned(),
             Type::Timestamp => "Date".to_owned(),
@@ -340,10 +340,10 @@ impl Writer<'_> {
                 let items: Vec<_> = items.iter().map(of).collect();
                 format!("[{}]", items.join(", "))
             }
-            Type::Map(Keys::Text, inner) => format!("Record<string, {}>", of(inner)),
+            Type::Map(Keys::Text | Keys::Bool, inner) => format!("Record<string, {}>", of(inner)),
             // JavaScript accepts a number as a key, and converts it to a string.
             Type::Map(_, inner) => format!("Record<number, {}>", of(inner)),
-            Type::OrderedMap(inner) => format!("Map<any, {}>", of(inner)),
+            Type::OrderedMap(parts) => format!("Map<{}, {}>", of(&parts[0]), of(&parts[1])),
             Type::Named(index) => self.names[*index].clone(),
             Type::NdArray(elements) => array(elements),
             Type::Function(None) => "((...args: any[]) => any)".to_owned(),

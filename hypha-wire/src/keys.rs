@@ -96,7 +96,8 @@ pub const ENC: &str = "_enc";
 /// `timestamp`, `duration`, `set` or `ordered_map`. Validators ignore it.
 pub const SCHEMA_KIND: &str = "x-hypha-type";
 
-/// JSON Schema annotation of an `ndarray`: the type of its elements, as numpy names it.
+/// JSON Schema annotation of an `ndarray`, the type of its elements, or of a number, its type. As
+/// numpy names the types.
 pub const SCHEMA_DTYPE: &str = "x-hypha-dtype";
 /// JSON Schema annotation of an `ndarray`: its number of dimensions.
 pub const SCHEMA_DIMENSIONS: &str = "x-hypha-dimensions";
@@ -113,5 +114,7 @@ pub const SCHEMA_METHODS: &str = "x-hypha-methods";
 /// the wire and, if known, the `classes` and the `message`. Its member `other` is true for the
 /// alternative that stands for all other errors.
 pub const SCHEMA_VARIANT: &str = "x-hypha-variant";
+/// JSON Schema annotation of a map: the schema of its keys, which are texts in JSON.
+pub const SCHEMA_KEYS: &str = "x-hypha-keys";
 /// JSON Schema annotation of a number: its unit, such as `mm`.
 pub const SCHEMA_UNIT: &str = "x-hypha-unit";

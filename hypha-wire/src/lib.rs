@@ -129,6 +129,7 @@ pub use values::element::Element;
 pub use values::encode::{EncodeError, encode, to_vec};
 pub use values::error::WireError;
 pub use values::local::Packed;
+pub use values::map_keys::{Keyed, keyed};
 pub use values::memory::{MAX_DECODED_BYTES, MemoryCharge, PeerMemory};
 pub use values::method::{MethodRef, PromiseKind};
 pub use values::raw::{JsonError, JsonWriter, RawValue};

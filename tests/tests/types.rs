@@ -108,6 +108,7 @@ impl Table<'_> {
         self.check("i32", -5i32).await?;
         self.check("u64", 1u64 << 40).await?;
         self.check("u128", 5u128).await?;
+        self.check("f32", 0.5f32).await?;
         self.check("f64", 0.5).await?;
         self.check("String", "text".to_owned()).await?;
         self.check("char", 'x').await?;
@@ -120,7 +121,9 @@ impl Table<'_> {
             BTreeMap::from([("a".to_owned(), 0.5)]),
         )
         .await?;
-        self.check("BTreeMap<u32, f64>", BTreeMap::from([(12u32, 0.5)]))
+        self.check("BTreeMap<i64, f64>", BTreeMap::from([(12i64, 0.5)]))
+            .await?;
+        self.check("BTreeMap<bool, f64>", BTreeMap::from([(true, 0.5)]))
             .await?;
         self.check("Set<Vec<u8>>", Set(vec![1u8, 2])).await?;
         let pairs = OrderedMap::<u8, bool>::from_iter([(1, true)]);
@@ -208,6 +211,7 @@ fn shown(schema: &Json) -> String {
                 words.push(format!("of {}", shown(value)));
             }
             "format" | "minimum" | "maximum" => words.push(format!("{key}: {}", plain(value))),
+            "x-hypha-keys" => words.push(format!("{key}: {}", shown(value))),
             key if key.starts_with("x-") => words.push(format!("{key}: {}", plain(value))),
             _ => {}
         }

@@ -44,9 +44,7 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
             function.attrs.push(allow);
             for input in &mut function.sig.inputs {
                 let FnArg::Typed(input) = input else { continue };
-                input
-                    .attrs
-                    .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
+                input.attrs.retain(|attr| !attrs::is_for_argument(attr));
             }
         }
         let ImplItemFn {

@@ -1,15 +1,16 @@
 //! Generates a statement that builds the schema of a method. The statement runs at the registration
 //! of a service with this contract, or of a service with an object of this contract.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
+use syn::LitStr;
 use syn::spanned::Spanned;
 
 use super::service::default_fn;
 use super::values::{codec, default_name, named, output_types};
 use crate::attrs;
 use crate::diag::{located, shown};
-use crate::model::{Method, OutputKind};
+use crate::model::{Arg, Method, OutputKind, Value};
 
 /// Generates the statement that adds the schema of one method to `__methods`.
 ///
@@ -28,12 +29,18 @@ pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
         let span = located(arg.ty.span());
         let codec = codec(private, arg);
         let (name, description) = (&value.wire_name, &value.description);
+        let refined = (!value.schema.is_empty()).then(|| {
+            let schema = refined_schema(private, arg, value);
+            quote_spanned!(span=> .refined(#name, #description, #schema))
+        });
         match &value.default {
-            None => quote_spanned!(span=> #codec.describe(__schema, #name, #description)),
+            None => quote_spanned!(span=> #codec.describe(__schema, #name, #description)#refined),
             Some(_) => {
                 let default = default_name(arg);
                 quote_spanned! {span=>
-                    #codec.describe_with_default(__schema, #name, #description, #default(&()))
+                    #codec
+                        .describe_with_default(__schema, #name, #description, #default(&()))
+                        #refined
                 }
             }
         }
@@ -69,6 +76,39 @@ pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
                 #(#errors)*
                 __schema
             });
+        }
+    }
+}
+
+/// Returns a function that builds the schema of an argument with `#[schemars(..)]`.
+///
+/// schemars reads its attributes only from types, so the attributes go on the field of a type whose
+/// schema is that of the argument.
+fn refined_schema(private: &Ident, arg: &Arg, value: &Value) -> TokenStream {
+    let span = located(arg.ty.span());
+    let private = &shown(private, span);
+    let (ty, attributes) = (&arg.ty, &value.schema);
+    let path = LitStr::new(&format!("{private}::schemars"), Span::mixed_site());
+    quote_spanned! {Span::mixed_site()=>
+        |__generator| {
+            #[allow(unused_imports)]
+            use ::core::convert::Into as _;
+            fn __base(
+                __generator: &mut #private::schemars::SchemaGenerator,
+            ) -> #private::schemars::Schema {
+                #[allow(unused_imports)]
+                use #private::{Described as _, NotDescribed as _};
+                (&&#private::SchemaOf::<#ty>::new()).schema(__generator)
+            }
+            #[derive(#private::schemars::JsonSchema)]
+            #[schemars(crate = #path)]
+            #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]
+            struct __Argument(
+                #[schemars(schema_with = "__base")]
+                #(#attributes)*
+                (),
+            );
+            <__Argument as #private::schemars::JsonSchema>::json_schema(__generator)
         }
     }
 }

@@ -338,6 +338,29 @@ fn context_is_not_sent() {
 }
 
 #[test]
+fn schemars_on_an_argument() {
+    let at = |ty: &str| in_trait(&format!("async fn f(&self, #[schemars(a)] a: {ty});"));
+    assert!(at("u8").is_empty());
+    assert_eq!(
+        at("Context"),
+        ["#[schemars(a)] => the context is not sent, so it has no schema; remove `schemars`"]
+    );
+    for ty in ["&[u8]", "Option<&[u8]>", "bytes::Bytes", "Array2<u8>"] {
+        assert_eq!(
+            at(ty),
+            ["#[schemars(a)] => `schemars` does not describe bytes and arrays; remove it"]
+        );
+    }
+    assert_eq!(
+        in_trait("async fn f(&self, #[cfg_attr(b, schemars(a))] a: u8);"),
+        [
+            "#[cfg_attr(b, schemars(a))] => `cfg_attr` cannot hold `schemars`; write the method \
+             twice, each with its own `cfg`"
+        ]
+    );
+}
+
+#[test]
 fn cfg_on_an_argument() {
     assert_eq!(
         in_trait("async fn f(&self, #[cfg(unix)] a: u8);"),

@@ -158,6 +158,11 @@ pub enum ProxyFailure {
     NoWay,
     /// The program at the URL of the proxy does not respond like a proxy. Not retryable.
     Protocol,
+    /// The encrypted connection to an `https://` proxy failed, for example because of the
+    /// certificate of the proxy. [`ca_certificate`][ca] adds its authority. Not retryable.
+    ///
+    /// [ca]: crate::ConnectOptions::ca_certificate
+    Tls(TlsFailure),
     /// The transport does not support this kind of proxy. Not retryable.
     Unsupported,
 }
@@ -182,6 +187,30 @@ impl ProxyFailure {
             ProxyFailure::Protocol => (
                 "does not answer like a proxy of this kind",
                 "check its scheme, host and port",
+            ),
+            ProxyFailure::Tls(TlsFailure::UnknownIssuer) => (
+                "has a certificate of an authority that this machine does not trust",
+                "install that authority, or set the option `ca_certificate`",
+            ),
+            ProxyFailure::Tls(TlsFailure::NameMismatch) => (
+                "has a certificate for another host name",
+                "use a host name that the certificate lists",
+            ),
+            ProxyFailure::Tls(TlsFailure::Expired) => (
+                "has a certificate that is not valid now",
+                "renew it, or set the clock of this machine",
+            ),
+            ProxyFailure::Tls(TlsFailure::NotTls) => (
+                "does not speak TLS",
+                "use `http://` in its URL, or the TLS port of the proxy",
+            ),
+            ProxyFailure::Tls(TlsFailure::CertificateRequired) => (
+                "requires a certificate of this client",
+                "set the option `identity`",
+            ),
+            ProxyFailure::Tls(TlsFailure::Other) => (
+                "does not open an encrypted connection",
+                "check the TLS settings of the proxy and of this machine",
             ),
             ProxyFailure::Unsupported => ("cannot be used", "use another one"),
         }

@@ -232,7 +232,7 @@ pub trait Described {
 
 impl<T: JsonSchema> Described for &&SchemaOf<T> {
     fn schema(self, generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<T>()
+        hypha_wire::keyed::<T>(generator)
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn annotate(schema: &mut Map<String, Value>) {
     };
     let unit = text.lines().find_map(|line| value(line, "Unit"));
     let examples = text.lines().filter_map(|line| value(line, "Example"));
-    let is_text = schema.get("type").is_some_and(|kind| kind == "string");
+    let is_text = is_text(schema);
     let examples: Vec<Value> = examples
         .map(|text| match serde_json::from_str::<Value>(&text) {
             Ok(value) if !is_text || value.is_string() => value,
@@ -28,5 +28,19 @@ pub(super) fn annotate(schema: &mut Map<String, Value>) {
     }
     if !examples.is_empty() {
         schema.entry("examples").or_insert(examples.into());
+    }
+}
+
+/// Returns whether the values are strings, or null.
+fn is_text(schema: &Map<String, Value>) -> bool {
+    match (schema.get("type"), schema.get("anyOf")) {
+        (Some(Value::String(kind)), _) => kind == "string",
+        // An `Option`, before and after it is normalised.
+        (Some(Value::Array(kinds)), _) => kinds.iter().all(|it| it == "string" || it == "null"),
+        (None, Some(Value::Array(kinds))) => {
+            let is_text = |kind: &Value| kind["type"] == "string" || kind["type"] == "null";
+            kinds.iter().all(is_text)
+        }
+        _ => false,
     }
 }

@@ -17,23 +17,29 @@
 //! A line `Unit: mm` in a description is also the key `x-hypha-unit`, and lines such as
 //! `Example: 0.5` are the list `examples`.
 //!
+//! A number has the range of its Rust type. The key `x-hypha-dtype` names the type if the range
+//! does not identify it. The key `x-hypha-keys` is the schema of the keys of a map, unless they are
+//! strings.
+//!
 //! The key [`KIND`] marks types that JSON does not have: numeric arrays, functions, streams.
 //!
 //! The crate `hypha-schema` generates code in several languages from these schemas.
 
 mod doc_lines;
 mod methods;
+mod numbers;
 mod times;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
-use schemars::transform::RecursiveTransform;
+use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::ServiceError;
-use hypha_wire::keys::{SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_RETURNS};
+use hypha_wire::keys::{SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_KEYS, SCHEMA_RETURNS};
 
+pub use hypha_wire::Keyed;
 pub use hypha_wire::keys::SCHEMA_KIND as KIND;
 #[doc(hidden)]
 pub use methods::MethodSchemas;
@@ -120,6 +126,27 @@ impl FunctionSchema {
             }
         }
         this
+    }
+
+    /// Replaces the schema of an argument. Keeps its default.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn refined(
+        mut self,
+        name: &str,
+        description: &str,
+        schema: fn(&mut SchemaGenerator) -> Schema,
+    ) -> Self {
+        let mut schema = schema(&mut self.generator);
+        transform(&mut schema, &mut self.generator);
+        describe(&mut schema, description);
+        if let Some(property) = self.properties.get_mut(name) {
+            if let Some(default) = property.get("default") {
+                schema.insert("default".to_owned(), default.clone());
+            }
+            *property = schema.to_value();
+        }
+        self
     }
 
     /// Sets the type of the result.
@@ -264,7 +291,7 @@ fn generator() -> SchemaGenerator {
 
 /// Returns the schema of a type. Named types become references to definitions of the generator.
 pub(crate) fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = generator.subschema_for::<T>();
+    let mut schema = hypha_wire::keyed::<T>(generator);
     transform(&mut schema, generator);
     schema
 }
@@ -303,7 +330,7 @@ fn describe(schema: &mut Schema, description: &str) {
 }
 
 /// Converts one schema to pydantic's form. Removes titles, which other clients do not write, and
-/// formats that only Rust programs understand.
+/// replaces formats that only Rust programs understand.
 fn normalise(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else {
         return;
@@ -315,23 +342,10 @@ fn normalise(schema: &mut Schema) {
         shorten(&mut default, schema);
         schema.insert("default".to_owned(), default);
     }
-    if let Some(format) = schema.get("format").and_then(Value::as_str) {
-        // schemars already writes the bounds of 8- and 16-bit integers.
-        let limits = match format {
-            "int32" => Some((json!(i32::MIN), json!(i32::MAX))),
-            "uint32" => Some((json!(u32::MIN), json!(u32::MAX))),
-            // Larger integers cannot be sent.
-            "int128" => Some((json!(i64::MIN), json!(u64::MAX))),
-            "uint128" => Some((json!(u64::MIN), json!(u64::MAX))),
-            _ => None,
-        };
-        if is_rust_only(format) {
-            schema.shift_remove("format");
-        }
-        if let Some((least, most)) = limits {
-            schema.entry("minimum").or_insert(least);
-            schema.entry("maximum").or_insert(most);
-        }
+    numbers::normalise(schema);
+    // Not a keyword of JSON Schema, so the transform does not reach the schema in it.
+    if let Some(Ok(keys)) = schema.get_mut(SCHEMA_KEYS).map(<&mut Schema>::try_from) {
+        RecursiveTransform(normalise).transform(keys);
     }
     // schemars writes `true` as the schema of any value, but only under these keys. pydantic writes
     // `{}`.
@@ -461,15 +475,6 @@ fn any_value(schema: &mut Value) {
     if *schema == Value::Bool(true) {
         *schema = json!({});
     }
-}
-
-/// Returns whether a format was invented by schemars for a Rust type, such as `uint8`.
-fn is_rust_only(format: &str) -> bool {
-    matches!(format, "float" | "double" | "int" | "uint" | "char")
-        || ["int", "uint"].iter().any(|prefix| {
-            let bits = format.strip_prefix(prefix).unwrap_or("");
-            !bits.is_empty() && bits.bytes().all(|digit| digit.is_ascii_digit())
-        })
 }
 
 /// Rewrites `type: [T, "null"]` as `anyOf`. Keywords that also apply to null, such as the

@@ -1,11 +1,11 @@
 //! Tests the schemas of functions with arguments of all kinds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use super::{FunctionSchema, KIND};
+use super::{FunctionSchema, KIND, Keyed};
 
 /// A tree of numbers.
 #[derive(JsonSchema)]
@@ -21,7 +21,7 @@ struct Node {
 #[allow(dead_code)]
 struct Point {
     title: String,
-    format: f32,
+    format: String,
 }
 
 fn property<T: JsonSchema>(description: &str) -> Value {
@@ -112,9 +112,9 @@ fn formats_of_rust_are_left_out_and_others_kept() {
         property::<u8>(""),
         json!({"type": "integer", "minimum": 0, "maximum": 255})
     );
-    assert_eq!(property::<f32>(""), json!({"type": "number"}));
+    assert_eq!(property::<f64>(""), json!({"type": "number"}));
     assert_eq!(
-        property::<usize>(""),
+        property::<u64>(""),
         json!({"type": "integer", "minimum": 0})
     );
     assert_eq!(
@@ -128,12 +128,116 @@ fn formats_of_rust_are_left_out_and_others_kept() {
 }
 
 #[test]
+fn numbers_have_their_type_if_their_range_does_not_tell() {
+    fn with(other: Value) -> Value {
+        let mut schema = json!({"type": "integer"});
+        if let (Value::Object(schema), Value::Object(other)) = (&mut schema, other) {
+            schema.extend(other);
+        }
+        schema
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Ranges {
+        #[schemars(range(min = 1))]
+        byte: u8,
+        #[schemars(range(min = 0, max = 100))]
+        signed: i64,
+        #[schemars(range(max = 1.5))]
+        single: Option<f32>,
+        #[schemars(range(max = 1.5))]
+        double: f64,
+        #[schemars(range(min = 0, max = 255))]
+        same: u8,
+    }
+    assert_eq!(
+        property::<f32>(""),
+        json!({"type": "number", "x-hypha-dtype": "float32"})
+    );
+    let pointer = json!({"minimum": 0, "x-hypha-dtype": "uintp"});
+    assert_eq!(property::<usize>(""), with(pointer));
+    assert_eq!(
+        property::<isize>(""),
+        with(json!({"x-hypha-dtype": "intp"}))
+    );
+    let widest = json!({"minimum": 0, "maximum": u64::MAX, "x-hypha-dtype": "uint128"});
+    assert_eq!(property::<u128>(""), with(widest));
+    let ranges = property::<Ranges>("");
+    let fields = &ranges["properties"];
+    assert_eq!(
+        fields["byte"],
+        with(json!({"minimum": 1, "maximum": 255, "x-hypha-dtype": "uint8"}))
+    );
+    assert_eq!(
+        fields["signed"],
+        with(json!({"minimum": 0, "maximum": 100, "x-hypha-dtype": "int64"}))
+    );
+    assert_eq!(
+        fields["single"]["anyOf"][0],
+        json!({"type": "number", "maximum": 1.5, "x-hypha-dtype": "float32"})
+    );
+    assert_eq!(fields["double"], json!({"type": "number", "maximum": 1.5}));
+    assert_eq!(fields["same"], with(json!({"minimum": 0, "maximum": 255})));
+}
+
+/// The ids of schemars are not part of its API. This test fails if they change.
+#[test]
+fn keys_are_found_inside_of_all_containers() {
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    type Bytes = HashMap<u8, f64>;
+    assert_eq!(property::<Bytes>("")["x-hypha-keys"], byte);
+    for (found, pointer) in [
+        (property::<Box<Bytes>>(""), ""),
+        (property::<Option<Bytes>>(""), "/anyOf/0"),
+        (property::<Vec<Option<Bytes>>>(""), "/items/anyOf/0"),
+        (property::<[Bytes; 3]>(""), "/items"),
+        (property::<(u8, Bytes)>(""), "/prefixItems/1"),
+        (property::<(Bytes, Vec<(u8, u8)>)>(""), "/prefixItems/0"),
+        (
+            property::<BTreeMap<String, Bytes>>(""),
+            "/additionalProperties",
+        ),
+        (
+            property::<BTreeMap<i64, Bytes>>(""),
+            r"/patternProperties/^-?\d+$",
+        ),
+        (property::<Keyed<Bytes>>(""), ""),
+        (property::<Option<Keyed<Bytes>>>(""), "/anyOf/0"),
+    ] {
+        let at = found.pointer(pointer).expect("a schema");
+        assert_eq!(at["x-hypha-keys"], byte, "{found}");
+    }
+}
+
+#[test]
+fn only_keys_that_the_map_does_not_imply_are_stated() {
+    type By<K> = BTreeMap<K, f64>;
+    for (found, keys) in [
+        (property::<By<bool>>(""), json!({"type": "boolean"})),
+        (
+            property::<By<i8>>(""),
+            json!({"type": "integer", "minimum": -128, "maximum": 127}),
+        ),
+        (
+            property::<By<usize>>(""),
+            json!({"type": "integer", "minimum": 0, "x-hypha-dtype": "uintp"}),
+        ),
+        (property::<By<u64>>(""), Value::Null),
+        (property::<By<i64>>(""), Value::Null),
+        (property::<By<String>>(""), Value::Null),
+        (property::<By<char>>(""), Value::Null),
+    ] {
+        assert_eq!(found["x-hypha-keys"], keys, "{found}");
+    }
+}
+
+#[test]
 fn titles_are_removed_but_properties_of_that_name_are_kept() {
     assert_eq!(
         property::<Point>(""),
         json!({
             "type": "object",
-            "properties": {"title": {"type": "string"}, "format": {"type": "number"}},
+            "properties": {"title": {"type": "string"}, "format": {"type": "string"}},
             "required": ["title", "format"],
         })
     );
@@ -359,7 +463,7 @@ fn units_and_examples_are_lines_of_descriptions() {
     let time = &exposure["properties"]["time"];
     assert_eq!(time["x-hypha-unit"], "ms");
     assert_eq!(time["examples"], json!([0.5, 12]));
-    assert_eq!(exposure["properties"]["label"]["examples"], json!([7]));
+    assert_eq!(exposure["properties"]["label"]["examples"], json!(["7"]));
     let rest = &exposure["properties"]["rest"];
     assert_eq!(
         (rest.get("examples"), rest.get("x-hypha-unit")),
@@ -367,6 +471,8 @@ fn units_and_examples_are_lines_of_descriptions() {
     );
     let name = property::<String>("Name.\nExample: 7\nExample: \"b\"\nExample: a b");
     assert_eq!(name["examples"], json!(["7", "b", "a b"]));
+    let name = property::<Option<String>>("Name.\nExample: 7");
+    assert_eq!(name["examples"], json!(["7"]));
     assert_eq!(property::<f64>("Width.\nUnit: µm")["x-hypha-unit"], "µm");
 }
 

@@ -164,10 +164,17 @@ pub(super) fn through_proxy(proxy: &Proxy, url: &str, error: reqwest::Error) -> 
     }
     let says = |text: &str| texts.contains(text);
     let is_connect = error.is_connect();
+    let is_secure = url.starts_with("https:");
     let failed = connect_error(url, error);
     let failure = match failed.kind() {
         _ if !is_connect => return failed,
         ConnectErrorKind::Dns | ConnectErrorKind::ConnectionRefused => ProxyFailure::Unreachable,
+        // Without TLS to the server, or before the tunnel to it exists, only the proxy uses TLS.
+        ConnectErrorKind::Tls(failure)
+            if !is_secure || says("failed to create underlying connection") =>
+        {
+            ProxyFailure::Tls(failure)
+        }
         _ if says("failed to create underlying connection") => ProxyFailure::Unreachable,
         _ if says("proxy authorization required") || says("auth") => ProxyFailure::Credentials,
         _ if says("tunnel error: unsuccessful") => ProxyFailure::NoWay,

@@ -12,6 +12,8 @@ use super::movable::MovableSocket;
 use super::proxy::{Protocol, Proxy};
 use super::{TlsOptions, failure};
 use crate::error::{ConnectError, ProxyFailure};
+#[cfg(feature = "tls")]
+use crate::error::{ConnectErrorKind, TlsFailure};
 
 /// Maximum length of a proxy's response to `CONNECT`, in bytes.
 const MAX_HEAD: usize = 16 << 10;
@@ -83,20 +85,22 @@ async fn encrypted(
     socket: MovableSocket,
     options: &TlsOptions,
 ) -> Result<Path, ConnectError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        let what = "its encryption failed; `ca_certificate` adds the authority of its certificate";
-        proxy
-            .failed(ProxyFailure::Protocol, what)
-            .with_source(error)
-    };
     let config = std::sync::Arc::new(super::tls::config(options)?);
     let name = rustls::pki_types::ServerName::try_from(proxy.host.clone());
-    let name = name.map_err(|error| failed(error.into()))?;
+    let name = name.map_err(|error| {
+        let kind = ProxyFailure::Tls(TlsFailure::NameMismatch);
+        proxy.failed(kind, "").with_source(error)
+    })?;
     let connector = tokio_rustls::TlsConnector::from(config);
     let socket = connector.connect(name, socket).await;
-    Ok(MaybeTlsStream::Rustls(
-        socket.map_err(|error| failed(error.into()))?,
-    ))
+    socket.map(MaybeTlsStream::Rustls).map_err(|error| {
+        let cause = failure::connect_error("", error);
+        let kind = match cause.kind() {
+            ConnectErrorKind::Tls(failure) => ProxyFailure::Tls(failure),
+            _ => ProxyFailure::Protocol,
+        };
+        proxy.failed(kind, "").with_cause(cause.cause())
+    })
 }
 
 #[cfg(not(feature = "tls"))]

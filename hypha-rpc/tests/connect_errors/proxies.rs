@@ -4,11 +4,12 @@
 use std::io;
 use std::process::Command;
 
-use hypha_rpc::error::{ConnectErrorKind, ProxyFailure};
+use hypha_rpc::error::{ConnectErrorKind, ProxyFailure, TlsFailure};
 use hypha_rpc::transport::Transport;
 use rcgen::KeyPair;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls;
 
 use super::hypha::{self, Heads, connected};
 use super::servers::{self, Server, answer, request, serve, write};
@@ -175,18 +176,45 @@ async fn an_encrypted_proxy_is_used_by_both_transports() {
         }
         // The client checks the certificate of the proxy like the certificate of a server.
         let proxy = https_proxy(plain.port, Heads::default(), of("localhost")).await;
-        let url = format!("https://localhost:{}", proxy.port);
+        let other = https_proxy(plain.port, Heads::default(), of("other.invalid")).await;
+        let not_tls = serve(|mut socket| async move {
+            write(&mut socket, &answer("400 Bad Request", "", "")).await;
+        });
+        let not_tls = not_tls.await;
+        for server in ["https://hypha.invalid", "http://hypha.invalid:9527"] {
+            for (port, trusted, failure) in [
+                (proxy.port, false, TlsFailure::UnknownIssuer),
+                (other.port, true, TlsFailure::NameMismatch),
+                (not_tls.port, true, TlsFailure::NotTls),
+            ] {
+                let url = format!("https://localhost:{port}");
+                let connect = hypha_rpc::connect(server).transport(transport).proxy(&url);
+                let error = refused(match trusted {
+                    true => connect.ca_certificate(authority.pem()),
+                    false => connect,
+                });
+                let error = error.await;
+                let kind = ConnectErrorKind::Proxy(ProxyFailure::Tls(failure));
+                assert_eq!(error.kind(), kind, "{transport:?} {server}: {error:?}");
+                assert!(!error.is_retryable());
+                let text = error.to_string();
+                assert!(
+                    text.contains(&url) && text.contains("hypha.invalid"),
+                    "{text}"
+                );
+                let names_it = text.contains("certificate") || failure == TlsFailure::NotTls;
+                assert!(names_it, "{text}");
+                assert!(find::<rustls::Error>(&error).is_some(), "{error:?}");
+            }
+        }
+        // The certificate of the server is checked in the tunnel, and is not that of the proxy.
+        let wrong = hypha::encrypted(of("other.invalid")).await;
+        let proxy = https_proxy(wrong.port, Heads::default(), of("localhost")).await;
         let connect = hypha_rpc::connect("https://hypha.invalid").transport(transport);
-        let error = refused(connect.proxy(&url)).await;
-        let kind = match transport {
-            Transport::WebSocket => ProxyFailure::Protocol,
-            // The HTTP library does not distinguish this failure from an unreachable proxy.
-            _ => ProxyFailure::Unreachable,
-        };
-        assert_eq!(error.kind(), ConnectErrorKind::Proxy(kind), "{error:?}");
-        let report = hypha_rpc::error::report(&error);
-        assert!(report.contains(&url), "{report}");
-        assert!(report.contains("certificate"), "{report}");
+        let connect = connect.proxy(format!("https://localhost:{}", proxy.port));
+        let error = refused(connect.ca_certificate(authority.pem())).await;
+        let kind = ConnectErrorKind::Tls(TlsFailure::NameMismatch);
+        assert_eq!(error.kind(), kind, "{transport:?}: {error:?}");
     }
 }
 

@@ -142,6 +142,9 @@ impl Writer<'_> {
             if !keys.is_empty() {
                 self.line(2, &format!("#[hypha({})]", keys.join(", ")));
             }
+            if let Some(attribute) = Self::argument_attribute(&parameter.ty, &parameter.limits) {
+                self.line(2, &attribute);
+            }
             self.line(2, &format!("{}: {ty},", ident(&name)));
         }
     }

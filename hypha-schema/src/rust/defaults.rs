@@ -6,10 +6,10 @@ use super::errors::scope;
 use super::member_names::{field_names, variants};
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
 use super::text::{ident, literal};
-use super::writer::{Writer, integer, is_ordered, literals};
+use super::writer::{Writer, is_ordered, literals};
 use crate::keywords::is_plain;
 use crate::names::pascal;
-use crate::types::{Body, Choice, Keys, Struct, Type};
+use crate::types::{Body, Choice, Integer, Keys, Struct, Type};
 
 impl Writer<'_> {
     /// Returns the type of a parameter or field, and its default if it is `optional`. If the
@@ -53,36 +53,31 @@ impl Writer<'_> {
             }
             (Type::Null, Json::Null) => "()".to_owned(),
             (Type::Bool, Json::Bool(value)) => value.to_string(),
-            (Type::Integer(least, most), Json::Number(number)) => {
-                let kind = integer(*least, *most);
+            (Type::Integer(integer), Json::Number(number)) => {
                 let value = number
                     .as_i64()
                     .map(i128::from)
                     .or(number.as_u64().map(i128::from))?;
-                let is_inside = match kind {
-                    "u8" => u8::try_from(value).is_ok(),
-                    "u16" => u16::try_from(value).is_ok(),
-                    "u32" => u32::try_from(value).is_ok(),
-                    "u64" => u64::try_from(value).is_ok(),
-                    "i8" => i8::try_from(value).is_ok(),
-                    "i16" => i16::try_from(value).is_ok(),
-                    "i32" => i32::try_from(value).is_ok(),
-                    _ => i64::try_from(value).is_ok(),
-                };
-                is_inside.then(|| value.to_string())?
+                inside(*integer, value)?
             }
-            (Type::Number, Json::Number(number)) => format!("{:?}", number.as_f64()?),
+            (Type::Number | Type::Single, Json::Number(number)) => {
+                format!("{:?}", number.as_f64()?)
+            }
             (Type::Duration, Json::Number(number)) => {
                 let seconds = number.as_f64()?;
                 std::time::Duration::try_from_secs_f64(seconds).ok()?;
                 format!("std::time::Duration::from_secs_f64({seconds:?})")
             }
-            (Type::Number, Json::Object(mark)) => match mark.get("$float")?.as_str()? {
-                "NaN" => "f64::NAN".to_owned(),
-                "inf" => "f64::INFINITY".to_owned(),
-                "-inf" => "f64::NEG_INFINITY".to_owned(),
-                _ => return None,
-            },
+            (Type::Number | Type::Single, Json::Object(mark)) => {
+                let constant = match mark.get("$float")?.as_str()? {
+                    "NaN" => "NAN",
+                    "inf" => "INFINITY",
+                    "-inf" => "NEG_INFINITY",
+                    _ => return None,
+                };
+                let float = if *ty == Type::Single { "f32" } else { "f64" };
+                format!("{float}::{constant}")
+            }
             (Type::Literals(values), json) if values.contains(json) => {
                 self.default(&literals(values), json, within)?
             }
@@ -143,8 +138,8 @@ impl Writer<'_> {
                     let value = self.default(inner, value, None)?;
                     let key = match keys {
                         Keys::Text => format!("{}.to_owned()", literal(key)),
-                        Keys::Unsigned => key.parse::<u64>().ok()?.to_string(),
-                        Keys::Signed => key.parse::<i64>().ok()?.to_string(),
+                        Keys::Bool => key.parse::<bool>().ok()?.to_string(),
+                        Keys::Integer(integer) => inside(*integer, key.parse().ok()?)?,
                     };
                     Some(format!("({key}, {value})"))
                 });
@@ -329,4 +324,10 @@ impl Writer<'_> {
         }
         Some(format!("{name} {{ {} }}", fields.join(", ")))
     }
+}
+
+/// Returns an integer as an expression, or `None` if the type cannot hold it.
+fn inside(integer: Integer, value: i128) -> Option<String> {
+    let (least, most) = integer.range();
+    (least..=most).contains(&value).then(|| value.to_string())
 }

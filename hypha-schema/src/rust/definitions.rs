@@ -9,8 +9,9 @@ use super::member_names::{field_names, variants};
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
 use super::text::{ident, literal};
 use super::writer::Writer;
+use crate::limits::limits;
 use crate::names::{Names, pascal, snake};
-use crate::types::{Body, Choice, Field, Struct, Type, Variant, Word};
+use crate::types::{Body, Choice, Field, Limits, Struct, Type, Variant, Word};
 
 impl Writer<'_> {
     pub(super) fn definition(&mut self, index: usize) {
@@ -57,8 +58,14 @@ impl Writer<'_> {
             }
             Body::Choice(choice) => self.choice(choice, index, &name, before),
             Body::Alias(ty) => {
-                let ty = self.ty(ty, Some(index));
-                self.line(0, &format!("pub struct {name}(pub {ty});"));
+                let limits = match self.model.types.schemas.get(index) {
+                    Some(schema) => limits(schema, ty),
+                    None => Limits::new(),
+                };
+                let written = self.ty(ty, Some(index));
+                let attribute = self.attribute(ty, &written, &limits, Some(index));
+                let attribute = attribute.map_or(String::new(), |it| format!("{it} "));
+                self.line(0, &format!("pub struct {name}({attribute}pub {written});"));
             }
         }
     }
@@ -116,7 +123,19 @@ impl Writer<'_> {
         if !keys.is_empty() {
             self.line(depth, &format!("#[serde({})]", keys.join(", ")));
         }
+        if let Some(attribute) = self.attribute(&field.ty, &ty, &field.limits, Some(within)) {
+            self.line(depth, &attribute);
+        }
         self.line(depth, &format!("{vis}{}: {ty},", ident(name)));
+    }
+
+    /// Returns a field without a name, with its attribute.
+    fn content(&mut self, ty: &Type, limits: &Limits, within: usize) -> String {
+        let written = self.ty(ty, Some(within));
+        match self.attribute(ty, &written, limits, Some(within)) {
+            Some(attribute) => format!("{attribute} {written}"),
+            None => written,
+        }
     }
 
     fn word(&mut self, word: &Word, index: usize, taken: &mut Names) {
@@ -195,7 +214,7 @@ impl Writer<'_> {
             self.line(0, &format!("pub enum {name} {{"));
             for variant in &choice.variants {
                 self.docs(1, &variant.description);
-                let ty = self.ty(&variant.ty, Some(index));
+                let ty = self.content(&variant.ty, &variant.limits, index);
                 let content = Content::Value(&variant.ty);
                 let error = &variant.error;
                 let variant = taken.fresh(&self.variant_name(&variant.ty));
@@ -233,12 +252,17 @@ impl Writer<'_> {
             }
             None => {
                 self.variant_error(&variant.error, index, &name, Content::Value(&field.ty));
-                let ty = self.ty(&field.ty, Some(index));
                 let content = match &field.ty {
-                    Type::Tuple(items) if items.len() > 1 => ty,
-                    _ => format!("({ty})"),
+                    Type::Tuple(items) if items.len() > 1 => {
+                        let items = items.iter();
+                        let items: Vec<String> = items
+                            .map(|item| self.content(item, &Limits::new(), index))
+                            .collect();
+                        items.join(", ")
+                    }
+                    ty => self.content(ty, &field.limits, index),
                 };
-                self.line(1, &format!("{name}{content},"));
+                self.line(1, &format!("{name}({content}),"));
             }
         }
     }

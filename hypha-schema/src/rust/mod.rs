@@ -3,6 +3,7 @@
 //! `writer` holds the output and the names. `contract` writes the trait, and queues the types that
 //! the trait uses. `definitions` writes the queued types until the queue is empty.
 
+mod attributes;
 mod contract;
 mod defaults;
 mod definitions;

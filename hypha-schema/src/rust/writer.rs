@@ -7,7 +7,7 @@ use super::tags;
 use super::text::docs;
 use crate::model::Model;
 use crate::names::{Names, pascal};
-use crate::types::{Body, Elements, Finder, Keys, Signature, Type};
+use crate::types::{Body, Elements, Finder, Integer, Keys, Signature, Type};
 use hypha_wire::DType;
 
 /// Names that the file uses or imports, so no definition may have them.
@@ -74,6 +74,8 @@ pub(super) struct Writer<'a> {
     /// Definitions in use. `waiting` contains those not written yet, in order of use.
     pub(super) used: HashSet<usize>,
     pub(super) waiting: VecDeque<usize>,
+    /// Whether [`ty`](Self::ty) puts maps into `Keyed`. See [`described`](Self::described).
+    is_described: bool,
     pub(super) text: String,
 }
 
@@ -110,6 +112,7 @@ impl<'a> Writer<'a> {
             functions: Names::default(),
             used: HashSet::new(),
             waiting: VecDeque::new(),
+            is_described: false,
             text: String::new(),
         };
         (writer, service)
@@ -150,8 +153,9 @@ impl<'a> Writer<'a> {
             Type::Any => "Value".to_owned(),
             Type::Null => "()".to_owned(),
             Type::Bool => "bool".to_owned(),
-            Type::Integer(least, most) => integer(*least, *most).to_owned(),
+            Type::Integer(integer) => integer.rust().to_owned(),
             Type::Number => "f64".to_owned(),
+            Type::Single => "f32".to_owned(),
             Type::Text => "String".to_owned(),
             Type::Bytes => "Binary".to_owned(),
             Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
@@ -175,16 +179,21 @@ impl<'a> Writer<'a> {
             }
             Type::Unique(inner) => format!("Vec<{}>", self.ty(inner, None)),
             Type::Map(keys, inner) => {
-                let keys = match keys {
+                let name = match keys {
                     Keys::Text => "String",
-                    Keys::Unsigned => "u64",
-                    Keys::Signed => "i64",
+                    Keys::Bool => "bool",
+                    Keys::Integer(integer) => integer.rust(),
                 };
                 let values = self.ty(inner, None);
-                format!("std::collections::BTreeMap<{keys}, {values}>")
+                let map = format!("std::collections::BTreeMap<{name}, {values}>");
+                match self.is_described && is_stated(*keys) {
+                    true => format!("hypha_rpc::schema::Keyed<{map}>"),
+                    false => map,
+                }
             }
-            Type::OrderedMap(inner) => {
-                format!("hypha_rpc::OrderedMap<Value, {}>", self.ty(inner, None))
+            Type::OrderedMap(parts) => {
+                let (key, value) = (self.ty(&parts[0], None), self.ty(&parts[1], None));
+                format!("hypha_rpc::OrderedMap<{key}, {value}>")
             }
             Type::Named(index) => {
                 if self.used.insert(*index) {
@@ -216,6 +225,25 @@ impl<'a> Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Returns the type in `#[schemars(with = ..)]` of a field with the type `written`. Returns
+    /// `None` if the field needs no such attribute. Maps need it, because schemars omits the types
+    /// of their keys.
+    pub(super) fn described(
+        &mut self,
+        ty: &Type,
+        written: &str,
+        within: Option<usize>,
+    ) -> Option<String> {
+        self.is_described = true;
+        let mut described = self.ty(ty, within);
+        self.is_described = false;
+        // An optional field without a default is written as an `Option`.
+        if written == format!("Option<{}>", self.ty(ty, within)) {
+            described = format!("Option<{described}>");
+        }
+        (described != written).then_some(described)
+    }
+
     /// Returns the type of a typed function.
     fn callback(&mut self, signature: &Signature) -> String {
         let arguments: Vec<String> = signature
@@ -262,7 +290,7 @@ impl Writer<'_> {
 pub(super) fn is_ordered(ty: &Type) -> bool {
     matches!(
         ty,
-        Type::Bool | Type::Integer(..) | Type::Text | Type::Character
+        Type::Bool | Type::Integer(_) | Type::Text | Type::Character
     )
 }
 
@@ -298,27 +326,17 @@ fn array(elements: &Elements) -> String {
 pub(super) fn literals(values: &[serde_json::Value]) -> Type {
     match values {
         values if values.iter().all(|value| value.is_boolean()) => Type::Bool,
-        values if values.iter().all(|value| value.is_i64()) => Type::Integer(None, None),
+        values if values.iter().all(|value| value.is_i64()) => Type::Integer(Integer::I64),
         values if values.iter().all(|value| value.is_number()) => Type::Number,
         _ => Type::Any,
     }
 }
 
-/// Returns the integer type with these bounds. Schemas of 64-bit types have no bounds, because a
-/// JSON number, which is usually an `f64`, cannot represent them exactly.
-pub(super) fn integer(least: Option<f64>, most: Option<f64>) -> &'static str {
-    let all: [(&str, f64, f64); 6] = [
-        ("u8", 0.0, u8::MAX.into()),
-        ("u16", 0.0, u16::MAX.into()),
-        ("u32", 0.0, u32::MAX.into()),
-        ("i8", i8::MIN.into(), i8::MAX.into()),
-        ("i16", i16::MIN.into(), i16::MAX.into()),
-        ("i32", i32::MIN.into(), i32::MAX.into()),
-    ];
-    let fits = |(_, from, to): &&(&str, f64, f64)| (least, most) == (Some(*from), Some(*to));
-    match all.iter().find(fits) {
-        Some((name, ..)) => name,
-        None if least.is_some_and(|least| least >= 0.0) => "u64",
-        None => "i64",
+/// Returns whether the schema of a map must state the type of its keys.
+fn is_stated(keys: Keys) -> bool {
+    match keys {
+        Keys::Text => false,
+        Keys::Bool => true,
+        Keys::Integer(integer) => !matches!(integer, Integer::I64 | Integer::U64),
     }
 }

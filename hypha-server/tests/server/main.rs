@@ -17,6 +17,7 @@ mod forms;
 mod gone;
 mod handshake;
 mod http;
+mod interceptors;
 mod load;
 mod login;
 mod manager;

@@ -13,7 +13,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::value::Value;
 use crate::keys;
-use crate::keys::SCHEMA_KIND;
+use crate::keys::{SCHEMA_KEYS, SCHEMA_KIND};
 
 /// Collection that arrives in Python and JavaScript as a set.
 ///
@@ -239,9 +239,14 @@ fn tagged_pairs<'de, A: MapAccess<'de>, K: Deserialize<'de>, V: Deserialize<'de>
     pairs.ok_or_else(|| de::Error::missing_field(keys::RVALUE))
 }
 
-impl<K, V: JsonSchema> JsonSchema for OrderedMap<K, V> {
+impl<K: JsonSchema, V: JsonSchema> JsonSchema for OrderedMap<K, V> {
     fn schema_name() -> Cow<'static, str> {
-        format!("OrderedMap_of_{}", V::schema_name()).into()
+        format!(
+            "OrderedMap_from_{}_to_{}",
+            K::schema_name(),
+            V::schema_name()
+        )
+        .into()
     }
 
     fn inline_schema() -> bool {
@@ -249,11 +254,16 @@ impl<K, V: JsonSchema> JsonSchema for OrderedMap<K, V> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        // JSON only has strings as keys, so the schema does not describe `K`.
-        json_schema!({
+        let mut schema = json_schema!({
             "type": "object",
             "additionalProperties": generator.subschema_for::<V>(),
             (SCHEMA_KIND): "ordered_map"
-        })
+        });
+        // JSON only has strings as keys, so no keyword of JSON Schema describes other keys.
+        let keys = generator.subschema_for::<K>();
+        if keys.as_object().is_some_and(|keys| !keys.is_empty()) {
+            schema.insert(SCHEMA_KEYS.to_owned(), keys.to_value());
+        }
+        schema
     }
 }

@@ -28,6 +28,7 @@ pub(crate) mod element;
 pub(crate) mod encode;
 pub(crate) mod error;
 pub(crate) mod local;
+pub(crate) mod map_keys;
 pub(crate) mod memory;
 pub(crate) mod method;
 pub(crate) mod raw;

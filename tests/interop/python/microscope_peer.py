@@ -44,6 +44,8 @@ async def checks(options, server):
     async def cancel():
         async def stop(progress):
             if progress["done"] == 2:
+                await refused(microscope.acquire(1), "another acquisition is running")
+                same((await microscope.snap()).shape, (4, 6))
                 await microscope.cancel()
 
         acquiring = microscope.acquire(1000, on_progress=stop)

@@ -5,12 +5,14 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use half::f16;
 use hypha_rpc::prelude::*;
+use hypha_rpc::schema::Keyed;
 use hypha_rpc::{Array, OrderedMap, Set};
 use num_complex::Complex;
 use tokio::io::AsyncReadExt as _;
@@ -35,7 +37,49 @@ pub(crate) struct Frame {
     pub(crate) index: u64,
     pub(crate) pixels: Array<u8, 2>,
     pub(crate) exposure: Duration,
+    #[schemars(with = "Keyed<BTreeMap<u16, Colour>>")]
     pub(crate) colours: BTreeMap<u16, Colour>,
+}
+
+/// A part of a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Percent(#[schemars(range(min = 0, max = 100))] pub(crate) u8);
+
+/// Numbers, maps and texts whose schemas have more than their JSON type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Limits {
+    /// Gain.
+    ///
+    /// Unit: dB
+    /// Example: 1.5
+    #[schemars(range(min = -0.5, max = 20))]
+    pub(crate) gain: f32,
+    #[schemars(range(min = 1, max = 5_000_000_000_u64))]
+    pub(crate) count: u64,
+    #[schemars(range(min = 1))]
+    pub(crate) level: Option<i16>,
+    pub(crate) singles: Vec<f32>,
+    pub(crate) widest: (u128, i128),
+    pub(crate) index: usize,
+    pub(crate) shift: isize,
+    #[schemars(with = "Option<Keyed<BTreeMap<bool, f32>>>")]
+    pub(crate) sides: Option<BTreeMap<bool, f32>>,
+    #[schemars(length(min = 1, max = 8), regex(pattern = "^[a-z]+$"))]
+    pub(crate) name: String,
+    #[schemars(length(max = 3))]
+    pub(crate) few: Vec<u8>,
+    pub(crate) address: IpAddr,
+    pub(crate) choice: Choice,
+}
+
+/// Content with a format and keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum Choice {
+    Id(#[schemars(extend("format" = "uuid"))] String),
+    Keys(
+        u8,
+        #[schemars(with = "Keyed<BTreeMap<i8, u8>>")] BTreeMap<i8, u8>,
+    ),
 }
 
 /// A form.
@@ -174,6 +218,24 @@ pub(crate) trait Everything {
         set: Set<Vec<u8>>,
         ordered: OrderedMap<Value, bool>,
     ) -> BTreeMap<i64, String>;
+
+    /// Send values whose exact types JSON does not have.
+    async fn exact(
+        &self,
+        limits: Limits,
+        percent: Percent,
+        #[hypha(default = 3)]
+        #[schemars(range(max = 10))]
+        level: u8,
+        /// Name of the measurement.
+        #[schemars(extend("format" = "uuid"))]
+        id: String,
+        by_channel: BTreeMap<u16, f32>,
+        by_side: Option<Vec<BTreeMap<bool, u8>>>,
+        ordered: OrderedMap<i16, Colour>,
+        on_table: Callback<BTreeMap<u8, f32>, BTreeMap<bool, u8>>,
+        tables: RemoteStream<BTreeMap<i8, f32>>,
+    ) -> (String, BTreeMap<bool, BTreeMap<u8, f32>>);
 
     /// Send values.
     async fn values(
@@ -393,6 +455,35 @@ impl Everything for Desk {
             format!("{}", ordered.0.len()),
         ];
         (-1..).zip(texts).collect()
+    }
+
+    async fn exact(
+        &self,
+        limits: Limits,
+        percent: Percent,
+        level: u8,
+        id: String,
+        by_channel: BTreeMap<u16, f32>,
+        by_side: Option<Vec<BTreeMap<bool, u8>>>,
+        ordered: OrderedMap<i16, Colour>,
+        on_table: Callback<BTreeMap<u8, f32>, BTreeMap<bool, u8>>,
+        mut tables: RemoteStream<BTreeMap<i8, f32>>,
+    ) -> (String, BTreeMap<bool, BTreeMap<u8, f32>>) {
+        let text = format!(
+            "{limits:?} {percent:?} {level} {id} {by_channel:?} {by_side:?} {:?}",
+            ordered.0
+        );
+        let said = on_table.call(BTreeMap::from([(255, 0.5)])).await;
+        let said = said.unwrap_or_default();
+        let mut all = BTreeMap::new();
+        while let Some(Ok(table)) = tables.next().await {
+            all.extend(
+                table
+                    .into_iter()
+                    .map(|(key, value)| (key.unsigned_abs(), value)),
+            );
+        }
+        (text, BTreeMap::from([(said.contains_key(&true), all)]))
     }
 
     async fn values(

@@ -20,7 +20,9 @@ use tokio::io::AsyncReadExt as _;
 use crate::everything::{Desk, EverythingService};
 use crate::generated::assert_matches_compiled_file;
 use crate::generated::everything as made;
-use made::{Code, Colour, EverythingProxy, Frame, Place, Sample, ScopeError, Shape};
+use made::{
+    Choice, Code, Colour, EverythingProxy, Frame, Limits, Percent, Place, Sample, ScopeError, Shape,
+};
 
 /// Implementation of the generated contract, for its schema.
 struct Again;
@@ -89,14 +91,29 @@ impl made::Everything for Again {
 
     async fn maps(
         &self,
-        _: BTreeMap<u64, Colour>,
-        _: BTreeMap<i64, Vec<u8>>,
+        _: BTreeMap<u32, Colour>,
+        _: BTreeMap<i32, Vec<u8>>,
         _: BTreeMap<String, Option<f64>>,
         _: BTreeSet<u8>,
         _: Set<Vec<u8>>,
         _: OrderedMap<Value, bool>,
     ) -> BTreeMap<i64, String> {
         BTreeMap::new()
+    }
+
+    async fn exact(
+        &self,
+        _: Limits,
+        _: Percent,
+        _: u8,
+        _: String,
+        _: BTreeMap<u16, f32>,
+        _: Option<Vec<BTreeMap<bool, u8>>>,
+        _: OrderedMap<i16, Colour>,
+        _: Callback<BTreeMap<u8, f32>, BTreeMap<bool, u8>>,
+        _: RemoteStream<BTreeMap<i8, f32>>,
+    ) -> (String, BTreeMap<bool, BTreeMap<u8, f32>>) {
+        (String::new(), BTreeMap::new())
     }
 
     async fn values(
@@ -121,7 +138,7 @@ impl made::Everything for Again {
         _: Place,
         _: Place,
         _: Duration,
-        _: f64,
+        _: f32,
         _: BTreeMap<i64, f64>,
         _: char,
         _: [u8; 2],
@@ -186,6 +203,7 @@ async fn every_value_arrives(server: &Server) -> Result<()> {
     let proxy: EverythingProxy = client.proxy(info.id).await?;
     values(&proxy).await?;
     errors(&proxy).await?;
+    exact(&proxy).await?;
     functions_and_objects(&proxy).await?;
     streams_and_files(&proxy).await?;
     client.disconnect().await;
@@ -274,6 +292,48 @@ async fn values(proxy: &EverythingProxy) -> Result<()> {
     let wanted = "Green Box { width: 1.5, height: None } Line(1.0, 2.0) Dot \
         At { x: 1.0, y: -2.0 } Home 20ms 0.1 {7: 0.5} ů [1, 2] Sample(3)";
     ensure!(omitted == wanted, "{omitted}");
+    Ok(())
+}
+
+async fn exact(proxy: &EverythingProxy) -> Result<()> {
+    let limits = Limits {
+        gain: 1.5,
+        count: 5_000_000_000,
+        level: Some(2),
+        singles: vec![0.1],
+        widest: (u64::MAX.into(), i64::MIN.into()),
+        index: 7,
+        shift: -7,
+        sides: Some(BTreeMap::from([(true, 0.1)])),
+        name: "abc".into(),
+        few: vec![1],
+        address: "::1".into(),
+        choice: Choice::Keys(1, BTreeMap::from([(-128, 2)])),
+    };
+    let id = "00000000-0000-4000-8000-000000000000".to_owned();
+    let table = BTreeMap::from([(-2, 0.25f32)]);
+    let found = proxy.exact(
+        limits,
+        Percent(100),
+        10,
+        id,
+        BTreeMap::from([(65_535, 0.5)]),
+        Some(vec![BTreeMap::from([(false, 1)])]),
+        OrderedMap(vec![(-1, Colour::Red)]),
+        Callback::new(|table: BTreeMap<u8, f32>| async move {
+            BTreeMap::from([(table == BTreeMap::from([(255, 0.5)]), 1)])
+        }),
+        RemoteStream::new(stream::iter([table])),
+    );
+    let (text, tables) = found.await?;
+    let wanted = BTreeMap::from([(true, BTreeMap::from([(2, 0.25)]))]);
+    ensure!(tables == wanted, "{tables:?}");
+    let wanted = "Limits { gain: 1.5, count: 5000000000, level: Some(2), singles: [0.1], \
+        widest: (18446744073709551615, -9223372036854775808), index: 7, shift: -7, \
+        sides: Some({true: 0.1}), name: \"abc\", few: [1], address: ::1, \
+        choice: Keys(1, {-128: 2}) } Percent(100) 10 00000000-0000-4000-8000-000000000000 \
+        {65535: 0.5} Some([{false: 1}]) [(-1, Red)]";
+    ensure!(text == wanted, "{text}");
     Ok(())
 }
 

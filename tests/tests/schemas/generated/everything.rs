@@ -78,13 +78,31 @@ pub trait Everything {
     /// Send maps and sets.
     async fn maps(
         &self,
-        by_number: std::collections::BTreeMap<u64, Colour>,
-        signed: std::collections::BTreeMap<i64, Vec<u8>>,
+        by_number: std::collections::BTreeMap<u32, Colour>,
+        signed: std::collections::BTreeMap<i32, Vec<u8>>,
         named: std::collections::BTreeMap<String, Option<f64>>,
         unique: std::collections::BTreeSet<u8>,
         set: hypha_rpc::Set<Vec<u8>>,
         ordered: hypha_rpc::OrderedMap<Value, bool>,
     ) -> std::collections::BTreeMap<i64, String>;
+
+    /// Send values whose exact types JSON does not have.
+    async fn exact(
+        &self,
+        limits: Limits,
+        percent: Percent,
+        #[hypha(default = 3)]
+        #[schemars(extend("maximum" = 10))]
+        level: u8,
+        /// Name of the measurement.
+        #[schemars(extend("format" = "uuid"))]
+        id: String,
+        by_channel: std::collections::BTreeMap<u16, f32>,
+        by_side: Option<Vec<std::collections::BTreeMap<bool, u8>>>,
+        ordered: hypha_rpc::OrderedMap<i16, Colour>,
+        on_table: Callback<std::collections::BTreeMap<u8, f32>, std::collections::BTreeMap<bool, u8>>,
+        tables: RemoteStream<std::collections::BTreeMap<i8, f32>>,
+    ) -> (String, std::collections::BTreeMap<bool, std::collections::BTreeMap<u8, f32>>);
 
     /// Send values.
     async fn values(
@@ -116,7 +134,7 @@ pub trait Everything {
         #[hypha(default = std::time::Duration::from_secs_f64(0.02))]
         pause: std::time::Duration,
         #[hypha(default = 0.1)]
-        share: f64,
+        share: f32,
         #[hypha(default = std::collections::BTreeMap::from([(7, 0.5)]))]
         weights: std::collections::BTreeMap<i64, f64>,
         #[hypha(default = '\u{16f}')]
@@ -191,7 +209,8 @@ pub struct Frame {
     pub index: u64,
     pub pixels: hypha_rpc::Array<u8, 2>,
     pub exposure: std::time::Duration,
-    pub colours: std::collections::BTreeMap<u64, Colour>,
+    #[schemars(with = "hypha_rpc::schema::Keyed<std::collections::BTreeMap<u16, Colour>>")]
+    pub colours: std::collections::BTreeMap<u16, Colour>,
 }
 
 /// Moves the sample.
@@ -221,6 +240,38 @@ pub trait Stage {
     ) -> bool;
 }
 
+/// Numbers, maps and texts whose schemas have more than their JSON type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// Gain.
+    ///
+    /// Unit: dB
+    /// Example: 1.5
+    #[schemars(extend("minimum" = -0.5, "maximum" = 20))]
+    pub gain: f32,
+    #[schemars(extend("minimum" = 1, "maximum" = 5000000000i64))]
+    pub count: u64,
+    #[schemars(extend("minimum" = 1))]
+    pub level: Option<i16>,
+    pub singles: Vec<f32>,
+    pub widest: (u128, i128),
+    pub index: usize,
+    pub shift: isize,
+    #[schemars(with = "Option<hypha_rpc::schema::Keyed<std::collections::BTreeMap<bool, f32>>>")]
+    pub sides: Option<std::collections::BTreeMap<bool, f32>>,
+    #[schemars(extend("pattern" = "^[a-z]+$", "minLength" = 1, "maxLength" = 8))]
+    pub name: String,
+    #[schemars(extend("maxItems" = 3))]
+    pub few: Vec<u8>,
+    #[schemars(extend("format" = "ip"))]
+    pub address: String,
+    pub choice: Choice,
+}
+
+/// A part of a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Percent(#[schemars(extend("maximum" = 100))] pub u8);
+
 /// Number of a sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sample(pub u32);
@@ -246,4 +297,11 @@ pub enum Place {
         x: f64,
         y: f64,
     },
+}
+
+/// Content with a format and keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Choice {
+    Id(#[schemars(extend("format" = "uuid"))] String),
+    Keys(u8, #[schemars(with = "hypha_rpc::schema::Keyed<std::collections::BTreeMap<i8, u8>>")] std::collections::BTreeMap<i8, u8>),
 }

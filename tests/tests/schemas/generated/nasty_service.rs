@@ -375,6 +375,7 @@ pub trait Evil {
         odd: Option<Value>,
         elsewhere: Option<Value>,
         empty_choice: Option<Value>,
+        #[schemars(extend("minItems" = 0, "maxItems" = 0))]
         pair: Option<Vec<Value>>,
         one: Option<(i64,)>,
         callback: Option<Function>,
