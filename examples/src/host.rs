@@ -6,15 +6,51 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::Parser;
 use futures_util::{StreamExt, stream};
+use hypha_rpc::crypto::KeyPair;
 use hypha_rpc::prelude::*;
 use hypha_rpc::runtime::sleep;
 use tokio::io::AsyncReadExt;
 
 use crate::conformance::{
-    ArrayInfo, Caller, Conformance, Counter, CounterProxy, CounterService, DivisionError,
-    ItemsProxy, Person,
+    ArrayInfo, Caller, Conformance, ConformanceService, Counter, CounterProxy, CounterService,
+    DivisionError, ItemsProxy, Person,
 };
+use crate::connection::ConnectionOptions;
+
+/// Provides the service `conformance`, prints `READY <full service id>`, and runs until it is
+/// terminated. With `--encrypted`, prints `KEY <public key>` before.
+#[derive(Clone, Debug, Parser)]
+pub struct HostOptions {
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    /// Encrypt the results for callers that encrypt their arguments.
+    #[arg(long)]
+    encrypted: bool,
+}
+
+impl HostOptions {
+    /// Connects and registers the service. Returns the connection, which ends with its last handle.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the client cannot connect, or the service is refused.
+    pub async fn serve(&self) -> anyhow::Result<Client> {
+        let keys = self.encrypted.then(KeyPair::generate).transpose()?;
+        let client = self.connection.connect(keys).await?;
+        // The service is public, so that callers in other workspaces can call it by its full id.
+        let info = client
+            .register_service(ConformanceService::new(Host::default()))
+            .visibility(Visibility::Public)
+            .await?;
+        if let Some(key) = client.public_key() {
+            crate::say(&format!("KEY {key}"));
+        }
+        crate::say(&format!("READY {}", info.id));
+        Ok(client)
+    }
+}
 
 /// State of a conformance service.
 #[derive(Debug, Default)]

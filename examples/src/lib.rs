@@ -3,6 +3,7 @@
 
 pub mod checks;
 pub mod conformance;
+pub mod connection;
 pub mod host;
 #[path = "../microscope/contract.rs"]
 pub mod microscope;

@@ -1,7 +1,7 @@
 //! Pauses between attempts to reconnect and between retries of calls.
 //!
 //! The task of a connection (`engine/redial.rs`) uses [`Backoff`]. Retries of calls
-//! (`engine/retry.rs`) and of HTTP requests (`transport/http.rs`) use [`Doubling`]. Both take the
+//! (`engine/retry.rs`) and of HTTP requests (`transport/http/`) use [`Doubling`]. Both take the
 //! random number as an argument, so that tests can choose it.
 
 use std::time::Duration;

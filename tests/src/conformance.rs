@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use crate::executables::executable;
-use crate::peers;
+use crate::peers::{self, Place};
 use crate::process::Process;
 
 /// Timeout for a host to connect and register.
@@ -31,6 +31,10 @@ pub enum Language {
     WebAssembly,
     /// Our library in WebAssembly, in a page of a browser.
     Page,
+    /// Our library in WebAssembly, in a worker of a page. Only calls.
+    Worker,
+    /// The Python client in WebAssembly, in Node. Only calls.
+    Pyodide,
 }
 
 impl Language {
@@ -40,8 +44,11 @@ impl Language {
             Language::Rust => Ok(Command::new(executable("conformance")?)),
             Language::Python => peers::python_program("conformance_service.py"),
             Language::JavaScript => peers::javascript_program("conformance_service.mjs"),
-            Language::WebAssembly => peers::browser_program("serve", false),
-            Language::Page => peers::browser_program("serve", true),
+            Language::WebAssembly => peers::browser_program("serve", Place::Node),
+            Language::Page => peers::browser_program("serve", Place::Page),
+            Language::Worker | Language::Pyodide => {
+                bail!("there is no program in {self:?} that provides the service")
+            }
         }
     }
 
@@ -51,12 +58,14 @@ impl Language {
             Language::Rust => Command::new(executable("conformance_client")?),
             Language::Python => peers::python_program("conformance_client.py")?,
             Language::JavaScript => peers::javascript_program("conformance_client.mjs")?,
-            Language::WebAssembly => peers::browser_program("check", false)?,
-            Language::Page => peers::browser_program("check", true)?,
+            Language::WebAssembly => peers::browser_program("check", Place::Node)?,
+            Language::Page => peers::browser_program("check", Place::Page)?,
+            Language::Worker => peers::browser_program("check", Place::Worker)?,
+            Language::Pyodide => peers::pyodide_program()?,
         };
         let host = match host {
-            Language::Rust | Language::WebAssembly | Language::Page => "rust",
-            Language::Python => "python",
+            Language::Rust | Language::WebAssembly | Language::Page | Language::Worker => "rust",
+            Language::Python | Language::Pyodide => "python",
             Language::JavaScript => "js",
         };
         command.args(["--host-language", host]);
@@ -69,7 +78,8 @@ impl Language {
             Language::Rust => Ok(()),
             Language::Python => peers::python().map(drop),
             Language::JavaScript => peers::node().map(drop),
-            Language::WebAssembly | Language::Page => peers::browser_target(),
+            Language::WebAssembly | Language::Page | Language::Worker => peers::browser_target(),
+            Language::Pyodide => peers::pyodide_program().map(drop),
         }
     }
 }

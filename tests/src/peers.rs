@@ -111,6 +111,24 @@ pub fn javascript_program(script: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// Returns a command that checks the conformance service from Pyodide, with the packages of the
+/// Python peers.
+pub fn pyodide_program() -> Result<Command> {
+    let mut packages = Command::new(python()?);
+    packages.args([
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+    ]);
+    let packages = packages.output()?;
+    ensure!(
+        packages.status.success(),
+        "Python has no folder of packages"
+    );
+    let mut command = javascript_program("pyodide_peer.mjs")?;
+    command.arg(String::from_utf8(packages.stdout)?.trim());
+    Ok(command)
+}
+
 /// Checks that Node.js and the compilation target of WebAssembly are installed.
 pub fn browser_target() -> Result<()> {
     node()?;
@@ -130,25 +148,42 @@ pub fn browser_target() -> Result<()> {
     Ok(())
 }
 
-/// Returns a command that runs our library as WebAssembly, in a page of Chromium or in Node.
-/// `action` is `serve` or `check`.
-pub fn browser_program(action: &str, in_page: bool) -> Result<Command> {
-    let place = match in_page {
-        true => chromium()?.into_os_string(),
-        false => "node".into(),
-    };
-    let module = Command::new(executable("browser_module")?).output()?;
+/// Builds a WebAssembly module of this workspace. Returns the folder of the module and its
+/// JavaScript.
+pub fn browser_module(package: &str, profile: &str) -> Result<PathBuf> {
+    let mut build = Command::new(executable("browser_module")?);
+    let module = build.args([package, profile]).output()?;
     ensure!(
         module.status.success(),
-        "the module cannot be built\n{}",
+        "{package} cannot be built\n{}",
         String::from_utf8_lossy(&module.stderr)
     );
-    let folder = String::from_utf8_lossy(&module.stdout).trim().to_owned();
-    let mut command = Command::new(node()?);
+    Ok(String::from_utf8_lossy(&module.stdout).trim().into())
+}
+
+/// Place in which a WebAssembly module runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Node.js.
+    Node,
+    /// A page of Chromium.
+    Page,
+    /// A worker of a page of Chromium.
+    Worker,
+}
+
+/// Returns a command that runs our library as WebAssembly. `action` is `serve` or `check`.
+pub fn browser_program(action: &str, place: Place) -> Result<Command> {
+    let (place, browser) = match place {
+        Place::Node => ("node", PathBuf::new()),
+        Place::Page => ("page", chromium()?),
+        Place::Worker => ("worker", chromium()?),
+    };
+    let mut command = javascript_program("browser_module.mjs")?;
     command
-        .arg(interop_folder().join("js").join("browser_module.mjs"))
-        .arg(folder)
+        .arg(browser_module("hypha-rpc-browser", "browser")?)
         .arg(place)
+        .arg(browser)
         .arg(action);
     Ok(command)
 }

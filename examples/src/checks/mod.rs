@@ -9,36 +9,27 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use hypha_rpc::Args;
+use hypha_rpc::crypto::{KeyPair, PublicKey};
 use hypha_rpc::prelude::*;
 use hypha_rpc::runtime::{sleep, timeout};
-use hypha_rpc::transport::Transport;
 use serde_json::json;
 use web_time::Instant;
 
 use crate::conformance::ConformanceProxy;
+use crate::connection::ConnectionOptions;
 
 /// Calls every method of a `conformance` service. Prints one JSON line `{"name", "ok", "detail"}`
 /// per check. The exit status is 1 if a check failed.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// URL of the Hypha server.
-    #[arg(long)]
-    pub server_url: String,
+    #[command(flatten)]
+    connection: ConnectionOptions,
     /// Full id of the service to check.
     #[arg(long)]
     pub service: String,
-    /// Workspace to connect to. Default: the user's own workspace.
+    /// Public key of the service. If it is set, calls are encrypted.
     #[arg(long)]
-    pub workspace: Option<String>,
-    /// Access token for the workspace.
-    #[arg(long)]
-    pub token: Option<String>,
-    /// Id of this client. Default: a random id.
-    #[arg(long)]
-    pub client_id: Option<String>,
-    /// Transport: `websocket`, `http` or `auto`.
-    #[arg(long, default_value = "websocket")]
-    pub transport: Transport,
+    service_key: Option<PublicKey>,
     /// Names of checks to skip, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
@@ -71,24 +62,15 @@ pub struct Checks {
 pub type Outcome = anyhow::Result<()>;
 
 impl Options {
-    async fn connect(&self) -> Result<Client, Error> {
-        let mut connect = hypha_rpc::connect(&self.server_url).transport(self.transport);
-        if let Some(workspace) = &self.workspace {
-            connect = connect.workspace(workspace);
-        }
-        if let Some(token) = &self.token {
-            connect = connect.token(token);
-        }
-        if let Some(client_id) = &self.client_id {
-            connect = connect.client_id(client_id);
-        }
-        connect.await
+    async fn connect(&self) -> anyhow::Result<Client> {
+        let keys = self.service_key.is_some().then(KeyPair::generate);
+        Ok(self.connection.connect(keys.transpose()?).await?)
     }
 
     /// Connects another client, in the workspace of the options if one is set.
-    async fn another(&self) -> Result<Client, Error> {
+    async fn another(&self) -> anyhow::Result<Client> {
         let mut options = self.clone();
-        options.client_id = None;
+        options.connection.client_id = None;
         options.connect().await
     }
 
@@ -176,7 +158,11 @@ impl Checks {
     /// Fails if the client cannot connect or the service cannot be fetched.
     pub async fn open(options: Options) -> anyhow::Result<Self> {
         let client = options.connect().await?;
-        let service = client.proxy::<ConformanceProxy>(&options.service).await?;
+        let mut lookup = client.proxy::<ConformanceProxy>(&options.service);
+        if let Some(key) = options.service_key {
+            lookup = lookup.encryption_public_key(key);
+        }
+        let service = lookup.await?;
         Ok(Checks {
             options,
             client,

@@ -178,7 +178,7 @@ impl Checks {
         self.check("whoami", async |c| {
             let user = c.client.user();
             // Over HTTP, the Python server does not report the user.
-            let told = c.options.transport == Transport::WebSocket;
+            let told = c.options.connection.transport == Transport::WebSocket;
             let id = c.service.whoami().await?.user_id;
             let wanted = Caller {
                 user_id: if told { user.id } else { id },

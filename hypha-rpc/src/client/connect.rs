@@ -14,13 +14,13 @@ use crate::backoff::Backoff;
 use crate::call::{CallResponse, NextCall, OutgoingCall, Retry};
 use crate::engine::{Endpoint, Reconnect, RedialLoop, Restore};
 use crate::error::{ConnectError, ConnectErrorKind, Error, report};
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
-use crate::transport::fallback::Fallback;
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
-use crate::transport::http;
-use crate::transport::{Dial, Transport, websocket};
 #[cfg(not(target_family = "wasm"))]
-use crate::transport::{ProxyChoice, SocketOptions};
+use crate::transport::ProxyChoice;
+#[cfg(feature = "http")]
+use crate::transport::fallback::Fallback;
+#[cfg(feature = "http")]
+use crate::transport::http;
+use crate::transport::{Dial, SocketOptions, Transport, websocket};
 use hypha_wire as wire;
 
 /// Connects to a Hypha server.
@@ -88,7 +88,6 @@ pub struct ConnectOptions {
     silent: bool,
     connect_timeout: Option<Duration>,
     transport: Transport,
-    #[cfg(not(target_family = "wasm"))]
     socket: SocketOptions,
     settings: Settings,
     backoff: Option<Backoff>,
@@ -112,7 +111,6 @@ impl ConnectOptions {
             silent: false,
             connect_timeout: None,
             transport: Transport::default(),
-            #[cfg(not(target_family = "wasm"))]
             socket: SocketOptions::default(),
             settings,
             backoff: Some(Backoff::default()),
@@ -603,22 +601,18 @@ impl ConnectOptions {
         };
         let socket = || {
             let url = wire::socket_url(&self.server_url).map_err(invalid)?;
-            Ok::<_, ConnectError>(websocket::Dialer {
-                url,
-                #[cfg(not(target_family = "wasm"))]
-                options: self.socket.clone(),
-            })
+            Ok::<_, ConnectError>(websocket::Dialer::new(url, &self.socket))
         };
-        #[cfg(all(feature = "http", not(target_family = "wasm")))]
+        #[cfg(feature = "http")]
         let http = || {
             let base = wire::http_url(&self.server_url).map_err(invalid)?;
             http::Dialer::new(&base, &self.socket)
         };
         Ok(match self.transport {
             Transport::WebSocket => Arc::new(socket()?),
-            #[cfg(all(feature = "http", not(target_family = "wasm")))]
+            #[cfg(feature = "http")]
             Transport::Http => Arc::new(http()?),
-            #[cfg(all(feature = "http", not(target_family = "wasm")))]
+            #[cfg(feature = "http")]
             Transport::Auto => Arc::new(Fallback::new(socket()?, http()?, self.limit())),
         })
     }

@@ -26,6 +26,7 @@ impl Runtime {
     }
 
     /// Starts a task. The returned receiver resolves to the output of the task.
+    #[allow(clippy::unused_self, reason = "as with two runtimes")]
     pub(crate) fn spawn<T: 'static>(
         self,
         task: impl Future<Output = T> + 'static,

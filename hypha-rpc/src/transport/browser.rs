@@ -12,8 +12,8 @@ use futures_util::{Sink, Stream};
 use js_sys::{ArrayBuffer, Uint8Array};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
-use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
 
@@ -28,11 +28,21 @@ const FULL: u32 = 1 << 20;
 /// Time between two checks of a full buffer. The socket has no event for an emptied buffer.
 const CHECK: Duration = Duration::from_millis(5);
 
+/// Options for opening a link to the server. There are none: the browser controls them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SocketOptions {}
+
 /// Opens WebSocket connections to one URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    /// URL, `ws://..` or `wss://..`.
-    pub url: String,
+    url: String,
+}
+
+impl Dialer {
+    /// Creates a dialer for a URL `ws://..` or `wss://..`.
+    pub(crate) fn new(url: String, _: &SocketOptions) -> Self {
+        Dialer { url }
+    }
 }
 
 impl Dial for Dialer {
@@ -132,12 +142,8 @@ impl Socket {
     ///
     /// Fails if the URL is invalid, or if the page may not use the URL.
     fn new(url: &str, reports: &mpsc::UnboundedSender<Report>) -> Result<Self, ConnectError> {
-        let invalid = |e: wasm_bindgen::JsValue| {
-            let text = e
-                .dyn_ref::<js_sys::Error>()
-                .map(|e| String::from(e.message()));
-            let text = text.unwrap_or_else(|| "it cannot be used".to_owned());
-            ConnectError::new(ConnectErrorKind::InvalidUrl, text).with_url(url)
+        let invalid = |e: JsValue| {
+            ConnectError::new(ConnectErrorKind::InvalidUrl, message_of(&e)).with_url(url)
         };
         let socket = WebSocket::new(url).map_err(invalid)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
@@ -161,6 +167,11 @@ impl Socket {
             }));
         });
         socket.set_onopen(Some(open.as_ref().unchecked_ref()));
+        // Errors need no reaction, because a close event follows. But without a handler, the
+        // package `ws` ends the program. It reports an error even after the drop, so the handler
+        // stays, and JavaScript frees it.
+        let error = Closure::<dyn FnMut(Event)>::new(|_| {}).into_js_value();
+        socket.set_onerror(Some(error.unchecked_ref()));
         socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(close.as_ref().unchecked_ref()));
         Ok(Socket {
@@ -175,7 +186,11 @@ impl Socket {
     async fn send(&self, frame: Frame) {
         // An error means that the socket is not open. The socket reports its end separately.
         let _ = match frame {
-            Frame::Binary(data) => self.socket.send_with_u8_array(&data),
+            // A copy, because some sockets keep a reference: the package `ws` compresses messages
+            // in another thread. A view of the memory of WebAssembly would change before that.
+            Frame::Binary(data) => self
+                .socket
+                .send_with_js_u8_array(&Uint8Array::from(&data[..])),
             Frame::Text(text) => self.socket.send_with_str(&text),
             // A page cannot send pings and pongs. The server sends the pings.
             Frame::Ping | Frame::Pong => Ok(()),
@@ -191,6 +206,19 @@ impl Socket {
         {
             sleep(CHECK).await;
         }
+    }
+}
+
+/// Returns the message of an error of JavaScript and of its cause.
+pub(super) fn message_of(error: &JsValue) -> String {
+    let Some(error) = error.dyn_ref::<js_sys::Error>() else {
+        return format!("{error:?}");
+    };
+    let message = String::from(error.message());
+    // Only Node states the cause.
+    match error.cause().dyn_ref::<js_sys::Error>() {
+        Some(cause) => format!("{message}: {}", String::from(cause.message())),
+        None => message,
     }
 }
 

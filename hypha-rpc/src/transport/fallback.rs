@@ -42,7 +42,7 @@ impl Fallback {
 impl Dial for Fallback {
     fn dial(&self) -> Dialing<'_> {
         Box::pin(async {
-            let opened = tokio::time::timeout(self.limit, self.socket.dial()).await;
+            let opened = crate::runtime::timeout(self.limit, self.socket.dial()).await;
             let opened = opened.unwrap_or_else(|_| {
                 let detail = format!("{:?}", self.limit);
                 let late = ConnectError::new(ConnectErrorKind::Timeout, detail);

@@ -7,13 +7,15 @@
 // The engine owns the link and polls it in one task, so links need no locks. Both traits are public
 // for tests and for the clients within the server, and are not stable.
 
+#[cfg(any(feature = "http", not(target_family = "wasm")))]
+mod answer;
 #[cfg(target_family = "wasm")]
 pub(crate) mod browser;
 #[cfg(not(target_family = "wasm"))]
 mod failure;
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
+#[cfg(feature = "http")]
 pub(crate) mod fallback;
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
+#[cfg(feature = "http")]
 pub(crate) mod http;
 #[doc(hidden)]
 pub mod memory;
@@ -39,6 +41,8 @@ use futures_util::{Sink, Stream};
 
 #[cfg(target_family = "wasm")]
 pub(crate) use browser as websocket;
+#[cfg(target_family = "wasm")]
+pub(crate) use browser::SocketOptions;
 
 pub use crate::error::LinkError;
 use crate::error::{ConnectError, ConnectErrorKind};
@@ -129,11 +133,11 @@ pub enum Transport {
     /// HTTP: received messages are the body of one long response, and each sent message is a
     /// request (`docs/protocol/05-http-transport.md`). Slower than a WebSocket, but works through
     /// proxies that block WebSockets.
-    #[cfg(all(feature = "http", not(target_family = "wasm")))]
+    #[cfg(feature = "http")]
     Http,
     /// A WebSocket, or HTTP if the WebSocket cannot be opened. Each attempt to connect tries the
     /// WebSocket first.
-    #[cfg(all(feature = "http", not(target_family = "wasm")))]
+    #[cfg(feature = "http")]
     Auto,
 }
 
@@ -149,9 +153,9 @@ impl std::str::FromStr for Transport {
     fn from_str(name: &str) -> Result<Self, ConnectError> {
         match name {
             "websocket" => Ok(Transport::WebSocket),
-            #[cfg(all(feature = "http", not(target_family = "wasm")))]
+            #[cfg(feature = "http")]
             "http" => Ok(Transport::Http),
-            #[cfg(all(feature = "http", not(target_family = "wasm")))]
+            #[cfg(feature = "http")]
             "auto" => Ok(Transport::Auto),
             other => Err(ConnectError::new(ConnectErrorKind::UnknownTransport, other)),
         }

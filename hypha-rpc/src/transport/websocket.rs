@@ -20,7 +20,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::movable::MovableSocket;
 use super::redirect::Redirects;
-use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, proxy, tunnel};
+use super::{
+    Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, answer, failure, proxy, tunnel,
+};
 use crate::error::{ConnectError, ConnectErrorKind};
 
 /// Size of the read buffer, in bytes. A larger buffer would be slower, because the library clears
@@ -34,10 +36,18 @@ const COPY_BELOW: usize = 512;
 /// Opens WebSocket connections to one URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    /// URL, `ws://..` or `wss://..`.
-    pub url: String,
-    /// Options for opening the socket.
-    pub options: SocketOptions,
+    url: String,
+    options: SocketOptions,
+}
+
+impl Dialer {
+    /// Creates a dialer for a URL `ws://..` or `wss://..`.
+    pub(crate) fn new(url: String, options: &SocketOptions) -> Self {
+        Dialer {
+            url,
+            options: options.clone(),
+        }
+    }
 }
 
 impl Dial for Dialer {
@@ -183,7 +193,7 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
                 _ => {
                     let body = answer.body().as_deref().unwrap_or_default();
                     let body = String::from_utf8_lossy(body);
-                    Err(failure::unexpected_answer(url, status, &body).with_source(kept))
+                    Err(answer::unexpected(url, status, &body).with_source(kept))
                 }
             }
         }

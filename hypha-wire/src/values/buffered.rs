@@ -128,26 +128,31 @@ pub(super) fn decode<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<
     if watched.is_empty() {
         return Err(error);
     }
+    let mut found = None;
     let mut search = Search {
         left: MAX_ATTEMPTS,
-        attempt: || {
+        attempt: &mut || {
             let handles = HANDLES.get();
-            let result = attempt().ok();
-            (result, HANDLES.get() == handles)
+            found = attempt().ok();
+            (found.is_some(), HANDLES.get() == handles)
         },
     };
-    search.find(&mut Vec::new(), watched).ok_or(error)
+    search.find(&mut Vec::new(), watched);
+    found.ok_or(error)
 }
 
-struct Search<A> {
+/// Search for the hints with which a value can be decoded. Does not depend on the type of the
+/// value, because each instance would add a kilobyte to a program.
+struct Search<'a> {
     /// Number of attempts that are left.
     left: usize,
-    attempt: A,
+    /// Decodes the value once. Returns whether it succeeded, and whether it may be repeated.
+    attempt: &'a mut dyn FnMut() -> (bool, bool),
 }
 
-impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
-    /// Decodes once with these hints. Returns `None` if no attempt is left.
-    fn attempt(&mut self, hints: &[Hint], watched: &[(Shown, Form)]) -> Option<Result<T, Notes>> {
+impl Search<'_> {
+    /// Decodes once with these hints. Returns `None` on success or if no attempt is left.
+    fn attempt(&mut self, hints: &[Hint], watched: &[(Shown, Form)]) -> Option<Notes> {
         self.left = self.left.checked_sub(1)?;
         NOTES.set(Notes {
             hints: hints.to_vec(),
@@ -158,17 +163,17 @@ impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
         let (found, may_repeat) = (self.attempt)();
         RECORDING.set(Recording::Nothing);
         let notes = NOTES.take();
-        if !may_repeat {
+        if found || !may_repeat {
             self.left = 0;
         }
-        Some(found.ok_or(notes))
+        (!found).then_some(notes)
     }
 
-    /// Tries these hints, then adds each hint that serde's refusals suggest, one at a time.
-    fn find(&mut self, hints: &mut Vec<Hint>, mut watched: Vec<(Shown, Form)>) -> Option<T> {
-        let mut notes = match self.attempt(hints, &watched)? {
-            Ok(found) => return Some(found),
-            Err(notes) => notes,
+    /// Tries these hints, then adds each hint that serde's refusals suggest, one at a time. Ends
+    /// after the first success, because no attempt is left then.
+    fn find(&mut self, hints: &mut Vec<Hint>, mut watched: Vec<(Shown, Form)>) {
+        let Some(mut notes) = self.attempt(hints, &watched) else {
+            return;
         };
         let refused = std::mem::take(&mut notes.refused);
         let count = watched.len();
@@ -178,7 +183,10 @@ impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
             }
         }
         if watched.len() > count {
-            notes = self.attempt(hints, &watched)?.err()?;
+            match self.attempt(hints, &watched) {
+                Some(more) => notes = more,
+                None => return,
+            }
         }
         for (shown, hint) in notes.seen {
             let has_hint = hints.iter().any(|other| other.place == hint.place);
@@ -186,13 +194,12 @@ impl<T, A: FnMut() -> (Option<T>, bool)> Search<A> {
                 continue;
             }
             hints.push(hint);
-            let found = self.find(hints, watched.clone());
-            if found.is_some() {
-                return found;
+            self.find(hints, watched.clone());
+            if self.left == 0 {
+                return;
             }
             hints.pop();
         }
-        None
     }
 }
 

@@ -7,43 +7,41 @@
 mod checks;
 #[path = "../../../examples/src/conformance.rs"]
 mod conformance;
+#[path = "../../../examples/src/connection.rs"]
+mod connection;
 #[path = "../../../examples/src/host.rs"]
 mod host;
 
-use clap::Parser as _;
+use clap::Parser;
 use hypha_rpc::Client;
-use hypha_rpc::prelude::Visibility;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use checks::{Checks, Options, report};
-use conformance::ConformanceService;
-use host::Host;
+use host::HostOptions;
 
 /// Prints a line of a report.
 fn say(line: &str) {
     web_sys::console::log_1(&line.into());
 }
 
+/// Parses arguments.
+fn parsed<T: Parser>(arguments: Vec<String>) -> Result<T, JsValue> {
+    // The first argument of a command line is the name of the program.
+    let arguments = [String::new()].into_iter().chain(arguments);
+    T::try_parse_from(arguments).map_err(|e| e.to_string().into())
+}
+
 /// Connection of the conformance service. The connection ends when this object is freed.
 #[wasm_bindgen]
 #[derive(Debug)]
-pub struct Session {
-    client: Client,
-    id: String,
-}
+pub struct Session(Client);
 
 #[wasm_bindgen]
 impl Session {
-    /// Full id of the service.
-    #[wasm_bindgen(getter)]
-    pub fn id(&self) -> String {
-        self.id.clone()
-    }
-
     /// Closes the connection.
     pub async fn close(self) {
-        self.client.disconnect().await;
+        self.0.disconnect().await;
     }
 }
 
@@ -51,20 +49,12 @@ impl Session {
 ///
 /// # Errors
 ///
-/// Fails if the client cannot connect, or the service is refused.
+/// Fails if an argument is unknown, the client cannot connect, or the service is refused.
 #[wasm_bindgen]
-pub async fn serve(server_url: String) -> Result<Session, JsValue> {
-    let text = |e: hypha_rpc::Error| JsValue::from(hypha_rpc::error::report(&e).to_string());
-    let client = hypha_rpc::connect(server_url).await.map_err(text)?;
-    let info = client
-        .register_service(ConformanceService::new(Host::default()))
-        .visibility(Visibility::Public)
-        .await
-        .map_err(text)?;
-    Ok(Session {
-        client,
-        id: info.id,
-    })
+pub async fn serve(arguments: Vec<String>) -> Result<Session, JsValue> {
+    let options: HostOptions = parsed(arguments)?;
+    let client = options.serve().await;
+    Ok(Session(client.map_err(|e| format!("{e:#}"))?))
 }
 
 /// Checks a service. Returns whether all checks passed.
@@ -74,8 +64,7 @@ pub async fn serve(server_url: String) -> Result<Session, JsValue> {
 /// Fails if an argument is unknown.
 #[wasm_bindgen]
 pub async fn check(arguments: Vec<String>) -> Result<bool, JsValue> {
-    let arguments = ["check".to_owned()].into_iter().chain(arguments);
-    let options = Options::try_parse_from(arguments).map_err(|e| e.to_string())?;
+    let options: Options = parsed(arguments)?;
     match Checks::open(options).await {
         Ok(checks) => {
             report("connect", &Ok(()));

@@ -1,8 +1,9 @@
 // A browser for tests of pages.
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { chromium } from "playwright-core";
 import { say } from "./peer.mjs";
 
@@ -41,6 +42,23 @@ export async function withBrowser(executablePath, action, more = {}) {
     await browser.close();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm" };
+
+/** Serves the files of a folder, and an empty page if it has no `index.html`. Returns the URL. */
+export async function serveFolder(folder) {
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, "http://localhost");
+    const name = pathname.slice(1) || "index.html";
+    const empty = name === "index.html" ? "<!doctype html><title>Hypha</title>" : null;
+    const body = await readFile(join(folder, name)).catch(() => empty);
+    if (body === null) return void response.writeHead(404).end();
+    response.writeHead(200, { "content-type": TYPES[extname(name)] ?? "text/plain" }).end(body);
+  });
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  server.unref();
+  return `http://127.0.0.1:${server.address().port}/`;
 }
 
 /** Opens a URL. Returns the page, and an array of the browser's errors and warnings. */

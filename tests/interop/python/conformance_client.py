@@ -323,4 +323,6 @@ async def main():
     return 0 if all(passed) else 1
 
 
-sys.exit(asyncio.run(main()))
+# `pyodide_peer.mjs` imports this module and awaits `main` itself.
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -5,7 +5,11 @@ import gc
 import io
 import sys
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    # Pyodide has no numpy unless a program installs it.
+    np = None
 
 import peer
 import sample_values
@@ -53,6 +57,8 @@ class LiveChecks:
     """Checks that the class `Checks` inherits."""
 
     async def array_info(self):
+        if np is None:
+            return "skipped: there is no numpy"
         for array in (
             np.arange(6, dtype="uint8").reshape(2, 3),
             np.array([[[-1, 300]], [[2, -4]]], dtype="int16"),
@@ -69,6 +75,8 @@ class LiveChecks:
             expect_same(dict(await self.service.array_info(array)), wanted)
 
     async def scale(self):
+        if np is None:
+            return "skipped: there is no numpy"
         for image, factor in (
             (np.array([[1, 2], [3, 100]], dtype="uint8"), 2),
             (np.array([[[0.5, -1.0, 1e100]]]), -2.0),

@@ -164,6 +164,7 @@ const ROWS: &[Row] = &[
             SERVER,
             CONFORMANCE,
             CONFORMANCE_CLIENT,
+            example("microscope"),
             binary("browser_module"),
         ],
     ),
@@ -198,6 +199,7 @@ const ROWS: &[Row] = &[
     row("options", &[Need::JavaScript, Need::Servers]),
     row("outcomes", &[Need::Python, Need::JavaScript, SERVER]),
     row("plain_http", &[Need::JavaScript, Need::Servers]),
+    row("pyodide", &[Need::JavaScript, Need::Servers, CONFORMANCE]),
     row("quickstart", &[Need::Servers, example("quickstart")]),
     row("restart", &[Need::Python, Need::JavaScript, SERVER]),
     row(

@@ -110,17 +110,8 @@ fn decode<'de, T: Deserialize<'de>>(
     buffered::decode(|| {
         let mut decoder = decoder()?;
         let value = T::deserialize(&mut decoder);
-        // If a buffered value is decoded again after a failure, its memory counts only once.
-        if value.is_ok() || !decoder.is_buffered {
-            decoder.finish();
-        }
-        let value = value?;
-        match decoder.remaining() {
-            0 => Ok(value),
-            extra => Err(DecodeError::new(format!(
-                "{extra} more bytes after the value"
-            ))),
-        }
+        decoder.end(value.is_ok())?;
+        value
     })
 }
 
@@ -280,6 +271,21 @@ impl<'de> Decoder<'de> {
     pub(crate) fn finish(&self) {
         if let Some(meter) = self.meter {
             meter.occupied(self.memory_given - self.memory_left);
+        }
+    }
+
+    /// Reports the memory after the last value. If the value was decoded, checks that no more bytes
+    /// follow.
+    fn end(&self, decoded: bool) -> Result<(), DecodeError> {
+        // If a buffered value is decoded again after a failure, its memory counts only once.
+        if decoded || !self.is_buffered {
+            self.finish();
+        }
+        match self.remaining() {
+            extra if decoded && extra > 0 => Err(DecodeError::new(format!(
+                "{extra} more bytes after the value"
+            ))),
+            _ => Ok(()),
         }
     }
 

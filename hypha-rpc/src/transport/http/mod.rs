@@ -5,10 +5,19 @@
 //! The engine uses this link like any other link. The handshake message becomes the GET request
 //! that opens the stream, and control messages are strings, as on a WebSocket.
 //!
+//! The module `native` sends requests with reqwest. The module `browser` sends requests with the
+//! function `fetch` of JavaScript.
+//!
 //! POST requests run concurrently, so one request could overtake another. Messages that must arrive
 //! in order share an [order](Post::order). At most one POST request of each order is in flight.
 
+#[cfg(target_family = "wasm")]
+mod browser;
+#[cfg(not(target_family = "wasm"))]
+mod native;
+
 use std::collections::{HashSet, VecDeque};
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,15 +28,18 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{Sink, Stream, StreamExt};
+use http::StatusCode;
 use parking_lot::Mutex;
-use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
-use super::proxy::{Protocol, Proxy};
-use super::redirect::Redirects;
-use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, proxy};
+#[cfg(target_family = "wasm")]
+use browser::Requests;
+#[cfg(not(target_family = "wasm"))]
+use native::Requests;
+
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, answer};
 use crate::backoff::Doubling;
-use crate::error::{ConnectError, ConnectErrorKind, ProxyFailure, report};
+use crate::error::{ConnectError, ConnectErrorKind, report};
 use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
 /// Maximum number of concurrent POSTs.
@@ -45,6 +57,9 @@ const PAUSES: Doubling = Doubling {
 };
 const RETRIES: u32 = 2;
 
+/// Maximum size of the body of an error response, in bytes. The rest is not read.
+const MAX_DETAIL: usize = 64 << 10;
+
 /// Types of the control messages in the stream (`docs/protocol/05-http-transport.md#sa5`).
 const CONTROL: [&str; 5] = [
     "connection_info",
@@ -57,10 +72,7 @@ const CONTROL: [&str; 5] = [
 /// Opens HTTP links to one server. Clones share the connections to the server.
 #[derive(Clone)]
 pub(crate) struct Dialer {
-    client: reqwest::Client,
-    url: Url,
-    proxy: Option<Proxy>,
-    options: SocketOptions,
+    requests: Requests,
     /// Workspace of this client, which every later request contains. `None` until the first
     /// response of the server, which contains the workspace.
     workspace: Arc<Mutex<Option<String>>>,
@@ -82,72 +94,11 @@ impl Dialer {
         if host.is_empty() || host.starts_with('/') {
             return Err(invalid("it names no host".into()));
         }
-        let url = format!("{base}/rpc");
-        let url = Url::parse(&url).map_err(|e| invalid("it is not a URL".into()).with_source(e))?;
-        Self::at(url, options, Arc::default()).map_err(|e| e.with_url(base))
-    }
-
-    /// Creates a dialer that requests the stream from `url`.
-    fn at(
-        url: Url,
-        options: &SocketOptions,
-        workspace: Arc<Mutex<Option<String>>>,
-    ) -> Result<Self, ConnectError> {
-        let invalid = |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault);
-        let mut headers = header::HeaderMap::new();
-        for (name, value) in &options.headers {
-            let name: header::HeaderName = name
-                .parse()
-                .map_err(|_| invalid(format!("bad header name `{name}`")))?;
-            let value = value
-                .parse()
-                .map_err(|_| invalid(format!("bad value of header `{name}`")))?;
-            headers.append(name, value);
-        }
-        let builder = reqwest::Client::builder()
-            .default_headers(headers)
-            .tcp_nodelay(true)
-            // `follow` handles redirects. reqwest would follow a redirect to another server, and
-            // would drop the token when the scheme changes.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Resolver);
-        let host = url.host_str().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = url.port_or_known_default().unwrap_or_default();
-        let secure = url.scheme() == "https";
-        let proxy = proxy::choose(&options.proxy, secure, host, port)?;
-        let through_tls = proxy
-            .as_ref()
-            .is_some_and(|p| p.protocol == Protocol::Https);
-        let mut builder = with_tls(builder, secure || through_tls, options)?;
-        let unusable = |e| invalid("it cannot be used".into()).with_source(e);
-        if let Some(proxy) = &proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.url()).map_err(unusable)?);
-        }
-        let client = builder.build().map_err(unusable)?;
+        let requests = Requests::new(&format!("{base}/rpc"), options);
         Ok(Dialer {
-            client,
-            url,
-            proxy,
-            options: options.clone(),
-            workspace,
+            requests: requests.map_err(|e| e.with_url(base))?,
+            workspace: Arc::default(),
         })
-    }
-
-    /// Returns a dialer for the target of a redirect. Removes the query of the target, because each
-    /// request adds its own query.
-    fn redirected(&self, to: &str) -> Result<Self, ConnectError> {
-        let fault = |e| {
-            ConnectError::new(ConnectErrorKind::Redirect, to)
-                .with_url(self.url.as_str())
-                .with_source(e)
-        };
-        let mut url = Url::parse(to).map_err(fault)?;
-        url.set_query(None);
-        let shown = url.clone();
-        let moved = Self::at(url, &self.options, Arc::clone(&self.workspace));
-        moved.map_err(|e| e.with_url(shown.as_str()))
     }
 
     /// Returns a link that opens the stream when its first frame is sent. If the stream cannot be
@@ -156,48 +107,6 @@ impl Dialer {
         let mut link = HttpLink::new(self.clone());
         link.earlier = earlier;
         Box::new(link)
-    }
-}
-
-/// Resolves host names in the same way as for a WebSocket, so that a DNS failure has its own error
-/// kind.
-#[derive(Debug)]
-struct Resolver;
-
-impl reqwest::dns::Resolve for Resolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(async move {
-            // reqwest replaces this port with the port in the URL.
-            let found = failure::look_up(name.as_str(), 0).await?;
-            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
-        })
-    }
-}
-
-/// Adds the TLS configuration to the builder of the HTTP client. The builder always requires a TLS
-/// configuration. If no connection needs TLS, adds a configuration that trusts no certificate.
-#[cfg(feature = "tls")]
-fn with_tls(
-    builder: reqwest::ClientBuilder,
-    encrypts: bool,
-    options: &SocketOptions,
-) -> Result<reqwest::ClientBuilder, ConnectError> {
-    let config = match encrypts {
-        true => super::tls::config(&options.tls)?,
-        false => super::tls::trusting_nobody()?,
-    };
-    Ok(builder.tls_backend_preconfigured(config))
-}
-
-#[cfg(not(feature = "tls"))]
-fn with_tls(
-    builder: reqwest::ClientBuilder,
-    encrypts: bool,
-    _: &SocketOptions,
-) -> Result<reqwest::ClientBuilder, ConnectError> {
-    match encrypts {
-        true => Err(super::no_tls()),
-        false => Ok(builder),
     }
 }
 
@@ -210,7 +119,7 @@ impl Dial for Dialer {
     }
 
     fn url(&self) -> Option<&str> {
-        Some(self.url.as_str())
+        Some(self.requests.url())
     }
 
     fn connection_type(&self) -> &'static str {
@@ -221,7 +130,7 @@ impl Dial for Dialer {
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialer")
-            .field("url", &hypha_wire::redacted_url(self.url.as_str()))
+            .field("url", &hypha_wire::redacted_url(self.requests.url()))
             .finish_non_exhaustive()
     }
 }
@@ -243,9 +152,6 @@ pub(crate) struct HttpLink {
     client_id: String,
     token: Option<String>,
     stream: ResponseStream,
-    /// Query of the request that opens the stream. The link needs the query again after a redirect.
-    opening: String,
-    redirects: Redirects,
     /// Error of the transport that the client tried before HTTP.
     earlier: Option<ConnectError>,
     /// Whether a valid frame has arrived. A valid frame proves that the peer is a Hypha server.
@@ -270,11 +176,42 @@ pub(crate) struct HttpLink {
 enum ResponseStream {
     /// The client has not sent its handshake message yet.
     Unopened,
-    Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
+    Opening(BoxFuture<'static, Result<Opened, ConnectError>>),
     /// The server refused the connection. The link is reading the body of the response.
     Refusing(BoxFuture<'static, ConnectError>),
-    Open(BoxStream<'static, reqwest::Result<Bytes>>),
+    Open(Body),
     Ended,
+}
+
+/// Response to the request for the stream.
+struct Opened {
+    response: Response,
+    /// Requests to the server that has responded. It differs from the first one after a redirect.
+    requests: Requests,
+}
+
+/// Response of a server.
+struct Response {
+    status: StatusCode,
+    /// Length of the body in bytes, if the server announced it.
+    length: Option<u64>,
+    /// Error of the library for the status of an error response.
+    failure: Option<Cause>,
+    body: Body,
+}
+
+/// Body of a response.
+type Body = BoxStream<'static, Result<Bytes, Cause>>;
+
+/// Error of the library that sends requests. Its message contains no URL, because the URL contains
+/// the reconnection token.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Failure of a POST without a response.
+struct NotPosted {
+    /// Whether the server may have accepted the message. A retry could deliver it twice.
+    maybe_accepted: bool,
+    cause: Cause,
 }
 
 /// Message that is being posted or waits to be posted.
@@ -298,8 +235,6 @@ impl HttpLink {
             client_id: String::new(),
             token: None,
             stream: ResponseStream::Unopened,
-            opening: String::new(),
-            redirects: Redirects::default(),
             earlier: None,
             is_hypha: false,
             buffer: BytesMut::new(),
@@ -316,44 +251,19 @@ impl HttpLink {
         self.dialer.workspace.lock().clone()
     }
 
-    fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        let request = request.header(header::CONTENT_TYPE, "application/msgpack");
-        match &self.token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        }
-    }
-
     /// Starts the request whose response is the stream.
     fn open(&mut self, hello: Hello) {
-        let mut url = self.dialer.url.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            query.append_pair("client_id", &hello.client_id);
-            if let Some(workspace) = hello.workspace.or_else(|| self.workspace()) {
-                query.append_pair("workspace", &workspace);
-            }
-            if let Some(token) = &hello.reconnection_token {
-                query.append_pair("reconnection_token", token);
-            }
-        }
+        let workspace = hello.workspace.or_else(|| self.workspace());
+        let query = query(&[
+            ("client_id", Some(&hello.client_id)),
+            ("workspace", workspace.as_deref()),
+            ("reconnection_token", hello.reconnection_token.as_deref()),
+        ]);
         self.client_id = hello.client_id;
         self.token = hello.token;
-        self.opening = url.query().unwrap_or_default().to_owned();
-        self.request_stream();
-    }
-
-    /// Sends the request for the stream to the URL of the dialer.
-    fn request_stream(&mut self) {
-        let mut url = self.dialer.url.clone();
-        url.set_query(Some(&self.opening));
-        let request = self
-            .authorized(self.dialer.client.get(url))
-            .header(header::ACCEPT, "application/x-msgpack-stream")
-            // A proxy that compresses the stream would delay messages until a compressed block is
-            // full.
-            .header(header::ACCEPT_ENCODING, "identity");
-        self.stream = ResponseStream::Opening(Box::pin(request.send()));
+        let requests = self.dialer.requests.clone();
+        let opening = requests.open(query, self.token.clone());
+        self.stream = ResponseStream::Opening(Box::pin(opening));
     }
 
     /// Starts POST requests for waiting frames. At most [`MAX_POSTS`] requests run at the same
@@ -371,16 +281,14 @@ impl HttpLink {
                 break;
             };
             self.busy.extend(post.order.clone());
-            let mut url = self.dialer.url.clone();
-            {
-                let mut query = url.query_pairs_mut();
-                query.append_pair("client_id", &self.client_id);
-                if let Some(workspace) = self.workspace() {
-                    query.append_pair("workspace", &workspace);
-                }
-            }
-            let request = self.authorized(self.dialer.client.post(url));
-            self.posts.push(Box::pin(send(request, post)));
+            let query = query(&[
+                ("client_id", Some(&self.client_id)),
+                ("workspace", self.workspace().as_deref()),
+            ]);
+            let requests = self.dialer.requests.clone();
+            let token = self.token.clone();
+            self.posts
+                .push(Box::pin(send(requests, query, token, post)));
         }
     }
 
@@ -450,35 +358,6 @@ impl HttpLink {
         serde_json::to_string(&main).ok().map(Frame::Text)
     }
 
-    /// Sends the request for the stream again, to the target of a redirect.
-    fn follow(&mut self, response: &reqwest::Response) -> Result<(), ConnectError> {
-        let location = redirect(response).unwrap_or_default();
-        let from = self.dialer.url.as_str();
-        let most = self.dialer.options.max_redirects;
-        let to = self.redirects.follow(from, location, most);
-        let to = to.map_err(|why| {
-            let answer = Answer(response.status());
-            failure::not_followed(from, location, why, answer)
-        })?;
-        self.dialer = self.dialer.redirected(&to)?;
-        self.request_stream();
-        Ok(())
-    }
-
-    fn wants_proxy_credentials(&self, response: &reqwest::Response) -> bool {
-        self.dialer.proxy.is_some()
-            && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-    }
-
-    fn proxy_refused(&self, response: &reqwest::Response) -> ConnectError {
-        let kind = ProxyFailure::Credentials;
-        let error = match &self.dialer.proxy {
-            Some(proxy) => proxy.failed(kind, &format!("status {}", response.status())),
-            None => ConnectError::new(ConnectErrorKind::Proxy(kind), ""),
-        };
-        error.with_url(self.dialer.url.as_str())
-    }
-
     /// Ends a link that could not be opened. Returns the error.
     fn not_opened(&mut self, error: ConnectError) -> LinkError {
         self.stream = ResponseStream::Ended;
@@ -491,21 +370,21 @@ impl HttpLink {
     /// Ends a link whose response is not a stream of frames. Returns the error.
     fn not_hypha(&mut self) -> LinkError {
         let error = ConnectError::new(ConnectErrorKind::NotHypha, "");
-        let error = error.with_url(self.dialer.url.as_str());
+        let error = error.with_url(self.dialer.requests.url());
         self.not_opened(error)
     }
 
     /// Ends a link whose response ended before the first frame. Returns the error.
-    fn ended_early(&mut self, failure: Option<reqwest::Error>) -> LinkError {
+    fn ended_early(&mut self, failure: Option<Cause>) -> LinkError {
         // If a Hypha server stops, the response is incomplete or empty. If the response is complete
         // and contains bytes that are not a frame, the peer is another program.
         if failure.is_none() && !self.buffer.is_empty() {
             return self.not_hypha();
         }
         let error = ConnectError::new(ConnectErrorKind::ConnectionLost, "");
-        let error = error.with_url(self.dialer.url.as_str());
+        let error = error.with_url(self.dialer.requests.url());
         self.not_opened(match failure {
-            Some(failure) => error.with_source(failure.without_url()),
+            Some(failure) => error.with_source(failure),
             None => error,
         })
     }
@@ -521,41 +400,22 @@ impl HttpLink {
                     let Poll::Ready(opened) = opening.as_mut().poll(cx) else {
                         return Poll::Pending;
                     };
-                    self.stream = match opened {
-                        Ok(response) if response.status() == StatusCode::OK => {
-                            // A stream of frames has no content length. This response is an empty
-                            // page of another program.
-                            if response.content_length() == Some(0) {
-                                return Poll::Ready(Some(Err(self.not_hypha())));
-                            }
-                            ResponseStream::Open(response.bytes_stream().boxed())
-                        }
-                        Ok(response) if redirect(&response).is_some() => {
-                            if let Err(error) = self.follow(&response) {
-                                return Poll::Ready(Some(Err(self.not_opened(error))));
-                            }
-                            continue;
-                        }
-                        Ok(response) if self.wants_proxy_credentials(&response) => {
-                            let error = self.proxy_refused(&response);
-                            return Poll::Ready(Some(Err(self.not_opened(error))));
-                        }
-                        Ok(response) => {
-                            let url = self.dialer.url.to_string();
-                            ResponseStream::Refusing(Box::pin(refused(url, response)))
-                        }
-                        Err(e) => {
-                            let url = self.dialer.url.as_str();
-                            // The error of reqwest contains the URL, and the URL contains the
-                            // reconnection token, so remove the URL.
-                            let e = e.without_url();
-                            let error = match &self.dialer.proxy {
-                                Some(proxy) => failure::through_proxy(proxy, url, e),
-                                None => failure::connect_error(url, e),
-                            };
-                            return Poll::Ready(Some(Err(self.not_opened(error))));
-                        }
+                    let Opened { response, requests } = match opened {
+                        Ok(opened) => opened,
+                        Err(error) => return Poll::Ready(Some(Err(self.not_opened(error)))),
                     };
+                    self.dialer.requests = requests;
+                    if response.status != StatusCode::OK {
+                        let url = self.dialer.requests.url().to_owned();
+                        self.stream = ResponseStream::Refusing(Box::pin(refused(url, response)));
+                        continue;
+                    }
+                    // A stream of frames has no content length. This response is an empty page of
+                    // another program.
+                    if response.length == Some(0) {
+                        return Poll::Ready(Some(Err(self.not_hypha())));
+                    }
+                    self.stream = ResponseStream::Open(response.body);
                 }
                 ResponseStream::Refusing(refusing) => {
                     let Poll::Ready(refusal) = refusing.as_mut().poll(cx) else {
@@ -583,9 +443,8 @@ impl HttpLink {
                     if !self.is_hypha {
                         return Poll::Ready(Some(Err(self.ended_early(error))));
                     }
-                    let broken = |e: reqwest::Error| {
-                        LinkError::new("the stream from the server failed")
-                            .with_source(e.without_url())
+                    let broken = |cause: Cause| {
+                        LinkError::new("the stream from the server failed").with_source(cause)
                     };
                     return Poll::Ready(error.map(|e| Err(broken(e))));
                 }
@@ -595,28 +454,20 @@ impl HttpLink {
 }
 
 /// Posts one message. Retries only if it is certain that the server has not accepted the message.
-async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
+async fn send(requests: Requests, query: String, token: Option<String>, post: Post) -> Posted {
     let mut retries = 0..RETRIES;
     let failure = loop {
-        let attempt = request.try_clone().map(|r| r.body(post.body.clone()));
-        let Some(attempt) = attempt else {
-            break Some("the request cannot be repeated".to_owned());
-        };
-        let (failure, taken) = match attempt.send().await {
-            Ok(response) if response.status().is_success() => break None,
+        let attempt = requests.post(&query, token.as_deref(), post.body.clone());
+        let (failure, taken) = match attempt.await {
+            Ok(response) if response.status.is_success() => break None,
             Ok(response) => {
-                let status = response.status();
+                let status = response.status;
                 // Status 400 means that this server does not have the stream of this client, and
                 // that the server has not accepted the message. A load balancer can cause this by
                 // sending requests to different servers.
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
-            // If the connection was established, the server may have accepted the message. A retry
-            // could deliver the message twice.
-            Err(e) => {
-                let taken = !e.is_connect();
-                (report(&e.without_url()), taken)
-            }
+            Err(e) => (report(e.cause.as_ref()), e.maybe_accepted),
         };
         match retries.next() {
             Some(retry) if !taken => PAUSES.wait(retry).await,
@@ -626,22 +477,34 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     Posted { post, failure }
 }
 
-/// Status of a response that does not open the stream.
-#[derive(Debug, thiserror::Error)]
-#[error("HTTP status {0}")]
-struct Answer(StatusCode);
-
-/// Returns the target of a redirect, or `None` if the response is not a redirect.
-fn redirect(response: &reqwest::Response) -> Option<&str> {
-    let location = response.headers().get(header::LOCATION)?;
-    let location = location.to_str().ok()?;
-    failure::is_redirect(response.status().as_u16()).then_some(location)
+/// Returns a query with the values that are present. Encodes all bytes except unreserved ones.
+fn query(pairs: &[(&str, Option<&str>)]) -> String {
+    let mut query = String::new();
+    for (name, value) in pairs {
+        let Some(value) = value else {
+            continue;
+        };
+        if !query.is_empty() {
+            query.push('&');
+        }
+        query.push_str(name);
+        query.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    query.push(byte.into());
+                }
+                _ => query.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    query
 }
 
 /// Returns the error for a response that does not open the stream.
-async fn refused(url: String, response: reqwest::Response) -> ConnectError {
-    let status = response.status();
-    let failed = response.error_for_status_ref().err();
+async fn refused(url: String, mut response: Response) -> ConnectError {
+    let status = response.status;
+    let failure = response.failure.take();
     let detail = detail(response).await;
     // Use the error messages of the WebSocket handshake, because `from_server` derives the error
     // kind from the message.
@@ -662,21 +525,27 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
                 true => "",
                 false => detail.as_str(),
             };
-            failure::unexpected_answer(&url, status.as_u16(), detail)
+            answer::unexpected(&url, status.as_u16(), detail)
         }
     };
-    match failed {
-        Some(failed) => error.with_source(failed.without_url()),
+    match failure {
+        Some(failure) => error.with_source(failure),
         None => error,
     }
 }
 
 /// Returns the reason in the body of an error response. Returns the status if the body contains no
 /// reason.
-async fn detail(response: reqwest::Response) -> String {
-    let status = response.status();
-    let body = response.text().await.unwrap_or_default();
-    failure::detail(&body).unwrap_or_else(|| status.to_string())
+async fn detail(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while let Some(Ok(bytes)) = response.body.next().await {
+        body.extend_from_slice(&bytes);
+        if body.len() > MAX_DETAIL {
+            break;
+        }
+    }
+    let body = String::from_utf8_lossy(&body);
+    answer::detail(&body).unwrap_or_else(|| response.status.to_string())
 }
 
 /// Returns a message that rejects a call whose request could not be sent. The message has the same
@@ -809,6 +678,12 @@ mod tests {
             None => ReplyMode::None,
         };
         Args::new(0, 0).finish(&head, reply).unwrap()
+    }
+
+    #[test]
+    fn values_of_a_query_are_encoded() {
+        let pairs = [("a", Some("x y/é")), ("b", None), ("c", Some("1&2"))];
+        assert_eq!(query(&pairs), "a=x%20y%2F%C3%A9&c=1%262");
     }
 
     #[test]
