@@ -29,6 +29,7 @@ chapters! {
     testing "testing.md";
     blocking "blocking.md";
     browser "browser.md";
+    webrtc "webrtc.md";
     python "python.md";
     javascript "javascript.md";
     mcp "mcp.md";

@@ -11,9 +11,10 @@ use futures_util::future::BoxFuture;
 
 use super::{Client, Settings, Shared, State};
 use crate::backoff::Backoff;
-use crate::call::{CallResponse, NextCall, OutgoingCall, Retry};
+use crate::call::{CallResponse, NextCall, OutgoingCall, Retry, name_handle};
 use crate::engine::{Endpoint, Reconnect, RedialLoop, Restore};
 use crate::error::{ConnectError, ConnectErrorKind, Error, report};
+use crate::service::Services;
 #[cfg(not(target_family = "wasm"))]
 use crate::transport::ProxyChoice;
 #[cfg(feature = "http")]
@@ -576,7 +577,9 @@ impl ConnectOptions {
         );
         let keep_alive = endpoint.keep_alive(&granted);
         let identity = granted.identity.clone();
-        let (engine, queue) = Client::engine_of(identity, self.settings, State::Connecting);
+        let services = Services::new(name_handle, None);
+        let (engine, queue) =
+            Client::engine_of(identity, self.settings, State::Connecting, services);
         engine.membership.adopt(granted);
         let shared = Arc::new(Shared::default());
         let restore = (!self.silent).then(|| {

@@ -14,6 +14,8 @@ mod find;
 mod list;
 mod login;
 mod register;
+#[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+mod webrtc;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,6 +36,9 @@ pub use hypha_wire::{MemoryCharge, PeerMemory};
 pub use list::ListServices;
 pub use login::{LoginOptions, LoginPage, LoginProfile, LogoutOptions, login, logout};
 pub use register::RegisterService;
+#[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+#[cfg_attr(docsrs, doc(cfg(feature = "webrtc")))]
+pub use webrtc::{IceServer, PeerConnection, RtcOptions};
 
 use crate::call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle};
 use crate::engine::{Closed, Failure, KeepAlive, QueuedFrame, RedialLoop};
@@ -146,8 +151,21 @@ impl Client {
     /// Panics outside of a tokio runtime.
     #[must_use]
     pub fn from_link(link: BoxLink, identity: Identity, settings: Settings) -> Client {
+        Self::sharing(link, identity, settings, None)
+    }
+
+    /// Creates a client on a link that needs no handshake. Peers may also call the services of
+    /// `shared`.
+    pub(crate) fn sharing(
+        link: BoxLink,
+        identity: Identity,
+        settings: Settings,
+        shared: Option<&Arc<Engine>>,
+    ) -> Client {
         let keep_alive = Some(settings.keep_alive());
-        let (engine, queue) = Client::engine_of(identity, settings, State::Connected);
+        let shared = shared.map(Arc::downgrade);
+        let services = Services::new(name_handle, shared);
+        let (engine, queue) = Client::engine_of(identity, settings, State::Connected, services);
         let redial = RedialLoop::new(Arc::clone(&engine), queue, None);
         Self::start(link, engine, Arc::default(), keep_alive, redial)
     }
@@ -157,9 +175,10 @@ impl Client {
         identity: Identity,
         settings: Settings,
         state: State,
+        services: Services,
     ) -> (Arc<Engine>, mpsc::Receiver<QueuedFrame>) {
         let address = identity.address();
-        let (engine, queue) = Engine::new(identity, settings, state, Services::new(name_handle));
+        let (engine, queue) = Engine::new(identity, settings, state, services);
         let built_in = service::built_in(Arc::downgrade(&engine), &address);
         let built_in = Some(Arc::new(built_in));
         engine

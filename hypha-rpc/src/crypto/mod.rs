@@ -337,6 +337,12 @@ impl Encryption {
         }
     }
 
+    /// Returns the keys of this side.
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+    pub(crate) fn keys(&self) -> KeyPair {
+        self.keys.clone()
+    }
+
     /// Returns the public key of this side.
     pub fn public_key(&self) -> PublicKey {
         self.keys.public

@@ -12,6 +12,7 @@
 //! peers       properties of peers, from their built-in services
 //! notices     requests of destructors, repeated until acknowledged
 //! manager     the address of the manager and of this client
+//! link_peer   the caller of all calls, on a link without a server
 //! lifecycle   the state of the connection, and the calls that wait for it
 //! redial      the task of the connection: one link after another
 //! watchdog    runs the task of the connection while its runtime is blocked
@@ -54,6 +55,7 @@ mod identity;
 mod inbound;
 mod intercept;
 mod lifecycle;
+mod link_peer;
 mod manager;
 mod notices;
 mod outbound;
@@ -95,6 +97,7 @@ pub(crate) use inbound::Handlers;
 pub use intercept::{CallResponse, NextCall, OutgoingCall};
 pub(crate) use intercept::{Interceptors, Timeouts};
 pub(crate) use lifecycle::Lifecycle;
+pub(crate) use link_peer::LinkPeer;
 pub(crate) use outbound::{Closed, QueuedFrame};
 pub(crate) use progress::Progress;
 pub(crate) use redial::{Endpoint, Reconnect, RedialLoop, Restore};

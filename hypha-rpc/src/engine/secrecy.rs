@@ -25,6 +25,12 @@ impl Secrecy {
         }
     }
 
+    /// Returns the keys, for another connection of the same client.
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+    pub(crate) fn keys(&self) -> Option<KeyPair> {
+        self.encryption.as_ref().map(Encryption::keys)
+    }
+
     /// Returns the public key with which peers encrypt messages to this client.
     pub(crate) fn public_key(&self) -> Option<PublicKey> {
         self.encryption.as_ref().map(Encryption::public_key)

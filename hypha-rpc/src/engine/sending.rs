@@ -7,14 +7,15 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hypha_wire::keys::{BUILT_IN, CHUNK_MEMBERS, GET_SERVICE, MESSAGE_CACHE};
 use hypha_wire::{
-    Args, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope, Value, random_id,
+    Args, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope, Stamp, Value,
+    random_id,
 };
 use tokio::sync::oneshot;
 
 use super::peers::PeerInfo;
 use super::session_table::LastSeen;
 use super::sessions::Response;
-use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
+use super::{Clock, Closed, Engine, Failure, Handlers, Identity, Loss, rejection};
 use crate::runtime::{Instant, sleep_until};
 
 /// A message that exceeds the chunk size by at most this number of bytes is sent in one frame.
@@ -24,6 +25,9 @@ const CHUNK_MARGIN: usize = 1024;
 
 /// Maximum idle timeout. Clocks and peers cannot represent much longer times.
 pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Null as msgpack.
+const NIL: u8 = 0xc0;
 
 /// Key in the config of the built-in service for the maximum frame size of a peer, in bytes.
 /// Clients in other languages do not announce a maximum. Messages to such clients are split at
@@ -67,6 +71,11 @@ impl<H: Handlers> Drop for OpenSession<'_, H> {
 impl<H: Handlers> Engine<H> {
     /// Sends a message in one frame.
     pub(crate) async fn send_whole(&self, message: Rope) -> Result<(), Failure> {
+        let most = self.settings.max_frame_bytes;
+        if message.len() > most {
+            let text = format!("{} bytes; this link carries at most {most}", message.len());
+            return Err(Failure::Encode(EncodeError::new(text)));
+        }
         let queued = self.outbound.enqueue(message.into_bytes()).await;
         queued.map_err(|Closed| self.lifecycle.over())
     }
@@ -250,7 +259,10 @@ impl<H: Handlers> Engine<H> {
                 "this message cannot contain functions or streams",
             ))
         };
-        let message = args.finish_with(&head, reply, nothing)?;
+        let mut message = args.finish_with(&head, reply, nothing)?;
+        if self.settings.link_peer.is_some() {
+            message = with_sender(message, to, &identity);
+        }
         let (reply, mut answer) = oneshot::channel();
         let seen = LastSeen::default();
         let call = Some((seen.clone(), reply));
@@ -296,6 +308,22 @@ impl<H: Handlers> Engine<H> {
             sent,
         }
     }
+}
+
+/// Adds the workspace of the sender and an unknown user to a request. The other clients need both
+/// to join chunks, but on a link without a server, no server adds them.
+fn with_sender(message: Rope, to: &str, sender: &Identity) -> Rope {
+    let bytes = message.into_bytes();
+    let Ok(message) = Message::parse(bytes.clone()) else {
+        return bytes.into();
+    };
+    let stamp = Stamp {
+        to,
+        from: &sender.address(),
+        ws: &sender.workspace,
+        user: &[NIL],
+    };
+    message.stamped(&stamp).into_bytes().into()
 }
 
 /// Waits for a response. Returns `None` if the callee sends neither a heartbeat nor the response

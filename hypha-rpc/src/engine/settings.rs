@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hypha_wire::{IncomingArgs, MAX_DECODED_BYTES, PeerMemory};
 
-use super::{Interceptors, Retry};
+use super::{Interceptors, LinkPeer, Retry};
 
 /// Timeouts, limits and timers of a connection. The defaults are those of the Python and JavaScript
 /// clients, if these clients have the setting.
@@ -112,6 +112,12 @@ pub struct Settings {
     pub retry: Retry,
     /// Interceptors of outgoing calls.
     pub(crate) interceptors: Interceptors,
+    /// Maximum size of a frame that the link carries, in bytes. Default: no limit, because servers
+    /// and the other links accept every frame that this client makes.
+    pub(crate) max_frame_bytes: usize,
+    /// Caller of all incoming calls, on a link without a server. `None` if a server writes the
+    /// caller into each message.
+    pub(crate) link_peer: Option<Arc<LinkPeer>>,
     /// Id of the application that this client belongs to. The record of each service contains the
     /// id. Default: `*`, no application.
     pub app_id: String,
@@ -145,6 +151,8 @@ impl Default for Settings {
             blocking_warning: Duration::from_secs(1),
             retry: Retry::never(),
             interceptors: Interceptors::default(),
+            max_frame_bytes: usize::MAX,
+            link_peer: None,
             app_id: "*".into(),
             #[cfg(feature = "encryption")]
             encryption: None,

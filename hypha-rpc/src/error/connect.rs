@@ -72,6 +72,7 @@ struct Inner {
 /// | [`WrongWorkspace`](Self::WrongWorkspace) | no | name a workspace that the token is for |
 /// | [`ClientIdInUse`](Self::ClientIdInUse) | no | choose another id, or stop the other client |
 /// | [`Busy`](Self::Busy) | yes | wait |
+/// | [`PeerConnection`](Self::PeerConnection) | yes | check the network, or call through the server |
 /// | [`Refused`](Self::Refused), [`Protocol`](Self::Protocol) | no | read the server's message |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -115,6 +116,8 @@ pub enum ConnectErrorKind {
     Refused,
     /// The server sent a message that does not belong to the handshake.
     Protocol,
+    /// No connection to another client could be opened (feature `webrtc`).
+    PeerConnection,
     /// The connect timeout elapsed.
     Timeout,
 }
@@ -227,6 +230,7 @@ impl ConnectErrorKind {
             | ConnectErrorKind::Unreachable
             | ConnectErrorKind::ConnectionLost
             | ConnectErrorKind::Busy
+            | ConnectErrorKind::PeerConnection
             | ConnectErrorKind::Proxy(ProxyFailure::Unreachable | ProxyFailure::NoWay)
             | ConnectErrorKind::Timeout => true,
             ConnectErrorKind::HttpStatus(status) => {
@@ -261,6 +265,7 @@ impl ConnectErrorKind {
             | ConnectErrorKind::Busy
             | ConnectErrorKind::Refused
             | ConnectErrorKind::Protocol
+            | ConnectErrorKind::PeerConnection
             | ConnectErrorKind::Timeout => false,
         }
     }
@@ -272,7 +277,9 @@ impl ConnectErrorKind {
             ConnectErrorKind::InvalidUrl
             | ConnectErrorKind::InvalidOption
             | ConnectErrorKind::UnknownTransport => 0,
-            ConnectErrorKind::Unreachable | ConnectErrorKind::Timeout => 1,
+            ConnectErrorKind::Unreachable
+            | ConnectErrorKind::PeerConnection
+            | ConnectErrorKind::Timeout => 1,
             ConnectErrorKind::Dns
             | ConnectErrorKind::ConnectionRefused
             | ConnectErrorKind::Proxy(_) => 2,
@@ -314,6 +321,13 @@ impl ConnectError {
     #[must_use]
     pub fn with_url(mut self, url: &str) -> Self {
         self.0.url = Some(redacted_url(url));
+        self
+    }
+
+    /// Sets the client or service to which the connection could not be opened.
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+    pub(crate) fn with_peer(mut self, peer: &str) -> Self {
+        self.0.url = Some(peer.to_owned());
         self
     }
 
@@ -530,6 +544,10 @@ impl fmt::Display for ConnectError {
                     f,
                     "unexpected message from {url} during the handshake: {detail}"
                 )?;
+            }
+            ConnectErrorKind::PeerConnection => {
+                let peer = self.url().unwrap_or("the peer");
+                write!(f, "no peer connection with {peer}: {detail}")?;
             }
             ConnectErrorKind::Timeout => {
                 write!(f, "not connected to {url}")?;

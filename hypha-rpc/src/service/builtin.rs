@@ -109,16 +109,16 @@ fn release(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError
     if let Some((session, object)) = method.rsplit_once('.') {
         engine
             .sessions
-            .release(call.context().from(), session, object);
+            .release(call.context().peer(), session, object);
     }
     Ok(Value::Null)
 }
 
 fn cancel(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let session: &str = call.args(&["session"])?.required(0)?;
-    let caller = call.context().from();
+    let caller = call.context().peer();
     let is_meant =
-        |running: &Context| running.session() == Some(session) && running.from() == caller;
+        |running: &Context| running.session() == Some(session) && running.peer() == caller;
     engine.handlers.calls.cancel(is_meant);
     Ok(Value::Null)
 }
@@ -129,7 +129,7 @@ fn create(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError>
     keep_alive(engine, call.context(), key, args.optional(1)?)?;
     let overwrite = args.optional(2)?.unwrap_or(false);
     with_chunks(engine, |chunks, now| {
-        chunks.create(call.context().from(), key, overwrite, now)
+        chunks.create(call.context().peer(), key, overwrite, now)
     })
 }
 
@@ -138,7 +138,7 @@ fn append(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError>
     let (key, data): (&str, hypha_wire::Binary) = (args.required(0)?, args.required(1)?);
     keep_alive(engine, call.context(), key, args.optional(2)?)?;
     with_chunks(engine, |chunks, now| {
-        chunks.append(call.context().from(), key, data.into(), now)
+        chunks.append(call.context().peer(), key, data.into(), now)
     })
 }
 
@@ -148,14 +148,14 @@ fn set(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
         (args.required(0)?, args.required(1)?, args.required(2)?);
     keep_alive(engine, call.context(), key, args.optional(3)?)?;
     with_chunks(engine, |chunks, now| {
-        chunks.set(call.context().from(), key, index, data.into(), now)
+        chunks.set(call.context().peer(), key, index, data.into(), now)
     })
 }
 
 fn remove(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let key: &str = call.args(&["key"])?.required(0)?;
     with_chunks(engine, |chunks, _| {
-        chunks.remove(call.context().from(), key)
+        chunks.remove(call.context().peer(), key)
     })
 }
 
@@ -166,7 +166,7 @@ fn process(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError
     let context = call.context();
     let whole = engine
         .chunks
-        .with(|chunks, _| chunks.assemble(context.from(), key))
+        .with(|chunks, _| chunks.assemble(context.peer(), key))
         .map_err(|e| error(e.to_string()))?;
     dispatch_assembled(engine, whole, context)
         .map_err(|e| error(format!("the assembled message {key} cannot be read: {e}")))?;
@@ -187,7 +187,7 @@ fn dispatch_assembled(
         .unwrap_or_else(|| Bytes::from_static(&[0xc0]));
     engine.dispatch(message.restamped(&Stamp {
         to: context.to(),
-        from: context.from(),
+        from: context.peer(),
         ws: context.workspace(),
         user: &user,
     })?);
@@ -210,7 +210,7 @@ fn keep_alive(
     key: &str,
     heartbeat: Option<bool>,
 ) -> Result<(), WireError> {
-    if heartbeat.unwrap_or(false) && !engine.sessions.heartbeat(key, context.from()) {
+    if heartbeat.unwrap_or(false) && !engine.sessions.heartbeat(key, context.peer()) {
         return Err(error(format!("session does not exist anymore: {key}")));
     }
     Ok(())

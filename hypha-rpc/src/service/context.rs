@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::UserInfo;
+use crate::engine::{LinkPeer, UserInfo};
 use hypha_wire as wire;
 use hypha_wire::{Map, Message, Value};
 
@@ -39,6 +39,8 @@ pub struct Context {
 
 struct Inner {
     message: Message,
+    /// Caller on a link without a server. Takes precedence over the message.
+    link_peer: Option<Arc<LinkPeer>>,
     connection_type: &'static str,
     /// Public key of the sender, if the call is encrypted.
     caller_key: Option<bytes::Bytes>,
@@ -51,10 +53,12 @@ impl Context {
         message: Message,
         connection_type: &'static str,
         caller_key: Option<bytes::Bytes>,
+        link_peer: Option<Arc<LinkPeer>>,
     ) -> Self {
         Context {
             inner: Arc::new(Inner {
                 message,
+                link_peer,
                 connection_type,
                 caller_key,
                 user: OnceLock::new(),
@@ -65,7 +69,7 @@ impl Context {
 
     /// Creates the context of a call within this program.
     pub(crate) fn local() -> Self {
-        Self::new(Message::default(), "local", None)
+        Self::new(Message::default(), "local", None, None)
     }
 
     pub(crate) fn message(&self) -> &Message {
@@ -76,6 +80,16 @@ impl Context {
     /// `*/<manager id>`.
     #[must_use]
     pub fn from(&self) -> &str {
+        match &self.inner.link_peer {
+            Some(peer) => &peer.address,
+            None => self.peer(),
+        }
+    }
+
+    /// Returns the address of the sender on this link. It identifies the peer of sessions and
+    /// chunks. Use [`from`](Self::from) for permissions: on a link without a server, the peer
+    /// chooses this address.
+    pub(crate) fn peer(&self) -> &str {
         self.inner.message.from().unwrap_or_default()
     }
 
@@ -88,7 +102,10 @@ impl Context {
     /// Returns the caller's workspace. Empty on links without a server.
     #[must_use]
     pub fn workspace(&self) -> &str {
-        self.inner.message.ws().unwrap_or_default()
+        match &self.inner.link_peer {
+            Some(peer) => &peer.workspace,
+            None => self.inner.message.ws().unwrap_or_default(),
+        }
     }
 
     /// Returns the user of the caller, as authenticated by the server.
@@ -97,6 +114,9 @@ impl Context {
     /// roles or permissions. The first call decodes the user and caches it.
     #[must_use]
     pub fn user(&self) -> &UserInfo {
+        if let Some(peer) = &self.inner.link_peer {
+            return &peer.user;
+        }
         self.inner.user.get_or_init(|| {
             let raw = self.inner.message.user();
             let read = raw.map(|raw| wire::from_slice(&raw)).transpose();
@@ -122,8 +142,8 @@ impl Context {
         self.inner.message.session()
     }
 
-    /// Returns the kind of transport of this client: `websocket`, `http_streaming`, or `local` for
-    /// a call within one program.
+    /// Returns the kind of transport of this client: `websocket`, `http_streaming`, `webrtc`, or
+    /// `local` for a call within one program.
     #[must_use]
     pub fn connection_type(&self) -> &'static str {
         self.inner.connection_type
@@ -186,6 +206,13 @@ impl Context {
         // The message was parsed before, so this fails only if a value in the message cannot be
         // decoded. The map then has only the keys below.
         let mut map = self.inner.message.main().unwrap_or_default();
+        if self.inner.link_peer.is_some() {
+            map.insert("from".into(), self.from().into());
+            map.insert("ws".into(), self.workspace().into());
+            let user = wire::to_vec(self.user()).ok().map(bytes::Bytes::from);
+            let user = user.and_then(|user| wire::from_slice(&user).ok());
+            map.insert("user".into(), user.unwrap_or_default());
+        }
         map.insert(
             "connection_type".into(),
             Value::from(self.inner.connection_type),

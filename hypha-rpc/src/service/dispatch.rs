@@ -130,7 +130,9 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
             send_backtraces,
         }) => {
             let origin = message.origin(Arc::clone(engine) as Arc<dyn ConnectionRef>);
-            let context = Context::new(message.clone(), engine.identity().connection_type, key);
+            let kind = engine.identity().connection_type;
+            let link_peer = engine.settings.link_peer.clone();
+            let context = Context::new(message.clone(), kind, key, link_peer);
             let now = engine.clock.now();
             let calls = &engine.handlers.calls;
             let running = calls.begin(context.clone(), &label, answer_to.clone(), now);
@@ -241,7 +243,8 @@ fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes
 async fn deliver(engine: &Arc<Engine>, frame: Rope, answer_to: &AnswerTo) -> Result<(), Failure> {
     // A sender of chunks first fetches the built-in service of the receiver. If the response to
     // this fetch were also sent in chunks, two peers could fetch from each other forever.
-    if answer_to.label.starts_with(BUILT_IN_METHODS) && frame.len() <= LARGEST_DESCRIPTION {
+    let most = LARGEST_DESCRIPTION.min(engine.settings.max_frame_bytes);
+    if answer_to.label.starts_with(BUILT_IN_METHODS) && frame.len() <= most {
         return engine.send_whole(frame).await;
     }
     engine
@@ -355,10 +358,17 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
             expired(message)
         });
     };
-    let sender = Caller {
-        address: from,
-        workspace: caller,
+    let sender = match &engine.settings.link_peer {
+        Some(peer) => Caller {
+            address: &peer.address,
+            workspace: &peer.workspace,
+        },
+        None => Caller {
+            address: from,
+            workspace: caller,
+        },
     };
+    let caller = sender.workspace;
     let manager = identity.manager_id.as_deref();
     registered.check(sender, own, manager).map_err(|denied| {
         let text = match denied {

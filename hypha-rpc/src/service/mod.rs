@@ -54,6 +54,8 @@ pub(crate) use builtin::registered as built_in;
 pub(crate) use calls::{Calls, is_within_handler};
 pub use context::Context;
 pub(crate) use export::{Direction, Exported, Exports, HandedOut, handler};
+#[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+pub(crate) use incoming::refusal;
 pub use incoming::{Arguments, IncomingCall};
 pub use intercept::Next;
 #[doc(hidden)] // For the server.

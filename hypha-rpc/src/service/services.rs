@@ -3,13 +3,13 @@
 //! Dropping a service may run code of the program, so every function that removes a service drops
 //! or returns it after releasing the lock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use hypha_wire::{EncodeError, Handle, Value};
 use parking_lot::RwLock;
 
 use super::registry::Registry;
-use super::{Calls, Exports, Registered};
+use super::{Calls, Engine, Exports, Registered};
 use crate::engine::Lifecycle;
 use crate::error::{CallSite, Error};
 
@@ -21,14 +21,18 @@ pub(crate) type NameHandle = fn(&mut Exports<'_>, &Handle) -> Result<Value, Enco
 /// Services of a connection, and their running calls. The engine owns them as its handlers.
 pub(crate) struct Services {
     registry: RwLock<Registry>,
+    /// Connection whose services peers may call on this connection, too. Weak, so that it closes
+    /// independently.
+    shared: Option<Weak<Engine>>,
     pub(crate) calls: Calls,
     name: NameHandle,
 }
 
 impl Services {
-    pub(crate) fn new(name: NameHandle) -> Self {
+    pub(crate) fn new(name: NameHandle, shared: Option<Weak<Engine>>) -> Self {
         Services {
             registry: RwLock::default(),
+            shared,
             calls: Calls::default(),
             name,
         }
@@ -44,8 +48,15 @@ impl Services {
     }
 
     /// Returns a service by its id, including the built-in service and interfaces.
+    ///
+    /// Also finds the services of the connection that shares its services with this one, except
+    /// for interfaces: those belong to peers of that connection.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Registered>> {
-        self.registry.read().get(id)
+        let own = self.registry.read().get(id);
+        own.or_else(|| {
+            let shared = self.shared.as_ref()?.upgrade()?.handlers.get(id)?;
+            shared.only_caller.is_none().then_some(shared)
+        })
     }
 
     /// Returns the services to register with the manager, in the order of registration.
@@ -98,7 +109,7 @@ impl Services {
 
     /// Removes the interfaces of a disconnected peer, and cancels the handlers of its calls.
     pub(super) fn peer_gone(&self, peer: &str) {
-        self.calls.cancel(|call| call.from() == peer);
+        self.calls.cancel(|call| call.peer() == peer);
         let interfaces = self.registry.write().remove_interfaces_of(peer);
         drop(interfaces);
     }

@@ -11,6 +11,8 @@
 mod answer;
 #[cfg(target_family = "wasm")]
 pub(crate) mod browser;
+#[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+pub(crate) mod data_channel;
 #[cfg(not(target_family = "wasm"))]
 mod failure;
 #[cfg(feature = "http")]
@@ -29,6 +31,8 @@ mod redirect;
 mod tls;
 #[cfg(not(target_family = "wasm"))]
 mod tunnel;
+#[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+pub(crate) mod webrtc;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod websocket;
 

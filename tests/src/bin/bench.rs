@@ -29,6 +29,7 @@ struct Options {
 }
 
 const OURS: &str = "Rust - Rust, hypha-server";
+const DIRECT: &str = "Rust - Rust, WebRTC";
 const RELAY: &str = "bare frames, WebSocket relay";
 const OTHER_BUILD: &str = "Rust - Rust, the other build";
 
@@ -56,18 +57,20 @@ fn main() -> Result<()> {
     let mut rows: Vec<(&str, Option<Figures>)> = vec![
         (OURS, None),
         (OTHER_BUILD, None),
+        (DIRECT, None),
         ("Rust - Rust, Python server", None),
         ("Python - Python, Python server", None),
         (RELAY, None),
     ];
     for _ in 0..options.rounds.max(1) {
         let measured = [
-            Some(rust(&peer, &ours.url, options.seconds)?),
+            Some(rust(&peer, &ours.url, options.seconds, &[])?),
             match &other {
-                Some((server, peer)) => Some(rust(peer, &server.url, options.seconds)?),
+                Some((server, peer)) => Some(rust(peer, &server.url, options.seconds, &[])?),
                 None => None,
             },
-            Some(rust(&peer, &python.url, options.seconds)?),
+            Some(rust(&peer, &ours.url, options.seconds, &["--webrtc"])?),
+            Some(rust(&peer, &python.url, options.seconds, &[])?),
             Some(through_python(&python.url, options.seconds)?),
             Some(relay(options.seconds)?),
         ];
@@ -88,11 +91,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn rust(peer: &Path, url: &str, seconds: f64) -> Result<Figures> {
+fn rust(peer: &Path, url: &str, seconds: f64, more: &[&str]) -> Result<Figures> {
     let host = start("the Rust host", Command::new(peer).args(["host", url]))?;
     let service = host.wait_for_prefix(LIMIT, "READY ")?;
     let mut caller = Command::new(peer);
     caller.args(["call", url, &service, &seconds.to_string()]);
+    caller.args(more);
     figures("the Rust caller", &mut caller)
 }
 
@@ -208,12 +212,12 @@ fn print(rows: &[(&str, Option<Figures>)]) {
     );
     let find = |wanted: &str| rows.iter().find(|(name, _)| *name == wanted)?.1.as_ref();
     let ours = find(OURS);
-    for beside in [OTHER_BUILD, "Python - Python, Python server", RELAY] {
+    for beside in [OTHER_BUILD, DIRECT, "Python - Python, Python server", RELAY] {
         let (Some(ours), Some(other)) = (ours, find(beside)) else {
             continue;
         };
         // The other stacks have no arrays. Compare with their echo of 16 MB.
-        let (array, items) = if beside == OTHER_BUILD {
+        let (array, items) = if [OTHER_BUILD, DIRECT].contains(&beside) {
             (other.mb_array, other.items)
         } else {
             (other.mb_16, f64::NAN)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use futures_util::{SinkExt, StreamExt};
+use hypha_rpc::client::RtcOptions;
 use hypha_rpc::prelude::*;
 use hypha_rpc_tests::figures::{Figures, percentiles};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +39,9 @@ enum Role {
         server_url: String,
         service: String,
         seconds: f64,
+        /// Call over a direct connection, not through the server.
+        #[arg(long)]
+        webrtc: bool,
     },
     /// Read a stream of `items` numbers. Prints items per second.
     Stream {
@@ -113,6 +117,7 @@ async fn main() -> Result<()> {
                 .register_service(service)
                 .visibility(Visibility::Public)
                 .await?;
+            hypha.register_rtc_service("bench-rtc", rtc()).await?;
             say(&format!("READY {}", info.id))?;
             Ok(hypha.run_until_ctrl_c().await?)
         }
@@ -120,9 +125,18 @@ async fn main() -> Result<()> {
             server_url,
             service,
             seconds,
+            webrtc,
         } => {
             let hypha = hypha_rpc::connect(server_url).await?;
-            let bench: BenchProxy = hypha.proxy(service).await?;
+            let bench: BenchProxy = match webrtc {
+                true => {
+                    let (client, _) = service.split_once(':').context("no client")?;
+                    let signaling = format!("{client}:bench-rtc");
+                    let peer = hypha.get_rtc_service(signaling, rtc()).await?;
+                    peer.proxy("bench").await?
+                }
+                false => hypha.proxy(service).await?,
+            };
             say(&serde_json::to_string(
                 &call(&bench, Duration::from_secs_f64(seconds)).await?,
             )?)
@@ -156,6 +170,12 @@ async fn main() -> Result<()> {
             say(&format!("RATES {} {}", serial.rate, parallel.rate))
         }
     }
+}
+
+/// Options of direct connections on one machine.
+fn rtc() -> RtcOptions {
+    let options = RtcOptions::new().visibility(Visibility::Public);
+    options.ice_servers([])
 }
 
 fn say(line: &str) -> Result<()> {

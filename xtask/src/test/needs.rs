@@ -213,6 +213,7 @@ const ROWS: &[Row] = &[
     ),
     row("survivor", &[SERVER, example("survivor")]),
     row("values", &[Need::JavaScript, Need::Servers]),
+    row("webrtc", &[Need::JavaScript, Need::Chromium, Need::Servers]),
 ];
 
 /// Combined requirements of several test programs.

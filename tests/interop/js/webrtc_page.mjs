@@ -1,0 +1,90 @@
+// Calls the Rust client over WebRTC from a page in Chromium, and offers a service to it there.
+//
+// Prints `DONE <observations>` in JSON, then `READY <id of the signaling service>`.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { onTermination, parse, say } from "./peer.mjs";
+
+const options = parse("browser");
+const folder = await mkdtemp(join(tmpdir(), "webrtc-page-"));
+const browser = await chromium.launchPersistentContext(folder, {
+  executablePath: options.browser,
+  // The server forbids scripts of others in its pages.
+  bypassCSP: true,
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"],
+});
+
+async function end(code) {
+  await browser.close();
+  await rm(folder, { recursive: true, force: true });
+  process.exit(code);
+}
+onTermination(() => end(0));
+
+try {
+  const page = await browser.newPage();
+  // A page of the server, because WebRTC needs an origin that the browser trusts.
+  await page.goto(options["server-url"]);
+  const library = createRequire(import.meta.url).resolve("hypha-rpc/dist/hypha-rpc-websocket.min.js");
+  await page.addScriptTag({ path: library });
+  const connection = {
+    server_url: options["server-url"],
+    workspace: options.workspace,
+    token: options.token,
+    client_id: options["client-id"],
+  };
+
+  const seen = await page.evaluate(async (connection) => {
+    const { connectToServer, getRTCService } = window.hyphaWebsocketClient;
+    window.server = await connectToServer(connection);
+    const peer = await getRTCService(window.server, "rtc", {
+      ice_servers: [],
+      // Chunks of the default size do not fit into a message of the Rust client.
+      long_message_chunk_size: 128 * 1024,
+      method_timeout: 60,
+    });
+    const direct = await peer.getService("direct");
+    const seen = { caller: await direct.caller() };
+    seen.tell = await direct.tell((text) => `heard ${text}`);
+    seen.numbers = [];
+    for await (const number of await direct.numbers(5)) seen.numbers.push(number);
+    try {
+      await direct.refuse();
+    } catch (error) {
+      seen.refuse = String(error).includes("refused on purpose");
+    }
+    seen.sizes = [];
+    for (const size of [1, 60_000, 200_000, 1 << 20]) {
+      const echoed = await direct.echo(new Uint8Array(size));
+      if (echoed.byteLength === size) seen.sizes.push(size);
+    }
+    await peer.disconnect();
+    return seen;
+  }, connection);
+  say(`DONE ${JSON.stringify(seen)}`);
+
+  const id = await page.evaluate(async () => {
+    const { registerRTCService } = window.hyphaWebsocketClient;
+    await window.server.registerService({
+      id: "page",
+      config: { visibility: "protected" },
+      echo: (data) => data,
+      length: (data) => data.byteLength,
+      tell: (listener) => listener("news"),
+    });
+    const service = await registerRTCService(window.server, "page-rtc", {
+      visibility: "protected",
+      require_context: true,
+      ice_servers: [],
+    });
+    return service.id;
+  });
+  say(`READY ${id}`);
+} catch (error) {
+  say(`FAILED ${String(error.stack ?? error)}`);
+  await end(1);
+}

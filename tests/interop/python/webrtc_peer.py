@@ -1,0 +1,136 @@
+"""Calls the Rust client over WebRTC (`--call`), attacks it (`--attack`), or offers a service to it.
+
+Prints `DONE <observations>` in JSON, or `READY <id of the signaling service>`.
+"""
+
+import asyncio
+import json
+
+import numpy
+import peer
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from hypha_rpc import get_rtc_service, register_rtc_service
+
+# There is no network in tests, and an empty list means the default server.
+CONFIG = {"ice_servers": [{"urls": "stun:127.0.0.1:1"}]}
+LARGE = 1 << 20
+
+
+async def call(server):
+    """Call every kind of method, and return the observations."""
+    connection = await get_rtc_service(
+        # Chunks of the default size do not fit into a message of the Rust client.
+        server, "rtc", {**CONFIG, "long_message_chunk_size": 128 * 1024, "method_timeout": 60}
+    )
+    direct = await connection.get_service("direct")
+    seen = {"caller": await direct.caller()}
+    seen["tell"] = await direct.tell(lambda text: f"heard {text}")
+    seen["numbers"] = [number async for number in await direct.numbers(5)]
+    array = numpy.array([1.0, 2.0])
+    seen["add"] = (await direct.add(array, array)).tolist()
+    try:
+        await direct.refuse()
+    except Exception as error:  # pylint: disable=broad-except
+        seen["refuse"] = "refused on purpose" in str(error)
+    seen["sizes"] = []
+    for size in (1, 60_000, 200_000, LARGE):
+        data = bytes(size)
+        if await direct.echo(data) == data:
+            seen["sizes"].append(size)
+    await connection.disconnect()
+    return seen
+
+
+async def offered(server, channels, change=lambda sdp: sdp):
+    """Offer a connection with this number of channels. `change` changes the offer."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    opened = [connection.createDataChannel(f"channel-{n}") for n in range(channels)]
+    await connection.setLocalDescription(await connection.createOffer())
+    service = await server.get_service("rtc")
+    offer = {"sdp": change(connection.localDescription.sdp), "type": "offer"}
+    answer = await service.offer(offer)
+    answer = RTCSessionDescription(sdp=answer["sdp"], type=answer["type"])
+    await connection.setRemoteDescription(answer)
+    return connection, opened
+
+
+async def until_closed(channel):
+    """Wait until the other side has closed the channel."""
+    while channel.readyState != "closed":
+        await asyncio.sleep(0.05)
+
+
+async def attack(server):
+    """Send what no client sends, and return the observations."""
+    seen = {}
+    connection, channels = await offered(server, 1000)
+    await asyncio.wait_for(until_closed(channels[0]), 30)
+    seen["channels"] = "closed"
+    await connection.close()
+
+    def flood(sdp):
+        line = next(line for line in sdp.splitlines() if line.startswith("a=candidate"))
+        return sdp.replace(line, "\r\n".join([line] * 500))
+
+    connection, channels = await offered(server, 1, flood)
+    while channels[0].readyState != "open":
+        await asyncio.sleep(0.05)
+    # Neither text nor bytes that are no message end the channel.
+    for message in ("text", b"", b"\xc1", b"\x81\xa4type\xa6method", bytes(100_000)):
+        channels[0].send(message)
+    await asyncio.sleep(0.5)
+    seen["garbage"] = channels[0].readyState
+    # Connections that nobody closes count until their offer expires.
+    refused = 0
+    for _ in range(20):
+        try:
+            await (await server.get_service("rtc")).offer(
+                {"sdp": connection.localDescription.sdp, "type": "offer"}
+            )
+        except Exception as error:  # pylint: disable=broad-except
+            refused += "peer connections already" in str(error)
+    seen["refused"] = refused
+    await connection.close()
+    return seen
+
+
+def refuse():
+    """Fail."""
+    raise ValueError("refused on purpose")
+
+
+async def tell(listener):
+    """Call the listener."""
+    return await listener("news")
+
+
+async def main():
+    parser = peer.arguments(__doc__)
+    parser.add_argument("--call", action="store_true")
+    parser.add_argument("--attack", action="store_true")
+    options = parser.parse_args()
+    server = await peer.connect(options)
+    if options.call:
+        peer.say("DONE " + json.dumps(await call(server)))
+        return
+    if options.attack:
+        peer.say("DONE " + json.dumps(await attack(server)))
+        return
+    await server.register_service(
+        {
+            "id": "python",
+            "config": {"visibility": "protected"},
+            "echo": lambda data: data,
+            "length": len,
+            "add": lambda a, b: a + b,
+            "tell": tell,
+            "refuse": refuse,
+        }
+    )
+    config = {"visibility": "protected", "require_context": True, **CONFIG}
+    service = await register_rtc_service(server, "python-rtc", config)
+    peer.say("READY " + service["id"])
+    await asyncio.Event().wait()
+
+
+asyncio.run(main())

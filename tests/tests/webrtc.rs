@@ -1,0 +1,572 @@
+//! Tests calls over WebRTC data channels between Rust, Python and JavaScript. The server only
+//! forwards the offers and answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use futures_util::stream;
+use hypha_rpc::args;
+use hypha_rpc::client::{PeerConnection, RtcOptions};
+use hypha_rpc::error::{ConnectErrorKind, RejectKind};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{IncomingCall, Method};
+use hypha_rpc_tests::cases::{run, run_blocking};
+use hypha_rpc_tests::conformance::Language;
+use hypha_rpc_tests::peers::{chromium, javascript_program, program_or_skip, python_program};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::Kind;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Time within which a lost peer is noticed, with a reserve for slow machines.
+const NOTICED: Duration = Duration::from_secs(25);
+
+/// Size of a value that needs many messages of a channel, in bytes.
+const LARGE: usize = 1 << 20;
+
+/// Service that clients call over a data channel. Its visibility is protected.
+#[hypha_service(id = "direct")]
+trait Direct {
+    /// Returns address, workspace, user and transport of the caller.
+    async fn caller(&self, ctx: &Context) -> (String, String, String, String);
+    async fn echo(&self, data: Bytes) -> Bytes;
+    async fn add(&self, a: NdArray, b: NdArray) -> Result<NdArray, String>;
+    async fn tell(&self, listener: Callback<String, String>) -> Result<String, Error>;
+    async fn numbers(&self, n: u32) -> impl Stream<Item = u32>;
+    async fn length(&self, file: RemoteFile) -> Result<u64, String>;
+    async fn refuse(&self) -> Result<(), String>;
+    /// Waits forever.
+    async fn wait(&self, ctx: &Context) -> u32;
+}
+
+/// Implementation that reports when a call of `wait` begins and ends.
+struct Impl(mpsc::UnboundedSender<&'static str>);
+
+/// Reports when it is dropped.
+struct Dropped(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send("ended");
+    }
+}
+
+impl Direct for Impl {
+    async fn caller(&self, ctx: &Context) -> (String, String, String, String) {
+        let user = ctx.user().id.clone();
+        let (from, workspace) = (ctx.from().to_owned(), ctx.workspace().to_owned());
+        (from, workspace, user, ctx.connection_type().to_owned())
+    }
+
+    async fn echo(&self, data: Bytes) -> Bytes {
+        data
+    }
+
+    async fn add(&self, a: NdArray, b: NdArray) -> Result<NdArray, String> {
+        let read = |array: &NdArray| array.to_vec::<f64>().map_err(|e| e.to_string());
+        let sums: Vec<f64> = read(&a)?
+            .iter()
+            .zip(read(&b)?)
+            .map(|(a, b)| a + b)
+            .collect();
+        NdArray::from_vec(a.shape(), sums).map_err(|e| e.to_string())
+    }
+
+    async fn tell(&self, listener: Callback<String, String>) -> Result<String, Error> {
+        listener.call("news".into()).await
+    }
+
+    async fn numbers(&self, n: u32) -> impl Stream<Item = u32> {
+        stream::iter(0..n)
+    }
+
+    async fn length(&self, mut file: RemoteFile) -> Result<u64, String> {
+        let mut content = Vec::new();
+        let read = file.read_to_end(&mut content).await;
+        read.map(|length| length as u64).map_err(|e| e.to_string())
+    }
+
+    async fn refuse(&self) -> Result<(), String> {
+        Err("refused on purpose".into())
+    }
+
+    async fn wait(&self, ctx: &Context) -> u32 {
+        let _ = self.0.send("begun");
+        let _dropped = Dropped(self.0.clone());
+        ctx.cancellation().cancelled().await;
+        0
+    }
+}
+
+/// Options without a STUN server, because tests have no network.
+fn local() -> RtcOptions {
+    RtcOptions::new().ice_servers([])
+}
+
+/// Waits for the next report.
+async fn reported(reports: &mut mpsc::UnboundedReceiver<&'static str>) -> Result<&'static str> {
+    let report = tokio::time::timeout(LIMIT, reports.recv()).await;
+    report
+        .context("nothing was reported")?
+        .context("the host has ended")
+}
+
+/// Two clients in one workspace, with a connection between them.
+struct Pair {
+    host: Client,
+    caller: Client,
+    peer: PeerConnection,
+    direct: DirectProxy,
+    reports: mpsc::UnboundedReceiver<&'static str>,
+}
+
+/// Connects a client that offers the service and answers offers, and another one in its workspace.
+async fn clients(url: &str) -> Result<(Client, Client, mpsc::UnboundedReceiver<&'static str>)> {
+    let host = hypha_rpc::connect(url).await?;
+    let (report, reports) = mpsc::unbounded_channel();
+    host.register_service(DirectService::new(Impl(report)))
+        .await?;
+    host.register_rtc_service("rtc", local()).await?;
+    let token = host.manager().await?.generate_token(None).await?;
+    let caller = hypha_rpc::connect(url)
+        .workspace(host.workspace())
+        .token(token)
+        .await?;
+    Ok((host, caller, reports))
+}
+
+async fn pair(url: &str) -> Result<Pair> {
+    let (host, caller, reports) = clients(url).await?;
+    let peer = caller.get_rtc_service("rtc", local()).await?;
+    let direct = peer.proxy("direct").await?;
+    Ok(Pair {
+        host,
+        caller,
+        peer,
+        direct,
+        reports,
+    })
+}
+
+/// Bytes without a pattern that could hide an exchange of chunks.
+fn data(len: usize) -> Bytes {
+    let numbers = (0..len as u32).map(|n| n.wrapping_mul(2_654_435_761));
+    numbers.map(|n| (n >> 24) as u8).collect::<Vec<_>>().into()
+}
+
+/// Calls every method of the service.
+async fn exercise(direct: &DirectProxy) -> Result<()> {
+    ensure!(direct.echo(Bytes::from_static(b"x")).await? == "x");
+    let array = NdArray::from_vec([2, 2], vec![1.0, 2.0, 3.0, 4.0])?;
+    let sum = direct.add(array.clone(), array).await;
+    ensure!(sum?.to_vec::<f64>()? == [2.0, 4.0, 6.0, 8.0]);
+    let listener = Callback::new(|text: String| async move { format!("heard {text}") });
+    let told = direct.tell(listener).await;
+    ensure!(told.map_err(Error::untyped::<std::convert::Infallible>)? == "heard news");
+    let mut numbers = direct.numbers(1000).await?;
+    for expected in 0..1000 {
+        ensure!(numbers.try_next().await? == Some(expected));
+    }
+    ensure!(numbers.try_next().await?.is_none());
+    let file = RemoteFile::from_bytes(data(3 << 20)).named("data.bin");
+    ensure!(direct.length(file).await? == 3 << 20);
+    let error = direct.refuse().await.err().context("no error")?;
+    ensure!(error.to_string().contains("refused on purpose"), "{error}");
+    let large = data(LARGE);
+    ensure!(direct.echo(large.clone()).await? == large, "other bytes");
+    Ok(())
+}
+
+#[test]
+fn everything_passes_over_a_channel() {
+    run(Kind::Ours, &[], async |server| {
+        let pair = pair(&server.url).await?;
+        let before = pair.caller.stats().bytes_sent;
+        exercise(&pair.direct).await?;
+        // Several connections of one client do not disturb each other.
+        let second = pair.caller.get_rtc_service("rtc", local()).await?;
+        let direct: DirectProxy = second.proxy("direct").await?;
+        let (a, b) = tokio::join!(exercise(&pair.direct), exercise(&direct));
+        a.and(b)?;
+        let large = data(16 << 20);
+        ensure!(
+            pair.direct.echo(large.clone()).await? == large,
+            "other bytes"
+        );
+        second.disconnect().await;
+        exercise(&pair.direct).await?;
+        // Only the two offers passed through the server.
+        let through_server = pair.caller.stats().bytes_sent - before;
+        ensure!(through_server < 100_000, "{through_server} bytes");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_context_is_that_of_the_offer() {
+    run(Kind::Ours, &[], async |server| {
+        let pair = pair(&server.url).await?;
+        let caller = &pair.caller;
+        let seen = pair.direct.caller().await?;
+        let expected = (
+            caller.identity().address(),
+            caller.workspace(),
+            caller.user().id,
+            "webrtc".to_owned(),
+        );
+        ensure!(seen == expected, "{seen:?}");
+        // The address is the same through the server.
+        let through_server: DirectProxy = caller.proxy("direct").await?;
+        let seen = through_server.caller().await?;
+        ensure!(seen.0 == expected.0 && seen.3 == "websocket", "{seen:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_client_of_another_workspace_uses_only_public_services() {
+    run(Kind::Ours, &[], async |server| {
+        let host = hypha_rpc::connect(&server.url).await?;
+        let (report, _reports) = mpsc::unbounded_channel();
+        let service = DirectService::new(Impl(report));
+        host.register_service(service).await?;
+        let open = Service::new("open")
+            .visibility(Visibility::Public)
+            .method(Method::new("greet", |call: IncomingCall| async move {
+                call.reply("hello")
+            }));
+        host.register_service(open).await?;
+        let options = local().visibility(Visibility::Public);
+        let rtc = host.register_rtc_service("rtc", options).await?;
+
+        let stranger = hypha_rpc::connect(&server.url).await?;
+        ensure!(stranger.workspace() != host.workspace());
+        let peer = stranger.get_rtc_service(&rtc.id, local()).await?;
+        let greeting: String = peer
+            .get_service("open")?
+            .await?
+            .call("greet", args!())
+            .await?;
+        ensure!(greeting == "hello");
+        match peer.get_service("direct")?.await {
+            Err(Error::Rejected(refusal)) => {
+                ensure!(refusal.kind == RejectKind::PermissionDenied, "{refusal}");
+            }
+            other => anyhow::bail!("{other:?}"),
+        }
+        // Without a public signaling service, there is no connection at all.
+        let hidden = host.register_rtc_service("hidden", local()).await?;
+        match stranger.get_rtc_service(&hidden.id, local()).await {
+            Err(Error::Rejected(refusal)) => {
+                ensure!(refusal.kind == RejectKind::PermissionDenied, "{refusal}");
+            }
+            other => anyhow::bail!("{other:?}"),
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn closing_fails_pending_calls() {
+    run(Kind::Ours, &[], async |server| {
+        let mut pair = pair(&server.url).await?;
+        let waiting = tokio::spawn(pair.direct.wait().into_future());
+        ensure!(reported(&mut pair.reports).await? == "begun");
+        let begin = Instant::now();
+        pair.peer.disconnect().await;
+        let outcome = waiting.await?;
+        ensure!(
+            matches!(outcome, Err(Error::Disconnected(_))),
+            "{outcome:?}"
+        );
+        ensure!(reported(&mut pair.reports).await? == "ended");
+        ensure!(
+            begin.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            begin.elapsed()
+        );
+        let outcome = pair.direct.caller().await;
+        ensure!(
+            matches!(outcome, Err(Error::Disconnected(_))),
+            "{outcome:?}"
+        );
+
+        // The answering side closes its connections when it disconnects from the server.
+        let peer = pair.caller.get_rtc_service("rtc", local()).await?;
+        pair.host.disconnect().await;
+        tokio::time::timeout(NOTICED, peer.closed()).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_lost_peer_is_noticed() {
+    run_blocking(Kind::Ours, &[], |server| {
+        // The host has its own runtime. Without it, its tasks stop without any cleanup.
+        let lost = Runtime::new()?;
+        let kept = Runtime::new()?;
+        let (host, caller, mut reports) = lost.block_on(clients(&server.url))?;
+        let token = lost.block_on(async {
+            let manager = caller.manager().await?;
+            anyhow::Ok(manager.generate_token(None).await?)
+        });
+        let caller = kept.block_on(
+            hypha_rpc::connect(&server.url)
+                .workspace(host.workspace())
+                .token(token?)
+                .into_future(),
+        )?;
+        let peer = kept.block_on(caller.get_rtc_service("rtc", local()))?;
+        let direct: DirectProxy = kept.block_on(peer.proxy("direct"))?;
+        let waiting = kept.spawn(direct.wait().into_future());
+        ensure!(kept.block_on(reported(&mut reports))? == "begun");
+        #[expect(clippy::mem_forget, reason = "a killed program runs no destructor")]
+        std::mem::forget(host);
+        lost.shutdown_background();
+        let begin = Instant::now();
+        let outcome = kept.block_on(waiting)?;
+        ensure!(
+            matches!(outcome, Err(Error::Disconnected(_))),
+            "{outcome:?}"
+        );
+        ensure!(begin.elapsed() < NOTICED, "{:?}", begin.elapsed());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_an_error() {
+    run(Kind::Ours, &[], async |server| {
+        let (host, caller, _reports) = clients(&server.url).await?;
+        let silent =
+            Service::new("silent").method(Method::new("offer", |_| std::future::pending()));
+        host.register_service(silent).await?;
+        let wrong =
+            Service::new("wrong").method(Method::new("offer", |call: IncomingCall| async move {
+                let answer = json!({"sdp": "v=0\r\nnonsense", "type": "answer"});
+                call.reply(&answer)
+            }));
+        host.register_service(wrong).await?;
+        for (id, text) in [
+            ("silent", "not open within 1s"),
+            ("wrong", "session description"),
+        ] {
+            let options = local().timeout(Duration::from_secs(1));
+            match caller.get_rtc_service(id, options).await {
+                Err(Error::Connect(error)) => {
+                    ensure!(error.kind() == ConnectErrorKind::PeerConnection, "{error}");
+                    let said = error.to_string();
+                    ensure!(said.contains(text) && said.contains(id), "{said}");
+                }
+                other => anyhow::bail!("{id}: {other:?}"),
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Sizes of values that a peer in another language sends and gets back, in bytes.
+const SIZES: [usize; 4] = [1, 60_000, 200_000, LARGE];
+
+/// Waits for a line of a peer. The callbacks of the tests need the thread meanwhile.
+async fn said(process: &Arc<Process>, prefix: &'static str) -> Result<String> {
+    let process = Arc::clone(process);
+    let waiting = move || {
+        let line = process.wait_for_prefix(LIMIT, prefix);
+        line.with_context(|| process.transcript(0))
+    };
+    tokio::task::spawn_blocking(waiting).await?
+}
+
+/// Sends values of several sizes to a service in another language. The other clients cannot return
+/// the large ones, because their chunks do not fit into a message.
+async fn check_sizes(service: &RemoteService) -> Result<()> {
+    for len in SIZES {
+        let length: usize = service.call("length", args!(data(len))).await?;
+        ensure!(length == len, "{length} of {len} bytes");
+        if len < LARGE {
+            let echoed: Bytes = service.call("echo", args!(data(len))).await?;
+            ensure!(
+                echoed == data(len),
+                "other bytes than the {len} that were sent"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Starts a Python peer.
+fn python(url: &str, workspace: &str, token: &str, options: &[&str]) -> Result<Arc<Process>> {
+    let mut command = python_program("webrtc_peer.py")?;
+    command.args([
+        "--server-url",
+        url,
+        "--workspace",
+        workspace,
+        "--token",
+        token,
+    ]);
+    command.args(options);
+    Ok(Arc::new(Process::start("the Python peer", &command)?))
+}
+
+#[test]
+fn python_calls_rust() {
+    run(Kind::Ours, &[Language::Python], async |server| {
+        let (host, caller, _reports) = clients(&server.url).await?;
+        let token = caller.manager().await?.generate_token(None).await?;
+        let workspace = host.workspace();
+        let process = python(
+            &server.url,
+            &workspace,
+            &token,
+            &["--client-id", "py", "--call"],
+        )?;
+        let said = said(&process, "DONE ").await?;
+        let said: serde_json::Value = serde_json::from_str(&said)?;
+        let expected = json!({
+            "caller": [format!("{workspace}/py"), workspace, said["caller"][2], "webrtc"],
+            "tell": "heard news",
+            "numbers": [0, 1, 2, 3, 4],
+            "add": [2.0, 4.0],
+            "refuse": true,
+            "sizes": SIZES,
+        });
+        ensure!(said == expected, "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn rust_calls_python() {
+    run(Kind::Ours, &[Language::Python], async |server| {
+        let (host, caller, _reports) = clients(&server.url).await?;
+        let token = caller.manager().await?.generate_token(None).await?;
+        let process = python(&server.url, &host.workspace(), &token, &[])?;
+        let rtc = said(&process, "READY ").await?;
+        let peer = caller.get_rtc_service(&rtc, local()).await?;
+        let service = peer.get_service("python")?.await?;
+        let listener = Callback::new(|text: String| async move { format!("heard {text}") });
+        let told: String = service.call("tell", args!(listener)).await?;
+        ensure!(told == "heard news", "{told}");
+        let array = NdArray::from_vec([2], vec![1.0, 2.0])?;
+        let sum: NdArray = service.call("add", args!(array.clone(), array)).await?;
+        ensure!(sum.to_vec::<f64>()? == [2.0, 4.0]);
+        let error = service.call::<Value>("refuse", args!()).await;
+        let error = error.err().context("no error")?;
+        ensure!(error.to_string().contains("on purpose"), "{error}");
+        check_sizes(&service).await?;
+        peer.disconnect().await;
+        process.terminate()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn rust_and_a_page_in_chromium_call_each_other() {
+    let Some(browser) = program_or_skip(chromium()) else {
+        return;
+    };
+    run(Kind::Ours, &[Language::JavaScript], async |server| {
+        let (host, caller, _reports) = clients(&server.url).await?;
+        let workspace = host.workspace();
+        let mut command = javascript_program("webrtc_page.mjs")?;
+        command.args(["--server-url", &server.url, "--workspace", &workspace]);
+        command.args([
+            "--token",
+            &caller.manager().await?.generate_token(None).await?,
+        ]);
+        command
+            .args(["--client-id", "page"])
+            .arg("--browser")
+            .arg(&browser);
+        let process = Process::start("the page", &command)?;
+        let process = Arc::new(process);
+        let said = said(&process, "DONE ").await?;
+        let said: serde_json::Value = serde_json::from_str(&said)?;
+        let expected = json!({
+            "caller": [format!("{workspace}/page"), workspace, said["caller"][2], "webrtc"],
+            "tell": "heard news",
+            "numbers": [0, 1, 2, 3, 4],
+            "refuse": true,
+            "sizes": SIZES,
+        });
+        ensure!(said == expected, "{said}");
+
+        let rtc = self::said(&process, "READY ").await?;
+        let peer = caller.get_rtc_service(&rtc, local()).await?;
+        let service = peer.get_service("page")?.await?;
+        let listener = Callback::new(|text: String| async move { format!("heard {text}") });
+        let told: String = service.call("tell", args!(listener)).await?;
+        ensure!(told == "heard news", "{told}");
+        check_sizes(&service).await?;
+        peer.disconnect().await;
+        process.terminate()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn bad_offers_are_refused() {
+    run(Kind::Ours, &[], async |server| {
+        let pair = pair(&server.url).await?;
+        let signaling = pair.caller.get_service("rtc").await?;
+        let many = "a=candidate:1 1 UDP 1 127.0.0.1 1 typ host\r\n".repeat(10_000);
+        for (sdp, kind) in [
+            (String::new(), "offer"),
+            ("v=0\r\n".into(), "answer"),
+            ("\0\u{1f600}=".repeat(1000), "offer"),
+            (
+                "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n".into(),
+                "offer",
+            ),
+            (many, "offer"),
+        ] {
+            let begin = Instant::now();
+            let offer = json!({"sdp": sdp, "type": kind});
+            let answer = signaling.call::<Value>("offer", args!(offer)).await;
+            ensure!(answer.is_err(), "{kind} {:.40}: {answer:?}", sdp);
+            ensure!(
+                begin.elapsed() < Duration::from_secs(10),
+                "{:?}",
+                begin.elapsed()
+            );
+        }
+        let answer = signaling.call::<Value>("offer", args!(1)).await;
+        ensure!(answer.is_err(), "{answer:?}");
+        exercise(&pair.direct).await
+    });
+}
+
+#[test]
+fn attacks_disturb_no_other_connection() {
+    run(Kind::Ours, &[Language::Python], async |server| {
+        let pair = pair(&server.url).await?;
+        let token = pair.caller.manager().await?.generate_token(None).await?;
+        let workspace = pair.host.workspace();
+        let process = python(&server.url, &workspace, &token, &["--attack"])?;
+        let attack = said(&process, "DONE ");
+        tokio::pin!(attack);
+        let seen = loop {
+            let call = pair
+                .direct
+                .echo(Bytes::from_static(b"x"))
+                .timeout(Duration::from_secs(10));
+            tokio::select! {
+                seen = &mut attack => break seen?,
+                echoed = call.into_future() => ensure!(echoed? == "x"),
+            }
+        };
+        let seen: serde_json::Value = serde_json::from_str(&seen)?;
+        // One client may have 16 connections. The attacker has one, and 20 more are offered.
+        let expected = json!({"channels": "closed", "garbage": "open", "refused": 5});
+        ensure!(seen == expected, "{seen}");
+        exercise(&pair.direct).await
+    });
+}
