@@ -135,8 +135,8 @@ async fn one_message(socket: TcpStream) {
     let _ = socket.next().await;
 }
 
-/// Starts a web server without TLS. Whatever the client sends first, even a TLS handshake, the
-/// server responds in plain HTTP.
+/// Starts a web server without TLS. The server responds in plain HTTP to all bytes, even to a TLS
+/// handshake.
 pub(crate) async fn plain_to_tls() -> Server {
     serve(|mut socket| async move {
         let _ = socket.read(&mut [0; 1024]).await;
