@@ -860,9 +860,9 @@ mod tests {
         let (a, b, c) = (memory("ws/a"), memory("ws/b"), memory("ws/c"));
         // Another connection of a client has the same account.
         let held = (a.charge("x/1", 30), memory("ws/a").charge("x/2", 20));
-        a.charge("x/3", 1).err().expect("a has half of the memory");
+        a.charge("x/3", 1).expect_err("a has half of the memory");
         let other = b.charge("x/1", 50).expect("there is room");
-        c.charge("x/1", 1).err().expect("there is no room");
+        c.charge("x/1", 1).expect_err("there is no room");
         drop(held);
         c.charge("x/1", 50).expect("there is room again");
         drop(other);
