@@ -98,9 +98,9 @@ pub(crate) fn located(user: Span) -> Span {
     Span::mixed_site().located_at(user)
 }
 
-/// Returns the generated `name` with the span `span`. An error about a path that begins with `name`
-/// then underlines only `span`. With two different spans in a path, the error could underline all
-/// code between them.
+/// Returns the generated `name` with the span `span`. Use it for the first segment of a generated
+/// path. If the segments of a path had different spans, an error about the path could underline all
+/// code between these spans.
 pub(crate) fn shown(name: &Ident, span: Span) -> Ident {
     let mut name = name.clone();
     name.set_span(span);

@@ -56,7 +56,7 @@ pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
 type IsKind = fn(&Type) -> bool;
 
 /// Returns the methods that need an argument of a type that `format` cannot represent. `unfit`
-/// selects such types. The second string is the reason.
+/// selects such types. Each entry contains the path of a method and the reason.
 pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(String, String)> {
     let unfit = model.types.finder(unfit);
     let kinds: [(IsKind, &str); 5] = [

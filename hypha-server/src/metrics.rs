@@ -177,8 +177,8 @@ counters! {
     replaced;
     /// Memory charged to all accounts, in bytes.
     memory_used,
-    /// Memory of the process above its use when idle, without the memory charged to accounts, in
-    /// bytes. 0 if the server does not measure this memory.
+    /// Memory in bytes by which the process has grown since the start, minus the memory charged to
+    /// accounts. 0 if the server does not measure this memory.
     memory_overhead,
     /// Highest value of `memory_used` since the start, in bytes.
     memory_peak,

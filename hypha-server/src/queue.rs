@@ -236,8 +236,8 @@ impl TaskQueue {
         let mut stopped = std::pin::pin!(stopped);
         let arrival = self.arrival((workspace.to_owned(), queue_name.clone()));
         loop {
-            // The queue is checked again after the entry was created, because a task that arrived
-            // before caused no notification.
+            // Check the queue again after the entry exists. A task that arrived before the entry
+            // existed has notified nobody.
             if let Some(task) = self.pop_now(workspace, &queue_name).await? {
                 return Ok(Some(task));
             }

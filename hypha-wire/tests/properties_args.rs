@@ -304,7 +304,8 @@ proptest! {
     }
 }
 
-/// Tries every chunk size for one message with large bytes in every kind of position.
+/// Tries every chunk size for one message. The message contains large byte strings as an argument,
+/// in a list and in a map.
 #[test]
 fn every_size_of_pieces() {
     let bytes = || Value::Bytes(large(SPLICED));

@@ -163,7 +163,7 @@ async fn inspect(connection: &ConnectionOptions, token: String) -> Result<UserIn
     client.disconnect().await;
     match user {
         // A server parses only tokens for the workspace of the connection. For a token of another
-        // workspace, this function connects with the token itself.
+        // workspace, this function opens a second connection that authenticates with that token.
         Err(hypha_rpc::Error::Service(ManagerError::Permission(_))) => {
             let server_url = connection.resolve()?.server_url;
             let client = hypha_rpc::connect(server_url)

@@ -225,8 +225,8 @@ impl Notices {
     }
 
     /// Returns the frames to send again, and the number of dropped notices. Drops notices that are
-    /// older than `life` milliseconds, because the peers have already removed objects that were not
-    /// used for this time.
+    /// older than `life` milliseconds. Peers remove an object that is unused for `life`, so such a
+    /// notice is no longer necessary.
     fn take_due(&self, now: u64, life: u64) -> (Vec<Bytes>, usize) {
         let mut table = self.table.lock();
         let mut frames = Vec::new();

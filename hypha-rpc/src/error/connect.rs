@@ -14,7 +14,8 @@ use super::cause::{Cause, source_of};
 /// [`source`](std::error::Error::source) returns the underlying error of the system or a library:
 /// an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error`
 /// for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP response. The message
-/// suggests a fix and omits the message of the cause; [`report`](super::report) prints both.
+/// suggests a fix. It omits the message of the underlying error, because [`report`](super::report)
+/// prints the messages of an error and of all its causes.
 ///
 /// If connecting fails, no method has run. Two errors are equal if their kind, URL and message are
 /// equal; causes are not compared.

@@ -243,8 +243,8 @@ impl<'a> Exports<'a> {
         self.engine.room_for(self.objects.len() + 1)
     }
 
-    /// Records that this message passes on an object of a peer. From then on, the receiver uses the
-    /// object, so this client must not ask the owner of the object to release it.
+    /// Records that this message contains an object of another peer. The receiver of the message
+    /// may use the object, so this client must not ask the owner of the object to release it.
     pub(crate) fn pass_on(&mut self, remote: &Arc<RemoteHandle>) {
         self.handed_out.passed_on.push(Arc::clone(remote));
     }

@@ -36,9 +36,9 @@ pub(super) enum Denied<'a> {
 /// this function.
 ///
 /// The members of the service's workspace and the clients of the workspaces in `authorized` may use
-/// a protected service. Every client may use any other service. The argument `is_member` is whether
-/// the caller is a member: a server determines it from the caller's permissions, and a client from
-/// the caller's address.
+/// a protected service. Every client may use any other service. The argument `is_member` states
+/// whether the caller is a member. A server determines this from the permissions of the caller. A
+/// client determines it from the address of the caller.
 #[must_use]
 pub fn is_open_to(
     visibility: Visibility,

@@ -140,8 +140,8 @@ impl Lineage {
         self.left().map_or(wanted, |left| wanted.min(left))
     }
 
-    /// Returns this lineage with a session. If this lineage has no session yet, the new session has
-    /// a random id.
+    /// Returns a copy of this lineage that has a session: the session of this lineage, or a new
+    /// session with a random id.
     pub(crate) fn in_session(&self) -> Lineage {
         let session = self.session.unwrap_or_else(|| {
             use rand::RngExt;

@@ -123,7 +123,7 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// Returns the value of the first cookie with a name, without quotes.
+/// Returns the value of the first cookie whose name is `name`, without quotes.
 pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     cookies(headers, name).next().map(str::to_owned)
 }

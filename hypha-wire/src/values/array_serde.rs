@@ -224,8 +224,8 @@ enum ArrayForm {
     Memory,
 }
 
-/// Seed that reads `_rtype`. For an unknown form, the error says that the whole map has a wrong
-/// type, so that the error lists the expected types.
+/// Seed that reads `_rtype`. If the form is unknown, the error names the type of the whole map,
+/// because such an error also lists the expected types.
 struct ArrayFormSeed<'a>(&'a ArrayVisitor);
 
 impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {

@@ -194,7 +194,8 @@ macro_rules! tests {
                 let groups = BTreeMap::from([("a".to_owned(), vec![(Id(1), None), (Id(2), Some(sides))])]);
                 let lengths = lab.nested(groups, (7, "pair".into()), [1.0, 2.0, 3.0]).await?;
                 let expected = [("a", 2), ("pair", 7), ("fixed", 3)];
-                assert_eq!(lengths, expected.map(|(name, n)| (name.to_owned(), n)).into());
+                let expected = HashMap::from(expected.map(|(name, n)| (name.to_owned(), n)));
+                assert_eq!(lengths, expected);
                 let leaf = Tree { id: Id(2), children: vec![] };
                 let tree = Tree { id: Id(1), children: vec![leaf] };
                 assert_eq!(lab.tree(tree.clone()).await?, tree);
