@@ -531,7 +531,7 @@ fn bad_offers_are_refused() {
             let begin = Instant::now();
             let offer = json!({"sdp": sdp, "type": kind});
             let answer = signaling.call::<Value>("offer", args!(offer)).await;
-            ensure!(answer.is_err(), "{kind} {:.40}: {answer:?}", sdp);
+            ensure!(answer.is_err(), "{kind} {sdp:.40}: {answer:?}");
             ensure!(
                 begin.elapsed() < Duration::from_secs(10),
                 "{:?}",
