@@ -20,6 +20,7 @@ use crate::internal_client;
 use crate::peer::{CloseOrder, Peer};
 use crate::registry::{RegistryError, ServicePattern};
 use crate::router::SERVER_WORKSPACE;
+use crate::shown::shown;
 use crate::state::{ADMINISTRATION, State};
 use crate::workspace;
 
@@ -193,7 +194,8 @@ impl Admin {
         let found = state.registry.workspace(&workspace).await;
         if found.map_err(unavailable)?.is_none() {
             return Err(ManagerError::Key(format!(
-                "Workspace not found: {workspace}"
+                "Workspace not found: {}",
+                shown(&workspace)
             )));
         }
         state.router.bus().announce(Notice::Unloaded {

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::auth;
 use crate::peer::CloseOrder;
 use crate::registry::Block;
+use crate::shown::shown;
 use crate::state::{Blockable, State};
 
 /// Interval at which a server of a cluster reads the blocks that other servers have added.
@@ -128,8 +129,9 @@ impl Blocking {
 /// Parses an IP address. Returns the address in the canonical form that the server uses.
 fn address(text: &str) -> Answer<String> {
     let address: Result<IpAddr, _> = text.trim().parse();
-    let address = address
-        .map_err(|_| ManagerError::Value(format!("argument `ip`: '{text}' is no IP address")))?;
+    let address = address.map_err(|_| {
+        ManagerError::Value(format!("argument `ip`: '{}' is no IP address", shown(text)))
+    })?;
     Ok(address.to_canonical().to_string())
 }
 

@@ -79,6 +79,7 @@ mod server;
 mod session;
 mod settings;
 mod shares;
+mod shown;
 mod state;
 mod store;
 mod workspace;

@@ -146,6 +146,17 @@ counters! {
     lists_refused,
     /// Stored records that were skipped because they cannot be read.
     records_skipped,
+    /// Connections to Redis for the messages of other servers, opened since the start.
+    redis_connections,
+    /// Connections to Redis for the messages of other servers that are open.
+    redis_connections_open,
+    /// Number of times that the connection to Redis for the messages of other servers was lost or
+    /// could not be opened. The server tries again after each failure.
+    redis_reconnects,
+    /// Subscriptions in Redis to the messages of other servers. A new connection subscribes again.
+    redis_subscriptions,
+    /// Subscriptions in Redis that are active.
+    redis_subscriptions_open,
     /// Servers of the cluster that ended without removing their records.
     servers_lost,
     /// Logins in progress evicted by newer logins.
@@ -205,6 +216,12 @@ impl Stats {
         let closed = self
             .connections_accepted
             .saturating_sub(self.connections_open);
+        let unsubscribed = self
+            .redis_subscriptions
+            .saturating_sub(self.redis_subscriptions_open);
+        let disconnected = self
+            .redis_connections
+            .saturating_sub(self.redis_connections_open);
         for (name, help, value) in [
             (
                 "websocket_connections_established",
@@ -241,6 +258,37 @@ impl Stats {
                 "Messages queued for a receiver",
                 self.messages_routed,
             ),
+            (
+                "redis_eventbus_pubsub_connections_created",
+                "Connections to Redis for the messages of other servers, opened since the start",
+                self.redis_connections,
+            ),
+            (
+                "redis_eventbus_pubsub_connections_closed",
+                "Connections to Redis for the messages of other servers that have ended",
+                disconnected,
+            ),
+            (
+                "redis_eventbus_reconnect_attempts",
+                "Attempts to replace a lost connection to Redis",
+                self.redis_reconnects,
+            ),
+            (
+                "redis_eventbus_patterns_subscribed",
+                "Subscriptions in Redis",
+                self.redis_subscriptions,
+            ),
+            (
+                "redis_eventbus_patterns_unsubscribed",
+                "Subscriptions in Redis that have ended",
+                unsubscribed,
+            ),
+            (
+                "websocket_rate_limited_disconnects",
+                "Always 0, because a rate limit slows clients and disconnects none: see \
+                 hypha_server_slowed_rate_total",
+                0,
+            ),
         ] {
             register(to, name, help, value);
         }
@@ -251,6 +299,20 @@ impl Stats {
             "redis_eventbus_local_clients",
         ] {
             gauge(to, name, open, self.connections_open);
+        }
+        for (name, help, value) in [
+            (
+                "redis_eventbus_active_pubsub_connections",
+                "Connections to Redis for the messages of other servers that are open",
+                self.redis_connections_open,
+            ),
+            (
+                "redis_eventbus_active_patterns",
+                "Subscriptions in Redis that are active",
+                self.redis_subscriptions_open,
+            ),
+        ] {
+            gauge(to, name, help, value);
         }
         let load = "Messages per minute of the busiest client whose load is measured";
         gauge(to, "client_load_current", load, self.client_load);
@@ -275,6 +337,18 @@ impl Stats {
                 size,
                 memory.virtual_size,
             );
+        }
+        if let Some(files) = process::open_files() {
+            gauge(to, "process_open_fds", "Open file descriptors", files.open);
+            let help = "Maximum number of open file descriptors";
+            gauge(to, "process_max_fds", help, files.max);
+        }
+        if let Some(time) = process::time() {
+            let (cpu, start) = (time.cpu.as_secs_f64(), time.start.as_secs_f64());
+            let help = "Processor time of the process in seconds";
+            to.register("process_cpu_seconds", help, ConstCounter::new(cpu));
+            let help = "Time at which the process started, in seconds since 1970";
+            to.register("process_start_time_seconds", help, ConstGauge::new(start));
         }
     }
 }

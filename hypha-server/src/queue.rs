@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::registry::{RegistryError, task_bytes};
 use crate::shares::Slots;
+use crate::shown::shown;
 use crate::state::State;
 
 /// Maximum time that a call waits for a task.
@@ -117,8 +118,9 @@ fn check(name: &str) -> Answer<()> {
         .is_some_and(|byte| byte.is_ascii_alphanumeric());
     if !begins || name.len() > NAME_MAX || !name.bytes().all(is_plain) {
         return Err(ManagerError::Value(format!(
-            "Invalid queue name: '{name}'. Queue names must be 1-128 characters, start with \
-             alphanumeric, and contain only alphanumeric, hyphens, underscores, and dots."
+            "Invalid queue name: '{}'. Queue names must be 1-128 characters, start with \
+             alphanumeric, and contain only alphanumeric, hyphens, underscores, and dots.",
+            shown(name)
         )));
     }
     Ok(())
@@ -154,16 +156,15 @@ impl TaskQueue {
         ctx: &Context,
         /// Name of the queue.
         queue_name: String,
-        /// The task: a map of values that JSON can represent.
+        /// The task: any value that JSON can represent.
         task: Value,
     ) -> Answer<()> {
         check(&queue_name)?;
         let workspace = workspace(ctx)?;
         let state = self.state()?;
-        if !matches!(task, Value::Map(_)) || !is_json(&task) {
+        if !is_json(&task) {
             return Err(ManagerError::Type(
-                "argument `task` of `queue.push`: expected a map of values that JSON can represent"
-                    .into(),
+                "argument `task` of `queue.push`: expected a value that JSON can represent".into(),
             ));
         }
         let text = serde_json::to_string(&task);
@@ -202,7 +203,7 @@ impl TaskQueue {
     }
 
     /// Removes and returns the first task of a queue in the caller's workspace. Returns null if no
-    /// task arrives before the timeout.
+    /// task arrives before the timeout, and for a task that is null itself.
     pub(crate) async fn pop(
         &self,
         ctx: &Context,

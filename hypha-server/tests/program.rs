@@ -119,6 +119,18 @@ fn values_of_the_python_server_do_not_prevent_the_start() -> Result<()> {
             "{log}"
         );
     }
+    for (variable, value, expected) in [
+        ("HYPHA_PORT", "abc", "a whole number from 0 to 65535"),
+        ("HYPHA_PORT", "65536", "a whole number from 0 to 65535"),
+        ("HYPHA_MAX_SERVICES_PER_CLIENT", "many", "a whole number"),
+        ("HYPHA_WS_MSG_RATE_LIMIT", "fast", "a number"),
+        ("HYPHA_WS_IDLE_TIMEOUT", "-1", "a number of seconds"),
+        ("HYPHA_LOG_FORMAT", "xml", "one of text, json"),
+    ] {
+        let (_, log) = settings_with(&[], &[(variable, value)])?;
+        let warning = format!("{variable}={value} is ignored: expected {expected}\n");
+        assert!(log.contains(&warning), "{log}");
+    }
     // A short secret is accepted, with a warning.
     settings_with(&[], &[("JWT_SECRET", "short")])?;
     let (_, log) = settings_with(&[], &[("HYPHA_ENABLE_S3", "true")])?;

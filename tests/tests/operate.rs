@@ -6,17 +6,24 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use hypha_rpc_tests::executables::executable;
+use hypha_rpc_tests::peers::{or_skip, python_program};
 use hypha_rpc_tests::project_root;
 use hypha_rpc_tests::servers::{Kind, Server, http_get};
 
 const HANDBOOK: &str = include_str!("../../docs/operate/README.md");
+const MIGRATING: &str = include_str!("../../docs/operate/migrating.md");
 const DASHBOARD: &str = include_str!("../../docs/operate/dashboard.json");
 /// Set to write the list of settings anew.
 const BLESS: &str = "HYPHA_TEST_BLESS";
 
-/// Options of the Python server that the handbook explains. The help omits them, because they have
-/// no effect.
-const WITHOUT_EFFECT: [&str; 1] = ["--startup-functions"];
+/// Options of the Python server that the handbook explains, and options of other programs. The help
+/// of the server omits them.
+const NOT_IN_HELP: [&str; 4] = [
+    "--startup-functions",
+    "--from-env",
+    "--interactive",
+    "--env-file",
+];
 
 /// Returns the words of a text that begin with `prefix`.
 fn words(text: &'static str, prefix: &str) -> BTreeSet<&'static str> {
@@ -28,6 +35,20 @@ fn words(text: &'static str, prefix: &str) -> BTreeSet<&'static str> {
         })
         .collect()
 }
+
+/// Options and variables of the Python server that have no effect, and for which the program logs
+/// no warning, because users do not miss the effect.
+const QUIET: [&str; 7] = [
+    "--from-env",
+    "--in-docker",
+    "--disable-ssl",
+    "--enable-server",
+    "--enable-mcp",
+    "--enable-a2a",
+    "HYPHA_DISABLE_INPROCESS_BROWSER_WORKER",
+];
+/// Variables that the program reads in addition to the variables of its options.
+const READ: [&str; 2] = ["JWT_SECRET", "HYPHA_LOGLEVEL"];
 
 fn help() -> Result<String> {
     let help = Command::new(executable("hypha-server")?)
@@ -69,7 +90,7 @@ fn configuration(help: &str) -> String {
             (Some("End"), _) => {}
             (Some(title), _) => page += &head(title),
             (None, Some(name)) => {
-                let name = name.trim_end_matches(|c| c == ']' || c == '=');
+                let name = name.trim_end_matches([']', '=']);
                 variable = format!("`{name}`");
             }
             (None, None) if begins => text.clone_into(&mut option),
@@ -143,18 +164,119 @@ fn the_list_of_settings_is_complete() -> Result<()> {
     Ok(())
 }
 
+/// The settings that the installed Python server reads.
+#[derive(serde::Deserialize)]
+struct PythonSettings {
+    options: Vec<PythonOption>,
+    variables: Vec<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct PythonOption {
+    name: String,
+    flag: bool,
+    number: bool,
+}
+
+impl PythonOption {
+    /// Returns the option with a value that the Python server accepts.
+    fn arguments(&self) -> Vec<&str> {
+        let value = match self.name.as_str() {
+            _ if self.flag => return vec![&self.name],
+            _ if self.number => "1",
+            "--host" => "127.0.0.1",
+            "--allow-origins" => "*",
+            "--base-path" => "/hypha",
+            "--public-base-url" => "https://hypha.example.org",
+            "--redis-uri" => "redis://127.0.0.1",
+            "--server-id" => "one",
+            "--static-mounts" => "/pages:.",
+            _ => "a value of at least 32 characters",
+        };
+        vec![&self.name, value]
+    }
+}
+
+/// Returns the settings that the Python server reads, or `None` if it is not installed.
+fn python_settings() -> Result<Option<PythonSettings>> {
+    let Some(mut program) = or_skip(python_program("server_settings.py")) else {
+        return Ok(None);
+    };
+    let output = program.output()?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(Some(serde_json::from_slice(&output.stdout)?))
+}
+
+#[test]
+fn every_setting_of_the_python_server_is_accepted_or_reported() -> Result<()> {
+    let Some(python) = python_settings()? else {
+        return Ok(());
+    };
+    ensure!(python.options.len() > 50 && python.variables.len() > 80);
+    let help = help()?;
+    let log = |command: &mut Command| -> Result<String> {
+        let output = command.arg("--print-config").output()?;
+        let log = String::from_utf8(output.stderr)?;
+        ensure!(output.status.success(), "{command:?}: {log}");
+        Ok(log)
+    };
+    let mut lacking = Vec::new();
+    for option in &python.options {
+        let mut command = Command::new(executable("hypha-server")?);
+        let log = log(command.args(option.arguments()));
+        let known = help.contains(&format!("{} ", option.name))
+            || help.contains(&format!("{}\n", option.name))
+            || QUIET.contains(&option.name.as_str());
+        let reported = |log: &String| log.contains(&format!("{} has no effect", option.name));
+        match log {
+            Ok(log) if known || reported(&log) => {}
+            Ok(_) => lacking.push(format!("{} is ignored without a warning", option.name)),
+            Err(error) => lacking.push(format!("{}: {error:#}", option.name)),
+        }
+    }
+    let of_options = python.options.iter().map(|option| {
+        let name = option.name.trim_start_matches('-').replace('-', "_");
+        format!("HYPHA_{}", name.to_uppercase())
+    });
+    let quiet_options: BTreeSet<_> = QUIET
+        .iter()
+        .filter_map(|name| name.strip_prefix("--"))
+        .map(|name| format!("HYPHA_{}", name.replace('-', "_").to_uppercase()))
+        .collect();
+    let others: BTreeSet<_> = python
+        .variables
+        .iter()
+        .cloned()
+        .chain(of_options)
+        .filter(|name| !help.contains(&format!("[env: {name}")))
+        .filter(|name| !READ.contains(&name.as_str()) && !QUIET.contains(&name.as_str()))
+        .filter(|name| !quiet_options.contains(name))
+        .collect();
+    let mut command = Command::new(executable("hypha-server")?);
+    let log = log(command.envs(others.iter().map(|name| (name, "true"))))?;
+    for name in &others {
+        if !log.contains(&format!("{name} has no effect")) {
+            lacking.push(format!("{name} is ignored without a warning"));
+        }
+    }
+    ensure!(lacking.is_empty(), "{lacking:#?}");
+    Ok(())
+}
+
 fn check() -> Result<()> {
     let help = help()?;
-    let options = words(HANDBOOK, "--");
+    let mut options = words(HANDBOOK, "--");
+    options.extend(words(MIGRATING, "--"));
     ensure!(
         options.contains("--redis-uri"),
         "no options found: {options:?}"
     );
     for option in options {
-        let known = help.contains(option) || WITHOUT_EFFECT.contains(&option);
+        let known = help.contains(option) || NOT_IN_HELP.contains(&option);
         ensure!(known, "hypha-server has no option {option}");
     }
-    let variables = words(HANDBOOK, "HYPHA_");
+    let mut variables = words(HANDBOOK, "HYPHA_");
+    variables.extend(words(MIGRATING, "HYPHA_"));
     ensure!(variables.len() > 8, "no variables found: {variables:?}");
     for variable in variables {
         let named = help.contains(&format!("[env: {variable}"));
@@ -165,6 +287,7 @@ fn check() -> Result<()> {
     };
     let (_, metrics) = http_get(&server.url, "/metrics")?;
     let mut named = words(HANDBOOK, "hypha_server_");
+    named.extend(words(MIGRATING, "hypha_server_"));
     let drawn = words(DASHBOARD, "hypha_server_");
     ensure!(drawn.len() > 10, "no metrics found: {drawn:?}");
     named.extend(drawn);
@@ -179,6 +302,39 @@ fn check() -> Result<()> {
     for path in ["/health", "/health/liveness", "/health/readiness"] {
         ensure!(HANDBOOK.contains(path), "the handbook does not name {path}");
         ensure!(http_get(&server.url, path)?.0 == 200, "{path} fails");
+    }
+    Ok(())
+}
+
+/// Returns the names of the metrics that `/metrics` shows.
+fn metrics_of(server: &Server) -> Result<BTreeSet<String>> {
+    let (status, text) = http_get(&server.url, "/metrics")?;
+    ensure!(status == 200, "{status}: {text}");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let names = lines.filter_map(|line| line.split([' ', '{']).next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+#[test]
+fn the_metrics_of_the_python_server_are_listed_and_kept() -> Result<()> {
+    let (_, list) = MIGRATING.split_once("```text\n").context("no list")?;
+    let (list, _) = list.split_once("```").context("no end")?;
+    let listed: BTreeSet<String> = list.lines().map(str::to_owned).collect();
+    if let Some(server) = Server::shared(Kind::Ours) {
+        let mut missing = listed.clone();
+        let found = metrics_of(&server)?;
+        missing.retain(|name| !found.contains(name));
+        if !cfg!(target_os = "linux") {
+            missing.retain(|name| !name.starts_with("process_"));
+        }
+        ensure!(missing.is_empty(), "/metrics has no {missing:?}");
+    }
+    if let Some(server) = Server::shared(Kind::Python) {
+        let mut original = metrics_of(&server)?;
+        // `event_bus_total` has labels, so it appears only after the first event.
+        original.insert("event_bus_total".to_owned());
+        original.retain(|name| !name.starts_with("python_") && !name.ends_with("_created"));
+        ensure!(original == listed, "the Python server has {original:?}");
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::record::{self, Record};
 use super::{Accounts, REMEMBERED, Refusal, end_tokens, issue, passwords};
 use crate::auth;
 use crate::registry::AccountChange;
+use crate::shown::shown;
 use crate::state::State;
 
 /// Default lifetime of a token, in seconds.
@@ -58,7 +59,7 @@ impl Administration {
         let found = all
             .into_iter()
             .find(|record| record.id == user || record.email == email);
-        found.ok_or_else(|| ManagerError::Key(format!("User not found: {user}")))
+        found.ok_or_else(|| ManagerError::Key(format!("User not found: {}", shown(user))))
     }
 
     /// Changes the account of `user`. Returns the changed account, without its secrets.

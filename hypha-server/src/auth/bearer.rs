@@ -51,7 +51,9 @@ pub(super) fn bare(token: &str) -> Result<&str, TokenError> {
         token
     };
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(TokenError::Invalid("it is empty or contains blanks".into()));
+        return Err(TokenError::Invalid(
+            "the token is empty or contains blanks".into(),
+        ));
     }
     Ok(token)
 }

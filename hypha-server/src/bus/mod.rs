@@ -155,6 +155,12 @@ pub(crate) trait Bus: Send + Sync {
     /// Returns whether the other servers are reachable now.
     fn is_up(&self) -> bool;
 
+    /// Returns the number of failures to connect, or to stay connected, since the other servers
+    /// were last reachable.
+    fn failures(&self) -> u64 {
+        0
+    }
+
     /// Returns whether this server may have missed notices of other servers since the last call of
     /// this method.
     #[cfg_attr(

@@ -10,7 +10,7 @@
 //! and passes messages and notices of other servers to the recipient.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::window::{ProbeNumber, Windows};
 use super::{Bus, Notice, Recipient};
+use crate::metrics::Counters;
 
 /// Pause between two attempts to connect to Redis.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -65,6 +66,9 @@ pub(crate) struct RedisBus {
     /// Whether the subscription is active. Accesses use `Relaxed`, because no other data depends on
     /// this value.
     up: Arc<AtomicBool>,
+    /// Failures of the connection since the subscription was last active. Accesses use `Relaxed`,
+    /// as for `up`.
+    failures: Arc<AtomicU64>,
     /// Whether the subscription was interrupted and created again, so that this server may have
     /// missed notices.
     interrupted: Arc<AtomicBool>,
@@ -96,8 +100,49 @@ pub(crate) struct Receiver {
     commands: mpsc::Receiver<Command>,
     broadcasts: mpsc::UnboundedReceiver<Broadcast>,
     windows: Arc<Windows>,
+    counters: Arc<Counters>,
     up: Arc<AtomicBool>,
+    failures: Arc<AtomicU64>,
     interrupted: Arc<AtomicBool>,
+}
+
+/// Counts one connection of the [`Receiver`] and its subscriptions in the metrics. When this value
+/// is dropped, the connection and its subscriptions no longer count as open.
+struct Connected {
+    counters: Arc<Counters>,
+    subscriptions: u64,
+}
+
+impl Connected {
+    fn new(counters: Arc<Counters>) -> Connected {
+        counters.redis_connections.add();
+        counters.redis_connections_open.add();
+        Connected {
+            counters,
+            subscriptions: 0,
+        }
+    }
+
+    fn subscribed(&mut self) {
+        self.subscriptions += 1;
+        self.counters.redis_subscriptions.add();
+        self.counters.redis_subscriptions_open.add();
+    }
+
+    fn unsubscribed(&mut self) {
+        if self.subscriptions > 0 {
+            self.subscriptions -= 1;
+            self.counters.redis_subscriptions_open.sub();
+        }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.counters.redis_connections_open.sub();
+        let subscriptions = &self.counters.redis_subscriptions_open;
+        (0..self.subscriptions).for_each(|_| subscriptions.sub());
+    }
 }
 
 /// Returns the name of the channel for messages to a client.
@@ -120,9 +165,11 @@ impl RedisBus {
         client: Client,
         connection: ConnectionManager,
         server_id: &str,
+        counters: Arc<Counters>,
     ) -> (RedisBus, Receiver) {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let up = Arc::new(AtomicBool::new(false));
+        let failures = Arc::<AtomicU64>::default();
         let windows = Arc::<Windows>::default();
         let (broadcasts, of_clients) = mpsc::unbounded_channel();
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -134,6 +181,7 @@ impl RedisBus {
             broadcast_room: Arc::new(Semaphore::new(BROADCAST_BYTES)),
             windows: windows.clone(),
             up: up.clone(),
+            failures: failures.clone(),
             interrupted: interrupted.clone(),
         };
         let started = Receiver {
@@ -143,7 +191,9 @@ impl RedisBus {
             commands: receiver,
             broadcasts: of_clients,
             windows,
+            counters,
             up,
+            failures,
             interrupted,
         };
         (bus, started)
@@ -337,6 +387,10 @@ impl Bus for RedisBus {
         self.up.load(Ordering::Relaxed)
     }
 
+    fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     fn was_interrupted(&self) -> bool {
         self.interrupted.swap(false, Ordering::AcqRel)
     }
@@ -355,6 +409,8 @@ impl Receiver {
             self.up.store(false, Ordering::Relaxed);
             if let Err(error) = ended {
                 tracing::warn!(%error, "the connection to Redis is lost");
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                self.counters.redis_reconnects.add();
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
@@ -368,14 +424,18 @@ impl Receiver {
         addresses: &mut HashSet<String>,
     ) -> RedisResult<()> {
         let (mut sink, mut messages) = self.client.get_async_pubsub().await?.split();
+        let mut link = Connected::new(self.counters.clone());
         sink.psubscribe(BROADCASTS).await?;
+        link.subscribed();
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
+            link.subscribed();
         }
         // Set this flag after the subscription, so that the server reads the revoked tokens from
         // Redis once more. The server then knows every token that was revoked before the
         // subscription.
         self.interrupted.store(true, Ordering::Release);
+        self.failures.store(0, Ordering::Relaxed);
         self.up.store(true, Ordering::Relaxed);
         loop {
             tokio::select! {
@@ -394,7 +454,10 @@ impl Receiver {
                         .await?;
                 }
                 command = self.commands.recv() => match command {
-                    Some(command) => self.perform(command, recipient, &mut sink, addresses).await?,
+                    Some(command) => {
+                        self.perform(command, recipient, &mut sink, addresses, &mut link)
+                            .await?;
+                    }
                     None => return Ok(()),
                 },
             }
@@ -408,14 +471,18 @@ impl Receiver {
         recipient: &Weak<dyn Recipient>,
         sink: &mut PubSubSink,
         addresses: &mut HashSet<String>,
+        link: &mut Connected,
     ) -> RedisResult<()> {
         match command {
             Command::Subscribe(address, done) => {
                 // Store the address before the await. If this connection fails during the await,
                 // the next connection then subscribes to the address.
                 let subscribed = sink.subscribe(channel(&address));
-                addresses.insert(address.clone());
+                let is_new = addresses.insert(address.clone());
                 subscribed.await?;
+                if is_new {
+                    link.subscribed();
+                }
                 // `send` fails if the handshake of the client no longer waits for the subscription.
                 let _ = done.send(());
             }
@@ -425,8 +492,11 @@ impl Receiver {
                 let recipient = recipient.upgrade();
                 let connected = recipient.is_some_and(|recipient| recipient.is_connected(&address));
                 if !connected {
-                    addresses.remove(&address);
+                    let was_subscribed = addresses.remove(&address);
                     sink.unsubscribe(channel(&address)).await?;
+                    if was_subscribed {
+                        link.unsubscribed();
+                    }
                 }
             }
             Command::Publish(channel, payload) => {

@@ -31,6 +31,7 @@ use super::credentials::Links;
 use super::problem::{PlainProblem, Problem, failed, problem};
 use super::request_client::{self, Visitor};
 use super::{Front, Remote};
+use crate::shown::shown;
 use crate::state::State;
 
 /// Maximum number of messages of an application that wait for the visitor. Above this number, the
@@ -408,7 +409,7 @@ fn function_of(service: &RemoteService, path: &str, scope: &mut Map) -> Result<S
     } else {
         Err(problem(
             StatusCode::NOT_FOUND,
-            format!("Function not found: {path}"),
+            format!("Function not found: {}", shown(path)),
         ))
     }
 }

@@ -33,6 +33,7 @@ use super::transcode::{self, Format, Posted, RESERVED};
 use super::visits::Visit;
 use super::{Front, Remote};
 use crate::memory::{Account, Charge};
+use crate::shown::shown;
 
 impl Format {
     /// Returns the format for the content type of a request. Returns JSON if the request has no
@@ -194,7 +195,10 @@ async fn answer(
 
 /// Returns the response for a function that the service does not have.
 fn not_found(function: &str) -> Problem {
-    problem(StatusCode::NOT_FOUND, format!("{function} not found."))
+    problem(
+        StatusCode::NOT_FOUND,
+        format!("{} not found.", shown(function)),
+    )
 }
 
 /// Returns the response for a request that was evicted from memory, and counts the eviction.

@@ -11,6 +11,7 @@ use super::credentials::Links;
 use super::problem::{Problem, problem};
 use super::request_client::{self, Visitor};
 use super::{Front, Remote};
+use crate::shown::shown;
 
 /// Memory charged for one member of a service, in bytes, including the text that describes the
 /// member.
@@ -77,7 +78,7 @@ fn unavailable(id: &str, error: &Error) -> Refused {
     let why = request_client::text_of(error);
     Refused(problem(
         StatusCode::NOT_FOUND,
-        format!("Service {id} not found or not accessible: {why}"),
+        format!("Service {} not found or not accessible: {why}", shown(id)),
     ))
 }
 

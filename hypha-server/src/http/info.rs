@@ -19,6 +19,7 @@ use super::request_client::Visitor;
 use super::{Front, Remote, request_client};
 use crate::metrics::Format;
 use crate::platform;
+use crate::shown::shown;
 use crate::state::{HYPHA_VERSION, State};
 
 /// Responds to a program that opens the root URL of the server.
@@ -39,7 +40,7 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
         StatusCode::NOT_FOUND,
         format!(
             "There is nothing at {}{}",
-            uri.path(),
+            shown(uri.path()),
             reason.unwrap_or_default()
         ),
     )
@@ -69,9 +70,10 @@ pub(super) async fn config(
     Ok(Json(body).into_response())
 }
 
-/// Redirects to the login page.
+/// Redirects to the login page. The location is relative to the host, so that it is valid for any
+/// address by which the client reaches the server.
 pub(super) async fn login(Shared(state): Shared<Arc<State>>) -> Redirect {
-    let base = &state.info.public_base_url;
+    let base = &state.info.base_path;
     Redirect::temporary(&format!("{base}/public/apps/hypha-login/"))
 }
 

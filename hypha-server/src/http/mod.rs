@@ -344,14 +344,35 @@ fn without_length<B>(mut response: Response<B>) -> Response<B> {
 
 /// Returns whether the server accepts clients.
 async fn liveness(Shared(state): Shared<Arc<State>>) -> Response {
-    health(state.is_ready(), json!({"server_id": state.info.server_id}))
+    let bus = state.router.bus();
+    let mut detail = parts(&state, true);
+    detail["event_bus_failures"] = bus.failures().into();
+    detail["circuit_breaker"] = if bus.is_up() { "closed" } else { "open" }.into();
+    health(state.is_ready(), detail)
+}
+
+/// Returns the state of the parts of the server, in the words of the Python server. Without a
+/// cluster there is no Redis.
+fn parts(state: &State, is_stored: bool) -> serde_json::Value {
+    let bus = state.router.bus();
+    let word = |up: bool, word: &'static str| if up { word } else { "down" };
+    let mut parts = json!({
+        "server_id": state.info.server_id,
+        "store": word(state.has_manager() && is_stored, "ready"),
+        "event_bus": word(bus.is_up(), "ready"),
+        "pubsub": word(bus.is_up(), "healthy"),
+    });
+    if bus.has_others() {
+        parts["redis"] = word(state.registry.is_up(), "connected").into();
+    }
+    parts
 }
 
 /// Returns whether the server accepts clients and can store changes. Without a working disk the
 /// server still accepts clients, because calls between clients need no disk.
 async fn readiness(Shared(state): Shared<Arc<State>>) -> Response {
-    let mut detail = json!({"server_id": state.info.server_id});
     let stored = state.store.is_writable().await;
+    let mut detail = parts(&state, stored);
     if !stored {
         detail["problem"] = "changes cannot be stored".into();
     }
@@ -376,28 +397,44 @@ fn condition(ready: bool) -> (StatusCode, &'static str) {
 /// Returns the state of the server in the format of the Python server: health, memory, connections
 /// and messages.
 async fn diagnostics(Shared(state): Shared<Arc<State>>) -> Response {
-    let (code, status) = condition(state.is_ready() && state.store.is_writable().await);
-    let stats = state.counters.snapshot();
+    let (ready, stored) = (state.is_ready(), state.store.is_writable().await);
+    let (code, _) = condition(ready && stored);
+    let stats = state.stats();
+    let is_full = stats.memory_used > stats.memory_limit / 5 * 4;
     let mut issues = Vec::new();
-    if !state.is_ready() {
-        issues.push("the server accepts no clients");
+    let mut score: u64 = 100;
+    for (holds, points, issue) in [
+        (!ready, 50, "the server accepts no clients"),
+        (!stored, 50, "changes cannot be stored"),
+        (is_full, 20, "more than 80 % of the memory budget is in use"),
+    ] {
+        if holds {
+            score = score.saturating_sub(points);
+            issues.push(issue);
+        }
     }
-    if !state.store.is_writable().await {
-        issues.push("changes cannot be stored");
-    }
+    let bus = state.router.bus();
     let megabytes = |bytes: u64| (bytes as f64 / 1024.0 / 1024.0 * 100.0).round() / 100.0;
-    let memory = process::memory().map(|memory| {
+    let percent = |share: f64| (share * 10.0).round() / 10.0;
+    let memory = process::memory();
+    let system = json!({
+        "memory_percent": memory.map(|memory| percent(memory.machine_percent)),
+        "load_average": process::load_average(),
+    });
+    let memory = memory.map(|memory| {
         json!({
             "rss_mb": megabytes(memory.resident),
             "vms_mb": megabytes(memory.virtual_size),
-            "percent": (memory.machine_percent * 10.0).round() / 10.0,
+            "percent": percent(memory.machine_percent),
         })
     });
     let closed =
         stats.connections_accepted - stats.connections_open.min(stats.connections_accepted);
     let body = json!({
-        "timestamp": event_log::iso(SystemTime::now()),
-        "status": if status == "OK" { "HEALTHY" } else { "CRITICAL" },
+        // Without the `Z`, programs would read the time as local time.
+        "timestamp": format!("{}Z", event_log::iso(SystemTime::now())),
+        "status": if code == StatusCode::OK { "HEALTHY" } else { "CRITICAL" },
+        "health_score": score,
         "issues": issues,
         "memory": memory,
         "server_id": state.info.server_id,
@@ -410,6 +447,12 @@ async fn diagnostics(Shared(state): Shared<Arc<State>>) -> Response {
             "total_created": stats.connections_accepted,
             "total_closed": closed,
         },
+        "event_bus": {
+            "circuit_breaker_open": !bus.is_up(),
+            "consecutive_failures": bus.failures(),
+        },
+        "system": system,
+        "tasks": {"active": tokio::runtime::Handle::current().metrics().num_alive_tasks()},
         "messages": {"received": stats.messages_received, "routed": stats.messages_routed},
     });
     (code, Json(body)).into_response()

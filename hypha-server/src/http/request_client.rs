@@ -17,6 +17,7 @@ use super::{Front, Remote, body, credentials, rate};
 use crate::auth::Authenticated;
 use crate::memory::Account;
 use crate::session::RefusalKind;
+use crate::shown::shown;
 use crate::state::State;
 use crate::{auth, internal_client, session};
 
@@ -184,7 +185,10 @@ async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result
     }
     Err(problem(
         StatusCode::NOT_FOUND,
-        format!("Workspace {workspace} not found: it does not exist or is not accessible"),
+        format!(
+            "Workspace {} not found: it does not exist or is not accessible",
+            shown(workspace)
+        ),
     ))
 }
 

@@ -129,13 +129,17 @@ impl Login {
         state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
     }
 
-    /// Returns the URL of this service below `/public/`; `kind` is `apps` or `services`. The URL
-    /// contains the id of this server, because each server of a cluster has its own login service,
-    /// with its own keys.
+    /// Returns the URL of this service below `/public/`; `kind` is `apps` or `services`. In a
+    /// cluster, the URL contains the id of this server, because each server has its own login
+    /// service, with its own keys. Otherwise, the URL is that of the Python server, which proxies
+    /// and content security policies may name.
     fn url(&self, kind: &str) -> Answer<String> {
         let state = self.state()?;
         let (base, id) = (&state.info.public_base_url, &state.info.server_id);
-        Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
+        Ok(match state.router.bus().has_others() {
+            true => format!("{base}/public/{kind}/{id}:hypha-login"),
+            false => format!("{base}/public/{kind}/hypha-login"),
+        })
     }
 
     /// Opens a memory account for the caller's user or IP address. Data that outlives the call is

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use super::{Answer, EVENT_MAX, caller, charged, check_size, in_own_workspace};
 use crate::event_log::{EventFilter, NewEvent};
 use crate::peer::Peer;
+use crate::shown::shown;
 use crate::state::State;
 
 /// Maximum length of the name of an event that a client subscribes to, in bytes. The server stores
@@ -67,7 +68,8 @@ pub(super) fn subscription(
 fn subscribable(event: &str, workspace: &str) -> Answer<()> {
     let forbidden = |why: String| {
         Err(ManagerError::Value(format!(
-            "Subscription to event '{event}' is forbidden. {why}"
+            "Subscription to event '{}' is forbidden. {why}",
+            shown(event)
         )))
     };
     if event.len() > NAME_MAX {

@@ -15,6 +15,7 @@ use hypha_wire::keys::BUILT_IN;
 
 use super::{Answer, allowed, charged, resolve, unavailable};
 use crate::registry::{Record, RegistryError, ServicePattern, encode_list, encode_summaries};
+use crate::shown::shown;
 use crate::state::State;
 
 /// Records, each with a flag that says whether the caller is a member of the record's workspace.
@@ -102,7 +103,7 @@ async fn find(
         return Err(ManagerError::Permission(format!(
             "Cannot include unlisted services from workspace {}. Only services from your current \
              workspace ({own}) can include unlisted services.",
-            pattern.workspace
+            shown(&pattern.workspace)
         )));
     }
     if include_unlisted && !ctx.user().may(Permission::Read, own) {
@@ -204,7 +205,7 @@ fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
             .collect();
         return Err(ManagerError::Value(format!(
             "Invalid query keys: {{{}}}",
-            keys.join(", ")
+            shown(&keys.join(", "))
         )));
     }
     if filter.id.is_some() && filter.service_id.is_some() {
@@ -221,7 +222,9 @@ fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
     let app_id = match (filter.app_id, app) {
         (Some(given), Some(app)) if given != app => {
             return Err(ManagerError::Value(format!(
-                "App id mismatch: {given} != {app}"
+                "App id mismatch: {} != {}",
+                shown(&given),
+                shown(&app)
             )));
         }
         (given, app) => given.or(app).unwrap_or_else(any),
@@ -255,7 +258,8 @@ fn check_characters(part: &str) -> Answer<()> {
         Ok(())
     } else {
         Err(ManagerError::Value(format!(
-            "Invalid characters in query part: {part}"
+            "Invalid characters in query part: {}",
+            shown(part)
         )))
     }
 }

@@ -38,6 +38,7 @@ use serde::Serialize;
 
 use crate::memory::Charge;
 use crate::registry::RegistryError;
+use crate::shown::shown;
 
 pub(crate) use self::connection::start;
 pub(crate) use self::tokens::generate as generate_token;
@@ -142,7 +143,10 @@ fn allowed(ctx: &Context, needed: Permission, workspace: &str) -> Answer<()> {
 /// Returns the error for a missing permission. The error is the same if the workspace does not
 /// exist, because callers could otherwise find out which workspaces exist.
 fn denied(workspace: &str) -> ManagerError {
-    ManagerError::Permission(format!("Permission denied for workspace {workspace}"))
+    ManagerError::Permission(format!(
+        "Permission denied for workspace {}",
+        shown(workspace)
+    ))
 }
 
 /// Returns the caller's address as `workspace/client`.

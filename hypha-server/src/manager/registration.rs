@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::{Answer, caller, in_own_workspace, resolve, unavailable};
 use crate::registry::{Record, ServiceKey, ServicePattern};
+use crate::shown::shown;
 use crate::state::{State, WaitingCall};
 use crate::workspace;
 
@@ -51,14 +52,14 @@ pub(super) async fn register(
         ManagerError::Value(format!(
             "Invalid service id: {}, expected workspace/client:service, where the name of the service \
              has none of the characters / : @",
-            service.id
+            shown(&service.id)
         ))
     })?;
     let name = key.name.to_owned();
     if format!("{}/{}", key.workspace, key.client) != client {
         return Err(ManagerError::Permission(format!(
             "Permission denied: {client} cannot register services of {workspace}/{}",
-            key.client
+            shown(key.client)
         )));
     }
     // Older clients register their remote interfaces by mistake. An error would make their calls
@@ -118,8 +119,9 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     let prefix = service.id.split('/').next().unwrap_or_default();
     if prefix != workspace {
         return Err(ManagerError::Permission(format!(
-            "Service ID workspace prefix '{prefix}' does not match the current workspace \
-             '{workspace}'. Cannot register services in other workspaces."
+            "Service ID workspace prefix '{}' does not match the current workspace '{workspace}'. \
+             Cannot register services in other workspaces.",
+            shown(prefix)
         )));
     }
     if service.app_id.as_ref().is_some_and(|app| app.contains('/')) {
@@ -137,7 +139,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
         if text.is_some_and(unfit) {
             return Err(ManagerError::Value(format!(
                 "the {part} of service {:?} contains a control character",
-                service.id
+                shown(&service.id).to_string()
             )));
         }
     }
@@ -280,12 +282,15 @@ fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record>
         return Err(ManagerError::Value(format!(
             "The service is too large: {} bytes (max {max}): {}",
             record.len(),
-            service.id
+            shown(&service.id)
         )));
     }
     let account = state.memory.open(&state.account_owner(ctx));
     let charge = account.try_charge(record.memory()).map_err(|error| {
-        ManagerError::Runtime(format!("service `{}` does not fit: {error}", service.id))
+        ManagerError::Runtime(format!(
+            "service `{}` does not fit: {error}",
+            shown(&service.id)
+        ))
     })?;
     Ok(record.charged(charge))
 }
@@ -323,7 +328,7 @@ pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -
     // The mode `exact` fails if several services match. Any other mode would pick one service,
     // which may not be the intended service.
     let service = resolve::find(state, ctx, service_id, &selection).await?;
-    let not_found = || ManagerError::Key(format!("Service not found: {service_id}"));
+    let not_found = || ManagerError::Key(format!("Service not found: {}", shown(service_id)));
     let key = ServiceKey::parse(&service.id).ok_or_else(not_found)?;
     if key.workspace != workspace {
         return Err(super::denied(key.workspace));

@@ -23,6 +23,7 @@ use rand::seq::IndexedRandom;
 use super::{Answer, in_own_workspace, timeout_in_bounds, unavailable};
 use crate::platform;
 use crate::registry::{Record, ServicePattern};
+use crate::shown::shown;
 use crate::state::State;
 use crate::workspace;
 
@@ -111,7 +112,10 @@ async fn find_present(
             .unwrap_or_default();
         return Err(ManagerError::Key(format!(
             "Service not found: {}/{}:{}@{}{reason}",
-            pattern.workspace, pattern.client, pattern.name, pattern.app_id
+            shown(&pattern.workspace),
+            shown(&pattern.client),
+            shown(&pattern.name),
+            shown(&pattern.app_id)
         )));
     }
     // Hidden services are removed before the selection. Otherwise hidden services could make an id
@@ -122,7 +126,7 @@ async fn find_present(
     if usable.is_empty() {
         return Err(ManagerError::Permission(format!(
             "Permission denied for non-public service in workspace {}",
-            pattern.workspace
+            shown(&pattern.workspace)
         )));
     }
     let is_present = |record: &Arc<Record>| absent.iter().all(|id| *id != *record.id);
@@ -158,7 +162,10 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
         ));
     }
     if workspace.is_empty() || client.is_empty() || name == "*" {
-        return Err(ManagerError::Assertion(format!("Invalid service id: {id}")));
+        return Err(ManagerError::Assertion(format!(
+            "Invalid service id: {}",
+            shown(id)
+        )));
     }
     Ok(ServicePattern {
         // No workspace has a `?` in its id, so a partial wildcard such as `a*` becomes a pattern
@@ -180,14 +187,18 @@ type Candidates = Vec<Arc<Record>>;
 fn invalid_mode(mode: &str) -> ManagerError {
     let Some(rule) = mode.strip_prefix("select:") else {
         return ManagerError::Value(format!(
-            "Invalid mode: {mode}. Mode must be 'random', 'first', 'last', 'exact', 'min_load', \
-             'native:random', or 'select:criteria:function' format (e.g., 'select:min:get_load')"
+            "Invalid mode: {}. Mode must be 'random', 'first', 'last', 'exact', 'min_load', \
+             'native:random', or 'select:criteria:function' format (e.g., 'select:min:get_load')",
+            shown(mode)
         ));
     };
     match unknown_criterion(mode) {
-        Some(criterion) => ManagerError::Value(format!("Unknown selection criteria: {criterion}")),
+        Some(criterion) => {
+            ManagerError::Value(format!("Unknown selection criteria: {}", shown(criterion)))
+        }
         None => ManagerError::Value(format!(
-            "Invalid select mode format: select:{rule}. Expected 'select:criteria:function'"
+            "Invalid select mode format: select:{}. Expected 'select:criteria:function'",
+            shown(rule)
         )),
     }
 }
@@ -448,7 +459,8 @@ fn case(given: Option<Keyword<Case>>) -> Answer<Option<Case>> {
         Some(Keyword::Known(case)) => Ok(Some(case)),
         Some(Keyword::Other(text)) if text.is_empty() => Ok(None),
         Some(Keyword::Other(text)) => Err(ManagerError::Value(format!(
-            "Invalid case_conversion: {text}. It must be 'camel', 'snake' or 'camel+snake'"
+            "Invalid case_conversion: {}. It must be 'camel', 'snake' or 'camel+snake'",
+            shown(&text)
         ))),
     }
 }

@@ -6,6 +6,7 @@ use hypha_rpc::workspace::{Keyword, ManagerError, Permission, Scope, TokenConfig
 use super::{Answer, in_own_workspace, unavailable};
 use crate::auth::{Lineage, TokenError, acts_for_owner, may_delegate, now, readable_id};
 use crate::bus::Notice;
+use crate::shown::shown;
 use crate::state::State;
 
 /// Default lifetime of a token, in seconds.
@@ -45,7 +46,8 @@ pub(crate) async fn generate(
     };
     let Some(granted) = granted else {
         return Err(ManagerError::Permission(format!(
-            "You do not have any permission for workspace: {target}"
+            "You do not have any permission for workspace: {}",
+            shown(&target)
         )));
     };
     let owner = workspace.is_some_and(|workspace| acts_for_owner(user, &workspace));
@@ -59,7 +61,8 @@ pub(crate) async fn generate(
         Some(Keyword::Known(permission)) => permission,
         Some(Keyword::Other(word)) => {
             return Err(ManagerError::Value(format!(
-                "Invalid permission: {word}, it must be read, read_write or admin"
+                "Invalid permission: {}, it must be read, read_write or admin",
+                shown(&word)
             )));
         }
     };
@@ -67,8 +70,9 @@ pub(crate) async fn generate(
     // permission.
     if permission > granted {
         return Err(ManagerError::Permission(format!(
-            "Only admin can generate token of any permission: yours for workspace {target} is \
+            "Only admin can generate token of any permission: yours for workspace {} is \
              '{}', and the token would have '{}'",
+            shown(&target),
             Keyword::Known(granted),
             Keyword::Known(permission)
         )));
@@ -76,7 +80,10 @@ pub(crate) async fn generate(
     // The workspace becomes a word of the token's scope, `ws:id#permission`. A blank or `#` would
     // change the meaning of that word, and `*` stands for all workspaces.
     if target == "*" || target.contains(['#', '/']) || target.contains(char::is_whitespace) {
-        return Err(ManagerError::Value(format!("Invalid workspace: {target}")));
+        return Err(ManagerError::Value(format!(
+            "Invalid workspace: {}",
+            shown(&target)
+        )));
     }
     let extra_scopes = config.extra_scopes.filter(|words| !words.is_empty());
     extra_scopes
@@ -89,7 +96,10 @@ pub(crate) async fn generate(
         .as_deref()
         .filter(|id| id.contains(char::is_whitespace))
     {
-        return Err(ManagerError::Value(format!("Invalid client id: {client}")));
+        return Err(ManagerError::Value(format!(
+            "Invalid client id: {}",
+            shown(&client)
+        )));
     }
     let mut child = child_of(user);
     if let Some(email) = config.email {
@@ -164,7 +174,8 @@ fn extra_scope(word: &str) -> Answer<()> {
         .any(|prefix| word.starts_with(prefix));
     if granting || word.is_empty() || word.contains(char::is_whitespace) {
         return Err(ManagerError::Value(format!(
-            "Invalid scope '{word}': it cannot start with ws:, wid: or cid:, or contain blanks"
+            "Invalid scope '{}': it cannot start with ws:, wid: or cid:, or contain blanks",
+            shown(word)
         )));
     }
     Ok(())
@@ -207,7 +218,8 @@ pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<U
     // token is bound to the workspace of the root user.
     if bound.is_some_and(|bound| bound != workspace) {
         return Err(ManagerError::Permission(format!(
-            "Token is not authorized for workspace '{workspace}'"
+            "Token is not authorized for workspace '{}'",
+            shown(workspace)
         )));
     }
     Ok(user)

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::bus::Notice;
 use crate::peer::CloseOrder;
+use crate::shown::shown;
 use crate::state::State;
 use crate::workspace::{is_ready, is_system, own_workspace, ready};
 
@@ -39,7 +40,7 @@ const DELETER_GRACE: Duration = Duration::from_secs(1);
 /// Fails with a `KeyError` if the workspace does not exist.
 pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
     let found = state.registry.workspace(id).await.map_err(unavailable)?;
-    found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))
+    found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {}", shown(id))))
 }
 
 /// Stores the record of a workspace, and sends the event `workspace_changed` to the workspace. The
@@ -77,9 +78,10 @@ pub(super) async fn info(
     let user = ctx.user();
     match found {
         Some(found) if user.may(Permission::Read, id) || found.owned_by(user) => Ok(found),
-        None if user.may(Permission::Read, id) => {
-            Err(ManagerError::Key(format!("Workspace not found: {id}")))
-        }
+        None if user.may(Permission::Read, id) => Err(ManagerError::Key(format!(
+            "Workspace not found: {}",
+            shown(id)
+        ))),
         // The error is the same whether the workspace exists or not, so that callers cannot find
         // out which workspaces exist.
         _ => Err(denied(id)),
@@ -174,13 +176,15 @@ pub(super) async fn create(
     match &former {
         Some(_) if !overwrite => {
             return Err(ManagerError::Runtime(format!(
-                "Workspace already exists: {id}"
+                "Workspace already exists: {}",
+                shown(&id)
             )));
         }
         Some(former) if !(former.owned_by(user) || user.may(Permission::Admin, &id)) => {
             return Err(ManagerError::Permission(format!(
-                "Permission denied: user {} cannot overwrite workspace {id}",
-                user.id
+                "Permission denied: user {} cannot overwrite workspace {}",
+                user.id,
+                shown(&id)
             )));
         }
         Some(_) if is_system(&id) => return Err(denied(&id)),
@@ -260,7 +264,8 @@ fn principal(user: &UserInfo) -> Answer<UserInfo> {
         Ok(principal)
     } else {
         Err(ManagerError::Permission(format!(
-            "Permission denied: this token cannot act in the name of {parent}"
+            "Permission denied: this token cannot act in the name of {}",
+            shown(&parent)
         )))
     }
 }
@@ -280,7 +285,8 @@ fn check_id(id: &str, root: bool) -> Answer<()> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'|');
     if id.len() > ID_MAX || !id.bytes().all(allowed) {
         return Err(ManagerError::Value(format!(
-            "Invalid workspace name: {id}, only lowercase letters, numbers and hyphens are allowed."
+            "Invalid workspace name: {}, only lowercase letters, numbers and hyphens are allowed.",
+            shown(id)
         )));
     }
     Ok(())
@@ -321,7 +327,8 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     if !owned {
         allowed(ctx, Permission::Admin, id)?;
     }
-    let workspace = found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))?;
+    let workspace =
+        found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {}", shown(id))))?;
     if is_system(id) {
         return Err(denied(id));
     }
@@ -379,7 +386,7 @@ pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStat
     {
         None => {
             status.status = "not_found".into();
-            status.error = Some(format!("Workspace {workspace} not found"));
+            status.error = Some(format!("Workspace {} not found", shown(&workspace)));
         }
         Some(found) if is_ready(&found) => status.status = "ready".into(),
         Some(_) => status.status = "loading".into(),
@@ -450,7 +457,8 @@ pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -
             .cloned()
             .ok_or_else(|| {
                 ManagerError::Key(format!(
-                    "Environment variable '{key}' not found in workspace {id}"
+                    "Environment variable '{}' not found in workspace {id}",
+                    shown(&key)
                 ))
             }),
     }
@@ -499,7 +507,8 @@ fn bookmark_type(word: Keyword<BookmarkType>) -> Answer<BookmarkType> {
     match word {
         Keyword::Known(bookmark_type) => Ok(bookmark_type),
         Keyword::Other(other) => Err(ManagerError::Value(format!(
-            "Invalid bookmark type: {other}"
+            "Invalid bookmark type: {}",
+            shown(&other)
         ))),
     }
 }
@@ -599,14 +608,16 @@ pub(super) async fn register_type(
         Some((prefix, name)) if prefix == own => name.to_owned(),
         Some((prefix, _)) => {
             return Err(ManagerError::Assertion(format!(
-                "Workspace mismatch: {prefix} != {own}, you can only register service type in \
-                 your own workspace."
+                "Workspace mismatch: {} != {own}, you can only register service type in your own \
+                 workspace.",
+                shown(prefix)
             )));
         }
     };
     if workspace.properties.service_types.contains_key(&name) {
         return Err(ManagerError::Key(format!(
-            "Service type already exists: {name}"
+            "Service type already exists: {}",
+            shown(&name)
         )));
     }
     workspace
@@ -642,9 +653,10 @@ pub(super) async fn get_type(
             info.id = format!("{id}/{name}");
             Ok(info)
         }
-        None if ctx.user().may(Permission::Read, id) => {
-            Err(ManagerError::Key(format!("Service type not found: {name}")))
-        }
+        None if ctx.user().may(Permission::Read, id) => Err(ManagerError::Key(format!(
+            "Service type not found: {}",
+            shown(&name)
+        ))),
         _ => Err(denied(id)),
     }
 }

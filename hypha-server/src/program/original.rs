@@ -2,6 +2,10 @@
 //! Python server can start this program unchanged. Contains only the differences between the two
 //! servers.
 
+use std::any::TypeId;
+use std::borrow::Cow;
+use std::time::Duration;
+
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -71,12 +75,17 @@ const A2A: &str = if cfg!(feature = "a2a") {
     "this server was built without the A2A gateway"
 };
 const SHELL: &str = "this server has no shell";
+const CONNECTIONS: &str = "this server needs few connections to Redis, and finds a lost connection \
+                           itself";
+const STREAMS: &str = "this server closes a stream whose client does not respond to pings; see \
+                       HYPHA_STREAM_IDLE_THRESHOLD and HYPHA_STREAM_PING_INTERVAL";
+const SERVERS: &str = "this server finds dead servers by their heartbeats, not by calls";
 
 /// Options of the Python server that this server accepts although they have no effect. Each option
 /// has the reason for the warning. If the reason is empty, the program logs no warning, because
 /// users do not miss the effect of the option. Each option has the environment variable
 /// `HYPHA_<NAME>`.
-const WITHOUT_EFFECT: [(&str, Takes, &str); 41] = [
+const WITHOUT_EFFECT: [(&str, Takes, &str); 42] = [
     ("from-env", Nothing, ""),
     ("reset-redis", Nothing, "this server clears no Redis"),
     ("triton-servers", One, "this server has no Triton proxy"),
@@ -118,6 +127,112 @@ const WITHOUT_EFFECT: [(&str, Takes, &str); 41] = [
     ("disable-ssl", Nothing, ""),
     ("enable-admin-terminal", Nothing, SHELL),
     ("interactive", Nothing, SHELL),
+    ("enable-server", Nothing, ""),
+];
+
+/// Environment variables of the Python server without an option of the same name that have no
+/// effect here, with the reasons. A variable that takes `Nothing` is a flag.
+const VARIABLES_WITHOUT_EFFECT: [(&str, Takes, &str); 60] = [
+    ("ACTIVITY_CHECK_INTERVAL", One, APPS),
+    ("ALLOW_ORIGINS", One, "set HYPHA_ALLOW_ORIGINS"),
+    (
+        "HYPHA_ACCESS_LOG",
+        Nothing,
+        "this server logs no requests; /metrics counts them",
+    ),
+    ("HYPHA_DISABLE_INPROCESS_BROWSER_WORKER", Nothing, ""),
+    (
+        "HYPHA_EVENTBUS_MAX_FAILURES",
+        One,
+        "this server counts as not ready from the first failure",
+    ),
+    (
+        "HYPHA_EXPOSE_DETAILED_ERRORS",
+        Nothing,
+        "errors of this server contain no tracebacks",
+    ),
+    ("HYPHA_GIT_MAX_CONCURRENT_PACK_OPS", One, S3),
+    ("HYPHA_GIT_PACK_ACQUIRE_TIMEOUT", One, S3),
+    ("HYPHA_GIT_PACK_RANGE_CHUNK", One, S3),
+    ("HYPHA_GIT_PACK_WHOLE_LOAD_MAX", One, S3),
+    ("HYPHA_GIT_STREAM_THRESHOLD", One, S3),
+    ("HYPHA_GIT_STREAM_TRIM_INTERVAL", One, S3),
+    (
+        "HYPHA_HTTP_AUTHENTICATED_BURST_LIMIT",
+        One,
+        "the burst of a token is ten times HYPHA_HTTP_BURST_LIMIT",
+    ),
+    (
+        "HYPHA_HTTP_AUTHENTICATED_RATE_LIMIT",
+        One,
+        "the rate of a token is ten times HYPHA_HTTP_RATE_LIMIT",
+    ),
+    ("HYPHA_K8S_DEFAULT_TIMEOUT", One, APPS),
+    ("HYPHA_K8S_IMAGE_PULL_POLICY", One, APPS),
+    ("HYPHA_K8S_NAMESPACE", One, APPS),
+    (
+        "HYPHA_LOGIN_GUARD_INTERVAL",
+        One,
+        "the login service is a part of this server",
+    ),
+    (
+        "HYPHA_LOGIN_PING_TIMEOUT",
+        One,
+        "the login service is a part of this server",
+    ),
+    (
+        "HYPHA_MALLOC_TRIM_INTERVAL",
+        One,
+        "this server returns unused memory every second",
+    ),
+    ("HYPHA_MAX_BROWSER_SESSIONS", One, APPS),
+    ("HYPHA_MAX_TERMINAL_SESSIONS", One, APPS),
+    (
+        "HYPHA_ORPHAN_REAP_CONCURRENCY",
+        One,
+        "this server asks one owner after the other",
+    ),
+    (
+        "HYPHA_ORPHAN_REAP_INITIAL_DELAY",
+        One,
+        "this server begins 5 s after its start",
+    ),
+    ("HYPHA_REDIS_HEALTH_CHECK_INTERVAL", One, CONNECTIONS),
+    ("HYPHA_REDIS_MAX_CONNECTIONS", One, CONNECTIONS),
+    ("HYPHA_S3_DISABLE_PROXY", Nothing, S3),
+    ("HYPHA_SERVER_CHECK_CONCURRENCY", One, SERVERS),
+    ("HYPHA_SERVER_CHECK_DEADLINE", One, SERVERS),
+    ("HYPHA_SERVER_CHECK_TIMEOUT", One, SERVERS),
+    ("HYPHA_STREAM_MAX_PING_MISSES", One, STREAMS),
+    ("HYPHA_STREAM_MAX_QUEUE_DROPS", One, STREAMS),
+    ("HYPHA_STREAM_PING_TIMEOUT", One, STREAMS),
+    ("PLAYWRIGHT_ACCEPT_DOWNLOADS", One, APPS),
+    ("PLAYWRIGHT_BASE_URL", One, APPS),
+    ("PLAYWRIGHT_BYPASS_CSP", One, APPS),
+    ("PLAYWRIGHT_COLOR_SCHEME", One, APPS),
+    ("PLAYWRIGHT_DEVICE_SCALE_FACTOR", One, APPS),
+    ("PLAYWRIGHT_DISABLE_WEB_SECURITY", One, APPS),
+    ("PLAYWRIGHT_EXTRA_HTTP_HEADERS", One, APPS),
+    ("PLAYWRIGHT_GEOLOCATION_ACCURACY", One, APPS),
+    ("PLAYWRIGHT_GEOLOCATION_LATITUDE", One, APPS),
+    ("PLAYWRIGHT_GEOLOCATION_LONGITUDE", One, APPS),
+    ("PLAYWRIGHT_HAS_TOUCH", One, APPS),
+    ("PLAYWRIGHT_HTTP_PASSWORD", One, APPS),
+    ("PLAYWRIGHT_HTTP_USERNAME", One, APPS),
+    ("PLAYWRIGHT_IGNORE_HTTPS_ERRORS", One, APPS),
+    ("PLAYWRIGHT_IS_MOBILE", One, APPS),
+    ("PLAYWRIGHT_JAVASCRIPT_ENABLED", One, APPS),
+    ("PLAYWRIGHT_LOCALE", One, APPS),
+    ("PLAYWRIGHT_OFFLINE", One, APPS),
+    ("PLAYWRIGHT_PERMISSIONS", One, APPS),
+    ("PLAYWRIGHT_REDUCED_MOTION", One, APPS),
+    ("PLAYWRIGHT_TIMEZONE_ID", One, APPS),
+    ("PLAYWRIGHT_USER_AGENT", One, APPS),
+    ("PLAYWRIGHT_VIEWPORT_HEIGHT", One, APPS),
+    ("PLAYWRIGHT_VIEWPORT_WIDTH", One, APPS),
+    ("TERMINAL_AUTHORIZED_WORKSPACES", One, APPS),
+    ("TERMINAL_ENABLE_WEB", One, APPS),
+    ("TERMINAL_WORKING_DIR", One, APPS),
 ];
 
 /// Parses a flag from the environment as the Python server does. Any unknown word means false.
@@ -152,28 +267,62 @@ pub(crate) fn add_options(command: Command) -> Command {
         })
 }
 
-/// Returns a warning for each option of the Python server that is set and has no effect. `variable`
-/// looks up an environment variable.
+/// Returns a warning for each option and each variable of the Python server that is set and has no
+/// effect. `variable` looks up an environment variable.
 pub(crate) fn ignored(
     matches: &ArgMatches,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (name, takes, reason) in WITHOUT_EFFECT
-        .iter()
-        .filter(|(_, _, reason)| !reason.is_empty())
-    {
+    // A variable for a flag counts only if it is true, because deployments set many flags to false.
+    let is_set = |name: &str, takes: Takes| {
+        variable(name).is_some_and(|value| takes != Nothing || is_on(&value))
+    };
+    let missed = |(_, _, reason): &&(&str, Takes, &str)| !reason.is_empty();
+    for (name, takes, reason) in WITHOUT_EFFECT.iter().filter(missed) {
         let in_environment = format!("HYPHA_{}", name.to_uppercase().replace('-', "_"));
-        // A variable for a flag counts only if it is true, because deployments set many flags to
-        // false.
-        let is_set = |value: String| *takes != Nothing || is_on(&value);
         if matches.value_source(name) == Some(ValueSource::CommandLine) {
             warnings.push(format!("--{name} has no effect: {reason}"));
-        } else if variable(&in_environment).is_some_and(is_set) {
+        } else if is_set(&in_environment, *takes) {
             warnings.push(format!("{in_environment} has no effect: {reason}"));
         }
     }
+    for (name, takes, reason) in VARIABLES_WITHOUT_EFFECT.iter().filter(missed) {
+        if is_set(name, *takes) {
+            warnings.push(format!("{name} has no effect: {reason}"));
+        }
+    }
     warnings
+}
+
+/// Describes the values that an argument accepts, for the warning about a value that cannot be
+/// parsed.
+fn expected(arg: &Arg) -> Cow<'static, str> {
+    let parser = arg.get_value_parser();
+    if let Some(values) = parser.possible_values() {
+        let values: Vec<_> = values.map(|value| value.get_name().to_owned()).collect();
+        return format!("one of {}", values.join(", ")).into();
+    }
+    let parsed = parser.type_id();
+    let is_any = |types: &[TypeId]| types.iter().any(|it| parsed == *it);
+    let kind = if is_any(&[TypeId::of::<u16>()]) {
+        "a whole number from 0 to 65535"
+    } else if is_any(&[
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<usize>(),
+    ]) {
+        "a whole number"
+    } else if is_any(&[TypeId::of::<f64>()]) {
+        "a number"
+    } else if is_any(&[TypeId::of::<Duration>()]) {
+        "a number of seconds"
+    } else if is_any(&[TypeId::of::<bool>()]) {
+        "true or false"
+    } else {
+        "a value that the help describes"
+    };
+    kind.into()
 }
 
 /// Detaches variables with invalid values from the arguments of a command, if the variables are in
@@ -198,8 +347,12 @@ pub(crate) fn without_unusable(
             true => arg,
             false => arg.env(None),
         });
+        let expected = alone
+            .get_arguments()
+            .find(|arg| *arg.get_id() == id)
+            .map_or("another value".into(), expected);
         let tried = alone.try_get_matches_from(["hypha-server"]);
-        let tried = tried.map_err(|error| error.kind().to_string());
+        let tried = tried.map_err(|_| format!("expected {expected}"));
         if let Err(reason) = tried.and_then(|matches| check(&matches)) {
             let value = value.to_string_lossy();
             warnings.push(format!("{name}={value} is ignored: {reason}"));
@@ -243,12 +396,17 @@ mod tests {
             &[
                 ("HYPHA_ENABLE_K8S_WORKER", "yes"),
                 ("HYPHA_ENABLE_TERMINAL_WORKER", "0"),
+                ("HYPHA_ACCESS_LOG", "false"),
+                ("HYPHA_EXPOSE_DETAILED_ERRORS", "true"),
+                ("ACTIVITY_CHECK_INTERVAL", "10"),
             ],
         );
         let starts = [
             "--enable-s3 has",
             "--startup-functions has",
             "HYPHA_ENABLE_K8S_WORKER has",
+            "ACTIVITY_CHECK_INTERVAL has",
+            "HYPHA_EXPOSE_DETAILED_ERRORS has",
         ];
         assert_eq!(warnings.len(), starts.len(), "{warnings:?}");
         for (warning, start) in warnings.iter().zip(starts) {

@@ -92,8 +92,13 @@ impl Backend {
         let connecting = client.get_connection_manager_with_config(settings);
         let connecting = tokio::time::timeout(REDIS_TIMEOUT, connecting).await;
         let connection = connecting.map_err(|_| failed("timeout"))?.map_err(failed)?;
-        let registry = RedisRegistry::new(connection.clone(), &info.server_id, limits, counters);
-        let (bus, receiver) = bus::RedisBus::new(client, connection, &info.server_id);
+        let registry = RedisRegistry::new(
+            connection.clone(),
+            &info.server_id,
+            limits,
+            counters.clone(),
+        );
+        let (bus, receiver) = bus::RedisBus::new(client, connection, &info.server_id, counters);
         let manager = format!("*/{}", info.manager_id);
         let begun = tokio::time::Instant::now();
         while bus.has_subscriber(&manager).await {

@@ -22,6 +22,7 @@ use crate::memory::{Account, Charge, OverBudget};
 use crate::peer::{CloseOrder, Outbox, Pace, Peer, Queue};
 use crate::registry::ServicePattern;
 use crate::seats::{Admit, Seat};
+use crate::shown::shown;
 use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
 
@@ -227,8 +228,9 @@ pub(super) async fn workspace_of(
         Refusal::new(
             RefusalKind::Denied,
             format_args!(
-                "'Workspace {workspace} does not exist or is not accessible', Permission denied \
-                 for workspace: {workspace}"
+                "'Workspace {0} does not exist or is not accessible', Permission denied for \
+                 workspace: {0}",
+                shown(workspace)
             ),
         )
     };

@@ -255,10 +255,12 @@ impl State {
 
     /// Returns whether clients can be admitted now. Returns false while Redis is unreachable.
     pub(crate) fn is_ready(&self) -> bool {
+        self.has_manager() && self.router.bus().is_up() && self.registry.is_up()
+    }
+
+    /// Returns whether the manager has started, and the server is not shutting down.
+    pub(crate) fn has_manager(&self) -> bool {
         // The manager is missing only before it has started and after the shutdown.
-        !self.shutdown.is_stopping()
-            && self.clients.manager().is_some()
-            && self.router.bus().is_up()
-            && self.registry.is_up()
+        !self.shutdown.is_stopping() && self.clients.manager().is_some()
     }
 }

@@ -619,10 +619,32 @@ async fn clients_may_retry_while_redis_is_unreachable() -> Result<()> {
     let redis = redis_or_skip!();
     let server = redis.server("one").await?;
     let health = || support::http().get(format!("{}/health/readiness", server.url()));
-    assert_eq!(health().send().await?.status(), 200);
+    let ready: serde_json::Value = health().send().await?.error_for_status()?.json().await?;
+    assert_eq!(ready["detail"]["redis"], "connected", "{ready}");
+    assert_eq!(ready["detail"]["pubsub"], "healthy", "{ready}");
+    let stats = server.stats();
+    assert_eq!(stats.redis_connections_open, 1);
+    assert_eq!(stats.redis_reconnects, 0);
+    assert!(stats.redis_subscriptions_open > 1, "{stats:?}");
+    assert_eq!(stats.redis_subscriptions, stats.redis_subscriptions_open);
+    // A client has one subscription while it is connected.
+    let client = Raw::anonymous(&server, "c").await?;
+    let with_client = server.stats().redis_subscriptions_open;
+    assert_eq!(with_client, stats.redis_subscriptions_open + 1);
+    drop(client);
+    while server.stats().redis_subscriptions_open >= with_client {
+        sleep(Duration::from_millis(5)).await;
+    }
     drop(redis);
     for _ in 0..500 {
-        if health().send().await?.status() == 503 {
+        let answer = health().send().await?;
+        if answer.status() == 503 {
+            let down: serde_json::Value = answer.json().await?;
+            assert_eq!(down["detail"]["store"], "ready", "{down}");
+            assert!(
+                [&down["detail"]["redis"], &down["detail"]["pubsub"]].contains(&&json!("down")),
+                "{down}"
+            );
             // The server refuses the client before the upgrade, because clients retry after such a
             // refusal.
             assert!(Raw::open(&server, "").await.is_err());

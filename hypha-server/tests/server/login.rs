@@ -30,6 +30,17 @@ async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
 
     let begun = start(&login).await?;
     let key = text(&begun, "key");
+    // The addresses of the Python server, which proxies and content security policies may name.
+    let page = format!("{}/public/apps/hypha-login/?key={key}", server.url());
+    assert_eq!(text(&begun, "login_url"), page);
+    let report_url = format!("{}/public/services/hypha-login/report", server.url());
+    assert_eq!(text(&begun, "report_url"), report_url);
+    let found = support::http().get(page).send().await?;
+    assert_eq!(found.status(), StatusCode::OK);
+    let reader = support::http_reader(|client| client.redirect(reqwest::redirect::Policy::none()));
+    let redirect = reader.get(format!("{}/login", server.url())).send().await?;
+    assert_eq!(redirect.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(redirect.headers()["location"], "/public/apps/hypha-login/");
     let check = format!("{}?key={key}&timeout=0", text(&begun, "check_url"));
     assert_eq!(
         support::http().get(&check).send().await?.text().await?,

@@ -141,8 +141,25 @@ async fn metrics_keep_the_names_of_the_python_server() -> Result<()> {
     for line in [
         "websocket_connections 1",
         "websocket_connections_established_total 1",
+        "websocket_rate_limited_disconnects_total 0",
+        "redis_eventbus_active_patterns 0",
+        "redis_eventbus_reconnect_attempts_total 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    if cfg!(target_os = "linux") {
+        for name in [
+            "process_cpu_seconds_total",
+            "process_max_fds",
+            "process_open_fds",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+            "process_virtual_memory_bytes",
+        ] {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let (_, value) = line.and_then(|line| line.split_once(' ')).context(name)?;
+            assert!(value.parse::<f64>()? >= 0.0, "{name} {value}");
+        }
     }
     assert!(
         text.contains("\nhypha_server_connections_open 1\n"),
@@ -162,6 +179,102 @@ async fn metrics_keep_the_names_of_the_python_server() -> Result<()> {
         let is_open = kind.starts_with("application");
         assert_eq!(response.text().await?.ends_with("# EOF\n"), is_open);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_is_reported_in_the_shape_of_the_python_server() -> Result<()> {
+    let server = server().await?;
+    let (_, _, text) = get(&server, "/health").await?;
+    let health: serde_json::Value = serde_json::from_str(&text)?;
+    let time = health["timestamp"].as_str().context("no time")?;
+    assert!(time.ends_with('Z') && time.contains('T'), "{time}");
+    assert_eq!(health["health_score"], 100);
+    let bus = json!({"circuit_breaker_open": false, "consecutive_failures": 0});
+    assert_eq!(health["event_bus"], bus);
+    assert!(health["tasks"]["active"].as_u64() > Some(0), "{text}");
+    if cfg!(target_os = "linux") {
+        let average = health["system"]["load_average"].as_array();
+        assert_eq!(average.map(Vec::len), Some(3), "{text}");
+        assert!(health["system"]["memory_percent"].is_f64(), "{text}");
+    }
+    let id = health["server_id"].clone();
+    let (_, _, text) = get(&server, "/health/readiness").await?;
+    let detail =
+        json!({"server_id": id, "store": "ready", "event_bus": "ready", "pubsub": "healthy"});
+    let readiness: serde_json::Value = serde_json::from_str(&text)?;
+    assert_eq!(readiness, json!({"status": "OK", "detail": detail}));
+    let (_, _, text) = get(&server, "/health/liveness").await?;
+    let liveness: serde_json::Value = serde_json::from_str(&text)?;
+    assert_eq!(liveness["detail"]["event_bus_failures"], 0, "{text}");
+    assert_eq!(liveness["detail"]["circuit_breaker"], "closed", "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn errors_shorten_long_names() -> Result<()> {
+    const ERROR_MAX: usize = 1000;
+    let server = server().await?;
+    let client = connect(server.url()).await?;
+    let long = "a".repeat(10_000);
+    for path in [
+        format!("/{long}"),
+        format!("/{long}/info"),
+        format!("/{long}/services/x"),
+        format!("/public/services/{long}"),
+        format!("/public/services/{long}/f"),
+        format!("/public/services/queue/{long}"),
+        format!("/public/apps/{long}/"),
+        format!("/public/apps/hypha-login/{long}"),
+        format!("/public/mcp/{long}"),
+        format!("/public/a2a/{long}"),
+        format!("/public/agent-skills/{long}"),
+    ] {
+        let (status, _, text) = get(&server, &path).await?;
+        let start: String = path.chars().take(30).collect();
+        assert!((400..500).contains(&status), "{start}: {status}");
+        assert!(text.len() < ERROR_MAX, "{start}: {} bytes", text.len());
+    }
+    let found = client.get_service(long.clone()).await.err();
+    let found = found.context("found")?.to_string();
+    assert!(found.contains("Service not found"), "{found}");
+    let manager = client.manager().await?;
+    let refused = [
+        found,
+        manager
+            .get_workspace_info(Some(long.clone()))
+            .await
+            .err()
+            .context("a workspace")?
+            .to_string(),
+        manager
+            .unregister_service(long.clone())
+            .await
+            .err()
+            .context("a service")?
+            .to_string(),
+    ];
+    for text in refused {
+        let bytes = text.len();
+        assert!(bytes < ERROR_MAX, "{bytes} bytes: {}", &text[..300]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_with_blanks_is_refused_with_a_reason() -> Result<()> {
+    let server = server().await?;
+    let url = format!("{}/public/services/", server.url());
+    let request = support::http()
+        .get(url)
+        .header("Authorization", "Bearer a b");
+    let response = request.send().await?;
+    assert_eq!(response.status(), 401);
+    let text = response.text().await?;
+    assert!(
+        text.contains("the token is empty or contains blanks"),
+        "{text}"
+    );
     Ok(())
 }
 

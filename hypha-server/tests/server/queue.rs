@@ -86,6 +86,34 @@ async fn the_clients_of_a_workspace_share_tasks() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_task_is_any_value_that_json_can_represent() -> Result<()> {
+    let server = support::server().await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let queue = queue(&client).await?;
+    let tasks = [
+        json!("text"),
+        json!(5),
+        json!(-0.5),
+        json!(true),
+        json!([1, "x", null]),
+        json!(null),
+        json!({}),
+    ];
+    for task in &tasks {
+        let pushed = push(&queue, "q", Value::from(task.clone())).await;
+        pushed.map_err(anyhow::Error::msg)?;
+    }
+    let listed: Vec<Value> = queue.call("peek", args!("q", n = 100)).await?;
+    assert_eq!(listed, tasks.clone().map(Value::from));
+    for task in tasks {
+        assert_eq!(pop(&queue, "q", 0.0).await?, Value::from(task));
+    }
+    assert_eq!(queue.call::<usize>("get_length", args!("q")).await?, 0);
+    server.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn tasks_are_limited_and_removed_with_their_workspace() -> Result<()> {
     let server = server_with(|limits| {
         limits.task_bytes = 1000;
@@ -107,11 +135,13 @@ async fn tasks_are_limited_and_removed_with_their_workspace() -> Result<()> {
     )]));
     let no_json = push(&queue, "q", no_json).await.err().context("no JSON")?;
     assert!(
-        no_json.contains("values that JSON can represent"),
+        no_json.contains("a value that JSON can represent"),
         "{no_json}"
     );
-    let no_map = push(&queue, "q", Value::from(5)).await;
-    assert!(no_map.is_err_and(|error| error.contains("expected a map")));
+    let not_finite = push(&queue, "q", Value::Float(f64::NAN)).await;
+    assert!(not_finite.is_err_and(|error| error.contains("`task` of `queue.push`")));
+    let large = push(&queue, "q", Value::from("x".repeat(999))).await;
+    assert!(large.is_err_and(|error| error.contains("are more than 1000")));
     for name in ["", "-q", "a b", "a/b", &"x".repeat(129)] {
         let refused = push(&queue, name, task(1)).await;
         let refused = refused.err().context("no name")?;

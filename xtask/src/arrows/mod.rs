@@ -59,7 +59,7 @@ const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-server",
         layers: &[
-            &["platform", "process"],
+            &["platform", "process", "shown"],
             &[
                 "memory",
                 "metrics",

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Agent, Failure, Place, Refused, card, reply};
 use crate::http::credentials::Links;
 use crate::http::{Front, Remote, request_client};
+use crate::shown::shown;
 
 /// Responds with a description of the agent, if the user may use the service.
 pub(super) async fn describe(
@@ -76,8 +77,10 @@ fn unavailable(place: &Place, refused: Refused) -> Response {
         json!({
             "error": "Service not found or not accessible",
             "message": format!(
-                "The service '{id}' was not found in workspace '{workspace}' or you don't have \
-                 permission to access it."
+                "The service '{}' was not found in workspace '{}' or you don't have permission to \
+                 access it.",
+                shown(&id),
+                shown(&workspace)
             ),
             "help": "Ensure the service exists and you have permission to access it.",
         })

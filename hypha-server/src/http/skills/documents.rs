@@ -6,6 +6,7 @@ use hypha_rpc::{Map, Value};
 use serde_json::{Value as Json, json};
 
 use super::zip;
+use crate::shown::shown;
 
 /// Name of the skill. Agents identify the skill by this name.
 const NAME: &str = "hypha";
@@ -83,17 +84,18 @@ impl Facts {
             let known: Vec<_> = known.iter().map(|service| service.slug).collect();
             let known = known.join(", ");
             return format!(
-                "Service not found or not enabled: {name}. Available services: {known}"
+                "Service not found or not enabled: {}. Available services: {known}",
+                shown(name)
             );
         }
         if let Some(name) = path.strip_prefix("GUIDE/") {
-            return format!("Guide not found: {name}");
+            return format!("Guide not found: {}", shown(name));
         }
         if let Some(place) = path.strip_prefix("SOURCE") {
             let mut names = place.trim_matches('/').split('/');
             let (service, method) = (names.next().unwrap_or_default(), names.next());
             let what = match method {
-                Some(method) => format!("Method not found: {service}.{method}"),
+                Some(method) => format!("Method not found: {service}.{}", shown(method)),
                 None => format!("Unknown service: {service}"),
             };
             return format!(
@@ -101,7 +103,7 @@ impl Facts {
                  or REFERENCE/workspace-manager.md"
             );
         }
-        format!("File not found: {path}")
+        format!("File not found: {}", shown(path))
     }
 
     fn markdown(&self, path: &str) -> Option<String> {
