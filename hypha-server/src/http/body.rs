@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use hyper::body::{Frame, SizeHint};
@@ -119,30 +119,28 @@ pub(super) async fn read(
     timeout(limits.body_timeout, reading).await.map_err(late)?
 }
 
-/// Reads and drops the rest of the body of a refused request.
+/// Reads and drops the rest of the body of a refused request. Returns whether the body has ended.
 ///
 /// If the connection were closed while the client sends, the client might not see the refusal. One
 /// rate limit covers all bodies that are dropped, so that reading them does not take CPU time from
 /// other requests.
-pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
-    // A client with the header `Expect` sends its body only after a `100 Continue`.
-    if headers.contains_key(header::EXPECT) {
-        return;
-    }
+pub(super) async fn discard(front: &Front, body: Body) -> bool {
     let mut left = front.state.settings.limits.frame_bytes;
     let mut pieces = body.into_data_stream();
     let discarding = async {
-        while let Some(Ok(piece)) = pieces.next().await {
+        while let Some(piece) = pieces.next().await {
+            let Ok(piece) = piece else { return false };
             match left.checked_sub(piece.len()) {
                 Some(rest) => left = rest,
-                None => return,
+                None => return false,
             }
             front.visits.discarded(piece.len()).await;
         }
+        true
     };
     // A body that takes longer is no longer read, because the client had enough time to see the
     // refusal.
-    let _ = timeout(DISCARD_TIME, discarding).await;
+    timeout(DISCARD_TIME, discarding).await.unwrap_or(false)
 }
 
 /// The content of the body of a response.

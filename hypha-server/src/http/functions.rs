@@ -31,7 +31,7 @@ use super::problem::{Problem, problem};
 use super::request_client::{self, Visitor};
 use super::transcode::{self, Format, Posted, RESERVED};
 use super::visits::Visit;
-use super::{Front, Remote};
+use super::{Front, Remote, info};
 use crate::memory::{Account, Charge};
 use crate::shown::shown;
 
@@ -69,15 +69,19 @@ pub(super) async fn function(
     method: Method,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
-    let mut body = Some(body);
+) -> Response {
+    // A request with `HEAD` must not run the function, so `HEAD` is no alias of `GET` here.
+    if !matches!(method, Method::GET | Method::POST) {
+        let allowed = [(header::ALLOW, "GET, POST")];
+        return (allowed, info::not_allowed(method).await).into_response();
+    }
     let place = Place {
         workspace,
         id,
         function,
     };
     let begun = Instant::now();
-    let answered = answer(&front, remote, &place, query, &method, &headers, &mut body).await;
+    let answered = answer(&front, remote, &place, query, &method, &headers, body).await;
     let counters = &front.state.counters;
     counters.http_calls.add();
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -85,14 +89,7 @@ pub(super) async fn function(
     if answered.is_err() {
         counters.http_calls_failed.add();
     }
-    // If the request was refused before its body was read, the body is read and dropped now, so
-    // that the client sees the refusal.
-    if answered.is_err()
-        && let Some(body) = body
-    {
-        body::discard(&front, &headers, body).await;
-    }
-    answered
+    answered.into_response()
 }
 
 /// Handles a request. Reads the body of the request only after the requester and the function are
@@ -109,7 +106,7 @@ async fn answer(
     query: Vec<(String, String)>,
     method: &Method,
     headers: &HeaderMap,
-    body: &mut Option<Body>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(front, remote, headers, Links::AreNoCalls).await?;
     let mode = query
@@ -153,21 +150,19 @@ async fn answer(
     {
         return Err(not_found(function));
     }
-    let (args, held) = match body.take().filter(|_| posts) {
-        Some(body) => {
-            let posted = post(front, &visitor, body, format).await?;
-            match posted {
-                None => (Args::new(0, 0), None),
-                Some(posted) => {
-                    if posted.mode.is_some() && posted.mode != mode {
-                        let found = find(posted.mode).await;
-                        service = Some(found.map_err(|error| request_client::refusal(&error))?);
-                    }
-                    (posted.args, Some(posted.received))
+    let (args, held) = if posts {
+        match post(front, &visitor, body, format).await? {
+            None => (Args::new(0, 0), None),
+            Some(posted) => {
+                if posted.mode.is_some() && posted.mode != mode {
+                    let found = find(posted.mode).await;
+                    service = Some(found.map_err(|error| request_client::refusal(&error))?);
                 }
+                (posted.args, Some(posted.received))
             }
         }
-        None => (in_url(query)?, None),
+    } else {
+        (in_url(query)?, None)
     };
     let service = match service {
         Some(service) => service,

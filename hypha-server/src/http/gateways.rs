@@ -3,7 +3,6 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hypha_rpc::error::RejectKind;
 use hypha_rpc::{Error, Map, RemoteService, Value};
 use serde_json::json;
 
@@ -64,22 +63,15 @@ pub(super) async fn find(
 /// Returns the response for a service that cannot be used. The status is 404 if the service does
 /// not exist, and also if the user may not use the service.
 fn unavailable(id: &str, error: &Error) -> Refused {
-    let is_hidden = match error {
-        Error::Rejected(refused) => matches!(
-            refused.kind,
-            RejectKind::UnknownService | RejectKind::PermissionDenied | RejectKind::Expired
-        ),
-        _ => false,
-    };
     let refusal = request_client::refusal(error);
-    if !is_hidden && refusal.status() != StatusCode::NOT_FOUND {
-        return Refused(refusal);
+    match refusal.status() {
+        // The text has no reason, because a reason would tell strangers which services exist.
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Refused(problem(
+            StatusCode::NOT_FOUND,
+            format!("Service {} not found or not accessible", shown(id)),
+        )),
+        _ => Refused(refusal),
     }
-    let why = request_client::text_of(error);
-    Refused(problem(
-        StatusCode::NOT_FOUND,
-        format!("Service {} not found or not accessible: {why}", shown(id)),
-    ))
 }
 
 /// Returns an upper bound on the memory of the descriptions of these members, in bytes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State as Shared};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use hypha_rpc::workspace::{
@@ -43,6 +43,14 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
             shown(uri.path()),
             reason.unwrap_or_default()
         ),
+    )
+}
+
+/// Returns the response with status 405 for a path that does not support the method.
+pub(super) async fn not_allowed(method: Method) -> Problem {
+    problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("The method {method} is not allowed here"),
     )
 }
 

@@ -46,6 +46,7 @@ mod rpc;
 #[cfg(feature = "skills")]
 mod skills;
 mod transcode;
+mod unread;
 mod upgrade;
 mod visits;
 mod write_timeout;
@@ -56,7 +57,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRef, State as Shared};
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -116,12 +117,10 @@ impl FromRef<Front> for Arc<Sessions> {
 
 /// Returns the routes of the server. The CORS layer is outermost, so that web pages can also read
 /// the responses with which the rate limit refuses requests.
-fn routes(front: Front, origins: &[HeaderValue]) -> Router {
-    let functions = get(functions::function)
-        .post(functions::function)
-        // Without this handler, axum would serve a HEAD request with the handler of GET, which runs
-        // the function.
-        .head(|| async { StatusCode::METHOD_NOT_ALLOWED });
+///
+/// `serves_all` is false if a program serves other routes beside the base path.
+fn routes(front: Front, origins: &[HeaderValue], serves_all: bool) -> Router {
+    let functions = any(functions::function);
     #[cfg(feature = "compression")]
     let functions = functions.layer(compression::requests());
     let base = front.state.info.base_path.clone();
@@ -198,13 +197,61 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
-        .layer(from_fn_with_state(front.clone(), rate::limit))
-        .layer(cors(origins))
-        .with_state(front);
-    match base.as_str() {
+        .method_not_allowed_fallback(info::not_allowed)
+        .layer(from_fn_with_state(front.clone(), rate::limit));
+    let app = match base.as_str() {
         "" => app,
-        base => Router::new().nest(base, app),
+        base => match below(base, app, &front) {
+            app if serves_all => app.fallback(info::not_found),
+            app => app,
+        },
+    };
+    app.layer(from_fn(restore_options))
+        .layer(cors(origins))
+        .layer(from_fn(mask_options))
+        .layer(from_fn_with_state(front.clone(), unread::finish))
+        .with_state(front)
+}
+
+/// Returns the routes of `app` below the path `base`. axum serves the root of `app` at `base`, but
+/// not at `base` with a slash.
+fn below(base: &str, app: Router<Front>, front: &Front) -> Router<Front> {
+    let root = TowerToHyperService::new(app.clone().with_state::<()>(front.clone()));
+    let at_slash = move |mut request: Request<Body>| {
+        let query = request.uri().query();
+        let uri = query.map_or_else(|| "/".to_owned(), |query| format!("/?{query}"));
+        // The query was part of a valid URI, so this cannot fail.
+        *request.uri_mut() = uri.parse().unwrap_or_default();
+        root.call(request)
+    };
+    Router::new()
+        .nest(base, app)
+        .route(&format!("{base}/"), any(at_slash))
+}
+
+/// Marks a request with the method `OPTIONS` that is not a preflight request.
+#[derive(Clone)]
+struct PlainOptions;
+
+/// Changes the method of a request with `OPTIONS` that is not a preflight request, so that the CORS
+/// layer does not respond to the request. [`restore_options`] restores the method.
+async fn mask_options(mut request: Request<Body>, next: Next) -> Response {
+    let headers = request.headers();
+    let is_preflight = headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !is_preflight {
+        request.extensions_mut().insert(PlainOptions);
+        *request.method_mut() = Method::GET;
     }
+    next.run(request).await
+}
+
+/// Undoes [`mask_options`].
+async fn restore_options(mut request: Request<Body>, next: Next) -> Response {
+    if request.extensions_mut().remove::<PlainOptions>().is_some() {
+        *request.method_mut() = Method::OPTIONS;
+    }
+    next.run(request).await
 }
 
 /// Returns the CORS layer that allows the given origins, or any origin if `origins` is empty.
@@ -260,7 +307,7 @@ pub(crate) use self::skills::service as skills_service;
 
 /// Returns the routes for a program that accepts the connections itself.
 pub(crate) fn mounted(state: &Arc<State>, origins: &[HeaderValue]) -> Router {
-    routes(front(state), origins).layer(from_fn(identified))
+    routes(front(state), origins, false).layer(from_fn(identified))
 }
 
 /// Stores the socket address from which a request came in the request, as [`serve`] does.
@@ -280,7 +327,7 @@ async fn identified(mut request: Request<Body>, next: Next) -> Response {
 /// Web pages of `origins` may use the server. If `origins` is empty, pages of any origin may use
 /// it.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec<HeaderValue>) {
-    let app = routes(front(&state), &origins);
+    let app = routes(front(&state), &origins, true);
     let mut stopped = std::pin::pin!(state.shutdown.stopped());
     loop {
         let accepted = tokio::select! {

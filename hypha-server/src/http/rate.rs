@@ -131,10 +131,9 @@ pub(super) async fn limit(
     };
     let path = request.uri().path();
     let message = path == "/rpc" && request.method() == Method::POST;
-    // Browsers send preflight requests on their own. Messages to `/rpc` count against the rate
-    // limits of their connection.
+    // Messages to `/rpc` count against the rate limits of their connection.
     let exempt = EXEMPT.contains(&path) || path.starts_with("/health/");
-    if message || exempt || request.method() == Method::OPTIONS {
+    if message || exempt {
         return next.run(request).await;
     }
     let remote = request.extensions().get::<Remote>();

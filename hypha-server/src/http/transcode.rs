@@ -57,7 +57,7 @@ pub(super) fn msgpack_bound(json: &[u8]) -> usize {
 
 /// Converts a JSON document to MessagePack. `room` is the number of bytes to reserve. If the result
 /// is larger, it is moved to a larger allocation.
-fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(room);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     hypha_wire::encode(&mut out, &Transcoder::new(&mut deserializer))?;

@@ -179,10 +179,11 @@ fn default_data_dir(port: u16) -> Option<PathBuf> {
 /// string unchanged, because it may already be a filter.
 fn filter_of(level: &str) -> &str {
     match level.trim().to_ascii_lowercase().as_str() {
-        "critical" | "fatal" | "error" => "error",
-        // `rmcp` logs invalid requests of clients as warnings.
-        "warning" | "warn" => "warn,rmcp=error",
-        "info" => "info,rmcp=error",
+        // `rmcp` logs invalid requests of clients as warnings, and clients that disconnect during a
+        // call as errors of its module `service`.
+        "warning" | "warn" => "warn,rmcp=error,rmcp::service=off",
+        "info" => "info,rmcp=error,rmcp::service=off",
+        "error" | "critical" | "fatal" => "error,rmcp::service=off",
         "debug" => "debug",
         "notset" => "trace",
         _ => level,
@@ -397,7 +398,7 @@ mod tests {
         ] {
             assert!(EnvFilter::try_new(filter_of(level)).is_ok(), "{level}");
         }
-        assert_eq!(filter_of("WARNING"), "warn,rmcp=error");
+        assert_eq!(filter_of("WARNING"), "warn,rmcp=error,rmcp::service=off");
         assert_eq!(filter_of("hyper=warn,info"), "hyper=warn,info");
     }
 }

@@ -163,6 +163,10 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
+    /// Timeout for a service of the type `a2a` to return its agent card. Default: 30 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_AGENT_CARD_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub agent_card_timeout: Duration,
     /// Maximum number of sessions of MCP over server-sent events, per user, or per IP address for
     /// clients without credentials. A new session evicts the oldest session. Default: 64.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MCP_SESSIONS_PER_USER"))]
@@ -402,6 +406,7 @@ impl Default for Limits {
             app_headers: 256,
             app_header_bytes: 64 * 1024,
             app_grace: Duration::from_secs(30),
+            agent_card_timeout: Duration::from_secs(30),
             mcp_sessions_per_user: 64,
             mcp_sessions: 1024,
             mcp_idle_timeout: Duration::from_secs(600),
@@ -571,6 +576,7 @@ impl Limits {
             ("body_timeout", self.body_timeout),
             ("http_queue_timeout", self.http_queue_timeout),
             ("app_grace", self.app_grace),
+            ("agent_card_timeout", self.agent_card_timeout),
             ("mcp_idle_timeout", self.mcp_idle_timeout),
             ("stream_ping", self.stream_ping),
             ("stream_sweep", self.stream_sweep),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
+use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_rpc::{Client, Context, RemoteStream};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value as Json, json};
@@ -60,6 +61,19 @@ impl Counter {
         let end = fails.then(|| Err("no more".to_owned()));
         RemoteStream::try_new(futures_util::stream::iter((0..2).map(Ok).chain(end)))
     }
+}
+
+/// Returns an agent whose card is `card`.
+fn agent(id: &str, card: Json) -> Service {
+    let run = method!("run", |message: Json| async move { message });
+    let card = Method::new("agent_card", move |call: IncomingCall| {
+        let card = card.clone();
+        async move { call.reply(&card) }
+    });
+    Service::new(id)
+        .service_type("a2a")
+        .method(run)
+        .method(card)
 }
 
 struct Plain;
@@ -163,6 +177,76 @@ async fn a_card_is_completed_from_the_service() -> Result<()> {
     assert_eq!(info["service_functions"], json!(["run", "agent_card"]));
     let endpoint = format!("/{}/a2a/guide", host.workspace());
     assert_eq!(info["endpoints"]["a2a"], *endpoint);
+    let card = support::http().get(format!("{url}/guide/.well-known/agent-card.json"));
+    assert_eq!(info["agent_card"], answer(card).await?.1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broken_card_is_an_error_everywhere() -> Result<()> {
+    let server = server().await?;
+    let (host, url) = host(&server, Visibility::Public).await?;
+    let broken = agent("broken", json!({"skills": 1}));
+    let broken = host.register_service(broken);
+    broken.visibility(Visibility::Public).await?;
+    let info = url.replace("/a2a", "/a2a-info");
+    for url in [
+        format!("{url}/broken/.well-known/agent-card.json"),
+        format!("{info}/broken"),
+    ] {
+        let (status, body) = answer(support::http().get(&url)).await?;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{body}");
+        let why = "`skills` of the agent card: expected a list of maps";
+        assert!(body.to_string().contains(why), "{body}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_card_that_never_comes_is_an_error() -> Result<()> {
+    let limit = Duration::from_millis(100);
+    let server = server_with(|limits| limits.agent_card_timeout = limit).await?;
+    let (host, url) = host(&server, Visibility::Public).await?;
+    let never = Method::new("agent_card", |_: IncomingCall| async move {
+        std::future::pending::<()>().await;
+        Ok(hypha_rpc::Args::new(0, 0))
+    });
+    let silent = agent("silent", Json::Null).method(never);
+    let silent = host.register_service(silent);
+    silent.visibility(Visibility::Public).await?;
+    let info = url.replace("/a2a", "/a2a-info");
+    for url in [
+        format!("{url}/silent/.well-known/agent-card.json"),
+        format!("{info}/silent"),
+    ] {
+        let (status, body) = timeout(LIMIT, answer(support::http().get(&url))).await??;
+        assert_eq!(status, StatusCode::GATEWAY_TIMEOUT, "{body}");
+        assert!(
+            body.to_string().contains("did not return within 100ms"),
+            "{body}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_is_held_once() -> Result<()> {
+    let server = server().await?;
+    let (host, url) = host(&server, Visibility::Public).await?;
+    let run = method!("run", |message: Json| async move {
+        message["parts"][0]["data"]["values"]
+            .as_array()
+            .map_or(0, Vec::len)
+    });
+    let counter = Service::new("len").service_type("a2a").method(run);
+    let counter = host.register_service(counter);
+    counter.visibility(Visibility::Public).await?;
+    let part = json!({"kind": "data", "data": {"values": vec![0; 300_000]}});
+    let mut sent = message("message/send", "");
+    sent["params"]["message"]["parts"][0] = part;
+    let (status, body) = answer(post(&format!("{url}/len"), &sent)).await?;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["result"]["parts"][0]["text"], "300000", "{body}");
     Ok(())
 }
 
@@ -235,6 +319,12 @@ async fn agents_are_called_as_the_user_of_the_token() -> Result<()> {
         let (found, body) = answer(request).await?;
         assert_eq!(found, status, "{body}");
         assert!(body["error"].is_string(), "{body}");
+    }
+    // A stranger cannot distinguish a protected service from a missing service.
+    for name in ["guide", "nothing"] {
+        let (_, body) = answer(post(&format!("{url}/{name}"), &hello)).await?;
+        let text = format!("Service {name} not found or not accessible");
+        assert_eq!(body["error"], *text);
     }
     let token = owner.manager().await?.generate_token(None).await?;
     for request in [post(&guide, &hello), card(), info()] {

@@ -270,6 +270,22 @@ async fn requests_reach_applications_of_both_types() -> Result<()> {
     let response = http.put(format!("{url}/pages")).send().await?;
     assert_eq!(response.headers()["x-made-by"], "index");
     assert_eq!(response.text().await?, "PUT");
+    // A request with `OPTIONS` that is no preflight request is for the application.
+    let options = |path: &str| http.request(reqwest::Method::OPTIONS, format!("{url}/{path}"));
+    let response = options("pages").send().await?;
+    assert_eq!(response.headers()["x-made-by"], "index");
+    assert_eq!(response.text().await?, "OPTIONS");
+    let response = options("app/a").header("Origin", "https://lab.example.org");
+    let response = response.send().await?;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    assert_eq!(response.headers()["x-path"], "/a");
+    let origin = response.headers().get("access-control-allow-origin");
+    assert_eq!(origin.context("no CORS")?, "https://lab.example.org");
+    let preflight = options("app/a")
+        .header("Origin", "https://lab.example.org")
+        .header("Access-Control-Request-Method", "OPTIONS");
+    let response = preflight.send().await?;
+    assert!(!response.headers().contains_key("x-path"));
     let missing = http.get(format!("{url}/pages/deep/down"));
     assert_eq!(
         answer(missing).await?,
@@ -465,6 +481,95 @@ async fn a_head_request_calls_no_function() -> Result<()> {
     let (_host, url) = host(&server, Visibility::Public).await?;
     let head = support::http().head(format!("{url}/desk/add?a=1&b=2"));
     assert_eq!(head.send().await?.status(), StatusCode::METHOD_NOT_ALLOWED);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_allowed_is_named_with_the_allowed_ones() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let http = support::http();
+    for (method, url, allowed) in [
+        ("PUT", format!("{url}/desk/add"), "GET, POST"),
+        ("OPTIONS", format!("{url}/desk/add"), "GET, POST"),
+        ("DELETE", format!("{url}/desk"), "GET,HEAD"),
+        ("POST", format!("{}/health", server.url()), "GET,HEAD"),
+    ] {
+        let response = http.request(method.parse()?, &url).send().await?;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{url}");
+        assert_eq!(response.headers()["allow"], allowed, "{method} {url}");
+        let body: serde_json::Value = response.json().await?;
+        assert_eq!(body["success"], false, "{method} {url}: {body}");
+        assert!(body["detail"].to_string().contains(method), "{body}");
+    }
+    // A preflight request is for the server.
+    let preflight = http.request("OPTIONS".parse()?, format!("{url}/desk/add"));
+    let preflight = preflight
+        .header("Origin", "https://lab.example.org")
+        .header("Access-Control-Request-Method", "PUT");
+    let response = preflight.send().await?;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["access-control-allow-methods"], "PUT");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_response_names_the_end_of_its_connection() -> Result<()> {
+    let server = server_with(|limits| limits.frame_bytes = 4096).await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let desk = format!("{url}/desk");
+    let rpc = format!("{}/rpc", server.url());
+    for (url, size, status, closes) in [
+        (format!("{desk}/echo"), 1000, StatusCode::OK, false),
+        (
+            format!("{desk}/nothing"),
+            1000,
+            StatusCode::NOT_FOUND,
+            false,
+        ),
+        (desk.clone(), 1000, StatusCode::METHOD_NOT_ALLOWED, false),
+        (rpc.clone(), 1000, StatusCode::BAD_REQUEST, false),
+        (
+            format!("{desk}/echo"),
+            100_000,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            true,
+        ),
+        (
+            format!("{desk}/nothing"),
+            100_000,
+            StatusCode::NOT_FOUND,
+            true,
+        ),
+        (desk, 100_000, StatusCode::METHOD_NOT_ALLOWED, true),
+        (
+            format!("{}/no/where", server.url()),
+            100_000,
+            StatusCode::NOT_FOUND,
+            true,
+        ),
+        (rpc, 100_000, StatusCode::BAD_REQUEST, true),
+    ] {
+        let body = format!("[\"{}\"]", "x".repeat(size));
+        let request = support::http().post(&url).body(body);
+        let request = request.header("content-type", "application/json");
+        let response = request.send().await?;
+        assert_eq!(response.status(), status, "{url} {size}");
+        let connection = response.headers().get("connection");
+        assert_eq!(
+            connection.is_some_and(|it| it == "close"),
+            closes,
+            "{url} {size}"
+        );
+    }
+    // A client that waits for `100 Continue` does not send its body after the refusal.
+    let waiting = support::http().post(format!("{url}/desk/nothing"));
+    let waiting = waiting
+        .header("Expect", "100-continue")
+        .body("[]")
+        .send()
+        .await?;
+    assert_eq!(waiting.headers()["connection"], "close");
     Ok(())
 }
 

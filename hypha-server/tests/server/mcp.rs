@@ -195,7 +195,7 @@ async fn functions_are_tools() -> Result<()> {
     for (tool, arguments, parts) in [
         (
             "divide",
-            json!({"c": 1}),
+            json!({"a": 1, "c": 1}),
             &["TypeError", "divide", "`c`"][..],
         ),
         (
@@ -214,6 +214,77 @@ async fn functions_are_tools() -> Result<()> {
     assert_eq!(server.stats().mcp_calls, 12);
     let error = ask(&desk, "prompts/list", json!({})).await.unwrap_err();
     assert!(error.to_string().contains("-32601"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn arguments_are_checked_before_the_call() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let desk = format!("{url}/desk/mcp");
+    for (tool, arguments, expected) in [
+        ("divide", json!({"b": 1}), "'a' is a required property"),
+        ("divide", json!({}), "'a' is a required property"),
+        (
+            "divide",
+            json!({"a": "x"}),
+            "'x' is not of type 'number' (argument `a`)",
+        ),
+        (
+            "count",
+            json!({"to": 1.5, "fails": false}),
+            "1.5 is not of type 'integer' (argument `to`)",
+        ),
+    ] {
+        let result = call(&desk, tool, arguments).await?;
+        let text = text(&format!("Input validation error: {expected}"));
+        assert_eq!(result, json!({"content": [text], "isError": true}));
+    }
+    let result = ask(&desk, "tools/call", json!({"name": "divide"})).await?;
+    assert_eq!(result["isError"], true, "{result}");
+
+    // Both transports.
+    let mut session = Session::open(&server, &format!("{url}/desk")).await?;
+    session.begin().await?;
+    for (arguments, expected) in [
+        (json!({"a": 1, "b": 2}), "0.5"),
+        (
+            json!({"b": 2}),
+            "Input validation error: 'a' is a required property",
+        ),
+    ] {
+        let params = json!({"name": "divide", "arguments": arguments});
+        session.send(&message("tools/call", params)).await?;
+        let answered = session.message().await?;
+        assert_eq!(answered["result"]["content"], json!([text(expected)]));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn arguments_take_a_few_times_their_size() -> Result<()> {
+    let server = server_with(|limits| {
+        limits.frame_bytes = 2_000_000;
+        limits.connection_memory_bytes = 8_000_000;
+    });
+    let server = server.await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let len = method!("len", |values: Vec<u8>| async move { values.len() });
+    let schema = json!({"name": "len", "parameters": {"type": "object",
+        "properties": {"values": {"type": "array", "items": {"type": "integer"}}}}});
+    let len = len.schema(schema);
+    let service = client.register_service(Service::new("desk").method(len));
+    service.visibility(Visibility::Public).await?;
+    let url = format!("{}/{}/mcp/desk", server.url(), client.workspace());
+    let zeros = json!({"values": vec![0; 420_000]});
+    let found = call(&format!("{url}/mcp"), "len", zeros.clone()).await?;
+    assert_eq!(found["content"], json!([text("420000")]), "{found}");
+    let mut session = Session::open(&server, &url).await?;
+    session.begin().await?;
+    let params = json!({"name": "len", "arguments": zeros});
+    session.send(&message("tools/call", params)).await?;
+    let answered = session.message().await?;
+    assert_eq!(answered["result"]["content"], json!([text("420000")]));
     Ok(())
 }
 
@@ -261,11 +332,12 @@ async fn permissions_are_those_of_functions_over_http() -> Result<()> {
     let list = message("tools/list", json!({}));
     let (status, body) = answer(post(&desk, &list)).await?;
     assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
-    let why = body["error"].as_str().unwrap_or_default();
-    assert!(
-        why.starts_with("Service desk not found or not accessible"),
-        "{why}"
-    );
+    // A stranger cannot distinguish a protected service from a missing service.
+    assert_eq!(body["error"], "Service desk not found or not accessible");
+    let missing = post(&format!("{url}/nothing/mcp"), &list);
+    let (status, body) = answer(missing).await?;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+    assert_eq!(body["error"], "Service nothing not found or not accessible");
 
     let token = owner.manager().await?.generate_token(None).await?;
     let (status, _) = answer(post(&desk, &list).bearer_auth(&token)).await?;
@@ -536,6 +608,10 @@ async fn a_session_accepts_messages_of_its_user_only() -> Result<()> {
         StatusCode::ACCEPTED
     );
     assert_eq!(answer(send()).await?.0, StatusCode::NOT_FOUND);
+    // The session belongs to its service.
+    let elsewhere = messages.replace("/desk/", "/other/");
+    let elsewhere = post(&elsewhere, &initialize()).bearer_auth(&token);
+    assert_eq!(answer(elsewhere).await?.0, StatusCode::NOT_FOUND);
     let other = hypha_rpc::connect(server.url()).await?;
     let other = other.manager().await?.generate_token(None).await?;
     assert_eq!(

@@ -68,6 +68,32 @@ async fn a_server_shares_the_listener_of_a_program() -> Result<()> {
 }
 
 #[tokio::test]
+async fn paths_below_a_base_path_are_those_of_the_root() -> Result<()> {
+    let server = Server::builder().base_path("/hypha").start().await?;
+    let root = server.url().trim_end_matches("/hypha");
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let http = http.build()?;
+    for path in ["/hypha", "/hypha/", "/hypha/?a=b"] {
+        let plain = http.get(format!("{root}{path}")).send().await?;
+        assert_eq!(plain.status().as_u16(), 200, "{path}");
+        assert!(plain.text().await?.contains("Hypha server"), "{path}");
+        let page = http.get(format!("{root}{path}"));
+        let page = page.header("Accept", "text/html").send().await?;
+        assert_eq!(page.status().as_u16(), 307, "{path}");
+        assert_eq!(page.headers()["location"], "/hypha/console/");
+    }
+    for path in ["/hypha/a", "/hypha/a/b/c", "/other", "/"] {
+        let missing = http.get(format!("{root}{path}")).send().await?;
+        assert_eq!(missing.status().as_u16(), 404, "{path}");
+        let body: serde_json::Value = missing.json().await?;
+        assert_eq!(body["success"], false, "{path}: {body}");
+    }
+    let wrong = http.delete(format!("{root}/hypha/")).send().await?;
+    assert_eq!(wrong.status().as_u16(), 405);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_router_without_addresses_says_what_is_missing() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

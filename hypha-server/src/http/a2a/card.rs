@@ -25,11 +25,9 @@ const TEXTS: [&str; 4] = ["description", "name", "url", "version"];
 /// Members of a skill that must be strings.
 const SKILL_TEXTS: [&str; 3] = ["description", "id", "name"];
 
-/// The card of an agent. The card contains a value for each member that the protocol requires.
-pub(super) struct Card {
-    /// The card. Its member names are in camel or snake case, as the service wrote them.
-    shown: Map<String, Json>,
-}
+/// The card of an agent, in the format of the protocol. The card contains a value for each member
+/// that the protocol requires.
+pub(super) struct Card(Map<String, Json>);
 
 /// Returns the name of the service's member that contains the agent card. Prefers the card for all
 /// clients to the card for clients with a token.
@@ -47,10 +45,18 @@ pub(super) fn has(service: &RemoteService, name: &str) -> bool {
 impl Card {
     /// Completes the card `given`. Missing members get a value from the service's record, or the
     /// value that the Python server uses.
-    pub(super) fn of(given: Option<Map<String, Json>>, service: &RemoteService, url: &str) -> Card {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error text that names the first member with a type that violates the protocol.
+    pub(super) fn of(
+        given: Option<Map<String, Json>>,
+        service: &RemoteService,
+        url: &str,
+    ) -> Result<Card, String> {
         let id = service.id();
         let text = |key: &str| service.get(key).and_then(Value::as_str);
-        let mut shown = given.unwrap_or_default();
+        let mut card = renamed(given.unwrap_or_default());
         let chat = json!({
             "id": "chat",
             "name": "Chat",
@@ -62,41 +68,28 @@ impl Card {
         let described = described.unwrap_or_else(|| format!("A2A agent for Hypha service {id}"));
         let capabilities = json!({
             "streaming": true,
-            "push_notifications": false,
-            "state_transition_history": false,
+            "pushNotifications": false,
+            "stateTransitionHistory": false,
         });
         let members = [
-            ("protocol_version", json!("0.3.0")),
+            ("protocolVersion", json!("0.3.0")),
             ("name", json!(id)),
             ("description", json!(described)),
             ("url", json!(url)),
             ("version", json!("1.0.0")),
             ("capabilities", capabilities),
-            ("default_input_modes", json!(["text"])),
-            ("default_output_modes", json!(["text"])),
+            ("defaultInputModes", json!(["text"])),
+            ("defaultOutputModes", json!(["text"])),
             ("skills", json!([chat])),
         ];
         for (name, value) in members {
-            let is_absent = |name: &str| shown.get(name).is_none_or(Json::is_null);
-            if is_absent(name) && is_absent(&camel(name)) {
-                shown.insert(name.to_owned(), value);
-            }
+            card.entry(name).or_insert(value);
         }
-        Card { shown }
+        Card::checked(card)
     }
 
-    /// Returns the card with the member names that the service wrote.
-    pub(super) fn shown(&self) -> &Map<String, Json> {
-        &self.shown
-    }
-
-    /// Returns the card in the format of the protocol.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error text that names the first member with a type that violates the protocol.
-    pub(super) fn served(&self) -> Result<Json, String> {
-        let mut card = renamed(&self.shown);
+    /// Checks a card that has all members without a fixed default, and adds the other defaults.
+    fn checked(mut card: Map<String, Json>) -> Result<Card, String> {
         let preferred = card.entry("preferredTransport");
         preferred.or_insert_with(|| "JSONRPC".into());
         let wrong = |name: &str, expected: &str| {
@@ -129,7 +122,12 @@ impl Card {
                 return wrong(&format!("skills[].{name}"), "a string");
             }
         }
-        Ok(Json::Object(card))
+        Ok(Card(card))
+    }
+
+    /// Returns the card as JSON.
+    pub(super) fn into_json(self) -> Json {
+        Json::Object(self.0)
     }
 
     /// Returns whether the agent supports `message/stream`.
@@ -139,44 +137,41 @@ impl Card {
 
     /// Returns whether the card declares push notifications.
     pub(super) fn pushes(&self) -> bool {
-        self.can("push_notifications")
+        self.can("pushNotifications")
     }
 
     fn can(&self, name: &str) -> bool {
-        let capabilities = &self.shown["capabilities"];
-        let named = |name: &str| capabilities[name].as_bool();
-        named(name).or_else(|| named(&camel(name))) == Some(true)
+        self.0["capabilities"][name] == true
     }
 
     /// Returns whether the card declares that the agent has another card for clients with a token.
     pub(super) fn has_extended(&self) -> bool {
-        let name = "supports_authenticated_extended_card";
-        let named = |name: &str| self.shown.get(name).and_then(Json::as_bool);
-        named(name).or_else(|| named(&camel(name))) == Some(true)
+        let declared = self.0.get("supportsAuthenticatedExtendedCard");
+        declared.and_then(Json::as_bool) == Some(true)
     }
 }
 
 /// Returns the object with its member names converted to camel case, as in the protocol. Omits
 /// members that are null, because the protocol does not allow null.
-fn renamed(object: &Map<String, Json>) -> Map<String, Json> {
-    let members = object.iter().filter(|(_, value)| !value.is_null());
+fn renamed(object: Map<String, Json>) -> Map<String, Json> {
+    let members = object.into_iter().filter(|(_, value)| !value.is_null());
     let members = members.map(|(name, value)| {
-        let name = camel(name);
+        let name = camel(&name);
         let value = if NESTED.contains(&name.as_str()) {
             renamed_within(value)
         } else {
-            value.clone()
+            value
         };
         (name, value)
     });
     members.collect()
 }
 
-fn renamed_within(value: &Json) -> Json {
+fn renamed_within(value: Json) -> Json {
     match value {
-        Json::Array(items) => items.iter().map(renamed_within).collect(),
+        Json::Array(items) => items.into_iter().map(renamed_within).collect(),
         Json::Object(object) => Json::Object(renamed(object)),
-        other => other.clone(),
+        other => other,
     }
 }
 
@@ -196,11 +191,11 @@ fn camel(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn card(shown: Json) -> Card {
-        let Json::Object(shown) = shown else {
+    fn card(given: Json) -> Result<Card, String> {
+        let Json::Object(given) = given else {
             panic!("no card")
         };
-        Card { shown }
+        Card::checked(renamed(given))
     }
 
     fn whole() -> Json {
@@ -215,7 +210,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_protocol() {
-        let card = card(whole());
+        let card = card(whole()).unwrap();
         let expected = json!({
             "name": "a", "description": "b", "url": "c", "version": "d",
             "capabilities": {"pushNotifications": true},
@@ -226,8 +221,8 @@ mod tests {
             ],
             "security": [{"my_key": []}],
         });
-        assert_eq!(card.served().unwrap(), expected);
         assert!(card.pushes() && !card.streams() && !card.has_extended());
+        assert_eq!(card.into_json(), expected);
     }
 
     #[test]
@@ -261,7 +256,7 @@ mod tests {
         ] {
             let mut shown = whole();
             shown[name] = value;
-            assert_eq!(card(shown).served().unwrap_err(), text);
+            assert_eq!(card(shown).err(), Some(text.to_owned()));
         }
     }
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use hypha_rpc::Value;
 use serde_json::json;
 
-use super::{Agent, Failure, Place, Refused, card, reply};
+use super::{Agent, Place, Refused, card, reply};
 use crate::http::credentials::Links;
 use crate::http::{Front, Remote, request_client};
 use crate::shown::shown;
@@ -42,10 +42,11 @@ pub(super) async fn describe(
     });
     let (card, charge) = match agent.card().await {
         Ok(card) => card,
-        Err(Failure::Service(text) | Failure::Server(text)) => {
+        Err(failure) => {
             let error = "Failed to retrieve service information";
-            let body = json!({"error": error, "message": text, "endpoints": endpoints});
-            return (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(body)).into_response();
+            let status = failure.status();
+            let body = json!({"error": error, "message": failure.text(), "endpoints": endpoints});
+            return (status, axum::Json(body)).into_response();
         }
     };
     let service = &agent.service;
@@ -60,7 +61,7 @@ pub(super) async fn describe(
             "description": text("description"),
         },
         "endpoints": endpoints,
-        "agent_card": card.shown(),
+        "agent_card": card.into_json(),
         "service_functions": functions,
         "help": "Use the A2A endpoint for agent communication following the A2A protocol.",
     });

@@ -27,7 +27,9 @@ impl Block for Part {
         // Check the member `kind` first, so that only a value that may be a part is converted.
         value.member("kind")?.as_str()?;
         let part: Json = serde_json::from_slice(&json_text(value).ok()?).ok()?;
-        let is_part = part.as_object().is_some_and(|part| part_of(part).is_ok());
+        let is_part = part
+            .as_object()
+            .is_some_and(|part| part_of(part.clone()).is_ok());
         is_part.then_some(Part(part))
     }
 }
@@ -47,67 +49,71 @@ impl Message {
     /// # Errors
     ///
     /// Returns an error text that names the first member with a type that violates the protocol.
-    pub(super) fn of(params: &Object) -> Result<Message, String> {
-        let Some(Json::Object(given)) = params.get("message") else {
+    pub(super) fn of(mut params: Object) -> Result<Message, String> {
+        let Some(Json::Object(mut given)) = params.remove("message") else {
             return Err("`message`: expected a map".into());
         };
-        optional_map(params, "configuration")?;
-        optional_map(params, "metadata")?;
+        optional_map(&params, "configuration")?;
+        optional_map(&params, "metadata")?;
         if given.get("kind").is_some_and(|kind| kind != "message") {
             return Err("`message.kind`: expected \"message\"".into());
         }
-        optional_map(given, "metadata")?;
+        optional_map(&given, "metadata")?;
         let role = given.get("role").and_then(Json::as_str);
         let role = role.filter(|role| ["agent", "user"].contains(role));
         let role = role.ok_or("`message.role`: expected \"user\" or \"agent\"")?;
-        let id = text(given, "messageId", "message_id")?;
-        let id = id.ok_or("`message.messageId` is missing")?;
-        let Some(Json::Array(parts)) = given.get("parts") else {
+        let role = Json::from(role);
+        let id = text(&given, "messageId", "message_id")?;
+        let id = Json::from(id.ok_or("`message.messageId` is missing")?);
+        let context = text(&given, "contextId", "context_id")?.map(str::to_owned);
+        let task = text(&given, "taskId", "task_id")?.map(str::to_owned);
+        let Some(Json::Array(parts)) = given.remove("parts") else {
             return Err("`message.parts`: expected a list".into());
         };
-        let part = |(index, part): (usize, &Json)| {
-            let object = part.as_object().ok_or("expected a map");
-            let read = object.and_then(part_of);
+        let part = |(index, part): (usize, Json)| {
+            let read = match part {
+                Json::Object(part) => part_of(part),
+                _ => Err("expected a map"),
+            };
             read.map_err(|why| format!("`message.parts[{index}]`: {why}"))
         };
-        let parts: Vec<Json> = parts
-            .iter()
-            .enumerate()
-            .map(part)
-            .collect::<Result<_, _>>()?;
+        let parts = parts.into_iter().enumerate().map(part);
+        let parts = Json::Array(parts.collect::<Result<_, _>>()?);
+        // `json!` would copy the parts.
+        let members = [("parts", parts), ("role", role), ("messageId", id)];
+        let members = members.map(|(name, value)| (name.to_owned(), value));
         Ok(Message {
-            shown: json!({"parts": parts, "role": role, "messageId": id}),
-            context: text(given, "contextId", "context_id")?.map(str::to_owned),
-            task: text(given, "taskId", "task_id")?.map(str::to_owned),
+            shown: Json::Object(members.into_iter().collect()),
+            context,
+            task,
         })
     }
 }
 
 /// Checks a part of a message. Returns the part in the form that the service receives.
-fn part_of(part: &Object) -> Result<Json, &'static str> {
+fn part_of(mut part: Object) -> Result<Json, &'static str> {
+    let kinds = ["text", "file", "data"];
     let kind = match part.get("kind") {
-        None => ["text", "file", "data"]
-            .into_iter()
-            .find(|kind| part.contains_key(*kind)),
-        Some(kind) => kind.as_str(),
+        None => kinds.into_iter().find(|kind| part.contains_key(*kind)),
+        Some(given) => kinds.into_iter().find(|kind| given == kind),
     };
-    match kind {
-        Some("text") => match part.get("text") {
-            Some(Json::String(text)) => Ok(json!({"kind": "text", "text": text})),
-            _ => Err("expected a string `text`"),
-        },
-        Some("data") => match part.get("data") {
-            Some(data @ Json::Object(_)) => Ok(json!({"kind": "data", "data": data})),
-            _ => Err("expected a map `data`"),
-        },
-        Some("file") => match part.get("file") {
-            Some(file) if file["bytes"].is_string() || file["uri"].is_string() => {
-                Ok(json!({"kind": "file", "file": file}))
-            }
-            _ => Err("expected a map `file` with a string `bytes` or `uri`"),
-        },
-        _ => Err("expected the kind \"text\", \"file\" or \"data\""),
+    let kind = kind.ok_or("expected the kind \"text\", \"file\" or \"data\"")?;
+    let content = part.remove(kind).unwrap_or_default();
+    let fits = match kind {
+        "text" => content.is_string(),
+        "data" => content.is_object(),
+        _ => content["bytes"].is_string() || content["uri"].is_string(),
+    };
+    if !fits {
+        return Err(match kind {
+            "text" => "expected a string `text`",
+            "data" => "expected a map `data`",
+            _ => "expected a map `file` with a string `bytes` or `uri`",
+        });
     }
+    let members = [("kind", kind.into()), (kind, content)];
+    let members = members.map(|(name, value)| (name.to_owned(), value));
+    Ok(Json::Object(members.into_iter().collect()))
 }
 
 /// Returns the string in the member `name`. If this member is missing, uses the member `other`.

@@ -16,17 +16,19 @@ mod rpc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State as Shared};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hypha_rpc::{Args, Error, RemoteService, Value};
 use hypha_wire::RawValue;
 use serde_json::json;
+use tokio::time::timeout;
 
 use self::card::Card;
 use super::gateways::{self, Refused, identify};
 use super::problem::problem;
 use super::request_client::{self, Visitor};
-use super::{Front, Remote, body, content};
+use super::{Front, Remote, content};
 use crate::memory::Charge;
 
 /// Paths of the agent card, relative to the URL of the agent. Older clients use the second path.
@@ -69,6 +71,8 @@ struct Agent {
 enum Failure {
     /// The service failed.
     Service(String),
+    /// The service did not respond in time.
+    Late(String),
     /// The server failed.
     Server(String),
 }
@@ -76,7 +80,15 @@ enum Failure {
 impl Failure {
     fn text(self) -> String {
         match self {
-            Failure::Service(text) | Failure::Server(text) => text,
+            Failure::Service(text) | Failure::Late(text) | Failure::Server(text) => text,
+        }
+    }
+
+    /// Returns the status of a response that is not JSON-RPC.
+    fn status(&self) -> StatusCode {
+        match self {
+            Failure::Late(_) => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Service(_) | Failure::Server(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -156,10 +168,17 @@ impl Agent {
         let service = &self.service;
         let Some(name) = card::member(service) else {
             let charge = self.charge(card::ROOM)?;
-            return Ok((Card::of(None, service, &self.url), charge));
+            let card = Card::of(None, service, &self.url).map_err(Failure::Service)?;
+            return Ok((card, charge));
         };
         let (given, mut charge) = if service.has_method(name) {
-            let (result, charge) = self.call(name, Args::new(0, 0)).await?;
+            let limit = self.front.state.settings.limits.agent_card_timeout;
+            let called = timeout(limit, self.call(name, Args::new(0, 0))).await;
+            let late = |_| {
+                let id = service.id();
+                Failure::Late(format!("`{name}` of {id} did not return within {limit:?}"))
+            };
+            let (result, charge) = called.map_err(late)??;
             let text = self.convert(result, content::json_text).await?;
             let parsed = serde_json::from_slice(&text).map(content::plain);
             let parsed = parsed.map_err(|error| Failure::Service(error.to_string()))?;
@@ -177,7 +196,8 @@ impl Agent {
             let id = service.id();
             return Err(Failure::Service(format!("`{name}` of {id} is not a map")));
         };
-        Ok((Card::of(Some(given), service, &self.url), charge))
+        let card = Card::of(Some(given), service, &self.url).map_err(Failure::Service)?;
+        Ok((card, charge))
     }
 }
 
@@ -231,20 +251,7 @@ pub(super) async fn page(
 ) -> Response {
     let place = Place::new(workspace, id, &query);
     let (parts, body) = request.into_parts();
-    let mut body = Some(body);
-    let answered = answer(
-        &front,
-        remote,
-        &place,
-        &path,
-        &parts.method,
-        &parts.headers,
-        &mut body,
-    );
-    let answered = answered.await;
-    if let Some(body) = body {
-        body::discard(&front, &parts.headers, body).await;
-    }
+    let answered = answer(&front, remote, &place, &path, &parts, body).await;
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 
@@ -253,11 +260,11 @@ async fn answer(
     remote: Remote,
     place: &Place,
     path: &str,
-    method: &Method,
-    headers: &HeaderMap,
-    body: &mut Option<Body>,
+    parts: &Parts,
+    body: Body,
 ) -> Result<Response, Refused> {
-    let visitor = identify(front, remote, headers).await?;
+    let method = &parts.method;
+    let visitor = identify(front, remote, &parts.headers).await?;
     let agent = Agent::find(front, visitor, place).await?;
     let id = &place.id;
     if agent.kind() != Some("a2a") {
@@ -265,30 +272,26 @@ async fn answer(
         return Err(problem(StatusCode::BAD_REQUEST, text).into());
     }
     if !agent.service.has_method(RUN) {
-        return Err(broken("Service does not have a 'run' function"));
+        let why = "Service does not have a 'run' function";
+        return Err(broken(Failure::Service(why.into())));
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if path.is_empty() {
         if *method != Method::POST {
             return Ok(not_allowed("POST"));
         }
-        let body = body.take().unwrap_or_default();
         return rpc::post(agent, body).await;
     }
     let is_card = CARDS.contains(&path);
     if is_card && !reads {
-        return Ok(not_allowed("GET"));
+        return Ok(not_allowed("GET, HEAD"));
     }
     if !is_card && path != EXTENDED_CARD {
         return Ok((StatusCode::NOT_FOUND, "Not Found").into_response());
     }
-    let (card, charge) = agent
-        .card()
-        .await
-        .map_err(|failure| broken(&failure.text()))?;
+    let (card, charge) = agent.card().await.map_err(broken)?;
     if is_card {
-        let served = card.served().map_err(|why| broken(&why))?;
-        return Ok(reply::respond(&served, agent, vec![charge]));
+        return Ok(reply::respond(&card.into_json(), agent, vec![charge]));
     }
     if !card.has_extended() {
         return Ok((StatusCode::NOT_FOUND, "Not Found").into_response());
@@ -298,9 +301,13 @@ async fn answer(
 }
 
 /// Returns the error response for a service that is not a valid agent.
-fn broken(why: &str) -> Refused {
-    let text = format!("Internal server error: {why}");
-    Refused(problem(StatusCode::INTERNAL_SERVER_ERROR, text))
+fn broken(failure: Failure) -> Refused {
+    let status = failure.status();
+    let prefix = match failure {
+        Failure::Late(_) => "",
+        Failure::Service(_) | Failure::Server(_) => "Internal server error: ",
+    };
+    Refused(problem(status, format!("{prefix}{}", failure.text())))
 }
 
 fn not_allowed(allowed: &'static str) -> Response {

@@ -46,7 +46,7 @@ type Invalid = (Option<Json>, RpcError);
 
 /// Reads a request. If the request is invalid, returns the error and the id of the request.
 fn read(bytes: &[u8]) -> Result<(Json, Call), Box<Invalid>> {
-    let body: Json = serde_json::from_slice(bytes)
+    let mut body: Json = serde_json::from_slice(bytes)
         .map_err(|why| Box::new((None, error(PARSE_ERROR, why.to_string()))))?;
     let found = body.get("id").filter(|id| id.is_string() || is_integer(id));
     let id = found.cloned();
@@ -58,9 +58,12 @@ fn read(bytes: &[u8]) -> Result<(Json, Call), Box<Invalid>> {
             ..error
         })
     })?;
-    let nothing = Map::new();
-    let params = body.get("params").and_then(Json::as_object);
-    let call = call(method, params.unwrap_or(&nothing)).map_err(refuse)?;
+    let method = method.to_owned();
+    let params = match body.get_mut("params").map(Json::take) {
+        Some(Json::Object(params)) => params,
+        _ => Map::new(),
+    };
+    let call = call(&method, params).map_err(refuse)?;
     match &id {
         Some(id) => Ok((id.clone(), call)),
         None => Err(Box::new((None, invalid("`id` is missing")))),
@@ -90,15 +93,20 @@ fn envelope(body: &Json) -> Result<&str, &'static str> {
     method.ok_or("`method`: expected a string")
 }
 
-fn call(method: &str, params: &Map<String, Json>) -> Result<Call, RpcError> {
-    let needs = |name: &str, other: &str| match message::text(params, name, other) {
+fn call(method: &str, params: Map<String, Json>) -> Result<Call, RpcError> {
+    if ["message/send", "message/stream"].contains(&method) {
+        let message = Message::of(params).map_err(invalid)?;
+        return Ok(match method {
+            "message/send" => Call::Send(message),
+            _ => Call::Stream(message),
+        });
+    }
+    let needs = |name: &str, other: &str| match message::text(&params, name, other) {
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(invalid(format!("`{name}` is missing"))),
         Err(detail) => Err(invalid(detail)),
     };
     Ok(match method {
-        "message/send" => Call::Send(Message::of(params).map_err(invalid)?),
-        "message/stream" => Call::Stream(Message::of(params).map_err(invalid)?),
         "tasks/get" | "tasks/cancel" => {
             needs("id", "id")?;
             Call::Task
@@ -135,8 +143,8 @@ fn call(method: &str, params: &Map<String, Json>) -> Result<Call, RpcError> {
 pub(super) async fn post(agent: Agent, body: Body) -> Result<Response, Refused> {
     let state = &agent.front.state;
     let mut received = body::read(state, &agent.visitor.account, body).await?;
-    // Memory for the JSON tree of the request, and for the message that is made from this tree.
-    let room = 2 * content::room(&received.bytes);
+    // Memory for the JSON tree of the request. The tree of the message is moved out of this tree.
+    let room = content::room(&received.bytes);
     let grown = body::grow(&mut received.charge, room).await;
     grown.map_err(|error| body::over_budget(state, &error))?;
     let mut held = vec![received.charge];
@@ -192,7 +200,7 @@ async fn extended_card(agent: &Agent, held: &mut Vec<Charge>) -> Result<Json, Rp
     if !card.has_extended() {
         return Err(error(INTERNAL_ERROR, "Authenticated card not supported"));
     }
-    card.served().map_err(|why| error(INTERNAL_ERROR, why))
+    Ok(card.into_json())
 }
 
 /// Passes a message to the agent, and returns the response message. If the service fails, the

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use axum::body::Bytes;
+use axum::http::request::Parts;
 use hypha_rpc::{Args, RemoteService, RemoteStream};
 use hypha_wire::RawValue;
 use parking_lot::Mutex;
@@ -12,13 +14,15 @@ use rmcp::model::{
     ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
     PromptMessage, PromptsCapability, ReadResourceRequestParams, ReadResourceResponse,
     ReadResourceResult, RequestId, ResourceContents, ResourcesCapability, Role, ServerCapabilities,
-    ServerConfig, ToolsCapability,
+    ServerConfig, Tool, ToolsCapability,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+use super::message::Arguments;
 use super::offer::{Offer, Source};
+use super::validation;
 use crate::http::request_client::{self, Visitor};
 use crate::http::{Front, content};
 use crate::memory::Charge;
@@ -143,7 +147,7 @@ impl Gateway {
         request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, Failure> {
-        let arguments = request.arguments.unwrap_or_default();
+        let arguments = arguments(context)?;
         let (method, args, splits) = if self.offer.native.contains("call_tool") {
             let mut args = Args::new(0, 2);
             args.push_named("name", &*request.name);
@@ -153,9 +157,11 @@ impl Gateway {
             let Some(found) = self.offer.tools.get(&*request.name) else {
                 return Err(Failure::Service(self.no_tool(&request.name)));
             };
-            (&*found.method, named(&arguments), self.offer.splits_lists)
+            self.check(&found.tool, &arguments).await?;
+            let args = Args::from_value(arguments, &[]);
+            let args = args.map_err(|error| Failure::Service(error.to_string()))?;
+            (&*found.method, args, self.offer.splits_lists)
         };
-        drop(arguments);
         let result = self.call(method, args, context).await?;
         if result.is_stream()
             && let Ok(items) = result.decode::<RemoteStream<RawValue>>()
@@ -175,6 +181,19 @@ impl Gateway {
         Ok(CallToolResult::success(
             self.convert(result, convert).await?,
         ))
+    }
+
+    /// Checks the arguments of a tool. Uses a blocking thread if the check may take long.
+    async fn check(&self, tool: &Tool, arguments: &RawValue) -> Result<(), Failure> {
+        let (schema, arguments) = (tool.input_schema.clone(), arguments.clone());
+        // A step takes about as long as the conversion of a few bytes.
+        let size = 4 * validation::steps(&arguments);
+        let work = move || validation::check(&schema, &arguments);
+        let checked = self.front.visits.run(size, work).await;
+        let stopped = "the server is shutting down";
+        let checked =
+            checked.map_err(|_| Failure::Server(ErrorData::internal_error(stopped, None)))?;
+        checked.map_err(Failure::Service)
     }
 
     /// Collects the items of a stream. Sends each item as progress to a client that requested
@@ -312,6 +331,16 @@ impl Gateway {
         let message = PromptMessage::new_text(Role::User, text);
         Ok(GetPromptResult::new(vec![message]).with_description(description))
     }
+}
+
+/// Returns the arguments of a tool, which [`message`](super::message) has cut out of the request.
+fn arguments(context: &RequestContext<RoleServer>) -> Result<RawValue, Failure> {
+    let of_http = || context.extensions.get::<Parts>()?.extensions.get();
+    if let Some(Arguments(found)) = context.extensions.get().or_else(of_http) {
+        return Ok(found.clone());
+    }
+    let empty_map = RawValue::new(Bytes::from_static(&[0x80]));
+    empty_map.map_err(|error| Failure::Service(error.to_string()))
 }
 
 /// Returns the members of an object as named arguments.

@@ -7,9 +7,11 @@
 mod content;
 mod gateway;
 mod info;
+mod message;
 mod offer;
 mod sse;
 mod streamable;
+mod validation;
 
 use std::sync::Arc;
 
@@ -44,7 +46,7 @@ enum Part {
 /// The service and the path in the URL of a request.
 struct Place {
     workspace: String,
-    /// Id or full id of the service.
+    /// Id or full id of the service, as in the URL.
     id: String,
     /// The query parameter `_mode`, which selects one of several matching services.
     mode: Option<String>,
@@ -111,15 +113,14 @@ pub(super) async fn page(
     let method = request.method().clone();
     let (parts, body) = request.into_parts();
     let headers = parts.headers.clone();
-    let mut body = Some(body);
     let answered = match (part, &method) {
         (Part::Streamable, &Method::POST) => {
-            streamable::post(&front, remote, &place, parts, &mut body).await
+            streamable::post(&front, remote, &place, parts, body).await
         }
         (Part::Stream, &Method::GET) => sse::open(&front, remote, &place, &headers).await,
         (Part::Messages, &Method::POST) => {
             let session = parameter("session_id");
-            sse::message(&front, remote, session, &headers, &mut body).await
+            sse::message(&front, remote, &place, session, &headers, body).await
         }
         (Part::Info, &Method::GET) => Ok(info::describe(&front, remote, &place, &headers).await),
         (part, _) => {
@@ -134,11 +135,6 @@ pub(super) async fn page(
             Ok(response)
         }
     };
-    if answered.is_err()
-        && let Some(body) = body
-    {
-        body::discard(&front, &headers, body).await;
-    }
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 

@@ -14,7 +14,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use parking_lot::Mutex;
-use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, GetExtensions as _, RequestId, ServerJsonRpcMessage,
+};
 use rmcp::service::{RoleServer, serve_server_with_ct};
 use rmcp::transport::Transport;
 use tokio::sync::{mpsc, watch};
@@ -22,9 +24,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::gateway::{Gateway, Handler};
+use super::message::{self, Unread};
 use super::{Place, Refused, connect, identify, shared};
 use crate::http::problem::problem;
-use crate::http::{Front, Remote, body, content};
+use crate::http::{Front, Remote, body};
 use crate::memory::Charge;
 use crate::settings::Limits;
 use crate::shares::Slots;
@@ -48,6 +51,8 @@ pub(in crate::http) struct McpSessions {
 #[derive(Clone)]
 struct Session {
     messages: mpsc::Sender<Incoming>,
+    /// Workspace and service id in the URL of the session.
+    place: (String, String),
     gateway: Arc<Gateway>,
 }
 
@@ -108,6 +113,7 @@ pub(super) async fn open(
     let (events, outgoing) = mpsc::channel(EVENTS);
     let session = Session {
         messages,
+        place: (place.workspace.clone(), place.id.clone()),
         gateway: gateway.clone(),
     };
     front.mcp.open.lock().insert(id.clone(), session);
@@ -311,32 +317,46 @@ impl Transport<RoleServer> for Channel {
 pub(super) async fn message(
     front: &Front,
     remote: Remote,
+    place: &Place,
     id: Option<String>,
     headers: &HeaderMap,
-    body: &mut Option<Body>,
+    body: Body,
 ) -> Result<Response, Refused> {
     let visitor = identify(front, remote, headers).await?;
     let Some(id) = id else {
         return Err(problem(StatusCode::BAD_REQUEST, "session_id is required").into());
     };
     let found = front.mcp.open.lock().get(&id).cloned();
-    let found = found.filter(|found| found.gateway.visitor.user.id == visitor.user.id);
+    let found = found.filter(|found| {
+        let (workspace, service) = &found.place;
+        found.gateway.visitor.user.id == visitor.user.id
+            && (workspace, service) == (&place.workspace, &place.id)
+    });
     let Some(session) = found else {
         return Err(problem(StatusCode::NOT_FOUND, SESSION_NOT_FOUND).into());
     };
     let (state, account) = (&front.state, &session.gateway.visitor.account);
-    let mut received = body::read(state, account, body.take().unwrap_or_default()).await?;
-    let room = CALL + content::room(&received.bytes);
-    let grown = body::grow(&mut received.charge, room).await;
-    grown.map_err(|error| body::over_budget(state, &error))?;
-    let message = serde_json::from_slice(&received.bytes);
-    let message: ClientJsonRpcMessage = message.map_err(|error| {
-        let text = format!("Could not parse message: {error}");
+    let unparsable = |why: &dyn std::fmt::Display| {
+        let text = format!("Could not parse message: {why}");
         problem(StatusCode::BAD_REQUEST, text)
+    };
+    let read = message::read(front, account, body).await;
+    let mut read = read.map_err(|unread| match unread {
+        Unread::Refused(problem) => problem,
+        Unread::Invalid(why) => unparsable(&why),
     })?;
+    let grown = body::grow(&mut read.charge, CALL).await;
+    grown.map_err(|error| body::over_budget(state, &error))?;
+    let message = serde_json::from_slice(&read.rest);
+    let mut message: ClientJsonRpcMessage = message.map_err(|error| unparsable(&error))?;
+    if let (ClientJsonRpcMessage::Request(request), Some(arguments)) =
+        (&mut message, read.arguments)
+    {
+        request.request.extensions_mut().insert(arguments);
+    }
     let incoming = Incoming {
         message,
-        charge: received.charge,
+        charge: read.charge,
     };
     let sent = session.messages.send(incoming).await;
     sent.map_err(|_| problem(StatusCode::NOT_FOUND, SESSION_NOT_FOUND))?;

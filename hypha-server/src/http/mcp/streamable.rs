@@ -18,9 +18,10 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
 
+use super::message::{self, Unread};
 use super::{Place, Refused, connect, identify, shared};
 use crate::http::problem::problem;
-use crate::http::{Front, Remote, body, content};
+use crate::http::{Front, Remote};
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -31,7 +32,7 @@ pub(super) async fn post(
     remote: Remote,
     place: &Place,
     mut parts: Parts,
-    body: &mut Option<Body>,
+    body: Body,
 ) -> Result<Response, Refused> {
     let visitor = identify(front, remote, &parts.headers).await?;
     let accepted = Accepted::of(&parts.headers);
@@ -47,10 +48,11 @@ pub(super) async fn post(
     gateway.notifies = accepted.events;
     let account = gateway.visitor.account.clone();
     let state = &front.state;
-    let mut received = body::read(state, &account, body.take().unwrap_or_default()).await?;
-    let room = content::room(&received.bytes);
-    let grown = body::grow(&mut received.charge, room).await;
-    grown.map_err(|error| body::over_budget(state, &error))?;
+    let message = match message::read(front, &account, body).await {
+        Ok(message) => message,
+        Err(Unread::Refused(problem)) => return Err(problem.into()),
+        Err(Unread::Invalid(_)) => return Ok(unreadable()),
+    };
     let handler = shared(gateway);
 
     let limits = &state.settings.limits;
@@ -76,7 +78,11 @@ pub(super) async fn post(
     // `rmcp` does not need the credentials and might log them, so they are removed.
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove(header::COOKIE);
-    let request = Request::from_parts(parts, Body::from(received.bytes.clone()));
+    // `rmcp` gives the parts of the HTTP request to the handler.
+    if let Some(arguments) = message.arguments {
+        parts.extensions.insert(arguments);
+    }
+    let request = Request::from_parts(parts, Body::from(message.rest));
     let response = library.handle(request).await;
     drop(library);
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
@@ -90,7 +96,7 @@ pub(super) async fn post(
                 body,
                 gives_way: Box::pin(async move { account.gives_way().await }),
                 ended: false,
-                _held: (handler, received),
+                _held: (handler, message.charge),
             })
         })
         .into_response())
