@@ -71,8 +71,7 @@ async fn a_server_shares_the_listener_of_a_program() -> Result<()> {
 async fn paths_below_a_base_path_are_those_of_the_root() -> Result<()> {
     let server = Server::builder().base_path("/hypha").start().await?;
     let root = server.url().trim_end_matches("/hypha");
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    let http = http.build()?;
+    let http = support::http_reader(|it| it.redirect(reqwest::redirect::Policy::none()));
     for path in ["/hypha", "/hypha/", "/hypha/?a=b"] {
         let plain = http.get(format!("{root}{path}")).send().await?;
         assert_eq!(plain.status().as_u16(), 200, "{path}");

@@ -1,6 +1,6 @@
 //! Reads messages of clients.
 //!
-//! `rmcp` parses a message into a tree of values, which takes about a hundred times the memory of a
+//! `rmcp` parses a message into a tree of values, which takes about eighty times the memory of a
 //! list of numbers in JSON. The arguments of a tool are the only large part of a message, so they
 //! are cut out of the message first, and converted to MessagePack without a tree.
 
@@ -166,7 +166,6 @@ mod tests {
         for other in [
             r#"{"method":"prompts/get","params":{"arguments":{}}}"#,
             "{}",
-            "[]",
         ] {
             let bytes = Bytes::from_static(other.as_bytes());
             let unchanged = Cut {
