@@ -332,7 +332,8 @@ fn check_number(schema: &Schema, value: &RawValue) -> Result<(), Fault> {
     let Some(number) = number(value) else {
         return Ok(());
     };
-    let limits: [(&str, fn(f64, f64) -> bool, &str); 4] = [
+    type Fits = fn(f64, f64) -> bool;
+    let limits: [(&str, Fits, &str); 4] = [
         ("minimum", |a, b| a < b, "less than the minimum of"),
         ("maximum", |a, b| a > b, "greater than the maximum of"),
         (
