@@ -595,9 +595,9 @@ impl RedisRegistry {
         Ok(Pulse { dead, was_removed })
     }
 
-    /// Scans all records. Checks that `record` exceeds no limit of its client, and that it conflicts
-    /// with no singleton. The scan is for records that are in no index. The script that stores
-    /// `record` checks the records that are in the indexes.
+    /// Scans all records. Checks that `record` exceeds no limit of its client, and conflicts with no
+    /// singleton. The scan is for records that are in no index. The script that stores `record`
+    /// checks the records that are in the indexes.
     ///
     /// The check and the change are not atomic. If a server without indexes is part of the cluster,
     /// two conflicting registrations at the same time may both succeed, as in the Python server.
