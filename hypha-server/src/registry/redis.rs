@@ -595,8 +595,8 @@ impl RedisRegistry {
         Ok(Pulse { dead, was_removed })
     }
 
-    /// Scans all records. Checks that `record` exceeds no limit of its client, and conflicts with no
-    /// singleton. The scan is for records that are in no index. The script that stores `record`
+    /// Scans all records. Checks that `record` exceeds no limit of its client, and conflicts with
+    /// no singleton. The scan is for records that are in no index. The script that stores `record`
     /// checks the records that are in the indexes.
     ///
     /// The check and the change are not atomic. If a server without indexes is part of the cluster,
