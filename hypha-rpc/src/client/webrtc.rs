@@ -839,7 +839,8 @@ mod tests {
         let star = PromiseKind::Star;
         let sent = client.request::<Map>("ws/you", "services.s.f", star, args, None);
         let error = sent.await.expect_err("is too large");
-        assert!(error.to_string().contains("at most 1000"), "{error}");
+        let text = report(&error).to_string();
+        assert!(text.contains("at most 1000"), "{text}");
     }
 
     fn accounts() -> Arc<Accounts> {

@@ -73,7 +73,7 @@ pub(super) async fn function(
     // A request with `HEAD` must not run the function, so `HEAD` is no alias of `GET` here.
     if !matches!(method, Method::GET | Method::POST) {
         let allowed = [(header::ALLOW, "GET, POST")];
-        return (allowed, info::not_allowed(method).await).into_response();
+        return (allowed, info::not_allowed().await).into_response();
     }
     let place = Place {
         workspace,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State as Shared};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use hypha_rpc::workspace::{
@@ -47,11 +47,8 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
 }
 
 /// Returns the response with status 405 for a path that does not support the method.
-pub(super) async fn not_allowed(method: Method) -> Problem {
-    problem(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("The method {method} is not allowed here"),
-    )
+pub(super) async fn not_allowed() -> Problem {
+    problem(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
 }
 
 /// Returns the user of the request, and the settings that web pages of the Python server read.

@@ -69,7 +69,11 @@ async fn a_server_shares_the_listener_of_a_program() -> Result<()> {
 
 #[tokio::test]
 async fn paths_below_a_base_path_are_those_of_the_root() -> Result<()> {
-    let server = Server::builder().base_path("/hypha").start().await?;
+    let server = Server::builder()
+        .base_path("/hypha")
+        .console(true)
+        .start()
+        .await?;
     let root = server.url().trim_end_matches("/hypha");
     let http = support::http_reader(|it| it.redirect(reqwest::redirect::Policy::none()));
     for path in ["/hypha", "/hypha/", "/hypha/?a=b"] {

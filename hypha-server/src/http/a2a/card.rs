@@ -25,9 +25,13 @@ const TEXTS: [&str; 4] = ["description", "name", "url", "version"];
 /// Members of a skill that must be strings.
 const SKILL_TEXTS: [&str; 3] = ["description", "id", "name"];
 
-/// The card of an agent, in the format of the protocol. The card contains a value for each member
-/// that the protocol requires.
-pub(super) struct Card(Map<String, Json>);
+/// The card of an agent. The card contains a value for each member that the protocol requires.
+pub(super) struct Card {
+    /// The card with the member names that the service wrote, in camel or snake case.
+    written: Map<String, Json>,
+    /// The card in the format of the protocol.
+    served: Json,
+}
 
 /// Returns the name of the service's member that contains the agent card. Prefers the card for all
 /// clients to the card for clients with a token.
@@ -56,7 +60,7 @@ impl Card {
     ) -> Result<Card, String> {
         let id = service.id();
         let text = |key: &str| service.get(key).and_then(Value::as_str);
-        let mut card = renamed(given.unwrap_or_default());
+        let mut written = given.unwrap_or_default();
         let chat = json!({
             "id": "chat",
             "name": "Chat",
@@ -68,28 +72,32 @@ impl Card {
         let described = described.unwrap_or_else(|| format!("A2A agent for Hypha service {id}"));
         let capabilities = json!({
             "streaming": true,
-            "pushNotifications": false,
-            "stateTransitionHistory": false,
+            "push_notifications": false,
+            "state_transition_history": false,
         });
         let members = [
-            ("protocolVersion", json!("0.3.0")),
+            ("protocol_version", json!("0.3.0")),
             ("name", json!(id)),
             ("description", json!(described)),
             ("url", json!(url)),
             ("version", json!("1.0.0")),
             ("capabilities", capabilities),
-            ("defaultInputModes", json!(["text"])),
-            ("defaultOutputModes", json!(["text"])),
+            ("default_input_modes", json!(["text"])),
+            ("default_output_modes", json!(["text"])),
             ("skills", json!([chat])),
         ];
         for (name, value) in members {
-            card.entry(name).or_insert(value);
+            let is_absent = |name: &str| written.get(name).is_none_or(Json::is_null);
+            if is_absent(name) && is_absent(&camel(name)) {
+                written.insert(name.to_owned(), value);
+            }
         }
-        Card::checked(card)
+        Card::checked(written)
     }
 
-    /// Checks a card that has all members without a fixed default, and adds the other defaults.
-    fn checked(mut card: Map<String, Json>) -> Result<Card, String> {
+    /// Checks a card that has all members without a fixed default.
+    fn checked(written: Map<String, Json>) -> Result<Card, String> {
+        let mut card = renamed(&written);
         let preferred = card.entry("preferredTransport");
         preferred.or_insert_with(|| "JSONRPC".into());
         let wrong = |name: &str, expected: &str| {
@@ -122,12 +130,20 @@ impl Card {
                 return wrong(&format!("skills[].{name}"), "a string");
             }
         }
-        Ok(Card(card))
+        Ok(Card {
+            written,
+            served: Json::Object(card),
+        })
     }
 
-    /// Returns the card as JSON.
-    pub(super) fn into_json(self) -> Json {
-        Json::Object(self.0)
+    /// Returns the card as the service wrote it, as the Python server shows it to people.
+    pub(super) fn written(&self) -> &Map<String, Json> {
+        &self.written
+    }
+
+    /// Returns the card in the format of the protocol.
+    pub(super) fn served(&self) -> &Json {
+        &self.served
     }
 
     /// Returns whether the agent supports `message/stream`.
@@ -141,37 +157,36 @@ impl Card {
     }
 
     fn can(&self, name: &str) -> bool {
-        self.0["capabilities"][name] == true
+        self.served["capabilities"][name] == true
     }
 
     /// Returns whether the card declares that the agent has another card for clients with a token.
     pub(super) fn has_extended(&self) -> bool {
-        let declared = self.0.get("supportsAuthenticatedExtendedCard");
-        declared.and_then(Json::as_bool) == Some(true)
+        self.served["supportsAuthenticatedExtendedCard"] == true
     }
 }
 
 /// Returns the object with its member names converted to camel case, as in the protocol. Omits
 /// members that are null, because the protocol does not allow null.
-fn renamed(object: Map<String, Json>) -> Map<String, Json> {
-    let members = object.into_iter().filter(|(_, value)| !value.is_null());
+fn renamed(object: &Map<String, Json>) -> Map<String, Json> {
+    let members = object.iter().filter(|(_, value)| !value.is_null());
     let members = members.map(|(name, value)| {
-        let name = camel(&name);
+        let name = camel(name);
         let value = if NESTED.contains(&name.as_str()) {
             renamed_within(value)
         } else {
-            value
+            value.clone()
         };
         (name, value)
     });
     members.collect()
 }
 
-fn renamed_within(value: Json) -> Json {
+fn renamed_within(value: &Json) -> Json {
     match value {
-        Json::Array(items) => items.into_iter().map(renamed_within).collect(),
+        Json::Array(items) => items.iter().map(renamed_within).collect(),
         Json::Object(object) => Json::Object(renamed(object)),
-        other => other,
+        other => other.clone(),
     }
 }
 
@@ -195,7 +210,7 @@ mod tests {
         let Json::Object(given) = given else {
             panic!("no card")
         };
-        Card::checked(renamed(given))
+        Card::checked(given)
     }
 
     fn whole() -> Json {
@@ -222,7 +237,8 @@ mod tests {
             "security": [{"my_key": []}],
         });
         assert!(card.pushes() && !card.streams() && !card.has_extended());
-        assert_eq!(card.into_json(), expected);
+        assert_eq!(card.served, expected);
+        assert_eq!(Json::Object(card.written), whole());
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(super) async fn describe(
             "description": text("description"),
         },
         "endpoints": endpoints,
-        "agent_card": card.into_json(),
+        "agent_card": card.written(),
         "service_functions": functions,
         "help": "Use the A2A endpoint for agent communication following the A2A protocol.",
     });

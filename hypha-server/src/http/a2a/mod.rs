@@ -291,7 +291,7 @@ async fn answer(
     }
     let (card, charge) = agent.card().await.map_err(broken)?;
     if is_card {
-        return Ok(reply::respond(&card.into_json(), agent, vec![charge]));
+        return Ok(reply::respond(card.served(), agent, vec![charge]));
     }
     if !card.has_extended() {
         return Ok((StatusCode::NOT_FOUND, "Not Found").into_response());

@@ -200,7 +200,7 @@ async fn extended_card(agent: &Agent, held: &mut Vec<Charge>) -> Result<Json, Rp
     if !card.has_extended() {
         return Err(error(INTERNAL_ERROR, "Authenticated card not supported"));
     }
-    Ok(card.into_json())
+    Ok(card.served().clone())
 }
 
 /// Passes a message to the agent, and returns the response message. If the service fails, the
