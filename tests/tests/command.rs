@@ -110,7 +110,9 @@ fn administration(url: &str) -> Result<()> {
     hypha.stdout(&["token", "revoke", token.trim()])?;
     hypha.failure(&["whoami", "--token", token.trim()], 5)?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // The client must respond to `ping` while this thread waits for the command.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()?;
     let client = runtime.block_on(hypha_rpc::connect(url).token(ROOT_TOKEN).into_future())?;

@@ -86,6 +86,8 @@ async function inNode() {
   await session.close();
 }
 
+// Without these options, the first signal would close the browser before the session is closed.
+const ownSignals = { handleSIGINT: false, handleSIGTERM: false };
 if (place === "node") await inNode();
-else await withBrowser(browserPath, inPage);
+else await withBrowser(browserPath, inPage, ownSignals);
 process.exit();
