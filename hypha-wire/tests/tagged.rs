@@ -2,6 +2,7 @@
 //! limits of their types.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use hypha_wire::{
     Binary, DType, DecodeError, Map, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
@@ -486,4 +487,61 @@ fn schemas_are_not_taken_for_tagged_values() {
         let schema = schema.to_value();
         assert!(!has_tag(&schema), "{schema}");
     }
+}
+
+/// An untagged enum decodes the first variant that fits, also if only another form of the keys or
+/// numbers fits.
+#[test]
+fn the_first_variant_that_fits_is_decoded() {
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    #[serde(untagged)]
+    enum Keys {
+        Integers(BTreeMap<i64, u8>),
+        Bools(BTreeMap<bool, u8>),
+        Texts(BTreeMap<String, u8>),
+    }
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    #[serde(untagged)]
+    enum Times {
+        Pause { t: Duration },
+        Ratio { t: f64 },
+    }
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    #[serde(untagged)]
+    enum TextFirst {
+        Texts(BTreeMap<String, u8>),
+        Integers(BTreeMap<i64, u8>),
+    }
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    struct Outer {
+        name: String,
+        #[serde(flatten)]
+        pause: Option<Pause>,
+    }
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    struct Pause {
+        t: Duration,
+    }
+    for keys in [
+        Keys::Integers([(1, 1), (-7, 2)].into()),
+        Keys::Bools([(true, 1)].into()),
+        Keys::Texts([("a".into(), 1), ("1".into(), 2)].into()),
+    ] {
+        assert_eq!(decode::<Keys>(&keys).unwrap(), keys);
+    }
+    let pause = Times::Pause {
+        t: Duration::from_millis(1500),
+    };
+    assert_eq!(decode::<Times>(&pause).unwrap(), pause);
+    let negative = Times::Ratio { t: -1.5 };
+    assert_eq!(decode::<Times>(&negative).unwrap(), negative);
+    let texts = TextFirst::Texts([("1".into(), 1)].into());
+    assert_eq!(decode::<TextFirst>(&texts).unwrap(), texts);
+    let outer = Outer {
+        name: "a".into(),
+        pause: Some(Pause {
+            t: Duration::from_millis(1500),
+        }),
+    };
+    assert_eq!(decode::<Outer>(&outer).unwrap(), outer);
 }

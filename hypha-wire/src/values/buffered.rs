@@ -6,6 +6,9 @@
 //! advance, because the same bytes may be meant for a `String` and an `f64`. Therefore this module
 //! records the values that serde refuses, and decodes the whole value again with another form for
 //! these values.
+//!
+//! A value is also decoded again if serde refused such values and succeeded nevertheless: an untagged
+//! enum tries its variants in turn, and the first variant may fit only with another form.
 
 use std::cell::{Cell, RefCell};
 
@@ -120,25 +123,29 @@ pub(super) fn begin() {
 pub(super) fn decode<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let _outer = Outer::leave();
     let handles = HANDLES.get();
-    let error = match attempt() {
-        Err(error) if RECORDING.get() != Recording::Nothing && HANDLES.get() == handles => error,
-        result => return result,
-    };
+    let first = attempt();
+    if RECORDING.get() == Recording::Nothing || HANDLES.get() != handles {
+        return first;
+    }
     let watched = NOTES.take().refused;
     if watched.is_empty() {
-        return Err(error);
+        return first;
     }
     let mut found = None;
     let mut search = Search {
         left: MAX_ATTEMPTS,
-        attempt: &mut || {
+        attempt: &mut |has_hints| {
             let handles = HANDLES.get();
-            found = attempt().ok();
-            (found.is_some(), HANDLES.get() == handles)
+            let decoded = attempt().ok();
+            let succeeded = decoded.is_some();
+            if has_hints {
+                found = decoded;
+            }
+            (succeeded, HANDLES.get() == handles)
         },
     };
     search.find(&mut Vec::new(), watched);
-    found.ok_or(error)
+    found.map_or(first, Ok)
 }
 
 /// Search for the hints with which a value can be decoded. Does not depend on the type of the
@@ -146,12 +153,14 @@ pub(super) fn decode<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<
 struct Search<'a> {
     /// Number of attempts that are left.
     left: usize,
-    /// Decodes the value once. Returns whether it succeeded, and whether it may be repeated.
-    attempt: &'a mut dyn FnMut() -> (bool, bool),
+    /// Decodes the value once, and keeps the value if the argument is true. Returns whether the
+    /// attempt succeeded, and whether it may be repeated.
+    attempt: &'a mut dyn FnMut(bool) -> (bool, bool),
 }
 
 impl Search<'_> {
-    /// Decodes once with these hints. Returns `None` on success or if no attempt is left.
+    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An attempt
+    /// without hints only finds the places of the watched values.
     fn attempt(&mut self, hints: &[Hint], watched: &[(Shown, Form)]) -> Option<Notes> {
         self.left = self.left.checked_sub(1)?;
         NOTES.set(Notes {
@@ -160,9 +169,11 @@ impl Search<'_> {
             ..Notes::default()
         });
         RECORDING.set(Recording::Values);
-        let (found, may_repeat) = (self.attempt)();
+        let has_hints = !hints.is_empty();
+        let (succeeded, may_repeat) = (self.attempt)(has_hints);
         RECORDING.set(Recording::Nothing);
         let notes = NOTES.take();
+        let found = succeeded && has_hints;
         if found || !may_repeat {
             self.left = 0;
         }
@@ -247,9 +258,8 @@ pub(super) fn time_at(place: &str, shown: Unexpected<'_>) -> Option<Time> {
 
 /// Returns the form to use for a key of a buffered map at `place`; `None` for a string.
 pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
-    let is_integer = key.parse::<i64>().is_ok() || key.parse::<u64>().is_ok();
-    let is_bool = matches!(key, "true" | "false");
-    if key.starts_with('+') || !(is_integer || is_bool) {
+    let (is_integer, is_bool) = (is_integer(key), is_bool(key));
+    if !(is_integer || is_bool) {
         return None;
     }
     NOTES.with_borrow_mut(|notes| {
@@ -262,14 +272,26 @@ pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
     })
 }
 
+/// Returns whether a key can become an integer.
+fn is_integer(key: &str) -> bool {
+    !key.starts_with('+') && (key.parse::<i64>().is_ok() || key.parse::<u64>().is_ok())
+}
+
+/// Returns whether a key can become a `bool`.
+fn is_bool(key: &str) -> bool {
+    matches!(key, "true" | "false")
+}
+
 /// Records a value that serde refused to convert to another type.
 pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
     if RECORDING.get() == Recording::Nothing {
         return;
     }
     let form = match (unexpected, Time::expected(expected)) {
-        (Unexpected::Str(_), _) if is_integer_type(expected) => Form::Integers,
-        (Unexpected::Str(_), _) if expected == "a boolean" => Form::Bools,
+        (Unexpected::Str(text), _) if is_integer(text) && is_integer_type(expected) => {
+            Form::Integers
+        }
+        (Unexpected::Str(text), _) if is_bool(text) && expected == "a boolean" => Form::Bools,
         (_, Some(time)) => Form::Time(time),
         _ => return,
     };
