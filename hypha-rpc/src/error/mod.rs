@@ -231,23 +231,18 @@ impl<E> Error<E> {
 
     /// Converts this error to an error with another error type.
     ///
-    /// [`Error::Service`] becomes [`Error::Remote`] with the message of the contained error and an
-    /// empty [`CallSite`]. The other variants keep their content. If a method calls a service with
-    /// another error type, the method can use this function with `?`.
+    /// [`Error::Service`] becomes [`Error::Remote`] with the message, class, name, data and causes
+    /// of the contained error, and an empty [`CallSite`]. The other variants keep their content. If
+    /// a method calls a service with another error type, the method can use this function with `?`.
     pub fn untyped<F>(self) -> Error<F>
     where
-        E: fmt::Display,
+        E: ServiceError,
     {
         match self {
-            Error::Service(e) => Error::Remote(Box::new(RemoteError {
-                message: e.to_string(),
-                class: None,
-                name: None,
-                trace: String::new(),
-                data: None,
-                call: CallSite::default(),
-                cause: None,
-            })),
+            Error::Service(e) => {
+                let error = RemoteError::of(e.to_wire(), CallSite::default());
+                Error::Remote(Box::new(error))
+            }
             Error::Remote(e) => Error::Remote(e),
             Error::Rejected(e) => Error::Rejected(e),
             Error::Timeout(e) => Error::Timeout(e),

@@ -40,7 +40,7 @@ pub struct RemoteError {
 /// whether the argument is a rejection. Then tries to decode the error type of the contract. If
 /// both fail, returns a [`RemoteError`].
 pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Error<E> {
-    let (class, message) = class::split(&error, &[]);
+    let (_, message) = class::split(&error, &[]);
     let kind = match &error.name {
         Some(name) => RejectKind::from_wire_name(name),
         None => RejectKind::from_text(&message, &call),
@@ -57,15 +57,23 @@ pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Er
     if let Some(own) = E::from_wire(&error) {
         return Error::Service(own);
     }
-    Error::Remote(Box::new(RemoteError {
-        message,
-        class,
-        name: error.name,
-        trace: error.trace,
-        data: error.data.map(|data| *data),
-        call,
-        cause: RemoteCause::chain(error.causes),
-    }))
+    Error::Remote(Box::new(RemoteError::of(error, call)))
+}
+
+impl RemoteError {
+    /// Converts an error on the wire, of the call `call`.
+    pub(super) fn of(error: WireError, call: CallSite) -> RemoteError {
+        let (class, message) = class::split(&error, &[]);
+        RemoteError {
+            message,
+            class,
+            name: error.name,
+            trace: error.trace,
+            data: error.data.map(|data| *data),
+            call,
+            cause: RemoteCause::chain(error.causes),
+        }
+    }
 }
 
 #[cfg(test)]

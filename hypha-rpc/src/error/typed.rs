@@ -634,4 +634,20 @@ mod tests {
         };
         assert_eq!(back.message, "no such service");
     }
+
+    #[test]
+    fn untyped_errors_keep_the_class_and_the_data() {
+        let untyped =
+            || -> crate::Error { crate::Error::Service(Failure::Missing("lens".into())).untyped() };
+        // A service that passes the error on sends the class as well.
+        assert_eq!(untyped().to_wire().message, "KeyError: no lens");
+        let crate::Error::Remote(error) = untyped() else {
+            panic!("is not remote")
+        };
+        assert_eq!(error.message, "no lens");
+        assert_eq!(error.class.as_deref(), Some("KeyError"));
+        assert_eq!(error.name.as_deref(), Some("Absent"));
+        let data = error.data.expect("is sent").decode_as();
+        assert_eq!(data.ok(), Some(Failure::Missing("lens".into())));
+    }
 }
