@@ -399,11 +399,25 @@ impl Types {
                 default: schema.get("default").cloned(),
             });
         }
-        match map.get("additionalProperties") {
-            None => {}
-            Some(Json::Bool(false)) => body.closed = true,
-            Some(others) => body.others = Some(self.read(others, &format!("{hint}Value"))),
-        }
+        let patterns = map.get("patternProperties").and_then(Json::as_object);
+        let others = match (map.get("additionalProperties"), patterns) {
+            // A flattened map whose keys are integers.
+            (None | Some(Json::Bool(false)), Some(patterns)) => {
+                match (patterns.values().next(), patterns.len()) {
+                    (Some(values), 1) => Some((keys(map), values)),
+                    _ => Some((Keys::Text, &Json::Bool(true))),
+                }
+            }
+            (Some(Json::Bool(false)), None) => {
+                body.closed = true;
+                None
+            }
+            (others, _) => others.map(|others| (Keys::Text, others)),
+        };
+        body.others = others.map(|(keys, values)| {
+            let values = self.read(values, &format!("{hint}Value"));
+            Type::Map(keys, Box::new(values))
+        });
         Some(Body::Struct(body))
     }
 }

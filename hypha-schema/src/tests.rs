@@ -486,6 +486,35 @@ fn maps_have_the_keys_that_the_schema_states() {
 }
 
 #[test]
+fn flattened_maps_keep_the_type_of_their_keys() {
+    use std::collections::BTreeMap;
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Table<K> {
+        unit: String,
+        #[serde(flatten)]
+        rows: BTreeMap<K, f64>,
+    }
+    for (described, key) in [
+        (argument::<Table<u64>>(), "u64"),
+        (argument::<Table<i64>>(), "i64"),
+        (argument::<Table<String>>(), "String"),
+    ] {
+        let map = format!("others: std::collections::BTreeMap<{key}, f64>,");
+        contains(&described.rust(), &map);
+    }
+    let many = schema(
+        json!({"type": "object", "properties": {"unit": {"type": "string"}},
+        "patternProperties": {"^a": {"type": "number"}, "^b": {}}, "additionalProperties": false}),
+    );
+    contains(
+        &many.rust(),
+        "others: std::collections::BTreeMap<String, Value>,",
+    );
+}
+
+#[test]
 fn functions_missing_in_the_record_are_added() {
     let mut tree = members(json!({"f": {"type": "string"}, "list": [{"type": "number"}]}));
     let schema = json!({"name": "f", "parameters": {"type": "object", "properties": {}}});

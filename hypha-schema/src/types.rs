@@ -309,7 +309,7 @@ pub(crate) struct Struct {
     pub(crate) base: Option<usize>,
     /// Whether members other than these are rejected.
     pub(crate) closed: bool,
-    /// Type of members other than these, if known.
+    /// Map of the members other than these, if their type is known.
     pub(crate) others: Option<Type>,
 }
 

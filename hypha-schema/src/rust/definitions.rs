@@ -81,10 +81,7 @@ impl Writer<'_> {
             let name = taken.fresh("others");
             self.line(depth, "/// Everything else.");
             self.line(depth, "#[serde(flatten)]");
-            self.line(
-                depth,
-                &format!("{vis}{name}: std::collections::BTreeMap<String, {others}>,"),
-            );
+            self.line(depth, &format!("{vis}{name}: {others},"));
         }
     }
 
