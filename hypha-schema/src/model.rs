@@ -66,8 +66,8 @@ pub(crate) enum Trust {
 
 impl Model {
     /// Builds the model of a `service_schema`. `trust` returns the reliability of the schema of the
-    /// method at a path. `room` limits the size of paths and schemas; what does not fit is omitted,
-    /// and the room of the table is then exhausted.
+    /// method at a path. `room` limits the size of paths and schemas. Methods and schemas that do
+    /// not fit are omitted, and the room of the table is then exhausted.
     pub(crate) fn new(
         header: Header,
         tree: &Map<String, Json>,

@@ -11,8 +11,8 @@ use hypha_rpc::workspace::UserInfo;
 
 use super::bearer::TokenError;
 
-/// Timeout of a hook. A slow hook occupies one of the few permits for handshakes, and this timeout
-/// limits how long.
+/// Timeout of a hook. A hook occupies one of the few permits for handshakes until it returns, or
+/// until this timeout.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A future that resolves to a decision of an [`Authenticator`].

@@ -148,7 +148,10 @@ pub struct Limits {
     pub http_concurrent_requests: usize,
     /// Maximum time for which an HTTP request waits for its turn. After this time, the server
     /// refuses the request. Default: 10 s.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_QUEUE_TIMEOUT", value_parser = seconds))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_HTTP_QUEUE_TIMEOUT", value_parser = seconds)
+    )]
     #[serde(serialize_with = "in_seconds")]
     pub http_queue_timeout: Duration,
     /// Maximum number of headers in the response of an application. Default: 256.
@@ -164,7 +167,10 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
     /// Timeout for a service of the type `a2a` to return its agent card. Default: 30 s.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_AGENT_CARD_TIMEOUT", value_parser = seconds))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_AGENT_CARD_TIMEOUT", value_parser = seconds)
+    )]
     #[serde(serialize_with = "in_seconds")]
     pub agent_card_timeout: Duration,
     /// Maximum number of sessions of MCP over server-sent events, per user, or per IP address for
@@ -326,7 +332,10 @@ pub struct Limits {
     )]
     pub pending_accounts_per_client: usize,
     /// Time for a user to verify a new account with its code. Default: 600 s.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_VERIFICATION_CODE_TTL", value_parser = seconds))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_VERIFICATION_CODE_TTL", value_parser = seconds)
+    )]
     #[serde(serialize_with = "in_seconds")]
     pub verification_time: Duration,
     /// Number of wrong codes after which a new account is discarded. Default: 5.
