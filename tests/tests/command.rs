@@ -134,6 +134,9 @@ fn administration(url: &str) -> Result<()> {
     runtime.block_on(client.emit("plate_ready", "*", hypha_rpc::Value::from(2)))?;
     let watched = String::from_utf8(watch.wait_with_output()?.stdout)?;
     ensure!(watched.starts_with("plate_ready "), "{watched}");
+    let load = hypha.stdout(&["watch", "connected", "--metrics", "100ms", "--count", "1"])?;
+    ensure!(load.starts_with("metrics "), "{load}");
+    ensure!(!load.contains(" 0 connections"), "{load}");
     hypha.stdout(&["kick", &address])?;
     hypha.failure(&["kick", "ws-user-root/nobody"], 4)?;
     hypha.stdout(&["logs"])?;

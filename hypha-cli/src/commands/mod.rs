@@ -7,6 +7,7 @@ pub(crate) mod context;
 pub(crate) mod describe;
 #[cfg(feature = "server")]
 pub(crate) mod dev;
+mod load;
 pub(crate) mod login;
 pub(crate) mod mcp;
 pub(crate) mod schema;

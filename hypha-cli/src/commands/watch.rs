@@ -1,18 +1,21 @@
 //! `hypha watch` and `hypha logs`: print the events and the log of a workspace.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use hypha_rpc::client::EventKind;
 use hypha_rpc::{Client, Value};
 use serde_json::json;
 
+use super::load::{Rates, load};
 use crate::connection::ConnectionOptions;
 use crate::interrupt::{GRACE, unless_interrupted};
 use crate::output::{self, Style, paint};
-use crate::values;
+use crate::{duration, values};
 
 /// The events that servers send about a workspace.
 const KINDS: [EventKind<'static>; 8] = [
@@ -26,15 +29,19 @@ const KINDS: [EventKind<'static>; 8] = [
     EventKind::WorkspaceDeleted,
 ];
 
+/// The load of the server at an interval; `None` without `--metrics`.
+type Load = Option<BoxStream<'static, Result<Rates>>>;
+
 /// Print the events of the workspace as they arrive
 ///
 /// Without names, prints the events of the server: clients and services that were added or removed,
 /// and changes of the workspace. Clients that offer no services, such as this command, are left
-/// out. Ctrl-C ends the command.
+/// out. `--metrics` adds the load of the whole server. Ctrl-C ends the command.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
   hypha watch
+  hypha watch --metrics 5s
   hypha watch service_added service_removed --json
   hypha watch plate_ready")]
 pub(crate) struct Options {
@@ -46,19 +53,28 @@ pub(crate) struct Options {
     /// Print each event as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Exit after this number of events
+    /// Also print the load of the server at this interval: connections, messages, and calls over
+    /// HTTP with their failures and mean latency. The Python server counts only the first two
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    metrics: Option<Duration>,
+    /// Exit after this number of lines
     #[arg(long, value_name = "NUMBER")]
     count: Option<usize>,
 }
 
 pub(crate) async fn run(options: Options) -> Result<()> {
+    let load = options.metrics.map(|interval| {
+        let connection = options.connection.resolve()?;
+        load(&connection.server_url, interval)
+    });
+    let load = load.transpose()?;
     let client = options.connection.connect().await?;
-    let watched = unless_interrupted(watch(&client, &options)).await;
+    let watched = unless_interrupted(watch(&client, load, &options)).await;
     client.shutdown(GRACE).await;
     watched.unwrap_or(Ok(()))
 }
 
-async fn watch(client: &Client, options: &Options) -> Result<()> {
+async fn watch(client: &Client, mut load: Load, options: &Options) -> Result<()> {
     let kinds: Vec<&str> = match options.kinds.as_slice() {
         [] => KINDS.iter().map(EventKind::as_str).collect(),
         named => named.iter().map(String::as_str).collect(),
@@ -75,6 +91,15 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
     while options.count.is_none_or(|most| count < most) {
         let event = tokio::select! {
             event = events.next() => event,
+            load = next(&mut load) => {
+                count += 1;
+                let load = load?;
+                match options.json {
+                    true => output::say(&json!({"type": "metrics", "data": load}).to_string())?,
+                    false => output::say(&row("metrics", &load.to_string()))?,
+                }
+                continue;
+            }
             reason = client.closed() => anyhow::bail!("the connection is closed: {reason}"),
         };
         let Some(event) = event else {
@@ -98,6 +123,18 @@ async fn watch(client: &Client, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the next measurement of the load, and never returns without `--metrics`.
+async fn next(load: &mut Load) -> Result<Rates> {
+    let next = match load {
+        Some(load) => load.next().await,
+        None => None,
+    };
+    match next {
+        Some(rates) => rates,
+        None => std::future::pending().await,
+    }
 }
 
 /// Clients whose connect was announced. The server also sends an event when another client leaves,
@@ -134,16 +171,20 @@ fn short(id: &str) -> &str {
 
 /// Formats an event as one line: type, object, other data.
 fn text(kind: &str, data: &Value) -> String {
-    let kind = format!("{:<20}", output::line(kind));
     let id = data.get("id").and_then(Value::as_str);
     let rest = match (id, data) {
         (Some(id), _) => output::line(id),
         (None, Value::Null) => String::new(),
         (None, other) => output::line(&values::one_line(other)),
     };
-    format!("{} {rest}", paint(Style::Bold, &kind))
-        .trim_end()
-        .to_owned()
+    row(kind, &rest)
+}
+
+/// Formats a type and its data as one line.
+fn row(kind: &str, rest: &str) -> String {
+    let kind = format!("{:<20}", output::line(kind));
+    let row = format!("{} {rest}", paint(Style::Bold, &kind));
+    row.trim_end().to_owned()
 }
 
 /// Print the log of the workspace: messages and events that programs wrote

@@ -87,6 +87,24 @@ async fn clients_without_services_are_left_out() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_load_of_the_server_is_printed() -> anyhow::Result<()> {
+    let host = Host::start().await?;
+    let watch = ["watch", "--metrics", "100ms", "--count", "2", "--json"];
+    let text = host.stdout(&watch).await?;
+    let lines = text.lines().map(serde_json::from_str::<Json>);
+    for line in lines.collect::<Result<Vec<_>, _>>()? {
+        assert_eq!(line["type"], "metrics", "{text}");
+        // The client of the test and the command.
+        let connections = line["data"]["connections"].as_f64();
+        assert!(connections >= Some(2.0), "{text}");
+        assert_eq!(line["data"]["http"]["failed_per_second"], 0.0, "{text}");
+    }
+    host.failure(&["watch", "--metrics", "1ms"], 2).await?;
+    host.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_log_of_a_workspace_is_printed() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let manager = host.client.manager().await?;
