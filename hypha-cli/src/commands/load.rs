@@ -54,16 +54,16 @@ impl fmt::Display for Rates {
     }
 }
 
+/// The load of a server at an interval.
+pub(super) type Readings = BoxStream<'static, Result<Rates>>;
+
 /// Returns the load of a server at each interval, measured since the reading before.
 ///
 /// # Errors
 ///
-/// Fails if the interval is too short, or if TLS cannot be set up. An item is an error if the server
-/// does not respond with metrics.
-pub(super) fn load(
-    server_url: &str,
-    interval: Duration,
-) -> Result<BoxStream<'static, Result<Rates>>> {
+/// Fails if the interval is too short, or if TLS cannot be set up. An item is an error if the
+/// server does not respond with metrics.
+pub(super) fn load(server_url: &str, interval: Duration) -> Result<Readings> {
     if interval < INTERVAL_MIN {
         let text = format!("--metrics: the interval must be at least {INTERVAL_MIN:?}");
         return Err(Failure::Usage(text).into());

@@ -6,12 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
 use hypha_rpc::client::EventKind;
 use hypha_rpc::{Client, Value};
 use serde_json::json;
 
-use super::load::{Rates, load};
+use super::load::{Rates, Readings, load};
 use crate::connection::ConnectionOptions;
 use crate::interrupt::{GRACE, unless_interrupted};
 use crate::output::{self, Style, paint};
@@ -28,9 +27,6 @@ const KINDS: [EventKind<'static>; 8] = [
     EventKind::WorkspaceLoaded,
     EventKind::WorkspaceDeleted,
 ];
-
-/// The load of the server at an interval; `None` without `--metrics`.
-type Load = Option<BoxStream<'static, Result<Rates>>>;
 
 /// Print the events of the workspace as they arrive
 ///
@@ -74,7 +70,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     watched.unwrap_or(Ok(()))
 }
 
-async fn watch(client: &Client, mut load: Load, options: &Options) -> Result<()> {
+async fn watch(client: &Client, mut load: Option<Readings>, options: &Options) -> Result<()> {
     let kinds: Vec<&str> = match options.kinds.as_slice() {
         [] => KINDS.iter().map(EventKind::as_str).collect(),
         named => named.iter().map(String::as_str).collect(),
@@ -126,7 +122,7 @@ async fn watch(client: &Client, mut load: Load, options: &Options) -> Result<()>
 }
 
 /// Returns the next measurement of the load, and never returns without `--metrics`.
-async fn next(load: &mut Load) -> Result<Rates> {
+async fn next(load: &mut Option<Readings>) -> Result<Rates> {
     let next = match load {
         Some(load) => load.next().await,
         None => None,

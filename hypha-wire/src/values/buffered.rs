@@ -7,8 +7,8 @@
 //! records the values that serde refuses, and decodes the whole value again with another form for
 //! these values.
 //!
-//! A value is also decoded again if serde refused such values and succeeded nevertheless: an untagged
-//! enum tries its variants in turn, and the first variant may fit only with another form.
+//! A value is also decoded again if serde refused such values and succeeded nevertheless. An
+//! untagged enum tries its variants in turn, and the first variant may fit only with another form.
 
 use std::cell::{Cell, RefCell};
 
@@ -159,8 +159,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An attempt
-    /// without hints only finds the places of the watched values.
+    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An
+    /// attempt without hints only finds the places of the watched values.
     fn attempt(&mut self, hints: &[Hint], watched: &[(Shown, Form)]) -> Option<Notes> {
         self.left = self.left.checked_sub(1)?;
         NOTES.set(Notes {

@@ -277,8 +277,8 @@ impl<'de> Decoder<'de> {
     /// Reports the memory after the last value. If the value was decoded, checks that no more bytes
     /// follow.
     fn end(&self, decoded: bool) -> Result<(), DecodeError> {
-        // If a buffered value is decoded again after a failure, its memory counts only once. After a
-        // success, which is rare, its memory counts twice.
+        // If a buffered value is decoded again after a failure, its memory counts only once. After
+        // a success, which is rare, its memory counts twice.
         if decoded || !self.is_buffered {
             self.finish();
         }
