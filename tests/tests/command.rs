@@ -84,7 +84,45 @@ fn services(url: &str, host: Language) -> Result<()> {
     let bench = ["bench", &target("echo"), "1", "--duration", "100ms"];
     let measured = hypha.json(&bench)?;
     ensure!(measured["calls"].as_u64() > Some(0), "{measured}");
+    tools(&hypha, id)?;
     service.stop()
+}
+
+/// Uses a service as an assistant does that starts `hypha mcp`.
+fn tools(hypha: &Hypha<'_>, id: &str) -> Result<()> {
+    let mut command = hypha.command(&["mcp", id])?;
+    let mut program = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut input = program.stdin.take().context("no standard input")?;
+    let output = program.stdout.take().context("no standard output")?;
+    let mut lines = BufReader::new(output).lines();
+    let hello = serde_json::json!({
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    });
+    let requests = [("initialize", hello), ("tools/list", serde_json::json!({}))];
+    let mut answer = Json::Null;
+    for (number, (method, params)) in requests.into_iter().enumerate() {
+        let request = serde_json::json!({
+            "jsonrpc": "2.0", "id": number, "method": method, "params": params
+        });
+        writeln!(input, "{request}")?;
+        if number == 0 {
+            let begun = r#"{"jsonrpc": "2.0", "method": "notifications/initialized"}"#;
+            writeln!(input, "{begun}")?;
+        }
+        let line = lines.next().context("no response")??;
+        answer = serde_json::from_str(&line)?;
+    }
+    drop(input);
+    let tools = answer["result"]["tools"].as_array().context("no tools")?;
+    ensure!(tools.iter().any(|tool| tool["name"] == "echo"), "{answer}");
+    ensure!(program.wait()?.success(), "hypha mcp has failed");
+    Ok(())
 }
 
 fn administration(url: &str) -> Result<()> {

@@ -222,6 +222,11 @@ fn check_curl(call: &Json, words: &[String]) -> Result<()> {
     let url = words.iter().find(|word| word.starts_with("http://"));
     let url = url.context("no URL")?;
     let (_, path) = url.split_once("9527/").context("no path")?;
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let functions = query
+        .split_terminator('&')
+        .map(|it| it.strip_prefix("_callback="));
+    let functions: Vec<_> = functions.map(|it| it.map(decoded)).collect();
     let parts: Vec<String> = path.split('/').map(decoded).collect();
     let text = |key: &str| call[key].as_str().unwrap_or_default();
     let expected = [
@@ -236,6 +241,10 @@ fn check_curl(call: &Json, words: &[String]) -> Result<()> {
     let body: Json = serde_json::from_str(words.last().context("no body")?)?;
     let mut args = call["args"].clone();
     if let Json::Object(args) = &mut args {
+        let is_function =
+            |(name, value): (&String, &Json)| (value == "function").then(|| Some(name.clone()));
+        let wanted: Vec<_> = args.iter().filter_map(is_function).collect();
+        ensure!(functions == wanted, "{functions:?} are not {wanted:?}");
         args.retain(|_, value| value != "function");
         for value in args.values_mut() {
             if let Some(name) = value.as_str().and_then(|text| text.strip_prefix("file ")) {

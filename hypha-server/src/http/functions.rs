@@ -17,7 +17,7 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use hypha_rpc::error::RejectKind;
 use hypha_rpc::{Error, Map, RemoteService, RemoteStream, Timestamp, Value};
 use hypha_wire::{self as wire, Args, JsonError, JsonWriter, RawValue};
@@ -25,6 +25,7 @@ use serde_json::json;
 
 use super::accept::Accept;
 use super::body::{self, Content, PIECE, SizedBody, over_budget};
+use super::callbacks::{self, Functions, Part, Parts};
 use super::credentials::Links;
 use super::forms::{self, Form, JSON, MSGPACK};
 use super::problem::{Problem, problem};
@@ -150,7 +151,8 @@ async fn answer(
     {
         return Err(not_found(function));
     }
-    let (args, held) = if posts {
+    let functions = Functions::of(&query)?;
+    let (mut args, held) = if posts {
         match post(front, &visitor, body, format).await? {
             None => (Args::new(0, 0), None),
             Some(posted) => {
@@ -175,6 +177,17 @@ async fn answer(
         // value.
         let member = member(&service, function).ok_or_else(|| not_found(function))?;
         return constant(&member, format);
+    }
+    if let Some(functions) = functions {
+        let calls = functions.add_to(&mut args);
+        let call = service.call::<RawValue>(function, args);
+        let parts = tokio::select! {
+            parts = callbacks::run(call, calls, held) => parts?,
+            () = visitor.account.gives_way() => return Err(evicted(front)),
+        };
+        return Ok(respond_stream(StreamBody::new(
+            front, parts, format, service, visitor,
+        )));
     }
     let call = service.call::<RawValue>(function, args);
     let result = tokio::select! {
@@ -259,7 +272,7 @@ fn member(service: &RemoteService, path: &str) -> Option<Value> {
 fn in_url(query: Vec<(String, String)>) -> Result<Args, Problem> {
     let named = query
         .into_iter()
-        .filter(|(name, _)| !RESERVED.contains(&name.as_str()))
+        .filter(|(name, _)| name != callbacks::PARAMETER && !RESERVED.contains(&name.as_str()))
         .map(|(name, text)| Ok((name, from_text(text)?)))
         .collect::<Result<Map, Problem>>()?;
     let mut args = Args::new(0, named.len());
@@ -331,23 +344,17 @@ async fn respond(
     if matches!(form, Form::File) {
         return forms::file(front, &result, service, visitor).await;
     }
-    let Visitor { account, visit, .. } = visitor;
     if let Form::Value(format) = form
         && result.is_stream()
         && let Ok(items) = result.decode::<RemoteStream<RawValue>>()
     {
-        let going = StreamBody {
-            front: front.clone(),
-            items,
-            item: None,
-            charge: None,
-            format,
-            account,
-            _service: service,
-            _visit: visit,
-        };
-        return Ok(respond_stream(going));
+        let items = items.map(|item| item.map(Part::Item).map_err(|error| error.to_string()));
+        let parts = items.boxed();
+        return Ok(respond_stream(StreamBody::new(
+            front, parts, format, service, visitor,
+        )));
     }
+    let Visitor { account, visit, .. } = visitor;
     let size = result.as_bytes().len();
     let charge = account.try_charge(size);
     let charge = charge.map_err(|error| over_budget(&front.state, &error))?;
@@ -437,13 +444,13 @@ fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
     ))
 }
 
-/// The body of a response with the items of a stream.
+/// The body of a response with the parts of a stream.
 struct StreamBody {
     front: Front,
-    items: RemoteStream<RawValue>,
-    /// The item that is being sent in JSON.
+    parts: Parts,
+    /// The part that is being sent in JSON.
     item: Option<JsonWriter>,
-    /// Charge for the memory of the current item.
+    /// Charge for the memory of the current part.
     charge: Option<Charge>,
     format: Format,
     account: Account,
@@ -453,6 +460,25 @@ struct StreamBody {
 }
 
 impl StreamBody {
+    fn new(
+        front: &Front,
+        parts: Parts,
+        format: Format,
+        service: RemoteService,
+        visitor: Visitor,
+    ) -> StreamBody {
+        StreamBody {
+            front: front.clone(),
+            parts,
+            item: None,
+            charge: None,
+            format,
+            account: visitor.account,
+            _service: service,
+            _visit: visitor.visit,
+        }
+    }
+
     /// Returns the next piece of the response, and whether more may follow. `None` ends the
     /// response.
     async fn next(&mut self) -> Option<(Vec<u8>, bool)> {
@@ -461,13 +487,13 @@ impl StreamBody {
             return Some(self.write_item(piece));
         }
         self.charge = None;
-        let item = match self.items.next().await {
+        let part = match self.parts.next().await {
             None if self.format == Format::Msgpack => return None,
             None => return Some((b"data: [DONE]\n\n".to_vec(), false)),
-            Some(Ok(item)) => item,
-            Some(Err(error)) => return Some((self.failed(&error.to_string()), false)),
+            Some(Ok(part)) => part,
+            Some(Err(error)) => return Some((self.failed(&error), false)),
         };
-        let size = item.as_bytes().len();
+        let size = part.size();
         match self.account.try_charge(size) {
             Ok(charge) => self.charge = Some(charge),
             Err(error) => {
@@ -475,9 +501,25 @@ impl StreamBody {
                 return Some((self.failed(&error.to_string()), false));
             }
         }
-        if self.format == Format::Msgpack {
-            return Some((item.as_bytes().to_vec(), true));
+        if let Part::Named(_, value) = &part {
+            // The receiver could not call the functions in the value, so they are dropped.
+            let value = value.clone();
+            let searched = self.front.visits.run(size, move || drop(value.handles()));
+            if searched.await.is_err() {
+                return Some((self.failed("the server is shutting down"), false));
+            }
         }
+        let item = match (part, self.format) {
+            (Part::Item(item), Format::Json) => item,
+            (part, format) => match (part.encode(), format) {
+                (Ok(bytes), Format::Msgpack) => return Some((bytes, true)),
+                (Ok(bytes), Format::Json) => match RawValue::new(bytes.into()) {
+                    Ok(item) => item,
+                    Err(error) => return Some((self.failed(&error.to_string()), false)),
+                },
+                (Err(error), _) => return Some((self.failed(&error.to_string()), false)),
+            },
+        };
         let measured = item.clone();
         let form = self.front.visits.run(size, move || measured.json_form());
         match form.await {

@@ -21,6 +21,7 @@ mod accept;
 mod app_response;
 mod apps;
 mod body;
+mod callbacks;
 #[cfg(feature = "compression")]
 mod compression;
 #[cfg(feature = "console")]

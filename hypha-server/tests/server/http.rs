@@ -36,6 +36,36 @@ impl Desk {
         RemoteStream::try_new(futures_util::stream::iter(items))
     }
 
+    /// Calls a function with each number up to `to` and its double, and returns `to`.
+    pub(crate) async fn report(
+        &self,
+        on_number: Callback<(u32, u32)>,
+        to: u32,
+        #[hypha(default = false)] waits: bool,
+    ) -> Result<u32, Error> {
+        for number in 1..=to {
+            match waits {
+                true => on_number.call((number, 2 * number)).await?,
+                false => on_number.call((number, 2 * number)).send().await?,
+            }
+        }
+        if to == 0 {
+            Err(Error::Invalid("nothing to report".into()))
+        } else {
+            Ok(to)
+        }
+    }
+
+    /// Calls a function once, and then counts to `to`.
+    pub(crate) async fn count_aloud(
+        &self,
+        on_number: Callback<u32>,
+        to: u32,
+    ) -> Result<RemoteStream<u32>, Error> {
+        on_number.call(to).await?;
+        Ok(RemoteStream::new(futures_util::stream::iter(0..to)))
+    }
+
     /// Fails with this text.
     pub(crate) async fn fail(&self, with: String) -> Result<(), String> {
         Err(with)
@@ -127,6 +157,55 @@ async fn streams_arrive_item_by_item() -> Result<()> {
     let request = request.header("Content-Type", "application/msgpack");
     let bytes = request.send().await?.bytes().await?;
     assert_eq!(bytes[..2], [0, 1]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_of_functions_arrive_before_the_result() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let http = support::http();
+    let called = |n: u32| json!({"callback": "on_number", "args": [n, 2 * n]});
+    for waits in [false, true] {
+        let path = format!("{url}/desk/report?_callback=on_number");
+        let request = http.post(path).json(&json!({"to": 9, "waits": waits}));
+        let (status, text) = answer(request).await?;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        let mut expected: Vec<_> = (1..=9).map(called).collect();
+        expected.push(json!({"result": 9}));
+        let mut expected: Vec<_> = expected.iter().map(|it| format!("data: {it}")).collect();
+        expected.push("data: [DONE]".into());
+        assert_eq!(text.split_terminator("\n\n").collect::<Vec<_>>(), expected);
+    }
+    // GET and MessagePack.
+    let request = http.get(format!("{url}/desk/report?_callback=on_number&to=1"));
+    let request = request.header("Content-Type", "application/msgpack");
+    let bytes = request.send().await?.bytes().await?;
+    let size = bytes.len() - hypha_wire::to_vec(&json!({"result": 1}))?.len() - 4;
+    let first: Value = hypha_wire::from_slice(&bytes.slice(..size))?;
+    assert_eq!(first, Value::from(called(1)));
+    let last: Value = hypha_wire::from_slice(&bytes.slice(size..))?;
+    assert_eq!(last, Value::from(json!({"result": 1})));
+    // A stream.
+    let request = http.get(format!("{url}/desk/count_aloud?_callback=on_number&to=2"));
+    let (_, text) = answer(request).await?;
+    let expected = [
+        json!({"callback": "on_number", "args": [2]}),
+        json!({"item": 0}),
+        json!({"item": 1}),
+    ];
+    let mut expected: Vec<_> = expected.iter().map(|it| format!("data: {it}")).collect();
+    expected.push("data: [DONE]".into());
+    assert_eq!(text.split_terminator("\n\n").collect::<Vec<_>>(), expected);
+    // A call that fails before it calls a function has the status of the failure.
+    let request = http.get(format!("{url}/desk/report?_callback=on_number&to=0"));
+    let (status, text) = answer(request).await?;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{text}");
+    assert!(text.contains("nothing to report"), "{text}");
+    let twice = format!("{url}/desk/report?_callback=f&_callback=f&to=0");
+    let (status, text) = answer(http.get(twice)).await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.contains("has the name f twice"), "{text}");
     Ok(())
 }
 

@@ -33,8 +33,9 @@ async function sample(browser) {
   const failed = await call(page, "divide", { a: 1, b: 0 });
   check("an error", (await failed.result.getByRole("alert").textContent()).includes("division"));
 
-  const work = await method(page, "work");
-  check("functions are explained", await work.section.getByText("cannot pass functions").isVisible());
+  const work = await call(page, "work", { steps: 3 });
+  await work.result.getByText("3, 3").waitFor();
+  check("calls of a function are shown", await work.result.getByText("Calls of on_progress").isVisible());
 
   const smooth = await method(page, "smooth");
   await smooth.field("image").locator("textarea").fill("[[0, 0, 9], [0, 0, 9]]");

@@ -228,13 +228,20 @@ function command({ server, id, method, listed, carried }) {
   return `hypha call --server-url ${[server, ...end, ...words].map(shell).join(" ")}`;
 }
 
-/** Returns the code for curl, with notes on arguments that JSON cannot carry. */
-function curl({ server, path, args, isSignedIn, hasFile, hasFunction }) {
+/**
+ * Returns the code for curl, with notes on arguments that JSON cannot carry. The response has the
+ * calls of the functions that `_callback` names.
+ */
+function curl({ server, path, args, isSignedIn, hasFile }) {
+  const isFunction = ([, it]) => it instanceof FunctionValue;
+  const named = Array.isArray(args) ? [] : Object.entries(args);
   const carried = Array.isArray(args) ? args
-    : Object.fromEntries(Object.entries(args).filter(([, it]) => !(it instanceof FunctionValue)));
+    : Object.fromEntries(named.filter((argument) => !isFunction(argument)));
+  const functions = named.filter(isFunction)
+    .map(([name]) => `_callback=${encodeURIComponent(name)}`);
+  const query = functions.length ? `?${functions.join("&")}` : "";
   const notes = [
     [hasFile, "the bytes of files"],
-    [hasFunction, "functions"],
     [contains(args, isInfinite), "infinite numbers"],
   ];
   const parts = path.map(encodeURIComponent)
@@ -244,7 +251,7 @@ function curl({ server, path, args, isSignedIn, hasFile, hasFunction }) {
   return [
     ...notes.filter(([is]) => is)
       .map(([, what]) => `# JSON cannot carry ${what}: use another language.`),
-    `curl ${isDots ? "--path-as-is " : ""}-X POST ${shell(`${server}/${parts.join("/")}`)} \\`,
+    `curl ${isDots ? "--path-as-is " : ""}-X POST ${shell(`${server}/${parts.join("/")}${query}`)} \\`,
     "  -H 'Content-Type: application/json' \\",
     ...(isSignedIn ? ['  -H "Authorization: Bearer $HYPHA_TOKEN" \\'] : []),
     `  -d ${shell(json(carried))}`,
@@ -321,7 +328,6 @@ export function snippets({ server, workspace, service, method, args, isStream, i
       args,
       isSignedIn,
       hasFile,
-      hasFunction,
     }),
     hypha: command({ server, id, method, listed, carried }),
   };

@@ -157,7 +157,8 @@ async function read(field, forCode) {
     return isRequired || isFilledIn(field) ? readAll(field, forCode) : undefined;
   }
   if (kind === "function") {
-    if (!isRequired || !forCode) return undefined;
+    // The server passes the function: see `functionsOf`.
+    if (!forCode || !field.querySelector("input")?.checked) return undefined;
     return new FunctionValue(Number(field.dataset.count));
   }
   const file = field.querySelector("input[type=file]")?.files[0];
@@ -209,6 +210,12 @@ async function argumentsOf(form, forCode = false) {
   return value;
 }
 
+/** Returns the names of the arguments for which the server passes a function. */
+function functionsOf(form) {
+  const fields = [...form.querySelectorAll(":scope > .field[data-kind=function]")];
+  return fields.filter((it) => it.querySelector("input").checked).map((it) => it.dataset.name);
+}
+
 // Calls.
 
 /** Shows an error. An error of the server begins with a class. */
@@ -228,18 +235,18 @@ function clear(result) {
 
 /** Shows the items of a stream as they arrive. */
 class StreamView {
-  constructor(result) {
+  constructor(result, label = "Items of the stream") {
     this.numbers = [];
     this.count = 0;
     this.state = element("p", "quiet");
     this.plot = null;
     this.list = element("ol", "items");
     this.list.tabIndex = 0;
-    this.list.setAttribute("aria-label", "Items of the stream");
+    this.list.setAttribute("aria-label", label);
     result.append(this.state, this.list);
   }
 
-  add(item) {
+  add(item, shown = show(item)) {
     this.count += 1;
     if (typeof item === "number") {
       this.numbers.push(item);
@@ -251,11 +258,11 @@ class StreamView {
         replot(this.plot, this.numbers, this.count);
       }
     }
-    const shown = element("li", "", show(item));
-    shown.value = this.count;
-    this.list.append(shown);
+    const line = element("li", "", shown);
+    line.value = this.count;
+    this.list.append(line);
     // Pictures of a stream replace each other.
-    const most = shown.querySelector("canvas, img") ? 1 : ITEMS_MAX;
+    const most = line.querySelector("canvas, img") ? 1 : ITEMS_MAX;
     while (this.list.childElementCount > most) {
       for (const link of this.list.firstChild.querySelectorAll("a[download]")) {
         URL.revokeObjectURL(link.href);
@@ -270,6 +277,40 @@ class StreamView {
   }
 }
 
+/** Shows the calls of functions, the items of the result and the result as they arrive. */
+class CallView {
+  constructor(result) {
+    this.result = result;
+    this.views = new Map();
+  }
+
+  add(part) {
+    if (Object.hasOwn(part, "result")) {
+      this.result.append(show(part.result));
+    } else if (Object.hasOwn(part, "item")) {
+      this.view("Items").add(part.item);
+    } else {
+      const { callback, args, kwargs } = part;
+      const all = kwargs ? [...args, kwargs] : args;
+      const shown = all.flatMap((value, index) => (index ? [", ", show(value)] : [show(value)]));
+      this.view(`Calls of ${callback}`).add(args[0], element("div", "", ...shown));
+    }
+  }
+
+  view(label) {
+    if (!this.views.has(label)) {
+      const section = element("section", "", element("h4", "", label));
+      this.result.append(section);
+      this.views.set(label, new StreamView(section, label));
+    }
+    return this.views.get(label);
+  }
+
+  say(state) {
+    for (const view of this.views.values()) view.say(state);
+  }
+}
+
 const isStreamError = (value) =>
   value !== null && typeof value === "object" && typeof value.error === "string" &&
   value.traceback === "" && Object.keys(value).length === 2;
@@ -281,7 +322,7 @@ function fileName(disposition) {
   return /filename="([^"]*)"/.exec(disposition)?.[1] ?? "";
 }
 
-async function readResult(response, result) {
+async function readResult(response, result, View) {
   // The browser accepts every type, so the server sends the content of a file.
   const disposition = response.headers.get("Content-Disposition");
   if (disposition !== null) {
@@ -290,7 +331,7 @@ async function readResult(response, result) {
     return bytes.length;
   }
   const isStream = response.headers.get("Cache-Control") === "no-cache";
-  const view = isStream ? new StreamView(result) : null;
+  const view = isStream ? new View(result) : null;
   const reader = response.body.getReader();
   const pieces = [];
   let rest = new Uint8Array();
@@ -345,14 +386,17 @@ async function call(form, result, stop) {
   result.setAttribute("aria-busy", "true");
   try {
     const body = encode(await argumentsOf(form));
-    const response = await ask(form.dataset.call, {
+    const functions = functionsOf(form);
+    const query = functions.map((name) => `_callback=${encodeURIComponent(name)}`).join("&");
+    const response = await ask(query ? `${form.dataset.call}?${query}` : form.dataset.call, {
       method: "POST",
       headers: { "Content-Type": "application/msgpack" },
       body,
       signal: controller.signal,
     });
     if (response.ok) {
-      const length = await readResult(response, result);
+      const View = query ? CallView : StreamView;
+      const length = await readResult(response, result, View);
       const time = Math.round(performance.now() - begun);
       result.append(element("p", "quiet", `${time} ms, ${length} bytes`));
     } else {
@@ -440,8 +484,7 @@ for (const form of document.querySelectorAll("form[data-call]")) {
   const stop = form.querySelector("[data-stop]");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    // Without buttons, the method needs a function, which the console cannot pass.
-    if (stop) call(form, section.querySelector(".result"), stop);
+    call(form, section.querySelector(".result"), stop);
   });
   setUpCode(form, section.querySelector("[data-code]"));
 }

@@ -30,8 +30,6 @@ pub(super) struct Form<'a> {
     count: usize,
     /// Whether a field was omitted.
     omits: bool,
-    /// Whether a required argument is a function.
-    needs_function: bool,
 }
 
 /// The value that a field holds.
@@ -47,7 +45,8 @@ enum Kind<'a> {
     Object(&'a Json),
     Bytes,
     Array,
-    /// A function, which HTTP cannot carry.
+    /// A function. The page can pass one that shows its calls, if it is an argument itself and not
+    /// a part of an argument.
     Function,
     /// A list, or a value of any other type.
     Json,
@@ -62,13 +61,7 @@ impl<'a> Form<'a> {
             prefix,
             count: 0,
             omits: false,
-            needs_function: false,
         }
-    }
-
-    /// Returns whether a required argument is a function, which HTTP cannot carry.
-    pub(super) fn needs_function(&self) -> bool {
-        self.needs_function
     }
 
     /// Returns the fields for the members of an object.
@@ -120,7 +113,6 @@ impl<'a> Form<'a> {
         let default = own("default").filter(|default| !default.is_null());
         let default = default.filter(|default| default.to_string().len() <= TEXT_MAX);
         let required = required && !is_nullable;
-        self.needs_function |= kind == Kind::Function && required && depth == 0;
         let hint = format!("{id}-hint");
         let described = description.map(|_| hint.as_str());
         let label = html! {
@@ -153,7 +145,11 @@ impl<'a> Form<'a> {
                 data-count=[count] {
                 label for=(id) { (label) }
                 (hint)
-                (control(&kind, &id, described, default, required))
+                @if kind == Kind::Function {
+                    (function(&id, described, required, depth))
+                } @else {
+                    (control(&kind, &id, described, default, required))
+                }
             }
         }
     }
@@ -330,6 +326,20 @@ fn type_of(schema: &Json) -> String {
     }
 }
 
+/// Returns the HTML control of an argument that is a function. An optional function is passed only
+/// if the user selects it, because a method may do more work for a caller that listens.
+fn function(id: &str, described: Option<&str>, required: bool, depth: usize) -> Markup {
+    html! {
+        @if depth == 0 {
+            input id=(id) type="checkbox" checked[required] disabled[required]
+                aria-describedby=[described];
+            span class="quiet" { " Show the calls of this function" }
+        } @else {
+            p id=(id) class="quiet" { "The console can pass no function within an object." }
+        }
+    }
+}
+
 /// Returns the HTML control of a field.
 fn control(
     kind: &Kind<'_>,
@@ -366,10 +376,6 @@ fn control(
                 aria-describedby=[described];
         } @else if *kind == Kind::Text {
             textarea id=(id) rows="1" spellcheck="false" aria-describedby=[described] { (text) }
-        } @else if *kind == Kind::Function {
-            p id=(id) class="quiet" {
-                "The console cannot pass functions."
-            }
         } @else {
             @let placeholder = match kind {
                 Kind::Bytes => "text, or choose a file",
@@ -453,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn required_functions_are_noticed() {
+    fn required_functions_are_passed() {
         for (required, expected) in [(json!(["f"]), true), (json!([]), false)] {
             let parameters = json!({
                 "properties": {"f": {
@@ -465,8 +471,16 @@ mod tests {
             let mut form = Form::new(&parameters, "f".into());
             let fields = form.fields(&parameters, 0).into_string();
             assert!(fields.contains(r#"data-count="2""#), "{fields}");
-            assert_eq!(form.needs_function(), expected, "{fields}");
+            assert_eq!(fields.contains("checked disabled"), expected, "{fields}");
         }
+        let nested = json!({"properties": {"o": {
+            "type": "object",
+            "properties": {"f": {"x-hypha-type": "function"}},
+        }}});
+        let fields = Form::new(&nested, "f".into()).fields(&nested, 0);
+        let fields = fields.into_string();
+        assert!(fields.contains("can pass no function"), "{fields}");
+        assert!(!fields.contains("checkbox"), "{fields}");
     }
 
     #[test]

@@ -158,9 +158,8 @@ fn method_section(
     let public = &visit.state().info.public_base_url;
     let form = described.map(|parameters| {
         let mut form = Form::new(parameters, prefix.clone());
-        (form.fields(parameters, 0), form.needs_function())
+        form.fields(parameters, 0)
     });
-    let needs_function = form.as_ref().is_some_and(|(_, needs)| *needs);
     html! {
         details class="method card" id=(prefix) open[index == 0] {
             summary {
@@ -176,7 +175,7 @@ fn method_section(
                 data-server=(public) data-workspace=(workspace) data-service=(id)
                 data-method=(name) data-stream[returns.is_some_and(form::is_stream)]
                 data-signed-in[visit.session.has_token] {
-                @if let Some((fields, _)) = form {
+                @if let Some(fields) = form {
                     (fields)
                 } @else {
                     div class="field" data-kind="arguments" data-name="" {
@@ -191,16 +190,9 @@ fn method_section(
                 @if let Some(returns) = returns {
                     p class="quiet" { "Returns: " (form::result_type(returns, form::DEPTH_MAX)) }
                 }
-                @if needs_function {
-                    p {
-                        "This method needs a function, which the console cannot pass. Call it from "
-                        "a program."
-                    }
-                } @else {
-                    div class="buttons" {
-                        button type="submit" class="primary" { "Call" }
-                        button type="button" data-stop="" hidden { "Stop" }
-                    }
+                div class="buttons" {
+                    button type="submit" class="primary" { "Call" }
+                    button type="button" data-stop="" hidden { "Stop" }
                 }
             }
             div class="result" role="region" aria-live="polite"
