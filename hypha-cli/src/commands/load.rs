@@ -57,12 +57,12 @@ impl fmt::Display for Rates {
 /// The load of a server at an interval.
 pub(super) type Readings = BoxStream<'static, Result<Rates>>;
 
-/// Returns the load of a server at each interval, measured since the reading before.
+/// Returns the load of a server at each interval, measured since the reading before. A reading that
+/// fails is an error, and does not end the stream.
 ///
 /// # Errors
 ///
-/// Fails if the interval is too short, or if TLS cannot be set up. An item is an error if the
-/// server does not respond with metrics.
+/// Fails if the interval is too short, or if TLS cannot be set up.
 pub(super) fn load(server_url: &str, interval: Duration) -> Result<Readings> {
     if interval < INTERVAL_MIN {
         let text = format!("--metrics: the interval must be at least {INTERVAL_MIN:?}");
@@ -104,7 +104,11 @@ async fn read(client: &reqwest::Client, url: &str) -> Result<Metrics> {
         }
         body.extend_from_slice(&part);
     }
-    Ok(parse(&String::from_utf8_lossy(&body)))
+    let metrics = parse(&String::from_utf8_lossy(&body));
+    if !metrics.contains_key("websocket_connections") {
+        bail!("the response has no metrics of a Hypha server");
+    }
+    Ok(metrics)
 }
 
 /// Metrics by name. A metric with labels is the sum of its series.
@@ -121,7 +125,9 @@ fn parse(text: &str) -> Metrics {
             None => line.split_once(' ').map_or("", |(_, value)| value),
         };
         let value = value.split_whitespace().next().map(str::parse::<f64>);
-        if let (Some(name), Some(Ok(value))) = (name, value) {
+        if let (Some(name), Some(Ok(value))) = (name, value)
+            && value.is_finite()
+        {
             *metrics.entry(name.to_owned()).or_default() += value;
         }
     }

@@ -88,8 +88,15 @@ async fn watch(client: &Client, mut load: Option<Readings>, options: &Options) -
         let event = tokio::select! {
             event = events.next() => event,
             load = next(&mut load) => {
+                let load = match load {
+                    Ok(load) => load,
+                    // The server may be back at the next reading, as after a restart.
+                    Err(error) => {
+                        output::note(&format!("{error:#}"));
+                        continue;
+                    }
+                };
                 count += 1;
-                let load = load?;
                 match options.json {
                     true => output::say(&json!({"type": "metrics", "data": load}).to_string())?,
                     false => output::say(&row("metrics", &load.to_string()))?,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, DeserializeOwned, Visitor};
@@ -187,10 +188,13 @@ where
     #[must_use]
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<A>) {
         let (sender, receiver) = mpsc::channel(capacity);
+        // The lock is a queue of the calls that wait for room. Without it, several calls could get
+        // room at the same time, and put their arguments into the channel in any order.
+        let sender = Arc::new(tokio::sync::Mutex::new(sender));
         let callback = Self::try_new(move |args| {
-            let sender = sender.clone();
+            let sender = Arc::clone(&sender);
             async move {
-                let sent = sender.send(args).await;
+                let sent = sender.lock().await.send(args).await;
                 sent.map_err(|_| "the receiver of this callback was dropped".to_owned())
             }
         });

@@ -270,6 +270,29 @@ async fn callbacks_without_a_response_arrive_in_order() {
     both.settled().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_wait_for_room_keep_their_order() {
+    let both = both().await;
+    let (on_step, mut steps) = Callback::channel(2);
+    let reading = tokio::spawn(async move {
+        let mut read = Vec::new();
+        while let Some(step) = steps.recv().await {
+            read.push(step);
+            if read.len() == 1000 {
+                break;
+            }
+        }
+        read
+    });
+    both.desk.report(1000, on_step).await.expect("reports");
+    let read = reading.await.expect("reads");
+    let wrong = read
+        .iter()
+        .enumerate()
+        .find(|(index, step)| *index as u32 != **step);
+    assert_eq!(wrong, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn functions_may_be_nested_in_values() {
     let both = both().await;

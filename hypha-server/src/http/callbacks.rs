@@ -15,10 +15,12 @@ use hypha_rpc::error::report;
 use hypha_rpc::service::IncomingCall;
 use hypha_rpc::{Args, Error, Function, RemoteStream};
 use hypha_wire::{EncodeError, RawValue, WireError, encode};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::problem::{Problem, problem};
 use super::request_client::refusal;
+use super::transcode::RESERVED;
+use crate::memory::Charge;
 use crate::shown::shown;
 
 /// The query parameter.
@@ -27,7 +29,7 @@ pub(super) const PARAMETER: &str = "_callback";
 const FUNCTIONS_MAX: usize = 16;
 /// Maximum number of calls of the functions that wait for the receiver of the response. Further
 /// calls wait for room, so that a slow receiver slows down the service.
-const CALLS: usize = 4;
+const CALLS: usize = 64;
 
 /// A part of a response that is a stream.
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Functions {
     ///
     /// # Errors
     ///
-    /// Fails if a name occurs twice, or if there are too many names.
+    /// Fails if a name occurs twice, is empty or reserved, or if there are too many names.
     pub(super) fn of(query: &[(String, String)]) -> Result<Option<Functions>, Problem> {
         let names = query.iter().filter(|(key, _)| key == PARAMETER);
         let names: Vec<String> = names.map(|(_, name)| name.clone()).collect();
@@ -128,6 +130,16 @@ impl Functions {
         if names.len() > FUNCTIONS_MAX {
             return refused(format!(
                 "At most {FUNCTIONS_MAX} parameters `{PARAMETER}` are allowed"
+            ));
+        }
+        // Names that begin with `_r` mark encoded values, and the others belong to the request.
+        let is_reserved = |name: &&String| {
+            name.is_empty() || name.starts_with('_') || RESERVED.contains(&name.as_str())
+        };
+        if let Some(name) = names.iter().find(is_reserved) {
+            let name = shown(name);
+            return refused(format!(
+                "The parameter `{PARAMETER}` has the reserved name `{name}`"
             ));
         }
         let twice = (1..names.len()).find(|&at| names[..at].contains(&names[at]));
@@ -143,17 +155,19 @@ impl Functions {
     /// Adds the functions to the arguments of a call, and returns their calls.
     pub(super) fn add_to(self, args: &mut Args) -> mpsc::Receiver<Part> {
         let (sender, calls) = mpsc::channel(CALLS);
+        // The lock is a queue of the calls that wait for room, which keeps their order.
+        let sender = Arc::new(Mutex::new(sender));
         for name in self.names {
-            args.push_named(&name, &function(name.as_str().into(), sender.clone()));
+            args.push_named(&name, &function(name.as_str().into(), Arc::clone(&sender)));
         }
         calls
     }
 }
 
 /// Returns a function that passes its calls on to `sender`.
-fn function(name: Arc<str>, sender: mpsc::Sender<Part>) -> Function {
+fn function(name: Arc<str>, sender: Arc<Mutex<mpsc::Sender<Part>>>) -> Function {
     Function::new(move |call: IncomingCall| {
-        let (callback, sender) = (Arc::clone(&name), sender.clone());
+        let (callback, sender) = (Arc::clone(&name), Arc::clone(&sender));
         async move {
             let given = call.raw_args();
             let args = (0..given.positional()).filter_map(|index| given.raw_value(index));
@@ -168,7 +182,7 @@ fn function(name: Arc<str>, sender: mpsc::Sender<Part>) -> Function {
                 args,
                 named,
             };
-            let sent = sender.send(part).await;
+            let sent = sender.lock().await.send(part).await;
             sent.map_err(|_| WireError::new("the caller over HTTP has left"))?;
             call.reply(&())
         }
@@ -179,7 +193,7 @@ fn function(name: Arc<str>, sender: mpsc::Sender<Part>) -> Function {
 pub(super) type Parts = BoxStream<'static, Result<Part, String>>;
 
 /// Runs a call whose functions send their calls to `calls`. Returns the parts of the response after
-/// the first part is known. `held` is freed when the call ends.
+/// the first part is known. `held` is freed when the call ends, and `standing` with the parts.
 ///
 /// # Errors
 ///
@@ -188,12 +202,14 @@ pub(super) async fn run(
     call: Call<RawValue>,
     calls: mpsc::Receiver<Part>,
     held: impl Send + 'static,
+    standing: Option<Charge>,
 ) -> Result<Parts, Problem> {
     let running = Running {
         calls,
         call: Some((call.boxed(), Box::new(held))),
         items: None,
         last: None,
+        _standing: standing,
     };
     let mut parts = stream::unfold(running, |mut running| async move {
         let part = running.next().await?;
@@ -219,6 +235,7 @@ struct Running {
     items: Option<RemoteStream<RawValue>>,
     /// The last part. It follows the calls that have arrived before it.
     last: Option<Result<Part, Error>>,
+    _standing: Option<Charge>,
 }
 
 impl Running {

@@ -10,6 +10,7 @@
 //! values. Decoded values would take many times the memory.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
@@ -131,8 +132,20 @@ async fn answer(
         id,
         function,
     } = place;
-    let client =
-        request_client::enter(front, visitor.user.clone(), &visitor.account, workspace).await?;
+    let functions = Functions::of(&query)?;
+    let (user, account) = (visitor.user.clone(), &visitor.account);
+    let (client, standing) = match functions {
+        Some(_) => {
+            let standing = account.try_charge(request_client::FUNCTIONS_STANDING);
+            let standing = standing.map_err(|error| over_budget(&front.state, &error))?;
+            let entering = request_client::enter_with_functions(front, user, account, workspace);
+            (entering.await?, Some(standing))
+        }
+        None => {
+            let client = request_client::enter(front, user, account, workspace).await?;
+            (client, None)
+        }
+    };
     let find = |mode| request_client::service(&client, workspace, id, mode);
     let mut service = match find(mode.clone()).await {
         Ok(service) => Some(service),
@@ -151,7 +164,6 @@ async fn answer(
     {
         return Err(not_found(function));
     }
-    let functions = Functions::of(&query)?;
     let (mut args, held) = if posts {
         match post(front, &visitor, body, format).await? {
             None => (Args::new(0, 0), None),
@@ -182,7 +194,7 @@ async fn answer(
         let calls = functions.add_to(&mut args);
         let call = service.call::<RawValue>(function, args);
         let parts = tokio::select! {
-            parts = callbacks::run(call, calls, held) => parts?,
+            parts = callbacks::run(call, calls, held, standing) => parts?,
             () = visitor.account.gives_way() => return Err(evicted(front)),
         };
         return Ok(respond_stream(StreamBody::new(
@@ -315,7 +327,7 @@ fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
             Ok(json) => Ok(Json(json).into_response()),
             Err(what) => Err(problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                cannot_be_json(what),
+                cannot_be_json("result", what),
             )),
         },
         Format::Msgpack => Ok(([(header::CONTENT_TYPE, MSGPACK)], encoded).into_response()),
@@ -372,7 +384,7 @@ async fn respond(
             let measured = result.clone();
             let form = front.visits.run(size, move || measured.json_form()).await?;
             let (len, handles) = form.map_err(|error| {
-                let detail = unfit(error);
+                let detail = unfit("result", error);
                 problem(StatusCode::INTERNAL_SERVER_ERROR, detail)
             })?;
             let writer = Content::Json(JsonWriter::new(result));
@@ -399,17 +411,21 @@ async fn respond(
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
-/// Returns the error text for a result that cannot be converted to JSON.
-fn unfit(error: JsonError) -> String {
+/// Returns the error text for a result, or another value, that cannot be converted to JSON.
+fn unfit(subject: &str, error: JsonError) -> String {
     match error {
-        JsonError::Unfit(what) => cannot_be_json(what),
-        JsonError::Invalid(error) => format!("RemoteException: the result is unreadable: {error}"),
+        JsonError::Unfit(what) => cannot_be_json(subject, what),
+        JsonError::Invalid(error) => {
+            format!("RemoteException: the {subject} is unreadable: {error}")
+        }
     }
 }
 
 /// Returns the error text for a kind of value that JSON cannot represent.
-fn cannot_be_json(what: &str) -> String {
-    format!("The result contains {what}, which JSON cannot represent; use Content-Type {MSGPACK}")
+fn cannot_be_json(subject: &str, what: &str) -> String {
+    format!(
+        "The {subject} contains {what}, which JSON cannot represent; use Content-Type {MSGPACK}"
+    )
 }
 
 /// Converts a value to JSON. Returns the kind of the first value that JSON cannot represent as the
@@ -509,6 +525,10 @@ impl StreamBody {
                 return Some((self.failed("the server is shutting down"), false));
             }
         }
+        let callback = match &part {
+            Part::Called { callback, .. } => Some(Arc::clone(callback)),
+            Part::Item(_) | Part::Named(..) => None,
+        };
         let item = match (part, self.format) {
             (Part::Item(item), Format::Json) => item,
             (part, format) => match (part.encode(), format) {
@@ -526,7 +546,14 @@ impl StreamBody {
             // The handles in the item are dropped, because the receiver of an event could not call
             // the functions.
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Some((self.failed(&unfit(error)), false)),
+            Ok(Err(error)) => {
+                let Some(callback) = callback else {
+                    return Some((self.failed(&unfit("result", error)), false));
+                };
+                // Arguments that JSON cannot represent do not end the call.
+                let part = json!({"callback": &*callback, "error": unfit("call", error)});
+                return Some((format!("data: {part}\n\n").into(), true));
+            }
             Err(_) => return Some((self.failed("the server is shutting down"), false)),
         }
         piece.extend_from_slice(b"data: ");
@@ -550,6 +577,7 @@ impl StreamBody {
 
     /// Returns the last piece of a failed stream: the error, in the format of the Python server.
     fn failed(&self, text: &str) -> Vec<u8> {
+        self.front.state.counters.http_calls_failed.add();
         let error = json!({"error": text, "traceback": ""});
         match self.format {
             Format::Json => format!("data: {error}\n\ndata: [DONE]\n\n").into(),

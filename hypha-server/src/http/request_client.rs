@@ -27,6 +27,11 @@ const QUEUE_BYTES: usize = 2 * 1024 * 1024;
 /// these calls to functions in its arguments, for example an ASGI application to `receive` and
 /// `send`.
 const CONCURRENT_CALLS: usize = 64;
+/// Maximum number of calls to functions that the request itself passes. A service may call them
+/// often without waiting, for example to report its progress.
+pub(super) const FUNCTION_CALLS: usize = 1024;
+/// Memory of that many waiting calls, in bytes, without their arguments.
+pub(super) const FUNCTIONS_STANDING: usize = 2 * 1024 * 1024;
 /// Maximum number of chunks of a request in transit to the service. Each chunk is a copy that is
 /// not charged, so the number of chunks must be small.
 const CONCURRENT_CHUNKS: usize = 3;
@@ -110,6 +115,18 @@ pub(super) async fn enter(
     enter_any(front, user, account, workspace).await
 }
 
+/// Connects a client like [`enter`], for a request that passes functions.
+pub(super) async fn enter_with_functions(
+    front: &Front,
+    user: Authenticated,
+    account: &Account,
+    workspace: &str,
+) -> Result<Client, Problem> {
+    check_exists(front, &user, workspace).await?;
+    let place = place_of(front, &user, workspace).await?;
+    enter_at(front, user, account, &place, FUNCTION_CALLS).await
+}
+
 /// Connects a client like [`enter`], even if `workspace` does not exist.
 pub(super) async fn enter_any(
     front: &Front,
@@ -117,13 +134,20 @@ pub(super) async fn enter_any(
     account: &Account,
     workspace: &str,
 ) -> Result<Client, Problem> {
+    let place = place_of(front, &user, workspace).await?;
+    enter_at(front, user, account, &place, CONCURRENT_CALLS).await
+}
+
+/// Returns the workspace that the client of a request to `workspace` enters.
+async fn place_of(front: &Front, user: &Authenticated, workspace: &str) -> Result<String, Problem> {
     let scope = user.scope.as_ref();
-    let place = match scope.and_then(|scope| scope.current_workspace.clone()) {
-        Some(bound) => bound,
-        None if may_enter(&front.state, &user, workspace).await? => workspace.to_owned(),
-        None => user.own_workspace(),
-    };
-    enter_at(front, user, account, &place).await
+    Ok(
+        match scope.and_then(|scope| scope.current_workspace.clone()) {
+            Some(bound) => bound,
+            None if may_enter(&front.state, user, workspace).await? => workspace.to_owned(),
+            None => user.own_workspace(),
+        },
+    )
 }
 
 /// Connects a client that enters `workspace` if the user may read it, even if the token is bound to
@@ -137,7 +161,7 @@ pub(super) async fn enter_readable(
 ) -> Result<Client, Problem> {
     check_exists(front, &user, workspace).await?;
     match user.may(Permission::Read, workspace) {
-        true => enter_at(front, user, account, workspace).await,
+        true => enter_at(front, user, account, workspace, CONCURRENT_CALLS).await,
         false => enter_any(front, user, account, workspace).await,
     }
 }
@@ -160,7 +184,7 @@ pub(super) async fn app_service(
 ) -> Result<RemoteService, Problem> {
     let (user, account) = (&visitor.user, &visitor.account);
     check_exists(front, user, workspace).await?;
-    let client = enter_at(front, user.clone(), account, workspace).await?;
+    let client = enter_at(front, user.clone(), account, workspace, CONCURRENT_CALLS).await?;
     let found = service(&client, workspace, id, mode.clone()).await;
     match found {
         // A protected service may authorize the user's own workspace, so the lookup is repeated
@@ -193,12 +217,13 @@ async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result
 }
 
 /// Connects a client for a request to the workspace `place`, and gives the client the methods of
-/// the manager.
+/// the manager. The client runs at most `calls` calls at the same time.
 async fn enter_at(
     front: &Front,
     mut user: Authenticated,
     account: &Account,
     place: &str,
+    calls: usize,
 ) -> Result<Client, Problem> {
     let state = &front.state;
     let client_id = format!("client-{}", hypha_wire::random_id());
@@ -207,7 +232,7 @@ async fn enter_at(
         auth::enter_workspace(&mut user, &info, &client_id);
     }
     let mut settings = Settings::in_process();
-    settings.max_concurrent_calls = CONCURRENT_CALLS;
+    settings.max_concurrent_calls = calls;
     settings.max_concurrent_chunks = CONCURRENT_CHUNKS;
     let account = account.clone();
     let connecting = internal_client::connect_for(

@@ -66,6 +66,12 @@ impl Desk {
         Ok(RemoteStream::new(futures_util::stream::iter(0..to)))
     }
 
+    /// Calls a function with bytes, and then with a number.
+    pub(crate) async fn odd(&self, on_number: Callback<Value>) -> Result<(), Error> {
+        on_number.call(Value::Bytes(vec![1].into())).await?;
+        on_number.call(Value::from(2)).await
+    }
+
     /// Fails with this text.
     pub(crate) async fn fail(&self, with: String) -> Result<(), String> {
         Err(with)
@@ -202,6 +208,27 @@ async fn calls_of_functions_arrive_before_the_result() -> Result<()> {
     let (status, text) = answer(request).await?;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{text}");
     assert!(text.contains("nothing to report"), "{text}");
+    // Arguments that JSON cannot represent do not end the call.
+    let (_, text) = answer(http.get(format!("{url}/desk/odd?_callback=on_number"))).await?;
+    let events: Vec<&str> = text.split_terminator("\n\n").collect();
+    let error = r#"{"callback":"on_number","error":"The call contains binary data"#;
+    assert!(events[0].starts_with(&format!("data: {error}")), "{text}");
+    let rest = [
+        json!({"callback": "on_number", "args": [2]}),
+        json!({"result": null}),
+    ];
+    let rest = rest.map(|it| format!("data: {it}"));
+    assert_eq!(events[1..3], rest);
+    // Many calls at the same time.
+    let many = format!("{url}/desk/report?_callback=on_number&to=500");
+    let (_, text) = answer(http.get(many)).await?;
+    assert_eq!(text.matches("callback").count(), 500);
+    for name in ["", "_rtype", "workspace"] {
+        let path = format!("{url}/desk/report?_callback={name}&to=0");
+        let (status, text) = answer(http.get(path)).await?;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(text.contains("reserved name"), "{text}");
+    }
     let twice = format!("{url}/desk/report?_callback=f&_callback=f&to=0");
     let (status, text) = answer(http.get(twice)).await?;
     assert_eq!(status, StatusCode::BAD_REQUEST);
