@@ -66,7 +66,7 @@
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
 //! | `values/array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
 //! | `values/array_typed`, `array_structs` | [`Array`]; `ndarray::Array` inside of types |
-//! | `values/times`, `buffered` | `Duration`, `SystemTime`; content of tagged and untagged types |
+//! | `values/times`, `buffered`, `search` | `Duration`, `SystemTime`; content of tagged types |
 //! | `values/dtype`, `element` | [`DType`], [`Element`]: element types of arrays |
 //! | `values/binary`, `timestamp` | [`Binary`], [`Timestamp`] |
 //! | `values/collections` | [`Set`], [`OrderedMap`] |

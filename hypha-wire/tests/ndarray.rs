@@ -197,3 +197,83 @@ fn other_structs_of_this_name_stay_maps() {
     let bytes = bytes::Bytes::from(to_vec(&own).expect("encodes"));
     assert_eq!(from_slice::<Array>(&bytes), Ok(own));
 }
+
+/// Checks arrays inside types that serde reads into a buffer before it knows their types.
+#[test]
+fn arrays_survive_in_tagged_and_flattened_types() {
+    use std::time::Duration;
+
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize, Serialize};
+    use serde_json::json;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged<T> {
+        Some { value: T },
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat {
+        name: String,
+        #[serde(flatten)]
+        frame: Frame,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Frame {
+        image: Array2<u16>,
+        time: Duration,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Image(Array2<u16>),
+        Names(Vec<String>),
+    }
+    fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
+        let bytes = bytes::Bytes::from(to_vec(&value).expect("encodes"));
+        from_slice(&bytes).map_err(|error| error.to_string())
+    }
+    fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
+        assert_eq!(decode(&value).as_ref(), Ok(&value));
+        let tagged = Tagged::Some { value };
+        assert_eq!(decode(&tagged), Ok(tagged));
+    }
+    let image = array![[1u16, 2], [3, 4]];
+    survives(image.clone());
+    survives(array![[1.5f32, -0.0]]);
+    survives(array![true, false]);
+    survives(array![Complex::new(1.5, -2.0)]);
+    survives(array![1u8, 2].into_dyn());
+    survives(Array0::from_elem((), 1.5));
+    survives(Array3::<u16>::zeros((2, 0, 3)));
+    survives(vec![array![1u8], array![2, 3]]);
+    survives((Duration::from_secs(1), image.clone(), 5u8));
+    survives(Either::Image(image.clone()));
+    survives(Either::Names(vec!["a".into()]));
+    let time = Duration::from_secs(1);
+    let name = "a".to_owned();
+    let frame = Frame { image, time };
+    survives(vec![Flat { name, frame }; 3]);
+
+    // Callers without array types send lists.
+    fn tagged<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
+        let decoded = decode(json!({"kind": "Some", "value": value}));
+        decoded.map(|Tagged::Some { value }| value)
+    }
+    assert_eq!(
+        tagged(json!([[1, 2], [3, 4]])),
+        Ok(array![[1.0, 2.0], [3.0, 4.0]])
+    );
+    assert_eq!(tagged(json!([1.0, 2.0])), Ok(array![1u8, 2]));
+    for first in [0.0, 1.0, 2.0, -1.0, 1.5, 300.0] {
+        assert_eq!(tagged(json!([first, 2])), Ok(array![first, 2.0]));
+        assert_eq!(tagged(json!([first, 2])), Ok(array![first, 2.0].into_dyn()));
+    }
+    assert_eq!(tagged(json!([])), Ok(Array1::<u8>::zeros(0)));
+    assert_eq!(tagged(json!([1])), Ok(array![1u8]));
+    assert_eq!(tagged(json!([[1], [2]])), Ok(vec![array![1u8], array![2]]));
+    let error = tagged::<Array1<u8>>(json!("a")).expect_err("a string");
+    assert_eq!(error, "value: expected array, got string");
+    let error = tagged::<Array2<u8>>(json!([1, 2])).expect_err("one dimension");
+    assert_eq!(error, "value: expected a list of length 2, got length 1");
+}

@@ -85,9 +85,26 @@ fn system_times_are_timestamps() {
     for wrong in [json!(-1), json!("now"), json!(null)] {
         assert!(decode::<SystemTime>(wrong).is_err());
     }
-    let before = Timestamp::new(-1, 0).expect("a time");
-    let error = decode::<SystemTime>(before).expect_err("before 1970");
-    assert!(error.contains("out of range"), "{error}");
+}
+
+#[test]
+fn system_times_before_1970_are_rejected() {
+    let before = SystemTime::UNIX_EPOCH - Duration::from_millis(1500);
+    let error = to_vec(&before).expect_err("before 1970").to_string();
+    assert_eq!(
+        error,
+        "a `SystemTime` before 1970 cannot be sent; `Timestamp` has earlier times"
+    );
+    let text = "-2 is out of range of seconds since 1970; `Timestamp` has earlier times";
+    assert_eq!(
+        decode::<SystemTime>(Timestamp::from(before)),
+        Err(text.into())
+    );
+    assert!(decode::<SystemTime>(-1.5).is_err_and(|error| error.contains("`Timestamp`")));
+    // A `Timestamp` has such times, and converts to and from `SystemTime`.
+    let sent = Timestamp::from(before);
+    assert_eq!(decode::<Timestamp>(sent), Ok(sent));
+    assert_eq!(SystemTime::try_from(sent), Ok(before));
 }
 
 #[test]
@@ -274,11 +291,11 @@ fn integer_keys_are_kept_in_buffers() {
 fn values_that_fit_in_no_form_are_rejected() {
     let error = |value: serde_json::Value| decode::<Step>(value).expect_err("does not fit");
     let wells = json!({"kind": "fill", "wells": {"a": 0.5}, "names": {}});
-    assert_eq!(error(wells), "expected integer, got string");
+    assert_eq!(error(wells), "wells: expected an integer as a key, got `a`");
     let number = json!({"kind": "fill", "wells": {"1": "x"}, "names": {}});
-    assert_eq!(error(number), "expected integer, got string");
+    assert_eq!(error(number), "wells.1: expected float, got string");
     let missing = json!({"kind": "fill", "wells": {"1": 0.5}});
-    assert_eq!(error(missing), "expected integer, got string");
+    assert_eq!(error(missing), "names: missing");
 }
 
 #[test]
@@ -303,7 +320,8 @@ fn integers_of_128_bits_have_a_clear_limit() {
     assert_eq!(
         decode::<Tagged>(Tagged::Big { number: 1 }),
         Err(
-            "u128 is not supported inside of tagged, untagged and flattened types; use 64 bits"
+            "u128 is not supported inside of tagged, untagged and flattened types; use 64 bits or \
+             a string"
                 .into()
         )
     );

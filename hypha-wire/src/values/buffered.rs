@@ -1,26 +1,26 @@
-//! Decodes values that serde buffers before it knows their types: the content of internally tagged,
-//! untagged and flattened types.
+//! Records the values that serde refuses while it decodes from a buffer: the content of internally
+//! tagged, untagged and flattened types.
 //!
-//! A buffer holds the key `"12"` as a string and `1.5` as a float. serde then refuses to convert
-//! the string to an integer, or the float to a `Duration`. The decoder cannot choose the form in
-//! advance, because the same bytes may be meant for a `String` and an `f64`. Therefore this module
-//! records the values that serde refuses, and decodes the whole value again with another form for
-//! these values.
-//!
-//! A value is also decoded again if serde refused such values and succeeded nevertheless. An
-//! untagged enum tries its variants in turn, and the first variant may fit only with another form.
+//! A buffer holds the key `"12"` as a string, `1.5` as a float, and an array as a map. serde then
+//! refuses to convert the string to an integer, the float to a `Duration`, or the map to an
+//! `ndarray::Array`. The decoder cannot choose the form in advance, because the same bytes may be
+//! meant for a `String` and an `f64`. Therefore this module records the values that serde refuses,
+//! and the places where such values are. The module `search` decodes the whole value again with
+//! another form for the values at some of these places.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use serde::de::Unexpected;
 
 use super::time_type::Time;
 
-/// Maximum number of times that one value is decoded. Each added hint costs at most two attempts.
-/// Without a maximum, a value that never fits would cost too much time.
-const MAX_ATTEMPTS: usize = 32;
-/// Maximum number of recorded refusals, and of recorded places, in one attempt.
+/// Maximum number of recorded refusals, and of recorded values, in one attempt.
 const MAX_NOTES: usize = 256;
+/// Maximum number of recorded values with one name. A list may contain millions of them.
+const MAX_OF_NAME: usize = 16;
+/// Maximum number of lists around a value for which [`Place::index`] is tried, the innermost first.
+const MAX_INDEXES: usize = 3;
 
 /// Form in which a value is put into serde's buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,38 +31,209 @@ pub(super) enum Form {
     Bools,
     /// A number or timestamp becomes serde's struct of the time type.
     Time(Time),
+    /// An array, or nested lists of numbers, becomes serde's struct of an `ndarray::Array`.
+    Array,
 }
 
 /// Form to use for the values at one place.
 #[derive(Clone, Debug, PartialEq)]
-struct Hint {
-    place: MemberName,
-    form: Form,
+pub(super) struct Hint {
+    pub(super) place: Place,
+    pub(super) form: Form,
 }
 
-/// Name of the map member that contains a value, directly or in nested lists; empty outside of
-/// maps. All members with the same name get the same form, because a list may contain thousands of
-/// them.
-type MemberName = Box<str>;
+/// Set of places in a value. Most members with the same name have the same type, and a list may
+/// contain thousands of them, so a place has at least a name. The optional parts restrict the set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Place {
+    /// Name of the map member that contains the value, directly or in nested lists; empty outside of
+    /// maps.
+    name: Box<str>,
+    /// Number of lists between the member and the value.
+    lists: Option<usize>,
+    /// Index in one of these lists: the position of the list, counted from the member, and the
+    /// index. The items of a tuple have different types.
+    index: Option<(usize, usize)>,
+    /// Name of the member that contains the map of the member.
+    parent: Option<Box<str>>,
+    /// Another member of the same map, and its text. The text may be the tag of a variant.
+    beside: Option<(Box<str>, Box<str>)>,
+    /// Position in the input. The place is then a single value.
+    position: Option<usize>,
+}
+
+/// Place of a single value, or of the map that contains a key.
+pub(super) trait At {
+    /// Returns the name of the innermost member, or an empty string.
+    fn name(&self) -> &str;
+    /// Returns the indexes in the lists between the innermost member and the value.
+    fn indexes(&self) -> Vec<usize>;
+    /// Returns the name of the member around the innermost member, or an empty string.
+    fn parent(&self) -> &str;
+    /// Returns the members with short texts in the map of the innermost member.
+    fn beside(&self) -> Vec<(&str, &str)>;
+    fn position(&self) -> usize;
+    fn path(&self) -> Vec<PathStep>;
+}
+
+/// Step of a path in a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PathStep {
+    Key(String),
+    Index(usize),
+}
+
+impl Place {
+    /// Returns the sets of places that contain this place, the largest set first.
+    fn all(at: &dyn At) -> Vec<Place> {
+        let indexes = at.indexes();
+        let lists = indexes.len();
+        let name = Place {
+            name: at.name().into(),
+            ..Place::default()
+        };
+        let with_indexes = |place: &Place| {
+            let mut places = vec![place.clone()];
+            if lists == 0 {
+                return places;
+            }
+            places.push(Place {
+                lists: Some(lists),
+                ..place.clone()
+            });
+            let indexes = indexes.iter().copied().enumerate().rev();
+            places.extend(indexes.take(MAX_INDEXES).map(|index| Place {
+                lists: Some(lists),
+                index: Some(index),
+                ..place.clone()
+            }));
+            places
+        };
+        let mut places = with_indexes(&name);
+        places.extend(with_indexes(&Place {
+            parent: Some(at.parent().into()),
+            ..name.clone()
+        }));
+        for (key, text) in at.beside() {
+            places.extend(with_indexes(&Place {
+                beside: Some((key.into(), text.into())),
+                ..name.clone()
+            }));
+        }
+        places.push(Place {
+            position: Some(at.position()),
+            ..name
+        });
+        places
+    }
+
+    /// Returns the order in which places are tried.
+    pub(super) fn order(&self) -> (usize, bool) {
+        let members = [
+            self.parent.is_some(),
+            self.beside.is_some(),
+            self.position.is_some(),
+        ];
+        let members = members.iter().rposition(|is_some| *is_some);
+        (members.map_or(0, |at| at + 1), self.index.is_some())
+    }
+
+    fn contains(&self, at: &dyn At) -> bool {
+        if *self.name != *at.name() || self.position.is_some_and(|place| place != at.position()) {
+            return false;
+        }
+        if let Some(lists) = self.lists {
+            let indexes = at.indexes();
+            let is_index = |(list, index)| indexes.get(list) == Some(&index);
+            if indexes.len() != lists || !self.index.is_none_or(is_index) {
+                return false;
+            }
+        }
+        let is_parent = |parent: &str| parent == at.parent();
+        let is_beside = |(key, text): &(Box<str>, Box<str>)| at.beside().contains(&(key, text));
+        self.parent.as_deref().is_none_or(is_parent) && self.beside.as_ref().is_none_or(is_beside)
+    }
+}
 
 /// Buffered value, as serde's refusal describes it.
 #[derive(Clone, Debug, PartialEq)]
-enum Shown {
+pub(super) enum Shown {
     Text(Box<str>),
     UInt(u64),
     Int(i64),
     /// Bits of a float.
     Float(u64),
+    Bool(bool),
+    Null,
+    Bytes,
     Ext,
+    List,
+    Map,
 }
 
+/// Error that serde created last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Last {
+    /// Value that serde refused. `None` if the error does not describe a value.
+    pub(super) shown: Option<Shown>,
+    /// Type that serde expected instead.
+    pub(super) expected: Option<Box<str>>,
+    /// Whether the value may be the form of another type. Then a hint is wrong.
+    pub(super) is_misfit: bool,
+    /// Whether a list would fit as an array.
+    may_be_array: bool,
+}
+
+impl Last {
+    /// Returns whether a hint of the attempt may be wrong or needless.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.is_misfit || self.may_be_array
+    }
+
+    /// Returns whether serde refused a replacement for the reason for which it refused `value`.
+    pub(super) fn is_replaced(&self, value: &Last) -> bool {
+        let expected = value.expected.as_deref().unwrap_or("string or map");
+        self.shown == Some(Shown::Bytes) && self.expected.as_deref() == Some(expected)
+    }
+}
+
+/// Value that has been put into the buffer.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) shown: Shown,
+    /// Places that contain the value, the largest first.
+    pub(super) places: Vec<Place>,
+}
+
+/// Place of a value that serde refused.
+#[derive(Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) path: Vec<PathStep>,
+    pub(super) position: usize,
+    /// Whether the value is a key in the map with this path.
+    pub(super) is_key: bool,
+}
+
+/// Notes of one attempt to decode a value.
 #[derive(Default)]
-struct Notes {
-    hints: Vec<Hint>,
-    /// Refused values whose positions to find.
-    watched: Vec<(Shown, Form)>,
-    seen: Vec<(Shown, Hint)>,
-    refused: Vec<(Shown, Form)>,
+pub(super) struct Notes {
+    pub(super) hints: Vec<Hint>,
+    /// Values to record. Empty if all values are recorded.
+    pub(super) watched: Vec<Shown>,
+    pub(super) seen: Vec<Seen>,
+    /// Number of recorded values with each name.
+    pub(super) counts: HashMap<Box<str>, usize>,
+    /// Whether too many values were seen to record all of them.
+    pub(super) is_incomplete: bool,
+    /// Value to find.
+    pub(super) wanted: Option<Shown>,
+    pub(super) found: Vec<Found>,
+    /// Position of a value that is put into the buffer as bytes, which no other type accepts.
+    pub(super) replaced: Option<usize>,
+    pub(super) refused: Vec<(Shown, Form)>,
+    pub(super) last: Last,
+    /// Whether a value was out of range of the form of its hint.
+    pub(super) is_out_of_range: bool,
 }
 
 /// Recording mode of this thread.
@@ -70,7 +241,7 @@ struct Notes {
 enum Recording {
     Nothing,
     Refusals,
-    /// Refusals, and the places of the watched values.
+    /// Refusals, and the places of the values.
     Values,
 }
 
@@ -83,13 +254,13 @@ thread_local! {
 }
 
 /// Mode and notes of the enclosing value. Restored on drop.
-struct Outer {
+pub(super) struct Outer {
     recording: Recording,
     notes: Option<Notes>,
 }
 
 impl Outer {
-    fn leave() -> Outer {
+    pub(super) fn leave() -> Outer {
         let recording = RECORDING.replace(Recording::Nothing);
         let notes = (recording != Recording::Nothing).then(|| NOTES.take());
         Outer { recording, notes }
@@ -111,165 +282,149 @@ pub(super) fn handle_made() {
     HANDLES.set(HANDLES.get().wrapping_add(1));
 }
 
+/// Returns the number of functions and streams that this thread has decoded.
+pub(super) fn handles() -> usize {
+    HANDLES.get()
+}
+
 /// Starts to record refusals. Called when serde first decodes a value without knowing its type.
 pub(super) fn begin() {
     if RECORDING.get() == Recording::Nothing {
-        NOTES.set(Notes::default());
+        NOTES.set(Notes {
+            // The first attempt records no values.
+            is_incomplete: true,
+            ..Notes::default()
+        });
         RECORDING.set(Recording::Refusals);
     }
 }
 
-/// Decodes a value, and decodes it again with other forms if serde refused a buffered value.
-pub(super) fn decode<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    let _outer = Outer::leave();
-    let handles = HANDLES.get();
-    let first = attempt();
-    if RECORDING.get() == Recording::Nothing || HANDLES.get() != handles {
-        return first;
-    }
-    let watched = NOTES.take().refused;
-    if watched.is_empty() {
-        return first;
-    }
-    let mut found = None;
-    let mut search = Search {
-        left: MAX_ATTEMPTS,
-        attempt: &mut |has_hints| {
-            let handles = HANDLES.get();
-            let decoded = attempt().ok();
-            let succeeded = decoded.is_some();
-            if has_hints {
-                found = decoded;
-            }
-            (succeeded, HANDLES.get() == handles)
-        },
-    };
-    search.find(&mut Vec::new(), watched);
-    found.map_or(first, Ok)
+/// Starts an attempt that records refusals and the places of values.
+pub(super) fn begin_with(notes: Notes) {
+    NOTES.set(notes);
+    RECORDING.set(Recording::Values);
 }
 
-/// Search for the hints with which a value can be decoded. Does not depend on the type of the
-/// value, because each instance would add a kilobyte to a program.
-struct Search<'a> {
-    /// Number of attempts that are left.
-    left: usize,
-    /// Decodes the value once, and keeps the value if the argument is true. Returns whether the
-    /// attempt succeeded, and whether it may be repeated.
-    attempt: &'a mut dyn FnMut(bool) -> (bool, bool),
-}
-
-impl Search<'_> {
-    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An
-    /// attempt without hints only finds the places of the watched values.
-    fn attempt(&mut self, hints: &[Hint], watched: &[(Shown, Form)]) -> Option<Notes> {
-        self.left = self.left.checked_sub(1)?;
-        NOTES.set(Notes {
-            hints: hints.to_vec(),
-            watched: watched.to_vec(),
-            ..Notes::default()
-        });
-        RECORDING.set(Recording::Values);
-        let has_hints = !hints.is_empty();
-        let (succeeded, may_repeat) = (self.attempt)(has_hints);
-        RECORDING.set(Recording::Nothing);
-        let notes = NOTES.take();
-        let found = succeeded && has_hints;
-        if found || !may_repeat {
-            self.left = 0;
-        }
-        (!found).then_some(notes)
-    }
-
-    /// Tries these hints, then adds each hint that serde's refusals suggest, one at a time. Ends
-    /// after the first success, because no attempt is left then.
-    fn find(&mut self, hints: &mut Vec<Hint>, mut watched: Vec<(Shown, Form)>) {
-        let Some(mut notes) = self.attempt(hints, &watched) else {
-            return;
-        };
-        let refused = std::mem::take(&mut notes.refused);
-        let count = watched.len();
-        for refused in &refused {
-            if !watched.contains(refused) {
-                watched.push(refused.clone());
-            }
-        }
-        if watched.len() > count {
-            match self.attempt(hints, &watched) {
-                Some(more) => notes = more,
-                None => return,
-            }
-        }
-        for (shown, hint) in notes.seen {
-            let has_hint = hints.iter().any(|other| other.place == hint.place);
-            if has_hint || !refused.contains(&(shown, hint.form)) {
-                continue;
-            }
-            hints.push(hint);
-            self.find(hints, watched.clone());
-            if self.left == 0 {
-                return;
-            }
-            hints.pop();
-        }
-    }
-}
-
-impl Notes {
-    fn form(&self, place: &str) -> Option<Form> {
-        let mut hints = self.hints.iter();
-        let hint = hints.find(|hint| *hint.place == *place);
-        hint.map(|hint| hint.form)
-    }
-
-    /// Records the place of a watched value.
-    fn record_place(&mut self, shown: &Shown, place: &str) {
-        let watched = self.watched.iter().filter(|(other, _)| other == shown);
-        for (_, form) in watched {
-            let is_there = |(other, hint): &(Shown, Hint)| {
-                other == shown && *hint.place == *place && hint.form == *form
-            };
-            if self.seen.len() < MAX_NOTES && !self.seen.iter().any(is_there) {
-                let place = place.into();
-                let form = *form;
-                self.seen.push((shown.clone(), Hint { place, form }));
-            }
-        }
-    }
+/// Ends an attempt. Returns `None` if serde did not decode a value without knowing its type.
+pub(super) fn end() -> Option<Notes> {
+    let recording = RECORDING.replace(Recording::Nothing);
+    (recording != Recording::Nothing).then(|| NOTES.take())
 }
 
 /// Returns whether the places of buffered values are being recorded.
-#[inline]
 pub(super) fn is_watching() -> bool {
     RECORDING.get() == Recording::Values
 }
 
-/// Returns the time type to use for the buffered number or timestamp at `place`, if there is one.
-pub(super) fn time_at(place: &str, shown: Unexpected<'_>) -> Option<Time> {
-    NOTES.with_borrow_mut(|notes| {
-        if let Some(shown) = Shown::of(shown) {
-            notes.record_place(&shown, place);
-        }
-        match notes.form(place) {
-            Some(Form::Time(time)) => Some(time),
-            _ => None,
-        }
-    })
+/// Returns the number of recorded values.
+pub(super) fn recorded() -> usize {
+    NOTES.with_borrow(|notes| notes.seen.len())
 }
 
-/// Returns the form to use for a key of a buffered map at `place`; `None` for a string.
-pub(super) fn key_at(place: &str, key: &str) -> Option<Form> {
-    let (is_integer, is_bool) = (is_integer(key), is_bool(key));
-    if !(is_integer || is_bool) {
-        return None;
-    }
+/// Forgets all recorded values except the first `count`, unless serde has refused a value.
+pub(super) fn forget_after(count: usize) {
     NOTES.with_borrow_mut(|notes| {
-        notes.record_place(&Shown::Text(key.into()), place);
-        match notes.form(place) {
+        if !notes.refused.is_empty() {
+            return;
+        }
+        for seen in notes.seen.split_off(count.min(notes.seen.len())) {
+            let name = seen.places.first().map(|place| &place.name);
+            if let Some(count) = name.and_then(|name| notes.counts.get_mut(name)) {
+                *count -= 1;
+            }
+        }
+    });
+}
+
+/// Records the buffered value at a place. Returns the form to use for it, if there is a hint.
+pub(super) fn value_at(at: &dyn At, shown: Unexpected<'_>) -> Option<Form> {
+    NOTES.with_borrow_mut(|notes| notes.value_at(at, shown, false))
+}
+
+/// Records a key of the buffered map at a place. Returns the form to use for it; `None` for a
+/// string.
+pub(super) fn key_at(at: &dyn At, key: &str) -> Option<Form> {
+    let (is_integer, is_bool) = (is_integer(key), is_bool(key));
+    NOTES.with_borrow_mut(
+        |notes| match notes.value_at(at, Unexpected::Str(key), true) {
             Some(Form::Integers) if is_integer => Some(Form::Integers),
             Some(Form::Bools) if is_bool => Some(Form::Bools),
             _ => None,
+        },
+    )
+}
+
+/// Returns whether to put the value at a position into the buffer as bytes.
+pub(super) fn is_replaced(position: usize) -> bool {
+    NOTES.with_borrow(|notes| notes.replaced == Some(position))
+}
+
+/// Records that a value is out of range of the form of its hint.
+pub(super) fn out_of_range() {
+    NOTES.with_borrow_mut(|notes| notes.is_out_of_range = true);
+}
+
+impl Notes {
+    /// Returns whether a hint may have changed this key.
+    fn has_changed_key(&self, key: &str) -> bool {
+        let is_key = |seen: &Seen| matches!(&seen.shown, Shown::Text(text) if **text == *key);
+        let forms = self.hints.iter().map(|hint| hint.form);
+        let mut forms = forms.filter(|form| matches!(form, Form::Integers | Form::Bools));
+        forms.next().is_some() && self.seen.iter().any(is_key)
+    }
+
+    /// Records that the attempt has failed with the last error.
+    pub(super) fn fail(&mut self) {
+        if self.last.may_be_array {
+            self.refuse(Shown::List, Form::Array);
         }
-    })
+    }
+
+    fn value_at(&mut self, at: &dyn At, shown: Unexpected<'_>, is_key: bool) -> Option<Form> {
+        let shown = Shown::of(shown)?;
+        // The last hint is the most specific hint.
+        let mut hints = self.hints.iter().rev();
+        let hint = hints.find(|hint| hint.form.suits(&shown) && hint.place.contains(at));
+        let form = hint.map(|hint| hint.form);
+        if self.wanted.as_ref() == Some(&shown) && self.found.len() < MAX_NOTES {
+            self.found.push(Found {
+                path: at.path(),
+                position: at.position(),
+                is_key,
+            });
+        }
+        let may_change = match &shown {
+            Shown::Text(key) => is_key && (is_integer(key) || is_bool(key)),
+            Shown::Null => false,
+            _ => true,
+        };
+        if may_change {
+            self.record(at, shown);
+        }
+        form
+    }
+
+    fn record(&mut self, at: &dyn At, shown: Shown) {
+        if !self.watched.is_empty() && !self.watched.contains(&shown) {
+            return;
+        }
+        let name = at.name();
+        let count = self.counts.get(name).copied().unwrap_or(0);
+        if count == MAX_OF_NAME || self.seen.len() == MAX_NOTES {
+            self.is_incomplete = true;
+            return;
+        }
+        self.counts.insert(name.into(), count + 1);
+        let places = Place::all(at);
+        self.seen.push(Seen { shown, places });
+    }
+
+    fn refuse(&mut self, shown: Shown, form: Form) {
+        let refused = (shown, form);
+        if self.refused.len() < MAX_NOTES && !self.refused.contains(&refused) {
+            self.refused.push(refused);
+        }
+    }
 }
 
 /// Returns whether a key can become an integer.
@@ -287,22 +442,93 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
     if RECORDING.get() == Recording::Nothing {
         return;
     }
+    let is_number = matches!(
+        unexpected,
+        Unexpected::Unsigned(_)
+            | Unexpected::Signed(_)
+            | Unexpected::Float(_)
+            | Unexpected::NewtypeStruct
+    );
     let form = match (unexpected, Time::expected(expected)) {
         (Unexpected::Str(text), _) if is_integer(text) && is_integer_type(expected) => {
-            Form::Integers
+            Some(Form::Integers)
         }
-        (Unexpected::Str(text), _) if is_bool(text) && expected == "a boolean" => Form::Bools,
-        (_, Some(time)) => Form::Time(time),
-        _ => return,
-    };
-    let Some(shown) = Shown::of(unexpected) else {
-        return;
+        (Unexpected::Str(text), _) if is_bool(text) && expected == "a boolean" => Some(Form::Bools),
+        (_, Some(time)) if is_number => Some(Form::Time(time)),
+        (_, None) if expected == ARRAY => Some(Form::Array),
+        _ => None,
     };
     NOTES.with_borrow_mut(|notes| {
-        let refused = (shown, form);
-        if notes.refused.len() < MAX_NOTES && !notes.refused.contains(&refused) {
-            notes.refused.push(refused);
+        let shown = Shown::of(unexpected);
+        if let (Some(shown), Some(form)) = (shown.clone(), form) {
+            notes.refuse(shown, form);
         }
+        let is_misfit = match unexpected {
+            Unexpected::Map => true,
+            Unexpected::Bytes(_) => expected.contains("string"),
+            Unexpected::Unsigned(number) => notes.has_changed_key(&number.to_string()),
+            Unexpected::Signed(number) => notes.has_changed_key(&number.to_string()),
+            Unexpected::Bool(value) => notes.has_changed_key(&value.to_string()),
+            _ => false,
+        };
+        notes.last = Last {
+            shown,
+            expected: Some(expected.into()),
+            is_misfit,
+            may_be_array: is_part_of_array(unexpected, expected),
+        };
+    });
+}
+
+/// Description by which `ndarray` names its arrays.
+const ARRAY: &str = "ndarray representation";
+
+/// Returns whether serde may have expected the version or the shape of an `ndarray::Array`. serde
+/// reads these parts from a list, and refuses the items of a list of numbers.
+fn is_part_of_array(unexpected: Unexpected<'_>, expected: &str) -> bool {
+    match unexpected {
+        Unexpected::Seq => expected == "u8",
+        Unexpected::Unsigned(_)
+        | Unexpected::Signed(_)
+        | Unexpected::Float(_)
+        | Unexpected::Bool(_) => {
+            let is_shape = expected == "a sequence" || expected.starts_with("an array of length ");
+            expected == "u8" || is_shape
+        }
+        _ => false,
+    }
+}
+
+/// Records an error that concerns a name in the value.
+pub(super) fn refused_name(name: &str, allowed: &[&str]) {
+    if RECORDING.get() == Recording::Nothing {
+        return;
+    }
+    NOTES.with_borrow_mut(|notes| {
+        if *allowed == ARRAY_FIELDS {
+            notes.refuse(Shown::Map, Form::Array);
+        }
+        notes.last = Last {
+            shown: Some(Shown::Text(name.into())),
+            ..Last::default()
+        };
+    });
+}
+
+/// Names of the fields of the struct to which serde converts an `ndarray::Array`.
+pub(super) const ARRAY_FIELDS: [&str; 3] = ["v", "dim", "data"];
+
+/// Records an error that does not describe a value.
+pub(super) fn failed(message: &str) {
+    if RECORDING.get() == Recording::Nothing {
+        return;
+    }
+    NOTES.with_borrow_mut(|notes| {
+        notes.last = Last {
+            // A list of numbers begins with a number that is not the version.
+            may_be_array: message.starts_with("unknown array version"),
+            ..Last::default()
+        };
     });
 }
 
@@ -314,6 +540,20 @@ pub(super) fn is_integer_type(name: &str) -> bool {
         .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
 }
 
+impl Form {
+    /// Returns whether a value can have this form.
+    pub(super) fn suits(self, shown: &Shown) -> bool {
+        match (self, shown) {
+            (Form::Integers, Shown::Text(key)) => is_integer(key),
+            (Form::Bools, Shown::Text(key)) => is_bool(key),
+            (Form::Time(_), Shown::UInt(_) | Shown::Int(_) | Shown::Float(_) | Shown::Ext) => true,
+            (Form::Array, Shown::Text(_) | Shown::Ext | Shown::Null) => false,
+            (Form::Array, _) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Shown {
     fn of(unexpected: Unexpected<'_>) -> Option<Shown> {
         Some(match unexpected {
@@ -321,7 +561,12 @@ impl Shown {
             Unexpected::Unsigned(number) => Shown::UInt(number),
             Unexpected::Signed(number) => Shown::Int(number),
             Unexpected::Float(number) => Shown::Float(number.to_bits()),
+            Unexpected::Bool(value) => Shown::Bool(value),
+            Unexpected::Unit | Unexpected::Option => Shown::Null,
+            Unexpected::Bytes(_) => Shown::Bytes,
             Unexpected::NewtypeStruct => Shown::Ext,
+            Unexpected::Seq => Shown::List,
+            Unexpected::Map => Shown::Map,
             _ => return None,
         })
     }

@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde::de;
 
-use super::buffered::{self, is_integer_type};
+use super::buffered::{self, Found, Last, PathStep, Shown, is_integer_type};
+use super::time_type::Time;
 
 /// Maximum size of a peer's key or name in an error message, in bytes. A longer string is
 /// truncated, because programs log errors and send them back to the caller.
@@ -24,14 +25,8 @@ pub struct DecodeError(Box<Inner>);
 struct Inner {
     /// Steps of the path, the innermost first. Each level adds its own step while the decoder
     /// returns the error.
-    path: Vec<Step>,
+    path: Vec<PathStep>,
     message: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
-    Key(String),
-    Index(usize),
 }
 
 impl DecodeError {
@@ -48,17 +43,44 @@ impl DecodeError {
         Self::new(format!("expected {expected}, got {got}"))
     }
 
+    /// Creates the error for a string that cannot be parsed as a key of the expected type.
+    pub(super) fn unfit_key(expected: &str, key: &str) -> Self {
+        let key = shorten(key);
+        Self::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
+    }
+
+    /// Returns whether the error is in the value or key that was found.
+    pub(super) fn may_be_in(&self, found: &Found) -> bool {
+        let path = self.0.path.iter().rev();
+        path.len() <= found.path.len() && path.zip(&found.path).all(|(ours, its)| ours == its)
+    }
+
+    /// Extends the path to the value or key that serde refused in a buffer.
+    pub(super) fn found(mut self, found: Found, last: &Last) -> Self {
+        if let (true, Some(Shown::Text(key))) = (found.is_key, &last.shown) {
+            match last.expected.as_deref() {
+                Some("a boolean") => self = Self::unfit_key("`true` or `false`", key),
+                Some(expected) if is_integer_type(expected) => {
+                    self = Self::unfit_key("an integer", key);
+                }
+                _ => {}
+            }
+        }
+        self.0.path = found.path.into_iter().rev().collect();
+        self
+    }
+
     /// Adds a step to the front of the path: the member `key` of a map, or the argument `key`.
     #[must_use]
     pub fn in_key(mut self, key: &str) -> Self {
-        self.0.path.push(Step::Key(shorten(key).into_owned()));
+        self.0.path.push(PathStep::Key(shorten(key).into_owned()));
         self
     }
 
     /// Adds a step to the front of the path: the item `index` of a list.
     #[must_use]
     pub fn in_index(mut self, index: usize) -> Self {
-        self.0.path.push(Step::Index(index));
+        self.0.path.push(PathStep::Index(index));
         self
     }
 
@@ -75,13 +97,13 @@ impl DecodeError {
         let mut path = String::new();
         for step in self.0.path.iter().rev() {
             match step {
-                Step::Key(key) => {
+                PathStep::Key(key) => {
                     if !path.is_empty() {
                         path.push('.');
                     }
                     path.push_str(key);
                 }
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
+                PathStep::Index(index) => path.push_str(&format!("[{index}]")),
             }
         }
         path
@@ -103,10 +125,14 @@ impl std::error::Error for DecodeError {}
 impl de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         let message = message.to_string();
+        buffered::failed(&message);
         Self::new(match &*message {
-            // serde's buffers cannot hold integers of 128 bits.
+            // serde refuses to read integers of 128 bits from its buffers.
             "i128 is not supported" | "u128 is not supported" => {
-                format!("{message} inside of tagged, untagged and flattened types; use 64 bits")
+                format!(
+                    "{message} inside of tagged, untagged and flattened types; use 64 bits or a \
+                     string"
+                )
             }
             _ => message,
         })
@@ -115,11 +141,16 @@ impl de::Error for DecodeError {
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let expected = expected.to_string();
         buffered::refused(unexpected, &expected);
-        Self::expected(expected_kind(&expected), unexpected_kind(unexpected))
+        let kind = match Time::expected(&expected) {
+            Some(time) => time.description(),
+            None => expected_kind(&expected),
+        };
+        Self::expected(kind, unexpected_kind(unexpected))
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let expected = expected.to_string();
+        buffered::refused(unexpected, &expected);
         match unexpected {
             de::Unexpected::Unsigned(number) if is_integer_type(&expected) => {
                 Self::new(format!("{number} is out of range for {expected}"))
@@ -134,6 +165,7 @@ impl de::Error for DecodeError {
 
     fn invalid_length(len: usize, expected: &dyn de::Expected) -> Self {
         let expected = expected.to_string();
+        buffered::refused(de::Unexpected::Seq, &expected);
         let got = format!("length {len}");
         match wanted_length(&expected) {
             Some(wanted) => Self::expected(format_args!("a list of length {wanted}"), got),
@@ -142,6 +174,7 @@ impl de::Error for DecodeError {
     }
 
     fn unknown_variant(variant: &str, allowed: &'static [&'static str]) -> Self {
+        buffered::refused_name(variant, allowed);
         Self::new(format!(
             "unknown variant `{}`, {}",
             shorten(variant),
@@ -150,6 +183,7 @@ impl de::Error for DecodeError {
     }
 
     fn unknown_field(field: &str, allowed: &'static [&'static str]) -> Self {
+        buffered::refused_name(field, allowed);
         Self::new(format!(
             "unknown field `{}`, {}",
             shorten(field),
@@ -158,11 +192,13 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
+        buffered::failed("");
         // Put the name of the field into the path, so that the path leads to the missing member.
         Self::new("missing").in_key(field)
     }
 
     fn duplicate_field(field: &'static str) -> Self {
+        buffered::failed("");
         Self::new("given twice").in_key(field)
     }
 }
@@ -209,6 +245,7 @@ fn expected_kind(expected: &str) -> &str {
         "boolean" => "bool",
         "unit" => "null",
         "sequence" => "list",
+        "ndarray representation" => "array",
         "byte array" | "borrowed byte array" | "borrowed bytes" => "bytes",
         "f32" | "f64" => "float",
         _ if is_integer_type(bare) => "integer",

@@ -33,6 +33,7 @@ pub(crate) mod memory;
 pub(crate) mod method;
 pub(crate) mod raw;
 pub(crate) mod scope;
+pub(crate) mod search;
 pub(crate) mod splice;
 pub(crate) mod time_type;
 pub(crate) mod times;

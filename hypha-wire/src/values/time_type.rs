@@ -28,6 +28,14 @@ impl Time {
         Time::named(text.strip_prefix("struct ")?, 2)
     }
 
+    /// Returns the protocol's name of the values from which the type is decoded.
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Time::Duration => "a number of seconds",
+            Time::SystemTime => "a timestamp, or seconds since 1970",
+        }
+    }
+
     /// Returns the names of the fields of the struct.
     pub(super) fn fields(self) -> [&'static str; 2] {
         match self {

@@ -85,13 +85,7 @@ impl Time {
                 let time = Timestamp::unpack(data).map_err(DecodeError::new)?;
                 Self::since_epoch(time).ok_or_else(|| self.out_of_range(&time.seconds()))
             }
-            (Time::Duration, other) => {
-                Err(DecodeError::expected("a number of seconds", other.kind()))
-            }
-            (Time::SystemTime, other) => {
-                let expected = "a timestamp, or seconds since 1970";
-                Err(DecodeError::expected(expected, other.kind()))
-            }
+            (_, other) => Err(DecodeError::expected(self.description(), other.kind())),
         }
     }
 

@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::with_capacity(entries.size_hint().unwrap_or(0).min(4096));
         let mut tagged = false;
-        while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+        while let Some((MapKey(key), value)) = entries.next_entry()? {
             // Only a map with this key can be a function or stream. For all other maps, omit the
             // lookup.
             tagged |= key == keys::RTYPE;
@@ -144,6 +144,34 @@ impl<'de> Visitor<'de> for ValueVisitor {
             return Ok(scope::handle_of(map).map_or_else(Value::Map, Value::Handle));
         }
         Ok(Value::Map(map))
+    }
+}
+
+/// Key of a map. Unlike a `String`, it cannot be bytes, because the keys of a struct that the decoder
+/// has made for another type are bytes.
+struct MapKey(String);
+
+impl<'de> Deserialize<'de> for MapKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_string(MapKeyVisitor).map(Self)
+    }
+}
+
+struct MapKeyVisitor;
+
+impl Visitor<'_> for MapKeyVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<String, E> {
+        Ok(key.to_owned())
+    }
+
+    fn visit_string<E>(self, key: String) -> Result<String, E> {
+        Ok(key)
     }
 }
 

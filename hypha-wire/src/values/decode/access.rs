@@ -5,6 +5,8 @@
 //! to an error. `size_hint` never exceeds the number of remaining bytes, because visitors reserve
 //! memory based on `size_hint`.
 
+use std::borrow::Cow;
+
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
 use super::key::Key;
@@ -37,6 +39,7 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
         let size = size_of::<S::Value>();
         let room = self.decoder.charge(size * self.copies);
         self.decoder.place = size;
+        self.decoder.at_index(index);
         match room.and_then(|()| seed.deserialize(&mut *self.decoder)) {
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(error.in_index(index)),
@@ -121,8 +124,6 @@ pub(super) struct Map<'a, 'de> {
     pub(super) pairs: bool,
     /// Factor between the size of an entry and the memory charged for the entry.
     pub(super) copies: usize,
-    /// Position of the key of the member that contains the map.
-    pub(super) around: Option<usize>,
 }
 
 impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
@@ -151,7 +152,6 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
         let key = Key {
             decoder: &mut *self.decoder,
             of_any_type: self.pairs,
-            around: self.around,
         };
         seed.deserialize(key).map(Some)
     }
@@ -163,16 +163,12 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
         let size = size_of::<S::Value>();
         let room = self.decoder.charge((size + MAP_ENTRY) * self.copies);
         self.decoder.place = size;
-        self.decoder.member = Some(self.key);
+        self.decoder.at_key(self.key);
         let value = room.and_then(|()| seed.deserialize(&mut *self.decoder));
-        value.map_err(
-            |error| match Decoder::of_message(self.decoder.input, self.key).token() {
-                Ok(Token::Str(key)) => error.in_key(&String::from_utf8_lossy(key)),
-                Ok(Token::UInt(key)) => error.in_key(&key.to_string()),
-                Ok(Token::Int(key)) => error.in_key(&key.to_string()),
-                _ => error,
-            },
-        )
+        value.map_err(|error| match key_text(self.decoder.input, self.key) {
+            Some(key) => error.in_key(&key),
+            None => error,
+        })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -181,6 +177,17 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
                 .min(self.decoder.remaining() / 2)
                 .min(MAX_RESERVED),
         )
+    }
+}
+
+/// Returns the key at the position `key`, as a step of a path. Returns `None` if the key is not a
+/// string or an integer.
+pub(super) fn key_text(input: &[u8], key: usize) -> Option<Cow<'_, str>> {
+    match Decoder::of_message(input, key).token() {
+        Ok(Token::Str(key)) => Some(String::from_utf8_lossy(key)),
+        Ok(Token::UInt(key)) => Some(key.to_string().into()),
+        Ok(Token::Int(key)) => Some(key.to_string().into()),
+        _ => None,
     }
 }
 

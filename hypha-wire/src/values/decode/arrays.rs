@@ -4,17 +4,19 @@
 //! numbers without an element type. The name and the fields of this struct distinguish it from
 //! other structs.
 
-use serde::de::value::SeqDeserializer;
-use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
+use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
 use super::elements::Rows;
 use super::{DecodeError, Decoder};
 use crate::values::array::NdArray;
+use crate::values::array_serde::ArrayVisitor;
+use crate::values::buffered;
 
 /// Value of the field `v`, the version of serde's struct.
 pub(in crate::values) const VERSION: u8 = 1;
 /// Names of the fields of the struct to which serde converts an array.
-pub(in crate::values) const FIELDS: [&str; 3] = ["v", "dim", "data"];
+pub(in crate::values) const FIELDS: [&str; 3] = buffered::ARRAY_FIELDS;
 
 /// Returns whether a struct with this name and number of fields may be an array.
 pub(in crate::values) fn is_named(name: &str, len: usize) -> bool {
@@ -26,15 +28,18 @@ pub(in crate::values) fn is_array(name: &str, fields: &[&str]) -> bool {
     name == "Array" && *fields == FIELDS
 }
 
-/// Visits an array as serde's struct: version, shape and elements.
-pub(super) fn visit<'de, V: Visitor<'de>>(
+/// Reads the next value as an array, and visits it as serde's struct: version, shape and elements.
+pub(super) fn visit_next<'de, V: Visitor<'de>>(
     decoder: &mut Decoder<'de>,
-    array: &NdArray,
     visitor: V,
 ) -> Result<V::Value, DecodeError> {
-    visitor.visit_seq(Parts {
+    // The parts of the array need no other form.
+    let trail = decoder.trail.take();
+    let array = decoder.deserialize_any(ArrayVisitor)?;
+    decoder.trail = trail;
+    visitor.visit_map(Parts {
         decoder,
-        array,
+        array: &array,
         next: 0,
     })
 }
@@ -45,14 +50,26 @@ struct Parts<'a, 'd, 'de> {
     next: usize,
 }
 
-impl<'de> SeqAccess<'de> for Parts<'_, '_, 'de> {
+impl<'de> MapAccess<'de> for Parts<'_, '_, 'de> {
     type Error = DecodeError;
 
-    fn next_element_seed<S: de::DeserializeSeed<'de>>(
+    fn next_key_seed<S: de::DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Self::Error> {
+        let Some(field) = FIELDS.get(self.next) else {
+            return Ok(None);
+        };
         self.next += 1;
+        // The keys are bytes, so that a `Value` does not accept the map.
+        seed.deserialize(BorrowedBytesDeserializer::new(field.as_bytes()))
+            .map(Some)
+    }
+
+    fn next_value_seed<S: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, Self::Error> {
         let shape = self.array.shape();
         match self.next {
             1 => seed.deserialize(VERSION.into_deserializer()),
@@ -64,13 +81,11 @@ impl<'de> SeqAccess<'de> for Parts<'_, '_, 'de> {
                     ))
                 })
             }
-            3 => seed.deserialize(Flat {
+            _ => seed.deserialize(Flat {
                 decoder: self.decoder,
                 array: self.array,
             }),
-            _ => return Ok(None),
         }
-        .map(Some)
     }
 }
 

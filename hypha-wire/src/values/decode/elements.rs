@@ -148,15 +148,20 @@ impl<'de> Part<'_, '_, 'de> {
         visitor: V,
         read: impl FnOnce(Token<'de>) -> Token<'de>,
     ) -> Result<V::Value, DecodeError> {
+        let order = self.array.byte_order();
         match number_token(self.array, self.data).map(read) {
             Some(Token::Bool(value)) => visitor.visit_bool(value),
             Some(Token::Int(value)) => visitor.visit_i64(value),
             Some(Token::UInt(value)) => visitor.visit_u64(value),
             Some(Token::Float(value)) => visitor.visit_f64(value),
-            _ => Err(de::Error::invalid_type(
-                de::Unexpected::Other("an array of other elements"),
-                &visitor,
-            )),
+            // Pass a complex number as a list of the real and the imaginary part.
+            _ => match self.array.dtype().complex_parts(self.data, order) {
+                Some(parts) => visitor.visit_seq(SeqDeserializer::new(parts.into_iter())),
+                None => Err(de::Error::invalid_type(
+                    de::Unexpected::Other("an array of other elements"),
+                    &visitor,
+                )),
+            },
         }
     }
 }
@@ -177,7 +182,14 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let [len, below @ ..] = self.shape else {
-            return self.visit_number(visitor, |token| token);
+            // serde reads floats of its buffers as integers only if the buffer holds integers.
+            return match self.decoder.is_inside_buffer {
+                true => self.visit_number(visitor, |token| match token {
+                    Token::Float(value) if value == 0.0 && value.is_sign_negative() => token,
+                    token => token.whole(),
+                }),
+                false => self.visit_number(visitor, |token| token),
+            };
         };
         if self.copies > 0 {
             self.decoder.charge(ALLOCATION)?;
@@ -235,27 +247,8 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
         }
     }
 
-    /// Passes a complex number to the visitor as a tuple of the real and the imaginary part.
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        match (
-            self.shape,
-            self.array
-                .dtype()
-                .complex_parts(self.data, self.array.byte_order()),
-        ) {
-            ([], Some(parts)) if len == 2 => {
-                visitor.visit_seq(SeqDeserializer::new(parts.into_iter()))
-            }
-            _ => self.deserialize_any(visitor),
-        }
-    }
-
     forward_to_deserialize_any! {
-        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple_struct map
-        enum identifier ignored_any
+        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct
+        map enum identifier ignored_any
     }
 }

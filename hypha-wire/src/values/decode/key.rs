@@ -8,16 +8,14 @@ use rmp::Marker;
 use serde::de::{self, Visitor};
 
 use super::{Decoder, Token, bad_key, is_string_marker, text};
-use crate::values::buffered::{self, Form};
-use crate::values::decode_error::{DecodeError, shorten};
+use crate::values::buffered::Form;
+use crate::values::decode_error::DecodeError;
 
 /// Deserializer of one map key.
 pub(super) struct Key<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Whether the key may be of any type, as in an ordered map.
     pub(super) of_any_type: bool,
-    /// Position of the key of the member that contains the map.
-    pub(super) around: Option<usize>,
 }
 
 impl<'a, 'de> Key<'a, 'de> {
@@ -42,7 +40,7 @@ impl<'a, 'de> Key<'a, 'de> {
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
                     _ => None,
                 };
-                read.unwrap_or_else(|| Err(unfit("an integer", key)))
+                read.unwrap_or_else(|| Err(DecodeError::unfit_key("an integer", key)))
             }
             token @ (Token::UInt(_) | Token::Int(_)) => self.decoder.visit(token, visitor),
             token if self.of_any_type => self.decoder.visit(token.whole(), visitor),
@@ -67,14 +65,16 @@ fn is_integer(marker: Marker) -> bool {
     )
 }
 
-/// Visits a key of unknown type. The module `buffered` knows the type of the keys of this map.
-fn buffered<'de, V: Visitor<'de>>(
-    decoder: &Decoder<'de>,
-    around: Option<usize>,
-    key: &'de str,
+/// Visits a key of unknown type, and records it. Uses another form if the module `buffered` has a
+/// hint for the keys of this map.
+#[cold]
+fn visit_recorded<'de, V: Visitor<'de>>(
+    decoder: &mut Decoder<'de>,
     visitor: V,
 ) -> Result<V::Value, DecodeError> {
-    match buffered::key_at(decoder.name_of(around), key) {
+    let start = decoder.pos;
+    let key = decoder.key()?;
+    match decoder.recorded_key_form(start, key) {
         Some(Form::Integers) => match (key.parse(), key.parse()) {
             (Ok(number), _) => visitor.visit_u64(number),
             (_, Ok(number)) => visitor.visit_i64(number),
@@ -83,12 +83,6 @@ fn buffered<'de, V: Visitor<'de>>(
         Some(Form::Bools) => visitor.visit_bool(key == "true"),
         _ => visitor.visit_borrowed_str(key),
     }
-}
-
-/// Returns the error for a string that cannot be parsed as the expected type.
-fn unfit(expected: &str, key: &str) -> DecodeError {
-    let key = shorten(key);
-    DecodeError::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
 }
 
 macro_rules! forward {
@@ -115,10 +109,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if buffered::is_watching() && is_string_marker(self.decoder.peek()?) {
-            let around = self.around;
-            let key = self.decoder.key()?;
-            return buffered(self.decoder, around, key, visitor);
+        if self.decoder.trail.is_some() && is_string_marker(self.decoder.peek()?) {
+            return visit_recorded(self.decoder, visitor);
         }
         // A map that serde buffers may have integer keys, because Python sends them as integers.
         match Marker::from_u8(self.decoder.peek()?) {
@@ -156,17 +148,16 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         match self.decoder.key()? {
             "true" => visitor.visit_bool(true),
             "false" => visitor.visit_bool(false),
-            key => Err(unfit("`true` or `false`", key)),
+            key => Err(DecodeError::unfit_key("`true` or `false`", key)),
         }
     }
 
     /// Accepts only strings. An ordered map may also have a number as a key, but serde would use a
     /// number as the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let key = self.decoder.key()?;
-        match buffered::is_watching() {
-            true => buffered(self.decoder, self.around, key, visitor),
-            false => visitor.visit_borrowed_str(key),
+        match self.decoder.trail.is_some() {
+            true => visit_recorded(self.decoder, visitor),
+            false => visitor.visit_borrowed_str(self.decoder.key()?),
         }
     }
 

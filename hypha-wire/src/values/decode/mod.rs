@@ -12,23 +12,25 @@ mod access;
 pub(super) mod arrays;
 pub(super) mod elements;
 mod key;
+mod place;
 mod tagged;
 
 use std::sync::Arc;
 
 use rmp::Marker;
-use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
+use serde::de::value::{BorrowedBytesDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserialize, Visitor};
 
-use super::array_serde::ArrayVisitor;
-use super::buffered;
+use super::buffered::{self, Form};
 pub(super) use super::decode_error::DecodeError;
 use super::memory::{self, Meter};
 use super::scope::{Origin, Scope};
+use super::search;
 use super::time_type::Time;
 use super::value::Handle;
 use crate::{MAX_DEPTH, keys};
 use access::{Bytes, List, Map, Variant};
+use place::Step;
 
 /// Maximum number of items of a list or map for which memory is reserved in advance. Otherwise, in
 /// nested lists, each level could reserve memory for as many items as the frame has bytes.
@@ -107,10 +109,11 @@ pub(crate) fn from_origin<'de, T: Deserialize<'de>>(
 fn decode<'de, T: Deserialize<'de>>(
     decoder: impl Fn() -> Result<Decoder<'de>, DecodeError>,
 ) -> Result<T, DecodeError> {
-    buffered::decode(|| {
+    search::decode(|is_kept| {
         let mut decoder = decoder()?;
+        decoder.trail = buffered::is_watching().then(Vec::new);
         let value = T::deserialize(&mut decoder);
-        decoder.end(value.is_ok())?;
+        decoder.end(value.is_ok(), is_kept)?;
         value
     })
 }
@@ -179,6 +182,14 @@ impl Token<'_> {
         }
     }
 
+    /// Returns whether the token may be a `Duration` or `SystemTime`.
+    fn is_time(&self) -> bool {
+        matches!(
+            self,
+            Self::Int(_) | Self::UInt(_) | Self::Float(_) | Self::Ext(_)
+        )
+    }
+
     /// Converts a float without a fraction to an integer, because JavaScript has a single type for
     /// both, and a peer may send an integer as a float. Leaves other tokens unchanged.
     fn whole(self) -> Self {
@@ -216,8 +227,11 @@ pub(crate) struct Decoder<'de> {
     /// map. A larger value must be behind a pointer, such as a `Box`, so its own memory is charged
     /// in addition.
     place: usize,
-    /// Position of the key of the innermost member of a map that is being decoded.
-    member: Option<usize>,
+    /// Path of the value that is being decoded, if the module `buffered` records places.
+    trail: Option<Vec<Step>>,
+    /// Whether the value is inside of a value that serde puts into a buffer. Only maintained if there
+    /// is a trail.
+    is_inside_buffer: bool,
     /// Whether a value was decoded without knowledge of its type.
     is_buffered: bool,
 }
@@ -244,7 +258,8 @@ impl<'de> Decoder<'de> {
             meter: None,
             memory_given: usize::MAX,
             place: usize::MAX,
-            member: None,
+            trail: None,
+            is_inside_buffer: false,
             is_buffered: false,
         }
     }
@@ -276,10 +291,10 @@ impl<'de> Decoder<'de> {
 
     /// Reports the memory after the last value. If the value was decoded, checks that no more bytes
     /// follow.
-    fn end(&self, decoded: bool) -> Result<(), DecodeError> {
-        // If a buffered value is decoded again after a failure, its memory counts only once. After
-        // a success, which is rare, its memory counts twice.
-        if decoded || !self.is_buffered {
+    fn end(&self, decoded: bool, is_kept: bool) -> Result<(), DecodeError> {
+        // If a buffered value is decoded again after a failure, its memory counts only once. After a
+        // success, which is rare, its memory counts twice.
+        if is_kept && (decoded || !self.is_buffered) {
             self.finish();
         }
         match self.remaining() {
@@ -510,6 +525,7 @@ impl<'de> Decoder<'de> {
             len,
             copies: copies(items, len),
         };
+        list.decoder.enter_list();
         let value = visitor.visit_seq(&mut list)?;
         // A visitor may stop early, for example the visitor of a tuple. The decoder would then read
         // the remaining items as the next value.
@@ -519,6 +535,7 @@ impl<'de> Decoder<'de> {
                 format_args!("length {}", list.len),
             ));
         }
+        self.leave_items();
         self.leave();
         Ok(value)
     }
@@ -544,7 +561,6 @@ impl<'de> Decoder<'de> {
     ) -> Result<V::Value, DecodeError> {
         self.enter()?;
         let left = len as usize;
-        let member = self.member;
         if items == Items::Apart && left > 0 {
             self.charge(ALLOCATION + MAP)?;
         }
@@ -554,8 +570,8 @@ impl<'de> Decoder<'de> {
             key: 0,
             pairs,
             copies: copies(items, left),
-            around: member,
         };
+        map.decoder.enter_map(left, pairs);
         let value = visitor.visit_map(&mut map)?;
         if map.left > 0 {
             return Err(DecodeError::new(format!(
@@ -563,7 +579,7 @@ impl<'de> Decoder<'de> {
                 map.left
             )));
         }
-        self.member = member;
+        self.leave_items();
         self.leave();
         Ok(value)
     }
@@ -667,22 +683,42 @@ impl<'de> Decoder<'de> {
         visitor.visit_seq(SeqDeserializer::new(parts.into_iter()))
     }
 
-    /// Returns the type of the standard library that a buffered value is meant for.
-    fn buffered_time(&self, token: &Token<'de>) -> Option<Time> {
-        let shown = match token {
-            Token::Int(number) => de::Unexpected::Signed(*number),
-            Token::UInt(number) => de::Unexpected::Unsigned(*number),
-            Token::Float(number) => de::Unexpected::Float(*number),
-            Token::Ext(_) => de::Unexpected::NewtypeStruct,
-            _ => return None,
+    /// Visits a value of unknown type, and records its place. Uses another form if the module
+    /// `buffered` has a hint for this place.
+    #[cold]
+    fn visit_recorded<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let start = self.pos;
+        if buffered::is_replaced(start) {
+            self.skip()?;
+            // No type accepts this value, because it is no UTF-8 either.
+            return visitor.visit_byte_buf(vec![0xff]);
+        }
+        let token = self.token()?;
+        let form = self.recorded_form(start, &token);
+        let is_inside_buffer = std::mem::replace(&mut self.is_inside_buffer, true);
+        let value = match form {
+            Some(Form::Time(time)) if token.is_time() => {
+                self.charge(ALLOCATION + 4 * size_of::<V::Value>())?;
+                let parts = time
+                    .parts(&token)
+                    .inspect_err(|_| buffered::out_of_range())?;
+                // The keys are bytes, so that a `Value` does not accept the map.
+                let fields = time.fields().map(str::as_bytes).into_iter().zip(parts);
+                visitor.visit_map(MapDeserializer::new(fields))
+            }
+            Some(Form::Array) => {
+                self.pos = start;
+                match self.is_array_next()? {
+                    true => {
+                        arrays::visit_next(self, visitor).inspect_err(|_| buffered::out_of_range())
+                    }
+                    false => self.token().and_then(|token| self.visit(token, visitor)),
+                }
+            }
+            _ => self.visit(token, visitor),
         };
-        buffered::time_at(self.name_of(self.member), shown)
-    }
-
-    /// Returns the key at the position `member`, or an empty string if there is none.
-    fn name_of(&self, member: Option<usize>) -> &'de str {
-        let key = member.and_then(|member| Decoder::of_message(self.input, member).key().ok());
-        key.unwrap_or_default()
+        self.is_inside_buffer = is_inside_buffer;
+        value
     }
 }
 
@@ -744,12 +780,10 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             self.is_buffered = true;
             buffered::begin();
         }
-        let token = self.token()?;
-        if buffered::is_watching() {
-            if let Some(time) = self.buffered_time(&token) {
-                return Decoder::time(time, &token, visitor);
-            }
+        if self.trail.is_some() {
+            return self.visit_recorded(visitor);
         }
+        let token = self.token()?;
         self.visit(token, visitor)
     }
 
@@ -851,8 +885,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             };
         }
         if arrays::is_array(name, fields) && self.is_array_next()? {
-            let array = self.deserialize_any(ArrayVisitor)?;
-            return arrays::visit(self, &array, visitor);
+            return arrays::visit_next(self, visitor);
         }
         match self.token()? {
             Token::Map(len) if fields.contains(&keys::RTYPE) => {

@@ -36,11 +36,19 @@ impl<'de> Decoder<'de> {
         })
     }
 
+    /// Returns a decoder that reads ahead from the current position.
+    pub(super) fn ahead(&self) -> Self {
+        Decoder {
+            trail: None,
+            ..*self
+        }
+    }
+
     /// Returns the first token of the member `name` among the next `len` entries. Does not advance
     /// the position of the decoder.
     fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
         // Use a copy, so that the caller can still read the map from its start.
-        let mut ahead = Decoder { ..*self };
+        let mut ahead = self.ahead();
         for _ in 0..len {
             if ahead.key()? == name {
                 return ahead.token().map(Some);
@@ -79,7 +87,7 @@ impl<'de> Decoder<'de> {
 
     /// Returns whether an array comes next, in any form.
     pub(super) fn is_array_next(&self) -> Result<bool, DecodeError> {
-        let mut ahead = Decoder { ..*self };
+        let mut ahead = self.ahead();
         Ok(match ahead.token()? {
             Token::Map(len) => {
                 matches!(ahead.tag(len)?, b"ndarray" | b"typedarray" | b"memoryview")

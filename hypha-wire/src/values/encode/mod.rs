@@ -62,7 +62,13 @@ impl std::error::Error for EncodeError {}
 
 impl ser::Error for EncodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
+        let message = message.to_string();
+        Self::new(match &*message {
+            "SystemTime must be later than UNIX_EPOCH" => {
+                "a `SystemTime` before 1970 cannot be sent; `Timestamp` has earlier times".into()
+            }
+            _ => message,
+        })
     }
 }
 

@@ -1,0 +1,304 @@
+//! Decodes values that serde buffers before it knows their types.
+//!
+//! If serde refuses a buffered value, the whole value is decoded again with another form for the
+//! values at the same place. A value is also decoded again if serde refused such values and
+//! succeeded nevertheless: an untagged enum tries its variants in turn, and the first variant may
+//! fit only with another form.
+
+use std::cmp::Reverse;
+
+use super::buffered::{self, Form, Found, Hint, Last, Notes, Outer, Seen, Shown};
+use super::decode_error::DecodeError;
+
+/// Maximum number of times that one value is decoded to find its hints. Without a maximum, a value
+/// that never fits would cost too much time.
+const MAX_ATTEMPTS: usize = 32;
+/// Maximum number of places that are tested to find the path of an error.
+const MAX_TESTED: usize = 8;
+/// Maximum number of hints that one attempt suggests.
+const MAX_CANDIDATES: usize = 64;
+
+/// Decodes a value, and decodes it again with other forms if serde refused a buffered value. The
+/// argument of `attempt` is whether the decoded value is kept.
+pub(super) fn decode<T>(
+    mut attempt: impl FnMut(bool) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let _outer = Outer::leave();
+    let handles = buffered::handles();
+    let first = attempt(true);
+    let Some(mut notes) = buffered::end().filter(|_| buffered::handles() == handles) else {
+        return first;
+    };
+    if first.is_err() {
+        notes.fail();
+    } else if notes.refused.is_empty() {
+        return first;
+    }
+    let mut found = None;
+    let error = Search {
+        left: MAX_ATTEMPTS,
+        may_repeat: true,
+        failed: Vec::new(),
+        best: first.as_ref().err().map(|error| Failure {
+            rank: (false, 0),
+            hints: Vec::new(),
+            last: notes.last.clone(),
+            error: error.clone(),
+        }),
+        attempt: &mut |is_kept| {
+            let handles = buffered::handles();
+            let error = match attempt(is_kept) {
+                Ok(value) => {
+                    found = found.take().or(Some(value).filter(|_| is_kept));
+                    None
+                }
+                Err(error) => Some(error),
+            };
+            (error, buffered::handles() == handles)
+        },
+    }
+    .run(notes);
+    match (found, error) {
+        (Some(value), _) => Ok(value),
+        (None, Some(error)) => Err(error),
+        (None, None) => first,
+    }
+}
+
+/// Search for the hints with which a value can be decoded. Does not depend on the type of the
+/// value, because each instance would add a kilobyte to a program.
+struct Search<'a> {
+    /// Number of attempts that are left.
+    left: usize,
+    /// Whether the last attempt may be repeated.
+    may_repeat: bool,
+    /// Failure to report. `None` if the first attempt succeeded.
+    best: Option<Failure>,
+    /// Attempts that failed. Hints that change none of their values fail again.
+    failed: Vec<Failed>,
+    /// Decodes the value once, and keeps the value if the argument is true. Returns the error, and
+    /// whether the attempt may be repeated.
+    attempt: &'a mut dyn FnMut(bool) -> (Option<DecodeError>, bool),
+}
+
+/// Failed attempt.
+struct Failure {
+    /// Higher for an attempt that came further.
+    rank: (bool, usize),
+    hints: Vec<Hint>,
+    last: Last,
+    error: DecodeError,
+}
+
+/// Values of the buffer that an attempt could not decode, with the forms that the values had.
+struct Failed {
+    values: Vec<(Seen, Option<Form>)>,
+    /// Whether there were further values.
+    is_incomplete: bool,
+}
+
+impl Failed {
+    fn new(hints: &[Hint], notes: &Notes) -> Failed {
+        let seen = notes.seen.iter();
+        Failed {
+            values: seen.map(|seen| (seen.clone(), form(hints, seen))).collect(),
+            is_incomplete: notes.is_incomplete,
+        }
+    }
+
+    /// Returns whether the values have the same forms with these hints.
+    fn fails_again(&self, hints: &[Hint]) -> bool {
+        let mut values = self.values.iter();
+        values.all(|(seen, before)| form(hints, seen) == *before)
+    }
+}
+
+/// Returns the form of a value.
+fn form(hints: &[Hint], seen: &Seen) -> Option<Form> {
+    let suits = |hint: &&Hint| hint.form.suits(&seen.shown) && seen.places.contains(&hint.place);
+    hints.iter().rev().find(suits).map(|hint| hint.form)
+}
+
+impl Search<'_> {
+    /// Searches for hints. Returns the error to report if the first attempt and all others failed.
+    fn run(mut self, first: Notes) -> Option<DecodeError> {
+        let refused = first.refused.clone();
+        if let Some(notes) = self.watch(&[], &refused, first) {
+            self.find(&mut Vec::new(), &refused, &notes);
+            // The hints that were left out may change values that were not recorded.
+            self.failed.retain(|failed| !failed.is_incomplete);
+            self.find(&mut Vec::new(), &refused, &notes);
+        }
+        let best = self.best.take()?;
+        Some(self.locate(best))
+    }
+
+    /// Decodes once with these notes. Returns the error, and the notes of the attempt.
+    fn decode(&mut self, notes: Notes, is_kept: bool) -> (Option<DecodeError>, Notes) {
+        buffered::begin_with(notes);
+        let (error, may_repeat) = (self.attempt)(is_kept);
+        self.may_repeat = may_repeat;
+        let mut notes = buffered::end().unwrap_or_default();
+        if error.is_some() {
+            notes.fail();
+        }
+        (error, notes)
+    }
+
+    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An attempt
+    /// without hints only records the places of the values.
+    fn attempt(&mut self, hints: &[Hint], watched: Vec<Shown>) -> Option<Notes> {
+        let is_watching = !watched.is_empty();
+        self.left = self.left.checked_sub(1)?;
+        let has_hints = !hints.is_empty();
+        let (error, notes) = self.decode(
+            Notes {
+                hints: hints.to_vec(),
+                watched,
+                ..Notes::default()
+            },
+            has_hints,
+        );
+        if !self.may_repeat {
+            self.left = 0;
+        }
+        let Some(error) = error else {
+            if !has_hints {
+                return Some(notes);
+            }
+            (self.left, self.best) = (0, None);
+            return None;
+        };
+        if !is_watching {
+            self.failed.push(Failed::new(hints, &notes));
+        }
+        // An error for which there is no other form is the error to report.
+        let rank = match notes.is_out_of_range {
+            true => (false, 2 * hints.len() - usize::from(has_hints)),
+            false => (has_hints && notes.refused.is_empty(), 2 * hints.len()),
+        };
+        let best = self.best.as_mut();
+        if let Some(best) = best.filter(|best| best.rank < rank && !notes.last.is_misfit) {
+            *best = Failure {
+                rank,
+                hints: hints.to_vec(),
+                last: notes.last.clone(),
+                error,
+            };
+        }
+        Some(notes)
+    }
+
+    /// Returns the notes of an attempt that has recorded the refused values.
+    fn watch(&mut self, hints: &[Hint], refused: &[(Shown, Form)], notes: Notes) -> Option<Notes> {
+        let unseen = refused.iter().map(|(shown, _)| shown);
+        let unseen = unseen.filter(|shown| !notes.seen.iter().any(|seen| seen.shown == **shown));
+        let unseen: Vec<Shown> = unseen.cloned().collect();
+        match notes.is_incomplete && !unseen.is_empty() {
+            true => self.attempt(hints, unseen),
+            false => Some(notes),
+        }
+    }
+
+    /// Tries each hint that the refusals of the last attempt suggest, in addition to `hints`. Ends
+    /// after the first success, because no attempt is left then.
+    fn find(&mut self, hints: &mut Vec<Hint>, refused: &[(Shown, Form)], notes: &Notes) {
+        let mut doubtful = Vec::new();
+        for hint in candidates(hints, refused, &notes.seen) {
+            if self.left == 0 {
+                return;
+            }
+            hints.push(hint.clone());
+            if !self.failed.iter().any(|failed| failed.fails_again(hints)) {
+                match self.attempt(hints, Vec::new()) {
+                    // The hint may be wrong for another value, or needless. Try the others first.
+                    Some(notes) if notes.last.is_doubtful() => doubtful.push((hint, notes)),
+                    Some(notes) => self.find_more(hints, notes),
+                    None => return,
+                }
+            }
+            hints.pop();
+        }
+        for (hint, notes) in doubtful {
+            hints.push(hint);
+            self.find_more(hints, notes);
+            hints.pop();
+        }
+    }
+
+    fn find_more(&mut self, hints: &mut Vec<Hint>, mut notes: Notes) {
+        let refused = std::mem::take(&mut notes.refused);
+        if let Some(notes) = self.watch(hints, &refused, notes) {
+            self.find(hints, &refused, &notes);
+        }
+    }
+
+    /// Adds to an error the path of the value or key that serde refused, if it can be found.
+    fn locate(&mut self, failure: Failure) -> DecodeError {
+        let Failure {
+            hints, last, error, ..
+        } = failure;
+        let Some(shown) = last.shown.clone().filter(|_| self.may_repeat) else {
+            return error;
+        };
+        let notes = Notes {
+            hints: hints.clone(),
+            wanted: Some(shown),
+            ..Notes::default()
+        };
+        let (_, notes) = self.decode(notes, false);
+        let found = notes.found.into_iter();
+        let mut found: Vec<Found> = found.filter(|found| error.may_be_in(found)).collect();
+        if found.len() > 1 {
+            // Several values are equal to the refused value. Replace one at a time, until serde
+            // refuses the replacement for the same reason.
+            found.truncate(MAX_TESTED);
+            let position = found.iter().position(|found| {
+                let notes = Notes {
+                    hints: hints.clone(),
+                    replaced: Some(found.position),
+                    ..Notes::default()
+                };
+                self.may_repeat && self.decode(notes, false).1.last.is_replaced(&last)
+            });
+            found = position
+                .map(|index| found.swap_remove(index))
+                .into_iter()
+                .collect();
+        }
+        match found.pop() {
+            Some(found) => error.found(found, &last),
+            None => error,
+        }
+    }
+}
+
+/// Returns the hints that the refusals suggest, in addition to `hints`. The hints for the most
+/// places come first.
+fn candidates(hints: &[Hint], refused: &[(Shown, Form)], seen: &[Seen]) -> Vec<Hint> {
+    let mut candidates: Vec<Hint> = Vec::new();
+    for (shown, form) in refused {
+        let places = seen.iter().filter(|seen| seen.shown == *shown);
+        for place in places.flat_map(|seen| &seen.places) {
+            let hint = Hint {
+                place: place.clone(),
+                form: *form,
+            };
+            if !hints.contains(&hint) && !candidates.contains(&hint) {
+                candidates.push(hint);
+            }
+        }
+    }
+    candidates.sort_by_cached_key(|hint| {
+        let (level, is_index) = hint.place.order();
+        // One index of a path is the index in a tuple. The other indexes vary, so a hint for this
+        // index changes more values.
+        let hints = std::slice::from_ref(hint);
+        let changed = seen
+            .iter()
+            .filter(|seen| is_index && form(hints, seen).is_some());
+        (level, is_index, Reverse(changed.count()))
+    });
+    candidates.truncate(MAX_CANDIDATES);
+    candidates
+}

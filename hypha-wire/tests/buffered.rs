@@ -1,0 +1,314 @@
+//! Tests values that serde reads into a buffer before it knows their types: the content of tagged,
+//! untagged and flattened types.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::{Duration, SystemTime};
+
+use hypha_wire::{Value, from_slice, to_vec};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
+    let bytes = bytes::Bytes::from(to_vec(&value).expect("encoded"));
+    from_slice(&bytes).map_err(|error| error.to_string())
+}
+
+/// Checks that a value survives a round trip.
+fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
+    match decode::<T>(&value) {
+        Ok(decoded) => assert!(decoded == value, "another value"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Tagged<T> {
+    Some { value: T },
+}
+
+fn tagged<T>(value: T) -> Tagged<T> {
+    Tagged::Some { value }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Pause {
+    t: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Ratio {
+    t: f64,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn items_of_a_tuple_have_different_types() {
+    let time = SystemTime::UNIX_EPOCH + SECOND;
+    survives(tagged((1u8, SECOND)));
+    survives(tagged((SECOND, 1u8)));
+    survives(tagged((1.5, SECOND, 1.0, time)));
+    survives(tagged([SECOND, SECOND * 2]));
+    survives(tagged(vec![("a".to_owned(), SECOND)]));
+    survives(tagged(vec![(1.5, Duration::from_millis(1500)); 1000]));
+    survives(tagged(vec![(1u8, vec![SECOND; 3], vec![1u8; 3]); 100]));
+    survives(tagged((
+        BTreeMap::from([(1u8, SECOND)]),
+        BTreeMap::from([("1".to_owned(), 1)]),
+    )));
+    // Callers in other languages may send integers, which are equal to other items.
+    let equal = json!({"kind": "Some", "value": [1, 1]});
+    assert_eq!(decode(equal), Ok(tagged((1u8, SECOND))));
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Pair(u8, Duration),
+        List(Vec<(String, Duration)>),
+        Pause { t: Duration, ratio: f64 },
+    }
+    let pair = Either::Pair(1, SECOND);
+    let list = Either::List(vec![("a".to_owned(), SECOND); 100]);
+    let pause = Either::Pause {
+        t: SECOND,
+        ratio: 1.0,
+    };
+    for value in [pair, list, pause] {
+        survives(value.clone());
+        survives(tagged(value));
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat {
+        name: String,
+        #[serde(flatten)]
+        rest: Rest,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Rest {
+        pair: (f64, Duration),
+    }
+    survives(Flat {
+        name: "a".into(),
+        rest: Rest {
+            pair: (1.0, SECOND),
+        },
+    });
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Step {
+    Ratio { t: f64 },
+    Pause { t: Duration },
+    Both { t: f64, inner: Pause },
+    Pauses { t: Duration, inner: Pause },
+    Swapped { t: Duration, inner: Ratio },
+    Names { t: BTreeMap<String, u8> },
+    Numbers { t: BTreeMap<u8, u8> },
+}
+
+#[test]
+fn members_of_the_same_name_have_different_types() {
+    for (inner, outer) in [(1.5, 1.5), (2.0, 1.5), (1.5, -1.0)] {
+        let t = Duration::from_secs_f64(inner);
+        survives(Step::Both {
+            t: outer,
+            inner: Pause { t },
+        });
+        survives(Step::Swapped {
+            t,
+            inner: Ratio { t: outer },
+        });
+    }
+    survives(vec![Step::Ratio { t: 1.5 }, Step::Pause { t: SECOND }]);
+    let times = |index: u32| {
+        let t = SECOND * index;
+        let ratio = f64::from(index);
+        let inner = Pause { t };
+        [
+            Step::Ratio { t: ratio },
+            Step::Pause { t },
+            Step::Both { t: ratio, inner },
+        ]
+    };
+    survives((0..500).flat_map(times).collect::<Vec<_>>());
+    survives(tagged((0..5).flat_map(times).collect::<Vec<_>>()));
+    let pauses = |index: u32| {
+        let t = SECOND * index;
+        let [_, pause, both] = times(index);
+        [
+            pause,
+            both,
+            Step::Pauses {
+                t,
+                inner: Pause { t },
+            },
+        ]
+    };
+    survives((0..500).flat_map(pauses).collect::<Vec<_>>());
+    let keys = [
+        Step::Names {
+            t: [("1".into(), 1)].into(),
+        },
+        Step::Numbers { t: [(1, 1)].into() },
+    ];
+    survives(keys.to_vec());
+    survives(tagged(vec![keys; 10].concat()));
+}
+
+#[test]
+fn many_members_have_another_form() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Many {
+        Times {
+            a: Duration,
+            b: Duration,
+            c: SystemTime,
+            d: Vec<Duration>,
+            e: BTreeMap<u8, Duration>,
+            f: BTreeMap<bool, SystemTime>,
+            g: Option<Duration>,
+            h: (u8, Duration),
+            i: Duration,
+            j: Duration,
+            k: Duration,
+            l: Duration,
+            m: f64,
+        },
+    }
+    let time = SystemTime::UNIX_EPOCH + SECOND;
+    survives(Many::Times {
+        a: SECOND,
+        b: SECOND,
+        c: time,
+        d: vec![SECOND; 3],
+        e: [(1, SECOND)].into(),
+        f: [(true, time)].into(),
+        g: Some(SECOND),
+        h: (1, SECOND),
+        i: SECOND,
+        j: SECOND,
+        k: SECOND,
+        l: SECOND,
+        m: 1.0,
+    });
+}
+
+/// A type that accepts every value must get the value that was sent, not the form of another type.
+#[test]
+fn values_of_any_type_keep_their_form() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Any {
+        Pause { t: Duration, inner: Plain },
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Plain {
+        t: Value,
+    }
+    for t in [Value::Float(1.0), Value::Int(1), json!([1.0, 2]).into()] {
+        survives(Any::Pause {
+            t: SECOND,
+            inner: Plain { t },
+        });
+    }
+}
+
+#[test]
+fn errors_name_the_path_in_a_buffer() {
+    fn error<T: DeserializeOwned + Debug>(value: serde_json::Value) -> String {
+        let value = json!({"list": [{"kind": "Some", "value": value}]});
+        let decoded = decode::<BTreeMap<String, Vec<Tagged<T>>>>(value);
+        decoded.expect_err("does not fit")
+    }
+    let at = |path: &str, text: &str| format!("list[0].{path}: {text}");
+    let integer = "expected integer, got string";
+    assert_eq!(error::<u8>(json!("a")), at("value", integer));
+    assert_eq!(
+        error::<u8>(json!(300)),
+        at("value", "300 is out of range for u8")
+    );
+    assert_eq!(error::<Vec<u8>>(json!([1, "a"])), at("value[1]", integer));
+    // Two values are equal, but only one is wrong.
+    assert_eq!(
+        error::<(String, u8)>(json!(["a", "a"])),
+        at("value[1]", integer)
+    );
+    assert_eq!(
+        error::<(u8, u8)>(json!(["Some", 1])),
+        at("value[0]", integer)
+    );
+    let list = "expected integer, got list";
+    assert_eq!(
+        error::<(Vec<u8>, u8)>(json!([[1], [1]])),
+        at("value[1]", list)
+    );
+    let length = "expected a list of length 2, got length 1";
+    assert_eq!(error::<(u8, u8)>(json!([1])), at("value", length));
+    // A value beside the wrong value has another form.
+    assert_eq!(
+        error::<(Duration, u8)>(json!([1, "a"])),
+        at("value[1]", integer)
+    );
+    assert_eq!(
+        error::<Ratio>(json!({"t": "a"})),
+        at("value.t", "expected float, got string")
+    );
+    assert_eq!(
+        error::<BTreeMap<u8, u8>>(json!({"1": "a"})),
+        at("value.1", integer)
+    );
+    let key = "expected an integer as a key, got `a`";
+    assert_eq!(error::<BTreeMap<u8, u8>>(json!({"a": 1})), at("value", key));
+    let key = "expected `true` or `false` as a key, got `a`";
+    assert_eq!(
+        error::<BTreeMap<bool, u8>>(json!({"a": 1})),
+        at("value", key)
+    );
+    let seconds = "expected a number of seconds, got string";
+    assert_eq!(error::<Pause>(json!({"t": "a"})), at("value.t", seconds));
+    let negative = "-1.5 is no duration in seconds";
+    assert_eq!(error::<Pause>(json!({"t": -1.5})), at("value.t", negative));
+    let time = "expected a timestamp, or seconds since 1970, got string";
+    assert_eq!(error::<SystemTime>(json!("a")), at("value", time));
+    let variant = "unknown variant `Other`, expected `Some`";
+    assert_eq!(
+        error::<Tagged<u8>>(json!({"kind": "Other"})),
+        at("value.kind", variant)
+    );
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {}
+    let field = "unknown field `a`, none are allowed";
+    let strict = error::<Strict>(json!({"a": 1}));
+    assert_eq!(
+        strict.replace("there are no fields", "none are allowed"),
+        at("value", field)
+    );
+
+    #[derive(Debug, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        _inner: Tagged<Ratio>,
+    }
+    let flat = json!([{"kind": "Some", "value": {"t": "a"}}]);
+    let error = decode::<Vec<Flat>>(flat).expect_err("does not fit");
+    assert_eq!(error, "[0].value.t: expected float, got string");
+}
+
+/// The cost of a value that fits in no form is limited.
+#[test]
+fn a_value_that_never_fits_costs_a_bounded_time() {
+    let value = json!({
+        "kind": "Some",
+        "value": (0..20).map(|index| json!([index, 1.5, {"1": index}])).collect::<Vec<_>>(),
+    });
+    type Item = (Duration, Duration, BTreeMap<u8, String>);
+    let error = decode::<Tagged<Vec<Item>>>(value).expect_err("does not fit");
+    assert!(error.starts_with("value[0][2].1: "), "{error}");
+}
