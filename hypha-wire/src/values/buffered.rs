@@ -46,8 +46,8 @@ pub(super) struct Hint {
 /// contain thousands of them, so a place has at least a name. The optional parts restrict the set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Place {
-    /// Name of the map member that contains the value, directly or in nested lists; empty outside of
-    /// maps.
+    /// Name of the map member that contains the value, directly or in nested lists; empty outside
+    /// of maps.
     name: Box<str>,
     /// Number of lists between the member and the value.
     lists: Option<usize>,

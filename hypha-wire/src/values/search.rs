@@ -145,8 +145,8 @@ impl Search<'_> {
         (error, notes)
     }
 
-    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An attempt
-    /// without hints only records the places of the values.
+    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An
+    /// attempt without hints only records the places of the values.
     fn attempt(&mut self, hints: &[Hint], watched: Vec<Shown>) -> Option<Notes> {
         let is_watching = !watched.is_empty();
         self.left = self.left.checked_sub(1)?;

@@ -147,8 +147,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// Key of a map. Unlike a `String`, it cannot be bytes, because the keys of a struct that the decoder
-/// has made for another type are bytes.
+/// Key of a map. Unlike a `String`, it cannot be bytes, because the keys of a struct that the
+/// decoder has made for another type are bytes.
 struct MapKey(String);
 
 impl<'de> Deserialize<'de> for MapKey {

@@ -229,8 +229,8 @@ pub(crate) struct Decoder<'de> {
     place: usize,
     /// Path of the value that is being decoded, if the module `buffered` records places.
     trail: Option<Vec<Step>>,
-    /// Whether the value is inside of a value that serde puts into a buffer. Only maintained if there
-    /// is a trail.
+    /// Whether the value is inside of a value that serde puts into a buffer. Only maintained if
+    /// there is a trail.
     is_inside_buffer: bool,
     /// Whether a value was decoded without knowledge of its type.
     is_buffered: bool,
@@ -292,8 +292,8 @@ impl<'de> Decoder<'de> {
     /// Reports the memory after the last value. If the value was decoded, checks that no more bytes
     /// follow.
     fn end(&self, decoded: bool, is_kept: bool) -> Result<(), DecodeError> {
-        // If a buffered value is decoded again after a failure, its memory counts only once. After a
-        // success, which is rare, its memory counts twice.
+        // If a buffered value is decoded again after a failure, its memory counts only once. After
+        // a success, which is rare, its memory counts twice.
         if is_kept && (decoded || !self.is_buffered) {
             self.finish();
         }
