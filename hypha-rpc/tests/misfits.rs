@@ -136,7 +136,7 @@ async fn wrong_tags_are_named() {
         (
             "flattened",
             json!([{"id": 1, "kind": "gone"}]),
-            "`it.kind`: expected one of `empty`, `place`, `number`, got \"gone\"",
+            "`it.kind`: unknown variant `gone`, expected one of `empty`, `place`, `number`",
         ),
         (
             "flattened",
