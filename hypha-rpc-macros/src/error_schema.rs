@@ -7,6 +7,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, LitStr, Meta, Token, parse_quote};
@@ -72,14 +73,19 @@ pub(crate) fn data_schema(
     };
     match &mut copy.data {
         Data::Struct(data) => {
+            let extension = facts
+                .first()
+                .map(|facts| extension(facts, &input.attrs, &data.fields));
             describe(&mut data.fields, &[]);
-            let extension = facts.first().map(|facts| extension(facts, &input.attrs));
             copy.attrs = kept(&copy.attrs);
             copy.attrs.extend(extension);
         }
         Data::Enum(data) => {
             for (variant, facts) in data.variants.iter_mut().zip(facts) {
-                let extension = extension(facts, &variant.attrs);
+                let extension = extension(facts, &variant.attrs, &variant.fields);
+                if is_empty_for_serde(&variant.fields) {
+                    variant.fields = Fields::Unit;
+                }
                 variant.attrs = kept(&variant.attrs);
                 variant.attrs.push(extension);
                 variant.discriminant = None;
@@ -107,14 +113,18 @@ pub(crate) fn data_schema(
 
 /// Returns whether serde writes a value of another type in place of this type.
 fn has_other_form(attrs: &[Attribute]) -> bool {
+    has_serde_key(attrs, &["from", "try_from", "into", "remote"])
+}
+
+/// Returns whether an attribute `#[serde(..)]` has one of these keys.
+fn has_serde_key(attrs: &[Attribute], names: &[&str]) -> bool {
     let serde = attrs.iter().filter(|attr| attr.path().is_ident("serde"));
     let keys = serde.filter_map(|attr| {
         let keys = Punctuated::<Meta, Token![,]>::parse_terminated;
         attr.parse_args_with(keys).ok()
     });
-    let other = ["from", "try_from", "into", "remote"];
     keys.flatten()
-        .any(|key| other.iter().any(|name| key.path().is_ident(name)))
+        .any(|key| names.iter().any(|name| key.path().is_ident(name)))
 }
 
 /// Generates a function that returns the schema of a field. Adds an attribute to the field, so that
@@ -140,7 +150,7 @@ fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> Token
 }
 
 /// Returns the attribute that adds the properties of a variant to its schema.
-fn extension(facts: &Facts<'_>, attrs: &[Attribute]) -> Attribute {
+fn extension(facts: &Facts<'_>, attrs: &[Attribute], fields: &Fields) -> Attribute {
     let Facts {
         name,
         classes,
@@ -148,17 +158,36 @@ fn extension(facts: &Facts<'_>, attrs: &[Attribute]) -> Attribute {
     } = facts;
     let classes = (!classes.is_empty()).then(|| quote!(, "classes": [#(#classes),*]));
     let other = takes_others.then(|| quote!(, "other": true));
-    let message = message(attrs).map(|message| quote!(, "message": #message));
+    let message = message(attrs, fields).map(|message| quote!(, "message": #message));
     parse_quote! {
         #[schemars(extend("x-hypha-variant" = {"name": #name #classes #other #message}))]
     }
 }
 
-/// Returns the text of `#[error("..")]`, unless the attribute has more arguments.
-fn message(attrs: &[Attribute]) -> Option<String> {
+/// Returns the text of `#[error("..")]`, unless the attribute has more arguments. The text of
+/// `#[error(transparent)]` consists of the field.
+fn message(attrs: &[Attribute], fields: &Fields) -> Option<String> {
     let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
+    if attr
+        .parse_args::<Ident>()
+        .is_ok_and(|key| key == "transparent")
+    {
+        let field = fields.iter().next()?;
+        let name = field.ident.as_ref().map(IdentExt::unraw);
+        return Some(name.map_or("{0}".to_owned(), |name| format!("{{{name}}}")));
+    }
     // Parsing fails if other arguments follow the text.
     attr.parse_args::<LitStr>().ok().map(|text| text.value())
+}
+
+/// Returns whether serde writes a variant with these fields as a unit variant, because it skips the
+/// only field. schemars does not follow this rule.
+fn is_empty_for_serde(fields: &Fields) -> bool {
+    let Fields::Unnamed(fields) = fields else {
+        return false;
+    };
+    let is_skipped = |field: &Field| has_serde_key(&field.attrs, &["skip", "skip_serializing"]);
+    fields.unnamed.len() == 1 && fields.unnamed.iter().all(is_skipped)
 }
 
 /// Returns the attributes that the copy of the type needs: the docs, `cfg`, and the known keys of

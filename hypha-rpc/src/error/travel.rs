@@ -4,13 +4,16 @@
 //! Every variant is deserialized as [`Error::Remote`] with the same message, class and causes. The
 //! reason is that for the next caller, the failed call was made by another program.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use super::cause::RemoteCause;
 use super::{CallSite, Error, RemoteError};
+use crate::schema::KIND;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct SerializedError {
@@ -67,5 +70,23 @@ impl<'de> Deserialize<'de> for Error {
             },
             cause: RemoteCause::chain(error.causes),
         })))
+    }
+}
+
+impl JsonSchema for Error {
+    fn schema_name() -> Cow<'static, str> {
+        "Error".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "The failure of a call: its kind, message, class and causes.",
+            (KIND): "error"
+        })
     }
 }
