@@ -80,8 +80,9 @@ impl Description {
     /// `{type: "function", function: {name, description, parameters}}`.
     ///
     /// Names consist of at most 60 ASCII letters, digits, `_` and `-`. Other characters become `_`,
-    /// such as the dots of nested functions. A function that cannot be called with JSON, for
-    /// example because it needs a callback, is omitted; [`omitted`](Self::omitted) lists the
+    /// such as the dots of nested functions. Values have the form that services accept as JSON: an
+    /// array is nested lists of numbers, and bytes or a file are a list of numbers. A function that
+    /// cannot be called with JSON, for example because it needs a callback, is omitted; [`omitted`](Self::omitted) lists the
     /// omitted functions.
     ///
     /// ```
@@ -106,7 +107,7 @@ impl Description {
     ///
     /// Each function is a `POST` whose body is one JSON object with the arguments by name. For a
     /// compiled-in contract, the URL of the server is a variable of the document. A function that
-    /// needs a callback, stream, file or object is omitted; [`omitted`](Self::omitted) lists the
+    /// needs a callback, stream or object is omitted; [`omitted`](Self::omitted) lists the
     /// omitted functions.
     #[must_use]
     pub fn openapi(&self) -> Json {

@@ -1,13 +1,14 @@
 //! Writes a list of functions that language models can call, as JSON.
 //!
 //! Language models accept only a subset of JSON Schema, and only some characters in names.
-//! Therefore this module reduces schemas to standard keywords, and puts all definitions that a
-//! function needs into the function itself.
+//! Therefore this module reduces schemas to standard keywords, describes values in the form of JSON,
+//! and puts all definitions that a function needs into the function itself.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::json_form::{OTHER_ARRAY, converted};
 use crate::model::Model;
 use crate::names::Names;
 use crate::standard::{definition_names, object, sendable, standard};
@@ -59,12 +60,14 @@ type IsKind = fn(&Type) -> bool;
 /// selects such types. Each entry contains the path of a method and the reason.
 pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(String, String)> {
     let unfit = model.types.finder(unfit);
-    let kinds: [(IsKind, &str); 5] = [
+    let kinds: [(IsKind, &str); 4] = [
         (|ty| matches!(ty, Type::Function(_)), "a function"),
         (|ty| matches!(ty, Type::Stream(_)), "a stream"),
-        (|ty| matches!(ty, Type::File), "a file"),
         (|ty| matches!(ty, Type::Object), "an object with functions"),
-        (|ty| matches!(ty, Type::NdArray(_)), "an array"),
+        (
+            |ty| matches!(ty, Type::NdArray(elements) if !elements.is_list()),
+            OTHER_ARRAY,
+        ),
     ];
     let kinds = kinds.map(|(is_kind, name)| (model.types.finder(is_kind), name));
     let methods = model.methods().into_iter();
@@ -91,13 +94,13 @@ fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
     for parameter in parameters.iter().flatten() {
         references(&parameter.schema, &mut waiting);
     }
-    let mut object = object(parameters, &refer);
+    let mut object = object(parameters, &|schema| standard(&converted(schema), &refer));
     while let Some(index) = waiting.pop() {
         if used.contains_key(&index) {
             continue;
         }
         let schema = &model.table.definitions[index].schema;
-        used.insert(index, standard(schema, &refer));
+        used.insert(index, standard(&converted(schema), &refer));
         references(schema, &mut waiting);
     }
     let mut used: Vec<(usize, Json)> = used.into_iter().collect();

@@ -51,6 +51,7 @@ mod description;
 mod fetch;
 mod format;
 mod functions;
+mod json_form;
 mod keywords;
 mod limits;
 mod model;
@@ -72,6 +73,7 @@ mod typescript;
 
 pub use description::{Description, TooLarge};
 pub use format::{Format, UnknownFormat};
+pub use json_form::json_parameters;
 
 #[cfg(test)]
 mod tests;

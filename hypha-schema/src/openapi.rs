@@ -68,7 +68,7 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
             .iter()
             .flatten()
             .any(|parameter| !parameter.optional);
-        let body = object(parameters, &refer);
+        let body = object(parameters, &|schema| standard(schema, &refer));
         operation.insert(
             "requestBody".to_owned(),
             json!({

@@ -1,7 +1,7 @@
 //! Distinguishes the descriptions that the author of a service wrote from the default descriptions
 //! of types in `hypha-rpc`.
 
-use hypha_rpc::{Function, Object, RemoteFile, RemoteService, RemoteStream};
+use hypha_rpc::{Error, Function, Object, RemoteFile, RemoteService, RemoteStream};
 use hypha_wire::keys::{self, SCHEMA_KIND};
 use hypha_wire::{Timestamp, Value, array_schema};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -30,6 +30,7 @@ pub(crate) fn own_text(schema: &Json) -> String {
         Some("stream") => RemoteStream::<Value>::json_schema(&mut generator),
         Some("object") => Object::<RemoteService>::json_schema(&mut generator),
         Some("file") => RemoteFile::json_schema(&mut generator),
+        Some("error") => Error::json_schema(&mut generator),
         Some("duration") if text == "A time span in seconds." => return String::new(),
         Some("timestamp") => Timestamp::json_schema(&mut generator),
         _ => return text.to_owned(),

@@ -21,7 +21,7 @@ const WORDS: [&str; 35] = [
 ];
 
 /// Names that stubs import, by module.
-const MODULES: [(&str, &[&str]); 6] = [
+const MODULES: [(&str, &[&str]); 7] = [
     (
         "builtins",
         &[
@@ -33,6 +33,7 @@ const MODULES: [(&str, &[&str]); 6] = [
         "collections.abc",
         &["AsyncGenerator", "Awaitable", "Callable", "Generator"],
     ),
+    ("datetime", &["datetime"]),
     (
         "typing",
         &[
@@ -84,6 +85,8 @@ const ENTRIES: [(&str, &str); 4] = [
 enum Position {
     Argument,
     Result,
+    /// In a definition, which arguments and results may use.
+    Member,
 }
 
 struct Writer<'a> {
@@ -96,6 +99,8 @@ struct Writer<'a> {
     members: HashSet<String>,
     /// Name of the class of files.
     file: String,
+    /// Name of the class of times.
+    timestamp: String,
     /// Module-level names that are in use.
     taken: Names,
     text: String,
@@ -131,11 +136,15 @@ pub(crate) fn write(model: &Model) -> String {
         names,
         members,
         file: taken.fresh("RemoteFile"),
+        timestamp: taken.fresh("Timestamp"),
         taken,
         text: String::new(),
     };
     if model.uses(|ty| matches!(ty, Type::File)) {
         writer.file_class();
+    }
+    if model.uses(|ty| matches!(ty, Type::Timestamp)) {
+        writer.timestamp_class();
     }
     for (index, name) in writer.names.clone().into_iter().enumerate() {
         // Skip a definition with a single string, which is written as a literal where it is used.
@@ -263,11 +272,11 @@ impl Writer<'_> {
             Body::Choice(choice) => {
                 let variants = choice.variants.iter();
                 let variants: Vec<_> = variants
-                    .map(|variant| self.ty(&variant.ty, Position::Result))
+                    .map(|variant| self.ty(&variant.ty, Position::Member))
                     .collect();
                 format!("{}[{}]", self.known("Union"), variants.join(", "))
             }
-            Body::Alias(ty) => self.ty(ty, Position::Result),
+            Body::Alias(ty) => self.ty(ty, Position::Member),
             Body::Interface(members) => {
                 return self.class(name, &definition.description, members, &[]);
             }
@@ -281,7 +290,7 @@ impl Writer<'_> {
             .fields
             .iter()
             .map(|field| {
-                let ty = self.ty(&field.ty, Position::Result);
+                let ty = self.ty(&field.ty, Position::Member);
                 match field.optional {
                     true => (
                         field.name.clone(),
@@ -410,6 +419,22 @@ impl Writer<'_> {
         );
     }
 
+    /// Writes the class of times. It has the members of the class of the client's msgpack library,
+    /// which has no types.
+    fn timestamp_class(&mut self) {
+        let (protocol, name) = (self.known("Protocol"), self.timestamp.clone());
+        let (int, float) = (self.known("int"), self.known("float"));
+        self.text.push('\n');
+        self.line(0, &format!("class {name}({protocol}):"));
+        self.doc(1, "A point in time, as the client receives it.");
+        self.line(1, &format!("seconds: {int}"));
+        self.line(1, &format!("nanoseconds: {int}"));
+        self.line(1, &format!("def to_unix(self) -> {float}: ..."));
+        self.line(1, &format!("def to_unix_nano(self) -> {int}: ..."));
+        let datetime = self.known("datetime");
+        self.line(1, &format!("def to_datetime(self) -> {datetime}: ..."));
+    }
+
     fn method(&mut self, method: &Method, name: &str) {
         let mut written = vec!["self".to_owned()];
         let mut taken = Names::new(&[&WORDS[..], &["self"]].concat());
@@ -488,11 +513,12 @@ impl Writer<'_> {
         }
         match ty {
             Type::Any | Type::Object => known("Any"),
+            Type::Failure => made("dict", &[known("str"), known("Any")]),
             Type::File => match place {
                 Position::Argument => {
                     made("Union", &[made("IO", &[known("Any")]), self.file.clone()])
                 }
-                Position::Result => self.file.clone(),
+                Position::Result | Position::Member => self.file.clone(),
             },
             Type::Null => "None".to_owned(),
             Type::Bool => known("bool"),
@@ -500,10 +526,10 @@ impl Writer<'_> {
             Type::Number | Type::Single | Type::Duration => known("float"),
             Type::Text | Type::Character => known("str"),
             Type::Bytes => known("bytes"),
-            // The client sends a time as a number of seconds, and receives the timestamp type of
-            // its msgpack library.
-            Type::Timestamp if place == Position::Argument => known("float"),
-            Type::Timestamp => known("Any"),
+            // The client receives the timestamp type of its msgpack library, and sends that type or
+            // a number of seconds.
+            Type::Timestamp if place == Position::Result => self.timestamp.clone(),
+            Type::Timestamp => made("Union", &[known("float"), self.timestamp.clone()]),
             Type::Literals(values) => {
                 let written: Option<Vec<_>> = values.iter().map(literal_value).collect();
                 written.map_or_else(|| known("Any"), |values| made("Literal", &values))
@@ -514,7 +540,7 @@ impl Writer<'_> {
             }
             Type::Set(inner) => made("set", &[of(inner)]),
             // Tuples arrive as lists.
-            Type::Tuple(_) if place == Position::Result => made("list", &[known("Any")]),
+            Type::Tuple(_) if place != Position::Argument => made("list", &[known("Any")]),
             Type::Tuple(items) if items.is_empty() => made("tuple", &["()".to_owned()]),
             Type::Tuple(items) => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
             // The keys are sent as strings.
@@ -556,7 +582,9 @@ impl Writer<'_> {
                         ];
                         made("Union", &generators)
                     }
-                    Position::Result => made("AsyncGenerator", &[inner, "None".to_owned()]),
+                    Position::Result | Position::Member => {
+                        made("AsyncGenerator", &[inner, "None".to_owned()])
+                    }
                 }
             }
         }
@@ -570,7 +598,7 @@ impl Writer<'_> {
     fn function(&self, signature: &Signature, place: Position) -> String {
         let (sent, returned) = match place {
             Position::Argument => (Position::Result, Position::Argument),
-            Position::Result => (Position::Argument, Position::Result),
+            Position::Result | Position::Member => (Position::Argument, Position::Result),
         };
         let arguments = signature.arguments().iter();
         let arguments: Vec<String> = arguments.map(|ty| self.ty(ty, sent)).collect();
@@ -583,7 +611,7 @@ impl Writer<'_> {
                 let result = self.ty(result, returned);
                 format!("{}[{result}, {awaitable}[{result}]]", self.known("Union"))
             }
-            (result, Position::Result) => format!("{awaitable}[{}]", self.ty(result, returned)),
+            (result, _) => format!("{awaitable}[{}]", self.ty(result, returned)),
         };
         format!("{callable}[{arguments}, {result}]")
     }

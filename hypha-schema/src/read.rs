@@ -94,6 +94,12 @@ impl Types {
         if let Some(kind) = map.get(SCHEMA_KIND).and_then(Json::as_str) {
             return self.special(kind, map, hint);
         }
+        if let Some(is_nullable) = decimal(map) {
+            return match is_nullable {
+                true => Type::Optional(Box::new(Type::Text)),
+                false => Type::Text,
+            };
+        }
         if let Some(Json::Array(schemas)) = map.get("allOf") {
             return match &schemas[..] {
                 [schema] if !has_members(map) => self.read(schema, hint),
@@ -227,6 +233,7 @@ impl Types {
             }
             "object" => Type::Object,
             "file" => Type::File,
+            "error" => Type::Failure,
             "timestamp" => Type::Timestamp,
             "duration" => Type::Duration,
             "set" => Type::Set(inner("items")),
@@ -327,14 +334,15 @@ impl Types {
         if map.get(SCHEMA_KIND).and_then(Json::as_str) == Some("object") {
             return self.interface(map, hint);
         }
-        if table_index(map).is_some() || map.contains_key(SCHEMA_KIND) || map.contains_key("allOf")
+        if table_index(map).is_some()
+            || map.contains_key(SCHEMA_KIND)
+            || map.contains_key("allOf")
+            || decimal(map).is_some()
         {
             return None;
         }
         if let Some((others, nullable)) = alternatives(map) {
-            // One alternative is an enum with a single variant if it describes a variant of an
-            // error.
-            if nullable || others.len() < 2 && !is_tagged_variant(&others) {
+            if nullable || others.len() < 2 && !is_only_variant(map, &others) {
                 return None;
             }
             if let Some(mut words) = words(&others) {
@@ -374,7 +382,11 @@ impl Types {
             }));
         }
         if literals(map).is_some() {
-            return words(std::slice::from_ref(schema)).map(Body::Words);
+            let mut words = words(std::slice::from_ref(schema))?;
+            // The description of the schema belongs to the whole type.
+            let own = words.iter_mut().filter(|word| word.error.is_none());
+            own.for_each(|word| word.description.clear());
+            return Some(Body::Words(words));
         }
         if plain_kind(map) != Some("object") || !has_fields(map) {
             return None;
@@ -500,6 +512,17 @@ fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
     Some((others, nullable))
 }
 
+/// Returns whether null is allowed, if the schema is that of a decimal number. schemars writes the
+/// types string and number, because services accept both. They send strings.
+fn decimal(map: &Map<String, Json>) -> Option<bool> {
+    let kinds = map.get("type")?.as_array()?;
+    let pattern = map.get("pattern")?.as_str()?;
+    let has = |kind: &str| kinds.iter().any(|other| other == kind);
+    let is_nullable = has("null");
+    let is_decimal = pattern == r"^-?\d+(\.\d+)?([eE]\d+)?$" && has("string") && has("number");
+    (is_decimal && kinds.len() == 2 + usize::from(is_nullable)).then_some(is_nullable)
+}
+
 /// Returns an alternative, extended by the members that apply to all alternatives.
 fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
     let Some(Json::Object(members)) = around.get("properties") else {
@@ -543,11 +566,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     let mut words = Vec::new();
     let mut known = HashSet::new();
     for alternative in alternatives {
-        let description = match alternatives.len() {
-            // The description of a single alternative belongs to the whole type.
-            1 if ErrorFacts::of(alternative).is_none() => String::new(),
-            _ => text(alternative),
-        };
+        let description = text(alternative);
         for value in literals(alternative.as_object()?)? {
             match value {
                 Json::String(text) => {
@@ -638,9 +657,23 @@ fn is_error_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with("hypha.")
 }
 
-/// Returns whether an alternative describes a variant of an error.
-fn is_tagged_variant(others: &[Json]) -> bool {
-    others.iter().any(|other| ErrorFacts::of(other).is_some())
+/// Returns whether the only alternative is a variant of an enum: a variant of an error, or an
+/// alternative of `oneOf` with the form of a tagged variant.
+fn is_only_variant(map: &Map<String, Json>, others: &[Json]) -> bool {
+    let is_text = |schema: &Json| schema["const"].is_string();
+    let is_tagged = |other: &Json| {
+        let members = other["properties"].as_object();
+        let required = other["required"].as_array();
+        let is_required = |name: &str| required.is_some_and(|names| names.contains(&name.into()));
+        let is_single = other["additionalProperties"] == false
+            && members.is_some_and(|members| members.len() == 1);
+        let mut members = members.into_iter().flatten();
+        is_text(other)
+            || members.any(|(name, member)| is_required(name) && (is_single || is_text(member)))
+    };
+    others.iter().any(|other| {
+        ErrorFacts::of(other).is_some() || map.contains_key("oneOf") && is_tagged(other)
+    })
 }
 
 /// Adds a method to `members`, inside the groups in its path. Creates missing groups.

@@ -34,11 +34,11 @@ pub(crate) fn sendable<'a>(
     Ok(Some(given))
 }
 
-/// Returns the schema of an object that has these parameters as members. If `parameters` is `None`,
-/// the object may have any members.
+/// Returns the schema of an object that has these parameters as members, with the schemas that
+/// `write` returns. If `parameters` is `None`, the object may have any members.
 pub(crate) fn object(
     parameters: Option<Vec<&Parameter>>,
-    refer: &dyn Fn(usize) -> String,
+    write: &dyn Fn(&Json) -> Json,
 ) -> Map<String, Json> {
     let mut object = Map::from_iter([("type".to_owned(), Json::from("object"))]);
     let Some(parameters) = parameters else {
@@ -47,7 +47,7 @@ pub(crate) fn object(
     };
     let properties: Map<String, Json> = parameters
         .iter()
-        .map(|parameter| (parameter.name.clone(), standard(&parameter.schema, refer)))
+        .map(|parameter| (parameter.name.clone(), write(&parameter.schema)))
         .collect();
     let required = parameters.iter().filter(|parameter| !parameter.optional);
     let required: Vec<&str> = required.map(|parameter| parameter.name.as_str()).collect();

@@ -211,7 +211,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// Decodes percent escapes, and then the escapes of JSON pointers.
-fn unescaped(name: &str) -> String {
+pub(crate) fn unescaped(name: &str) -> String {
     decoded(name).replace("~1", "/").replace("~0", "~")
 }
 

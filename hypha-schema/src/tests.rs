@@ -119,9 +119,184 @@ fn values_outside_json_have_types() {
 fn functions_with_callbacks_are_not_offered_as_json() {
     assert_eq!(argument::<Function>().functions(), json!([]));
     assert_eq!(argument::<Function>().openapi()["paths"], json!({}));
-    // msgpack can represent an array, JSON cannot.
-    assert_eq!(argument::<NdArray>().functions(), json!([]));
-    assert!(argument::<NdArray>().openapi()["paths"]["/f"].is_object());
+    // Services accept bytes in place of a file.
+    assert!(argument::<hypha_rpc::RemoteFile>().openapi()["paths"]["/f"].is_object());
+}
+
+#[test]
+fn schemas_for_models_have_the_forms_that_services_accept_as_json() {
+    use hypha_rpc::{Array, Binary, RemoteFile};
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Frame {
+        /// Pixels in rows.
+        pixels: Array<u8, 2>,
+        raw: Option<Binary>,
+        any: Option<NdArray>,
+        next: Option<Box<Frame>>,
+    }
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    let bytes = |text: &str| json!({"type": "array", "items": byte, "description": text});
+    let any = json!({"type": "array", "items": {"anyOf": [
+        {"type": ["number", "boolean"]},
+        {"type": "array", "items": {}},
+    ]}, "description": "An array of numbers, as a list, or as nested lists of equal lengths."});
+    let frame = json!({
+        "type": "object",
+        "properties": {
+            "pixels": {"type": "array", "items": {"type": "array", "items": byte},
+                "description": "Pixels in rows."},
+            "raw": {"anyOf": [bytes("Bytes, as a list of numbers."), {"type": "null"}],
+                "default": null},
+            "any": {"anyOf": [any, {"type": "null"}], "default": null},
+            "next": {"anyOf": [{"$ref": "#/$defs/Frame"}, {"type": "null"}], "default": null},
+        },
+        "required": ["pixels"],
+    });
+    for (described, wanted) in [
+        (argument::<Frame>(), json!({"$ref": "#/$defs/Frame"})),
+        (argument::<Binary>(), bytes("Bytes, as a list of numbers.")),
+        (
+            argument::<RemoteFile>(),
+            bytes("A file, as the list of its bytes."),
+        ),
+        (argument::<NdArray>(), any.clone()),
+        (
+            argument::<Array<f32, 1>>(),
+            json!({"type": "array", "items": {"type": "number"},
+                "description": "An array of float32, as a list."}),
+        ),
+    ] {
+        let functions = described.functions();
+        let parameters = &functions[0]["function"]["parameters"];
+        assert_eq!(parameters["properties"]["it"], wanted);
+        let definition = parameters.pointer("/$defs/Frame");
+        assert!(definition.is_none_or(|it| *it == frame), "{definition:?}");
+        // The schema for a single function is the same, but keeps all keywords.
+        let function = Json::Object(described.tree.clone())["f"]["function"].clone();
+        let single = crate::json_parameters(&function).unwrap();
+        assert_eq!(single["properties"], parameters["properties"]);
+    }
+}
+
+#[test]
+fn arguments_that_json_cannot_represent_are_found_behind_references() {
+    let function = |schema: Json, required: bool| {
+        let needed: &[&str] = if required { &["it"] } else { &[] };
+        let it = json!({"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]});
+        json!({"parameters": {"properties": {"it": it, "n": {}}, "required": needed,
+            "$defs": {"A": {"properties": {"b": {"$ref": "#/$defs/B"}}},
+                "B": {"type": "array", "items": schema, "prefixItems": [{"$ref": "#/$defs/A"}]}}}})
+    };
+    let stream = json!({"x-hypha-type": "stream"});
+    let reason = crate::json_parameters(&function(stream.clone(), true)).unwrap_err();
+    let wanted = "argument `it` needs a stream, which JSON cannot hold";
+    assert_eq!(reason, wanted);
+    let without = crate::json_parameters(&function(stream, false)).unwrap();
+    assert_eq!(without["properties"], json!({"n": {}}));
+    let file = crate::json_parameters(&function(json!({"x-hypha-type": "file"}), true)).unwrap();
+    assert_eq!(file["$defs"]["B"]["items"]["type"], "array");
+    assert_eq!(crate::json_parameters(&json!({})), Ok(Map::new()));
+}
+
+#[test]
+fn adjacent_tags_come_back() {
+    #[derive(JsonSchema)]
+    #[serde(tag = "type", content = "value")]
+    #[allow(dead_code)]
+    enum Step {
+        Stop,
+        Wait(u8, std::time::Duration),
+        Label { text: String },
+    }
+    let step = argument::<Step>().rust();
+    contains(&step, "#[serde(tag = \"type\", content = \"value\")]");
+    contains(&step, "    Stop,\n    Wait(u8, std::time::Duration),\n");
+    contains(&step, "    Label {\n        text: String,\n    },");
+
+    // An internal tag with a single field in one variant has the same schema.
+    #[derive(JsonSchema)]
+    #[serde(tag = "kind", deny_unknown_fields)]
+    #[allow(dead_code)]
+    enum Well {
+        Empty,
+        Filled { volume: f64 },
+    }
+    let well = argument::<Well>().rust();
+    contains(&well, "#[serde(tag = \"kind\", deny_unknown_fields)]");
+    contains(&well, "    Filled {\n        volume: f64,\n    },");
+}
+
+#[test]
+fn enums_with_one_variant_are_enums() {
+    #[derive(JsonSchema)]
+    #[serde(tag = "kind")]
+    #[allow(dead_code)]
+    enum Tagged {
+        /// The only one.
+        Only { a: u8 },
+    }
+    let tagged = argument::<Tagged>().rust();
+    let only = "    /// The only one.\n    Only {\n        a: u8,\n    },";
+    contains(
+        &tagged,
+        &format!("#[serde(tag = \"kind\")]\npub enum Tagged {{\n{only}"),
+    );
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    enum External {
+        Only(u8),
+    }
+    contains(
+        &argument::<External>().rust(),
+        "pub enum External {\n    Only(u8),",
+    );
+}
+
+#[test]
+fn decimals_are_texts() {
+    let decimal = |kinds: &[&str]| {
+        let pattern = r"^-?\d+(\.\d+)?([eE]\d+)?$";
+        schema(json!({"type": kinds, "pattern": pattern}))
+    };
+    let one = decimal(&["string", "number"]);
+    contains(&one.rust(), "\"pattern\" = ");
+    contains(&one.rust(), "it: String,");
+    contains(&one.typescript(), "it: string)");
+    let maybe = decimal(&["string", "number", "null"]);
+    contains(&maybe.rust(), "it: Option<String>,");
+    contains(&maybe.python(), "it: Optional[str]");
+    let either = schema(json!({"type": ["string", "number"]}));
+    contains(&either.rust(), "pub enum FIt {");
+}
+
+#[test]
+fn times_in_python_have_the_types_of_the_client() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Event {
+        at: Timestamp,
+    }
+    let function = FunctionSchema::new("f", "")
+        .argument::<Timestamp>("it", "")
+        .argument::<Event>("event", "")
+        .returns::<Timestamp>();
+    let python = describe([method("f", function.finish())]).python();
+    contains(
+        &python,
+        "it: Union[float, Timestamp], event: Event) -> Timestamp:",
+    );
+    contains(&python, "    at: Union[float, Timestamp]\n");
+    contains(&python, "class Timestamp(Protocol):");
+}
+
+#[test]
+fn the_failure_of_a_call_is_an_error() {
+    let failure = argument::<hypha_rpc::Error>();
+    contains(&failure.rust(), "it: hypha_rpc::Error,");
+    contains(&failure.typescript(), "it: Record<string, any>");
+    assert!(!failure.rust().contains("///"), "{}", failure.rust());
 }
 
 #[test]
@@ -143,11 +318,16 @@ fn methods_that_are_left_out_are_listed_with_the_reason() {
     );
     assert_eq!(text(&function, Format::Rust), [""; 0]);
     let array = argument::<NdArray>();
-    assert_eq!(
-        text(&array, Format::Json),
-        ["f: argument `it` needs an array, which JSON cannot hold"]
-    );
+    assert_eq!(text(&array, Format::Json), [""; 0]);
     assert_eq!(text(&array, Format::OpenApi), [""; 0]);
+    let complex = schema(json!({"x-hypha-type": "ndarray", "x-hypha-dtype": "complex64"}));
+    assert_eq!(
+        text(&complex, Format::Json),
+        [
+            "f: argument `it` needs an array of complex or 16-bit floating-point numbers, which \
+          JSON cannot hold"
+        ]
+    );
     assert_eq!(text(&argument::<u8>(), Format::Json), [""; 0]);
 }
 
@@ -504,6 +684,19 @@ fn flattened_maps_keep_the_type_of_their_keys() {
         let map = format!("others: std::collections::BTreeMap<{key}, f64>,");
         contains(&described.rust(), &map);
     }
+    contains(
+        &argument::<Table<i64>>().typescript(),
+        "  [key: number]: number;\n",
+    );
+    contains(
+        &argument::<Table<String>>().typescript(),
+        "  [key: string]: any;\n",
+    );
+    let numbered = schema(
+        json!({"type": "object", "properties": {"1e3": {"type": "string"}},
+        "patternProperties": {r"^\d+$": {"type": "number"}}, "additionalProperties": false}),
+    );
+    contains(&numbered.typescript(), "  [key: string]: any;\n");
     let many = schema(
         json!({"type": "object", "properties": {"unit": {"type": "string"}},
         "patternProperties": {"^a": {"type": "number"}, "^b": {}}, "additionalProperties": false}),

@@ -51,6 +51,8 @@ pub(crate) enum Type {
     /// there is one.
     Stream(Vec<Type>),
     File,
+    /// The failure of a call, `hypha_rpc::Error`.
+    Failure,
     /// An object with unknown functions.
     Object,
 }
@@ -262,6 +264,14 @@ pub(crate) struct Elements {
 }
 
 impl Elements {
+    /// Returns whether services accept nested lists of numbers in place of the array.
+    pub(crate) fn is_list(&self) -> bool {
+        !matches!(
+            self.dtype,
+            Some(DType::Float16 | DType::Complex64 | DType::Complex128)
+        )
+    }
+
     /// Reads the element type and number of dimensions from a schema.
     pub(crate) fn of(schema: &Map<String, Json>) -> Elements {
         let dtype = schema.get(keys::SCHEMA_DTYPE).and_then(Json::as_str);
@@ -520,6 +530,13 @@ impl Types {
         }
     }
 
+    /// Returns the only value of the field `tag`, which is a string. Empty if there is none.
+    pub(crate) fn word_of(&self, body: &Struct, tag: &str) -> &str {
+        let field = body.fields.iter().find(|field| field.name == tag);
+        let word = field.and_then(|field| self.only_word(&field.ty));
+        word.unwrap_or_default()
+    }
+
     /// Returns the types that the definition consists of.
     pub(crate) fn parts(&self, index: usize) -> Vec<&Type> {
         match &self.definitions[index].body {
@@ -609,17 +626,15 @@ impl Finder {
 }
 
 impl Type {
-    /// Returns whether the value stays at its owner and is used by calling the owner.
+    /// Returns whether the value stays at its owner and is used by calling the owner. A file is not
+    /// such a value, because services accept bytes in place of a file.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(
-            self,
-            Type::Function(_) | Type::Stream(_) | Type::File | Type::Object
-        )
+        matches!(self, Type::Function(_) | Type::Stream(_) | Type::Object)
     }
 
     /// Returns whether a value cannot be represented in JSON.
     pub(crate) fn is_not_json(&self) -> bool {
-        self.is_live() || matches!(self, Type::NdArray(_))
+        self.is_live() || matches!(self, Type::NdArray(elements) if !elements.is_list())
     }
 }
 

@@ -228,10 +228,19 @@ impl Writer<'_> {
                 for field in &body.fields {
                     self.field(field);
                 }
-                // Use `any`, because an index signature must also allow the types of the named
-                // members.
-                if body.others.is_some() {
-                    self.line(1, "[key: string]: any;");
+                match &body.others {
+                    // The types of members whose names are no numbers may differ from the type of
+                    // this index signature.
+                    Some(Type::Map(Keys::Integer(_), values))
+                        if body.fields.iter().all(|field| !is_number(&field.name)) =>
+                    {
+                        let values = self.ty(values, Position::Result);
+                        self.line(1, &format!("[key: number]: {values};"));
+                    }
+                    // Use `any`, because an index signature must also allow the types of the named
+                    // members.
+                    Some(_) => self.line(1, "[key: string]: any;"),
+                    None => {}
                 }
                 return self.line(0, "}");
             }
@@ -316,6 +325,7 @@ impl Writer<'_> {
         }
         match ty {
             Type::Any | Type::Object => "any".to_owned(),
+            Type::Failure => "Record<string, any>".to_owned(),
             Type::File => match place {
                 Position::Argument => format!("RemoteFile | {BLOB}"),
                 Position::Result => "RemoteFile".to_owned(),
@@ -399,6 +409,11 @@ fn array(elements: &Elements) -> String {
         [] => "NdArray".to_owned(),
         members => format!("(NdArray & {{ {} }})", members.join("; ")),
     }
+}
+
+/// Returns whether TypeScript may treat a name as a number.
+fn is_number(name: &str) -> bool {
+    name.parse::<f64>().is_ok()
 }
 
 fn join(parts: impl Iterator<Item = String>) -> String {

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::errors::scope;
 use super::member_names::{field_names, variants};
-use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
+use super::tags::{Representation, Tagging};
 use super::text::{ident, literal};
 use super::writer::{Writer, is_ordered, literals};
 use crate::keywords::is_plain;
@@ -178,12 +178,15 @@ impl Writer<'_> {
             }
             Body::Interface(_) => None,
             Body::Choice(choice) => {
-                let types = &self.model.types;
-                if is_externally_tagged(types, choice) {
-                    return self.external_default(name, choice, index, json);
-                }
-                if let Some(tag) = internal_tag(types, choice) {
-                    return self.internal_default(name, choice, index, &tag, json);
+                let representation = Representation::of(&self.model.types, choice);
+                match &representation.tagging {
+                    Tagging::Untagged => {}
+                    Tagging::Internal { tag } => {
+                        return self.internal_default(name, choice, index, tag, json);
+                    }
+                    Tagging::External | Tagging::Adjacent { .. } => {
+                        return self.tagged_default(name, &representation, choice, index, json);
+                    }
                 }
                 let mut taken = variants();
                 let variants = choice.variants.iter();
@@ -198,10 +201,11 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns a value of an enum whose variants are strings, or objects with one member.
-    fn external_default(
+    /// Returns a value of an externally or adjacently tagged enum.
+    fn tagged_default(
         &self,
         name: &str,
+        representation: &Representation,
         choice: &Choice,
         index: usize,
         json: &Json,
@@ -212,8 +216,8 @@ impl Writer<'_> {
         // Reserves the names of all variants in order, so that each gets the same name as in the
         // definition of the enum.
         for variant in &choice.variants {
-            match types.unnamed(&variant.ty)? {
-                Body::Words(words) => {
+            match (types.unnamed(&variant.ty)?, &representation.tagging) {
+                (Body::Words(words), _) => {
                     for word in words {
                         let variant = taken.fresh(&pascal(&word.text));
                         if json.as_str() == Some(&word.text) {
@@ -221,29 +225,54 @@ impl Writer<'_> {
                         }
                     }
                 }
-                Body::Struct(body) => {
-                    let field = body.fields.first()?;
-                    let variant = taken.fresh(&pascal(&field.name));
-                    let Some(content) = json.get(&field.name) else {
+                (Body::Struct(body), Tagging::Adjacent { tag, .. }) => {
+                    let word = types.word_of(body, tag);
+                    let variant = format!("{name}::{}", taken.fresh(&pascal(word)));
+                    if json.get(tag).and_then(Json::as_str) != Some(word) {
                         continue;
-                    };
-                    let value = match (members_of_variant(types, &field.ty), &field.ty) {
-                        (Some(body), _) => {
-                            self.struct_default(&format!("{name}::{variant}"), body, index, content)
-                        }
-                        (None, Type::Tuple(items)) if items.len() > 1 => self
-                            .default(&field.ty, content, Some(index))
-                            .map(|tuple| format!("{name}::{variant}{tuple}")),
-                        (None, ty) => self
-                            .default(ty, content, Some(index))
-                            .map(|value| format!("{name}::{variant}({value})")),
+                    }
+                    let value = match body.fields.iter().find(|field| field.name != *tag) {
+                        None => Some(variant),
+                        Some(field) => json.get(&field.name).and_then(|content| {
+                            let ty = &field.ty;
+                            self.content_default(&variant, representation, ty, index, content)
+                        }),
                     };
                     found = found.or(value);
+                }
+                (Body::Struct(body), _) => {
+                    let field = body.fields.first()?;
+                    let variant = format!("{name}::{}", taken.fresh(&pascal(&field.name)));
+                    if let Some(content) = json.get(&field.name) {
+                        let ty = &field.ty;
+                        let value =
+                            self.content_default(&variant, representation, ty, index, content);
+                        found = found.or(value);
+                    }
                 }
                 _ => return None,
             }
         }
         found
+    }
+
+    /// Returns a value of a variant with content of the type `ty`.
+    fn content_default(
+        &self,
+        variant: &str,
+        representation: &Representation,
+        ty: &Type,
+        index: usize,
+        content: &Json,
+    ) -> Option<String> {
+        if let Some(body) = representation.members(&self.model.types, ty) {
+            return self.struct_default(variant, body, index, content);
+        }
+        let value = self.default(ty, content, Some(index))?;
+        Some(match ty {
+            Type::Tuple(items) if items.len() > 1 => format!("{variant}{value}"),
+            _ => format!("{variant}({value})"),
+        })
     }
 
     /// Returns a value of an enum whose variants are objects with the member `tag`.
@@ -262,8 +291,7 @@ impl Writer<'_> {
             let Some(Body::Struct(body)) = types.unnamed(&variant.ty) else {
                 continue;
             };
-            let word = body.fields.iter().find(|field| field.name == tag);
-            let word = word.and_then(|field| types.only_word(&field.ty))?;
+            let word = types.word_of(body, tag);
             let variant = taken.fresh(&pascal(word));
             if json.get(tag).and_then(Json::as_str) != Some(word) {
                 continue;

@@ -6,7 +6,7 @@
 
 use super::errors::{Content, scope};
 use super::member_names::{field_names, variants};
-use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
+use super::tags::{Representation, Tagging};
 use super::text::{ident, literal};
 use super::writer::Writer;
 use crate::limits::limits;
@@ -25,7 +25,7 @@ impl Writer<'_> {
         // definition is written.
         let before = self.text.len();
         self.docs(0, &definition.description);
-        // Streams, files and objects can be neither cloned nor compared.
+        // Streams, files, failures and objects can be neither cloned nor compared.
         let derives = match self.owned.is_in(&Type::Named(index)) {
             true => "Debug, Serialize, Deserialize, JsonSchema",
             false => "Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema",
@@ -151,72 +151,59 @@ impl Writer<'_> {
 
     /// Writes an enum, in the serde representation that fits the schema.
     fn choice(&mut self, choice: &Choice, index: usize, name: &str, before: usize) {
-        let types = &self.model.types;
+        let representation = Representation::of(&self.model.types, choice);
+        let mut keys = match &representation.tagging {
+            Tagging::External => Vec::new(),
+            Tagging::Internal { tag } => vec![format!("tag = {}", literal(tag))],
+            Tagging::Adjacent { tag, content } => vec![
+                format!("tag = {}", literal(tag)),
+                format!("content = {}", literal(content)),
+            ],
+            Tagging::Untagged => vec!["untagged".to_owned()],
+        };
+        if representation.is_closed {
+            keys.push("deny_unknown_fields".to_owned());
+        }
+        if !keys.is_empty() {
+            self.line(0, &format!("#[serde({})]", keys.join(", ")));
+        }
+        self.line(0, &format!("pub enum {name} {{"));
         let mut taken = variants();
-        if is_externally_tagged(types, choice) {
-            self.line(0, &format!("pub enum {name} {{"));
-            for variant in &choice.variants {
-                match self.model.types.unnamed(&variant.ty).cloned() {
-                    Some(Body::Words(words)) => {
-                        for word in &words {
-                            let description = match words.len() {
-                                1 => &variant.description,
-                                _ => &word.description,
-                            };
-                            let word = Word {
-                                description: description.clone(),
-                                error: variant.error.clone().or(word.error.clone()),
-                                text: word.text.clone(),
-                            };
-                            self.word(&word, index, &mut taken);
-                        }
-                    }
-                    Some(Body::Struct(body)) => {
-                        for field in &body.fields {
-                            self.tagged(variant, field, index, before, &mut taken);
-                        }
-                    }
-                    _ => {}
+        for variant in &choice.variants {
+            match &representation.tagging {
+                Tagging::External => {
+                    self.external(&representation, variant, index, before, &mut taken);
                 }
-            }
-        } else if let Some(tag) = internal_tag(types, choice) {
-            self.line(0, &format!("#[serde(tag = {})]", literal(&tag)));
-            self.line(0, &format!("pub enum {name} {{"));
-            for variant in &choice.variants {
-                let Some(Body::Struct(mut body)) = self.model.types.unnamed(&variant.ty).cloned()
-                else {
-                    continue;
-                };
-                let word = body.fields.iter().find(|field| field.name == tag);
-                let word = word.and_then(|field| self.model.types.only_word(&field.ty));
-                let word = word.unwrap_or_default().to_owned();
-                body.fields.retain(|field| field.name != tag);
-                self.docs(1, &variant.description);
-                let error = &variant.error;
-                let variant = taken.fresh(&pascal(&word));
-                self.rename(&variant, &word);
-                let base = body.base.filter(|base| self.is_all_of(&body, *base));
-                if let Some(base) = base {
-                    let base = Type::Named(base);
-                    self.variant_error(error, index, &variant, Content::Value(&base));
-                    let ty = self.ty(&base, Some(index));
+                Tagging::Internal { tag } => {
+                    self.internal(tag, variant, index, before, &mut taken);
+                }
+                Tagging::Adjacent { tag, .. } => {
+                    let Some(Body::Struct(body)) = self.model.types.unnamed(&variant.ty).cloned()
+                    else {
+                        continue;
+                    };
+                    let word = self.model.types.word_of(&body, tag).to_owned();
+                    let content = body.fields.iter().find(|field| field.name != *tag);
+                    let content = content.map(|field| (&field.ty, &field.limits));
+                    self.tagged(
+                        &representation,
+                        variant,
+                        &word,
+                        content,
+                        index,
+                        before,
+                        &mut taken,
+                    );
+                }
+                Tagging::Untagged => {
+                    self.docs(1, &variant.description);
+                    let ty = self.content(&variant.ty, &variant.limits, index);
+                    let content = Content::Value(&variant.ty);
+                    let error = &variant.error;
+                    let variant = taken.fresh(&self.variant_name(&variant.ty));
+                    self.variant_error(error, index, &variant, content);
                     self.line(1, &format!("{variant}({ty}),"));
-                } else {
-                    self.variant_error(error, index, &variant, Content::Fields(&body));
-                    self.struct_variant(&variant, &body, index, before);
                 }
-            }
-        } else {
-            self.line(0, "#[serde(untagged)]");
-            self.line(0, &format!("pub enum {name} {{"));
-            for variant in &choice.variants {
-                self.docs(1, &variant.description);
-                let ty = self.content(&variant.ty, &variant.limits, index);
-                let content = Content::Value(&variant.ty);
-                let error = &variant.error;
-                let variant = taken.fresh(&self.variant_name(&variant.ty));
-                self.variant_error(error, index, &variant, content);
-                self.line(1, &format!("{variant}({ty}),"));
             }
         }
         self.line(0, "}");
@@ -230,26 +217,106 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes a variant of an externally tagged enum, whose content is `field`.
+    /// Writes a variant, or several unit variants, of an externally tagged enum.
+    fn external(
+        &mut self,
+        representation: &Representation,
+        variant: &Variant,
+        index: usize,
+        before: usize,
+        taken: &mut Names,
+    ) {
+        match self.model.types.unnamed(&variant.ty).cloned() {
+            Some(Body::Words(words)) => {
+                for word in &words {
+                    let description = match words.len() {
+                        1 => &variant.description,
+                        _ => &word.description,
+                    };
+                    let word = Word {
+                        description: description.clone(),
+                        error: variant.error.clone().or(word.error.clone()),
+                        text: word.text.clone(),
+                    };
+                    self.word(&word, index, taken);
+                }
+            }
+            Some(Body::Struct(body)) => {
+                for field in &body.fields {
+                    let content = Some((&field.ty, &field.limits));
+                    self.tagged(
+                        representation,
+                        variant,
+                        &field.name,
+                        content,
+                        index,
+                        before,
+                        taken,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes a variant of an enum whose tag is the field `tag`, beside the fields of the variant.
+    fn internal(
+        &mut self,
+        tag: &str,
+        variant: &Variant,
+        index: usize,
+        before: usize,
+        taken: &mut Names,
+    ) {
+        let Some(Body::Struct(mut body)) = self.model.types.unnamed(&variant.ty).cloned() else {
+            return;
+        };
+        let word = self.model.types.word_of(&body, tag).to_owned();
+        body.fields.retain(|field| field.name != tag);
+        self.docs(1, &variant.description);
+        let error = &variant.error;
+        let variant = taken.fresh(&pascal(&word));
+        self.rename(&variant, &word);
+        let base = body.base.filter(|base| self.is_all_of(&body, *base));
+        if let Some(base) = base {
+            let base = Type::Named(base);
+            self.variant_error(error, index, &variant, Content::Value(&base));
+            let ty = self.ty(&base, Some(index));
+            self.line(1, &format!("{variant}({ty}),"));
+        } else {
+            self.variant_error(error, index, &variant, Content::Fields(&body));
+            self.struct_variant(&variant, &body, index, before);
+        }
+    }
+
+    /// Writes the variant `word` of an externally or adjacently tagged enum, with the type of its
+    /// content and the limits of that type.
+    #[allow(clippy::too_many_arguments)]
     fn tagged(
         &mut self,
+        representation: &Representation,
         variant: &Variant,
-        field: &Field,
+        word: &str,
+        content: Option<(&Type, &Limits)>,
         index: usize,
         before: usize,
         taken: &mut Names,
     ) {
         self.docs(1, &variant.description);
-        let name = taken.fresh(&pascal(&field.name));
-        self.rename(&name, &field.name);
-        match members_of_variant(&self.model.types, &field.ty).cloned() {
+        let name = taken.fresh(&pascal(word));
+        self.rename(&name, word);
+        let Some((ty, limits)) = content else {
+            self.variant_error(&variant.error, index, &name, Content::None);
+            return self.line(1, &format!("{name},"));
+        };
+        match representation.members(&self.model.types, ty).cloned() {
             Some(body) => {
                 self.variant_error(&variant.error, index, &name, Content::Fields(&body));
                 self.struct_variant(&name, &body, index, before);
             }
             None => {
-                self.variant_error(&variant.error, index, &name, Content::Value(&field.ty));
-                let content = match &field.ty {
+                self.variant_error(&variant.error, index, &name, Content::Value(ty));
+                let content = match ty {
                     Type::Tuple(items) if items.len() > 1 => {
                         let items = items.iter();
                         let items: Vec<String> = items
@@ -257,7 +324,7 @@ impl Writer<'_> {
                             .collect();
                         items.join(", ")
                     }
-                    ty => self.content(ty, &field.limits, index),
+                    ty => self.content(ty, limits, index),
                 };
                 self.line(1, &format!("{name}({content}),"));
             }

@@ -48,6 +48,10 @@ impl Writer<'_> {
         let message = facts.message.as_deref();
         let message = message.filter(|message| is_message(message, &content));
         let message = match message {
+            // Keeps the causes of the failure.
+            Some("{0}") if matches!(content, Content::Value(Type::Failure)) => {
+                "transparent".to_owned()
+            }
             Some(message) => literal(message),
             // The error has no message that the derive macro accepts. If the attribute has two
             // arguments, the derive macro publishes no message, so the schema of the generated
@@ -146,7 +150,11 @@ fn is_message(message: &str, content: &Content<'_>) -> bool {
             return false;
         };
         let is_number = matches!(ty, Type::Integer(..) | Type::Number);
-        let is_shown = is_number || matches!(ty, Type::Text | Type::Bool | Type::Character);
+        let is_shown = is_number
+            || matches!(
+                ty,
+                Type::Text | Type::Bool | Type::Character | Type::Failure
+            );
         let is_precision = |format: &str| {
             let digits = format.strip_prefix('.').unwrap_or("-");
             matches!(digits.len(), 1..=2) && digits.bytes().all(|digit| digit.is_ascii_digit())

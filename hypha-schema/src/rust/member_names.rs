@@ -31,6 +31,7 @@ impl Writer<'_> {
             Type::Function(_) => "Function",
             Type::Stream(_) => "Stream",
             Type::File => "File",
+            Type::Failure => "Failure",
             Type::Object => "Object",
         };
         name.to_owned()

@@ -5,9 +5,55 @@ use std::collections::HashSet;
 
 use crate::types::{Body, Choice, Struct, Type, Types, inner};
 
-/// Returns whether an enum has serde's default representation: each variant is a string, or an
-/// object with one member.
-pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
+/// Representation of an enum in serde.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Representation {
+    pub(super) tagging: Tagging,
+    /// Whether the enum has `deny_unknown_fields`.
+    pub(super) is_closed: bool,
+}
+
+/// Place of the name of the variant in a value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Tagging {
+    /// Each variant is a string, or an object with one member. serde's default.
+    External,
+    /// Each variant is an object with the member `tag` beside the fields.
+    Internal {
+        tag: String,
+    },
+    /// Each variant is an object with the member `tag`, and its value in the member `content`.
+    Adjacent {
+        tag: String,
+        content: String,
+    },
+    Untagged,
+}
+
+impl Representation {
+    /// Returns the representation that fits the variants.
+    pub(super) fn of(types: &Types, choice: &Choice) -> Representation {
+        let found = external(types, choice).or_else(|| internal_or_adjacent(types, choice));
+        found.unwrap_or(Representation {
+            tagging: Tagging::Untagged,
+            is_closed: false,
+        })
+    }
+
+    /// Returns the struct in the content of a variant, if its fields are written as the fields of
+    /// the variant. Returns `None` if the content is a separate type.
+    pub(super) fn members<'a>(&self, types: &'a Types, content: &Type) -> Option<&'a Struct> {
+        match types.unnamed(content) {
+            Some(Body::Struct(body)) if body.others.is_none() => {
+                (body.closed == self.is_closed).then_some(body)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Returns the external representation if each variant is a string, or an object with one member.
+fn external(types: &Types, choice: &Choice) -> Option<Representation> {
     let is_tagged = |ty: &Type| match types.unnamed(ty) {
         Some(Body::Words(_)) => true,
         Some(Body::Struct(body)) => {
@@ -15,19 +61,23 @@ pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
         }
         _ => false,
     };
-    choice.exactly_one && choice.variants.iter().all(|variant| is_tagged(&variant.ty))
+    let is_fit = choice.exactly_one && choice.variants.iter().all(|variant| is_tagged(&variant.ty));
+    let contents = choice.variants.iter().filter_map(|variant| {
+        let field = struct_of(types, &variant.ty)?.fields.first()?;
+        struct_of(types, &field.ty)
+    });
+    is_fit.then(|| Representation {
+        tagging: Tagging::External,
+        is_closed: are_closed(contents) == Some(true),
+    })
 }
 
-/// Returns the name of the field that is the internal tag of an enum. Every variant must have this
-/// field, with a constant string that differs between the variants.
-pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
-    let bodies: Option<Vec<&Struct>> = choice
-        .variants
-        .iter()
-        .map(|variant| match types.unnamed(&variant.ty) {
-            Some(Body::Struct(body)) if body.others.is_none() && !body.closed => Some(body),
-            _ => None,
-        })
+/// Returns the representation with a tag that every variant has as a field, with a constant string
+/// that differs between the variants.
+fn internal_or_adjacent(types: &Types, choice: &Choice) -> Option<Representation> {
+    let bodies = choice.variants.iter();
+    let bodies: Option<Vec<&Struct>> = bodies
+        .map(|variant| struct_of(types, &variant.ty).filter(|body| body.others.is_none()))
         .collect();
     let bodies = bodies?;
     let word = |body: &Struct, name: &str| {
@@ -43,17 +93,70 @@ pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     let tag = candidates.find(|name| {
         let words: Option<HashSet<String>> = bodies.iter().map(|body| word(body, name)).collect();
         words.is_some_and(|words| words.len() == bodies.len())
-    });
-    tag.map(str::to_owned)
+    })?;
+    // A struct with a name of its own has its own `deny_unknown_fields`.
+    let own = bodies.iter().copied().filter(|body| body.base.is_none());
+    let is_closed = are_closed(own)?;
+    let tagging = match content(types, &bodies, tag) {
+        Some(content) => Tagging::Adjacent {
+            tag: tag.to_owned(),
+            content: content.to_owned(),
+        },
+        None => Tagging::Internal {
+            tag: tag.to_owned(),
+        },
+    };
+    Some(Representation { tagging, is_closed })
 }
 
-/// Returns the struct in the content of a variant, if its fields are written as the fields of the
-/// variant. Returns `None` if the content is a separate type.
-pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option<&'a Struct> {
-    match types.unnamed(content) {
-        Some(Body::Struct(body)) if !body.closed && body.others.is_none() => Some(body),
+/// Returns the name of the field that contains the value of every variant, beside the field `tag`.
+///
+/// A variant with an internal tag and a single field has the same schema. The values of both are
+/// the same, but serde reads more types with an adjacent tag, for example durations in tuples.
+/// Therefore the tag is adjacent if several variants have the field, or if the field has the form
+/// that serde gives to the fields of one variant. schemars writes the tag first.
+fn content<'a>(types: &Types, bodies: &[&'a Struct], tag: &str) -> Option<&'a str> {
+    let mut name: Option<&str> = None;
+    let (mut count, mut is_variant) = (0, false);
+    for body in bodies {
+        let mut fields = body.fields.iter().filter(|field| field.name != tag);
+        match (fields.next(), fields.next()) {
+            (None, _) => {}
+            (Some(field), None)
+                if body.fields[0].name == tag
+                    && body.base.is_none()
+                    && !field.optional
+                    && field.description.is_empty()
+                    && name.is_none_or(|name| name == field.name) =>
+            {
+                name = Some(&field.name);
+                count += 1;
+                is_variant |=
+                    matches!(field.ty, Type::Tuple(_)) || struct_of(types, &field.ty).is_some();
+            }
+            _ => return None,
+        }
+    }
+    name.filter(|_| count > 1 || is_variant)
+}
+
+/// Returns the struct that has no name of its own.
+fn struct_of<'a>(types: &'a Types, ty: &Type) -> Option<&'a Struct> {
+    match types.unnamed(ty) {
+        Some(Body::Struct(body)) => Some(body),
         _ => None,
     }
+}
+
+/// Returns whether all structs are closed, or `None` if only some are.
+fn are_closed<'a>(bodies: impl Iterator<Item = &'a Struct>) -> Option<bool> {
+    let mut first = None;
+    for body in bodies {
+        if *first.get_or_insert(body.closed) != body.closed {
+            return None;
+        }
+    }
+    Some(first.unwrap_or(false))
 }
 
 /// Returns pairs of definitions. The first definition of a pair must contain the second in a `Box`,
@@ -123,8 +226,14 @@ fn absorbed(types: &Types) -> HashSet<usize> {
         let Body::Choice(choice) = &definition.body else {
             continue;
         };
-        let external = is_externally_tagged(types, choice);
-        if !external && internal_tag(types, choice).is_none() {
+        let representation = Representation::of(types, choice);
+        // The field with the value of the variant, if it is a separate field.
+        let is_content = |name: &str| match &representation.tagging {
+            Tagging::External => true,
+            Tagging::Adjacent { content, .. } => content == name,
+            Tagging::Internal { .. } | Tagging::Untagged => false,
+        };
+        if representation.tagging == Tagging::Untagged {
             continue;
         }
         for variant in &choice.variants {
@@ -134,9 +243,9 @@ fn absorbed(types: &Types) -> HashSet<usize> {
             let Some(Body::Struct(body)) = types.unnamed(&variant.ty) else {
                 continue;
             };
-            for field in body.fields.iter().filter(|_| external) {
+            for field in body.fields.iter().filter(|field| is_content(&field.name)) {
                 if let (Type::Named(index), Some(_)) =
-                    (&field.ty, members_of_variant(types, &field.ty))
+                    (&field.ty, representation.members(types, &field.ty))
                 {
                     absorbed.insert(*index);
                 }

@@ -106,7 +106,11 @@ impl<'a> Writer<'a> {
             owned: model.types.finder(|ty| {
                 matches!(
                     ty,
-                    Type::Stream(_) | Type::File | Type::Object | Type::Function(Some(_))
+                    Type::Stream(_)
+                        | Type::File
+                        | Type::Failure
+                        | Type::Object
+                        | Type::Function(Some(_))
                 )
             }),
             functions: Names::default(),
@@ -219,6 +223,7 @@ impl<'a> Writer<'a> {
                 }
             },
             Type::File => "RemoteFile".to_owned(),
+            Type::Failure => "hypha_rpc::Error".to_owned(),
             Type::Object => "Object".to_owned(),
         }
     }

@@ -34,7 +34,7 @@ macro_rules! generated {
     )*};
 }
 
-generated! { measure everything python_measure python_plain javascript_plain nasty_service }
+generated! { measure everything variants python_measure python_plain javascript_plain nasty_service }
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 
@@ -283,7 +283,7 @@ fn a_service_in_javascript_is_called_with_its_generated_contract() {
 
 /// Checks that the compilers of Python and TypeScript accept the declarations and correct programs,
 /// and that they reject wrong programs.
-fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Result<()> {
     let place = folder(&format!("{name}-{}", usages.len()))?;
     let (types, stub) = (format!("{name}.d.ts"), format!("{name}.pyi"));
     fs::write(place.join(&types), description.typescript())?;

@@ -8,3 +8,4 @@ mod nasty;
 mod peers;
 mod published;
 mod round_trip;
+mod variants;

@@ -1,0 +1,255 @@
+//! Schemas of the values that callers send as JSON.
+//!
+//! JSON has neither arrays of numbers with a shape nor bytes. Services accept nested lists of
+//! numbers as arrays, and lists of numbers as bytes and files. Published schemas describe the forms
+//! of msgpack instead.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use hypha_wire::{DType, keys};
+use serde_json::{Map, Value as Json, json};
+
+use crate::keywords::map_inner;
+use crate::own_text::own_text;
+use crate::table::unescaped;
+use crate::types::{Elements, Integer};
+
+/// Members of the schema of the arguments that contain schemas by name.
+const SECTIONS: [&str; 3] = ["properties", "$defs", "definitions"];
+
+/// Arrays whose elements no list of numbers represents.
+pub(crate) const OTHER_ARRAY: &str = "an array of complex or 16-bit floating-point numbers";
+
+/// Returns the schema of the arguments of a function for callers that send JSON.
+///
+/// `function` is a function schema, `{name, description, parameters}`. The result differs from
+/// `parameters` only where JSON cannot represent a type: an array becomes nested lists of numbers,
+/// and bytes or a file become a list of numbers from 0 to 255. Optional arguments that JSON cannot
+/// represent are removed.
+///
+/// # Errors
+///
+/// Returns the reason if a required argument needs a function, a stream, an object with functions,
+/// or an array of complex or 16-bit floating-point numbers.
+///
+/// ```
+/// # use serde_json::json;
+/// let image = json!({"type": "object", "x-hypha-type": "ndarray", "x-hypha-dimensions": 1});
+/// let parameters = json!({"type": "object", "properties": {"image": image}, "required": ["image"]});
+/// let parameters = hypha_schema::json_parameters(&json!({ "parameters": parameters }))?;
+/// assert_eq!(parameters["properties"]["image"]["type"], "array");
+/// # Ok::<(), String>(())
+/// ```
+pub fn json_parameters(function: &Json) -> Result<Map<String, Json>, String> {
+    let Some(parameters) = function.get("parameters").and_then(Json::as_object) else {
+        return Ok(Map::new());
+    };
+    let required = parameters.get("required").and_then(Json::as_array);
+    let required = required.into_iter().flatten().filter_map(Json::as_str);
+    let required: HashSet<&str> = required.collect();
+    let mut removed = HashSet::new();
+    for (name, kinds) in unfit(parameters) {
+        if kinds.is_empty() {
+            continue;
+        }
+        if required.contains(name) {
+            let held: Vec<&str> = kinds.into_iter().collect();
+            let held = held.join(" or ");
+            return Err(format!(
+                "argument `{name}` needs {held}, which JSON cannot hold"
+            ));
+        }
+        removed.insert(name.to_owned());
+    }
+    let mut parameters = parameters.clone();
+    if let Some(Json::Object(members)) = parameters.get_mut("properties") {
+        members.retain(|name, _| !removed.contains(name));
+    }
+    for section in SECTIONS {
+        if let Some(Json::Object(members)) = parameters.get_mut(section) {
+            members
+                .values_mut()
+                .for_each(|schema| *schema = converted(schema));
+        }
+    }
+    Ok(parameters)
+}
+
+/// Returns a copy of a schema in which all types have the form of JSON.
+pub(crate) fn converted(schema: &Json) -> Json {
+    let Json::Object(map) = schema else {
+        return schema.clone();
+    };
+    let mut converted: Map<String, Json> = map
+        .iter()
+        // The default description of an optional array describes the form of msgpack.
+        .filter(|(key, _)| {
+            *key != "description" || !map.contains_key("anyOf") || !own_text(schema).is_empty()
+        })
+        .map(|(key, value)| {
+            let inner = map_inner(key, value, &mut self::converted);
+            (key.clone(), inner.unwrap_or_else(|| value.clone()))
+        })
+        .collect();
+    to_json_form(&mut converted);
+    converted.into()
+}
+
+/// Replaces the schema of an array, of bytes or of a file with the schema of the form that callers
+/// send as JSON. Keeps all other schemas.
+fn to_json_form(schema: &mut Map<String, Json>) {
+    let (form, text) = match schema.get(keys::SCHEMA_KIND).and_then(Json::as_str) {
+        Some("ndarray") => array(&Elements::of(schema)),
+        Some("file") => (bytes(), "A file, as the list of its bytes.".to_owned()),
+        Some(_) => return,
+        None if schema.get("type").is_some_and(|kind| kind == "string")
+            && schema
+                .get("format")
+                .is_some_and(|format| format == "binary") =>
+        {
+            (bytes(), "Bytes, as a list of numbers.".to_owned())
+        }
+        None => return,
+    };
+    let default = schema.shift_remove("default");
+    schema.retain(|key, _| key == "description" || key.starts_with("x-hypha-"));
+    let own = own_text(&Json::Object(std::mem::replace(schema, form)));
+    let text = if own.is_empty() { text } else { own };
+    schema.insert("description".to_owned(), text.into());
+    if let Some(default) = default.filter(Json::is_array) {
+        schema.insert("default".to_owned(), default);
+    }
+}
+
+fn bytes() -> Map<String, Json> {
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    list(byte)
+}
+
+fn list(items: Json) -> Map<String, Json> {
+    Map::from_iter([
+        ("type".to_owned(), "array".into()),
+        ("items".to_owned(), items),
+    ])
+}
+
+/// Returns the schema of nested lists with these elements, and its description.
+fn array(elements: &Elements) -> (Map<String, Json>, String) {
+    let whole = |integer: Integer| {
+        let mut schema = json!({"type": "integer"});
+        let (least, most) = integer.stated();
+        for (key, bound) in [("minimum", least), ("maximum", most)] {
+            if let Some(bound) = bound.and_then(|bound| i64::try_from(bound).ok()) {
+                schema[key] = bound.into();
+            }
+        }
+        schema
+    };
+    let element = match elements.dtype {
+        Some(DType::Bool) => json!({"type": "boolean"}),
+        Some(DType::Int8) => whole(Integer::I8),
+        Some(DType::Int16) => whole(Integer::I16),
+        Some(DType::Int32) => whole(Integer::I32),
+        Some(DType::Int64) => whole(Integer::I64),
+        Some(DType::UInt8) => whole(Integer::U8),
+        Some(DType::UInt16) => whole(Integer::U16),
+        Some(DType::UInt32) => whole(Integer::U32),
+        Some(DType::UInt64) => whole(Integer::U64),
+        Some(_) => json!({"type": "number"}),
+        None => json!({"type": ["number", "boolean"]}),
+    };
+    let what = elements
+        .dtype
+        .as_ref()
+        .map_or("numbers".to_owned(), ToString::to_string);
+    match elements.dimensions {
+        Some(0) => {
+            let number = element.as_object().cloned().unwrap_or_default();
+            (number, format!("A value of {what}."))
+        }
+        Some(dimensions) => {
+            let lists = (1..dimensions).fold(element, |inner, _| list(inner).into());
+            let text = match dimensions {
+                1 => format!("An array of {what}, as a list."),
+                _ => format!("An array of {what} with {dimensions} dimensions, as nested lists."),
+            };
+            (list(lists), text)
+        }
+        None => {
+            let items = json!({"anyOf": [element, {"type": "array", "items": {}}]});
+            let text =
+                format!("An array of {what}, as a list, or as nested lists of equal lengths.");
+            (list(items), text)
+        }
+    }
+}
+
+/// Returns the type that JSON cannot represent, if the schema itself describes one.
+fn unfit_kind(schema: &Map<String, Json>) -> Option<&'static str> {
+    match schema.get(keys::SCHEMA_KIND)?.as_str()? {
+        "function" => Some("a function"),
+        "stream" => Some("a stream"),
+        "object" => Some("an object with functions"),
+        "ndarray" if !Elements::of(schema).is_list() => Some(OTHER_ARRAY),
+        _ => None,
+    }
+}
+
+/// Returns the types in each argument that JSON cannot represent.
+fn unfit(parameters: &Map<String, Json>) -> Vec<(&str, BTreeSet<&'static str>)> {
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut schemas = Vec::new();
+    for section in SECTIONS {
+        let members = parameters.get(section).and_then(Json::as_object);
+        for (name, schema) in members.into_iter().flatten() {
+            places.insert((section, name), schemas.len());
+            schemas.push((section, name.as_str(), schema));
+        }
+    }
+    // Propagate the types from the schemas that contain them to the schemas that refer to those.
+    let mut kinds = vec![BTreeSet::new(); schemas.len()];
+    let mut users = vec![Vec::new(); schemas.len()];
+    for (index, (_, _, schema)) in schemas.iter().enumerate() {
+        visit(schema, &mut |map| {
+            kinds[index].extend(unfit_kind(map));
+            let reference = map.get("$ref").and_then(Json::as_str).unwrap_or_default();
+            let mut parts = reference.split('/').skip(1);
+            if let (Some(section), Some(name)) = (parts.next(), parts.next()) {
+                let name = unescaped(name);
+                if let Some(target) = places.get(&(section, &*name)) {
+                    users[*target].push(index);
+                }
+            }
+        });
+    }
+    let mut waiting: Vec<usize> = (0..schemas.len()).collect();
+    while let Some(index) = waiting.pop() {
+        for user in users[index].clone() {
+            let before = kinds[user].len();
+            let more = kinds[index].clone();
+            kinds[user].extend(more);
+            if kinds[user].len() > before {
+                waiting.push(user);
+            }
+        }
+    }
+    let found = schemas.iter().zip(kinds);
+    let arguments = found.filter(|((section, ..), _)| *section == "properties");
+    arguments
+        .map(|((_, name, _), kinds)| (*name, kinds))
+        .collect()
+}
+
+/// Calls `see` with a schema and all schemas inside it, except those of functions and objects.
+fn visit(schema: &Json, see: &mut impl FnMut(&Map<String, Json>)) {
+    let Json::Object(map) = schema else { return };
+    see(map);
+    for (key, value) in map {
+        if !key.starts_with("x-hypha-") {
+            map_inner(key, value, &mut |inner| {
+                visit(inner, see);
+                Json::Null
+            });
+        }
+    }
+}
