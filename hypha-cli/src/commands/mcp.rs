@@ -99,21 +99,24 @@ fn tools(service: &RemoteService) -> BTreeMap<String, Callable> {
             continue;
         };
         let name = method.replace('.', "_");
-        let callable = callable(&name, method, &schema);
-        tools.insert(name, callable);
+        match callable(&name, method, schema) {
+            Ok(callable) => {
+                tools.insert(name, callable);
+            }
+            Err(reason) => output::note(&format!(
+                "`{}` is omitted: {}",
+                output::line(method),
+                output::line(&reason)
+            )),
+        }
     }
     tools
 }
 
-fn callable(name: &str, method: &str, schema: &Json) -> Callable {
-    let mut input = match schema.get("parameters") {
-        Some(Json::Object(parameters)) => parameters.clone(),
-        _ => JsonObject::new(),
-    };
-    input.entry("type").or_insert_with(|| "object".into());
-    let properties = input.entry("properties").or_insert_with(|| json!({}));
+/// Returns a method as a tool, or the reason if a caller cannot send its arguments as JSON.
+fn callable(name: &str, method: &str, mut schema: Json) -> Result<Callable, String> {
     let mut functions = Vec::new();
-    if let Json::Object(properties) = properties {
+    if let Some(Json::Object(properties)) = schema.pointer_mut("/parameters/properties") {
         properties.retain(|name, schema| {
             let is_function = values::declares_function(schema);
             if is_function {
@@ -122,18 +125,21 @@ fn callable(name: &str, method: &str, schema: &Json) -> Callable {
             !is_function
         });
     }
-    if let Some(Json::Array(required)) = input.get_mut("required") {
+    if let Some(Json::Array(required)) = schema.pointer_mut("/parameters/required") {
         required.retain(|name| !functions.iter().any(|function| name == function));
     }
+    let mut input = hypha_schema::json_parameters(&schema)?;
+    input.entry("type").or_insert_with(|| "object".into());
+    input.entry("properties").or_insert_with(|| json!({}));
     let description = schema
         .get("description")
         .and_then(Json::as_str)
         .unwrap_or_default();
-    Callable {
+    Ok(Callable {
         tool: Tool::new(name.to_owned(), description.to_owned(), input),
         method: method.to_owned(),
         functions,
-    }
+    })
 }
 
 impl Bridge {
@@ -279,19 +285,37 @@ mod tests {
     fn functions_are_no_arguments_of_a_tool() {
         let schema = json!({"description": "Train.", "parameters": {
             "type": "object",
-            "properties": {"n": {"type": "integer"}, "f": {"x-hypha-type": "function"}},
-            "required": ["n", "f"],
+            "properties": {
+                "n": {"type": "integer"},
+                "f": {"x-hypha-type": "function"},
+                "data": {"type": "string", "format": "binary"},
+            },
+            "required": ["n", "f", "data"],
         }});
-        let found = callable("a_b", "a.b", &schema);
+        let found = callable("a_b", "a.b", schema).unwrap();
         let input = json!({
             "type": "object",
-            "properties": {"n": {"type": "integer"}},
-            "required": ["n"],
+            "properties": {
+                "n": {"type": "integer"},
+                "data": {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": 255},
+                    "description": "Bytes, as a list of numbers.",
+                },
+            },
+            "required": ["n", "data"],
         });
         assert_eq!(Json::Object((*found.tool.input_schema).clone()), input);
         assert_eq!(
             (found.method.as_str(), found.functions),
             ("a.b", vec!["f".to_owned()])
         );
+        let stream = json!({"parameters": {
+            "properties": {"items": {"x-hypha-type": "stream"}},
+            "required": ["items"],
+        }});
+        let reason = callable("f", "f", stream).err();
+        let wanted = "argument `items` needs a stream, which JSON cannot hold";
+        assert_eq!(reason.as_deref(), Some(wanted));
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::{IncomingCall, Method, Service};
-use hypha_rpc::{Client, Context, NdArray, RemoteStream, Value};
+use hypha_rpc::{Array, Binary, Client, Context, NdArray, RemoteFile, RemoteStream, Value};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -214,6 +215,92 @@ async fn functions_are_tools() -> Result<()> {
     assert_eq!(server.stats().mcp_calls, 12);
     let error = ask(&desk, "prompts/list", json!({})).await.unwrap_err();
     assert!(error.to_string().contains("-32601"), "{error}");
+    Ok(())
+}
+
+/// A service whose arguments JSON has no types for.
+struct Lab;
+
+#[hypha_service(id = "lab")]
+impl Lab {
+    /// Describes its arguments.
+    pub(crate) async fn describe(
+        &self,
+        image: Array<u16, 2>,
+        any: NdArray,
+        data: Binary,
+        mut file: RemoteFile,
+        maybe: Option<Array<f32, 1>>,
+    ) -> Result<String, String> {
+        let mut content = Vec::new();
+        let read = file.read_to_end(&mut content).await;
+        read.map_err(|error| error.to_string())?;
+        let (shape, dtype) = (any.shape(), any.dtype());
+        let data = data.to_vec();
+        Ok(format!(
+            "{:?} {shape:?} of {dtype}, {data:?} {content:?} {}",
+            image.as_slice(),
+            maybe.is_some()
+        ))
+    }
+
+    /// Adds the items of a stream.
+    pub(crate) async fn add(&self, items: RemoteStream<u8>) -> usize {
+        futures_util::StreamExt::count(items).await
+    }
+}
+
+#[tokio::test]
+async fn arguments_have_the_form_that_the_schema_of_a_tool_describes() -> Result<()> {
+    let server = server().await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let registering = client.register_service(Lab);
+    registering.visibility(Visibility::Public).await?;
+    let base = format!("{}/{}", server.url(), client.workspace());
+    let lab = format!("{base}/mcp/lab/mcp");
+
+    let tools = ask(&lab, "tools/list", json!({})).await?;
+    assert_eq!(tools["tools"].as_array().map(Vec::len), Some(1), "{tools}");
+    let properties = &tools["tools"][0]["inputSchema"]["properties"];
+    let whole = |most: u32| json!({"type": "integer", "minimum": 0, "maximum": most});
+    let list = |items: Json| json!({"type": "array", "items": items});
+    for (place, form) in [
+        (&properties["image"], list(list(whole(65_535)))),
+        (&properties["data"], list(whole(255))),
+        (&properties["file"], list(whole(255))),
+        (
+            &properties["maybe"]["anyOf"][0],
+            list(json!({"type": "number"})),
+        ),
+    ] {
+        assert_eq!(place["type"], form["type"], "{properties}");
+        assert_eq!(place["items"], form["items"], "{properties}");
+    }
+    let info = support::http().get(format!("{base}/mcp/lab")).send();
+    let info: Json = info.await?.json().await?;
+    let wanted = "argument `items` needs a stream, which JSON cannot hold";
+    let excluded = &info["summary"]["excluded_functions"];
+    assert_eq!(*excluded, json!([{"name": "add", "reason": wanted}]));
+
+    let arguments = json!({
+        "image": [[1, 2], [3, 65_535]],
+        "any": [[[0.5]]],
+        "data": [1, 255],
+        "file": [7],
+    });
+    let expected = "[1, 2, 3, 65535] [1, 1, 1] of float64, [1, 255] [7] false";
+    let result = call(&lab, "describe", arguments.clone()).await?;
+    assert_eq!(result["content"], json!([text(expected)]));
+    let request = support::http().post(format!("{base}/services/lab/describe"));
+    let result: Json = request.json(&arguments).send().await?.json().await?;
+    assert_eq!(result, expected);
+    for (name, wrong) in [("data", json!("text")), ("image", json!([1]))] {
+        let mut arguments = arguments.clone();
+        arguments[name] = wrong;
+        let result = call(&lab, "describe", arguments).await?;
+        let text = result["content"][0]["text"].as_str().unwrap_or_default();
+        assert!(text.starts_with("Input validation error: "), "{text}");
+    }
     Ok(())
 }
 

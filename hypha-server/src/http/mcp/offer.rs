@@ -38,8 +38,8 @@ pub(super) struct Offer {
     pub(super) resources: Vec<Readable>,
     /// Prompts, by their keys in the service.
     pub(super) prompts: IndexMap<String, Prompted>,
-    /// Names of the functions that are not offered, because they have no schema.
-    pub(super) excluded: Vec<String>,
+    /// Names of the functions that are not offered, with the reasons.
+    pub(super) excluded: Vec<(String, String)>,
 }
 
 /// A tool and the method that it calls.
@@ -168,10 +168,11 @@ impl Offer {
         });
         if !self.excluded.is_empty() {
             let count = self.excluded.len();
-            let reason = "the function has no schema";
             let excluded = self.excluded.iter();
-            let excluded = excluded.map(|name| json!({"name": name, "reason": reason}));
-            summary["warnings"] = json!([format!("Excluded {count} functions without a schema")]);
+            let excluded = excluded.map(|(name, reason)| json!({"name": name, "reason": reason}));
+            summary["warnings"] = json!([format!(
+                "Excluded {count} functions without a schema that JSON can represent"
+            )]);
             summary["excluded_functions"] = excluded.collect();
         }
         (capabilities, summary)
@@ -184,9 +185,13 @@ impl Offer {
     ) -> Result<(), String> {
         for key in listed.into_iter().flat_map(Map::keys) {
             let method = format!("tools.{key}");
-            let tool = tool(service, &method, key);
-            let tool = tool.ok_or_else(|| self.no_function("Tool", key, &method))?;
-            self.tools.insert(key.clone(), Callable { tool, method });
+            match tool(service, &method, key) {
+                Ok(tool) => {
+                    self.tools.insert(key.clone(), Callable { tool, method });
+                }
+                Err(NoTool::NoSchema) => return Err(self.no_function("Tool", key, &method)),
+                Err(NoTool::NotJson(reason)) => self.excluded.push((key.clone(), reason)),
+            }
         }
         Ok(())
     }
@@ -270,10 +275,14 @@ impl Offer {
     ) {
         if methods.contains(path.as_str()) {
             match tool(service, &path, &name) {
-                Some(tool) => {
+                Ok(tool) => {
                     self.tools.insert(name, Callable { tool, method: path });
                 }
-                None => self.excluded.push(name),
+                Err(NoTool::NoSchema) => {
+                    let reason = "the function has no schema".to_owned();
+                    self.excluded.push((name, reason));
+                }
+                Err(NoTool::NotJson(reason)) => self.excluded.push((name, reason)),
             }
             return;
         }
@@ -336,11 +345,21 @@ impl Offer {
     }
 }
 
-/// Returns a method as a tool called `name`, or `None` if the method does not exist or has no
-/// schema.
-fn tool(service: &RemoteService, method: &str, name: &str) -> Option<Tool> {
-    let Json::Object(mut schema) = service.schema(method)?.to_json() else {
-        return None;
+/// Reason why a method is not a tool.
+enum NoTool {
+    /// The method does not exist or has no schema.
+    NoSchema,
+    /// A required argument cannot be sent as JSON.
+    NotJson(String),
+}
+
+/// Returns a method as a tool called `name`. The schema of the tool describes the arguments in the
+/// form that services accept as JSON.
+fn tool(service: &RemoteService, method: &str, name: &str) -> Result<Tool, NoTool> {
+    let schema = service.schema(method).ok_or(NoTool::NoSchema)?.to_json();
+    let parameters = hypha_schema::json_parameters(&schema).map_err(NoTool::NotJson)?;
+    let Json::Object(mut schema) = schema else {
+        return Err(NoTool::NoSchema);
     };
     let description = match schema.remove("description") {
         Some(Json::String(text)) => text,
@@ -348,17 +367,13 @@ fn tool(service: &RemoteService, method: &str, name: &str) -> Option<Tool> {
             .doc(method)
             .unwrap_or_else(|| format!("Function {name}")),
     };
-    let parameters = match schema.remove("parameters") {
-        Some(Json::Object(parameters)) => parameters,
-        _ => serde_json::Map::new(),
-    };
     let parameters = if parameters.is_empty() {
         let none = json!({"type": "object", "properties": {}, "required": []});
         none.as_object().cloned().unwrap_or_default()
     } else {
         parameters
     };
-    Some(Tool::new(
+    Ok(Tool::new(
         name.to_owned(),
         description,
         Arc::new(parameters),
