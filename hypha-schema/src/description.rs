@@ -82,8 +82,8 @@ impl Description {
     /// Names consist of at most 60 ASCII letters, digits, `_` and `-`. Other characters become `_`,
     /// such as the dots of nested functions. Values have the form that services accept as JSON: an
     /// array is nested lists of numbers, and bytes or a file are a list of numbers. A function that
-    /// cannot be called with JSON, for example because it needs a callback, is omitted; [`omitted`](Self::omitted) lists the
-    /// omitted functions.
+    /// cannot be called with JSON, for example because it needs a callback, is omitted;
+    /// [`omitted`](Self::omitted) lists the omitted functions.
     ///
     /// ```
     /// # use hypha_rpc::prelude::*;

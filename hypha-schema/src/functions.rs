@@ -1,8 +1,8 @@
 //! Writes a list of functions that language models can call, as JSON.
 //!
 //! Language models accept only a subset of JSON Schema, and only some characters in names.
-//! Therefore this module reduces schemas to standard keywords, describes values in the form of JSON,
-//! and puts all definitions that a function needs into the function itself.
+//! Therefore this module reduces schemas to standard keywords, describes values in the form of
+//! JSON, and puts all definitions that a function needs into the function itself.
 
 use std::collections::HashMap;
 

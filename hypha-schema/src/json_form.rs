@@ -35,7 +35,7 @@ pub(crate) const OTHER_ARRAY: &str = "an array of complex or 16-bit floating-poi
 /// ```
 /// # use serde_json::json;
 /// let image = json!({"type": "object", "x-hypha-type": "ndarray", "x-hypha-dimensions": 1});
-/// let parameters = json!({"type": "object", "properties": {"image": image}, "required": ["image"]});
+/// let parameters = json!({"properties": {"image": image}, "required": ["image"]});
 /// let parameters = hypha_schema::json_parameters(&json!({ "parameters": parameters }))?;
 /// assert_eq!(parameters["properties"]["image"]["type"], "array");
 /// # Ok::<(), String>(())

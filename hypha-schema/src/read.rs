@@ -588,11 +588,13 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
 /// Returns the part of an alternative's name that distinguishes it from the other alternatives.
 fn variant_name(schema: &Json, index: usize) -> String {
     let properties = schema["properties"].as_object();
-    let only = properties.and_then(|properties| match properties.len() {
-        1 => properties.keys().next().map(String::as_str),
-        _ => properties
-            .values()
-            .find_map(|property| property["const"].as_str()),
+    let only = properties.and_then(|properties| {
+        let mut tags = properties.values();
+        let tag = tags.find_map(|property| property["const"].as_str());
+        tag.or(match properties.len() {
+            1 => properties.keys().next().map(String::as_str),
+            _ => None,
+        })
     });
     only.map_or_else(|| (index + 1).to_string(), pascal)
 }

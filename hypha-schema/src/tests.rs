@@ -214,6 +214,8 @@ fn adjacent_tags_come_back() {
     contains(&step, "#[serde(tag = \"type\", content = \"value\")]");
     contains(&step, "    Stop,\n    Wait(u8, std::time::Duration),\n");
     contains(&step, "    Label {\n        text: String,\n    },");
+    let names = "type Step = StepStop | StepWait | StepLabel;";
+    contains(&argument::<Step>().typescript(), names);
 
     // An internal tag with a single field in one variant has the same schema.
     #[derive(JsonSchema)]

@@ -7,13 +7,13 @@
 use std::borrow::Cow;
 use std::error::Error as _;
 
+use hypha_wire::keys::SCHEMA_KIND;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use super::cause::RemoteCause;
 use super::{CallSite, Error, RemoteError};
-use crate::schema::KIND;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct SerializedError {
@@ -86,7 +86,7 @@ impl JsonSchema for Error {
         json_schema!({
             "type": "object",
             "description": "The failure of a call: its kind, message, class and causes.",
-            (KIND): "error"
+            (SCHEMA_KIND): "error"
         })
     }
 }
